@@ -1,0 +1,16 @@
+"""The API: blueprints that speak JSON. A view reads as load, call, answer; what goes wrong is told in `errors`."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app.api import cors, errors, events, health, openapi, reports, service
+
+
+def register(app: Flask) -> None:
+    """Add the API to the application."""
+    for module in (events, reports, service, health, openapi):
+        app.register_blueprint(module.blueprint)
+    openapi.register_docs(app)
+    cors.register(app)
+    errors.register(app)

@@ -1,0 +1,173 @@
+"""Reading a request's body: counted while it is read, decompressed within bounds, given up when it takes too long.
+
+Werkzeug's own limit cuts a chunked body silently, so nothing here relies on it. Media types and content codings are
+checked before a byte is read.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+
+import zstandard
+from flask import current_app, request
+
+from app.exceptions import BodyMalformed, BodyTooLarge, TypeUnsupported
+
+CHUNK_BYTES = 64 * 1024
+MAX_WINDOW_BYTES = 8 * 1024 * 1024  # RFC 9659: what a zstd content coding may ask of a receiver
+DRAINED_BYTES = 64 * 1024 * 1024
+DRAINED_SECONDS = 5
+
+JSON_TYPES = ("application/json", "text/plain")  # text/plain is what a browser's beacon sends
+LINES_TYPE = "application/x-ndjson"
+
+
+def read_json_body() -> bytes:
+    """The body of a request that takes JSON.
+
+    Raises:
+        TypeUnsupported, BodyTooLarge, BodyMalformed: see the module.
+    """
+    _check_type(JSON_TYPES)
+    return _read()
+
+
+def read_events_body() -> tuple[bytes, bool]:
+    """The body of a batch, and whether it has an event a line."""
+    _check_type((*JSON_TYPES, LINES_TYPE))
+    return _read(), request.mimetype == LINES_TYPE
+
+
+def _check_type(allowed: tuple[str, ...]) -> None:
+    if request.mimetype not in allowed:
+        found = request.mimetype[:100] or "missing"
+        raise TypeUnsupported(f"The Content-Type is {found}; it must be {' or '.join(allowed)}.")
+
+
+def _read() -> bytes:
+    limit = current_app.config["SETTINGS"].max_body_bytes
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in CODINGS:
+        raise TypeUnsupported(f"The Content-Encoding is {coding[:100]}; it must be gzip, deflate or zstd.")
+    chunks = _chunks()
+    try:
+        return CODINGS[coding](_bounded(chunks, limit), limit)
+    except BodyTooLarge:
+        _drain(chunks)
+        raise
+
+
+def _chunks() -> Iterator[bytes]:
+    """The body as it arrives, until its deadline."""
+    deadline = time.monotonic() + current_app.config["SETTINGS"].body_seconds
+    stream = request.environ["wsgi.input"] if _is_chunked() else request.stream
+    while chunk := stream.read(CHUNK_BYTES):
+        yield chunk
+        if time.monotonic() > deadline:
+            raise BodyMalformed("The body took too long to arrive.")
+
+
+def _is_chunked() -> bool:
+    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+
+
+def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
+    """Count what arrives: an honest compressed body is no larger than what it becomes may be."""
+    length = request.content_length
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    read = 0
+    for chunk in chunks:
+        read += len(chunk)
+        if read > limit:
+            raise _too_large(limit)
+        yield chunk
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {limit} bytes, the most that one request may have.")
+
+
+def _drain(chunks: Iterator[bytes]) -> None:
+    """Read on for a while: a client that is still sending when it is answered sees a reset instead of the answer."""
+    deadline, read = time.monotonic() + DRAINED_SECONDS, 0
+    try:
+        for chunk in chunks:
+            read += len(chunk)
+            if read > DRAINED_BYTES or time.monotonic() > deadline:
+                return
+    except BodyMalformed:
+        return
+
+
+def _plain(chunks: Iterator[bytes], limit: int) -> bytes:
+    return b"".join(chunks)
+
+
+def _gzip(chunks: Iterator[bytes], limit: int) -> bytes:
+    return _inflate(chunks, limit, lambda first: zlib.MAX_WBITS | 16, members=True)
+
+
+def _deflate(chunks: Iterator[bytes], limit: int) -> bytes:
+    """RFC 9110 means zlib's format; some clients send the raw one. The first byte tells."""
+    return _inflate(chunks, limit, lambda first: zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS)
+
+
+def _inflate(chunks: Iterator[bytes], limit: int, window: Callable[[int], int], *, members: bool = False) -> bytes:
+    out, inflater = bytearray(), None
+    for chunk in chunks:
+        data = chunk
+        while data:
+            if inflater is None or (members and inflater.eof):
+                inflater = zlib.decompressobj(window(data[0]))
+            elif inflater.eof:
+                raise BodyMalformed("The compressed body has something behind its end.")
+            try:
+                out += inflater.decompress(data, limit + 1 - len(out))
+            except zlib.error as error:
+                raise BodyMalformed(f"The body is not what its Content-Encoding says: {error}.") from None
+            if len(out) > limit:
+                raise _too_large(limit)
+            data = inflater.unconsumed_tail or inflater.unused_data
+    if inflater is None or not inflater.eof:
+        raise BodyMalformed("The compressed body is cut short.")
+    return bytes(out)
+
+
+def _zstd(chunks: Iterator[bytes], limit: int) -> bytes:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
+    compressed = b"".join(chunks)
+    out = bytearray()
+    try:
+        with decompressor.stream_reader(compressed, read_across_frames=True) as reader:
+            while piece := reader.read(CHUNK_BYTES):
+                out += piece
+                if len(out) > limit:
+                    raise _too_large(limit)
+        _check_whole(compressed)
+    except zstandard.ZstdError as error:
+        raise BodyMalformed(f"The body is not what its Content-Encoding says: {error}.") from None
+    return bytes(out)
+
+
+def _check_whole(compressed: bytes) -> None:
+    """The reader takes a cut frame for an ended one; a decompression object knows."""
+    rest = compressed
+    while rest:
+        one = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+        one.decompress(rest)
+        if not one.eof:
+            raise BodyMalformed("The compressed body is cut short.")
+        rest = one.unused_data
+
+
+CODINGS: dict[str, Callable[[Iterator[bytes], int], bytes]] = {
+    "identity": _plain,
+    "": _plain,
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "zstd": _zstd,
+}

@@ -1,0 +1,99 @@
+"""Every error of the API, as the SDKs read it: an array of trees of `{"value": {"code", "message"}, "children": […]}`.
+
+This is the one place that turns the domain's errors, and Flask's, into a status and a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from app import exceptions as errors
+from app.api.answers import answer
+from app.api.paths import is_api
+
+MAX_CHILDREN = 100
+RETRY_SECONDS = "5"
+GENERAL = "REQUEST_GENERAL_FAILURE"
+EVENTS_FAILED = "An attempt to accept new events failed for unspecified reason(s)."
+FAILED = "The service failed for a reason of its own. The request's id names it in the log."
+
+# The first class that fits decides, so narrower ones stand first.
+TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
+    (errors.InputInvalid, 400, "REQUEST_INPUT_MALFORMED"),
+    (errors.BodyMalformed, 400, "REQUEST_INPUT_MALFORMED"),
+    (errors.BodyTooLarge, 413, "REQUEST_TOO_LARGE"),
+    (errors.TypeUnsupported, 415, "REQUEST_TYPE_UNSUPPORTED"),
+    (errors.Forbidden, 403, "REQUEST_AUTHORIZATION_FAILURE"),
+    (errors.LinkInvalid, 403, "REQUEST_AUTHORIZATION_FAILURE"),
+    (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
+    (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
+    (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),
+    (errors.ReportFailed, 409, "EVENT_JOB_GET_FAILED"),
+    (errors.StoreUnavailable, 503, GENERAL),
+)
+HTTP_CODES = {
+    404: ("REQUEST_NOT_FOUND", "There is nothing at {path}."),
+    405: ("REQUEST_METHOD_NOT_ALLOWED", "{path} does not take {method}."),
+}
+
+log = structlog.get_logger(__name__)
+
+
+def register(app: Flask) -> None:
+    """Answer errors on the API's paths; the pages answer theirs themselves."""
+    app.register_error_handler(errors.TallyError, _domain)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _fault)
+
+
+def tree(code: str, message: str, faults: Sequence[errors.Fault] = ()) -> list[dict]:
+    """The array that an error's body is; at most 100 children, then one that counts the rest."""
+    children = [_node(fault.code, fault.message) for fault in faults[:MAX_CHILDREN]]
+    rest = len(faults) - MAX_CHILDREN
+    if rest > 0:
+        children.append(_node(errors.MALFORMED, f"And {rest} more."))
+    return [{**_node(code, message), "children": children}]
+
+
+def _node(code: str, message: str) -> dict:
+    return {"value": {"code": code, "message": message}, "children": []}
+
+
+def _domain(error: errors.TallyError) -> Response:
+    for kind, status, code in TABLE:
+        if isinstance(error, kind):
+            break
+    else:
+        return _fault(error)
+    if status == 503:
+        log.warning("store unavailable", path=request.path, reason=str(error))
+    response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
+    if status == 503:
+        response.headers["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+def _sentence(error: errors.TallyError, status: int) -> str:
+    return f"{error} Nothing was stored; try again." if status == 503 else str(error)
+
+
+def _http(error: HTTPException) -> Response | HTTPException:
+    if not is_api(request.path) or error.code is None or error.code < 400:
+        return error
+    code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
+    response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _fault(error: Exception) -> Response:
+    """A fault of ours: told in full to the log, and in one sentence to the client."""
+    log.exception("request failed", path=request.path, exc_info=error)
+    message = EVENTS_FAILED if request.path == "/events" else FAILED
+    return answer(tree(GENERAL, message), 500)

@@ -1,0 +1,92 @@
+"""`/reports`: analysts and their tools start a report, poll it, and fetch its file."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app, redirect, request, send_file
+
+from app.api.answers import JSON, answer
+from app.api.body import read_json_body
+from app.api.query import choice, cursor, number
+from app.auth import basic, caller, need
+from app.exceptions import LinkInvalid
+from app.schemas.progress import progress
+from app.schemas.reports import STATUSES, ReportRequestSchema, job
+from app.services.reports import Reports, file_name
+
+blueprint = Blueprint("reports", __name__)
+PAGE = 100
+MAX_PAGE = 1000
+
+
+def _reports() -> Reports:
+    return current_app.extensions["services"].reports
+
+
+@blueprint.post("/reports")
+@basic.login_required
+def start() -> Response:
+    """Accept a report; the job is answered as soon as its row is committed."""
+    need("reports")
+    wanted = ReportRequestSchema().load_body(read_json_body())
+    return answer(job(_reports().start(caller(), wanted["filter"], wanted.get("output"))))
+
+
+@blueprint.get("/reports")
+@basic.login_required
+def index() -> Response:
+    """The caller's reports, newest first."""
+    need("reports")
+    page = _reports().page(
+        caller(), status=choice("status", STATUSES), limit=number("limit", PAGE, MAX_PAGE), after=cursor("after")
+    )
+    body = {"reports": [job(report) for report in page.reports]}
+    return answer(body if page.next is None else body | {"next": page.next})
+
+
+@blueprint.get("/reports/<source>/availability")
+@basic.login_required
+def availability(source: str) -> Response:
+    """How a report is getting on, as SDKs ask."""
+    need("reports")
+    return answer(job(_reports().get(caller(), source)))
+
+
+@blueprint.get("/reports/<source>/progress")
+@basic.login_required
+def show_progress(source: str) -> Response:
+    """How far a report is, in numbers."""
+    need("reports")
+    report = _reports().get(caller(), source)
+    return answer(progress(report, _reports().place_in_queue(report)))
+
+
+@blueprint.get("/reports/<source>")
+@basic.login_required
+def fetch(source: str) -> Response:
+    """A link to a report's file: in JSON where the client takes JSON, else by redirect."""
+    need("reports")
+    link = _reports().link(_reports().get(caller(), source))
+    if "Accept" in request.headers and request.accept_mimetypes.quality(JSON) > 0:
+        return answer({"link": link})
+    response = redirect(link, 302)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@blueprint.get("/files/<source>")
+def download(source: str) -> Response:
+    """A report's file, for whoever holds a link to it."""
+    given = [request.args.get(name, "") for name in ("expires", "nonce", "signature")]
+    if not given[0].isascii() or not given[0].isdigit():
+        raise LinkInvalid("This link is not one that the service made. Ask for the report's file again.")
+    report, path = _reports().file(source, *given)
+    response = send_file(
+        path.absolute(),
+        mimetype="text/csv",
+        as_attachment=True,
+        download_name=file_name(report),
+        etag=report.sha256,
+        last_modified=report.ended / 1000,
+    )
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

@@ -1,0 +1,37 @@
+"""`/service`, `/system`: what this service is, and who the caller is to it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app
+
+from app.api.answers import answer
+from app.auth import basic, caller
+from app.version import VERSION
+
+blueprint = Blueprint("service", __name__)
+NAME = "Tally"
+DESCRIPTION = "Records usage events and hands the raw events back."
+
+
+@blueprint.get("/system/version")
+@blueprint.get("/service/version")
+def version() -> Response:
+    """Which version answers; SDKs ask under either name."""
+    return answer({"version": VERSION, "service": _service()})
+
+
+@blueprint.get("/service/authenticate")
+@basic.login_required
+def authenticate() -> Response:
+    """Whether the credentials are right, and what they allow."""
+    who = caller()
+    context = {"role": who.role}
+    if who.customers is not None:
+        context["customers"] = list(who.customers)
+    user = {"id": who.name, "context": context, "permissions": list(who.permissions)}
+    return answer({"service": _service(), "user": user})
+
+
+def _service() -> dict[str, str]:
+    environment = current_app.config["SETTINGS"].environment
+    return {"name": NAME, "description": DESCRIPTION, "version": VERSION, "environment": environment}

@@ -1,0 +1,19 @@
+"""The commands: `flask --app wsgi …`, a module per noun. Each exits non-zero on failure and prints JSON with --json."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app.cli.catalog import catalog
+from app.cli.db import db
+from app.cli.events import events
+from app.cli.reports import reports
+from app.cli.scheduler import scheduler
+from app.cli.serve import serve
+from app.cli.user import user
+
+
+def register(app: Flask) -> None:
+    """Add the commands to `flask`."""
+    for command in (serve, scheduler, db, user, catalog, events, reports):
+        app.cli.add_command(command)

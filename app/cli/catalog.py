@@ -1,0 +1,35 @@
+"""`flask catalog`: the known customers, products and event types, from and to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import orjson
+
+from app.cli.output import as_json, command, say, services
+
+
+@click.group()
+def catalog() -> None:
+    """The catalog: import or export it."""
+
+
+@catalog.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@as_json
+@command
+def import_file(file: Path, as_json: bool) -> None:
+    """Import a catalog FILE (- for standard input); known codes take its values, none is removed."""
+    body = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
+    counts = services().catalog.put(body)
+    say(counts, "Imported {customers} customers, {products} products, {types} types.".format(**counts), json=as_json)
+
+
+@catalog.command()
+@as_json
+@command
+def export(as_json: bool) -> None:
+    """Print the catalog as the document that import takes."""
+    document = services().catalog.export()
+    say(document, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), json=as_json)

@@ -1,0 +1,35 @@
+"""`flask db`: bring the database to this version, or look whether it is."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli.output import as_json, command, say
+from app.store import database
+
+
+@click.group()
+def db() -> None:
+    """The database: upgrade it, or check it."""
+
+
+@db.command()
+@as_json
+@command
+def upgrade(as_json: bool) -> None:
+    """Bring the database to this version."""
+    applied = database.upgrade()
+    words = f"Applied {', '.join(applied)}." if applied else "The database is up to date."
+    say({"applied": applied}, words, json=as_json)
+
+
+@db.command()
+@as_json
+@command
+def check(as_json: bool) -> None:
+    """Exit with 1 where the database needs an upgrade, or is newer than this version."""
+    database.refuse_newer()
+    pending = database.pending()
+    words = f"The database needs: {', '.join(pending)}." if pending else "The database is up to date."
+    say({"pending": pending}, words, json=as_json)
+    raise SystemExit(1 if pending else 0)

@@ -1,0 +1,21 @@
+"""`flask events`: the stored events."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli.output import as_json, command, say, services
+
+
+@click.group()
+def events() -> None:
+    """Events: count them."""
+
+
+@events.command()
+@as_json
+@command
+def count(as_json: bool) -> None:
+    """Count the stored events."""
+    number = services().ingest.count()
+    say({"events": number}, str(number), json=as_json)

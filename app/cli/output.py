@@ -1,0 +1,43 @@
+"""What the commands share: plain words or JSON on standard output, errors as one sentence and exit code 1."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import click
+import orjson
+from flask import current_app
+from flask.cli import with_appcontext
+
+from app.exceptions import InputInvalid, TallyError
+from app.services import Services
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def command(function: Callable) -> Callable:
+    """Run a command inside the application, and tell the domain's errors as sentences."""
+
+    @with_appcontext
+    @functools.wraps(function)
+    def told(*args: object, **kwargs: object) -> object:
+        try:
+            return function(*args, **kwargs)
+        except InputInvalid as error:
+            details = "".join(f"\n  {fault.message}" for fault in error.faults)
+            raise click.ClickException(f"{error}{details}") from None
+        except TallyError as error:
+            raise click.ClickException(str(error)) from None
+
+    return told
+
+
+def services() -> Services:
+    """The services of this process."""
+    return current_app.extensions["services"]
+
+
+def say(value: object, words: str, *, json: bool) -> None:
+    """Print a result: `value` as JSON, or `words`."""
+    click.echo(orjson.dumps(value).decode() if json else words)

@@ -1,0 +1,75 @@
+"""`flask user`: who may use the API and the dashboard."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from app.cli.output import as_json, command, say, services
+from app.services.accounts import ROLES, Principal
+
+from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+
+
+@click.group()
+def user() -> None:
+    """Users: add, list, password, remove."""
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What the user may do.")
+@click.option("--customer", "customers", multiple=True, metavar="CODE", help="Limit to this customer; repeatable.")
+@from_stdin
+@as_json
+@command
+def add(name: str, role: str, customers: tuple[str, ...], password_stdin: bool, as_json: bool) -> None:
+    """Add a user. An analyst sees the customers named here, the other roles all unless some are named."""
+    made = services().accounts.add(name, role, list(customers) or None, _password(password_stdin))
+    say(_shown(made), f"Added {_line(made)}.", json=as_json)
+
+
+@user.command("list")
+@as_json
+@command
+def list_users(as_json: bool) -> None:
+    """List the users."""
+    everyone = services().accounts.everyone()
+    say([_shown(one) for one in everyone], "\n".join(_line(one) for one in everyone), json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@from_stdin
+@as_json
+@command
+def password(name: str, password_stdin: bool, as_json: bool) -> None:
+    """Give a user another password; their sessions end."""
+    services().accounts.set_password(name, _password(password_stdin))
+    say({"name": name}, f"The password of {name} is changed.", json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@as_json
+@command
+def remove(name: str, as_json: bool) -> None:
+    """Remove a user; their reports stay."""
+    services().accounts.remove(name)
+    say({"name": name}, f"Removed {name}.", json=as_json)
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return click.prompt("Password", hide_input=True, confirmation_prompt=True)
+
+
+def _shown(one: Principal) -> dict[str, object]:
+    return {"name": one.name, "role": one.role, "customers": one.customers}
+
+
+def _line(one: Principal) -> str:
+    limits = "all customers" if one.customers is None else ", ".join(one.customers) or "no customers"
+    return f"{one.name}: {one.role}, {limits}"

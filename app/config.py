@@ -1,0 +1,166 @@
+"""Every setting of the service: its name, type, unit, default and meaning.
+
+A setting is an environment variable; a `.env` file in the working directory is read for those that the environment
+does not have. A wrong value stops the start with a `SettingInvalid` that names the variable and what is allowed.
+The page docs/settings.md describes the same list for people; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from environs import Env, EnvValidationError, validate
+
+from app.exceptions import SettingInvalid
+
+CATALOG_MODES = ("open", "strict")
+LOG_FORMATS = ("text", "json")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings, checked. Build it with `Settings.from_environment()`, in tests with keywords."""
+
+    data_dir: Path = Path("var")  # DATA_DIR: what this machine keeps: database, report files, sockets, secret key
+    database_url: str = ""  # DATABASE_URL: sqlite:///path or postgresql://…; empty: events.db in DATA_DIR
+    redis_url: str = ""  # REDIS_URL: redis://… or unix://…; empty: a private Valkey on a socket in DATA_DIR
+    storage_url: str = ""  # STORAGE_URL: file:///folder of the report files; empty: reports/ in DATA_DIR
+    secret_key: str = field(default="", repr=False)  # SECRET_KEY: signs links and sessions; empty: kept in DATA_DIR
+    public_url: str = ""  # PUBLIC_URL: where clients reach the service, the base of every link; empty: HOST and PORT
+    host: str = "127.0.0.1"  # HOST: the address the web server listens on
+    port: int = 8000  # PORT: the TCP port it listens on
+    web_processes: int = 0  # WEB_PROCESSES: 0: one on SQLite (one writer writes), else one a core
+    workers: int = 1  # WORKERS: report worker processes
+    catalog_mode: str = "open"  # CATALOG_MODE: open accepts any well-formed code, strict only the catalog's
+    cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's answers
+    max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
+    max_batch_events: int = 10_000  # MAX_BATCH_EVENTS: in one request
+    body_seconds: int = 30  # BODY_SECONDS: to read one request's body
+    report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
+    report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
+    log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
+    environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'events.db'}"
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis or Valkey, with the default (the private Valkey's socket) filled in."""
+        return self.redis_url or f"unix://{self.valkey_socket}?db=0"
+
+    @property
+    def valkey_socket(self) -> Path:
+        """Where the private Valkey listens: a folder that only its owner may enter."""
+        return self.data_dir.absolute() / "valkey" / "valkey.sock"
+
+    @property
+    def storage(self) -> str:
+        """The URL of the report files' storage, with the default filled in."""
+        return self.storage_url or f"file://{self.data_dir.absolute() / 'reports'}"
+
+    @property
+    def base_url(self) -> str:
+        """The address that links are built from, without a trailing slash. Never the request's Host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def web_process_count(self) -> int:
+        """How many web processes to start: SQLite has one writer, so there a second one only waits."""
+        if self.web_processes:
+            return self.web_processes
+        return 1 if self.database.startswith("sqlite") else max(1, os.cpu_count() or 1)
+
+    def secret(self) -> str:
+        """The key that signs links and sessions: SECRET_KEY, or one made once and kept in DATA_DIR (mode 0600).
+
+        Raises:
+            SettingInvalid: the kept key cannot be read or written.
+        """
+        return self.secret_key or _kept_secret(self.data_dir / "secret.key")
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read the settings from the environment and `.env`.
+
+        Raises:
+            SettingInvalid: a value is wrong; the message names every wrong variable.
+        """
+        env = Env(eager=False)
+        env.read_env(str(Path.cwd() / ".env"), recurse=False)
+        settings = cls(
+            data_dir=Path(env.str("DATA_DIR", "var", validate=_filled)),
+            database_url=env.str("DATABASE_URL", "", validate=_scheme("sqlite", "postgresql", "postgres")),
+            redis_url=env.str("REDIS_URL", "", validate=_scheme("redis", "rediss", "unix")),
+            storage_url=env.str("STORAGE_URL", "", validate=_scheme("file")),
+            secret_key=env.str("SECRET_KEY", "", validate=_long_enough),
+            public_url=env.str("PUBLIC_URL", "", validate=_scheme("http", "https")),
+            host=env.str("HOST", "127.0.0.1", validate=_filled),
+            port=env.int("PORT", 8000, validate=validate.Range(1, 65535)),
+            web_processes=env.int("WEB_PROCESSES", 0, validate=validate.Range(0, 256)),
+            workers=env.int("WORKERS", 1, validate=validate.Range(1, 256)),
+            catalog_mode=env.str("CATALOG_MODE", "open", validate=validate.OneOf(CATALOG_MODES)),
+            cors_origins=tuple(env.list("CORS_ORIGINS", ["*"], validate=_origins)),
+            max_body_bytes=env.int("MAX_BODY_BYTES", cls.max_body_bytes, validate=validate.Range(1024, 2**31)),
+            max_batch_events=env.int("MAX_BATCH_EVENTS", cls.max_batch_events, validate=validate.Range(1, 1_000_000)),
+            body_seconds=env.int("BODY_SECONDS", cls.body_seconds, validate=validate.Range(1, 3600)),
+            report_timeout_seconds=env.int("REPORT_TIMEOUT_SECONDS", 900, validate=validate.Range(1, 86_400)),
+            report_keep_days=env.int("REPORT_KEEP_DAYS", 7, validate=validate.Range(1, 36_500)),
+            log_format=env.str("LOG_FORMAT", "text", validate=validate.OneOf(LOG_FORMATS)),
+            environment=env.str("ENVIRONMENT", "production", validate=_filled),
+        )
+        try:
+            env.seal()
+        except EnvValidationError as error:
+            wrong = "; ".join(
+                f"{name}: {' '.join(str(message) for message in messages)}"
+                for name, messages in sorted(error.error_messages.items())
+            )
+            raise SettingInvalid(f"Wrong setting. {wrong}") from None
+        return settings
+
+
+def _filled(value: str) -> None:
+    if not value.strip():
+        raise validate.ValidationError("is empty.")
+
+
+def _long_enough(value: str) -> None:
+    if value and len(value) < 16:
+        raise validate.ValidationError("is shorter than 16 characters.")
+
+
+def _scheme(*allowed: str) -> object:
+    def check(value: str) -> None:
+        if value and urlsplit(value).scheme not in allowed:
+            raise validate.ValidationError(f"is not a URL that starts with {' or '.join(f'{s}://' for s in allowed)}.")
+
+    return check
+
+
+def _origins(values: list[str]) -> None:
+    for value in values:
+        parts = urlsplit(value)
+        if value != "*" and not (parts.scheme and parts.netloc and not parts.path):
+            raise validate.ValidationError(f"{value!r} is neither * nor an origin such as https://example.com.")
+
+
+def _kept_secret(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_text().strip()
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        return path.read_text().strip()
+    except OSError as error:
+        raise SettingInvalid(f"DATA_DIR: cannot keep the secret key in {path}: {error.strerror}.") from error

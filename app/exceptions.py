@@ -1,0 +1,105 @@
+"""The errors that the service knows, and nothing about how they are told to anyone.
+
+    TallyError
+    ├── SettingInvalid        a setting is wrong; the service does not start
+    ├── DatabaseNewer         the database was migrated by a newer version of this code
+    ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
+    ├── BodyMalformed         what came in is not the format it says it is
+    ├── BodyTooLarge          more bytes or events than one request may carry
+    ├── TypeUnsupported       a media type or content coding that is not accepted
+    ├── InputInvalid          well-formed, but some field is wrong: carries the faults
+    ├── Forbidden             known who, but not allowed
+    ├── AccountInvalid        a user cannot be made or changed as asked
+    ├── LinkInvalid           a signed link was changed or has expired
+    └── ReportError
+        ├── ReportUnknown     no such report, or not the caller's
+        ├── ReportRunning     its file is not there yet
+        ├── ReportFailed      its file will never be there
+        └── ReportExpired     its file was removed
+
+`api/errors.py` turns them into HTTP, `cli` into exit codes, `admin` into pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MISSING = "REQUEST_PARAMETER_MISSING"
+MALFORMED = "REQUEST_PARAMETER_MALFORMED"
+
+
+class TallyError(Exception):
+    """Anything that the service itself refuses or cannot do; `str()` is a sentence for people."""
+
+
+class SettingInvalid(TallyError):
+    """A setting is wrong; the message names the variable and what is allowed."""
+
+
+class DatabaseNewer(TallyError):
+    """The database carries migrations that this version does not know."""
+
+
+class StoreUnavailable(TallyError):
+    """The database cannot be reached, or does not answer in time. Nothing was stored."""
+
+
+class BodyMalformed(TallyError):
+    """The body is not valid JSON or NDJSON, or not what its content coding promises."""
+
+
+class BodyTooLarge(TallyError):
+    """The body has more bytes, or more events, than one request may carry."""
+
+
+class TypeUnsupported(TallyError):
+    """The media type or the content coding is not one that is accepted."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One wrong field: `code` is MISSING or MALFORMED, `message` names its place, what was found, what is allowed."""
+
+    message: str
+    code: str = MALFORMED
+
+
+class InputInvalid(TallyError):
+    """Input with wrong fields: `faults`, in the order of the input."""
+
+    def __init__(self, message: str, faults: Sequence[Fault]) -> None:
+        super().__init__(message)
+        self.faults = list(faults)
+
+
+class Forbidden(TallyError):
+    """Authenticated, but not allowed: another customer's data, or a role too low."""
+
+
+class AccountInvalid(TallyError):
+    """A user cannot be made, changed or removed as asked."""
+
+
+class LinkInvalid(TallyError):
+    """A signed link that was changed or has expired."""
+
+
+class ReportError(TallyError):
+    """Something about one report."""
+
+
+class ReportUnknown(ReportError):
+    """No such report, or not the caller's: the two cannot be told apart."""
+
+
+class ReportRunning(ReportError):
+    """The report still runs, so there is no file yet."""
+
+
+class ReportFailed(ReportError):
+    """The report failed or timed out, so there will be no file."""
+
+
+class ReportExpired(ReportError):
+    """The report's file was kept as long as promised, and is removed."""

@@ -1,0 +1,62 @@
+"""Which columns a report file has, and which context item fills each: a plain value, the same for every database.
+
+It is worked out once, when a report is accepted, and kept on the report's row, so that a later change of the catalog
+changes no report. `store` turns it into SQL where the database can cut the columns itself, `exports` applies it to a
+row in Python; neither decides anything about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+POSITIONAL = "positional"
+COLUMNS = "columns"
+EXTRA = "*"  # the catalog's name for the column that holds what has no column of its own
+COMMON = ("timestamp", "type")  # the first two columns of every report file
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns behind `timestamp` and `type`.
+
+    Attributes:
+        kind: POSITIONAL (the context items as they came) or COLUMNS (by the catalog's names).
+        columns: the product's column names in the catalog's order; empty for POSITIONAL.
+        contexts: for each event type, the names of its context items in order; empty for POSITIONAL.
+    """
+
+    kind: str
+    columns: tuple[str, ...] = ()
+    contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def header(self, width: int) -> list[str]:
+        """The column names of a file whose widest context has `width` items."""
+        names = self.columns if self.kind == COLUMNS else [f"context{number + 1}" for number in range(width)]
+        return [*COMMON, *names]
+
+    def place(self, event_type: str, column: str) -> int | None:
+        """The index of the context item that fills `column` for events of a type, None where nothing does."""
+        names = self.contexts.get(event_type, ())
+        return names.index(column) if column in names else None
+
+    def extras(self, event_type: str) -> tuple[tuple[int, ...], int]:
+        """Where a type's items without a column stand: the indexes among the named ones, and the first unnamed one."""
+        names = self.contexts.get(event_type, ())
+        kept = tuple(i for i, name in enumerate(names) if name not in self.columns or names.index(name) != i)
+        return kept, len(names)
+
+    @property
+    def keeps_extras(self) -> bool:
+        """Whether no context item is left out of the file."""
+        return self.kind == POSITIONAL or EXTRA in self.columns
+
+    def to_json(self) -> dict[str, object]:
+        """As a JSON object, to be kept on the report's row."""
+        return {"kind": self.kind, "columns": self.columns, "contexts": dict(self.contexts)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> Layout:
+        """The layout that `to_json` wrote."""
+        contexts: Mapping[str, Sequence[str]] = value["contexts"]
+        return cls(value["kind"], tuple(value["columns"]), {code: tuple(names) for code, names in contexts.items()})

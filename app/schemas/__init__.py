@@ -1,0 +1,1 @@
+"""What comes in, checked by marshmallow, and what goes out, in its exact order of keys."""

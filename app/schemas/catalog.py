@@ -1,0 +1,101 @@
+"""The catalog document, as `catalog import` takes it and `catalog export` gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+from app.schemas import json
+from app.schemas.faults import refuse
+from app.schemas.fields import Code, Described
+
+
+class Names(Described):
+    """The names of columns or context items, in order; none twice."""
+
+    allowed = "an array of names, each once"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[str]:
+        if not isinstance(value, list):
+            raise self.refuse(value, f"is {json.kind(value)}")
+        for item in value:
+            Code().deserialize(item)
+        if len(set(value)) != len(value):
+            raise self.refuse(value, "has a name twice")
+        return value
+
+
+class Description(Described):
+    """Words for people."""
+
+    allowed = "a string of at most 1,000 characters"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str) or len(value) > 1000:
+            raise self.refuse(value)
+        return value
+
+
+class _Entry(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    code = Code(required=True)
+    description = Description(load_default="")
+
+
+class CustomerSchema(_Entry):
+    """A customer."""
+
+
+class ProductSchema(_Entry):
+    """A product and the columns of its report files; `*` holds what has no column of its own."""
+
+    columns = Names(load_default=list)
+
+
+class TypeSchema(_Entry):
+    """An event type of a product, and the names of its context items."""
+
+    product = Code(required=True)
+    context = Names(load_default=list)
+
+
+class CatalogSchema(Schema):
+    """The whole document."""
+
+    class Meta:
+        """Keys that nobody asked for are ignored."""
+
+        unknown = EXCLUDE
+
+    customers = fields.List(fields.Nested(CustomerSchema), load_default=list)
+    products = fields.List(fields.Nested(ProductSchema), load_default=list)
+    types = fields.List(fields.Nested(TypeSchema), load_default=list)
+
+    def load_body(self, body: bytes) -> dict[str, list[dict]]:
+        """The document's three lists.
+
+        Raises:
+            BodyMalformed: it is not JSON.
+            InputInvalid: an entry is wrong.
+        """
+        value = json.parse_clean(body)
+        try:
+            if not isinstance(value, dict):
+                raise ValidationError({"catalog": [f"is {json.kind(value)}; it must be an object"]})
+            return self.load(value)
+        except ValidationError as error:
+            raise refuse(error, "The catalog") from None
+
+
+def document(customers: Sequence, products: Sequence, types: Sequence) -> dict[str, list[dict]]:
+    """The document for rows of the catalog's tables, in the contract's order of keys."""
+    return {
+        "customers": [{"code": c.code, "description": c.description} for c in customers],
+        "products": [{"code": p.code, "description": p.description, "columns": p.columns} for p in products],
+        "types": [
+            {"code": t.code, "description": t.description, "product": t.product, "context": t.context} for t in types
+        ],
+    }

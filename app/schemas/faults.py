@@ -1,0 +1,35 @@
+"""From marshmallow's nested messages to a flat list of faults, each with its place in words that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from marshmallow import ValidationError
+
+from app.exceptions import MALFORMED, MISSING, Fault, InputInvalid
+
+
+def refuse(error: ValidationError, what: str = "The request") -> InputInvalid:
+    """The domain's error for marshmallow's, to be raised."""
+    faults = list(_flatten(error.messages, ""))
+    count = f"{len(faults)} faults" if len(faults) != 1 else "a fault"
+    return InputInvalid(f"{what} has {count}; nothing was stored.", faults)
+
+
+def _flatten(messages: object, place: str) -> Iterator[Fault]:
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            yield from _flatten(inner, _step(place, key))
+        return
+    for message in messages:
+        code = MISSING if message.startswith("is missing") else MALFORMED
+        text = message if message.startswith(".") or message.startswith("[") else f" {message}"
+        yield Fault(f"{place}{text}.", code)
+
+
+def _step(place: str, key: object) -> str:
+    if isinstance(key, int):
+        return f"{place}[{key}]"
+    if key == "_schema":
+        return place
+    return f"{place}.{key}" if place else str(key)

@@ -1,0 +1,193 @@
+"""The protocol's own field types. Each message says what was found and what is allowed; the place is put before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+from marshmallow import ValidationError, fields
+
+from app.schemas.json import Number, kind, shown
+
+MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
+MAX_CODE = 128
+MAX_VERSION = 64
+MAX_CONTEXT_ITEMS = 100
+MAX_CONTEXT_TEXT = 4_096
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+DIGITS = re.compile(r"[0-9]{1,15}")
+
+
+class Described(fields.Field):
+    """A field whose errors end with what is allowed, and whose absence is told like any other error."""
+
+    allowed: str
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.error_messages["required"] = f"is missing; it must be {self.allowed}"
+        self.error_messages["null"] = f"is null; it must be {self.allowed}"
+
+    def refuse(self, value: object, because: str | None = None) -> ValidationError:
+        """The error of a wrong value, to be raised."""
+        return ValidationError(f"{because or f'is {shown(value)}'}; it must be {self.allowed}")
+
+
+class Code(Described):
+    """A customer, product or event type: 1 to 128 characters, none of them a control character."""
+
+    allowed = f"a string of 1 to {MAX_CODE} characters without control characters"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str):
+            raise self.refuse(value)
+        if not 1 <= len(value) <= MAX_CODE:
+            raise self.refuse(value, f"has {len(value)} characters")
+        if CONTROL.search(value):
+            raise self.refuse(value, "has a control character")
+        return value
+
+
+class Version(Described):
+    """The version of the product that sent an event: at most 64 characters."""
+
+    allowed = f"a string of at most {MAX_VERSION} characters"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str):
+            raise self.refuse(value)
+        if len(value) > MAX_VERSION:
+            raise self.refuse(value, f"has {len(value)} characters")
+        return value
+
+
+class Time(Described):
+    """Whole milliseconds since 1970-01-01T00:00:00Z, to the end of the year 9999.
+
+    Args:
+        digits: accept a string of digits as well as a number.
+    """
+
+    allowed = f"a whole number of milliseconds from 0 to {MAX_TIME}"
+
+    def __init__(self, *, digits: bool = False, **kwargs: object) -> None:
+        self.digits = digits
+        if digits:
+            self.allowed = f"{self.allowed}, or a string of its digits"
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int:
+        text = value.text if isinstance(value, Number) else None
+        if self.digits and isinstance(value, str) and DIGITS.fullmatch(value):
+            text = value
+        time = None if text is None else whole(text)
+        if time is None or not 0 <= time <= MAX_TIME:
+            raise self.refuse(value)
+        return time
+
+
+class Context(Described):
+    """An event's context: at most 100 strings, numbers, booleans and nulls.
+
+    Numbers and booleans become their JSON text, null stays None.
+    """
+
+    allowed = f"an array of at most {MAX_CONTEXT_ITEMS} strings, numbers, booleans or nulls"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[str | None]:
+        if not isinstance(value, list):
+            raise self.refuse(value, f"is {kind(value)}")
+        if len(value) > MAX_CONTEXT_ITEMS:
+            raise self.refuse(value, f"has {len(value)} items")
+        errors = {index: [error] for index, item in enumerate(value) if (error := self._error(item))}
+        if errors:
+            raise ValidationError(errors)
+        return [_item_text(item) for item in value]
+
+    def _error(self, item: object) -> str | None:
+        if isinstance(item, dict | list):
+            return f"is {kind(item)}; it must be a string, number, boolean or null"
+        length = len(_item_text(item) or "")
+        if length > MAX_CONTEXT_TEXT:
+            return f"has {length} characters; it must be a string of at most {MAX_CONTEXT_TEXT}"
+        return None
+
+
+class Choice(Described):
+    """One of a few words."""
+
+    def __init__(self, words: Sequence[str], **kwargs: object) -> None:
+        self.words = tuple(words)
+        self.allowed = " or ".join(f'"{word}"' for word in self.words)
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if value not in self.words:
+            raise self.refuse(value)
+        return value
+
+
+class Flag(Described):
+    """true or false, nothing that merely looks like it."""
+
+    allowed = "true or false"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> bool:
+        if not isinstance(value, bool):
+            raise self.refuse(value)
+        return value
+
+
+class Delimiter(Described):
+    """The character between a report file's columns."""
+
+    allowed = "one character other than a quote, a carriage return, a line feed or NUL"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str) or len(value) != 1 or value in '"\r\n\0':
+            raise self.refuse(value)
+        return value
+
+
+class Codes(Described):
+    """A list of codes; empty is allowed."""
+
+    allowed = "an array of event types"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[str]:
+        if not isinstance(value, list):
+            raise self.refuse(value, f"is {kind(value)}")
+        one = Code()
+        errors = {}
+        for index, item in enumerate(value):
+            try:
+                one.deserialize(item)
+            except ValidationError as error:
+                errors[index] = error.messages
+        if errors:
+            raise ValidationError(errors)
+        return value
+
+
+def whole(text: str) -> int | None:
+    """The value of a JSON number that is whole and could be a time; None for any other. 1e3 and 5.0 are whole."""
+    if text.isdecimal() and len(text) <= 15:
+        return int(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond what Decimal holds
+        return None
+    # Compared before it is expanded: 1e999999999 would be a gigabyte of digits.
+    if not 0 <= number <= MAX_TIME or number != number.to_integral_value():
+        return None
+    return int(number)
+
+
+def _item_text(item: object) -> str | None:
+    if isinstance(item, Number):
+        return item.text
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    return item

@@ -1,0 +1,128 @@
+"""What a report's request is, and what a report looks like to programs.
+
+SDKs read a job by the position of its keys: their order, and that an absent one is absent, is part of the answer.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
+
+from app.schemas import json
+from app.schemas.faults import refuse
+from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, Time
+
+FORMATS = ("csv",)
+LAYOUTS = ("columns", "positional")
+STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
+DEFAULT_DELIMITER = "|"
+
+
+class Text(Described):
+    """Any string that is not empty."""
+
+    allowed = "a string of 1 to 1,024 characters"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str) or not 1 <= len(value) <= 1024:
+            raise self.refuse(value)
+        return value
+
+
+class Part(Described, fields.Nested):
+    """An object inside the request."""
+
+    allowed = "an object"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> object:
+        if not isinstance(value, dict):
+            raise self.refuse(value, f"is {json.kind(value)}")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Lenient(Schema):
+    """Keys that nobody asked for are ignored, as clients older and newer than this exist."""
+
+    class Meta:
+        """See the class."""
+
+        unknown = EXCLUDE
+
+
+class FilterSchema(Lenient):
+    """Which events a report has. Both ends of the time are included."""
+
+    customer = Code(required=True, metadata={"description": "Known: in the catalog, or seen.", "example": "BARCHART"})
+    product = Code(required=True, metadata={"description": "Known: in the catalog, or seen.", "example": "PORTFOLIO"})
+    types = Codes(metadata={"description": "Event types; none or empty means all."})
+    start = Time(digits=True, metadata={"description": "The first millisecond.", "example": 1793000000000})
+    end = Time(digits=True, metadata={"description": "The last millisecond.", "example": 1795591999999})
+
+    @validates_schema
+    def in_order(self, data: dict, **kwargs: object) -> None:
+        """An end before the start selects nothing, and is surely a mistake."""
+        start, end = data.get("start"), data.get("end")
+        if start is not None and end is not None and end < start:
+            raise ValidationError({"end": [f"is {end}, before start, {start}; it must be start or later"]})
+
+
+class OutputSchema(Lenient):
+    """What the report file looks like and where it goes."""
+
+    delimiter = Delimiter(metadata={"description": "Between columns; default |.", "example": "|"})
+    bucketName = Text(metadata={"description": "Deliver to this bucket, if the operator allows it."})
+    bucketKey = Text(metadata={"description": "Deliver under this key."})
+    format = Choice(FORMATS, metadata={"description": "Default csv."})
+    layout = Choice(LAYOUTS, metadata={"description": "Default columns where the catalog names them."})
+    header = Flag(metadata={"description": "Whether the first row has the column names; default false."})
+
+
+class ReportRequestSchema(Lenient):
+    """The body of `POST /reports`."""
+
+    filter = Part(FilterSchema, required=True)
+    output = Part(OutputSchema)
+
+    def load_body(self, body: bytes) -> dict[str, dict]:
+        """The request's `filter` and, if one was sent, `output`, keys in the order of the answer.
+
+        Raises:
+            BodyMalformed: the body is not JSON.
+            InputInvalid: a field is wrong.
+        """
+        value = json.parse_clean(body)
+        try:
+            if not isinstance(value, dict):
+                raise ValidationError({"body": [f"is {json.kind(value)}; it must be an object with a filter"]})
+            return self.load(value)
+        except ValidationError as error:
+            raise refuse(error, "The report's request") from None
+
+
+def job(report: object) -> dict[str, object]:
+    """A report as programs see it: `job, source, status, filter, timing, [output]`, in this order and no others.
+
+    Args:
+        report: a row of the table of reports.
+    """
+    seen: dict[str, object] = {"job": report.job, "source": source(report), "status": report.status}
+    seen["filter"] = {"customer": report.customer, "product": report.product}
+    given = {"types": report.types, "start": report.start, "end": report.end}
+    seen["filter"] |= {key: value for key, value in given.items() if value is not None}
+    seen["timing"] = {"day": day(report.started), "start": report.started}
+    if report.ended is not None:
+        seen["timing"]["end"] = report.ended
+    if report.output is not None:
+        seen["output"] = report.output
+    return seen
+
+
+def source(report: object) -> str:
+    """The name by which programs ask for a report."""
+    return f"JOB-{report.job}"
+
+
+def day(milliseconds: int) -> str:
+    """The UTC day of a time."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,141 @@
+"""The catalog: which customers, products and event types are known, and how a product's report file is laid out."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from app.exceptions import Fault, InputInvalid
+from app.layout import COLUMNS, POSITIONAL, Layout
+from app.schemas.catalog import CatalogSchema, document
+from app.schemas.events import Event
+from app.schemas.json import shown
+from app.store import catalog as store
+
+KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
+NAMED = 3  # how many near codes an error names
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The catalog's codes, for strict mode."""
+
+    customer: frozenset[str]
+    product: frozenset[str]
+    type: frozenset[str]
+
+
+class Catalog:
+    """The catalog of one process.
+
+    Args:
+        strict: whether an event's codes must be in the catalog.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self._vocabulary: tuple[float, Vocabulary] | None = None
+
+    def check(self, events: Sequence[Event]) -> None:
+        """In strict mode, refuse events with a code that the catalog does not have.
+
+        Raises:
+            InputInvalid: names each unknown code and its place.
+        """
+        if not self.strict:
+            return
+        words = self._words()
+        faults = [fault for index, event in enumerate(events) for fault in _unknown(event, index, words)]
+        if faults:
+            raise InputInvalid("Some events have codes that the catalog does not know; nothing was stored.", faults)
+
+    def check_known(self, customer: str, product: str) -> None:
+        """Refuse a report about what was neither catalogued nor seen.
+
+        Raises:
+            InputInvalid: names the nearest known codes.
+        """
+        faults = []
+        if not store.customer_is_known(customer):
+            faults.append(_not_known("filter.customer", customer, store.known_customers()))
+        if not store.product_is_known(product):
+            faults.append(_not_known("filter.product", product, store.known_products()))
+        if faults:
+            raise InputInvalid("The report's filter names something unknown.", faults)
+
+    def layout(self, product: str, wanted: str | None) -> Layout:
+        """How a report about a product is laid out now.
+
+        Args:
+            wanted: `columns`, `positional`, or None for the product's default.
+
+        Raises:
+            InputInvalid: columns are wanted, and the catalog gives the product none.
+        """
+        row = store.product(product)
+        columns = tuple(row.columns) if row else ()
+        if wanted == COLUMNS and not columns:
+            message = f'output.layout is "columns", but the catalog has no columns for {product}; use "positional".'
+            raise InputInvalid("The report cannot be laid out so.", [Fault(message)])
+        if wanted == POSITIONAL or not columns:
+            return Layout(POSITIONAL)
+        # A type that the catalog has under this product speaks first, its namesake elsewhere only where there is none.
+        types = sorted(store.types(), key=lambda row: row.product == product)
+        return Layout(COLUMNS, columns, {row.code: tuple(row.context) for row in types})
+
+    def put(self, body: bytes) -> dict[str, int]:
+        """Import a catalog document; how many entries of each kind it had.
+
+        Raises:
+            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
+        """
+        entries = CatalogSchema().load_body(body)
+        store.put(entries)
+        self._vocabulary = None
+        return {kind: len(rows) for kind, rows in entries.items()}
+
+    def export(self) -> dict[str, list[dict]]:
+        """The catalog as a document."""
+        return document(store.customers(), store.products(), store.types())
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever imported."""
+        return not (store.customers() or store.products() or store.types())
+
+    def load_sample(self) -> None:
+        """Import the sample catalog that comes with the service."""
+        self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
+
+    def known(self) -> tuple[list[str], list[str]]:
+        """The known customers and products, catalogued or seen, by code."""
+        return sorted(store.known_customers()), sorted(store.known_products())
+
+    def _words(self) -> Vocabulary:
+        kept = self._vocabulary
+        if kept and kept[0] > time.monotonic():
+            return kept[1]
+        words = Vocabulary(
+            frozenset(row.code for row in store.customers()),
+            frozenset(row.code for row in store.products()),
+            frozenset(row.code for row in store.types()),
+        )
+        self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
+        return words
+
+
+def _unknown(event: Event, index: int, words: Vocabulary) -> list[Fault]:
+    fields = ("customer", "product", "type")
+    return [
+        _not_known(f"events[{index}].{field}", getattr(event, field), getattr(words, field))
+        for field in fields
+        if getattr(event, field) not in getattr(words, field)
+    ]
+
+
+def _not_known(place: str, code: str, known: Collection[str]) -> Fault:
+    near = difflib.get_close_matches(code, known, NAMED, cutoff=0.4) or sorted(known)[:NAMED]
+    hint = f"; the nearest known: {', '.join(near)}" if near else "; none is known yet"
+    return Fault(f"{place} is {shown(code)}, which is not known{hint}.")

@@ -1,0 +1,78 @@
+"""The one database of a process: opened by the factory, migrated by command, released after each request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from peewee import DatabaseProxy
+from playhouse.migrations import Runner
+
+from app.exceptions import DatabaseNewer
+from app.store.backends.postgres import PostgresBackend
+from app.store.backends.sqlite import SqliteBackend
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+database = DatabaseProxy()
+
+
+def open_database(url: str) -> None:
+    """Point the models at a database; nothing connects before the first query.
+
+    Args:
+        url: `sqlite:///path` (three slashes: relative to the working directory) or `postgresql://…`.
+    """
+    backend = SqliteBackend if url.startswith("sqlite") else PostgresBackend
+    database.initialize(backend.from_url(url))
+
+
+def release() -> None:
+    """Give the calling thread's connection back; call it when a request or a command ends, however it ends."""
+    if not database.is_closed():
+        database.close()
+
+
+def forget_connections() -> None:
+    """Drop what was opened before a fork, without a word to the server: the parent still speaks on it."""
+    database.dispose()
+
+
+def transaction() -> AbstractContextManager:
+    """A transaction: all of what is written inside is committed, durably, or none of it."""
+    return database.atomic()
+
+
+def pending() -> list[str]:
+    """The names of the migrations that the database still needs, in order."""
+    return [migration.name for migration in _runner().status() if not migration.applied]
+
+
+def upgrade(said: Callable[[str], None] = lambda name: None) -> list[str]:
+    """Bring the database to this version; the names of the migrations applied.
+
+    Raises:
+        DatabaseNewer: it was migrated by a newer version; nothing is changed.
+    """
+    refuse_newer()
+    with database.migration_lock():
+        applied = _runner().up()
+    for name in applied:
+        said(name)
+    return applied
+
+
+def refuse_newer() -> None:
+    """Raise DatabaseNewer where the database carries migrations that this version does not have."""
+    unknown = [migration.name for migration in _runner().status() if migration.path is None]
+    if unknown:
+        raise DatabaseNewer(
+            f"The database is newer than this version of Tally: it has the migration {unknown[-1]}, "
+            f"and this version ends with {_runner().migrations()[-1].name}. Start the newer version, "
+            "or restore a backup from before its upgrade."
+        )
+
+
+def _runner() -> Runner:
+    return Runner(database.obj, str(MIGRATIONS))

@@ -1,0 +1,151 @@
+"""Queries about events: writing a batch, the newest ones, and the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.layout import COLUMNS, EXTRA, Layout
+from app.store.database import database
+from app.store.models import Event
+
+Row = tuple[str, str, str, str | None, int, Sequence[str | None], int, str, int]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which events: of one customer and product, both ends of the time included, none accepted after the cut.
+
+    Attributes:
+        types: the event types; empty: all.
+        start, end: milliseconds, None: open.
+        cut: the last event id that counts.
+    """
+
+    customer: str
+    product: str
+    types: Sequence[str] = ()
+    start: int | None = None
+    end: int | None = None
+    cut: int | None = None
+
+    def where(self) -> tuple[str, list[object]]:
+        """The SQL condition and its parameters."""
+        mark = database.param
+        parts = [f"customer = {mark}", f"product = {mark}"]
+        values: list[object] = [self.customer, self.product]
+        if self.types:
+            parts.append(f"type IN ({', '.join([mark] * len(self.types))})")
+            values.extend(self.types)
+        for condition, value in (("timestamp >=", self.start), ("timestamp <=", self.end), ("id <=", self.cut)):
+            if value is not None:
+                parts.append(f"{condition} {mark}")
+                values.append(value)
+        return " AND ".join(parts), values
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is known of a selection before its rows are read: their number, the widest context, rows with extras."""
+
+    total: int
+    width: int
+    extra_rows: int | None
+
+
+def insert(rows: Sequence[Row]) -> None:
+    """Write events in one statement; call it inside a transaction.
+
+    Args:
+        rows: customer, product, type, version, timestamp, context, sequence, batch, received.
+    """
+    database.insert_events(rows)
+
+
+def acceptance_cut() -> int:
+    """The id that ends the snapshot of a report accepted now; call it inside the transaction that keeps it."""
+    return database.acceptance_cut()
+
+
+def newest(limit: int, customers: Sequence[str] | None = None) -> list[Event]:
+    """The events accepted last, newest first; of some customers only, if named."""
+    query = Event.select().order_by(Event.id.desc()).limit(limit)
+    if customers is not None:
+        query = query.where(Event.customer.in_(list(customers)))
+    return list(query)
+
+
+def count() -> int:
+    """How many events there are."""
+    return Event.select().count()
+
+
+def measure(selection: Selection, layout: Layout) -> Measure:
+    """Count a selection's rows and what its layout has to know of them, in one pass."""
+    where, values = selection.where()
+    width = database.context_width()
+    if layout.kind == COLUMNS:
+        condition, names = _has_extras(layout)
+        query = f"SELECT count(*), 0, coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) FROM event"
+    else:
+        query, names = f"SELECT count(*), coalesce(max({width}), 0), NULL FROM event", []
+    total, widest, extra = database.execute_sql(f"{query} WHERE {where}", [*names, *values]).fetchone()
+    return Measure(total, widest, None if layout.keeps_extras else int(extra))
+
+
+def rows(selection: Selection) -> Iterator[tuple[int, str, object]]:
+    """A selection's (timestamp, type, context) in a report's order; the context as the database keeps it."""
+    where, values = selection.where()
+    return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
+
+
+def csv_lines(selection: Selection, layout: Layout, width: int, delimiter: str) -> Iterator[bytes] | None:
+    """A report's rows as CSV lines that the database cuts and quotes; None where it cannot."""
+    cells, names = _cells(layout, width)
+    where, values = selection.where()
+    query = f"SELECT timestamp, type{cells} FROM event WHERE {where} ORDER BY timestamp, id"
+    return database.csv_lines(query, [*names, *values], delimiter)
+
+
+def _cells(layout: Layout, width: int) -> tuple[str, list[object]]:
+    """The SQL of the columns behind timestamp and type, each with a comma before it, and its parameters."""
+    if layout.kind != COLUMNS:
+        return "".join(f", {database.context_item(index)}" for index in range(width)), []
+    cells, names = "", []
+    for column in layout.columns:
+        cell, parameters = _extras_cell(layout) if column == EXTRA else _column_cell(layout, column)
+        cells += f", {cell}"
+        names.extend(parameters)
+    return cells, names
+
+
+def _column_cell(layout: Layout, column: str) -> tuple[str, list[object]]:
+    places = [(code, layout.place(code, column)) for code in layout.contexts]
+    filled = [(code, index) for code, index in places if index is not None]
+    if not filled:
+        return "NULL", []
+    cases = " ".join(f"WHEN {database.param} THEN {database.context_item(index)}" for _, index in filled)
+    return f"CASE type {cases} END", [code for code, _ in filled]
+
+
+def _extras_cell(layout: Layout) -> tuple[str, list[object]]:
+    """A JSON array of the items without a column, NULL where there are none. Only PostgreSQL cuts columns."""
+    cases, names = [], []
+    for code in layout.contexts:
+        kept, unnamed = layout.extras(code)
+        slices = [f"context[{index + 1}:{index + 1}]" for index in kept] + [f"context[{unnamed + 1}:]"]
+        cases.append(f"WHEN {database.param} THEN {' || '.join(slices)}")
+        names.append(code)
+    items = f"CASE type {' '.join(cases)} ELSE context END" if cases else "context"
+    return f"array_to_json(nullif({items}, '{{}}'))::text", names
+
+
+def _has_extras(layout: Layout) -> tuple[str, list[object]]:
+    """The SQL condition of a row with items that have no column: its context is longer than where they may begin."""
+    cases, names = [], []
+    for code in layout.contexts:
+        kept, unnamed = layout.extras(code)
+        cases.append(f"WHEN {database.param} THEN {min((*kept, unnamed))}")
+        names.append(code)
+    begin = f"CASE type {' '.join(cases)} ELSE 0 END" if cases else "0"
+    return f"{database.context_width()} > {begin}", names

@@ -1,0 +1,146 @@
+"""The tables, as Peewee models. `migrations/` makes them; this module only names them.
+
+Times are whole milliseconds since 1970-01-01T00:00:00Z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+from peewee import BigAutoField, BigIntegerField, BooleanField, Field, IntegerField, Model, TextField
+
+from app.store.database import database
+
+
+class ContextField(Field):
+    """A list of strings and nulls: text[] on PostgreSQL, where export is fastest so; JSON text on SQLite."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: Sequence[str | None] | None) -> object:
+        """What the driver is given."""
+        return database.context_value(value)
+
+    def python_value(self, value: object) -> list[str | None]:
+        """What the driver gave, as a list."""
+        return orjson.loads(value) if isinstance(value, str) else value
+
+
+class JsonField(Field):
+    """A JSON value kept as text, the same on both databases, keys in the order given."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: object) -> str | None:
+        """What the driver is given."""
+        return None if value is None else orjson.dumps(value).decode()
+
+    def python_value(self, value: str | None) -> object:
+        """What the driver gave, parsed."""
+        return None if value is None else orjson.loads(value)
+
+
+class Table(Model):
+    """What all tables share."""
+
+    class Meta:
+        """Peewee's settings: the process's database, short table names."""
+
+        database = database
+        legacy_table_names = False
+
+
+class Event(Table):
+    """One thing that happened. `id` is the order of acceptance."""
+
+    id = BigAutoField()
+    customer = TextField()
+    product = TextField()
+    type = TextField()
+    version = TextField(null=True)
+    timestamp = BigIntegerField()
+    context = ContextField()
+    sequence = IntegerField()  # the place in its batch, from 1
+    batch = TextField()  # a UUID for the request
+    received = BigIntegerField()
+
+
+class Seen(Table):
+    """A customer, product and type that some event had together."""
+
+    id = BigAutoField()
+    customer = TextField()
+    product = TextField()
+    type = TextField()
+    since = BigIntegerField()
+
+
+class Customer(Table):
+    """A customer of the catalog."""
+
+    code = TextField(primary_key=True)
+    description = TextField(default="")
+
+
+class Product(Table):
+    """A product of the catalog; `columns` are its report columns in order."""
+
+    code = TextField(primary_key=True)
+    description = TextField(default="")
+    columns = JsonField(default=list)
+
+
+class EventType(Table):
+    """An event type of the catalog; `context` names its context items in order."""
+
+    id = BigAutoField()
+    code = TextField()
+    product = TextField()
+    description = TextField(default="")
+    context = JsonField(default=list)
+
+
+class Account(Table):
+    """A user, for the API's Basic authentication and for signing in to the dashboard."""
+
+    id = BigAutoField()
+    name = TextField(unique=True)
+    role = TextField()
+    customers = JsonField(null=True)  # the customers the user is limited to; null: all of them
+    password = TextField()  # an argon2id hash
+    session = TextField()  # changes with the password, and ends every session made before
+    created = BigIntegerField()
+
+
+class Report(Table):
+    """One export. This row, not Redis, is the truth about it."""
+
+    id = BigAutoField()
+    job = TextField(unique=True)  # a UUID
+    account = BigIntegerField(null=True)
+    account_name = TextField()
+    customer = TextField()
+    product = TextField()
+    types = JsonField(null=True)  # as sent; null: not sent
+    start = BigIntegerField(null=True)
+    end = BigIntegerField(null=True)
+    output = JsonField(null=True)  # as sent; null: not sent
+    layout = JsonField()  # app.layout.Layout, fixed at acceptance
+    cut = BigIntegerField()  # the last event id that belongs to the snapshot
+    status = TextField()  # RUNNING, COMPLETE, TIMEOUT, FAILED
+    started = BigIntegerField()
+    ended = BigIntegerField(null=True)
+    reason = TextField(null=True)  # why it failed, for people
+    attempt = IntegerField(default=0)  # how often a worker took it
+    token = TextField(null=True)  # of the attempt that may write this row; null: waits for a worker
+    touched = BigIntegerField(null=True)  # the attempt's last sign of life
+    claimed = BigIntegerField(null=True)  # when the attempt began
+    rows = BigIntegerField(null=True)
+    total = BigIntegerField(null=True)
+    extra_rows = BigIntegerField(null=True)  # rows whose context had items without a column
+    file = TextField(null=True)  # the storage's key
+    bytes = BigIntegerField(null=True)
+    sha256 = TextField(null=True)
+    expires = BigIntegerField(null=True)  # when the file goes
+    removed = BooleanField(default=False)

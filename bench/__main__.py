@@ -1,0 +1,17 @@
+"""`python -m bench [--short] [--json FILE]`: every benchmark, then one table of figure, goal, met or not."""
+
+from __future__ import annotations
+
+from bench import growth, ingest
+from bench.report import Benchmark, Figure, command
+
+BENCHMARKS: tuple[Benchmark, ...] = (ingest.run, growth.run)
+
+
+def run(short: bool) -> list[Figure]:
+    """Run them one after the other: they share a machine."""
+    return [figure for benchmark in BENCHMARKS for figure in benchmark(short)]
+
+
+if __name__ == "__main__":
+    command("bench", "Every benchmark; the short form takes less than 5 minutes.", run)

@@ -1,0 +1,147 @@
+"""The limit of the database: rows written on one connection, a commit for each batch, and nothing around it.
+
+The table is the service's own, made by its migrations. A row is a tuple whose context is a list, as a program has it:
+turning that into what the column wants is counted, making up the rows is not.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+import orjson
+import psycopg
+
+from bench.load import CUSTOMERS, PRODUCT, TYPE, context
+
+Row = tuple[object, ...]
+Insert = Callable[[Sequence[Row]], None]
+
+COLUMNS = "(customer, product, type, version, timestamp, context, sequence, batch, received)"
+COPY = f"COPY event {COLUMNS} FROM STDIN"
+INSERT = f"INSERT INTO event {COLUMNS} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+SQLITE_INSERT = INSERT.replace("%s", "?")
+PRAGMAS = ("journal_mode = wal", "synchronous = full", "cache_size = -32000")  # as the service has them
+LOCK_SECONDS = 60
+FILL_ROWS = 500_000  # in one transaction
+DAYS = 90  # before now, over which a filled table's events are spread
+DAY = 86_400_000  # milliseconds
+
+# Time-ordered events like those of `load`, made by the database itself: that is fastest.
+POSTGRES_FILL = f"""
+    INSERT INTO event {COLUMNS}
+    SELECT (%(customers)s::text[])[1 + i %% 3], %(product)s, %(type)s, NULL, %(first)s + i * %(step)s,
+        ARRAY['user-' || i %% 997, 'Overview', 'News'], 1 + i %% 100, md5((i / 100)::text)::uuid, %(first)s + i * %(step)s
+    FROM generate_series(%(begin)s::bigint, %(end)s::bigint - 1) AS i"""
+SQLITE_FILL = f"""
+    INSERT INTO event {COLUMNS}
+    WITH RECURSIVE number (i) AS (SELECT :begin UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :end)
+    SELECT json_extract(:customers, '$[' || i % 3 || ']'), :product, :type, NULL, :first + i * :step,
+        '["user-' || i % 997 || '","Overview","News"]', 1 + i % 100,
+        printf('%08x-0000-4000-8000-%012x', i / 100, i / 100), :first + i * :step
+    FROM number"""  # noqa: S608
+
+
+def measure(insert: Insert, batch: int, seconds: float) -> float:
+    """Events per second of an insert, over `seconds` spent in it."""
+    spent, events = 0.0, 0
+    while spent < seconds:
+        made = rows(batch)
+        began = time.perf_counter()
+        insert(made)
+        spent += time.perf_counter() - began
+        events += batch
+    return events / spent
+
+
+def rows(batch: int) -> list[Row]:
+    """The rows of a request of `load` that comes now."""
+    now, name = time.time_ns() // 1_000_000, str(uuid.uuid4())
+    second = now - now % 1000
+    return [
+        (CUSTOMERS[i % 3], PRODUCT, TYPE, None, second + i % 1000, context(i), i + 1, name, now) for i in range(batch)
+    ]
+
+
+class PostgresTable:
+    """The service's table on PostgreSQL, over one connection."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def copy(self, made: Sequence[Row]) -> None:
+        """COPY the rows and commit."""
+        with self._connection.cursor() as cursor, cursor.copy(COPY) as copy:
+            for row in made:
+                copy.write_row(row)
+        self._connection.commit()
+
+    def insert(self, made: Sequence[Row]) -> None:
+        """INSERT the rows one by one, each with a commit."""
+        for row in made:
+            self._connection.execute(INSERT, row)
+            self._connection.commit()
+
+    def clear(self) -> None:
+        """Remove all events."""
+        self._connection.execute("TRUNCATE event")
+        self._connection.commit()
+
+    def fill(self, count: int) -> None:
+        """Add `count` time-ordered events up to now, and leave nothing to do for the server's own chores."""
+        for values in _fillings(count):
+            self._connection.execute(POSTGRES_FILL, {**values, "customers": list(CUSTOMERS)})
+            self._connection.commit()
+        self._connection.autocommit = True
+        self._connection.execute("VACUUM ANALYZE event")
+        self._connection.execute("CHECKPOINT")
+        self._connection.autocommit = False
+
+
+class SqliteTable:
+    """The service's table on SQLite, over one connection."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = sqlite3.connect(url.removeprefix("sqlite:///"), LOCK_SECONDS, isolation_level=None)
+        for pragma in PRAGMAS:
+            self._connection.execute(f"PRAGMA {pragma}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def insert(self, made: Sequence[Row]) -> None:
+        """Insert the rows by executemany and commit."""
+        dumps = orjson.dumps
+        flat = [(*row[:5], dumps(row[5]).decode(), *row[6:]) for row in made]
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(SQLITE_INSERT, flat)
+        self._connection.execute("COMMIT")
+
+    def clear(self) -> None:
+        """Remove all events."""
+        self._connection.execute("DELETE FROM event")
+        self._checkpoint()
+
+    def fill(self, count: int) -> None:
+        """Add `count` time-ordered events up to now."""
+        for values in _fillings(count):
+            self._connection.execute(SQLITE_FILL, {**values, "customers": orjson.dumps(CUSTOMERS).decode()})
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _fillings(count: int) -> list[dict[str, object]]:
+    step = max(1, DAYS * DAY // count)
+    first = time.time_ns() // 1_000_000 - count * step
+    shared = {"product": PRODUCT, "type": TYPE, "first": first, "step": step}
+    begins = range(0, count, FILL_ROWS)
+    return [{**shared, "begin": begin, "end": min(begin + FILL_ROWS, count)} for begin in begins]

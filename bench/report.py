@@ -1,0 +1,134 @@
+"""What a benchmark hands back: figures, each with what it was held against and whether it met its goal.
+
+Ratios travel between machines, numbers don't: a goal is for the ratio where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.servers import BenchFailed, interruptible
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound that a figure's ratio, or its value where it has no ratio, shall keep."""
+
+    bound: float
+    at_most: bool = False
+
+    def met(self, number: float) -> bool:
+        """Whether a number keeps the bound."""
+        return number <= self.bound if self.at_most else number >= self.bound
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+        name: what was measured, for people.
+        value: the number itself, a median where it was measured more than once.
+        unit: of the value.
+        against: what the ratio is to; None: nothing.
+        ratio: the median of the rounds' ratios; None: held against nothing.
+        goal: None: none is set.
+    """
+
+    name: str
+    value: float
+    unit: str
+    against: str | None = None
+    ratio: float | None = None
+    goal: Goal | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        return self.goal.met(self.value if self.ratio is None else self.ratio) if self.goal else None
+
+    def record(self) -> dict[str, object]:
+        """The figure as it is written to a file."""
+        return {
+            "name": self.name,
+            "value": round(self.value, 3),
+            "unit": self.unit,
+            "against": self.against,
+            "ratio": None if self.ratio is None else round(self.ratio, 3),
+            "goal": str(self.goal) if self.goal else None,
+            "met": self.met,
+        }
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = zip(cells, widths, strict=True)
+    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
+
+
+def goals(figures: Sequence[Figure]) -> str:
+    """The figures that have a goal, as a table that ends with whether each is met."""
+    wanted = [figure for figure in figures if figure.goal]
+    rows = [
+        [
+            figure.name,
+            f"{figure.value:,.0f} {figure.unit}",
+            figure.against or "",
+            "" if figure.ratio is None else f"{figure.ratio:.2f}",
+            str(figure.goal),
+            "yes" if figure.met else "NO",
+        ]
+        for figure in wanted
+    ]
+    met = sum(bool(figure.met) for figure in wanted)
+    head = ("figure", "value", "against", "ratio", "goal", "met")
+    return f"{table(head, rows)}\n\n{met} of {len(wanted)} goals met."
+
+
+def write(figures: Sequence[Figure], path: Path) -> None:
+    """Write the figures as a JSON list."""
+    text = json.dumps([figure.record() for figure in figures], indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def progress(text: str = "") -> None:
+    """Say on a terminal what is being measured, each time over the last; nothing into a file."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+Benchmark = Callable[[bool], list[Figure]]  # True: the short form
+
+
+def command(name: str, description: str, benchmark: Benchmark) -> None:
+    """What `python -m bench…` does: run, print the goals, write the file."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, as a JSON list")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    try:
+        with interruptible():
+            figures = benchmark(arguments.short)
+    except BenchFailed as error:
+        sys.exit(f"\n{error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted; everything that was started is stopped.")
+    print(f"\n{goals(figures)} It took {time.monotonic() - began:.0f} s.")
+    if arguments.json:
+        write(figures, arguments.json)

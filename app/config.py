@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from environs import Env, EnvValidationError, validate
 
@@ -19,6 +22,8 @@ from app.exceptions import SettingInvalid
 
 CATALOG_MODES = ("open", "strict")
 LOG_FORMATS = ("text", "json")
+SWITCH = ("on", "off")
+MIN_SECRET = 16  # characters
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Settings:
     redis_url: str = ""  # REDIS_URL: redis://… or unix://…; empty: a private Valkey on a socket in DATA_DIR
     storage_url: str = ""  # STORAGE_URL: file:///folder of the report files; empty: reports/ in DATA_DIR
     secret_key: str = field(default="", repr=False)  # SECRET_KEY: signs links and sessions; empty: kept in DATA_DIR
+    admin_password: str = field(default="", repr=False)  # ADMIN_PASSWORD: the first user's; empty: random, told once
     public_url: str = ""  # PUBLIC_URL: where clients reach the service, the base of every link; empty: HOST and PORT
     host: str = "127.0.0.1"  # HOST: the address the web server listens on
     port: int = 8000  # PORT: the TCP port it listens on
@@ -40,8 +46,12 @@ class Settings:
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
     max_batch_events: int = 10_000  # MAX_BATCH_EVENTS: in one request
     body_seconds: int = 30  # BODY_SECONDS: to read one request's body
+    ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for a database that is away, then 503
+    spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
     report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
+    rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
+    rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
     log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
     environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
 
@@ -82,7 +92,7 @@ class Settings:
         """The key that signs links and sessions: SECRET_KEY, or one made once and kept in DATA_DIR (mode 0600).
 
         Raises:
-            SettingInvalid: the kept key cannot be read or written.
+            SettingInvalid: the kept key cannot be read or written, or is too short to be one.
         """
         return self.secret_key or _kept_secret(self.data_dir / "secret.key")
 
@@ -93,28 +103,39 @@ class Settings:
         Raises:
             SettingInvalid: a value is wrong; the message names every wrong variable.
         """
-        env = Env(eager=False)
+        env = Env(eager=False)  # a wrong value is None until `seal` names them all
         env.read_env(str(Path.cwd() / ".env"), recurse=False)
         settings = cls(
-            data_dir=Path(env.str("DATA_DIR", "var", validate=_filled)),
-            database_url=env.str("DATABASE_URL", "", validate=_scheme("sqlite", "postgresql", "postgres")),
-            redis_url=env.str("REDIS_URL", "", validate=_scheme("redis", "rediss", "unix")),
-            storage_url=env.str("STORAGE_URL", "", validate=_scheme("file")),
+            data_dir=Path(env.str("DATA_DIR", str(cls.data_dir), validate=_filled) or ""),
+            database_url=env.str("DATABASE_URL", "", validate=_url(_database, "sqlite", "postgresql", "postgres")),
+            redis_url=env.str("REDIS_URL", "", validate=_url(_redis, "redis", "rediss", "unix")),
+            storage_url=env.str("STORAGE_URL", "", validate=_url(_storage, "file")),
             secret_key=env.str("SECRET_KEY", "", validate=_long_enough),
-            public_url=env.str("PUBLIC_URL", "", validate=_scheme("http", "https")),
-            host=env.str("HOST", "127.0.0.1", validate=_filled),
-            port=env.int("PORT", 8000, validate=validate.Range(1, 65535)),
-            web_processes=env.int("WEB_PROCESSES", 0, validate=validate.Range(0, 256)),
-            workers=env.int("WORKERS", 1, validate=validate.Range(1, 256)),
-            catalog_mode=env.str("CATALOG_MODE", "open", validate=validate.OneOf(CATALOG_MODES)),
-            cors_origins=tuple(env.list("CORS_ORIGINS", ["*"], validate=_origins)),
+            admin_password=env.str("ADMIN_PASSWORD", ""),
+            public_url=env.str("PUBLIC_URL", "", validate=_url(_public, "http", "https")),
+            host=env.str("HOST", cls.host, validate=_filled),
+            port=env.int("PORT", cls.port, validate=validate.Range(1, 65535)),
+            web_processes=env.int("WEB_PROCESSES", cls.web_processes, validate=validate.Range(0, 256)),
+            workers=env.int("WORKERS", cls.workers, validate=validate.Range(1, 256)),
+            catalog_mode=env.str("CATALOG_MODE", cls.catalog_mode, validate=validate.OneOf(CATALOG_MODES)),
+            cors_origins=tuple(env.list("CORS_ORIGINS", cls.cors_origins, subcast=str.strip, validate=_origins) or ()),
             max_body_bytes=env.int("MAX_BODY_BYTES", cls.max_body_bytes, validate=validate.Range(1024, 2**31)),
             max_batch_events=env.int("MAX_BATCH_EVENTS", cls.max_batch_events, validate=validate.Range(1, 1_000_000)),
             body_seconds=env.int("BODY_SECONDS", cls.body_seconds, validate=validate.Range(1, 3600)),
-            report_timeout_seconds=env.int("REPORT_TIMEOUT_SECONDS", 900, validate=validate.Range(1, 86_400)),
-            report_keep_days=env.int("REPORT_KEEP_DAYS", 7, validate=validate.Range(1, 36_500)),
-            log_format=env.str("LOG_FORMAT", "text", validate=validate.OneOf(LOG_FORMATS)),
-            environment=env.str("ENVIRONMENT", "production", validate=_filled),
+            ingest_wait_seconds=env.int(
+                "INGEST_WAIT_SECONDS", cls.ingest_wait_seconds, validate=validate.Range(1, 300)
+            ),
+            spool=env.str("SPOOL", "off", validate=validate.OneOf(SWITCH)) == "on",
+            report_timeout_seconds=env.int(
+                "REPORT_TIMEOUT_SECONDS", cls.report_timeout_seconds, validate=validate.Range(1, 86_400)
+            ),
+            report_keep_days=env.int("REPORT_KEEP_DAYS", cls.report_keep_days, validate=validate.Range(1, 36_500)),
+            rejected_keep_days=env.int(
+                "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
+            ),
+            rejected_max=env.int("REJECTED_MAX", cls.rejected_max, validate=validate.Range(1, 10_000_000)),
+            log_format=env.str("LOG_FORMAT", cls.log_format, validate=validate.OneOf(LOG_FORMATS)),
+            environment=env.str("ENVIRONMENT", cls.environment, validate=_filled),
         )
         try:
             env.seal()
@@ -133,19 +154,53 @@ def _filled(value: str) -> None:
 
 
 def _long_enough(value: str) -> None:
-    if value and len(value) < 16:
-        raise validate.ValidationError("is shorter than 16 characters.")
+    if value and len(value) < MIN_SECRET:
+        raise validate.ValidationError(f"is shorter than {MIN_SECRET} characters.")
 
 
-def _scheme(*allowed: str) -> object:
+def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callable[[str], None]:
+    """A check of a URL: its scheme, and what `problem` says is wrong with the rest of it."""
+
     def check(value: str) -> None:
-        if value and urlsplit(value).scheme not in allowed:
-            raise validate.ValidationError(f"is not a URL that starts with {' or '.join(f'{s}://' for s in allowed)}.")
+        if not value:
+            return
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        try:
+            url = urlsplit(value)
+            wrong = f"is not a URL that starts with {wanted}." if url.scheme not in schemes else problem(url)
+        except ValueError as error:  # a port that is no number, a bracket without its other half
+            wrong = f"is not a URL: {error}."
+        if wrong:
+            raise validate.ValidationError(wrong)
 
     return check
 
 
+def _database(url: SplitResult) -> str | None:
+    if url.scheme == "sqlite" and (url.netloc + url.path).strip("/") in ("", ":memory:"):
+        return "must name a file: sqlite:///path/events.db."
+    return None
+
+
+def _redis(url: SplitResult) -> str | None:
+    if url.scheme == "unix":
+        return None if url.path else "must name a socket: unix:///path/redis.sock."
+    return None if url.hostname and url.port != 0 else "must name a host: redis://host:6379/0."
+
+
+def _storage(url: SplitResult) -> str | None:
+    return "must name an absolute folder: file:///folder." if url.netloc or not url.path.strip("/") else None
+
+
+def _public(url: SplitResult) -> str | None:
+    if not url.hostname or url.port == 0:
+        return "must name a host: https://tally.example.com."
+    return "must end before ? and #." if url.query or url.fragment else None
+
+
 def _origins(values: list[str]) -> None:
+    if not values:
+        raise validate.ValidationError("is empty; leave it out, or name origins.")
     for value in values:
         parts = urlsplit(value)
         if value != "*" and not (parts.scheme and parts.netloc and not parts.path):
@@ -155,12 +210,28 @@ def _origins(values: list[str]) -> None:
 def _kept_secret(path: Path) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        return path.read_text().strip()
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text().strip()
     except OSError as error:
         raise SettingInvalid(f"DATA_DIR: cannot keep the secret key in {path}: {error.strerror}.") from error
+    if len(secret) < MIN_SECRET:
+        raise SettingInvalid(
+            f"SECRET_KEY: the key kept in {path} has less than {MIN_SECRET} characters. "
+            "Remove the file, and a new key is made."
+        )
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    """Write a key under another name first, so that processes that start at once all read the same, whole one."""
+    descriptor, partial = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        Path(partial).unlink()

@@ -4,10 +4,12 @@
     ├── SettingInvalid        a setting is wrong; the service does not start
     ├── DatabaseNewer         the database was migrated by a newer version of this code
     ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
+    ├── QueueUnavailable      Redis cannot be reached in time; the sweeper does later what was to be done
     ├── BodyMalformed         what came in is not the format it says it is
     ├── BodyTooLarge          more bytes or events than one request may carry
     ├── TypeUnsupported       a media type or content coding that is not accepted
     ├── InputInvalid          well-formed, but some field is wrong: carries the faults
+    ├── KeyReused             an idempotency key that came before with another body
     ├── Forbidden             known who, but not allowed
     ├── AccountInvalid        a user cannot be made or changed as asked
     ├── LinkInvalid           a signed link was changed or has expired
@@ -45,6 +47,10 @@ class StoreUnavailable(TallyError):
     """The database cannot be reached, or does not answer in time. Nothing was stored."""
 
 
+class QueueUnavailable(TallyError):
+    """Redis cannot be reached, or does not answer in time. Nothing is lost: the database knows what waits."""
+
+
 class BodyMalformed(TallyError):
     """The body is not valid JSON or NDJSON, or not what its content coding promises."""
 
@@ -59,10 +65,17 @@ class TypeUnsupported(TallyError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One wrong field: `code` is MISSING or MALFORMED, `message` names its place, what was found, what is allowed."""
+    """One wrong field.
+
+    Attributes:
+        message: names its place, what was found, what is allowed.
+        code: MISSING or MALFORMED.
+        field: the event's field, without the place; empty where the event as a whole is wrong.
+    """
 
     message: str
     code: str = MALFORMED
+    field: str = ""
 
 
 class InputInvalid(TallyError):
@@ -71,6 +84,10 @@ class InputInvalid(TallyError):
     def __init__(self, message: str, faults: Sequence[Fault]) -> None:
         super().__init__(message)
         self.faults = list(faults)
+
+
+class KeyReused(TallyError):
+    """An idempotency key that came before with another body."""
 
 
 class Forbidden(TallyError):

@@ -6,7 +6,8 @@ two (see docs/decisions.md). The target is named by string, so that who enqueues
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 from redis import Redis
@@ -15,6 +16,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
+
+from app.exceptions import QueueUnavailable
 
 NAME = "reports"
 TARGET = "app.jobs.run_report"
@@ -46,16 +49,17 @@ class ReportQueue:
     def enqueue(self, job: str) -> bool:
         """Wake a worker for a report; False where Redis is away, and the sweeper will do it later."""
         try:
-            self._queue().enqueue_call(
-                TARGET,
-                args=(job,),
-                job_id=job,
-                timeout=self._timeout,
-                result_ttl=0,
-                failure_ttl=3600,
-                description=f"report {job}",
-            )
-        except RedisError as error:
+            with _translated():
+                self._queue().enqueue_call(
+                    TARGET,
+                    args=(job,),
+                    job_id=job,
+                    timeout=self._timeout,
+                    result_ttl=0,
+                    failure_ttl=3600,
+                    description=f"report {job}",
+                )
+        except QueueUnavailable as error:
             log.warning("report not enqueued, the sweeper will", report=job, reason=str(error))
             return False
         return True
@@ -64,27 +68,26 @@ class ReportQueue:
         """Which of these reports are not in the queue.
 
         Raises:
-            RedisError: Redis is away.
+            QueueUnavailable: Redis is away.
         """
-        queued = set(self._queue().get_job_ids())
+        with _translated():
+            queued = set(self._queue().get_job_ids())
         return [job for job in jobs if job not in queued]
 
     def heartbeats(self) -> list[float]:
         """When each worker was last heard from, in seconds since 1970.
 
         Raises:
-            RedisError: Redis is away.
+            QueueUnavailable: Redis is away.
         """
-        workers = Worker.all(queue=self._queue(), serializer=JSONSerializer)
+        with _translated():
+            workers = Worker.all(queue=self._queue(), serializer=JSONSerializer)
         return [worker.last_heartbeat.timestamp() for worker in workers if worker.last_heartbeat]
 
     def ping(self) -> None:
-        """Raise RedisError where Redis is away."""
-        self.connection().ping()
-
-    def forget(self) -> None:
-        """Drop a connection that was opened before a fork."""
-        self._connection = None
+        """Raise QueueUnavailable where Redis is away."""
+        with _translated():
+            self.connection().ping()
 
     def _queue(self) -> Queue:
         return Queue(NAME, connection=self.connection(), serializer=JSONSerializer)
@@ -99,3 +102,11 @@ def connect(url: str, answer_seconds: float | None = SECONDS) -> Redis:
     return Redis.from_url(
         url, socket_connect_timeout=SECONDS, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable(f"Redis cannot be reached: {str(error).rstrip('.')}.") from error

@@ -159,9 +159,9 @@ def load(port: int, batch: int, seconds: float, connections: int = CONNECTIONS) 
 
 def _drive(connections: Sequence[Connection], requests: Requests, seconds: float) -> Outcome:
     by_number = {connection.fileno(): connection for connection in connections}
-    began = time.perf_counter()
     times: list[float] = []
     with select.epoll() as poll:
+        began = time.perf_counter()
         for number, connection in by_number.items():
             poll.register(number, select.EPOLLIN)
             connection.send(requests.next(began), began)
@@ -174,7 +174,7 @@ def _drive(connections: Sequence[Connection], requests: Requests, seconds: float
                     connection.send(requests.next(now), now)
                 else:
                     under_way -= 1
-    return _outcome(times, time.perf_counter() - began, requests.batch)
+        return _outcome(times, time.perf_counter() - began, requests.batch)
 
 
 def _answered(poll: select.epoll, by_number: dict[int, Connection]) -> Iterator[Connection]:

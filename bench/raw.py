@@ -33,12 +33,13 @@ DAY = 86_400_000  # milliseconds
 POSTGRES_FILL = f"""
     INSERT INTO event {COLUMNS}
     SELECT (%(customers)s::text[])[1 + i %% 3], %(product)s, %(type)s, NULL, %(first)s + i * %(step)s,
-        ARRAY['user-' || i %% 997, 'Overview', 'News'], 1 + i %% 100, md5((i / 100)::text)::uuid, %(first)s + i * %(step)s
+        ARRAY['user-' || i %% 997, 'Overview', 'News'], 1 + i %% 100, md5((i / 100)::text)::uuid,
+        %(first)s + i * %(step)s
     FROM generate_series(%(begin)s::bigint, %(end)s::bigint - 1) AS i"""
 SQLITE_FILL = f"""
     INSERT INTO event {COLUMNS}
     WITH RECURSIVE number (i) AS (SELECT :begin UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :end)
-    SELECT json_extract(:customers, '$[' || i % 3 || ']'), :product, :type, NULL, :first + i * :step,
+    SELECT json_extract(:customers, printf('$[%d]', i % 3)), :product, :type, NULL, :first + i * :step,
         '["user-' || i % 997 || '","Overview","News"]', 1 + i % 100,
         printf('%08x-0000-4000-8000-%012x', i / 100, i / 100), :first + i * :step
     FROM number"""  # noqa: S608

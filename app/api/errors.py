@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from app import exceptions as errors
@@ -27,6 +27,7 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.BodyMalformed, 400, "REQUEST_INPUT_MALFORMED"),
     (errors.BodyTooLarge, 413, "REQUEST_TOO_LARGE"),
     (errors.TypeUnsupported, 415, "REQUEST_TYPE_UNSUPPORTED"),
+    (errors.KeyReused, 422, "REQUEST_KEY_REUSED"),
     (errors.Forbidden, 403, "REQUEST_AUTHORIZATION_FAILURE"),
     (errors.LinkInvalid, 403, "REQUEST_AUTHORIZATION_FAILURE"),
     (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
@@ -44,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 
 def register(app: Flask) -> None:
-    """Answer errors on the API's paths; the pages answer theirs themselves."""
+    """Answer every error: a tree on the API's paths, a page on people's."""
     app.register_error_handler(errors.TallyError, _domain)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _fault)
@@ -71,7 +72,10 @@ def _domain(error: errors.TallyError) -> Response:
         return _fault(error)
     if status == 503:
         log.warning("store unavailable", path=request.path, reason=str(error))
-    response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
+    if is_api(request.path):
+        response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
+    else:
+        response = _page(status, str(error))
     if status == 503:
         response.headers["Retry-After"] = RETRY_SECONDS
     return response
@@ -82,10 +86,13 @@ def _sentence(error: errors.TallyError, status: int) -> str:
 
 
 def _http(error: HTTPException) -> Response | HTTPException:
-    if not is_api(request.path) or error.code is None or error.code < 400:
+    if error.code is None or error.code < 400:
         return error
-    code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
-    response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
+    if is_api(request.path):
+        code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
+        response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
+    else:
+        response = _page(error.code)
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -95,5 +102,12 @@ def _http(error: HTTPException) -> Response | HTTPException:
 def _fault(error: Exception) -> Response:
     """A fault of ours: told in full to the log, and in one sentence to the client."""
     log.exception("request failed", path=request.path, exc_info=error)
+    if not is_api(request.path):
+        return _page(500)
     message = EVENTS_FAILED if request.path == "/events" else FAILED
     return answer(tree(GENERAL, message), 500)
+
+
+def _page(status: int, message: str | None = None) -> Response:
+    """The same for people, whose pages are `admin`'s to make."""
+    return make_response(current_app.extensions["error_page"](status, message))

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-import msgspec
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, current_app, g, request
 
 from app.api.answers import encoded
 from app.api.body import read_events_body
-from app.schemas.events import BatchSchema
+from app.api.headers import idempotency_key, prefers_lenient
+from app.api.query import load_query, number
+from app.auth import basic, caller, need
+from app.schemas.events import encode_stored
+from app.schemas.reports import FilterSchema
+from app.services.feed import Wanted
+from app.services.ingest import Receipt
+from app.services.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
-_encoder = msgspec.json.Encoder()
+PAGE = 100
+MAX_PAGE = 1000
 
 
 @blueprint.post("/events")
 def record() -> Response:
-    """Store a batch, all of it or nothing, and answer the events as stored."""
+    """Store a batch, all of it or nothing unless it asks otherwise, and answer the events as stored."""
+    key, lenient = idempotency_key(), prefers_lenient()
     body, lines = read_events_body()
-    schema = BatchSchema(current_app.config["SETTINGS"].max_batch_events)
-    stored = current_app.extensions["services"].ingest.record(schema.load_body(body, lines=lines))
-    return encoded(_encoder.encode(stored))
+    origin = Origin(request.remote_addr or "", g.request_id)
+    ingest = current_app.extensions["services"].ingest
+    return _told(ingest.accept(body, origin, lines=lines, lenient=lenient, key=key))
+
+
+@blueprint.get("/events")
+@basic.login_required
+def index() -> Response:
+    """Events newest first, a page at a time."""
+    need("events")
+    filter = load_query(FilterSchema(partial=True), lists=("types",))
+    page = current_app.extensions["services"].feed.page(
+        caller(), Wanted(**filter), number("limit", PAGE, MAX_PAGE), request.args.get("after")
+    )
+    body = {"events": page.events}
+    return encoded(encode_stored(body if page.next is None else body | {"next": page.next}))
+
+
+def _told(receipt: Receipt) -> Response:
+    response = encoded(receipt.answer)
+    if receipt.rejected is not None:
+        response.headers["Preference-Applied"] = "handling=lenient"
+        response.headers["X-Rejected-Events"] = str(receipt.rejected)
+    if receipt.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response

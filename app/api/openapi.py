@@ -1,10 +1,103 @@
-"""`/openapi.json`."""
+"""`/openapi.json`: the API as it is, put together from the URL map, the schemas and `documentation`."""
 
 from __future__ import annotations
-from flask import Blueprint, Flask
+
+import inspect
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+
+from apispec import APISpec
+from flask import Blueprint, Flask, Response, current_app
+from werkzeug.routing import Rule
+
+from app.api import docs, documentation, documented
+from app.api.answers import answer
+from app.api.json_schema import Plugin
+from app.api.paths import is_api
+from app.schemas import answers
+from app.schemas.events import BatchSchema
+from app.version import VERSION
 
 blueprint = Blueprint("openapi", __name__)
+EXTENSION = "openapi"
+IMPLIED = {"HEAD", "OPTIONS"}  # Flask's own answers
+CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
+
+
+@blueprint.get("/openapi.json")
+def document() -> Response:
+    """Describe the API, as OpenAPI 3.1."""
+    if EXTENSION not in current_app.extensions:
+        current_app.extensions[EXTENSION] = describe(current_app)
+    return answer(current_app.extensions[EXTENSION])
+
+
+def describe(app: Flask) -> dict[str, object]:
+    """The OpenAPI document of an application."""
+    spec = APISpec(
+        "Tally",
+        VERSION,
+        "3.1.0",
+        plugins=[Plugin()],
+        info={"description": documentation.ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
+        tags=[{"name": name, "description": words} for name, words in documentation.TAGS.items()],
+    )
+    _add_components(spec, app.config["SETTINGS"].max_batch_events)
+    for rule, method in _routes(app):
+        if rule.endpoint in documentation.OPERATIONS:
+            view = app.view_functions[rule.endpoint]
+            spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method: _operation(rule, method, view)})
+    return spec.to_dict()
+
+
+def _add_components(spec: APISpec, limit: int) -> None:
+    components = spec.components
+    components.security_scheme("Basic", {"type": "http", "scheme": "basic"})
+    components.schema("Error", schema=answers.ErrorSchema)
+    components.schema("Errors", {"type": "array", "items": "Error", "minItems": 1, "maxItems": 1})
+    components.schema("Batch", schema=BatchSchema(limit))
+    bare = components.schemas["Batch"]["properties"]["events"]
+    components.schema("Events", {"anyOf": ["Batch", bare]})
+    for name, header in documented.HEADERS.items():
+        components.header(name, header)
+    for name, parameter in documented.PARAMETERS.items():
+        components.parameter(name, parameter["in"], parameter)
+    for status, response in documented.ERRORS.items():
+        components.response(status, _with_headers(response))
+
+
+def _routes(app: Flask) -> Iterator[tuple[Rule, str]]:
+    """The API's routes, each with each of its methods."""
+    for rule in app.url_map.iter_rules():
+        if is_api(rule.rule):
+            yield from ((rule, method.lower()) for method in sorted(rule.methods - IMPLIED))
+
+
+def _operation(rule: Rule, method: str, view: object) -> dict[str, object]:
+    """One route's operation; `errors` and `basic` of its description become responses."""
+    operation = deepcopy(documentation.OPERATIONS[rule.endpoint])
+    responses = {status: _with_headers(response) for status, response in operation.pop("responses").items()}
+    errors = [*operation.pop("errors"), "500"]
+    parameters = [*sorted(rule.arguments), *operation.pop("parameters", []), "X-Request-ID"]
+    if operation.pop("basic", False):
+        operation["security"] = [{"Basic": []}]
+        errors.append("401")
+    return {
+        "summary": inspect.getdoc(view).splitlines()[0].rstrip("."),
+        "operationId": "_".join([method, *re.findall(r"\w+", rule.rule)]),
+        **operation,
+        "parameters": parameters,
+        "responses": responses | {status: status for status in sorted(errors)},
+    }
+
+
+def _with_headers(response: dict[str, object]) -> dict[str, object]:
+    """A response with the headers that every answer has."""
+    headers = response.get("headers", {}) | {name: name for name in documented.COMMON_HEADERS}
+    return response | {"headers": headers}
 
 
 def register_docs(app: Flask) -> None:
-    """Later."""
+    """Add `/docs`, the page that shows the document."""
+    docs.register(app)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flask import request
+from marshmallow import Schema, ValidationError
 
 from app.exceptions import Fault, InputInvalid
+from app.schemas.faults import refuse
 
 
 def number(name: str, default: int, most: int) -> int:
@@ -52,3 +54,20 @@ def cursor(name: str) -> int | None:
 def _wrong(name: str, text: str, allowed: str) -> InputInvalid:
     message = f'{name} is "{text[:60]}"; it must be {allowed}.'
     return InputInvalid("A query parameter is wrong.", [Fault(message)])
+
+
+def load_query(schema: Schema, lists: Sequence[str]) -> dict[str, object]:
+    """The query's parameters as a schema has them.
+
+    Args:
+        lists: those that may be repeated.
+
+    Raises:
+        InputInvalid: one is wrong.
+    """
+    given: dict[str, object] = {key: value for key, value in request.args.items() if key not in lists}
+    given |= {key: request.args.getlist(key) for key in lists if key in request.args}
+    try:
+        return schema.load(given)
+    except ValidationError as error:
+        raise refuse(error, "The query") from None

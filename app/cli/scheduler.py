@@ -1,4 +1,4 @@
-"""`flask scheduler`: sets right, every few seconds, what nobody else will."""
+"""`flask scheduler`: does, again and again, what no request does."""
 
 from __future__ import annotations
 
@@ -6,38 +6,23 @@ import signal
 import threading
 
 import click
-import structlog
-from redis.exceptions import RedisError
 
 from app.cli.output import command, services
-from app.exceptions import StoreUnavailable
-from app.store.database import release
 
-log = structlog.get_logger(__name__)
+TICK_SECONDS = 1.0
 
 
 @click.command()
-@click.option(
-    "--every", default=15.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between sweeps."
-)
-@click.option("--once", is_flag=True, help="Sweep once and end.")
+@click.option("--once", is_flag=True, help="Do everything once and end.")
 @command
-def scheduler(every: float, once: bool) -> None:
-    """Sweep reports: wake workers for those queued nowhere, give up silent attempts, remove files past their time."""
+def scheduler(once: bool) -> None:
+    """Wake workers for reports that wait, count events by hour, remove what is past its time; any number may run."""
+    upkeep = services().upkeep
+    if once:
+        upkeep.run_all()
+        return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    while True:
-        _sweep()
-        if once or stop.wait(every):
-            return
-
-
-def _sweep() -> None:
-    """One sweep; where the database or Redis is away, the next one does its work."""
-    try:
-        services().reports.sweep()
-    except (StoreUnavailable, RedisError) as error:
-        log.warning("sweep not finished, the next one goes on", reason=str(error))
-    finally:
-        release()
+    while not stop.wait(TICK_SECONDS):
+        upkeep.run_due()

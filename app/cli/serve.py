@@ -8,6 +8,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from app.cli.output import services
 from app.exceptions import TallyError
 from app.ops import preflight, supervise
 from app.services import setup
@@ -22,7 +23,7 @@ def serve() -> None:
         lock = preflight.check(settings)
         if why := preflight.redis_away(settings):
             click.echo(f"Redis at REDIS_URL cannot be reached ({why}). Reports wait until it can.", err=True)
-        welcome = _welcome(setup.prepare(current_app.extensions["services"]).password)
+        welcome = _welcome(setup.prepare(services(), settings.admin_password).password)
         code = _run(lock, welcome)
     except TallyError as error:
         click.echo(str(error), err=True)

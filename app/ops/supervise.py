@@ -138,7 +138,8 @@ class _Supervision:
         self._programs = Programs()
         self._said = b""  # the programs' last line, as far as it has come
         self._log = b""  # the same of supervisord's log
-        self._kill_at: float | None = None  # set once everything is to end
+        self._asked = False  # by Ctrl-C or a signal, to end everything
+        self._kill_at: float | None = None  # set once everything is to end, whoever wants it
         self._process = _start_supervisord(settings, lock)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup stays in force
@@ -195,6 +196,7 @@ class _Supervision:
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         if not self._kill_at:  # a Ctrl-C reaches make too, and make may send its own signal after it
             _tell("Stopping everything …")
+            self._asked = True
             self._stop()
 
     def _stop(self) -> None:
@@ -208,7 +210,7 @@ class _Supervision:
                 os.killpg(pid, signal.SIGKILL)  # supervisord gives each program a group of its own
         if self._programs.hopeless:
             return 1
-        if code:
+        if code and not (self._asked and code == -signal.SIGTERM):  # stopped so early that it had no handler yet
             _tell(f"The supervisor died ({_how(code)}), so everything is stopped.")
             return 1
         _tell("Everything has ended.")

@@ -8,14 +8,16 @@ what is wrong; so the two can only differ if the fast road accepts too much, and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Annotated, NamedTuple
 
 import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from app.exceptions import BodyMalformed, BodyTooLarge
+from app.exceptions import BodyMalformed, BodyTooLarge, Fault
 from app.schemas import json
-from app.schemas.faults import refuse
+from app.schemas.faults import flatten, refusal, refuse
 from app.schemas.fields import (
     CONTROL,
     MAX_CODE,
@@ -68,21 +70,43 @@ class StoredEvent(msgspec.Struct):
     batch: str
 
 
+class FullEvent(StoredEvent):
+    """An event as it is read back: `received` is when it was accepted, in milliseconds."""
+
+    received: int
+
+
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """The object form of a batch, its events not looked at yet."""
 
     events: msgspec.Raw
 
 
-class BrokenLine:
+class Unparsed(NamedTuple):
+    """The JSON of a batch's events: an array, or with `lines` an event a line."""
+
+    body: bytes
+    lines: bool = False
+
+
+class BrokenLine(NamedTuple):
     """A line of NDJSON that is not JSON."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    text: str
+    reason: str
 
 
-_fast_list = msgspec.json.Decoder(list[Event])
-_fast_envelope = msgspec.json.Decoder(Envelope)
+encode_stored = msgspec.json.Encoder().encode  # stored events as the JSON of an answer
+
+
+def encode_event(event: Event) -> str:
+    """A valid event as JSON."""
+    return encode_stored(event).decode()
+
+
+_fast_list = msgspec.json.Decoder(list[Event]).decode
+_fast_lines = msgspec.json.Decoder(Event).decode_lines
+_fast_envelope = msgspec.json.Decoder(Envelope).decode
 
 
 class EventSchema(Schema):
@@ -101,8 +125,35 @@ class EventSchema(Schema):
     context = Context(required=True, metadata={"description": "Details, in the order that the type names them."})
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """An invalid event of a request.
+
+    Attributes:
+        place: its place in the request, from 1.
+        text: the event whole, as JSON (or as it came, where it is none).
+        faults: what is wrong with it.
+    """
+
+    place: int
+    text: str
+    faults: list[Fault]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A request's events: the valid ones with their places in the request, from 1, and the invalid ones."""
+
+    events: list[Event]
+    places: Sequence[int]
+    rejected: list[Rejected] = dataclass_field(default_factory=list)
+
+
 class EventList(Described):
-    """A batch's events: an unparsed JSON array (fast road first), or parsed values."""
+    """A batch's events: an unparsed JSON array (fast road first), or parsed values.
+
+    Where some are invalid, the ValidationError has a `Batch` as its valid data.
+    """
 
     allowed = "an array of events"
 
@@ -110,13 +161,13 @@ class EventList(Described):
         super().__init__(**kwargs)
         self.one = EventSchema()
 
-    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[Event]:
-        if isinstance(value, msgspec.Raw):
-            events = _fast(bytes(value))
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> Batch:
+        if isinstance(value, Unparsed):
+            events = _fast(value.body, lines=value.lines)
             if events is not None:
                 self._bound(events)
-                return events
-            value = json.parse(bytes(value))
+                return Batch(events, range(1, len(events) + 1))
+            value = _parse_lines(value.body) if value.lines else json.parse(value.body)
         if not isinstance(value, list):
             raise self.refuse(value, f"is {json.kind(value)}")
         self._bound(value)
@@ -127,16 +178,19 @@ class EventList(Described):
         if len(events) > limit:
             raise BodyTooLarge(f"events has {len(events)} events; one request may have at most {limit}.")
 
-    def _slow(self, items: Sequence[object]) -> list[Event]:
-        events, errors = [], {}
+    def _slow(self, items: Sequence[object]) -> Batch:
+        batch, errors = Batch([], []), {}
         for index, item in enumerate(items):
             try:
-                events.append(load_event(item, self.one))
+                batch.events.append(load_event(item, self.one))
+                batch.places.append(index + 1)
             except ValidationError as error:
                 errors[index] = error.messages
+                faults = list(flatten(error.messages, f"events[{index}]"))
+                batch.rejected.append(Rejected(index + 1, _as_sent(item), faults))
         if errors:
-            raise ValidationError(errors)
-        return events
+            raise ValidationError(errors, valid_data=batch)
+        return batch
 
 
 class BatchSchema(Schema):
@@ -165,9 +219,19 @@ class BatchSchema(Schema):
             BodyTooLarge: it has more events than one request may have.
             InputInvalid: an event is invalid; every one that is has its faults.
         """
+        batch = self.split_body(body, lines=lines)
+        if batch.rejected:
+            raise refusal([fault for one in batch.rejected for fault in one.faults])
+        return batch.events
+
+    def split_body(self, body: bytes, *, lines: bool = False) -> Batch:
+        """Like `load_body`, but invalid events are no error: they stand apart in the batch."""
         try:
-            return self.load({"events": _parse_lines(body)} if lines else _open(body))["events"]
+            return self.load({"events": Unparsed(body, lines=True)} if lines else _open(body))["events"]
         except ValidationError as error:
+            batch = (error.valid_data or {}).get("events")
+            if isinstance(batch, Batch):
+                return batch
             raise refuse(error) from None
 
 
@@ -187,12 +251,12 @@ def load_event(item: object, schema: Schema) -> Event:
     return Event(**schema.load(item))
 
 
-def _fast(array: bytes) -> list[Event] | None:
-    """The events of a JSON array that are plainly valid; None where it takes a closer look."""
-    if ESCAPED_NUL in array:
+def _fast(body: bytes, *, lines: bool = False) -> list[Event] | None:
+    """The events of a JSON array (or of lines) that are plainly valid; None where it takes a closer look."""
+    if ESCAPED_NUL in body:
         return None
     try:
-        events = _fast_list.decode(array)
+        events = _fast_lines(body) if lines else _fast_list(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     codes = {event.customer for event in events} | {event.product for event in events} | {e.type for e in events}
@@ -203,12 +267,16 @@ def _open(body: bytes) -> Mapping[str, object]:
     """The batch in its object form, the events still unparsed where that is possible."""
     start = body[:64].lstrip()[:1]
     if start == b"[":
-        return {"events": msgspec.Raw(body)}
+        return {"events": Unparsed(body)}
     try:
-        return {"events": _fast_envelope.decode(body).events}
+        body.decode()  # msgspec does not look into what it skips, such as the first of two keys
+        return {"events": Unparsed(bytes(_fast_envelope(body).events))}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = json.parse(body)
     if isinstance(value, dict):
+        bad = json.unkeepable({key: inner for key, inner in value.items() if key != "events"})
+        if bad:
+            raise BodyMalformed(f"The body has text that cannot be kept: {bad.strip('. ')}.")
         return value
     if isinstance(value, list):
         return {"events": value}
@@ -223,4 +291,9 @@ def _parse_line(line: bytes) -> object:
     try:
         return json.parse(line)
     except BodyMalformed as error:
-        return BrokenLine(str(error).removeprefix("The body is not ").rstrip("."))
+        reason = str(error).partition(": ")[2].rstrip(".")
+        return BrokenLine(line.decode(errors="backslashreplace").replace("\0", "\\0"), reason)
+
+
+def _as_sent(item: object) -> str:
+    return item.text if isinstance(item, BrokenLine) else json.text(item)

@@ -11,20 +11,30 @@ from app.exceptions import MALFORMED, MISSING, Fault, InputInvalid
 
 def refuse(error: ValidationError, what: str = "The request") -> InputInvalid:
     """The domain's error for marshmallow's, to be raised."""
-    faults = list(_flatten(error.messages, ""))
+    return refusal(list(flatten(error.messages, "")), what)
+
+
+def refusal(faults: list[Fault], what: str = "The request") -> InputInvalid:
+    """The domain's error for faults, to be raised."""
     count = f"{len(faults)} faults" if len(faults) != 1 else "a fault"
     return InputInvalid(f"{what} has {count}; nothing was stored.", faults)
 
 
-def _flatten(messages: object, place: str) -> Iterator[Fault]:
+def flatten(messages: object, place: str) -> Iterator[Fault]:
+    """The faults of marshmallow's messages about what stands at a place."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
-            yield from _flatten(inner, _step(place, key))
+            yield from flatten(inner, _step(place, key))
         return
     for message in messages:
         code = MISSING if message.startswith("is missing") else MALFORMED
         text = message if message.startswith(".") or message.startswith("[") else f" {message}"
-        yield Fault(f"{place}{text}.", code)
+        yield Fault(f"{place}{text}.", code, _field(place))
+
+
+def _field(place: str) -> str:
+    """The field that a place is in: `timestamp` for `events[2].timestamp`, `context` for `events[2].context[1]`."""
+    return place.split(".", 1)[1].split("[")[0] if "." in place else ""
 
 
 def _step(place: str, key: object) -> str:

@@ -8,11 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+
+import orjson
 
 from app.exceptions import BodyMalformed, Fault, InputInvalid
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN = 60  # characters of a wrong value that a message repeats
+MAX_DEPTH = 200  # of arrays and objects: Python's own limit depends on how deep the caller stands, orjson's is 254
+TOO_DEEP = "The body is not acceptable JSON: it is nested too deeply."
+
+Trail = tuple["Trail", str | int] | None  # where a value stands: where its container stands, and its key or index
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,15 @@ def parse(body: bytes) -> object:
     except UnicodeDecodeError as error:
         raise BodyMalformed(f"The body is not UTF-8: byte {error.start + 1} does not belong there.") from None
     try:
-        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant)
     except RecursionError:
-        raise BodyMalformed("The body is not acceptable JSON: it is nested too deeply.") from None
+        raise BodyMalformed(TOO_DEEP) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise BodyMalformed(f"The body is not valid JSON: {error.msg} at {where}.") from None
+    if _is_deep(value):
+        raise BodyMalformed(TOO_DEEP)
+    return value
 
 
 def parse_clean(body: bytes) -> object:
@@ -51,17 +61,17 @@ def parse_clean(body: bytes) -> object:
     value = parse(body)
     bad = unkeepable(value)
     if bad:
-        raise InputInvalid("The body has text that cannot be kept.", [Fault(bad.strip(". ").capitalize() + ".")])
+        raise InputInvalid("The body has text that cannot be kept.", [Fault(f"{bad.strip('. ')}.")])
     return value
 
 
 def unkeepable(value: object) -> str | None:
     """Say which string inside a parsed value no database can keep, and why; None where there is none."""
-    for place, text in _strings(value):
+    for trail, text in _strings(value):
         if "\0" in text:
-            return f"{place} has a NUL character; text must not have one"
+            return f"{_place(trail)} has a NUL character; text must not have one"
         if not _encodable(text):
-            return f"{place} has a lone surrogate; text must be valid Unicode"
+            return f"{_place(trail)} has a lone surrogate; text must be valid Unicode"
     return None
 
 
@@ -71,14 +81,36 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+def text(value: object) -> str:
+    """A parsed value as JSON again, its numbers as they were sent."""
+    try:
+        return orjson.dumps(value, _fragment, orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+    except orjson.JSONEncodeError:  # a lone surrogate, or deeper than orjson goes
+        return json.dumps(value, default=lambda number: float(number.text))
+
+
 def kind(value: object) -> str:
     """The JSON type of a parsed value, in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", Number: "a number"}
     return names.get(type(value), "null")
 
 
+def _fragment(number: Number) -> orjson.Fragment:
+    return orjson.Fragment(number.text)
+
+
 def _refuse_constant(name: str) -> None:
     raise BodyMalformed(f"The body is not valid JSON: {name} is not a JSON number.")
+
+
+def _is_deep(value: object) -> bool:
+    level = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        items = chain.from_iterable(item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _encodable(text: str) -> bool:
@@ -89,16 +121,28 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _strings(value: object) -> Iterator[tuple[str, str]]:
-    """Every string inside a value, keys too, with its place; without recursion, as nesting may be deep."""
-    waiting = [("", value)]
+def _strings(value: object) -> Iterator[tuple[Trail, str]]:
+    """Every string inside a value, keys too, with its place; without recursion, as nesting may be deep.
+
+    A place is put into words only when it is told: a long key over a long array would be repeated for each item.
+    """
+    waiting: list[tuple[Trail, object]] = [(None, value)]
     while waiting:
-        place, item = waiting.pop()
+        trail, item = waiting.pop()
         if isinstance(item, str):
-            yield place, item
+            yield trail, item
         elif isinstance(item, dict):
             for key, inner in item.items():
-                yield f"{place}.(a key)", key
-                waiting.append((f"{place}.{key}", inner))
+                yield (trail, "(a key)"), key
+                waiting.append(((trail, key), inner))
         elif isinstance(item, list):
-            waiting.extend((f"{place}[{index}]", inner) for index, inner in enumerate(item))
+            waiting.extend(((trail, index), inner) for index, inner in enumerate(item))
+
+
+def _place(trail: Trail) -> str:
+    """A trail in words, such as `.output.bucketKey` or `.context[2]`."""
+    steps = []
+    while trail:
+        trail, step = trail
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step[:SHOWN]}")
+    return "".join(reversed(steps))

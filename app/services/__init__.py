@@ -11,10 +11,16 @@ from app.config import Settings
 from app.queue import ReportQueue
 from app.services.accounts import Accounts
 from app.services.catalog import Catalog
+from app.services.feed import Feed
 from app.services.health import Health
 from app.services.ingest import Ingest
+from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
+from app.services.spooling import Spooling
+from app.services.upkeep import Upkeep
 from app.storage import open_storage
+from app.storage.spool import Spool
+from app.store.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,13 @@ class Services:
     """The services of one process."""
 
     ingest: Ingest
+    feed: Feed
+    rejected: RejectedEvents
     catalog: Catalog
     accounts: Accounts
     reports: Reports
     health: Health
+    upkeep: Upkeep
 
 
 def build(settings: Settings) -> Services:
@@ -33,4 +42,17 @@ def build(settings: Settings) -> Services:
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog = Catalog(strict=settings.catalog_mode == "strict")
     reports = Reports(settings, catalog, open_storage(settings.storage), queue)
-    return Services(Ingest(catalog), catalog, Accounts(), reports, Health(settings, queue))
+    rejected = RejectedEvents()
+    spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
+    writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
+    ingest = Ingest(catalog, writer, rejected, settings.max_batch_events)
+    return Services(
+        ingest=ingest,
+        feed=Feed(),
+        rejected=rejected,
+        catalog=catalog,
+        accounts=Accounts(),
+        reports=reports,
+        health=Health(settings, queue, spooling),
+        upkeep=Upkeep(settings, reports, spooling),
+    )

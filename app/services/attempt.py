@@ -21,7 +21,8 @@ from app.layout import Layout
 from app.schemas.reports import DEFAULT_DELIMITER
 from app.services.clock import now
 from app.storage.local import LocalStorage
-from app.store import events, reports as store
+from app.store import events
+from app.store import reports as store
 from app.store.database import release
 from app.store.models import Report
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from importlib import resources
 
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import Fault, InputInvalid, StoreUnavailable
 from app.layout import COLUMNS, POSITIONAL, Layout
 from app.schemas.catalog import CatalogSchema, document
-from app.schemas.events import Event
+from app.schemas.events import Batch, Event, Rejected, encode_event
 from app.schemas.json import shown
 from app.store import catalog as store
 
@@ -39,18 +39,20 @@ class Catalog:
         self.strict = strict
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
-    def check(self, events: Sequence[Event]) -> None:
-        """In strict mode, refuse events with a code that the catalog does not have.
-
-        Raises:
-            InputInvalid: names each unknown code and its place.
-        """
+    def checked(self, batch: Batch) -> Batch:
+        """In strict mode, a batch whose events with codes that the catalog does not have are rejected, too."""
         if not self.strict:
-            return
+            return batch
         words = self._words()
-        faults = [fault for index, event in enumerate(events) for fault in _unknown(event, index, words)]
-        if faults:
-            raise InputInvalid("Some events have codes that the catalog does not know; nothing was stored.", faults)
+        good, rejected = Batch([], []), list(batch.rejected)
+        for event, place in zip(batch.events, batch.places, strict=True):
+            faults = _unknown(event, place - 1, words)
+            if faults:
+                rejected.append(Rejected(place, encode_event(event), faults))
+            else:
+                good.events.append(event)
+                good.places.append(place)
+        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
 
     def check_known(self, customer: str, product: str) -> None:
         """Refuse a report about what was neither catalogued nor seen.
@@ -117,13 +119,22 @@ class Catalog:
         kept = self._vocabulary
         if kept and kept[0] > time.monotonic():
             return kept[1]
-        words = Vocabulary(
-            frozenset(row.code for row in store.customers()),
-            frozenset(row.code for row in store.products()),
-            frozenset(row.code for row in store.types()),
-        )
+        try:
+            words = _read_vocabulary()
+        except StoreUnavailable:
+            if kept is None:
+                raise
+            return kept[1]  # the last one known: a database that is away need not stop the events
         self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
         return words
+
+
+def _read_vocabulary() -> Vocabulary:
+    return Vocabulary(
+        frozenset(row.code for row in store.customers()),
+        frozenset(row.code for row in store.products()),
+        frozenset(row.code for row in store.types()),
+    )
 
 
 def _unknown(event: Event, index: int, words: Vocabulary) -> list[Fault]:
@@ -138,4 +149,4 @@ def _unknown(event: Event, index: int, words: Vocabulary) -> list[Fault]:
 def _not_known(place: str, code: str, known: Collection[str]) -> Fault:
     near = difflib.get_close_matches(code, known, NAMED, cutoff=0.4) or sorted(known)[:NAMED]
     hint = f"; the nearest known: {', '.join(near)}" if near else "; none is known yet"
-    return Fault(f"{place} is {shown(code)}, which is not known{hint}.")
+    return Fault(f"{place} is {shown(code)}, which is not known{hint}.", field=place.split(".")[1])

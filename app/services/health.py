@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
 from app.config import Settings
-from app.exceptions import StoreUnavailable
+from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.queue import ReportQueue
+from app.services.spooling import Spooling
 from app.store.database import pending
 
 SILENT_SECONDS = 60  # a worker says something every few seconds
@@ -29,17 +28,19 @@ class Check:
 class Health:
     """Looks at what this process depends on."""
 
-    def __init__(self, settings: Settings, queue: ReportQueue) -> None:
+    def __init__(self, settings: Settings, queue: ReportQueue, spooling: Spooling) -> None:
         self._settings = settings
+        self._spooling = spooling
         self._queue = queue
 
     def checks(self) -> list[Check]:
-        """Database, Redis, worker and disk, each looked at now."""
+        """Database, Redis, worker, disk and spool, each looked at now."""
         return [
             Check("database", self._database()),
             Check("redis", self._redis()),
             Check("worker", self._worker()),
             Check("disk", self._disk()),
+            Check("spool", self._spool()),
         ]
 
     def _database(self) -> str | None:
@@ -52,18 +53,24 @@ class Health:
     def _redis(self) -> str | None:
         try:
             self._queue.ping()
-        except RedisError as error:
-            return f"Redis cannot be reached: {error}. Reports wait until it is back; events are not affected."
+        except QueueUnavailable as error:
+            return f"{error} Reports wait until it is back; events are not affected."
         return None
 
     def _worker(self) -> str | None:
         try:
             heartbeats = self._queue.heartbeats()
-        except RedisError:
+        except QueueUnavailable:
             return "Whether a worker is there cannot be told without Redis."
         if not heartbeats or time.time() - max(heartbeats) > SILENT_SECONDS:
             return "No worker has been heard from lately. Reports wait. Start one: python worker.py."
         return None
+
+    def _spool(self) -> str | None:
+        waiting = self._spooling.waiting()
+        if not waiting:
+            return None
+        return f"{waiting} events wait in the spool. They are delivered as soon as the database is back."
 
     def _disk(self) -> str | None:
         folder = self._settings.data_dir.absolute()

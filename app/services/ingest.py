@@ -1,49 +1,90 @@
-"""Recording events: all of a request's or none, on disk before anyone is told so."""
+"""Recording events: all of a request's or none, on disk before anyone is told so, and once however often it is sent."""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from app.schemas.events import Event, StoredEvent
+import zstandard
+
+from app.exceptions import KeyReused, StoreUnavailable
+from app.schemas.events import Batch, BatchSchema, StoredEvent, encode_stored
+from app.schemas.faults import refusal
 from app.services.accounts import Principal
 from app.services.catalog import Catalog
 from app.services.clock import now
+from app.services.rejected import Origin, RejectedEvents
 from app.store import catalog as seen
 from app.store import events as store
-from app.store.database import transaction
+from app.store import idempotency
+from app.store.backends.row import Row
 from app.store.models import Event as EventRow
+from app.store.writer import TWIN, Entry, Writer
 
 REMEMBERED_TRIPLES = 100_000  # then the memory starts anew, as codes are free text and may never end
 
 
-class Ingest:
-    """The way in. One for a process; threads share it."""
+@dataclass(frozen=True)
+class Receipt:
+    """What a request is answered.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Attributes:
+        answer: JSON, the events as stored.
+        rejected: how many events were left out; None unless the request was lenient.
+        replayed: whether this is the answer to an earlier request with the same key.
+    """
+
+    answer: bytes
+    rejected: int | None = None
+    replayed: bool = False
+
+
+class Ingest:
+    """The way in. One for a process; threads share it.
+
+    Args:
+        limit: how many events a request may have.
+    """
+
+    def __init__(self, catalog: Catalog, writer: Writer, rejected: RejectedEvents, limit: int) -> None:
         self._catalog = catalog
+        self._writer = writer
+        self._rejected = rejected
+        self._schema = BatchSchema(limit)
         self._known: set[seen.Triple] = set()
 
-    def record(self, events: Sequence[Event]) -> list[StoredEvent]:
+    def accept(
+        self, body: bytes, origin: Origin, *, lines: bool = False, lenient: bool = False, key: str | None = None
+    ) -> Receipt:
         """Commit a request's events as one batch.
 
-        Returns:
-            The events as stored, in the order given, each with its sequence and the batch.
+        Args:
+            body: JSON, or with `lines` an event a line.
+            origin: who sent it, for the rejected events.
+            lenient: store the valid events although others are invalid.
+            key: an idempotency key; a repeat with the same body is answered the same, and stores nothing.
 
         Raises:
-            InputInvalid: strict mode, and a code is not in the catalog.
+            BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
+            KeyReused: the key came before with another body.
             StoreUnavailable: the database is away; nothing was stored.
         """
-        self._catalog.check(events)
-        if not events:
-            return []
-        batch = str(uuid.uuid4())
-        stored = [
-            StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, batch)
-            for place, e in enumerate(events, 1)
-        ]
-        self._commit(stored)
-        return stored
+        digest = _digest(body, lenient) if key else b""
+        earlier = self._replay(key, digest) if key else None
+        if earlier:
+            return earlier
+        batch = self._catalog.checked(self._schema.split_body(body, lines=lines))
+        if batch.rejected:
+            self._rejected.keep(batch.rejected, origin)
+            if not lenient:
+                raise refusal([fault for one in batch.rejected for fault in one.faults])
+        stored = _stored(batch)
+        receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None)
+        if stored and self._write(stored, _claim(key, digest, receipt) if key else None) == TWIN:
+            return self._replay(key, digest)
+        return receipt
 
     def count(self) -> int:
         """How many events are stored."""
@@ -53,14 +94,34 @@ class Ingest:
         """The events accepted last that somebody may see, newest first."""
         return store.newest(limit, who.customers)
 
-    def _commit(self, stored: Sequence[StoredEvent]) -> None:
+    def _write(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> str:
         received = now()
         fresh = {(event.customer, event.product, event.type) for event in stored} - self._known
-        with transaction():
-            store.insert([_row(event, received) for event in stored])
-            if fresh:
-                seen.note_seen(fresh, received)
+        payload = store.encode([_row(event, received) for event in stored])
+        entry = Entry(payload, len(stored), received, fresh, claim)
+        self._writer.write(entry)
         self._remember(fresh)
+        return entry.state
+
+    def _replay(self, key: str, digest: bytes) -> Receipt | None:
+        """The first answer under a key, or None where there was none.
+
+        Raises:
+            KeyReused: it was to another body.
+        """
+        try:
+            found = idempotency.find(key)
+        except StoreUnavailable:
+            if not self._writer.has_aside:
+                raise
+            return None  # it is claimed when it is delivered: whoever comes second then stores nothing
+        if found is None:
+            return None
+        if found[0] != digest:
+            raise KeyReused("Idempotency-Key was sent before with another body. Use a new key for a new batch.")
+        kept = zstandard.decompress(found[1])
+        rejected, _, answer = kept.partition(b"\n")
+        return Receipt(answer, int(rejected) if rejected else None, replayed=True)
 
     def _remember(self, fresh: set[seen.Triple]) -> None:
         """Only what is committed is known: an earlier word could outlive a rollback."""
@@ -70,7 +131,26 @@ class Ingest:
         self._known = fresh if len(self._known) > REMEMBERED_TRIPLES else self._known | fresh
 
 
-def _row(event: StoredEvent, received: int) -> store.Row:
+def _stored(batch: Batch) -> list[StoredEvent]:
+    name = str(uuid.uuid4())
+    return [
+        StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, name)
+        for e, place in zip(batch.events, batch.places, strict=True)
+    ]
+
+
+def _row(event: StoredEvent, received: int) -> Row:
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""
     return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)
+
+
+def _digest(body: bytes, lenient: bool) -> bytes:
+    """What makes two requests the same: the body, and how it is to be handled."""
+    return hashlib.sha256(body + (b"lenient" if lenient else b"strict")).digest()
+
+
+def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:
+    rejected = b"" if receipt.rejected is None else str(receipt.rejected).encode()
+    kept = zstandard.ZstdCompressor(level=1).compress(rejected + b"\n" + receipt.answer)
+    return idempotency.Claim(key, digest, kept, now())

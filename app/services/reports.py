@@ -23,7 +23,8 @@ from app.services.catalog import Catalog
 from app.services.clock import now
 from app.storage.links import Links
 from app.storage.local import LocalStorage
-from app.store import events, reports as store
+from app.store import events
+from app.store import reports as store
 from app.store.database import transaction
 from app.store.models import Report
 

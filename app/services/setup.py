@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 
+from app.exceptions import AccountInvalid, SettingInvalid
 from app.services import Services
 from app.services.accounts import ADMIN
 from app.store.database import upgrade
@@ -24,20 +24,24 @@ class FirstStart:
     password: str | None
 
 
-def prepare(services: Services) -> FirstStart:
+def prepare(services: Services, password: str) -> FirstStart:
     """Migrate, and on the very first start load the sample catalog and make the user `admin`.
 
-    The password is ADMIN_PASSWORD, or a random one that is told once.
+    Args:
+        password: the user's; empty: a random one, which is told once.
 
     Raises:
         DatabaseNewer: the database is of a newer version.
-        AccountInvalid: ADMIN_PASSWORD will not do.
+        SettingInvalid: ADMIN_PASSWORD will not do.
     """
     upgrade()
     if services.accounts.any():
         return FirstStart(None)
     if services.catalog.is_empty():
         services.catalog.load_sample()
-    password = os.environ.get("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
-    services.accounts.add(FIRST_USER, ADMIN, None, password)
+    password = password or secrets.token_urlsafe(12)
+    try:
+        services.accounts.add(FIRST_USER, ADMIN, None, password)
+    except AccountInvalid as error:
+        raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
     return FirstStart(password)

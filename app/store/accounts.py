@@ -33,7 +33,7 @@ def add(name: str, role: str, customers: Sequence[str] | None, password: str, se
 
 
 def set_password(name: str, password: str, session: str) -> bool:
-    """Give a user another password (a hash), and end the sessions made with the old one; whether there is such a user."""
+    """Give a user another password (a hash), which ends their sessions; whether there is such a user."""
     query = Account.update(password=password, session=session).where(Account.name == name)
     return query.execute() == 1
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.layout import COLUMNS, EXTRA, Layout
+from app.store.backends.row import Row
 from app.store.database import database
 from app.store.models import Event
-
-Row = tuple[str, str, str, str | None, int, Sequence[str | None], int, str, int]
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,9 @@ class Measure:
     extra_rows: int | None
 
 
-def insert(rows: Sequence[Row]) -> None:
-    """Write events in one statement; call it inside a transaction.
-
-    Args:
-        rows: customer, product, type, version, timestamp, context, sequence, batch, received.
-    """
-    database.insert_events(rows)
+def encode(rows: Sequence[Row]) -> object:
+    """Events as the `Writer` takes them, made ready outside the transaction."""
+    return database.encode_events(rows)
 
 
 def acceptance_cut() -> int:

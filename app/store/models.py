@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import orjson
-from peewee import BigAutoField, BigIntegerField, BooleanField, Field, IntegerField, Model, TextField
+from peewee import (
+    BigAutoField,
+    BigIntegerField,
+    BlobField,
+    BooleanField,
+    CompositeKey,
+    Field,
+    IntegerField,
+    Model,
+    TextField,
+)
 
 from app.store.database import database
 
@@ -74,6 +84,57 @@ class Seen(Table):
     product = TextField()
     type = TextField()
     since = BigIntegerField()
+
+
+class IdempotencyKey(Table):
+    """The answer that the first request with a key was given."""
+
+    key = TextField(primary_key=True)
+    digest = BlobField()
+    answer = BlobField()
+    created = BigIntegerField(index=True)
+
+
+class RejectedEvent(Table):
+    """An event that was refused, whole."""
+
+    id = BigAutoField()
+    received = BigIntegerField(index=True)
+    address = TextField()  # of the client, shortened
+    request_id = TextField()
+    place = IntegerField()  # in its request, from 1
+    event = TextField()  # as it was sent: JSON, or a broken line
+    field = TextField()  # the first wrong field; empty: the event as a whole
+    reasons = JsonField()  # a sentence for each fault
+
+
+class RejectedDrop(Table):
+    """How many rejected events were not kept, as there were too many: one row."""
+
+    id = IntegerField(primary_key=True)
+    number = BigIntegerField()
+
+
+class HourlyCount(Table):
+    """How many events of a customer, product and type have their timestamp in one hour."""
+
+    customer = TextField()
+    product = TextField()
+    type = TextField()
+    hour = BigIntegerField()  # its first millisecond
+    number = BigIntegerField()
+
+    class Meta:
+        """No key of its own."""
+
+        primary_key = CompositeKey("customer", "product", "type", "hour")
+
+
+class Counted(Table):
+    """Up to which event the hourly counts are: one row."""
+
+    id = IntegerField(primary_key=True)
+    up_to = BigIntegerField()
 
 
 class Customer(Table):

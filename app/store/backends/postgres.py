@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from playhouse.pool import PooledPostgresqlDatabase
 
+from app.exceptions import StoreUnavailable
 from app.store.backends.availability import Availability, translated
+from app.store.backends.row import Context, Row
 
 CONNECTIONS = 20  # of one process; a thread that finds none waits
 WAIT_SECONDS = 10  # for a free connection
@@ -17,11 +20,17 @@ CONNECT_SECONDS = 5
 ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive for the moment that fixes a report's cut
 MIGRATION = 7_201_002
 
-COPY_FROM_ROWS = 10  # below this many rows an INSERT is faster than COPY's own round trips (measured)
+# One round trip. The shared lock is held until the commit; see `acceptance_cut`.
+BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
+# COPY at every size: from lines made here it is as fast as INSERT for one row and four times as fast for a hundred.
+COPY_EVENTS = "COPY event (customer, product, type, version, timestamp, context, sequence, batch, received) FROM STDIN"
+NULL = "\\N"
 
-COLUMNS = "(customer, product, type, version, timestamp, context, sequence, batch, received)"
-INSERT_EVENTS = f"INSERT INTO event {COLUMNS} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-COPY_EVENTS = f"COPY event {COLUMNS} FROM STDIN"
+# What COPY's text format, or an array literal inside it, gives a meaning.
+SPECIAL = re.compile(r'["\\\t\n\r]')
+IN_TEXT = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+# Twice escaped: for the array, and the array's text for COPY.
+IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class PostgresBackend(Availability, PooledPostgresqlDatabase):
@@ -52,16 +61,52 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """A context as the column keeps it."""
         return list(value)
 
-    def insert_events(self, rows: Sequence[tuple]) -> None:
-        """Insert rows (customer, product, type, version, timestamp, context, sequence, batch, received)."""
+    def encode_events(self, rows: Sequence[Row]) -> bytes:
+        """Events as `insert_encoded` takes them: lines of COPY's text format."""
+        line = _plain_line if _are_plain(rows) else _careful_line
+        return "".join([line(*row) for row in rows]).encode()
+
+    def dump_payload(self, payload: bytes) -> bytes:
+        """Encoded events as bytes."""
+        return payload
+
+    def load_payload(self, data: bytes) -> bytes:
+        """What `dump_payload` was given."""
+        return data
+
+    def insert_encoded(self, payloads: Sequence[bytes]) -> None:
+        """Insert several requests' events, in order; inside a transaction."""
+        with translated(), self.connection().cursor() as cursor, cursor.copy(COPY_EVENTS) as copy:
+            copy.write(b"".join(payloads))
+
+    def begin_group(self) -> str:
+        """Begin a transaction that inserts events; its id, by which `was_committed` knows it."""
         with translated(), self.connection().cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ACCEPTANCE,))
-            if len(rows) < COPY_FROM_ROWS:
-                cursor.executemany(INSERT_EVENTS, rows)
-                return
-            with cursor.copy(COPY_EVENTS) as copy:
-                for row in rows:
-                    copy.write_row(row)
+            cursor.execute(BEGIN_GROUP)
+            cursor.nextset()
+            return cursor.fetchone()[0]
+
+    def commit_group(self) -> None:
+        """Commit it: on disk when this returns."""
+        with translated(), self.connection().cursor() as cursor:
+            cursor.execute("COMMIT")
+
+    def abandon_group(self) -> None:
+        """Undo what is left of a transaction that failed: with its connection, which may be broken."""
+        if not self.is_closed():
+            self.manual_close()
+
+    def was_committed(self, ticket: str) -> bool:
+        """Whether a transaction was committed, as the server knows it, also after a crash and restart of its own.
+
+        Raises:
+            StoreUnavailable: the server is away, or still at it.
+        """
+        query = "SELECT pg_xact_status(%s::xid8)"
+        status = self.execute_sql(query, (ticket,)).fetchone()[0]
+        if status == "in progress":
+            raise StoreUnavailable("The database is still busy with the events.")
+        return status == "committed"
 
     def acceptance_cut(self) -> int:
         """The id of the last event accepted; inside a transaction.
@@ -102,3 +147,25 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             cursor.copy(statement, (*parameters, delimiter)) as copy,
         ):
             yield from copy
+
+
+def _are_plain(rows: Sequence[Row]) -> bool:
+    """Whether no text in these rows needs escaping: one search for all of them is cheaper than one for each."""
+    try:
+        items = "\0".join([item for row in rows for item in row[5]])
+    except TypeError:  # a null among them
+        return False
+    texts = {text for row in rows for text in row[:4] if text is not None}
+    return not SPECIAL.search(items) and not SPECIAL.search("\0".join(texts))
+
+
+def _plain_line(c: str, p: str, t: str, v: str | None, at: int, context: Context, s: int, b: str, r: int) -> str:
+    items = '{"' + '","'.join(context) + '"}' if context else "{}"
+    return f"{c}\t{p}\t{t}\t{NULL if v is None else v}\t{at}\t{items}\t{s}\t{b}\t{r}\n"
+
+
+def _careful_line(c: str, p: str, t: str, v: str | None, at: int, context: Context, s: int, b: str, r: int) -> str:
+    codes = "\t".join([code.translate(IN_TEXT) for code in (c, p, t)])
+    version = NULL if v is None else v.translate(IN_TEXT)
+    items = ",".join(["NULL" if item is None else f'"{item.translate(IN_ARRAY)}"' for item in context])
+    return f"{codes}\t{version}\t{at}\t{{{items}}}\t{s}\t{b}\t{r}\n"

@@ -45,7 +45,8 @@ STATEMENTS = (
         product TEXT NOT NULL, types TEXT, start {big}, "end" {big}, output TEXT, layout TEXT NOT NULL,
         cut {big} NOT NULL, status TEXT NOT NULL, started {big} NOT NULL, ended {big}, reason TEXT,
         attempt INTEGER NOT NULL, token TEXT, touched {big}, claimed {big}, rows {big}, total {big},
-        extra_rows {big}, file TEXT, bytes {big}, sha256 TEXT, expires {big}, removed {bool} NOT NULL DEFAULT {false})""",
+        extra_rows {big}, file TEXT, bytes {big}, sha256 TEXT, expires {big},
+        removed {bool} NOT NULL DEFAULT {false})""",
     "CREATE INDEX report_account ON report (account, id)",
     "CREATE INDEX report_status ON report (status, id)",
 )

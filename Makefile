@@ -1,0 +1,59 @@
+# What can be done with Tally's sources. `make` alone lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --editable
+
+# .venv/place says which folder the environment was made for. It is written last, so an environment that was
+# interrupted, moved, or whose Python has gone is made anew.
+ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat .venv/place 2>/dev/null))
+.PHONY: .venv/place
+endif
+
+.PHONY: help run test lint bench demo clean chromium
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
+	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/flask --app wsgi serve
+
+test: lint chromium ## Check the style, then run every test, on SQLite and on PostgreSQL
+	$(BIN)/pytest
+
+lint: .venv/develop ## Check the style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/develop ## Measure, and compare with the goals
+	$(BIN)/python -m bench
+
+demo: .venv/run ## Send a month of made-up events to the service that `make run` started
+	$(BIN)/python -m bench.demo
+
+clean: ## Remove what was installed and built here; the data in var/ stays
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+chromium:
+	@.ci/chromium
+
+.venv/place:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Tally needs Python 3.11 or newer, and $(PYTHON) is not. Name one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
+	@echo 'Making the Python environment in .venv …'
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@printf '%s' '$(CURDIR)' > $@
+
+.venv/run: .venv/place setup.cfg pyproject.toml
+	@echo 'Installing what Tally needs into .venv …'
+	@$(INSTALL) .
+	@touch $@
+
+.venv/develop: .venv/place setup.cfg pyproject.toml
+	@echo 'Installing what Tally and its tests need into .venv …'
+	@$(INSTALL) '.[test,lint]'
+	@touch .venv/run $@

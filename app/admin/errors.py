@@ -1,0 +1,61 @@
+"""What went wrong, as a page: what is, then what to do. The statuses are decided where the API's are."""
+
+from __future__ import annotations
+
+from flask import Flask, g, render_template, request
+from flask_wtf.csrf import CSRFError
+
+from app import auth
+from app.admin.blueprint import blueprint
+from app.exceptions import StoreUnavailable
+
+Answer = tuple[str, int]
+
+# A title, and what to do where the error itself does not say it.
+WORDS = {
+    400: ("That cannot be read", "Go back, and try again from there."),
+    403: ("This is not yours to see", "Ask an administrator of this service for access."),
+    404: ("There is nothing here", "The address is mistyped, or what was here is gone."),
+    405: ("That cannot be done here", "Go back, and try again from there."),
+    409: ("The file is not there", "The report's page says how it stands."),
+    410: ("The file is gone", "Start the report again to have a new one."),
+    413: ("That is too much at once", "Go back, and send less."),
+    503: ("The database does not answer", "Nothing is lost. This page tries again when you reload it."),
+    500: ("Something broke on our side", "It is in the log, under the id below. Try again in a minute."),
+}
+FORGED = (
+    "The form was sent without this session's token. Perhaps you signed out in another tab. Send it again from here."
+)
+
+
+def register(app: Flask) -> None:
+    """Take over the errors of people's paths from the API."""
+    app.extensions["error_page"] = page
+
+
+def page(status: int, message: str | None = None) -> Answer:
+    """The page for an error.
+
+    Args:
+        message: a sentence for people, where there is one that says more than the status.
+    """
+    title, advice = WORDS.get(status, WORDS[500 if status >= 500 else 400])
+    if "principal" not in g and status < 500:
+        g.principal = _whoever()
+    back = request.path if request.method == "GET" else None
+    return render_template(
+        "admin/error.html", status=status, title=title, message=message, advice=advice, back=back
+    ), status
+
+
+@blueprint.errorhandler(CSRFError)
+def _forged(error: CSRFError) -> Answer:
+    return page(400, FORGED)
+
+
+def _whoever() -> auth.Principal | None:
+    """So that somebody signed in keeps the left bar on a page that does not exist."""
+    try:
+        return auth.current_principal()
+    except StoreUnavailable:
+        return None

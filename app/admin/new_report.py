@@ -1,0 +1,100 @@
+"""The form that starts a report.
+
+It has no rules of its own: what was filled in becomes a request like any program's, and the schema and the service
+say what is wrong with it. This module only finds the field that each fault belongs to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import orjson
+from flask import redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, Field, SelectField, StringField, TextAreaField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.moments import MomentField, words_for_times
+from app.auth import caller, need, signed_in
+from app.exceptions import MISSING, Fault, Forbidden, InputInvalid
+from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
+
+TAB = "tab"  # a tab cannot be typed into a field
+PLACE = re.compile(r"(?:filter|output)\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
+LAYOUTS = [
+    ("", "The product's own"),
+    ("columns", "Columns: each context item under its name"),
+    ("positional", "Positional: context items as they came"),
+]
+
+
+class ReportForm(FlaskForm):
+    """What a report is made of; the names are the request's."""
+
+    customer = StringField("Customer")
+    product = StringField("Product")
+    types = TextAreaField("Event types")
+    start = MomentField("From")
+    end = MomentField("To", whole=True)
+    delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
+    layout = SelectField("Layout", choices=LAYOUTS, validate_choice=False)
+    header = BooleanField("First row has the column names")
+
+    def wanted(self) -> dict[str, dict]:
+        """The request, as a program would send it; what was left empty is left out."""
+        filter = _filled(self, "customer", "product", "start", "end")
+        types = [line.strip() for line in (self.types.data or "").splitlines() if line.strip()]
+        output = _filled(self, "delimiter", "layout", "header")
+        if output.get("delimiter") == TAB:
+            output["delimiter"] = "\t"
+        return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
+
+    def refuse(self, fault: Fault) -> str | None:
+        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        place = PLACE.fullmatch(fault.message)
+        if place is None or place[1] not in self:
+            return fault.message
+        field: Field = self[place[1]]
+        line = f", line {int(place[2]) + 1}," if place[2] else ""
+        told = " is missing." if fault.code == MISSING else place[3]
+        told = words_for_times(told) if isinstance(field, MomentField) else told
+        field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
+        return None
+
+
+@blueprint.get("/reports/new")
+@signed_in
+def new_report() -> str:
+    """The form, filled in as far as the address says."""
+    need("reports")
+    return _page(ReportForm(request.args or None))
+
+
+@blueprint.post("/reports/new")
+@signed_in
+def start_report() -> tuple[str, int] | Response:
+    """Start the report and show it, or show what is wrong."""
+    need("reports")
+    form = ReportForm()
+    try:
+        wanted = ReportRequestSchema().load_body(orjson.dumps(form.wanted()))
+        report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
+    except InputInvalid as error:
+        return _page(form, error.faults), 400
+    except Forbidden as error:
+        return _page(form, [Fault(f"filter.customer: {error}")]), 403
+    return redirect(url_for("admin.report", source=source(report)))
+
+
+def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
+    general = [told for fault in faults if (told := form.refuse(fault))]
+    customers, products = services().catalog.known()
+    theirs = [code for code in customers if caller().sees(code)]
+    known = {"customers": theirs, "products": products, "types": services().catalog.export()["types"]}
+    return render_template("admin/new_report.html", form=form, general=general, **known)
+
+
+def _filled(form: ReportForm, *names: str) -> Mapping[str, object]:
+    return {name: form[name].data for name in names if form[name].data not in (None, "", False)}

@@ -1,0 +1,42 @@
+"""The places of the left bar, and what every template knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Flask, g, request
+
+from app.services.clock import now
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry of the left bar.
+
+    Attributes:
+        pages: the endpoints during which the place is the current one; the first is where it leads.
+    """
+
+    word: str
+    icon: str
+    pages: tuple[str, ...]
+
+
+PLACES = (
+    Place("Overview", "grid-1x2", ("admin.overview",)),
+    Place(
+        "Reports",
+        "file-earmark-arrow-down",
+        ("admin.reports", "admin.report", "admin.new_report", "admin.start_report"),
+    ),
+)
+
+
+def register(app: Flask) -> None:
+    """Tell the templates."""
+    app.context_processor(_known)
+
+
+def _known() -> dict[str, object]:
+    here = next((place for place in PLACES if request.endpoint in place.pages), None)
+    return {"places": PLACES, "here": here, "principal": g.get("principal"), "now": now()}

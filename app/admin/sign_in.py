@@ -1,0 +1,56 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Response, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response as AnyResponse
+from wtforms import PasswordField, StringField
+
+from app import auth
+from app.admin.blueprint import blueprint, services
+
+# Where somebody may be led after signing in: a page of this dashboard, never another host, however it is written.
+OURS = re.compile(r"/admin/[!-\[\]-~]*")
+WRONG = "No user has this name and password."
+
+
+class SignInForm(FlaskForm):
+    """A user's name and password."""
+
+    user = StringField("User")
+    password = PasswordField("Password")
+
+
+@blueprint.get("/sign-in")
+def sign_in() -> str | AnyResponse:
+    """The form, for whoever is not signed in yet."""
+    if auth.current_principal():
+        return redirect(_next())
+    return render_template("admin/sign_in.html", form=SignInForm(), wrong=None)
+
+
+@blueprint.post("/sign-in")
+def begin() -> tuple[str, int] | AnyResponse:
+    """Sign in. An unknown user and a wrong password are answered alike."""
+    form = SignInForm()
+    principal = services().accounts.verify(form.user.data or "", form.password.data or "")
+    if principal is None:
+        return render_template("admin/sign_in.html", form=form, wrong=WRONG), 401
+    auth.sign_in(principal)
+    return redirect(_next())
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> Response:
+    """Sign out, wherever from."""
+    auth.sign_out()
+    flash("You are signed out.")
+    return redirect(url_for("admin.sign_in"))
+
+
+def _next() -> str:
+    wanted = request.args.get("next", "")
+    return wanted if OURS.fullmatch(wanted) else url_for("admin.overview")

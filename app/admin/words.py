@@ -1,0 +1,130 @@
+"""Times, numbers and contexts in the words of the pages; each function is a filter of the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from app.services.clock import now
+
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+SHOWN_CHARACTERS = 160  # of a context on its line; a context may have 400,000
+STEPS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
+ORDINALS = {1: "st", 2: "nd", 3: "rd"}
+
+
+def register(app: Flask) -> None:
+    """Give templates the filters, by their names here."""
+    for word in (iso, stamp, full_time, ago, duration, number, size, ordinal, period, context_line):
+        app.add_template_filter(word)
+
+
+def iso(milliseconds: int) -> str:
+    """For a `datetime` attribute: 2026-11-23T14:02:11.482Z."""
+    return _utc(milliseconds).strftime("%Y-%m-%dT%H:%M:%S") + f".{milliseconds % SECOND:03}Z"
+
+
+def stamp(milliseconds: int) -> str:
+    """To the millisecond, as rows of a table show it: 2026-11-23 14:02:11.482."""
+    return iso(milliseconds).replace("T", " ").rstrip("Z")
+
+
+def full_time(milliseconds: int) -> str:
+    """In full, for whoever hovers: Monday 23 November 2026, 14:02:11.482 UTC."""
+    time = _utc(milliseconds)
+    return f"{time:%A} {time.day} {time:%B} {time.year}, {time:%H:%M:%S}.{milliseconds % SECOND:03} UTC"
+
+
+def ago(milliseconds: int) -> str:
+    """How long since: just now, 2 minutes ago; in 6 days."""
+    away = now() - milliseconds
+    for length, name in STEPS:
+        count = abs(away) // length
+        if count:
+            words = f"{count} {name}{'s' if count > 1 else ''}"
+            return f"{words} ago" if away > 0 else f"in {words}"
+    return "just now"
+
+
+def duration(milliseconds: int) -> str:
+    """How long: 0.4 s, 12 s, 1 min 12 s, 2 h 5 min."""
+    if milliseconds < 10 * SECOND:
+        return f"{milliseconds / SECOND:.1f} s"
+    hours, rest = divmod(milliseconds, HOUR)
+    minutes, rest = divmod(rest, MINUTE)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest // SECOND} s" if minutes else f"{rest // SECOND} s"
+
+
+def number(value: int) -> str:
+    """Grouped: 1,284."""
+    return f"{value:,}"
+
+
+def size(count: int) -> str:
+    """Of a file: 12.4 MB; below a megabyte 3.1 kB, as 0.0 MB says nothing."""
+    if count < 1_000:
+        return f"{count} bytes"
+    return f"{count / 1_000:,.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:,.1f} MB"
+
+
+def ordinal(place: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th."""
+    ending = "th" if place % 100 in (11, 12, 13) else ORDINALS.get(place % 10, "th")
+    return f"{place}{ending}"
+
+
+def period(start: int | None, end: int | None) -> str:
+    """A range with its zone, in whole days where it is one: 1–30 Nov 2026 UTC."""
+    if start is None and end is None:
+        return "All time"
+    if start is None:
+        return f"Until {_edge(end, DAY - 1)} UTC"
+    if end is None:
+        return f"Since {_edge(start, 0)} UTC"
+    first, last = _edge(start, 0), _edge(end, DAY - 1)
+    if first == last:
+        return f"{first} UTC"
+    days = start % DAY == 0 and end % DAY == DAY - 1
+    return f"{_shortened(first, last)} UTC" if days else f"{first} – {last} UTC"
+
+
+def context_line(items: Sequence[str | None]) -> dict[str, object]:
+    """A context cut to one line: its first items, and how many more there are.
+
+    Returns:
+        `items`, each a string or None, the last one maybe cut; `more`, the number of those left out.
+    """
+    shown, room = [], SHOWN_CHARACTERS
+    for item in items:
+        if room <= 0:
+            break
+        text = item if item is None or len(item) <= room else item[:room] + "…"
+        shown.append(text)
+        room -= len(item or "null") + 3
+    return {"items": shown, "more": len(items) - len(shown)}
+
+
+def _utc(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds // SECOND, UTC)
+
+
+def _edge(milliseconds: int, whole: int) -> str:
+    """An end of a range: its day, where it stands at that day's edge; else as exactly as it was given."""
+    time = _utc(milliseconds)
+    day = f"{time.day} {time:%b} {time.year}"
+    if milliseconds % DAY == whole:
+        return day
+    clock = f"{time:%H:%M:%S}.{milliseconds % SECOND:03}"
+    return f"{day}, {clock.removesuffix('.000').removesuffix(':00')}"
+
+
+def _shortened(first: str, last: str) -> str:
+    """Two days, without what they share: 1–30 Nov 2026, 1 Nov – 3 Dec 2026."""
+    day, month, year = first.split()
+    if last.endswith(f" {month} {year}"):
+        return f"{day}–{last}"
+    return f"{day} {month} – {last}" if last.endswith(f" {year}") else f"{first} – {last}"

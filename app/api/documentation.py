@@ -1,0 +1,175 @@
+"""What each route takes and answers: the part of `/openapi.json` that neither the schemas nor the URL map know.
+
+A route is named by its endpoint; its path, its method and its summary (the view's docstring) are taken from Flask.
+What routes share stands in `documented`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from app.api.body import LINES_TYPE
+from app.api.documented import LINK_ERROR, RANGE_ERROR, Told
+from app.schemas import answers
+from app.schemas.reports import ReportRequestSchema
+
+ABOUT = (
+    "Products send usage events to `POST /events`; analysts and their tools fetch them back as reports.\n\n"
+    "Times are whole milliseconds since 1970-01-01T00:00:00Z, days are UTC. A string has neither NUL characters nor "
+    "lone surrogates. Every error but 401 is an array with one tree of `value` (a code for programs, a message for "
+    "people) and `children`. A path that is not here is answered 404 with the code `REQUEST_NOT_FOUND`, a method that "
+    "is not here 405 with `REQUEST_METHOD_NOT_ALLOWED`."
+)
+TAGS = {
+    "events": "What happened in the products.",
+    "reports": "Events, exported to a file.",
+    "service": "What this service is, and who the caller is to it.",
+    "health": "For whoever keeps the service running.",
+}
+
+EVENT = {
+    "customer": "BARCHART",
+    "product": "PORTFOLIO",
+    "type": "PORTFOLIO-APPLICATION-LOADED",
+    "timestamp": 1793000000000,
+    "context": ["user-1", "Overview", None],
+}
+OTHER_EVENT = EVENT | {"type": "PORTFOLIO-VIEW-OPENED", "timestamp": 1793000000250, "version": "4.2.0"}
+REPORT = {
+    "filter": {"customer": "BARCHART", "product": "PORTFOLIO", "start": 1793000000000, "end": "1795591999999"},
+    "output": {"delimiter": "|", "header": True},
+}
+
+
+def _answer(words: str, schema: object, headers: Iterable[str] = ()) -> Told:
+    named = {name: name for name in headers}
+    return {"description": words, "headers": named, "content": {"application/json": {"schema": schema}}}
+
+
+def _file(words: str) -> Told:
+    return {
+        "description": words,
+        "headers": {"Content-Disposition": "Content-Disposition", "ETag": "ETag"},
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+
+
+def _body(schema: str | type, examples: dict[str, object], **others: Told) -> Told:
+    """A request's body as JSON, and as what a browser's beacon sends: the same JSON called text."""
+    shown = {name: {"value": value} for name, value in examples.items()}
+    as_text = {name: {"value": json.dumps(value)} for name, value in examples.items()}
+    name = schema if isinstance(schema, str) else schema.__name__.removesuffix("Schema")
+    text = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": f"#/components/schemas/{name}"},
+    }
+    content = {
+        "application/json": {"schema": schema, "examples": shown},
+        "text/plain": {"schema": text, "examples": as_text},
+    }
+    return {"required": True, "content": content | others}
+
+
+LINES: Told = {
+    "schema": {"type": "string", "contentMediaType": LINES_TYPE, "description": "One event a line."},
+    "examples": {"lines": {"value": f"{json.dumps(EVENT)}\n{json.dumps(OTHER_EVENT)}\n"}},
+}
+JOB_ANSWER = _answer("The report.", answers.JobSchema)
+VERSION_ANSWER = _answer("The version.", answers.VersionSchema)
+
+# `errors` are statuses of ERRORS beside 500, `basic` adds 401; `responses` go before both.
+OPERATIONS: dict[str, Told] = {
+    "events.record": {
+        "tags": ["events"],
+        "description": "200 means committed: on disk. One invalid event, and nothing is stored; with `Prefer: "
+        "handling=lenient` the valid ones are, and `sequence` is their place in the request.",
+        "parameters": ["Content-Encoding", "Idempotency-Key", "Prefer"],
+        "requestBody": _body(
+            "Events", {"object": {"events": [EVENT, OTHER_EVENT]}, "array": [EVENT], "empty": []}, **{LINES_TYPE: LINES}
+        ),
+        "responses": {
+            "200": _answer(
+                "The events as stored, in the order sent.",
+                {"type": "array", "items": answers.StoredEventSchema},
+                ("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed"),
+            )
+        },
+        "errors": ["400", "413", "415", "422", "503"],
+    },
+    "reports.start": {
+        "tags": ["reports"],
+        "basic": True,
+        "parameters": ["Content-Encoding"],
+        "requestBody": _body(ReportRequestSchema, {"report": REPORT}),
+        "responses": {"200": JOB_ANSWER},
+        "errors": ["400", "403", "413", "415", "503"],
+    },
+    "reports.index": {
+        "tags": ["reports"],
+        "basic": True,
+        "parameters": ["status", "limit", "after"],
+        "responses": {"200": _answer("A page of reports.", answers.JobPageSchema)},
+        "errors": ["400", "503"],
+    },
+    "reports.availability": {
+        "tags": ["reports"],
+        "basic": True,
+        "responses": {"200": JOB_ANSWER},
+        "errors": ["404", "503"],
+    },
+    "reports.show_progress": {
+        "tags": ["reports"],
+        "basic": True,
+        "responses": {"200": _answer("What is known so far.", answers.ProgressSchema)},
+        "errors": ["404", "503"],
+    },
+    "reports.fetch": {
+        "tags": ["reports"],
+        "basic": True,
+        "description": "`Accept` decides: 200 where it allows `application/json`, else 302.",
+        "responses": {
+            "200": _answer("Where the file is.", answers.LinkSchema),
+            "302": {"description": "The same link.", "headers": {"Location": "Location"}, "content": {"text/html": {}}},
+        },
+        "errors": ["404", "409", "410", "503"],
+    },
+    "reports.download": {
+        "tags": ["reports"],
+        "parameters": ["expires", "nonce", "signature", "Range", "If-None-Match"],
+        "responses": {
+            "200": _file("The whole file."),
+            "206": _file("The part that `Range` asks for."),
+            "304": {"description": "The file that `If-None-Match` names."},
+            "403": LINK_ERROR,
+            "416": RANGE_ERROR,
+        },
+        "errors": ["410", "503"],
+    },
+    "service.version": {"tags": ["service"], "responses": {"200": VERSION_ANSWER}, "errors": []},
+    "service.authenticate": {
+        "tags": ["service"],
+        "basic": True,
+        "responses": {"200": _answer("The caller.", answers.AuthenticationSchema)},
+        "errors": ["503"],
+    },
+    "health.live": {
+        "tags": ["health"],
+        "responses": {"200": _answer("It lives.", answers.LiveSchema)},
+        "errors": [],
+    },
+    "health.ready": {
+        "tags": ["health"],
+        "responses": {
+            "200": _answer("All is there.", answers.ReadySchema),
+            "503": _answer("Something is missing.", answers.ReadySchema),
+        },
+        "errors": [],
+    },
+    "openapi.document": {
+        "tags": ["service"],
+        "responses": {"200": _answer("This document.", {"type": "object"})},
+        "errors": [],
+    },
+}

@@ -1,0 +1,165 @@
+"""What routes share in `/openapi.json`: headers, parameters, errors, each told once and referred to by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.api.body import CODINGS
+from app.api.errors import EVENTS_FAILED, GENERAL, RETRY_SECONDS, tree
+from app.api.reports import MAX_PAGE, PAGE
+from app.exceptions import Fault
+from app.schemas import answers
+from app.schemas.reports import STATUSES
+
+Told = dict[str, object]
+
+COMMON_HEADERS = ("X-Request-ID", "Access-Control-Allow-Origin")
+HEADERS: dict[str, Told] = {
+    "X-Request-ID": {
+        "description": "The request's own where it sent a sane one (letters, digits and ._:-, at most 128), or a new "
+        "one. The service's log names it.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+    },
+    "Access-Control-Allow-Origin": {
+        "description": "Whose pages may read the answer.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Basic"}},
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "required": True,
+        "schema": {"type": "integer", "const": int(RETRY_SECONDS)},
+    },
+    "Preference-Applied": {
+        "description": "Where `Prefer` asked for it.",
+        "schema": {"type": "string", "const": "handling=lenient"},
+    },
+    "X-Rejected-Events": {
+        "description": "With `Preference-Applied`: how many events were invalid, and are not stored.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Idempotency-Replayed": {
+        "description": "This is the first answer again; nothing was stored.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Location": {"required": True, "schema": {"type": "string", "format": "uri"}},
+    "Content-Disposition": {"description": "What to call the file.", "schema": {"type": "string"}},
+    "ETag": {"description": "The file's SHA-256, quoted.", "schema": {"type": "string"}},
+}
+PARAMETERS: dict[str, Told] = {
+    "X-Request-ID": {
+        "in": "header",
+        "description": "A name for this request, repeated in the answer and in the service's log.",
+        "schema": {"type": "string"},
+    },
+    "Content-Encoding": {
+        "in": "header",
+        "description": "How the body is compressed.",
+        "schema": {"type": "string", "enum": [coding for coding in CODINGS if coding]},
+    },
+    "Idempotency-Key": {
+        "in": "header",
+        "description": "A repeat with the same key and the same body is answered with the first answer.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]*$"},
+    },
+    "Prefer": {
+        "in": "header",
+        "description": "`handling=lenient`: store the valid events although others are invalid.",
+        "schema": {"type": "string"},
+    },
+    "source": {
+        "in": "path",
+        "description": "The report's `source`.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "JOB-2f1a66a5-9d0e-4c35-8d2a-6f7b0c1d2e3f",
+    },
+    "status": {"in": "query", "description": "Only such reports.", "schema": {"type": "string", "enum": [*STATUSES]}},
+    "limit": {
+        "in": "query",
+        "description": "How many at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE},
+    },
+    "after": {"in": "query", "description": "The `next` of the page before.", "schema": {"type": "string"}},
+    "expires": {"in": "query", "required": True, "schema": {"type": "string"}},
+    "nonce": {"in": "query", "required": True, "schema": {"type": "string"}},
+    "signature": {"in": "query", "required": True, "schema": {"type": "string"}},
+    "Range": {"in": "header", "description": "A part of the file.", "schema": {"type": "string"}},
+    "If-None-Match": {"in": "header", "description": "An earlier answer's ETag.", "schema": {"type": "string"}},
+}
+
+
+def _error(words: str, code: str, message: str, *faults: Fault, headers: Iterable[str] = ()) -> Told:
+    content = {"schema": "Errors", "example": tree(code, message, faults)}
+    return {
+        "description": f"`{code}`: {words}",
+        "headers": {name: name for name in headers},
+        "content": {"application/json": content},
+    }
+
+
+ERRORS: dict[str, Told] = {
+    "400": _error(
+        "the body is not JSON or has a wrong shape, or a field or parameter is invalid: each has a child.",
+        "REQUEST_INPUT_MALFORMED",
+        "The request has a fault; nothing was stored.",
+        Fault('events[2].timestamp is "noon"; it must be a whole number of milliseconds from 0 to 253402300799999.'),
+    ),
+    "401": {
+        "description": "The user or the password is missing or wrong.",
+        "headers": {"WWW-Authenticate": "WWW-Authenticate"},
+        "content": {"application/json": {"schema": answers.UnauthorizedSchema}},
+    },
+    "403": _error(
+        "the caller may not see this customer's data, or a bucket is not allowed.",
+        "REQUEST_AUTHORIZATION_FAILURE",
+        "You may not see data of the customer BARCHART.",
+    ),
+    "404": _error(
+        "no such report, or not yours: the two cannot be told apart.",
+        "EVENT_JOB_GET_FAILED_NO_JOB",
+        "There is no report JOB-1, or it is not yours.",
+    ),
+    "409": _error(
+        "the report still runs. Or `EVENT_JOB_GET_FAILED`: it failed or timed out, there will be no file.",
+        "EVENT_JOB_GET_FAILED_RUNNING",
+        "The report still runs, so there is no file yet. Ask for its availability again soon.",
+    ),
+    "410": _error(
+        "the file was kept as long as promised, and is removed.",
+        "EVENT_JOB_GET_FAILED",
+        "The report's file was kept as long as promised, and is removed. Start it again.",
+    ),
+    "413": _error(
+        "more bytes, after decompression, or more events than one request may have.",
+        "REQUEST_TOO_LARGE",
+        "The body is larger than 10485760 bytes, the most that one request may have.",
+    ),
+    "415": _error(
+        "a Content-Type or Content-Encoding that is not listed here.",
+        "REQUEST_TYPE_UNSUPPORTED",
+        "The Content-Type is missing; it must be application/json or text/plain.",
+    ),
+    "422": _error(
+        "the `Idempotency-Key` was sent before with another body.",
+        "REQUEST_KEY_REUSED",
+        "This Idempotency-Key was sent before with another body.",
+    ),
+    "500": _error("a fault of the service's own.", GENERAL, EVENTS_FAILED),
+    "503": _error(
+        "the database cannot be reached in time; nothing was stored.",
+        GENERAL,
+        "The database cannot be reached. Nothing was stored; try again.",
+        headers=["Retry-After"],
+    ),
+}
+LINK_ERROR = _error(
+    "the link was changed, or has expired.",
+    "REQUEST_AUTHORIZATION_FAILURE",
+    "This link has expired: links work for 15 minutes. Ask for the report's file again.",
+)
+RANGE_ERROR = _error(
+    "the file has no such part.", "REQUEST_INPUT_MALFORMED", "The server cannot provide the requested range."
+)

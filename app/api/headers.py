@@ -1,0 +1,30 @@
+"""Request headers with a meaning of their own: `Idempotency-Key`, and `Prefer` (RFC 7240)."""
+
+from __future__ import annotations
+
+import re
+
+from flask import request
+
+from app.exceptions import Fault, InputInvalid
+
+KEY = re.compile(r"[\x20-\x7e]{1,255}")
+LENIENT = re.compile(r'(?:^|[,;])\s*handling\s*=\s*"?lenient"?\s*(?:[,;]|$)', re.IGNORECASE)
+
+
+def idempotency_key() -> str | None:
+    """The key under which a repeat of this request is answered the same; None where none was sent.
+
+    Raises:
+        InputInvalid: it is not one.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not KEY.fullmatch(key):
+        message = f"Idempotency-Key has {len(key)} characters; it must have 1 to 255 printable ones."
+        raise InputInvalid("A header is wrong; nothing was stored.", [Fault(message)])
+    return key
+
+
+def prefers_lenient() -> bool:
+    """Whether the client wants its valid events stored although others are invalid."""
+    return any(LENIENT.search(value) for value in request.headers.getlist("Prefer"))

@@ -1,0 +1,95 @@
+"""The protocol's own field types as JSON Schema, so that `/openapi.json` says exactly what the schemas check.
+
+What JSON Schema cannot say is said in words: that a string has no lone surrogates, that the whole body has no NUL.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from marshmallow import Schema, fields
+
+from app.schemas.events import EventList
+from app.schemas.fields import (
+    CONTROL,
+    DIGITS,
+    MAX_CODE,
+    MAX_CONTEXT_ITEMS,
+    MAX_CONTEXT_TEXT,
+    MAX_TIME,
+    MAX_VERSION,
+    Choice,
+    Code,
+    Codes,
+    Context,
+    Delimiter,
+    Flag,
+    Time,
+    Version,
+)
+from app.schemas.reports import Text
+
+JsonSchema = dict[str, object]
+
+NO_NUL = r"^[^\x00]*$"
+CODE: JsonSchema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_CODE,
+    "pattern": f"^{CONTROL.pattern.replace('[', '[^', 1)}*$",
+}
+VERSION: JsonSchema = {"type": "string", "maxLength": MAX_VERSION, "pattern": NO_NUL}
+TEXT: JsonSchema = {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": NO_NUL}
+DELIMITER: JsonSchema = {"type": "string", "minLength": 1, "maxLength": 1, "pattern": r'^[^"\r\n\x00]$'}
+TIME: JsonSchema = {"type": "integer", "minimum": 0, "maximum": MAX_TIME}
+TIME_OR_DIGITS: JsonSchema = {"oneOf": [TIME, {"type": "string", "pattern": f"^{DIGITS.pattern}$"}]}
+CONTEXT: JsonSchema = {
+    "type": "array",
+    "maxItems": MAX_CONTEXT_ITEMS,
+    "items": {"type": ["string", "number", "boolean", "null"], "maxLength": MAX_CONTEXT_TEXT, "pattern": NO_NUL},
+}
+
+OF_FIELD: dict[type[fields.Field], Callable[[fields.Field], JsonSchema]] = {
+    Code: lambda field: CODE,
+    Codes: lambda field: {"type": "array", "items": CODE},
+    Version: lambda field: VERSION,
+    Text: lambda field: TEXT,
+    Delimiter: lambda field: DELIMITER,
+    Time: lambda field: TIME_OR_DIGITS if field.digits else TIME,
+    Context: lambda field: CONTEXT,
+    Choice: lambda field: {"type": "string", "enum": list(field.words)},
+    Flag: lambda field: {"type": "boolean"},
+}
+
+
+class Converter(OpenAPIConverter):
+    """apispec's, and a schema's docstring says what it is."""
+
+    def init_attribute_functions(self) -> None:
+        """Ask for our own field types, too; see apispec."""
+        super().init_attribute_functions()
+        self.attribute_functions.append(self.own2properties)
+
+    def own2properties(self, field: fields.Field, **kwargs: object) -> JsonSchema:
+        """The properties of a field of ours, none for any other."""
+        if isinstance(field, EventList):
+            return {
+                "type": "array",
+                "maxItems": field.parent.limit,
+                "items": self.resolve_nested_schema(field.one),
+            }
+        of_field = OF_FIELD.get(type(field))
+        return dict(of_field(field)) if of_field else {}
+
+    def schema2jsonschema(self, schema: Schema) -> JsonSchema:
+        """The JSON Schema of a marshmallow schema."""
+        words = inspect.getdoc(schema).split("\n\n")[0].replace("\n", " ")
+        return {"description": words} | super().schema2jsonschema(schema)
+
+
+class Plugin(MarshmallowPlugin):
+    """apispec's marshmallow plugin with the converter above."""
+
+    Converter = Converter

@@ -1,0 +1,70 @@
+"""What is done beside the requests, again and again: each task at its own pace, each safe when several run it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from app.config import Settings
+from app.exceptions import QueueUnavailable, StoreUnavailable
+from app.services.clock import now
+from app.services.reports import Reports
+from app.services.spooling import Spooling
+from app.store import hours, idempotency, rejected
+from app.store.database import release
+
+SWEEP_SECONDS = 15.0
+COUNT_SECONDS = 2.0
+DELIVER_SECONDS = 1.0
+PURGE_SECONDS = 600.0
+
+DAY_MS = 86_400_000
+KEY_DAYS = 2  # the contract promises one
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """The tasks of the scheduler."""
+
+    def __init__(self, settings: Settings, reports: Reports, spooling: Spooling) -> None:
+        self._settings = settings
+        self._tasks: list[tuple[Callable[[], None], float]] = [
+            (reports.sweep, SWEEP_SECONDS),
+            (spooling.deliver, DELIVER_SECONDS),
+            (self._count, COUNT_SECONDS),
+            (self._purge, PURGE_SECONDS),
+        ]
+        self._due = [0.0] * len(self._tasks)
+
+    def run_due(self) -> None:
+        """Run what is due; what cannot be done now, as the database or Redis is away, is tried again when next due."""
+        for place, (task, seconds) in enumerate(self._tasks):
+            if time.monotonic() >= self._due[place]:
+                self._due[place] = time.monotonic() + seconds
+                self._run(task)
+
+    def run_all(self) -> None:
+        """Run every task once, due or not."""
+        self._due = [0.0] * len(self._tasks)
+        self.run_due()
+
+    def _run(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except (StoreUnavailable, QueueUnavailable) as error:
+            log.warning("upkeep not finished, it will go on", task=task.__name__.strip("_"), reason=str(error))
+        finally:
+            release()
+
+    def _count(self) -> None:
+        """Bring the hourly counts up to date."""
+        while hours.count_up():
+            pass
+
+    def _purge(self) -> None:
+        """Forget idempotency keys and rejected events whose time is over."""
+        idempotency.purge(now() - KEY_DAYS * DAY_MS)
+        rejected.purge(now() - self._settings.rejected_keep_days * DAY_MS, self._settings.rejected_max)

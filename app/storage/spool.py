@@ -1,0 +1,140 @@
+"""A spool: records on this machine's disk, for the time that their real place cannot take them.
+
+Append-only files in one folder. A record is there when `append` returns: written and fsynced; a record that was cut by
+a crash fails its checksum and counts as never written, as nobody was told otherwise. Each process appends to a file of
+its own, which it locks; whoever finds a file that no living process holds may empty it.
+
+A record in a file: its length, its weight (how much it counts for in `waiting`) and the CRC-32 of its data, 4 bytes
+each and big-endian, then the data.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+HEAD = struct.Struct(">III")
+SUFFIX = ".spool"
+MAX_FILE_BYTES = 64 * 1024 * 1024  # then the next file begins, so that a long outage is emptied in steps
+
+
+class Spool:
+    """The spool of one process, and all that is left of others'.
+
+    Args:
+        folder: made with the first record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: BinaryIO | None = None
+
+    def append(self, records: Sequence[tuple[bytes, int]]) -> None:
+        """Keep records, each with its weight; they are on disk when this returns. From one thread only.
+
+        Raises:
+            OSError: the disk is full or broken; none of them counts.
+        """
+        file = self._file or self._begin()
+        end = file.tell()
+        rest = memoryview(b"".join([HEAD.pack(len(data), weight, zlib.crc32(data)) + data for data, weight in records]))
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            # What is half written must not stand before what comes later, nor be delivered.
+            os.ftruncate(file.fileno(), end)
+            self.close()
+            raise
+        if file.tell() > MAX_FILE_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the current file, so that it can be emptied."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def waiting(self) -> int:
+        """The weight of all records that wait, here and in what other processes left."""
+        return sum(_weight(path) for path in self._files())
+
+    def drain(self, deliver: Callable[[Iterator[bytes]], None]) -> None:
+        """Empty the files that no process holds, the oldest first.
+
+        Args:
+            deliver: is given a file's records; when it returns they have reached their place, and the file goes. When
+                it raises they stay, and come again: it must know a record that came before.
+        """
+        for path in self._files():
+            with _held(path) as file:
+                if file is not None:
+                    deliver(_records(file))
+                    path.unlink()
+
+    def _begin(self) -> BinaryIO:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
+        file = path.open("xb", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists():  # whoever empties the spool took it for a dead process's, before it was locked
+            file.close()
+            return self._begin()
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._file = file
+        return file
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[BinaryIO | None]:
+    """A file that no living process holds, locked; None where one does, or where somebody else emptied it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield None
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield file if path.exists() else None
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    """The whole records of a file; one that was cut ends it."""
+    while len(head := file.read(HEAD.size)) == HEAD.size:
+        length, _, checksum = HEAD.unpack(head)
+        data = file.read(length)
+        if len(data) < length or zlib.crc32(data) != checksum:
+            return
+        yield data
+
+
+def _weight(path: Path) -> int:
+    total = 0
+    try:
+        with path.open("rb") as file:
+            while len(head := file.read(HEAD.size)) == HEAD.size:
+                length, weight, _ = HEAD.unpack(head)
+                total += weight
+                file.seek(length, os.SEEK_CUR)
+    except FileNotFoundError:  # emptied meanwhile
+        return 0
+    return total

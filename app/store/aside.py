@@ -1,0 +1,79 @@
+"""Entries that the database could not take, as bytes to be kept elsewhere, and their way into it later, exactly once.
+
+Each carries a mark of its own, claimed like an idempotency key in the transaction that stores it: a record that comes
+again, as the process died between the commit and the removal of the record, finds its mark taken. One whose commit was
+interrupted also carries the transaction's id, and is looked up first.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+
+import msgspec
+
+from app.store import catalog, idempotency
+from app.store.database import database
+from app.store.writer import Entry, write_entries
+
+MARK = "\x01aside:"  # no client's key has a control character
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One entry, set aside."""
+
+    mark: str
+    ticket: str | None
+    payload: bytes
+    count: int
+    received: int
+    triples: list[catalog.Triple]
+    claim: tuple[str, bytes, bytes, int] | None
+
+
+def encode(entry: Entry, ticket: object) -> tuple[bytes, int]:
+    """An entry as bytes, and how many events it has.
+
+    Args:
+        ticket: of the transaction whose commit was interrupted; None where there was none.
+    """
+    key = entry.key
+    claim = (key.key, key.digest, key.answer, key.now) if key else None
+    record = Record(
+        MARK + uuid.uuid4().hex,
+        ticket,
+        database.dump_payload(entry.payload),
+        entry.count,
+        entry.received,
+        sorted(entry.triples),
+        claim,
+    )
+    return msgspec.msgpack.encode(record), entry.count
+
+
+def deliver(records: Iterable[bytes]) -> None:
+    """Store entries that were set aside, each once however often it comes.
+
+    Raises:
+        StoreUnavailable: the database is away; some may be stored, and will be passed over next time.
+    """
+    for data in records:
+        record = msgspec.msgpack.decode(data, type=Record)
+        if record.ticket is None or not database.was_committed(record.ticket):
+            _store(record)
+
+
+def _store(record: Record) -> None:
+    mark = idempotency.Claim(record.mark, b"", b"", time.time_ns() // 1_000_000)
+    claim = idempotency.Claim(*record.claim) if record.claim else None
+    payload = database.load_payload(record.payload)
+    entry = Entry(payload, record.count, record.received, set(record.triples), claim)
+    database.begin_group()
+    try:
+        if idempotency.claim([mark]):
+            write_entries([entry])
+        database.commit_group()
+    except BaseException:
+        database.abandon_group()
+        raise

@@ -1,0 +1,10 @@
+"""The shape of one event on its way into the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Context = Sequence[str | None]
+
+# customer, product, type, version, timestamp, context, sequence, batch, received
+Row = tuple[str, str, str, str | None, int, Context, int, str, int]

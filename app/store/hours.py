@@ -1,0 +1,85 @@
+"""Counts of events by hour, kept beside the events: a page's charts, and where the rare ones are.
+
+They are made from the events that were committed since the last time, by the scheduler, so that recording an event
+costs nothing more. What is newer than `counted_to` is not in them yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peewee import fn
+
+from app.store.database import database
+from app.store.models import Counted, HourlyCount
+
+HOUR_MS = 3_600_000
+SLICE = 200_000  # events counted at a time, so that no transaction is long
+
+
+def counted_to() -> int:
+    """The id of the last event that the counts include."""
+    return Counted.select(Counted.up_to).scalar() or 0
+
+
+def count_up() -> int:
+    """Count the events that came since the last time, a slice at most; how many ids it went on.
+
+    Safe when several run it at once: whoever finds that another was faster changes nothing.
+    """
+    begin = counted_to()
+    with database.atomic():
+        end = min(database.acceptance_cut(), begin + SLICE)
+    if end <= begin:
+        return 0
+    rows = _group(begin, end)
+    with database.atomic():
+        if Counted.update(up_to=end).where(Counted.up_to == begin).execute() != 1:
+            return 0
+        for row in rows:
+            _add(row)
+    return end - begin
+
+
+def newest(customer: str, product: str, types: Sequence[str], last: int | None, limit: int) -> list[tuple[int, int]]:
+    """The newest hours that have events of some types: (hour, number), newest first.
+
+    Args:
+        last: a time in milliseconds; hours that begin later do not count. None: all count.
+        limit: how many rows at most, one for a type and hour.
+    """
+    query = (
+        HourlyCount.select(HourlyCount.hour, HourlyCount.number)
+        .where(HourlyCount.customer == customer, HourlyCount.product == product)
+        .where(HourlyCount.type.in_(list(types)))
+        .order_by(HourlyCount.hour.desc())
+        .limit(limit)
+    )
+    return list((query if last is None else query.where(HourlyCount.hour <= last)).tuples())
+
+
+def total(customer: str, product: str, hour: int) -> int:
+    """How many events of all types a customer and product have in an hour."""
+    query = HourlyCount.select(fn.sum(HourlyCount.number)).where(
+        HourlyCount.customer == customer, HourlyCount.product == product, HourlyCount.hour == hour
+    )
+    return int(query.scalar() or 0)
+
+
+def _group(begin: int, end: int) -> list[tuple]:
+    mark = database.param
+    hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"  # whole numbers on both databases
+    return database.execute_sql(
+        f"SELECT customer, product, type, {hour}, count(*) FROM event WHERE id > {mark} AND id <= {mark} "  # noqa: S608
+        f"GROUP BY customer, product, type, {hour} ORDER BY 1, 2, 3, 4",
+        (begin, end),
+    ).fetchall()
+
+
+def _add(row: tuple) -> None:
+    """In one order always (`_group` sorts), so that two counters wait for each other instead of for ever."""
+    customer, product, type_, hour, number = row
+    HourlyCount.insert(customer=customer, product=product, type=type_, hour=hour, number=number).on_conflict(
+        conflict_target=["customer", "product", "type", "hour"],
+        update={HourlyCount.number: HourlyCount.number + number},
+    ).execute()

@@ -1,0 +1,297 @@
+"""The shared commit: requests that wait at the same moment are written in one transaction.
+
+A commit costs a wait for the disk, the same for one event as for a thousand, so one thread of a process writes for all
+of them: while it waits for one commit, the next group gathers. Each request's thread waits here until its events are
+on disk, or learns why they are not; when a process is told to stop, the requests under way are answered first, which
+drains the queue.
+
+What is promised to a waiting request: it is told "stored" only after the commit; a bad row of another request does not
+touch it; when the database goes away it is tried again until its time is up, and never stored twice: a transaction
+whose commit was interrupted is looked up before it is repeated.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.exceptions import StoreUnavailable
+from app.store import catalog, idempotency
+from app.store.database import database
+
+MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
+MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
+PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
+AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
+IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
+GRACE_SECONDS = 5.0  # for a commit under way when its request's time is up
+
+WAITING, TAKEN, STORED, TWIN, GIVEN_UP = "waiting", "taken", "stored", "twin", "given up"
+
+
+@dataclass(eq=False)
+class Entry:
+    """What one request wants written.
+
+    Attributes:
+        payload: its events as the backend's `encode_events` made them.
+        count: how many they are.
+        received: when they were received, in milliseconds.
+        triples: the (customer, product, type) triples that this process has not seen committed yet.
+        key: the idempotency key that they were sent under, if any.
+        state: how far it is; STORED and TWIN (another request with the same key came first) are ends.
+        error: why it was not stored.
+    """
+
+    payload: object
+    count: int
+    received: int
+    triples: set[catalog.Triple] = field(default_factory=set)
+    key: idempotency.Claim | None = None
+    state: str = WAITING
+    error: Exception | None = None
+    deadline: float = 0.0
+    _done: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._done.acquire()
+
+    def finish(self, state: str, error: Exception | None = None) -> None:
+        """Wake the request that waits."""
+        self.state, self.error = state, error
+        self._done.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it was finished in time."""
+        return self._done.acquire(timeout=max(0.0, seconds))
+
+
+class Aside(Protocol):
+    """Where entries go that the database cannot take now: see `aside`."""
+
+    def take(self, group: Sequence[Entry], ticket: object) -> None:
+        """Keep them, on disk when this returns.
+
+        Raises:
+            StoreUnavailable: there is no room.
+        """
+
+    def rest(self) -> None:
+        """The database takes entries again, or none came for a while."""
+
+
+class Writer:
+    """The one writing thread of a process; it starts with the first entry.
+
+    Args:
+        wait_seconds: how long a request waits for a database that is away.
+        aside: where its events go then; None: they are refused.
+    """
+
+    def __init__(self, wait_seconds: float, aside: Aside | None = None) -> None:
+        self._wait_seconds = wait_seconds
+        self._aside = aside
+        self._away_until = 0.0
+        self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._room = threading.Condition()
+        self._waiting_events = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def has_aside(self) -> bool:
+        """Whether entries are kept elsewhere while the database is away."""
+        return self._aside is not None
+
+    def write(self, entry: Entry) -> None:
+        """Return when an entry is committed (STORED), or its key was taken (TWIN).
+
+        Raises:
+            StoreUnavailable: the database was away until the time was up; nothing was stored.
+            Exception: whatever else the database said of this entry alone.
+        """
+        entry.deadline = time.monotonic() + self._wait_seconds
+        self._enter(entry)
+        try:
+            self._queue.put(entry)
+            if not entry.wait(entry.deadline - time.monotonic()):
+                self._overdue(entry)
+        finally:
+            self._leave(entry)
+        if entry.error:
+            raise entry.error
+
+    def _overdue(self, entry: Entry) -> None:
+        """The time is up: an entry that nobody took is withdrawn, one being committed is waited for a little more."""
+        with self._room:
+            if entry.state == WAITING:
+                entry.state = GIVEN_UP
+                raise StoreUnavailable("The database did not take the events in time.")
+        if not entry.wait(GRACE_SECONDS):
+            raise StoreUnavailable("The database did not answer in time whether it took the events.")
+
+    def _enter(self, entry: Entry) -> None:
+        """Back-pressure: wait for room, so that the events of waiting requests stay bounded."""
+        with self._room:
+            self._start()
+            room = self._room.wait_for(
+                lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
+                self._wait_seconds,
+            )
+            if not room:
+                raise StoreUnavailable("More events are waiting for the database than may wait.")
+            self._waiting_events += entry.count
+
+    def _leave(self, entry: Entry) -> None:
+        with self._room:
+            self._waiting_events -= entry.count
+            self._room.notify()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            group = self._gather()
+            self._write_group(group)
+
+    def _next(self) -> Entry:
+        """The next entry, however long it takes to come."""
+        while self._aside:
+            try:
+                return self._queue.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._aside.rest()
+        return self._queue.get()
+
+    def _gather(self) -> list[Entry]:
+        """The next entries: at least one, then whatever waits already."""
+        group, events = [], 0
+        entry = self._next()
+        while True:
+            with self._room:
+                if entry.state == WAITING:
+                    entry.state = TAKEN
+                    group.append(entry)
+                    events += entry.count
+            if events >= MAX_GROUP_EVENTS:
+                return group
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                if group:
+                    return group
+                entry = self._next()
+
+    def _write_group(self, group: Sequence[Entry]) -> None:
+        """Write a group, again and again while the database is away and somebody still waits."""
+        attempt = Attempt()
+        if time.monotonic() < self._away_until and self._set_aside(group, attempt):
+            return
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            try:
+                twins = attempt.commit(group)
+                break
+            except StoreUnavailable as error:
+                if self._set_aside(group, attempt):
+                    return
+                group = group if attempt.in_doubt else _still_waiting(group, error)
+                if not group:
+                    return
+                time.sleep(pause)
+            except Exception as error:  # noqa: BLE001 - it is told to whoever caused it, and only to them
+                self._write_apart(group, error)
+                return
+        for entry in group:
+            entry.finish(TWIN if entry in twins else STORED)
+        if self._aside:
+            self._aside.rest()
+
+    def _set_aside(self, group: Sequence[Entry], attempt: Attempt) -> bool:
+        """Keep a group elsewhere, if there is an elsewhere with room; the next ones go there without a try."""
+        if self._aside is None:
+            return False
+        try:
+            self._aside.take(group, attempt.ticket if attempt.in_doubt else None)
+        except StoreUnavailable:
+            return False
+        self._away_until = time.monotonic() + AWAY_SECONDS
+        for entry in group:
+            entry.finish(STORED)
+        return True
+
+    def _write_apart(self, group: Sequence[Entry], error: Exception) -> None:
+        """Some entry cannot be written: find out which, so that its neighbours are."""
+        if len(group) == 1:
+            group[0].finish(GIVEN_UP, error)
+            return
+        for entry in group:
+            self._write_group([entry])
+
+
+class Attempt:
+    """One group's way into the database.
+
+    Attributes:
+        in_doubt: a commit was sent, and the connection broke before its answer came.
+        ticket: by which the database knows the transaction.
+    """
+
+    def __init__(self) -> None:
+        self.in_doubt = False
+        self.ticket: object = None
+        self._twins: set[Entry] = set()
+
+    def commit(self, group: Sequence[Entry]) -> set[Entry]:
+        """Write and commit the group, unless an earlier call did and could not know; those whose key was taken.
+
+        Raises:
+            StoreUnavailable: the database is away; nothing is committed, or it is `in_doubt`.
+        """
+        try:
+            if self.in_doubt and database.was_committed(self.ticket):
+                return self._twins
+            self.in_doubt = False
+            self.ticket = database.begin_group()
+            self._twins = write_entries(group)
+            self.in_doubt = self.ticket is not None
+            database.commit_group()
+        except BaseException:
+            database.abandon_group()
+            raise
+        return self._twins
+
+
+def write_entries(group: Sequence[Entry]) -> set[Entry]:
+    """Write entries inside a transaction; those whose key was taken, which write nothing."""
+    twins = _twins(group)
+    mine = [entry for entry in group if entry not in twins] if twins else group
+    database.insert_encoded([entry.payload for entry in mine])
+    triples = set().union(*(entry.triples for entry in mine))
+    if triples:
+        catalog.note_seen(triples, mine[0].received)
+    return twins
+
+
+def _twins(group: Sequence[Entry]) -> set[Entry]:
+    """Claim the group's keys; the entries that come second under theirs."""
+    keyed = [entry for entry in group if entry.key]
+    if not keyed:
+        return set()
+    free = idempotency.claim([entry.key for entry in keyed])
+    return {entry for entry in keyed if entry.key not in free}
+
+
+def _still_waiting(group: Sequence[Entry], error: StoreUnavailable) -> list[Entry]:
+    """The entries whose time is not up; the others are told."""
+    now = time.monotonic()
+    for entry in group:
+        if entry.deadline <= now:
+            entry.finish(GIVEN_UP, error)
+    return [entry for entry in group if entry.deadline > now]

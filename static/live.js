@@ -1,0 +1,61 @@
+// Keeps the parts of a page fresh. An element with data-live is fetched again from that address and patched in place, so
+// that focus, selection and scrolling stay. Without this module every page is complete, only less live.
+const MOVING = 2000, STILL = 15000, PATIENCE = 10000; // milliseconds
+const parts = [...document.querySelectorAll("[data-live]")].map((node) => ({ node, fresh: Date.now(), tried: Date.now() }));
+
+function patch(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeType !== Node.ELEMENT_NODE) return void (old.data = fresh.data);
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const wanted = new Set([...fresh.children].map((child) => child.dataset.key));
+  for (const child of [...old.children]) if (child.dataset.key && !wanted.has(child.dataset.key)) child.remove();
+  const kept = new Map([...old.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
+  let place = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const key = child.dataset?.key;
+    const twin = key ? kept.get(key) : place?.nodeName === child.nodeName && !place.dataset?.key && place;
+    if (twin && twin === place) place = place.nextSibling;
+    else old.insertBefore(twin || child, place);
+    if (twin) patch(twin, child);
+    else if (key && kept.size) child.classList.add("is-new");
+  }
+  for (let next; place; place = next) next = place.nextSibling, place.remove();
+}
+
+async function refresh(part) {
+  part.tried = Date.now();
+  part.asking = true;
+  try {
+    const answer = await fetch(part.node.dataset.live, { redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
+    if (answer.type === "opaqueredirect") return location.reload(); // the session ended: the page itself leads to sign-in
+    part.trouble = answer.ok ? "" : "the server answers with an error";
+    if (!answer.ok) return;
+    const html = document.createElement("template");
+    html.innerHTML = await answer.text();
+    patch(part.node, html.content.firstElementChild);
+    part.fresh = Date.now();
+  } catch {
+    part.trouble = "can't reach the server";
+  } finally {
+    part.asking = false;
+  }
+}
+
+function tell(part) {
+  const note = part.node.querySelector("[data-freshness]"), seconds = Math.floor((Date.now() - part.fresh) / 1000);
+  const ago = seconds < 2 ? "just now" : seconds < 60 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
+  const words = `${part.trouble ? part.trouble + ", " : ""}updated ${ago}`;
+  if (note.textContent !== words) note.textContent = words;
+  note.classList.toggle("is-stale", Boolean(part.trouble));
+}
+
+async function look(part) {
+  const due = part.tried + ("moving" in part.node.dataset || part.trouble ? MOVING : STILL);
+  if (!document.hidden && !part.asking && Date.now() >= due) await refresh(part);
+  tell(part);
+}
+
+document.documentElement.classList.add("scripted");
+setInterval(() => parts.forEach(look), 500);
+document.addEventListener("visibilitychange", () => parts.forEach(look));

@@ -1,0 +1,139 @@
+"""Fixtures: an application on each database, with a real Valkey, and clients of it.
+
+A test that asks for `app` (or anything made of it) runs twice: on SQLite and on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis as redis_py
+
+from app import create_app
+from app.config import Settings
+from app.store import database as store
+from tests.support import servers
+from tests.support.client import Client
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path: Unix sockets allow 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="tally", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(short_folder: Path) -> Iterator[str]:
+    with servers.postgres(short_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_server(short_folder: Path) -> Iterator[str]:
+    with servers.valkey(short_folder) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(valkey_server: str) -> str:
+    redis_py.Redis.from_url(valkey_server).flushall()
+    return valkey_server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """A migrated, empty SQLite database, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "events.db"
+    store.open_database(f"sqlite:///{path}")
+    store.upgrade()
+    store.database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: str) -> str:
+    """A migrated PostgreSQL database, emptied before each test."""
+    url = servers.make_database(postgres_server, "tally")
+    store.open_database(url)
+    store.upgrade()
+    store.database.close_all()
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path: Path) -> str:
+    """A migrated, empty database."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "events.db")
+        return f"sqlite:///{tmp_path / 'events.db'}"
+    url = request.getfixturevalue("postgres_url")
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables = connection.execute(
+            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables "
+            "WHERE schemaname = 'public' AND tablename <> 'schema_migration'"
+        ).fetchone()[0]
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    return url
+
+
+@pytest.fixture
+def settings(request, tmp_path: Path, database_url: str, redis_url: str) -> Settings:
+    """The settings of `app`; a test changes some by `@pytest.mark.settings(catalog_mode="strict")`."""
+    marker = request.node.get_closest_marker("settings")
+    given = {"data_dir": tmp_path / "var", "database_url": database_url, "redis_url": redis_url}
+    given |= {"secret_key": "a secret for the tests", "public_url": "https://tally.example"}
+    return Settings(**(given | (marker.kwargs if marker else {})))
+
+
+@pytest.fixture
+def app(settings: Settings):
+    application = create_app(settings)
+    application.testing = False  # errors are answered, as in production
+    yield application
+    store.release()
+    if hasattr(store.database.obj, "close_all"):
+        store.database.close_all()
+
+
+@pytest.fixture
+def services(app):
+    return app.extensions["services"]
+
+
+@pytest.fixture
+def nobody(app) -> Client:
+    """A client without credentials."""
+    return Client(app, None)
+
+
+@pytest.fixture
+def admin(app, services) -> Client:
+    services.accounts.add("admin", "admin", None, PASSWORD)
+    return Client(app, ("admin", PASSWORD))
+
+
+@pytest.fixture
+def operator(app, services) -> Client:
+    services.accounts.add("olga", "operator", None, PASSWORD)
+    return Client(app, ("olga", PASSWORD))
+
+
+@pytest.fixture
+def analyst(app, services) -> Client:
+    """An analyst of the customer BARCHART."""
+    services.accounts.add("anna", "analyst", ["BARCHART"], PASSWORD)
+    return Client(app, ("anna", PASSWORD))
+
+
+@pytest.fixture
+def sample_catalog(services) -> None:
+    services.catalog.load_sample()

@@ -1,0 +1,192 @@
+"""The fast road and the slow road into a batch must agree on every input.
+
+`_fast` (msgspec) may refuse anything, and then the slow road speaks. What it accepts, the slow road (the JSON parser
+and marshmallow) must accept, too, and read the same from it.
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from app.exceptions import TallyError
+from app.schemas import events
+from app.schemas.events import BatchSchema, Event, EventSchema, load_event
+from app.schemas.fields import MAX_TIME
+from app.schemas.json import parse
+
+LIMIT = 10_000
+EXAMPLES = settings(max_examples=300, deadline=None)
+
+# Characters that JSON, UTF-8, PostgreSQL or our own rules treat unlike others; an astral one counts once.
+ODD = ["\0", "\x01", "\t", "\n", "\x1f", " ", '"', "\\", "/", "\x7f", "\x80", "\x85", "\x9f", "\xa0", "é", "\u0301"]
+ODD += ["\u200f", "\u2028", "\ufeff", "\ufffd", "\uffff", "😀", "\U0010ffff"]
+characters = st.one_of(st.sampled_from(ODD), st.characters(codec="utf-8"))
+texts = st.text(characters, max_size=8)
+
+
+def long_texts(limit: int) -> st.SearchStrategy[str]:
+    """Texts about as long as they may be, of characters of one to four bytes."""
+    lengths = st.integers(limit - 2, limit + 1)
+    return st.builds(lambda one, length: one * length, st.sampled_from(["x", "é", "…", "😀", "\x85"]), lengths)
+
+
+codes = st.text(st.characters(codec="utf-8", categories=["L", "N", "S"]), min_size=1, max_size=8)
+items = st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8))
+valid_events = st.fixed_dictionaries(
+    {
+        "customer": codes,
+        "product": codes,
+        "type": codes,
+        "timestamp": st.integers(0, MAX_TIME),
+        "context": st.lists(items, max_size=4),
+    },
+    optional={"version": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)},
+)
+# One value at a time that may or may not be valid: an event with several of them hardly ever is.
+edges = st.one_of(
+    st.tuples(st.sampled_from(["customer", "product", "type"]), st.one_of(texts, long_texts(128))),
+    st.tuples(st.just("version"), st.one_of(texts, long_texts(64))),
+    st.tuples(st.just("timestamp"), st.sampled_from([0, MAX_TIME, MAX_TIME + 1, -1, 2**63, 10**400])),
+    st.tuples(st.just("context"), st.lists(st.one_of(texts, long_texts(4096)), max_size=2)),
+    st.tuples(st.just("context"), st.lists(st.none(), min_size=99, max_size=101)),
+)
+plain_events = valid_events | st.builds(lambda event, edge: event | dict([edge]), valid_events, edges)
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+names = st.sampled_from(["customer", "product", "type", "version", "timestamp", "context", "Customer", "unknown", ""])
+
+
+def dump(value: object, *, escaped: bool = False) -> str:
+    return json.dumps(value, ensure_ascii=escaped)
+
+
+@st.composite
+def nearly_valid_events(draw: st.DrawFn) -> str:
+    """An event as JSON text, with a member replaced, doubled, left out or added."""
+    members = list(draw(plain_events).items())
+    for _ in range(draw(st.integers(0, 2))):
+        if draw(st.booleans()) and members:
+            members.pop(draw(st.integers(0, len(members) - 1)))
+        else:
+            members.insert(draw(st.integers(0, len(members))), (draw(names), draw(anything)))
+    return "{" + ",".join(f"{dump(name)}:{dump(value)}" for name, value in members) + "}"
+
+
+NUMBERS = ["-0", "0.0", "-0.0", "1.0", "1e3", "1E+3", "1e-3", "10e-1", "5.00000000000000000000001", "1e400", "1e-400"]
+NUMBERS += ["253402300799999.0", "253402300799999.01", "253402300800000", "9007199254740993", "1" + "0" * 5000, "01"]
+NUMBERS += ["1.", ".5", "+1", "--1", "0x1", "1_000", "NaN", "Infinity", "true", "null", '"1"', "1e999999999", "- 1"]
+STRINGS = [r"\u0041", r"\ud83d\ude00", r"\ud800", r"\udc00", r"\ud800\ud800", r"\udc00\ud83d\ude00", r"\u0000"]
+STRINGS += [r"\\u0000", r"\u0001", r"\u007f", r"\u0085", r"\/", r"\x41", r"\u00g0", r"\u 041", r"\u004", "\t", "\x7f"]
+STRINGS += ["\x00", "\x85", "\\", '\\"']
+EVENT = '{"customer":"a","product":"b","type":"c","timestamp":%s,"context":["%s"]%s}'
+SPACES = ["", " ", "\t\r\n ", "\f", "\v", "\xa0", "\u2028", "\ufeff", "\0", "//", ","]
+EXTRAS = ["", ',"version":""', ',"version":null', ',"version":"1","version":"2"', ',"type":1,"type":"d"', ","]
+EXTRAS += [r',"custome\u0072":"z"', ',"customer ":"z"', ',"x":1', ',"":{}', r',"x":"\u0000"', r',"\ud800":1']
+
+awkward_events = st.one_of(
+    st.sampled_from(NUMBERS).map(lambda number: EVENT % (number, "", "")),
+    st.sampled_from(STRINGS).map(lambda string: EVENT % ("1", string, "")),
+    st.sampled_from(EXTRAS).map(lambda extra: EVENT % ("1", "", extra)),
+    st.tuples(st.sampled_from(SPACES), st.sampled_from(SPACES)).map((EVENT % ("1", "", "")).join),
+    st.builds(
+        lambda *parts: EVENT % parts, st.sampled_from(NUMBERS), st.sampled_from(STRINGS), st.sampled_from(EXTRAS)
+    ),
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
+    """A text with a few bytes cut out, doubled or put in."""
+    text = draw(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(text)))
+        until = draw(st.integers(at, min(len(text), at + 6)))
+        put = draw(st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\"])))
+        text = text[:at] + put + text[draw(st.sampled_from([at, until])) :]
+    return text
+
+
+events_as_text = st.one_of(plain_events.map(dump), plain_events.map(lambda event: dump(event, escaped=True)))
+events_as_text |= nearly_valid_events() | awkward_events
+arrays = st.lists(events_as_text, max_size=3).map(lambda texts: f"[{','.join(texts)}]".encode("utf-8", "surrogatepass"))
+
+
+def slowly(array: bytes) -> list[Event] | None:
+    """The events of a JSON array by the slow road alone; None where it refuses any."""
+    try:
+        return [load_event(item, EventSchema()) for item in parse(array)]
+    except (TallyError, ValidationError, TypeError):
+        return None
+
+
+def load(body: bytes) -> list[Event] | None:
+    try:
+        return BatchSchema(LIMIT).load_body(body)
+    except TallyError:
+        return None
+
+
+def bare(events: list[Event] | None) -> list[dict] | None:
+    """Events to compare: whether a version is there is part of it, as is the type of each value."""
+    return None if events is None else [msgspec.to_builtins(event) for event in events]
+
+
+@EXAMPLES
+@given(st.one_of(arrays, mutated(arrays)))
+@example(b"[" + EVENT.encode() % (b"253402300799999.01", b"", b"") + b"]")
+@example(b'[{"customer":"a","product":"b","type":"c","timestamp":1,"context":["\xed\xa0\x80"]}]')
+@example(b"[]\x0c")
+@example(b"\xef\xbb\xbf[]")
+@example(b"[" * 100_000)
+def test_what_the_fast_road_accepts_the_slow_road_reads_the_same(array: bytes):
+    fast = events._fast(array)
+    if fast is not None:
+        assert bare(fast) == bare(slowly(array))
+
+
+@EXAMPLES
+@given(arrays)
+def test_a_batch_is_read_as_the_slow_road_reads_it_in_either_form(array: bytes):
+    expected = bare(slowly(array))
+    assert bare(load(array)) == expected
+    assert bare(load(b'{"events":' + array + b"}")) == expected
+    assert bare(load(b' { "ignored" : [ {} ] ,\n"events" : ' + array + b" } ")) == expected
+
+
+@EXAMPLES
+@given(st.builds(lambda array: b'{"events":' + array + b"}", arrays).flatmap(lambda body: mutated(st.just(body))))
+@example(b'{"events":"\xff","events":[]}')
+@example(b'{"events":"\xed\xa0\x80","events":[]}')
+@example(b'{"events":' + b"[" * 100_000 + b"]" * 100_000 + b',"events":[]}')
+@example(b'{"events":[]}x')
+def test_a_body_is_accepted_only_where_it_is_json(body: bytes):
+    if load(body) is not None:
+        value = parse(body)
+        listed = value if isinstance(value, list) else value["events"]
+        assert bare(load(body)) == bare([load_event(item, EventSchema()) for item in listed])
+
+
+@EXAMPLES
+@given(plain_events, st.booleans())
+def test_a_plain_event_that_is_valid_takes_the_fast_road(event: dict, escaped: bool):
+    array = dump([event], escaped=escaped).encode()
+    assert (events._fast(array) is not None) == (slowly(array) is not None)
+
+
+@EXAMPLES
+@given(st.lists(st.one_of(plain_events.map(dump), nearly_valid_events()), max_size=3))
+def test_a_batch_of_lines_is_read_as_the_same_batch_in_an_array(texts: list[str]):
+    lines = "\n".join(texts).encode()
+    try:
+        by_line = BatchSchema(LIMIT).load_body(lines, lines=True)
+    except TallyError:
+        by_line = None
+    assert bare(by_line) == bare(load(f"[{','.join(texts)}]".encode()))

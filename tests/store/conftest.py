@@ -1,0 +1,29 @@
+"""Databases that nobody has migrated yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.store import database as store
+from tests.support import servers
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request, tmp_path: Path) -> str:
+    """A database without a table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return servers.make_database(request.getfixturevalue("postgres_server"), "empty")
+
+
+@pytest.fixture
+def empty_database(empty_database_url: str) -> Iterator[None]:
+    """The same, opened as the process's database."""
+    store.open_database(empty_database_url)
+    yield
+    store.release()
+    if hasattr(store.database.obj, "close_all"):
+        store.database.close_all()

@@ -1,0 +1,126 @@
+"""The database is brought to this version by command, once, and never back."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from app import create_app
+from app.config import Settings
+from app.exceptions import DatabaseNewer
+from app.store import database as store
+from app.store.models import Table
+
+ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
+FUTURE = "9999_of_a_newer_version"
+
+
+def columns(table: str) -> dict[str, tuple[bool, bool]]:
+    """A table's columns: whether each may be null, and whether it is the key."""
+    found = store.database.get_columns(table)
+    return {column.name: (column.null and not column.primary_key, column.primary_key) for column in found}
+
+
+def come_from_the_future() -> None:
+    store.upgrade()
+    store.database.execute_sql(
+        f"INSERT INTO schema_migration (name, applied) VALUES ('{FUTURE}', '2036-01-01 00:00:00')"
+    )
+    store.release()
+
+
+def upgrade_in_a_process(url: str, together, applied) -> None:
+    store.open_database(url)
+    together.wait()
+    applied.put(store.upgrade())
+    store.release()
+
+
+def test_the_migrations_lead_from_nothing_to_here(empty_database):
+    assert store.pending() == ALL
+    assert store.upgrade() == ALL
+    assert store.pending() == []
+
+
+def test_a_second_upgrade_does_nothing(empty_database):
+    store.upgrade()
+    assert store.upgrade() == []
+
+
+def test_upgrades_at_once_apply_each_migration_once(empty_database_url):
+    context = multiprocessing.get_context("spawn")
+    together, applied = context.Barrier(3), context.Queue()
+    processes = [
+        context.Process(target=upgrade_in_a_process, args=(empty_database_url, together, applied)) for _ in range(3)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sorted(applied.get() for _ in processes) == [[], [], ALL]
+
+
+def test_a_failed_migration_leaves_nothing_of_itself(empty_database, tmp_path, monkeypatch):
+    for path in store.MIGRATIONS.glob("[0-9]*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    broken = "def up(migrator, db):\n    db.execute_sql('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('no')\n"
+    (tmp_path / f"{FUTURE}.py").write_text(broken)
+    monkeypatch.setattr(store, "MIGRATIONS", tmp_path)
+    with pytest.raises(RuntimeError):
+        store.upgrade()
+    assert not store.database.table_exists("half")
+    assert FUTURE in store.pending()
+
+
+def test_the_models_are_what_the_migrations_made(empty_database):
+    store.upgrade()
+    models = {model._meta.table_name: model._meta for model in Table.__subclasses__()}
+    assert set(store.database.get_tables()) == {*models, "schema_migration"} | bookkeeping()
+    for table, meta in models.items():
+        keys = {field.name for field in meta.get_primary_keys()}
+        fields = {field.column_name: (field.null, field.name in keys) for field in meta.sorted_fields}
+        assert columns(table) == fields, table
+
+
+def bookkeeping() -> set[str]:
+    """Tables that SQLite keeps for itself."""
+    return {table for table in store.database.get_tables() if table.startswith("sqlite_")}
+
+
+def test_what_a_model_calls_unique_is_unique_in_the_database(empty_database):
+    store.upgrade()
+    for model in Table.__subclasses__():
+        unique = {tuple(index.columns) for index in store.database.get_indexes(model._meta.table_name) if index.unique}
+        for field in model._meta.sorted_fields:
+            assert not field.unique or (field.column_name,) in unique, f"{model.__name__}.{field.name}"
+
+
+def test_a_database_of_a_newer_version_is_left_alone(empty_database):
+    come_from_the_future()
+    with pytest.raises(DatabaseNewer, match=f"{FUTURE}.*{ALL[-1]}"):
+        store.upgrade()
+
+
+@pytest.mark.parametrize("command", [["db", "upgrade"], ["db", "check"], ["serve"]], ids=" ".join)
+def test_a_database_of_a_newer_version_is_refused_in_words(
+    empty_database_url, empty_database, tmp_path: Path, redis_url, command
+):
+    come_from_the_future()
+    settings = Settings(data_dir=tmp_path / "var", database_url=empty_database_url, redis_url=redis_url, port=1025)
+    result = create_app(settings).test_cli_runner().invoke(args=command)
+    assert result.exit_code == 1
+    assert "The database is newer than this version of Tally" in result.output
+    assert FUTURE in result.output
+    assert store.pending() == []
+
+
+def test_the_check_says_what_an_empty_database_needs(empty_database_url, empty_database, tmp_path: Path):
+    runner = create_app(Settings(data_dir=tmp_path, database_url=empty_database_url)).test_cli_runner()
+    before = runner.invoke(args=["db", "check"])
+    assert (before.exit_code, before.output) == (1, f"The database needs: {', '.join(ALL)}.\n")
+    assert runner.invoke(args=["db", "upgrade"]).output == f"Applied {', '.join(ALL)}.\n"
+    after = runner.invoke(args=["db", "check"])
+    assert (after.exit_code, after.output) == (0, "The database is up to date.\n")

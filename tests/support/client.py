@@ -1,0 +1,89 @@
+"""A client of the API, speaking WSGI to the application, and what it sends."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+
+from werkzeug.test import TestResponse
+
+FIRST = 1_793_000_000_000
+
+
+def event(**changes: object) -> dict[str, object]:
+    """A valid event, with changes; a value of None leaves the key out."""
+    whole = {
+        "customer": "BARCHART",
+        "product": "PORTFOLIO",
+        "type": "PORTFOLIO-APPLICATION-LOADED",
+        "timestamp": FIRST,
+        "context": ["user-1", "Overview"],
+    } | changes
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+class Client:
+    """Sends requests with the same credentials each time."""
+
+    def __init__(self, app, credentials: tuple[str, str] | None) -> None:
+        self.app = app
+        self._client = app.test_client()
+        self._headers = {}
+        if credentials:
+            token = base64.b64encode(":".join(credentials).encode()).decode()
+            self._headers["Authorization"] = f"Basic {token}"
+
+    def request(self, method: str, path: str, *, headers: dict | None = None, **kwargs: object) -> TestResponse:
+        return self._client.open(path, method=method, headers={**self._headers, **(headers or {})}, **kwargs)
+
+    def get(self, path: str, **kwargs: object) -> TestResponse:
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path: str, body: object, content_type: str = "application/json", **kwargs: object) -> TestResponse:
+        """POST bytes as they are, anything else as JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.request("POST", path, data=data, content_type=content_type, **kwargs)
+
+    def send(self, *events: dict) -> list[dict]:
+        """POST events that will be accepted; they as stored."""
+        answer = self.post("/events", {"events": list(events)})
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        return answer.get_json()
+
+    def start_report(self, output: dict | None = None, **filter: object) -> dict:
+        """Start a report that will be accepted; its job."""
+        wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"} | filter}
+        answer = self.post("/reports", wanted if output is None else wanted | {"output": output})
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        return answer.get_json()
+
+    def run_report(self, output: dict | None = None, **filter: object) -> tuple[dict, bytes]:
+        """Start a report, let a worker's code run it in this process, fetch its file by link; the job and the file."""
+        job = self.start_report(output, **filter)
+        self.app.extensions["services"].reports.run(job["job"])
+        return self.availability(job["source"]), self.download(job["source"])
+
+    def availability(self, source: str) -> dict:
+        return self.get(f"/reports/{source}/availability").get_json()
+
+    def download(self, source: str) -> bytes:
+        link = self.get(f"/reports/{source}", headers={"Accept": "application/json"}).get_json()["link"]
+        answer = self._client.get(link.removeprefix("https://tally.example"))
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        return answer.get_data()
+
+
+def faults(answer: TestResponse) -> list[tuple[str, str]]:
+    """The (code, message) of each child of an error."""
+    return [(child["value"]["code"], child["value"]["message"]) for child in answer.get_json()[0]["children"]]
+
+
+def root(answer: TestResponse) -> str:
+    """An error's root code."""
+    return answer.get_json()[0]["value"]["code"]
+
+
+def keys(value: object) -> Sequence[str]:
+    """The keys of a JSON object in their order."""
+    return list(value)

@@ -1,0 +1,123 @@
+"""The real service: `flask --app wsgi serve` with every process, a folder and a port of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60  # on a cold, busy machine
+
+
+class Running:
+    """One start of the service in `folder`, which also is its working directory; its data is in `folder/var`."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.data = folder / "var"
+        self.port = free_port()
+        self._folder = folder
+        self._said = folder / "said.txt"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),  # from a folder of its own, so that no .env of the checkout is read
+            "DATA_DIR": str(self.data),
+            "PORT": str(self.port),
+        } | settings
+        with self._said.open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
+                cwd=folder,
+                env=self._environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def said(self) -> str:
+        """What stands on the terminal."""
+        return self._said.read_text()
+
+    def until_ready(self) -> Running:
+        wait_until(lambda: f"Tally is at {self.url}/" in self.said() or self.ended(), START_SECONDS)
+        assert not self.ended(), self.said()
+        return self
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """Ask it to stop, and return the exit code."""
+        self.process.send_signal(signum)
+        return self.process.wait(20)
+
+    def pid(self, program: str) -> int:
+        """The process id in the newest line on a program's start; of `web-process`, the one below `web`, 0 if none."""
+        if program == "web-process":
+            return next(iter(_children(self.pid("web"))), 0)
+        return int(re.findall(rf"^{program} started \(pid (\d+)\)$", self.said(), re.MULTILINE)[-1])
+
+    def supervisor(self) -> int:
+        return _children(self.process.pid)[0]
+
+    def answers(self) -> bool:
+        """Whether the web server answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/health/live")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def left(self) -> dict[int, str]:
+        """Every living process of this service, found by its DATA_DIR: id and command."""
+        found = {}
+        for process in _processes():
+            command, environment = _read(process, "cmdline"), _read(process, "environ")
+            if str(self.data) in command + environment:
+                found[process] = command.replace("\0", " ")
+        return found
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_until(true: Callable[[], object], seconds: float) -> None:
+    """Return as soon as it is true; fail where it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _read(process: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{process}/{name}").read_text(errors="replace")
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
+def _children(parent: int) -> list[int]:
+    """The living children of a process, by the second field behind the name in /proc/…/stat."""
+    fields = {process: _read(process, "stat").rpartition(")")[2].split() for process in _processes()}
+    return sorted(process for process, stat in fields.items() if stat and stat[0] != "Z" and int(stat[1]) == parent)

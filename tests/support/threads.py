@@ -1,0 +1,42 @@
+"""Doing things at the same moment, as the threads of a server do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from app.store.database import release
+
+
+def at_once(count: int, action: Callable[[int], object]) -> list[object]:
+    """What `action(0)` … `action(count - 1)` return, each in a thread with connections of its own, begun together."""
+    together = threading.Barrier(count)
+
+    def begin(number: int) -> object:
+        together.wait()
+        return action(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda number: _released(begin, number), range(count)))
+
+
+class Aside:
+    """Threads that go on while the test does; a `with` waits for them."""
+
+    def __enter__(self) -> Aside:
+        self._pool = ThreadPoolExecutor(16)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def start(self, action: Callable, *args: object) -> Future:
+        return self._pool.submit(_released, action, *args)
+
+
+def _released(action: Callable, *args: object) -> object:
+    try:
+        return action(*args)
+    finally:
+        release()

@@ -1,0 +1,143 @@
+"""The service under its real web server, on a SQLite database: for what only a real connection can show."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+SECONDS = 20  # to start, and for each answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over a connection."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class Connection:
+    """One connection, spoken to in bytes."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection((HOST, port), timeout=SECONDS)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def post(self, path: str, *headers: str, body: bytes = b"") -> None:
+        """Send a POST's head, and so much of its body."""
+        lines = [f"POST {path} HTTP/1.1", "Host: tally.test", "Content-Type: application/json", *headers, "", ""]
+        self.send("\r\n".join(lines).encode() + body)
+
+    def answer(self, method: str = "POST") -> Answer:
+        """Read one answer; an interim 100 is passed over."""
+        response = http.client.HTTPResponse(self.socket, method=method)
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
+
+
+@dataclass(frozen=True)
+class Web:
+    """A running service."""
+
+    port: int
+    pid: int
+    database: Path
+
+    def connect(self) -> Connection:
+        return Connection(self.port)
+
+    def post(self, path: str, *headers: str, body: bytes) -> Answer:
+        """POST a body whose length is told."""
+        with self.connect() as connection:
+            connection.post(path, f"Content-Length: {len(body)}", *headers, body=body)
+            return connection.answer()
+
+    def post_chunks(self, path: str, *headers: str, chunks: list[bytes]) -> Answer:
+        """POST a body in chunks, its length untold."""
+        with self.connect() as connection:
+            connection.post(path, "Transfer-Encoding: chunked", *headers)
+            for piece in chunks:
+                connection.send(chunk(piece))
+            connection.send(LAST_CHUNK)
+            return connection.answer()
+
+    def count_events(self) -> int:
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute("SELECT count(*) FROM event").fetchone()[0]
+
+    def peak_memory(self) -> float:
+        """The most that its largest process has had resident so far, in MiB."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return max(_peak(int(pid)) for pid in children)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a chunked body."""
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+@contextlib.contextmanager
+def serve(folder: Path, template: Path, **settings: object) -> Iterator[Web]:
+    """The service under granian, with a copy of a migrated SQLite database; its settings as keywords."""
+    database = Path(shutil.copy(template, folder / "events.db"))
+    port = _free_port()
+    given = {"DATA_DIR": folder, "REDIS_URL": f"unix://{folder}/no-redis.sock", "SECRET_KEY": "a secret for the tests"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"]
+        + ["--host", HOST, "--port", str(port), "--blocking-threads", "16", "--log-level", "error", "wsgi:app"],
+        cwd=folder,  # not the checkout: its .env is the developer's
+        env={**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in (given | settings).items()}},
+    )
+    try:
+        _await_port(process, port)
+        yield Web(port, process.pid, database)
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return listener.getsockname()[1]
+
+
+def _await_port(process: subprocess.Popen, port: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        assert process.poll() is None, "the web server ended"
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the web server did not start"
+            time.sleep(0.05)
+
+
+def _peak(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))

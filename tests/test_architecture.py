@@ -1,0 +1,184 @@
+"""The house's rules, read from its imports: arrows point down only, and each outside world has one room.
+
+A *room* is a module or package right under `app`; `factory` is `app/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from app import create_app
+from app import queue as queue_room
+from app.config import Settings
+
+ROOT = Path(__file__).parent.parent
+
+# What a room may import; each may import itself. Whoever adds an arrow here adds it to docs/architecture.md, too.
+GROUND = {"exceptions", "layout", "version"}  # plain values: they import nothing, and anybody may import them
+ARROWS = {
+    "exceptions": set(),
+    "layout": set(),
+    "version": set(),
+    "config": GROUND,
+    "schemas": GROUND,
+    "store": GROUND,
+    "storage": GROUND,
+    "exports": GROUND,
+    "queue": GROUND,
+    "ops": GROUND | {"config"},
+    "services": GROUND | {"config", "schemas", "store", "storage", "exports", "queue"},
+    "jobs": {"services"},
+    "auth": GROUND | {"services"},
+    "api": GROUND | {"schemas", "services", "auth"},
+    "admin": GROUND | {"schemas", "services", "auth"},
+    "cli": GROUND | {"schemas", "services", "ops", "store"},
+    "factory": GROUND | {"config", "store", "services", "ops", "auth", "api", "admin", "cli"},
+    "worker": {"factory", "jobs", "ops", "queue", "store"},
+    "wsgi": {"factory", "exceptions", "ops"},
+}
+
+# Who may speak to what is outside.
+OWNERS = {
+    "flask": {"factory", "api", "admin", "auth", "cli", "ops"},
+    "werkzeug": {"api", "admin", "auth"},
+    "flask_httpauth": {"auth"},
+    "click": {"cli"},
+    "marshmallow": {"schemas"},
+    "peewee": {"store"},
+    "playhouse": {"store"},
+    "psycopg": {"store"},
+    "sqlite3": {"store"},
+    "redis": {"queue"},
+    "rq": {"queue", "worker"},
+    "boto3": {"storage"},
+    "botocore": {"storage"},
+}
+
+# Who beside the storage may write to the disk, and what.
+WRITERS = {
+    "app/config.py": "the secret key",
+    "app/ops": "the private folders, the lock and the supervisor's files",
+    "app/store/backends/sqlite.py": "the folder of the database's file",
+    "app/cli/reports.py": "the file that whoever runs the command asks for",
+}
+PATH_WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "touch", "rmdir", "chmod", "symlink_to", "hardlink_to"}
+MODULE_WRITES = {
+    "os": {"open", "mkdir", "makedirs", "remove", "unlink", "rename", "replace", "link", "symlink", "chmod", "truncate"},
+    "shutil": {"copy", "copy2", "copyfile", "copytree", "move", "rmtree", "chown"},
+    "tempfile": {"mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"},
+}
+
+
+def modules() -> list[Path]:
+    """Every module of the product."""
+    return [*sorted((ROOT / "app").rglob("*.py")), ROOT / "worker.py", ROOT / "wsgi.py"]
+
+
+def room(path: Path) -> str:
+    """The room that a module belongs to."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "factory" if parts == ("app", "__init__") else parts[:2][-1]
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the dotted name of everything that a module imports, inside functions too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import; write it out"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def imported_room(name: str) -> str:
+    """The room of a dotted name under `app`; `app.create_app` is the factory's."""
+    second = name.split(".")[1]
+    return second if second in ARROWS else "factory"
+
+
+def writes(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the name of each call of a module that changes what is on the disk."""
+    for node in ast.walk(tree(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        owner = getattr(getattr(called, "value", None), "id", "")
+        name = getattr(called, "attr", getattr(called, "id", ""))
+        if name in MODULE_WRITES.get(owner, ()) or (isinstance(called, ast.Attribute) and name in PATH_WRITES):
+            yield node.lineno, name
+        elif name == "open" and any(
+            isinstance(given, ast.Constant) and isinstance(given.value, str) and set(given.value) & set("wax+")
+            for given in [*node.args[-2:], *(keyword.value for keyword in node.keywords)]
+        ):
+            yield node.lineno, name
+
+
+def test_every_room_is_on_the_plan():
+    assert {room(path) for path in modules()} == set(ARROWS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_point_down_only(path):
+    here = room(path)
+    wrong = [
+        f"line {line}: {here} imports {name}"
+        for line, name in imports(path)
+        if name.startswith("app.") and imported_room(name) not in ARROWS[here] | {here}
+    ]
+    assert not wrong
+
+
+def test_the_plan_has_no_circle():
+    left = dict(ARROWS)
+    while left:
+        done = {name for name, below in left.items() if not below & set(left)}
+        assert done, f"a circle among {sorted(left)}"
+        left = {name: below for name, below in left.items() if name not in done}
+
+
+@pytest.mark.parametrize("outside", OWNERS)
+def test_what_is_outside_is_spoken_to_in_its_own_room(outside):
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules()
+        for line, name in imports(path)
+        if name.split(".")[0] == outside and room(path) not in OWNERS[outside]
+    ]
+    assert not wrong
+
+
+def test_the_disk_is_written_in_the_storage_alone():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} calls {name}"
+        for path in modules()
+        for line, name in writes(path)
+        if room(path) != "storage" and not str(path.relative_to(ROOT)).startswith(tuple(WRITERS))
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_who_else_may_write_does(writer):
+    paths = [path for path in modules() if str(path.relative_to(ROOT)).startswith(writer)]
+    assert any(True for path in paths for _ in writes(path)), f"{writer} writes nothing any more: take it off the list"
+
+
+def test_the_queue_names_its_target_by_a_string_that_leads_somewhere():
+    module, name = queue_room.TARGET.rsplit(".", 1)
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_building_the_application_connects_to_nothing(tmp_path):
+    nobody_there = {"database_url": "postgresql://127.0.0.1:1/tally", "redis_url": "redis://127.0.0.1:1"}
+    create_app(Settings(data_dir=tmp_path, secret_key="a secret for the tests", **nobody_there))

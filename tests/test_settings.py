@@ -1,0 +1,250 @@
+"""Settings: each is described, checked at the start, and found in the environment or in `.env`."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.exceptions import SettingInvalid
+
+ROOT = Path(__file__).parent.parent
+ROW = re.compile(r"\| `(?P<name>[A-Z_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<meaning>[^|]+) \|")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch):
+    """An empty environment in an empty folder; what a test or a `.env` file puts there is gone afterwards."""
+    before = dict(os.environ)
+    os.environ.clear()
+    monkeypatch.chdir(tmp_path)
+    yield os.environ
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def page() -> dict[str, re.Match]:
+    """The rows of the reference page by setting."""
+    return {row["name"]: row for row in ROW.finditer((ROOT / "docs" / "settings.md").read_text())}
+
+
+def test_the_reference_page_has_every_setting_and_no_other():
+    assert list(page()) == [field.name.upper() for field in fields(Settings)]
+
+
+def test_the_reference_page_has_a_row_of_four_cells_for_each_setting():
+    lines = [line for line in (ROOT / "docs" / "settings.md").read_text().splitlines() if line.startswith("| `")]
+    assert len(lines) == len(page())
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_the_reference_page_tells_the_default(field):
+    default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+    assert page()[field.name.upper()]["default"] == (f"`{default}`" if default else "*empty*")
+
+
+def test_an_empty_environment_gives_the_defaults(environment):
+    assert Settings.from_environment() == Settings()
+
+
+GOOD = {
+    "DATA_DIR": ("/srv/tally", Path("/srv/tally")),
+    "DATABASE_URL": ("postgresql://u:p@h1:5432,h2:5432/tally", "postgresql://u:p@h1:5432,h2:5432/tally"),
+    "REDIS_URL": ("redis://:word@cache:6379/3", "redis://:word@cache:6379/3"),
+    "STORAGE_URL": ("file:///srv/reports", "file:///srv/reports"),
+    "SECRET_KEY": ("sixteen letters!", "sixteen letters!"),
+    "ADMIN_PASSWORD": ("correct horse", "correct horse"),
+    "PUBLIC_URL": ("https://tally.example/under/a/path", "https://tally.example/under/a/path"),
+    "HOST": ("::1", "::1"),
+    "PORT": ("65535", 65535),
+    "WEB_PROCESSES": ("4", 4),
+    "WORKERS": ("2", 2),
+    "CATALOG_MODE": ("strict", "strict"),
+    "CORS_ORIGINS": ("https://a.example, https://b.example:8443", ("https://a.example", "https://b.example:8443")),
+    "MAX_BODY_BYTES": ("1024", 1024),
+    "MAX_BATCH_EVENTS": ("1", 1),
+    "BODY_SECONDS": ("5", 5),
+    "INGEST_WAIT_SECONDS": ("3", 3),
+    "REPORT_TIMEOUT_SECONDS": ("60", 60),
+    "REPORT_KEEP_DAYS": ("30", 30),
+    "LOG_FORMAT": ("json", "json"),
+    "ENVIRONMENT": ("staging", "staging"),
+}
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_each_setting_is_read_from_its_variable(environment, field):
+    text, value = GOOD[field.name.upper()]
+    environment[field.name.upper()] = text
+    assert getattr(Settings.from_environment(), field.name) == value
+
+
+WRONG = [
+    ("DATA_DIR", " "),
+    ("DATABASE_URL", "mysql://localhost/tally"),
+    ("DATABASE_URL", "events.db"),
+    ("DATABASE_URL", "sqlite:///"),
+    ("DATABASE_URL", "sqlite:///:memory:"),
+    ("REDIS_URL", "localhost:6379"),
+    ("REDIS_URL", "redis://"),
+    ("REDIS_URL", "redis://cache:none"),
+    ("REDIS_URL", "unix://"),
+    ("STORAGE_URL", "/srv/reports"),
+    ("STORAGE_URL", "file://reports"),
+    ("STORAGE_URL", "ftp://host/reports"),
+    ("SECRET_KEY", "too short"),
+    ("PUBLIC_URL", "tally.example"),
+    ("PUBLIC_URL", "https://"),
+    ("PUBLIC_URL", "https://tally.example:port"),
+    ("PUBLIC_URL", "https://tally.example/?page=1"),
+    ("HOST", ""),
+    ("PORT", "0"),
+    ("PORT", "65536"),
+    ("PORT", "http"),
+    ("PORT", "80.5"),
+    ("WEB_PROCESSES", "-1"),
+    ("WORKERS", "0"),
+    ("CATALOG_MODE", "closed"),
+    ("CORS_ORIGINS", ""),
+    ("CORS_ORIGINS", "https://a.example,example.com"),
+    ("CORS_ORIGINS", "https://a.example/path"),
+    ("MAX_BODY_BYTES", "10 MiB"),
+    ("MAX_BODY_BYTES", "-1"),
+    ("MAX_BATCH_EVENTS", "0"),
+    ("BODY_SECONDS", "0"),
+    ("INGEST_WAIT_SECONDS", "0"),
+    ("REPORT_TIMEOUT_SECONDS", "0"),
+    ("REPORT_KEEP_DAYS", "forever"),
+    ("LOG_FORMAT", "xml"),
+    ("ENVIRONMENT", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_by_name(environment, name, value):
+    environment[name] = value
+    with pytest.raises(SettingInvalid, match=f"{name}: .+") as refused:
+        Settings.from_environment()
+    assert "\n" not in str(refused.value)
+
+
+def test_all_wrong_values_are_named_at_once(environment):
+    environment |= {"PORT": "http", "WORKERS": "0", "CATALOG_MODE": "closed"}
+    with pytest.raises(SettingInvalid, match="CATALOG_MODE: .+; PORT: .+; WORKERS: "):
+        Settings.from_environment()
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_message(environment):
+    environment |= {"SECRET_KEY": "hush", "DATABASE_URL": "mysql://u:hush@localhost/tally"}
+    with pytest.raises(SettingInvalid) as refused:
+        Settings.from_environment()
+    assert "hush" not in str(refused.value)
+
+
+def test_secrets_are_not_shown_with_the_settings():
+    assert "hush" not in repr(Settings(secret_key="hush" * 4, admin_password="hush" * 2))
+
+
+def test_a_wrong_value_stops_the_start(tmp_path):
+    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi"), "serve"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": os.environ["PATH"], "PORT": "http"}, capture_output=True, text=True
+    )
+    assert ended.returncode != 0
+    assert "PORT" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.iterdir())  # nothing was made
+
+
+def test_a_dotenv_file_in_the_working_directory_is_read(environment, tmp_path):
+    (tmp_path / ".env").write_text("# ours\nPORT=8123\nPUBLIC_URL='https://tally.example'\n")
+    settings = Settings.from_environment()
+    assert (settings.port, settings.public_url) == (8123, "https://tally.example")
+
+
+def test_the_environment_wins_over_the_dotenv_file(environment, tmp_path):
+    (tmp_path / ".env").write_text("PORT=8123\nWORKERS=3\n")
+    environment["PORT"] = "8456"
+    settings = Settings.from_environment()
+    assert (settings.port, settings.workers) == (8456, 3)
+
+
+def test_a_wrong_value_in_the_dotenv_file_is_refused_too(environment, tmp_path):
+    (tmp_path / ".env").write_text("WORKERS=many\n")
+    with pytest.raises(SettingInvalid, match="WORKERS"):
+        Settings.from_environment()
+
+
+def test_a_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path):
+    settings = Settings(data_dir=tmp_path / "var")
+    secret = settings.secret()
+    assert len(secret) >= 32
+    assert Settings(data_dir=tmp_path / "var").secret() == secret
+    assert [file.name for file in (tmp_path / "var").iterdir()] == ["secret.key"]
+    assert stat.S_IMODE((tmp_path / "var" / "secret.key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_at_once_have_the_same_secret_key(tmp_path):
+    settings, found, together = Settings(data_dir=tmp_path), [], threading.Barrier(16)
+
+    def start() -> None:
+        together.wait()
+        found.append(settings.secret())
+
+    threads = [threading.Thread(target=start) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16
+    assert len(set(found)) == 1
+
+
+def test_a_secret_key_of_the_environment_is_not_kept(tmp_path):
+    assert Settings(data_dir=tmp_path, secret_key="sixteen letters!").secret() == "sixteen letters!"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_kept_key_is_refused_as_anybody_could_sign_with_it(tmp_path):
+    (tmp_path / "secret.key").touch()
+    with pytest.raises(SettingInvalid, match=r"SECRET_KEY: .*secret\.key"):
+        Settings(data_dir=tmp_path).secret()
+
+
+def test_a_folder_that_cannot_keep_the_key_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingInvalid, match="DATA_DIR: "):
+        Settings(data_dir=tmp_path / "file").secret()
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"host": "::1", "port": 80}, "http://[::1]:80"),
+        ({"public_url": "https://tally.example/"}, "https://tally.example"),
+    ],
+)
+def test_links_begin_with_the_public_url_or_with_host_and_port(given, url):
+    assert Settings(**given).base_url == url
+
+
+def test_what_is_empty_lies_in_the_data_folder():
+    settings = Settings(data_dir=Path("/srv/tally"))
+    assert settings.database == "sqlite:////srv/tally/events.db"
+    assert settings.redis == "unix:///srv/tally/valkey/valkey.sock?db=0"
+    assert settings.storage == "file:///srv/tally/reports"
+
+
+def test_sqlite_gets_one_web_process_and_postgresql_one_a_core():
+    assert Settings().web_process_count == 1
+    assert Settings(database_url="postgresql://localhost/tally").web_process_count == os.cpu_count()
+    assert Settings(web_processes=3).web_process_count == 3

@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Flask
 
 from app import admin, api, auth, cli
+from app.application import Tally
 from app.config import Settings
 from app.ops import logs, requests
 from app.services import build
@@ -24,7 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SettingInvalid: a setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    app = Flask(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
+    app = Tally(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
     app.config |= {"SETTINGS": settings, "SECRET_KEY": settings.secret()}
     app.json.sort_keys = False
     logs.configure(settings.log_format)

@@ -15,6 +15,10 @@ from pathlib import Path
 
 from bench.servers import BenchFailed, interruptible
 
+LOOK_SECONDS = 1
+IDLE, WAITING = 3, 4  # places in /proc/stat
+BUSY = 0.15  # share of the processors' time
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -112,6 +116,19 @@ def progress(text: str = "") -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def others_share() -> float:
+    """The share of the processors' time that is in use now, before a benchmark has started anything."""
+    before = _processor_times()
+    time.sleep(LOOK_SECONDS)
+    spent = [after - earlier for after, earlier in zip(_processor_times(), before, strict=True)]
+    return 1 - (spent[IDLE] + spent[WAITING]) / max(1, sum(spent))
+
+
+def _processor_times() -> list[int]:
+    """Of all processors since the start, by kind (proc(5), /proc/stat)."""
+    return [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+
+
 Benchmark = Callable[[bool], list[Figure]]  # True: the short form
 
 
@@ -121,6 +138,8 @@ def command(name: str, description: str, benchmark: Benchmark) -> None:
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, as a JSON list")
     arguments = parser.parse_args()
+    if (busy := others_share()) > BUSY:
+        print(f"Other programs use {busy:.0%} of this machine: even ratios won't be right.\n", file=sys.stderr)
     began = time.monotonic()
     try:
         with interruptible():

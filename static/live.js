@@ -15,7 +15,7 @@ function patch(old, fresh) {
   for (const child of [...fresh.childNodes]) {
     const key = child.dataset?.key;
     const twin = key ? kept.get(key) : place?.nodeName === child.nodeName && !place.dataset?.key && place;
-    if (twin && twin === place) place = place.nextSibling;
+    if (twin === place && twin) place = place.nextSibling;
     else old.insertBefore(twin || child, place);
     if (twin) patch(twin, child);
     else if (key && kept.size) child.classList.add("is-new");
@@ -29,8 +29,7 @@ async function refresh(part) {
   try {
     const answer = await fetch(part.node.dataset.live, { redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.type === "opaqueredirect") return location.reload(); // the session ended: the page itself leads to sign-in
-    part.trouble = answer.ok ? "" : "the server answers with an error";
-    if (!answer.ok) return;
+    if ((part.trouble = answer.ok ? "" : "the server answers with an error")) return;
     const html = document.createElement("template");
     html.innerHTML = await answer.text();
     patch(part.node, html.content.firstElementChild);

@@ -18,6 +18,7 @@ def register(app: Flask) -> None:
         "WTF_CSRF_CHECK_DEFAULT": False,  # the blueprint checks its own requests; the API has no cookies to abuse
         "WTF_CSRF_TIME_LIMIT": None,  # a token is good as long as its session
     }
+    app.jinja_options = app.jinja_options | {"trim_blocks": True, "lstrip_blocks": True}
     Bootstrap5(app)
     csrf.init_app(app)
     app.register_blueprint(blueprint)

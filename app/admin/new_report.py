@@ -13,7 +13,7 @@ import orjson
 from flask import redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, Field, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, Field, StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import MomentField, words_for_times
@@ -23,11 +23,11 @@ from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 
 TAB = "tab"  # a tab cannot be typed into a field
 PLACE = re.compile(r"(?:filter|output)\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
-LAYOUTS = [
-    ("", "The product's own"),
-    ("columns", "Columns: each context item under its name"),
-    ("positional", "Positional: context items as they came"),
-]
+LAYOUTS = {
+    "": "The product's own",
+    "columns": "Columns: each context item under its name",
+    "positional": "Positional: context items as they came",
+}
 
 
 class ReportForm(FlaskForm):
@@ -39,7 +39,7 @@ class ReportForm(FlaskForm):
     start = MomentField("From")
     end = MomentField("To", whole=True)
     delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
-    layout = SelectField("Layout", choices=LAYOUTS, validate_choice=False)
+    layout = StringField("Layout")
     header = BooleanField("First row has the column names")
 
     def wanted(self) -> dict[str, dict]:
@@ -84,7 +84,8 @@ def start_report() -> tuple[str, int] | Response:
     except InputInvalid as error:
         return _page(form, error.faults), 400
     except Forbidden as error:
-        return _page(form, [Fault(f"filter.customer: {error}")]), 403
+        form.customer.errors = [str(error)]
+        return _page(form), 403
     return redirect(url_for("admin.report", source=source(report)))
 
 
@@ -93,6 +94,7 @@ def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
     customers, products = services().catalog.known()
     theirs = [code for code in customers if caller().sees(code)]
     known = {"customers": theirs, "products": products, "types": services().catalog.export()["types"]}
+    known["layouts"] = LAYOUTS
     return render_template("admin/new_report.html", form=form, general=general, **known)
 
 

@@ -15,6 +15,4 @@ def answer(value: object, status: int = 200) -> Response:
 
 def encoded(body: bytes, status: int = 200) -> Response:
     """An answer that is JSON already."""
-    response = Response(body, status)
-    response.headers["Content-Type"] = JSON
-    return response
+    return Response(body, status, headers=[("Content-Type", JSON)])

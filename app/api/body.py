@@ -1,7 +1,8 @@
 """Reading a request's body: counted while it is read, decompressed within bounds, given up when it takes too long.
 
-Werkzeug's own limit cuts a chunked body silently, so nothing here relies on it. Media types and content codings are
-checked before a byte is read.
+Werkzeug's own limit cuts a chunked body silently, so nothing here relies on it; granian ends a body as quietly when
+the client goes away in its middle, so what arrived is compared with what was announced. Media types and content
+codings are checked before a byte is read.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import IO
 
 import zstandard
-from flask import current_app, request
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import ClientDisconnected
 
+from app.api import patience
 from app.exceptions import BodyMalformed, BodyTooLarge, TypeUnsupported
 
 CHUNK_BYTES = 64 * 1024
@@ -22,6 +27,11 @@ DRAINED_SECONDS = 5
 
 JSON_TYPES = ("application/json", "text/plain")  # text/plain is what a browser's beacon sends
 LINES_TYPE = "application/x-ndjson"
+
+
+def register(app: Flask) -> None:
+    """Let clients read an answer that comes before the end of what they send."""
+    app.after_request(_hear_out)
 
 
 def read_json_body() -> bytes:
@@ -51,22 +61,29 @@ def _read() -> bytes:
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in CODINGS:
         raise TypeUnsupported(f"The Content-Encoding is {coding[:100]}; it must be gzip, deflate or zstd.")
-    chunks = _chunks()
-    try:
-        return CODINGS[coding](_bounded(chunks, limit), limit)
-    except BodyTooLarge:
-        _drain(chunks)
-        raise
+    return CODINGS[coding](_bounded(_chunks(), limit), limit)
 
 
 def _chunks() -> Iterator[bytes]:
     """The body as it arrives, until its deadline."""
     deadline = time.monotonic() + current_app.config["SETTINGS"].body_seconds
-    stream = request.environ["wsgi.input"] if _is_chunked() else request.stream
-    while chunk := stream.read(CHUNK_BYTES):
+    stream = _stream()
+    while chunk := _chunk(stream, deadline):
         yield chunk
-        if time.monotonic() > deadline:
-            raise BodyMalformed("The body took too long to arrive.")
+    g.body_is_over = True
+
+
+def _chunk(stream: IO[bytes], deadline: float) -> bytes:
+    with suppress(TimeoutError):
+        chunk = patience.read(lambda: stream.read(CHUNK_BYTES), deadline - time.monotonic())
+        if time.monotonic() <= deadline:
+            return chunk
+    g.body_is_over = True
+    raise BodyMalformed("The body took too long to arrive.")
+
+
+def _stream() -> IO[bytes]:
+    return request.environ["wsgi.input"] if _is_chunked() else request.stream
 
 
 def _is_chunked() -> bool:
@@ -75,7 +92,7 @@ def _is_chunked() -> bool:
 
 def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
     """Count what arrives: an honest compressed body is no larger than what it becomes may be."""
-    length = request.content_length
+    length = None if _is_chunked() else request.content_length
     if length is not None and length > limit:
         raise _too_large(limit)
     read = 0
@@ -84,22 +101,35 @@ def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
         if read > limit:
             raise _too_large(limit)
         yield chunk
+    if length is not None and read < length:
+        raise BodyMalformed(f"The body is cut short: {read} of its {length} bytes arrived.")
 
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limit} bytes, the most that one request may have.")
 
 
-def _drain(chunks: Iterator[bytes]) -> None:
+def _hear_out(response: Response) -> Response:
     """Read on for a while: a client that is still sending when it is answered sees a reset instead of the answer."""
-    deadline, read = time.monotonic() + DRAINED_SECONDS, 0
-    try:
-        for chunk in chunks:
+    if response.status_code >= 400 and _is_sending():
+        stream = _stream()
+        with suppress(TimeoutError):
+            patience.apart(lambda: _drain(stream), DRAINED_SECONDS)
+    return response
+
+
+def _is_sending() -> bool:
+    """Whether a part of the body may be on its way; a client that asks first has sent none."""
+    if g.get("body_is_over") or "Expect" in request.headers:
+        return False
+    return _is_chunked() or bool(request.content_length)
+
+
+def _drain(stream: IO[bytes]) -> None:
+    read = 0
+    with suppress(ClientDisconnected):
+        while read < DRAINED_BYTES and (chunk := stream.read(CHUNK_BYTES)):
             read += len(chunk)
-            if read > DRAINED_BYTES or time.monotonic() > deadline:
-                return
-    except BodyMalformed:
-        return
 
 
 def _plain(chunks: Iterator[bytes], limit: int) -> bytes:

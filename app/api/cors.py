@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, Response, current_app, request
 
-from app.api.paths import is_api
+from app.paths import is_api
 
 HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefer, x-request-id"
 METHODS = "GET, POST, DELETE, OPTIONS"

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from app import exceptions as errors
 from app.api.answers import answer
-from app.api.paths import is_api
+from app.paths import is_api
 
 MAX_CHILDREN = 100
 RETRY_SECONDS = "5"

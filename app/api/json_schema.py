@@ -19,6 +19,7 @@ from app.schemas.fields import (
     MAX_CONTEXT_ITEMS,
     MAX_CONTEXT_TEXT,
     MAX_TIME,
+    MAX_TYPES,
     MAX_VERSION,
     Choice,
     Code,
@@ -53,7 +54,7 @@ CONTEXT: JsonSchema = {
 
 OF_FIELD: dict[type[fields.Field], Callable[[fields.Field], JsonSchema]] = {
     Code: lambda field: CODE,
-    Codes: lambda field: {"type": "array", "items": CODE},
+    Codes: lambda field: {"type": "array", "maxItems": MAX_TYPES, "items": CODE},
     Version: lambda field: VERSION,
     Text: lambda field: TEXT,
     Delimiter: lambda field: DELIMITER,

@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 from app.api import docs, documentation, documented
 from app.api.answers import answer
 from app.api.json_schema import Plugin
-from app.api.paths import is_api
+from app.paths import is_api
 from app.schemas import answers
 from app.schemas.events import BatchSchema
 from app.version import VERSION

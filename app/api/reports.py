@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, redirect, request, send_file
+from werkzeug.datastructures import MIMEAccept
 
 from app.api.answers import JSON, answer
 from app.api.body import read_json_body
@@ -66,11 +67,17 @@ def fetch(source: str) -> Response:
     """A link to a report's file: in JSON where the client takes JSON, else by redirect."""
     need("reports")
     link = _reports().link(_reports().get(caller(), source))
-    if "Accept" in request.headers and request.accept_mimetypes.quality(JSON) > 0:
+    if _takes_json():
         return answer({"link": link})
     response = redirect(link, 302)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _takes_json() -> bool:
+    """Whether Accept allows JSON; parameters, such as a charset, make no difference."""
+    accepted = [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
+    return MIMEAccept(accepted).quality(JSON) > 0
 
 
 @blueprint.get("/files/<source>")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 
 SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -17,11 +16,14 @@ def register(app: Flask) -> None:
     app.after_request(_end)
 
 
+def current_id() -> str | None:
+    """The id of the request that this thread is at, if it is at one."""
+    return g.get("request_id") if has_request_context() else None
+
+
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if SANE.fullmatch(given) else uuid.uuid4().hex
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request=g.request_id)
 
 
 def _end(response: Response) -> Response:

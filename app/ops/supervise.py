@@ -39,7 +39,7 @@ from app.ops import lifeline
 from app.ops.preflight import run_folder
 
 CONFIGURATION = "supervisord.conf"
-QUICK_SECONDS = 10  # a program that dies younger than this has not stayed up
+QUICK_SECONDS = 30  # a program that dies younger than this has not stayed up
 QUICK_DEATHS = 5  # so many of them in a row, and it cannot stay up
 STOP_SECONDS = 15  # for everything to end; the stopwaitsecs in the configuration add up to 9
 TICK_SECONDS = 0.2
@@ -108,10 +108,14 @@ class Programs:
         self._count(name, how, time.monotonic() - self._started[name])
         return f"{name} died ({how})" + ("." if self.hopeless else " and is started again.")
 
+    def works(self, name: str) -> None:
+        """Take it as proven that a program can stay up, however young it dies next."""
+        self._quick_deaths[name] = 0
+
     def _count(self, name: str, how: str, age: float) -> None:
         """Count deaths in a row. A SIGKILL comes from outside, so it says nothing about the program."""
         if age >= QUICK_SECONDS:
-            self._quick_deaths[name] = 0
+            self.works(name)
         elif "SIGKILL" not in how:
             self._quick_deaths[name] += 1
         if self._quick_deaths[name] >= QUICK_DEATHS:
@@ -138,6 +142,7 @@ class _Supervision:
         self._programs = Programs()
         self._said = b""  # the programs' last line, as far as it has come
         self._log = b""  # the same of supervisord's log
+        self._answered: int | None = None  # the id of the web server that has answered
         self._asked = False  # by Ctrl-C or a signal, to end everything
         self._kill_at: float | None = None  # set once everything is to end, whoever wants it
         self._process = _start_supervisord(settings, lock)
@@ -150,10 +155,9 @@ class _Supervision:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stderr, selectors.EVENT_READ, self._pass_on)
             selector.register(self._process.stdout, selectors.EVENT_READ, self._read_log)
-            announced = False
             while selector.get_map():
                 self._read(selector)
-                announced = announced or self._announce_if_ready(announce)
+                self._look_at_web(announce)
                 if self._kill_at and time.monotonic() > self._kill_at:
                     self._process.kill()
         return self._end(self._process.wait())
@@ -186,12 +190,16 @@ class _Supervision:
                 )
                 self._stop()
 
-    def _announce_if_ready(self, announce: Callable[[], None]) -> bool:
-        if self._kill_at or not _web_answers(self._settings):
-            return False
-        with suppress(OSError):  # as in _write
-            announce()
-        return True
+    def _look_at_web(self, announce: Callable[[], None]) -> None:
+        """Look whether a new web server answers. Granian gives up when its processes are killed again and again."""
+        web = self._programs.running.get("web")
+        if web in (None, self._answered) or self._kill_at or not _web_answers(self._settings):
+            return
+        if self._answered is None:
+            with suppress(OSError):  # as in _write
+                announce()
+        self._answered = web
+        self._programs.works("web")
 
     def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
         if not self._kill_at:  # a Ctrl-C reaches make too, and make may send its own signal after it

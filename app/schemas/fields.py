@@ -15,6 +15,7 @@ MAX_CODE = 128
 MAX_VERSION = 64
 MAX_CONTEXT_ITEMS = 100
 MAX_CONTEXT_TEXT = 4_096
+MAX_TYPES = 1_000  # in a filter; each becomes a parameter of the query, of which a database takes so many only
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DIGITS = re.compile(r"[0-9]{1,15}")
@@ -154,11 +155,13 @@ class Delimiter(Described):
 class Codes(Described):
     """A list of codes; empty is allowed."""
 
-    allowed = "an array of event types"
+    allowed = f"an array of at most {MAX_TYPES:,} event types"
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[str]:
         if not isinstance(value, list):
             raise self.refuse(value, f"is {kind(value)}")
+        if len(value) > MAX_TYPES:
+            raise self.refuse(value, f"has {len(value)} items")
         one = Code()
         errors = {}
         for index, item in enumerate(value):

@@ -76,8 +76,10 @@ def unkeepable(value: object) -> str | None:
 
 
 def shown(value: object) -> str:
-    """A parsed value as a message repeats it: JSON, cut where it is long."""
-    text = value.text if isinstance(value, Number) else json.dumps(value, default=lambda n: n.text)
+    """A parsed value as a message repeats it: JSON, cut where it is long; arrays and objects by their type."""
+    if isinstance(value, dict | list):
+        return kind(value)
+    text = value.text if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 

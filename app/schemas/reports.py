@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from app.schemas import json
 from app.schemas.faults import refuse
@@ -15,6 +15,8 @@ from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, 
 
 FORMATS = ("csv",)
 LAYOUTS = ("columns", "positional")
+COMPRESSIONS = ("none",)
+NOT_YET = "is true; it must be false in this version"
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
 
@@ -76,6 +78,8 @@ class OutputSchema(Lenient):
     format = Choice(FORMATS, metadata={"description": "Default csv."})
     layout = Choice(LAYOUTS, metadata={"description": "Default columns where the catalog names them."})
     header = Flag(metadata={"description": "Whether the first row has the column names; default false."})
+    compression = Choice(COMPRESSIONS, metadata={"description": "Default none."})
+    spreadsheetSafe = Flag(validate=validate.Equal(False, error=NOT_YET), metadata={"description": "Default false."})
 
 
 class ReportRequestSchema(Lenient):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Collection
+from bisect import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -13,10 +14,13 @@ from app.layout import COLUMNS, POSITIONAL, Layout
 from app.schemas.catalog import CatalogSchema, document
 from app.schemas.events import Batch, Event, Rejected, encode_event
 from app.schemas.json import shown
+from app.services.accounts import Principal
 from app.store import catalog as store
 
 KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
 NAMED = 3  # how many near codes an error names
+COMPARED = 200  # codes that are compared for it: up to a millisecond each
+HINTS = 20  # different unknown codes of a batch whose faults name near ones: a batch may have thirty thousand
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,9 @@ class Catalog:
         if not self.strict:
             return batch
         words = self._words()
-        good, rejected = Batch([], []), list(batch.rejected)
+        good, rejected, hints = Batch([], []), list(batch.rejected), {}
         for event, place in zip(batch.events, batch.places, strict=True):
-            faults = _unknown(event, place - 1, words)
+            faults = _unknown(event, place - 1, words, hints)
             if faults:
                 rejected.append(Rejected(place, encode_event(event), faults))
             else:
@@ -54,17 +58,19 @@ class Catalog:
                 good.places.append(place)
         return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
 
-    def check_known(self, customer: str, product: str) -> None:
-        """Refuse a report about what was neither catalogued nor seen.
+    def check_known(self, who: Principal, customer: str, product: str) -> None:
+        """Refuse a report about what was neither catalogued nor seen; only customers that they may see are named.
 
         Raises:
             InputInvalid: names the nearest known codes.
         """
         faults = []
         if not store.customer_is_known(customer):
-            faults.append(_not_known("filter.customer", customer, store.known_customers()))
+            hint = _hint(customer, filter(who.sees, store.known_customers()))
+            faults.append(_not_known("filter.customer", customer, hint))
         if not store.product_is_known(product):
-            faults.append(_not_known("filter.product", product, store.known_products()))
+            hint = _hint(product, store.known_products())
+            faults.append(_not_known("filter.product", product, hint))
         if faults:
             raise InputInvalid("The report's filter names something unknown.", faults)
 
@@ -137,16 +143,27 @@ def _read_vocabulary() -> Vocabulary:
     )
 
 
-def _unknown(event: Event, index: int, words: Vocabulary) -> list[Fault]:
-    fields = ("customer", "product", "type")
-    return [
-        _not_known(f"events[{index}].{field}", getattr(event, field), getattr(words, field))
-        for field in fields
-        if getattr(event, field) not in getattr(words, field)
-    ]
+def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[Fault]:
+    """The faults of an event; `hints` has what was said of each field's code before."""
+    faults = []
+    for field in ("customer", "product", "type"):
+        code, known = getattr(event, field), getattr(words, field)
+        if code in known:
+            continue
+        if (field, code) not in hints:
+            hints[field, code] = _hint(code, known) if len(hints) < HINTS else ""
+        faults.append(_not_known(f"events[{index}].{field}", code, hints[field, code]))
+    return faults
 
 
-def _not_known(place: str, code: str, known: Collection[str]) -> Fault:
-    near = difflib.get_close_matches(code, known, NAMED, cutoff=0.4) or sorted(known)[:NAMED]
-    hint = f"; the nearest known: {', '.join(near)}" if near else "; none is known yet"
+def _not_known(place: str, code: str, hint: str) -> Fault:
     return Fault(f"{place} is {shown(code)}, which is not known{hint}.", field=place.split(".")[1])
+
+
+def _hint(code: str, known: Iterable[str]) -> str:
+    """The nearest known codes, in words; of very many only the neighbours by alphabet are compared."""
+    words = sorted(known)
+    begin = max(0, min(bisect(words, code) - COMPARED // 2, len(words) - COMPARED))
+    words = words[begin : begin + COMPARED]
+    near = difflib.get_close_matches(code, words, NAMED, cutoff=0.4) or words[:NAMED]
+    return f"; the nearest known: {', '.join(near)}" if near else "; none is known yet"

@@ -69,7 +69,7 @@ class Reports:
         wanted = output or {}
         if "bucketName" in wanted or "bucketKey" in wanted:
             raise Forbidden("output.bucketName: the operator of this service allows no buckets.")
-        self._catalog.check_known(filter["customer"], filter["product"])
+        self._catalog.check_known(who, filter["customer"], filter["product"])
         layout = self._catalog.layout(filter["product"], wanted.get("layout"))
         with transaction():
             cut = events.acceptance_cut()

@@ -7,6 +7,7 @@ and marshmallow) must accept, too, and read the same from it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import msgspec
 from hypothesis import example, given, settings
@@ -119,17 +120,27 @@ events_as_text |= nearly_valid_events() | awkward_events
 arrays = st.lists(events_as_text, max_size=3).map(lambda texts: f"[{','.join(texts)}]".encode("utf-8", "surrogatepass"))
 
 
+ENDS = ["\n", "\r\n", "\n\n", "\n \t\n", "\r", " ", "", ",", "\n\f\n", "\n\xa0\n", "\u2028", "\ufeff"]
+lines = st.lists(st.tuples(events_as_text, st.sampled_from(ENDS) | st.just("\n")), max_size=3).map(
+    lambda pairs: "".join(text + end for text, end in pairs).encode("utf-8", "surrogatepass")
+)
+
+
 def slowly(array: bytes) -> list[Event] | None:
     """The events of a JSON array by the slow road alone; None where it refuses any."""
+    return one_by_one(lambda: parse(array))
+
+
+def one_by_one(listed: Callable[[], object]) -> list[Event] | None:
     try:
-        return [load_event(item, EventSchema()) for item in parse(array)]
+        return [load_event(item, EventSchema()) for item in listed()]
     except (TallyError, ValidationError, TypeError):
         return None
 
 
-def load(body: bytes) -> list[Event] | None:
+def load(body: bytes, *, lines: bool = False) -> list[Event] | None:
     try:
-        return BatchSchema(LIMIT).load_body(body)
+        return BatchSchema(LIMIT).load_body(body, lines=lines)
     except TallyError:
         return None
 
@@ -182,11 +193,15 @@ def test_a_plain_event_that_is_valid_takes_the_fast_road(event: dict, escaped: b
 
 
 @EXAMPLES
+@given(st.one_of(lines, mutated(lines)))
+@example(b'{"customer":"a","product":"b","type":"c",\n"timestamp":1,"context":[]}')
+def test_what_the_fast_road_accepts_of_lines_the_slow_road_reads_the_same(body: bytes):
+    fast = events._fast(body, lines=True)
+    if fast is not None:
+        assert bare(fast) == bare(one_by_one(lambda: events._parse_lines(body)))
+
+
+@EXAMPLES
 @given(st.lists(st.one_of(plain_events.map(dump), nearly_valid_events()), max_size=3))
 def test_a_batch_of_lines_is_read_as_the_same_batch_in_an_array(texts: list[str]):
-    lines = "\n".join(texts).encode()
-    try:
-        by_line = BatchSchema(LIMIT).load_body(lines, lines=True)
-    except TallyError:
-        by_line = None
-    assert bare(by_line) == bare(load(f"[{','.join(texts)}]".encode()))
+    assert bare(load("\n".join(texts).encode(), lines=True)) == bare(load(f"[{','.join(texts)}]".encode()))

@@ -104,13 +104,6 @@ def test_events_that_come_while_the_cut_waits_are_not_in_the_report(admin, nobod
         cut = cut_of(services, report.result())
         late.result()
     assert rows_under(cut) == 2
-    job = admin.availability(report.result()["source"])
-    assert job["timing"]["start"] <= received("LATE")
-
-
-def received(event_type: str) -> int:
-    query = "SELECT received FROM event WHERE type = %s"
-    return store.database.execute_sql(query, (event_type,)).fetchone()[0]
 
 
 def test_under_many_writers_no_report_ever_gets_a_row_more(admin, services, settings, nobody, another_process):

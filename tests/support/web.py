@@ -108,7 +108,8 @@ def serve(folder: Path, template: Path, **settings: object) -> Iterator[Web]:
     given = {"DATA_DIR": folder, "REDIS_URL": f"unix://{folder}/no-redis.sock", "SECRET_KEY": "a secret for the tests"}
     process = subprocess.Popen(
         [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"]
-        + ["--host", HOST, "--port", str(port), "--blocking-threads", "16", "--log-level", "error", "wsgi:app"],
+        + ["--host", HOST, "--port", str(port), "--blocking-threads", "32"]
+        + ["--workers-kill-timeout", "2", "--log-level", "error", "wsgi:app"],
         cwd=folder,  # not the checkout: its .env is the developer's
         env={**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in (given | settings).items()}},
     )

@@ -54,3 +54,8 @@ class Availability(Database):
         """See Peewee's `Database.commit`."""
         with translated():
             return super().commit()
+
+    def rollback(self) -> object:
+        """See Peewee's `Database.rollback`; a connection that is gone has taken everything back already."""
+        with translated():
+            return super().rollback()

@@ -7,4 +7,4 @@ PEOPLE = ("/admin", "/static", "/docs", "/bootstrap")
 
 def is_api(path: str) -> bool:
     """Whether answers on this path are for programs: JSON errors, CORS."""
-    return path != "/" and not path.startswith(PEOPLE)
+    return path != "/" and not any(path == people or path.startswith(f"{people}/") for people in PEOPLE)

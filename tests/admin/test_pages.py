@@ -1,0 +1,158 @@
+"""What holds for every page: its headers, its errors, and that nothing in it is taken for markup."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.support.client import event
+
+CORPUS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '" autofocus onfocus=alert(1) x="',
+    "' onmouseover='alert(1)",
+    "</title><svg/onload=alert(1)>",
+    "{{ 7*7 }}{% raise %}",
+    "javascript:alert(1)",
+    "\u202e\u2066evil",
+    "<!-- --><style>*{}</style>",
+]
+PUBLIC = {"admin.sign_in", "admin.begin", "admin.sign_out"}
+
+
+class Markup(HTMLParser):
+    """What a browser would run or style: elements and attributes that a page must not have inline."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        wrong = [name for name in given if name.startswith("on") or name == "style"]
+        if tag in ("style", "iframe", "img", "object") or (tag == "script" and "src" not in given) or wrong:
+            self.found.append(self.get_starttag_text())
+        for name in ("href", "src", "action"):
+            value = given.get(name) or "/"
+            if not value.startswith(("/", "#")) or value.startswith("//"):
+                self.found.append(self.get_starttag_text())
+
+
+def inline(page: str) -> list[str]:
+    parser = Markup()
+    parser.feed(page)
+    return parser.found
+
+
+@pytest.fixture
+def pages(admin, app) -> list[str]:
+    """Every page that can be looked at, with what the corpus brings."""
+    admin.send(*[event(customer=text, product=text, type=text, context=[text]) for text in CORPUS], event())
+    job, _ = admin.run_report(customer=CORPUS[0], product=CORPUS[1], types=CORPUS)
+    views = [rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.")]
+    return [rule.replace("<source>", job["source"]) for rule in views if "download" not in rule and "out" not in rule]
+
+
+def test_every_page_asks_for_a_session(app, visitor):
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("admin.") and rule.endpoint not in PUBLIC and "GET" in rule.methods:
+            answer = visitor.get(rule.rule.replace("<source>", "JOB-1"))
+            assert answer.headers["Location"].startswith("/admin/sign-in"), rule
+
+
+def test_every_page_forbids_what_it_does_not_need(boss, visitor, pages):
+    for page in [*pages, "/admin/nothing"]:
+        for somebody in (boss, visitor):
+            headers = somebody.get(page).headers
+            policy = headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'self'; img-src 'self' data:;")
+            assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Referrer-Policy"] == "same-origin"
+            assert headers["Cache-Control"] == "private, no-store"
+
+
+def test_styles_and_scripts_are_not_sniffed(visitor):
+    for path in ("/static/style.css", "/static/live.js", "/bootstrap/static/css/bootstrap.min.css"):
+        answer = visitor.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        answer.close()
+
+
+def test_nothing_of_an_event_or_a_report_becomes_markup(boss, pages):
+    for page in pages:
+        text = boss.get(page).get_data(as_text=True)
+        assert inline(text) == [], page
+        assert "alert(1)</script>" not in text
+
+
+def test_what_looks_like_markup_is_shown_as_it_came(boss, pages):
+    text = boss.see("/admin/")
+    for one in CORPUS:
+        assert one in text
+
+
+def test_bidirectional_text_stays_in_its_place(boss, pages):
+    assert f"<bdi>{CORPUS[7]}</bdi>" in boss.see("/admin/")
+
+
+def test_no_script_is_needed(boss, pages):
+    """Links are links and forms are forms; no button waits for a script but those that copy."""
+    for page in pages:
+        text = boss.get(page).get_data(as_text=True)
+        buttons = re.findall(r"<button[^>]*>", text)
+        assert all('type="submit"' in button or "with-script" in button for button in buttons)
+
+
+@pytest.mark.parametrize("path", ["/admin/nothing", "/admin/reports/x/y/z", "/static/nothing.css"])
+def test_what_is_not_there_is_told_on_a_page(boss, visitor, path):
+    for somebody in (boss, visitor):
+        answer = somebody.get(path)
+        assert answer.status_code == 404
+        assert answer.mimetype == "text/html"
+        assert "There is nothing here" in answer.get_data(as_text=True)
+
+
+def test_whoever_is_signed_in_keeps_the_left_bar_on_an_error(boss, visitor):
+    assert 'class="side"' in boss.get("/admin/nothing").get_data(as_text=True)
+    assert 'class="side"' not in visitor.get("/admin/nothing").get_data(as_text=True)
+
+
+def test_another_verb_is_told_on_a_page_with_what_is_allowed(boss):
+    answer = boss.get("/admin/sign-out")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "OPTIONS, POST"
+    assert answer.mimetype == "text/html"
+
+
+def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch):
+    monkeypatch.setattr(services.ingest, "newest", lambda *_: 1 / 0)
+    answer = boss.get("/admin/", headers={"X-Request-ID": "abc-1"})
+    assert answer.status_code == 500
+    page = answer.get_data(as_text=True)
+    assert "Something broke on our side" in page
+    assert "abc-1" in page
+    assert "ZeroDivisionError" not in page
+
+
+def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
+    from app.exceptions import StoreUnavailable
+
+    def away(*_):
+        raise StoreUnavailable("The database cannot be reached.")
+
+    monkeypatch.setattr(services.accounts, "by_session", away)
+    answer = boss.get("/admin/")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert "The database does not answer" in answer.get_data(as_text=True)
+
+
+def test_the_apis_errors_stay_json(nobody):
+    assert nobody.get("/nothing").content_type == "application/json"
+    assert "Content-Security-Policy" not in nobody.get("/nothing").headers

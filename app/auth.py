@@ -44,6 +44,19 @@ def unauthorized(status: int) -> Response:
     return response
 
 
+def sent_key() -> str | None:
+    """What a request carries as an ingest key: as a bearer's token, as the user of Basic, or in the address.
+
+    The address is for browsers' beacons, which can set no header. Whether it is one is for the gate to say.
+    """
+    given = request.authorization
+    if given is not None and given.type == "bearer":
+        return given.token
+    if given is not None and given.type == "basic":
+        return given.username
+    return request.args.get("key")
+
+
 def caller() -> Principal:
     """Who sent this request; only behind `basic.login_required` or `signed_in`."""
     return g.principal if "principal" in g else basic.current_user()

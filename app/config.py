@@ -21,9 +21,12 @@ from environs import Env, EnvValidationError, validate
 from app.exceptions import SettingInvalid
 
 CATALOG_MODES = ("open", "strict")
+KEY_NEEDED = "key"
+INGEST_AUTHS = ("none", KEY_NEEDED)
 LOG_FORMATS = ("text", "json")
 SWITCH = ("on", "off")
 MIN_SECRET = 16  # characters
+MANY = validate.Range(0, 10_000_000)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Settings:
     web_processes: int = 0  # WEB_PROCESSES: 0: one on SQLite (one writer writes), else one a core
     workers: int = 1  # WORKERS: report worker processes
     catalog_mode: str = "open"  # CATALOG_MODE: open accepts any well-formed code, strict only the catalog's
+    ingest_auth: str = "none"  # INGEST_AUTH: none takes events from anybody, key only with an ingest key
+    rate_limit_address: int = 0  # RATE_LIMIT_ADDRESS: requests a minute to POST /events from one address; 0: any
+    rate_limit_key: int = 0  # RATE_LIMIT_KEY: requests a minute with one ingest key; 0: any number
     cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's answers
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
     max_batch_events: int = 10_000  # MAX_BATCH_EVENTS: in one request
@@ -118,6 +124,9 @@ class Settings:
             web_processes=env.int("WEB_PROCESSES", cls.web_processes, validate=validate.Range(0, 256)),
             workers=env.int("WORKERS", cls.workers, validate=validate.Range(1, 256)),
             catalog_mode=env.str("CATALOG_MODE", cls.catalog_mode, validate=validate.OneOf(CATALOG_MODES)),
+            ingest_auth=env.str("INGEST_AUTH", cls.ingest_auth, validate=validate.OneOf(INGEST_AUTHS)),
+            rate_limit_address=env.int("RATE_LIMIT_ADDRESS", cls.rate_limit_address, validate=MANY),
+            rate_limit_key=env.int("RATE_LIMIT_KEY", cls.rate_limit_key, validate=MANY),
             cors_origins=tuple(env.list("CORS_ORIGINS", cls.cors_origins, subcast=str.strip, validate=_origins) or ()),
             max_body_bytes=env.int("MAX_BODY_BYTES", cls.max_body_bytes, validate=validate.Range(1024, 2**31)),
             max_batch_events=env.int("MAX_BATCH_EVENTS", cls.max_batch_events, validate=validate.Range(1, 1_000_000)),

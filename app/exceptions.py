@@ -4,13 +4,17 @@
     ├── SettingInvalid        a setting is wrong; the service does not start
     ├── DatabaseNewer         the database was migrated by a newer version of this code
     ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
+    │   └── OutcomeUnknown    it was asked to commit, and no answer came in time
     ├── QueueUnavailable      Redis cannot be reached in time; the sweeper does later what was to be done
     ├── BodyMalformed         what came in is not the format it says it is
     ├── BodyTooLarge          more bytes or events than one request may carry
     ├── TypeUnsupported       a media type or content coding that is not accepted
     ├── InputInvalid          well-formed, but some field is wrong: carries the faults
     ├── KeyReused             an idempotency key that came before with another body
-    ├── Forbidden             known who, but not allowed
+    ├── Unauthenticated       nobody that is known: no credentials, or wrong ones
+    ├── Forbidden             known who, but not allowed: may carry the fault
+    ├── RateLimited           too many requests: carries the seconds until one passes again
+    ├── KeyUnknown            there is no such ingest key
     ├── AccountInvalid        a user cannot be made or changed as asked
     ├── LinkInvalid           a signed link was changed or has expired
     └── ReportError
@@ -29,6 +33,7 @@ from dataclasses import dataclass
 
 MISSING = "REQUEST_PARAMETER_MISSING"
 MALFORMED = "REQUEST_PARAMETER_MALFORMED"
+FORBIDDEN = "REQUEST_AUTHORIZATION_FAILURE"
 
 
 class TallyError(Exception):
@@ -45,6 +50,10 @@ class DatabaseNewer(TallyError):
 
 class StoreUnavailable(TallyError):
     """The database cannot be reached, or does not answer in time. Nothing was stored."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The database was asked to commit and did not answer in time: whether it did is not known."""
 
 
 class QueueUnavailable(TallyError):
@@ -90,8 +99,28 @@ class KeyReused(TallyError):
     """An idempotency key that came before with another body."""
 
 
+class Unauthenticated(TallyError):
+    """No credentials, or wrong ones."""
+
+
 class Forbidden(TallyError):
     """Authenticated, but not allowed: another customer's data, or a role too low."""
+
+    def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(message)
+        self.faults = list(faults)
+
+
+class RateLimited(TallyError):
+    """More requests than may come: the next one passes after `seconds`."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class KeyUnknown(TallyError):
+    """There is no such ingest key, or it is revoked already."""
 
 
 class AccountInvalid(TallyError):

@@ -93,14 +93,14 @@ class ReportQueue:
         return Queue(NAME, connection=self.connection(), serializer=JSONSerializer)
 
 
-def connect(url: str, answer_seconds: float | None = SECONDS) -> Redis:
+def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: float = SECONDS) -> Redis:
     """A client with time-outs and no retries of its own.
 
     Args:
         answer_seconds: None for a worker, which waits for work as long as it takes.
     """
     return Redis.from_url(
-        url, socket_connect_timeout=SECONDS, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
+        url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )
 
 

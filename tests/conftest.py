@@ -13,14 +13,25 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis as redis_py
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
 
 from app import create_app
 from app.config import Settings
+from app.services import accounts
 from app.store import database as store
 from tests.support import servers
 from tests.support.client import Client
 
 PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Argon2 at its cheapest: at its price of 100 ms, passwords would take half of the suite's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "PasswordHasher", lambda: PasswordHasher.from_parameters(CHEAPEST))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,9 @@ ARROWS = {
     "storage": GROUND,
     "exports": GROUND,
     "queue": GROUND,
+    "rates": GROUND | {"queue"},
     "ops": GROUND | {"config"},
-    "services": GROUND | {"config", "schemas", "store", "storage", "exports", "queue"},
+    "services": GROUND | {"config", "schemas", "store", "storage", "exports", "queue", "rates"},
     "jobs": {"services"},
     "auth": GROUND | {"services"},
     "api": GROUND | {"schemas", "services", "auth"},
@@ -55,6 +56,7 @@ OWNERS = {
     "psycopg": {"store"},
     "sqlite3": {"store"},
     "redis": {"queue"},
+    "limits": {"rates"},
     "rq": {"queue", "worker"},
     "boto3": {"storage"},
     "botocore": {"storage"},
@@ -69,7 +71,19 @@ WRITERS = {
 }
 PATH_WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "touch", "rmdir", "chmod", "symlink_to", "hardlink_to"}
 MODULE_WRITES = {
-    "os": {"open", "mkdir", "makedirs", "remove", "unlink", "rename", "replace", "link", "symlink", "chmod", "truncate"},
+    "os": {
+        "open",
+        "mkdir",
+        "makedirs",
+        "remove",
+        "unlink",
+        "rename",
+        "replace",
+        "link",
+        "symlink",
+        "chmod",
+        "truncate",
+    },
     "shutil": {"copy", "copy2", "copyfile", "copytree", "move", "rmtree", "chown"},
     "tempfile": {"mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"},
 }
@@ -110,18 +124,19 @@ def imported_room(name: str) -> str:
 def writes(path: Path) -> Iterator[tuple[int, str]]:
     """The line and the name of each call of a module that changes what is on the disk."""
     for node in ast.walk(tree(path)):
-        if not isinstance(node, ast.Call):
-            continue
-        called = node.func
-        owner = getattr(getattr(called, "value", None), "id", "")
-        name = getattr(called, "attr", getattr(called, "id", ""))
-        if name in MODULE_WRITES.get(owner, ()) or (isinstance(called, ast.Attribute) and name in PATH_WRITES):
-            yield node.lineno, name
-        elif name == "open" and any(
-            isinstance(given, ast.Constant) and isinstance(given.value, str) and set(given.value) & set("wax+")
-            for given in [*node.args[-2:], *(keyword.value for keyword in node.keywords)]
-        ):
-            yield node.lineno, name
+        if isinstance(node, ast.Call):
+            module = getattr(getattr(node.func, "value", None), "id", "")
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            on_path = isinstance(node.func, ast.Attribute) and name in PATH_WRITES
+            if on_path or name in MODULE_WRITES.get(module, ()) or (name == "open" and is_for_writing(node)):
+                yield node.lineno, name
+
+
+def is_for_writing(call: ast.Call) -> bool:
+    """Whether a call of `open` names a mode that writes."""
+    given = [*call.args[-2:], *(keyword.value for keyword in call.keywords)]
+    modes = [value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+    return any(set(mode) & set("wax+") for mode in modes)
 
 
 def test_every_room_is_on_the_plan():

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from app import exceptions as errors
 from app.api.answers import answer
+from app.auth import unauthorized
 from app.paths import is_api
 
 MAX_CHILDREN = 100
@@ -28,8 +29,10 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.BodyTooLarge, 413, "REQUEST_TOO_LARGE"),
     (errors.TypeUnsupported, 415, "REQUEST_TYPE_UNSUPPORTED"),
     (errors.KeyReused, 422, "REQUEST_KEY_REUSED"),
-    (errors.Forbidden, 403, "REQUEST_AUTHORIZATION_FAILURE"),
-    (errors.LinkInvalid, 403, "REQUEST_AUTHORIZATION_FAILURE"),
+    (errors.RateLimited, 429, "REQUEST_RATE_LIMITED"),
+    (errors.Forbidden, 403, errors.FORBIDDEN),
+    (errors.LinkInvalid, 403, errors.FORBIDDEN),
+    (errors.KeyUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),
@@ -46,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 def register(app: Flask) -> None:
     """Answer every error: a tree on the API's paths, a page on people's."""
+    app.register_error_handler(errors.Unauthenticated, lambda error: unauthorized(401))
     app.register_error_handler(errors.TallyError, _domain)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _fault)
@@ -65,24 +69,27 @@ def _node(code: str, message: str) -> dict:
 
 
 def _domain(error: errors.TallyError) -> Response:
-    for kind, status, code in TABLE:
-        if isinstance(error, kind):
-            break
-    else:
+    told = next((row for row in TABLE if isinstance(error, row[0])), None)
+    if told is None:
         return _fault(error)
+    _, status, code = told
     if status == 503:
         log.warning("store unavailable", path=request.path, reason=str(error))
     if is_api(request.path):
         response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
     else:
         response = _page(status, str(error))
-    if status == 503:
-        response.headers["Retry-After"] = RETRY_SECONDS
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(getattr(error, "seconds", RETRY_SECONDS))
     return response
 
 
 def _sentence(error: errors.TallyError, status: int) -> str:
-    return f"{error} Nothing was stored; try again." if status == 503 else str(error)
+    if status != 503:
+        return str(error)
+    if isinstance(error, errors.OutcomeUnknown):
+        return f"{error} Try again with the same Idempotency-Key: with one, nothing is stored twice."
+    return f"{error} Nothing was stored; try again."
 
 
 def _http(error: HTTPException) -> Response | HTTPException:

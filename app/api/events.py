@@ -8,7 +8,7 @@ from app.api.answers import encoded
 from app.api.body import read_events_body
 from app.api.headers import idempotency_key, prefers_lenient
 from app.api.query import load_query, number
-from app.auth import basic, caller, need
+from app.auth import basic, caller, need, sent_key
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
 from app.services.feed import Wanted
@@ -23,11 +23,12 @@ MAX_PAGE = 1000
 @blueprint.post("/events")
 def record() -> Response:
     """Store a batch, all of it or nothing unless it asks otherwise, and answer the events as stored."""
+    services = current_app.extensions["services"]
+    sender = None if services.gate.stands_open else services.gate.admit(request.remote_addr or "", sent_key())
     key, lenient = idempotency_key(), prefers_lenient()
     body, lines = read_events_body()
     origin = Origin(request.remote_addr or "", g.request_id)
-    ingest = current_app.extensions["services"].ingest
-    return _told(ingest.accept(body, origin, lines=lines, lenient=lenient, key=key))
+    return _told(services.ingest.accept(body, origin, lines=lines, lenient=lenient, key=key, sender=sender))
 
 
 @blueprint.get("/events")

@@ -16,6 +16,7 @@ Each of them dies with its parent (see `lifeline`), so that no SIGKILL leaves an
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import resource
@@ -39,10 +40,10 @@ from app.ops import lifeline
 from app.ops.preflight import run_folder
 
 CONFIGURATION = "supervisord.conf"
-QUICK_SECONDS = 30  # a program that dies younger than this has not stayed up
-QUICK_DEATHS = 5  # so many of them in a row, and it cannot stay up
+QUICK_DEATHS = 5  # so many in a row, and a program cannot stay up …
+QUICK_SECONDS = 30  # … if each time it was younger than this, and has not been seen at work for as long
 STOP_SECONDS = 15  # for everything to end; the stopwaitsecs in the configuration add up to 9
-TICK_SECONDS = 0.2
+TICK_SECONDS = 0.1
 OPEN_FILES = 65_536  # wanted limit: each waiting client is one, and many systems begin at 1,024
 
 _SPAWNED = re.compile(r"spawned: '(?P<name>\S+)' with pid (?P<pid>\d+)")
@@ -82,6 +83,7 @@ class Programs:
         self.running: dict[str, int] = {}  # name → process id
         self.hopeless: str | None = None  # the program that cannot stay up
         self._started: dict[str, float] = {}
+        self._worked: dict[str, float] = {}
         self._quick_deaths: Counter[str] = Counter()
 
     def read(self, line: str) -> str | None:
@@ -109,7 +111,8 @@ class Programs:
         return f"{name} died ({how})" + ("." if self.hopeless else " and is started again.")
 
     def works(self, name: str) -> None:
-        """Take it as proven that a program can stay up, however young it dies next."""
+        """Take note that a program was seen at work."""
+        self._worked[name] = time.monotonic()
         self._quick_deaths[name] = 0
 
     def _count(self, name: str, how: str, age: float) -> None:
@@ -118,7 +121,8 @@ class Programs:
             self.works(name)
         elif "SIGKILL" not in how:
             self._quick_deaths[name] += 1
-        if self._quick_deaths[name] >= QUICK_DEATHS:
+        idle = time.monotonic() - self._worked.get(name, -math.inf)
+        if self._quick_deaths[name] >= QUICK_DEATHS and idle >= QUICK_SECONDS:
             self.hopeless = name
 
     def _stopped(self, name: str) -> None:

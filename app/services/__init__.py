@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 from app.config import Settings
 from app.queue import ReportQueue
+from app.rates import Rates
 from app.services.accounts import Accounts
 from app.services.catalog import Catalog
 from app.services.feed import Feed
+from app.services.gate import Gate
 from app.services.health import Health
 from app.services.ingest import Ingest
+from app.services.keys import Keys
 from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
 from app.services.spooling import Spooling
@@ -27,11 +30,13 @@ from app.store.writer import Writer
 class Services:
     """The services of one process."""
 
+    gate: Gate
     ingest: Ingest
     feed: Feed
     rejected: RejectedEvents
     catalog: Catalog
     accounts: Accounts
+    keys: Keys
     reports: Reports
     health: Health
     upkeep: Upkeep
@@ -45,13 +50,16 @@ def build(settings: Settings) -> Services:
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
+    keys = Keys()
     ingest = Ingest(catalog, writer, rejected, settings.max_batch_events)
     return Services(
+        gate=Gate(settings, keys, Rates(settings.redis)),
         ingest=ingest,
         feed=Feed(),
         rejected=rejected,
         catalog=catalog,
         accounts=Accounts(),
+        keys=keys,
         reports=reports,
         health=Health(settings, queue, spooling),
         upkeep=Upkeep(settings, reports, spooling),

@@ -107,10 +107,11 @@ class Accounts:
         _check_name(name)
         if role not in ROLES:
             raise AccountInvalid(f"The role {role!r} is not one of {', '.join(ROLES)}.")
-        if store.by_name(name):
-            raise AccountInvalid(f"There is a user {name} already.")
         limited = list(customers) if customers else ([] if role == ANALYST else None)
-        return principal(store.add(name, role, limited, self._hash(password), secrets.token_hex(16), now()))
+        made = store.add(name, role, limited, self._hash(password), secrets.token_hex(16), now())
+        if made is None:
+            raise AccountInvalid(f"There is a user {name} already.")
+        return principal(made)
 
     def set_password(self, name: str, password: str) -> None:
         """Give a user another password; their sessions end.

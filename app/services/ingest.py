@@ -15,6 +15,7 @@ from app.schemas.faults import refusal
 from app.services.accounts import Principal
 from app.services.catalog import Catalog
 from app.services.clock import now
+from app.services.keys import IngestKey
 from app.services.rejected import Origin, RejectedEvents
 from app.store import catalog as seen
 from app.store import events as store
@@ -56,7 +57,14 @@ class Ingest:
         self._known: set[seen.Triple] = set()
 
     def accept(
-        self, body: bytes, origin: Origin, *, lines: bool = False, lenient: bool = False, key: str | None = None
+        self,
+        body: bytes,
+        origin: Origin,
+        *,
+        lines: bool = False,
+        lenient: bool = False,
+        key: str | None = None,
+        sender: IngestKey | None = None,
     ) -> Receipt:
         """Commit a request's events as one batch.
 
@@ -65,17 +73,22 @@ class Ingest:
             origin: who sent it, for the rejected events.
             lenient: store the valid events although others are invalid.
             key: an idempotency key; a repeat with the same body is answered the same, and stores nothing.
+            sender: the ingest key that it came with, where one is asked for.
 
         Raises:
             BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
+            Forbidden: the sender may not send one of them; nothing was stored.
             KeyReused: the key came before with another body.
             StoreUnavailable: the database is away; nothing was stored.
         """
+        batch = self._schema.split_body(body, lines=lines)
+        if sender:
+            sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
         digest = _digest(body, lenient) if key else b""
         earlier = self._replay(key, digest) if key else None
         if earlier:
             return earlier
-        batch = self._catalog.checked(self._schema.split_body(body, lines=lines))
+        batch = self._catalog.checked(batch)
         if batch.rejected:
             self._rejected.keep(batch.rejected, origin)
             if not lenient:

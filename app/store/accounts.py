@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from peewee import IntegrityError
+
 from app.store.models import Account
 
 
@@ -18,8 +20,8 @@ def by_id(key: int) -> Account | None:
 
 
 def everyone() -> list[Account]:
-    """All users, by name."""
-    return list(Account.select().order_by(Account.name))
+    """All users, by name. Sorted here, as databases differ in what comes first."""
+    return sorted(Account.select(), key=lambda one: one.name)
 
 
 def exists() -> bool:
@@ -27,9 +29,15 @@ def exists() -> bool:
     return Account.select().exists()
 
 
-def add(name: str, role: str, customers: Sequence[str] | None, password: str, session: str, now: int) -> Account:
-    """Make a user; `password` is a hash."""
-    return Account.create(name=name, role=role, customers=customers, password=password, session=session, created=now)
+def add(
+    name: str, role: str, customers: Sequence[str] | None, password: str, session: str, now: int
+) -> Account | None:
+    """Make a user, or None where the name is taken; `password` is a hash."""
+    values = {"name": name, "role": role, "customers": customers, "password": password, "session": session}
+    try:
+        return Account.create(created=now, **values)
+    except IntegrityError:
+        return None
 
 
 def set_password(name: str, password: str, session: str) -> bool:

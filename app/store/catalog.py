@@ -1,4 +1,7 @@
-"""Queries about the catalog: what is known of customers, products and types, and what was merely seen."""
+"""Queries about the catalog: what is known of customers, products and types, and what was merely seen.
+
+Lists are sorted here and not by the database: databases differ in which letter comes first.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,7 @@ def note_seen(triples: Iterable[Triple], now: int) -> None:
 
 def seen() -> list[Triple]:
     """All that was seen, by code."""
-    query = Seen.select(Seen.customer, Seen.product, Seen.type)
-    return list(query.order_by(Seen.customer, Seen.product, Seen.type).tuples())
+    return sorted(Seen.select(Seen.customer, Seen.product, Seen.type).tuples())
 
 
 def customer_is_known(code: str) -> bool:
@@ -50,17 +52,17 @@ def known_products() -> set[str]:
 
 def customers() -> list[Customer]:
     """The catalog's customers, by code."""
-    return list(Customer.select().order_by(Customer.code))
+    return sorted(Customer.select(), key=lambda one: one.code)
 
 
 def products() -> list[Product]:
     """The catalog's products, by code."""
-    return list(Product.select().order_by(Product.code))
+    return sorted(Product.select(), key=lambda one: one.code)
 
 
 def types() -> list[EventType]:
     """The catalog's event types, by product and code."""
-    return list(EventType.select().order_by(EventType.product, EventType.code))
+    return sorted(EventType.select(), key=lambda one: (one.product, one.code))
 
 
 def product(code: str) -> Product | None:

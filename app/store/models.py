@@ -174,6 +174,20 @@ class Account(Table):
     created = BigIntegerField()
 
 
+class IngestKey(Table):
+    """A product's permission to send events. Of those in use, no two have one name."""
+
+    id = BigAutoField()
+    name = TextField()
+    digest = TextField(unique=True)  # of the key: SHA-256, hexadecimal
+    hint = TextField()  # how the key begins, for whoever looks for the product that sends it
+    customers = JsonField(null=True)  # whose events it may send; null: everybody's
+    products = JsonField(null=True)  # of which products; null: of all
+    created = BigIntegerField()
+    used = BigIntegerField(null=True)  # last, to the minute; null: never
+    revoked = BigIntegerField(null=True)  # since when it is refused; null: it is in use
+
+
 class Report(Table):
     """One export. This row, not Redis, is the truth about it."""
 

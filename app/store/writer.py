@@ -7,7 +7,8 @@ drains the queue.
 
 What is promised to a waiting request: it is told "stored" only after the commit; a bad row of another request does not
 touch it; when the database goes away it is tried again until its time is up, and never stored twice: a transaction
-whose commit was interrupted is looked up before it is repeated.
+whose commit was interrupted is looked up before it is repeated. Once it was told that its time is up it is not stored
+any more, unless its commit was on the way at that moment.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from app.exceptions import StoreUnavailable
+from app.exceptions import OutcomeUnknown, StoreUnavailable
 from app.store import catalog, idempotency
 from app.store.database import database
 
@@ -29,9 +30,10 @@ MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits bef
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
 AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
 IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
-GRACE_SECONDS = 5.0  # for a commit under way when its request's time is up
+GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
 
-WAITING, TAKEN, STORED, TWIN, GIVEN_UP = "waiting", "taken", "stored", "twin", "given up"
+WAITING, TAKEN, COMMITTING = "waiting", "taken", "committing"
+STORED, TWIN, GIVEN_UP = "stored", "twin", "given up"
 
 
 @dataclass(eq=False)
@@ -44,7 +46,8 @@ class Entry:
         received: when they were received, in milliseconds.
         triples: the (customer, product, type) triples that this process has not seen committed yet.
         key: the idempotency key that they were sent under, if any.
-        state: how far it is; STORED and TWIN (another request with the same key came first) are ends.
+        also: what else is written in the same transaction; an error of its keeps the entry out.
+        state: how far it is; STORED, TWIN (another request with the same key came first) and GIVEN_UP are ends.
         error: why it was not stored.
     """
 
@@ -53,13 +56,24 @@ class Entry:
     received: int
     triples: set[catalog.Triple] = field(default_factory=set)
     key: idempotency.Claim | None = None
+    also: Callable[[], None] | None = None
     state: str = WAITING
     error: Exception | None = None
     deadline: float = 0.0
     _done: threading.Lock = field(default_factory=threading.Lock)
+    _moving: ClassVar[threading.Lock] = threading.Lock()
 
     def __post_init__(self) -> None:
         self._done.acquire()
+
+    def move(self, to: str, *since: str) -> str | None:
+        """Go on from one of some states; the one it was in, or None where it was in none of them and stays."""
+        with self._moving:
+            was = self.state
+            if was not in since:
+                return None
+            self.state = to
+            return was
 
     def finish(self, state: str, error: Exception | None = None) -> None:
         """Wake the request that waits."""
@@ -111,6 +125,7 @@ class Writer:
         """Return when an entry is committed (STORED), or its key was taken (TWIN).
 
         Raises:
+            OutcomeUnknown: the commit was sent, and no answer came.
             StoreUnavailable: the database was away until the time was up; nothing was stored.
             Exception: whatever else the database said of this entry alone.
         """
@@ -126,13 +141,13 @@ class Writer:
             raise entry.error
 
     def _overdue(self, entry: Entry) -> None:
-        """The time is up: an entry that nobody took is withdrawn, one being committed is waited for a little more."""
-        with self._room:
-            if entry.state == WAITING:
-                entry.state = GIVEN_UP
-                raise StoreUnavailable("The database did not take the events in time.")
-        if not entry.wait(GRACE_SECONDS):
-            raise StoreUnavailable("The database did not answer in time whether it took the events.")
+        """The time is up: an entry that nobody took is withdrawn, one under way is waited for a little more."""
+        if not entry.move(GIVEN_UP, WAITING) and entry.wait(GRACE_SECONDS):
+            return
+        if entry.move(GIVEN_UP, TAKEN, COMMITTING) == COMMITTING:
+            raise OutcomeUnknown("The database did not answer in time whether it took the events.")
+        if entry.state == GIVEN_UP:
+            raise entry.error or StoreUnavailable("The database did not take the events in time.")
 
     def _enter(self, entry: Entry) -> None:
         """Back-pressure: wait for room, so that the events of waiting requests stay bounded."""
@@ -149,7 +164,7 @@ class Writer:
     def _leave(self, entry: Entry) -> None:
         with self._room:
             self._waiting_events -= entry.count
-            self._room.notify()
+            self._room.notify_all()  # a small one may find room where a big one does not
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -175,11 +190,9 @@ class Writer:
         group, events = [], 0
         entry = self._next()
         while True:
-            with self._room:
-                if entry.state == WAITING:
-                    entry.state = TAKEN
-                    group.append(entry)
-                    events += entry.count
+            if entry.move(TAKEN, WAITING):
+                group.append(entry)
+                events += entry.count
             if events >= MAX_GROUP_EVENTS:
                 return group
             try:
@@ -196,8 +209,15 @@ class Writer:
             return
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
-                twins = attempt.commit(group)
+                if attempt.came_through():
+                    break
+                group = _wanted(group, TAKEN)
+                if not group:
+                    return
+                attempt.commit(group)
                 break
+            except Withdrawn:
+                continue
             except StoreUnavailable as error:
                 if self._set_aside(group, attempt):
                     return
@@ -209,7 +229,7 @@ class Writer:
                 self._write_apart(group, error)
                 return
         for entry in group:
-            entry.finish(TWIN if entry in twins else STORED)
+            entry.finish(TWIN if entry in attempt.twins else STORED)
         if self._aside:
             self._aside.rest()
 
@@ -217,6 +237,7 @@ class Writer:
         """Keep a group elsewhere, if there is an elsewhere with room; the next ones go there without a try."""
         if self._aside is None:
             return False
+        group = _wanted(group, COMMITTING)
         try:
             self._aside.take(group, attempt.ticket if attempt.in_doubt else None)
         except StoreUnavailable:
@@ -235,37 +256,54 @@ class Writer:
             self._write_group([entry])
 
 
+class Withdrawn(Exception):
+    """The time of some entry was up before the commit: the group is written again without it."""
+
+
 class Attempt:
     """One group's way into the database.
 
     Attributes:
         in_doubt: a commit was sent, and the connection broke before its answer came.
         ticket: by which the database knows the transaction.
+        twins: the entries whose key was taken.
     """
 
     def __init__(self) -> None:
         self.in_doubt = False
         self.ticket: object = None
-        self._twins: set[Entry] = set()
+        self.twins: set[Entry] = set()
 
-    def commit(self, group: Sequence[Entry]) -> set[Entry]:
-        """Write and commit the group, unless an earlier call did and could not know; those whose key was taken.
+    def came_through(self) -> bool:
+        """Whether an earlier `commit` did its work although it raised.
+
+        Raises:
+            StoreUnavailable: the database is away, and cannot be asked.
+        """
+        try:
+            return self.in_doubt and database.was_committed(self.ticket)
+        except BaseException:
+            database.abandon_group()
+            raise
+
+    def commit(self, group: Sequence[Entry]) -> None:
+        """Write and commit the group.
 
         Raises:
             StoreUnavailable: the database is away; nothing is committed, or it is `in_doubt`.
+            Withdrawn: nothing is committed.
         """
+        self.in_doubt = False
         try:
-            if self.in_doubt and database.was_committed(self.ticket):
-                return self._twins
-            self.in_doubt = False
             self.ticket = database.begin_group()
-            self._twins = write_entries(group)
+            self.twins = write_entries(group)
+            if len(_wanted(group, COMMITTING)) < len(group):
+                raise Withdrawn
             self.in_doubt = self.ticket is not None
             database.commit_group()
         except BaseException:
             database.abandon_group()
             raise
-        return self._twins
 
 
 def write_entries(group: Sequence[Entry]) -> set[Entry]:
@@ -276,6 +314,9 @@ def write_entries(group: Sequence[Entry]) -> set[Entry]:
     triples = set().union(*(entry.triples for entry in mine))
     if triples:
         catalog.note_seen(triples, mine[0].received)
+    for entry in mine:
+        if entry.also:
+            entry.also()
     return twins
 
 
@@ -286,6 +327,11 @@ def _twins(group: Sequence[Entry]) -> set[Entry]:
         return set()
     free = idempotency.claim([entry.key for entry in keyed])
     return {entry for entry in keyed if entry.key not in free}
+
+
+def _wanted(group: Sequence[Entry], state: str) -> list[Entry]:
+    """The entries under way whose requests still wait, moved to a state."""
+    return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]
 
 
 def _still_waiting(group: Sequence[Entry], error: StoreUnavailable) -> list[Entry]:

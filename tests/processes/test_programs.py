@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from app.ops import supervise
@@ -15,6 +17,14 @@ KILLED = "2026-11-23 10:00:01,000 WARN exited: web (terminated by SIGKILL; not e
 @pytest.fixture
 def programs() -> Programs:
     return Programs()
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """A clock that stands still until a test moves `now`."""
+    still = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(supervise.time, "monotonic", lambda: still.now)
+    return still
 
 
 def test_a_start_and_a_death_are_a_sentence_each(programs):
@@ -44,17 +54,21 @@ def test_a_program_that_is_killed_is_never_given_up(programs):
     assert programs.hopeless is None
 
 
-def test_a_program_that_worked_in_between_is_not_given_up(programs):
+def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(programs, clock):
+    programs.works("web")
     for _ in range(20):
         die(programs, FAILED)
-        programs.works("web")
     assert programs.hopeless is None
+    clock.now += supervise.QUICK_SECONDS
+    die(programs, FAILED)
+    assert programs.hopeless == "web"
 
 
-def test_a_program_that_lived_long_is_not_given_up(programs, monkeypatch):
-    monkeypatch.setattr(supervise, "QUICK_SECONDS", 0)
+def test_a_program_that_lived_long_is_not_given_up(programs, clock):
     for _ in range(20):
-        die(programs, FAILED)
+        programs.read(STARTED)
+        clock.now += supervise.QUICK_SECONDS
+        programs.read(FAILED)
     assert programs.hopeless is None
 
 

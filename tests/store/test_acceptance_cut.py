@@ -1,4 +1,4 @@
-"""A report is a snapshot: PostgreSQL gives out ids before it shows their rows, and no row slips under a report's cut."""
+"""A report is a snapshot: PostgreSQL gives out ids before it shows their rows, yet no row slips under a cut."""
 
 from __future__ import annotations
 

@@ -15,6 +15,11 @@ from app.store.models import Table
 
 ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 FUTURE = "9999_of_a_newer_version"
+BROKEN = """
+def up(migrator, db):
+    db.execute_sql('CREATE TABLE half (id INTEGER)')
+    raise RuntimeError
+"""
 
 
 def columns(table: str) -> dict[str, tuple[bool, bool]]:
@@ -50,7 +55,7 @@ def test_a_second_upgrade_does_nothing(empty_database):
 
 
 def test_upgrades_at_once_apply_each_migration_once(empty_database_url):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     together, applied = context.Barrier(3), context.Queue()
     processes = [
         context.Process(target=upgrade_in_a_process, args=(empty_database_url, together, applied)) for _ in range(3)
@@ -66,7 +71,9 @@ def test_upgrades_at_once_apply_each_migration_once(empty_database_url):
 def test_a_failed_migration_leaves_nothing_of_itself(empty_database, tmp_path, monkeypatch):
     for path in store.MIGRATIONS.glob("[0-9]*.py"):
         (tmp_path / path.name).write_text(path.read_text())
-    broken = "def up(migrator, db):\n    db.execute_sql('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('no')\n"
+    broken = (
+        "def up(migrator, db):\n    db.execute_sql('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('no')\n"
+    )
     (tmp_path / f"{FUTURE}.py").write_text(broken)
     monkeypatch.setattr(store, "MIGRATIONS", tmp_path)
     with pytest.raises(RuntimeError):

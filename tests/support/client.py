@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from werkzeug.test import TestResponse
 
+from app.paths import is_api
+
 FIRST = 1_793_000_000_000
 
 
@@ -35,7 +37,9 @@ class Client:
             self._headers["Authorization"] = f"Basic {token}"
 
     def request(self, method: str, path: str, *, headers: dict | None = None, **kwargs: object) -> TestResponse:
-        return self._client.open(path, method=method, headers={**self._headers, **(headers or {})}, **kwargs)
+        answer = self._client.open(path, method=method, headers={**self._headers, **(headers or {})}, **kwargs)
+        check_content_type(path, answer)
+        return answer
 
     def get(self, path: str, **kwargs: object) -> TestResponse:
         return self.request("GET", path, **kwargs)
@@ -72,6 +76,14 @@ class Client:
         answer = self._client.get(link.removeprefix("https://tally.example"))
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return answer.get_data()
+
+
+def check_content_type(path: str, answer: TestResponse) -> None:
+    """JSON is `application/json` to the letter, and every error of the API is JSON."""
+    given = answer.headers.get("Content-Type", "")
+    is_error = answer.status_code >= 400 and is_api(path.partition("?")[0])
+    if is_error or "json" in given or answer.get_data()[:1] in (b"{", b"["):
+        assert given == "application/json", f"{path} answered {answer.status_code} as {given!r}"
 
 
 def faults(answer: TestResponse) -> list[tuple[str, str]]:

@@ -1,0 +1,80 @@
+"""`flask key`: which products may send events, where INGEST_AUTH asks them for a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from app.cli.output import as_json, command, say, services
+from app.services.keys import IngestKey
+
+
+@click.group()
+def key() -> None:
+    """Ingest keys: add, list, revoke."""
+
+
+@key.command()
+@click.argument("name")
+@click.option("--customer", "customers", multiple=True, metavar="CODE", help="Only this customer's; repeatable.")
+@click.option("--product", "products", multiple=True, metavar="CODE", help="Only this product's; repeatable.")
+@as_json
+@command
+def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_json: bool) -> None:
+    """Add a key, and print it: only now, as no more than its hash is kept. It may send any events unless bound."""
+    made, token = services().keys.add(name, customers, products)
+    lines = [f"Added {made.name}: for {_scope(made)}.", "", f"    {token}", "", "This key is shown only now."]
+    if not services().gate.needs_key:
+        lines.append("Events are accepted without a key, too, until INGEST_AUTH is set to key.")
+    say(_shown(made) | {"key": token}, "\n".join(lines), json=as_json)
+
+
+@key.command("list")
+@as_json
+@command
+def list_keys(as_json: bool) -> None:
+    """List the keys: those in use, then the revoked ones."""
+    keys = services().keys.all()
+    say([_shown(one) for one in keys], "\n".join(_line(one) for one in keys) or "There is no key.", json=as_json)
+
+
+@key.command()
+@click.argument("name")
+@as_json
+@command
+def revoke(name: str, as_json: bool) -> None:
+    """Refuse a key from now on. Whoever still sends with it is answered 401, and those events are lost."""
+    services().keys.revoke(services().keys.named(name))
+    say({"name": name}, f"Revoked {name}. Every process refuses it within 5 seconds.", json=as_json)
+
+
+def _shown(one: IngestKey) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "hint": one.hint,
+        "customers": one.customers,
+        "products": one.products,
+        "created": one.created,
+        "used": one.used,
+        "revoked": one.revoked,
+    }
+
+
+def _line(one: IngestKey) -> str:
+    used = f"last used {_time(one.used)}" if one.used else "never used"
+    state = f"revoked {_time(one.revoked)}" if one.revoked else used
+    return f"{one.name}: {one.hint}…, for {_scope(one)}, added {_time(one.created)}, {state}"
+
+
+def _scope(one: IngestKey) -> str:
+    return f"{_codes(one.customers, 'customers')} and {_codes(one.products, 'products')}"
+
+
+def _codes(codes: Sequence[str] | None, what: str) -> str:
+    return f"all {what}" if codes is None else f"the {what} {', '.join(codes)}"
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

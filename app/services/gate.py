@@ -1,0 +1,73 @@
+"""Who may send events, and how often: what is asked before a byte of a request's body is read."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from app.config import KEY_NEEDED, Settings
+from app.exceptions import RateLimited, Unauthenticated
+from app.rates import Rates
+from app.services.keys import IngestKey, Keys
+
+HOST_BITS = 64  # of an IPv6 address: a single subscriber has so many addresses, or more
+
+
+class Gate:
+    """The gate before `POST /events`.
+
+    Attributes:
+        needs_key: whether keys are asked for; else whatever is sent as one is ignored.
+        stands_open: whether there is nothing to ask anybody.
+    """
+
+    def __init__(self, settings: Settings, keys: Keys, rates: Rates) -> None:
+        self._keys = keys
+        self._rates = rates
+        self.needs_key = settings.ingest_auth == KEY_NEEDED
+        self._per_address = settings.rate_limit_address
+        self._per_key = settings.rate_limit_key
+        self.stands_open = not (self.needs_key or self._per_address)
+
+    def admit(self, address: str, token: str | None) -> IngestKey | None:
+        """Let a request in, or raise; the key that it came with, where keys are asked for.
+
+        Args:
+            address: of the connection. Behind a proxy that is the proxy's, for everybody.
+            token: what was sent as a key, if anything was.
+
+        Raises:
+            RateLimited: more requests of this address or key than may come in a minute.
+            Unauthenticated: a key is asked for, and this is none.
+            StoreUnavailable: whether it is one cannot be told now.
+        """
+        if self._per_address:
+            self._limit("address", _subscriber(address), self._per_address)
+        if not self.needs_key:
+            return None
+        key = self._keys.verify(token) if token else None
+        if key is None:
+            raise Unauthenticated("No ingest key was sent, or one that is not in use.")
+        if self._per_key:
+            self._limit("key", str(key.id), self._per_key)
+        return key
+
+    def _limit(self, kind: str, who: str, most: int) -> None:
+        seconds = self._rates.count(kind, who, most)
+        if seconds is not None:
+            requests = "1 request" if most == 1 else f"{most:,} requests"
+            waited = "1 second" if seconds == 1 else f"{seconds} seconds"
+            raise RateLimited(
+                f"At most {requests} a minute may come from one {kind}. Nothing was stored; try again in {waited}.",
+                seconds,
+            )
+
+
+def _subscriber(address: str) -> str:
+    """An address without the part that one sender can change at will."""
+    try:
+        ip: IPv4Address | IPv6Address = ip_address(address)
+    except ValueError:  # a Unix socket has none
+        return address
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ip_network((ip.packed, HOST_BITS), strict=False))

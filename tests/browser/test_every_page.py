@@ -1,0 +1,102 @@
+"""What holds for every page: anybody can use it, on any screen, and it needs nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Door, Service
+from tests.support.client import event
+
+pytestmark = pytest.mark.browser
+
+SCREENS = {
+    "light, wide": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark, wide": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "light, a phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+    "dark, a phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
+}
+# Chromium itself notes the answers that are meant to be errors: a wrong password, a faulty form, a missing page.
+MEANT = tuple(f"Failed to load resource: the server responded with a status of {status}" for status in (401, 400, 404))
+LONG = "A-CODE-OF-" + "X" * 118
+
+
+@pytest.fixture(params=SCREENS)
+def screen(request) -> dict:
+    return SCREENS[request.param]
+
+
+def start_report(page: Page, **filled: str) -> None:
+    """Send the form of a new report."""
+    page.goto("/admin/reports/new")
+    for field, value in filled.items():
+        control = page.locator(f"#{field}")
+        control.select_option(value) if field in ("customer", "product") else control.fill(value)
+    page.get_by_role("button", name="Start report").click()
+
+
+def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str, Page]]:
+    """Each page in each of its states, one after the other."""
+    service.post(event(), event(customer=LONG, product=LONG, type=LONG, context=["x" * 4096, None, ""]))
+    page = door.open(service, None, **screen)
+    yield "sign in", page
+    page.get_by_label("User").fill("admin")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    yield "a wrong password", page
+    page = door.open(service, **screen)
+    start_report(page, customer="BARCHART", product="PORTFOLIO")
+    yield "a report", page
+    start_report(page, customer=LONG, product=LONG)
+    yield "a report of long names", page
+    page.goto("/admin/")
+    yield "the overview", page
+    page.goto("/admin/reports")
+    yield "the reports", page
+    page.goto("/admin/reports/new")
+    page.get_by_text("Types in the catalog").click()
+    yield "a new report", page
+    start_report(page, delimiter="||", types=f"{LONG}XX", start="2026-11-20T00:00")
+    yield "a new report with faults", page
+    page.goto("/admin/nothing")
+    yield "what is not there", page
+
+
+@pytest.fixture(scope="session")
+def newcomer(on_sqlite: Service) -> str:
+    """An analyst of a customer without events."""
+    on_sqlite.add_analyst("newcomer", "WITHOUT-EVENTS")
+    return "newcomer"
+
+
+def faults(page: Page, name: str) -> list[str]:
+    """What is wrong with a page, for whoever cannot see it, and on this screen."""
+    found = [f"{name}: {rule['id']}: {rule['nodes'][0]['html']}" for rule in Axe().run(page).response["violations"]]
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append(f"{name}: scrolls sideways")
+    return found
+
+
+def test_everybody_can_use_it_on_this_screen_and_it_needs_nobody_else(
+    service: Service, door: Door, newcomer: str, screen: dict
+):
+    found = [fault for name, page in every_page(door, service, screen) for fault in faults(page, name)]
+    found += faults(door.open(service, newcomer, **screen), "the first event")
+    assert found == []
+    assert [said for said in door.complaints if not said.startswith(MEANT)] == []
+    assert [url for url in door.requests if not url.startswith((service.url, "data:"))] == []
+
+
+def test_all_of_it_can_be_done_by_keyboard(service: Service, door: Door):
+    page = door.open(service)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent.trim()") == "New report"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/admin/reports/new")

@@ -1,0 +1,93 @@
+"""What somebody comes for: to see events arrive, start a report, see it end, and have the file."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Door, Service
+from tests.support.client import event
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def customer() -> str:
+    """A customer of which nothing is known yet."""
+    return f"C-{uuid.uuid4()}"
+
+
+def mark(page: Page) -> None:
+    """Leave something in the page that a reload would sweep away."""
+    page.evaluate("window.here = true")
+
+
+def never_reloaded(page: Page) -> bool:
+    return page.evaluate("window.here === true")
+
+
+def test_from_the_first_event_to_the_file(either_service: Service, door: Door, customer: str, tmp_path: Path):
+    service = either_service
+    analyst = f"analyst-of-{customer}"
+    service.add_analyst(analyst, customer)
+    page = door.open(service, analyst)
+
+    expect(page.get_by_role("heading", name="Waiting for your first event")).to_be_visible()
+    mark(page)
+    service.post(event(customer=customer, type="FIRST", context=["a|b", None, 'say "hi"']))
+    expect(page.get_by_role("cell", name="FIRST")).to_be_visible()
+    service.post(event(customer=customer, type="SECOND", timestamp=1_793_000_000_001, context=["naïve 📈"]))
+    expect(page.get_by_role("cell", name="SECOND")).to_be_visible()
+    assert never_reloaded(page)
+
+    page.get_by_role("link", name="New report").click()
+    page.get_by_label("Customer").select_option(customer)
+    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Layout").select_option("positional")
+    page.get_by_label("First row has the column names").check()
+    with service.worker_held():
+        page.get_by_role("button", name="Start report").click()
+        expect(page.get_by_text("Queued")).to_be_visible()
+        expect(page.get_by_role("progressbar")).to_have_attribute("value", "0")
+        mark(page)
+    expect(page.get_by_text("Complete")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_attribute("value", "100")
+    assert never_reloaded(page)
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "PORTFOLIO.csv"
+    download.value.save_as(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == (
+        "timestamp|type|context1|context2|context3\n"
+        '1793000000000|FIRST|"a|b"||"say ""hi"""\n'
+        "1793000000001|SECOND|naïve 📈||\n"
+    )
+    assert door.complaints == []
+
+
+def test_it_all_works_without_javascript(service: Service, door: Door, customer: str, tmp_path: Path):
+    service.post(event(customer=customer, type="FIRST"))
+    page = door.open(service, java_script_enabled=False)
+    expect(page.get_by_role("cell", name="FIRST").first).to_be_visible()
+    expect(page.get_by_text("Copy")).to_have_count(0)
+
+    page.get_by_role("link", name="New report").click()
+    page.get_by_label("Customer").select_option(customer)
+    page.get_by_role("button", name="Start report").click()
+    expect(page.locator("#product-wrong")).to_contain_text("Product is missing.")
+    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_role("button", name="Start report").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"PORTFOLIO, {customer}")
+    while not page.get_by_text("Complete").is_visible():
+        page.get_by_role("link", name="Refresh").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    download.value.save_as(tmp_path / "file")
+    assert (tmp_path / "file").read_text().startswith("1793000000000|FIRST|")
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()

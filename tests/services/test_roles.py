@@ -1,0 +1,88 @@
+"""Users: who there is, what each role may do, and which customers each sees."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.exceptions import AccountInvalid
+from app.services.accounts import SYSTEM
+
+PASSWORD = "correct horse"
+
+
+@pytest.mark.parametrize(
+    ("role", "permissions"),
+    [
+        ("admin", {"events", "reports", "catalog", "system", "users", "keys"}),
+        ("operator", {"events", "reports", "catalog", "system"}),
+        ("analyst", {"events", "reports"}),
+    ],
+)
+def test_a_role_may_do_what_the_contract_says(services, role, permissions):
+    one = services.accounts.add("olga", role, None, PASSWORD)
+    assert {permission for permission in permissions if one.may(permission)} == permissions
+    assert set(one.permissions) == permissions
+
+
+@pytest.mark.parametrize(
+    ("role", "named", "seen"),
+    [
+        ("admin", None, {"BARCHART", "FERNHILL"}),
+        ("operator", None, {"BARCHART", "FERNHILL"}),
+        ("operator", ["BARCHART"], {"BARCHART"}),
+        ("analyst", ["BARCHART"], {"BARCHART"}),
+        ("analyst", None, set()),
+        ("analyst", [], set()),
+    ],
+)
+def test_a_user_sees_the_customers_named_and_an_analyst_no_other(services, role, named, seen):
+    made = services.accounts.add("olga", role, named, PASSWORD)
+    kept = services.accounts.verify("olga", PASSWORD)
+    for one in (made, kept):
+        assert {code for code in ("BARCHART", "FERNHILL") if one.sees(code)} == seen
+
+
+@pytest.mark.parametrize(("role", "theirs"), [("admin", True), ("operator", True), ("analyst", False)])
+def test_reports_of_others_are_for_admins_and_operators(services, role, theirs):
+    assert services.accounts.add("olga", role, ["BARCHART"], PASSWORD).sees_all_reports is theirs
+
+
+@pytest.mark.parametrize("name", ["", "a" * 129, "with:colon", "two\nlines", "nul\0", "del\x7f"])
+def test_a_name_that_will_not_do_is_refused(services, name):
+    with pytest.raises(AccountInvalid, match="1 to 128 characters"):
+        services.accounts.add(name, "admin", None, PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["a" * 128, "anna@example.com", "Anna Ñandú", "شيماء"])
+def test_a_name_may_have_any_letters(services, name):
+    services.accounts.add(name, "admin", None, PASSWORD)
+    assert services.accounts.verify(name, PASSWORD).name == name
+
+
+def test_a_role_that_there_is_not_is_refused(services):
+    with pytest.raises(AccountInvalid, match="admin, operator, analyst"):
+        services.accounts.add("olga", "owner", None, PASSWORD)
+
+
+def test_a_name_is_taken_once(services):
+    services.accounts.add("olga", "admin", None, PASSWORD)
+    with pytest.raises(AccountInvalid, match="olga already"):
+        services.accounts.add("olga", "analyst", None, "another horse")
+    assert services.accounts.verify("olga", PASSWORD).role == "admin"
+
+
+def test_users_are_listed_by_name(services):
+    for name in ("olga", "anna", "Zoe"):
+        services.accounts.add(name, "operator", None, PASSWORD)
+    assert {one.name for one in services.accounts.everyone()} == {"olga", "anna", "Zoe"}
+
+
+def test_nobody_can_be_changed_or_removed_who_is_not_there(services):
+    with pytest.raises(AccountInvalid, match="no user olga"):
+        services.accounts.set_password("olga", PASSWORD)
+    with pytest.raises(AccountInvalid, match="no user olga"):
+        services.accounts.remove("olga")
+
+
+def test_who_runs_commands_on_the_server_sees_everything():
+    assert SYSTEM.may("users") and SYSTEM.sees("BARCHART") and SYSTEM.sees_all_reports

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,13 +107,22 @@ def settings(request, tmp_path: Path, database_url: str, redis_url: str) -> Sett
 
 
 @pytest.fixture
-def app(settings: Settings):
+def app(settings: Settings, monkeypatch):
+    monkeypatch.setattr("app.services.rejected.PAUSE_SECONDS", 0)
     application = create_app(settings)
     application.testing = False  # errors are answered, as in production
     yield application
+    finish_rejected()
     store.release()
     if hasattr(store.database.obj, "close_all"):
         store.database.close_all()
+
+
+def finish_rejected() -> None:
+    """Let the thread that writes rejected events end: a connection must not be closed while another thread uses it."""
+    for thread in threading.enumerate():
+        if thread.name == "rejected":
+            thread.join(5)
 
 
 @pytest.fixture

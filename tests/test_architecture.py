@@ -20,10 +20,11 @@ from app.config import Settings
 ROOT = Path(__file__).parent.parent
 
 # What a room may import; each may import itself. Whoever adds an arrow here adds it to docs/architecture.md, too.
-GROUND = {"exceptions", "layout", "version"}  # plain values: they import nothing, and anybody may import them
+GROUND = {"exceptions", "layout", "paths", "version"}  # plain values: they import nothing, and anybody may import them
 ARROWS = {
     "exceptions": set(),
     "layout": set(),
+    "paths": set(),
     "version": set(),
     "config": GROUND,
     "schemas": GROUND,
@@ -39,18 +40,19 @@ ARROWS = {
     "api": GROUND | {"schemas", "services", "auth"},
     "admin": GROUND | {"schemas", "services", "auth"},
     "cli": GROUND | {"schemas", "services", "ops", "store"},
-    "factory": GROUND | {"config", "store", "services", "ops", "auth", "api", "admin", "cli"},
+    "application": GROUND,
+    "factory": GROUND | {"application", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
     "worker": {"factory", "jobs", "ops", "queue", "store"},
     "wsgi": {"factory", "exceptions", "ops"},
 }
 
 # Who may speak to what is outside.
 OWNERS = {
-    "flask": {"factory", "api", "admin", "auth", "cli", "ops"},
+    "flask": {"application", "factory", "api", "admin", "auth", "cli", "ops"},
     "werkzeug": {"api", "admin", "auth"},
     "flask_httpauth": {"auth"},
     "click": {"cli"},
-    "marshmallow": {"schemas"},
+    "marshmallow": {"schemas", "api"},  # the API reads the schemas to describe itself
     "peewee": {"store"},
     "playhouse": {"store"},
     "psycopg": {"store"},

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Flask, Response, redirect, url_for
 from flask_bootstrap import Bootstrap5
 
-from app.admin import errors, headers, icons, new_report, overview, places, reports, sign_in, words
+from app.admin import errors, headers, icons, keys, new_report, overview, places, reports, sign_in, words
 from app.admin.blueprint import blueprint, csrf
 
-__all__ = ["new_report", "overview", "register", "reports", "sign_in"]  # these add their pages to the blueprint
+__all__ = ["keys", "new_report", "overview", "register", "reports", "sign_in"]  # these add their pages to the blueprint
 
 
 def register(app: Flask) -> None:

@@ -15,11 +15,13 @@ class Place:
 
     Attributes:
         pages: the endpoints during which the place is the current one; the first is where it leads.
+        permission: what only some may do there; others do not see the place.
     """
 
     word: str
     icon: str
     pages: tuple[str, ...]
+    permission: str | None = None
 
 
 PLACES = (
@@ -29,6 +31,7 @@ PLACES = (
         "file-earmark-arrow-down",
         ("admin.reports", "admin.report", "admin.new_report", "admin.start_report"),
     ),
+    Place("Keys", "key", ("admin.keys", "admin.new_key", "admin.add_key", "admin.revoke_key"), "keys"),
 )
 
 
@@ -39,4 +42,6 @@ def register(app: Flask) -> None:
 
 def _known() -> dict[str, object]:
     here = next((place for place in PLACES if request.endpoint in place.pages), None)
-    return {"places": PLACES, "here": here, "principal": g.get("principal"), "now": now()}
+    who = g.get("principal")
+    places = [place for place in PLACES if place.permission is None or (who and who.may(place.permission))]
+    return {"places": places, "here": here, "principal": who, "now": now()}

@@ -49,14 +49,14 @@ def ago(milliseconds: int) -> str:
 
 
 def duration(milliseconds: int) -> str:
-    """How long: 0.4 s, 12 s, 1 min 12 s, 2 h 5 min."""
-    if milliseconds < 10 * SECOND:
+    """How long, by its two largest units: 0.4 s, 12 s, 1 min 12 s, 2 h 5 min."""
+    if milliseconds < SECOND:
         return f"{milliseconds / SECOND:.1f} s"
-    hours, rest = divmod(milliseconds, HOUR)
-    minutes, rest = divmod(rest, MINUTE)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest // SECOND} s" if minutes else f"{rest // SECOND} s"
+    parts = []
+    for length, name in ((HOUR, "h"), (MINUTE, "min"), (SECOND, "s")):
+        count, milliseconds = divmod(milliseconds, length)
+        parts += [f"{count} {name}"] if count else []
+    return " ".join(parts[:2])
 
 
 def number(value: int) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from copy import deepcopy
 
 from app.api.body import LINES_TYPE
-from app.api.documented import LINK_ERROR, RANGE_ERROR, Told
+from app.api.documented import KEY_FORBIDDEN, KEY_SCHEMES, KEY_UNAUTHORIZED, LINK_ERROR, RANGE_ERROR, Told
 from app.schemas import answers
-from app.schemas.reports import ReportRequestSchema
+from app.schemas.reports import FilterSchema, ReportRequestSchema
 
 ABOUT = (
     "Products send usage events to `POST /events`; analysts and their tools fetch them back as reports.\n\n"
@@ -98,6 +99,13 @@ OPERATIONS: dict[str, Told] = {
         },
         "errors": ["400", "413", "415", "422", "503"],
     },
+    "events.index": {
+        "tags": ["events"],
+        "basic": True,
+        "parameters": [{"in": "query", "schema": FilterSchema(partial=True)}, "limit", "after"],
+        "responses": {"200": _answer("A page of events.", answers.EventPageSchema)},
+        "errors": ["400", "403", "503"],
+    },
     "reports.start": {
         "tags": ["reports"],
         "basic": True,
@@ -173,3 +181,19 @@ OPERATIONS: dict[str, Told] = {
         "errors": [],
     },
 }
+
+
+def operation(endpoint: str, *, needs_key: bool, is_limited: bool) -> Told:
+    """What a route takes and answers, to be changed at will.
+
+    Args:
+        needs_key: whether `POST /events` asks for an ingest key.
+        is_limited: whether it limits how many requests come.
+    """
+    told = deepcopy(OPERATIONS[endpoint])
+    if endpoint == "events.record" and needs_key:
+        told["security"] = [{scheme: []} for scheme in KEY_SCHEMES]
+        told["responses"] |= {"401": KEY_UNAUTHORIZED, "403": KEY_FORBIDDEN}
+    if endpoint == "events.record" and is_limited:
+        told["errors"].append("429")
+    return told

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from app.api.body import CODINGS
 from app.api.errors import EVENTS_FAILED, GENERAL, RETRY_SECONDS, tree
 from app.api.reports import MAX_PAGE, PAGE
-from app.exceptions import Fault
+from app.exceptions import FORBIDDEN, Fault
 from app.schemas import answers
 from app.schemas.reports import STATUSES
 
 Told = dict[str, object]
 
+SECONDS: Told = {"type": "integer", "minimum": 1}
 COMMON_HEADERS = ("X-Request-ID", "Access-Control-Allow-Origin")
 HEADERS: dict[str, Told] = {
     "X-Request-ID": {
@@ -147,6 +148,12 @@ ERRORS: dict[str, Told] = {
         "REQUEST_KEY_REUSED",
         "This Idempotency-Key was sent before with another body.",
     ),
+    "429": _error(
+        "more requests than may come in a minute; nothing was stored.",
+        "REQUEST_RATE_LIMITED",
+        "At most 600 requests a minute may come from one address. Nothing was stored; try again in 12 seconds.",
+    )
+    | {"headers": {"Retry-After": {"description": "Seconds to wait.", "required": True, "schema": SECONDS}}},
     "500": _error("a fault of the service's own.", GENERAL, EVENTS_FAILED),
     "503": _error(
         "the database cannot be reached in time; nothing was stored.",
@@ -159,6 +166,27 @@ LINK_ERROR = _error(
     "the link was changed, or has expired.",
     "REQUEST_AUTHORIZATION_FAILURE",
     "This link has expired: links work for 15 minutes. Ask for the report's file again.",
+)
+KEY_SCHEMES: dict[str, Told] = {
+    "Key": {"type": "http", "scheme": "bearer", "description": "An ingest key."},
+    "KeyAsUser": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An ingest key as the user; the password may be anything.",
+    },
+    "KeyInAddress": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "key",
+        "description": "An ingest key in the address, for browsers' beacons, which can set no header.",
+    },
+}
+KEY_UNAUTHORIZED = ERRORS["401"] | {"description": "The ingest key is missing, wrong or revoked."}
+KEY_FORBIDDEN = _error(
+    "the key is bound to other customers or products than those of an event; nothing was stored.",
+    FORBIDDEN,
+    "The key web may not send events[2].customer; nothing was stored.",
+    Fault('events[2].customer is "FERNHILL"; with this key it must be "BARCHART".', FORBIDDEN),
 )
 RANGE_ERROR = _error(
     "the file has no such part.", "REQUEST_INPUT_MALFORMED", "The server cannot provide the requested range."

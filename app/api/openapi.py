@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from copy import deepcopy
 
 from apispec import APISpec
 from flask import Blueprint, Flask, Response, current_app
@@ -43,17 +42,21 @@ def describe(app: Flask) -> dict[str, object]:
         info={"description": documentation.ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         tags=[{"name": name, "description": words} for name, words in documentation.TAGS.items()],
     )
-    _add_components(spec, app.config["SETTINGS"].max_batch_events)
+    gate = app.extensions["services"].gate
+    _add_components(spec, app.config["SETTINGS"].max_batch_events, needs_key=gate.needs_key)
     for rule, method in _routes(app):
         if rule.endpoint in documentation.OPERATIONS:
-            view = app.view_functions[rule.endpoint]
-            spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method: _operation(rule, method, view)})
+            told = documentation.operation(rule.endpoint, needs_key=gate.needs_key, is_limited=gate.is_limited)
+            operation = _operation(told, rule, method, app.view_functions[rule.endpoint])
+            spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method: operation})
     return spec.to_dict()
 
 
-def _add_components(spec: APISpec, limit: int) -> None:
+def _add_components(spec: APISpec, limit: int, *, needs_key: bool) -> None:
     components = spec.components
     components.security_scheme("Basic", {"type": "http", "scheme": "basic"})
+    for name, scheme in documented.KEY_SCHEMES.items() if needs_key else ():
+        components.security_scheme(name, scheme)
     components.schema("Error", schema=answers.ErrorSchema)
     components.schema("Errors", {"type": "array", "items": "Error", "minItems": 1, "maxItems": 1})
     components.schema("Batch", schema=BatchSchema(limit))
@@ -74,9 +77,8 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str]]:
             yield from ((rule, method.lower()) for method in sorted(rule.methods - IMPLIED))
 
 
-def _operation(rule: Rule, method: str, view: object) -> dict[str, object]:
+def _operation(operation: documented.Told, rule: Rule, method: str, view: object) -> dict[str, object]:
     """One route's operation; `errors` and `basic` of its description become responses."""
-    operation = deepcopy(documentation.OPERATIONS[rule.endpoint])
     responses = {status: _with_headers(response) for status, response in operation.pop("responses").items()}
     errors = [*operation.pop("errors"), "500"]
     parameters = [*sorted(rule.arguments), *operation.pop("parameters", []), "X-Request-ID"]

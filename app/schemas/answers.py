@@ -73,6 +73,19 @@ class StoredEventSchema(EventSchema):
     batch = fields.UUID(required=True, metadata={"description": "The same for a whole request."})
 
 
+class FullEventSchema(StoredEventSchema):
+    """An event as it is read back."""
+
+    received = Time(required=True, metadata={"description": "When it was accepted, in milliseconds."})
+
+
+class EventPageSchema(Exact):
+    """Events, newest first."""
+
+    events = fields.List(fields.Nested(FullEventSchema), required=True)
+    next = fields.String(metadata={"description": "Send it as `after` to get what follows; absent on the last page."})
+
+
 class JobFilterSchema(FilterSchema):
     """Which events the report has: what was sent, times as integers."""
 
@@ -196,18 +209,14 @@ class LiveSchema(Exact):
     status = fields.String(required=True, validate=validate.Equal("live"))
 
 
-class ChecksSchema(Exact):
-    """What was looked at: `ok`, or what is wrong and what to do."""
-
-    database = fields.String(required=True)
-    redis = fields.String(required=True)
-    worker = fields.String(required=True)
-    disk = fields.String(required=True)
-
-
 class ReadySchema(Exact):
     """Whether the service can do all of its work."""
 
     status = fields.String(required=True, validate=validate.OneOf(["ready", "unready"]))
-    checks = fields.Nested(ChecksSchema, required=True)
+    checks = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "Each thing looked at: `ok`, or what is wrong and what to do."},
+    )
     reasons = fields.List(fields.String(), required=True, metadata={"description": "What is wrong; empty: nothing."})

@@ -17,6 +17,7 @@ class Gate:
 
     Attributes:
         needs_key: whether keys are asked for; else whatever is sent as one is ignored.
+        is_limited: whether requests are counted.
         stands_open: whether there is nothing to ask anybody.
     """
 
@@ -25,8 +26,9 @@ class Gate:
         self._rates = rates
         self.needs_key = settings.ingest_auth == KEY_NEEDED
         self._per_address = settings.rate_limit_address
-        self._per_key = settings.rate_limit_key
-        self.stands_open = not (self.needs_key or self._per_address)
+        self._per_key = settings.rate_limit_key if self.needs_key else 0
+        self.is_limited = bool(self._per_address or self._per_key)
+        self.stands_open = not (self.needs_key or self.is_limited)
 
     def admit(self, address: str, token: str | None) -> IngestKey | None:
         """Let a request in, or raise; the key that it came with, where keys are asked for.

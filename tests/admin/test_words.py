@@ -31,7 +31,8 @@ def test_a_range_is_told_with_its_zone_and_no_more_than_it_needs(start, end, tol
     ("milliseconds", "told"),
     [
         (400, "0.4 s"),
-        (9_949, "9.9 s"),
+        (9_949, "9 s"),
+        (60_000, "1 min"),
         (12_000, "12 s"),
         (72_000, "1 min 12 s"),
         (7_500_000, "2 h 5 min"),

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.ops import supervise
-from app.ops.supervise import Programs
+from app.ops.programs import QUICK_SECONDS, Programs
 
 STARTED = "2026-11-23 10:00:00,000 INFO spawned: 'web' with pid 12"
 FAILED = "2026-11-23 10:00:01,000 WARN exited: web (exit status 3; not expected)"
@@ -23,7 +22,7 @@ def programs() -> Programs:
 def clock(monkeypatch) -> SimpleNamespace:
     """A clock that stands still until a test moves `now`."""
     still = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(supervise.time, "monotonic", lambda: still.now)
+    monkeypatch.setattr("app.ops.programs.time", SimpleNamespace(monotonic=lambda: still.now))
     return still
 
 
@@ -59,7 +58,7 @@ def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(programs, clock
     for _ in range(20):
         die(programs, FAILED)
     assert programs.hopeless is None
-    clock.now += supervise.QUICK_SECONDS
+    clock.now += QUICK_SECONDS
     die(programs, FAILED)
     assert programs.hopeless == "web"
 
@@ -67,7 +66,7 @@ def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(programs, clock
 def test_a_program_that_lived_long_is_not_given_up(programs, clock):
     for _ in range(20):
         programs.read(STARTED)
-        clock.now += supervise.QUICK_SECONDS
+        clock.now += QUICK_SECONDS
         programs.read(FAILED)
     assert programs.hopeless is None
 

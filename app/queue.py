@@ -70,6 +70,8 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
+        if not jobs:
+            return []
         with _translated():
             queued = set(self._queue().get_job_ids())
         return [job for job in jobs if job not in queued]

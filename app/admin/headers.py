@@ -25,7 +25,7 @@ def register(app: Flask) -> None:
 
 
 def _mark(response: Response) -> Response:
-    if response.mimetype == JSON:
+    if response.headers.get("Content-Type") == JSON:
         return response
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)  # a page may have a policy of its own

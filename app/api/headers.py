@@ -18,7 +18,7 @@ def idempotency_key() -> str | None:
     Raises:
         InputInvalid: it is not one.
     """
-    key = request.headers.get("Idempotency-Key")
+    key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not KEY.fullmatch(key):
         message = f"Idempotency-Key has {len(key)} characters; it must have 1 to 255 printable ones."
         raise InputInvalid("A header is wrong; nothing was stored.", [Fault(message)])
@@ -27,4 +27,5 @@ def idempotency_key() -> str | None:
 
 def prefers_lenient() -> bool:
     """Whether the client wants its valid events stored although others are invalid."""
-    return any(LENIENT.search(value) for value in request.headers.getlist("Prefer"))
+    given = request.environ.get("HTTP_PREFER")
+    return given is not None and LENIENT.search(given) is not None

@@ -46,6 +46,11 @@ class Programs:
                 return tell(**found.groupdict())
         return None
 
+    def works(self, name: str) -> None:
+        """Take note that a program was seen at work."""
+        self._worked[name] = time.monotonic()
+        self._quick_deaths[name] = 0
+
     def _spawned(self, name: str, pid: str) -> str | None:
         self.running[name] = int(pid)
         self._started[name] = time.monotonic()
@@ -55,11 +60,6 @@ class Programs:
         self.running.pop(name, None)
         self._count(name, how, time.monotonic() - self._started[name])
         return f"{name} died ({how})" + ("." if self.hopeless else " and is started again.")
-
-    def works(self, name: str) -> None:
-        """Take note that a program was seen at work."""
-        self._worked[name] = time.monotonic()
-        self._quick_deaths[name] = 0
 
     def _count(self, name: str, how: str, age: float) -> None:
         """Count deaths in a row. A SIGKILL comes from outside, so it says nothing about the program."""

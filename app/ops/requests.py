@@ -22,7 +22,7 @@ def current_id() -> str | None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
+    given = request.environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if SANE.fullmatch(given) else uuid.uuid4().hex
 
 

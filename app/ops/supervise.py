@@ -81,7 +81,7 @@ class _Supervision:
         self._process = _start_supervisord(settings, lock)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup stays in force
-                signal.signal(signum, self._asked_to_stop)
+                signal.signal(signum, self._ask_to_stop)
 
     def watch(self, announce: Callable[[], None]) -> int:
         """Pass on what the processes say until the last of them has ended."""
@@ -91,8 +91,7 @@ class _Supervision:
             while selector.get_map():
                 self._read(selector)
                 self._look_at_web(announce)
-                if self._kill_at and time.monotonic() > self._kill_at:
-                    self._process.kill()
+                self._go_on_stopping()
         return self._end(self._process.wait())
 
     def _read(self, selector: selectors.BaseSelector) -> None:
@@ -134,11 +133,15 @@ class _Supervision:
         self._answered = web
         self._programs.works("web")
 
-    def _asked_to_stop(self, signum: int, frame: FrameType | None) -> None:
-        if not self._kill_at:  # a Ctrl-C reaches make too, and make may send its own signal after it
+    def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        self._asked = True  # and no more: the signal may have come in the middle of anything, and comes twice by make
+
+    def _go_on_stopping(self) -> None:
+        if self._asked and not self._kill_at:
             _tell("Stopping everything …")
-            self._asked = True
             self._stop()
+        elif self._kill_at and time.monotonic() > self._kill_at:
+            self._process.kill()
 
     def _stop(self) -> None:
         self._kill_at = time.monotonic() + STOP_SECONDS
@@ -146,6 +149,7 @@ class _Supervision:
 
     def _end(self, code: int) -> int:
         """Make sure that nothing is left, and say how it ended."""
+        self._pass_on(b"\n" if self._said else b"")
         for pid in self._programs.running.values():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # supervisord gives each program a group of its own
@@ -242,6 +246,7 @@ def _tell(sentence: str) -> None:
 
 
 def _write(line: bytes) -> None:
+    rest = line + b"\n"
     with suppress(OSError):  # the terminal may be gone; that must not end the supervision
-        sys.stderr.buffer.write(line + b"\n")
-        sys.stderr.buffer.flush()
+        while rest:
+            rest = rest[os.write(sys.stderr.fileno(), rest) :]

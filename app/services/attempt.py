@@ -63,7 +63,9 @@ def run_attempt(job: str, storage: LocalStorage, limit_seconds: int, keep_ms: in
     except StoreUnavailable:
         raise
     except Exception as error:
-        store.note(job, token, status=store.FAILED, ended=now(), reason=f"{type(error).__name__}: {error}"[:1000])
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        log.error("report failed", report=job, reason=reason)
+        store.note(job, token, status=store.FAILED, ended=now(), reason=reason)
         raise
 
 

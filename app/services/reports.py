@@ -155,18 +155,21 @@ class Reports:
         """Set right what nobody else will: silent attempts, reports queued nowhere, files past their time.
 
         Safe when several run it at once: each step is a conditional UPDATE, or harmless when done twice.
+
+        Raises:
+            QueueUnavailable: Redis is away, and reports wait; everything else is done.
         """
         moment = now()
         self._end_overdue(moment)
         for job in store.release_silent(moment - SILENT_MS):
             log.warning("report released, its worker is silent", report=job)
+        for report in store.expired(moment):
+            self._storage.delete(report.file)
+            store.mark_removed(report.job)
         waiting = store.waiting()
         self._give_up([report for report in waiting if report.attempt >= ATTEMPTS], moment)
         for job in self._queue.missing([report.job for report in waiting if report.attempt < ATTEMPTS]):
             self._queue.enqueue(job)
-        for report in store.expired(moment):
-            self._storage.delete(report.file)
-            store.mark_removed(report.job)
 
     def _end_overdue(self, moment: int) -> None:
         limit = self._settings.report_timeout_seconds * 1000 + SILENT_MS

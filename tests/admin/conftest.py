@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import html
 import re
 
 import pytest
-from argon2 import PasswordHasher
 from werkzeug.test import TestResponse
 
 from tests.conftest import PASSWORD
@@ -42,13 +40,6 @@ class Visitor:
         answer = self.send("/admin/sign-in", {"user": name, "password": password})
         assert answer.status_code == 302, answer.get_data(as_text=True)
         return self
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch) -> None:
-    """argon2 at its cheapest: each of these tests hashes a few times, and none of them is about that."""
-    cheap = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr("app.services.accounts.PasswordHasher", cheap)
 
 
 @pytest.fixture

@@ -121,6 +121,7 @@ class Door:
         page.goto("/admin/")
         if name:
             sign_in(page, name)
+            page.get_by_role("heading", name="Overview").wait_for()
         return page
 
     def close(self) -> None:

@@ -1,0 +1,39 @@
+"""A database that cannot be reached: 503, when to try again, and no word of success."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.client import event, root
+
+AWAY = "postgresql://nobody@127.0.0.1:1/tally"
+pytestmark = pytest.mark.settings(database_url=AWAY, ingest_wait_seconds=1, spool=False)
+
+
+@pytest.fixture
+def database_url() -> str:
+    """None: one that is away needs no other."""
+    return AWAY
+
+
+def test_events_are_refused_with_a_word_when_to_try_again(nobody):
+    answer = nobody.post("/events", [event()])
+    assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "Nothing was stored" in answer.get_json()[0]["value"]["message"]
+
+
+def test_reports_too(nobody):
+    answer = nobody.get("/reports", headers={"Authorization": "Basic YTpi"})
+    assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_what_needs_no_database_is_answered(nobody):
+    assert nobody.get("/system/version").status_code == 200
+    assert nobody.get("/health/live").status_code == 200
+    assert nobody.get("/reports").status_code == 401
+
+
+def test_an_invalid_batch_is_still_told_what_is_wrong(nobody):
+    assert nobody.post("/events", [event(type="")]).status_code == 400

@@ -1,0 +1,135 @@
+"""A report that cannot be written ends FAILED or TIMEOUT, says why, and leaves no file."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.exceptions import ReportFailed, StoreUnavailable
+from app.services import attempt
+from tests.support.client import root
+
+
+def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_row_and_in_the_log(
+    services, job, row, files, along
+):
+    def broken(lines):
+        yield next(lines)
+        raise ValueError("the second row is bad")
+
+    along(broken)
+    with capture_logs() as log, pytest.raises(ValueError, match="the second row is bad"):
+        services.reports.run(job)
+    report = row(job)
+    assert (report.status, report.reason) == ("FAILED", "ValueError: the second row is bad")
+    assert report.ended >= report.started
+    assert files() == []
+    assert {"event": "report failed", "report": job, "reason": report.reason, "log_level": "error"} in log
+
+
+def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
+    def full(upload, data) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("app.storage.local.Upload.write", full)
+    with pytest.raises(OSError, match="No space"):
+        services.reports.run(job)
+    assert (row(job).status, row(job).reason) == ("FAILED", "OSError: [Errno 28] No space left on device")
+    assert files() == []
+
+
+def test_a_storage_that_cannot_be_written_is_one_too(services, job, row, settings):
+    settings.data_dir.mkdir(exist_ok=True)
+    (settings.data_dir / "reports").touch()
+    with pytest.raises(OSError, match="reports"):
+        services.reports.run(job)
+    assert row(job).status == "FAILED"
+
+
+def test_a_reason_is_cut_where_it_is_long(services, job, row, along):
+    def broken(lines):
+        raise ValueError("x" * 100_000)
+        yield
+
+    along(broken)
+    with pytest.raises(ValueError, match="x"):
+        services.reports.run(job)
+    assert len(row(job).reason) == 1000
+
+
+def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job, row, along):
+    def broken(lines):
+        raise ValueError("the first row is bad")
+        yield
+
+    along(broken)
+    with pytest.raises(ValueError, match="first row"):
+        services.reports.run(job)
+    answer = admin.get(f"/reports/JOB-{job}")
+    assert (answer.status_code, root(answer)) == (409, "EVENT_JOB_GET_FAILED")
+    assert "the first row is bad" in answer.get_json()[0]["value"]["message"]
+    assert admin.availability(f"JOB-{job}")["status"] == "FAILED"
+    with pytest.raises(ReportFailed):
+        services.reports.path(row(job))
+
+
+@pytest.mark.settings(report_timeout_seconds=1)
+def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, job, row, files, along, monkeypatch):
+    monkeypatch.setattr(attempt, "CHECK_EVERY_ROWS", 1)
+
+    def endless(lines):
+        line = next(lines)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            yield line
+
+    along(endless)
+    began = time.monotonic()
+    with capture_logs() as log:
+        services.reports.run(job)
+    assert 1 <= time.monotonic() - began < 5
+    assert row(job).status == "TIMEOUT"
+    assert "1 seconds" in row(job).reason and "REPORT_TIMEOUT_SECONDS" in row(job).reason
+    assert files() == []
+    assert "report timed out" in [line["event"] for line in log]
+    assert admin.availability(f"JOB-{job}")["timing"].keys() == {"day", "start", "end"}
+
+
+@pytest.mark.settings(report_timeout_seconds=1)
+def test_a_report_whose_last_row_comes_too_late_has_timed_out_too(services, job, row, files, along):
+    def late(lines):
+        yield from lines
+        time.sleep(1.2)
+
+    along(late)
+    services.reports.run(job)
+    assert (row(job).status, files()) == ("TIMEOUT", [])
+
+
+def test_a_database_that_goes_away_fails_nothing_as_it_comes_back(services, job, row, files, along):
+    def cut_off(lines):
+        yield next(lines)
+        raise StoreUnavailable("The database cannot be reached.")
+
+    along(cut_off)
+    with pytest.raises(StoreUnavailable):
+        services.reports.run(job)
+    assert (row(job).status, row(job).reason, files()) == ("RUNNING", None, [])
+
+
+def test_an_error_of_the_database_s_own_ends_the_report_failed(services, job, row, files, monkeypatch):
+    where = attempt.events.Selection.where
+
+    def wrong(selection) -> tuple[str, list]:
+        condition, values = where(selection)
+        return f"{condition} AND nowhere = 1", values
+
+    monkeypatch.setattr(attempt.events.Selection, "where", wrong)
+    with pytest.raises(Exception, match="nowhere"):
+        services.reports.run(job)
+    assert (row(job).status, files()) == ("FAILED", [])
+    assert "nowhere" in row(job).reason

@@ -10,7 +10,7 @@ ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat .venv/place 2>/d
 .PHONY: .venv/place
 endif
 
-.PHONY: help run test lint bench demo clean chromium
+.PHONY: help run test lint soak bench demo clean chromium
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -21,11 +21,14 @@ run: .venv/run ## Install what is missing, and run everything in the foreground;
 	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/flask --app wsgi serve
 
 test: lint chromium ## Check the style, then run every test, on SQLite and on PostgreSQL
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/develop ## Check the style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+soak: .venv/develop chromium ## Make every fault again and again, for half an hour
+	SOAK=1 $(BIN)/pytest tests/faults
 
 bench: .venv/develop ## Measure, and compare with the goals
 	$(BIN)/python -m bench

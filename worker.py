@@ -5,10 +5,13 @@ Run as `python worker.py`; any number of them, on any machine that reaches the s
 
 from __future__ import annotations
 
+import sys
+
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from app import create_app, jobs
+from app.exceptions import SettingInvalid
 from app.ops.lifeline import die_with_parent
 from app.queue import NAME, connect
 from app.store.database import forget_connections
@@ -46,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SettingInvalid as error:
+        sys.exit(str(error))

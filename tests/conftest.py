@@ -108,7 +108,7 @@ def settings(request, tmp_path: Path, database_url: str, redis_url: str) -> Sett
 
 @pytest.fixture
 def app(settings: Settings, monkeypatch):
-    monkeypatch.setattr("app.services.rejected.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("app.services.rejected.PAUSE_SECONDS", 0.005)
     application = create_app(settings)
     application.testing = False  # errors are answered, as in production
     yield application

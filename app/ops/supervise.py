@@ -182,6 +182,7 @@ def _environment(settings: Settings, hold: str) -> dict[str, str]:
     return {
         lifeline.PARENT: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
+        "MALLOC_ARENA_MAX": "2",  # glibc gives many threads many heaps, which keep what they once had
         "TALLY_SUPERVISED": "1",
         "TALLY_RUN": str(run_folder(settings)),
         "TALLY_HOLD": hold,

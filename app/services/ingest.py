@@ -59,7 +59,7 @@ class Ingest:
     def accept(
         self,
         body: bytes,
-        origin: Origin,
+        origin: Origin | None,
         *,
         lines: bool = False,
         lenient: bool = False,
@@ -70,7 +70,7 @@ class Ingest:
 
         Args:
             body: JSON, or with `lines` an event a line.
-            origin: who sent it, for the rejected events.
+            origin: who sent it, for the rejected events; None: they are kept already.
             lenient: store the valid events although others are invalid.
             key: an idempotency key; a repeat with the same body is answered the same, and stores nothing.
             sender: the ingest key that it came with, where one is asked for.
@@ -90,14 +90,20 @@ class Ingest:
             return earlier
         batch = self._catalog.checked(batch)
         if batch.rejected:
-            self._rejected.keep(batch.rejected, origin)
+            if origin:
+                self._rejected.keep(batch.rejected, origin)
             if not lenient:
                 raise refusal([fault for one in batch.rejected for fault in one.faults])
         stored = _stored(batch)
         receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None)
-        if stored and self._write(stored, _claim(key, digest, receipt) if key else None) == TWIN:
-            return self._replay(key, digest)
+        if (stored or key) and self._write(stored, _claim(key, digest, receipt) if key else None) == TWIN:
+            return self._replay(key, digest) or receipt
         return receipt
+
+    def answer(self, key: str) -> bytes | None:
+        """What the first request with a key was answered; None where there was none."""
+        found = idempotency.find(key)
+        return _kept(found[1])[1] if found else None
 
     def count(self) -> int:
         """How many events are stored."""
@@ -132,8 +138,7 @@ class Ingest:
             return None
         if found[0] != digest:
             raise KeyReused("Idempotency-Key was sent before with another body. Use a new key for a new batch.")
-        kept = zstandard.decompress(found[1])
-        rejected, _, answer = kept.partition(b"\n")
+        rejected, answer = _kept(found[1])
         return Receipt(answer, int(rejected) if rejected else None, replayed=True)
 
     def _remember(self, fresh: set[seen.Triple]) -> None:
@@ -167,3 +172,9 @@ def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:
     rejected = b"" if receipt.rejected is None else str(receipt.rejected).encode()
     kept = zstandard.ZstdCompressor(level=1).compress(rejected + b"\n" + receipt.answer)
     return idempotency.Claim(key, digest, kept, now())
+
+
+def _kept(answer: bytes) -> tuple[bytes, bytes]:
+    """What `_claim` kept: the number of rejected events, empty where none was told, and the answer."""
+    rejected, _, events = zstandard.decompress(answer).partition(b"\n")
+    return rejected, events

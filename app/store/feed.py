@@ -8,20 +8,23 @@ counts say in which hours it is, and only those are read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from app.store import hours
 from app.store.database import database
 from app.store.models import Seen
 
 FULL = "customer, product, type, version, timestamp, context, sequence, batch, received, id"
-PAIRS_AT_ONCE = 100  # SQLite takes 500 terms in one UNION
+TERMS = 100  # in one UNION; SQLite takes 500
+PARAMETERS = 30_000  # in one query; SQLite takes 32,766
 RARE = 50  # a type is rare where fewer than one in so many of its neighbours is of it
+HOURS = 100  # in which a rare type is looked for at a time
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
 Pair = tuple[str, str]  # customer, product
 Span = tuple[int, int]  # milliseconds: from, to before
+Condition = tuple[str, list[object]]  # SQL and its parameters
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,15 @@ class Wanted:
 
 def page(wanted: Wanted, limit: int) -> list[tuple]:
     """The newest events by timestamp, then by acceptance: rows of the columns in FULL."""
-    found: set[Position] = set()
-    dense = []
-    for pair in _pairs(wanted):
-        spans = _rare_hours(pair, wanted, limit) if wanted.types else None
-        if spans is None:
-            dense.append(pair)
-        else:
-            found.update(_rare_positions(pair, wanted, spans, limit))
-    for begin in range(0, len(dense), PAIRS_AT_ONCE):
-        found.update(_positions(dense[begin : begin + PAIRS_AT_ONCE], wanted, limit))
+    counted = hours.counted_to()  # before the hours are read: what is counted meanwhile is found twice, never missed
+    pairs = _pairs(wanted)
+    dense = {pair for pair in pairs if not wanted.types or _is_dense(pair, wanted, limit)}
+    found = set(_newest([_of_pair(pair, wanted) for pair in dense], limit))
+    if len(dense) < len(pairs):
+        found.update(_uncounted(wanted, counted, limit))
+    for pair in pairs:
+        if pair not in dense:
+            found.update(_of_rare(pair, wanted, limit))
     newest = sorted(found, reverse=True)[:limit]
     return _rows([key for _, key in newest])
 
@@ -79,67 +81,86 @@ def _pairs(wanted: Wanted) -> list[Pair]:
     return list(query.tuples())
 
 
-def _positions(pairs: Sequence[Pair], wanted: Wanted, limit: int) -> list[Position]:
-    """The newest positions of each pair: each walks the index backwards, as far as it must."""
-    parts, values = [], []
-    for pair in pairs:
-        condition, parameters = _condition(pair, wanted)
-        newest = f"SELECT timestamp, id FROM event WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT {limit}"
-        parts.append(f"SELECT * FROM ({newest}) AS pair")
-        values += parameters
-    return database.execute_sql(" UNION ALL ".join(parts), values).fetchall()
+def _is_dense(pair: Pair, wanted: Wanted, limit: int) -> bool:
+    """Whether somebody who walks back to the end of the page meets few events of other types."""
+    number = 0
+    found = hours.newest(*pair, wanted.types, wanted.start, wanted.last, limit + 1)
+    for hour, count in found:
+        number += count
+        if number >= limit:
+            return hours.total(*pair, hour, found[0][0]) <= number * RARE
+    return False
 
 
-def _rare_positions(pair: Pair, wanted: Wanted, spans: Sequence[Span], limit: int) -> list[Position]:
-    """The newest positions of a rare type: those in its hours, and those too new to be counted."""
-    condition, parameters = _condition(pair, wanted)
-    mark = database.param
-    # The tail is found by its ids alone, whatever else is asked: the planner must not walk the other index for it.
-    parts = [
-        f"SELECT timestamp, id FROM (WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {mark}) "
-        f"SELECT * FROM tail WHERE {condition}) AS tail"
-    ]
-    values = [hours.counted_to(), *parameters]
-    for begin, end in spans:
-        parts.append(
-            f"SELECT timestamp, id FROM event WHERE {condition} AND timestamp >= {mark} AND timestamp < {mark}"
-        )
-        values += [*parameters, begin, end]
-    union = " UNION ALL ".join(parts)
-    query = f"SELECT timestamp, id FROM ({union}) AS found ORDER BY timestamp DESC, id DESC LIMIT {limit}"
-    return database.execute_sql(query, values).fetchall()
+def _newest(conditions: Sequence[Condition], limit: int) -> Iterator[Position]:
+    """The newest positions under each condition: each walks the index backwards, as far as it must."""
+    parameters = max((len(values) for _, values in conditions), default=0)
+    at_once = min(TERMS, PARAMETERS // (parameters + 1))
+    for begin in range(0, len(conditions), at_once):
+        parts, values = [], []
+        for condition, given in conditions[begin : begin + at_once]:
+            newest = f"SELECT timestamp, id FROM event WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT {limit}"
+            parts.append(f"SELECT * FROM ({newest}) AS part")
+            values += given
+        yield from database.execute_sql(" UNION ALL ".join(parts), values).fetchall()
 
 
-def _rare_hours(pair: Pair, wanted: Wanted, limit: int) -> list[Span] | None:
-    """The spans that surely hold a page of a rare type's counted events; None where the type is not rare."""
-    newest = hours.newest(*pair, wanted.types, wanted.last, limit + 1)
-    if newest and _is_dense(pair, newest):
-        return None
-    spans: list[Span] = []
-    sure = 0
-    for place, (hour, number) in enumerate(newest):
-        if spans and spans[-1][0] == hour + hours.HOUR_MS:
-            spans[-1] = (hour, spans[-1][1])
-        elif not spans or spans[-1][0] != hour:
-            spans.append((hour, hour + hours.HOUR_MS))
-        sure += number if place else 0  # of the newest hour a part may lie behind the page's end
-        if sure >= limit:
+def _uncounted(wanted: Wanted, counted: int, limit: int) -> list[Position]:
+    """The newest positions among the events that are too new to be counted."""
+    condition, values = _of_anybody(wanted)
+    # They are found by their ids alone, whatever else is asked: the planner must not walk the other index for it.
+    query = (
+        f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) SELECT timestamp, id FROM tail "
+        f"WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT {limit}"
+    )
+    return database.execute_sql(query, [counted, *values]).fetchall()
+
+
+def _of_rare(pair: Pair, wanted: Wanted, limit: int) -> list[Position]:
+    """The newest positions of a rare type among the counted events, from the hours that have some."""
+    found: list[Position] = []
+    end = wanted.last
+    while len(found) < limit:
+        spans = _spans(hours.newest(*pair, wanted.types, wanted.start, end, HOURS), limit - len(found))
+        if not spans:
             break
-    return spans
+        found += _newest([_of_pair(pair, wanted, span) for span in spans], limit)
+        end = spans[-1][0] - 1
+    return found
 
 
-def _is_dense(pair: Pair, newest: Sequence[tuple[int, int]]) -> bool:
-    """Whether the types make up enough of the newest hour in which they occur to be met soon by walking."""
-    hour, number = newest[0]
-    return number * RARE >= hours.total(*pair, hour)
+def _spans(newest: Sequence[tuple[int, int]], limit: int) -> list[Span]:
+    """The newest hours, as many as should fill the page: of the first one a part may lie behind the page's end."""
+    spans: dict[int, Span] = {}
+    number = 0
+    for hour, count in newest:
+        if number >= limit and hour not in spans:
+            break
+        spans[hour] = (hour, hour + hours.HOUR_MS)
+        number += count
+    return list(spans.values())
 
 
-def _condition(pair: Pair, wanted: Wanted) -> tuple[str, list[object]]:
+def _of_pair(pair: Pair, wanted: Wanted, span: Span | None = None) -> Condition:
+    """The wanted events of a customer and product; within a span, if one is given."""
     mark = database.param
-    parts, values = [f"customer = {mark}", f"product = {mark}"], list(pair)
-    if wanted.types:
-        parts.append(f"type IN ({', '.join([mark] * len(wanted.types))})")
-        values += wanted.types
+    condition, values = _of_anybody(replace(wanted, customers=None, customer=pair[0], product=pair[1]))
+    if span:
+        condition, values = f"{condition} AND timestamp >= {mark} AND timestamp < {mark}", [*values, *span]
+    return condition, values
+
+
+def _of_anybody(wanted: Wanted) -> Condition:
+    mark = database.param
+    parts, values = [], []
+    for name, value in (("customer", wanted.customer), ("product", wanted.product)):
+        if value is not None:
+            parts.append(f"{name} = {mark}")
+            values.append(value)
+    for name, several in (("customer", wanted.customers), ("type", wanted.types or None)):
+        if several is not None:
+            parts.append(f"{name} IN ({', '.join([mark] * len(several))})")
+            values += several
     for condition, value in (("timestamp >=", wanted.start), ("timestamp <=", wanted.last)):
         if value is not None:
             parts.append(f"{condition} {mark}")

@@ -41,11 +41,13 @@ def count_up() -> int:
     return end - begin
 
 
-def newest(customer: str, product: str, types: Sequence[str], last: int | None, limit: int) -> list[tuple[int, int]]:
+def newest(
+    customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None, limit: int
+) -> list[tuple[int, int]]:
     """The newest hours that have events of some types: (hour, number), newest first.
 
     Args:
-        last: a time in milliseconds; hours that begin later do not count. None: all count.
+        begin, end: milliseconds; hours wholly outside do not count. None: open.
         limit: how many rows at most, one for a type and hour.
     """
     query = (
@@ -55,13 +57,15 @@ def newest(customer: str, product: str, types: Sequence[str], last: int | None, 
         .order_by(HourlyCount.hour.desc())
         .limit(limit)
     )
-    return list((query if last is None else query.where(HourlyCount.hour <= last)).tuples())
+    if begin is not None:
+        query = query.where(HourlyCount.hour > begin - HOUR_MS)
+    return list((query if end is None else query.where(HourlyCount.hour <= end)).tuples())
 
 
-def total(customer: str, product: str, hour: int) -> int:
-    """How many events of all types a customer and product have in an hour."""
+def total(customer: str, product: str, first: int, last: int) -> int:
+    """How many events of all types a customer and product have in some hours, the first and the last included."""
     query = HourlyCount.select(fn.sum(HourlyCount.number)).where(
-        HourlyCount.customer == customer, HourlyCount.product == product, HourlyCount.hour == hour
+        HourlyCount.customer == customer, HourlyCount.product == product, HourlyCount.hour.between(first, last)
     )
     return int(query.scalar() or 0)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -26,8 +29,8 @@ CONFIG = schemathesis.Config.from_dict({"generation": {"allow-x00": False}})
 
 @schemathesis.serializer("text/plain", "application/x-ndjson")
 def as_it_is(context: schemathesis.SerializationContext, value: object) -> object:
-    """What is described as a string is sent as it is."""
-    return value.encode() if isinstance(value, str) else value
+    """What is described as a string is sent as it is, anything else as JSON."""
+    return value.encode() if isinstance(value, str) else json.dumps(value, default=str).encode()
 
 
 @pytest.fixture
@@ -106,27 +109,26 @@ def test_a_report_that_is_described_as_valid_is_accepted(api: schemathesis.BaseS
     run()
 
 
+@pytest.mark.settings(max_batch_events=20)
 @pytest.mark.parametrize(
-    ("mode", "promise", "statuses"),
+    ("mode", "promise"),
     [
-        (GenerationMode.POSITIVE, checks.positive_data_acceptance, {200}),
-        (GenerationMode.NEGATIVE, checks.negative_data_rejection, {200, 400}),
+        (GenerationMode.POSITIVE, checks.positive_data_acceptance),
+        (GenerationMode.NEGATIVE, checks.negative_data_rejection),
     ],
     ids=["valid", "invalid"],
 )
 def test_events_are_accepted_where_they_are_described_as_valid_and_refused_elsewhere(
-    api: schemathesis.BaseSchema, mode: GenerationMode, promise, statuses: set[int]
+    api: schemathesis.BaseSchema, mode: GenerationMode, promise: Callable
 ):
-    seen = set()
-
     @MORE_EXAMPLES
     @given(api["/events"]["POST"].as_strategy(generation_mode=mode).filter(is_json))
     def run(case: schemathesis.Case):
         for name in ("Idempotency-Key", "Content-Encoding", "Prefer"):
             case.headers.pop(name, None)
         answer = case.call()
-        case.validate_response(answer, checks=[*PROMISES, promise])
-        seen.add(answer.status_code)
+        refused = answer.status_code == 413  # which the check does not know of
+        case.validate_response(answer, checks=[*PROMISES] if refused else [*PROMISES, promise])
+        assert answer.status_code in (200, 400, 413)
 
     run()
-    assert seen <= statuses

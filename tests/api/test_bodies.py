@@ -1,0 +1,233 @@
+"""Bodies: media types, content codings, and the bounds on what they become. The same for every call that takes one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import tracemalloc
+import zlib
+
+import pytest
+import zstandard
+
+from tests.support.client import Client, event, root
+
+MIB = 1024 * 1024
+LIMIT = 4096
+EVENTS = json.dumps({"events": [event()]}).encode()
+
+
+def padded(size: int) -> bytes:
+    """A batch of one event that has exactly so many bytes."""
+    return EVENTS[:-1] + b" " * (size - len(EVENTS)) + EVENTS[-1:]
+
+
+def deflate_raw(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(data)
+
+
+def zstd_of_unknown_size(data: bytes) -> bytes:
+    """As a streaming client makes it: the frame does not say how large its content is."""
+    packer = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    return packer.compress(data) + packer.flush()
+
+
+CODINGS = {
+    "gzip": ("gzip", gzip.compress),
+    "x-gzip": ("x-gzip", gzip.compress),
+    "GZIP": ("GZIP", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without its wrapper": ("deflate", deflate_raw),
+    "zstd": ("zstd", zstd),
+    "zstd of unknown size": ("zstd", zstd_of_unknown_size),
+}
+each_coding = pytest.mark.parametrize(("coding", "pack"), CODINGS.values(), ids=CODINGS.keys())
+
+
+def post(client: Client, body: bytes, coding: str | None = None, path: str = "/events"):
+    return client.post(path, body, headers={"Content-Encoding": coding} if coding is not None else {})
+
+
+class TestMediaTypes:
+    @pytest.mark.parametrize(
+        "media_type",
+        ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8; x=y", "Application/JSON"]
+        + ["application/json;", "text/plain", "text/plain;charset=UTF-8"],
+    )
+    def test_json_is_taken_with_any_parameters(self, nobody, media_type):
+        assert nobody.post("/events", EVENTS, media_type).status_code == 200
+
+    @pytest.mark.parametrize(
+        "media_type",
+        ["", "text/html", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+        + ["application/octet-stream", "application/json+x", "application/problem+json", "json", "text/csv", "é"],
+    )
+    def test_anything_else_is_unsupported(self, nobody, services, media_type):
+        answer = nobody.post("/events", EVENTS, media_type)
+        assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
+        message = answer.get_json()[0]["value"]["message"]
+        assert "application/json or text/plain or application/x-ndjson" in message
+        assert services.ingest.count() == 0
+
+    def test_a_missing_one_is_unsupported(self, nobody):
+        answer = nobody.request("POST", "/events", data=EVENTS)
+        assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
+        assert "missing" in answer.get_json()[0]["value"]["message"]
+
+    def test_lines_are_for_events_only(self, admin):
+        answer = admin.post("/reports", {"filter": {}}, "application/x-ndjson")
+        assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
+
+    def test_reports_take_what_events_take(self, admin):
+        admin.send(event())
+        body = json.dumps({"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}).encode()
+        assert admin.post("/reports", body, "text/plain;charset=UTF-8").status_code == 200
+        assert post(admin, gzip.compress(body), "gzip", "/reports").status_code == 200
+
+
+class TestCodings:
+    @each_coding
+    def test_a_compressed_batch_is_taken(self, nobody, services, coding, pack):
+        assert post(nobody, pack(EVENTS), coding).status_code == 200
+        assert services.ingest.count() == 1
+
+    def test_compressed_lines_are_taken(self, nobody):
+        lines = gzip.compress((json.dumps(event()) + "\n").encode() * 5)
+        headers = {"Content-Encoding": "gzip"}
+        assert len(nobody.post("/events", lines, "application/x-ndjson", headers=headers).get_json()) == 5
+
+    @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+    def test_identity_is_none(self, nobody, coding):
+        assert post(nobody, EVENTS, coding).status_code == 200
+
+    @pytest.mark.parametrize("coding", ["br", "compress", "gzip, gzip", "deflate, gzip", "aws-chunked", "x", "gzip;q=1"])
+    def test_another_one_is_unsupported(self, nobody, services, coding):
+        answer = post(nobody, EVENTS, coding)
+        assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
+        assert answer.get_json()[0]["value"]["message"].endswith("it must be gzip, deflate or zstd.")
+        assert services.ingest.count() == 0
+
+    def test_gzip_of_several_members_is_one_body(self, nobody):
+        body = b"".join(gzip.compress(EVENTS[at : at + 20]) for at in range(0, len(EVENTS), 20))
+        assert post(nobody, body, "gzip").status_code == 200
+
+    def test_zstd_of_several_frames_is_one_body(self, nobody):
+        assert post(nobody, zstd(EVENTS[:50]) + zstd(EVENTS[50:]), "zstd").status_code == 200
+
+    @each_coding
+    def test_one_cut_short_is_malformed_wherever_it_is_cut(self, nobody, services, coding, pack):
+        whole = pack(EVENTS)
+        for cut in (0, 1, 5, len(whole) // 2, len(whole) - 5, len(whole) - 1):
+            answer = post(nobody, whole[:cut], coding)
+            assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED"), cut
+        assert services.ingest.count() == 0
+
+    @each_coding
+    def test_garbage_behind_its_end_is_malformed(self, nobody, services, coding, pack):
+        for garbage in (b"x", b"garbage" * 100, b"\0"):
+            answer = post(nobody, pack(EVENTS) + garbage, coding)
+            assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
+        assert services.ingest.count() == 0
+
+    @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+    @pytest.mark.parametrize("body", [EVENTS, b"", b"\0" * 100, b"\x1f\x8b" * 50, b"\x28\xb5\x2f\xfd" * 10], ids=range(5))
+    def test_what_is_not_compressed_so_is_malformed(self, nobody, coding, body):
+        answer = post(nobody, body, coding)
+        assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
+
+    def test_a_damaged_checksum_is_malformed(self, nobody, services):
+        packed = bytearray(gzip.compress(EVENTS))
+        packed[-6] ^= 1
+        assert post(nobody, bytes(packed), "gzip").status_code == 400
+        assert services.ingest.count() == 0
+
+
+@pytest.mark.settings(max_body_bytes=LIMIT, max_batch_events=3)
+class TestBounds:
+    def test_a_body_may_be_as_large_as_the_limit(self, nobody):
+        assert post(nobody, padded(LIMIT)).status_code == 200
+
+    def test_one_byte_more_is_too_large(self, nobody, services):
+        answer = post(nobody, padded(LIMIT + 1))
+        assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
+        assert str(LIMIT) in answer.get_json()[0]["value"]["message"]
+        assert services.ingest.count() == 0
+
+    @each_coding
+    def test_what_counts_is_what_a_compressed_body_becomes(self, nobody, services, coding, pack):
+        assert post(nobody, pack(padded(LIMIT)), coding).status_code == 200
+        answer = post(nobody, pack(padded(LIMIT + 1)), coding)
+        assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
+        assert services.ingest.count() == 1
+
+    def test_so_many_events_as_allowed_are_taken(self, nobody):
+        assert nobody.post("/events", [event()] * 3).status_code == 200
+
+    @pytest.mark.parametrize("items", ['{"customer":"C","product":"P","type":"T","timestamp":1,"context":[]}', "5", "{}"])
+    def test_one_event_more_is_too_large_in_every_form_valid_or_not(self, nobody, services, items):
+        array = "[" + ",".join([items] * 4) + "]"
+        lines = "\n".join([items] * 4)
+        for body, media_type in [
+            (array, "application/json"),
+            (f'{{"events":{array}}}', "application/json"),
+            (f'{{"events":{array},"more":1}}', "text/plain"),
+            (lines, "application/x-ndjson"),
+        ]:
+            answer = nobody.post("/events", body.encode(), media_type)
+            assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
+            assert answer.get_json()[0]["value"]["message"] == (
+                "events has 4 events; one request may have at most 3."
+            )
+        assert services.ingest.count() == 0
+
+    def test_blank_lines_do_not_count_as_events(self, nobody):
+        lines = "\n\n".join([json.dumps(event())] * 3)
+        assert nobody.post("/events", lines.encode(), "application/x-ndjson").status_code == 200
+
+    def test_reports_have_the_same_bound(self, admin):
+        answer = post(admin, b" " * (LIMIT + 1), path="/reports")
+        assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
+
+
+@each_coding
+def test_a_bomb_is_refused_soon_and_in_little_memory(nobody, coding, pack):
+    bomb = pack(b"[" + b" " * (400 * MIB)) if coding == "zstd" else BOMBS.setdefault(pack, pack(b"[" + b" " * (100 * MIB)))
+    tracemalloc.start()
+    try:
+        began = time.monotonic()
+        answer = post(nobody, bomb, coding)
+        assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
+        assert time.monotonic() - began < 2
+        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+BOMBS: dict[object, bytes] = {}
+
+
+def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused(nobody):
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=27, write_content_size=0)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    answer = post(nobody, packer.compress(EVENTS) + packer.flush(), "zstd")
+    assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
+
+
+def test_very_many_lines_are_refused_soon(nobody):
+    began = time.monotonic()
+    answer = nobody.post("/events", b"1\n" * (5 * MIB), "application/x-ndjson")
+    assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
+    assert time.monotonic() - began < 3
+
+
+def test_a_body_shorter_than_announced_is_malformed(nobody, services):
+    announced = {"CONTENT_LENGTH": str(len(EVENTS) + 10), "wsgi.input_terminated": True}  # as granian has it
+    answer = nobody.post("/events", EVENTS, environ_overrides=announced)
+    assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
+    assert services.ingest.count() == 0

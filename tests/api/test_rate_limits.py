@@ -1,0 +1,180 @@
+"""Rate limits: how many requests a minute may come from one address, and with one key."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+import redis as redis_py
+
+from app.rates import Rates
+from app.services.gate import Gate
+from tests.support.client import event, root
+
+per_address = pytest.mark.settings(rate_limit_address=3)
+per_key = pytest.mark.settings(ingest_auth="key", rate_limit_key=3)
+HOME, WORK = "198.51.100.7", "198.51.100.8"
+
+
+@pytest.fixture(autouse=True)
+def quiet(services):
+    """No use of a key is still being noted when the database of the next test comes."""
+    yield
+    services.keys.flush()
+
+
+def post(client, address: str = HOME, token: str = "", **kwargs: object):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return client.post("/events", [event()], headers=headers, environ_base={"REMOTE_ADDR": address}, **kwargs)
+
+
+def statuses(client, count: int, *args: object, **kwargs: object) -> list[int]:
+    return [post(client, *args, **kwargs).status_code for _ in range(count)]
+
+
+def let_pass(url: str, seconds: int) -> None:
+    """Make every count in Redis older."""
+    server = redis_py.Redis.from_url(url)
+    for key in server.keys("*"):
+        server.pexpire(key, server.pttl(key) - seconds * 1000)
+
+
+def test_by_default_nothing_is_limited_and_redis_not_asked(nobody, monkeypatch):
+    monkeypatch.setattr(Rates, "count", lambda *_: 1 / 0)
+    monkeypatch.setattr(Gate, "admit", lambda *_: 1 / 0)
+    assert statuses(nobody, 5) == [200] * 5
+
+
+@per_address
+def test_more_requests_than_may_come_from_an_address_are_refused(nobody, services):
+    assert statuses(nobody, 3) == [200] * 3
+    answer = post(nobody)
+    assert answer.status_code == 429
+    assert root(answer) == "REQUEST_RATE_LIMITED"
+    message = answer.get_json()[0]["value"]["message"]
+    seconds = int(answer.headers["Retry-After"])
+    assert message == (
+        f"At most 3 requests a minute may come from one address. Nothing was stored; try again in {seconds} seconds."
+    )
+    assert 50 <= seconds <= 60
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+    assert services.ingest.count() == 3
+
+
+@per_address
+def test_another_address_has_a_count_of_its_own(nobody):
+    assert statuses(nobody, 4) == [200, 200, 200, 429]
+    assert statuses(nobody, 1, WORK) == [200]
+
+
+@per_address
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:198.51.100.7", "198.51.100.7", True),
+    ],
+)
+def test_a_subscriber_has_one_count_however_many_addresses(nobody, first, second, together):
+    statuses(nobody, 3, first)
+    assert statuses(nobody, 1, second) == [429 if together else 200]
+
+
+@per_address
+def test_connections_without_an_address_have_one_count(nobody):
+    assert statuses(nobody, 4, "") == [200, 200, 200, 429]
+
+
+@per_address
+def test_other_calls_are_not_limited(nobody, admin):
+    assert statuses(nobody, 4)[-1] == 429
+    for _ in range(5):
+        assert admin.get("/events", environ_base={"REMOTE_ADDR": HOME}).status_code == 200
+        assert nobody.request("OPTIONS", "/events", environ_base={"REMOTE_ADDR": HOME}).status_code == 204
+
+
+@pytest.mark.settings(rate_limit_address=4)
+def test_the_minute_slides(nobody, redis_url):
+    assert statuses(nobody, 5) == [200, 200, 200, 200, 429]
+    let_pass(redis_url, 90)  # half of what was counted in the minute before still counts
+    assert statuses(nobody, 3) == [200, 200, 429]
+
+
+@per_address
+def test_whoever_is_refused_is_not_counted(nobody, redis_url):
+    statuses(nobody, 30)
+    let_pass(redis_url, 119)
+    assert statuses(nobody, 3) == [200] * 3
+
+
+@per_address
+def test_whoever_waits_as_long_as_told_passes(nobody, redis_url):
+    statuses(nobody, 3)
+    let_pass(redis_url, int(post(nobody).headers["Retry-After"]))
+    assert statuses(nobody, 1) == [200]
+
+
+@per_address
+def test_all_processes_count_together(nobody, redis_url):
+    elsewhere = Rates(redis_url)
+    assert [elsewhere.count("address", HOME, 3) for _ in range(2)] == [None, None]
+    assert statuses(nobody, 2) == [200, 429]
+
+
+@per_key
+def test_more_requests_than_may_come_with_a_key_are_refused(nobody, services):
+    web, mobile = (services.keys.add(name)[1] for name in ("web", "mobile"))
+    assert statuses(nobody, 3, token=web) == [200] * 3
+    answer = post(nobody, WORK, token=web)
+    assert answer.status_code == 429
+    assert "from one key" in answer.get_json()[0]["value"]["message"]
+    assert statuses(nobody, 1, token=mobile) == [200]
+
+
+@pytest.mark.settings(rate_limit_key=1)
+def test_keys_are_counted_only_where_they_are_asked_for(nobody, services):
+    token = services.keys.add("web")[1]
+    assert statuses(nobody, 3, token=token) == [200] * 3
+
+
+@pytest.mark.settings(ingest_auth="key", rate_limit_address=3)
+def test_trying_keys_is_limited_by_the_address(nobody):
+    assert statuses(nobody, 4, token="tally_" + "A" * 43) == [401, 401, 401, 429]
+
+
+@pytest.mark.settings(rate_limit_address=1, redis_url="redis://127.0.0.1:1")
+def test_while_redis_is_away_everybody_passes(nobody):
+    assert statuses(nobody, 3) == [200] * 3
+
+
+def test_a_redis_that_does_not_answer_is_waited_for_shortly_and_then_left_alone():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        rates = Rates(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        assert rates.count("address", HOME, 1) is None
+        assert time.monotonic() - began < 1
+        began = time.monotonic()
+        assert [rates.count("address", HOME, 1) for _ in range(100)] == [None] * 100
+        assert time.monotonic() - began < 0.1
+
+
+def test_redis_is_asked_again_after_a_while(redis_url, monkeypatch):
+    rates = Rates("redis://127.0.0.1:1")
+    assert rates.count("address", HOME, 1) is None
+    back = Rates(redis_url)
+    back._away_until = rates._away_until
+    assert [back.count("address", HOME, 1) for _ in range(2)] == [None, None]
+    clock = time.monotonic
+    monkeypatch.setattr("app.rates.time.monotonic", lambda: clock() + 5)
+    assert [back.count("address", HOME, 1) is None for _ in range(2)] == [True, False]
+
+
+@per_address
+def test_the_description_tells_of_a_limit_where_there_is_one(nobody):
+    document = nobody.get("/openapi.json").get_json()
+    operation = document["paths"]["/events"]["post"]
+    assert operation["responses"]["429"] == {"$ref": "#/components/responses/429"}
+    assert "Retry-After" in document["components"]["responses"]["429"]["headers"]

@@ -15,6 +15,7 @@
     ├── Forbidden             known who, but not allowed: may carry the fault
     ├── RateLimited           too many requests: carries the seconds until one passes again
     ├── KeyUnknown            there is no such ingest key
+    ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
     ├── AccountInvalid        a user cannot be made or changed as asked
     ├── LinkInvalid           a signed link was changed or has expired
     └── ReportError
@@ -121,6 +122,10 @@ class RateLimited(TallyError):
 
 class KeyUnknown(TallyError):
     """There is no such ingest key, or it is revoked already."""
+
+
+class RejectedUnknown(TallyError):
+    """There is no such rejected event, as it was sent again or removed; or it is not the caller's."""
 
 
 class AccountInvalid(TallyError):

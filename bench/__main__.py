@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench import growth, ingest
+from bench import feed, growth, ingest
 from bench.report import Benchmark, Figure, command
 
-BENCHMARKS: tuple[Benchmark, ...] = (ingest.run, growth.run)
+BENCHMARKS: tuple[Benchmark, ...] = (ingest.run, feed.run, growth.run)
 
 
 def run(short: bool) -> list[Figure]:

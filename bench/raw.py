@@ -28,18 +28,21 @@ LOCK_SECONDS = 60
 FILL_ROWS = 500_000  # in one transaction
 DAYS = 90  # before now, over which a filled table's events are spread
 DAY = 86_400_000  # milliseconds
+RARE_EVERY = 50_000  # of so many events one is of a rare type, for whoever reads them back
 
 # Time-ordered events like those of `load`, made by the database itself: that is fastest.
 POSTGRES_FILL = f"""
     INSERT INTO event {COLUMNS}
-    SELECT (%(customers)s::text[])[1 + i %% 3], %(product)s, %(type)s, NULL, %(first)s + i * %(step)s,
+    SELECT (%(customers)s::text[])[1 + i %% 3], %(product)s,
+        CASE WHEN i %% %(rare_every)s = 7 THEN 'RARE' ELSE %(type)s END, NULL, %(first)s + i * %(step)s,
         ARRAY['user-' || i %% 997, 'Overview', 'News'], 1 + i %% 100, md5((i / 100)::text)::uuid,
         %(first)s + i * %(step)s
     FROM generate_series(%(begin)s::bigint, %(end)s::bigint - 1) AS i"""
 SQLITE_FILL = f"""
     INSERT INTO event {COLUMNS}
     WITH RECURSIVE number (i) AS (SELECT :begin UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :end)
-    SELECT json_extract(:customers, printf('$[%d]', i % 3)), :product, :type, NULL, :first + i * :step,
+    SELECT json_extract(:customers, printf('$[%d]', i % 3)), :product,
+        CASE WHEN i % :rare_every = 7 THEN 'RARE' ELSE :type END, NULL, :first + i * :step,
         '["user-' || i % 997 || '","Overview","News"]', 1 + i % 100,
         printf('%08x-0000-4000-8000-%012x', i / 100, i / 100), :first + i * :step
     FROM number"""  # noqa: S608
@@ -143,6 +146,6 @@ class SqliteTable:
 def _fillings(count: int) -> list[dict[str, object]]:
     step = max(1, DAYS * DAY // count)
     first = time.time_ns() // 1_000_000 - count * step
-    shared = {"product": PRODUCT, "type": TYPE, "first": first, "step": step}
+    shared = {"product": PRODUCT, "type": TYPE, "rare_every": RARE_EVERY, "first": first, "step": step}
     begins = range(0, count, FILL_ROWS)
     return [{**shared, "begin": begin, "end": min(begin + FILL_ROWS, count)} for begin in begins]

@@ -48,6 +48,7 @@ def test_the_reference_page_has_a_row_of_four_cells_for_each_setting():
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_the_reference_page_tells_the_default(field):
     default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+    default = {"True": "on", "False": "off"}.get(default, default)
     assert page()[field.name.upper()]["default"] == (f"`{default}`" if default else "*empty*")
 
 
@@ -76,8 +77,11 @@ GOOD = {
     "MAX_BATCH_EVENTS": ("1", 1),
     "BODY_SECONDS": ("5", 5),
     "INGEST_WAIT_SECONDS": ("3", 3),
+    "SPOOL": ("on", True),
     "REPORT_TIMEOUT_SECONDS": ("60", 60),
     "REPORT_KEEP_DAYS": ("30", 30),
+    "REJECTED_KEEP_DAYS": ("90", 90),
+    "REJECTED_MAX": ("500", 500),
     "LOG_FORMAT": ("json", "json"),
     "ENVIRONMENT": ("staging", "staging"),
 }
@@ -127,8 +131,11 @@ WRONG = [
     ("MAX_BATCH_EVENTS", "0"),
     ("BODY_SECONDS", "0"),
     ("INGEST_WAIT_SECONDS", "0"),
+    ("SPOOL", "yes"),
     ("REPORT_TIMEOUT_SECONDS", "0"),
     ("REPORT_KEEP_DAYS", "forever"),
+    ("REJECTED_KEEP_DAYS", "0"),
+    ("REJECTED_MAX", "none"),
     ("LOG_FORMAT", "xml"),
     ("ENVIRONMENT", ""),
 ]

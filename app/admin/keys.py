@@ -38,7 +38,7 @@ class KeyForm(FlaskForm):
             return fault.message
         field: Field = self[place[1]]
         line = f", line {int(place[2]) + 1}," if place[2] else ""
-        told = " is missing." if fault.code == MISSING or not field.data else place[3]
+        told = " is missing." if fault.code == MISSING or not (field.data or "").strip() else place[3]
         field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
         return None
 

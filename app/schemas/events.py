@@ -167,6 +167,8 @@ class EventList(Described):
             if events is not None:
                 self._bound(events)
                 return Batch(events, range(1, len(events) + 1))
+            if value.lines:
+                self._bound(list(_lines(value.body)))  # before each of them is parsed
             value = _parse_lines(value.body) if value.lines else json.parse(value.body)
         if not isinstance(value, list):
             raise self.refuse(value, f"is {json.kind(value)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 
 from marshmallow import ValidationError, fields
 
@@ -15,6 +16,7 @@ MAX_CODE = 128
 MAX_VERSION = 64
 MAX_CONTEXT_ITEMS = 100
 MAX_CONTEXT_TEXT = 4_096
+MAX_NAMED = 10  # wrong items of one context that an error names
 MAX_TYPES = 1_000  # in a filter; each becomes a parameter of the query, of which a database takes so many only
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -102,7 +104,8 @@ class Context(Described):
             raise self.refuse(value, f"is {kind(value)}")
         if len(value) > MAX_CONTEXT_ITEMS:
             raise self.refuse(value, f"has {len(value)} items")
-        errors = {index: [error] for index, item in enumerate(value) if (error := self._error(item))}
+        wrong = ((index, [error]) for index, item in enumerate(value) if (error := self._error(item)))
+        errors = dict(islice(wrong, MAX_NAMED))
         if errors:
             raise ValidationError(errors)
         return [_item_text(item) for item in value]

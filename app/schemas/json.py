@@ -6,7 +6,7 @@ A number is kept as the text that was sent, because an event's context keeps it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -134,11 +134,18 @@ def _strings(value: object) -> Iterator[tuple[Trail, str]]:
         if isinstance(item, str):
             yield trail, item
         elif isinstance(item, dict):
-            for key, inner in item.items():
-                yield (trail, "(a key)"), key
-                waiting.append(((trail, key), inner))
-        elif isinstance(item, list):
-            waiting.extend(((trail, index), inner) for index, inner in enumerate(item))
+            yield from (((trail, "(a key)"), key) for key in item)
+        for step, inner in _inside(item):
+            if isinstance(inner, str):  # at once: millions of them must not wait in a list
+                yield (trail, step), inner
+            elif isinstance(inner, dict | list):
+                waiting.append(((trail, step), inner))
+
+
+def _inside(value: object) -> Iterable[tuple[str | int, object]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def _place(trail: Trail) -> str:

@@ -16,6 +16,7 @@ from app.schemas.events import Batch, Event, Rejected, encode_event
 from app.schemas.json import shown
 from app.services.accounts import Principal
 from app.store import catalog as store
+from app.store.database import release
 
 KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
 NAMED = 3  # how many near codes an error names
@@ -131,6 +132,8 @@ class Catalog:
             if kept is None:
                 raise
             return kept[1]  # the last one known: a database that is away need not stop the events
+        finally:
+            release()  # the request goes on to wait for the writer, who may need a connection
         self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
         return words
 

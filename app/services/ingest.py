@@ -21,6 +21,7 @@ from app.store import catalog as seen
 from app.store import events as store
 from app.store import idempotency
 from app.store.backends.row import Row
+from app.store.database import release
 from app.store.models import Event as EventRow
 from app.store.writer import TWIN, Entry, Writer
 
@@ -85,7 +86,7 @@ class Ingest:
         if sender:
             sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
         digest = _digest(body, lenient) if key else b""
-        earlier = self._replay(key, digest) if key else None
+        earlier = self._earlier(key, digest) if key else None
         if earlier:
             return earlier
         batch = self._catalog.checked(batch)
@@ -97,7 +98,7 @@ class Ingest:
         stored = _stored(batch)
         receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None)
         if (stored or key) and self._write(stored, _claim(key, digest, receipt) if key else None) == TWIN:
-            return self._replay(key, digest) or receipt
+            return self._replay(key, digest)
         return receipt
 
     def answer(self, key: str) -> bytes | None:
@@ -122,6 +123,15 @@ class Ingest:
         self._remember(fresh)
         return entry.state
 
+    def _earlier(self, key: str, digest: bytes) -> Receipt | None:
+        """Like `_replay`, but where the database is away and events are set aside, there is none."""
+        try:
+            return self._replay(key, digest)
+        except StoreUnavailable:
+            if not self._writer.has_aside:
+                raise
+            return None  # it is claimed when it is delivered: whoever comes second then stores nothing
+
     def _replay(self, key: str, digest: bytes) -> Receipt | None:
         """The first answer under a key, or None where there was none.
 
@@ -130,10 +140,8 @@ class Ingest:
         """
         try:
             found = idempotency.find(key)
-        except StoreUnavailable:
-            if not self._writer.has_aside:
-                raise
-            return None  # it is claimed when it is delivered: whoever comes second then stores nothing
+        finally:
+            release()  # the request goes on to wait for the writer, who may need a connection
         if found is None:
             return None
         if found[0] != digest:

@@ -13,22 +13,28 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 import structlog
 
-from app.exceptions import StoreUnavailable, TallyError
+from app.exceptions import Fault, RejectedUnknown, StoreUnavailable
 from app.schemas.events import Rejected
-from app.services.accounts import Principal
+from app.schemas.fields import CONTROL, MAX_CODE
+from app.services.accounts import SYSTEM, Principal
 from app.services.clock import now
 from app.store import rejected as store
 from app.store.database import release
 from app.store.models import RejectedEvent
 
 QUEUE_EVENTS = 2_000
+QUEUE_CHARACTERS = 20_000_000
 SAMPLED_FROM = 1_000  # queued events beyond which only every tenth is kept
 SAMPLE = 10
 PAUSE_SECONDS = 0.2  # between two transactions, so that good events come first
+AWAY_SECONDS = 2.0  # until the next try while the database is away
 GROUP_EVENTS = 500
-MAX_TEXT = 1_000_000  # characters of one event
+GROUP_CHARACTERS = 4_000_000
+MAX_REASONS = 20
+MAX_TEXT = 1_000_000  # characters of one event: a valid one has 400,000 and what their escapes add
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +57,11 @@ class RejectedEvents:
 
     def __init__(self) -> None:
         self._queue: deque[dict] = deque()
+        self._characters = 0
         self._dropped = 0
         self._offered = 0
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def keep(self, rejected: Sequence[Rejected], origin: Origin) -> None:
@@ -61,74 +69,116 @@ class RejectedEvents:
         received, address = now(), shortened(origin.address)
         with self._lock:
             for one in rejected:
-                if self._has_room():
-                    self._queue.append(_row(one, received, address, origin.request_id))
+                size = min(len(one.text), MAX_TEXT)
+                if self._has_room(size):
+                    self._queue.append(row(one, received, address, origin.request_id))
+                    self._characters += size
                 else:
                     self._dropped += 1
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="rejected", daemon=True)
+                # No daemon: a process that ends waits for it, so that nothing queued is lost.
+                self._thread = threading.Thread(target=self._run, name="rejected")
                 self._thread.start()
 
     def flush(self) -> None:
-        """Write what is queued, now.
+        """Return when what is queued is written.
 
         Raises:
             StoreUnavailable: the database is away; what was taken out of the queue is back in it.
         """
-        while self._queue or self._dropped:
-            self._write_some()
+        with self._writing:
+            while self._is_waiting():
+                self._write_some()
 
     def page(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedEvent]:
-        """The newest rejected events; for roles that see everything."""
-        return store.newest(limit, before=before)
+        """The newest rejected events that somebody may see; `before` an id, for the next page."""
+        return store.newest(limit, before=before, customers=who.customers)
 
-    def by_field(self) -> list[tuple[str, int]]:
-        """How many there are for each wrong field, most first; an empty name: the event as a whole."""
-        return store.by_field()
+    def by_field(self, who: Principal = SYSTEM) -> list[tuple[str, int]]:
+        """How many that somebody may see for each wrong field, most first; an empty name: the event as a whole."""
+        return store.by_field(who.customers)
 
     def dropped(self) -> int:
-        """How many were not kept, as there were too many."""
+        """How many were not kept, as there were too many; whose they were nobody knows."""
         return store.dropped()
 
-    def get(self, key: int) -> RejectedEvent | None:
-        """One of them."""
-        return store.by_id(key)
+    def get(self, who: Principal, key: int) -> RejectedEvent:
+        """One of them.
 
-    def remove(self, key: int) -> None:
-        """Forget one."""
-        store.remove(key)
+        Raises:
+            RejectedUnknown: there is none of that id, or it is not the caller's.
+        """
+        found = store.by_id(key)
+        if found is None or not who.sees(found.customer):
+            raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
+        return found
 
-    def _has_room(self) -> bool:
+    def remove(self, one: RejectedEvent) -> bool:
+        """Forget one; False where somebody else was faster."""
+        return store.remove([one.id]) == 1
+
+    def _has_room(self, size: int) -> bool:
         self._offered += 1
         waiting = len(self._queue)
+        if self._characters + size > QUEUE_CHARACTERS:
+            return False
         return waiting < SAMPLED_FROM or (waiting < QUEUE_EVENTS and self._offered % SAMPLE == 0)
+
+    def _is_waiting(self) -> bool:
+        return bool(self._queue or self._dropped)
 
     def _run(self) -> None:
         """Write until nothing is left, then end; the next rejected event starts another thread."""
         while True:
             with self._lock:
-                if not self._queue and not self._dropped:
+                if not self._is_waiting():
                     self._thread = None
                     return
-            try:
+            if self._try_some():
+                time.sleep(PAUSE_SECONDS)
+            elif threading.main_thread().is_alive():
+                time.sleep(AWAY_SECONDS)
+            else:  # the process ends, and cannot wait for the database
+                return
+
+    def _try_some(self) -> bool:
+        try:
+            with self._writing:
                 self._write_some()
-            except StoreUnavailable as error:
-                log.warning("rejected events not kept yet", reason=str(error))
-            finally:
-                release()
-            time.sleep(PAUSE_SECONDS)
+        except StoreUnavailable as error:
+            log.warning("rejected events not kept yet", reason=str(error))
+        except Exception:  # noqa: BLE001 - a fault of ours: told in full, and others wait behind these
+            log.exception("rejected events not kept")
+        else:
+            return True
+        finally:
+            release()
+        return False
 
     def _write_some(self) -> None:
-        with self._lock:
-            rows = [self._queue.popleft() for _ in range(min(GROUP_EVENTS, len(self._queue)))]
-            dropped, self._dropped = self._dropped, 0
+        rows, dropped = self._take()
         try:
             store.add(rows, dropped)
-        except TallyError:
+        except Exception as error:
             with self._lock:
-                self._queue.extendleft(reversed(rows))
                 self._dropped += dropped
+                if isinstance(error, StoreUnavailable):
+                    self._queue.extendleft(reversed(rows))
+                    self._characters += sum(len(row["event"]) for row in rows)
+                else:  # they would never be taken
+                    self._dropped += len(rows)
             raise
+
+    def _take(self) -> tuple[list[dict], int]:
+        """The next rows, and how many were dropped."""
+        rows, characters = [], 0
+        with self._lock:
+            while self._queue and len(rows) < GROUP_EVENTS and characters < GROUP_CHARACTERS:
+                rows.append(self._queue.popleft())
+                characters += len(rows[-1]["event"])
+            self._characters -= characters
+            dropped, self._dropped = self._dropped, 0
+        return rows, dropped
 
 
 def shortened(address: str) -> str:
@@ -142,7 +192,8 @@ def shortened(address: str) -> str:
     return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
 
 
-def _row(one: Rejected, received: int, address: str, request_id: str) -> dict:
+def row(one: Rejected, received: int, address: str, request_id: str) -> dict:
+    """A rejected event as the store keeps it."""
     return {
         "received": received,
         "address": address,
@@ -150,5 +201,20 @@ def _row(one: Rejected, received: int, address: str, request_id: str) -> dict:
         "place": one.place,
         "event": one.text[:MAX_TEXT],
         "field": one.faults[0].field,
-        "reasons": [fault.message for fault in one.faults[:20]],
+        "reasons": _reasons(one.faults),
+        "customer": _customer(one.text),
     }
+
+
+def _reasons(faults: Sequence[Fault]) -> list[str]:
+    rest = len(faults) - MAX_REASONS
+    return [fault.message for fault in faults[:MAX_REASONS]] + ([f"And {rest} more."] if rest > 0 else [])
+
+
+def _customer(text: str) -> str:
+    """Whose an event seems to be; empty where it does not say so in a way that could be somebody's."""
+    try:
+        code = orjson.loads(text)["customer"]
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return ""
+    return code if isinstance(code, str) and len(code) <= MAX_CODE and not CONTROL.search(code) else ""

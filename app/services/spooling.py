@@ -52,6 +52,8 @@ class Spooling:
             StoreUnavailable: the database is still away.
         """
         before = self.waiting()
-        if before:
-            self._spool.drain(aside.deliver)
-            log.info("spooled events delivered", events=before - self.waiting())
+        for path in self._spool.drain(aside.deliver):
+            log.error("a file of the spool is damaged; the rest of it is kept, for a person to look at", file=str(path))
+        delivered = before - self.waiting()
+        if delivered > 0:
+            log.info("spooled events delivered", events=delivered)

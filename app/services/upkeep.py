@@ -56,6 +56,8 @@ class Upkeep:
             task()
         except (StoreUnavailable, QueueUnavailable) as error:
             log.warning("upkeep not finished, it will go on", task=task.__name__.strip("_"), reason=str(error))
+        except Exception:  # noqa: BLE001 - told in full; the other tasks must not wait until somebody has mended this one
+            log.exception("upkeep failed", task=task.__name__.strip("_"))
         finally:
             release()
 

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 HEAD = struct.Struct(">III")
 SUFFIX = ".spool"
+DAMAGED = ".damaged"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # then the next file begins, so that a long outage is emptied in steps
 
 
@@ -50,9 +51,7 @@ class Spool:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except OSError:
-            # What is half written must not stand before what comes later, nor be delivered.
-            os.ftruncate(file.fileno(), end)
-            self.close()
+            self._undo(file, end)
             raise
         if file.tell() > MAX_FILE_BYTES:
             self.close()
@@ -67,18 +66,35 @@ class Spool:
         """The weight of all records that wait, here and in what other processes left."""
         return sum(_weight(path) for path in self._files())
 
-    def drain(self, deliver: Callable[[Iterator[bytes]], None]) -> None:
+    def drain(self, deliver: Callable[[Iterator[bytes]], None]) -> list[Path]:
         """Empty the files that no process holds, the oldest first.
 
         Args:
             deliver: is given a file's records; when it returns they have reached their place, and the file goes. When
                 it raises they stay, and come again: it must know a record that came before.
+
+        Returns:
+            Files that are damaged in their middle: what stands before that is delivered, the rest is kept for a person.
         """
+        damaged = []
         for path in self._files():
             with _held(path) as file:
-                if file is not None:
-                    deliver(_records(file))
+                if file is None:
+                    continue
+                deliver(_records(file))
+                if file.read().strip(b"\0"):
+                    damaged.append(path.rename(path.with_suffix(DAMAGED)))
+                else:
                     path.unlink()
+        return damaged
+
+    def _undo(self, file: BinaryIO, end: int) -> None:
+        """What is half written must not stand before what comes later, nor be delivered, nor an empty file stay."""
+        if end:
+            os.ftruncate(file.fileno(), end)
+        else:
+            Path(file.name).unlink()
+        self.close()
 
     def _begin(self) -> BinaryIO:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -118,11 +134,11 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
-    """The whole records of a file; one that was cut ends it."""
+    """The whole records of a file; one that was cut ends it, as do the zeros that a power cut may leave."""
     while len(head := file.read(HEAD.size)) == HEAD.size:
         length, _, checksum = HEAD.unpack(head)
         data = file.read(length)
-        if len(data) < length or zlib.crc32(data) != checksum:
+        if not data or len(data) < length or zlib.crc32(data) != checksum:
             return
         yield data
 

@@ -106,6 +106,7 @@ class RejectedEvent(Table):
     event = TextField()  # as it was sent: JSON, or a broken line
     field = TextField()  # the first wrong field; empty: the event as a whole
     reasons = JsonField()  # a sentence for each fault
+    customer = TextField(default="")  # whose it seems to be; empty: nobody's that could be told
 
 
 class RejectedDrop(Table):

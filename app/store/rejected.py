@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import fn
+from peewee import ModelSelect, fn
 
 from app.store.database import database
 from app.store.models import RejectedDrop, RejectedEvent
@@ -19,10 +19,16 @@ def add(rows: Sequence[dict], dropped: int) -> None:
             RejectedDrop.update(number=RejectedDrop.number + dropped).execute()
 
 
-def newest(limit: int, *, before: int | None = None) -> list[RejectedEvent]:
-    """The newest ones; `before` an id, for the next page."""
-    query = RejectedEvent.select().order_by(RejectedEvent.id.desc()).limit(limit)
+def newest(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedEvent]:
+    """The newest ones; `before` an id, for the next page; of some customers only, if named."""
+    query = _of(RejectedEvent.select(), customers).order_by(RejectedEvent.id.desc()).limit(limit)
     return list(query if before is None else query.where(RejectedEvent.id < before))
+
+
+def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
+    """The oldest ones with ids between two, the second included."""
+    query = RejectedEvent.select().where(RejectedEvent.id > after, RejectedEvent.id <= up_to)
+    return list(query.order_by(RejectedEvent.id).limit(limit))
 
 
 def by_id(key: int) -> RejectedEvent | None:
@@ -30,11 +36,11 @@ def by_id(key: int) -> RejectedEvent | None:
     return RejectedEvent.get_or_none(RejectedEvent.id == key)
 
 
-def by_field() -> list[tuple[str, int]]:
-    """How many for each wrong field, most first."""
+def by_field(customers: Sequence[str] | None = None) -> list[tuple[str, int]]:
+    """How many for each wrong field, most first; of some customers only, if named."""
     number = fn.count(RejectedEvent.id)
-    query = RejectedEvent.select(RejectedEvent.field, number).group_by(RejectedEvent.field).order_by(number.desc())
-    return list(query.tuples())
+    query = _of(RejectedEvent.select(RejectedEvent.field, number), customers)
+    return list(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field).tuples())
 
 
 def dropped() -> int:
@@ -42,9 +48,9 @@ def dropped() -> int:
     return RejectedDrop.select(fn.sum(RejectedDrop.number)).scalar() or 0
 
 
-def remove(key: int) -> bool:
-    """Forget one; whether it was there."""
-    return RejectedEvent.delete().where(RejectedEvent.id == key).execute() == 1
+def remove(keys: Sequence[int]) -> int:
+    """Forget some; how many were there."""
+    return RejectedEvent.delete().where(RejectedEvent.id.in_(list(keys))).execute()
 
 
 def purge(before: int, most: int) -> int:
@@ -52,3 +58,7 @@ def purge(before: int, most: int) -> int:
     last = RejectedEvent.select(RejectedEvent.id).order_by(RejectedEvent.id.desc()).offset(most).limit(1).scalar()
     old = RejectedEvent.received < before
     return RejectedEvent.delete().where(old if last is None else old | (RejectedEvent.id <= last)).execute()
+
+
+def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
+    return query if customers is None else query.where(RejectedEvent.customer.in_(list(customers)))

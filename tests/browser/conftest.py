@@ -121,7 +121,6 @@ class Door:
         page.goto("/admin/")
         if name:
             sign_in(page, name)
-            page.get_by_role("heading", name="Overview").wait_for()
         return page
 
     def close(self) -> None:
@@ -133,7 +132,13 @@ def sign_in(page: Page, name: str) -> None:
     """Fill in the form that the page shows."""
     page.get_by_label("User").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    submit(page, "Sign in")
+
+
+def submit(page: Page, button: str) -> None:
+    """Send a form, and wait for the page that answers it."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=button).click()
 
 
 @pytest.fixture

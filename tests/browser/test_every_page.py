@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import Door, Service, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def start_report(page: Page, **filled: str) -> None:
     for field, value in filled.items():
         control = page.locator(f"#{field}")
         control.select_option(value) if field in ("customer", "product") else control.fill(value)
-    page.get_by_role("button", name="Start report").click()
+    submit(page, "Start report")
 
 
 def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str, Page]]:
@@ -45,7 +45,7 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     yield "sign in", page
     page.get_by_label("User").fill("admin")
     page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Sign in").click()
+    submit(page, "Sign in")
     yield "a wrong password", page
     page = door.open(service, **screen)
     start_report(page, customer="BARCHART", product="PORTFOLIO")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import Door, Service, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -49,7 +49,7 @@ def test_from_the_first_event_to_the_file(either_service: Service, door: Door, c
     page.get_by_label("Layout").select_option("positional")
     page.get_by_label("First row has the column names").check()
     with service.worker_held():
-        page.get_by_role("button", name="Start report").click()
+        submit(page, "Start report")
         expect(page.get_by_text("Queued")).to_be_visible()
         expect(page.get_by_role("progressbar")).to_have_attribute("value", "0")
         mark(page)
@@ -77,17 +77,18 @@ def test_it_all_works_without_javascript(service: Service, door: Door, customer:
 
     page.get_by_role("link", name="New report").click()
     page.get_by_label("Customer").select_option(customer)
-    page.get_by_role("button", name="Start report").click()
+    submit(page, "Start report")
     expect(page.locator("#product-wrong")).to_contain_text("Product is missing.")
     page.get_by_label("Product").select_option("PORTFOLIO")
-    page.get_by_role("button", name="Start report").click()
+    submit(page, "Start report")
     expect(page.get_by_role("heading", level=1)).to_have_text(f"PORTFOLIO, {customer}")
     while not page.get_by_text("Complete").is_visible():
-        page.get_by_role("link", name="Refresh").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Refresh").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     download.value.save_as(tmp_path / "file")
     assert (tmp_path / "file").read_text().startswith("1793000000000|FIRST|")
 
-    page.get_by_role("button", name="Sign out").click()
+    submit(page, "Sign out")
     expect(page.get_by_text("You are signed out.")).to_be_visible()

@@ -1,0 +1,82 @@
+"""Reading back: the time of a page of events, newest first, over ten million stored ones, for each kind of filter.
+
+    python -m bench.feed [--short] [--json FILE]
+
+In one process with the service's own queries; the short form has a million events.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import quantiles
+
+from app.store import catalog, database, feed, hours
+from bench.load import CUSTOMERS, PRODUCT, TYPE
+from bench.report import Figure, Goal, command, progress
+from bench.stages import STAGES, Stage
+
+EVENTS, EVENTS_SHORT = 10_000_000, 1_000_000
+PAGE = 100
+TIMES = 40
+FAST, RARE = Goal(20, at_most=True), Goal(100, at_most=True)  # milliseconds
+
+
+def run(short: bool) -> list[Figure]:
+    """Measure both databases."""
+    figures = []
+    for stage in STAGES:
+        with stage() as opened:
+            figures += list(_measure(opened, EVENTS_SHORT if short else EVENTS))
+    progress()
+    return figures
+
+
+def _measure(stage: Stage, count: int) -> Iterator[Figure]:
+    progress(f"{stage.database}: filling a table with {count:,} events")
+    url, table = stage.create("feed")
+    table.fill(count)
+    database.open_database(url)
+    _note_seen()
+    progress(f"{stage.database}: counting them by hour")
+    while hours.count_up():
+        pass
+    for name, wanted, goal in _filters():
+        progress(f"{stage.database}: reading {name}")
+        yield Figure(f"page of {name}, {stage.database}, {count:,} events, p95", _p95(wanted), "ms", goal=goal)
+    database.release()
+
+
+def _note_seen() -> None:
+    """What recording the events would have noted."""
+    catalog.note_seen([(one, PRODUCT, kind) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
+
+
+def _filters() -> Iterator[tuple[str, feed.Wanted, Goal]]:
+    one = CUSTOMERS[0]
+    newest, _ = feed.page(feed.Wanted(), 2)
+    oldest = newest[4] - 85 * 86_400_000
+    yield "everything", feed.Wanted(), FAST
+    yield "a customer", feed.Wanted(customer=one), FAST
+    yield "a product", feed.Wanted(product=PRODUCT), FAST
+    yield "a customer and product", feed.Wanted(customer=one, product=PRODUCT), FAST
+    yield "a customer, product and common type", feed.Wanted(customer=one, product=PRODUCT, types=(TYPE,)), FAST
+    yield "a time range", feed.Wanted(customer=one, product=PRODUCT, start=oldest, end=oldest + 3_600_000), FAST
+    yield "everything, near the end", feed.Wanted(after=(oldest, 0)), FAST
+    yield "a rare type", feed.Wanted(types=("RARE",)), RARE
+    yield "a customer's rare type, near the end", feed.Wanted(customer=one, types=("RARE",), after=(oldest, 0)), RARE
+
+
+def _p95(wanted: feed.Wanted) -> float:
+    """Milliseconds; the first time, which fills the caches, does not count."""
+    feed.page(wanted, PAGE)
+    spent = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        feed.page(wanted, PAGE)
+        spent.append((time.perf_counter() - began) * 1000)
+    return quantiles(spent, n=20)[-1]
+
+
+if __name__ == "__main__":
+    command("bench.feed", "The time of a page of events, newest first.", run)

@@ -1,6 +1,6 @@
-// Keeps the parts of a page fresh. An element with data-live is fetched again from that address and patched in place, so
-// that focus, selection and scrolling stay. Without this module every page is complete, only less live.
-const MOVING = 2000, STILL = 15000, PATIENCE = 10000; // milliseconds
+// Keeps the parts of a page fresh. An element with data-live is fetched again from that address and patched in place:
+// focus, selection and scrolling stay. Without this module every page is complete, only less live.
+const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, opened = Date.now(); // milliseconds
 const parts = [...document.querySelectorAll("[data-live]")].map((node) => ({ node, fresh: Date.now(), tried: Date.now() }));
 
 function patch(old, fresh) {
@@ -24,8 +24,7 @@ function patch(old, fresh) {
 }
 
 async function refresh(part) {
-  part.tried = Date.now();
-  part.asking = true;
+  part.tried = Date.now(), part.asking = true;
   try {
     const answer = await fetch(part.node.dataset.live, { redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.type === "opaqueredirect") return location.reload(); // the session ended: the page itself leads to sign-in
@@ -50,7 +49,8 @@ function tell(part) {
 }
 
 async function look(part) {
-  const due = part.tried + ("moving" in part.node.dataset || part.trouble ? MOVING : STILL);
+  const eager = "moving" in part.node.dataset || part.trouble || Date.now() - opened < WATCHED;
+  const due = part.tried + (eager ? MOVING : STILL);
   if (!document.hidden && !part.asking && Date.now() >= due) await refresh(part);
   tell(part);
 }

@@ -42,7 +42,7 @@ ARROWS = {
     "cli": GROUND | {"schemas", "services", "ops", "store"},
     "application": GROUND,
     "factory": GROUND | {"application", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
-    "worker": {"factory", "jobs", "ops", "queue", "store"},
+    "worker": {"factory", "exceptions", "jobs", "ops", "queue", "store"},
     "wsgi": {"factory", "exceptions", "ops"},
 }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Flask, Response, redirect, url_for
 from flask_bootstrap import Bootstrap5
 
-from app.admin import errors, headers, icons, keys, new_report, overview, places, reports, sign_in, words
+from app.admin import errors, headers, icons, keys, new_report, overview, places, rejected, reports, sign_in, words
 from app.admin.blueprint import blueprint, csrf
 
-__all__ = ["keys", "new_report", "overview", "register", "reports", "sign_in"]  # these add their pages to the blueprint
+# These add their pages to the blueprint.
+__all__ = ["keys", "new_report", "overview", "register", "rejected", "reports", "sign_in"]
 
 
 def register(app: Flask) -> None:
@@ -17,6 +18,7 @@ def register(app: Flask) -> None:
         "BOOTSTRAP_SERVE_LOCAL": True,
         "WTF_CSRF_CHECK_DEFAULT": False,  # the blueprint checks its own requests; the API has no cookies to abuse
         "WTF_CSRF_TIME_LIMIT": None,  # a token is good as long as its session
+        "MAX_FORM_MEMORY_SIZE": 4_000_000,  # bytes: a rejected event may have a million characters
     }
     app.jinja_options = app.jinja_options | {"trim_blocks": True, "lstrip_blocks": True}
     Bootstrap5(app)

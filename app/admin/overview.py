@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import current_app, render_template
 
 from app.admin.blueprint import blueprint, services
+from app.admin.rejected import counts
 from app.admin.report_lines import line
 from app.auth import caller, signed_in
 from app.services.clock import now
@@ -37,6 +38,7 @@ def _found() -> dict[str, object]:
         "events": events,
         "lines": lines,
         "problems": _problems() if who.may("system") else [],
+        "rejects": counts() if who.may("system") else None,
         "moving": arriving or any(line.moves for line in lines),
         "base_url": current_app.config["SETTINGS"].base_url,
     }

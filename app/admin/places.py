@@ -31,6 +31,12 @@ PLACES = (
         "file-earmark-arrow-down",
         ("admin.reports", "admin.report", "admin.new_report", "admin.start_report"),
     ),
+    Place(
+        "Rejected",
+        "slash-circle",
+        ("admin.rejected", "admin.rejected_event", "admin.send_again", "admin.remove_rejected"),
+        "system",
+    ),
     Place("Keys", "key", ("admin.keys", "admin.new_key", "admin.add_key", "admin.revoke_key"), "keys"),
 )
 

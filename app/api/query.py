@@ -70,4 +70,4 @@ def load_query(schema: Schema, lists: Sequence[str]) -> dict[str, object]:
     try:
         return schema.load(given)
     except ValidationError as error:
-        raise refuse(error, "The query") from None
+        raise refuse(error, "The query", "nothing was read") from None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import click
 
 from app.cli.output import as_json, command, say, services
+from app.cli.resend import resend
 
 
 @click.group()
 def events() -> None:
-    """Events: count them."""
+    """Events: count them, send rejected ones again."""
+
+
+events.add_command(resend)
 
 
 @events.command()

@@ -9,15 +9,20 @@ from marshmallow import ValidationError
 from app.exceptions import MALFORMED, MISSING, Fault, InputInvalid
 
 
-def refuse(error: ValidationError, what: str = "The request") -> InputInvalid:
-    """The domain's error for marshmallow's, to be raised."""
-    return refusal(list(flatten(error.messages, "")), what)
+def refuse(error: ValidationError, what: str = "The request", then: str = "nothing was stored") -> InputInvalid:
+    """The domain's error for marshmallow's, to be raised.
+
+    Args:
+        what: what has the faults.
+        then: what follows from them.
+    """
+    return refusal(list(flatten(error.messages, "")), what, then)
 
 
-def refusal(faults: list[Fault], what: str = "The request") -> InputInvalid:
-    """The domain's error for faults, to be raised."""
+def refusal(faults: list[Fault], what: str = "The request", then: str = "nothing was stored") -> InputInvalid:
+    """The domain's error for faults, to be raised; see `refuse`."""
     count = f"{len(faults)} faults" if len(faults) != 1 else "a fault"
-    return InputInvalid(f"{what} has {count}; nothing was stored.", faults)
+    return InputInvalid(f"{what} has {count}; {then}.", faults)
 
 
 def flatten(messages: object, place: str) -> Iterator[Fault]:

@@ -88,13 +88,24 @@ def text(value: object) -> str:
     try:
         return orjson.dumps(value, _fragment, orjson.OPT_PASSTHROUGH_DATACLASS).decode()
     except orjson.JSONEncodeError:  # a lone surrogate, or deeper than orjson goes
-        return json.dumps(value, default=lambda number: float(number.text))
+        return _escaped(value)
 
 
 def kind(value: object) -> str:
     """The JSON type of a parsed value, in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", Number: "a number"}
     return names.get(type(value), "null")
+
+
+def _escaped(value: object) -> str:
+    """Like `text`, all beyond ASCII escaped; as deep as `parse` allows."""
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{json.dumps(key)}:{_escaped(inner)}" for key, inner in value.items()]) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([_escaped(inner) for inner in value]) + "]"
+    return json.dumps(value)
 
 
 def _fragment(number: Number) -> orjson.Fragment:

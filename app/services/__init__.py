@@ -19,6 +19,7 @@ from app.services.ingest import Ingest
 from app.services.keys import Keys
 from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
+from app.services.resending import Resending
 from app.services.spooling import Spooling
 from app.services.upkeep import Upkeep
 from app.storage import open_storage
@@ -34,6 +35,7 @@ class Services:
     ingest: Ingest
     feed: Feed
     rejected: RejectedEvents
+    resending: Resending
     catalog: Catalog
     accounts: Accounts
     keys: Keys
@@ -57,6 +59,7 @@ def build(settings: Settings) -> Services:
         ingest=ingest,
         feed=Feed(),
         rejected=rejected,
+        resending=Resending(ingest, rejected),
         catalog=catalog,
         accounts=Accounts(),
         keys=keys,

@@ -57,7 +57,12 @@ def post(client: Client, body: bytes, coding: str | None = None, path: str = "/e
 class TestMediaTypes:
     @pytest.mark.parametrize(
         "media_type",
-        ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8; x=y", "Application/JSON"]
+        [
+            "application/json",
+            "application/json; charset=utf-8",
+            "application/json;charset=UTF-8; x=y",
+            "Application/JSON",
+        ]
         + ["application/json;", "text/plain", "text/plain;charset=UTF-8"],
     )
     def test_json_is_taken_with_any_parameters(self, nobody, media_type):
@@ -106,7 +111,9 @@ class TestCodings:
     def test_identity_is_none(self, nobody, coding):
         assert post(nobody, EVENTS, coding).status_code == 200
 
-    @pytest.mark.parametrize("coding", ["br", "compress", "gzip, gzip", "deflate, gzip", "aws-chunked", "x", "gzip;q=1"])
+    @pytest.mark.parametrize(
+        "coding", ["br", "compress", "gzip, gzip", "deflate, gzip", "aws-chunked", "x", "gzip;q=1"]
+    )
     def test_another_one_is_unsupported(self, nobody, services, coding):
         answer = post(nobody, EVENTS, coding)
         assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
@@ -136,7 +143,9 @@ class TestCodings:
         assert services.ingest.count() == 0
 
     @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
-    @pytest.mark.parametrize("body", [EVENTS, b"", b"\0" * 100, b"\x1f\x8b" * 50, b"\x28\xb5\x2f\xfd" * 10], ids=range(5))
+    @pytest.mark.parametrize(
+        "body", [EVENTS, b"", b"\0" * 100, b"\x1f\x8b" * 50, b"\x28\xb5\x2f\xfd" * 10], ids=range(5)
+    )
     def test_what_is_not_compressed_so_is_malformed(self, nobody, coding, body):
         answer = post(nobody, body, coding)
         assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
@@ -169,7 +178,9 @@ class TestBounds:
     def test_so_many_events_as_allowed_are_taken(self, nobody):
         assert nobody.post("/events", [event()] * 3).status_code == 200
 
-    @pytest.mark.parametrize("items", ['{"customer":"C","product":"P","type":"T","timestamp":1,"context":[]}', "5", "{}"])
+    @pytest.mark.parametrize(
+        "items", ['{"customer":"C","product":"P","type":"T","timestamp":1,"context":[]}', "5", "{}"]
+    )
     def test_one_event_more_is_too_large_in_every_form_valid_or_not(self, nobody, services, items):
         array = "[" + ",".join([items] * 4) + "]"
         lines = "\n".join([items] * 4)
@@ -181,9 +192,7 @@ class TestBounds:
         ]:
             answer = nobody.post("/events", body.encode(), media_type)
             assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
-            assert answer.get_json()[0]["value"]["message"] == (
-                "events has 4 events; one request may have at most 3."
-            )
+            assert answer.get_json()[0]["value"]["message"] == ("events has 4 events; one request may have at most 3.")
         assert services.ingest.count() == 0
 
     def test_blank_lines_do_not_count_as_events(self, nobody):
@@ -195,21 +204,18 @@ class TestBounds:
         assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
 
 
-@each_coding
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("zstd", zstd)])
 def test_a_bomb_is_refused_soon_and_in_little_memory(nobody, coding, pack):
-    bomb = pack(b"[" + b" " * (400 * MIB)) if coding == "zstd" else BOMBS.setdefault(pack, pack(b"[" + b" " * (100 * MIB)))
+    bomb = pack(b"[" + b" " * (64 * MIB))
     tracemalloc.start()
     try:
         began = time.monotonic()
         answer = post(nobody, bomb, coding)
         assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
         assert time.monotonic() - began < 2
-        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+        assert tracemalloc.get_traced_memory()[1] < 30 * MIB
     finally:
         tracemalloc.stop()
-
-
-BOMBS: dict[object, bytes] = {}
 
 
 def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused(nobody):

@@ -44,9 +44,9 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def post(self, path: str, *headers: str, body: bytes = b"") -> None:
+    def post(self, path: str, *headers: str, body: bytes = b"", media_type: str = "application/json") -> None:
         """Send a POST's head, and so much of its body."""
-        lines = [f"POST {path} HTTP/1.1", "Host: tally.test", "Content-Type: application/json", *headers, "", ""]
+        lines = [f"POST {path} HTTP/1.1", "Host: tally.test", f"Content-Type: {media_type}", *headers, "", ""]
         self.send("\r\n".join(lines).encode() + body)
 
     def answer(self, method: str = "POST") -> Answer:
@@ -73,10 +73,12 @@ class Web:
             connection.post(path, f"Content-Length: {len(body)}", *headers, body=body)
             return connection.answer()
 
-    def post_chunks(self, path: str, *headers: str, chunks: list[bytes]) -> Answer:
+    def post_chunks(
+        self, path: str, *headers: str, chunks: list[bytes], media_type: str = "application/json"
+    ) -> Answer:
         """POST a body in chunks, its length untold."""
         with self.connect() as connection:
-            connection.post(path, "Transfer-Encoding: chunked", *headers)
+            connection.post(path, "Transfer-Encoding: chunked", *headers, media_type=media_type)
             for piece in chunks:
                 connection.send(chunk(piece))
             connection.send(LAST_CHUNK)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from rq import Queue, Worker
+from redis.client import Pipeline
+from rq import Queue, Worker, worker_registration
 from rq.serializers import JSONSerializer
 
 from app import create_app, jobs
 from app.exceptions import SettingInvalid
 from app.ops.lifeline import die_with_parent
-from app.queue import NAME, connect
+from app.queue import NAME, connect, wait_until_there
 from app.store.database import forget_connections
 
 TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
@@ -21,7 +22,14 @@ CHECK_SECONDS = 5  # between looks at what dead workers left
 
 
 class ReportWorker(Worker):
-    """RQ's forking worker, whose children open connections of their own."""
+    """RQ's forking worker, whose children open connections of their own, and which outlives a loss of Redis."""
+
+    max_connection_wait_time = 5.0  # seconds between tries to reach Redis again; RQ's default is a minute
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Sign of life. RQ tells the worker's name only once, and a Redis that lost its data would never know it again."""
+        super().heartbeat(timeout, pipeline)
+        worker_registration.register(self, pipeline)
 
     def main_work_horse(self, *args: object, **kwargs: object) -> None:
         """The child's life: it ends with its parent, and uses nothing that was opened before the fork."""
@@ -35,6 +43,7 @@ def main() -> None:
     app = create_app()
     services = app.extensions["services"]
     jobs.serve(services)
+    wait_until_there(app.config["SETTINGS"].redis)
     connection = connect(app.config["SETTINGS"].redis, answer_seconds=None)
     worker = ReportWorker(
         [Queue(NAME, connection=connection, serializer=JSONSerializer)],

@@ -6,6 +6,8 @@ two (see docs/decisions.md). The target is named by string, so that who enqueues
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,6 +24,7 @@ from app.exceptions import QueueUnavailable
 NAME = "reports"
 TARGET = "app.jobs.run_report"
 SECONDS = 2.0  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
+PAUSE_SECONDS = 1.0  # between tries to reach it
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
 
 log = structlog.get_logger(__name__)
@@ -104,6 +107,19 @@ def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: f
     return Redis.from_url(
         url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )
+
+
+def wait_until_there(url: str) -> None:
+    """Return as soon as Redis answers. A worker that ended instead would only be started again and again."""
+    connection = connect(url)
+    for attempt in itertools.count():
+        try:
+            connection.ping()
+            return
+        except RedisError as error:
+            if not attempt:
+                log.warning("waiting for Redis", reason=str(error))
+            time.sleep(PAUSE_SECONDS)
 
 
 @contextmanager

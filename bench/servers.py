@@ -190,6 +190,7 @@ def _environment(folder: Path, database_url: str, port: int) -> Mapping[str, str
         "REDIS_URL": f"unix://{folder}/no-redis.sock",
         "STORAGE_URL": f"file://{folder}/reports",
         "SECRET_KEY": "of-the-benchmark-alone",
+        "MALLOC_ARENA_MAX": "2",  # as app/ops/supervise.py starts it
     }
     return {**os.environ, **own}
 

@@ -16,8 +16,8 @@ from app.admin.words import stamp
 from app.auth import caller, need, signed_in
 from app.exceptions import BodyMalformed, Forbidden, InputInvalid
 from app.schemas import json
+from app.services.rejected import RejectedEvent
 from app.services.resending import Resent
-from app.store.models import RejectedEvent
 
 PAGE = 50
 SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page has it whole

@@ -3,6 +3,11 @@
 Werkzeug's own limit cuts a chunked body silently, so nothing here relies on it; granian ends a body as quietly when
 the client goes away in its middle, so what arrived is compared with what was announced. Media types and content
 codings are checked before a byte is read.
+
+A `read` blocks until all that it asks for is there or the client is gone, and nothing can interrupt it. Nor may it be
+left to another thread and the request be answered meanwhile: granian then waits for that thread with Python's lock in
+its hand, and all stands still. So the deadline is looked at between the pieces of a large body, and a client that sends
+nothing more costs a thread.
 """
 
 from __future__ import annotations
@@ -17,7 +22,6 @@ import zstandard
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected
 
-from app.api import patience
 from app.exceptions import BodyMalformed, BodyTooLarge, TypeUnsupported
 
 CHUNK_BYTES = 64 * 1024
@@ -59,30 +63,22 @@ def _check_type(allowed: tuple[str, ...]) -> None:
 def _read() -> bytes:
     limit = current_app.config["SETTINGS"].max_body_bytes
     coding = request.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if not coding and not _is_chunked() and request.content_length is not None:
-        return _whole(request.content_length, limit)
+    length = request.content_length
+    if not coding and not _is_chunked() and length is not None and length <= CHUNK_BYTES:
+        return _at_once(length, limit)
     if coding not in CODINGS:
         raise TypeUnsupported(f"The Content-Encoding is {coding[:100]}; it must be gzip, deflate or zstd.")
     return CODINGS[coding](_bounded(_chunks(), limit), limit)
 
 
-def _whole(length: int, limit: int) -> bytes:
-    """A plain body whose length is told, as most are: in one read, without the machinery for the others."""
+def _at_once(length: int, limit: int) -> bytes:
+    """A small plain body whose length is told, as most are: in one read, without the machinery for the others."""
     if length > limit:
         raise _too_large(limit)
-    source = request.environ["wsgi.input"]
-    try:
-        body = patience.read(lambda: source.read(length), current_app.config["SETTINGS"].body_seconds)
-    except TimeoutError:
-        raise BodyMalformed("The body took too long to arrive.") from None
-    finally:
-        g.body_is_over = True
-    return _all_of(body, length)
-
-
-def _all_of(body: bytes, length: int) -> bytes:
+    body = request.environ["wsgi.input"].read(length)
+    g.body_is_over = True
     if len(body) < length:
-        raise BodyMalformed(f"The body is cut short: {len(body)} of its {length} bytes arrived.")
+        raise _cut_short(len(body), length)
     return body
 
 
@@ -90,18 +86,12 @@ def _chunks() -> Iterator[bytes]:
     """The body as it arrives, until its deadline."""
     deadline = time.monotonic() + current_app.config["SETTINGS"].body_seconds
     stream = _stream()
-    while chunk := _chunk(stream, deadline):
+    while chunk := stream.read(CHUNK_BYTES):
         yield chunk
+        if time.monotonic() > deadline:
+            g.body_is_over = True
+            raise BodyMalformed("The body took too long to arrive.")
     g.body_is_over = True
-
-
-def _chunk(stream: IO[bytes], deadline: float) -> bytes:
-    with suppress(TimeoutError):
-        chunk = patience.read(lambda: stream.read(CHUNK_BYTES), deadline - time.monotonic())
-        if time.monotonic() <= deadline:
-            return chunk
-    g.body_is_over = True
-    raise BodyMalformed("The body took too long to arrive.")
 
 
 def _stream() -> IO[bytes]:
@@ -124,19 +114,21 @@ def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
             raise _too_large(limit)
         yield chunk
     if length is not None and read < length:
-        raise BodyMalformed(f"The body is cut short: {read} of its {length} bytes arrived.")
+        raise _cut_short(read, length)
 
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limit} bytes, the most that one request may have.")
 
 
+def _cut_short(read: int, length: int) -> BodyMalformed:
+    return BodyMalformed(f"The body is cut short: {read} of its {length} bytes arrived.")
+
+
 def _hear_out(response: Response) -> Response:
     """Read on for a while: a client that is still sending when it is answered sees a reset instead of the answer."""
     if response.status_code >= 400 and _is_sending():
-        stream = _stream()
-        with suppress(TimeoutError):
-            patience.apart(lambda: _drain(stream), DRAINED_SECONDS)
+        _drain(_stream())
     return response
 
 
@@ -148,9 +140,9 @@ def _is_sending() -> bool:
 
 
 def _drain(stream: IO[bytes]) -> None:
-    read = 0
+    deadline, read = time.monotonic() + DRAINED_SECONDS, 0
     with suppress(ClientDisconnected):
-        while read < DRAINED_BYTES and (chunk := stream.read(CHUNK_BYTES)):
+        while read < DRAINED_BYTES and time.monotonic() < deadline and (chunk := stream.read(CHUNK_BYTES)):
             read += len(chunk)
 
 

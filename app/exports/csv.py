@@ -7,7 +7,8 @@ a null is nothing, an empty string is `""`, and a text with a quote, the delimit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 import orjson
 
@@ -33,13 +34,17 @@ def line_writer(delimiter: str) -> Callable[[Sequence[str | None]], bytes]:
     return line
 
 
-def lines(rows: Iterable[tuple[int, str, object]], layout: Layout, width: int, delimiter: str) -> Iterator[bytes]:
-    """A report's lines from (timestamp, type, context) rows; a context may be JSON text or a list."""
+def lines(rows: Generator[tuple[int, str, object]], layout: Layout, width: int, delimiter: str) -> Generator[bytes]:
+    """A report's lines from (timestamp, type, context) rows; a context may be JSON text or a list.
+
+    The rows are closed when the lines end, however they do.
+    """
     line = line_writer(delimiter)
     cells = _by_name(layout) if layout.kind == COLUMNS else _padded(width)
-    for timestamp, event_type, context in rows:
-        items = orjson.loads(context) if isinstance(context, str) else context
-        yield line([str(timestamp), event_type, *cells(event_type, items)])
+    with closing(rows):
+        for timestamp, event_type, context in rows:
+            items = orjson.loads(context) if isinstance(context, str) else context
+            yield line([str(timestamp), event_type, *cells(event_type, items)])
 
 
 def _padded(width: int) -> Callable[[str, list[str | None]], list[str | None]]:

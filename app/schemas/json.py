@@ -83,10 +83,11 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def text(value: object) -> str:
-    """A parsed value as JSON again, its numbers as they were sent."""
+def text(value: object, *, indented: bool = False) -> str:
+    """A parsed value as JSON again, its numbers as they were sent; indented where it can be."""
+    options = orjson.OPT_PASSTHROUGH_DATACLASS | (orjson.OPT_INDENT_2 if indented else 0)
     try:
-        return orjson.dumps(value, _fragment, orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+        return orjson.dumps(value, _fragment, options).decode()
     except orjson.JSONEncodeError:  # a lone surrogate, or deeper than orjson goes
         return _escaped(value)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 
 import structlog
 
@@ -113,16 +113,18 @@ def _write(report: Report, token: str, file: ReportFile, check: Check) -> events
     delimiter = output.get("delimiter", DEFAULT_DELIMITER)
     if output.get("header"):
         file.head(csv.line_writer(delimiter)(layout.header(measure.width)))
-    for line in _lines(selection, layout, measure.width, delimiter):
-        file.row(line)
-        if file.rows % CHECK_EVERY_ROWS == 0:
-            check()
+    # Closed however it ends, before the row is written to: rows under way keep the connection, and would block it.
+    with closing(_lines(selection, layout, measure.width, delimiter)) as lines:
+        for line in lines:
+            file.row(line)
+            if file.rows % CHECK_EVERY_ROWS == 0:
+                check()
     file.flush()
     check()
     return measure
 
 
-def _lines(selection: events.Selection, layout: Layout, width: int, delimiter: str) -> Iterator[bytes]:
+def _lines(selection: events.Selection, layout: Layout, width: int, delimiter: str) -> Generator[bytes]:
     """The database's own CSV where it can write it, else ours: the bytes are the same."""
     lines = events.csv_lines(selection, layout, width, delimiter)
     return csv.lines(events.rows(selection), layout, width, delimiter) if lines is None else lines

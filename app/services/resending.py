@@ -121,7 +121,8 @@ class Resending:
         except KeyReused:
             return self._earlier(who, one.id)
         except InputInvalid as error:
-            raise InputInvalid("The event is still invalid.", [_without_place(fault) for fault in error.faults]) from None
+            faults = [_without_place(fault) for fault in error.faults]
+            raise InputInvalid("The event is still invalid.", faults) from None
         return Resent(orjson.loads(receipt.answer)[0], receipt.replayed)
 
     def _earlier(self, who: Principal, key: int) -> Resent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from app.layout import COLUMNS, EXTRA, Layout
@@ -88,13 +88,13 @@ def measure(selection: Selection, layout: Layout) -> Measure:
     return Measure(total, widest, None if layout.keeps_extras else int(extra))
 
 
-def rows(selection: Selection) -> Iterator[tuple[int, str, object]]:
+def rows(selection: Selection) -> Generator[tuple[int, str, object]]:
     """A selection's (timestamp, type, context) in a report's order; the context as the database keeps it."""
     where, values = selection.where()
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
 
 
-def csv_lines(selection: Selection, layout: Layout, width: int, delimiter: str) -> Iterator[bytes] | None:
+def csv_lines(selection: Selection, layout: Layout, width: int, delimiter: str) -> Generator[bytes] | None:
     """A report's rows as CSV lines that the database cuts and quotes; None where it cannot."""
     cells, names = _cells(layout, width)
     where, values = selection.where()

@@ -28,6 +28,7 @@ from app.store.database import database
 MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
 MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
+LINGER_SECONDS = 0.001  # for company, where there was some a moment ago: a fifth more requests a second, measured
 AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
 IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
 GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
@@ -111,6 +112,7 @@ class Writer:
         self._wait_seconds = wait_seconds
         self._aside = aside
         self._away_until = 0.0
+        self._crowded = False
         self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self._room = threading.Condition()
         self._waiting_events = 0
@@ -174,6 +176,7 @@ class Writer:
     def _run(self) -> None:
         while True:
             group = self._gather()
+            self._crowded = len(group) > 1
             self._write_group(group)
 
     def _next(self) -> Entry:
@@ -189,6 +192,8 @@ class Writer:
         """The next entries: at least one, then whatever waits already."""
         group, events = [], 0
         entry = self._next()
+        if self._crowded:
+            time.sleep(LINGER_SECONDS)
         while True:
             if entry.move(TAKEN, WAITING):
                 group.append(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def along(monkeypatch) -> Callable[[Through], None]:
     made = attempt._lines
 
     def change(through: Through) -> None:
-        monkeypatch.setattr(attempt, "_lines", lambda *args: through(made(*args)))
+        def lines(*args: object) -> Iterator[bytes]:
+            with closing(made(*args)) as unchanged:
+                yield from through(unchanged)
+
+        monkeypatch.setattr(attempt, "_lines", lines)
 
     return change

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import select
 import shutil
 import socket
 import sqlite3
@@ -48,6 +49,10 @@ class Connection:
         """Send a POST's head, and so much of its body."""
         lines = [f"POST {path} HTTP/1.1", "Host: tally.test", f"Content-Type: {media_type}", *headers, "", ""]
         self.send("\r\n".join(lines).encode() + body)
+
+    def has_answer(self) -> bool:
+        """Whether something came back already."""
+        return bool(select.select([self.socket], [], [], 0)[0])
 
     def answer(self, method: str = "POST") -> Answer:
         """Read one answer; an interim 100 is passed over."""

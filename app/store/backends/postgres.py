@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 from playhouse.pool import PooledPostgresqlDatabase
@@ -126,20 +126,20 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """SQL for one item of a context, from 0."""
         return f"context[{index + 1}]"
 
-    def csv_lines(self, query: str, parameters: Sequence[object], delimiter: str) -> Iterator[bytes] | None:
+    def csv_lines(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[bytes] | None:
         """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter."""
         if not delimiter.isascii():
             return None
         return self._copy(query, parameters, delimiter)
 
-    def stream(self, query: str, parameters: Sequence[object]) -> Iterator[tuple]:
+    def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
         """Rows as they come, never all in memory."""
         with translated(), self.atomic(), self.connection().cursor(name="tally_stream") as cursor:
             cursor.itersize = 5000
             cursor.execute(query, parameters)
             yield from cursor
 
-    def _copy(self, query: str, parameters: Sequence[object], delimiter: str) -> Iterator[bytes]:
+    def _copy(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[bytes]:
         statement = f"COPY ({query}) TO STDOUT (FORMAT csv, DELIMITER %s, ENCODING 'UTF8')"
         with (
             translated(),

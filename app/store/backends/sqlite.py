@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import unquote
@@ -109,11 +109,11 @@ class SqliteBackend(Availability, SqliteDatabase):
         """SQL for one item of a context, from 0."""
         return f"json_extract(context, '$[{index}]')"
 
-    def csv_lines(self, query: str, parameters: Sequence[object], delimiter: str) -> Iterator[bytes] | None:
+    def csv_lines(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[bytes] | None:
         """SQLite cannot write CSV itself."""
         return None
 
-    def stream(self, query: str, parameters: Sequence[object]) -> Iterator[tuple]:
+    def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
         """Rows as they come, never all in memory."""
         cursor = self.connection().cursor()
         cursor.arraysize = 1000

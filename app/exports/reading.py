@@ -1,0 +1,173 @@
+"""A file of events read back: cut into records by its line ends, and a CSV record into its cells.
+
+What `csv` writes is read exactly: a cell of nothing is a null, `""` an empty string. A record that is no CSV ends with
+its line, so that a stray quote costs that line only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+RECORDS = 10_000  # of one chunk
+BYTES = 2 * 1024 * 1024  # of one chunk, about
+MAX_RECORD = 8 * 1024 * 1024  # bytes: the largest event has 5 million when all its text is escaped
+KEPT_OF_LONGER = 1024 * 1024  # bytes
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# Cuts bytes into records; what is left belongs to the next bytes, of which there are none where these are the last.
+Cut = Callable[[bytes, bool], tuple[list[bytes], bytes]]
+
+
+class Overlong(bytes):
+    """The beginning of a record that is longer than a record may be.
+
+    Attributes:
+        more: how many bytes are left out.
+    """
+
+    more = 0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some records that stand one behind the other.
+
+    Attributes:
+        records: without their line ends; a blank line is one, too.
+        line: in which line of the file the first one begins, from 1.
+        end: where the last one ends in the file's content, its line end included.
+    """
+
+    records: list[bytes]
+    line: int
+    end: int
+
+    def line_of(self, index: int) -> int:
+        """In which line of the file a record begins; for the one behind the last, where the next chunk begins."""
+        return self.line + index + sum(record.count(b"\n") for record in self.records[:index])
+
+
+def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) -> Iterator[Chunk]:
+    """The records of a file's content.
+
+    Args:
+        blocks: the content, from the beginning of a record on.
+        cut: how records are told apart.
+        end, line: where these blocks begin, if that is not the beginning of the file.
+    """
+    if not end:
+        end, blocks = _without_mark(blocks)
+    for records in _cut_all(blocks, cut):
+        for begin in range(0, len(records), RECORDS):
+            some = records[begin : begin + RECORDS]
+            end += sum(map(len, some)) + len(some) + sum(one.more for one in some if isinstance(one, Overlong))
+            chunk = Chunk(some, line, end)
+            line = chunk.line_of(len(some))
+            yield chunk
+
+
+def lines(data: bytes, is_last: bool) -> tuple[list[bytes], bytes]:
+    """Cut at every line end."""
+    records = data.split(b"\n")
+    rest = records.pop()
+    return ([*records, rest], b"") if is_last and rest else (records, rest)
+
+
+class CsvRecords:
+    """CSV with a delimiter, as `csv.line_writer` writes it."""
+
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+        mark = re.escape(delimiter)
+        quoted, plain = r'"[^"]*(?:""[^"]*)*"', rf'(?:(?!{mark})[^"\n])*'
+        self._cell = re.compile(rf"({quoted}|{plain})({mark}|\Z)")
+        self._whole = re.compile(rf"(?:{quoted}|{plain})(?:{mark}(?:{quoted}|{plain}))*\r?".encode())
+
+    def cut(self, data: bytes, is_last: bool) -> tuple[list[bytes], bytes]:
+        """Cut at every line end that is not inside quotes."""
+        physical, rest = lines(data, is_last)
+        if b'"' not in data:
+            return physical, rest
+        records, begin = [], 0
+        while begin < len(physical):
+            end = self._end(physical, begin)
+            if end is None:
+                is_open = b"\n".join([*physical[begin:], rest])
+                if not is_last and len(is_open) <= MAX_RECORD:
+                    return records, is_open
+                end = begin + 1
+            records.append(b"\n".join(physical[begin:end]))
+            begin = end
+        return records, rest
+
+    def cells(self, record: str) -> list[str | None]:
+        """The cells of one record.
+
+        Raises:
+            ValueError: a quote is out of its place.
+        """
+        record = record.removesuffix("\r")
+        if '"' not in record:
+            return [cell or None for cell in record.split(self._delimiter)]
+        cells, place = [], 0
+        while True:
+            match = self._cell.match(record, place)
+            if match is None:
+                raise ValueError(f"a quote is out of its place at character {place + 1} or behind it")
+            cell, place = match[1], match.end()
+            cells.append(cell[1:-1].replace('""', '"') if cell.startswith('"') else cell or None)
+            if not match[2]:
+                return cells
+
+    def _end(self, physical: Sequence[bytes], begin: int) -> int | None:
+        """Behind which line the record ends that begins with one; None where it goes on behind them all."""
+        quotes = 0
+        for end in range(begin, len(physical)):
+            quotes += physical[end].count(b'"')
+            if quotes % 2 == 0:
+                is_one = end == begin or self._whole.fullmatch(b"\n".join(physical[begin : end + 1]))
+                return end + 1 if is_one else begin + 1
+        return None
+
+
+def _without_mark(blocks: Iterable[bytes]) -> tuple[int, Iterator[bytes]]:
+    """Content without the mark that some editors put before UTF-8, and how long that is."""
+    iterator = iter(blocks)
+    first = next(iterator, b"")
+    plain = first.removeprefix(BYTE_ORDER_MARK)
+
+    def rest() -> Iterator[bytes]:
+        yield plain
+        yield from iterator
+
+    return len(first) - len(plain), rest()
+
+
+def _cut_all(blocks: Iterable[bytes], cut: Cut) -> Iterator[list[bytes]]:
+    rest, overlong = b"", None
+    for block, is_last in _gathered(blocks):
+        data, records = rest + block, []
+        if overlong is not None:
+            tail, line_end, data = data.partition(b"\n")
+            overlong.more += len(tail)
+            if line_end or is_last:
+                records, overlong = [overlong], None
+        more, rest = cut(data, is_last)
+        if len(rest) > MAX_RECORD and overlong is None:
+            overlong, rest = Overlong(rest[:KEPT_OF_LONGER]), rest[KEPT_OF_LONGER:]
+            overlong.more, rest = len(rest), b""
+        yield records + more
+
+
+def _gathered(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Blocks of about BYTES, and whether each is the last."""
+    parts, size = [], 0
+    for block in blocks:
+        if size >= BYTES:
+            yield b"".join(parts), False
+            parts, size = [], 0
+        parts.append(block)
+        size += len(block)
+    yield b"".join(parts), True

@@ -1,0 +1,195 @@
+"""The sweep sets right what nobody else will; Redis and workers may lose anything, a report's row is the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis as redis_py
+from rq import Queue
+from rq.serializers import JSONSerializer
+from structlog.testing import capture_logs
+
+from app import queue as queue_room
+from app.exceptions import QueueUnavailable
+from app.services import reports as module
+from app.services.clock import now
+from app.store import reports as store
+from app.store.models import Report
+from tests.support.threads import at_once
+
+
+@pytest.fixture
+def queued(redis_url: str) -> Callable[[], list[str]]:
+    """The reports that wait in Redis."""
+    connection = redis_py.Redis.from_url(redis_url)
+    return lambda: Queue(queue_room.NAME, connection=connection, serializer=JSONSerializer).get_job_ids()
+
+
+@pytest.fixture
+def redis_is_away(monkeypatch) -> None:
+    def away(*args: object, **kwargs: object) -> None:
+        raise redis_py.ConnectionError("Connection refused")
+
+    monkeypatch.setattr(redis_py.Redis, "execute_command", away)
+    monkeypatch.setattr(redis_py.client.Pipeline, "execute", away)
+
+
+def change(job: str, **values: object) -> None:
+    Report.update(values).where(Report.job == job).execute()
+
+
+def forget_everything(redis_url: str) -> None:
+    redis_py.Redis.from_url(redis_url).flushall()
+
+
+def test_a_report_that_redis_forgot_is_queued_again(services, job, queued, redis_url):
+    assert queued() == [job]
+    forget_everything(redis_url)
+    services.reports.sweep()
+    assert queued() == [job]
+
+
+def test_a_report_that_is_queued_is_left_alone(services, job, queued):
+    for _ in range(3):
+        services.reports.sweep()
+    assert queued() == [job]
+
+
+def test_a_report_is_accepted_while_redis_is_away_and_queued_when_it_is_back(admin, services, job, queued, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(services.reports._queue, "_url", "unix:///nowhere.sock")
+        patch.setattr(services.reports._queue, "_connection", None)
+        with capture_logs() as log:
+            second = admin.start_report()
+        with pytest.raises(QueueUnavailable):
+            services.reports.sweep()
+    assert second["status"] == "RUNNING"
+    assert "report not enqueued, the sweeper will" in [line["event"] for line in log]
+    assert queued() == [job]
+    services.reports._queue._connection = None
+    services.reports.sweep()
+    assert queued() == [job, second["job"]]
+
+
+def test_a_report_that_a_worker_has_is_not_queued_again(services, job, queued, redis_url):
+    store.claim(job, "token", now())
+    forget_everything(redis_url)
+    services.reports.sweep()
+    assert queued() == []
+
+
+def test_a_silent_attempt_is_given_up_and_its_report_queued_again(services, job, queued, row, redis_url):
+    store.claim(job, "token", now() - module.SILENT_MS - 1)
+    forget_everything(redis_url)
+    services.reports.sweep()
+    assert queued() == [job]
+    assert (row(job).status, row(job).token, row(job).attempt) == ("RUNNING", None, 1)
+    services.reports.run(job)
+    assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
+
+
+def test_an_attempt_that_gave_a_sign_of_life_goes_on(services, job, row):
+    store.claim(job, "token", now() - module.SILENT_MS - 1)
+    assert store.note(job, "token", touched=now(), rows=1)
+    services.reports.sweep()
+    assert row(job).token == "token"
+
+
+def test_after_five_attempts_that_died_a_report_has_failed(services, job, queued, row):
+    for attempt in range(1, module.ATTEMPTS + 1):
+        assert store.claim(job, f"token-{attempt}", now() - module.SILENT_MS - 1).attempt == attempt
+        assert row(job).status == "RUNNING"
+        services.reports.sweep()
+    report = row(job)
+    assert module.ATTEMPTS == 5
+    assert (report.status, report.reason) == ("FAILED", "Its worker died 5 times. The workers' log says why.")
+    assert report.ended
+    services.reports.run(job)
+    assert row(job).status == "FAILED"
+
+
+def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, job, row):
+    long_ago = now() - settings.report_timeout_seconds * 1000 - module.SILENT_MS - 1
+    store.claim(job, "token", long_ago)
+    change(job, touched=now())
+    services.reports.sweep()
+    assert (row(job).status, row(job).reason) == ("TIMEOUT", "It ran longer than 900 seconds.")
+    assert not store.note(job, "token", rows=7)
+
+
+def test_an_attempt_within_its_time_is_not(services, settings, job, row):
+    store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
+    change(job, touched=now())
+    services.reports.sweep()
+    assert row(job).status == "RUNNING"
+
+
+def test_a_report_that_waits_long_is_not_timed_out(services, job, row):
+    change(job, started=1)
+    services.reports.sweep()
+    assert row(job).status == "RUNNING"
+
+
+def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, job, row, files):
+    services.reports.run(job)
+    link = admin.get(f"/reports/JOB-{job}", headers={"Accept": "application/json"}).get_json()["link"]
+    services.reports.sweep()
+    assert files() == [row(job).file]
+    change(job, expires=now())
+    services.reports.sweep()
+    assert files() == []
+    assert row(job).removed
+    assert admin.availability(f"JOB-{job}")["status"] == "COMPLETE"
+    assert admin.get(f"/reports/JOB-{job}").status_code == 410
+    assert admin.get(link.removeprefix("https://tally.example")).status_code == 410
+
+
+def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row, files, settings):
+    services.reports.run(job)
+    change(job, expires=now())
+    services.reports.path(row(job)).unlink()
+    services.reports.sweep()
+    assert row(job).removed
+
+
+def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, row, files, redis_is_away):
+    services.reports.run(job)
+    change(job, expires=now())
+    services.reports.sweep()
+    assert files() == []
+
+
+def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, files, redis_url):
+    services.reports.run(job)
+    change(job, expires=now())
+    waiting, silent, hopeless, late = [admin.start_report()["job"] for _ in range(4)]
+    for taken in (silent, hopeless, late):
+        store.claim(taken, "token", now() - module.SILENT_MS - 1)
+    change(hopeless, attempt=module.ATTEMPTS)
+    change(late, claimed=1)
+    forget_everything(redis_url)
+    at_once(4, lambda number: services.reports.sweep())
+    assert files() == []
+    assert set(queued()) == {waiting, silent}
+    assert [row(name).status for name in (waiting, silent, hopeless, late)] == [
+        "RUNNING",
+        "RUNNING",
+        "FAILED",
+        "TIMEOUT",
+    ]
+    for _ in range(2):  # queued twice by two sweeps: the second run finds nothing to do
+        for name in (waiting, silent):
+            services.reports.run(name)
+    assert [row(name).attempt for name in (waiting, silent)] == [1, 2]
+
+
+def test_the_place_in_the_queue_is_told_while_a_report_waits(admin, services, job):
+    second = admin.start_report()["source"]
+
+    def place(source: str) -> int | None:
+        return admin.get(f"/reports/{source}/progress").get_json().get("queue_position")
+
+    assert (place(f"JOB-{job}"), place(second)) == (1, 2)
+    services.reports.run(job)
+    assert (place(f"JOB-{job}"), place(second)) == (None, 1)

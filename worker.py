@@ -27,7 +27,7 @@ class ReportWorker(Worker):
     max_connection_wait_time = 5.0  # seconds between tries to reach Redis again; RQ's default is a minute
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Sign of life. RQ tells the worker's name only once, and a Redis that lost its data would never know it again."""
+        """Sign of life, and the worker's name: RQ tells it once, and a Redis that lost its data would never know it."""
         super().heartbeat(timeout, pipeline)
         worker_registration.register(self, pipeline)
 

@@ -15,6 +15,7 @@
     ├── Forbidden             known who, but not allowed: may carry the fault
     ├── RateLimited           too many requests: carries the seconds until one passes again
     ├── KeyUnknown            there is no such ingest key
+    ├── ImportOvertaken       somebody else imports the same file
     ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
     ├── AccountInvalid        a user cannot be made or changed as asked
     ├── LinkInvalid           a signed link was changed or has expired
@@ -122,6 +123,10 @@ class RateLimited(TallyError):
 
 class KeyUnknown(TallyError):
     """There is no such ingest key, or it is revoked already."""
+
+
+class ImportOvertaken(TallyError):
+    """Somebody else imports the same file at this moment."""
 
 
 class RejectedUnknown(TallyError):

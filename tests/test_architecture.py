@@ -57,7 +57,7 @@ OWNERS = {
     "playhouse": {"store"},
     "psycopg": {"store"},
     "sqlite3": {"store"},
-    "redis": {"queue"},
+    "redis": {"queue", "worker"},
     "limits": {"rates"},
     "rq": {"queue", "worker"},
     "boto3": {"storage"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
 import click
 import orjson
@@ -16,13 +16,12 @@ def catalog() -> None:
 
 
 @catalog.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("file", type=click.File("rb"))
 @as_json
 @command
-def import_file(file: Path, as_json: bool) -> None:
+def import_file(file: BinaryIO, as_json: bool) -> None:
     """Import a catalog FILE (- for standard input); known codes take its values, none is removed."""
-    body = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
-    counts = services().catalog.put(body)
+    counts = services().catalog.put(file.read())
     say(counts, "Imported {customers} customers, {products} products, {types} types.".format(**counts), json=as_json)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import click
 
 from app.cli.output import as_json, command, say, services
+from app.cli.import_events import import_file
 from app.cli.resend import resend
 
 
 @click.group()
 def events() -> None:
-    """Events: count them, send rejected ones again."""
+    """Events: count them, import a file of them, send rejected ones again."""
 
 
+events.add_command(import_file)
 events.add_command(resend)
 
 

@@ -80,7 +80,11 @@ def wait(name: str, timeout: int, as_json: bool) -> None:
 def download(name: str, target: Path, as_json: bool) -> None:
     """Copy a report's file to a file of yours."""
     report = services().reports.get(SYSTEM, name)
-    shutil.copyfile(services().reports.path(report), target)
+    file = services().reports.path(report)
+    try:
+        shutil.copyfile(file, target)
+    except OSError as error:
+        raise click.ClickException(f"Cannot write {target}: {error.strerror}.") from error
     say({"file": str(target), "bytes": report.bytes}, f"Wrote {report.bytes} bytes to {target}.", json=as_json)
 
 

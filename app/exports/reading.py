@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, chain
 
 RECORDS = 10_000  # of one chunk
 BYTES = 2 * 1024 * 1024  # of one chunk, about
@@ -44,9 +46,10 @@ class Chunk:
     line: int
     end: int
 
-    def line_of(self, index: int) -> int:
-        """In which line of the file a record begins; for the one behind the last, where the next chunk begins."""
-        return self.line + index + sum(record.count(b"\n") for record in self.records[:index])
+    @cached_property
+    def lines(self) -> list[int]:
+        """In which line of the file each record begins, and last, where the next chunk does."""
+        return list(accumulate((record.count(b"\n") + 1 for record in self.records), initial=self.line))
 
 
 def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) -> Iterator[Chunk]:
@@ -57,14 +60,17 @@ def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) ->
         cut: how records are told apart.
         end, line: where these blocks begin, if that is not the beginning of the file.
     """
+    gathered = _gathered(blocks)
     if not end:
-        end, blocks = _without_mark(blocks)
-    for records in _cut_all(blocks, cut):
+        first, is_last = next(gathered)
+        plain = first.removeprefix(BYTE_ORDER_MARK)
+        end, gathered = len(first) - len(plain), chain([(plain, is_last)], gathered)
+    for records in _cut_all(gathered, cut):
         for begin in range(0, len(records), RECORDS):
             some = records[begin : begin + RECORDS]
             end += sum(map(len, some)) + len(some) + sum(one.more for one in some if isinstance(one, Overlong))
             chunk = Chunk(some, line, end)
-            line = chunk.line_of(len(some))
+            line = chunk.lines[-1]
             yield chunk
 
 
@@ -132,22 +138,9 @@ class CsvRecords:
         return None
 
 
-def _without_mark(blocks: Iterable[bytes]) -> tuple[int, Iterator[bytes]]:
-    """Content without the mark that some editors put before UTF-8, and how long that is."""
-    iterator = iter(blocks)
-    first = next(iterator, b"")
-    plain = first.removeprefix(BYTE_ORDER_MARK)
-
-    def rest() -> Iterator[bytes]:
-        yield plain
-        yield from iterator
-
-    return len(first) - len(plain), rest()
-
-
-def _cut_all(blocks: Iterable[bytes], cut: Cut) -> Iterator[list[bytes]]:
+def _cut_all(gathered: Iterable[tuple[bytes, bool]], cut: Cut) -> Iterator[list[bytes]]:
     rest, overlong = b"", None
-    for block, is_last in _gathered(blocks):
+    for block, is_last in gathered:
         data, records = rest + block, []
         if overlong is not None:
             tail, line_end, data = data.partition(b"\n")
@@ -155,9 +148,9 @@ def _cut_all(blocks: Iterable[bytes], cut: Cut) -> Iterator[list[bytes]]:
             if line_end or is_last:
                 records, overlong = [overlong], None
         more, rest = cut(data, is_last)
-        if len(rest) > MAX_RECORD and overlong is None:
-            overlong, rest = Overlong(rest[:KEPT_OF_LONGER]), rest[KEPT_OF_LONGER:]
-            overlong.more, rest = len(rest), b""
+        if len(rest) > MAX_RECORD:
+            overlong = Overlong(rest[:KEPT_OF_LONGER])
+            overlong.more, rest = len(rest) - KEPT_OF_LONGER, b""
         yield records + more
 
 

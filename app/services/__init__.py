@@ -15,6 +15,7 @@ from app.services.catalog import Catalog
 from app.services.feed import Feed
 from app.services.gate import Gate
 from app.services.health import Health
+from app.services.importing import Importing
 from app.services.ingest import Ingest
 from app.services.keys import Keys
 from app.services.rejected import RejectedEvents
@@ -33,6 +34,7 @@ class Services:
 
     gate: Gate
     ingest: Ingest
+    importing: Importing
     feed: Feed
     rejected: RejectedEvents
     resending: Resending
@@ -57,6 +59,7 @@ def build(settings: Settings) -> Services:
     return Services(
         gate=Gate(settings, keys, Rates(settings.redis)),
         ingest=ingest,
+        importing=Importing(catalog, Writer(settings.ingest_wait_seconds)),
         feed=Feed(),
         rejected=rejected,
         resending=Resending(ingest, rejected),

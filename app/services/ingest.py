@@ -95,7 +95,7 @@ class Ingest:
                 self._rejected.keep(batch.rejected, origin)
             if not lenient:
                 raise refusal([fault for one in batch.rejected for fault in one.faults])
-        stored = _stored(batch)
+        stored = as_stored(batch)
         receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None)
         if (stored or key) and self._write(stored, _claim(key, digest, receipt) if key else None) == TWIN:
             return self._replay(key, digest)
@@ -117,7 +117,7 @@ class Ingest:
     def _write(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> str:
         received = now()
         fresh = {(event.customer, event.product, event.type) for event in stored} - self._known
-        payload = store.encode([_row(event, received) for event in stored])
+        payload = store.encode([as_row(event, received) for event in stored])
         entry = Entry(payload, len(stored), received, fresh, claim)
         self._writer.write(entry)
         self._remember(fresh)
@@ -157,7 +157,8 @@ class Ingest:
         self._known = fresh if len(self._known) > REMEMBERED_TRIPLES else self._known | fresh
 
 
-def _stored(batch: Batch) -> list[StoredEvent]:
+def as_stored(batch: Batch) -> list[StoredEvent]:
+    """A batch's events with their sequences, under a name of its own."""
     name = str(uuid.uuid4())
     return [
         StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, name)
@@ -165,7 +166,8 @@ def _stored(batch: Batch) -> list[StoredEvent]:
     ]
 
 
-def _row(event: StoredEvent, received: int) -> Row:
+def as_row(event: StoredEvent, received: int) -> Row:
+    """An event as the store takes it."""
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""
     return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)

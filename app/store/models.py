@@ -116,6 +116,19 @@ class RejectedDrop(Table):
     number = BigIntegerField()
 
 
+class EventImport(Table):
+    """How far a file of events is imported."""
+
+    identity = TextField(primary_key=True)  # of its content and how it is read
+    name = TextField()
+    offset = BigIntegerField()  # in its decompressed content: what stands before it is done
+    line = BigIntegerField()  # the one that begins there
+    events = BigIntegerField()  # stored
+    rejected = BigIntegerField()  # lines refused
+    started = BigIntegerField()
+    finished = BigIntegerField(null=True)  # null: it goes on there
+
+
 class HourlyCount(Table):
     """How many events of a customer, product and type have their timestamp in one hour."""
 

@@ -13,10 +13,15 @@ from app.store.models import RejectedDrop, RejectedEvent
 def add(rows: Sequence[dict], dropped: int) -> None:
     """Keep rejected events, and count those for which there was no room."""
     with database.atomic():
-        if rows:
-            RejectedEvent.insert_many(rows).execute()
-        if dropped:
-            RejectedDrop.update(number=RejectedDrop.number + dropped).execute()
+        write(rows, dropped)
+
+
+def write(rows: Sequence[dict], dropped: int) -> None:
+    """The same inside a transaction."""
+    if rows:
+        RejectedEvent.insert_many(rows).execute()
+    if dropped:
+        RejectedDrop.update(number=RejectedDrop.number + dropped).execute()
 
 
 def newest(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedEvent]:

@@ -94,30 +94,26 @@ class TestJob:
         assert job["output"] == {}
         assert list(job) == ["job", "source", "status", "filter", "timing", "output"]
 
-    @pytest.mark.parametrize(
-        "sent", [0, "0", "007", 5.0, "1568381886060", 1568381886060, LAST, str(LAST), float(FIRST)]
-    )
-    def test_a_time_is_a_number_or_a_string_of_digits_and_echoed_as_an_integer(self, admin, sent):
-        for field in ("start", "end"):
-            assert post(admin, FILTER | {field: sent}).get_json()["filter"][field] == int(sent)
+    def test_a_time_is_a_number_or_a_string_of_digits_and_echoed_as_an_integer(self, admin):
+        for sent in [0, "0", "007", 5.0, "1568381886060", 1568381886060, LAST, str(LAST), float(FIRST)]:
+            for field in ("start", "end"):
+                assert post(admin, FILTER | {field: sent}).get_json()["filter"][field] == int(sent)
 
     def test_start_and_end_may_be_the_same(self, admin):
         assert post(admin, FILTER | {"start": FIRST, "end": str(FIRST)}).status_code == 200
 
 
 class TestFilter:
-    @pytest.mark.parametrize(
-        "sent", [-1, 1.5, LAST + 1, "", " 5", "5.0", "-5", "1e3", "x", "٥", True, None, [5], "9" * 30]
-    )
-    def test_any_other_time_is_malformed(self, admin, sent):
-        answer = post(admin, FILTER | {"start": sent})
-        assert answer.status_code == 400
-        [(code, message)] = faults(answer)
-        assert code == MALFORMED
-        assert message.startswith("filter.start is ")
-        assert message.endswith(
-            f"it must be a whole number of milliseconds from 0 to {LAST}, or a string of its digits."
-        )
+    def test_any_other_time_is_malformed(self, admin):
+        for sent in [-1, 1.5, LAST + 1, "", " 5", "5.0", "-5", "1e3", "x", "٥", True, None, [5], "9" * 30]:
+            answer = post(admin, FILTER | {"start": sent})
+            assert answer.status_code == 400
+            [(code, message)] = faults(answer)
+            assert code == MALFORMED
+            assert message.startswith("filter.start is ")
+            assert message.endswith(
+                f"it must be a whole number of milliseconds from 0 to {LAST}, or a string of its digits."
+            )
 
     def test_an_end_before_the_start_is_malformed(self, admin):
         answer = post(admin, FILTER | {"start": FIRST, "end": FIRST - 1})
@@ -148,7 +144,7 @@ class TestFilter:
 
     @pytest.mark.parametrize(("field", "near"), [("customer", "BARCHART"), ("product", "PORTFOLIO")])
     def test_an_unknown_one_is_malformed_and_the_nearest_known_are_named(self, admin, field, near):
-        answer = post(admin, FILTER | {field: near.lower()[:-1].upper()})
+        answer = post(admin, FILTER | {field: near[:-1]})
         assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
         assert faults(answer) == [
             (MALFORMED, f'filter.{field} is "{near[:-1]}", which is not known; the nearest known: {near}.')
@@ -205,11 +201,9 @@ class TestShape:
 
 
 class TestOutput:
-    @pytest.mark.parametrize(
-        "delimiter", ["|", ",", ";", "\t", " ", "a", "1", "\x01", "\x7f", "'", "\\", "%", "¦", "😀"]
-    )
-    def test_a_delimiter_is_any_one_character(self, admin, delimiter):
-        assert post(admin, FILTER, {"delimiter": delimiter}).get_json()["output"] == {"delimiter": delimiter}
+    def test_a_delimiter_is_any_one_character(self, admin):
+        for delimiter in ["|", ",", ";", "\t", " ", "a", "1", "\x01", "\x7f", "'", "\\", "%", "¦", "😀"]:
+            assert post(admin, FILTER, {"delimiter": delimiter}).get_json()["output"] == {"delimiter": delimiter}
 
     def test_quotes_line_ends_and_more_than_one_are_not(self, admin):
         for sent in ["", '"', "\r", "\n", "||", "\r\n", "🏳️‍🌈", 5, None, ["|"], True]:

@@ -1,0 +1,106 @@
+"""`flask events import`: events from a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from app.cli.output import as_json, command, say, services
+from app.cli.resend import REFUSED
+from app.schemas.imports import CsvSchema
+from app.services.import_forms import Csv
+from app.services.importing import Progress, Source
+
+STDIN = "-"
+
+
+@click.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--customer", metavar="CODE", help="CSV: whose events they are.")
+@click.option("--product", metavar="CODE", help="CSV: in which product they happened.")
+@click.option("--delimiter", default="|", show_default=True, help="CSV: between cells; tab for a tab.")
+@click.option("--header", is_flag=True, help="CSV: leave out the first row; that of a report is known without.")
+@click.option("--again", is_flag=True, help="Import a file once more that was imported to its end.")
+@as_json
+@command
+def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: str | None) -> None:
+    """Import a FILE of events (- for standard input), plain or compressed by gzip or zstd.
+
+    FILE is NDJSON, an event as JSON on each line, or with --customer and --product the CSV of a report with the layout
+    positional. (The layout columns cannot be imported: it does not keep what each context was.)
+
+    Invalid lines are kept among the rejected events and do not stop the import; it exits with 3 where there were some.
+    An import that was interrupted goes on where it was when the same command is run again, and stores nothing twice;
+    from standard input it cannot. A file that was changed is another file.
+    """
+    csv = _csv(header=header, **given)
+    is_file = str(path) != STDIN
+    with path.open("rb") if is_file else nullcontext(click.get_binary_stream("stdin")) as file:
+        source = Source(file, _name(path) if is_file else "standard input", csv, resumes=is_file)
+        first, last = _watched(services().importing.run(source, again=again), file, path if is_file else None)
+    say(_result(source, first, last), _words(source, first, last), json=as_json)
+    raise SystemExit(REFUSED if last.rejected else 0)
+
+
+def _csv(*, customer: str | None, product: str | None, delimiter: str, header: bool) -> Csv | None:
+    if not (customer or product):
+        if header:
+            raise click.UsageError("--header is for CSV, which takes --customer and --product, too.")
+        return None
+    if not (customer and product):
+        raise click.UsageError("CSV takes both --customer and --product.")
+    delimiter = "\t" if delimiter == "tab" else delimiter
+    checked = CsvSchema().check({"customer": customer, "product": product, "delimiter": delimiter})
+    return Csv(**checked, header=header)
+
+
+def _name(path: Path) -> str:
+    """A file's name as any database takes it."""
+    return os.fsencode(path.name).decode(errors="replace")
+
+
+def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tuple[Progress, Progress]:
+    """Run an import, with a bar on a terminal; how far it was when it began and when it ended."""
+    first = last = next(steps)
+    shown = path is not None and sys.stderr.isatty()
+    size = path.stat().st_size if shown else 0
+    with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not shown) as bar:
+        try:
+            for last in steps:
+                if shown:
+                    bar.update(file.tell() - bar.pos)
+        except Exception:
+            click.echo(f"Stopped at line {last.line:,}. {_counts(last)}", err=True)
+            raise
+    return first, last
+
+
+def _result(source: Source, first: Progress, last: Progress) -> dict[str, object]:
+    result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
+    if first.finished:
+        return result | {"imported_before": first.finished}
+    return result | ({"resumed_at_line": first.line} if first.offset else {})
+
+
+def _words(source: Source, first: Progress, last: Progress) -> str:
+    counts = _counts(last)
+    if first.finished:
+        when = datetime.fromtimestamp(first.finished / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"{source.name} was imported before, on {when}; --again imports it once more. {counts}"
+    resumed = f"It went on at line {first.line:,}, where it was interrupted. " if first.offset else ""
+    return f"Imported {source.name}. {resumed}{counts}"
+
+
+def _counts(progress: Progress) -> str:
+    stored = f"{progress.events:,} {'event is' if progress.events == 1 else 'events are'} stored"
+    if not progress.rejected:
+        return f"{stored}."
+    lines = "line is" if progress.rejected == 1 else "lines are"
+    return f"{stored}, {progress.rejected:,} {lines} among the rejected events."

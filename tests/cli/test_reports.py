@@ -1,0 +1,113 @@
+"""`flask reports`: the whole trip of a report, from a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.client import FIRST, event
+from tests.support.threads import Aside
+
+OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
+
+
+@pytest.fixture
+def source(succeeds, nobody) -> str:
+    """A report that was started and waits for a worker."""
+    nobody.send(event(), event(context=["a;b", None, ""]))
+    return succeeds("reports", "start", *OURS, "--delimiter", ";").strip()
+
+
+def run(services, source: str) -> None:
+    """What a worker does."""
+    services.reports.run(source.removeprefix("JOB-"))
+
+
+def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, services, source, tmp_path):
+    with Aside() as aside:
+        aside.start(run, services, source)
+        waited = succeeds("reports", "wait", source)
+    assert waited == f"{source} COMPLETE, 2 rows, BARCHART PORTFOLIO\n"
+    assert succeeds("reports", "list") == waited
+    target = tmp_path / "report.csv"
+    said = succeeds("reports", "download", source, "--output", target)
+    assert said == f"Wrote {target.stat().st_size} bytes to {target}.\n"
+    assert (
+        target.read_bytes()
+        == (
+            f'{FIRST};PORTFOLIO-APPLICATION-LOADED;user-1;Overview;\n{FIRST};PORTFOLIO-APPLICATION-LOADED;"a;b";;""\n'
+        ).encode()
+    )
+    assert prints("reports", "download", source, "--output", target) == {
+        "file": str(target),
+        "bytes": target.stat().st_size,
+    }
+
+
+def test_with_json_a_report_is_printed_as_the_api_answers_it(admin, prints, nobody):
+    nobody.send(event())
+    given = ("--type", "A", "--type", "B", "--start", FIRST, "--end", FIRST + 1, "--header", "--layout", "positional")
+    job = prints("reports", "start", *OURS, *given)
+    assert job == admin.availability(job["source"])
+    assert list(job) == ["job", "source", "status", "filter", "timing", "output"]
+    assert job["filter"] == {
+        "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"], "start": FIRST, "end": FIRST + 1,
+    }  # fmt: skip
+    assert job["output"] == {"layout": "positional", "header": True}
+    assert prints("reports", "list") == [job]
+
+
+def test_what_was_not_asked_for_is_not_in_the_report(prints, nobody):
+    nobody.send(event())
+    job = prints("reports", "start", *OURS)
+    assert job["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO"}
+    assert "output" not in job
+
+
+def test_the_newest_reports_are_listed_first_and_no_more_than_asked_for(succeeds, prints, nobody, admin):
+    nobody.send(event())
+    by_a_user = admin.start_report()["source"]
+    newest = prints("reports", "start", *OURS)["source"]
+    assert [job["source"] for job in prints("reports", "list")] == [newest, by_a_user]
+    assert [job["source"] for job in prints("reports", "list", "--limit", 1)] == [newest]
+
+
+def test_waiting_for_a_report_that_failed_exits_with_one_and_says_why(flask, services, source, monkeypatch):
+    monkeypatch.setattr("app.services.attempt._lines", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(services, source)
+    result = flask("reports", "wait", source)
+    assert result.exit_code == 1
+    assert result.stdout == f"{source} FAILED, 0 rows, BARCHART PORTFOLIO: ZeroDivisionError: division by zero\n"
+
+
+def test_waiting_ends_when_the_time_is_up(flask, source):
+    result = flask("reports", "wait", source, "--timeout", 0)
+    assert (result.exit_code, result.stdout) == (1, f"{source} RUNNING, BARCHART PORTFOLIO\n")
+
+
+def test_a_report_that_there_is_not_is_told(fails, tmp_path):
+    for name in ("JOB-0d3f5a52-7f6c-4d0a-9d5b-0c7f3b0a1e11", "nonsense"):
+        assert fails("reports", "wait", name) == f"Error: There is no report {name}, or it is not yours.\n"
+        assert "There is no report" in fails("reports", "download", name, "--output", tmp_path / "x")
+
+
+def test_a_report_without_a_file_is_told(fails, source, tmp_path):
+    assert "still runs" in fails("reports", "download", source, "--output", tmp_path / "report.csv")
+    assert not (tmp_path / "report.csv").exists()
+
+
+def test_a_target_that_cannot_be_written_is_told(fails, services, source, tmp_path):
+    run(services, source)
+    target = tmp_path / "no" / "folder" / "report.csv"
+    said = fails("reports", "download", source, "--output", target)
+    assert said == f"Error: Cannot write {target}: No such file or directory.\n"
+
+
+def test_a_report_that_cannot_be_accepted_is_refused_with_each_fault(fails, nobody):
+    nobody.send(event())
+    wrong = fails("reports", "start", *OURS, "--delimiter", "||", "--start", "yesterday", "--layout", "wide")
+    assert wrong.startswith("Error: The report's request has 3 faults")
+    assert 'filter.start is "yesterday"' in wrong
+    assert 'output.delimiter is "||"' in wrong
+    unknown = fails("reports", "start", "--customer", "BARCHARD", "--product", "PORTFOLIO")
+    assert 'filter.customer is "BARCHARD", which is not known; the nearest known: BARCHART.' in unknown

@@ -1,0 +1,100 @@
+"""`flask user`: who may use the API and the dashboard."""
+
+from __future__ import annotations
+
+import pytest
+
+RIGHT, OTHER = "correct horse", "another horse"
+
+
+def add(succeeds, name: str, *options: str, password: str = RIGHT) -> str:
+    return succeeds("user", "add", name, "--password-stdin", *options, input=f"{password}\n")
+
+
+def test_a_user_is_added_and_may_sign_in(succeeds, services):
+    assert add(succeeds, "olga", "--role", "operator") == "Added olga: operator, all customers.\n"
+    assert services.accounts.verify("olga", RIGHT).role == "operator"
+
+
+def test_a_user_may_be_limited_to_customers(succeeds, services):
+    words = add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART", "--customer", "FERNHILL")
+    assert words == "Added anna: analyst, BARCHART, FERNHILL.\n"
+    assert services.accounts.verify("anna", RIGHT).customers == ("BARCHART", "FERNHILL")
+
+
+def test_an_analyst_without_customers_is_told_to_see_none(succeeds):
+    assert add(succeeds, "anna", "--role", "analyst") == "Added anna: analyst, no customers.\n"
+
+
+def test_the_password_is_asked_for_twice_where_it_is_not_piped(flask, services):
+    result = flask("user", "add", "olga", "--role", "admin", input=f"{RIGHT}\n{RIGHT}\n")
+    assert result.exit_code == 0
+    assert RIGHT not in result.output
+    assert services.accounts.verify("olga", RIGHT)
+
+
+def test_two_passwords_that_differ_make_no_user(flask, services):
+    result = flask("user", "add", "olga", "--role", "admin", input=f"{RIGHT}\n{OTHER}\n")
+    assert result.exit_code == 1
+    assert not services.accounts.any()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_the_end_of_the_line_is_no_part_of_a_piped_password(flask, services, end):
+    flask("user", "add", "olga", "--role", "admin", "--password-stdin", input=f" {RIGHT} {end}")
+    assert services.accounts.verify("olga", f" {RIGHT} ")
+
+
+def test_users_are_listed(succeeds, prints):
+    assert prints("user", "list") == []
+    add(succeeds, "olga", "--role", "operator")
+    add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART")
+    assert succeeds("user", "list") == "anna: analyst, BARCHART\nolga: operator, all customers\n"
+    assert prints("user", "list") == [
+        {"name": "anna", "role": "analyst", "customers": ["BARCHART"]},
+        {"name": "olga", "role": "operator", "customers": None},
+    ]
+
+
+def test_what_is_printed_of_a_user_is_never_the_password(succeeds, flask):
+    add(succeeds, "olga", "--role", "operator")
+    assert "argon2" not in flask("user", "list", "--json").output
+
+
+def test_a_password_is_changed(succeeds, prints, services):
+    add(succeeds, "olga", "--role", "operator")
+    words = succeeds("user", "password", "olga", "--password-stdin", input=f"{OTHER}\n")
+    assert words == "The password of olga is changed.\n"
+    assert services.accounts.verify("olga", OTHER)
+    assert prints("user", "password", "olga", "--password-stdin", input=f"{RIGHT}\n") == {"name": "olga"}
+
+
+def test_a_user_is_removed(succeeds, services):
+    add(succeeds, "olga", "--role", "operator")
+    assert succeeds("user", "remove", "olga") == "Removed olga.\n"
+    assert services.accounts.verify("olga", RIGHT) is None
+
+
+def test_what_cannot_be_done_is_told(succeeds, fails):
+    add(succeeds, "olga", "--role", "operator")
+    stdin = {"input": f"{RIGHT}\n"}
+    again = fails("user", "add", "olga", "--role", "admin", "--password-stdin", **stdin)
+    assert again == "Error: There is a user olga already.\n"
+    assert fails("user", "password", "anna", "--password-stdin", **stdin) == "Error: There is no user anna.\n"
+    assert fails("user", "remove", "anna") == "Error: There is no user anna.\n"
+    short = fails("user", "password", "olga", "--password-stdin", input="short\n")
+    assert short == "Error: The password has 5 characters; it must have at least 8.\n"
+    assert "no colon" in fails("user", "add", "o:lga", "--role", "admin", "--password-stdin", **stdin)
+    assert "0 characters" in fails("user", "password", "olga", "--password-stdin", input="")
+
+
+def test_a_password_that_is_not_utf_8_is_refused(succeeds, fails):
+    add(succeeds, "olga", "--role", "operator")
+    said = fails("user", "password", "olga", "--password-stdin", input=b"correct \xff horse\n")
+    assert said == "Error: What was given is not UTF-8.\n"
+
+
+def test_a_role_that_there_is_not_is_a_wrong_call(flask):
+    result = flask("user", "add", "olga", "--role", "owner", "--password-stdin", input=f"{RIGHT}\n")
+    assert result.exit_code == 2
+    assert "admin" in result.output

@@ -1,0 +1,114 @@
+"""A report's lines are cut by the database where it can and by us elsewhere; nobody can tell from the file which."""
+
+from __future__ import annotations
+
+import csv as standard
+import io
+import json
+import random
+from contextlib import closing
+
+import pytest
+
+from app.exports import csv
+from app.layout import Layout
+from app.store import events
+from tests.support.client import FIRST, event
+
+PIECES = [
+    "",
+    "a",
+    "|",
+    '"',
+    "\n",
+    "\r",
+    "\\",
+    "\\N",
+    "NULL",
+    "{}",
+    ",",
+    " ",
+    "\t",
+    "é",
+    "🐎",
+    "שלום",
+    "\x01",
+    "\x7f",
+    "€",
+]
+TYPES = {"LOADED": ["userId", "viewName"], "ADDED": ["symbol", "userId", "x"], "TWICE'%": ["y", "userId"], "NONE": []}
+CATALOG = {
+    "products": [{"code": "PORTFOLIO", "columns": ["userId", "*", "viewName", "symbol", "nobody's"]}],
+    "types": [{"code": code, "product": "PORTFOLIO", "context": names} for code, names in TYPES.items()],
+}
+SELECTION = events.Selection("BARCHART", "PORTFOLIO")
+
+
+@pytest.fixture
+def sent(nobody, services) -> list[dict]:
+    """Three hundred events with all that is awkward in their contexts, in the order of a report."""
+    services.catalog.put(json.dumps(CATALOG).encode())
+    chance = random.Random(7)
+    made = [
+        event(
+            type=chance.choice([*TYPES, "UNKNOWN"]),
+            timestamp=FIRST + chance.randrange(50),
+            context=[
+                None if chance.random() < 0.2 else "".join(chance.choices(PIECES, k=chance.randrange(4)))
+                for _ in range(chance.randrange(6))
+            ],
+        )
+        for _ in range(300)
+    ]
+    nobody.send(*made)
+    return sorted(made, key=lambda one: one["timestamp"])
+
+
+def expected(sent: list[dict], layout: Layout, delimiter: str) -> bytes:
+    """The file by our road alone, from what was sent."""
+    width = max(len(one["context"]) for one in sent)
+    rows = ((one["timestamp"], one["type"], one["context"]) for one in sent)
+    return b"".join(csv.lines(rows, layout, width, delimiter))
+
+
+@pytest.mark.parametrize("delimiter", ["|", ",", "\t", "\x01", "\\", "1", "e", " ", "§", "🐎"])
+@pytest.mark.parametrize("layout", ["columns", "positional"])
+def test_a_report_s_file_is_the_same_by_either_road_and_on_either_database(admin, services, sent, layout, delimiter):
+    _, file = admin.run_report({"layout": layout, "delimiter": delimiter})
+    assert file == expected(sent, services.catalog.layout("PORTFOLIO", layout), delimiter)
+
+
+def test_the_database_s_lines_and_rows_agree(app, services, sent):
+    for wanted in ("columns", "positional"):
+        layout = services.catalog.layout("PORTFOLIO", wanted)
+        width = events.measure(SELECTION, layout).width if wanted == "positional" else 0
+        lines = events.csv_lines(SELECTION, layout, width, "|")
+        if lines is not None:
+            with closing(lines):
+                theirs = b"".join(lines)
+            assert theirs == b"".join(csv.lines(events.rows(SELECTION), layout, width, "|"))
+
+
+def test_what_is_measured_beforehand_is_what_there_is(app, services, sent):
+    positional = events.measure(SELECTION, services.catalog.layout("PORTFOLIO", "positional"))
+    assert (positional.total, positional.width, positional.extra_rows) == (300, 5, None)
+    layout = Layout("columns", ("userId", "viewName"), {code: tuple(names) for code, names in TYPES.items()})
+    left_out = [one for one in sent if has_more(one, layout)]
+    assert events.measure(SELECTION, layout).extra_rows == len(left_out) > 0
+
+
+def has_more(one: dict, layout: Layout) -> bool:
+    """Whether an event has an item without a column."""
+    names = layout.contexts.get(one["type"], ())
+    places = range(len(one["context"]))
+    return any(place >= len(names) or names[place] not in layout.columns for place in places)
+
+
+def test_a_reader_gets_the_events_back_from_a_positional_file(admin, sent):
+    _, file = admin.run_report({"layout": "positional"})
+    read = list(standard.reader(io.StringIO(file.decode(), newline=""), delimiter="|"))
+    assert len({len(row) for row in read}) == 1
+    assert [(int(row[0]), row[1]) for row in read] == [(one["timestamp"], one["type"]) for one in sent]
+    for row, one in zip(read, sent, strict=True):
+        items = [item or "" for item in one["context"]]
+        assert row[2:] == items + [""] * (len(row) - 2 - len(items))

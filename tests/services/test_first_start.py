@@ -1,0 +1,60 @@
+"""The very first start makes a user and loads the sample catalog; every other start finds things as they were left."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import create_app
+from app.config import Settings
+from app.exceptions import SettingInvalid
+from app.services import Services
+from app.services.setup import prepare
+from app.store import database as store
+
+
+@pytest.fixture
+def services(tmp_path) -> Services:
+    """Of an installation without a database."""
+    yield create_app(Settings(data_dir=tmp_path / "var")).extensions["services"]
+    store.release()
+
+
+def test_the_first_start_migrates_and_makes_a_user_with_a_random_password(services):
+    first = prepare(services, "")
+    assert store.pending() == []
+    assert len(first.password) >= 16
+    assert services.accounts.verify("admin", first.password).role == "admin"
+    assert first.password != prepare(services, "").password
+
+
+def test_the_first_start_loads_the_sample_catalog(services):
+    prepare(services, "")
+    assert "BARCHART" in [one["code"] for one in services.catalog.export()["customers"]]
+    assert len({one["product"] for one in services.catalog.export()["types"]}) == 3
+
+
+def test_the_first_user_s_password_may_be_given(services):
+    assert prepare(services, "correct horse").password == "correct horse"
+    assert services.accounts.verify("admin", "correct horse")
+
+
+def test_a_password_that_will_not_do_is_refused_by_the_setting_s_name(services):
+    with pytest.raises(SettingInvalid, match="ADMIN_PASSWORD: The password has 5 characters"):
+        prepare(services, "short")
+    assert not services.accounts.any()
+
+
+def test_a_second_start_changes_nothing_and_tells_no_password(services):
+    prepare(services, "correct horse")
+    services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
+    before = services.catalog.export()
+    assert prepare(services, "another horse").password is None
+    assert services.accounts.verify("admin", "correct horse")
+    assert services.catalog.export() == before
+
+
+def test_a_catalog_imported_before_the_first_start_is_kept_without_the_sample(services):
+    store.upgrade()
+    services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
+    prepare(services, "")
+    assert [one["code"] for one in services.catalog.export()["customers"]] == ["OURS"]

@@ -1,0 +1,82 @@
+"""Readiness: what the service depends on is looked at now, and what is wrong is told with what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis as redis_py
+from rq import Queue, Worker
+from rq.serializers import JSONSerializer
+
+from app import create_app
+from app.config import Settings
+from app.queue import NAME
+from app.services import health as module
+from app.store import database as store
+
+
+def problems(services) -> dict[str, str]:
+    return {check.name: check.problem for check in services.health.checks() if check.problem}
+
+
+@pytest.fixture
+def worker(redis_url: str) -> Worker:
+    """A worker that has registered itself."""
+    connection = redis_py.Redis.from_url(redis_url)
+    queue = Queue(NAME, connection=connection, serializer=JSONSerializer)
+    worker = Worker([queue], connection=connection, serializer=JSONSerializer)
+    worker.register_birth()
+    return worker
+
+
+def test_with_everything_there_nothing_is_wrong(services, worker):
+    assert problems(services) == {}
+
+
+def test_without_a_worker_reports_wait(services):
+    assert problems(services) == {
+        "worker": "No worker has been heard from lately. Reports wait. Start one: python worker.py."
+    }
+
+
+def test_a_worker_not_heard_from_for_a_minute_is_none(services, worker, redis_url):
+    silent = datetime.now(UTC) - timedelta(seconds=module.SILENT_SECONDS + 1)
+    redis_py.Redis.from_url(redis_url).hset(worker.key, "last_heartbeat", silent.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    assert "worker" in problems(services)
+
+
+def test_a_worker_that_stopped_is_none(services, worker):
+    worker.register_death()
+    assert "worker" in problems(services)
+
+
+def test_without_redis_events_go_on_and_reports_wait(services):
+    services.health._queue._url = "unix:///nowhere.sock"
+    services.health._queue._connection = None
+    found = problems(services)
+    assert set(found) == {"redis", "worker"}
+    assert "Reports wait until it is back; events are not affected." in found["redis"]
+
+
+def test_a_database_without_tables_needs_migrating(tmp_path):
+    services = create_app(Settings(data_dir=tmp_path)).extensions["services"]
+    assert "flask --app wsgi db upgrade" in problems(services)["database"]
+    store.release()
+
+
+def test_a_database_that_is_away_is_told(tmp_path):
+    settings = Settings(data_dir=tmp_path, database_url="postgresql://127.0.0.1:1/tally")
+    services = create_app(settings).extensions["services"]
+    assert "cannot be reached" in problems(services)["database"]
+
+
+def test_a_full_disk_is_told_before_it_is_full(services, worker, monkeypatch):
+    monkeypatch.setattr(module, "MIN_FREE_BYTES", 2**62)
+    assert "MB left" in problems(services)["disk"]
+
+
+def test_the_disk_is_looked_at_before_the_folder_is_made(tmp_path, redis_url):
+    services = create_app(Settings(data_dir=tmp_path / "not" / "yet", secret_key="x" * 16)).extensions["services"]
+    assert "disk" not in problems(services)
+    store.release()

@@ -30,7 +30,7 @@ def register(app: Flask) -> None:
 @basic.verify_password
 def verify(name: str, password: str) -> Principal | None:
     """Whoever sent these Basic credentials. Flask-HTTPAuth would take any scheme's name, so that is checked here."""
-    given: Authorization | None = request.authorization
+    given = _credentials()
     if given is None or given.type != "basic" or not name:
         return None
     return current_app.extensions["services"].accounts.verify(name, password)
@@ -49,12 +49,20 @@ def sent_key() -> str | None:
 
     The address is for browsers' beacons, which can set no header. Whether it is one is for the gate to say.
     """
-    given = request.authorization
+    given = _credentials()
     if given is not None and given.type == "bearer":
         return given.token
     if given is not None and given.type == "basic":
         return given.username
     return request.args.get("key")
+
+
+def _credentials() -> Authorization | None:
+    """What the request's Authorization says; Werkzeug fails on one with other characters than ASCII's."""
+    try:
+        return request.authorization
+    except ValueError:
+        return None
 
 
 def caller() -> Principal:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from app.cli.output import as_json, command, say, services
 from app.cli.import_events import import_file
+from app.cli.output import as_json, command, say, services
 from app.cli.resend import resend
 
 

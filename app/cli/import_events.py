@@ -73,7 +73,7 @@ def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tu
     size = path.stat().st_size if shown else 0
     with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not shown) as bar:
         try:
-            for last in steps:
+            for last in steps:  # noqa: B007 - it is looked at behind the loop
                 if shown:
                     bar.update(file.tell() - bar.pos)
         except Exception:

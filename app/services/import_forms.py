@@ -99,7 +99,7 @@ class CsvForm:
         is_ours = isinstance(first, list) and tuple(first[: len(COMMON)]) == COMMON
         if is_ours and not all(name and NAMED.fullmatch(name) for name in first[len(COMMON) :]):
             raise _other_form(
-                "Its header has names of the catalog, so its layout is columns: that leaves out items without a column, "
+                "Its header has names of the catalog, so its layout is columns: that leaves out items without a column "
                 "and does not say in which order an event had the others. Only the layout positional can be imported."
             )
         if not (is_ours or self._csv.header):

@@ -124,9 +124,7 @@ class Importing:
         def note() -> None:
             """In the transaction that stores the events."""
             if identity and not imports.advance(identity, before.offset, after.offset, after.line, stored, refused):
-                raise ImportOvertaken(
-                    "Somebody else imports this file at this moment. Run it again when they are done."
-                )
+                raise ImportOvertaken("Somebody else imports this file at this moment. Run it again when they ended.")
             rejects.write(rows, refused - len(rows))
 
         self._writer.write(_entry(batch, received, note))

@@ -25,7 +25,7 @@ class Running:
         self.port = free_port()
         self._folder = folder
         self._said = folder / "said.txt"
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "PYTHONPATH": str(ROOT),  # from a folder of its own, so that no .env of the checkout is read
@@ -36,7 +36,7 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
                 cwd=folder,
-                env=self._environment,
+                env=self.environment,
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )

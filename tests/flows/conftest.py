@@ -1,0 +1,67 @@
+"""The whole service in real processes, started as `make run` starts it, and a client that speaks HTTP to it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.running import Running, wait_until
+
+ADMIN = ("admin", "correct horse battery")
+
+
+class Visitor:
+    """A client of a running service, such as an SDK or an analyst's script."""
+
+    def __init__(self, service: Running) -> None:
+        self.service = service
+        self._session = requests.Session()
+
+    def get(self, path: str, **kwargs: object) -> requests.Response:
+        url = path if path.startswith("http") else self.service.url + path
+        return self._session.get(url, timeout=30, **kwargs)
+
+    def post(self, path: str, **kwargs: object) -> requests.Response:
+        return self._session.post(self.service.url + path, timeout=30, **kwargs)
+
+    def start_report(self, customer: str, product: str, **output: object) -> dict:
+        """Start a report; its job."""
+        wanted = {"filter": {"customer": customer, "product": product}, "output": output}
+        answer = self.post("/reports", json=wanted, auth=ADMIN)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def availability(self, job: dict) -> dict:
+        return self.get(f"/reports/{job['source']}/availability", auth=ADMIN).json()
+
+    def until_ended(self, job: dict, seconds: float = 60) -> dict:
+        """Poll as SDKs do until a report has ended; its job then."""
+        wait_until(lambda: self.availability(job)["status"] != "RUNNING", seconds)
+        return self.availability(job)
+
+    def progress(self, job: dict) -> dict:
+        return self.get(f"/reports/{job['source']}/progress", auth=ADMIN).json()
+
+    def link(self, job: dict) -> str:
+        headers = {"Accept": "application/json"}
+        return self.get(f"/reports/{job['source']}", auth=ADMIN, headers=headers).json()["link"]
+
+
+@pytest.fixture
+def start(short_folder: Path) -> Iterator[Callable[..., Visitor]]:
+    """A function that starts the service with further settings."""
+    started = []
+
+    def run(**settings: str) -> Visitor:
+        folder = Path(tempfile.mkdtemp(dir=short_folder))
+        started.append(Running(folder, ADMIN_PASSWORD=ADMIN[1], **settings))
+        return Visitor(started[-1].until_ready())
+
+    yield run
+    for service in started:
+        if not service.ended():
+            assert service.stop() == 0

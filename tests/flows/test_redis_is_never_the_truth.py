@@ -1,0 +1,81 @@
+"""Redis may be away, and may forget everything: reports wait meanwhile, and none is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import Visitor
+from tests.support import servers
+from tests.support.client import event
+from tests.support.running import wait_until
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
+]
+OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
+
+
+class Redis:
+    """A server without persistence, which is away at first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"unix://{folder}/v.sock?db=0"
+        self._folder = folder
+        self._running = contextlib.ExitStack()
+
+    def start(self) -> None:
+        assert self._running.enter_context(servers.valkey(self._folder)) == self.url
+
+    def kill(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture
+def redis(short_folder):
+    server = Redis(Path(tempfile.mkdtemp(dir=short_folder)))
+    yield server
+    server.kill()
+
+
+def sweep(visitor: Visitor) -> None:
+    """What the scheduler does every few seconds, now."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "scheduler", "--once"]
+    subprocess.run(command, cwd=visitor.service.data.parent, env=visitor.service.environment, check=True)
+
+
+def wrong(visitor: Visitor) -> set[str]:
+    """What is not ready."""
+    checks = visitor.get("/health/ready").json()["checks"]
+    return {name for name, state in checks.items() if state != "ok"}
+
+
+def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
+    visitor = start(REDIS_URL=redis.url)
+    assert "Redis at REDIS_URL cannot be reached" in visitor.service.said()
+    assert visitor.post("/events", json=[event(), event()]).status_code == 200
+    job = visitor.start_report(**OURS)
+    assert job["status"] == "RUNNING"
+    assert wrong(visitor) == {"redis", "worker"}
+
+    redis.start()
+    wait_until(lambda: not wrong(visitor), 15)  # the worker has waited for it
+    sweep(visitor)
+    assert visitor.until_ended(job)["status"] == "COMPLETE"
+    assert visitor.progress(job)["file"]["rows"] == 2
+
+    redis.kill()
+    wait_until(lambda: "redis" in wrong(visitor), 15)
+    second = visitor.start_report(**OURS)
+    redis.start()  # it has forgotten every worker and every job
+    wait_until(lambda: not wrong(visitor), 20)
+    sweep(visitor)
+    assert visitor.until_ended(second)["status"] == "COMPLETE"
+    assert not visitor.service.ended()
+    assert "cannot stay up" not in visitor.service.said()

@@ -38,11 +38,11 @@ def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: s
 
     Invalid lines are kept among the rejected events and do not stop the import; it exits with 3 where there were some.
     An import that was interrupted goes on where it was when the same command is run again, and stores nothing twice;
-    from standard input it cannot. A file that was changed is another file.
+    from standard input it cannot. A file that was changed, or compressed anew, is another file.
     """
     csv = _csv(header=header, **given)
     is_file = str(path) != STDIN
-    with path.open("rb") if is_file else nullcontext(click.get_binary_stream("stdin")) as file:
+    with path.open("rb") if is_file else nullcontext(sys.stdin.buffer) as file:
         source = Source(file, _name(path) if is_file else "standard input", csv, resumes=is_file)
         first, last = _watched(services().importing.run(source, again=again), file, path if is_file else None)
     say(_result(source, first, last), _words(source, first, last), json=as_json)

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -69,7 +70,6 @@ class Accounts:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._nobody = self._hasher.hash(secrets.token_hex())  # so that an unknown user costs as much time
         self._salt = secrets.token_bytes(32)
         self._right: dict[bytes, tuple[float, str]] = {}
 
@@ -87,6 +87,11 @@ class Accounts:
             return None
         self._remember(name, password, stored)
         return principal(account)
+
+    @cached_property
+    def _nobody(self) -> str:
+        """A hash that an unknown user's password is held against, so that it costs as much time as a known one's."""
+        return self._hasher.hash(secrets.token_hex())
 
     def by_session(self, key: int, session: str) -> Principal | None:
         """Whoever a session belongs to, or None where it ended."""

@@ -29,9 +29,7 @@ def exists() -> bool:
     return Account.select().exists()
 
 
-def add(
-    name: str, role: str, customers: Sequence[str] | None, password: str, session: str, now: int
-) -> Account | None:
+def add(name: str, role: str, customers: Sequence[str] | None, password: str, session: str, now: int) -> Account | None:
     """Make a user, or None where the name is taken; `password` is a hash."""
     values = {"name": name, "role": role, "customers": customers, "password": password, "session": session}
     try:

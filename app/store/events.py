@@ -10,6 +10,8 @@ from app.store.backends.row import Row
 from app.store.database import database
 from app.store.models import Event
 
+PATIENCE_MS = 5_000  # an insert takes milliseconds; one that stalls must not hold up every other for ever
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -59,7 +61,7 @@ def encode(rows: Sequence[Row]) -> object:
 
 def acceptance_cut() -> int:
     """The id that ends the snapshot of a report accepted now; call it inside the transaction that keeps it."""
-    return database.acceptance_cut()
+    return database.acceptance_cut(PATIENCE_MS)
 
 
 def newest(limit: int, customers: Sequence[str] | None = None) -> list[Event]:

@@ -108,13 +108,20 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             raise StoreUnavailable("The database is still busy with the events.")
         return status == "committed"
 
-    def acceptance_cut(self) -> int:
+    def acceptance_cut(self, patience_ms: int) -> int:
         """The id of the last event accepted; inside a transaction.
+
+        Args:
+            patience_ms: how long to wait for those that insert, who wait behind this in turn.
+
+        Raises:
+            StoreUnavailable: they took longer.
 
         Ids become visible out of order: a transaction that took a low id may commit after one with a higher. So this
         waits until every transaction that is inserting has ended, and holds back new ones until the report's row is
         committed: then no id below the cut can appear any more, and every later event has a higher one.
         """
+        self.execute_sql(f"SET LOCAL lock_timeout = {int(patience_ms)}")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ACCEPTANCE,))
         return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
 

@@ -97,7 +97,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         """A commit that raised did not happen."""
         return False
 
-    def acceptance_cut(self) -> int:
+    def acceptance_cut(self, patience_ms: int) -> int:
         """The id of the last event accepted; inside a transaction, as only one writes, no id below it can appear."""
         return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
 

@@ -1,0 +1,397 @@
+"""`flask events import`: every line of a file once, whatever happens in between."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from app.exceptions import ImportOvertaken
+from app.exports import reading
+from app.services.import_forms import Csv
+from app.services.importing import Importing, Source
+from app.store import imports, rejected
+from app.store.database import database, release
+from app.store.writer import Writer
+from tests.support.client import FIRST, event
+from tests.support.running import ROOT
+
+HALF = b'{"customer": "BARCHART", "produ'
+MARK = b"\xef\xbb\xbf"  # that some editors put before UTF-8
+CSV = ("--customer", "BARCHART", "--product", "COPY")
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def numbered(count: int, first: int = 0) -> list[dict]:
+    return [event(context=[str(number)]) for number in range(first, first + count)]
+
+
+def lines(events: list[dict]) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in events)
+
+
+def stored(product: str = "PORTFOLIO") -> list[tuple]:
+    """(timestamp, type, context, sequence) of what is stored, in order of acceptance."""
+    query = f"SELECT timestamp, type, context, sequence FROM event WHERE product = {database.param} ORDER BY id"
+    rows = database.execute_sql(query, (product,)).fetchall()
+    return [(at, kind, json.loads(c) if isinstance(c, str) else c, s) for at, kind, c, s in rows]
+
+
+def contexts() -> list[str]:
+    return [context[0] for _, _, context, _ in stored()]
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a file; its path."""
+
+    def write(content: bytes, name: str = "events.ndjson") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small_chunks(monkeypatch) -> None:
+    monkeypatch.setattr(reading, "RECORDS", 10)
+
+
+def test_every_line_is_an_event(prints, file, services):
+    path = file(lines([event(context=["a", None, ""]), event(type="X", version="7", timestamp=5)]))
+    assert prints("events", "import", path) == {"file": "events.ndjson", "events": 2, "rejected": 0, "lines": 2}
+    assert stored() == [(FIRST, event()["type"], ["a", None, ""], 1), (5, "X", ["user-1", "Overview"], 2)]
+    assert services.catalog.known()[0] == ["BARCHART"]
+
+
+@pytest.mark.parametrize("name", ["events.ndjson", "events.gz", "events.zst", "events"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+def test_what_a_file_is_compressed_by_is_told_by_its_content(succeeds, file, compress, name):
+    succeeds("events", "import", file(compress(lines(numbered(3))), name))
+    assert contexts() == ["0", "1", "2"]
+
+
+def test_several_members_and_frames_are_one_file(succeeds, file):
+    parts = [lines(numbered(2)), lines(numbered(2, 2))]
+    succeeds("events", "import", file(b"".join(map(gzip.compress, parts)) + b"\0" * 512))
+    succeeds("events", "import", file(b"".join(map(zstandard.compress, parts))))
+    assert contexts() == ["0", "1", "2", "3"] * 2
+
+
+def test_standard_input_is_taken(prints):
+    told = prints("events", "import", "-", input=gzip.compress(lines(numbered(3))))
+    assert told == {"file": "standard input", "events": 3, "rejected": 0, "lines": 3}
+    assert contexts() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n\n \n",
+        lines(numbered(2)).rstrip(),
+        b"\xef\xbb\xbf" + lines(numbered(2)).replace(b"\n", b"\r\n\r\n"),
+    ],
+    ids=["nothing", "blank lines", "no last line end", "as Windows has it"],
+)
+def test_blank_lines_and_odd_line_ends_are_nothing(prints, file, content):
+    number = 2 if b"{" in content else 0
+    told = prints("events", "import", file(content))
+    assert (told["events"], told["rejected"]) == (number, 0)
+    assert len(stored()) == number
+
+
+def test_invalid_lines_are_kept_and_do_not_stop_it(flask, file):
+    wrong = event(timestamp=-1, own=1.50)
+    content = lines(numbered(1)) + b"\n" + lines([wrong]) + HALF + b"\n" + lines(numbered(1, 1)) + b"\xff\n[1]\n"
+    result = flask("events", "import", file(content), "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {"file": "events.ndjson", "events": 2, "rejected": 4, "lines": 7}
+    assert contexts() == ["0", "1"]
+    kept = {one.place: one for one in rejected.newest(10)}
+    assert sorted(kept) == [3, 4, 6, 7]
+    assert kept[3].reasons[0].startswith("line 3: timestamp is -1; it must be a whole number")
+    assert (kept[3].field, json.loads(kept[3].event)) == ("timestamp", wrong)
+    assert kept[4].reasons[0].startswith("line 4 is not valid JSON (")
+    assert kept[4].event == HALF.decode()
+    assert kept[6].event == "\\xff"
+    assert kept[7].reasons == ["line 7 is an array; it must be an object."]
+    assert {one.request_id for one in kept.values()} == {"import of events.ndjson"}
+
+
+def test_a_file_of_garbage_fills_no_table(flask, file, monkeypatch, services):
+    monkeypatch.setattr("app.services.importing.KEPT_REJECTS", 5)
+    result = flask("events", "import", file(lines(numbered(1)) + b"{}\n" * 500), "--json")
+    assert json.loads(result.stdout)["rejected"] == 500
+    assert len(rejected.newest(100)) == 5
+    assert services.rejected.dropped() == 495
+
+
+@pytest.mark.settings(catalog_mode="strict")
+def test_the_catalog_is_asked_in_strict_mode(flask, file, sample_catalog):
+    result = flask("events", "import", file(lines([event(), event(customer="NOBODY"), event()])), "--json")
+    assert result.exit_code == 3
+    assert len(stored()) == 2
+    (one,) = rejected.newest(10)
+    assert one.reasons[0].startswith('line 2: customer is "NOBODY", which is not known')
+
+
+def test_an_endless_line_costs_itself_only(flask, file, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_RECORD", 3000)
+    monkeypatch.setattr(reading, "KEPT_OF_LONGER", 100)
+    monkeypatch.setattr(reading, "BYTES", 1000)
+    monkeypatch.setattr("app.storage.reading.BLOCK_BYTES", 1000)
+    content = lines(numbered(5)) + b'{"customer": "' + b"x" * 20_000 + b"\n" + lines(numbered(5, 5))
+    result = flask("events", "import", file(content))
+    assert result.exit_code == 3
+    assert contexts() == [str(number) for number in range(10)]
+    (one,) = rejected.newest(10)
+    assert (one.place, len(one.event)) == (6, 100)
+
+
+def test_a_file_that_is_cut_short_is_imported_as_far_as_it_goes(flask, file):
+    whole = gzip.compress(lines([event(context=[os.urandom(20).hex()]) for _ in range(30_000)]))
+    for content in (whole[:-200_000], zstandard.compress(gzip.decompress(whole))[:-200_000]):
+        result = flask("events", "import", file(content))
+        assert result.exit_code == 1
+        assert "The file is cut short" in result.stderr
+        assert "Stopped at line 1" in result.stderr
+    assert 10_000 <= len(stored()) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'[\n{"customer": 1}]\n', "NDJSON"),
+        (b"1793000000000|T|a\n", "a report's CSV takes a customer and a product"),
+        (gzip.compress(b"")[:5], "cut short"),
+        (b"\x1f\x8bnothing", "not the gzip that it begins as"),
+        (b"\x28\xb5\x2f\xfdnothing", "not the zstd that it begins as"),
+    ],
+)
+def test_what_it_cannot_be_is_said(fails, file, content, told):
+    assert told in fails("events", "import", file(content.replace(b"{", b"[") if content[:1] == b"[" else content))
+    assert stored() == []
+
+
+def test_a_positional_report_comes_back_as_it_was(admin, succeeds, file):
+    awkward = [["a|b", None, "", 'q"q', "two\nlines", "\r", " "], [], [None, None], ["é", "\u2028", "😀"], ['"']]
+    admin.send(*[event(context=context, type=f"T|{number}") for number, context in enumerate(awkward)])
+    for header in (False, True):
+        _, report = admin.run_report({"layout": "positional", "header": header})
+        succeeds("events", "import", file(report, "report.csv"), *CSV)
+    expected = [(FIRST, f"T|{number}", c) for number, c in enumerate(awkward)]
+    expected[2] = (FIRST, "T|2", [])  # trailing nulls apart
+    assert [row[:3] for row in stored("COPY")] == expected * 2
+
+
+def test_a_header_of_others_is_left_out_where_that_is_asked_for(succeeds, file):
+    succeeds("events", "import", file(b"When\tWhat\tWho\n5\tT\tme\n"), *CSV, "--delimiter", "tab", "--header")
+    assert stored("COPY") == [(5, "T", ["me"], 1)]
+
+
+def test_invalid_rows_are_kept_and_cost_themselves_only(flask, file):
+    rows = [
+        b"1|A|x",
+        b"-1|B",
+        b"",
+        b"soon|C|x",
+        b'3|D|a"b|c',
+        b'4|E|"open',
+        b'5|F|"two',
+        b'lines"|y',
+        b"6",
+        b"7||z",
+    ]
+    result = flask("events", "import", file(b"\n".join([*rows, b"8|G|\xff", b"9|H|"])), *CSV, "--json")
+    assert json.loads(result.stdout) == {"file": "events.ndjson", "events": 3, "rejected": 7, "lines": 12}
+    assert [(at, kind, context) for at, kind, context, _ in stored("COPY")] == [
+        (1, "A", ["x"]),
+        (5, "F", ["two\nlines", "y"]),
+        (9, "H", []),
+    ]
+    kept = {one.place: one for one in rejected.newest(10)}
+    assert sorted(kept) == [2, 4, 5, 6, 9, 10, 11]
+    assert kept[2].reasons[0].startswith("line 2: timestamp is -1; it must be")
+    assert kept[4].reasons[0].startswith('line 4: timestamp is "soon"; it must be')
+    assert kept[5].reasons[0].startswith("line 5 is not valid CSV (a quote is out of its place")
+    assert json.loads(kept[2].event) == event(product="COPY", type="B", timestamp=-1, context=[])
+    assert kept[10].reasons[0].startswith("line 10: type is null")
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "told"),
+    [
+        (b"timestamp|type|userId|viewName\n5|T|a|b\n", CSV, "Only the layout positional can be imported"),
+        (b"5,T\n", (*CSV, "--delimiter", ",,"), "delimiter"),
+        (b"5|T\n", ("--customer", "", "--product", ""), "takes a customer and a product"),
+    ],
+)
+def test_what_cannot_be_read_is_said(fails, file, content, arguments, told):
+    assert told in fails("events", "import", file(content), *arguments)
+    assert stored("COPY") == []
+
+
+@pytest.mark.parametrize("arguments", [("--customer", "A"), ("--product", "P"), ("--header",)])
+def test_half_of_what_csv_takes_is_a_wrong_call(flask, file, arguments):
+    assert flask("events", "import", file(b"5|T\n"), *arguments).exit_code == 2
+
+
+def test_a_second_run_stores_nothing(prints, flask, file):
+    path = file(lines(numbered(3)) + b"{}\n")
+    assert flask("events", "import", path).exit_code == 3
+    second = flask("events", "import", path, "--json")
+    assert second.exit_code == 3  # there are lines that were refused
+    told = json.loads(second.stdout)
+    assert told.pop("imported_before") > FIRST
+    assert told == {"file": "events.ndjson", "events": 3, "rejected": 1, "lines": 4}
+    assert (len(stored()), len(rejected.newest(10))) == (3, 1)
+
+
+def test_the_same_content_under_another_name_is_the_same_file(prints, file):
+    prints("events", "import", file(lines(numbered(3))))
+    assert "imported_before" in prints("events", "import", file(lines(numbered(3)), "copy"))
+    assert "imported_before" not in prints("events", "import", file(lines(numbered(4))))
+    assert contexts() == ["0", "1", "2", "0", "1", "2", "3"]
+
+
+def test_it_is_imported_once_more_where_that_is_asked_for(prints, file):
+    path = file(lines(numbered(3)))
+    for _ in range(2):
+        assert prints("events", "import", path, "--again")["events"] == 3
+    assert len(stored()) == 6
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+def test_it_goes_on_behind_every_chunk(services, prints, file, small_chunks, compress):
+    content = compress(MARK + lines(numbered(25)) + b"\n{}\n" + lines(numbered(25, 25)))
+    for steps in range(1, 8):
+        run = services.importing.run(Source(io.BytesIO(content), "x"))
+        for _ in range(steps):
+            next(run, None)
+        run.close()
+    told = list(services.importing.run(Source(io.BytesIO(content), "x")))[-1]
+    assert (told.events, told.rejected, told.line) == (50, 1, 53)
+    assert contexts() == [str(number) for number in range(50)]
+    assert [one.place for one in rejected.newest(10)] == [27]
+
+
+def test_it_goes_on_inside_a_csv_file_with_its_lines_and_its_header(services, file, small_chunks):
+    rows = [f'{number}|T|"{number}\nof two lines"|' for number in range(35)]
+    content = ("timestamp|type|context1|context2\n" + "\n".join(rows) + "\nx|T\n").encode()
+    path = file(content)
+    form = {"csv": Csv("BARCHART", "COPY"), "name": "x"}
+    with path.open("rb") as first:
+        run = services.importing.run(Source(first, **form))
+        assert [next(run).line for _ in range(3)] == [1, 20, 40]
+    with path.open("rb") as second:
+        last = list(services.importing.run(Source(second, **form)))[-1]
+    assert (last.events, last.rejected) == (35, 1)
+    assert [at for at, *_ in stored("COPY")] == list(range(35))
+    assert [one.place for one in rejected.newest(10)] == [72]
+
+
+def test_two_at_once_store_it_once(services, small_chunks):
+    runs = [services.importing.run(Source(io.BytesIO(lines(numbered(30))), "x")) for _ in range(2)]
+    assert [next(run).offset for run in runs] == [0, 0]
+    next(runs[0])
+    with pytest.raises(ImportOvertaken):
+        next(runs[1])
+    list(runs[0])
+    assert contexts() == [str(number) for number in range(30)]
+
+
+def test_a_commit_that_fails_is_no_progress(app, services, small_chunks, monkeypatch):
+    importing = Importing(services.catalog, Writer(1))
+    advance = imports.advance
+    monkeypatch.setattr(imports, "advance", lambda *args: advance(*args) and args[1] < 100 or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(importing.run(Source(io.BytesIO(lines(numbered(30))), "x")))
+    assert len(contexts()) == 10
+    monkeypatch.undo()
+    list(importing.run(Source(io.BytesIO(lines(numbered(30))), "x")))
+    assert len(set(contexts())) == len(contexts()) == 30
+
+
+def test_killed_again_and_again_it_stores_each_line_once(app, settings, file):
+    content = lines(numbered(60_000))
+    path = file(content + b"broken\n")
+    release()
+    kills = 0
+    for seed in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "wsgi", "events", "import", str(path), "--json"],
+            cwd=path.parent,
+            env=environment(settings),
+            stdout=subprocess.PIPE,
+        )
+        if kills < 3 and wait_for_more(process, len_events()):
+            time.sleep(random.Random(seed).random() * 0.2)
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+            continue
+        output = process.communicate()[0]
+        assert process.returncode == 3
+        break
+    assert kills >= 2
+    told = json.loads(output)
+    assert (told["events"], told["rejected"]) == (60_000, 1)
+    assert sorted(map(int, contexts())) == list(range(60_000))
+    assert len(rejected.newest(10)) == 1
+
+
+@sqlite_only
+def test_a_terminal_is_shown_a_bar(app, settings, file):
+    path = file(lines(numbered(30_000)))
+    leader, follower = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "events", "import", str(path), "--json"],
+        cwd=path.parent,
+        env=environment(settings) | {"TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=follower,
+    )
+    os.close(follower)
+    output = process.communicate()[0]
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert process.returncode == 0
+    assert json.loads(output)["events"] == 30_000
+    assert "Importing" in shown
+    assert "100%" in shown
+
+
+def environment(settings) -> dict[str, str]:
+    """Of a process of its own with the same database."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "DATA_DIR": str(settings.data_dir),
+        "DATABASE_URL": settings.database_url,
+        "SECRET_KEY": settings.secret_key,
+    }
+
+
+def len_events() -> int:
+    try:
+        return database.execute_sql("SELECT count(*) FROM event").fetchone()[0]
+    finally:
+        release()
+
+
+def wait_for_more(process: subprocess.Popen, before: int) -> bool:
+    """Return when a process has stored something, or has ended; whether it still runs."""
+    while process.poll() is None and len_events() == before:
+        time.sleep(0.02)
+    return process.poll() is None

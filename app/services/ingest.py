@@ -97,9 +97,11 @@ class Ingest:
                 raise refusal([fault for one in batch.rejected for fault in one.faults])
         stored = as_stored(batch)
         receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None)
-        if (stored or key) and self._write(stored, _claim(key, digest, receipt) if key else None) == TWIN:
-            return self._replay(key, digest)
-        return receipt
+        entry = self._entry(stored, _claim(key, digest, receipt) if key else None)
+        del batch, stored  # many requests wait at once; none needs its events twice meanwhile
+        if entry.count or key:
+            self._write(entry)
+        return self._replay(key, digest) if entry.state == TWIN else receipt
 
     def answer(self, key: str) -> bytes | None:
         """What the first request with a key was answered; None where there was none."""
@@ -114,23 +116,26 @@ class Ingest:
         """The events accepted last that somebody may see, newest first."""
         return store.newest(limit, who.customers)
 
-    def _write(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> str:
+    def _entry(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> Entry:
         received = now()
         fresh = {(event.customer, event.product, event.type) for event in stored} - self._known
         payload = store.encode([as_row(event, received) for event in stored])
-        entry = Entry(payload, len(stored), received, fresh, claim)
+        return Entry(payload, len(stored), received, fresh, claim)
+
+    def _write(self, entry: Entry) -> None:
         self._writer.write(entry)
-        self._remember(fresh)
-        return entry.state
+        self._remember(entry.triples)
 
     def _earlier(self, key: str, digest: bytes) -> Receipt | None:
-        """Like `_replay`, but where the database is away and events are set aside, there is none."""
+        """Like `_replay`, but where the database is away there is none.
+
+        The writer waits for it, or sets the events aside; the key is claimed in the transaction that stores them, so
+        whoever comes second stores nothing either way.
+        """
         try:
             return self._replay(key, digest)
         except StoreUnavailable:
-            if not self._writer.has_aside:
-                raise
-            return None  # it is claimed when it is delivered: whoever comes second then stores nothing
+            return None
 
     def _replay(self, key: str, digest: bytes) -> Receipt | None:
         """The first answer under a key, or None where there was none.

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
 import structlog
 
-from app.exceptions import Fault, RejectedUnknown, StoreUnavailable
+from app.exceptions import BodyMalformed, Fault, RejectedUnknown, StoreUnavailable
+from app.schemas import json
 from app.schemas.events import Rejected
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.services.accounts import SYSTEM, Principal
@@ -214,7 +214,9 @@ def _reasons(faults: Sequence[Fault]) -> list[str]:
 def _customer(text: str) -> str:
     """Whose an event seems to be; empty where it does not say so in a way that could be somebody's."""
     try:
-        code = orjson.loads(text)["customer"]
-    except (orjson.JSONDecodeError, TypeError, KeyError):
+        event = json.parse(text.encode())
+    except BodyMalformed:
         return ""
-    return code if isinstance(code, str) and len(code) <= MAX_CODE and not CONTROL.search(code) else ""
+    code = event.get("customer") if isinstance(event, dict) else None
+    is_one = isinstance(code, str) and len(code) <= MAX_CODE and not (CONTROL.search(code) or json.unkeepable(code))
+    return code if is_one else ""

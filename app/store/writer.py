@@ -118,11 +118,6 @@ class Writer:
         self._waiting_events = 0
         self._thread: threading.Thread | None = None
 
-    @property
-    def has_aside(self) -> bool:
-        """Whether entries are kept elsewhere while the database is away."""
-        return self._aside is not None
-
     def write(self, entry: Entry) -> None:
         """Return when an entry is committed (STORED), or its key was taken (TWIN).
 

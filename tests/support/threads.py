@@ -31,12 +31,12 @@ class Aside:
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown()
 
-    def start(self, action: Callable, *args: object) -> Future:
-        return self._pool.submit(_released, action, *args)
+    def start(self, action: Callable, *args: object, **kwargs: object) -> Future:
+        return self._pool.submit(_released, action, *args, **kwargs)
 
 
-def _released(action: Callable, *args: object) -> object:
+def _released(action: Callable, *args: object, **kwargs: object) -> object:
     try:
-        return action(*args)
+        return action(*args, **kwargs)
     finally:
         release()

@@ -43,6 +43,7 @@ class Spool:
         Raises:
             OSError: the disk is full or broken; none of them counts.
         """
+        is_new = self._file is None
         file = self._file or self._begin()
         end = file.tell()
         rest = memoryview(b"".join([HEAD.pack(len(data), weight, zlib.crc32(data)) + data for data, weight in records]))
@@ -50,6 +51,8 @@ class Spool:
             while rest:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
+            if is_new:
+                self._sync_folder()
         except OSError:
             self._undo(file, end)
             raise
@@ -104,13 +107,15 @@ class Spool:
         if not path.exists():  # whoever empties the spool took it for a dead process's, before it was locked
             file.close()
             return self._begin()
+        self._file = file
+        return file
+
+    def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        self._file = file
-        return file
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []

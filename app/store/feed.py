@@ -8,8 +8,11 @@ counts say in which hours it is, and only those are read.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+from peewee import SQL
 
 from app.store import hours
 from app.store.database import database
@@ -22,7 +25,6 @@ RARE = 50  # a type is rare where fewer than one in so many of its neighbours is
 HOURS = 100  # in which a rare type is looked for at a time
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
-Pair = tuple[str, str]  # customer, product
 Span = tuple[int, int]  # milliseconds: from, to before
 Condition = tuple[str, list[object]]  # SQL and its parameters
 
@@ -55,21 +57,20 @@ class Wanted:
 def page(wanted: Wanted, limit: int) -> list[tuple]:
     """The newest events by timestamp, then by acceptance: rows of the columns in FULL."""
     counted = hours.counted_to()  # before the hours are read: what is counted meanwhile is found twice, never missed
-    pairs = _pairs(wanted)
-    dense = {pair for pair in pairs if not wanted.types or _is_dense(pair, wanted, limit)}
-    found = set(_newest([_of_pair(pair, wanted) for pair in dense], limit))
-    if len(dense) < len(pairs):
+    dense, rare = [], []
+    for part in _parts(wanted):
+        (dense if not part.types or _is_dense(part, limit) else rare).append(part)
+    found = set(_newest([_condition(part) for part in dense], limit))
+    if rare:
         found.update(_uncounted(wanted, counted, limit))
-    for pair in pairs:
-        if pair not in dense:
-            found.update(_of_rare(pair, wanted, limit))
+        found.update(_of_rare(rare, limit))
     newest = sorted(found, reverse=True)[:limit]
     return _rows([key for _, key in newest])
 
 
-def _pairs(wanted: Wanted) -> list[Pair]:
-    """The pairs of customer and product that have such events."""
-    query = Seen.select(Seen.customer, Seen.product).distinct()
+def _parts(wanted: Wanted) -> list[Wanted]:
+    """What is wanted of each pair of customer and product that has such events, with the types that it has of them."""
+    query = Seen.select(Seen.customer, Seen.product, Seen.type if wanted.types else SQL("NULL")).distinct()
     if wanted.customers is not None:
         query = query.where(Seen.customer.in_(list(wanted.customers)))
     if wanted.customer is not None:
@@ -78,17 +79,23 @@ def _pairs(wanted: Wanted) -> list[Pair]:
         query = query.where(Seen.product == wanted.product)
     if wanted.types:
         query = query.where(Seen.type.in_(list(wanted.types)))
-    return list(query.tuples())
+    types: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for customer, product, kind in query.tuples():
+        types[customer, product] += [kind] if wanted.types else []
+    return [
+        replace(wanted, customers=None, customer=customer, product=product, types=some)
+        for (customer, product), some in types.items()
+    ]
 
 
-def _is_dense(pair: Pair, wanted: Wanted, limit: int) -> bool:
+def _is_dense(part: Wanted, limit: int) -> bool:
     """Whether somebody who walks back to the end of the page meets few events of other types."""
     number = 0
-    found = hours.newest(*pair, wanted.types, wanted.start, wanted.last, limit + 1)
+    found = hours.newest(part.customer, part.product, part.types, part.start, part.last, limit + 1)
     for hour, count in found:
         number += count
         if number >= limit:
-            return hours.total(*pair, hour, found[0][0]) <= number * RARE
+            return hours.total(part.customer, part.product, hour, found[0][0]) <= number * RARE
     return False
 
 
@@ -107,7 +114,7 @@ def _newest(conditions: Sequence[Condition], limit: int) -> Iterator[Position]:
 
 def _uncounted(wanted: Wanted, counted: int, limit: int) -> list[Position]:
     """The newest positions among the events that are too new to be counted."""
-    condition, values = _of_anybody(wanted)
+    condition, values = _condition(wanted)
     # They are found by their ids alone, whatever else is asked: the planner must not walk the other index for it.
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) SELECT timestamp, id FROM tail "
@@ -116,15 +123,41 @@ def _uncounted(wanted: Wanted, counted: int, limit: int) -> list[Position]:
     return database.execute_sql(query, [counted, *values]).fetchall()
 
 
-def _of_rare(pair: Pair, wanted: Wanted, limit: int) -> list[Position]:
+def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:
+    """The newest positions of rare types among the counted events of several pairs.
+
+    Together the pairs fill the page from fewer hours than each would alone, so those are read first.
+    """
+    for start in (_page_begin(parts, limit), None):
+        bounded = [replace(part, start=max(part.start or 0, start)) if start else part for part in parts]
+        found = [position for part in bounded for position in _counted(part, limit)]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _page_begin(parts: Sequence[Wanted], limit: int) -> int | None:
+    """The hour from which on the pairs together surely have a page of events; None where all they have is less."""
+    counts = [hours.newest(part.customer, part.product, part.types, part.start, part.last, limit) for part in parts]
+    merged = sorted((row for count in counts for row in count), reverse=True)
+    number = 0
+    for hour, count in merged:
+        number += count if hour < merged[0][0] else 0  # of the newest hour a part may lie behind the page's end
+        if number >= limit:
+            return hour
+    return None
+
+
+def _counted(part: Wanted, limit: int) -> list[Position]:
     """The newest positions of a rare type among the counted events, from the hours that have some."""
     found: list[Position] = []
-    end = wanted.last
+    end = part.last
     while len(found) < limit:
-        spans = _spans(hours.newest(*pair, wanted.types, wanted.start, end, HOURS), limit - len(found))
+        newest = hours.newest(part.customer, part.product, part.types, part.start, end, HOURS)
+        spans = _spans(newest, limit - len(found))
         if not spans:
             break
-        found += _newest([_of_pair(pair, wanted, span) for span in spans], limit)
+        found += _newest([_condition(part, span) for span in spans], limit)
         end = spans[-1][0] - 1
     return found
 
@@ -141,16 +174,8 @@ def _spans(newest: Sequence[tuple[int, int]], limit: int) -> list[Span]:
     return list(spans.values())
 
 
-def _of_pair(pair: Pair, wanted: Wanted, span: Span | None = None) -> Condition:
-    """The wanted events of a customer and product; within a span, if one is given."""
-    mark = database.param
-    condition, values = _of_anybody(replace(wanted, customers=None, customer=pair[0], product=pair[1]))
-    if span:
-        condition, values = f"{condition} AND timestamp >= {mark} AND timestamp < {mark}", [*values, *span]
-    return condition, values
-
-
-def _of_anybody(wanted: Wanted) -> Condition:
+def _condition(wanted: Wanted, span: Span | None = None) -> Condition:
+    """The SQL of what is wanted; within a span, if one is given."""
     mark = database.param
     parts, values = [], []
     for name, value in (("customer", wanted.customer), ("product", wanted.product)):
@@ -161,10 +186,13 @@ def _of_anybody(wanted: Wanted) -> Condition:
         if several is not None:
             parts.append(f"{name} IN ({', '.join([mark] * len(several))})")
             values += several
-    for condition, value in (("timestamp >=", wanted.start), ("timestamp <=", wanted.last)):
-        if value is not None:
+    # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
+    begins = [time for time in (wanted.start, span and span[0]) if time is not None]
+    ends = [time for time in (wanted.last, span and span[1] - 1) if time is not None]
+    for condition, times, nearest in (("timestamp >=", begins, max), ("timestamp <=", ends, min)):
+        if times:
             parts.append(f"{condition} {mark}")
-            values.append(value)
+            values.append(nearest(times))
     if wanted.after:
         parts.append(f"(timestamp, id) < ({mark}, {mark})")
         values += wanted.after

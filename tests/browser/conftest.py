@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,14 @@ class Service:
         request = urllib.request.Request(f"{self.url}/events", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
+
+    def refuse(self, *events: object) -> None:
+        """Send events of which each is rejected, and wait until they are kept."""
+        body = json.dumps(events).encode()
+        headers = {"Content-Type": "application/json", "Prefer": "handling=lenient"}
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/events", body, headers), timeout=10) as answer:
+            assert answer.headers["X-Rejected-Events"] == str(len(events))
+        time.sleep(0.5)
 
     def add_analyst(self, name: str, customer: str) -> None:
         """Make somebody who sees one customer only."""

@@ -61,6 +61,18 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     yield "a new report", page
     start_report(page, delimiter="||", types=f"{LONG}XX", start="2026-11-20T00:00")
     yield "a new report with faults", page
+    service.refuse(event(timestamp=-1), event(customer=LONG, type="", context=["x" * 4096] * 3), {LONG: 1}, "no event")
+    page.goto("/admin/rejected")
+    yield "rejected events", page
+    page.get_by_role("link", name="Edit and send again").nth(2).click()
+    page.wait_for_url("**/admin/rejected/*")
+    submit(page, "Send again")
+    yield "a rejected event that is still invalid", page
+    page.get_by_role("link", name="Remove it").click()
+    page.wait_for_url("**/remove")
+    yield "the question before one is removed", page
+    page.goto("/admin/")
+    yield "the overview with rejected events", page
     page.goto("/admin/nothing")
     yield "what is not there", page
 

@@ -409,6 +409,16 @@ def test_a_connection_that_breaks_while_it_writes_costs_nobody_anything(send, lo
 
 
 @postgresql_only
+def test_a_transaction_that_is_still_under_way_is_not_called_lost(app, database_url):
+    with psycopg.connect(database_url) as connection:
+        ticket = connection.execute("SELECT pg_current_xact_id()::text").fetchone()[0]
+        with pytest.raises(StoreUnavailable):
+            database.was_committed(ticket)
+        connection.commit()
+    assert database.was_committed(ticket) is True
+
+
+@postgresql_only
 def test_a_transaction_that_the_server_does_not_know_yet_was_not_committed(app):
     """As after a restore from a backup: its number will be given to another one."""
     newest = int(database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0])

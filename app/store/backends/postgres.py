@@ -103,7 +103,8 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             StoreUnavailable: the server is away, or still at it.
         """
         # Of a number that it has not given out yet, as it was restored from a backup, the server would make an error.
-        query = "SELECT CASE WHEN %s::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN pg_xact_status(%s::xid8) END"
+        # (The end of a snapshot does not tell: transactions behind it may be under way.)
+        query = "SELECT CASE WHEN %s::xid8 < pg_current_xact_id() THEN pg_xact_status(%s::xid8) END"
         status = self.execute_sql(query, (ticket, ticket)).fetchone()[0]
         if status == "in progress":
             raise StoreUnavailable("The database is still busy with the events.")

@@ -1,0 +1,283 @@
+"""SPOOL=on: while the database is away events wait on this machine's disk, and come home exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.exceptions import StoreUnavailable
+from app.store import hours
+from app.store.database import database, release
+from app.store.models import IdempotencyKey
+from tests.support.client import event
+from tests.support.running import ROOT, wait_until
+
+pytestmark = pytest.mark.settings(spool=True)
+postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+class Outage:
+    """The database takes no events while this is on."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.on = False
+        self.tries = 0
+        self._begin = database.obj.begin_group
+        monkeypatch.setattr(database.obj, "begin_group", self._begin_group)
+        monkeypatch.setattr("app.store.writer.AWAY_SECONDS", 0.3)
+        monkeypatch.setattr("app.store.writer.IDLE_SECONDS", 0.05)
+
+    def _begin_group(self) -> object:
+        self.tries += 1
+        if self.on:
+            raise StoreUnavailable("It is away.")
+        return self._begin()
+
+    def __enter__(self) -> Outage:
+        self.on = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.on = False
+
+
+@pytest.fixture
+def outage(app, monkeypatch) -> Outage:
+    return Outage(monkeypatch)
+
+
+@pytest.fixture
+def files(settings):
+    """The files of the spool."""
+    folder = settings.data_dir.absolute() / "spool"
+    return lambda: sorted(folder.glob("*")) if folder.exists() else []
+
+
+@pytest.fixture
+def deliver(services, files):
+    """Let the scheduler bring home what waits, as soon as the writer has let its file go."""
+
+    def until_empty() -> None:
+        def is_empty() -> bool:
+            services.upkeep.run_all()
+            return not files()
+
+        wait_until(is_empty, 10)
+
+    return until_empty
+
+
+def stored() -> list[tuple]:
+    """(context, sequence, batch) of what is stored, in the order of acceptance."""
+    try:
+        rows = database.execute_sql("SELECT context, sequence, batch FROM event ORDER BY id").fetchall()
+        return [((json.loads(c) if isinstance(c, str) else c), s, str(b)) for c, s, b in rows]
+    finally:
+        release()
+
+
+def told(*answers: list[dict]) -> list[tuple]:
+    """The same of answers."""
+    return [(one["context"], one["sequence"], one["batch"]) for answer in answers for one in answer]
+
+
+def waiting(services) -> str | None:
+    """What the health check says of the spool."""
+    return next((one.problem for one in services.health.checks() if "spool" in one.name), None)
+
+
+def test_events_are_taken_while_the_database_is_away_and_stored_as_they_were_answered(nobody, outage, deliver):
+    before = nobody.send(event(context=["before"]))
+    with outage:
+        away = [nobody.send(event(context=[str(n), None, 'q"\\\n']), event(version="1")) for n in range(3)]
+        assert stored() == told(before)
+    after = nobody.send(event(context=["after"]))
+    deliver()
+    assert sorted(stored(), key=str) == sorted(told(before, *away, after), key=str)
+
+
+def test_they_are_seen_and_counted_like_any_other(nobody, outage, deliver, services):
+    with outage:
+        nobody.send(event(customer="NEW", product="NEWER"))
+    deliver()
+    assert services.catalog.known() == (["NEW"], ["NEWER"])
+    services.upkeep.run_all()
+    assert hours.counted_to() == 1
+
+
+def test_what_comes_while_it_is_known_to_be_away_does_not_wait_for_it(nobody, outage):
+    with outage:
+        nobody.send(event())
+        tries, began = outage.tries, time.monotonic()
+        for _ in range(5):
+            nobody.send(event())
+        if time.monotonic() - began < 0.3:
+            assert outage.tries == tries
+
+
+def test_it_is_told_how_many_wait(nobody, outage, services, deliver):
+    with outage:
+        nobody.send(event(), event())
+        nobody.send(event())
+        assert services.health._spooling.waiting() == 3
+    deliver()
+    assert services.health._spooling.waiting() == 0
+
+
+def test_the_scheduler_of_a_database_that_is_still_away_leaves_them(nobody, outage, services, files, deliver):
+    with outage:
+        nobody.send(event())
+        wait_until(lambda: not is_held(files()[0]), 10)
+        services.upkeep.run_all()
+        assert len(files()) == 1
+    deliver()
+    assert len(stored()) == 1
+
+
+def is_held(path: Path) -> bool:
+    import fcntl
+
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_scheduler_killed_between_the_commit_and_the_removal_stores_nothing_twice(nobody, outage, files, deliver):
+    with outage:
+        answer = nobody.send(event(), event())
+    nobody.send(event())  # the writer lets its file go
+    (path,) = files()
+    records = path.read_bytes()
+    deliver()
+    path.write_bytes(records)  # it was never removed
+    deliver()
+    assert len(stored()) == 3
+    assert [one for one in stored() if one in told(answer)] == told(answer)
+
+
+def test_an_idempotency_key_counts_for_what_waits_too(nobody, outage, deliver):
+    headers = {"Idempotency-Key": "k"}
+    with outage:
+        first = nobody.post("/events", [event()], headers=headers)
+        second = nobody.post("/events", [event()], headers=headers)
+        assert (first.status_code, second.status_code) == (200, 200)
+    deliver()
+    (one,) = stored()
+    again = nobody.post("/events", [event()], headers=headers)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.get_data() == first.get_data()
+    assert [one] == told(first.get_json())
+
+
+def test_a_key_that_was_taken_before_is_not_stored_again(nobody, outage, deliver, monkeypatch):
+    headers = {"Idempotency-Key": "k"}
+    first = nobody.post("/events", [event()], headers=headers).get_json()
+    with outage, monkeypatch.context() as patch:
+        patch.setattr("app.store.idempotency.find", lambda key: away())
+        assert nobody.post("/events", [event()], headers=headers).status_code == 200
+    deliver()
+    assert stored() == told(first)
+
+
+def away() -> None:
+    raise StoreUnavailable("It is away.")
+
+
+def test_a_spool_without_room_is_503_and_what_it_had_is_delivered(nobody, outage, deliver, monkeypatch, services):
+    monkeypatch.setattr(services.ingest._writer, "_wait_seconds", 0.3)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with outage:
+        first = nobody.send(event(context=["kept"]))
+        with monkeypatch.context() as patch:
+            patch.setattr("app.storage.spool.os.fsync", no_space)
+            answer = nobody.post("/events", [event(context=["refused"])])
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
+        third = nobody.send(event(context=["kept, too"]))
+    deliver()
+    assert stored() == told(first, third)
+
+
+@pytest.mark.settings(spool=False, ingest_wait_seconds=1)
+def test_without_it_events_are_refused(nobody, outage, files):
+    with outage:
+        assert nobody.post("/events", [event()]).status_code == 503
+    assert files() == []
+    assert stored() == []
+
+
+def test_what_a_killed_process_took_is_delivered_after_it(app, settings, files, deliver, tmp_path):
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from app import create_app
+from app.exceptions import StoreUnavailable
+from app.services.rejected import Origin
+from app.store.database import database
+ingest = create_app().extensions["services"].ingest
+def away():
+    raise StoreUnavailable("It is away.")
+database.obj.begin_group = away
+print(ingest.accept(sys.stdin.buffer.readline(), Origin("", "")).answer.decode(), flush=True)
+sys.stdin.read()
+"""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATA_DIR": str(settings.data_dir.absolute()),
+        "DATABASE_URL": settings.database_url,
+        "SPOOL": "on",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdin.write(json.dumps([event(context=["last words"])]).encode() + b"\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(files()) == 1
+    deliver()
+    assert stored() == told(answer)
+
+
+def break_connection() -> None:
+    wire = socket.socket(fileno=os.dup(database.connection().fileno()))
+    wire.shutdown(socket.SHUT_RDWR)
+    wire.close()
+
+
+@postgresql_only
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "not committed"])
+def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, deliver, monkeypatch, files, arrives):
+    commit, first = database.obj.commit_group, iter([True])
+
+    def lose_the_answer() -> None:
+        if not next(first, False):
+            return commit()
+        if arrives:
+            commit()
+        outage.on = True
+        break_connection()
+        return commit()
+
+    monkeypatch.setattr(database.obj, "commit_group", lose_the_answer)
+    answer = nobody.send(event(context=["in doubt"]))
+    assert len(files()) == 1
+    outage.on = False
+    deliver()
+    assert stored() == told(answer)
+    assert [key.key for key in IdempotencyKey.select()] == [] or not arrives

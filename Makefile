@@ -31,7 +31,7 @@ soak: .venv/develop chromium ## Make every fault again and again, for half an ho
 	SOAK=1 $(BIN)/pytest tests/faults
 
 bench: .venv/develop ## Measure, and compare with the goals
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --short
 
 demo: .venv/run ## Send a month of made-up events to the service that `make run` started
 	$(BIN)/python -m bench.demo

@@ -220,6 +220,7 @@ def test_a_short_absence_is_waited_for(send, monkeypatch):
 
 @short_wait
 def test_a_request_whose_time_is_up_is_told_so_and_not_stored_later(send, monkeypatch):
+    monkeypatch.setattr(writer, "PAUSES", (0.05,))
     away = [True]
     begin = database.obj.begin_group
 
@@ -370,6 +371,7 @@ def test_a_commit_that_never_arrived_is_repeated(send, looked_up, monkeypatch):
 @short_wait
 def test_one_whose_time_is_up_in_doubt_is_not_repeated(send, monkeypatch):
     monkeypatch.setattr(writer, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(writer, "PAUSES", (0.05,))
     ask, back = database.obj.was_committed, threading.Event()
 
     def cannot_be_asked(ticket: object) -> bool:

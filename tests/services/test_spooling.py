@@ -213,7 +213,8 @@ def test_a_spool_without_room_is_503_and_what_it_had_is_delivered(nobody, outage
 
 
 @pytest.mark.settings(spool=False, ingest_wait_seconds=1)
-def test_without_it_events_are_refused(nobody, outage, files):
+def test_without_it_events_are_refused(nobody, outage, files, monkeypatch):
+    monkeypatch.setattr("app.store.writer.PAUSES", (0.05,))
     with outage:
         assert nobody.post("/events", [event()]).status_code == 503
     assert files() == []

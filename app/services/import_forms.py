@@ -70,11 +70,12 @@ class LinesForm:
     def begin(self, chunk: Chunk) -> Chunk:
         """See `Form`."""
         filled = [record.strip() for record in chunk.records if record.strip()]
-        if not filled or any(record.startswith(b"{") for record in filled):
+        is_array = bool(filled) and filled[0].startswith(b"[")  # whose lines may well begin as objects do
+        if not filled or (not is_array and any(record.startswith(b"{") for record in filled)):
             return chunk
         raise _other_form(
-            f"It begins with {filled[0][:40].decode(errors='replace')!r} and has no line with an object. NDJSON has an "
-            "event as JSON on each line; a report's CSV takes a customer and a product, as its rows do not name them."
+            f"It begins with {filled[0][:40].decode(errors='replace')!r}. NDJSON has an event, an object of JSON, on "
+            "each line; a report's CSV takes a customer and a product, as its rows do not name them."
         )
 
     def read(self, records: Sequence[bytes]) -> Batch:

@@ -28,7 +28,7 @@ from app.store.database import database
 MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
 MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
-LINGER_SECONDS = 0.001  # for company, where there was some a moment ago: a fifth more requests a second, measured
+LINGER_SECONDS = 0.001  # for company, where there was some a moment ago; see docs/performance.md
 AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
 IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
 GRACE_SECONDS = 5.0  # for what is under way when its request's time is up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -15,3 +16,5 @@ try:
     app = create_app()
 except SettingInvalid as error:
     sys.exit(str(error))
+gc.collect()
+gc.freeze()  # what stands now stays: the collector need not walk through it again for each few requests

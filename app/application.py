@@ -1,28 +1,85 @@
-"""Flask, less what an API request need not pay for: a profile showed both among its dearest calls."""
+"""Flask, less what an API request need not pay for: a profile showed each of these among its dearest calls.
+
+A request for events spends more in the framework than in its own code, and sixty-four wait for one interpreter. So
+what every request pays is told here to be cheap; what is rare (errors, pages, files) goes Flask's own way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
-from flask import Flask, Request
+from flask import Flask, Request, Response
+from flask.globals import request_ctx
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
+from werkzeug.routing import MapAdapter
 
+from app.api.answers import Answer
+from app.ops.requests import request_id
 from app.paths import is_api
+
+Marks = Callable[[Request], list[tuple[str, str]]]
+
+
+class TallyRequest(Request):
+    """A request that knows whose it is, and its id."""
+
+    @cached_property
+    def is_api(self) -> bool:
+        """Whether it is a program's."""
+        return is_api(self.path)
+
+    @cached_property
+    def id(self) -> str:
+        """See `app.ops.requests`."""
+        return request_id(self.environ.get("HTTP_X_REQUEST_ID"))
 
 
 class PeopleSessions(SecureCookieSessionInterface):
     """Sessions are people's: a program's request neither reads nor makes one, so no key is derived for it."""
 
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | NullSession:
+    def open_session(self, app: Flask, request: TallyRequest) -> SecureCookieSession | NullSession:
         """See Flask's."""
-        return self.make_null_session(app) if is_api(request.path) else super().open_session(app, request)
+        return self.make_null_session(app) if request.is_api else super().open_session(app, request)
 
 
 class Tally(Flask):
-    """The application."""
+    """The application.
 
+    Attributes:
+        marks: each gives the headers that it sets on every answer for programs.
+    """
+
+    request_class = TallyRequest
     session_interface = PeopleSessions()
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.marks: list[Marks] = []
 
     def ensure_sync(self, func: Callable) -> Callable:
         """Every view and hook is synchronous; Flask would inspect each of them for each request."""
         return func
+
+    def create_url_adapter(self, request: TallyRequest | None) -> MapAdapter | None:
+        """A program's request is matched by its path alone: no address is ever built from its Host."""
+        if request is None or not request.is_api:
+            return super().create_url_adapter(request)
+        query = request.environ.get("QUERY_STRING", "")
+        return MapAdapter(self.url_map, "", request.root_path or "/", "", "http", request.path, request.method, query)
+
+    def preprocess_request(self) -> object:
+        """Hooks before a request are for people's forms, and for preflights."""
+        request = request_ctx.request
+        return None if request.is_api and request.method != "OPTIONS" else super().preprocess_request()
+
+    def process_response(self, response: Response) -> Response:
+        """An answer that went well only needs its marks; whatever else goes through the hooks."""
+        if response.__class__ is not Answer or response.status_code != 200:
+            return super().process_response(response)
+        request = request_ctx.request
+        response.headers.extend([mark for marks in self.marks for mark in marks(request)])
+        return response
+
+    def do_teardown_request(self, *args: object) -> None:
+        """Nothing waits for a request's end: what is to be let go is let go with its context, after errors too."""

@@ -25,6 +25,7 @@ from werkzeug.exceptions import ClientDisconnected
 from app.exceptions import BodyMalformed, BodyTooLarge, TypeUnsupported
 
 CHUNK_BYTES = 64 * 1024
+SMALL_DIGITS = 5  # of a length that is read in one piece: below 100 kB
 MAX_WINDOW_BYTES = 8 * 1024 * 1024  # RFC 9659: what a zstd content coding may ask of a receiver
 DRAINED_BYTES = 64 * 1024 * 1024
 DRAINED_SECONDS = 5
@@ -62,20 +63,21 @@ def _check_type(allowed: tuple[str, ...]) -> None:
 
 def _read() -> bytes:
     limit = current_app.config["SETTINGS"].max_body_bytes
-    coding = request.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    length = request.content_length
-    if not coding and not _is_chunked() and length is not None and length <= CHUNK_BYTES:
-        return _at_once(length, limit)
+    environ = request.environ
+    coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    length = environ.get("CONTENT_LENGTH", "")
+    if not coding and len(length) <= SMALL_DIGITS and length.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
+        return _at_once(environ["wsgi.input"], int(length), limit)
     if coding not in CODINGS:
         raise TypeUnsupported(f"The Content-Encoding is {coding[:100]}; it must be gzip, deflate or zstd.")
     return CODINGS[coding](_bounded(_chunks(), limit), limit)
 
 
-def _at_once(length: int, limit: int) -> bytes:
+def _at_once(stream: IO[bytes], length: int, limit: int) -> bytes:
     """A small plain body whose length is told, as most are: in one read, without the machinery for the others."""
     if length > limit:
         raise _too_large(limit)
-    body = request.environ["wsgi.input"].read(length)
+    body = stream.read(length)
     g.body_is_over = True
     if len(body) < length:
         raise _cut_short(len(body), length)

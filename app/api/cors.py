@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, current_app, request
-
-from app.paths import is_api
+from flask import Flask, Request, Response, current_app, request
 
 HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefer, x-request-id"
 METHODS = "GET, POST, DELETE, OPTIONS"
 EXPOSED = "X-Request-ID, Retry-After, Content-Disposition, Preference-Applied, X-Rejected-Events, Idempotency-Replayed"
 KEPT_SECONDS = "7200"  # how long a browser may go on with a preflight's answer; more they do not take
+EVERYONE = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]
 
 
 def register(app: Flask) -> None:
     """Answer preflights, and mark every answer of the API."""
     app.before_request(_preflight)
     app.after_request(_mark)
+    app.marks.append(marks)
+
+
+def marks(request: Request) -> list[tuple[str, str]]:
+    """What an answer to a program carries."""
+    allowed = current_app.config["SETTINGS"].cors_origins
+    if "*" in allowed:
+        return EVERYONE
+    origin = request.headers.get("Origin")
+    return [
+        ("Access-Control-Allow-Origin", origin if origin in allowed else allowed[0]),
+        ("Access-Control-Expose-Headers", EXPOSED),
+        ("Vary", "Origin"),
+    ]
 
 
 def _preflight() -> Response | None:
     """A preflight comes without credentials, for any path and before any other check."""
-    if request.method != "OPTIONS" or not is_api(request.path):
+    if request.method != "OPTIONS" or not request.is_api:
         return None
     response = Response(status=204)
     del response.headers["Content-Type"]
@@ -31,14 +44,6 @@ def _preflight() -> Response | None:
 
 
 def _mark(response: Response) -> Response:
-    if not is_api(request.path):
-        return response
-    allowed = current_app.config["SETTINGS"].cors_origins
-    origin = request.headers.get("Origin")
-    if "*" in allowed:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-    else:
-        response.headers["Access-Control-Allow-Origin"] = origin if origin in allowed else allowed[0]
-        response.vary.add("Origin")
-    response.headers["Access-Control-Expose-Headers"] = EXPOSED
+    if request.is_api:
+        response.headers.extend(marks(request))
     return response

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, current_app, request
 
-from app.api.answers import encoded
+from app.api.answers import Answer
 from app.api.body import read_events_body
 from app.api.headers import idempotency_key, prefers_lenient
 from app.api.query import load_query, number
@@ -27,7 +27,7 @@ def record() -> Response:
     sender = None if services.gate.stands_open else services.gate.admit(request.remote_addr or "", sent_key())
     key, lenient = idempotency_key(), prefers_lenient()
     body, lines = read_events_body()
-    origin = Origin(request.remote_addr or "", g.request_id)
+    origin = Origin(request.remote_addr or "", request.id)
     return _told(services.ingest.accept(body, origin, lines=lines, lenient=lenient, key=key, sender=sender))
 
 
@@ -41,11 +41,11 @@ def index() -> Response:
         caller(), Wanted(**filter), number("limit", PAGE, MAX_PAGE), request.args.get("after")
     )
     body = {"events": page.events}
-    return encoded(encode_stored(body if page.next is None else body | {"next": page.next}))
+    return Answer(encode_stored(body if page.next is None else body | {"next": page.next}))
 
 
 def _told(receipt: Receipt) -> Response:
-    response = encoded(receipt.answer)
+    response = Answer(receipt.answer)
     if receipt.rejected is not None:
         response.headers["Preference-Applied"] = "handling=lenient"
         response.headers["X-Rejected-Events"] = str(receipt.rejected)

@@ -67,6 +67,11 @@ class Entry:
     def __post_init__(self) -> None:
         self._done.acquire()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more than its events is written."""
+        return bool(self.key or self.triples or self.also)
+
     def move(self, to: str, *since: str) -> str | None:
         """Go on from one of some states; the one it was in, or None where it was in none of them and stays."""
         with self._moving:
@@ -295,7 +300,7 @@ class Attempt:
         """
         self.in_doubt = False
         try:
-            self.ticket = database.begin_group()
+            self.ticket = database.begin_group(events_only=not any(entry.has_more for entry in group))
             self.twins = write_entries(group)
             if len(_wanted(group, COMMITTING)) < len(group):
                 raise Withdrawn

@@ -208,10 +208,10 @@ def test_a_fault_of_the_database_is_not_called_a_success_or_a_moment_to_wait_for
 def test_a_short_absence_is_waited_for(send, monkeypatch):
     begin, away = database.obj.begin_group, iter(range(3))
 
-    def sometimes() -> object:
+    def sometimes(**how: object) -> object:
         if next(away, None) is not None:
             raise StoreUnavailable("It is away.")
-        return begin()
+        return begin(**how)
 
     monkeypatch.setattr(database.obj, "begin_group", sometimes)
     assert len(send("x")) == 1
@@ -224,10 +224,10 @@ def test_a_request_whose_time_is_up_is_told_so_and_not_stored_later(send, monkey
     away = [True]
     begin = database.obj.begin_group
 
-    def sometimes() -> object:
+    def sometimes(**how: object) -> object:
         if away[0]:
             raise StoreUnavailable("It is away.")
-        return begin()
+        return begin(**how)
 
     monkeypatch.setattr(database.obj, "begin_group", sometimes)
     began = time.monotonic()

@@ -35,11 +35,11 @@ class Outage:
         monkeypatch.setattr("app.store.writer.AWAY_SECONDS", 0.3)
         monkeypatch.setattr("app.store.writer.IDLE_SECONDS", 0.05)
 
-    def _begin_group(self) -> object:
+    def _begin_group(self, **how: object) -> object:
         self.tries += 1
         if self.on:
             raise StoreUnavailable("It is away.")
-        return self._begin()
+        return self._begin(**how)
 
     def __enter__(self) -> Outage:
         self.on = True
@@ -230,7 +230,7 @@ from app.exceptions import StoreUnavailable
 from app.services.rejected import Origin
 from app.store.database import database
 ingest = create_app().extensions["services"].ingest
-def away():
+def away(**how):
     raise StoreUnavailable("It is away.")
 database.obj.begin_group = away
 print(ingest.accept(sys.stdin.buffer.readline(), Origin("", "")).answer.decode(), flush=True)

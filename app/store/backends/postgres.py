@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from playhouse.pool import PooledPostgresqlDatabase
 
 from app.exceptions import StoreUnavailable
+from app.store.backends import copying
 from app.store.backends.availability import Availability, translated
 from app.store.backends.row import Context, Row
 
@@ -24,6 +25,7 @@ MIGRATION = 7_201_002
 BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
 # COPY at every size: one way is simpler. A crossover with INSERT is still to be measured, see docs/decisions.md.
 COPY_EVENTS = "COPY event (customer, product, type, version, timestamp, context, sequence, batch, received) FROM STDIN"
+WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 NULL = "\\N"
 
 # What COPY's text format, or an array literal inside it, gives a meaning.
@@ -76,20 +78,38 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
 
     def insert_encoded(self, payloads: Sequence[bytes]) -> None:
         """Insert several requests' events, in order; inside a transaction."""
-        with translated(), self.connection().cursor() as cursor, cursor.copy(COPY_EVENTS) as copy:
-            copy.write(b"".join(payloads))
+        data = b"".join(payloads)
+        with translated():
+            connection = self.connection()
+            if copying.is_under_way(connection.pgconn):
+                copying.send(connection.pgconn, data)
+            else:
+                with connection.cursor() as cursor, cursor.copy(COPY_EVENTS) as copy:
+                    copy.write(data)
 
-    def begin_group(self) -> str:
-        """Begin a transaction that inserts events; its id, by which `was_committed` knows it."""
-        with translated(), self.connection().cursor() as cursor:
-            cursor.execute(BEGIN_GROUP)
-            cursor.nextset()
-            return cursor.fetchone()[0]
+    def begin_group(self, *, events_only: bool = False) -> str:
+        """Begin a transaction that inserts events; its id, by which `was_committed` knows it.
+
+        Args:
+            events_only: nothing follows but one `insert_encoded` and the commit.
+        """
+        with translated():
+            if events_only:
+                return copying.begin(self.connection().pgconn, WHOLE_GROUP).decode()
+            with self.connection().cursor() as cursor:
+                cursor.execute(BEGIN_GROUP)
+                cursor.nextset()
+                return cursor.fetchone()[0]
 
     def commit_group(self) -> None:
         """Commit it: on disk when this returns."""
-        with translated(), self.connection().cursor() as cursor:
-            cursor.execute("COMMIT")
+        with translated():
+            connection = self.connection()
+            if copying.is_under_way(connection.pgconn):
+                copying.end(connection.pgconn)
+            else:
+                with connection.cursor() as cursor:
+                    cursor.execute("COMMIT")
 
     def abandon_group(self) -> None:
         """Undo what is left of a transaction that failed: with its connection, which may be broken."""

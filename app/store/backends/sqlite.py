@@ -80,7 +80,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         with translated():
             self.connection().executemany(INSERT_EVENTS, itertools.chain.from_iterable(payloads))
 
-    def begin_group(self) -> None:
+    def begin_group(self, *, events_only: bool = False) -> None:
         """Begin a transaction that writes; on SQLite there is never a doubt whether a commit came through."""
         self.begin()
 

@@ -1,0 +1,77 @@
+"""A transaction that only inserts events, in two round trips instead of five: all of it is one message to PostgreSQL.
+
+The simple query protocol takes several statements at once and stops at COPY until the data has come
+(https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY). psycopg's cursors send one
+statement at a time, so this speaks with its public libpq wrapper. That one holds on to the interpreter while it waits
+for an answer, so every wait here is a poll.
+"""
+
+from __future__ import annotations
+
+import select
+
+from psycopg.errors import OperationalError, error_from_result
+from psycopg.pq import ExecStatus, PGresult, TransactionStatus
+from psycopg.pq.abc import PGconn
+
+
+def begin(pgconn: PGconn, statements: bytes) -> bytes:
+    """Send statements of which the first begins, the second answers a value, the third is COPY FROM STDIN; the value.
+
+    Raises:
+        psycopg.Error: whatever the server, or the way to it, has to say.
+    """
+    pgconn.send_query(statements)
+    _expect(pgconn, ExecStatus.COMMAND_OK)
+    value = _expect(pgconn, ExecStatus.TUPLES_OK).get_value(0, 0)
+    _expect(pgconn, ExecStatus.COPY_IN)
+    return value
+
+
+def is_under_way(pgconn: PGconn) -> bool:
+    """Whether the server waits for data."""
+    return pgconn.transaction_status == TransactionStatus.ACTIVE
+
+
+def send(pgconn: PGconn, data: bytes) -> None:
+    """Send lines of COPY's text format."""
+    pgconn.put_copy_data(data)
+    _flush(pgconn)
+
+
+def end(pgconn: PGconn) -> None:
+    """End the data; when this returns, the statement behind COPY, which commits, has been carried out."""
+    pgconn.put_copy_end()
+    _flush(pgconn)
+    _expect(pgconn, ExecStatus.COMMAND_OK)
+    _expect(pgconn, ExecStatus.COMMAND_OK)
+    if _next(pgconn) is not None:
+        raise OperationalError("the server answered more than it was asked")
+
+
+def _expect(pgconn: PGconn, status: ExecStatus) -> PGresult:
+    result = _next(pgconn)
+    if result is None:
+        raise OperationalError("the server answered less than it was asked")
+    if result.status != status:
+        raise error_from_result(result)
+    return result
+
+
+def _next(pgconn: PGconn) -> PGresult | None:
+    while pgconn.is_busy():
+        _wait(pgconn, select.POLLIN)
+        pgconn.consume_input()
+    return pgconn.get_result()
+
+
+def _flush(pgconn: PGconn) -> None:
+    while pgconn.flush():
+        _wait(pgconn, select.POLLIN | select.POLLOUT)
+        pgconn.consume_input()  # the server may have something to say first, and not listen until it is heard
+
+
+def _wait(pgconn: PGconn, events: int) -> None:
+    poll = select.poll()
+    poll.register(pgconn.socket, events)
+    poll.poll()

@@ -5,6 +5,8 @@
     ├── DatabaseNewer         the database was migrated by a newer version of this code
     ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
     │   └── OutcomeUnknown    it was asked to commit, and no answer came in time
+    ├── StorageFailed         where report files are kept cannot be reached or written; a retry may mend it
+    ├── FileMissing           a file that should be there is not
     ├── QueueUnavailable      Redis cannot be reached in time; the sweeper does later what was to be done
     ├── BodyMalformed         what came in is not the format it says it is
     ├── BodyTooLarge          more bytes or events than one request may carry
@@ -56,6 +58,17 @@ class StoreUnavailable(TallyError):
 
 class OutcomeUnknown(StoreUnavailable):
     """The database was asked to commit and did not answer in time: whether it did is not known."""
+
+
+class StorageFailed(TallyError):
+    """The storage of report files refuses, is full, or does not answer in time. Trying again may mend it.
+
+    The message may stand on a report's page: it names no key, signature or password.
+    """
+
+
+class FileMissing(TallyError):
+    """A file that should be in the storage of report files is not there."""
 
 
 class QueueUnavailable(TallyError):

@@ -38,7 +38,9 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),
     (errors.ReportFailed, 409, "EVENT_JOB_GET_FAILED"),
+    (errors.FileMissing, 410, "EVENT_JOB_GET_FAILED"),
     (errors.StoreUnavailable, 503, GENERAL),
+    (errors.StorageFailed, 503, GENERAL),
 )
 HTTP_CODES = {
     404: ("REQUEST_NOT_FOUND", "There is nothing at {path}."),
@@ -75,7 +77,7 @@ def _domain(error: errors.TallyError) -> Response:
         return _fault(error)
     _, status, code = told
     if status == 503:
-        log.warning("store unavailable", path=request.path, reason=str(error))
+        log.warning("unavailable", path=request.path, reason=str(error))
     if is_api(request.path):
         response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
     else:
@@ -88,6 +90,8 @@ def _domain(error: errors.TallyError) -> Response:
 def _sentence(error: errors.TallyError, status: int) -> str:
     if status != 503:
         return str(error)
+    if isinstance(error, errors.StorageFailed):
+        return f"{error} Try again."
     if isinstance(error, errors.OutcomeUnknown):
         return f"{error} Try again with the same Idempotency-Key: with one, nothing is stored twice."
     return f"{error} Nothing was stored; try again."

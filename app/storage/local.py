@@ -6,43 +6,61 @@ of one. Keys are made by the service (`<uuid>.<token>.csv`), never by a request;
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-KEY = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]+\.[a-z.]+")
+import structlog
+
+from app.exceptions import FileMissing, StorageFailed
+
+KEY = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]+(?:\.[a-z]+)+")
+PARTIAL = re.compile(rf"\.({KEY.pattern})\.partial")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_BYTES = 256 * 1024
+
+log = structlog.get_logger(__name__)
 
 
-class Upload:
-    """A file being written. Either `commit` or `abort` ends it."""
+class LocalUpload:
+    """A file being written; see `app.storage.Upload`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = _partial(path)
         self._file: BinaryIO = self._partial.open("wb", buffering=0)
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        with _told():
+            while view:
+                view = view[self._file.write(view) :]
 
     def commit(self) -> None:
         """Make the file appear, whole and on disk."""
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._partial.replace(self._path)
-        _sync_folder(self._path.parent)
+        with _told():
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._partial.replace(self._path)
+            _sync_folder(self._path.parent)
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        try:
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("an unfinished report file stays for the sweeper", reason=str(error))
 
 
 class LocalStorage:
-    """Files in one folder.
+    """Files in one folder; see `app.storage.Storage`.
 
     Args:
         folder: made when the first file is written.
@@ -51,28 +69,109 @@ class LocalStorage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, key: str) -> Upload:
-        """Begin a file.
+    def create(self, key: str) -> LocalUpload:
+        """Begin a file."""
+        path = self._path(key)
+        with _told():
+            _make_folder(self._folder)
+            return LocalUpload(path)
 
-        Raises:
-            OSError: the disk is full, or the folder cannot be written.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return Upload(self._path(key))
+    def open(self, key: str) -> BinaryIO:
+        """A whole file, to be read."""
+        path = self._path(key)
+        with _told():
+            try:
+                return io.BufferedReader(_Reader(path), READ_BYTES)
+            except FileNotFoundError:
+                raise FileMissing("The report's file is not in the folder of report files.") from None
+
+    def size(self, key: str) -> int | None:
+        """How many bytes a whole file has, or None where there is none."""
+        path = self.path(key)
+        with _told(), suppress(FileNotFoundError):
+            return path.stat().st_size if path else None
+        return None
+
+    def delete(self, key: str) -> None:
+        """Remove a whole file; nothing happens where there is none."""
+        path = self._path(key)
+        with _told():
+            path.unlink(missing_ok=True)
+
+    def discard(self, key: str) -> None:
+        """Remove a file, and what was written of it and never committed."""
+        path = self._path(key)
+        with _told():
+            _partial(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+    def contents(self) -> Iterator[tuple[str, int]]:
+        """The key of each file, finished or not, and when it was last written to."""
+        with _told():
+            entries = list(os.scandir(self._folder)) if self._folder.is_dir() else []
+            for entry in entries:
+                partial = PARTIAL.fullmatch(entry.name)
+                if partial or KEY.fullmatch(entry.name):
+                    with suppress(FileNotFoundError):  # it was ended or removed meanwhile
+                        yield partial[1] if partial else entry.name, entry.stat().st_mtime_ns // 1_000_000
+
+    def link(self, key: str, name: str, media_type: str, seconds: int) -> str | None:
+        """None: the service serves these files itself."""
+        self._path(key)
+        return None
 
     def path(self, key: str) -> Path | None:
         """Where a whole file stands, or None where there is none."""
         path = self._path(key)
-        return path if path.is_file() else None
-
-    def delete(self, key: str) -> None:
-        """Remove a file; nothing happens where there is none."""
-        self._path(key).unlink(missing_ok=True)
+        with _told():
+            return path if path.is_file() else None
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
             raise ValueError(f"{key!r} is not a key of a report file")
         return self._folder / key
+
+
+class _Reader(io.FileIO):
+    """A file whose faults are told as the storage's."""
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Read as much as there is at once."""
+        with _told():
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        """Read all that is left."""
+        with _told():
+            return super().readall()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell the system's errors in the domain's words."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(_sentence(error)) from error
+
+
+def _sentence(error: OSError) -> str:
+    if error.errno in FULL:
+        return "The disk that report files are written to is full."
+    return f"The folder of report files cannot be used: {error.strerror or type(error).__name__}."
+
+
+def _partial(path: Path) -> Path:
+    """Where a file stands until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and be sure that its own name outlives a power cut, too."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 
 import pytest
 from structlog.testing import capture_logs
 
-from app.exceptions import ReportFailed, StoreUnavailable
+from app.exceptions import ReportFailed, StorageFailed, StoreUnavailable
 from app.services import attempt
 from tests.support.client import root
 
@@ -31,20 +32,21 @@ def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_ro
 
 
 def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
-    def full(upload, data) -> None:
+    def full(descriptor) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("app.storage.local.Upload.write", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFailed, match="is full"):
         services.reports.run(job)
-    assert (row(job).status, row(job).reason) == ("FAILED", "OSError: [Errno 28] No space left on device")
+    assert row(job).status == "FAILED"
+    assert "The disk that report files are written to is full." in row(job).reason
     assert files() == []
 
 
 def test_a_storage_that_cannot_be_written_is_one_too(services, job, row, settings):
     settings.data_dir.mkdir(exist_ok=True)
     (settings.data_dir / "reports").touch()
-    with pytest.raises(OSError, match="reports"):
+    with pytest.raises(StorageFailed, match="cannot be used"):
         services.reports.run(job)
     assert row(job).status == "FAILED"
 

@@ -1,90 +1,78 @@
-"""A report file is there whole, or not at all; and nobody names another file than a report's."""
+"""Report files on disk: on it before they have their name, in one folder, and told in words when it is full."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from app.exceptions import StorageFailed
 from app.storage import open_storage
 from app.storage.local import LocalStorage
-
-KEY = "0d3f5a52-7f6c-4d0a-9d5b-0c7f3b0a1e11.0123456789abcdef.csv"
+from tests.storage.test_every_storage import KEY, PART, content, names, put
 
 
 @pytest.fixture
-def storage(tmp_path) -> LocalStorage:
-    return LocalStorage(tmp_path / "reports")
+def storage(local_storage) -> LocalStorage:
+    return local_storage
 
 
-def test_a_file_appears_when_it_is_committed_and_not_before(storage):
-    upload = storage.create(KEY)
-    upload.write(b"first ")
+def fail(*arguments: object, **named: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_whole_file_has_a_path_and_no_link(storage, tmp_path):
     assert storage.path(KEY) is None
-    upload.write(b"second")
-    assert storage.path(KEY) is None
-    upload.commit()
-    assert storage.path(KEY).read_bytes() == b"first second"
+    put(storage, KEY)
+    assert storage.path(KEY) == tmp_path / "reports" / KEY
+    assert storage.link(KEY, "report.csv", "text/csv", 60) is None
 
 
 def test_a_file_is_on_disk_before_it_has_its_name_and_its_name_is_on_disk_too(storage, monkeypatch):
+    put(storage, PART)  # so that the folder is there
     done = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: done.append("folder" if is_folder(fd) else "file") or fsync(fd))
     monkeypatch.setattr(os, "rename", lambda *names: done.append("name") or replace(*names))
     monkeypatch.setattr(os, "replace", lambda *names: done.append("name") or replace(*names))
-    upload = storage.create(KEY)
-    upload.write(b"data")
-    upload.commit()
+    put(storage, KEY)
     assert done == ["file", "name", "folder"]
+
+
+def test_a_new_folder_s_own_name_is_on_disk_too(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
+    LocalStorage(tmp_path / "deep" / "reports").create(KEY)
+    assert synced == [str(tmp_path), str(tmp_path / "deep")]
 
 
 def is_folder(descriptor: int) -> bool:
     return os.path.isdir(f"/proc/self/fd/{descriptor}")
 
 
-def test_an_aborted_file_leaves_nothing(storage, tmp_path):
-    upload = storage.create(KEY)
-    upload.write(b"data")
-    upload.abort()
-    assert list((tmp_path / "reports").iterdir()) == []
-
-
 def test_a_commit_that_fails_leaves_nothing_after_the_abort(storage, tmp_path, monkeypatch):
     upload = storage.create(KEY)
     upload.write(b"data")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageFailed, match=r"^The disk that report files are written to is full\.$"):
         upload.commit()
     upload.abort()
     assert list((tmp_path / "reports").iterdir()) == []
 
 
-def test_an_abort_may_come_twice_and_after_the_end(storage):
+def test_an_abort_that_fails_raises_nothing_and_leaves_the_rest_to_the_sweeper(storage, monkeypatch):
     upload = storage.create(KEY)
-    upload.abort()
-    upload.abort()
-    done = storage.create(KEY)
-    done.commit()
-    done.abort()
-    assert storage.path(KEY) is not None
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", fail)
+        upload.abort()
+    assert names(storage) == [KEY]
+    storage.discard(KEY)
+    assert names(storage) == []
 
 
-def test_two_attempts_write_beside_each_other(storage):
-    other = KEY.replace("0123456789abcdef", "fedcba9876543210")
-    first, second = storage.create(KEY), storage.create(other)
-    first.write(b"first")
-    second.write(b"second")
-    second.commit()
-    first.commit()
-    assert (storage.path(KEY).read_bytes(), storage.path(other).read_bytes()) == (b"first", b"second")
-
-
-def test_a_write_is_whole_although_the_system_may_take_less(storage, monkeypatch):
+def test_a_write_is_whole_although_the_system_may_take_less(storage):
     upload = storage.create(KEY)
     file = upload._file
 
@@ -100,33 +88,67 @@ def test_a_write_is_whole_although_the_system_may_take_less(storage, monkeypatch
     upload._file = Slow()
     upload.write(bytes(range(256)))
     upload.commit()
-    assert storage.path(KEY).read_bytes() == bytes(range(256))
+    assert content(storage, KEY) == bytes(range(256))
 
 
-def test_a_removed_file_is_gone_and_may_be_removed_again(storage):
-    storage.create(KEY).commit()
-    storage.delete(KEY)
-    assert storage.path(KEY) is None
-    storage.delete(KEY)
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_full_disk_is_told_and_nothing_is_left_on_it(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    try:
+        storage = LocalStorage(disk / "reports")
+        put(storage, PART)
+        upload = storage.create(KEY)
+        with pytest.raises(StorageFailed, match=r"^The disk that report files are written to is full\.$"):
+            for _ in range(12):
+                upload.write(bytes(256 * 1024))
+        upload.abort()
+        assert names(storage) == [PART]
+        put(storage, KEY, bytes(1024 * 1024))
+        assert storage.size(KEY) == 1024 * 1024
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "reports").write_text("a file, not a folder")
+    storage = LocalStorage(tmp_path / "reports")
+    with pytest.raises(StorageFailed, match=r"^The folder of report files cannot be used: .+\.$"):
+        storage.create(KEY)
+
+
+def test_a_fault_while_reading_is_told(storage, tmp_path):
+    (tmp_path / "reports" / KEY).mkdir(parents=True)
+    with pytest.raises(StorageFailed, match=r"^The folder of report files cannot be used: Is a directory\.$"):
+        storage.open(KEY)
+    put(storage, PART)
+    with storage.open(PART) as file, open("/dev/null", "wb") as unreadable:
+        os.dup2(unreadable.fileno(), file.fileno())
+        with pytest.raises(StorageFailed, match="Bad file descriptor"):
+            file.read()
 
 
 def test_a_folder_of_that_name_is_no_file(storage, tmp_path):
     (tmp_path / "reports" / KEY).mkdir(parents=True)
     assert storage.path(KEY) is None
+    assert storage.size(KEY) is None
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "", ".", "..", "../../etc/passwd", f"../{KEY}", f"/{KEY}", f"{KEY}/x", f"x/{KEY}", f"{KEY}\n", f"{KEY}\0",
-        KEY.replace("-", "/"), KEY.upper(), f".{KEY}.partial", KEY.replace(".csv", ".csv/../../x"), "report.csv",
-    ],
-)  # fmt: skip
-def test_a_key_that_the_service_did_not_make_is_refused(storage, key, tmp_path):
-    for use in (storage.create, storage.path, storage.delete):
-        with pytest.raises(ValueError, match="not a key of a report file"):
-            use(key)
-    assert not any((tmp_path / "reports").glob("*"))
+def test_what_is_not_a_report_s_file_is_not_told(storage, tmp_path):
+    put(storage, KEY)
+    for name in ("notes.txt", f"{KEY}.1", f".{KEY}", "x.csv"):
+        (tmp_path / "reports" / name).write_text("somebody else's")
+    assert names(storage) == [KEY]
+
+
+def test_a_file_that_goes_while_files_are_told_does_no_harm(storage):
+    for key in (KEY, PART):
+        put(storage, key)
+    told = storage.contents()
+    first, _ = next(told)
+    storage.delete(KEY if first == PART else PART)
+    assert list(told) == []
 
 
 def test_nothing_is_written_before_the_first_file(tmp_path):
@@ -136,5 +158,5 @@ def test_nothing_is_written_before_the_first_file(tmp_path):
 
 def test_a_storage_is_named_by_its_folder_s_url(tmp_path):
     storage = open_storage(f"file://{tmp_path}/with%20space")
-    storage.create(KEY).commit()
+    put(storage, KEY)
     assert (tmp_path / "with space" / KEY).exists()

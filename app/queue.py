@@ -23,6 +23,8 @@ from app.exceptions import QueueUnavailable
 
 NAME = "reports"
 TARGET = "app.jobs.run_report"
+SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
+REMEMBERED_SECONDS = 7 * 86_400  # how long it is known when the last one fell silent
 SECONDS = 2.0  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
 PAUSE_SECONDS = 1.0  # between tries to reach it
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
@@ -88,6 +90,25 @@ class ReportQueue:
         with _translated():
             workers = Worker.all(queue=self._queue(), serializer=JSONSerializer)
         return [worker.last_heartbeat.timestamp() for worker in workers if worker.last_heartbeat]
+
+    def note_scheduler(self) -> None:
+        """Leave a scheduler's sign of life; of several, the last one's counts.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated():
+            self.connection().set(SCHEDULER, time.time(), ex=REMEMBERED_SECONDS)
+
+    def scheduler_seen(self) -> float | None:
+        """When a scheduler was last heard from, in seconds since 1970; None: not for long, or ever.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated():
+            seen = self.connection().get(SCHEDULER)
+        return None if seen is None else float(seen)
 
     def ping(self) -> None:
         """Raise QueueUnavailable where Redis is away."""

@@ -45,4 +45,4 @@ def _found() -> dict[str, object]:
 
 
 def _problems() -> list[str]:
-    return [check.problem for check in services().health.checks() if check.problem]
+    return [check.problem for check in services().health.glance() if check.problem]

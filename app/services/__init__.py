@@ -68,5 +68,5 @@ def build(settings: Settings) -> Services:
         keys=keys,
         reports=reports,
         health=Health(settings, queue, spooling),
-        upkeep=Upkeep(settings, reports, spooling),
+        upkeep=Upkeep(settings, queue, reports, spooling),
     )

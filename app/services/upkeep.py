@@ -9,6 +9,7 @@ import structlog
 
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
+from app.queue import ReportQueue
 from app.services.clock import now
 from app.services.reports import Reports
 from app.services.spooling import Spooling
@@ -18,6 +19,7 @@ from app.store.database import release
 SWEEP_SECONDS = 15.0
 COUNT_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
+SIGN_SECONDS = 5.0
 PURGE_SECONDS = 600.0
 
 DAY_MS = 86_400_000
@@ -29,9 +31,10 @@ log = structlog.get_logger(__name__)
 class Upkeep:
     """The tasks of the scheduler."""
 
-    def __init__(self, settings: Settings, reports: Reports, spooling: Spooling) -> None:
+    def __init__(self, settings: Settings, queue: ReportQueue, reports: Reports, spooling: Spooling) -> None:
         self._settings = settings
         self._tasks: list[tuple[Callable[[], None], float]] = [
+            (queue.note_scheduler, SIGN_SECONDS),
             (reports.sweep, SWEEP_SECONDS),
             (spooling.deliver, DELIVER_SECONDS),
             (self._count, COUNT_SECONDS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from rq.serializers import JSONSerializer
 
 from app import create_app
 from app.config import Settings
-from app.queue import NAME
+from app.queue import NAME, SCHEDULER
 from app.services import health as module
 from app.store import database as store
 
@@ -80,3 +81,43 @@ def test_the_disk_is_looked_at_before_the_folder_is_made(tmp_path, redis_url):
     services = create_app(Settings(data_dir=tmp_path / "not" / "yet", secret_key="x" * 16)).extensions["services"]
     assert "disk" not in problems(services)
     store.release()
+
+
+class TestAGlance:
+    """What pages show: the same and the scheduler, kept for a moment."""
+
+    def test_without_a_scheduler_charts_stand_still(self, services, worker):
+        assert glanced(services)["scheduler"].startswith("No scheduler has been heard from. Charts stand still,")
+        assert "scheduler" not in problems(services)  # readiness does not wait for it
+
+    def test_a_scheduler_leaves_a_sign_of_life(self, services, worker):
+        services.upkeep.run_all()
+        assert glanced(services) == {}
+
+    def test_how_long_it_has_been_silent_is_told(self, services, worker, redis_url):
+        silent = time.time() - 130
+        redis_py.Redis.from_url(redis_url).set(SCHEDULER, silent)
+        assert glanced(services)["scheduler"].startswith("No scheduler has been heard from for 2 minutes.")
+
+    def test_without_redis_nobody_knows(self, services):
+        services.health._queue._url = "unix:///nowhere.sock"
+        services.health._queue._connection = None
+        assert glanced(services)["scheduler"] == "Whether a scheduler is there cannot be told without Redis."
+
+    def test_what_is_well_says_how_well(self, services, worker):
+        services.upkeep.run_all()
+        notes = {check.name: check.note for check in services.health.glance()}
+        assert (notes["worker"], notes["spool"]) == ("1", "empty")
+        assert notes["disk"].endswith(" GB free")
+
+    def test_many_who_look_at_once_cost_one_look(self, services, monkeypatch):
+        looks = []
+        monkeypatch.setattr(services.health, "_look", lambda: looks.append(1) or [])
+        for _ in range(5):
+            services.health.glance()
+        assert len(looks) == 1
+
+
+def glanced(services) -> dict[str, str]:
+    services.health._glances.seconds = 0
+    return {check.name: check.problem for check in services.health.glance() if check.problem}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_httpauth import HTTPBasicAuth
 from werkzeug.datastructures import Authorization
 
 from app.exceptions import Forbidden
-from app.services.accounts import Principal
+from app.services.principal import Principal
 
 basic = HTTPBasicAuth()
 
@@ -33,7 +34,7 @@ def verify(name: str, password: str) -> Principal | None:
     given = _credentials()
     if given is None or given.type != "basic" or not name:
         return None
-    return current_app.extensions["services"].accounts.verify(name, password)
+    return _from_here(current_app.extensions["services"].accounts.verify(name, password))
 
 
 @basic.error_handler
@@ -113,4 +114,9 @@ def current_principal() -> Principal | None:
     user, key = session.get("user"), session.get("key")
     if not isinstance(user, int) or not isinstance(key, str):
         return None
-    return current_app.extensions["services"].accounts.by_session(user, key)
+    return _from_here(current_app.extensions["services"].accounts.by_session(user, key))
+
+
+def _from_here(principal: Principal | None) -> Principal | None:
+    """With the address of the request: the audit log tells it."""
+    return principal and replace(principal, address=request.remote_addr or "")

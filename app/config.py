@@ -58,6 +58,7 @@ class Settings:
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
+    audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
     log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
     environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
 
@@ -143,6 +144,7 @@ class Settings:
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
             ),
             rejected_max=env.int("REJECTED_MAX", cls.rejected_max, validate=validate.Range(1, 10_000_000)),
+            audit_keep_days=env.int("AUDIT_KEEP_DAYS", cls.audit_keep_days, validate=validate.Range(1, 36_500)),
             log_format=env.str("LOG_FORMAT", cls.log_format, validate=validate.OneOf(LOG_FORMATS)),
             environment=env.str("ENVIRONMENT", cls.environment, validate=_filled),
         )

@@ -40,7 +40,7 @@ ARROWS = {
     "api": GROUND | {"schemas", "services", "auth"},
     "admin": GROUND | {"schemas", "services", "auth"},
     "cli": GROUND | {"schemas", "services", "ops", "store"},
-    "application": GROUND,
+    "application": GROUND | {"api", "ops"},
     "factory": GROUND | {"application", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
     "worker": {"factory", "exceptions", "jobs", "ops", "queue", "store"},
     "wsgi": {"factory", "exceptions", "ops"},
@@ -49,7 +49,7 @@ ARROWS = {
 # Who may speak to what is outside.
 OWNERS = {
     "flask": {"application", "factory", "api", "admin", "auth", "cli", "ops"},
-    "werkzeug": {"api", "admin", "auth"},
+    "werkzeug": {"application", "api", "admin", "auth"},
     "flask_httpauth": {"auth"},
     "click": {"cli"},
     "marshmallow": {"schemas", "api"},  # the API reads the schemas to describe itself

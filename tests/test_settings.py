@@ -82,6 +82,7 @@ GOOD = {
     "REPORT_KEEP_DAYS": ("30", 30),
     "REJECTED_KEEP_DAYS": ("90", 90),
     "REJECTED_MAX": ("500", 500),
+    "AUDIT_KEEP_DAYS": ("90", 90),
     "LOG_FORMAT": ("json", "json"),
     "ENVIRONMENT": ("staging", "staging"),
 }
@@ -136,6 +137,7 @@ WRONG = [
     ("REPORT_KEEP_DAYS", "forever"),
     ("REJECTED_KEEP_DAYS", "0"),
     ("REJECTED_MAX", "none"),
+    ("AUDIT_KEEP_DAYS", "0"),
     ("LOG_FORMAT", "xml"),
     ("ENVIRONMENT", ""),
 ]

@@ -67,7 +67,9 @@ def add_key() -> str | tuple[str, int]:
     need("keys")
     form = KeyForm()
     try:
-        key, token = services().keys.add(form.name.data or "", _lines(form.customers), _lines(form.products))
+        key, token = services().keys.add(
+            form.name.data or "", _lines(form.customers), _lines(form.products), by=caller()
+        )
     except InputInvalid as error:
         return _form(form, error.faults), 400
     log.info("ingest key added", key=key.name, by=caller().name)
@@ -89,7 +91,7 @@ def end_key(key: str) -> Response:
     """Revoke it."""
     need("keys")
     found = _key(key)
-    services().keys.revoke(found)
+    services().keys.revoke(found, by=caller())
     log.info("ingest key revoked", key=found.name, by=caller().name)
     flash(f"{found.name} is revoked. Within 5 seconds nobody can send with it any more.")
     return redirect(url_for("admin.keys"))

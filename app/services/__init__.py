@@ -11,6 +11,7 @@ from app.config import Settings
 from app.queue import ReportQueue
 from app.rates import Rates
 from app.services.accounts import Accounts
+from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.feed import Feed
 from app.services.gate import Gate
@@ -39,6 +40,7 @@ class Services:
     rejected: RejectedEvents
     resending: Resending
     catalog: Catalog
+    audit: Audit
     accounts: Accounts
     keys: Keys
     reports: Reports
@@ -64,6 +66,7 @@ def build(settings: Settings) -> Services:
         rejected=rejected,
         resending=Resending(ingest, rejected),
         catalog=catalog,
+        audit=Audit(),
         accounts=Accounts(),
         keys=keys,
         reports=reports,

@@ -7,7 +7,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from argon2 import PasswordHasher
@@ -15,60 +14,22 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.exceptions import AccountInvalid
 from app.schemas.fields import CONTROL
+from app.services.audit import Audit
 from app.services.clock import now
+from app.services.principal import ANALYST, ROLES, SYSTEM, Principal
 from app.store import accounts as store
+from app.store.database import transaction
 from app.store.models import Account
 
-ADMIN, OPERATOR, ANALYST = "admin", "operator", "analyst"
-ROLES = (ADMIN, OPERATOR, ANALYST)
-# What a role may do; `Principal.may` is the only place that asks.
-PERMISSIONS = {
-    ADMIN: ("events", "reports", "catalog", "system", "users", "keys"),
-    OPERATOR: ("events", "reports", "catalog", "system"),
-    ANALYST: ("events", "reports"),
-}
 MIN_PASSWORD = 8
 REMEMBER_SECONDS = 60  # how long a right password is taken again without hashing, which costs about 100 ms
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Somebody who proved who they are.
-
-    Attributes:
-        customers: the customers they are limited to; None: all of them.
-        session: a word that a session must know; it changes with the password.
-    """
-
-    id: int
-    name: str
-    role: str
-    customers: tuple[str, ...] | None
-    session: str
-
-    @property
-    def permissions(self) -> tuple[str, ...]:
-        """What the role may do."""
-        return PERMISSIONS[self.role]
-
-    def may(self, permission: str) -> bool:
-        """Whether the role may do something."""
-        return permission in self.permissions
-
-    def sees(self, customer: str) -> bool:
-        """Whether data of a customer is theirs to see."""
-        return self.customers is None or customer in self.customers
-
-    @property
-    def sees_all_reports(self) -> bool:
-        """Whether reports that others started are theirs to see, too (within their customers)."""
-        return self.role in (ADMIN, OPERATOR)
 
 
 class Accounts:
     """Users of one process, with the passwords found right in the last minute."""
 
     def __init__(self) -> None:
+        self._audit = Audit()
         self._hasher = PasswordHasher()
         self._salt = secrets.token_bytes(32)
         self._right: dict[bytes, tuple[float, str]] = {}
@@ -100,11 +61,14 @@ class Accounts:
             return None
         return principal(account)
 
-    def add(self, name: str, role: str, customers: Sequence[str] | None, password: str) -> Principal:
+    def add(
+        self, name: str, role: str, customers: Sequence[str] | None, password: str, *, by: Principal = SYSTEM
+    ) -> Principal:
         """Make a user.
 
         Args:
             customers: the customers they are limited to; None: an analyst sees none, the others all.
+            by: whoever makes them.
 
         Raises:
             AccountInvalid: the name, role or password will not do, or there is such a user.
@@ -113,28 +77,36 @@ class Accounts:
         if role not in ROLES:
             raise AccountInvalid(f"The role {role!r} is not one of {', '.join(ROLES)}.")
         limited = list(customers) if customers else ([] if role == ANALYST else None)
-        made = store.add(name, role, limited, self._hash(password), secrets.token_hex(16), now())
-        if made is None:
-            raise AccountInvalid(f"There is a user {name} already.")
+        hashed = self._hash(password)
+        with transaction():
+            made = store.add(name, role, limited, hashed, secrets.token_hex(16), now())
+            if made is None:
+                raise AccountInvalid(f"There is a user {name} already.")
+            self._audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
         return principal(made)
 
-    def set_password(self, name: str, password: str) -> None:
+    def set_password(self, name: str, password: str, *, by: Principal = SYSTEM) -> None:
         """Give a user another password; their sessions end.
 
         Raises:
             AccountInvalid: the password will not do, or there is no such user.
         """
-        if not store.set_password(name, self._hash(password), secrets.token_hex(16)):
-            raise AccountInvalid(f"There is no user {name}.")
+        hashed = self._hash(password)
+        with transaction():
+            if not store.set_password(name, hashed, secrets.token_hex(16)):
+                raise AccountInvalid(f"There is no user {name}.")
+            self._audit.note(by, "password changed" if by.name == name else "password reset", f"user {name}")
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
         """Remove a user; their sessions end, their reports stay.
 
         Raises:
             AccountInvalid: there is no such user.
         """
-        if not store.remove(name):
-            raise AccountInvalid(f"There is no user {name}.")
+        with transaction():
+            if not store.remove(name):
+                raise AccountInvalid(f"There is no user {name}.")
+            self._audit.note(by, "user removed", f"user {name}")
 
     def everyone(self) -> list[Principal]:
         """All users, by name."""
@@ -183,7 +155,3 @@ def _storable(name: str) -> bool:
 def _check_name(name: str) -> None:
     if not _storable(name) or ":" in name:
         raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")
-
-
-# Whoever runs commands on the server itself.
-SYSTEM = Principal(0, "system", ADMIN, None, "")

@@ -20,9 +20,11 @@ from app.exceptions import FORBIDDEN, Fault, Forbidden, InputInvalid, KeyUnknown
 from app.schemas.events import Batch
 from app.schemas.json import shown
 from app.schemas.keys import KeySchema
+from app.services.audit import Audit
 from app.services.clock import now
+from app.services.principal import SYSTEM, Principal
 from app.store import keys as store
-from app.store.database import release
+from app.store.database import release, transaction
 from app.store.models import IngestKey as KeyRow
 
 PREFIX = "tally_"  # by which people, and tools that look for leaked secrets, know one
@@ -83,6 +85,7 @@ class Keys:
     """The ingest keys, as one process knows them."""
 
     def __init__(self) -> None:
+        self._audit = Audit()
         self._kept: dict[str, tuple[float, IngestKey | None]] = {}
         self._noted: dict[int, int] = {}
         self._to_note: dict[int, int] = {}
@@ -117,12 +120,15 @@ class Keys:
             self._note_use(found)
         return found
 
-    def add(self, name: str, customers: Sequence[str] = (), products: Sequence[str] = ()) -> tuple[IngestKey, str]:
+    def add(
+        self, name: str, customers: Sequence[str] = (), products: Sequence[str] = (), *, by: Principal = SYSTEM
+    ) -> tuple[IngestKey, str]:
         """Make a key; it, and what clients send, which is told here and never again.
 
         Args:
             customers: whose events it may send; none: everybody's.
             products: of which products; none: of all.
+            by: whoever makes it.
 
         Raises:
             InputInvalid: a code or the name will not do, or a key of that name is in use.
@@ -131,10 +137,13 @@ class Keys:
         KeySchema().check(name, customers, products)
         token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         hint = token[:HINT_CHARACTERS]
-        made = store.add(name, _digest(token), hint, customers or None, products or None, now())
-        if made is None:
-            fault = Fault(f"name is {shown(name)}, and a key of that name is in use.", field="name")
-            raise InputInvalid("The key cannot be made.", [fault])
+        with transaction():
+            made = store.add(name, _digest(token), hint, customers or None, products or None, now())
+            if made is None:
+                fault = Fault(f"name is {shown(name)}, and a key of that name is in use.", field="name")
+                raise InputInvalid("The key cannot be made.", [fault])
+            known = {"begins with": hint, "customers": customers or None, "products": products or None}
+            self._audit.note(by, "key added", f"key {name}", known)
         return _key(made), token
 
     def all(self) -> list[IngestKey]:
@@ -163,14 +172,16 @@ class Keys:
             raise KeyUnknown(f"There is no key {name} in use.")
         return _key(row)
 
-    def revoke(self, key: IngestKey) -> None:
+    def revoke(self, key: IngestKey, *, by: Principal = SYSTEM) -> None:
         """Refuse a key from now on: in this process at once, in the others within seconds.
 
         Raises:
             KeyUnknown: somebody else revoked it.
         """
-        if not store.revoke(key.id, now()):
-            raise KeyUnknown(f"The key {key.name} is revoked already.")
+        with transaction():
+            if not store.revoke(key.id, now()):
+                raise KeyUnknown(f"The key {key.name} is revoked already.")
+            self._audit.note(by, "key revoked", f"key {key.name}", {"begins with": key.hint})
         self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1] and kept[1].id != key.id}
 
     def flush(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.exceptions import AccountInvalid, SettingInvalid
 from app.services import Services
-from app.services.accounts import ADMIN
+from app.services.principal import ADMIN
 from app.store.database import upgrade
 
 FIRST_USER = "admin"

@@ -13,7 +13,7 @@ from app.queue import ReportQueue
 from app.services.clock import now
 from app.services.reports import Reports
 from app.services.spooling import Spooling
-from app.store import hours, idempotency, rejected
+from app.store import audit, hours, idempotency, rejected
 from app.store.database import release
 
 SWEEP_SECONDS = 15.0
@@ -70,6 +70,7 @@ class Upkeep:
             pass
 
     def _purge(self) -> None:
-        """Forget idempotency keys and rejected events whose time is over."""
+        """Forget idempotency keys, rejected events and entries of the audit log whose time is over."""
         idempotency.purge(now() - KEY_DAYS * DAY_MS)
         rejected.purge(now() - self._settings.rejected_keep_days * DAY_MS, self._settings.rejected_max)
+        audit.purge(now() - self._settings.audit_keep_days * DAY_MS)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from peewee import IntegrityError
 
+from app.store.database import database
 from app.store.models import Account
 
 
@@ -33,7 +34,8 @@ def add(name: str, role: str, customers: Sequence[str] | None, password: str, se
     """Make a user, or None where the name is taken; `password` is a hash."""
     values = {"name": name, "role": role, "customers": customers, "password": password, "session": session}
     try:
-        return Account.create(created=now, **values)
+        with database.atomic():
+            return Account.create(created=now, **values)
     except IntegrityError:
         return None
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from peewee import IntegrityError
 
+from app.store.database import database
 from app.store.models import IngestKey
 
 
@@ -35,7 +36,8 @@ def add(
     """Make a key; None where one of that name is in use."""
     values = {"name": name, "digest": digest, "hint": hint, "customers": customers, "products": products}
     try:
-        return IngestKey.create(created=now, **values)
+        with database.atomic():
+            return IngestKey.create(created=now, **values)
     except IntegrityError:
         return None
 

@@ -202,6 +202,25 @@ class IngestKey(Table):
     revoked = BigIntegerField(null=True)  # since when it is refused; null: it is in use
 
 
+class AuditEntry(Table):
+    """Somebody did something. `id` is the order in which it was written."""
+
+    id = BigAutoField()
+    moment = BigIntegerField(index=True)
+    account = BigIntegerField(null=True)  # the user's id; null: nobody who had proved to be one
+    who = TextField()  # the user's name at that time; empty: nobody's
+    action = TextField()  # one of app.services.audit.ACTIONS
+    object = TextField()  # what it was done to: "user olga", "report JOB-…"
+    customer = TextField(default="")  # whose data it was about; empty: no single customer's
+    address = TextField(default="")  # from where; empty: from the server itself
+    details = JsonField(default=dict)
+
+    class Meta:
+        """The log's name in the database."""
+
+        table_name = "audit"
+
+
 class Report(Table):
     """One export. This row, not Redis, is the truth about it."""
 

@@ -1,0 +1,84 @@
+"""Queries about the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from peewee import ModelSelect
+
+from app.store.models import AuditEntry
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Which entries are asked for; what is None or empty is not asked about.
+
+    Attributes:
+        text: stands somewhere in what was acted on, or in the details; capital or small letters.
+        start, end: both included.
+    """
+
+    who: str = ""
+    action: str = ""
+    text: str = ""
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which entries somebody may see.
+
+    Attributes:
+        account: whose own entries they are, whatever they tell of.
+        actions: what others' entries may tell of.
+        customers: whose data those may be about; None: everybody's.
+    """
+
+    account: int
+    actions: Sequence[str]
+    customers: Sequence[str] | None
+
+
+def add(**values: object) -> None:
+    """Write an entry: in the transaction of the act, where there is one."""
+    AuditEntry.insert(**values).execute()
+
+
+def newest(limit: int, sought: Sought, seen: Seen, *, before: int | None = None) -> list[AuditEntry]:
+    """Entries, newest first; `before` an id, for the next page."""
+    query = _seen(AuditEntry.select(), seen)
+    for condition in _conditions(sought):
+        query = query.where(condition)
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    return list(query.order_by(AuditEntry.id.desc()).limit(limit))
+
+
+def purge(before: int) -> int:
+    """Forget the entries from before a time; how many."""
+    return AuditEntry.delete().where(AuditEntry.moment < before).execute()
+
+
+def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:
+    others = AuditEntry.action.in_(list(seen.actions))
+    if seen.customers is not None:
+        others &= AuditEntry.customer.in_(["", *seen.customers])
+    return query.where((AuditEntry.account == seen.account) | others)
+
+
+def _conditions(sought: Sought) -> list[object]:
+    asked = [
+        (sought.who, AuditEntry.who == sought.who),
+        (sought.action, AuditEntry.action == sought.action),
+        (sought.text, _mentions(sought.text)),
+        (sought.start is not None, AuditEntry.moment >= sought.start),
+        (sought.end is not None, AuditEntry.moment <= sought.end),
+    ]
+    return [condition for is_asked, condition in asked if is_asked]
+
+
+def _mentions(text: str) -> object:
+    """Wildcards mean themselves: whoever looks for a percent sign finds one."""
+    return AuditEntry.object.contains(text) | AuditEntry.details.cast("TEXT").contains(text)

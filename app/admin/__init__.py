@@ -5,7 +5,20 @@ from __future__ import annotations
 from flask import Flask, Response, redirect, url_for
 from flask_bootstrap import Bootstrap5
 
-from app.admin import errors, headers, icons, keys, new_report, overview, places, rejected, reports, sign_in, words
+from app.admin import (
+    errors,
+    headers,
+    icons,
+    keys,
+    new_report,
+    overview,
+    places,
+    rejected,
+    reports,
+    sign_in,
+    words,
+    zones,
+)
 from app.admin.blueprint import blueprint, csrf
 
 # These add their pages to the blueprint.
@@ -25,7 +38,7 @@ def register(app: Flask) -> None:
     csrf.init_app(app)
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (words, icons, places, headers, errors):
+    for module in (words, zones, icons, places, headers, errors):
         module.register(app)
 
 

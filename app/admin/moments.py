@@ -1,20 +1,21 @@
-"""A field for a moment in UTC: people write a date and a time, the request has milliseconds."""
+"""A field for a moment: people write a date and a time in the page's zone, the request has milliseconds."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 from wtforms import Field
 from wtforms.widgets import DateTimeLocalInput
 
-from app.admin.words import iso, stamp
-from app.schemas.fields import Time
+from app.admin.words import moment, stamp
+from app.admin.zones import zone, zone_name
+from app.schemas.fields import MAX_TIME, Time
 
 # How exactly a browser tells a moment, and what of it is left open: the rest of that minute, second or millisecond.
 FORMS = (("%Y-%m-%dT%H:%M", 59_999), ("%Y-%m-%dT%H:%M:%S", 999), ("%Y-%m-%dT%H:%M:%S.%f", 0))
 MILLISECONDS = re.compile(r"-?\b\d{6,15}\b")
-EXAMPLE = "a date and time in UTC, such as 2026-11-23T10:57"
+DIGITS = re.compile(r"[0-9]{1,15}")
 
 
 class MomentField(Field):
@@ -35,23 +36,32 @@ class MomentField(Field):
         return self.text
 
     def process_formdata(self, values: list[str]) -> None:
-        """Take what a browser sent, or milliseconds from an address."""
+        """Take what a browser sent, or milliseconds from an address, which mean the same in every zone."""
         self.text = values[0] if values else ""
         self.data = self.text or None
+        if DIGITS.fullmatch(self.text) and int(self.text) <= MAX_TIME:
+            self.data, self.text = int(self.text), written(int(self.text))
+            return
         for form, rest in FORMS:
             try:
-                moment = datetime.strptime(self.text, form).replace(tzinfo=UTC)
+                told = datetime.strptime(self.text, form).replace(tzinfo=zone())
             except ValueError:
                 continue
-            self.data = round(moment.timestamp() * 1000) + (rest if self.whole else 0)
+            self.data = round(told.timestamp() * 1000) + (rest if self.whole else 0)
 
 
 def written(milliseconds: int) -> str:
     """A moment as a browser's field takes it."""
-    return iso(milliseconds).rstrip("Z").removesuffix(".000").removesuffix(":00")
+    return stamp(milliseconds).replace(" ", "T").removesuffix(".000").removesuffix(":00")
 
 
 def words_for_times(message: str) -> str:
     """A schema's message about milliseconds, as whoever filled in a date understands it."""
-    message = message.replace(Time(digits=True).allowed, EXAMPLE)
-    return MILLISECONDS.sub(lambda found: f"{stamp(int(found[0]))} UTC", message)
+    example = f"a date and time in {zone_name()}, such as 2026-11-23T10:57"
+    message = message.replace(Time(digits=True).allowed, example)
+    return MILLISECONDS.sub(lambda found: _told(found[0]), message)
+
+
+def _told(milliseconds: str) -> str:
+    """A moment, or the number as it stands where no calendar has it."""
+    return moment(int(milliseconds)) if abs(int(milliseconds)) <= MAX_TIME else milliseconds

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from wtforms import TextAreaField
 
 from app.admin.blueprint import blueprint, services
-from app.admin.words import stamp
+from app.admin.words import moment
 from app.auth import caller, need, signed_in
 from app.exceptions import BodyMalformed, Forbidden, InputInvalid
 from app.schemas import json
@@ -104,7 +104,7 @@ def end_rejected(key: str) -> Response:
     one = _one(key)
     services().rejected.remove(one)
     log.info("rejected event removed", rejected=one.id, by=caller().name)
-    flash(f"The rejected event of {stamp(one.received)} UTC is removed.")
+    flash(f"The rejected event of {moment(one.received)} is removed.")
     return redirect(url_for("admin.rejected"))
 
 
@@ -129,7 +129,7 @@ def _for_editing(text: str) -> str:
 
 def _told(sent: Resent) -> str:
     event = sent.event
-    what = f"{event['type']} of {event['customer']}, {event['product']}, {stamp(event['timestamp'])} UTC"
+    what = f"{event['type']} of {event['customer']}, {event['product']}, {moment(event['timestamp'])}"
     if sent.earlier:
         return f"It was sent again before, and is stored once: {what}, in the batch {event['batch']}."
     return f"Stored: {what}, in the batch {event['batch']}. It is no rejected event any more."

@@ -7,34 +7,48 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from app.admin.zones import at, offset_name, zone_name
 from app.services.clock import now
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 SHOWN_CHARACTERS = 160  # of a context on its line; a context may have 400,000
 STEPS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
+FIRST, LAST = "00:00:00.000", "23:59:59.999"  # of a day
 ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
 def register(app: Flask) -> None:
     """Give templates the filters, by their names here."""
-    for word in (iso, stamp, full_time, ago, duration, number, size, ordinal, period, context_line):
+    for word in (iso, stamp, moment, clock, full_time, ago, duration, number, size, ordinal, period, context_line):
         app.add_template_filter(word)
 
 
 def iso(milliseconds: int) -> str:
     """For a `datetime` attribute: 2026-11-23T14:02:11.482Z."""
-    return _utc(milliseconds).strftime("%Y-%m-%dT%H:%M:%S") + f".{milliseconds % SECOND:03}Z"
+    time = datetime.fromtimestamp(milliseconds // SECOND, UTC)
+    return f"{_dated(time)}T{time:%H:%M:%S}.{milliseconds % SECOND:03}Z"
 
 
 def stamp(milliseconds: int) -> str:
-    """To the millisecond, as rows of a table show it: 2026-11-23 14:02:11.482."""
-    return iso(milliseconds).replace("T", " ").rstrip("Z")
+    """To the millisecond, as rows of a table show it: 2026-11-23 14:02:11.482; its zone is for the caller to name."""
+    return f"{_dated(at(milliseconds))} {at(milliseconds):%H:%M:%S}.{milliseconds % SECOND:03}"
+
+
+def moment(milliseconds: int) -> str:
+    """The same with its zone, for sentences."""
+    return f"{stamp(milliseconds)} {zone_name()}"
+
+
+def clock(milliseconds: int) -> str:
+    """The time of day: 14:02:11; its zone is for the caller to name."""
+    return f"{at(milliseconds):%H:%M:%S}"
 
 
 def full_time(milliseconds: int) -> str:
     """In full, for whoever hovers: Monday 23 November 2026, 14:02:11.482 UTC."""
-    time = _utc(milliseconds)
-    return f"{time:%A} {time.day} {time:%B} {time.year}, {time:%H:%M:%S}.{milliseconds % SECOND:03} UTC"
+    time = at(milliseconds)
+    clock = f"{time:%H:%M:%S}.{milliseconds % SECOND:03} {offset_name(time)}"
+    return f"{time:%A} {time.day} {time:%B} {time.year}, {clock}"
 
 
 def ago(milliseconds: int) -> str:
@@ -82,14 +96,14 @@ def period(start: int | None, end: int | None) -> str:
     if start is None and end is None:
         return "All time"
     if start is None:
-        return f"Until {_edge(end, DAY - 1)} UTC"
+        return f"Until {_edge(end, LAST)} {zone_name()}"
     if end is None:
-        return f"Since {_edge(start, 0)} UTC"
-    first, last = _edge(start, 0), _edge(end, DAY - 1)
+        return f"Since {_edge(start, FIRST)} {zone_name()}"
+    first, last = _edge(start, FIRST), _edge(end, LAST)
     if first == last:
-        return f"{first} UTC"
-    days = start % DAY == 0 and end % DAY == DAY - 1
-    return f"{_shortened(first, last)} UTC" if days else f"{first} – {last} UTC"
+        return f"{first} {zone_name()}"
+    days = "," not in first + last
+    return f"{_shortened(first, last) if days else f'{first} – {last}'} {zone_name()}"
 
 
 def context_line(items: Sequence[str | None]) -> dict[str, object]:
@@ -108,18 +122,16 @@ def context_line(items: Sequence[str | None]) -> dict[str, object]:
     return {"items": shown, "more": len(items) - len(shown)}
 
 
-def _utc(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds // SECOND, UTC)
+def _dated(time: datetime) -> str:
+    return f"{time.year:04}-{time:%m-%d}"  # strftime leaves out a year's zeros
 
 
-def _edge(milliseconds: int, whole: int) -> str:
+def _edge(milliseconds: int, whole: str) -> str:
     """An end of a range: its day, where it stands at that day's edge; else as exactly as it was given."""
-    time = _utc(milliseconds)
+    time = at(milliseconds)
     day = f"{time.day} {time:%b} {time.year}"
-    if milliseconds % DAY == whole:
-        return day
     clock = f"{time:%H:%M:%S}.{milliseconds % SECOND:03}"
-    return f"{day}, {clock.removesuffix('.000').removesuffix(':00')}"
+    return day if clock == whole else f"{day}, {clock.removesuffix('.000').removesuffix(':00')}"
 
 
 def _shortened(first: str, last: str) -> str:

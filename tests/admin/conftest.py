@@ -36,6 +36,10 @@ class Visitor:
     def post(self, path: str, fields: dict[str, str]) -> TestResponse:
         return self._client.post(path, data=fields)
 
+    def choose_zone(self, name: str) -> None:
+        """What the switch of the page's head does."""
+        self._client.set_cookie("zone", name, domain="localhost")
+
     def sign_in(self, name: str, password: str = PASSWORD) -> Visitor:
         answer = self.send("/admin/sign-in", {"user": name, "password": password})
         assert answer.status_code == 302, answer.get_data(as_text=True)

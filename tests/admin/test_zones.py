@@ -1,0 +1,100 @@
+"""Times in UTC or in the zone that somebody chose, always with its name; what they write is read in the same zone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from werkzeug.datastructures import MultiDict
+from wtforms import Form
+
+from app.admin import moments, words, zones
+from tests.support.client import FIRST, event
+
+ROOT = Path(__file__).parents[2]
+SUMMER, LAST = 1_785_585_600_000, 253_402_300_799_999  # 2026-08-01T12:00:00Z; the last moment there is
+
+
+def looking(app, zone: str):
+    """A request of somebody whose cookie names a zone."""
+    return app.test_request_context("/admin/", headers={"Cookie": f"zone={zone}"})
+
+
+class Times(Form):
+    start = moments.MomentField("From")
+
+
+def read(told: str) -> moments.MomentField:
+    """What a form makes of what was filled in."""
+    return Times(MultiDict({"start": told})).start
+
+
+def test_without_a_choice_it_is_utc(app):
+    with app.test_request_context("/admin/"):
+        assert (words.moment(FIRST), zones.is_local()) == ("2026-10-26 07:33:20.000 UTC", False)
+
+
+def test_a_chosen_zone_is_used_and_named_everywhere(app):
+    with looking(app, "Europe/Berlin"):
+        assert words.moment(FIRST + 7) == "2026-10-26 08:33:20.007 Europe/Berlin"
+        assert words.clock(FIRST) == "08:33:20"
+        assert words.iso(FIRST) == "2026-10-26T07:33:20.000Z"  # for programs
+        assert words.full_time(FIRST) == "Monday 26 October 2026, 08:33:20.000 UTC+01:00 (Europe/Berlin)"
+        assert words.full_time(SUMMER).endswith("14:00:00.000 UTC+02:00 (Europe/Berlin)")
+        assert words.period(FIRST, None) == "Since 26 Oct 2026, 08:33:20 Europe/Berlin"
+
+
+def test_whole_days_are_those_of_the_zone(app):
+    begin = 1_793_487_600_000  # 2026-11-01T00:00:00+01:00
+    with looking(app, "Europe/Berlin"):
+        assert words.period(begin, begin + 30 * words.DAY - 1) == "1–30 Nov 2026 Europe/Berlin"
+    assert words.period(begin, begin + 30 * words.DAY - 1).startswith("31 Oct 2026, 23:00 –")
+
+
+@pytest.mark.parametrize(
+    "name", ["Nowhere/City", "../../etc/passwd", "/etc/localtime", "UTC", "", "Europe", "x" * 5_000, "Europe%2FBerlin"]
+)
+def test_what_is_no_zone_is_utc(app, name):
+    with looking(app, name):
+        assert (words.moment(FIRST), zones.is_local()) == ("2026-10-26 07:33:20.000 UTC", False)
+
+
+def test_times_at_both_ends_of_what_is_allowed_are_shown(app):
+    for name in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        with looking(app, name):
+            assert words.full_time(0).startswith(("Thursday 1 January 1970", "Wednesday 31 December 1969"))
+            assert "9999" in words.full_time(LAST)
+            assert words.stamp(LAST).startswith("9999-12-31 ")
+
+
+def test_what_is_written_is_read_in_the_same_zone(app):
+    for name, told in (("", "2026-10-26T07:33:20"), ("Europe/Berlin", "2026-10-26T08:33:20")):
+        with looking(app, name):
+            assert read(told).data == FIRST
+            assert moments.written(FIRST) == told
+
+
+def test_milliseconds_in_an_address_mean_the_same_in_every_zone(app):
+    with looking(app, "Europe/Berlin"):
+        field = read(str(FIRST))
+        assert (field.data, field.text) == (FIRST, "2026-10-26T08:33:20")
+
+
+def test_pages_are_in_the_chosen_zone(app, boss, admin):
+    admin.send(event(timestamp=FIRST))
+    assert ">2026-10-26 07:33:20.000</time>" in boss.see("/admin/")
+    boss.choose_zone("America/New_York")
+    page = boss.see("/admin/")
+    assert ">2026-10-26 03:33:20.000</time>" in page
+    assert 'title="Monday 26 October 2026, 03:33:20.000 UTC-04:00 (America/New_York)"' in page
+    assert 'datetime="2026-10-26T07:33:20.000Z"' in page
+    assert "<small>America/New_York</small>" in page
+
+
+def test_no_page_names_a_zone_by_itself():
+    """A time is shown in the zone that was chosen: a UTC written beside it would be wrong."""
+    pages = [*ROOT.glob("templates/admin/*.html"), *ROOT.glob("app/admin/*.py")]
+    beside = re.compile(r"(?:exact_time\([^)]*\)|\|\s*(?:stamp|clock)|stamp\([^)]*\)\s*\}).{0,20}\bUTC\b")
+    found = [f"{page.name}: {line.strip()}" for page in pages for line in page.read_text().splitlines()]
+    assert [line for line in found if beside.search(line)] == []

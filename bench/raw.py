@@ -43,7 +43,7 @@ SQLITE_FILL = f"""
     WITH RECURSIVE number (i) AS (SELECT :begin UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :end)
     SELECT json_extract(:customers, printf('$[%d]', i % 3)), :product,
         CASE WHEN i % :rare_every = 7 THEN 'RARE' ELSE :type END, NULL, :first + i * :step,
-        '["user-' || i % 997 || '","Overview","News"]', 1 + i % 100,
+        '["user-' || (i % 997) || '","Overview","News"]', 1 + i % 100,
         printf('%08x-0000-4000-8000-%012x', i / 100, i / 100), :first + i * :step
     FROM number"""  # noqa: S608
 

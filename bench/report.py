@@ -116,6 +116,12 @@ def progress(text: str = "") -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def say(text: str) -> None:
+    """Print what stays, in the place of what is being measured."""
+    progress()
+    print(text, flush=True)
+
+
 def others_share() -> float:
     """The share of the processors' time that is in use now, before a benchmark has started anything."""
     before = _processor_times()
@@ -129,21 +135,27 @@ def _processor_times() -> list[int]:
     return [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
-Benchmark = Callable[[bool], list[Figure]]  # True: the short form
+Benchmark = Callable[..., list[Figure]]  # True: the short form; and, where it has pieces, those that are wanted
 
 
-def command(name: str, description: str, benchmark: Benchmark) -> None:
-    """What `python -m bench…` does: run, print the goals, write the file."""
+def command(name: str, description: str, benchmark: Benchmark, pieces: Sequence[str] = ()) -> None:
+    """What `python -m bench…` does: run, print the goals, write the file.
+
+    Args:
+        pieces: of the benchmark, each of which can be run without the others.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, as a JSON list")
+    if pieces:
+        parser.add_argument("--only", action="append", choices=pieces, help="this piece only; repeatable")
     arguments = parser.parse_args()
     if (busy := others_share()) > BUSY:
         print(f"Other programs use {busy:.0%} of this machine: even ratios won't be right.\n", file=sys.stderr)
     began = time.monotonic()
     try:
         with interruptible():
-            figures = benchmark(arguments.short)
+            figures = benchmark(arguments.short, arguments.only or pieces) if pieces else benchmark(arguments.short)
     except BenchFailed as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:

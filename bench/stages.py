@@ -19,7 +19,7 @@ class Stage:
     """Where one database's part of a benchmark plays; everything it opens ends with it."""
 
     database: str  # its name for people
-    _folder: Path
+    folder: Path
     _url: Callable[[str], str]  # makes an empty database of that name
     _table: Callable[[str], Table]
     _opened: ExitStack
@@ -35,7 +35,7 @@ class Stage:
     def serve(self, program: Program, name: str, url: str) -> Web:
         """Serve a program over a database, with as many processes as the service has there."""
         settings = replace(Settings.from_environment(), database_url=url)
-        return self._opened.enter_context(web(program, self._folder / name, url, settings.web_process_count))
+        return self._opened.enter_context(web(program, self.folder / name, url, settings.web_process_count))
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(start_service)
         came_back = time.monotonic()
         load.until_acknowledged(20)
         assert time.monotonic() - came_back < 10
+    print(f"Answered 503: {len(service.ledger.ids(503))} events.")
     assert service.ledger.ids(503)
     service.ledger.balance(service.ids()).check()
 

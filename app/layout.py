@@ -14,6 +14,9 @@ POSITIONAL = "positional"
 COLUMNS = "columns"
 EXTRA = "*"  # the catalog's name for the column that holds what has no column of its own
 COMMON = ("timestamp", "type")  # the first two columns of every report file
+# How a cell begins that a spreadsheet would run, by OWASP's list, the full-width forms of the four signs included
+# (https://owasp.org/www-community/attacks/CSV_Injection).
+FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
 
 @dataclass(frozen=True)

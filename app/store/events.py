@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from app.layout import COLUMNS, EXTRA, Layout
+from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
 from app.store.backends.row import Row
 from app.store.database import database
 from app.store.models import Event
+
+AsCell = Callable[[str], str]  # the SQL of a text to the SQL of its cell
 
 PATIENCE_MS = 5_000  # an insert takes milliseconds; one that stalls must not hold up every other for ever
 
@@ -96,37 +98,51 @@ def rows(selection: Selection) -> Generator[tuple[int, str, object]]:
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
 
 
-def csv_lines(selection: Selection, layout: Layout, width: int, delimiter: str) -> Generator[bytes] | None:
-    """A report's rows as CSV lines that the database cuts and quotes; None where it cannot."""
-    cells, names = _cells(layout, width)
+def csv_lines(
+    selection: Selection, layout: Layout, width: int, delimiter: str, *, safe: bool = False
+) -> Generator[bytes] | None:
+    """A report's rows as CSV lines that the database cuts and quotes; None where it cannot.
+
+    Args:
+        safe: put `'` before a cell that a spreadsheet would run as a formula.
+    """
+    as_cell = _harmless if safe else str
+    cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
-    query = f"SELECT timestamp, type{cells} FROM event WHERE {where} ORDER BY timestamp, id"
+    query = f"SELECT timestamp, {as_cell('type')}{cells} FROM event WHERE {where} ORDER BY timestamp, id"
     return database.csv_lines(query, [*names, *values], delimiter)
 
 
-def _cells(layout: Layout, width: int) -> tuple[str, list[object]]:
+def _cells(layout: Layout, width: int, as_cell: AsCell) -> tuple[str, list[object]]:
     """The SQL of the columns behind timestamp and type, each with a comma before it, and its parameters."""
     if layout.kind != COLUMNS:
-        return "".join(f", {database.context_item(index)}" for index in range(width)), []
+        return "".join(f", {as_cell(database.context_item(index))}" for index in range(width)), []
     cells, names = "", []
     for column in layout.columns:
-        cell, parameters = _extras_cell(layout) if column == EXTRA else _column_cell(layout, column)
+        cell, parameters = _extras_cell(layout) if column == EXTRA else _column_cell(layout, column, as_cell)
         cells += f", {cell}"
         names.extend(parameters)
     return cells, names
 
 
-def _column_cell(layout: Layout, column: str) -> tuple[str, list[object]]:
+def _column_cell(layout: Layout, column: str, as_cell: AsCell) -> tuple[str, list[object]]:
     places = [(code, layout.place(code, column)) for code in layout.contexts]
     filled = [(code, index) for code, index in places if index is not None]
     if not filled:
         return "NULL", []
-    cases = " ".join(f"WHEN {database.param} THEN {database.context_item(index)}" for _, index in filled)
+    items = [as_cell(database.context_item(index)) for _, index in filled]
+    cases = " ".join(f"WHEN {database.param} THEN {item}" for item in items)
     return f"CASE type {cases} END", [code for code, _ in filled]
 
 
+def _harmless(text: str) -> str:
+    """The SQL of a text that no spreadsheet runs. Only PostgreSQL cuts columns."""
+    starts = ", ".join(str(ord(sign)) for sign in FORMULA_STARTS)
+    return f"CASE WHEN ascii({text}) IN ({starts}) THEN '''' || {text} ELSE {text} END"
+
+
 def _extras_cell(layout: Layout) -> tuple[str, list[object]]:
-    """A JSON array of the items without a column, NULL where there are none. Only PostgreSQL cuts columns."""
+    """A JSON array of the items without a column, NULL where there are none; its bracket begins no formula."""
     cases, names = [], []
     for code in layout.contexts:
         kept, unnamed = layout.extras(code)

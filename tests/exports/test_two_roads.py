@@ -27,6 +27,10 @@ PIECES = [
     "NULL",
     "{}",
     ",",
+    "=",
+    "-",
+    "'",
+    "＋",
     " ",
     "\t",
     "é",
@@ -36,7 +40,7 @@ PIECES = [
     "\x7f",
     "€",
 ]
-TYPES = {"LOADED": ["userId", "viewName"], "ADDED": ["symbol", "userId", "x"], "TWICE'%": ["y", "userId"], "NONE": []}
+TYPES = {"LOADED": ["userId", "viewName"], "ADDED": ["symbol", "userId", "x"], "TWICE'%": ["y", "userId"], "@NONE": []}
 CATALOG = {
     "products": [{"code": "PORTFOLIO", "columns": ["userId", "*", "viewName", "symbol", "nobody's"]}],
     "types": [{"code": code, "product": "PORTFOLIO", "context": names} for code, names in TYPES.items()],
@@ -78,15 +82,17 @@ def test_a_report_s_file_is_the_same_by_either_road_and_on_either_database(admin
     assert file == expected(sent, services.catalog.layout("PORTFOLIO", layout), delimiter)
 
 
-def test_the_database_s_lines_and_rows_agree(app, services, sent):
+@pytest.mark.parametrize("safe", [False, True])
+def test_the_database_s_lines_and_rows_agree(app, services, sent, safe):
     for wanted in ("columns", "positional"):
         layout = services.catalog.layout("PORTFOLIO", wanted)
         width = events.measure(SELECTION, layout).width if wanted == "positional" else 0
-        lines = events.csv_lines(SELECTION, layout, width, "|")
+        lines = events.csv_lines(SELECTION, layout, width, "|", safe=safe)
         if lines is not None:
             with closing(lines):
                 theirs = b"".join(lines)
-            assert theirs == b"".join(csv.lines(events.rows(SELECTION), layout, width, "|"))
+            assert theirs == b"".join(csv.lines(events.rows(SELECTION), layout, width, "|", safe=safe))
+            assert (b"|'=" in theirs) == safe
 
 
 def test_what_is_measured_beforehand_is_what_there_is(app, services, sent):

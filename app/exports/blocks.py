@@ -1,0 +1,54 @@
+"""A file's content in blocks: the unit in which rows are written, counted, hashed and compressed.
+
+The same rows make the same blocks, whoever makes them, so that whatever is made of the blocks is the same, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+BLOCK_BYTES = 256 * 1024  # about; a block ends with the step that reaches it
+STEP_ROWS = 64  # joined at once: one by one costs time, many more could be a hundred megabytes
+
+Row = TypeVar("Row")
+Block = tuple[bytes, int]  # bytes that end at a row's end, and how many rows they hold
+
+
+def of_lines(lines: Iterable[bytes]) -> Generator[Block]:
+    """Lines of one row each, in blocks."""
+    with ended(lines) as left:
+        yield from of_pieces((b"".join(step), len(step)) for step in steps(left))
+
+
+def of_pieces(pieces: Iterable[Block]) -> Generator[Block]:
+    """Small blocks put together into such of the usual size."""
+    gathered, size, rows = [], 0, 0
+    for data, count in pieces:
+        gathered.append(data)
+        size += len(data)
+        rows += count
+        if size >= BLOCK_BYTES:
+            yield b"".join(gathered), rows
+            gathered, size, rows = [], 0, 0
+    if gathered:
+        yield b"".join(gathered), rows
+
+
+def steps(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """A few rows at a time."""
+    while step := list(islice(rows, STEP_ROWS)):
+        yield step
+
+
+@contextmanager
+def ended(rows: Iterable[Row]) -> Iterator[Iterator[Row]]:
+    """Rows that are closed when the body ends, however it does: a database is told that nobody reads on."""
+    try:
+        yield iter(rows)
+    finally:
+        close = getattr(rows, "close", None)
+        if close is not None:
+            close()

@@ -53,7 +53,7 @@ chromium:
 
 .venv/run: .venv/place setup.cfg pyproject.toml
 	@echo 'Installing what Tally needs into .venv …'
-	@$(INSTALL) .
+	@$(INSTALL) '.[parquet]'
 	@touch $@
 
 .venv/develop: .venv/place setup.cfg pyproject.toml

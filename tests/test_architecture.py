@@ -59,6 +59,7 @@ OWNERS = {
     "sqlite3": {"store"},
     "redis": {"queue", "worker"},
     "limits": {"rates"},
+    "pyarrow": {"exports"},
     "rq": {"queue", "worker"},
     "boto3": {"storage"},
     "botocore": {"storage"},

@@ -1,0 +1,142 @@
+"""Parquet, typed. A part of a report is an Arrow stream; parts are joined to a file whose bytes tell nothing of them.
+
+pyarrow takes tens of megabytes of a process's memory, so it is imported by whoever writes this format only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import reduce
+from typing import TYPE_CHECKING, BinaryIO
+
+from app.exports import arrow
+from app.exports.arrow import Row
+from app.exports.blocks import Block, ended
+from app.layout import Layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A row group is in memory as a whole. It ends with the row that reaches one of these.
+GROUP_ROWS = 65_536
+GROUP_TEXT = 8 * 1024 * 1024  # bytes
+
+
+def is_installed() -> bool:
+    """Whether this format can be written: pyarrow comes with the extra `parquet`."""
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+def blocks(rows: Iterable[Row], layout: Layout) -> Generator[Block]:
+    """A part's content: an Arrow stream, a record batch a block. The rows are closed when it ends, however it does."""
+    pa = arrow.library()
+    gathered = bytearray()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    stream = pa.ipc.new_stream(_Sink(gathered.extend), arrow.schema(layout), options=options)
+    with ended(rows) as left:
+        for batch in arrow.batches(left, layout):
+            stream.write_batch(batch)
+            yield bytes(gathered), batch.num_rows
+            gathered.clear()
+    stream.close()
+    yield bytes(gathered), 0
+
+
+def join(parts: Iterable[BinaryIO], write: Callable[[bytes], object], layout: Layout) -> int:
+    """Write one Parquet file from its parts, in order.
+
+    Returns:
+        How many rows it has. A part that is cut short between two batches cannot be told from a whole one, so look.
+
+    Raises:
+        ValueError: a part is no part, or is of another layout.
+    """
+    arrow.library()
+    import pyarrow.parquet as pq
+
+    form, sink, rows = arrow.schema(layout), _Sink(write), 0
+    writer = pq.ParquetWriter(sink, form, compression="zstd", compression_level=1, use_dictionary=_texts(form))
+    try:
+        for group in _row_groups(_read(parts, form)):
+            writer.write_table(group, row_group_size=len(group))
+            rows += len(group)
+        writer.close()
+    finally:
+        sink.write = _nowhere  # a writer that is given up would still write a file's end
+    return rows
+
+
+class _Sink:
+    """As much of a file as pyarrow asks for."""
+
+    closed = False
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+
+def _nowhere(data: bytes) -> None:
+    """Write nothing."""
+
+
+def _texts(form: pa.Schema) -> list[str]:
+    """Parquet's paths of the columns of text, of which the same comes again and again."""
+    import pyarrow as pa
+
+    texts = [field for field in form if not pa.types.is_timestamp(field.type)]
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in texts]
+
+
+def _read(parts: Iterable[BinaryIO], form: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    for number, part in enumerate(parts, 1):
+        stream = pa.ipc.open_stream(part)
+        if stream.schema != form:
+            raise ValueError(f"part {number} has the columns {stream.schema.names}, the file {form.names}")
+        yield from stream
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows in groups that depend on the rows alone, not on the batches in which they come."""
+    import pyarrow as pa
+
+    gathered, rows, text = [], 0, 0
+    for whole in batches:
+        batch = whole
+        while batch.num_rows:
+            ends = _text_ends(batch)
+            taken = min(GROUP_ROWS - rows, bisect_left(ends, GROUP_TEXT - text) + 1, batch.num_rows)
+            gathered.append(batch[:taken])
+            rows, text = rows + taken, text + ends[taken - 1]
+            batch = batch[taken:]
+            if rows == GROUP_ROWS or text >= GROUP_TEXT:
+                yield pa.Table.from_batches(gathered).combine_chunks()
+                gathered, rows, text = [], 0, 0
+    if gathered:
+        yield pa.Table.from_batches(gathered).combine_chunks()
+
+
+def _text_ends(batch: pa.RecordBatch) -> list[int]:
+    """For each row, the bytes of text that it and those before it have."""
+    import pyarrow.compute as pc
+
+    texts = batch.columns[1:]  # behind the timestamp
+    return pc.cumulative_sum(reduce(pc.add, map(_lengths, texts))).to_pylist()
+
+
+def _lengths(column: pa.Array) -> pa.Array:
+    """The bytes of each text, or of each list of texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_list(column.type):
+        return pc.fill_null(pc.binary_length(column), 0).cast(pa.int64())
+    ends = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(_lengths(column.values))])
+    at = ends.take(column.offsets)
+    return pc.subtract(at[1:], at[:-1])

@@ -1,0 +1,194 @@
+"""Crossover: up to which size of a group PostgreSQL takes INSERT faster than COPY, and how large groups are under load.
+
+    python -m bench.crossover [--short] [--json FILE]
+
+One connection and a commit for each group, as the service's writer has it. Every way does all that the writer needs:
+the transaction's id before its commit is sent, the shared lock for reports, and the rows made into what is sent. Rounds
+are interleaved. Then the service is served, and PostgreSQL tells from its rows which of them came in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+
+from app.store.backends.postgres import ACCEPTANCE, BEGIN_GROUP, PostgresBackend
+from bench.load import load
+from bench.raw import COLUMNS, INSERT, Row, measure
+from bench.report import Figure, command, progress, table
+from bench.servers import SERVICE
+from bench.stages import Stage, postgres_stage
+
+SIZES = (1, 2, 5, 10, 20, 50, 100, 1000)
+CONNECTIONS = (1, 4, 16, 64)  # that post single events
+ROUNDS, ROUNDS_SHORT = 25, 7  # many and brief: then what else the machine does hits every way
+SECONDS = 0.1  # of a measurement
+LOAD_SECONDS = 2
+CLEARLY = 1.05  # of COPY's rate: less is within the noise
+COPYING, TICKET = "COPY", f"SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
+VALUES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+SMALL = (1, 2, 5, 10, 20)  # rows: the share of the groups that have no more
+GROUPS = "SELECT array_agg(size) FROM (SELECT count(*) AS size FROM event GROUP BY xmin::text) AS written"
+
+Way = Callable[[Sequence[Row]], None]  # writes a group and commits it
+
+
+@dataclass
+class Run:
+    """What every way reached at every size."""
+
+    ways: Mapping[str, Way]
+    clear: Callable[[], None]
+    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)  # (way, size) → events/s of each round
+
+    def measure(self, rounds: int, seconds: float) -> None:
+        """Measure everything, round by round; the first one warms up."""
+        for number in range(rounds + 1):
+            for size in SIZES:
+                self._each(size, seconds if number else seconds / 4, f"round {number} of {rounds}")
+            if number == 0:
+                self.rates.clear()
+
+    def _each(self, size: int, seconds: float, said: str) -> None:
+        for name, way in self.ways.items():
+            progress(f"Crossover, {said}: {name} of {size} rows")
+            self.clear()
+            self.rates.setdefault((name, size), []).append(measure(way, size, seconds))
+        progress()
+
+    def ratio(self, name: str, size: int) -> float:
+        """Of COPY's rate: the median of the rounds'."""
+        pairs = zip(self.rates[name, size], self.rates[COPYING, size], strict=True)
+        return median(rate / copying for rate, copying in pairs)
+
+    def crossover(self) -> int:
+        """The largest size up to which some way is clearly faster than COPY at every size measured; 0: at none."""
+        others = [name for name in self.ways if name != COPYING]
+        last = 0
+        for size in SIZES:
+            if max(self.ratio(name, size) for name in others) < CLEARLY:
+                break
+            last = size
+        return last
+
+    def figures(self) -> Iterator[Figure]:
+        """The rates, held against COPY's."""
+        for (name, size), rates in self.rates.items():
+            against = (None, None) if name == COPYING else (COPYING, self.ratio(name, size))
+            yield Figure(f"crossover, groups of {size}, {name}", median(rates), "events/s", *against)
+
+    def __str__(self) -> str:
+        """Microseconds for a group, and of COPY's rate."""
+        rows = [[str(size), *(self._cell(name, size) for name in self.ways)] for size in SIZES]
+        return f"PostgreSQL, microseconds for a group (rate : COPY)\n{table(['rows', *self.ways], rows)}"
+
+    def _cell(self, name: str, size: int) -> str:
+        spent = f"{1_000_000 * size / median(self.rates[name, size]):,.0f}"
+        return spent if name == COPYING else f"{spent} ({self.ratio(name, size):.2f})"
+
+
+def run(short: bool) -> list[Figure]:
+    """Measure, print the table, the crossover, and the sizes of groups."""
+    with postgres_stage() as stage:
+        measured = _ways(stage)
+        measured.measure(ROUNDS_SHORT if short else ROUNDS, SECONDS)
+        small = measured.crossover()
+        found = f"clearly faster up to {small} rows" if small else "not clearly faster even for one row"
+        print(f"{measured}\n\nINSERT is {found}.\n", flush=True)
+        return [*measured.figures(), *_groups(stage)]
+
+
+def _ways(stage: Stage) -> Run:
+    url, events = stage.create("crossover")
+    backend = PostgresBackend.from_url(url)
+    connection = psycopg.connect(url, autocommit=True)
+    ways = {
+        COPYING: partial(_copy, backend),
+        "INSERT, as text": partial(_insert_text, connection),
+        "INSERT, parameters": partial(_insert, connection),
+        "executemany": partial(_executemany, connection),
+    }
+    return Run(ways, events.clear)
+
+
+def _copy(backend: PostgresBackend, rows: Sequence[Row]) -> None:
+    """As the service does."""
+    data = backend.encode_events(rows)
+    backend.begin_group(events_only=True)
+    backend.insert_encoded([data])
+    backend.commit_group()
+
+
+def _insert_text(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
+    """All but the commit as one message of SQL with the values in it, then the commit: two round trips."""
+    values = ",".join([_literal(row) for row in rows])
+    _say(connection, f"{BEGIN_GROUP}; INSERT INTO event {COLUMNS} VALUES {values}")
+    _say(connection, "COMMIT")
+
+
+def _literal(row: Row) -> str:
+    customer, product, kind, _, timestamp, items, sequence, batch, received = row
+    texts = "','".join([text.replace("'", "''") for text in (customer, product, kind)])
+    array = '","'.join(items).replace("'", "''")  # of texts that are plain otherwise
+    return f"('{texts}',NULL,{timestamp},'{{\"{array}\"}}',{sequence},'{batch}',{received})"
+
+
+def _say(connection: psycopg.Connection, statements: str) -> None:
+    connection.pgconn.send_query(statements.encode())
+    while result := connection.pgconn.get_result():
+        if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+            raise error_from_result(result)
+
+
+def _insert(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
+    """A prepared INSERT with a list of values for each row, in a pipeline; then the commit: two round trips."""
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        connection.execute(TICKET)
+        statement = f"INSERT INTO event {COLUMNS} VALUES {', '.join([VALUES] * len(rows))}"
+        connection.execute(statement, [value for row in rows for value in row])
+    connection.execute("COMMIT")
+
+
+def _executemany(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
+    """A prepared INSERT for each row, in a pipeline; then the commit: two round trips."""
+    with connection.pipeline(), connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(TICKET)
+        cursor.executemany(INSERT, rows)
+    connection.execute("COMMIT")
+
+
+def _groups(stage: Stage) -> list[Figure]:
+    """How large the groups are that the service writes, by the number of connections with single events."""
+    url, events = stage.create("groups")
+    server = stage.serve(SERVICE, "groups", url)
+    load(server.port, 1, 1)  # the first events of a process are written otherwise
+    rows, figures = [], []
+    for connections in CONNECTIONS:
+        progress(f"Crossover: the groups of {connections} connections")
+        events.clear()
+        load(server.port, 1, LOAD_SECONDS, connections)
+        sizes = _sizes(url)
+        shares = [sum(size <= small for size in sizes) / len(sizes) for small in SMALL]
+        rows.append([str(connections), f"{median(sizes):g}", str(max(sizes)), *(f"{share:.0%}" for share in shares)])
+        figures.append(Figure(f"crossover, {connections} connections, rows of a group", median(sizes), "rows"))
+    progress()
+    head = ("connections", "median rows", "most", *(f"up to {small}" for small in SMALL))
+    print(f"The groups of the service at batch 1, and the share that is small\n{table(head, rows)}\n", flush=True)
+    return figures
+
+
+def _sizes(url: str) -> list[int]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(GROUPS).fetchone()[0]
+
+
+if __name__ == "__main__":
+    command("bench.crossover", "INSERT against COPY by the size of a group.", run)

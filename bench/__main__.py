@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from bench import crossover, feed, growth, ingest, slow
+from bench import crossover, export, feed, growth, ingest, slow
 from bench.report import Benchmark, Figure, command
 
-BENCHMARKS: tuple[Benchmark, ...] = (ingest.run, slow.run, crossover.run, feed.run, growth.run)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    ingest.run,
+    slow.run,
+    crossover.run,
+    feed.run,
+    growth.run,
+    export.run,
+)
 
 
 def run(short: bool) -> list[Figure]:

@@ -17,6 +17,7 @@
     ├── Forbidden             known who, but not allowed: may carry the fault
     ├── RateLimited           too many requests: carries the seconds until one passes again
     ├── KeyUnknown            there is no such ingest key
+    ├── CatalogUnknown        the catalog has no such entry, or it is not the caller's to see
     ├── ImportOvertaken       somebody else imports the same file
     ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
     ├── AccountInvalid        a user cannot be made or changed as asked
@@ -136,6 +137,10 @@ class RateLimited(TallyError):
 
 class KeyUnknown(TallyError):
     """There is no such ingest key, or it is revoked already."""
+
+
+class CatalogUnknown(TallyError):
+    """The catalog has no such customer, product or type; or it is not the caller's to see."""
 
 
 class ImportOvertaken(TallyError):

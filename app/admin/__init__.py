@@ -6,6 +6,9 @@ from flask import Flask, Response, redirect, url_for
 from flask_bootstrap import Bootstrap5
 
 from app.admin import (
+    catalog,
+    catalog_document,
+    catalog_entry,
     errors,
     headers,
     icons,
@@ -22,7 +25,18 @@ from app.admin import (
 from app.admin.blueprint import blueprint, csrf
 
 # These add their pages to the blueprint.
-__all__ = ["keys", "new_report", "overview", "register", "rejected", "reports", "sign_in"]
+__all__ = [
+    "catalog",
+    "catalog_document",
+    "catalog_entry",
+    "keys",
+    "new_report",
+    "overview",
+    "register",
+    "rejected",
+    "reports",
+    "sign_in",
+]
 
 
 def register(app: Flask) -> None:

@@ -20,15 +20,16 @@ HEADERS = {
 
 
 def register(app: Flask) -> None:
-    """Mark pages, styles, scripts, files: all but the JSON that programs read."""
+    """Mark pages, styles, scripts, files: all but the JSON that is answered to programs."""
     app.after_request(_mark)
 
 
 def _mark(response: Response) -> Response:
-    if response.headers.get("Content-Type") == JSON:
+    is_page = request.path.startswith("/admin")
+    if response.headers.get("Content-Type") == JSON and not is_page:
         return response
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)  # a page may have a policy of its own
-    if request.path.startswith("/admin"):
+    if is_page:
         response.headers["Cache-Control"] = "private, no-store"
     return response

@@ -91,9 +91,8 @@ def start_report() -> tuple[str, int] | Response:
 
 def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
     general = [told for fault in faults if (told := form.refuse(fault))]
-    customers, products = services().catalog.known()
-    theirs = [code for code in customers if caller().sees(code)]
-    known = {"customers": theirs, "products": products, "types": services().catalog.export()["types"]}
+    customers, products = services().catalog.known(caller())
+    known = {"customers": customers, "products": products, "types": services().catalog.export(caller())["types"]}
     known["layouts"] = LAYOUTS
     return render_template("admin/new_report.html", form=form, general=general, **known)
 

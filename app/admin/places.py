@@ -37,6 +37,20 @@ PLACES = (
         ("admin.rejected", "admin.rejected_event", "admin.send_again", "admin.remove_rejected"),
         "system",
     ),
+    Place(
+        "Catalog",
+        "card-list",
+        (
+            "admin.catalog",
+            "admin.entry",
+            "admin.change_entry",
+            "admin.new_entry",
+            "admin.add_entry",
+            "admin.remove_entry",
+            "admin.choose_document",
+            "admin.import_document",
+        ),
+    ),
     Place("Keys", "key", ("admin.keys", "admin.new_key", "admin.add_key", "admin.revoke_key"), "keys"),
 )
 

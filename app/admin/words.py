@@ -19,7 +19,21 @@ ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 def register(app: Flask) -> None:
     """Give templates the filters, by their names here."""
-    for word in (iso, stamp, moment, clock, full_time, ago, duration, number, size, ordinal, period, context_line):
+    for word in (
+        iso,
+        utc_day,
+        stamp,
+        moment,
+        clock,
+        full_time,
+        ago,
+        duration,
+        number,
+        size,
+        ordinal,
+        period,
+        context_line,
+    ):
         app.add_template_filter(word)
 
 
@@ -27,6 +41,12 @@ def iso(milliseconds: int) -> str:
     """For a `datetime` attribute: 2026-11-23T14:02:11.482Z."""
     time = datetime.fromtimestamp(milliseconds // SECOND, UTC)
     return f"{_dated(time)}T{time:%H:%M:%S}.{milliseconds % SECOND:03}Z"
+
+
+def utc_day(milliseconds: int) -> str:
+    """The day in UTC, as days are counted: 23 Nov 2026."""
+    time = datetime.fromtimestamp(milliseconds // SECOND, UTC)
+    return f"{time.day} {time:%b} {time.year}"
 
 
 def stamp(milliseconds: int) -> str:

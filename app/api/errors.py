@@ -33,6 +33,7 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.Forbidden, 403, errors.FORBIDDEN),
     (errors.LinkInvalid, 403, errors.FORBIDDEN),
     (errors.KeyUnknown, 404, "REQUEST_NOT_FOUND"),
+    (errors.CatalogUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.RejectedUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),

@@ -13,6 +13,8 @@ from app.rates import Rates
 from app.services.accounts import Accounts
 from app.services.audit import Audit
 from app.services.catalog import Catalog
+from app.services.cataloguing import Cataloguing
+from app.services.entries import Entries
 from app.services.feed import Feed
 from app.services.gate import Gate
 from app.services.health import Health
@@ -40,6 +42,8 @@ class Services:
     rejected: RejectedEvents
     resending: Resending
     catalog: Catalog
+    entries: Entries
+    cataloguing: Cataloguing
     audit: Audit
     accounts: Accounts
     keys: Keys
@@ -52,6 +56,7 @@ def build(settings: Settings) -> Services:
     """Put the services together; nothing connects yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog = Catalog(strict=settings.catalog_mode == "strict")
+    entries, audit = Entries(catalog), Audit()
     reports = Reports(settings, catalog, open_storage(settings.storage), queue)
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
@@ -66,7 +71,9 @@ def build(settings: Settings) -> Services:
         rejected=rejected,
         resending=Resending(ingest, rejected),
         catalog=catalog,
-        audit=Audit(),
+        entries=entries,
+        cataloguing=Cataloguing(catalog, entries, audit),
+        audit=audit,
         accounts=Accounts(),
         keys=keys,
         reports=reports,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from bisect import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -14,9 +14,10 @@ from app.layout import COLUMNS, POSITIONAL, Layout
 from app.schemas.catalog import CatalogSchema, document
 from app.schemas.events import Batch, Event, Rejected, encode_event
 from app.schemas.json import shown
-from app.services.accounts import Principal
+from app.services.principal import SYSTEM, Principal
 from app.store import catalog as store
 from app.store.database import release
+from app.store.models import EventType
 
 KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
 NAMED = 3  # how many near codes an error names
@@ -69,8 +70,8 @@ class Catalog:
         if not store.customer_is_known(customer):
             hint = _hint(customer, filter(who.sees, store.known_customers()))
             faults.append(_not_known("filter.customer", customer, hint))
-        if not store.product_is_known(product):
-            hint = _hint(product, store.known_products())
+        if not store.product_is_known(product, who.customers):
+            hint = _hint(product, self._products(who))
             faults.append(_not_known("filter.product", product, hint))
         if faults:
             raise InputInvalid("The report's filter names something unknown.", faults)
@@ -91,9 +92,7 @@ class Catalog:
             raise InputInvalid("The report cannot be laid out so.", [Fault(message)])
         if wanted == POSITIONAL or not columns:
             return Layout(POSITIONAL)
-        # A type that the catalog has under this product speaks first, its namesake elsewhere only where there is none.
-        types = sorted(store.types(), key=lambda row: row.product == product)
-        return Layout(COLUMNS, columns, {row.code: tuple(row.context) for row in types})
+        return columns_layout(product, columns, store.types())
 
     def put(self, body: bytes) -> dict[str, int]:
         """Import a catalog document; how many entries of each kind it had.
@@ -103,12 +102,19 @@ class Catalog:
         """
         entries = CatalogSchema().load_body(body)
         store.put(entries)
-        self._vocabulary = None
+        self.forget()
         return {kind: len(rows) for kind, rows in entries.items()}
 
-    def export(self) -> dict[str, list[dict]]:
-        """The catalog as a document."""
-        return document(store.customers(), store.products(), store.types())
+    def export(self, who: Principal = SYSTEM) -> dict[str, list[dict]]:
+        """The catalog as a document; for who is limited to customers, what those have to do with."""
+        customers, products, types = store.customers(), store.products(), store.types()
+        if who.customers is not None:
+            pairs = store.seen_types(who.customers)
+            theirs = {product for product, _ in pairs}
+            customers = [row for row in customers if who.sees(row.code)]
+            products = [row for row in products if row.code in theirs]
+            types = [row for row in types if (row.product, row.code) in pairs]
+        return document(customers, products, types)
 
     def is_empty(self) -> bool:
         """Whether nothing was ever imported."""
@@ -118,9 +124,17 @@ class Catalog:
         """Import the sample catalog that comes with the service."""
         self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
 
-    def known(self) -> tuple[list[str], list[str]]:
-        """The known customers and products, catalogued or seen, by code."""
-        return sorted(store.known_customers()), sorted(store.known_products())
+    def known(self, who: Principal = SYSTEM) -> tuple[list[str], list[str]]:
+        """The customers and products, catalogued or seen, that somebody may know of; by code."""
+        return sorted(filter(who.sees, store.known_customers())), sorted(self._products(who))
+
+    def _products(self, who: Principal) -> set[str]:
+        """For who is limited to customers, the products that those use: another's product is another's business."""
+        return store.known_products() if who.customers is None else store.seen_products(who.customers)
+
+    def forget(self) -> None:
+        """Read the catalog anew for the next event: it was changed."""
+        self._vocabulary = None
 
     def _words(self) -> Vocabulary:
         kept = self._vocabulary
@@ -136,6 +150,15 @@ class Catalog:
             release()  # the request goes on to wait for the writer, who may need a connection
         self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
         return words
+
+
+def columns_layout(product: str, columns: Sequence[str], types: Iterable[EventType]) -> Layout:
+    """How a product's columns are filled.
+
+    A type that the catalog has under this product speaks first, its namesake elsewhere only where there is none.
+    """
+    rows = sorted(types, key=lambda row: row.product == product)
+    return Layout(COLUMNS, tuple(columns), {row.code: tuple(row.context) for row in rows})
 
 
 def _read_vocabulary() -> Vocabulary:

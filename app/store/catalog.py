@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from peewee import Model
+from peewee import Model, ModelSelect
 
 from app.store.database import database
 from app.store.models import Customer, EventType, Product, Seen
@@ -25,9 +25,32 @@ def note_seen(triples: Iterable[Triple], now: int) -> None:
     Seen.insert_many(rows, fields).on_conflict_ignore().execute()
 
 
-def seen() -> list[Triple]:
-    """All that was seen, by code."""
-    return sorted(Seen.select(Seen.customer, Seen.product, Seen.type).tuples())
+def seen(customers: Sequence[str] | None = None) -> list[Triple]:
+    """All that was seen, by code; of some customers only, if named."""
+    return sorted(_of(Seen.select(Seen.customer, Seen.product, Seen.type), customers).tuples())
+
+
+def seen_customers(customers: Sequence[str] | None = None) -> set[str]:
+    """The customers seen; only these, if named."""
+    return _codes(_of(Seen.select(Seen.customer).distinct(), customers))
+
+
+def seen_products(customers: Sequence[str] | None = None) -> set[str]:
+    """The products seen; of some customers only, if named."""
+    return _codes(_of(Seen.select(Seen.product).distinct(), customers))
+
+
+def seen_types(customers: Sequence[str] | None = None) -> set[tuple[str, str]]:
+    """The products and types seen together; of some customers only, if named."""
+    return set(_of(Seen.select(Seen.product, Seen.type).distinct(), customers).tuples())
+
+
+def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequence[str] | None = None) -> list[Triple]:
+    """What was seen together with a customer, product and type, None being any, by code; of some customers only."""
+    query = _of(Seen.select(Seen.customer, Seen.product, Seen.type), customers)
+    for field, wanted in zip((Seen.customer, Seen.product, Seen.type), code, strict=True):
+        query = query if wanted is None else query.where(field == wanted)
+    return sorted(query.tuples())
 
 
 def customer_is_known(code: str) -> bool:
@@ -35,19 +58,19 @@ def customer_is_known(code: str) -> bool:
     return _exists(Customer, Customer.code == code) or _exists(Seen, Seen.customer == code)
 
 
-def product_is_known(code: str) -> bool:
-    """Whether a product is in the catalog or was seen."""
-    return _exists(Product, Product.code == code) or _exists(Seen, Seen.product == code)
+def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
+    """Whether a product is in the catalog or was seen, with some customers if named."""
+    return _exists(Product, Product.code == code) or _of(Seen.select().where(Seen.product == code), customers).exists()
 
 
 def known_customers() -> set[str]:
     """The codes of the customers in the catalog and of those seen."""
-    return _codes(Customer.select(Customer.code)) | _codes(Seen.select(Seen.customer).distinct())
+    return _codes(Customer.select(Customer.code)) | seen_customers()
 
 
 def known_products() -> set[str]:
     """The codes of the products in the catalog and of those seen."""
-    return _codes(Product.select(Product.code)) | _codes(Seen.select(Seen.product).distinct())
+    return _codes(Product.select(Product.code)) | seen_products()
 
 
 def customers() -> list[Customer]:
@@ -78,6 +101,22 @@ def put(document: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
         _upsert(EventType, ["code", "product"], document["types"])
 
 
+def remove_customer(code: str) -> bool:
+    """Take a customer out of the catalog; whether it was there."""
+    return Customer.delete().where(Customer.code == code).execute() == 1
+
+
+def remove_product(code: str) -> bool:
+    """Take a product out of the catalog; whether it was there. Its types stay."""
+    return Product.delete().where(Product.code == code).execute() == 1
+
+
+def remove_types(product: str, code: str | None = None) -> int:
+    """Take a product's type out of the catalog, or with None all of them; how many were there."""
+    query = EventType.delete().where(EventType.product == product)
+    return (query if code is None else query.where(EventType.code == code)).execute()
+
+
 def _upsert(model: type[Model], key: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     for row in rows:
         rest = [name for name in row if name not in key]
@@ -90,3 +129,7 @@ def _exists(model: type, condition: object) -> bool:
 
 def _codes(query: object) -> set[str]:
     return {code for (code,) in query.tuples()}
+
+
+def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
+    return query if customers is None else query.where(Seen.customer.in_(list(customers)))

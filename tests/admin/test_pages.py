@@ -57,8 +57,10 @@ def pages(admin, app) -> list[str]:
 def addresses(app, source: str) -> list[str]:
     """Whatever of the dashboard can be asked for, with that report's source, and 1 for what else is wanted."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
-    wanted = {"source": source}
-    return [re.sub(r"<(?:\w+:)?(\w+)>", lambda name: wanted.get(name[1], "1"), rule.rule) for rule in rules]
+    wanted = {"source": source, "word": "type"}
+    return [
+        re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda name: wanted.get(name[1], "1"), rule.rule) for rule in rules
+    ]
 
 
 def test_every_page_asks_for_a_session(app, visitor):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -73,8 +75,38 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     yield "the question before one is removed", page
     page.goto("/admin/")
     yield "the overview with rejected events", page
+    yield from catalog_pages(service, page)
     page.goto("/admin/nothing")
     yield "what is not there", page
+
+
+def catalog_pages(service: Service, page: Page) -> Iterator[tuple[str, Page]]:
+    """The catalog in each of its states, with a code as long as a code may be."""
+    service.post(event(customer=LONG, product=LONG, type=LONG, timestamp=time.time_ns() // 1_000_000))
+    for kind in ("", "/types", "/customers", "/missing"):
+        page.goto(f"/admin/catalog{kind}")
+        yield f"the catalog{kind}", page
+    submit(page, f"Add the product {LONG}")
+    yield "a code that was adopted", page
+    page.goto(f"/admin/catalog/product?code={LONG}")
+    while not page.get_by_text("The same in numbers").is_visible():  # until the scheduler has counted
+        page.wait_for_timeout(500)
+        page.reload()
+    page.get_by_text("The same in numbers").click()
+    yield "a product", page
+    page.get_by_label("Columns").fill(f"userId\n{LONG}\n{LONG}")
+    submit(page, "Save")
+    yield "a product with a fault", page
+    page.get_by_role("link", name="Remove it").click()
+    page.wait_for_url("**/remove?**")
+    yield "the question before a product is removed", page
+    submit(page, f"Remove {LONG}")
+    page.goto("/admin/catalog/type/new")
+    yield "a new type", page
+    page.goto("/admin/catalog/import")
+    page.get_by_label("Or its text").fill(json.dumps({"customers": [{"code": LONG}]}))
+    submit(page, "See what it changes")
+    yield "an import", page
 
 
 @pytest.fixture(scope="session")

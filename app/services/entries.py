@@ -1,0 +1,148 @@
+"""The catalog's entries as people see them: what is in it, what was seen besides, how much each is used.
+
+Who is limited to customers sees what those have to do with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from app.exceptions import CatalogUnknown
+from app.services.catalog import Catalog
+from app.services.clock import now
+from app.services.principal import Principal
+from app.store import catalog as store
+from app.store import usage
+from app.store.usage import DAY_MS
+
+CUSTOMERS, PRODUCTS, TYPES = KINDS = ("customers", "products", "types")
+NAMES = {PRODUCTS: "columns", TYPES: "context"}  # what of an entry is a list of names
+USED_DAYS = 7
+SHOWN_DAYS = 30
+
+Key = tuple[str, ...]  # (code,), of a type (product, code)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A customer, product or event type.
+
+    Attributes:
+        kind: one of KINDS.
+        product: a type's; empty for the others.
+        names: a product's columns, a type's context.
+        day, week: how many events it had in the last 24 hours, and in the last seven days.
+        is_catalogued: False where it was merely seen.
+    """
+
+    kind: str
+    code: str
+    product: str = ""
+    description: str = ""
+    names: tuple[str, ...] = ()
+    day: int = 0
+    week: int = 0
+    is_catalogued: bool = True
+
+    @property
+    def key(self) -> Key:
+        """Which one of its kind it is."""
+        return (self.product, self.code) if self.kind == TYPES else (self.code,)
+
+    @property
+    def word(self) -> str:
+        """What one of its kind is called."""
+        return self.kind.removesuffix("s")
+
+    @property
+    def title(self) -> str:
+        """It in words: `product PORTFOLIO`, `type OPENED of PORTFOLIO`."""
+        of = f" of {self.product}" if self.product else ""
+        return f"{self.word} {self.code}{of}"
+
+
+@dataclass(frozen=True)
+class Uses:
+    """How an entry is used.
+
+    Attributes:
+        days: the last thirty days, each by its first millisecond, and how many events it had.
+        seen: the (customer, product, type) triples that it was seen in.
+    """
+
+    days: Sequence[tuple[int, int]]
+    seen: Sequence[store.Triple]
+
+
+class Entries:
+    """The entries, for whoever may see them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def all(self, who: Principal, kind: str) -> list[Entry]:
+        """The catalog's entries of a kind that somebody may see, with their use; by code."""
+        rows = self._catalog.export(who)[kind]
+        return self._used(who, kind, [entry_of(kind, row) for row in rows])
+
+    def missing(self, who: Principal) -> list[Entry]:
+        """What was seen and is not in the catalog, by kind and code.
+
+        A type that the catalog has under another product is not missing: events with it are accepted in both modes,
+        and their context is understood.
+        """
+        catalog, limits = self._catalog.export(), who.customers
+        known = {kind: {row["code"] for row in catalog[kind]} for kind in KINDS}
+        found = {
+            CUSTOMERS: [Entry(CUSTOMERS, code) for code in sorted(store.seen_customers(limits))],
+            PRODUCTS: [Entry(PRODUCTS, code) for code in sorted(store.seen_products(limits))],
+            TYPES: [Entry(TYPES, code, product) for product, code in sorted(store.seen_types(limits))],
+        }
+        left = []
+        for kind, entries in found.items():
+            missing = [replace(one, is_catalogued=False) for one in entries if one.code not in known[kind]]
+            left += self._used(who, kind, missing)
+        return left
+
+    def get(self, who: Principal, kind: str, key: Key) -> Entry:
+        """One entry that somebody may see.
+
+        Raises:
+            CatalogUnknown: it is not in the catalog, or not theirs to see.
+        """
+        found = next((one for one in self.all(who, kind) if one.key == key), None)
+        if found is None:
+            raise CatalogUnknown(f"The catalog has no {kind.removesuffix('s')} {key[-1][:60]}.")
+        return found
+
+    def uses(self, who: Principal, entry: Entry) -> Uses:
+        """How an entry is used, by the customers that somebody may see."""
+        code = {
+            CUSTOMERS: (entry.code, None, None),
+            PRODUCTS: (None, entry.code, None),
+            TYPES: (None, entry.product, entry.code),
+        }[entry.kind]
+        seen = store.seen_with(code, who.customers)
+        today = now() - now() % DAY_MS
+        first = today - (SHOWN_DAYS - 1) * DAY_MS
+        found = usage.by_day(seen, code, first, who.customers) if seen else {}
+        return Uses([(day, found.get(day, 0)) for day in range(first, today + 1, DAY_MS)], seen)
+
+    def _used(self, who: Principal, kind: str, entries: Sequence[Entry]) -> list[Entry]:
+        found = usage.lately(kind, now(), USED_DAYS, who.customers) if entries else {}
+        numbers = [found.get(one.key, (0, 0)) for one in entries]
+        return [replace(one, day=day, week=week) for one, (day, week) in zip(entries, numbers, strict=True)]
+
+
+def entry_of(kind: str, row: Mapping[str, object]) -> Entry:
+    """The entry of a row of the document."""
+    names = tuple(row[NAMES[kind]]) if kind in NAMES else ()
+    return Entry(kind, row["code"], row.get("product", ""), row["description"], names)
+
+
+def row_of(entry: Entry) -> dict[str, object]:
+    """An entry as the document has it."""
+    row = {"code": entry.code, "description": entry.description}
+    row |= {"product": entry.product} if entry.kind == TYPES else {}
+    return row | ({NAMES[entry.kind]: list(entry.names)} if entry.kind in NAMES else {})

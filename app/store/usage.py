@@ -1,0 +1,61 @@
+"""How much the catalog's codes are used, from the hourly counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peewee import SQL, Case, fn
+
+from app.store.hours import HOUR_MS
+from app.store.models import HourlyCount
+
+Triple = tuple[str | None, str | None, str | None]  # customer, product, type
+
+DAY_MS = 24 * HOUR_MS
+NAMED = 500  # codes in one condition; beyond it the counts are found without
+FIELDS = {
+    "customers": (HourlyCount.customer,),
+    "products": (HourlyCount.product,),
+    "types": (HourlyCount.product, HourlyCount.type),
+}
+
+
+def lately(kind: str, moment: int, days: int, customers: Sequence[str] | None = None) -> dict[tuple, tuple[int, int]]:
+    """How many events each customer, product or type had in the last 24 hours, and in the last days.
+
+    Args:
+        kind: `customers`, `products` or `types`, by which the keys are (code,) or (product, code).
+        customers: only events of these; None: all.
+    """
+    fields = FIELDS[kind]
+    last = Case(None, [(HourlyCount.hour >= _hour(moment - DAY_MS), HourlyCount.number)], 0)
+    query = HourlyCount.select(*fields, fn.sum(last), fn.sum(HourlyCount.number))
+    query = query.where(HourlyCount.hour >= _hour(moment - days * DAY_MS)).group_by(*fields)
+    if customers is not None:
+        query = query.where(HourlyCount.customer.in_(list(customers)))
+    return {row[:-2]: (int(row[-2]), int(row[-1])) for row in query.tuples()}
+
+
+def by_day(found: Sequence[Triple], code: Triple, since: int, customers: Sequence[str] | None = None) -> dict[int, int]:
+    """How many events of a code each day had: the day's first millisecond, and the number.
+
+    Args:
+        found: what was seen with the code. The counts are found by all their codes at once, by the hour only slowly.
+        code: a customer, product and type, of which some are None: any.
+        customers: only events of these; None: all.
+    """
+    day = HourlyCount.hour / DAY_MS * DAY_MS  # whole numbers on both databases
+    query = HourlyCount.select(day, fn.sum(HourlyCount.number)).where(HourlyCount.hour >= since).group_by(SQL("1"))
+    for place, field in enumerate((HourlyCount.customer, HourlyCount.product, HourlyCount.type)):
+        several = sorted({triple[place] for triple in found})
+        if code[place] is not None:
+            query = query.where(field == code[place])
+        elif len(several) <= NAMED:
+            query = query.where(field.in_(several))
+    if customers is not None:
+        query = query.where(HourlyCount.customer.in_(list(customers)))
+    return {int(first): int(number) for first, number in query.tuples()}
+
+
+def _hour(moment: int) -> int:
+    return moment - moment % HOUR_MS

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import sys
 
+import structlog
 from redis.client import Pipeline
 from rq import Queue, Worker, worker_registration
 from rq.serializers import JSONSerializer
 
 from app import create_app, jobs
-from app.exceptions import SettingInvalid
+from app.exceptions import SettingInvalid, StoreUnavailable
 from app.ops.lifeline import die_with_parent
 from app.queue import NAME, connect, wait_until_there
-from app.store.database import forget_connections
+from app.store.database import forget_connections, release
 
 TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
 CHECK_SECONDS = 5  # between looks at what dead workers left
+
+log = structlog.get_logger(__name__)
 
 
 class ReportWorker(Worker):
@@ -31,6 +34,15 @@ class ReportWorker(Worker):
         super().heartbeat(timeout, pipeline)
         worker_registration.register(self, pipeline)
 
+    def handle_work_horse_killed(self, *args: object) -> None:
+        """A child died, of a lack of memory perhaps: what it was at goes on at once, with whoever is free."""
+        try:
+            self.running.worker_died(self.name)
+        except StoreUnavailable:  # the sweeper will find out
+            log.warning("a child died, and the database is away", worker=self.name)
+        finally:
+            release()
+
     def main_work_horse(self, *args: object, **kwargs: object) -> None:
         """The child's life: it ends with its parent, and uses nothing that was opened before the fork."""
         die_with_parent()
@@ -41,8 +53,6 @@ class ReportWorker(Worker):
 def main() -> None:
     """Work until told to stop."""
     app = create_app()
-    services = app.extensions["services"]
-    jobs.serve(services)
     wait_until_there(app.config["SETTINGS"].redis)
     connection = connect(app.config["SETTINGS"].redis, answer_seconds=None)
     worker = ReportWorker(
@@ -53,6 +63,8 @@ def main() -> None:
         maintenance_interval=CHECK_SECONDS,
         job_monitoring_interval=CHECK_SECONDS,
     )
+    worker.running = app.extensions["services"].running
+    jobs.serve(app.extensions["services"], worker.name)
     worker.log_result_lifespan = False
     worker.work(logging_level="WARNING", with_scheduler=False)
 

@@ -55,6 +55,8 @@ class Settings:
     ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for a database that is away, then 503
     spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
     report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
+    report_attempts: int = 5  # REPORT_ATTEMPTS: so many in a row that get no further, and a report has failed
+    report_shard_rows: int = 5_000_000  # REPORT_SHARD_ROWS: longer reports are written by several workers (PostgreSQL)
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
@@ -139,6 +141,8 @@ class Settings:
             report_timeout_seconds=env.int(
                 "REPORT_TIMEOUT_SECONDS", cls.report_timeout_seconds, validate=validate.Range(1, 86_400)
             ),
+            report_attempts=env.int("REPORT_ATTEMPTS", cls.report_attempts, validate=validate.Range(1, 100)),
+            report_shard_rows=env.int("REPORT_SHARD_ROWS", cls.report_shard_rows, validate=validate.Range(1, 2**53)),
             report_keep_days=env.int("REPORT_KEEP_DAYS", cls.report_keep_days, validate=validate.Range(1, 36_500)),
             rejected_keep_days=env.int(
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)

@@ -26,6 +26,7 @@
         ├── ReportUnknown     no such report, or not the caller's
         ├── ReportRunning     its file is not there yet
         ├── ReportFailed      its file will never be there
+        ├── ReportEnded       it is complete, and cannot be tried again
         └── ReportExpired     its file was removed
 
 `api/errors.py` turns them into HTTP, `cli` into exit codes, `admin` into pages.
@@ -173,6 +174,10 @@ class ReportRunning(ReportError):
 
 class ReportFailed(ReportError):
     """The report failed or timed out, so there will be no file."""
+
+
+class ReportEnded(ReportError):
+    """The report is complete: there is nothing to try again."""
 
 
 class ReportExpired(ReportError):

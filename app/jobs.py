@@ -5,16 +5,26 @@ from __future__ import annotations
 from app.services import Services
 
 _services: Services | None = None
+_worker = ""
 
 
-def serve(services: Services) -> None:
+def serve(services: Services, worker: str) -> None:
     """Give this process the services that its jobs use; the worker calls it once, before it takes work."""
-    global _services
-    _services = services
+    global _services, _worker
+    _services, _worker = services, worker
 
 
-def run_report(job: str) -> None:
-    """Write the file of the report with this UUID."""
+def work() -> None:
+    """Take the report whose turn it is: the call only says that one waits."""
+    _here().running.work(_worker)
+
+
+def help_with(job: str) -> None:
+    """Write parts of the report with this UUID, which another worker holds."""
+    _here().running.help(job, _worker)
+
+
+def _here() -> Services:
     if _services is None:
         raise RuntimeError("app.jobs.serve has not been called: jobs run under worker.py")
-    _services.reports.run(job)
+    return _services

@@ -7,6 +7,7 @@ two (see docs/decisions.md). The target is named by string, so that who enqueues
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +23,9 @@ from rq.serializers import JSONSerializer
 from app.exceptions import QueueUnavailable
 
 NAME = "reports"
-TARGET = "app.jobs.run_report"
 SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
 REMEMBERED_SECONDS = 7 * 86_400  # how long it is known when the last one fell silent
+WORK, HELP = "app.jobs.work", "app.jobs.help_with"
 SECONDS = 2.0  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
 PAUSE_SECONDS = 1.0  # between tries to reach it
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
@@ -52,22 +53,34 @@ class ReportQueue:
         return self._connection
 
     def enqueue(self, job: str) -> bool:
-        """Wake a worker for a report; False where Redis is away, and the sweeper will do it later."""
+        """Wake a worker as a report waits; False where Redis is away, and the sweeper will do it later."""
         try:
-            with _translated():
-                self._queue().enqueue_call(
-                    TARGET,
-                    args=(job,),
-                    job_id=job,
-                    timeout=self._timeout,
-                    result_ttl=0,
-                    failure_ttl=3600,
-                    description=f"report {job}",
-                )
+            self._call(WORK, job)
         except QueueUnavailable as error:
             log.warning("report not enqueued, the sweeper will", report=job, reason=str(error))
             return False
         return True
+
+    def call_help(self, job: str, times: int) -> None:
+        """Ask so many workers to help with a report; where Redis is away, it goes on without them."""
+        try:
+            for _ in range(times):
+                self._call(HELP, job, job)
+        except QueueUnavailable as error:
+            log.warning("nobody asked for help", report=job, reason=str(error))
+
+    def _call(self, target: str, job: str, *args: str) -> None:
+        """Each call has an id of its own: one may be queued while another is being carried out."""
+        with _translated():
+            self._queue().enqueue_call(
+                target,
+                args=args,
+                job_id=f"{job}_{secrets.token_hex(4)}",
+                timeout=self._timeout,
+                result_ttl=0,
+                failure_ttl=3600,
+                description=f"report {job}",
+            )
 
     def missing(self, jobs: Sequence[str]) -> list[str]:
         """Which of these reports are not in the queue.
@@ -78,7 +91,7 @@ class ReportQueue:
         if not jobs:
             return []
         with _translated():
-            queued = set(self._queue().get_job_ids())
+            queued = {name.partition("_")[0] for name in self._queue().get_job_ids()}
         return [job for job in jobs if job not in queued]
 
     def heartbeats(self) -> list[float]:

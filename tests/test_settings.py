@@ -79,6 +79,8 @@ GOOD = {
     "INGEST_WAIT_SECONDS": ("3", 3),
     "SPOOL": ("on", True),
     "REPORT_TIMEOUT_SECONDS": ("60", 60),
+    "REPORT_ATTEMPTS": ("3", 3),
+    "REPORT_SHARD_ROWS": ("1000", 1000),
     "REPORT_KEEP_DAYS": ("30", 30),
     "REJECTED_KEEP_DAYS": ("90", 90),
     "REJECTED_MAX": ("500", 500),

@@ -143,6 +143,20 @@ OPERATIONS: dict[str, Told] = {
         },
         "errors": ["404", "409", "410", "503"],
     },
+    "reports.retry": {
+        "tags": ["reports"],
+        "basic": True,
+        "description": "A report that failed, timed out or was cancelled runs again, with the snapshot that it had.",
+        "responses": {"200": JOB_ANSWER},
+        "errors": ["404", "409", "503"],
+    },
+    "reports.delete": {
+        "tags": ["reports"],
+        "basic": True,
+        "description": "Cancels a report that runs; removes the file of one that is complete. The report stays listed.",
+        "responses": {"204": {"description": "It is done, or there was nothing to do."}},
+        "errors": ["404", "503"],
+    },
     "reports.download": {
         "tags": ["reports"],
         "parameters": ["expires", "nonce", "signature", "Range", "If-None-Match"],

@@ -39,6 +39,7 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),
     (errors.ReportFailed, 409, "EVENT_JOB_GET_FAILED"),
+    (errors.ReportEnded, 409, "EVENT_JOB_GET_FAILED"),
     (errors.FileMissing, 410, "EVENT_JOB_GET_FAILED"),
     (errors.StoreUnavailable, 503, GENERAL),
     (errors.StorageFailed, 503, GENERAL),

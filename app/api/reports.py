@@ -74,6 +74,25 @@ def fetch(source: str) -> Response:
     return response
 
 
+@blueprint.post("/reports/<source>/retry")
+@basic.login_required
+def retry(source: str) -> Response:
+    """Let a report that ended without a file run again."""
+    need("reports")
+    return answer(job(_reports().retry(_reports().get(caller(), source))))
+
+
+@blueprint.delete("/reports/<source>")
+@basic.login_required
+def delete(source: str) -> Response:
+    """Cancel a report that runs, and remove its file if there is one."""
+    need("reports")
+    _reports().delete(caller(), _reports().get(caller(), source))
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def _takes_json() -> bool:
     """Whether Accept allows JSON; parameters, such as a charset, make no difference."""
     accepted = [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import orjson
 
 from app.cli.output import as_json, command, say, services
-from app.schemas.reports import ReportRequestSchema, job, source
+from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
 from app.services.accounts import SYSTEM
 from app.store.models import Report
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
+READ_BYTES = 1024 * 1024
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group()
 def reports() -> None:
-    """Reports: list, start, wait, download."""
+    """Reports: list, start, wait, download, cancel, retry, delete."""
 
 
 @reports.command("list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--status", type=click.Choice(STATUSES), help="Only those.")
 @as_json
 @command
-def list_reports(limit: int, as_json: bool) -> None:
+def list_reports(limit: int, status: str | None, as_json: bool) -> None:
     """List the newest reports of everyone."""
-    found = services().reports.visible(SYSTEM, limit)
+    found = services().reports.visible(SYSTEM, limit, status=status)
     say([job(report) for report in found], "\n".join(_line(report) for report in found), json=as_json)
 
 
@@ -38,13 +43,26 @@ def list_reports(limit: int, as_json: bool) -> None:
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @click.option("--start", help="The first millisecond since 1970.")
 @click.option("--end", help="The last millisecond since 1970.")
+@click.option("--format", help="csv (default), jsonl or parquet.")
 @click.option("--delimiter", help="Between columns; default |.")
 @click.option("--layout", help="columns or positional.")
 @click.option("--header/--no-header", default=None, help="Whether the first row has the column names.")
+@click.option("--compression", help="none (default), gzip or zstd.")
+@click.option("--spreadsheet-safe", "spreadsheetSafe", is_flag=True, default=None, help="Let no cell run as a formula.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 where it did not complete.")
+@click.option("--output", "target", type=FILE, help="Wait, and copy the report's file to this one.")
 @as_json
 @command
-def start(customer: str, product: str, types: tuple[str, ...], as_json: bool, **given: object) -> None:
-    """Start a report and print its source."""
+def start(
+    customer: str,
+    product: str,
+    types: tuple[str, ...],
+    wait: bool,
+    target: Path | None,
+    as_json: bool,
+    **given: object,
+) -> None:
+    """Start a report and print its source; with --wait --output FILE, the whole trip."""
     filter = {"customer": customer, "product": product, "types": list(types) or None}
     filter |= {key: given.pop(key) for key in ("start", "end")}
     wanted = {"filter": _present(filter)}
@@ -53,7 +71,13 @@ def start(customer: str, product: str, types: tuple[str, ...], as_json: bool, **
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))
     report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"))
-    say(job(report), source(report), json=as_json)
+    if not (wait or target):
+        say(job(report), source(report), json=as_json)
+        return
+    report = _ended(report, None)
+    if target and report.status == "COMPLETE":
+        _copy(report, target)
+    _tell(report, as_json)
 
 
 @reports.command()
@@ -63,29 +87,83 @@ def start(customer: str, product: str, types: tuple[str, ...], as_json: bool, **
 @command
 def wait(name: str, timeout: int, as_json: bool) -> None:
     """Wait until a report has ended; exit with 1 where it did not complete."""
-    deadline = time.monotonic() + timeout
-    report = services().reports.get(SYSTEM, name)
-    while report.status == "RUNNING" and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        report = services().reports.get(SYSTEM, name)
-    say(job(report), _line(report), json=as_json)
-    raise SystemExit(0 if report.status == "COMPLETE" else 1)
+    _tell(_ended(services().reports.get(SYSTEM, name), timeout), as_json)
 
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
-@click.option("--output", "target", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--output", "target", required=True, type=FILE)
 @as_json
 @command
 def download(name: str, target: Path, as_json: bool) -> None:
     """Copy a report's file to a file of yours."""
     report = services().reports.get(SYSTEM, name)
-    file = services().reports.path(report)
+    _copy(report, target)
+    say({"file": str(target), "bytes": report.bytes}, f"Wrote {report.bytes} bytes to {target}.", json=as_json)
+
+
+@reports.command()
+@click.argument("name", metavar="SOURCE")
+@as_json
+@command
+def cancel(name: str, as_json: bool) -> None:
+    """Cancel a report that runs; exit with 1 where it had ended already."""
+    report = services().reports.get(SYSTEM, name)
+    done = services().reports.cancel(SYSTEM, report)
+    say({"source": name, "cancelled": done}, f"{name} {'is cancelled' if done else 'had ended'}.", json=as_json)
+    raise SystemExit(0 if done else 1)
+
+
+@reports.command()
+@click.argument("name", metavar="SOURCE")
+@as_json
+@command
+def retry(name: str, as_json: bool) -> None:
+    """Let a report that failed, timed out or was cancelled run again."""
+    report = services().reports.retry(SYSTEM, services().reports.get(SYSTEM, name))
+    say(job(report), f"{name} waits for a worker.", json=as_json)
+
+
+@reports.command()
+@click.argument("name", metavar="SOURCE")
+@as_json
+@command
+def delete(name: str, as_json: bool) -> None:
+    """Cancel a report if it runs, and remove its file if there is one; it stays in the list."""
+    services().reports.delete(SYSTEM, services().reports.get(SYSTEM, name))
+    say({"source": name}, f"{name} has no file any more.", json=as_json)
+
+
+def _ended(report: Report, timeout: int | None) -> Report:
+    """The report when it has ended, or when the time is up; on a terminal with a bar meanwhile."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with click.progressbar(length=100, label=source(report), file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        while report.status == "RUNNING" and (deadline is None or time.monotonic() < deadline):
+            time.sleep(POLL_SECONDS)
+            report = services().reports.get(SYSTEM, source(report))
+            _advance(bar.update, bar.pos, report)
+    return report
+
+
+def _advance(update: Callable[[int], None], shown: int, report: Report) -> None:
+    if report.total and report.rows:
+        update(max(0, min(100, report.rows * 100 // report.total) - shown))
+
+
+def _copy(report: Report, target: Path) -> None:
+    """Copy a report's file, under another name until it is whole."""
+    partial = target.with_name(f".{target.name}.partial")
     try:
-        shutil.copyfile(file, target)
+        with services().reports.open(report) as stream, partial.open("wb") as file:
+            shutil.copyfileobj(stream, file, READ_BYTES)
+        partial.replace(target)
     except OSError as error:
         raise click.ClickException(f"Cannot write {target}: {error.strerror}.") from error
-    say({"file": str(target), "bytes": report.bytes}, f"Wrote {report.bytes} bytes to {target}.", json=as_json)
+
+
+def _tell(report: Report, as_json: bool) -> None:
+    say(job(report), _line(report), json=as_json)
+    raise SystemExit(0 if report.status == "COMPLETE" else 1)
 
 
 def _present(values: dict[str, object]) -> dict[str, object]:
@@ -95,4 +173,5 @@ def _present(values: dict[str, object]) -> dict[str, object]:
 def _line(report: Report) -> str:
     rows = "" if report.rows is None else f", {report.rows} rows"
     reason = f": {report.reason}" if report.reason else ""
-    return f"{source(report)} {report.status}{rows}, {report.customer} {report.product}{reason}"
+    status = "CANCELLED" if report.cancelled else report.status
+    return f"{source(report)} {status}{rows}, {report.customer} {report.product}{reason}"

@@ -11,6 +11,7 @@ from app.config import Settings
 from app.queue import ReportQueue
 from app.rates import Rates
 from app.services.accounts import Accounts
+from app.services.attempt import Means
 from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.cataloguing import Cataloguing
@@ -24,8 +25,10 @@ from app.services.keys import Keys
 from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
 from app.services.resending import Resending
+from app.services.running import Running
 from app.services.spooling import Spooling
-from app.services.upkeep import Upkeep
+from app.services.sweeping import Sweeper
+from app.services.upkeep import DAY_MS, Upkeep
 from app.storage import open_storage
 from app.storage.spool import Spool
 from app.store.writer import Writer
@@ -48,6 +51,7 @@ class Services:
     accounts: Accounts
     keys: Keys
     reports: Reports
+    running: Running
     health: Health
     upkeep: Upkeep
 
@@ -57,7 +61,12 @@ def build(settings: Settings) -> Services:
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog = Catalog(strict=settings.catalog_mode == "strict")
     entries, audit = Entries(catalog), Audit()
-    reports = Reports(settings, catalog, open_storage(settings.storage), queue)
+    storage = open_storage(settings.storage)
+    limit_ms = settings.report_timeout_seconds * 1000
+    sweeper = Sweeper(queue, storage, lambda report: storage, limit_ms, settings.report_attempts)
+    keep_ms = settings.report_keep_days * DAY_MS
+    means = Means(storage, storage, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
+    reports = Reports(settings, catalog, storage, queue, sweeper)
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
@@ -77,6 +86,7 @@ def build(settings: Settings) -> Services:
         accounts=Accounts(),
         keys=keys,
         reports=reports,
+        running=Running(lambda report: means, queue, sweeper, settings.report_attempts),
         health=Health(settings, queue, spooling),
         upkeep=Upkeep(settings, queue, reports, spooling),
     )

@@ -1,171 +1,191 @@
-"""One attempt at a report: claim it, stream its rows into a file, and complete it if it is still ours.
+"""One attempt at a report: plan it, write its parts, join them, and complete it if it is still ours.
 
-A second thread writes the progress, because the database connection of the first is busy giving rows. Whoever finds
-that the row is no longer this attempt's stops and leaves nothing behind.
+A report of few rows is one stretch, written straight into its file. A longer one is cut by time into parts. Each is a
+file of its own as soon as it is written: what a dead worker leaves is not written again, other workers may write some
+of them at the same time, and a huge report can let a small one go first. Joined in order they are the same bytes,
+whoever wrote them. Whoever finds that the report is no longer this attempt's stops and leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import structlog
 
-from app.exceptions import StoreUnavailable
-from app.exports import csv
+from app.exports import parquet
+from app.exports.compression import compressor
 from app.exports.file import ReportFile
+from app.exports.names import extension
 from app.layout import Layout
-from app.schemas.reports import DEFAULT_DELIMITER
 from app.services.clock import now
-from app.storage.local import LocalStorage
-from app.store import events
+from app.services.pen import Pen, Written
+from app.services.pulse import Lost, Pulse
+from app.services.rows import Output, selection
+from app.services.turns import SMALL_ROWS, is_huge
+from app.storage import Storage
+from app.store import events, parts
 from app.store import reports as store
-from app.store.database import release
-from app.store.models import Report
+from app.store.database import database, transaction
+from app.store.models import Report, ReportPart
 
-PULSE_SECONDS = 0.5
-CHECK_EVERY_ROWS = 1024
+PART_ROWS = 1_000_000  # written within a few seconds: more is never lost with a worker
+WHOLE_ROWS = PART_ROWS * 5 // 4  # what is little more is not cut
+WAIT_SECONDS = 0.2  # for parts that others write
+STEADY_SECONDS = 2.0  # before an attempt lets smaller reports go first
+SILENT_MS = 20_000  # whoever says nothing for so long is given up
+READ_BYTES = 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
 
-class TimedOut(Exception):
-    """The report runs longer than it may."""
+class Paused(Exception):
+    """Smaller reports wait: they go first."""
 
 
-class Lost(Exception):
-    """The report is another attempt's now, or was ended."""
+@dataclass(frozen=True)
+class Means:
+    """What an attempt works with.
 
-
-def run_attempt(job: str, storage: LocalStorage, limit_seconds: int, keep_ms: int) -> None:
-    """Write a report's file, if it waits for a worker.
-
-    Whatever goes wrong ends the report FAILED with the reason on its row, and is raised for the worker's log. Only
-    when the database is away the report keeps running: the sweeper starts another attempt when it is back.
+    Attributes:
+        storage: where parts go.
+        target: where the report's file goes.
+        limit_ms: how long the report may run.
+        keep_ms: how long its file is kept.
+        shard_rows: from how many rows on other workers are asked to help.
+        call: asks for help with a report, so many times.
     """
-    token = secrets.token_hex(8)
-    report = store.claim(job, token, now())
-    if report is None:
-        log.info("report not taken, it does not wait", report=job)
-        return
-    log.info("report started", report=job, attempt=report.attempt)
-    try:
-        _produce(report, token, storage, limit_seconds, keep_ms)
-    except Lost:
-        log.warning("report lost to another attempt", report=job)
-    except TimedOut:
-        reason = f"It ran longer than {limit_seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
-        store.note(job, token, status=store.TIMEOUT, ended=now(), reason=reason)
-        log.error("report timed out", report=job, seconds=limit_seconds)
-    except StoreUnavailable:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:1000]
-        log.error("report failed", report=job, reason=reason)
-        store.note(job, token, status=store.FAILED, ended=now(), reason=reason)
-        raise
+
+    storage: Storage
+    target: Storage
+    limit_ms: int
+    keep_ms: int
+    shard_rows: int
+    call: Callable[[str, int], None]
 
 
-def _produce(report: Report, token: str, storage: LocalStorage, limit_seconds: int, keep_ms: int) -> None:
-    key = f"{report.job}.{token}.csv"
-    upload = storage.create(key)
-    file = ReportFile(upload)
-    try:
-        with _pulse(report.job, token, file, limit_seconds) as check:
-            measure = _write(report, token, file, check)
-        upload.commit()
-    except BaseException:
-        upload.abort()
-        raise
-    finished = now()
-    if not store.note(
-        report.job,
-        token,
-        status=store.COMPLETE,
-        ended=finished,
-        touched=finished,
-        rows=file.rows,
-        total=file.rows,
-        extra_rows=measure.extra_rows,
-        file=key,
-        bytes=file.bytes,
-        sha256=file.sha256,
-        expires=finished + keep_ms,
-    ):
-        storage.delete(key)
-        raise Lost
-    log.info("report complete", report=report.job, rows=file.rows, bytes=file.bytes)
+class Attempt:
+    """One worker's attempt at a report that it has claimed."""
+
+    def __init__(self, report: Report, worker: str, means: Means) -> None:
+        self._report = report
+        self._means = means
+        self._output = Output.of(report.output)
+        self._pen = Pen(report, worker, means.storage)
+        self._began = time.monotonic()
+        self._pulse = Pulse(self._note, seconds_left(report, means.limit_ms))
+
+    def run(self) -> None:
+        """Write the report's file and complete it.
+
+        Raises:
+            TimedOut, Lost, Paused: it is not complete, for good or for now.
+            Exception: whatever went wrong.
+        """
+        key = f"{self._report.job}.{secrets.token_hex(8)}{extension(self._report.output)}"
+        with self._pulse:
+            if not self._report.planned:
+                self._plan()
+            self._complete(key, self._written(key))
+
+    def _plan(self) -> None:
+        """Measure the report, and cut it into parts where it is long; once, whoever goes on with it."""
+        report, rows = self._report, selection(self._report)
+        measure = events.measure(rows, Layout.from_json(report.layout))
+        cut = events.stretches(rows, PART_ROWS) if measure.total > WHOLE_ROWS else [(None, None)]
+        self._pulse.check()
+        report.total, report.width, report.extra_rows = measure.total, measure.width, measure.extra_rows
+        with transaction():
+            parts.plan(report.job, cut if len(cut) > 1 or self._output.is_joined else [])
+            found = {"total": report.total, "width": report.width, "extra_rows": report.extra_rows}
+            if not self._note_report(**found, planned=True):
+                raise Lost
+        report.planned = True
+        if database.serves_many_workers and measure.total > self._means.shard_rows:
+            self._means.call(report.job, len(cut) - 1)
+
+    def _written(self, key: str) -> Written:
+        if parts.of(self._report.job):
+            self._write_parts()
+            return self._join(key)
+        return self._pen.write(selection(self._report), self._means.target, key, self._pulse.check)
+
+    def _write_parts(self) -> None:
+        """Write what nobody writes, until all parts are written."""
+        job = self._report.job
+        while not parts.are_done(job):
+            if self._pen.write_next(self._pulse.check):
+                self._note_report(stalled=0)
+                if self._gives_way():
+                    raise Paused
+            else:
+                parts.release_silent(job, SILENT_MS)
+                self._pulse.wait(WAIT_SECONDS)
+
+    def _gives_way(self) -> bool:
+        steady = time.monotonic() - self._began > STEADY_SECONDS
+        return steady and is_huge(self._report) and store.small_waits(SMALL_ROWS)
+
+    def _join(self, key: str) -> Written:
+        """One file of all parts, streamed through this worker."""
+        written = parts.of(self._report.job)
+        upload = self._means.target.create(key)
+        try:
+            with ReportFile(upload, compressor("none")) as file:
+                if self._output.is_joined:
+                    streams = (self._opened(part) for part in written)
+                    parquet.join(streams, file.add, Layout.from_json(self._report.layout))
+                else:
+                    for part in written:
+                        self._copy(part, file)
+                file.close()
+            self._pulse.check()
+            upload.commit()
+        except BaseException:
+            upload.abort()
+            raise
+        return Written(sum(part.rows for part in written), file.bytes, file.sha256)
+
+    def _copy(self, part: ReportPart, file: ReportFile) -> None:
+        with closing(self._opened(part)) as stream:
+            while piece := stream.read(READ_BYTES):
+                file.add(piece)
+                self._pulse.check()
+
+    def _opened(self, part: ReportPart) -> BinaryIO:
+        self._pulse.check()
+        return self._means.storage.open(part.file)
+
+    def _complete(self, key: str, written: Written) -> None:
+        finished = now()
+        values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
+        values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
+        if not self._note_report(**values):
+            self._means.target.delete(key)
+            raise Lost
+        log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
+
+    def _note(self) -> bool:
+        """A sign of life, for the pulse."""
+        return self._pen.note() and self._note_report(rows=self._rows())
+
+    def _rows(self) -> int | None:
+        """Rows written by all who write: never fewer than were told before, never more than there are."""
+        report = self._report
+        if not report.planned:
+            return report.rows
+        written = max(report.rows or 0, parts.rows(report.job) or self._pen.rows)
+        report.rows = min(written, report.total)
+        return report.rows
+
+    def _note_report(self, **values: object) -> bool:
+        return store.note(self._report.job, self._report.token, **values)
 
 
-def _write(report: Report, token: str, file: ReportFile, check: Check) -> events.Measure:
-    """Stream the snapshot's rows into the file; what was measured of them before."""
-    layout = Layout.from_json(report.layout)
-    selection = events.Selection(
-        report.customer, report.product, report.types or (), report.start, report.end, report.cut
-    )
-    measure = events.measure(selection, layout)
-    check()
-    store.note(report.job, token, total=measure.total)
-    output = report.output or {}
-    delimiter = output.get("delimiter", DEFAULT_DELIMITER)
-    if output.get("header"):
-        file.head(csv.line_writer(delimiter)(layout.header(measure.width)))
-    # Closed however it ends, before the row is written to: rows under way keep the connection, and would block it.
-    with closing(_lines(selection, layout, measure.width, delimiter)) as lines:
-        for line in lines:
-            file.row(line)
-            if file.rows % CHECK_EVERY_ROWS == 0:
-                check()
-    file.flush()
-    check()
-    return measure
-
-
-def _lines(selection: events.Selection, layout: Layout, width: int, delimiter: str) -> Generator[bytes]:
-    """The database's own CSV where it can write it, else ours: the bytes are the same."""
-    lines = events.csv_lines(selection, layout, width, delimiter)
-    return csv.lines(events.rows(selection), layout, width, delimiter) if lines is None else lines
-
-
-class Check:
-    """Raises in the writing thread what the pulse found."""
-
-    def __init__(self) -> None:
-        self.found: type[Exception] | None = None
-
-    def __call__(self) -> None:
-        """Raise TimedOut or Lost where it is time to stop."""
-        if self.found:
-            raise self.found
-
-
-@contextmanager
-def _pulse(job: str, token: str, file: ReportFile, limit_seconds: int) -> Iterator[Check]:
-    """Note progress on the row while the body runs, and watch whether to stop."""
-    check, done = Check(), threading.Event()
-    deadline = time.monotonic() + limit_seconds
-
-    def beat() -> None:
-        while not done.wait(min(PULSE_SECONDS, max(0.01, deadline - time.monotonic()))):
-            if time.monotonic() >= deadline:
-                check.found = TimedOut
-                return
-            try:
-                if not store.note(job, token, touched=now(), rows=file.rows):
-                    check.found = Lost
-                    return
-            except StoreUnavailable as error:  # the next beat may reach it; if none does, the sweeper gives us up
-                log.warning("progress not noted", report=job, reason=str(error))
-            finally:
-                release()
-
-    thread = threading.Thread(target=beat, name="pulse", daemon=True)
-    thread.start()
-    try:
-        yield check
-    finally:
-        done.set()
-        thread.join()
+def seconds_left(report: Report, limit_ms: int) -> float:
+    """Until a report has run as long as it may."""
+    return (report.began + limit_ms - now()) / 1000

@@ -1,6 +1,6 @@
 """Reports: accepted by a committed row, run by whoever claims it, downloaded by signed link.
 
-The row is the truth. Redis only wakes a worker; `sweep` wakes one for whatever was missed.
+The row is the truth. Redis only wakes a worker; `sweeping` wakes one for whatever was missed.
 """
 
 from __future__ import annotations
@@ -10,28 +10,35 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
 from app.config import Settings
-from app.exceptions import Forbidden, ReportExpired, ReportFailed, ReportRunning, ReportUnknown
+from app.exceptions import (
+    Forbidden,
+    ReportEnded,
+    ReportExpired,
+    ReportFailed,
+    ReportRunning,
+    ReportUnknown,
+)
+from app.exports import names
 from app.queue import ReportQueue
 from app.schemas.reports import day, source
 from app.services.accounts import Principal
-from app.services.attempt import run_attempt
 from app.services.catalog import Catalog
 from app.services.clock import now
+from app.services.sweeping import Sweeper
+from app.services.turns import in_turn
+from app.storage import Storage
 from app.storage.links import Links
-from app.storage.local import LocalStorage
-from app.store import events
+from app.store import attempts, events, hours
 from app.store import reports as store
 from app.store.database import transaction
-from app.store.models import Report
+from app.store.models import Report, ReportAttempt
 
 SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-DAY_MS = 86_400_000
-SILENT_MS = 30_000  # an attempt that says nothing for so long is given up
-ATTEMPTS = 5  # a report whose worker dies so often is not tried again
 
 log = structlog.get_logger(__name__)
 
@@ -45,20 +52,32 @@ class Page:
 
 
 class Reports:
-    """The reports of one process."""
+    """The reports of one process, as people and programs see them."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, storage: LocalStorage, queue: ReportQueue) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, catalog: Catalog, storage: Storage, queue: ReportQueue, sweeper: Sweeper
+    ) -> None:
         self._catalog = catalog
         self._storage = storage
         self._queue = queue
+        self._sweeper = sweeper
         self._links = Links(settings.base_url, settings.secret())
 
-    def start(self, who: Principal, filter: Mapping, output: Mapping | None) -> Report:
+    def start(
+        self,
+        who: Principal,
+        filter: Mapping,
+        output: Mapping | None,
+        *,
+        after: int | None = None,
+        origin: int | None = None,
+    ) -> Report:
         """Accept a report: its row is committed, then a worker is woken.
 
         Args:
             filter, output: as `ReportRequestSchema` gives them; output None: not sent.
+            after: the id of the last event that an earlier report had; this one has those behind it.
+            origin: the recurring report that starts it.
 
         Raises:
             Forbidden: the customer is not the caller's, or the bucket not allowed.
@@ -71,17 +90,21 @@ class Reports:
             raise Forbidden("output.bucketName: the operator of this service allows no buckets.")
         self._catalog.check_known(who, filter["customer"], filter["product"])
         layout = self._catalog.layout(filter["product"], wanted.get("layout"))
+        asked = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
         with transaction():
             cut = events.acceptance_cut()
             report = store.add(
                 job=str(uuid.uuid4()),
                 account=who.id,
                 account_name=who.name,
+                schedule=origin,
                 layout=layout.to_json(),
                 output=output,
+                after=after,
                 cut=cut,
+                expected=0 if after is not None and after >= cut else self._expected(asked),
                 started=now(),
-                **{key: filter.get(key) for key in ("customer", "product", "types", "start", "end")},
+                **asked,
             )
         self._queue.enqueue(report.job)
         return report
@@ -92,8 +115,7 @@ class Reports:
         Raises:
             ReportUnknown: there is none, or it is not the caller's.
         """
-        match = SOURCE.fullmatch(name)
-        report = store.by_job(match[1]) if match else None
+        report = self._named(name)
         if report is None or not self._is_theirs(who, report):
             raise ReportUnknown(f"There is no report {name[:60]}, or it is not yours.")
         return report
@@ -104,10 +126,53 @@ class Reports:
         more = str(found[limit - 1].id) if len(found) > limit else None
         return Page(found[:limit], more)
 
-    def visible(self, who: Principal, limit: int) -> list[Report]:
+    def visible(self, who: Principal, limit: int, *, status: str | None = None) -> list[Report]:
         """The newest reports that the caller may see, others' too where the role allows."""
         account = None if who.sees_all_reports else who.id
-        return store.newest(limit, account=account, customers=who.customers)
+        return store.newest(limit, account=account, customers=who.customers, status=status)
+
+    def attempts(self, report: Report) -> list[ReportAttempt]:
+        """What became of each try at a report, the first first."""
+        return attempts.of(report.job)
+
+    def place_in_queue(self, report: Report) -> int | None:
+        """1 for the report that the next free worker takes; None where it does not wait."""
+        if report.status != store.RUNNING or report.token is not None:
+            return None
+        turns = [one.id for one in in_turn(store.waiting(), store.running_by_account(), now())]
+        return turns.index(report.id) + 1 if report.id in turns else None
+
+    def cancel(self, who: Principal, report: Report) -> bool:
+        """End a report that runs; False where it had ended by then. Whoever writes it stops within two seconds."""
+        reason = f"Cancelled by {who.name}."
+        if not store.end(report.job, store.FAILED, reason, now(), cancelled=True):
+            return False
+        attempts.end_all(report.job, attempts.CANCELLED, now(), reason)
+        log.info("report cancelled", report=report.job, by=who.name)
+        self._sweeper.tidy(report.job)
+        return True
+
+    def delete(self, who: Principal, report: Report) -> None:
+        """Cancel a report if it runs, remove its file if there is one; the row stays and says so."""
+        if self.cancel(who, report):
+            return
+        report = store.by_job(report.job)  # it may have ended a moment ago
+        if report.file and not report.removed:
+            self._sweeper.remove_file(report)
+
+    def retry(self, report: Report) -> Report:
+        """Let a report run again that has no file, with the snapshot that it had.
+
+        Raises:
+            ReportRunning: it runs.
+            ReportEnded: it is complete.
+        """
+        if not store.run_again(report.job):
+            if store.by_job(report.job).status == store.RUNNING:
+                raise ReportRunning("The report runs, so there is nothing to try again.")
+            raise ReportEnded("The report is complete, so there is nothing to try again. Start a new one.")
+        self._queue.enqueue(report.job)
+        return store.by_job(report.job)
 
     def link(self, report: Report) -> str:
         """A new link to a report's file, which works for 15 minutes.
@@ -118,14 +183,23 @@ class Reports:
         self._check_file(report)
         return self._links.make(source(report), now())
 
-    def path(self, report: Report) -> Path:
-        """Where a report's file stands on this machine.
+    def path(self, report: Report) -> Path | None:
+        """Where a report's file stands on this machine; None where it stands elsewhere.
 
         Raises:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
         return self._storage.path(report.file)
+
+    def open(self, report: Report) -> BinaryIO:
+        """A report's file as a stream, wherever it stands.
+
+        Raises:
+            ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
+        """
+        self._check_file(report)
+        return self._storage.open(report.file)
 
     def file(self, name: str, expires: str, nonce: str, signature: str) -> tuple[Report, Path]:
         """The file that a link leads to.
@@ -135,52 +209,27 @@ class Reports:
             ReportExpired: the file was removed.
         """
         self._links.check(name, expires, nonce, signature, now())
-        match = SOURCE.fullmatch(name)
-        report = store.by_job(match[1]) if match else None
+        report = self._named(name)
         path = self._storage.path(report.file) if report and report.file and not report.removed else None
         if path is None:
             raise ReportExpired("The report's file was removed. Start the report again.")
         return report, path
 
-    def place_in_queue(self, report: Report) -> int | None:
-        """1 for the report that the next free worker takes; None where it does not wait."""
-        waits = report.status == store.RUNNING and report.token is None
-        return store.place_in_queue(report) if waits else None
-
-    def run(self, job: str) -> None:
-        """Write a report's file, if no other worker is at it; for workers."""
-        run_attempt(job, self._storage, self._settings.report_timeout_seconds, self._settings.report_keep_days * DAY_MS)
-
     def sweep(self) -> None:
-        """Set right what nobody else will: silent attempts, reports queued nowhere, files past their time.
+        """See `Sweeper.sweep`."""
+        self._sweeper.sweep()
 
-        Safe when several run it at once: each step is a conditional UPDATE, or harmless when done twice.
+    def wake(self) -> None:
+        """See `Sweeper.wake`."""
+        self._sweeper.wake()
 
-        Raises:
-            QueueUnavailable: Redis is away, and reports wait; everything else is done.
-        """
-        moment = now()
-        self._end_overdue(moment)
-        for job in store.release_silent(moment - SILENT_MS):
-            log.warning("report released, its worker is silent", report=job)
-        for report in store.expired(moment):
-            self._storage.delete(report.file)
-            store.mark_removed(report.job)
-        waiting = store.waiting()
-        self._give_up([report for report in waiting if report.attempt >= ATTEMPTS], moment)
-        for job in self._queue.missing([report.job for report in waiting if report.attempt < ATTEMPTS]):
-            self._queue.enqueue(job)
+    def _named(self, name: str) -> Report | None:
+        match = SOURCE.fullmatch(name)
+        return store.by_job(match[1]) if match else None
 
-    def _end_overdue(self, moment: int) -> None:
-        limit = self._settings.report_timeout_seconds * 1000 + SILENT_MS
-        for job in store.time_out(moment - limit, moment, self._settings.report_timeout_seconds):
-            log.error("report timed out", report=job)
-
-    def _give_up(self, given_up: list[Report], moment: int) -> None:
-        reason = f"Its worker died {ATTEMPTS} times. The workers' log says why."
-        for report in given_up:
-            if store.fail_waiting(report.job, reason, moment):
-                log.error("report failed", report=report.job, reason=reason)
+    def _expected(self, filter: Mapping) -> int:
+        names = (filter["customer"], filter["product"], filter["types"] or ())
+        return hours.number(*names, filter["start"], filter["end"])
 
     def _is_theirs(self, who: Principal, report: Report) -> bool:
         return who.sees(report.customer) and (report.account == who.id or who.sees_all_reports)
@@ -190,11 +239,11 @@ class Reports:
             raise ReportRunning("The report still runs, so there is no file yet. Ask for its availability again soon.")
         if report.status != store.COMPLETE:
             raise ReportFailed(f"The report has no file. {report.reason or ''}".strip())
-        if report.removed or self._storage.path(report.file) is None:
+        if report.removed or self._storage.size(report.file) is None:
             raise ReportExpired("The report's file was kept as long as promised, and is removed. Start it again.")
 
 
 def file_name(report: Report) -> str:
-    """What a report's file is called when it is downloaded: its product and the days it covers."""
+    """What a report's file is called when it is downloaded."""
     days = [day(time) for time in (report.start, report.end) if time is not None]
-    return "_".join([re.sub(r"[^A-Za-z0-9.-]+", "-", report.product), *days]) + ".csv"
+    return names.file_name(report.product, days, report.output)

@@ -17,6 +17,7 @@ from app.store import audit, hours, idempotency, rejected
 from app.store.database import release
 
 SWEEP_SECONDS = 15.0
+WAKE_SECONDS = 1.0  # an attempt that failed is tried again after as little
 COUNT_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
 SIGN_SECONDS = 5.0
@@ -36,6 +37,7 @@ class Upkeep:
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.sweep, SWEEP_SECONDS),
+            (reports.wake, WAKE_SECONDS),
             (spooling.deliver, DELIVER_SECONDS),
             (self._count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
-from app.store.backends.row import Row
+from app.store.backends.row import Block, Row
 from app.store.database import database
 from app.store.models import Event
 
 AsCell = Callable[[str], str]  # the SQL of a text to the SQL of its cell
 
+GRIDS = (3_600_000, 60_000, 1_000, 1)  # milliseconds
 PATIENCE_MS = 5_000  # an insert takes milliseconds; one that stalls must not hold up every other for ever
 
 
@@ -23,6 +24,7 @@ class Selection:
         types: the event types; empty: all.
         start, end: milliseconds, None: open.
         cut: the last event id that counts.
+        after: the last one that does not.
     """
 
     customer: str
@@ -31,6 +33,13 @@ class Selection:
     start: int | None = None
     end: int | None = None
     cut: int | None = None
+    after: int | None = None
+
+    def between(self, start: int | None, end: int | None) -> Selection:
+        """A part of it, by time; None: as far as it goes."""
+        starts = [time for time in (self.start, start) if time is not None]
+        ends = [time for time in (self.end, end) if time is not None]
+        return replace(self, start=max(starts, default=None), end=min(ends, default=None))
 
     def where(self) -> tuple[str, list[object]]:
         """The SQL condition and its parameters."""
@@ -40,7 +49,8 @@ class Selection:
         if self.types:
             parts.append(f"type IN ({', '.join([mark] * len(self.types))})")
             values.extend(self.types)
-        for condition, value in (("timestamp >=", self.start), ("timestamp <=", self.end), ("id <=", self.cut)):
+        bounds = ("timestamp >=", self.start), ("timestamp <=", self.end), ("id <=", self.cut), ("id >", self.after)
+        for condition, value in bounds:
             if value is not None:
                 parts.append(f"{condition} {mark}")
                 values.append(value)
@@ -98,9 +108,17 @@ def rows(selection: Selection) -> Generator[tuple[int, str, object]]:
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
 
 
-def csv_lines(
+def full_rows(selection: Selection) -> Generator[tuple]:
+    """A selection's events whole, in a report's order: customer, product, type, version, timestamp, context,
+    sequence, batch, received."""
+    where, values = selection.where()
+    columns = "customer, product, type, version, timestamp, context, sequence, batch, received"
+    return database.stream(f"SELECT {columns} FROM event WHERE {where} ORDER BY timestamp, id", values)
+
+
+def csv_blocks(
     selection: Selection, layout: Layout, width: int, delimiter: str, *, safe: bool = False
-) -> Generator[bytes] | None:
+) -> Generator[Block] | None:
     """A report's rows as CSV lines that the database cuts and quotes; None where it cannot.
 
     Args:
@@ -110,7 +128,44 @@ def csv_lines(
     cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
     query = f"SELECT timestamp, {as_cell('type')}{cells} FROM event WHERE {where} ORDER BY timestamp, id"
-    return database.csv_lines(query, [*names, *values], delimiter)
+    return database.csv_blocks(query, [*names, *values], delimiter)
+
+
+def stretches(selection: Selection, size: int) -> list[tuple[int, int]]:
+    """A selection's time cut into stretches of about so many rows: (start, end), both included, in order.
+
+    It follows from the selected rows alone, so that the same rows are always cut in the same way. An hour with too
+    many of them is cut into minutes, those into seconds, those into milliseconds.
+    """
+    return _packed(_histogram(selection, GRIDS[0]), size, selection, GRIDS)
+
+
+def _packed(
+    counts: Sequence[tuple[int, int]], size: int, selection: Selection, grids: Sequence[int]
+) -> list[tuple[int, int]]:
+    cut, begin, rows = [], None, 0
+    for at, number in counts:
+        finer = grids[1:] if number > size else ()
+        if begin is not None and (finer or rows + number > size):
+            cut.append((begin, at - 1))
+            begin, rows = None, 0
+        if finer:
+            within = selection.between(at, at + grids[0] - 1)
+            cut.extend(_packed(_histogram(within, finer[0]), size, within, finer))
+        else:
+            begin, rows = (at if begin is None else begin), rows + number
+    if begin is not None:
+        cut.append((begin, counts[-1][0] + grids[0] - 1))
+    return cut
+
+
+def _histogram(selection: Selection, grid: int) -> list[tuple[int, int]]:
+    """How many rows each stretch of the grid has: (its first millisecond, number), in order."""
+    where, values = selection.where()
+    at = f"timestamp / {grid} * {grid}"  # whole numbers on both databases
+    return database.execute_sql(
+        f"SELECT {at}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1", values
+    ).fetchall()
 
 
 def _cells(layout: Layout, width: int, as_cell: AsCell) -> tuple[str, list[object]]:

@@ -71,6 +71,20 @@ def total(customer: str, product: str, first: int, last: int) -> int:
     return int(query.scalar() or 0)
 
 
+def number(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
+    """How many events there are of some types, none: of all, in the hours between two times: an estimate."""
+    query = HourlyCount.select(fn.sum(HourlyCount.number)).where(
+        HourlyCount.customer == customer, HourlyCount.product == product
+    )
+    if types:
+        query = query.where(HourlyCount.type.in_(list(types)))
+    if begin is not None:
+        query = query.where(HourlyCount.hour > begin - HOUR_MS)
+    if end is not None:
+        query = query.where(HourlyCount.hour <= end)
+    return int(query.scalar() or 0)
+
+
 def _group(begin: int, end: int) -> list[tuple]:
     mark = database.param
     hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"  # whole numbers on both databases

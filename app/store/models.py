@@ -228,6 +228,7 @@ class Report(Table):
     job = TextField(unique=True)  # a UUID
     account = BigIntegerField(null=True)
     account_name = TextField()
+    schedule = BigIntegerField(null=True)  # the recurring report that started it
     customer = TextField()
     product = TextField()
     types = JsonField(null=True)  # as sent; null: not sent
@@ -235,20 +236,62 @@ class Report(Table):
     end = BigIntegerField(null=True)
     output = JsonField(null=True)  # as sent; null: not sent
     layout = JsonField()  # app.layout.Layout, fixed at acceptance
+    after = BigIntegerField(null=True)  # the last event id that does not belong to it; null: all before the cut do
     cut = BigIntegerField()  # the last event id that belongs to the snapshot
+    expected = BigIntegerField(default=0)  # rows, by the hourly counts at acceptance: an estimate
     status = TextField()  # RUNNING, COMPLETE, TIMEOUT, FAILED
+    cancelled = BooleanField(default=False)  # it reads FAILED to programs
     started = BigIntegerField()
     ended = BigIntegerField(null=True)
     reason = TextField(null=True)  # why it failed, for people
     attempt = IntegerField(default=0)  # how often a worker took it
+    stalled = IntegerField(default=0)  # attempts in a row that got no further
+    not_before = BigIntegerField(null=True)  # when it may be tried again
     token = TextField(null=True)  # of the attempt that may write this row; null: waits for a worker
-    touched = BigIntegerField(null=True)  # the attempt's last sign of life
+    worker = TextField(null=True)  # whose attempt it is
+    paused = BooleanField(default=False)  # it waits as smaller ones go first; the next attempt goes on as this one
+    touched = BigIntegerField(null=True)  # the attempt's last sign of life, by the database's clock
     claimed = BigIntegerField(null=True)  # when the attempt began
+    began = BigIntegerField(null=True)  # when the first attempt of this run began
+    planned = BooleanField(default=False)  # total, width and extra_rows are measured, and the parts made
     rows = BigIntegerField(null=True)
     total = BigIntegerField(null=True)
+    width = BigIntegerField(null=True)  # items of the widest context
     extra_rows = BigIntegerField(null=True)  # rows whose context had items without a column
     file = TextField(null=True)  # the storage's key
     bytes = BigIntegerField(null=True)
     sha256 = TextField(null=True)
     expires = BigIntegerField(null=True)  # when the file goes
     removed = BooleanField(default=False)
+
+
+class ReportPart(Table):
+    """A stretch of time of a report that is written on its own, by whichever worker is free."""
+
+    id = BigAutoField()
+    job = TextField()
+    number = IntegerField()  # from 0, in the order of the file
+    start = BigIntegerField(null=True)  # milliseconds, both included; null: open
+    end = BigIntegerField(null=True)
+    done = BooleanField(default=False)
+    token = TextField(null=True)  # of whoever writes it; null: nobody
+    worker = TextField(null=True)
+    touched = BigIntegerField(null=True)  # their last sign of life, by the database's clock
+    rows = BigIntegerField(default=0)  # written so far
+    bytes = BigIntegerField(default=0)
+    file = TextField(null=True)  # the storage's key, once it is done
+
+
+class ReportAttempt(Table):
+    """One worker's try at a report, for people."""
+
+    id = BigAutoField()
+    job = TextField()
+    number = IntegerField()
+    token = TextField()
+    worker = TextField()
+    began = BigIntegerField()
+    ended = BigIntegerField(null=True)
+    outcome = TextField(null=True)  # complete, lost, failed, timeout, cancelled; null: it is at it
+    reason = TextField(null=True)
+    rows = BigIntegerField(default=0)

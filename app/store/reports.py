@@ -1,12 +1,25 @@
-"""Queries about reports. Each write of a worker names its attempt's token: who lost the report changes nothing."""
+"""Queries about reports. Each write of a worker names its attempt's token: who lost the report changes nothing.
+
+Signs of life are compared by the database's own clock, as the machines of workers and sweepers may tell other times.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from peewee import SQL, Case, fn
+
+from app.store.database import database
 from app.store.models import Report
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
+WAITS = (Report.status == RUNNING) & Report.token.is_null()
+HELD = (Report.status == RUNNING) & Report.token.is_null(False)
+
+
+def clock() -> SQL:
+    """The database's time in milliseconds, as an expression."""
+    return SQL(database.clock_ms)
 
 
 def add(**values: object) -> Report:
@@ -25,6 +38,7 @@ def newest(
     account: int | None = None,
     customers: Sequence[str] | None = None,
     status: str | None = None,
+    schedule: int | None = None,
     before: int | None = None,
 ) -> list[Report]:
     """Reports, newest first.
@@ -34,15 +48,15 @@ def newest(
         account: only this user's.
         customers: only about these customers.
         status: only in this state.
+        schedule: only those that this recurring report started.
         before: only those with a lower id, for the next page.
     """
     query = Report.select().order_by(Report.id.desc()).limit(limit)
-    if account is not None:
-        query = query.where(Report.account == account)
+    for column, value in ((Report.account, account), (Report.status, status), (Report.schedule, schedule)):
+        if value is not None:
+            query = query.where(column == value)
     if customers is not None:
         query = query.where(Report.customer.in_(list(customers)))
-    if status is not None:
-        query = query.where(Report.status == status)
     if before is not None:
         query = query.where(Report.id < before)
     return list(query)
@@ -50,34 +64,95 @@ def newest(
 
 def waiting() -> list[Report]:
     """Reports that run and that no worker has taken, the oldest first."""
-    return list(Report.select().where(Report.status == RUNNING, Report.token.is_null()).order_by(Report.id))
+    return list(Report.select().where(WAITS).order_by(Report.id))
 
 
-def place_in_queue(report: Report) -> int:
-    """How many waiting reports come before this one, and one: 1 is the next."""
-    ahead = (Report.status == RUNNING) & Report.token.is_null() & (Report.id < report.id)
-    return Report.select().where(ahead).count() + 1
+def due() -> list[Report]:
+    """Those of them that may be tried now."""
+    may = Report.not_before.is_null() | (Report.not_before <= clock())
+    return list(Report.select().where(WAITS, may).order_by(Report.id))
 
 
-def claim(job: str, token: str, now: int) -> Report | None:
+def running_by_account() -> dict[int | None, int]:
+    """How many reports of each user workers are at."""
+    query = Report.select(Report.account, fn.count(Report.id)).where(HELD).group_by(Report.account)
+    return dict(query.tuples())
+
+
+def small_waits(most: int) -> bool:
+    """Whether a report of no more rows waits for a worker."""
+    may = Report.not_before.is_null() | (Report.not_before <= clock())
+    return Report.select().where(WAITS, may, Report.expected <= most).exists()
+
+
+def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
     """Take a waiting report for an attempt. Of workers that race for it one gets it, the others None."""
-    query = Report.update(token=token, attempt=Report.attempt + 1, claimed=now, touched=now, rows=0, total=None).where(
-        Report.job == job, Report.status == RUNNING, Report.token.is_null()
-    )
+    query = Report.update(
+        token=token,
+        worker=worker,
+        attempt=Case(None, [(Report.paused, Report.attempt)], Report.attempt + 1),
+        paused=False,
+        claimed=now,
+        touched=clock(),
+        began=fn.coalesce(Report.began, now),
+        rows=fn.coalesce(Report.rows, 0),
+        not_before=None,
+    ).where(Report.job == job, WAITS)
     return by_job(job) if query.execute() == 1 else None
 
 
-def note(job: str, token: str, **values: object) -> bool:
+def note(job: str, token: str, /, **values: object) -> bool:
     """Write an attempt's progress; False where the attempt no longer holds the report."""
-    query = Report.update(**values).where(Report.job == job, Report.token == token, Report.status == RUNNING)
-    return query.execute() == 1
+    query = Report.update(touched=clock(), **values).where(Report.job == job, Report.token == token)
+    return query.where(Report.status == RUNNING).execute() == 1
 
 
-def release_silent(before: int) -> list[str]:
-    """Take reports from attempts that gave no sign of life since a time; the UUIDs of those that wait again."""
-    silent = (Report.status == RUNNING) & Report.token.is_null(False) & (Report.touched < before)
-    jobs = [job for (job,) in Report.select(Report.job).where(silent).tuples()]
-    return [job for job in jobs if Report.update(token=None).where(silent, Report.job == job).execute() == 1]
+def give_back(job: str, token: str, /, **values: object) -> bool:
+    """Let a report wait for a worker again; False where the attempt no longer held it."""
+    return note(job, token, token=None, worker=None, **values)
+
+
+def release(job: str, token: str) -> bool:
+    """The same for an attempt that cannot do it itself any more."""
+    held = (Report.job == job) & (Report.token == token) & (Report.status == RUNNING)
+    return Report.update(token=None, worker=None, stalled=Report.stalled + 1).where(held).execute() == 1
+
+
+def held_by(worker: str) -> list[Report]:
+    """The reports whose attempts are a worker's."""
+    return list(Report.select().where(HELD, Report.worker == worker))
+
+
+def silent(milliseconds: int) -> list[Report]:
+    """The reports whose attempts gave no sign of life for so long."""
+    return list(Report.select().where(HELD, Report.touched < clock() - milliseconds))
+
+
+def overdue(milliseconds: int) -> list[Report]:
+    """The reports that were begun longer ago, and still run."""
+    return list(Report.select().where(Report.status == RUNNING, Report.began < clock() - milliseconds))
+
+
+def end(job: str, status: str, reason: str, now: int, *, cancelled: bool = False) -> bool:
+    """End a report that runs, whoever holds it; whether it did run."""
+    values = {"status": status, "reason": reason, "ended": now, "cancelled": cancelled, "token": None, "worker": None}
+    return Report.update(values).where(Report.job == job, Report.status == RUNNING).execute() == 1
+
+
+def fail(job: str, token: str, reason: str, now: int) -> bool:
+    """End a report that was an attempt's, and that nobody took since; whether it was so."""
+    mine = (Report.job == job) & (Report.status == RUNNING) & ((Report.token == token) | Report.token.is_null())
+    values = {"status": FAILED, "reason": reason, "ended": now, "token": None, "worker": None}
+    return Report.update(values).where(mine).execute() == 1
+
+
+def run_again(job: str) -> bool:
+    """Let a report that ended without a file wait for a worker, with the snapshot that it had; whether it did."""
+    fresh = {"status": RUNNING, "reason": None, "ended": None, "cancelled": False, "token": None, "worker": None}
+    fresh |= {"paused": False, "planned": False, "stalled": 0, "not_before": None, "began": None}
+    fresh |= {"rows": None, "total": None, "width": None, "extra_rows": None}
+    ended = (Report.job == job) & Report.status.in_([FAILED, TIMEOUT])
+    return Report.update(fresh).where(ended).execute() == 1
 
 
 def expired(now: int) -> list[Report]:
@@ -90,15 +165,13 @@ def mark_removed(job: str) -> None:
     Report.update(removed=True).where(Report.job == job).execute()
 
 
-def time_out(claimed_before: int, now: int, limit_seconds: int) -> list[str]:
-    """End attempts that began before a time and did not end themselves; the reports' UUIDs."""
-    overdue = (Report.status == RUNNING) & Report.token.is_null(False) & (Report.claimed < claimed_before)
-    jobs = [job for (job,) in Report.select(Report.job).where(overdue).tuples()]
-    end = {"status": TIMEOUT, "ended": now, "reason": f"It ran longer than {limit_seconds} seconds."}
-    return [job for job in jobs if Report.update(end).where(overdue, Report.job == job).execute() == 1]
+def files_in_use(jobs: Sequence[str]) -> set[str]:
+    """The keys of the files that these reports have and keep."""
+    query = Report.select(Report.file).where(Report.job.in_(list(jobs)), ~Report.removed, Report.file.is_null(False))
+    return {file for (file,) in query.tuples()}
 
 
-def fail_waiting(job: str, reason: str, now: int) -> bool:
-    """End a report that no worker holds; whether it was so."""
-    waits = (Report.job == job) & (Report.status == RUNNING) & Report.token.is_null()
-    return Report.update(status=FAILED, ended=now, reason=reason).where(waits).execute() == 1
+def running_among(jobs: Sequence[str]) -> set[str]:
+    """Which of these reports run."""
+    query = Report.select(Report.job).where(Report.job.in_(list(jobs)), Report.status == RUNNING)
+    return {job for (job,) in query.tuples()}

@@ -23,7 +23,7 @@ def source(admin, services) -> str:
 def complete(client, services, **filter: object) -> str:
     client.send(event(context=["a", "b"]))
     job = client.start_report(**filter)
-    services.reports.run(job["job"])
+    services.running.run(job["job"])
     return job["source"]
 
 
@@ -200,7 +200,7 @@ class TestRemoval:
     def removed(self, admin, services, source, monkeypatch) -> tuple[str, str]:
         """A report whose file was removed when its time was up, and a link made before."""
         link = link_of(admin, source)
-        monkeypatch.setattr("app.services.reports.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
+        monkeypatch.setattr("app.services.sweeping.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
         services.reports.sweep()
         monkeypatch.undo()
         return source, link

@@ -19,7 +19,7 @@ def source(succeeds, nobody) -> str:
 
 def run(services, source: str) -> None:
     """What a worker does."""
-    services.reports.run(source.removeprefix("JOB-"))
+    services.running.run(source.removeprefix("JOB-"))
 
 
 def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, services, source, tmp_path):
@@ -71,13 +71,14 @@ def test_the_newest_reports_are_listed_first_and_no_more_than_asked_for(succeeds
     assert [job["source"] for job in prints("reports", "list", "--limit", 1)] == [newest]
 
 
+@pytest.mark.settings(report_attempts=1)
 def test_waiting_for_a_report_that_failed_exits_with_one_and_says_why(flask, services, source, monkeypatch):
-    monkeypatch.setattr("app.services.attempt._lines", lambda *args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(services, source)
+    monkeypatch.setattr("app.services.pen.blocks", lambda *args: 1 / 0)
+    run(services, source)
     result = flask("reports", "wait", source)
     assert result.exit_code == 1
-    assert result.stdout == f"{source} FAILED, 0 rows, BARCHART PORTFOLIO: ZeroDivisionError: division by zero\n"
+    reason = "1 attempt got no further. The last one: ZeroDivisionError: division by zero"
+    assert result.stdout == f"{source} FAILED, 0 rows, BARCHART PORTFOLIO: {reason}\n"
 
 
 def test_waiting_ends_when_the_time_is_up(flask, source):

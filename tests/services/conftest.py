@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import attempt
+from app.services import pen
 from app.store.models import Report
 from tests.support.client import event
 
@@ -38,13 +38,20 @@ def files(settings) -> Callable[[], list[str]]:
 @pytest.fixture
 def along(monkeypatch) -> Callable[[Through], None]:
     """Do something between the lines of every report: `along(lines -> lines)`."""
-    made = attempt._lines
+    made = pen.blocks
 
     def change(through: Through) -> None:
-        def lines(*args: object) -> Iterator[bytes]:
+        def blocks(*args: object) -> Iterator[tuple[bytes, int]]:
             with closing(made(*args)) as unchanged:
-                yield from through(unchanged)
+                for line in through(line for data, _ in unchanged for line in data.splitlines(keepends=True)):
+                    yield line, 1
 
-        monkeypatch.setattr(attempt, "_lines", lines)
+        monkeypatch.setattr(pen, "blocks", blocks)
 
     return change
+
+
+@pytest.fixture
+def release(services) -> Callable[[str], None]:
+    """Take a report from its attempt, as the sweep does when it is silent."""
+    return lambda job: services.reports._sweeper.release(Report.get(Report.job == job), "It was silent.")

@@ -9,9 +9,12 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from app.exceptions import ReportFailed, StorageFailed, StoreUnavailable
-from app.services import attempt
+from app.exceptions import ReportFailed, StoreUnavailable
+from app.store import events
 from tests.support.client import root
+
+pytestmark = pytest.mark.settings(report_attempts=1)
+GIVEN_UP = "1 attempt got no further. The last one: "
 
 
 def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_row_and_in_the_log(
@@ -22,10 +25,10 @@ def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_ro
         raise ValueError("the second row is bad")
 
     along(broken)
-    with capture_logs() as log, pytest.raises(ValueError, match="the second row is bad"):
-        services.reports.run(job)
+    with capture_logs() as log:
+        services.running.run(job)
     report = row(job)
-    assert (report.status, report.reason) == ("FAILED", "ValueError: the second row is bad")
+    assert (report.status, report.reason) == ("FAILED", GIVEN_UP + "ValueError: the second row is bad")
     assert report.ended >= report.started
     assert files() == []
     assert {"event": "report failed", "report": job, "reason": report.reason, "log_level": "error"} in log
@@ -36,8 +39,7 @@ def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageFailed, match="is full"):
-        services.reports.run(job)
+    services.running.run(job)
     assert row(job).status == "FAILED"
     assert "The disk that report files are written to is full." in row(job).reason
     assert files() == []
@@ -46,8 +48,7 @@ def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
 def test_a_storage_that_cannot_be_written_is_one_too(services, job, row, settings):
     settings.data_dir.mkdir(exist_ok=True)
     (settings.data_dir / "reports").touch()
-    with pytest.raises(StorageFailed, match="cannot be used"):
-        services.reports.run(job)
+    services.running.run(job)
     assert row(job).status == "FAILED"
 
 
@@ -57,9 +58,8 @@ def test_a_reason_is_cut_where_it_is_long(services, job, row, along):
         yield
 
     along(broken)
-    with pytest.raises(ValueError, match="x"):
-        services.reports.run(job)
-    assert len(row(job).reason) == 1000
+    services.running.run(job)
+    assert len(row(job).reason) == len(GIVEN_UP) + 1000
 
 
 def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job, row, along):
@@ -68,8 +68,7 @@ def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job
         yield
 
     along(broken)
-    with pytest.raises(ValueError, match="first row"):
-        services.reports.run(job)
+    services.running.run(job)
     answer = admin.get(f"/reports/JOB-{job}")
     assert (answer.status_code, root(answer)) == (409, "EVENT_JOB_GET_FAILED")
     assert "the first row is bad" in answer.get_json()[0]["value"]["message"]
@@ -78,10 +77,8 @@ def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job
         services.reports.path(row(job))
 
 
-@pytest.mark.settings(report_timeout_seconds=1)
+@pytest.mark.settings(report_timeout_seconds=1, report_attempts=1)
 def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, job, row, files, along, monkeypatch):
-    monkeypatch.setattr(attempt, "CHECK_EVERY_ROWS", 1)
-
     def endless(lines):
         line = next(lines)
         deadline = time.monotonic() + 10
@@ -92,7 +89,7 @@ def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, 
     along(endless)
     began = time.monotonic()
     with capture_logs() as log:
-        services.reports.run(job)
+        services.running.run(job)
     assert 1 <= time.monotonic() - began < 5
     assert row(job).status == "TIMEOUT"
     assert "1 seconds" in row(job).reason and "REPORT_TIMEOUT_SECONDS" in row(job).reason
@@ -101,14 +98,14 @@ def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, 
     assert admin.availability(f"JOB-{job}")["timing"].keys() == {"day", "start", "end"}
 
 
-@pytest.mark.settings(report_timeout_seconds=1)
+@pytest.mark.settings(report_timeout_seconds=1, report_attempts=1)
 def test_a_report_whose_last_row_comes_too_late_has_timed_out_too(services, job, row, files, along):
     def late(lines):
         yield from lines
         time.sleep(1.2)
 
     along(late)
-    services.reports.run(job)
+    services.running.run(job)
     assert (row(job).status, files()) == ("TIMEOUT", [])
 
 
@@ -118,20 +115,61 @@ def test_a_database_that_goes_away_fails_nothing_as_it_comes_back(services, job,
         raise StoreUnavailable("The database cannot be reached.")
 
     along(cut_off)
-    with pytest.raises(StoreUnavailable):
-        services.reports.run(job)
+    services.running.run(job)
     assert (row(job).status, row(job).reason, files()) == ("RUNNING", None, [])
 
 
 def test_an_error_of_the_database_s_own_ends_the_report_failed(services, job, row, files, monkeypatch):
-    where = attempt.events.Selection.where
+    where = events.Selection.where
 
     def wrong(selection) -> tuple[str, list]:
         condition, values = where(selection)
         return f"{condition} AND nowhere = 1", values
 
-    monkeypatch.setattr(attempt.events.Selection, "where", wrong)
-    with pytest.raises(Exception, match="nowhere"):
-        services.reports.run(job)
+    monkeypatch.setattr(events.Selection, "where", wrong)
+    services.running.run(job)
     assert (row(job).status, files()) == ("FAILED", [])
     assert "nowhere" in row(job).reason
+
+
+@pytest.mark.settings(report_attempts=3)
+def test_a_failed_attempt_is_tried_again_after_a_while_and_each_reason_is_on_record(services, job, row, along, files):
+    reasons = iter(["first", "second", "third"])
+
+    def broken(lines):
+        raise ValueError(next(reasons))
+        yield
+
+    along(broken)
+    for tried in (1, 2):
+        services.running.run(job)
+        report = row(job)
+        assert (report.status, report.token, report.stalled) == ("RUNNING", None, tried)
+        assert report.not_before > report.claimed
+        assert services.running.work("worker") is None and row(job).attempt == tried, "it was not yet time"
+    services.running.run(job)
+    assert row(job).status == "FAILED"
+    assert "3 attempts in a row got no further" in row(job).reason and "third" in row(job).reason
+    told = [(one.number, one.outcome, one.reason) for one in services.reports.attempts(row(job))]
+    assert told == [(n, "failed", f"ValueError: {r}") for n, r in ((1, "first"), (2, "second"), (3, "third"))]
+    assert files() == []
+
+
+def test_a_failed_report_runs_again_when_it_is_told_to_with_the_snapshot_that_it_had(admin, services, job, row, along):
+    once = iter([True])
+
+    def broken(lines):
+        if next(once, False):
+            raise ValueError("only once")
+        yield from lines
+
+    along(broken)
+    services.running.run(job)
+    assert row(job).status == "FAILED"
+    admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
+    again = admin.post(f"/reports/JOB-{job}/retry", b"")
+    assert (again.status_code, again.get_json()["status"]) == (200, "RUNNING")
+    services.running.run(job)
+    assert (row(job).status, row(job).rows, row(job).attempt) == ("COMPLETE", 3, 2)
+    refused = admin.post(f"/reports/JOB-{job}/retry", b"")
+    assert (refused.status_code, root(refused)) == (409, "EVENT_JOB_GET_FAILED")

@@ -137,7 +137,7 @@ def test_a_later_change_of_the_catalog_changes_no_report(admin, services):
     admin.send(event(type="LOADED", context=["u", "v"]))
     job = admin.start_report({"header": True})
     catalog(services, ["viewName"], ("LOADED", "PORTFOLIO", ["x", "viewName"]))
-    services.reports.run(job["job"])
+    services.running.run(job["job"])
     assert admin.download(job["source"]).decode().splitlines()[0] == "timestamp|type|userId"
 
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from app.services import attempt
+from app.services import pulse
+from app.services.clock import now
 from app.store import reports as store
 from tests.support.rows import fill
 from tests.support.threads import Aside
@@ -52,7 +53,7 @@ def test_a_long_report_notes_its_progress_each_second_and_never_beyond_the_total
     began = time.monotonic()
     seen = []
     with Aside() as aside:
-        running = aside.start(services.reports.run, job["job"])
+        running = aside.start(services.running.run, job["job"])
         while not running.done():
             seen.append(admin.get(f"/reports/{job['source']}/progress").get_json())
             time.sleep(0.1)
@@ -68,20 +69,20 @@ def test_a_long_report_notes_its_progress_each_second_and_never_beyond_the_total
     assert (done["rows"], done["total"], done["percent"]) == (ROWS + 1, ROWS + 1, 100)
 
 
-def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job, row):
+def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job, row, release):
     def known() -> dict:
         return admin.get(f"/reports/JOB-{job}/progress").get_json()
 
     assert known() == {"queue_position": 1}
-    store.claim(job, "token", 1)
+    store.claim(job, "token", now())
     assert known() == {"rows": 0, "attempt": 1}
     store.note(job, "token", total=3)
     assert known() == {"rows": 0, "total": 3, "percent": 0, "attempt": 1}
     store.note(job, "token", rows=2)
     assert list(known()) == ["rows", "total", "percent", "eta_ms", "attempt"]
     assert known()["percent"] == 66
-    store.release_silent(2**60)
-    services.reports.run(job)
+    release(job)
+    services.running.run(job)
     complete = known()
     assert list(complete) == ["rows", "total", "percent", "attempt", "file"]
     assert list(complete["file"]) == ["rows", "bytes", "sha256", "expires"]
@@ -89,6 +90,6 @@ def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job,
 
 
 def test_the_pulse_stops_with_the_report(services, job):
-    services.reports.run(job)
+    services.running.run(job)
     assert "pulse" not in [thread.name for thread in threading.enumerate()]
-    assert attempt.PULSE_SECONDS <= 0.5
+    assert pulse.SECONDS <= 0.5

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from app import queue as queue_room
 from app.exceptions import QueueUnavailable
-from app.services import reports as module
+from app.services import attempt as module
 from app.services.clock import now
 from app.store import reports as store
 from app.store.models import Report
@@ -23,7 +23,8 @@ from tests.support.threads import at_once
 def queued(redis_url: str) -> Callable[[], list[str]]:
     """The reports that wait in Redis."""
     connection = redis_py.Redis.from_url(redis_url)
-    return lambda: Queue(queue_room.NAME, connection=connection, serializer=JSONSerializer).get_job_ids()
+    waiting = Queue(queue_room.NAME, connection=connection, serializer=JSONSerializer)
+    return lambda: [name.partition("_")[0] for name in waiting.get_job_ids()]
 
 
 @pytest.fixture
@@ -37,6 +38,13 @@ def redis_is_away(monkeypatch) -> None:
 
 def change(job: str, **values: object) -> None:
     Report.update(values).where(Report.job == job).execute()
+
+
+def claim_long_ago(job: str, milliseconds: int = module.SILENT_MS + 1_000, token: str = "token") -> Report:
+    """Take a report for an attempt that has said nothing since."""
+    taken = store.claim(job, token, now() - milliseconds)
+    change(job, touched=store.clock() - milliseconds)
+    return taken
 
 
 def forget_everything(redis_url: str) -> None:
@@ -80,39 +88,39 @@ def test_a_report_that_a_worker_has_is_not_queued_again(services, job, queued, r
 
 
 def test_a_silent_attempt_is_given_up_and_its_report_queued_again(services, job, queued, row, redis_url):
-    store.claim(job, "token", now() - module.SILENT_MS - 1)
+    claim_long_ago(job)
     forget_everything(redis_url)
     services.reports.sweep()
     assert queued() == [job]
     assert (row(job).status, row(job).token, row(job).attempt) == ("RUNNING", None, 1)
-    services.reports.run(job)
+    services.running.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
 
 
 def test_an_attempt_that_gave_a_sign_of_life_goes_on(services, job, row):
-    store.claim(job, "token", now() - module.SILENT_MS - 1)
-    assert store.note(job, "token", touched=now(), rows=1)
+    claim_long_ago(job)
+    assert store.note(job, "token", rows=1)
     services.reports.sweep()
     assert row(job).token == "token"
 
 
-def test_after_five_attempts_that_died_a_report_has_failed(services, job, queued, row):
-    for attempt in range(1, module.ATTEMPTS + 1):
-        assert store.claim(job, f"token-{attempt}", now() - module.SILENT_MS - 1).attempt == attempt
+def test_after_five_attempts_that_died_a_report_has_failed(services, settings, job, queued, row):
+    for attempt in range(1, settings.report_attempts + 1):
         assert row(job).status == "RUNNING"
+        assert claim_long_ago(job, token=f"token-{attempt}").attempt == attempt
         services.reports.sweep()
     report = row(job)
-    assert module.ATTEMPTS == 5
-    assert (report.status, report.reason) == ("FAILED", "Its worker died 5 times. The workers' log says why.")
+    assert settings.report_attempts == 5
+    assert (report.status, report.token) == ("FAILED", None)
+    assert report.reason.startswith("5 attempts in a row got no further. The last one: Its worker was not heard from")
     assert report.ended
-    services.reports.run(job)
+    assert not services.running.run(job)
     assert row(job).status == "FAILED"
 
 
 def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, job, row):
     long_ago = now() - settings.report_timeout_seconds * 1000 - module.SILENT_MS - 1
     store.claim(job, "token", long_ago)
-    change(job, touched=now())
     services.reports.sweep()
     assert (row(job).status, row(job).reason) == ("TIMEOUT", "It ran longer than 900 seconds.")
     assert not store.note(job, "token", rows=7)
@@ -120,7 +128,6 @@ def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, jo
 
 def test_an_attempt_within_its_time_is_not(services, settings, job, row):
     store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
-    change(job, touched=now())
     services.reports.sweep()
     assert row(job).status == "RUNNING"
 
@@ -132,7 +139,7 @@ def test_a_report_that_waits_long_is_not_timed_out(services, job, row):
 
 
 def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, job, row, files):
-    services.reports.run(job)
+    services.running.run(job)
     link = admin.get(f"/reports/JOB-{job}", headers={"Accept": "application/json"}).get_json()["link"]
     services.reports.sweep()
     assert files() == [row(job).file]
@@ -146,7 +153,7 @@ def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, j
 
 
 def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row, files, settings):
-    services.reports.run(job)
+    services.running.run(job)
     change(job, expires=now())
     services.reports.path(row(job)).unlink()
     services.reports.sweep()
@@ -154,20 +161,20 @@ def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row, files, s
 
 
 def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, row, files, redis_is_away):
-    services.reports.run(job)
+    services.running.run(job)
     change(job, expires=now())
     services.reports.sweep()
     assert files() == []
 
 
 def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, files, redis_url):
-    services.reports.run(job)
+    services.running.run(job)
     change(job, expires=now())
     waiting, silent, hopeless, late = [admin.start_report()["job"] for _ in range(4)]
     for taken in (silent, hopeless, late):
-        store.claim(taken, "token", now() - module.SILENT_MS - 1)
-    change(hopeless, attempt=module.ATTEMPTS)
-    change(late, claimed=1)
+        claim_long_ago(taken)
+    change(hopeless, stalled=4)
+    change(late, began=1)
     forget_everything(redis_url)
     at_once(4, lambda number: services.reports.sweep())
     assert files() == []
@@ -180,7 +187,7 @@ def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, file
     ]
     for _ in range(2):  # queued twice by two sweeps: the second run finds nothing to do
         for name in (waiting, silent):
-            services.reports.run(name)
+            services.running.run(name)
     assert [row(name).attempt for name in (waiting, silent)] == [1, 2]
 
 
@@ -191,5 +198,5 @@ def test_the_place_in_the_queue_is_told_while_a_report_waits(admin, services, jo
         return admin.get(f"/reports/{source}/progress").get_json().get("queue_position")
 
     assert (place(f"JOB-{job}"), place(second)) == (1, 2)
-    services.reports.run(job)
+    services.running.run(job)
     assert (place(f"JOB-{job}"), place(second)) == (None, 1)

@@ -1,18 +1,25 @@
-"""A transaction that only inserts events, in two round trips instead of five: all of it is one message to PostgreSQL.
+"""COPY without psycopg's cursors, both ways, where each event counts.
+
+In: a transaction that only inserts events takes two round trips instead of five, as all of it is one message.
 
 The simple query protocol takes several statements at once and stops at COPY until the data has come
 (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY). psycopg's cursors send one
 statement at a time, so this speaks with its public libpq wrapper. That one holds on to the interpreter while it waits
 for an answer, so every wait here is a poll.
+
+Out: the rows that have arrived are taken together; a cursor hands over each one by itself.
 """
 
 from __future__ import annotations
 
 import select
+from collections.abc import Generator
 
 from psycopg.errors import OperationalError, error_from_result
 from psycopg.pq import ExecStatus, PGresult, TransactionStatus
 from psycopg.pq.abc import PGconn
+
+from app.store.backends.row import BLOCK_BYTES, Block
 
 
 def begin(pgconn: PGconn, statements: bytes) -> bytes:
@@ -26,6 +33,38 @@ def begin(pgconn: PGconn, statements: bytes) -> bytes:
     value = _expect(pgconn, ExecStatus.TUPLES_OK).get_value(0, 0)
     _expect(pgconn, ExecStatus.COPY_IN)
     return value
+
+
+def receive(pgconn: PGconn, statement: bytes) -> Generator[Block]:
+    """The rows of a COPY TO STDOUT.
+
+    Raises:
+        psycopg.Error: whatever the server, or the way to it, has to say.
+    """
+    pgconn.send_query(statement)
+    _expect(pgconn, ExecStatus.COPY_OUT)
+    rows, size, more = [], 0, 0
+    while more >= 0:
+        more, row = pgconn.get_copy_data(1)
+        if more > 0:
+            rows.append(row)
+            size += more
+            if size < BLOCK_BYTES:
+                continue
+        elif more == 0:
+            _wait(pgconn, select.POLLIN)
+            pgconn.consume_input()
+            continue
+        if rows:
+            yield b"".join(rows), len(rows)
+            rows, size = [], 0
+    _expect(pgconn, ExecStatus.COMMAND_OK)
+    _next(pgconn)
+
+
+def is_busy(pgconn: PGconn) -> bool:
+    """Whether the server is at something, or gone."""
+    return pgconn.transaction_status in (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
 
 
 def is_under_way(pgconn: PGconn) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 from playhouse.pool import PooledPostgresqlDatabase
+from psycopg import ClientCursor
 
 from app.exceptions import StoreUnavailable
 from app.store.backends import copying
 from app.store.backends.availability import Availability, translated
-from app.store.backends.row import Context, Row
+from app.store.backends.row import Block, Context, Row
 
 CONNECTIONS = 20  # of one process; a thread that finds none waits
 WAIT_SECONDS = 10  # for a free connection
@@ -37,6 +38,9 @@ IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\
 
 class PostgresBackend(Availability, PooledPostgresqlDatabase):
     """Peewee's pooled PostgreSQL with what the service needs beyond it."""
+
+    clock_ms = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    serves_many_workers = True  # several may write one report side by side
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
@@ -155,11 +159,16 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """SQL for one item of a context, from 0."""
         return f"context[{index + 1}]"
 
-    def csv_lines(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[bytes] | None:
+    def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter."""
         if not delimiter.isascii():
             return None
         return self._copy(query, parameters, delimiter)
+
+    def interrupter(self) -> Callable[[], None]:
+        """A function for another thread: it ends the statement that this thread is at."""
+        connection = self.connection()
+        return lambda: connection.cancel_safe(timeout=CONNECT_SECONDS)
 
     def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
         """Rows as they come, never all in memory."""
@@ -168,14 +177,16 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             cursor.execute(query, parameters)
             yield from cursor
 
-    def _copy(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[bytes]:
+    def _copy(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block]:
         statement = f"COPY ({query}) TO STDOUT (FORMAT csv, DELIMITER %s, ENCODING 'UTF8')"
-        with (
-            translated(),
-            self.connection().cursor() as cursor,
-            cursor.copy(statement, (*parameters, delimiter)) as copy,
-        ):
-            yield from copy
+        with translated():
+            connection = self.connection()
+            bound = ClientCursor(connection).mogrify(statement, (*parameters, delimiter))
+            try:
+                yield from copying.receive(connection.pgconn, bound.encode())
+            finally:
+                if copying.is_busy(connection.pgconn):  # nobody wants the rest
+                    self.manual_close()
 
 
 def _are_plain(rows: Sequence[Row]) -> bool:

@@ -1,4 +1,4 @@
-"""The shape of one event on its way into the table."""
+"""The shape of one event on its way into the table, and of many on their way out."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ Context = Sequence[str | None]
 
 # customer, product, type, version, timestamp, context, sequence, batch, received
 Row = tuple[str, str, str, str | None, int, Context, int, str, int]
+
+# Lines of a report, and how many rows they are.
+Block = tuple[bytes, int]
+BLOCK_BYTES = 256 * 1024

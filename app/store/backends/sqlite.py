@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,7 +15,7 @@ from peewee import SqliteDatabase
 
 from app.exceptions import SettingInvalid
 from app.store.backends.availability import Availability, translated
-from app.store.backends.row import Row
+from app.store.backends.row import Block, Row
 
 # WAL and synchronous=FULL: a commit is on disk when it returns, and readers never wait for the writer.
 PRAGMAS = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "cache_size": -32_000}
@@ -29,6 +29,9 @@ INSERT_EVENTS = (
 
 class SqliteBackend(Availability, SqliteDatabase):
     """Peewee's SQLite with what the service needs beyond it."""
+
+    clock_ms = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    serves_many_workers = False
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:
@@ -109,9 +112,13 @@ class SqliteBackend(Availability, SqliteDatabase):
         """SQL for one item of a context, from 0."""
         return f"json_extract(context, '$[{index}]')"
 
-    def csv_lines(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[bytes] | None:
-        """SQLite cannot write CSV itself."""
+    def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
+        """SQLite cannot write CSV itself; see `positional_blocks`."""
         return None
+
+    def interrupter(self) -> Callable[[], None]:
+        """A function for another thread: it ends the statement that this thread is at."""
+        return self.connection().interrupt
 
     def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
         """Rows as they come, never all in memory."""

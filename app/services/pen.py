@@ -1,0 +1,104 @@
+"""Writing rows into the storage, for whoever does: the attempt that holds a report, or a helper with a part of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from app.exceptions import StoreUnavailable
+from app.exports.file import ReportFile
+from app.services.rows import Output, blocks, head, selection
+from app.storage import Storage
+from app.store import events, parts
+from app.store.models import Report, ReportPart
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of some rows."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Pen:
+    """Writes one thing at a time, and tells another thread how far it is.
+
+    Args:
+        report: planned, or about to be.
+        worker: whose pen it is.
+        storage: where parts go.
+    """
+
+    def __init__(self, report: Report, worker: str, storage: Storage) -> None:
+        self._report = report
+        self._worker = worker
+        self._storage = storage
+        self._output = Output.of(report.output)
+        self._part: tuple[ReportPart, str] | None = None
+        self._file: ReportFile | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows of what is being written are written."""
+        return self._file.rows if self._file else 0
+
+    def note(self) -> bool:
+        """Write a sign of life on the part that is being written; False where it is another's now."""
+        part = self._part
+        return part is None or parts.note(*part, rows=self.rows)
+
+    def write(
+        self, rows: events.Selection, storage: Storage, key: str, check: Callable[[], None], *, first: bool = True
+    ) -> Written:
+        """Write rows into a new object of a storage: it is there, whole, or not at all.
+
+        Args:
+            check: raises when it is time to stop.
+            first: whether the file begins with these rows.
+        """
+        upload = storage.create(key)
+        try:
+            with ReportFile(upload, self._output.compressor()) as file:
+                self._file = file
+                if first and (line := head(self._report, self._output)):
+                    file.add(line)
+                # Closed however it ends, before anything else is asked: rows under way keep the connection.
+                with closing(blocks(self._report, self._output, rows)) as made:
+                    for data, number in made:
+                        file.add(data, number)
+                        check()
+                file.close()
+            check()
+            upload.commit()
+        except BaseException:
+            upload.abort()
+            raise
+        return Written(file.rows, file.bytes, file.sha256)
+
+    def write_next(self, check: Callable[[], None]) -> bool:
+        """Write the next part that nobody writes; False where there is none."""
+        token = secrets.token_hex(8)
+        part = parts.claim(self._report.job, token, self._worker)
+        if part is None:
+            return False
+        self._file, self._part = None, (part, token)
+        try:
+            self._write_part(part, token, check)
+        except BaseException:
+            with suppress(StoreUnavailable):  # then it is given up for its silence
+                parts.give_back(part, token)
+            raise
+        finally:
+            self._part = self._file = None
+        return True
+
+    def _write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:
+        key = f"{part.job}.{token}.part"
+        rows = selection(self._report).between(part.start, part.end)
+        written = self.write(rows, self._storage, key, check, first=part.number == 0)
+        if not parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True):
+            self._storage.delete(key)  # it was somebody else's by then

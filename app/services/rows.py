@@ -1,0 +1,71 @@
+"""Which bytes a report's rows are: the one place that brings the store's rows and the file formats together."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+
+from app.exports import csv, jsonl, parquet
+from app.exports.blocks import Block, of_lines
+from app.exports.compression import compressor
+from app.exports.file import Compressor
+from app.layout import Layout
+from app.schemas.reports import DEFAULT_DELIMITER
+from app.store import events
+from app.store.models import Report
+
+CSV, JSONL, PARQUET = "csv", "jsonl", "parquet"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the file looks like: what was asked for, with the defaults filled in."""
+
+    format: str = CSV
+    delimiter: str = DEFAULT_DELIMITER
+    header: bool = False
+    compression: str = "none"
+    safe: bool = False
+
+    @classmethod
+    def of(cls, asked: Mapping[str, object] | None) -> Output:
+        """From a report's row."""
+        known = {"format": "format", "delimiter": "delimiter", "header": "header", "compression": "compression"}
+        known["spreadsheetSafe"] = "safe"
+        return cls(**{known[key]: value for key, value in (asked or {}).items() if key in known})
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the file is made from its parts by more than putting one behind the other."""
+        return self.format == PARQUET
+
+    def compressor(self) -> Compressor:
+        """What a part's bytes go through."""
+        return compressor("none" if self.is_joined else self.compression)
+
+
+def selection(report: Report) -> events.Selection:
+    """A report's snapshot."""
+    return events.Selection(
+        report.customer, report.product, report.types or (), report.start, report.end, report.cut, report.after
+    )
+
+
+def head(report: Report, output: Output) -> bytes:
+    """What stands before the first row."""
+    if output.format != CSV or not output.header:
+        return b""
+    return csv.line_writer(output.delimiter)(Layout.from_json(report.layout).header(report.width))
+
+
+def blocks(report: Report, output: Output, rows: events.Selection) -> Generator[Block]:
+    """The rows of a part, a few at a time, as bytes."""
+    layout = Layout.from_json(report.layout)
+    if output.format == JSONL:
+        return jsonl.blocks(events.full_rows(rows))
+    if output.format == PARQUET:
+        return parquet.blocks(events.rows(rows), layout, report.width)
+    made = events.csv_blocks(rows, layout, report.width, output.delimiter, safe=output.safe)
+    if made is None:  # the database cannot write it: then we do, the same bytes
+        made = of_lines(csv.lines(events.rows(rows), layout, report.width, output.delimiter, safe=output.safe))
+    return made

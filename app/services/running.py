@@ -1,0 +1,134 @@
+"""What a worker does with its time: it takes the report whose turn it is, and sees to it that its attempt ends well.
+
+An attempt that fails is tried again after a while, longer each time. Where several in a row got no further, the report
+has failed, with each attempt's reason on record.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from app.exceptions import QueueUnavailable, StoreUnavailable
+from app.queue import ReportQueue
+from app.services.attempt import Attempt, Means, Paused
+from app.services.clock import now
+from app.services.helping import help_with
+from app.services.pulse import Lost, TimedOut
+from app.services.sweeping import Sweeper
+from app.services.turns import in_turn
+from app.store import attempts
+from app.store import reports as store
+from app.store.models import Report
+
+BACK_OFF_MS = 1_000  # after the first failure; three times as long after each further one
+LONGEST_REASON = 1000  # characters
+
+log = structlog.get_logger(__name__)
+
+
+class Running:
+    """The work of one process.
+
+    Args:
+        means: what the attempts at a report work with.
+        most: how many attempts in a row may get no further.
+    """
+
+    def __init__(self, means: Callable[[Report], Means], queue: ReportQueue, sweeper: Sweeper, most: int) -> None:
+        self._means = means
+        self._queue = queue
+        self._sweeper = sweeper
+        self._most = most
+
+    def work(self, worker: str) -> None:
+        """Take the report whose turn it is, if any waits, and attempt it."""
+        for report in in_turn(store.due(), store.running_by_account(), now()):
+            if self.run(report.job, worker):
+                return
+        log.info("no report waits")
+
+    def help(self, job: str, worker: str) -> None:
+        """Write parts of a report that another worker holds."""
+        report = store.by_job(job)
+        if report is not None:
+            help_with(job, worker, self._means(report))
+
+    def run(self, job: str, worker: str = "here") -> bool:
+        """Attempt a report; False where it does not wait for a worker."""
+        report = store.claim(job, secrets.token_hex(8), now(), worker)
+        if report is None:
+            return False
+        attempts.begin(job, report.attempt, report.token, worker, now())
+        log.info("report started", report=job, attempt=report.attempt)
+        try:
+            Attempt(report, worker, self._means(report)).run()
+        except StoreUnavailable as error:
+            self._leave(report, error)
+        except Exception as error:  # noqa: BLE001 - told on the row and in the log; what follows depends on which it is
+            self._ended_badly(report, error)
+        else:
+            self._ended_well(report)
+        return True
+
+    def _ended_well(self, report: Report) -> None:
+        rows = store.by_job(report.job).rows
+        attempts.end(report.job, report.token, attempts.COMPLETE, now(), rows=rows)
+        self._sweeper.tidy(report.job)
+
+    def _ended_badly(self, report: Report, error: Exception) -> None:
+        if isinstance(error, Paused):
+            self._pause(report)
+        elif isinstance(error, Lost):
+            self._lose(report)
+        elif isinstance(error, TimedOut):
+            self._time_out(report)
+        else:
+            log.error("attempt failed", report=report.job, exc_info=error)
+            self._try_later(report, f"{type(error).__name__}: {error}"[:LONGEST_REASON])
+
+    def _leave(self, report: Report, error: StoreUnavailable) -> None:
+        """The database went away: no fault of the report's. It goes on when the database is back."""
+        log.warning("report left, the database is away", report=report.job, reason=str(error))
+        attempts.end(report.job, report.token, attempts.LOST, now(), reason=str(error), rows=report.rows)
+        store.give_back(report.job, report.token, not_before=store.clock() + BACK_OFF_MS)
+
+    def _pause(self, report: Report) -> None:
+        if store.give_back(report.job, report.token, paused=True, stalled=0):
+            log.info("report gives way to smaller ones", report=report.job)
+            self._queue.enqueue(report.job)
+
+    def _lose(self, report: Report) -> None:
+        log.warning("report lost to another attempt, or ended", report=report.job)
+        attempts.end(report.job, report.token, attempts.LOST, now(), reason="Another attempt took over.")
+        if store.by_job(report.job).status != store.RUNNING:
+            self._sweeper.tidy(report.job)
+
+    def _time_out(self, report: Report) -> None:
+        seconds = self._means(report).limit_ms // 1000
+        reason = f"It ran longer than {seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
+        log.error("report timed out", report=report.job, seconds=seconds)
+        if store.note(report.job, report.token, status=store.TIMEOUT, ended=now(), reason=reason):
+            attempts.end(report.job, report.token, attempts.TIMEOUT, now(), reason=reason, rows=report.rows)
+            self._sweeper.tidy(report.job)
+
+    def _try_later(self, report: Report, reason: str) -> None:
+        """Where the database itself is away nothing can be noted: the sweeper releases the report then."""
+        attempts.end(report.job, report.token, attempts.FAILED, now(), reason=reason, rows=report.rows)
+        stalled = store.by_job(report.job).stalled + 1
+        if stalled >= self._most:
+            self._sweeper.give_up(report, reason)
+            return
+        pause = BACK_OFF_MS * 3 ** (stalled - 1)
+        if store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause):
+            log.warning("report will be tried again", report=report.job, milliseconds=pause)
+
+    def worker_died(self, worker: str) -> None:
+        """Let what a dead worker was at go on at once."""
+        for job in self._sweeper.release_worker(worker):
+            try:
+                self._queue.enqueue(job)
+            except QueueUnavailable:  # the sweeper will
+                return

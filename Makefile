@@ -53,10 +53,10 @@ chromium:
 
 .venv/run: .venv/place setup.cfg pyproject.toml
 	@echo 'Installing what Tally needs into .venv …'
-	@$(INSTALL) '.[parquet]'
+	@$(INSTALL) '.[parquet,s3]'
 	@touch $@
 
 .venv/develop: .venv/place setup.cfg pyproject.toml
 	@echo 'Installing what Tally and its tests need into .venv …'
-	@$(INSTALL) '.[test,lint]'
+	@$(INSTALL) '.[s3,test,lint]'
 	@touch .venv/run $@

@@ -8,6 +8,7 @@ The page docs/settings.md describes the same list for people; a test holds the t
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -25,6 +26,7 @@ KEY_NEEDED = "key"
 INGEST_AUTHS = ("none", KEY_NEEDED)
 LOG_FORMATS = ("text", "json")
 SWITCH = ("on", "off")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 MIN_SECRET = 16  # characters
 MANY = validate.Range(0, 10_000_000)
 
@@ -36,7 +38,9 @@ class Settings:
     data_dir: Path = Path("var")  # DATA_DIR: what this machine keeps: database, report files, sockets, secret key
     database_url: str = ""  # DATABASE_URL: sqlite:///path or postgresql://…; empty: events.db in DATA_DIR
     redis_url: str = ""  # REDIS_URL: redis://… or unix://…; empty: a private Valkey on a socket in DATA_DIR
-    storage_url: str = ""  # STORAGE_URL: file:///folder of the report files; empty: reports/ in DATA_DIR
+    storage_url: str = ""  # STORAGE_URL: of report files, file:///folder or s3://bucket/prefix; empty: in DATA_DIR
+    s3_endpoint_url: str = ""  # S3_ENDPOINT_URL: an S3-compatible store's address; empty: Amazon's
+    s3_public_url: str = ""  # S3_PUBLIC_URL: where clients reach that store; empty: S3_ENDPOINT_URL
     secret_key: str = field(default="", repr=False)  # SECRET_KEY: signs links and sessions; empty: kept in DATA_DIR
     admin_password: str = field(default="", repr=False)  # ADMIN_PASSWORD: the first user's; empty: random, told once
     public_url: str = ""  # PUBLIC_URL: where clients reach the service, the base of every link; empty: HOST and PORT
@@ -57,6 +61,7 @@ class Settings:
     report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
     report_attempts: int = 5  # REPORT_ATTEMPTS: so many in a row that get no further, and a report has failed
     report_shard_rows: int = 5_000_000  # REPORT_SHARD_ROWS: longer reports are written by several workers (PostgreSQL)
+    report_buckets: tuple[str, ...] = ()  # REPORT_BUCKETS: S3 buckets that reports may be delivered to
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
@@ -118,7 +123,9 @@ class Settings:
             data_dir=Path(env.str("DATA_DIR", str(cls.data_dir), validate=_filled) or ""),
             database_url=env.str("DATABASE_URL", "", validate=_url(_database, "sqlite", "postgresql", "postgres")),
             redis_url=env.str("REDIS_URL", "", validate=_url(_redis, "redis", "rediss", "unix")),
-            storage_url=env.str("STORAGE_URL", "", validate=_url(_storage, "file")),
+            storage_url=env.str("STORAGE_URL", "", validate=_url(_storage, "file", "s3")),
+            s3_endpoint_url=env.str("S3_ENDPOINT_URL", "", validate=_url(_endpoint, "http", "https")),
+            s3_public_url=env.str("S3_PUBLIC_URL", "", validate=_url(_endpoint, "http", "https")),
             secret_key=env.str("SECRET_KEY", "", validate=_long_enough),
             admin_password=env.str("ADMIN_PASSWORD", ""),
             public_url=env.str("PUBLIC_URL", "", validate=_url(_public, "http", "https")),
@@ -143,6 +150,7 @@ class Settings:
             ),
             report_attempts=env.int("REPORT_ATTEMPTS", cls.report_attempts, validate=validate.Range(1, 100)),
             report_shard_rows=env.int("REPORT_SHARD_ROWS", cls.report_shard_rows, validate=validate.Range(1, 2**53)),
+            report_buckets=tuple(env.list("REPORT_BUCKETS", (), subcast=str.strip, validate=_buckets) or ()),
             report_keep_days=env.int("REPORT_KEEP_DAYS", cls.report_keep_days, validate=validate.Range(1, 36_500)),
             rejected_keep_days=env.int(
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
@@ -204,7 +212,16 @@ def _redis(url: SplitResult) -> str | None:
 
 
 def _storage(url: SplitResult) -> str | None:
+    if url.scheme == "s3":
+        is_right = BUCKET.fullmatch(url.netloc) and not url.query and not url.fragment
+        return None if is_right else "must name a bucket, and may name a prefix: s3://bucket/prefix."
     return "must name an absolute folder: file:///folder." if url.netloc or not url.path.strip("/") else None
+
+
+def _endpoint(url: SplitResult) -> str | None:
+    if not url.hostname or url.port == 0 or url.username or url.password:
+        return "must name a host, and no password: https://s3.example.com."
+    return "must end before ? and #." if url.query or url.fragment else None
 
 
 def _public(url: SplitResult) -> str | None:
@@ -220,6 +237,12 @@ def _origins(values: list[str]) -> None:
         parts = urlsplit(value)
         if value != "*" and not (parts.scheme and parts.netloc and not parts.path):
             raise validate.ValidationError(f"{value!r} is neither * nor an origin such as https://example.com.")
+
+
+def _buckets(values: list[str]) -> None:
+    for value in values:
+        if not BUCKET.fullmatch(value):
+            raise validate.ValidationError(f"{value!r} is not the name of a bucket, such as analysts-reports.")
 
 
 def _kept_secret(path: Path) -> str:

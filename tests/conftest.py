@@ -21,8 +21,10 @@ from app import create_app
 from app.config import Settings
 from app.services import accounts
 from app.store import database as store
+from tests.support import s3 as s3_support
 from tests.support import servers
 from tests.support.client import Client
+from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
 
@@ -106,6 +108,21 @@ def settings(request, tmp_path: Path, database_url: str, redis_url: str) -> Sett
     given = {"data_dir": tmp_path / "var", "database_url": database_url, "redis_url": redis_url}
     given |= {"secret_key": "a secret for the tests", "public_url": "https://tally.example"}
     return Settings(**(given | (marker.kwargs if marker else {})))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    with s3_support.server() as url:
+        yield S3(url)
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch) -> S3:
+    """An S3 store with two empty buckets, for which this process has credentials."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    s3_server.reset()
+    return s3_server
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from app.config import Settings
 from app.exceptions import SettingInvalid
 
 ROOT = Path(__file__).parent.parent
-ROW = re.compile(r"\| `(?P<name>[A-Z_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<meaning>[^|]+) \|")
+ROW = re.compile(r"\| `(?P<name>[A-Z0-9_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<meaning>[^|]+) \|")
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ GOOD = {
     "DATA_DIR": ("/srv/tally", Path("/srv/tally")),
     "DATABASE_URL": ("postgresql://u:p@h1:5432,h2:5432/tally", "postgresql://u:p@h1:5432,h2:5432/tally"),
     "REDIS_URL": ("redis://:word@cache:6379/3", "redis://:word@cache:6379/3"),
-    "STORAGE_URL": ("file:///srv/reports", "file:///srv/reports"),
+    "STORAGE_URL": ("s3://reports/of/tally", "s3://reports/of/tally"),
+    "S3_ENDPOINT_URL": ("http://minio:9000", "http://minio:9000"),
+    "S3_PUBLIC_URL": ("https://files.example.com", "https://files.example.com"),
     "SECRET_KEY": ("sixteen letters!", "sixteen letters!"),
     "ADMIN_PASSWORD": ("correct horse", "correct horse"),
     "PUBLIC_URL": ("https://tally.example/under/a/path", "https://tally.example/under/a/path"),
@@ -81,6 +83,7 @@ GOOD = {
     "REPORT_TIMEOUT_SECONDS": ("60", 60),
     "REPORT_ATTEMPTS": ("3", 3),
     "REPORT_SHARD_ROWS": ("1000", 1000),
+    "REPORT_BUCKETS": ("analysts, Other.Bucket_1", ("analysts", "Other.Bucket_1")),
     "REPORT_KEEP_DAYS": ("30", 30),
     "REJECTED_KEEP_DAYS": ("90", 90),
     "REJECTED_MAX": ("500", 500),
@@ -110,6 +113,17 @@ WRONG = [
     ("STORAGE_URL", "/srv/reports"),
     ("STORAGE_URL", "file://reports"),
     ("STORAGE_URL", "ftp://host/reports"),
+    ("STORAGE_URL", "s3://"),
+    ("STORAGE_URL", "s3:///prefix"),
+    ("STORAGE_URL", "s3://key:secret@bucket/prefix"),
+    ("STORAGE_URL", "s3://bucket/prefix?region=x"),
+    ("S3_ENDPOINT_URL", "minio:9000"),
+    ("S3_ENDPOINT_URL", "http://key:secret@minio:9000"),
+    ("S3_ENDPOINT_URL", "http://minio:9000/?x"),
+    ("S3_PUBLIC_URL", "ftp://files.example.com"),
+    ("REPORT_BUCKETS", "analysts,,others"),
+    ("REPORT_BUCKETS", "analysts/reports"),
+    ("REPORT_BUCKETS", "s3://analysts"),
     ("SECRET_KEY", "too short"),
     ("PUBLIC_URL", "tally.example"),
     ("PUBLIC_URL", "https://"),

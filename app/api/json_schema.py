@@ -18,15 +18,18 @@ from app.schemas.fields import (
     MAX_CODE,
     MAX_CONTEXT_ITEMS,
     MAX_CONTEXT_TEXT,
+    MAX_OBJECT_NAME,
     MAX_TIME,
     MAX_TYPES,
     MAX_VERSION,
+    OBJECT_NAME,
     Choice,
     Code,
     Codes,
     Context,
     Delimiter,
     Flag,
+    ObjectName,
     Time,
     Version,
 )
@@ -43,6 +46,12 @@ CODE: JsonSchema = {
 }
 VERSION: JsonSchema = {"type": "string", "maxLength": MAX_VERSION, "pattern": NO_NUL}
 TEXT: JsonSchema = {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": NO_NUL}
+OBJECT: JsonSchema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_OBJECT_NAME,
+    "pattern": f"^{OBJECT_NAME.pattern}$",
+}
 DELIMITER: JsonSchema = {"type": "string", "minLength": 1, "maxLength": 1, "pattern": r'^[^"\r\n\x00]$'}
 TIME: JsonSchema = {"type": "integer", "minimum": 0, "maximum": MAX_TIME}
 TIME_OR_DIGITS: JsonSchema = {"oneOf": [TIME, {"type": "string", "pattern": f"^{DIGITS.pattern}$"}]}
@@ -58,6 +67,7 @@ OF_FIELD: dict[type[fields.Field], Callable[[fields.Field], JsonSchema]] = {
     Version: lambda field: VERSION,
     Text: lambda field: TEXT,
     Delimiter: lambda field: DELIMITER,
+    ObjectName: lambda field: OBJECT,
     Time: lambda field: TIME_OR_DIGITS if field.digits else TIME,
     Context: lambda field: CONTEXT,
     Choice: lambda field: {"type": "string", "enum": list(field.words)},

@@ -15,11 +15,16 @@ MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
 MAX_CODE = 128
 MAX_VERSION = 64
 MAX_CONTEXT_ITEMS = 100
+MAX_OBJECT_NAME = 1_024  # bytes
 MAX_CONTEXT_TEXT = 4_096
 MAX_NAMED = 10  # wrong items of one context that an error names
 MAX_TYPES = 1_000  # in a filter; each becomes a parameter of the query, of which a database takes so many only
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_IN_NAME = r"[^/\x00-\x1f\x7f-\x9f]"
+_FIRST_IN_NAME = r"[^./\x00-\x1f\x7f-\x9f]"
+_STEP = rf"(?:{_FIRST_IN_NAME}|\.{_FIRST_IN_NAME}|\.\.{_IN_NAME}){_IN_NAME}*"  # no empty one, no . and no ..
+OBJECT_NAME = re.compile(rf"{_STEP}(?:/{_STEP})*")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
@@ -151,6 +156,25 @@ class Delimiter(Described):
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
         if not isinstance(value, str) or len(value) != 1 or value in '"\r\n\0':
+            raise self.refuse(value)
+        return value
+
+
+class ObjectName(Described):
+    """The name of an object in an S3 store, as every such store takes it."""
+
+    allowed = (
+        f"1 to {MAX_OBJECT_NAME:,} bytes in UTF-8 without control characters, "
+        'and between its slashes something other than "." and ".."'
+    )
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str):
+            raise self.refuse(value)
+        count = len(value.encode())
+        if not 1 <= count <= MAX_OBJECT_NAME:
+            raise self.refuse(value, f"has {count} bytes")
+        if not OBJECT_NAME.fullmatch(value):
             raise self.refuse(value)
         return value
 

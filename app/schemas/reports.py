@@ -11,7 +11,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, vali
 
 from app.schemas import json
 from app.schemas.faults import refuse
-from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, Time
+from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, ObjectName, Time
 
 FORMATS = ("csv",)
 LAYOUTS = ("columns", "positional")
@@ -74,12 +74,20 @@ class OutputSchema(Lenient):
 
     delimiter = Delimiter(metadata={"description": "Between columns; default |.", "example": "|"})
     bucketName = Text(metadata={"description": "Deliver to this bucket, if the operator allows it."})
-    bucketKey = Text(metadata={"description": "Deliver under this key."})
+    bucketKey = ObjectName(metadata={"description": "Deliver under this key: at most 1,024 bytes in UTF-8."})
     format = Choice(FORMATS, metadata={"description": "Default csv."})
     layout = Choice(LAYOUTS, metadata={"description": "Default columns where the catalog names them."})
     header = Flag(metadata={"description": "Whether the first row has the column names; default false."})
     compression = Choice(COMPRESSIONS, metadata={"description": "Default none."})
     spreadsheetSafe = Flag(validate=validate.Equal(False, error=NOT_YET), metadata={"description": "Default false."})
+
+    @validates_schema
+    def both_or_neither(self, data: dict, **kwargs: object) -> None:
+        """A bucket without a key, or a key without a bucket, says nowhere to deliver to."""
+        given = {"bucketName", "bucketKey"} & set(data)
+        if len(given) == 1:
+            [missing] = {"bucketName", "bucketKey"} - given
+            raise ValidationError({missing: [self.fields[missing].error_messages["required"]]})
 
 
 class ReportRequestSchema(Lenient):

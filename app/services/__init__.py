@@ -61,7 +61,7 @@ def build(settings: Settings) -> Services:
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog = Catalog(strict=settings.catalog_mode == "strict")
     entries, audit = Entries(catalog), Audit()
-    storage = open_storage(settings.storage)
+    storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000
     sweeper = Sweeper(queue, storage, lambda report: storage, limit_ms, settings.report_attempts)
     keep_ms = settings.report_keep_days * DAY_MS

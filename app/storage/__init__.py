@@ -7,11 +7,14 @@ upload, and is there whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from app.storage.local import LocalStorage
+from app.exceptions import SettingInvalid
+from app.storage.local import KEY, LocalStorage
 
 
 class Upload(Protocol):
@@ -39,8 +42,12 @@ class Storage(Protocol):
     Any number of threads, processes and machines may use one at a time.
     """
 
-    def create(self, key: str) -> Upload:
-        """Begin a file. Uploads of different keys do not know of each other."""
+    def create(self, key: str, media_type: str | None = None) -> Upload:
+        """Begin a file. Uploads of different keys do not know of each other.
+
+        Args:
+            media_type: for whoever fetches the file from the storage itself, not by a link.
+        """
 
     def open(self, key: str) -> BinaryIO:
         """A whole file as a stream, to be closed by whoever reads it; only a block of it is in memory.
@@ -77,6 +84,54 @@ class Storage(Protocol):
         """Where a whole file stands on this machine, or None where it does not."""
 
 
-def open_storage(url: str) -> Storage:
-    """The storage of `file:///folder`; nothing is written yet."""
-    return LocalStorage(Path(unquote(urlsplit(url).path)))
+def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Storage:
+    """The storage of `file:///folder` or `s3://bucket/prefix`; nothing is written or asked yet.
+
+    Args:
+        endpoint: the address of the S3-compatible store; empty: Amazon's.
+        public_endpoint: the address by which clients reach it; empty: the same.
+
+    Raises:
+        SettingInvalid: it is S3, and what speaks to it is not installed.
+    """
+    place = urlsplit(url)
+    if place.scheme == "file":
+        return LocalStorage(Path(unquote(place.path)))
+    s3 = _s3()
+    return s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
+
+
+def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Storage:
+    """A bucket of somebody else's, to deliver to; whether that is allowed is decided before.
+
+    A key is an object's whole name there, of whoever started the report. It may be taken, by an older file or by
+    another report's: so `discard` leaves a whole object alone, and `contents` tells nothing.
+
+    Raises:
+        SettingInvalid: what speaks to S3 is not installed.
+    """
+    s3 = _s3()
+    return s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
+
+
+def is_in_storage(url: str, bucket: str, name: str) -> bool:
+    """Whether an object would stand among the storage's own, so that nobody may write it but the storage."""
+    place = urlsplit(url)
+    is_same = place.scheme == "s3" and place.netloc == bucket
+    return is_same and bool(KEY.fullmatch(name.removeprefix(_prefix(place.path))))
+
+
+def _prefix(path: str) -> str:
+    """What the names of the storage's objects begin with."""
+    inner = unquote(path).strip("/")
+    return f"{inner}/" if inner else ""
+
+
+def _s3() -> ModuleType:
+    """Imported only where it is used: see the package."""
+    try:
+        return import_module("app.storage.s3")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
+            raise
+        raise SettingInvalid("STORAGE_URL and REPORT_BUCKETS: S3 needs boto3. Install the extra: tally[s3].") from None

@@ -69,8 +69,8 @@ class LocalStorage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, key: str) -> LocalUpload:
-        """Begin a file."""
+    def create(self, key: str, media_type: str | None = None) -> LocalUpload:
+        """Begin a file; nobody else serves it, so its media type is told when it is."""
         path = self._path(key)
         with _told():
             _make_folder(self._folder)

@@ -251,13 +251,34 @@ class TestOutput:
             'output.layout is "columns", but the catalog has no columns for PORTFOLIO'
         )
 
-    @pytest.mark.parametrize(
-        "output", [{"bucketName": "b", "bucketKey": "k"}, {"bucketName": "b"}, {"bucketKey": "k.csv"}]
-    )
-    def test_a_bucket_that_the_operator_does_not_list_is_forbidden(self, admin, output):
-        answer = post(admin, FILTER, output)
+    def test_a_bucket_that_the_operator_does_not_list_is_forbidden(self, admin):
+        answer = post(admin, FILTER, {"bucketName": "b", "bucketKey": "k"})
         assert (answer.status_code, root(answer)) == (403, "REQUEST_AUTHORIZATION_FAILURE")
         assert admin.get("/reports").get_json() == {"reports": []}
+
+    @pytest.mark.parametrize(("given", "missing"), [("bucketName", "bucketKey"), ("bucketKey", "bucketName")])
+    def test_a_bucket_without_a_key_or_the_other_way_round_is_refused(self, admin, given, missing):
+        [(code, message)] = faults(post(admin, FILTER, {given: "analysts"}))
+        assert code == MISSING
+        assert message.startswith(f"output.{missing} is missing; it must be ")
+
+    @pytest.mark.parametrize("name", ["a", "november/PORTFOLIO.csv", "ä ö+%?#/...", ".a/..b/x.", "x" * 1024, "ä" * 512])
+    def test_a_bucket_key_is_any_name_that_every_s3_store_takes(self, admin, name):
+        answer = post(admin, FILTER, {"bucketName": "b", "bucketKey": name})
+        assert answer.status_code == 403  # the name is well, the bucket is not allowed
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\nb", "a\x7f", "x" * 1025, "ä" * 513,
+            None, 5, ["a"],
+        ],
+    )  # fmt: skip
+    def test_another_bucket_key_is_refused_and_told_what_is_allowed(self, admin, name):
+        [(code, message)] = faults(post(admin, FILTER, {"bucketName": "b", "bucketKey": name}))
+        assert code == MALFORMED
+        assert message.startswith("output.bucketKey ")
+        assert "it must be 1 to 1,024 bytes in UTF-8 without control characters" in message
 
 
 class TestScope:

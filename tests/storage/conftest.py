@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app.storage import Storage
+from app.storage import Storage, open_storage
 from app.storage.local import LocalStorage
+from app.storage.s3 import S3Storage
+from tests.support.s3 import S3
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "s3"])
 def storage(request) -> Storage:
     """An empty storage of each kind."""
     return request.getfixturevalue(f"{request.param}_storage")
@@ -19,3 +21,8 @@ def storage(request) -> Storage:
 @pytest.fixture
 def local_storage(tmp_path: Path) -> LocalStorage:
     return LocalStorage(tmp_path / "reports")
+
+
+@pytest.fixture
+def s3_storage(s3: S3) -> S3Storage:
+    return open_storage(s3.url, s3.endpoint)

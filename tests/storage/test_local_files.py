@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,15 @@ def test_a_file_that_goes_while_files_are_told_does_no_harm(storage):
     first, _ = next(told)
     storage.delete(KEY if first == PART else PART)
     assert list(told) == []
+
+
+def test_an_unfinished_file_s_time_is_when_it_was_last_written_to(storage, tmp_path):
+    upload = storage.create(KEY)
+    os.utime(tmp_path / "reports" / f".{KEY}.partial", (7, 7.5))
+    assert list(storage.contents()) == [(KEY, 7500)]
+    upload.write(b"more")
+    [(_, moment)] = storage.contents()
+    assert abs(moment - time.time() * 1000) < 5000
 
 
 def test_nothing_is_written_before_the_first_file(tmp_path):

@@ -1,0 +1,108 @@
+"""The objects of one bucket of an S3-compatible store, by their whole names."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from typing import BinaryIO
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+from app.storage.s3.reading import READ_BYTES, Reader
+from app.storage.s3.store import GONE, MISSING, Store, code, told
+from app.storage.s3.upload import S3Upload
+
+
+class Objects:
+    """Every method but `create` and `link` asks the store, and raises StorageFailed where it does not do as asked."""
+
+    def __init__(self, store: Store, bucket: str) -> None:
+        self._store = store
+        self._bucket = bucket
+
+    def create(self, name: str, media_type: str | None, *, is_ours: bool) -> S3Upload:
+        """Begin an object; nothing is sent yet.
+
+        Args:
+            is_ours: nobody else writes an object of this name, so a commit without an answer may be undone.
+        """
+        return S3Upload(self._store.work, self._bucket, name, media_type, is_ours=is_ours)
+
+    def open(self, name: str) -> BinaryIO:
+        """An object as a stream.
+
+        Raises:
+            FileMissing: there is none.
+        """
+        return io.BufferedReader(Reader(self._store.work, self._bucket, name), READ_BYTES)
+
+    def size(self, name: str) -> int | None:
+        """An object's bytes, or None where there is none."""
+        with told(self._bucket):
+            try:
+                return self._store.ask.head_object(Bucket=self._bucket, Key=name)["ContentLength"]
+            except ClientError as error:
+                if code(error) in MISSING:
+                    return None
+                raise
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        with told(self._bucket):
+            self._store.ask.delete_object(Bucket=self._bucket, Key=name)
+
+    def abandon(self, name: str) -> None:
+        """Remove what was sent of an object that was never finished."""
+        for found, upload, _ in list(self._unfinished(Prefix=name)):
+            if found == name:
+                self._abort(name, upload)
+
+    def contents(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The name of each object and unfinished upload under a prefix, and when it was written or begun."""
+        pages = self._store.ask.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        with told(self._bucket):
+            for page in pages:
+                for one in page.get("Contents", ()):
+                    yield one["Key"], _milliseconds(one["LastModified"])
+        for name, _, begun in self._unfinished():  # without the prefix: MinIO takes one for a whole name
+            if name.startswith(prefix):
+                yield name, begun
+
+    def link(self, name: str, file_name: str, media_type: str, seconds: int) -> str:
+        """An address that works without credentials for some time."""
+        given = {
+            "Bucket": self._bucket,
+            "Key": name,
+            "ResponseContentDisposition": _disposition(file_name),
+            "ResponseContentType": media_type,
+            "ResponseCacheControl": "private, no-store",
+        }
+        with told(self._bucket):
+            return self._store.sign.generate_presigned_url("get_object", Params=given, ExpiresIn=seconds)
+
+    def _unfinished(self, **which: str) -> Iterator[tuple[str, str, int]]:
+        pages = self._store.ask.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, **which)
+        with told(self._bucket):
+            for page in pages:
+                for one in page.get("Uploads", ()):
+                    yield one["Key"], one["UploadId"], _milliseconds(one["Initiated"])
+
+    def _abort(self, name: str, upload: str) -> None:
+        with told(self._bucket):
+            try:
+                self._store.ask.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload)
+            except ClientError as error:
+                if code(error) != GONE:  # its own process, or another sweeper, was quicker
+                    raise
+
+
+def _disposition(name: str) -> str:
+    """The header that makes a browser save a file under a name."""
+    is_plain = name.isascii() and name.isprintable() and not set(name) & set('"\\')
+    return f'attachment; filename="{name}"' if is_plain else f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,75 @@
+"""An object as a stream that goes on where the connection broke off."""
+
+from __future__ import annotations
+
+import io
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from app.exceptions import FileMissing
+from app.storage.s3.store import MISSING, Client, code, told
+
+READ_BYTES = 1024 * 1024
+BREAKS = 3  # in a row without a byte between, then it is told
+
+
+class Reader(io.RawIOBase):
+    """Reads one object from its beginning to its end.
+
+    Raises:
+        FileMissing: there is no such object.
+        StorageFailed: the store does not give it, or another one was written in its place meanwhile.
+    """
+
+    def __init__(self, client: Client, bucket: str, name: str) -> None:
+        super().__init__()
+        self._client = client
+        self._bucket = bucket
+        self._place = {"Bucket": bucket, "Key": name}
+        self._at = 0
+        self._breaks = 0
+        with told(bucket):
+            answer = self._get()
+        self._body = answer["Body"]
+        self._bytes = answer["ContentLength"]
+        self._etag = answer["ETag"]
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As much as there is at once; 0 at the end."""
+        with told(self._bucket):
+            while self._at < self._bytes:
+                try:
+                    count = self._body.readinto(buffer)  # raises where it ends too early
+                except BotoCoreError as error:
+                    self._go_on(error)
+                else:
+                    self._at += count
+                    self._breaks = 0
+                    return count
+        return 0
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if not self.closed and hasattr(self, "_body"):
+            self._body.close()
+        super().close()
+
+    def _go_on(self, broken: BotoCoreError) -> None:
+        """Ask for the rest."""
+        self._body.close()
+        self._breaks += 1
+        if self._breaks > BREAKS:
+            raise broken
+        self._body = self._get(Range=f"bytes={self._at}-", IfMatch=self._etag)["Body"]
+
+    def _get(self, **more: str) -> dict:
+        try:
+            return self._client.get_object(**self._place, **more)
+        except ClientError as error:
+            if code(error) in MISSING:
+                raise FileMissing("The report's file is not in the S3 store.") from None
+            raise

@@ -1,0 +1,146 @@
+"""An S3-compatible store: its clients, how long they wait, and its errors in words."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from boto3.session import Session
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from app.exceptions import StorageFailed
+
+Client = Any  # boto3 makes its classes when they are asked for
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one call may take: `attempts` times both."""
+
+    connect_seconds: float
+    read_seconds: float
+    attempts: int
+
+
+WORK = Patience(connect_seconds=3, read_seconds=20, attempts=3)  # a part of a file
+ASK = Patience(connect_seconds=3, read_seconds=5, attempts=2)  # a question, for which somebody waits
+MISSING = ("NoSuchKey", "NotFound", "404")
+GONE = "NoSuchUpload"
+REFUSED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403")
+STRANGER = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401")
+FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "507")
+CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
+CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+class Store:
+    """The clients of one store, each made when it is first used; for any number of threads.
+
+    Credentials and region come from the usual AWS variables, files or roles, as boto3 finds them.
+
+    Args:
+        endpoint: empty: Amazon's own.
+        public_endpoint: the address that links lead to; empty: the endpoint.
+    """
+
+    def __init__(
+        self, endpoint: str = "", public_endpoint: str = "", work: Patience = WORK, ask: Patience = ASK
+    ) -> None:
+        self._endpoint = endpoint
+        self._public_endpoint = public_endpoint or endpoint
+        self._work = work
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._clients: dict[tuple, Client] = {}
+
+    @property
+    def work(self) -> Client:
+        """For files."""
+        return self._client(self._endpoint, self._work)
+
+    @property
+    def ask(self) -> Client:
+        """For questions that have a short answer."""
+        return self._client(self._endpoint, self._ask)
+
+    @property
+    def sign(self) -> Client:
+        """For links; it sends nothing."""
+        return self._client(self._public_endpoint, self._ask)
+
+    def _client(self, endpoint: str, patience: Patience) -> Client:
+        """A client that no other process has: connections must not be shared after a fork."""
+        key = (os.getpid(), endpoint, patience)
+        with self._lock:
+            if key not in self._clients:
+                self._session = self._session or Session(region_name=os.environ.get("AWS_REGION"))
+                self._clients[key] = self._session.client("s3", endpoint_url=endpoint or None, config=_config(patience))
+            return self._clients[key]
+
+
+def _config(patience: Patience) -> Config:
+    return Config(
+        signature_version="s3v4",
+        connect_timeout=patience.connect_seconds,
+        read_timeout=patience.read_seconds,
+        retries={"mode": "standard", "total_max_attempts": patience.attempts},
+        # Checksums in trailers are Amazon's own; others refuse them. Each request is signed over its body's SHA-256.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        tcp_keepalive=True,
+    )
+
+
+@contextmanager
+def told(bucket: str) -> Iterator[None]:
+    """Tell the store's errors in the domain's words, which name no address, key or signature."""
+    try:
+        yield
+    except boto.ClientError as error:
+        raise StorageFailed(_refusal(code(error), bucket)) from error
+    except boto.BotoCoreError as error:
+        raise StorageFailed(_failure(error)) from error
+
+
+def code(error: boto.ClientError) -> str:
+    """The store's own word for what is wrong; the status where it has none, as on HEAD."""
+    found = str(error.response.get("Error", {}).get("Code", ""))
+    return found if CODE.fullmatch(found) else "an error"
+
+
+def _refusal(code: str, bucket: str) -> str:
+    if code in REFUSED:
+        return f"The S3 store denies access to the bucket {bucket} ({code})."
+    if code in STRANGER:
+        return f"The S3 store does not take the credentials ({code}). Look at {CREDENTIALS}."
+    if code in FULL:
+        return f"The S3 store is full ({code})."
+    if code == "NoSuchBucket":
+        return f"The S3 store has no bucket {bucket}."
+    if code == GONE:
+        return "What was sent of the file was removed from the S3 store before it was whole."
+    return f"The S3 store answered {code}."
+
+
+def _failure(error: boto.BotoCoreError) -> str:
+    match error:
+        case boto.ConnectTimeoutError() | boto.ReadTimeoutError():
+            return "The S3 store does not answer in time."
+        case boto.SSLError():
+            return "The S3 store's certificate is not accepted."
+        case boto.EndpointConnectionError() | boto.ProxyConnectionError():
+            return "The S3 store cannot be reached."
+        case (
+            boto.ConnectionError() | boto.HTTPClientError() | boto.ResponseStreamingError() | boto.IncompleteReadError()
+        ):
+            return "The S3 store broke the connection off."
+        case boto.NoCredentialsError() | boto.PartialCredentialsError() | boto.CredentialRetrievalError():
+            return f"There are no credentials for the S3 store. Set {CREDENTIALS}."
+    return f"The S3 store cannot be used ({type(error).__name__})."

@@ -1,0 +1,122 @@
+"""Delivery to a bucket of somebody else's: under exactly the name that was asked for, and nothing else is touched."""
+
+from __future__ import annotations
+
+from urllib.request import urlopen
+
+import pytest
+
+from app.exceptions import StorageFailed
+from app.storage import is_in_storage, open_bucket
+from app.storage.s3 import S3Bucket, Store
+from tests.storage.test_every_storage import KEY, MIB, content
+from tests.storage.test_s3_files import QUICK
+from tests.support.s3 import DELIVERED
+from tests.support.wire import Wire
+
+NAME = "2026/november/PORTFOLIO.csv"
+
+
+@pytest.fixture
+def bucket(s3):
+    return open_bucket(DELIVERED, s3.endpoint)
+
+
+def deliver(bucket, name: str, data: bytes, media_type: str | None = None) -> None:
+    upload = bucket.create(name, media_type)
+    upload.write(data)
+    upload.commit()
+
+
+NAMES = [
+    NAME, "a", "ä/ö ü+%2F&?#=.csv", "a//b", "😀.csv", "x" * 1024, "ä" * 512, KEY, ".hidden", "a b ", "~'()*!",
+]  # fmt: skip
+
+
+def test_a_file_has_exactly_the_name_that_was_asked_for(s3, bucket):
+    for name in NAMES:
+        deliver(bucket, name, name.encode())
+    deliver(bucket, "ä/large +.csv", bytes(9 * MIB))
+    assert s3.objects(DELIVERED) == {name: name.encode() for name in NAMES} | {"ä/large +.csv": bytes(9 * MIB)}
+
+
+@pytest.mark.parametrize("size", [3, 9 * MIB])
+def test_it_says_what_it_is(s3, bucket, size):
+    deliver(bucket, NAME, bytes(size), "application/vnd.apache.parquet")
+    found = s3.client.head_object(Bucket=DELIVERED, Key=NAME)
+    assert found["ContentType"] == "application/vnd.apache.parquet"
+
+
+@pytest.mark.parametrize("size", [3, 9 * MIB])
+def test_what_was_there_is_replaced_when_the_new_one_is_whole_and_not_before(s3, bucket, size):
+    deliver(bucket, NAME, b"yesterday's")
+    aborted = bucket.create(NAME)
+    aborted.write(bytes(size))
+    aborted.abort()
+    upload = bucket.create(NAME)
+    upload.write(bytes(size))
+    assert s3.objects(DELIVERED) == {NAME: b"yesterday's"}
+    upload.commit()
+    assert s3.objects(DELIVERED) == {NAME: bytes(size)}
+    assert s3.unfinished(DELIVERED) == []
+
+
+def test_what_a_dead_process_sent_is_removed_and_nobody_else_s(s3, bucket):
+    deliver(bucket, NAME, b"yesterday's")
+    other = s3.client.create_multipart_upload(Bucket=DELIVERED, Key=f"{NAME}.gz")["Key"]
+    left = bucket.create(NAME)
+    left.write(bytes(9 * MIB))
+    left._wait(0)
+    assert sorted(s3.unfinished(DELIVERED)) == [NAME, other]
+    bucket.discard(NAME)
+    assert s3.unfinished(DELIVERED) == [other]
+    assert s3.objects(DELIVERED) == {NAME: b"yesterday's"}
+    assert list(bucket.contents()) == []
+
+
+def test_it_is_read_linked_and_removed_like_any_file(s3, bucket):
+    assert (bucket.size(NAME), bucket.path(NAME)) == (None, None)
+    deliver(bucket, NAME, b"the report")
+    assert (bucket.size(NAME), content(bucket, NAME)) == (10, b"the report")
+    with urlopen(bucket.link(NAME, "PORTFOLIO.csv", "text/csv", 60)) as answer:
+        assert answer.read() == b"the report"
+    bucket.delete(NAME)
+    assert bucket.size(NAME) is None
+
+
+def test_a_delivery_that_was_never_answered_takes_away_nothing_that_may_be_another_s(s3):
+    wire = Wire(s3.endpoint)
+    bucket = S3Bucket(Store(wire.url, work=QUICK, ask=QUICK), DELIVERED)
+    upload = bucket.create(NAME)
+    upload.write(b"new")
+    wire.lose_answers()
+    with pytest.raises(StorageFailed):
+        upload.commit()
+    wire.mend()
+    upload.abort()
+    assert s3.objects(DELIVERED) == {NAME: b"new"}
+    wire.close()
+
+
+def test_a_bucket_that_is_not_there_is_told(s3):
+    with pytest.raises(StorageFailed, match=r"^The S3 store has no bucket nowhere\.$"):
+        deliver(open_bucket("nowhere", s3.endpoint), NAME, b"data")
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket", "name", "is_ours"),
+    [
+        ("s3://tally/reports", "tally", f"reports/{KEY}", True),
+        ("s3://tally/reports/", "tally", f"reports/{KEY}", True),
+        ("s3://tally", "tally", KEY, True),
+        ("s3://tally/a%20b", "tally", f"a b/{KEY}", True),
+        ("s3://tally/reports", "tally", KEY, True),
+        ("s3://tally/reports", "tally", "reports/november.csv", False),
+        ("s3://tally/reports", "tally", f"elsewhere/{KEY}", False),
+        ("s3://tally", "tally", f"reports/{KEY}", False),
+        ("s3://tally/reports", "other", f"reports/{KEY}", False),
+        ("file:///srv/reports", "tally", f"reports/{KEY}", False),
+    ],
+)
+def test_the_storage_s_own_objects_are_known(url, bucket, name, is_ours):
+    assert is_in_storage(url, bucket, name) is is_ours

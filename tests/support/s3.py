@@ -1,0 +1,100 @@
+"""A real S3 API over HTTP (moto's server in a process of its own), and what a test looks at in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from urllib.request import Request, urlopen
+
+import boto3
+
+from tests.support.running import ROOT, free_port
+from tests.support.s3_server import SECRET
+
+STORAGE, DELIVERED = "tally", "analysts"  # the buckets that are there
+PAGE = 50  # objects that a listing has at once
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+class S3:
+    """The store, with two empty buckets.
+
+    Attributes:
+        endpoint: its address.
+        environment: the settings and AWS variables of a service that keeps its report files in it.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.url = f"s3://{STORAGE}/reports"
+        self.environment = CREDENTIALS | {
+            "S3_ENDPOINT_URL": endpoint,
+            "STORAGE_URL": self.url,
+            "REPORT_BUCKETS": DELIVERED,
+        }
+
+    @cached_property
+    def client(self) -> object:
+        """A client of the tests' own."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="tests",
+            aws_secret_access_key=SECRET,
+        )
+
+    def reset(self) -> None:
+        """Forget everything, and make the buckets."""
+        with urlopen(Request(f"{self.endpoint}/moto-api/reset", method="POST")):
+            pass
+        for name in (STORAGE, DELIVERED):
+            self.client.create_bucket(Bucket=name)
+
+    def objects(self, bucket: str = STORAGE) -> dict[str, bytes]:
+        """Every object of a bucket by its name."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        names = [one["Key"] for page in pages for one in page.get("Contents", ())]
+        return {name: self.client.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
+
+    def unfinished(self, bucket: str = STORAGE) -> list[str]:
+        """The names of multipart uploads that were neither completed nor aborted."""
+        return [one["Key"] for one in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", ())]
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The server; its address."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.s3_server", str(port)],
+        cwd=ROOT,
+        env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(url)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    """Return as soon as it answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urlopen(f"{url}/moto-api/data.json"):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

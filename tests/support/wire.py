@@ -1,0 +1,112 @@
+"""A wire to a server that can be cut, go silent or be gone, and mended again."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from urllib.parse import urlsplit
+
+BLOCK_BYTES = 64 * 1024
+RESET = struct.pack("ii", 1, 0)  # close at once, by RST
+
+
+class Wire:
+    """Listens on a port of its own, and passes every connection on to a server, while it is whole.
+
+    Attributes:
+        url: the server's address by this wire.
+        passed: bytes that went either way.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._server = (urlsplit(url).hostname, urlsplit(url).port)
+        self._listener = self._listen(0)
+        self._port = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._is_silent = False
+        self._loses = 0
+        self._cuts: tuple[int, int] | None = None
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.passed = 0
+
+    def refuse(self) -> None:
+        """Nobody listens any more, and what was connected is reset."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._reset()
+
+    def hang(self) -> None:
+        """Connections are taken, and nothing comes of it."""
+        self._is_silent = True
+
+    def cut_after(self, count: int, times: int = 1_000_000) -> None:
+        """When so many more bytes have passed, reset the connection; and so often whatever comes after."""
+        self._cuts = self.passed + count, times
+
+    def lose_answers(self, times: int = 1_000_000) -> None:
+        """What is asked arrives, and so is done; but instead of the answer the connection is reset."""
+        self._loses = times
+
+    def mend(self) -> None:
+        """Be whole again; connections that hung are reset."""
+        self._is_silent, self._loses, self._cuts = False, 0, None
+        self._reset()
+        with contextlib.suppress(OSError):  # it listens still
+            self._listener = self._listen(self._port)
+
+    def close(self) -> None:
+        """The end."""
+        with contextlib.suppress(OSError):
+            self.refuse()
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", port), reuse_port=False)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._server)
+            self._open |= {client, server}
+            for one, other, is_out in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._pass, args=(one, other, is_out), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, is_out: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(BLOCK_BYTES):
+                self.passed += len(data)
+                if self._is_cut() or (not is_out and self._is_lost()):
+                    break
+                if not self._is_silent:
+                    other.sendall(data)
+        for end in (one, other):
+            _close(end)
+            self._open.discard(end)
+
+    def _is_cut(self) -> bool:
+        if self._cuts is None or self.passed < self._cuts[0]:
+            return False
+        place, times = self._cuts
+        self._cuts = (place, times - 1) if times > 1 else None
+        return True
+
+    def _is_lost(self) -> bool:
+        self._loses -= 1
+        return self._loses >= 0
+
+    def _reset(self) -> None:
+        for end in list(self._open):
+            _close(end)
+
+
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

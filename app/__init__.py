@@ -28,6 +28,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Tally(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
     app.config |= {"SETTINGS": settings, "SECRET_KEY": settings.secret()}
     app.json.sort_keys = False
+    app.hosts = settings.trusted_hosts
+    app.stand_behind(settings.trusted_proxies)
     logs.configure(settings.log_format)
     open_database(settings.database)
     app.extensions["services"] = build(settings)

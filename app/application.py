@@ -6,17 +6,23 @@ what every request pays is told here to be cheap; what is rare (errors, pages, f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 
 from flask import Flask, Request, Response
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
+from werkzeug.exceptions import BadRequest
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
 from app.api.answers import Answer
 from app.ops.requests import request_id
 from app.paths import is_api
+
+PROBES = "/health/"
+PORT = re.compile(r":\d{0,5}$")
 
 Marks = Callable[[Request], list[tuple[str, str]]]
 
@@ -48,6 +54,7 @@ class Tally(Flask):
 
     Attributes:
         marks: each gives the headers that it sets on every answer for programs.
+        hosts: the names that requests may be addressed to; empty: any.
     """
 
     request_class = TallyRequest
@@ -56,6 +63,12 @@ class Tally(Flask):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.marks: list[Marks] = []
+        self.hosts: tuple[str, ...] = ()
+
+    def stand_behind(self, proxies: int) -> None:
+        """Believe what so many proxies say of where a request came from, and whether over TLS."""
+        if proxies:
+            self.wsgi_app = ProxyFix(self.wsgi_app, x_for=proxies, x_proto=proxies, x_host=0)
 
     def ensure_sync(self, func: Callable) -> Callable:
         """Every view and hook is synchronous; Flask would inspect each of them for each request."""
@@ -63,10 +76,18 @@ class Tally(Flask):
 
     def create_url_adapter(self, request: TallyRequest | None) -> MapAdapter | None:
         """A program's request is matched by its path alone: no address is ever built from its Host."""
+        if self.hosts and request is not None:
+            self._check_host(request)
         if request is None or not request.is_api:
             return super().create_url_adapter(request)
         query = request.environ.get("QUERY_STRING", "")
         return MapAdapter(self.url_map, "", request.root_path or "/", "", "http", request.path, request.method, query)
+
+    def _check_host(self, request: TallyRequest) -> None:
+        """Have a request to another name refused, after all that any answer needs. Probes may ask by address."""
+        host = request.environ.get("HTTP_HOST", "")
+        if not request.path.startswith(PROBES) and not _is_one_of(host, self.hosts):
+            request.routing_exception = BadRequest(f'The Host "{host[:60]}" is not one of this service.')
 
     def preprocess_request(self) -> object:
         """Hooks before a request are for people's forms, and for preflights."""
@@ -83,3 +104,9 @@ class Tally(Flask):
 
     def do_teardown_request(self, *args: object) -> None:
         """Nothing waits for a request's end: what is to be let go is let go with its context, after errors too."""
+
+
+def _is_one_of(host: str, names: tuple[str, ...]) -> bool:
+    """Whether a Host is one of some names; a name that begins with a dot is also all below it."""
+    host = PORT.sub("", host).lower()
+    return any(host == name.removeprefix(".") or (name[0] == "." and host.endswith(name)) for name in names)

@@ -4,37 +4,54 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_httpauth import HTTPBasicAuth
 from werkzeug.datastructures import Authorization
 
 from app.exceptions import Forbidden
+from app.origins import is_forged_call, is_from_elsewhere
+from app.services import Services
 from app.services.principal import Principal
+from app.services.sessions import Visit
+
+TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
+REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh
 
 basic = HTTPBasicAuth()
 
 
 def register(app: Flask) -> None:
-    """Set up the session's cookie."""
-    secure = app.config["SETTINGS"].base_url.startswith("https://")
+    """Set up the session's cookie. What it may be used for, and until when, `services.sessions` says."""
+    settings = app.config["SETTINGS"]
+    secure = settings.base_url.startswith("https://")
     app.config |= {
-        "SESSION_COOKIE_NAME": "tally",
+        # With the prefix a browser takes it only over TLS, for all paths, and from this very host.
+        "SESSION_COOKIE_NAME": "__Host-tally" if secure else "tally",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": secure,
-        "PERMANENT_SESSION_LIFETIME": 12 * 3600,
+        "SESSION_REFRESH_EACH_REQUEST": False,
+        "PERMANENT_SESSION_LIFETIME": settings.session_days * 86_400,
     }
 
 
 @basic.verify_password
 def verify(name: str, password: str) -> Principal | None:
-    """Whoever sent these Basic credentials. Flask-HTTPAuth would take any scheme's name, so that is checked here."""
+    """Whoever sent these Basic credentials. Flask-HTTPAuth would take any scheme's name, so that is checked here.
+
+    Raises:
+        RateLimited: too many wrong ones came from there.
+        Forbidden: another site's page made a browser send them, or the password is for one sign-in.
+    """
     given = _credentials()
     if given is None or given.type != "basic" or not name:
         return None
-    return _from_here(current_app.extensions["services"].accounts.verify(name, password))
+    principal = _services().door.enter(name, password, request.remote_addr or "", "API")
+    if principal is not None:
+        _check_call(principal)
+    return principal
 
 
 @basic.error_handler
@@ -58,14 +75,6 @@ def sent_key() -> str | None:
     return request.args.get("key")
 
 
-def _credentials() -> Authorization | None:
-    """What the request's Authorization says; Werkzeug fails on one with other characters than ASCII's."""
-    try:
-        return request.authorization
-    except ValueError:
-        return None
-
-
 def caller() -> Principal:
     """Who sent this request; only behind `basic.login_required` or `signed_in`."""
     return g.principal if "principal" in g else basic.current_user()
@@ -82,20 +91,31 @@ def need(permission: str) -> None:
 
 
 def sign_in(principal: Principal) -> None:
-    """Begin a session; what was in an older one is gone."""
+    """Begin a session; the one before it, and what was in its cookie, is gone."""
+    earlier = current_visit()
+    if earlier is not None:
+        _services().sessions.sign_out(earlier)
+    token = _services().sessions.begin(principal, request.user_agent.string)
     session.clear()
     session.permanent = True
-    session["user"] = principal.id
-    session["key"] = principal.session
+    session[TOKEN] = token
+    g.pop("visit", None)
 
 
 def sign_out() -> None:
-    """End the session."""
+    """End the session, here and in the browser."""
+    visit = current_visit()
+    if visit is not None:
+        _services().sessions.sign_out(visit)
     session.clear()
+    g.visit = None
 
 
 def signed_in(view: Callable) -> Callable:
-    """Let a page be seen by people who signed in; others are asked to, and come back afterwards."""
+    """Let a page be seen by people who signed in; others are asked to, and come back afterwards.
+
+    Whoever signed in with a password for one sign-in is led to choose their own, and nowhere else.
+    """
 
     @functools.wraps(view)
     def guarded(*args: object, **kwargs: object) -> object:
@@ -104,19 +124,63 @@ def signed_in(view: Callable) -> Callable:
             back = request.full_path.rstrip("?") if request.method == "GET" else None
             return redirect(url_for("admin.sign_in", next=back))
         g.principal = principal
+        if principal.temporary and not getattr(view, "is_open_to_temporary", False):
+            return redirect(url_for("admin.own_password"))
         return view(*args, **kwargs)
 
     return guarded
 
 
+def open_to_temporary(view: Callable) -> Callable:
+    """Mark the page where whoever has a password for one sign-in chooses their own."""
+    view.is_open_to_temporary = True
+    return view
+
+
 def current_principal() -> Principal | None:
     """Whose session the request belongs to, or None."""
-    user, key = session.get("user"), session.get("key")
-    if not isinstance(user, int) or not isinstance(key, str):
+    visit = current_visit()
+    return visit and visit.principal
+
+
+def current_visit() -> Visit | None:
+    """The session that the request belongs to; looked up once."""
+    if "visit" not in g:
+        token = session.get(TOKEN)
+        acts = REFRESHES not in request.headers
+        known = isinstance(token, str)
+        g.visit = _services().sessions.find(token, request.remote_addr or "", acts=acts) if known else None
+    return g.visit
+
+
+def comes_from_elsewhere() -> bool:
+    """Whether a page of another site had a browser send this request."""
+    return is_from_elsewhere(request.headers, _own_hosts())
+
+
+def _own_hosts() -> tuple[str, str]:
+    """As the browser knows us, and as PUBLIC_URL has it: a proxy may have changed the first."""
+    return request.host, urlsplit(current_app.config["SETTINGS"].base_url).netloc
+
+
+def _services() -> Services:
+    return current_app.extensions["services"]
+
+
+def _credentials() -> Authorization | None:
+    """What the request's Authorization says; Werkzeug fails on one with other characters than ASCII's."""
+    try:
+        return request.authorization
+    except ValueError:
         return None
-    return _from_here(current_app.extensions["services"].accounts.by_session(user, key))
 
 
-def _from_here(principal: Principal | None) -> Principal | None:
-    """With the address of the request: the audit log tells it."""
-    return principal and replace(principal, address=request.remote_addr or "")
+def _check_call(principal: Principal) -> None:
+    allowed = current_app.config["SETTINGS"].cors_origins
+    if is_forged_call(request.method, request.mimetype, request.headers, _own_hosts(), allowed):
+        raise Forbidden(
+            "A page of another site sent this request. Send it with Content-Type: application/json and with "
+            "credentials that the page itself knows, or have the site added to CORS_ORIGINS."
+        )
+    if principal.temporary:
+        raise Forbidden("This password is for one sign-in. Sign in at /admin/, and choose one of your own.")

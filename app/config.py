@@ -27,6 +27,7 @@ INGEST_AUTHS = ("none", KEY_NEEDED)
 LOG_FORMATS = ("text", "json")
 SWITCH = ("on", "off")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
 MIN_SECRET = 16  # characters
 MANY = validate.Range(0, 10_000_000)
 
@@ -66,6 +67,10 @@ class Settings:
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
     audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
+    session_idle_minutes: int = 480  # SESSION_IDLE_MINUTES: without an act of a person, then a session ends
+    session_days: int = 7  # SESSION_DAYS: after signing in, then it ends in any case
+    trusted_hosts: tuple[str, ...] = ()  # TRUSTED_HOSTS: names that requests may be addressed to; empty: any
+    trusted_proxies: int = 0  # TRUSTED_PROXIES: how many proxies stand before the service; 0: none is believed
     log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
     environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
 
@@ -157,6 +162,12 @@ class Settings:
             ),
             rejected_max=env.int("REJECTED_MAX", cls.rejected_max, validate=validate.Range(1, 10_000_000)),
             audit_keep_days=env.int("AUDIT_KEEP_DAYS", cls.audit_keep_days, validate=validate.Range(1, 36_500)),
+            session_idle_minutes=env.int(
+                "SESSION_IDLE_MINUTES", cls.session_idle_minutes, validate=validate.Range(1, 525_600)
+            ),
+            session_days=env.int("SESSION_DAYS", cls.session_days, validate=validate.Range(1, 365)),
+            trusted_hosts=tuple(env.list("TRUSTED_HOSTS", [], subcast=_host, validate=_hosts) or ()),
+            trusted_proxies=env.int("TRUSTED_PROXIES", cls.trusted_proxies, validate=validate.Range(0, 10)),
             log_format=env.str("LOG_FORMAT", cls.log_format, validate=validate.OneOf(LOG_FORMATS)),
             environment=env.str("ENVIRONMENT", cls.environment, validate=_filled),
         )
@@ -243,6 +254,16 @@ def _buckets(values: list[str]) -> None:
     for value in values:
         if not BUCKET.fullmatch(value):
             raise validate.ValidationError(f"{value!r} is not the name of a bucket, such as analysts-reports.")
+
+
+def _host(value: str) -> str:
+    return value.strip().lower()
+
+
+def _hosts(values: list[str]) -> None:
+    for value in values:
+        if not HOST.fullmatch(value):
+            raise validate.ValidationError(f"{value!r} is not a host such as tally.example.com, without a port.")
 
 
 def _kept_secret(path: Path) -> str:

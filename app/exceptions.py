@@ -21,6 +21,8 @@
     ├── ImportOvertaken       somebody else imports the same file
     ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
     ├── AccountInvalid        a user cannot be made or changed as asked
+    ├── AccountUnknown        there is no such user
+    ├── SessionUnknown        there is no such session, or it has ended
     ├── LinkInvalid           a signed link was changed or has expired
     └── ReportError
         ├── ReportUnknown     no such report, or not the caller's
@@ -154,6 +156,14 @@ class RejectedUnknown(TallyError):
 
 class AccountInvalid(TallyError):
     """A user cannot be made, changed or removed as asked."""
+
+
+class AccountUnknown(TallyError):
+    """There is no such user."""
+
+
+class SessionUnknown(TallyError):
+    """There is no such session, or it has ended."""
 
 
 class LinkInvalid(TallyError):

@@ -3,19 +3,22 @@
 A sliding window of the library `limits`: one script in Redis looks and counts, so that two processes cannot both take
 the last place. Whoever is refused is not counted, and may come again as soon as the oldest requests are a minute old.
 
-Where Redis is away, everybody passes. Events matter more than limits: what is refused is lost, and a limit that is
-not kept for a while costs some load. Then Redis is left alone for a few seconds, so that requests do not wait for it.
+Where Redis is away, events all pass. They matter more than limits: what is refused is lost, and a limit that is not
+kept for a while costs some load. Wrong passwords are then counted in this process alone. Either way Redis is left alone
+for a few seconds, so that requests do not wait for it.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import cached_property
 
 import structlog
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
-from limits.storage import RedisStorage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from app.queue import connect
@@ -24,6 +27,7 @@ PREFIX = "tally:rate"
 SECONDS = 0.25  # to reach Redis, and for each answer: requests wait for it
 PAUSE_SECONDS = 5.0
 
+Ask = Callable[[SlidingWindowCounterRateLimiter, RateLimitItemPerMinute, str, str], bool]
 log = structlog.get_logger(__name__)
 
 
@@ -32,11 +36,12 @@ class Rates:
 
     Args:
         url: `redis://…` or `unix://…`; it is connected to by the first request that is counted.
+        alone: whether this process counts by itself while Redis is away; else everybody passes then.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, alone: bool = False) -> None:
         self._url = url
-        self._limiter: SlidingWindowCounterRateLimiter | None = None
+        self._alone = alone
         self._away_until = 0.0
 
     def count(self, kind: str, who: str, most: int) -> int | None:
@@ -46,23 +51,37 @@ class Rates:
             kind: what `who` is, such as an address.
             most: requests a minute.
         """
-        if time.monotonic() < self._away_until:
-            return None
-        item = RateLimitItemPerMinute(most)
-        try:
-            limiter = self._connected()
-            if limiter.hit(item, kind, who):
-                return None
-            reset = limiter.get_window_stats(item, kind, who).reset_time
-        except StorageError as error:
-            self._away_until = time.monotonic() + PAUSE_SECONDS
-            log.warning("requests are not limited, as Redis is away", reason=str(error.storage_error))
-            return None
-        return max(1, math.ceil(reset - time.time()))
+        return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
 
-    def _connected(self) -> SlidingWindowCounterRateLimiter:
-        if self._limiter is None:
-            pool = connect(self._url, SECONDS, SECONDS).connection_pool
-            storage = RedisStorage(self._url, connection_pool=pool, key_prefix=PREFIX, wrap_exceptions=True)
-            self._limiter = SlidingWindowCounterRateLimiter(storage)
-        return self._limiter
+    def full(self, kind: str, who: str, most: int) -> int | None:
+        """The same without counting it: after how many seconds one may come, None where it may now."""
+        return self._ask(SlidingWindowCounterRateLimiter.test, kind, who, most)
+
+    def _ask(self, ask: Ask, kind: str, who: str, most: int) -> int | None:
+        item = RateLimitItemPerMinute(most)
+        if time.monotonic() >= self._away_until:
+            try:
+                return _answer(ask, self._in_redis, item, kind, who)
+            except StorageError as error:
+                self._away_until = time.monotonic() + PAUSE_SECONDS
+                what = "counted in this process alone" if self._alone else "not limited"
+                log.warning(f"requests are {what}, as Redis is away", reason=str(error.storage_error))
+        return _answer(ask, self._here, item, kind, who) if self._alone else None
+
+    @cached_property
+    def _in_redis(self) -> SlidingWindowCounterRateLimiter:
+        pool = connect(self._url, SECONDS, SECONDS).connection_pool
+        storage = RedisStorage(self._url, connection_pool=pool, key_prefix=PREFIX, wrap_exceptions=True)
+        return SlidingWindowCounterRateLimiter(storage)
+
+    @cached_property
+    def _here(self) -> SlidingWindowCounterRateLimiter:
+        return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+
+def _answer(
+    ask: Ask, limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, kind: str, who: str
+) -> int | None:
+    if ask(limiter, item, kind, who):
+        return None
+    return max(1, math.ceil(limiter.get_window_stats(item, kind, who).reset_time - time.time()))

@@ -1,6 +1,7 @@
 // Keeps the parts of a page fresh. An element with data-live is fetched again from that address and patched in place:
 // focus, selection and scrolling stay. Without this module every page is complete, only less live.
 const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, opened = Date.now(); // milliseconds
+const REFRESHES = { "X-Tally-Refresh": "1" }; // nobody does anything: a session is not to be kept alive by this
 const parts = [...document.querySelectorAll("[data-live]")].map((node) => ({ node, fresh: Date.now(), tried: Date.now() }));
 
 function patch(old, fresh) {
@@ -26,7 +27,7 @@ function patch(old, fresh) {
 async function refresh(part) {
   part.tried = Date.now(), part.asking = true;
   try {
-    const answer = await fetch(part.node.dataset.live, { redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
+    const answer = await fetch(part.node.dataset.live, { headers: REFRESHES, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.type === "opaqueredirect") return location.reload(); // the session ended: the page itself leads to sign-in
     if ((part.trouble = answer.ok ? "" : "the server answers with an error")) return;
     const html = document.createElement("template");

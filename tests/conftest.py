@@ -19,7 +19,7 @@ from argon2.profiles import CHEAPEST
 
 from app import create_app
 from app.config import Settings
-from app.services import accounts
+from app.services import passwords
 from app.store import database as store
 from tests.support import s3 as s3_support
 from tests.support import servers
@@ -33,7 +33,7 @@ PASSWORD = "correct horse"
 def cheap_hashes() -> Iterator[None]:
     """Argon2 at its cheapest: at its price of 100 ms, passwords would take half of the suite's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accounts, "PasswordHasher", lambda: PasswordHasher.from_parameters(CHEAPEST))
+        patch.setattr(passwords, "PasswordHasher", lambda: PasswordHasher.from_parameters(CHEAPEST))
         yield
 
 

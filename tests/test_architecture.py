@@ -19,11 +19,13 @@ from app.config import Settings
 
 ROOT = Path(__file__).parent.parent
 
+# Plain values: they import nothing, and anybody may import them.
+GROUND = {"exceptions", "layout", "origins", "paths", "version"}
 # What a room may import; each may import itself. Whoever adds an arrow here adds it to docs/architecture.md, too.
-GROUND = {"exceptions", "layout", "paths", "version"}  # plain values: they import nothing, and anybody may import them
 ARROWS = {
     "exceptions": set(),
     "layout": set(),
+    "origins": set(),
     "paths": set(),
     "version": set(),
     "config": GROUND,

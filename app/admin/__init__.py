@@ -44,6 +44,7 @@ def register(app: Flask) -> None:
     app.config |= {
         "BOOTSTRAP_SERVE_LOCAL": True,
         "WTF_CSRF_CHECK_DEFAULT": False,  # the blueprint checks its own requests; the API has no cookies to abuse
+        "WTF_CSRF_SSL_STRICT": False,  # the blueprint looks at more than the referrer, which may be missing
         "WTF_CSRF_TIME_LIMIT": None,  # a token is good as long as its session
         "MAX_FORM_MEMORY_SIZE": 4_000_000,  # bytes: a rejected event may have a million characters
     }

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from flask import Blueprint, current_app, request
 from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError
 
+from app.auth import comes_from_elsewhere
+from app.origins import SAFE_METHODS
 from app.services import Services
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+ELSEWHERE = "The form was sent from a page of another site. Nothing was done. Send it again from here."
 csrf = CSRFProtect()
 MAX_FORM_BYTES = 10_000_000  # the largest is a document that is imported, as text
 
 
 @blueprint.before_request
 def refuse_forged() -> None:
-    """Let an unsafe request pass only with the token of its session."""
+    """Let an unsafe request pass only from a page of ours, and with the token of its session."""
+    if request.method not in SAFE_METHODS and comes_from_elsewhere():
+        raise CSRFError(ELSEWHERE)
     request.max_content_length = MAX_FORM_BYTES  # the token is looked for in the form, which is read for it
     try:
         csrf.protect()

@@ -6,7 +6,7 @@ from flask import Flask, g, render_template, request
 from flask_wtf.csrf import CSRFError
 
 from app import auth
-from app.admin.blueprint import blueprint
+from app.admin.blueprint import ELSEWHERE, blueprint
 from app.exceptions import StoreUnavailable
 
 Answer = tuple[str, int]
@@ -19,6 +19,7 @@ WORDS = {
     405: ("That cannot be done here", "Go back, and try again from there."),
     409: ("The file is not there", "The report's page says how it stands."),
     410: ("The file is gone", "Start the report again to have a new one."),
+    429: ("Too many tries", "Wait a little, and try again."),
     413: ("That is too much at once", "Go back, and send less."),
     503: ("The database does not answer", "Nothing is lost. This page tries again when you reload it."),
     500: ("Something broke on our side", "It is in the log, under the id below. Try again in a minute."),
@@ -50,7 +51,7 @@ def page(status: int, message: str | None = None) -> Answer:
 
 @blueprint.errorhandler(CSRFError)
 def _forged(error: CSRFError) -> Answer:
-    return page(400, FORGED)
+    return page(400, ELSEWHERE if error.description == ELSEWHERE else FORGED)
 
 
 def _whoever() -> auth.Principal | None:

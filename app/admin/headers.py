@@ -5,11 +5,12 @@ from __future__ import annotations
 from flask import Flask, Response, request
 
 JSON = "application/json"
+SIGNED = "signature="  # what a link has that opens a file by itself
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# same-origin rather than none: forms sent over TLS are checked by it, and no other host learns anything.
+# same-origin rather than none: with none a browser hides from forms where they come from, which is checked.
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -32,4 +33,6 @@ def _mark(response: Response) -> Response:
         response.headers.setdefault(name, value)  # a page may have a policy of its own
     if is_page:
         response.headers["Cache-Control"] = "private, no-store"
+    if request.path.startswith("/files/") or SIGNED in response.headers.get("Location", ""):
+        response.headers["Referrer-Policy"] = "no-referrer"  # who has the address has the file
     return response

@@ -11,10 +11,12 @@ from wtforms import PasswordField, StringField
 
 from app import auth
 from app.admin.blueprint import blueprint, services
+from app.exceptions import RateLimited
 
 # Where somebody may be led after signing in: a page of this dashboard, never another host, however it is written.
 OURS = re.compile(r"/admin/[!-\[\]-~]*")
 WRONG = "No user has this name and password."
+VIA = "the sign-in page"
 
 
 class SignInForm(FlaskForm):
@@ -33,13 +35,17 @@ def sign_in() -> str | AnyResponse:
 
 
 @blueprint.post("/sign-in")
-def begin() -> tuple[str, int] | AnyResponse:
+def begin() -> AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Sign in. An unknown user and a wrong password are answered alike."""
     form = SignInForm()
-    principal = services().accounts.verify(form.user.data or "", form.password.data or "")
-    if principal is None:
+    try:
+        found = services().door.enter(form.user.data or "", form.password.data or "", request.remote_addr or "", VIA)
+    except RateLimited as error:
+        headers = {"Retry-After": str(error.seconds)}
+        return render_template("admin/sign_in.html", form=form, wrong=str(error)), 429, headers
+    if found is None:
         return render_template("admin/sign_in.html", form=form, wrong=WRONG), 401
-    auth.sign_in(principal)
+    auth.sign_in(found)
     return redirect(_next())
 
 

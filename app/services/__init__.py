@@ -16,6 +16,7 @@ from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.cataloguing import Cataloguing
 from app.services.entries import Entries
+from app.services.door import Door
 from app.services.feed import Feed
 from app.services.gate import Gate
 from app.services.health import Health
@@ -26,6 +27,7 @@ from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
 from app.services.resending import Resending
 from app.services.running import Running
+from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.sweeping import Sweeper
 from app.services.upkeep import DAY_MS, Upkeep
@@ -49,6 +51,8 @@ class Services:
     cataloguing: Cataloguing
     audit: Audit
     accounts: Accounts
+    door: Door
+    sessions: Sessions
     keys: Keys
     reports: Reports
     running: Running
@@ -71,6 +75,8 @@ def build(settings: Settings) -> Services:
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
     keys = Keys()
+    accounts = Accounts()
+    sessions = Sessions(settings)
     ingest = Ingest(catalog, writer, rejected, settings.max_batch_events)
     return Services(
         gate=Gate(settings, keys, Rates(settings.redis)),
@@ -83,7 +89,9 @@ def build(settings: Settings) -> Services:
         entries=entries,
         cataloguing=Cataloguing(catalog, entries, audit),
         audit=audit,
-        accounts=Accounts(),
+        accounts=accounts,
+        door=Door(accounts, Rates(settings.redis, alone=True)),
+        sessions=sessions,
         keys=keys,
         reports=reports,
         running=Running(lambda report: means, queue, sweeper, settings.report_attempts),

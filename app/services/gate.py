@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-
 from app.config import KEY_NEEDED, Settings
 from app.exceptions import RateLimited, Unauthenticated
 from app.rates import Rates
+from app.services.addresses import subscriber
 from app.services.keys import IngestKey, Keys
-
-HOST_BITS = 64  # of an IPv6 address: a single subscriber has so many addresses, or more
 
 
 class Gate:
@@ -34,7 +31,7 @@ class Gate:
         """Let a request in, or raise; the key that it came with, where keys are asked for.
 
         Args:
-            address: of the connection. Behind a proxy that is the proxy's, for everybody.
+            address: of the client; behind a proxy that is not trusted (TRUSTED_PROXIES), the proxy's for everybody.
             token: what was sent as a key, if anything was.
 
         Raises:
@@ -43,7 +40,7 @@ class Gate:
             StoreUnavailable: whether it is one cannot be told now.
         """
         if self._per_address:
-            self._limit("address", _subscriber(address), self._per_address)
+            self._limit("address", subscriber(address), self._per_address)
         if not self.needs_key:
             return None
         key = self._keys.verify(token) if token else None
@@ -62,14 +59,3 @@ class Gate:
                 f"At most {requests} a minute may come from one {kind}. Nothing was stored; try again in {waited}.",
                 seconds,
             )
-
-
-def _subscriber(address: str) -> str:
-    """An address without the part that one sender can change at will."""
-    try:
-        ip: IPv4Address | IPv6Address = ip_address(address)
-    except ValueError:  # a Unix socket has none
-        return address
-    if isinstance(ip, IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ip_network((ip.packed, HOST_BITS), strict=False))

@@ -22,6 +22,7 @@ class Principal:
         customers: the customers they are limited to; None: all of them.
         session: a word that a session must know; it changes with the password.
         address: from which they came; empty: from the server itself.
+        temporary: whether their password was given to them for one sign-in.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Principal:
     customers: tuple[str, ...] | None
     session: str
     address: str = field(default="", compare=False)
+    temporary: bool = False
 
     @property
     def permissions(self) -> tuple[str, ...]:

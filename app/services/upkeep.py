@@ -12,6 +12,7 @@ from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.queue import ReportQueue
 from app.services.clock import now
 from app.services.reports import Reports
+from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.store import audit, hours, idempotency, rejected
 from app.store.database import release
@@ -34,6 +35,7 @@ class Upkeep:
 
     def __init__(self, settings: Settings, queue: ReportQueue, reports: Reports, spooling: Spooling) -> None:
         self._settings = settings
+        self._sessions = Sessions(settings)
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.sweep, SWEEP_SECONDS),
@@ -72,7 +74,8 @@ class Upkeep:
             pass
 
     def _purge(self) -> None:
-        """Forget idempotency keys, rejected events and entries of the audit log whose time is over."""
+        """Forget idempotency keys, rejected events, sessions and entries of the audit log whose time is over."""
         idempotency.purge(now() - KEY_DAYS * DAY_MS)
         rejected.purge(now() - self._settings.rejected_keep_days * DAY_MS, self._settings.rejected_max)
+        self._sessions.purge()
         audit.purge(now() - self._settings.audit_keep_days * DAY_MS)

@@ -30,22 +30,44 @@ def exists() -> bool:
     return Account.select().exists()
 
 
-def add(name: str, role: str, customers: Sequence[str] | None, password: str, session: str, now: int) -> Account | None:
+def lock_admins() -> set[int]:
+    """The ids of the admins, who stay as they are until the transaction ends.
+
+    The update changes nothing and locks the rows: whoever comes second waits for the first, and sees what is left.
+    """
+    Account.update(role="admin").where(Account.role == "admin").execute()
+    return {key for (key,) in Account.select(Account.id).where(Account.role == "admin").tuples()}
+
+
+def add(
+    name: str,
+    role: str,
+    customers: Sequence[str] | None,
+    password: str,
+    password_expires: int | None,
+    session: str,
+    now: int,
+) -> Account | None:
     """Make a user, or None where the name is taken; `password` is a hash."""
     values = {"name": name, "role": role, "customers": customers, "password": password, "session": session}
     try:
         with database.atomic():
-            return Account.create(created=now, **values)
+            return Account.create(created=now, password_expires=password_expires, **values)
     except IntegrityError:
         return None
 
 
-def set_password(name: str, password: str, session: str) -> bool:
+def change(key: int, role: str, customers: Sequence[str] | None) -> bool:
+    """Give a user another role and other customers; whether there is such a user."""
+    return Account.update(role=role, customers=customers).where(Account.id == key).execute() == 1
+
+
+def set_password(name: str, password: str, password_expires: int | None, session: str) -> bool:
     """Give a user another password (a hash), which ends their sessions; whether there is such a user."""
-    query = Account.update(password=password, session=session).where(Account.name == name)
-    return query.execute() == 1
+    values = {"password": password, "password_expires": password_expires, "session": session}
+    return Account.update(**values).where(Account.name == name).execute() == 1
 
 
-def remove(name: str) -> bool:
+def remove(key: int) -> bool:
     """Remove a user; whether there was one."""
-    return Account.delete().where(Account.name == name).execute() == 1
+    return Account.delete().where(Account.id == key).execute() == 1

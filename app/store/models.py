@@ -184,8 +184,22 @@ class Account(Table):
     role = TextField()
     customers = JsonField(null=True)  # the customers the user is limited to; null: all of them
     password = TextField()  # an argon2id hash
-    session = TextField()  # changes with the password, and ends every session made before
+    password_expires = BigIntegerField(null=True)  # it is for one sign-in before that time; null: it is their own
+    session = TextField()  # a word that changes with the password, and ends every session that began before
     created = BigIntegerField()
+
+
+class Session(Table):
+    """Somebody signed in, in one browser."""
+
+    id = BigAutoField()
+    digest = TextField(unique=True)  # SHA-256 of what the browser's cookie has
+    account = BigIntegerField(index=True)
+    word = TextField()  # the user's, when they signed in
+    created = BigIntegerField()
+    seen = BigIntegerField(index=True)  # the last act of a person, to the minute
+    address = TextField()  # from where they signed in
+    agent = TextField()  # what the browser calls itself
 
 
 class IngestKey(Table):

@@ -151,10 +151,10 @@ def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch
 def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
     from app.exceptions import StoreUnavailable
 
-    def away(*_):
+    def away(*_, **__):
         raise StoreUnavailable("The database cannot be reached.")
 
-    monkeypatch.setattr(services.accounts, "by_session", away)
+    monkeypatch.setattr(services.sessions, "find", away)
     answer = boss.get("/admin/")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]

@@ -100,19 +100,28 @@ def state(services) -> list[object]:
 
 
 def test_users_are_noted(services, audit):
-    services.accounts.add("anna", "analyst", ["BARCHART"], PASSWORD, by=BOSS)
-    services.accounts.set_password("anna", "another password", by=BOSS)
-    services.accounts.set_password("anna", "a third password", by=ANNA)
+    boss = replace(BOSS, id=9)
+    anna = services.accounts.add("anna", "analyst", ["BARCHART"], PASSWORD, by=boss)
+    services.accounts.set_password("anna", "another password", by=boss)
+    services.accounts.set_password("anna", "a third password", by=anna)
+    services.accounts.change(anna, "operator", None, by=boss)
     services.accounts.remove("anna", by=BOSS)
     services.accounts.add("olga", "operator", None, PASSWORD)
     assert told(audit, BOSS) == [
         ("system", "user added", "user olga"),
         ("boss", "user removed", "user anna"),
+        ("boss", "user changed", "user anna"),
         ("anna", "password changed", "user anna"),
         ("boss", "password reset", "user anna"),
         ("boss", "user added", "user anna"),
     ]
     assert AuditEntry.get(AuditEntry.id == 1).details == {"role": "analyst", "customers": ["BARCHART"]}
+    assert AuditEntry.get(AuditEntry.action == "user changed").details == {
+        "old role": "analyst",
+        "new role": "operator",
+        "old customers": ["BARCHART"],
+        "new customers": None,
+    }
     assert "password" not in "".join(str(one.details) for one in AuditEntry.select())
 
 

@@ -1,0 +1,126 @@
+"""Under which names the service may be asked for, and whom it believes about where a request came from."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.store.models import AuditEntry, RejectedEvent
+from tests.admin.conftest import Visitor
+from tests.conftest import PASSWORD
+from tests.support.client import event, root
+
+named = pytest.mark.settings(trusted_hosts=("tally.example", ".example.org", "[::1]"))
+FORWARDED = {"X-Forwarded-For": "198.51.100.66, 203.0.113.5", "X-Forwarded-Proto": "https"}
+
+
+class TestHosts:
+    @named
+    @pytest.mark.parametrize(
+        "host",
+        ["tally.example", "TALLY.example:8000", "example.org", "a.b.example.org:443", "[::1]:8000", "tally.example:"],
+    )
+    def test_ours_are_answered(self, nobody, visitor, host):
+        assert nobody.get("/system/version", headers={"Host": host}).status_code == 200
+        assert visitor.get("/admin/sign-in", headers={"Host": host}).status_code == 200
+
+    @named
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "evil.example",
+            "tally.example.evil.example",
+            "eviltally.example",
+            "evilexample.org",
+            "tally.example@evil.example",
+            "tally.example:80@evil.example",
+            "127.0.0.1:8000",
+            "[::2]",
+            "",
+        ],
+    )
+    def test_others_are_refused(self, nobody, visitor, admin, host):
+        headers = {"Host": host}
+        for answer in (
+            nobody.get("/system/version", headers=headers),
+            nobody.post("/events", [event()], headers=headers),
+            admin.get("/reports", headers=headers),
+        ):
+            assert answer.status_code == 400
+            assert root(answer) == "REQUEST_INPUT_MALFORMED"
+            assert "is not one of this service" in answer.get_json()[0]["value"]["message"]
+        for path in ("/admin/", "/admin/sign-in", "/"):
+            page = visitor.get(path, headers=headers)
+            assert page.status_code == 400
+            assert page.mimetype == "text/html"
+
+    @named
+    def test_a_balancer_may_ask_by_address_how_the_service_is(self, nobody):
+        assert nobody.get("/health/live", headers={"Host": "10.0.0.7:8000"}).status_code == 200
+
+    def test_by_default_any_name_will_do(self, nobody):
+        assert nobody.get("/system/version", headers={"Host": "10.0.0.7:8000"}).status_code == 200
+
+    @pytest.mark.parametrize("host", ["a b", "a\tb", "<script>", "a/b", "tally.example:99999999", "[", "é"])
+    def test_a_host_that_is_none_breaks_nothing(self, nobody, visitor, host):
+        assert nobody.get("/system/version", headers={"Host": host}).status_code in (200, 400)
+        for path in ("/admin/", "/admin/sign-in", "/"):
+            page = visitor.get(path, headers={"Host": host})
+            assert page.status_code < 500
+            assert "<script>alert" not in page.get_data(as_text=True)
+
+    def test_links_are_never_built_from_it(self, admin, nobody):
+        nobody.send(event())
+        job, _ = admin.run_report()
+        for accept in ("application/json", "text/csv"):
+            answer = admin.get(f"/reports/{job['source']}", headers={"Host": "evil.example", "Accept": accept})
+            assert "evil.example" not in answer.get_data(as_text=True) + answer.headers.get("Location", "")
+
+
+class TestProxies:
+    def told(self, nobody) -> str:
+        """The address that a rejected event is said to come from."""
+        nobody.post("/events", [event(timestamp=-1)], headers=FORWARDED)
+        nobody.app.extensions["services"].rejected.flush()
+        return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().address
+
+    def test_by_default_none_is_believed(self, nobody):
+        assert self.told(nobody) == "127.0.0.0/24"
+
+    @pytest.mark.settings(trusted_proxies=1)
+    def test_one_tells_the_last_address(self, nobody):
+        assert self.told(nobody) == "203.0.113.0/24"
+
+    @pytest.mark.settings(trusted_proxies=2)
+    def test_two_tell_the_one_before_it(self, nobody):
+        assert self.told(nobody) == "198.51.100.0/24"
+
+    @pytest.mark.settings(trusted_proxies=3)
+    def test_fewer_addresses_than_proxies_are_not_believed(self, nobody):
+        assert self.told(nobody) == "127.0.0.0/24"
+
+    @pytest.mark.settings(trusted_proxies=1)
+    def test_the_audit_log_and_the_count_of_wrong_passwords_have_the_clients_address(self, app, admin):
+        for number in (1, 2):
+            somebody = Visitor(app)
+            page = somebody.get("/admin/sign-in", headers=FORWARDED).get_data(as_text=True)
+            token = page.split('name="csrf_token"')[1].split('value="')[1].split('"')[0]
+            fields = {"user": "admin", "password": "wrong", "csrf_token": token}
+            headers = {"X-Forwarded-For": f"203.0.113.{number}"}
+            assert somebody._client.post("/admin/sign-in", data=fields, headers=headers).status_code == 401
+        failed = AuditEntry.select().where(AuditEntry.action == "sign-in failed").order_by(AuditEntry.id)
+        assert [one.address for one in failed] == ["203.0.113.1", "203.0.113.2"]
+
+    @pytest.mark.settings(trusted_proxies=1, rate_limit_address=1)
+    def test_clients_behind_one_proxy_are_counted_apart(self, nobody):
+        statuses = [
+            nobody.post("/events", [event()], headers={"X-Forwarded-For": address}).status_code
+            for address in ("203.0.113.1", "203.0.113.2", "203.0.113.1")
+        ]
+        assert statuses == [200, 200, 429]
+
+    @pytest.mark.settings(trusted_proxies=1)
+    def test_nothing_that_a_proxy_says_changes_the_host(self, nobody, admin):
+        headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil", "X-Forwarded-Port": "1"}
+        answer = Visitor(admin.app).get("/admin/", headers=headers | FORWARDED)
+        assert answer.headers["Location"] == "/admin/sign-in?next=/admin/"
+        assert PASSWORD not in answer.get_data(as_text=True)

@@ -1,0 +1,228 @@
+"""Sessions: kept on the server, so that they end there, whatever a browser keeps."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+
+from app.auth import REFRESHES
+from app.exceptions import SessionUnknown, StoreUnavailable
+from app.services.clock import now
+from app.store import sessions as store
+from app.store.models import AuditEntry, Session
+from tests.admin.conftest import Visitor
+from tests.conftest import PASSWORD
+
+COOKIE = "__Host-tally"  # the tests' PUBLIC_URL is https
+MINUTE, DAY = 60_000, 86_400_000
+
+
+def cookie(somebody: Visitor) -> str:
+    return somebody._client.get_cookie(COOKIE).value
+
+
+def is_in(somebody: Visitor) -> bool:
+    return somebody.get("/admin/").status_code == 200
+
+
+def earlier(milliseconds: int, *fields: object) -> None:
+    """Make every session older."""
+    Session.update({field: field - milliseconds for field in fields}).execute()
+
+
+@pytest.fixture
+def thief(app, boss) -> Visitor:
+    """Somebody with a copy of the administrator's cookie."""
+    other = Visitor(app)
+    other._client.set_cookie(COOKIE, cookie(boss))
+    assert is_in(other)
+    return other
+
+
+class TestTheCookie:
+    def test_it_is_for_this_host_over_tls_and_not_for_scripts_or_other_sites(self, visitor, admin):
+        given = visitor.send("/admin/sign-in", {"user": "admin", "password": PASSWORD}).headers["Set-Cookie"]
+        assert given.startswith(f"{COOKIE}=")
+        for attribute in ("Secure", "HttpOnly", "Path=/", "SameSite=Lax", "Expires="):
+            assert attribute in given.split("; ") or f"; {attribute}" in given
+        assert "Domain" not in given
+
+    @pytest.mark.settings(public_url="http://tally.example")
+    def test_without_tls_it_has_no_prefix_that_browsers_would_refuse(self, visitor, admin):
+        given = visitor.send("/admin/sign-in", {"user": "admin", "password": PASSWORD}).headers["Set-Cookie"]
+        assert given.startswith("tally=")
+        assert "Secure" not in given
+
+    def test_what_it_has_is_not_what_the_database_has(self, boss):
+        kept = Session.get()
+        assert kept.digest not in cookie(boss)
+        assert len(kept.digest) == 64
+
+    def test_a_page_does_not_hand_out_another_one_each_time(self, boss):
+        boss.get("/admin/reports")  # the first one begins the token of its forms
+        assert "Set-Cookie" not in boss.get("/admin/reports").headers
+
+    @pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: "A" + text[1:], lambda text: ""])
+    def test_a_changed_one_is_worth_nothing(self, boss, app, change):
+        other = Visitor(app)
+        other._client.set_cookie(COOKIE, change(cookie(boss)))
+        assert not is_in(other)
+
+    @pytest.mark.parametrize("token", ["", "x", None, 1, ["a"], {"a": 1}, "\0"])
+    def test_one_that_is_signed_and_has_nonsense_is_worth_nothing(self, app, admin, token):
+        signer = app.session_interface.get_signing_serializer(app)
+        assert isinstance(signer, URLSafeTimedSerializer)
+        other = Visitor(app)
+        other._client.set_cookie(COOKIE, signer.dumps({"token": token, "user": 1, "_permanent": True}))
+        assert not is_in(other)
+
+
+class TestSigningIn:
+    def test_it_begins_another_session_and_forms_have_another_token(self, visitor, admin):
+        page = visitor.get("/admin/sign-in").get_data(as_text=True)
+        before = cookie(visitor)
+        visitor.sign_in("admin")
+        assert cookie(visitor) != before
+        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
+        assert visitor.post("/admin/sign-out", {"csrf_token": token}).status_code == 400
+
+    def test_again_it_ends_the_one_before(self, boss, thief):
+        page = boss.get("/admin/").get_data(as_text=True)
+        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
+        boss.post("/admin/sign-in", {"user": "admin", "password": PASSWORD, "csrf_token": token})
+        assert is_in(boss)
+        assert not is_in(thief)
+
+    def test_a_session_that_somebody_planted_is_not_taken_over(self, app, admin, visitor):
+        """A visitor whose cookie an attacker knows is not signed in under that cookie."""
+        visitor.get("/admin/sign-in")
+        attacker = Visitor(app)
+        attacker._client.set_cookie(COOKIE, cookie(visitor))
+        visitor.sign_in("admin")
+        assert not is_in(attacker)
+
+    def test_a_password_that_is_changed_at_that_moment_ends_it(self, services, admin):
+        who = services.accounts.verify("admin", PASSWORD)
+        services.accounts.set_password("admin", "another password")
+        token = services.sessions.begin(who, "Firefox")
+        assert services.sessions.find(token, "") is None
+
+    def test_of_one_user_the_last_fifty_count(self, services, admin):
+        who = services.accounts.verify("admin", PASSWORD)
+        tokens = [services.sessions.begin(who, "") for _ in range(52)]
+        assert [services.sessions.find(token, "") is not None for token in tokens] == [False] * 2 + [True] * 50
+
+
+class TestTheEnd:
+    def test_at_sign_out_also_for_whoever_has_a_copy(self, boss, thief):
+        boss.send("/admin/sign-out", {}, form="/admin/")
+        assert not is_in(boss)
+        assert not is_in(thief)
+
+    def test_with_a_new_password(self, boss, services):
+        services.accounts.set_password("admin", "another password")
+        assert not is_in(boss)
+        assert not Session.select().exists()
+
+    def test_with_the_user(self, boss, services):
+        services.accounts.add("other", "admin", None, PASSWORD)
+        services.accounts.remove("admin")
+        assert not is_in(boss)
+        assert not Session.select().exists()
+
+    def test_by_a_command_on_the_server(self, boss, app):
+        app.test_cli_runner().invoke(args=["user", "password", "admin", "--password-stdin"], input="another password\n")
+        assert not is_in(boss)
+
+    def test_after_eight_hours_without_an_act(self, boss):
+        earlier(8 * 60 * MINUTE - 5_000, Session.seen)
+        assert is_in(boss)
+        earlier(8 * 60 * MINUTE, Session.seen)
+        assert not is_in(boss)
+
+    @pytest.mark.settings(session_idle_minutes=1)
+    def test_or_as_many_minutes_as_the_setting_says(self, boss):
+        earlier(MINUTE, Session.seen)
+        assert not is_in(boss)
+
+    def test_after_seven_days_in_any_case(self, boss):
+        earlier(7 * DAY - 5_000, Session.created)
+        assert is_in(boss)
+        earlier(6_000, Session.created)
+        assert not is_in(boss)
+
+    @pytest.mark.settings(session_days=1)
+    def test_or_as_many_days_as_the_setting_says(self, boss):
+        earlier(DAY, Session.created)
+        assert not is_in(boss)
+
+    def test_the_cookie_ends_with_it(self, boss, app):
+        signer = app.session_interface.get_signing_serializer(app)
+        _, signed = signer.loads(cookie(boss), return_timestamp=True)
+        assert time.time() - signed.timestamp() < 60
+        assert app.permanent_session_lifetime.total_seconds() == 7 * 86_400
+
+    def test_what_ended_is_forgotten(self, boss, services):
+        services.upkeep.run_all()
+        assert Session.select().count() == 1
+        earlier(8 * DAY, Session.seen, Session.created)
+        services.upkeep.run_all()
+        assert Session.select().count() == 0
+
+
+class TestActs:
+    def test_a_page_that_somebody_opens_keeps_the_session(self, boss):
+        earlier(10 * MINUTE, Session.seen)
+        boss.get("/admin/reports")
+        assert now() - Session.get().seen < MINUTE
+
+    def test_a_part_that_refreshes_itself_does_not(self, boss):
+        earlier(10 * MINUTE, Session.seen)
+        assert boss.get("/admin/overview/part", headers={REFRESHES: "1"}).status_code == 200
+        assert now() - Session.get().seen > 9 * MINUTE
+
+    def test_it_is_noted_once_a_minute_at_most(self, boss, monkeypatch):
+        monkeypatch.setattr(store, "note_seen", lambda *_: 1 / 0)
+        assert is_in(boss)
+
+    def test_a_page_does_not_fail_because_it_cannot_be_noted(self, boss, monkeypatch):
+        def away(*_: object) -> None:
+            raise StoreUnavailable("The database is busy.")
+
+        monkeypatch.setattr(store, "note_seen", away)
+        earlier(10 * MINUTE, Session.seen)
+        assert is_in(boss)
+
+
+class TestOthersSessions:
+    def test_one_is_ended_and_the_others_stay(self, app, services, admin, boss):
+        other = Visitor(app).sign_in("admin")
+        who = services.accounts.verify("admin", PASSWORD)
+        first = min(one.id for one in services.sessions.of(who.id))
+        services.sessions.end(first, who.id, by=who)
+        assert (is_in(boss), is_in(other)) == (False, True)
+        with pytest.raises(SessionUnknown):
+            services.sessions.end(first, who.id, by=who)
+
+    def test_one_of_somebody_else_is_not_there(self, services, boss, anna):
+        theirs = Session.select().order_by(Session.id.desc()).get()
+        who = services.accounts.verify("admin", PASSWORD)
+        with pytest.raises(SessionUnknown):
+            services.sessions.end(theirs.id, who.id, by=who)
+        assert is_in(anna)
+
+
+def test_what_happens_to_sessions_is_in_the_audit_log(boss, services):
+    boss.send("/admin/sign-out", {}, form="/admin/")
+    assert [(one.who, one.action, one.address) for one in AuditEntry.select().order_by(AuditEntry.id).offset(1)] == [
+        ("admin", "signed in", "127.0.0.1"),
+        ("admin", "signed out", "127.0.0.1"),
+    ]
+
+
+def test_the_api_knows_no_session(boss):
+    assert boss.get("/reports").status_code == 401
+    assert boss.get("/service/authenticate").status_code == 401

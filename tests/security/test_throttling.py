@@ -1,0 +1,218 @@
+"""Wrong passwords: how many may be tried, and that nobody learns from the answers who there is."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+
+import pytest
+from argon2 import PasswordHasher
+
+from app.services import door, passwords
+from app.services.accounts import Accounts
+from app.services.passwords import Passwords
+from app.store.models import AuditEntry
+from tests.admin.conftest import TOKEN, Visitor
+from tests.api.test_auth import basic
+from tests.conftest import PASSWORD
+from tests.support.client import root
+from tests.support.threads import at_once
+
+HOME, WORK = "198.51.100.7", "198.51.100.8"
+
+
+def call(nobody, name: str, password: str, address: str = HOME):
+    headers = {"Authorization": basic(name, password)}
+    return nobody.get("/service/authenticate", headers=headers, environ_base={"REMOTE_ADDR": address})
+
+
+def statuses(nobody, count: int, *args: str) -> list[int]:
+    return [call(nobody, *args).status_code for _ in range(count)]
+
+
+def knock(app, name: str, password: str, address: str = HOME):
+    """Send the form of the sign-in page."""
+    somebody = Visitor(app)
+    token = TOKEN.search(somebody.get("/admin/sign-in").get_data(as_text=True))[1]
+    fields = {"user": name, "password": password, "csrf_token": token}
+    return somebody._client.post("/admin/sign-in", data=fields, environ_base={"REMOTE_ADDR": address})
+
+
+@pytest.fixture
+def hashed(monkeypatch) -> list[str]:
+    """What was hashed to compare it."""
+    made, verify = [], Passwords._verify
+    monkeypatch.setattr(Passwords, "_verify", lambda self, *given: made.append(given[0]) or verify(self, *given))
+    return made
+
+
+class TestOnTheApi:
+    def test_of_a_thousand_wrong_passwords_ten_are_looked_at(self, nobody, admin, hashed):
+        found = [call(nobody, "admin", f"wrong {number}").status_code for number in range(1000)]
+        assert set(found[:10]) == {401}
+        assert found.count(401) <= 20  # at most one more window of a minute passes meanwhile
+        assert set(found[10:]) <= {429, 401}
+        assert len(hashed) == found.count(401)
+
+    def test_another_address_is_let_in_meanwhile(self, nobody, admin):
+        statuses(nobody, 11, "admin", "wrong")
+        assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
+
+    def test_from_the_same_address_the_right_one_has_to_wait_too_or_it_could_be_found(self, nobody, admin):
+        assert statuses(nobody, 11, "admin", "wrong")[-1] == 429
+        assert call(nobody, "admin", PASSWORD).status_code == 429
+
+    def test_also_where_it_was_found_right_just_before(self, nobody, admin):
+        assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
+        statuses(nobody, 11, "admin", "wrong")
+        assert call(nobody, "admin", PASSWORD).status_code == 429
+        assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
+
+    def test_another_user_at_the_same_address_is_not_concerned(self, nobody, admin, operator):
+        statuses(nobody, 11, "admin", "wrong")
+        assert call(nobody, "olga", PASSWORD).status_code == 200
+
+    def test_but_one_password_is_not_tried_with_many_names(self, nobody, admin):
+        found = [call(nobody, f"user-{number}", "wrong").status_code for number in range(60)]
+        assert found == [401] * 50 + [429] * 10
+        assert call(nobody, "admin", PASSWORD).status_code == 429
+        assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
+
+    def test_right_passwords_are_not_counted(self, nobody, admin):
+        assert statuses(nobody, 100, "admin", PASSWORD) == [200] * 100
+
+    def test_it_is_told_as_the_contract_has_it(self, nobody, admin):
+        statuses(nobody, 10, "admin", "wrong")
+        answer = call(nobody, "admin", "wrong")
+        assert (answer.status_code, root(answer)) == (429, "REQUEST_RATE_LIMITED")
+        assert answer.get_json()[0]["children"] == []
+        seconds = int(answer.headers["Retry-After"])
+        assert 1 <= seconds <= 60
+        assert f"Try again in {seconds} second" in answer.get_json()[0]["value"]["message"]
+
+    def test_what_needs_no_password_goes_on(self, nobody, admin):
+        statuses(nobody, 11, "admin", "wrong")
+        headers = {"Authorization": basic("admin", "wrong")}
+        assert nobody.post("/events", [], headers=headers, environ_base={"REMOTE_ADDR": HOME}).status_code == 200
+
+    def test_no_credentials_at_all_are_not_counted(self, nobody):
+        assert [nobody.get("/reports").status_code for _ in range(60)] == [401] * 60
+
+    def test_a_network_of_one_subscriber_is_one_address(self, nobody, admin):
+        for number in range(10):
+            call(nobody, "admin", "wrong", f"2001:db8::{number:x}")
+        assert call(nobody, "admin", "wrong", "2001:db8::ffff:1").status_code == 429
+        assert call(nobody, "admin", "wrong", "2001:db8:0:1::1").status_code == 401
+
+
+class TestOnThePage:
+    def test_the_form_comes_back_with_how_long_to_wait(self, app, admin):
+        assert [knock(app, "admin", "wrong").status_code for _ in range(10)] == [401] * 10
+        answer = knock(app, "admin", PASSWORD)
+        assert answer.status_code == 429
+        assert re.search(r"Too many wrong passwords .* Try again in \d+ second", answer.get_data(as_text=True))
+        assert int(answer.headers["Retry-After"]) <= 60
+        assert knock(app, "admin", PASSWORD, WORK).status_code == 302
+
+    def test_both_ways_in_are_counted_together(self, app, nobody, admin):
+        statuses(nobody, 6, "admin", "wrong")
+        assert [knock(app, "admin", "wrong").status_code for _ in range(5)] == [401] * 4 + [429]
+
+
+class TestTogether:
+    def test_all_processes_count_together(self, settings, nobody, admin, services):
+        other = door.Door(services.accounts, type(services.door._rates)(settings.redis, alone=True))
+        for _ in range(6):
+            assert other.enter("admin", "wrong", HOME, "API") is None
+        assert statuses(nobody, 5, "admin", "wrong") == [401] * 4 + [429]
+
+    @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
+    def test_while_redis_is_away_each_process_counts_by_itself(self, nobody, admin):
+        assert statuses(nobody, 12, "admin", "wrong") == [401] * 10 + [429] * 2
+        assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
+
+    def test_a_crowd_at_one_moment_gets_hardly_more_looks(self, services, admin, hashed):
+        def try_one(number: int) -> str:
+            try:
+                return "wrong" if services.door.enter("admin", f"wrong {number}", HOME, "API") is None else "right"
+            except door.RateLimited:
+                return "throttled"
+
+        found = at_once(60, try_one)
+        assert found.count("wrong") == len(hashed) <= 10 + door.HASHES_AT_ONCE - 1
+        assert found.count("throttled") == 60 - found.count("wrong")
+
+    def test_a_crowd_with_the_right_one_gets_in(self, services, admin, hashed):
+        found = at_once(40, lambda number: services.door.enter("admin", PASSWORD, HOME, "API").name)
+        assert found == ["admin"] * 40
+        assert len(hashed) <= door.HASHES_AT_ONCE
+
+    def test_few_are_hashed_at_once_as_each_takes_memory(self, services, admin, monkeypatch):
+        now, most, lock = [0], [0], threading.Lock()
+
+        def slow(self, *given: str) -> bool:
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            time.sleep(0.02)
+            with lock:
+                now[0] -= 1
+            return False
+
+        monkeypatch.setattr(Passwords, "_verify", slow)
+        at_once(30, lambda number: services.door.enter(f"user-{number}", "wrong", f"198.51.100.{number}", "API"))
+        assert most[0] == door.HASHES_AT_ONCE
+
+    def test_whoever_waits_too_long_for_that_is_told_to_come_again(self, services, admin, monkeypatch):
+        monkeypatch.setattr(door, "WAIT_SECONDS", 0.05)
+        for _ in range(door.HASHES_AT_ONCE):
+            services.door._hashing.acquire()
+        with pytest.raises(door.RateLimited, match="at this moment"):
+            services.door.enter("admin", PASSWORD, HOME, "API")
+
+
+class TestKnownAndUnknown:
+    def test_they_are_answered_alike(self, app, nobody, admin):
+        known, unknown = ([call(nobody, name, "wrong") for _ in range(12)] for name in ("admin", "nobody"))
+        assert [answer.status_code for answer in known] == [answer.status_code for answer in unknown]
+        assert {answer.get_data() for answer in known[:10]} == {answer.get_data() for answer in unknown[:10]}
+        assert [sorted(answer.headers.keys()) for answer in known] == [
+            sorted(answer.headers.keys()) for answer in unknown
+        ]
+
+    def test_both_cost_one_hash_the_first_one_too(self, nobody, admin, hashed):
+        for name in ("nobody", "admin", "nobody"):
+            call(nobody, name, "wrong")
+        assert len(hashed) == 3
+
+    def test_they_take_the_same_time(self, services, monkeypatch):
+        """Medians of ten each, taken in turns; a hash costs so much that the rest does not show."""
+        monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real price
+        real = door.Door(accounts := Accounts(), services.door._rates)
+        accounts.add("admin", "admin", None, PASSWORD)
+        taken = {"admin": [], "nobody": []}
+        for number in range(10):
+            for name, times in taken.items():
+                began = time.perf_counter()
+                real.enter(name, "wrong", f"198.51.100.{number}", "API")
+                times.append(time.perf_counter() - began)
+        known, unknown = (sorted(times)[5] for times in taken.values())
+        assert 0.7 < known / unknown < 1.4
+
+
+class TestTheAuditLog:
+    def entries(self) -> list[tuple[str, str, str, dict]]:
+        rows = AuditEntry.select().where(AuditEntry.action.startswith("sign-in")).order_by(AuditEntry.id)
+        return [(one.action, one.object, one.address, one.details) for one in rows]
+
+    def test_a_failure_is_in_it_once_a_minute_and_the_end_of_patience_too(self, nobody, admin):
+        statuses(nobody, 30, "admin", "wrong")
+        assert self.entries() == [
+            ("sign-in failed", "user admin", HOME, {"at": "API"}),
+            ("sign-in throttled", "", HOME, {}),
+        ]
+
+    def test_what_was_typed_as_a_name_is_not_as_it_may_be_a_password(self, app, admin):
+        knock(app, "my secret password", "")
+        assert self.entries() == [("sign-in failed", "an unknown user", HOME, {"at": "the sign-in page"})]

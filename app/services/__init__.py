@@ -15,8 +15,8 @@ from app.services.attempt import Means
 from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.cataloguing import Cataloguing
-from app.services.entries import Entries
 from app.services.door import Door
+from app.services.entries import Entries
 from app.services.feed import Feed
 from app.services.gate import Gate
 from app.services.health import Health

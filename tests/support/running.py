@@ -65,8 +65,12 @@ class Running:
     def pid(self, program: str) -> int:
         """The process id in the newest line on a program's start; of `web-process`, the one below `web`, 0 if none."""
         if program == "web-process":
-            return next(iter(_children(self.pid("web"))), 0)
+            return self.child("web")
         return int(re.findall(rf"^{program} started \(pid (\d+)\)$", self.said(), re.MULTILINE)[-1])
+
+    def child(self, program: str) -> int:
+        """The first process below a program, 0 if there is none: of a worker, the one that writes its report."""
+        return next(iter(_children(self.pid(program))), 0)
 
     def supervisor(self) -> int:
         return _children(self.process.pid)[0]

@@ -1,0 +1,149 @@
+"""An analyst who starts reports on a running service while things die, and holds what comes against what must come.
+
+The events are made by the database itself, so what a report's file has is known to the byte without asking the service.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import requests
+
+from app.store import catalog
+from app.store import database as store
+from tests.faults.conftest import Service
+from tests.support import rows
+from tests.support.client import FIRST
+from tests.support.running import wait_until
+
+ADMIN = ("admin", "correct horse battery")
+OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
+OUTPUT = {"layout": "positional", "delimiter": "|"}
+AWAY_SECONDS = 90  # for which a question is asked again, as what answers it may have died
+CLEAN_SECONDS = 120  # until nothing is left of what died: the sweeper leaves alone what is younger than a minute
+
+Clean = Callable[[int], bool]  # whether there are so many report files, and nothing else
+
+
+class Analyst:
+    """Somebody who was promised reports.
+
+    Args:
+        clean: looks into the storage; without it, into the service's own folder.
+    """
+
+    def __init__(self, service: Service, clean: Clean | None = None) -> None:
+        self.service = service
+        self._promised: list[dict] = []
+        self._checked = 0
+        self._clean = clean or self._folder_is_clean
+        self._sizes: dict[str, int] = {}  # source → rows
+
+    def start(self, count: int) -> dict:
+        """Start a report of the first so many events; its job, once it is accepted."""
+        wanted = {"filter": OURS | {"end": FIRST + count}, "output": OUTPUT}
+        answer = requests.post(f"{self.service.running.url}/reports", json=wanted, auth=ADMIN, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return self.promised(answer.json(), count)
+
+    def promised(self, job: dict, count: int) -> dict:
+        """Take note of a report that was accepted."""
+        self._promised.append(job)
+        self._sizes[job["source"]] = count
+        return job
+
+    def get(self, path: str) -> requests.Response:
+        """Ask until it is answered 200: the web server, or the database behind it, may be away."""
+        answers: list[requests.Response] = []
+        url = path if path.startswith("http") else self.service.running.url + path
+        headers = {"Accept": "application/json"}
+
+        def is_answered() -> bool:
+            try:
+                answers.append(requests.get(url, auth=ADMIN, timeout=30, headers=headers))
+            except requests.RequestException:
+                return False
+            return answers[-1].status_code == 200
+
+        wait_until(is_answered, AWAY_SECONDS)
+        return answers[-1]
+
+    def status(self, job: dict) -> str:
+        return self.get(f"/reports/{job['source']}/availability").json()["status"]
+
+    def progress(self, job: dict) -> dict:
+        return self.get(f"/reports/{job['source']}/progress").json()
+
+    def attempt(self, job: dict) -> int:
+        return self.progress(job).get("attempt", 0)
+
+    def until_at_work(self, job: dict) -> int:
+        """Return the attempt that writes rows now, some way into them."""
+        wait_until(lambda: self.progress(job).get("rows"), AWAY_SECONDS)
+        time.sleep(random.uniform(0, 0.4))
+        return self.attempt(job)
+
+    def until_begun_again(self, job: dict, attempt: int, seconds: float) -> float:
+        """The seconds until another attempt is at work, or the report is complete."""
+        began = time.monotonic()
+        wait_until(lambda: self.attempt(job) > attempt or self.status(job) != "RUNNING", seconds)
+        return time.monotonic() - began
+
+    def check(self, seconds: float = 180) -> None:
+        """Wait for every report, and fail unless each has its rows, one file has them, and nothing else is left."""
+        for job in self._promised[self._checked :]:
+            wait_until(lambda job=job: self.status(job) != "RUNNING", seconds)
+            self._check(job)
+            self._checked += 1
+        wait_until(lambda: self._clean(self._checked), CLEAN_SECONDS)
+
+    def _check(self, job: dict) -> None:
+        count = self._sizes[job["source"]]
+        progress = self.progress(job)
+        assert self.status(job) == "COMPLETE", progress
+        file = progress["file"]
+        link = self.get(f"/reports/{job['source']}").json()["link"]
+        content = requests.get(link, timeout=60).content
+        assert (file["rows"], file["bytes"], file["sha256"]) == (count, len(content), sha256_of(count)), file
+        assert hashlib.sha256(content).hexdigest() == sha256_of(count)
+
+    def _folder_is_clean(self, number: int) -> bool:
+        return len(files(self.service.running.data / "reports")) == number
+
+
+def files(folder: Path) -> list[Path]:
+    """All there is below a folder, folders of folders apart."""
+    return [path for path in folder.rglob("*") if not path.is_dir()]
+
+
+@functools.cache
+def sha256_of(count: int) -> str:
+    """The hash of the file that a report of the first so many events must have."""
+    digest = hashlib.sha256()
+    for line in _lines(count):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _lines(count: int) -> Iterator[bytes]:
+    for number in range(1, count + 1):
+        item = '"a ""quoted"" | item"' if number % 100 == 0 else f"user-{number}"
+        yield f"{FIRST + number}|{rows.TYPE}|{item}|Overview|\n".encode()
+
+
+def fill(service: Service, count: int) -> None:
+    """Put so many events into a running service's database, as if they had come in."""
+    url = service.postgres.url if service.postgres else f"sqlite:///{service.database}"
+    store.open_database(url)
+    try:
+        rows.fill(count)
+        catalog.note_seen([(*OURS.values(), rows.TYPE)], FIRST)
+    finally:
+        store.release()
+        if hasattr(store.database.obj, "close_all"):
+            store.database.close_all()

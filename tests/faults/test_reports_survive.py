@@ -1,0 +1,224 @@
+"""A report that was accepted finishes, exactly right, whatever dies in between, and leaves nothing else behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+from tests.faults.conftest import Postgres, Service, times
+from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill
+from tests.support.client import FIRST
+from tests.support.running import wait_until
+
+pytestmark = pytest.mark.processes
+
+MANY = 1_500_000  # are written in parts …
+PART = 1_000_000  # … of so many: what a killed child had written of them is not written again
+ROWS = 500_000
+FEW = 20_000
+TRIES = 5
+CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until a report goes on whose child was killed; after anything else
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def analyst(request, short_folder):
+    """An analyst at a service with many events, for all the faults that it is to survive one after the other."""
+    folder = Path(tempfile.mkdtemp(dir=short_folder))
+    with contextlib.ExitStack() as stack:
+        postgres = None
+        if request.param == "postgresql":
+            postgres = Postgres(folder / "pg")
+            stack.callback(postgres.stop)
+        service = Service(folder, postgres, ADMIN_PASSWORD=ADMIN[1])
+        stack.callback(lambda: service.running.ended() or service.running.stop())
+        fill(service, MANY)
+        yield Analyst(service)
+
+
+def kill(*pids: int) -> None:
+    """SIGKILL, as the kernel does where memory is short."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
+    """Make a fault at a random moment of a running report, which must go on within `seconds`."""
+    for _ in range(TRIES):
+        job = analyst.start(ROWS)
+        attempt = analyst.until_at_work(job)
+        fault()
+        spent = analyst.until_begun_again(job, attempt, seconds)
+        analyst.check()
+        if analyst.attempt(job) > attempt:
+            print(f"At work again after {spent:.1f} s.")
+            return
+    pytest.fail(f"{TRIES} times the report was complete before the fault")
+
+
+def test_a_killed_child_is_followed_by_another_at_once(analyst):
+    running = analyst.service.running
+    for _ in range(times(3, 20)):
+        strike(analyst, lambda: kill(running.child("worker-1")), CHILD_SECONDS)
+
+
+def test_a_long_report_goes_on_behind_what_was_written_before_its_child_was_killed(analyst):
+    running = analyst.service.running
+    for _ in range(times(1, 5)):
+        job = analyst.start(MANY)
+        wait_until(lambda job=job: (analyst.progress(job).get("rows") or 0) > PART, OTHER_SECONDS)
+        attempt = analyst.attempt(job)
+        kill(running.child("worker-1"))
+        analyst.until_begun_again(job, attempt, CHILD_SECONDS)
+        assert analyst.progress(job)["rows"] >= PART
+        analyst.check()
+        assert analyst.attempt(job) == attempt + 1
+
+
+def test_a_killed_child_and_parent_are_followed_by_others(analyst):
+    running = analyst.service.running
+    for _ in range(times(1, 5)):
+        strike(analyst, lambda: kill(running.child("worker-1"), running.pid("worker-1")), OTHER_SECONDS)
+
+
+def test_a_killed_parent_takes_its_child_along_and_one_file_comes(analyst):
+    running = analyst.service.running
+
+    def fault() -> None:
+        child = running.child("worker-1")
+        kill(running.pid("worker-1"))
+        wait_until(lambda: not Path(f"/proc/{child}").exists(), 5)
+
+    for _ in range(times(1, 5)):
+        strike(analyst, fault, OTHER_SECONDS)
+
+
+@pytest.mark.parametrize("with_its_data", [True, False], ids=["with its data", "without its data"])
+def test_a_killed_valkey_forgets_no_report(analyst, with_its_data):
+    running = analyst.service.running
+    for _ in range(times(1, 5)):
+        jobs = [analyst.start(count) for count in (ROWS, FEW, FEW + 1)]
+        analyst.until_at_work(jobs[0])
+        if not with_its_data:  # it writes on into files that are no more, and starts again without
+            shutil.rmtree(running.data / "valkey" / "appendonlydir")
+        killed = time.monotonic()
+        kill(running.pid("valkey"))
+        analyst.check()
+        print(f"All complete after {time.monotonic() - killed:.1f} s.")
+        assert time.monotonic() - killed < OTHER_SECONDS + 30  # the reports themselves take some
+
+
+def test_a_killed_postgresql_is_waited_for(analyst):
+    postgres = analyst.service.postgres
+    if postgres is None:
+        pytest.skip("SQLite has no server")
+
+    def fault() -> None:
+        postgres.kill()
+        time.sleep(random.uniform(0, times(3, 40)))
+        postgres.start()
+
+    for _ in range(times(1, 5)):
+        strike(analyst, fault, OTHER_SECONDS)
+
+
+def test_a_report_whose_web_process_died_before_a_worker_was_woken_is_found(analyst):
+    """Valkey stands still, so that the web process waits between the row's commit and the queue when it is killed."""
+    running = analyst.service.running
+    for _ in range(times(1, 5)):
+        accepted = _report_jobs(analyst.service)
+        answers: list[requests.Response] = []
+        asking = threading.Thread(target=_ask, args=(running.url, answers))
+        os.kill(running.pid("valkey"), signal.SIGSTOP)
+        try:
+            asking.start()
+            wait_until(lambda known=accepted: len(_report_jobs(analyst.service)) > len(known), 10)
+            while (web := running.child("web")) and asking.is_alive():
+                kill(web)
+        finally:
+            os.kill(running.pid("valkey"), signal.SIGCONT)
+        asking.join()
+        killed = time.monotonic()
+        assert not answers, "it was answered before it could be killed"
+        (job,) = _report_jobs(analyst.service) - accepted
+        analyst.promised({"source": f"JOB-{job}"}, FEW)
+        analyst.check()
+        print(f"Complete after {time.monotonic() - killed:.1f} s.")
+        assert time.monotonic() - killed < OTHER_SECONDS + 10
+
+
+def _ask(url: str, answers: list[requests.Response]) -> None:
+    wanted = {"filter": OURS | {"end": FIRST + FEW}, "output": OUTPUT}
+    with contextlib.suppress(requests.RequestException):
+        answers.append(requests.post(f"{url}/reports", json=wanted, auth=ADMIN, timeout=30))
+
+
+def _report_jobs(service: Service) -> set[str]:
+    """The reports that are committed, as the database has them."""
+    if service.postgres:
+        with psycopg.connect(service.postgres.url) as connection:
+            return {job for (job,) in connection.execute("SELECT job FROM report")}
+    with contextlib.closing(sqlite3.connect(service.database)) as connection:
+        return {job for (job,) in connection.execute("SELECT job FROM report")}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_each_of_many_reports_is_written_once_although_workers_race_for_them(start_service, kind):
+    service = start_service(kind, ADMIN_PASSWORD=ADMIN[1], WORKERS=str(times(4, 20)))
+    fill(service, FEW)
+    analyst = Analyst(service)
+    jobs = [analyst.start(random.randrange(1, FEW)) for _ in range(times(20, 100))]
+    analyst.check()
+    assert {analyst.attempt(job) for job in jobs} == {1}
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk of its own, that can be made larger."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_report_waits_for_room_on_a_full_disk(start_service, disk):
+    service = start_service("sqlite", ADMIN_PASSWORD=ADMIN[1], STORAGE_URL=f"file://{disk}/reports")
+    fill(service, ROWS)
+    analyst = Analyst(service, lambda number: len(files(disk / "reports")) == number)
+    job = analyst.start(ROWS)
+    wait_until(lambda: analyst.attempt(job) > 1, OTHER_SECONDS)
+    assert analyst.status(job) == "RUNNING"
+    subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)
+    analyst.check()
+
+
+def test_a_report_for_which_there_never_is_room_fails_with_the_reason_and_leaves_nothing(start_service, disk):
+    service = start_service(
+        "sqlite", ADMIN_PASSWORD=ADMIN[1], STORAGE_URL=f"file://{disk}/reports", REPORT_ATTEMPTS="2"
+    )
+    fill(service, ROWS)
+    analyst = Analyst(service)
+    job = analyst.start(ROWS)
+    wait_until(lambda: analyst.status(job) != "RUNNING", 120)
+    assert analyst.status(job) == "FAILED"
+    answer = requests.get(f"{service.running.url}/reports/{job['source']}", auth=ADMIN, timeout=30)
+    assert answer.status_code == 409
+    assert "The disk that report files are written to is full." in answer.text
+    wait_until(lambda: not files(disk / "reports"), 30)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from functools import reduce
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -45,7 +46,7 @@ def blocks(rows: Iterable[Row], layout: Layout) -> Generator[Block]:
 
 
 def join(parts: Iterable[BinaryIO], write: Callable[[bytes], object], layout: Layout) -> int:
-    """Write one Parquet file from its parts, in order.
+    """Write one Parquet file from its parts, in order; each is closed behind its last row.
 
     Returns:
         How many rows it has. A part that is cut short between two batches cannot be told from a whole one, so look.
@@ -96,10 +97,11 @@ def _read(parts: Iterable[BinaryIO], form: pa.Schema) -> Iterator[pa.RecordBatch
     import pyarrow as pa
 
     for number, part in enumerate(parts, 1):
-        stream = pa.ipc.open_stream(part)
-        if stream.schema != form:
-            raise ValueError(f"part {number} has the columns {stream.schema.names}, the file {form.names}")
-        yield from stream
+        with closing(part):
+            stream = pa.ipc.open_stream(part)
+            if stream.schema != form:
+                raise ValueError(f"part {number} has the columns {stream.schema.names}, the file {form.names}")
+            yield from stream
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -55,6 +55,7 @@ def file_of(cuts: Sequence[int], layout: Layout) -> bytes:
     file = io.BytesIO()
     streams = [io.BytesIO(written(parquet.blocks(iter(part), layout))) for part in split(cuts)]
     assert parquet.join(streams, file.write, layout) == NUMBER
+    assert all(stream.closed for stream in streams)
     return file.getvalue()
 
 
@@ -67,9 +68,7 @@ def test_json_lines_do_not_show_how_they_were_cut():
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.kind)
 def test_csv_does_not_show_how_it_was_cut(layout):
-    whole = {
-        b"".join(written(of_lines(csv.lines(iter(part), layout, 3, "|"))) for part in split(cuts)) for cuts in CUTS
-    }
+    whole = {b"".join(written(csv.blocks(iter(part), layout, 3, "|")) for part in split(cuts)) for cuts in CUTS}
     assert len(whole) == 1
 
 
@@ -117,7 +116,7 @@ def test_a_block_ends_at_a_line_s_end_and_is_of_about_one_size():
 
 
 def test_no_rows_make_no_lines_and_an_empty_parquet():
-    assert list(of_lines(csv.lines(iter([]), LAYOUTS[0], 0, "|"))) == list(jsonl.blocks(iter([]))) == []
+    assert list(csv.blocks(iter([]), LAYOUTS[0], 0, "|")) == list(jsonl.blocks(iter([]))) == []
     for layout in LAYOUTS:
         for parts in ([], [io.BytesIO(written(parquet.blocks(iter([]), layout)))]):
             file = io.BytesIO()
@@ -130,7 +129,7 @@ def test_no_rows_make_no_lines_and_an_empty_parquet():
     "begin",
     [
         lambda rows: csv.lines(rows, LAYOUTS[0], 3, "|"),
-        lambda rows: of_lines(csv.lines(rows, LAYOUTS[0], 3, "|")),
+        lambda rows: csv.blocks(rows, LAYOUTS[0], 3, "|"),
         lambda rows: jsonl.blocks(full(row, row[2]) for row in rows),
         lambda rows: parquet.blocks(rows, LAYOUTS[1]),
     ],

@@ -1,0 +1,72 @@
+"""A line that is cut out of a context's JSON text is the line that is written with care."""
+
+from __future__ import annotations
+
+import itertools
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.exports import csv
+from app.exports.plain import plain_line
+from app.layout import COLUMNS, POSITIONAL, Layout
+
+BY_NAME = {"LOADED": ("viewName", "userId"), "=ADDED": ("x", "userId", "y")}
+LAYOUTS = [
+    Layout(POSITIONAL),
+    Layout(COLUMNS, ("userId", "*", "viewName"), BY_NAME),
+    Layout(COLUMNS, ("userId", "viewName", "nobody's"), BY_NAME),
+    Layout(COLUMNS, ("userId",), BY_NAME),
+    Layout(COLUMNS, ("*",), BY_NAME),
+    Layout(COLUMNS, (), BY_NAME),
+]
+DELIMITERS = list("|,;\t 17en[]u\\'=") + ["\x01", "§", "🐎"]
+SMALL = st.text(st.sampled_from('a",|[]=-\\nul1 \n\t\x7fé🐎'), max_size=3)
+ITEM = st.sampled_from(["user-1", "Overview", "null", "", '","', '"]', None]) | SMALL
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 99), st.sampled_from(["LOADED", "=ADDED", "a|b", "1"]), st.lists(ITEM, max_size=5)),
+    max_size=8,
+)
+
+
+SHORT = [None, "", "a", ",", "|", "=", '"', "\n", "]", "null", '","']
+SHORT_CONTEXTS = [list(items) for count in range(4) for items in itertools.product(SHORT, repeat=count)]
+
+
+@pytest.mark.parametrize("delimiter", ["|", ",", "1", "n", "[", "=", "§"])
+@pytest.mark.parametrize("layout", LAYOUTS[:4], ids=["positional", "extras", "some", "one"])
+def test_it_is_the_same_for_every_short_context(layout, delimiter):
+    rows = [(7, kind, context) for context in SHORT_CONTEXTS for kind in ("LOADED", "=ADDED")]
+    as_text = [(timestamp, kind, orjson.dumps(context).decode()) for timestamp, kind, context in rows]
+    for safe in (False, True):
+        careful = list(csv.lines(rows, layout, 3, delimiter, safe=safe))
+        assert list(csv.lines(as_text, layout, 3, delimiter, safe=safe)) == careful
+
+
+@settings(deadline=None, max_examples=300)
+@given(EVENTS, st.sampled_from(LAYOUTS), st.sampled_from(DELIMITERS), st.booleans())
+def test_it_is_the_same(rows, layout, delimiter, safe):
+    as_text = [(timestamp, kind, orjson.dumps(context).decode()) for timestamp, kind, context in rows]
+    careful = b"".join(csv.lines(rows, layout, 5, delimiter, safe=safe))
+    assert b"".join(csv.lines(as_text, layout, 5, delimiter, safe=safe)) == careful
+    assert b"".join(data for data, _ in csv.blocks(iter(as_text), layout, 5, delimiter, safe=safe)) == careful
+
+
+@pytest.mark.parametrize(
+    ("layout", "delimiter", "line"),
+    [
+        (LAYOUTS[0], "|", "7|LOADED|Overview|user 1|\n"),
+        (LAYOUTS[0], ",", "7,LOADED,Overview,user 1,\n"),
+        (LAYOUTS[1], "\t", "7\tLOADED\tuser 1\t\tOverview\n"),
+    ],
+)
+def test_what_is_plain_takes_this_road(layout, delimiter, line):
+    made = plain_line(layout, 3, delimiter, str)
+    assert made(7, "LOADED", '["Overview","user 1"]') == line
+
+
+@pytest.mark.parametrize("text", ["[]", '[""]', "[null]", '["a\\n"]', '["a|b"]', '["say \\"so\\""]'])
+def test_what_is_not_plain_does_not(text):
+    assert plain_line(LAYOUTS[0], 3, "|", str)(7, "LOADED", text) is None

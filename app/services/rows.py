@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from app.exports import csv, jsonl, parquet
-from app.exports.blocks import Block, of_lines
+from app.exports.blocks import Block
 from app.exports.compression import compressor
 from app.exports.file import Compressor
 from app.layout import Layout
@@ -55,7 +55,7 @@ def head(report: Report, output: Output) -> bytes:
     """What stands before the first row."""
     if output.format != CSV or not output.header:
         return b""
-    return csv.line_writer(output.delimiter)(Layout.from_json(report.layout).header(report.width))
+    return csv.line_writer(output.delimiter, safe=output.safe)(Layout.from_json(report.layout).header(report.width))
 
 
 def blocks(report: Report, output: Output, rows: events.Selection) -> Generator[Block]:
@@ -64,8 +64,8 @@ def blocks(report: Report, output: Output, rows: events.Selection) -> Generator[
     if output.format == JSONL:
         return jsonl.blocks(events.full_rows(rows))
     if output.format == PARQUET:
-        return parquet.blocks(events.rows(rows), layout, report.width)
+        return parquet.blocks(events.rows(rows), layout)
     made = events.csv_blocks(rows, layout, report.width, output.delimiter, safe=output.safe)
     if made is None:  # the database cannot write it: then we do, the same bytes
-        made = of_lines(csv.lines(events.rows(rows), layout, report.width, output.delimiter, safe=output.safe))
+        made = csv.blocks(events.rows(rows), layout, report.width, output.delimiter, safe=output.safe)
     return made

@@ -49,7 +49,7 @@ def _measure(stage: Stage, count: int) -> Iterator[Figure]:
 
 def _note_seen() -> None:
     """What recording the events would have noted."""
-    catalog.note_seen([(one, PRODUCT, kind) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
+    catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
 
 
 def _filters() -> Iterator[tuple[str, feed.Wanted, Goal]]:

@@ -81,7 +81,7 @@ class Mixture:
         fill = _fill_sqlite if url.startswith("sqlite") else _fill_postgres
         fill(url, self._fillings())
         database.open_database(url)
-        catalog.note_seen([(customer, PRODUCT, kind) for customer in (WANTED, OTHER) for kind in TYPES], 0)
+        catalog.note_seen([(customer, PRODUCT, kind, 3) for customer in (WANTED, OTHER) for kind in TYPES], 0)
         while hours.count_up():
             pass
         database.release()

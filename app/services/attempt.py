@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import structlog
@@ -28,7 +28,7 @@ from app.services.pulse import Lost, Pulse
 from app.services.rows import Output, selection
 from app.services.turns import SMALL_ROWS, is_huge
 from app.storage import Storage
-from app.store import events, parts
+from app.store import events, hours, parts
 from app.store import reports as store
 from app.store.database import database, transaction
 from app.store.models import Report, ReportPart
@@ -95,7 +95,7 @@ class Attempt:
     def _plan(self) -> None:
         """Measure the report, and cut it into parts where it is long; once, whoever goes on with it."""
         report, rows = self._report, selection(self._report)
-        measure = events.measure(rows, Layout.from_json(report.layout))
+        measure = self._measure(rows, Layout.from_json(report.layout))
         cut = events.stretches(rows, PART_ROWS) if measure.total > WHOLE_ROWS else [(None, None)]
         self._pulse.check()
         report.total, report.width, report.extra_rows = measure.total, measure.width, measure.extra_rows
@@ -107,6 +107,18 @@ class Attempt:
         report.planned = True
         if database.serves_many_workers and measure.total > self._means.shard_rows:
             self._means.call(report.job, len(cut) - 1)
+
+    def _measure(self, rows: events.Selection, layout: Layout) -> events.Measure:
+        """What has to be known of the rows; of a short report without looking at each, and then `total` is about right.
+
+        Whether a report is cut must not hang on an estimate, as its parts show in a compressed file.
+        """
+        counted_to = hours.counted_to()  # read first: what is counted meanwhile comes on top
+        counted = hours.number(rows.customer, rows.product, rows.types, rows.start, rows.end)
+        if counted + max(0, rows.cut - counted_to) > WHOLE_ROWS:
+            return events.measure(rows, layout)
+        newer = events.number(replace(rows, after=max(counted_to, rows.after or 0)))
+        return events.shape(rows, layout, counted + newer) or events.measure(rows, layout)
 
     def _written(self, key: str) -> Written:
         if parts.of(self._report.job):
@@ -171,7 +183,7 @@ class Attempt:
 
     def _note(self) -> bool:
         """A sign of life, for the pulse."""
-        return self._pen.note() and self._note_report(rows=self._rows())
+        return self._pen.note() and self._note_report(rows=self._rows(), total=self._report.total)
 
     def _rows(self) -> int | None:
         """Rows written by all who write: never fewer than were told before, never more than there are."""
@@ -179,7 +191,8 @@ class Attempt:
         if not report.planned:
             return report.rows
         written = max(report.rows or 0, parts.rows(report.job) or self._pen.rows)
-        report.rows = min(written, report.total)
+        report.rows = written
+        report.total = max(report.total, written)
         return report.rows
 
     def _note_report(self, **values: object) -> bool:

@@ -22,7 +22,7 @@ from app.services import rejected
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.import_forms import LOOKED_AT, Csv, Form, form_of
-from app.services.ingest import as_row, as_stored
+from app.services.ingest import as_row, as_stored, sightings
 from app.storage.reading import content, fingerprint
 from app.store import events as store
 from app.store import imports
@@ -162,8 +162,7 @@ def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
 
 def _entry(batch: Batch, received: int, also: Callable[[], None]) -> Entry:
     rows = [as_row(event, received) for event in as_stored(batch)]
-    triples = {(event.customer, event.product, event.type) for event in batch.events}
-    return Entry(store.encode(rows), len(rows), received, triples, also=also)
+    return Entry(store.encode(rows), len(rows), received, sightings(batch.events), also=also)
 
 
 def _of_line(one: Rejected, line: int) -> Rejected:

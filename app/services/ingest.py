@@ -10,7 +10,7 @@ from random import getrandbits
 import zstandard
 
 from app.exceptions import KeyReused, StoreUnavailable
-from app.schemas.events import Batch, BatchSchema, StoredEvent, encode_stored
+from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
 from app.schemas.faults import refusal
 from app.services.accounts import Principal
 from app.services.catalog import Catalog
@@ -25,7 +25,7 @@ from app.store.database import release
 from app.store.models import Event as EventRow
 from app.store.writer import TWIN, Entry, Writer
 
-REMEMBERED_TRIPLES = 100_000  # then the memory starts anew, as codes are free text and may never end
+REMEMBERED = 100_000  # then the memory starts anew, as codes are free text and may never end
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Ingest:
         self._writer = writer
         self._rejected = rejected
         self._schema = BatchSchema(limit)
-        self._known: set[seen.Triple] = set()
+        self._known: set[seen.Sighting] = set()
 
     def accept(
         self,
@@ -118,13 +118,13 @@ class Ingest:
 
     def _entry(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> Entry:
         received = now()
-        fresh = {(event.customer, event.product, event.type) for event in stored} - self._known
+        fresh = sightings(stored) - self._known
         payload = store.encode([as_row(event, received) for event in stored])
         return Entry(payload, len(stored), received, fresh, claim)
 
     def _write(self, entry: Entry) -> None:
         self._writer.write(entry)
-        self._remember(entry.triples)
+        self._remember(entry.sightings)
 
     def _earlier(self, key: str, digest: bytes) -> Receipt | None:
         """Like `_replay`, but where the database is away there is none.
@@ -154,12 +154,12 @@ class Ingest:
         rejected, answer = _kept(found[1])
         return Receipt(answer, int(rejected) if rejected else None, replayed=True)
 
-    def _remember(self, fresh: set[seen.Triple]) -> None:
+    def _remember(self, fresh: set[seen.Sighting]) -> None:
         """Only what is committed is known: an earlier word could outlive a rollback."""
         if not fresh:
             return
         # A new set each time: other threads may be reading the old one.
-        self._known = fresh if len(self._known) > REMEMBERED_TRIPLES else self._known | fresh
+        self._known = fresh if len(self._known) > REMEMBERED else self._known | fresh
 
 
 def as_stored(batch: Batch) -> list[StoredEvent]:
@@ -176,6 +176,11 @@ def batch_name() -> str:
     first, rest = divmod(getrandbits(122), 1 << 120)
     digits = f"{rest:030x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[first]}{digits[15:18]}-{digits[18:]}"
+
+
+def sightings(events: Sequence[StoredEvent | Event]) -> set[seen.Sighting]:
+    """What is remembered of events' codes and contexts."""
+    return {(event.customer, event.product, event.type, len(event.context)) for event in events}
 
 
 def as_row(event: StoredEvent, received: int) -> Row:

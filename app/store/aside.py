@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -17,6 +18,7 @@ from app.store import catalog, idempotency
 from app.store.database import database
 from app.store.writer import Entry, write_entries
 
+GROUP = 200  # records of one transaction
 MARK = "\x01aside:"  # no client's key has a control character
 
 
@@ -28,7 +30,7 @@ class Record(msgspec.Struct, array_like=True):
     payload: bytes
     count: int
     received: int
-    triples: list[catalog.Triple]
+    sightings: list[catalog.Sighting]
     claim: tuple[str, bytes, bytes, int] | None
 
 
@@ -46,34 +48,39 @@ def encode(entry: Entry, ticket: object) -> tuple[bytes, int]:
         database.dump_payload(entry.payload),
         entry.count,
         entry.received,
-        sorted(entry.triples),
+        sorted(entry.sightings),
         claim,
     )
     return msgspec.msgpack.encode(record), entry.count
 
 
 def deliver(records: Iterable[bytes]) -> None:
-    """Store entries that were set aside, each once however often it comes.
+    """Store entries that were set aside, each once however often it comes; many in one transaction.
 
     Raises:
         StoreUnavailable: the database is away; some may be stored, and will be passed over next time.
     """
-    for data in records:
-        record = msgspec.msgpack.decode(data, type=Record)
-        if record.ticket is None or not database.was_committed(record.ticket):
-            _store(record)
+    decoded = (msgspec.msgpack.decode(data, type=Record) for data in records)
+    while group := list(islice(decoded, GROUP)):
+        _store([one for one in group if one.ticket is None or not database.was_committed(one.ticket)])
 
 
-def _store(record: Record) -> None:
-    mark = idempotency.Claim(record.mark, b"", b"", time.time_ns() // 1_000_000)
-    claim = idempotency.Claim(*record.claim) if record.claim else None
-    payload = database.load_payload(record.payload)
-    entry = Entry(payload, record.count, record.received, set(record.triples), claim)
+def _store(records: Sequence[Record]) -> None:
+    if not records:
+        return
+    now = time.time_ns() // 1_000_000
+    marks = {idempotency.Claim(record.mark, b"", b"", now): record for record in records}
     database.begin_group()
     try:
-        if idempotency.claim([mark]):
-            write_entries([entry])
+        free = idempotency.claim(list(marks))
+        write_entries([_entry(marks[mark]) for mark in marks if mark in free])
         database.commit_group()
     except BaseException:
         database.abandon_group()
         raise
+
+
+def _entry(record: Record) -> Entry:
+    claim = idempotency.Claim(*record.claim) if record.claim else None
+    payload = database.load_payload(record.payload)
+    return Entry(payload, record.count, record.received, set(record.sightings), claim)

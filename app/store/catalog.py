@@ -7,22 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from peewee import Model, ModelSelect
+from peewee import EXCLUDED, Model, ModelSelect
 
 from app.store.database import database
 from app.store.models import Customer, EventType, Product, Seen
 
 Triple = tuple[str, str, str]  # customer, product, type
+Sighting = tuple[str, str, str, int]  # the same, and how many items the event's context had
 
 
-def note_seen(triples: Iterable[Triple], now: int) -> None:
-    """Remember that events had these customers, products and types together.
+def note_seen(sightings: Iterable[Sighting], now: int) -> None:
+    """Remember that events had these customers, products and types together, and how wide their contexts were.
 
     In one order always, so that two transactions with the same news wait for each other instead of for ever.
     """
-    rows = [(*triple, now) for triple in sorted(triples)]
-    fields = [Seen.customer, Seen.product, Seen.type, Seen.since]
-    Seen.insert_many(rows, fields).on_conflict_ignore().execute()
+    widest: dict[Triple, int] = {}
+    for *triple, width in sorted(sightings):
+        widest[tuple(triple)] = width
+    rows = [(*triple, now, width) for triple, width in widest.items()]
+    fields = [Seen.customer, Seen.product, Seen.type, Seen.since, Seen.width]
+    Seen.insert_many(rows, fields).on_conflict(
+        conflict_target=[Seen.customer, Seen.product, Seen.type],
+        update={Seen.width: EXCLUDED.width},
+        where=Seen.width < EXCLUDED.width,
+    ).execute()
+
+
+def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
+    """The types of a customer and product, of these only if named, and what no context of theirs is wider than."""
+    query = Seen.select(Seen.type, Seen.width).where(Seen.customer == customer, Seen.product == product)
+    return dict((query.where(Seen.type.in_(list(types))) if types else query).tuples())
 
 
 def seen(customers: Sequence[str] | None = None) -> list[Triple]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
+from app.store import catalog
 from app.store.backends.row import Block, Row
 from app.store.database import database
 from app.store.models import Event
@@ -89,6 +90,12 @@ def count() -> int:
     return Event.select().count()
 
 
+def number(selection: Selection) -> int:
+    """How many rows a selection has."""
+    where, values = selection.where()
+    return database.execute_sql(f"SELECT count(*) FROM event WHERE {where}", values).fetchone()[0]
+
+
 def measure(selection: Selection, layout: Layout) -> Measure:
     """Count a selection's rows and what its layout has to know of them, in one pass."""
     where, values = selection.where()
@@ -100,6 +107,27 @@ def measure(selection: Selection, layout: Layout) -> Measure:
         query, names = f"SELECT count(*), coalesce(max({width}), 0), NULL FROM event", []
     total, widest, extra = database.execute_sql(f"{query} WHERE {where}", [*names, *values]).fetchone()
     return Measure(total, widest, None if layout.keeps_extras else int(extra))
+
+
+def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
+    """The same without a look at every row, where what was seen of the types tells enough; None where it does not.
+
+    Args:
+        total: about how many rows there are.
+    """
+    seen = catalog.widths(selection.customer, selection.product, selection.types)
+    if layout.kind == COLUMNS:
+        fits = layout.keeps_extras or all(width <= _extras_begin(layout, code) for code, width in seen.items())
+        return Measure(total, 0, None if layout.keeps_extras else 0) if fits else None
+    widest = max(seen.values(), default=0)
+    return Measure(total, widest, None) if _has_one_of_width(selection, widest) else None
+
+
+def _has_one_of_width(selection: Selection, width: int) -> bool:
+    """Whether some row has a context of so many items: usually the first one looked at."""
+    where, values = selection.where()
+    query = f"SELECT 1 FROM event WHERE {where} AND {database.context_width()} = {int(width)} LIMIT 1"
+    return database.execute_sql(query, values).fetchone() is not None
 
 
 def rows(selection: Selection) -> Generator[tuple[int, str, object]]:
@@ -210,10 +238,13 @@ def _extras_cell(layout: Layout) -> tuple[str, list[object]]:
 
 def _has_extras(layout: Layout) -> tuple[str, list[object]]:
     """The SQL condition of a row with items that have no column: its context is longer than where they may begin."""
-    cases, names = [], []
-    for code in layout.contexts:
-        kept, unnamed = layout.extras(code)
-        cases.append(f"WHEN {database.param} THEN {min((*kept, unnamed))}")
-        names.append(code)
+    names = list(layout.contexts)
+    cases = [f"WHEN {database.param} THEN {_extras_begin(layout, code)}" for code in names]
     begin = f"CASE type {' '.join(cases)} ELSE 0 END" if cases else "0"
     return f"{database.context_width()} > {begin}", names
+
+
+def _extras_begin(layout: Layout, code: str) -> int:
+    """The place of a type's first item that has no column of its own."""
+    kept, unnamed = layout.extras(code)
+    return min((*kept, unnamed))

@@ -84,6 +84,7 @@ class Seen(Table):
     product = TextField()
     type = TextField()
     since = BigIntegerField()
+    width = IntegerField()  # no context of theirs had more items
 
 
 class IdempotencyKey(Table):

@@ -45,7 +45,7 @@ class Entry:
         payload: its events as the backend's `encode_events` made them.
         count: how many they are.
         received: when they were received, in milliseconds.
-        triples: the (customer, product, type) triples that this process has not seen committed yet.
+        sightings: what of its events this process has not seen committed yet; see `catalog.note_seen`.
         key: the idempotency key that they were sent under, if any.
         also: what else is written in the same transaction; an error of its keeps the entry out.
         state: how far it is; STORED, TWIN (another request with the same key came first) and GIVEN_UP are ends.
@@ -55,7 +55,7 @@ class Entry:
     payload: object
     count: int
     received: int
-    triples: set[catalog.Triple] = field(default_factory=set)
+    sightings: set[catalog.Sighting] = field(default_factory=set)
     key: idempotency.Claim | None = None
     also: Callable[[], None] | None = None
     state: str = WAITING
@@ -70,7 +70,7 @@ class Entry:
     @property
     def has_more(self) -> bool:
         """Whether more than its events is written."""
-        return bool(self.key or self.triples or self.also)
+        return bool(self.key or self.sightings or self.also)
 
     def move(self, to: str, *since: str) -> str | None:
         """Go on from one of some states; the one it was in, or None where it was in none of them and stays."""
@@ -316,9 +316,9 @@ def write_entries(group: Sequence[Entry]) -> set[Entry]:
     twins = _twins(group)
     mine = [entry for entry in group if entry not in twins] if twins else group
     database.insert_encoded([entry.payload for entry in mine])
-    triples = set().union(*(entry.triples for entry in mine))
-    if triples:
-        catalog.note_seen(triples, mine[0].received)
+    sightings = set().union(*(entry.sightings for entry in mine))
+    if sightings:
+        catalog.note_seen(sightings, mine[0].received)
     for entry in mine:
         if entry.also:
             entry.also()

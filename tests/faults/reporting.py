@@ -142,7 +142,7 @@ def fill(service: Service, count: int) -> None:
     store.open_database(url)
     try:
         rows.fill(count)
-        catalog.note_seen([(*OURS.values(), rows.TYPE)], FIRST)
+        catalog.note_seen([(*OURS.values(), rows.TYPE, 100)], FIRST)
     finally:
         store.release()
         if hasattr(store.database.obj, "close_all"):

@@ -8,13 +8,13 @@ import pytest
 from app.store import catalog
 from app.store.database import transaction
 
-NEWS = [("BARCHART", "PORTFOLIO", "OPENED")]
+NEWS = [("BARCHART", "PORTFOLIO", "OPENED", 3)]
 
 
 def test_what_is_written_inside_is_there_afterwards(app):
     with transaction():
         catalog.note_seen(NEWS, 1)
-    assert catalog.seen() == NEWS
+    assert catalog.seen() == [news[:3] for news in NEWS]
 
 
 def test_a_failure_inside_takes_everything_back(app):
@@ -27,7 +27,7 @@ def test_a_failure_inside_takes_everything_back(app):
 def test_a_refused_statement_takes_back_the_ones_before_it(app):
     with pytest.raises(peewee.IntegrityError), transaction():
         catalog.note_seen(NEWS, 1)
-        catalog.note_seen([("BARCHART", "PORTFOLIO", None)], 1)
+        catalog.note_seen([("BARCHART", "PORTFOLIO", None, 3)], 1)
         catalog.Seen.insert(customer=None).execute()
     assert catalog.seen() == []
 
@@ -45,7 +45,7 @@ def test_the_next_transaction_does_not_suffer(app):
         raise ZeroDivisionError
     with transaction():
         catalog.note_seen(NEWS, 1)
-    assert catalog.seen() == NEWS
+    assert catalog.seen() == [news[:3] for news in NEWS]
 
 
 def test_a_catalog_document_is_one_transaction(app):

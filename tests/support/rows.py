@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.store import catalog
 from app.store.database import database, transaction
 from tests.support.client import FIRST
 
@@ -21,6 +22,7 @@ POSTGRESQL = """INSERT INTO event (customer, product, type, timestamp, context, 
 def fill(count: int) -> None:
     """Put events of BARCHART's PORTFOLIO into the table, a millisecond apart."""
     with transaction():
+        catalog.note_seen([("BARCHART", "PORTFOLIO", TYPE, 3)], FIRST)
         if database.param == "?":
             database.execute_sql(SQLITE.format(item=ITEM), (count, TYPE, FIRST, FIRST))
         else:

@@ -26,6 +26,7 @@ KEY_NEEDED = "key"
 INGEST_AUTHS = ("none", KEY_NEEDED)
 LOG_FORMATS = ("text", "json")
 SWITCH = ("on", "off")
+SENDFILES = ("off", "x-accel", "x-sendfile")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
 MIN_SECRET = 16  # characters
@@ -63,6 +64,8 @@ class Settings:
     report_attempts: int = 5  # REPORT_ATTEMPTS: so many in a row that get no further, and a report has failed
     report_shard_rows: int = 5_000_000  # REPORT_SHARD_ROWS: longer reports are written by several workers (PostgreSQL)
     report_buckets: tuple[str, ...] = ()  # REPORT_BUCKETS: S3 buckets that reports may be delivered to
+    sendfile: str = "off"  # SENDFILE: the proxy's header that makes it send a file from this disk; off: we send it
+    sendfile_prefix: str = "/report-files/"  # SENDFILE_PREFIX: with x-accel, the proxy's own path of the files' folder
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
@@ -156,6 +159,8 @@ class Settings:
             report_attempts=env.int("REPORT_ATTEMPTS", cls.report_attempts, validate=validate.Range(1, 100)),
             report_shard_rows=env.int("REPORT_SHARD_ROWS", cls.report_shard_rows, validate=validate.Range(1, 2**53)),
             report_buckets=tuple(env.list("REPORT_BUCKETS", (), subcast=str.strip, validate=_buckets) or ()),
+            sendfile=env.str("SENDFILE", cls.sendfile, validate=validate.OneOf(SENDFILES)),
+            sendfile_prefix=env.str("SENDFILE_PREFIX", cls.sendfile_prefix, validate=_path),
             report_keep_days=env.int("REPORT_KEEP_DAYS", cls.report_keep_days, validate=validate.Range(1, 36_500)),
             rejected_keep_days=env.int(
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
@@ -239,6 +244,11 @@ def _public(url: SplitResult) -> str | None:
     if not url.hostname or url.port == 0:
         return "must name a host: https://tally.example.com."
     return "must end before ? and #." if url.query or url.fragment else None
+
+
+def _path(value: str) -> None:
+    if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", value):
+        raise validate.ValidationError("is not a path such as /report-files/, with a slash at both ends.")
 
 
 def _origins(values: list[str]) -> None:

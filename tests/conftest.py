@@ -106,6 +106,8 @@ def settings(request, tmp_path: Path, database_url: str, redis_url: str) -> Sett
     """The settings of `app`; a test changes some by `@pytest.mark.settings(catalog_mode="strict")`."""
     marker = request.node.get_closest_marker("settings")
     given = {"data_dir": tmp_path / "var", "database_url": database_url, "redis_url": redis_url}
+    if "s3" in request.fixturenames:
+        given |= request.getfixturevalue("s3").settings
     given |= {"secret_key": "a secret for the tests", "public_url": "https://tally.example"}
     return Settings(**(given | (marker.kwargs if marker else {})))
 
@@ -118,7 +120,7 @@ def s3_server() -> Iterator[S3]:
 
 @pytest.fixture
 def s3(s3_server: S3, monkeypatch) -> S3:
-    """An S3 store with two empty buckets, for which this process has credentials."""
+    """An S3 store with two empty buckets, for which this process has credentials; report files of `app` are in it."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     s3_server.reset()

@@ -6,7 +6,10 @@ from flask import Flask, Request, Response, current_app, request
 
 HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefer, x-request-id"
 METHODS = "GET, POST, DELETE, OPTIONS"
-EXPOSED = "X-Request-ID, Retry-After, Content-Disposition, Preference-Applied, X-Rejected-Events, Idempotency-Replayed"
+EXPOSED = (
+    "X-Request-ID, Retry-After, Content-Disposition, Content-Range, ETag, Preference-Applied, X-Rejected-Events, "
+    "Idempotency-Replayed"
+)
 KEPT_SECONDS = "7200"  # how long a browser may go on with a preflight's answer; more they do not take
 EVERYONE = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]
 

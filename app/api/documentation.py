@@ -11,7 +11,15 @@ from collections.abc import Iterable
 from copy import deepcopy
 
 from app.api.body import LINES_TYPE
-from app.api.documented import KEY_FORBIDDEN, KEY_SCHEMES, KEY_UNAUTHORIZED, LINK_ERROR, RANGE_ERROR, Told
+from app.api.documented import (
+    KEY_FORBIDDEN,
+    KEY_SCHEMES,
+    KEY_UNAUTHORIZED,
+    LINK_ERROR,
+    PLACES_ERROR,
+    RANGE_ERROR,
+    Told,
+)
 from app.schemas import answers
 from app.schemas.reports import FilterSchema, ReportRequestSchema
 
@@ -41,6 +49,13 @@ REPORT = {
     "filter": {"customer": "BARCHART", "product": "PORTFOLIO", "start": 1793000000000, "end": "1795591999999"},
     "output": {"delimiter": "|", "header": True},
 }
+FILE_TYPES = (
+    "text/csv",
+    "application/x-ndjson",
+    "application/vnd.apache.parquet",
+    "application/gzip",
+    "application/zstd",
+)
 
 
 def _answer(words: str, schema: object, headers: Iterable[str] = ()) -> Told:
@@ -52,7 +67,7 @@ def _file(words: str) -> Told:
     return {
         "description": words,
         "headers": {"Content-Disposition": "Content-Disposition", "ETag": "ETag"},
-        "content": {"text/csv": {"schema": {"type": "string"}}},
+        "content": {kind: {"schema": {"type": "string"}} for kind in FILE_TYPES},
     }
 
 
@@ -157,15 +172,21 @@ OPERATIONS: dict[str, Told] = {
         "responses": {"204": {"description": "It is done, or there was nothing to do."}},
         "errors": ["404", "503"],
     },
-    "reports.download": {
+    "files.download": {
         "tags": ["reports"],
         "parameters": ["expires", "nonce", "signature", "Range", "If-None-Match"],
         "responses": {
             "200": _file("The whole file."),
             "206": _file("The part that `Range` asks for."),
+            "302": {
+                "description": "Where an S3 store has it, for a minute.",
+                "headers": {"Location": "Location"},
+                "content": {"text/html": {}},
+            },
             "304": {"description": "The file that `If-None-Match` names."},
             "403": LINK_ERROR,
             "416": RANGE_ERROR,
+            "429": PLACES_ERROR,
         },
         "errors": ["410", "503"],
     },

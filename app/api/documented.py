@@ -188,6 +188,12 @@ KEY_FORBIDDEN = _error(
     "The key web may not send events[2].customer; nothing was stored.",
     Fault('events[2].customer is "FERNHILL"; with this key it must be "BARCHART".', FORBIDDEN),
 )
+PLACES_ERROR = _error(
+    "too many files are being downloaded at this moment.",
+    "REQUEST_RATE_LIMITED",
+    "128 files are being downloaded at this moment. Try again.",
+    headers=["Retry-After"],
+)
 RANGE_ERROR = _error(
     "the file has no such part.", "REQUEST_INPUT_MALFORMED", "The server cannot provide the requested range."
 )

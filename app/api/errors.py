@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 from flask import Flask, Response, current_app, make_response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 from app import exceptions as errors
 from app.api.answers import answer
@@ -112,6 +112,8 @@ def _http(error: HTTPException) -> Response | HTTPException:
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        response.headers["Content-Range"] = f"{error.units} */{error.length}"
     return response
 
 

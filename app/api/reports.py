@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, redirect, request, send_file
+from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.datastructures import MIMEAccept
 
 from app.api.answers import JSON, answer
 from app.api.body import read_json_body
 from app.api.query import choice, cursor, number
 from app.auth import basic, caller, need
-from app.exceptions import LinkInvalid
 from app.schemas.progress import progress
 from app.schemas.reports import STATUSES, ReportRequestSchema, job
-from app.services.reports import Reports, file_name
+from app.services.reports import Reports
 
 blueprint = Blueprint("reports", __name__)
 PAGE = 100
@@ -97,22 +96,3 @@ def _takes_json() -> bool:
     """Whether Accept allows JSON; parameters, such as a charset, make no difference."""
     accepted = [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
     return MIMEAccept(accepted).quality(JSON) > 0
-
-
-@blueprint.get("/files/<source>")
-def download(source: str) -> Response:
-    """A report's file, for whoever holds a link to it."""
-    given = [request.args.get(name, "") for name in ("expires", "nonce", "signature")]
-    if not given[0].isascii() or not given[0].isdigit():
-        raise LinkInvalid("This link is not one that the service made. Ask for the report's file again.")
-    report, path = _reports().file(source, *given)
-    response = send_file(
-        path.absolute(),
-        mimetype="text/csv",
-        as_attachment=True,
-        download_name=file_name(report),
-        etag=report.sha256,
-        last_modified=report.ended / 1000,
-    )
-    response.headers["Cache-Control"] = "private, no-store"
-    return response

@@ -40,6 +40,8 @@ from app.store.models import Report, ReportAttempt
 
 SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
+LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
+
 log = structlog.get_logger(__name__)
 
 
@@ -49,6 +51,22 @@ class Page:
 
     reports: list[Report]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Download:
+    """A report's file for whoever holds a link to it: it stands on this machine, or somebody else sends it.
+
+    Attributes:
+        name: what it is called.
+        link: where it is got from, for LINK_SECONDS; None where it has a path.
+    """
+
+    report: Report
+    name: str
+    media_type: str
+    path: Path | None
+    link: str | None
 
 
 class Reports:
@@ -201,19 +219,21 @@ class Reports:
         self._check_file(report)
         return self._storage.open(report.file)
 
-    def file(self, name: str, expires: str, nonce: str, signature: str) -> tuple[Report, Path]:
+    def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
         """The file that a link leads to.
 
         Raises:
             LinkInvalid: the link was changed, or has expired.
             ReportExpired: the file was removed.
+            StorageFailed: it cannot be asked for now.
         """
         self._links.check(name, expires, nonce, signature, now())
         report = self._named(name)
-        path = self._storage.path(report.file) if report and report.file and not report.removed else None
-        if path is None:
+        if report is None or not report.file or report.removed or self._storage.size(report.file) is None:
             raise ReportExpired("The report's file was removed. Start the report again.")
-        return report, path
+        given = file_name(report), names.media_type(report.output)
+        link = self._storage.link(report.file, *given, LINK_SECONDS)
+        return Download(report, *given, self._storage.path(report.file), link)
 
     def sweep(self) -> None:
         """See `Sweeper.sweep`."""

@@ -26,6 +26,7 @@ class S3:
 
     Attributes:
         endpoint: its address.
+        url: of the report files.
         environment: the settings and AWS variables of a service that keeps its report files in it.
     """
 
@@ -37,6 +38,11 @@ class S3:
             "STORAGE_URL": self.url,
             "REPORT_BUCKETS": DELIVERED,
         }
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The same for an application in this process."""
+        return {"storage_url": self.url, "s3_endpoint_url": self.endpoint, "report_buckets": (DELIVERED,)}
 
     @cached_property
     def client(self) -> object:

@@ -1,0 +1,114 @@
+"""`/files/…`: a report's file, for whoever holds a link to it.
+
+What is in an S3 store the store itself sends. What is on this machine's disk the proxy in front sends, where SENDFILE
+says so. Else this process does, in a thread that is held until the client has read the last byte: granian has no
+`wsgi.file_wrapper`. So only some threads may do that at a time, and those that take events are always among the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from flask import Blueprint, Response, current_app, redirect, request
+from werkzeug.wsgi import FileWrapper
+
+from app.exceptions import LinkInvalid, RateLimited, ReportExpired
+from app.services.reports import Download, Reports
+
+blueprint = Blueprint("files", __name__)
+BLOCK_BYTES = 256 * 1024
+AT_ONCE = 128  # of a process's 512 threads
+RETRY_SECONDS = 5
+places = threading.BoundedSemaphore(AT_ONCE)
+
+
+@blueprint.get("/files/<source>")
+def download(source: str) -> Response:
+    """A report's file."""
+    given = [request.args.get(name, "") for name in ("expires", "nonce", "signature")]
+    if not given[0].isascii() or not given[0].isdigit():
+        raise LinkInvalid("This link is not one that the service made. Ask for the report's file again.")
+    reports: Reports = current_app.extensions["services"].reports
+    found = reports.file(source, *given)
+    response = _elsewhere(found) if found.link else _here(found, found.path.absolute())
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+def _elsewhere(found: Download) -> Response:
+    """A redirect. It is signed for GET alone, so that HEAD is answered here."""
+    if request.method == "GET":
+        return redirect(found.link, 302)
+    response = _described(found)
+    response.content_length = found.report.bytes
+    response.accept_ranges = "bytes"
+    return response
+
+
+def _here(found: Download, path: Path) -> Response:
+    settings = current_app.config["SETTINGS"]
+    response = _described(found)
+    response.last_modified = found.report.ended / 1000
+    response.set_etag(found.report.sha256)
+    if settings.sendfile == "x-accel":
+        response.headers["X-Accel-Redirect"] = settings.sendfile_prefix + quote(path.name)
+    elif settings.sendfile == "x-sendfile":
+        response.headers["X-Sendfile"] = str(path)
+    else:
+        _send(response, found, path)
+    return response
+
+
+def _described(found: Download) -> Response:
+    response = Response(mimetype=found.media_type)
+    response.headers["Content-Disposition"] = f"attachment; filename={found.name}"
+    return response
+
+
+def _send(response: Response, found: Download, path: Path) -> None:
+    """Make the answer the file, or the part of it that was asked for, or the word that the client has it."""
+    size = response.content_length = found.report.bytes
+    if request.method == "GET":
+        response.response, response.direct_passthrough = Stream(path), True
+    try:
+        response.make_conditional(_asked(size), accept_ranges=True, complete_length=size)
+    except BaseException:
+        response.close()
+        raise
+
+
+def _asked(size: int) -> dict:
+    """The request, less a wish for no part that there is one of: RFC 9110 lets a server send the whole file instead."""
+    wish = request.range if request.method == "GET" else None
+    is_one = wish is not None and wish.units == "bytes" and len(wish.ranges) == 1 and wish.ranges[0][0] >= -size
+    return {key: value for key, value in request.environ.items() if is_one or key != "HTTP_RANGE"}
+
+
+class Stream(FileWrapper):
+    """A file's bytes in blocks. It holds one of the places for downloads until it is closed, or forgotten.
+
+    Raises:
+        RateLimited: all places are taken.
+        ReportExpired: the file was removed in this moment.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._place = places if places.acquire(blocking=False) else None
+        if self._place is None:
+            raise RateLimited(f"{AT_ONCE} files are being downloaded at this moment. Try again.", RETRY_SECONDS)
+        try:
+            super().__init__(path.open("rb"), BLOCK_BYTES)
+        except FileNotFoundError:
+            raise ReportExpired("The report's file was removed. Start the report again.") from None
+
+    def close(self) -> None:
+        """Let go of both."""
+        if self._place:
+            self._place.release()
+            self._place = None
+            if hasattr(self, "file"):
+                super().close()
+
+    __del__ = close

@@ -1,0 +1,122 @@
+"""Behind the nginx of deploy/nginx.conf: it sends a report's file itself, and only to whoever has a link."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.flows.conftest import ADMIN, Visitor
+from tests.support.client import event
+from tests.support.running import ROOT, Running, free_port, wait_until
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
+    pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed"),
+]
+
+AROUND = """daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
+events {{ }}
+http {{ access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+{site}
+}}"""
+
+
+def conf(folder: Path, port: int, tally: int, files: Path) -> str:
+    """The site that is shipped, less TLS, at other ports and on another folder."""
+    site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one leads to TLS
+    site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", site)
+    site = re.sub(r"ssl_certificate\S* .*;", "", site)
+    site = site.replace("127.0.0.1:8000", f"127.0.0.1:{tally}").replace("/var/lib/tally/reports/", f"{files}/")
+    return AROUND.format(folder=folder, site=site, user="user root;" if os.geteuid() == 0 else "")
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def site(short_folder: Path) -> Iterator[SimpleNamespace]:
+    """A running service behind nginx with a complete report: its file's address there, and what is in it."""
+    folder = Path(tempfile.mkdtemp(dir=short_folder))
+    service = Running(folder, ADMIN_PASSWORD=ADMIN[1], SENDFILE="x-accel").until_ready()
+    port = free_port()
+    (folder / "conf").write_text(conf(folder, port, service.port, service.data / "reports"))
+    nginx = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "conf")])
+    wait_until(lambda: answers(port), 20)
+    yield SimpleNamespace(url=f"http://127.0.0.1:{port}", service=service, **reported(Visitor(service), port))
+    nginx.send_signal(signal.SIGQUIT)
+    nginx.wait(20)
+    assert service.stop() == 0
+
+
+def reported(visitor: Visitor, port: int) -> dict[str, object]:
+    """A report of eight megabytes: more than the system keeps for a client that does not read."""
+    events = [event(context=["x" * 4000], timestamp=number) for number in range(2000)]
+    for batch in (events[:1000], events[1000:]):
+        assert visitor.post("/events", json={"events": batch}).status_code == 200
+    job = visitor.start_report("BARCHART", "PORTFOLIO", layout="positional")
+    assert visitor.until_ended(job)["status"] == "COMPLETE"
+    link = urlsplit(visitor.link(job))
+    content = "".join(f"{number}|{one['type']}|{'x' * 4000}\n" for number, one in enumerate(events)).encode()
+    return {"file": f"http://127.0.0.1:{port}{link.path}?{link.query}", "content": content}
+
+
+def test_nginx_sends_the_file_and_what_the_service_said_of_it(site):
+    answer = requests.get(site.file, timeout=30)
+    assert (answer.status_code, answer.content) == (200, site.content)
+    assert answer.headers["Content-Length"] == str(len(site.content))
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["X-Request-ID"]
+    assert "X-Accel-Redirect" not in answer.headers
+    assert requests.head(site.file, timeout=30).headers["Content-Length"] == str(len(site.content))
+
+
+def test_it_sends_a_part_and_knows_what_a_client_has(site):
+    part = requests.get(site.file, headers={"Range": "bytes=1000-1999"}, timeout=30)
+    assert (part.status_code, part.content) == (206, site.content[1000:2000])
+    tag = part.headers["ETag"]
+    assert requests.get(site.file, headers={"If-None-Match": tag}, timeout=30).status_code == 304
+
+
+def test_a_client_that_reads_nothing_holds_no_thread_of_the_service(site):
+    slow = [socket.create_connection(("127.0.0.1", urlsplit(site.url).port)) for _ in range(20)]
+    request = f"GET {site.file.removeprefix(site.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    for one in slow:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.sendall(request)
+        assert one.recv(12) == b"HTTP/1.1 200"
+    assert open_files(site) == 0
+    for one in slow:
+        one.close()
+
+
+def open_files(site: SimpleNamespace) -> int:
+    """How many report files the service's own processes have open."""
+    folder = str(site.service.data / "reports")
+    links = [link for process in site.service.left() for link in Path(f"/proc/{process}/fd").iterdir()]
+    return sum(os.readlink(link).startswith(folder) for link in links if link.is_symlink())
+
+
+def test_nobody_reaches_the_folder_but_by_a_link(site):
+    [file] = (site.service.data / "reports").glob("*.csv")
+    assert requests.get(f"{site.url}/report-files/{file.name}", timeout=30).status_code == 404
+    assert requests.get(site.file + "x", timeout=30).status_code == 403

@@ -1,0 +1,46 @@
+"""Reports whose files live in an S3 store: written there by the workers, fetched from there without credentials."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from tests.flows.conftest import ADMIN
+from tests.support.client import event
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
+]
+EVENTS = 6_000
+
+
+def test_a_report_goes_to_the_store_and_comes_back_by_a_link_without_credentials(start, s3):
+    visitor = start(**s3.environment)
+    made = [event(context=["x" * 4000], timestamp=number) for number in range(EVENTS)]
+    for first in range(0, EVENTS, 2000):
+        assert visitor.post("/events", json={"events": made[first : first + 2000]}).status_code == 200
+    job = visitor.start_report("BARCHART", "PORTFOLIO", layout="positional")
+    assert visitor.until_ended(job)["status"] == "COMPLETE"
+    content = "".join(f"{number}|{one['type']}|{'x' * 4000}\n" for number, one in enumerate(made)).encode()
+
+    ours = requests.get(visitor.link(job), allow_redirects=False, timeout=30)
+    assert ours.status_code == 302
+    theirs = urlsplit(ours.headers["Location"])
+    assert f"{theirs.scheme}://{theirs.netloc}" == s3.endpoint
+    assert parse_qs(theirs.query)["X-Amz-Expires"] == ["60"]
+    file = requests.get(visitor.link(job), timeout=30)
+    assert (file.status_code, file.content) == (200, content)
+    assert file.headers["Content-Disposition"] == 'attachment; filename="PORTFOLIO.csv"'
+    assert visitor.progress(job)["file"]["sha256"] == hashlib.sha256(content).hexdigest()
+
+    assert list(s3.objects().values()) == [content]
+    assert s3.unfinished() == []
+    assert not list(visitor.service.data.glob("reports/*"))
+
+    assert requests.delete(f"{visitor.service.url}/reports/{job['source']}", auth=ADMIN, timeout=30).status_code == 204
+    assert (s3.objects(), s3.unfinished()) == ({}, [])

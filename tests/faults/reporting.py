@@ -28,6 +28,7 @@ AWAY_SECONDS = 90  # for which a question is asked again, as what answers it may
 CLEAN_SECONDS = 120  # until nothing is left of what died: the sweeper leaves alone what is younger than a minute
 
 Clean = Callable[[int], bool]  # whether there are so many report files, and nothing else
+Content = Callable[[dict], bytes]  # of a job's file
 
 
 class Analyst:
@@ -35,13 +36,15 @@ class Analyst:
 
     Args:
         clean: looks into the storage; without it, into the service's own folder.
+        content: fetches a file; without it, by a link.
     """
 
-    def __init__(self, service: Service, clean: Clean | None = None) -> None:
+    def __init__(self, service: Service, clean: Clean | None = None, content: Content | None = None) -> None:
         self.service = service
         self._promised: list[dict] = []
         self._checked = 0
         self._clean = clean or self._folder_is_clean
+        self._content = content or self._by_link
         self._sizes: dict[str, int] = {}  # source → rows
 
     def start(self, count: int) -> dict:
@@ -107,10 +110,13 @@ class Analyst:
         progress = self.progress(job)
         assert self.status(job) == "COMPLETE", progress
         file = progress["file"]
-        link = self.get(f"/reports/{job['source']}").json()["link"]
-        content = requests.get(link, timeout=60).content
+        content = self._content(job)
         assert (file["rows"], file["bytes"], file["sha256"]) == (count, len(content), sha256_of(count)), file
         assert hashlib.sha256(content).hexdigest() == sha256_of(count)
+
+    def _by_link(self, job: dict) -> bytes:
+        link = self.get(f"/reports/{job['source']}").json()["link"]
+        return requests.get(link, timeout=60).content
 
     def _folder_is_clean(self, number: int) -> bool:
         return len(files(self.service.running.data / "reports")) == number

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.faults.conftest import Postgres, Service, times
+from tests.faults.conftest import SOAK, Postgres, Service, times
 from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill
 from tests.support.client import FIRST
 from tests.support.running import wait_until
@@ -184,6 +184,23 @@ def test_each_of_many_reports_is_written_once_although_workers_race_for_them(sta
     jobs = [analyst.start(random.randrange(1, FEW)) for _ in range(times(20, 100))]
     analyst.check()
     assert {analyst.attempt(job) for job in jobs} == {1}
+
+
+@pytest.mark.skipif(not SOAK, reason="waiting until a frozen worker is given up takes a minute")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_worker_that_froze_and_wakes_spoils_nothing(start_service, kind):
+    service = start_service(kind, ADMIN_PASSWORD=ADMIN[1], WORKERS="2")
+    fill(service, MANY)
+    analyst = Analyst(service)
+    for _ in range(3):
+        job = analyst.start(MANY)
+        attempt = analyst.until_at_work(job)
+        (child,) = filter(None, (service.running.child(name) for name in ("worker-1", "worker-2")))
+        os.kill(child, signal.SIGSTOP)
+        analyst.until_begun_again(job, attempt, OTHER_SECONDS)
+        time.sleep(random.uniform(0, 2))
+        os.kill(child, signal.SIGCONT)
+        analyst.check()
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""A report whose file goes to an S3 store is complete and right although the store fails, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+
+import pytest
+import requests
+
+from tests.faults.conftest import times
+from tests.faults.reporting import ADMIN, Analyst, fill
+from tests.support.running import wait_until
+from tests.support.s3 import S3, STORAGE
+from tests.support.wire import Wire
+
+pytestmark = pytest.mark.processes
+
+ROWS = 500_000
+BYTES = 21_000_000  # of its file, about
+AGAIN_SECONDS = 60  # until work goes on when the store is back
+
+
+@pytest.fixture
+def wire(s3):
+    """The way to the store."""
+    wire = Wire(s3.endpoint)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def start(start_service, s3, wire):
+    """A function that starts an analyst at a service whose report files are in the store, with further settings."""
+
+    def run(**settings: str) -> Analyst:
+        means = s3.environment | {"S3_ENDPOINT_URL": wire.url, "S3_PUBLIC_URL": s3.endpoint}
+        service = start_service("sqlite", ADMIN_PASSWORD=ADMIN[1], **means, **settings)
+        fill(service, ROWS)
+        return Analyst(service, lambda number: is_clean(s3, number), lambda job: content(s3, job))
+
+    return run
+
+
+def names(s3: S3) -> list[str]:
+    """The objects in the bucket of report files."""
+    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=STORAGE)
+    return [one["Key"] for page in pages for one in page.get("Contents", ())]
+
+
+def is_clean(s3: S3, number: int) -> bool:
+    return len(names(s3)) == number and not s3.unfinished()
+
+
+def content(s3: S3, job: dict) -> bytes:
+    """The one object that is a report's."""
+    (name,) = [name for name in names(s3) if job["job"] in name]
+    return s3.client.get_object(Bucket=STORAGE, Key=name)["Body"].read()
+
+
+def refuse(wire: Wire) -> None:
+    wire.refuse()
+
+
+def hang(wire: Wire) -> None:
+    wire.hang()
+
+
+def cut_off(wire: Wire) -> None:
+    wire.cut_after(random.randrange(1_000_000))
+
+
+def lose_answers(wire: Wire) -> None:
+    wire.lose_answers()
+
+
+@pytest.mark.parametrize("fail", [refuse, hang, cut_off, lose_answers])
+def test_a_store_that_fails_for_a_while_is_tried_again(start, wire, fail):
+    analyst = start()
+    for _ in range(times(1, 5)):
+        before = wire.passed
+        job = analyst.start(ROWS)
+        wait_until(lambda before=before: wire.passed - before > random.randrange(BYTES * 3 // 4), AGAIN_SECONDS)
+        fail(wire)
+        time.sleep(random.uniform(0, times(5, 30)))
+        wire.mend()
+        mended = time.monotonic()
+        wait_until(lambda job=job: analyst.status(job) != "RUNNING", AGAIN_SECONDS)
+        print(f"Complete {time.monotonic() - mended:.1f} s after the store was back, {analyst.attempt(job)} attempts.")
+        analyst.check()
+
+
+def test_single_connections_that_break_do_not_even_cost_an_attempt(start, wire):
+    analyst = start()
+    wire.cut_after(random.randrange(BYTES), times=1)
+    job = analyst.start(ROWS)
+    analyst.check()
+    assert analyst.attempt(job) == 1
+
+
+def test_a_killed_child_leaves_no_parts_in_the_store(start, wire):
+    analyst = start()
+    for _ in range(times(1, 10)):
+        before = wire.passed
+        job = analyst.start(ROWS)
+        wait_until(lambda before=before: wire.passed - before > random.randrange(BYTES // 2), AGAIN_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(analyst.service.running.child("worker-1"), signal.SIGKILL)
+        analyst.check()
+        print(f"{analyst.attempt(job)} attempts.")
+
+
+def test_a_store_that_stays_away_fails_the_report_with_the_reason_and_nothing_is_left(start, wire, s3):
+    analyst = start(REPORT_ATTEMPTS="2")
+    wire.cut_after(BYTES // 2)
+    job = analyst.start(ROWS)
+    wait_until(lambda: analyst.status(job) == "FAILED", 180)
+    url = f"{analyst.service.running.url}/reports/{job['source']}"
+    answer = requests.get(url, auth=ADMIN, timeout=30)
+    assert answer.status_code == 409
+    assert "The S3 store broke the connection off." in answer.text
+    wire.mend()
+    wait_until(lambda: is_clean(s3, 0), 120)
+    assert not analyst.service.running.ended()

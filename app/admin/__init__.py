@@ -6,6 +6,7 @@ from flask import Flask, Response, redirect, url_for
 from flask_bootstrap import Bootstrap5
 
 from app.admin import (
+    audit,
     catalog,
     catalog_document,
     catalog_entry,
@@ -13,8 +14,11 @@ from app.admin import (
     headers,
     icons,
     keys,
+    me,
     new_report,
     overview,
+    people,
+    person,
     places,
     rejected,
     reports,
@@ -26,12 +30,16 @@ from app.admin.blueprint import blueprint, csrf
 
 # These add their pages to the blueprint.
 __all__ = [
+    "audit",
     "catalog",
     "catalog_document",
     "catalog_entry",
     "keys",
+    "me",
     "new_report",
     "overview",
+    "people",
+    "person",
     "register",
     "rejected",
     "reports",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import Flask, g, request
 
 from app.services.clock import now
+from app.services.principal import Principal
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,20 @@ class Place:
     Attributes:
         pages: the endpoints during which the place is the current one; the first is where it leads.
         permission: what only some may do there; others do not see the place.
+        unless: who may do this has the place within another one.
     """
 
     word: str
     icon: str
     pages: tuple[str, ...]
     permission: str | None = None
+    unless: str | None = None
+
+    def is_for(self, who: Principal | None) -> bool:
+        """Whether somebody has it in their bar."""
+        if self.permission is None:
+            return True
+        return who is not None and who.may(self.permission) and not (self.unless and who.may(self.unless))
 
 
 PLACES = (
@@ -51,7 +60,28 @@ PLACES = (
             "admin.import_document",
         ),
     ),
-    Place("Keys", "key", ("admin.keys", "admin.new_key", "admin.add_key", "admin.revoke_key"), "keys"),
+    Place(
+        "People",
+        "people",
+        (
+            "admin.people",
+            "admin.new_person",
+            "admin.add_person",
+            "admin.person",
+            "admin.change_person",
+            "admin.ask_password",
+            "admin.reset_password",
+            "admin.remove_person",
+            "admin.end_person",
+            "admin.keys",
+            "admin.new_key",
+            "admin.add_key",
+            "admin.revoke_key",
+            "admin.audit",
+        ),
+        "users",
+    ),
+    Place("Audit log", "journal-text", ("admin.audit",), "system", unless="users"),
 )
 
 
@@ -61,7 +91,7 @@ def register(app: Flask) -> None:
 
 
 def _known() -> dict[str, object]:
-    here = next((place for place in PLACES if request.endpoint in place.pages), None)
     who = g.get("principal")
-    places = [place for place in PLACES if place.permission is None or (who and who.may(place.permission))]
+    places = [place for place in PLACES if place.is_for(who)]
+    here = next((place for place in places if request.endpoint in place.pages), None)
     return {"places": places, "here": here, "principal": who, "now": now()}

@@ -148,9 +148,9 @@ class Accounts:
             sessions.remove_of(account.id)
             self._audit.note(by, "user removed", f"user {name}", {"role": account.role})
 
-    def everyone(self) -> list[Principal]:
-        """All users, by name."""
-        return [principal(account) for account in store.everyone()]
+    def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
+        """All users that somebody may change, by name."""
+        return [one for one in map(principal, store.everyone()) if _is_in_reach(by, one.customers)]
 
     def any(self) -> bool:
         """Whether there is any user yet."""
@@ -195,8 +195,12 @@ def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
     return limited
 
 
+def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
+    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
+
+
 def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> None:
-    if by.customers is not None and (customers is None or not set(customers) <= set(by.customers)):
+    if not _is_in_reach(by, customers):
         raise Forbidden(f"{name} sees more customers than you do, or would.")
 
 

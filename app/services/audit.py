@@ -48,6 +48,7 @@ ACTIONS = {
     "rejected events purged": "system",
     "events imported": "system",
     "events erased": "system",
+    "audit log exported": "users",
     "settings changed": "system",
 }
 MAX_OBJECT = 300  # characters
@@ -56,10 +57,32 @@ MAX_DETAILS = 30
 
 
 @dataclass(frozen=True)
+class Entry:
+    """Somebody did something.
+
+    Attributes:
+        account: the user's id; None: nobody who had proved to be one.
+        who: the user's name at that time.
+        customer: whose data it was about; empty: no single customer's.
+        address: from where; empty where it is not for the reader, or the server itself did it.
+    """
+
+    id: int
+    moment: int
+    account: int | None
+    who: str
+    action: str
+    object: str
+    customer: str
+    address: str
+    details: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class Page:
     """Some entries, and the cursor of the next page if there is one."""
 
-    entries: list[AuditEntry]
+    entries: list[Entry]
     next: int | None
 
 
@@ -102,16 +125,24 @@ class Audit:
         )
 
     def page(self, who: Principal, sought: Sought, limit: int, before: int | None = None) -> Page:
-        """The newest entries that somebody may see: their own, and others' as far as their role and customers go."""
+        """The newest entries that somebody may see: their own, and others' as far as their role and customers go.
+
+        Where others were is for those who manage users.
+        """
         actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
         found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
         more = found[limit - 1].id if len(found) > limit else None
-        return Page(found[:limit], more)
+        return Page([_entry(row, who) for row in found[:limit]], more)
 
 
 def nobody(address: str) -> Principal:
     """Somebody who is at the door, and has not proved to be anyone."""
     return Principal(0, "", "", (), "", address)
+
+
+def _entry(row: AuditEntry, reader: Principal) -> Entry:
+    address = row.address if row.account == reader.id or reader.may("users") else ""
+    return Entry(row.id, row.moment, row.account, row.who, row.action, row.object, row.customer, address, row.details)
 
 
 def _bounded(details: Mapping[str, object]) -> dict[str, object]:

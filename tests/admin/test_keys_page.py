@@ -30,8 +30,8 @@ def words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
 
 
-def test_admins_find_the_page_in_the_left_bar_and_others_do_not(boss, olga, anna):
-    assert 'href="/admin/keys"' in boss.see("/admin/")
+def test_admins_find_the_page_beside_the_users_and_others_do_not(boss, olga, anna):
+    assert 'href="/admin/keys"' in boss.see("/admin/people")
     for other in (olga, anna):
         assert "/admin/keys" not in other.see("/admin/")
 

@@ -1,0 +1,132 @@
+"""One user: role and customers, password, sessions, and the end."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from app.admin.blueprint import blueprint, services
+from app.admin.people import KINDS, PERSON, PROGRAM, RightsForm, known, lines_of
+from app.admin.session_lines import lines
+from app.auth import caller, need, sign_out, signed_in
+from app.exceptions import AccountInvalid, Forbidden
+from app.services.accounts import temporary_password
+from app.services.principal import Principal
+
+KEY_DIGITS = 18
+
+
+@blueprint.get("/people/<key>")
+@signed_in
+def person(key: str) -> str:
+    """The user, and forms for what can be changed."""
+    one = _one(key)
+    return _page(one, RightsForm(role=one.role, customers="\n".join(one.customers or ())))
+
+
+@blueprint.post("/people/<key>")
+@signed_in
+def change_person(key: str) -> Response | tuple[str, int]:
+    """Give them another role or other customers."""
+    one, form = _one(key), RightsForm()
+    try:
+        services().accounts.change(one, form.role.data or "", lines_of(form.customers), by=caller())
+    except AccountInvalid as error:
+        return _page(one, form, str(error)), 400
+    except Forbidden as error:
+        return _page(one, form, str(error)), 403
+    flash(f"{one.name} is changed. It counts from now on, for open sessions too.")
+    if one.id == caller().id and not services().accounts.get(one.id).may("users"):
+        return redirect(url_for("admin.overview"))
+    return redirect(url_for("admin.person", key=one.id))
+
+
+@blueprint.get("/people/<key>/password")
+@signed_in
+def ask_password(key: str) -> str | Response:
+    """Ask whether it is meant, and say what goes."""
+    one = _one(key)
+    if one.id == caller().id:
+        return redirect(url_for("admin.own_password"))
+    return render_template("admin/reset_password.html", person=one, sessions=lines(one.id), chosen=PERSON, **known())
+
+
+@blueprint.post("/people/<key>/password")
+@signed_in
+def reset_password(key: str) -> str | Response:
+    """Give them another one and show it, this once."""
+    one = _one(key)
+    if one.id == caller().id:
+        return redirect(url_for("admin.own_password"))
+    password, kind = temporary_password(), request.form.get("kind")
+    temporary = kind not in KINDS or kind != PROGRAM
+    services().accounts.set_password(one.name, password, temporary=temporary, by=caller())
+    changed = services().accounts.get(one.id, by=caller())
+    return render_template("admin/password_shown.html", person=changed, password=password, is_new=False, **known())
+
+
+@blueprint.post("/people/<key>/sessions/<session>/end")
+@signed_in
+def end_session(key: str, session: str) -> Response:
+    """End one of their sessions."""
+    one = _one(key)
+    services().sessions.end(_number(session), one.id, by=caller())
+    flash(f"The session of {one.name} is ended.")
+    return redirect(url_for("admin.person", key=one.id))
+
+
+@blueprint.post("/people/<key>/sessions/end")
+@signed_in
+def end_sessions(key: str) -> Response:
+    """End all of them."""
+    one = _one(key)
+    number = services().sessions.end_all(one, by=caller())
+    flash(f"{number} {'session' if number == 1 else 'sessions'} of {one.name} ended.")
+    return redirect(url_for("admin.person", key=one.id))
+
+
+@blueprint.get("/people/<key>/remove")
+@signed_in
+def remove_person(key: str) -> str:
+    """Ask whether it is meant, and say what goes."""
+    one = _one(key)
+    return render_template("admin/remove_person.html", person=one, sessions=lines(one.id), **known())
+
+
+@blueprint.post("/people/<key>/remove")
+@signed_in
+def end_person(key: str) -> Response | tuple[str, int]:
+    """Remove them."""
+    one = _one(key)
+    try:
+        services().accounts.remove(one.name, by=caller())
+    except AccountInvalid as error:
+        told = {"person": one, "sessions": lines(one.id), "wrong": str(error)}
+        return render_template("admin/remove_person.html", **told, **known()), 400
+    if one.id == caller().id:
+        sign_out()
+        return redirect(url_for("admin.sign_in"))
+    flash(f"{one.name} is removed.")
+    return redirect(url_for("admin.people"))
+
+
+def _page(one: Principal, form: RightsForm, wrong: str | None = None) -> str:
+    return render_template("admin/person.html", person=one, form=form, wrong=wrong, sessions=lines(one.id), **known())
+
+
+def _one(key: str) -> Principal:
+    """The user of an address's id, for whoever may change users.
+
+    Raises:
+        NotFound: it is no id.
+        AccountUnknown, Forbidden: there is none, or they see more than the caller.
+    """
+    need("users")
+    return services().accounts.get(_number(key), by=caller())
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
+        raise NotFound
+    return int(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
-from flask import Response, render_template, request, url_for
+from flask import Response, render_template, request
 from werkzeug.exceptions import NotFound
 from wtforms import Form, SelectField, StringField
 
@@ -132,7 +132,7 @@ def _found(asked: Asked) -> dict[str, object]:
     nothing = Page([], None)
     page = nothing if asked.wrong else services().audit.page(caller(), asked.sought, PAGE, asked.before)
     is_live = asked.before is None and not asked.wrong
-    return {"asked": asked, "form": asked.form, "page": page, "live": is_live, "here": url_for("admin.audit")}
+    return {"asked": asked, "form": asked.form, "page": page, "live": is_live}
 
 
 def _names() -> list[str]:

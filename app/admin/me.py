@@ -96,4 +96,6 @@ def end_other_sessions() -> Response:
 
 
 def _form(form: PasswordForm) -> str:
+    if caller().temporary:
+        form.old.label.text = "The password that you were given"
     return render_template("admin/own_password.html", form=form, least=MIN_PASSWORD)

@@ -18,6 +18,7 @@ from app.services.cataloguing import Cataloguing
 from app.services.door import Door
 from app.services.entries import Entries
 from app.services.feed import Feed
+from app.services.filing import Filing
 from app.services.gate import Gate
 from app.services.health import Health
 from app.services.importing import Importing
@@ -67,10 +68,11 @@ def build(settings: Settings) -> Services:
     entries, audit = Entries(catalog), Audit()
     storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000
-    sweeper = Sweeper(queue, storage, lambda report: storage, limit_ms, settings.report_attempts)
+    filing = Filing(settings, storage)
+    sweeper = Sweeper(queue, filing, limit_ms, settings.report_attempts)
     keep_ms = settings.report_keep_days * DAY_MS
-    means = Means(storage, storage, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
-    reports = Reports(settings, catalog, storage, queue, sweeper)
+    means = Means(filing, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
+    reports = Reports(settings, catalog, filing, queue, sweeper)
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)

@@ -8,7 +8,6 @@ whoever wrote them. Whoever finds that the report is no longer this attempt's st
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -20,14 +19,14 @@ import structlog
 from app.exports import parquet
 from app.exports.compression import compressor
 from app.exports.file import ReportFile
-from app.exports.names import extension
+from app.exports.names import media_type
 from app.layout import Layout
 from app.services.clock import now
+from app.services.filing import Filing
 from app.services.pen import Pen, Written
 from app.services.pulse import Lost, Pulse
 from app.services.rows import Output, selection
 from app.services.turns import SMALL_ROWS, is_huge
-from app.storage import Storage
 from app.store import events, hours, parts
 from app.store import reports as store
 from app.store.database import database, transaction
@@ -52,16 +51,14 @@ class Means:
     """What an attempt works with.
 
     Attributes:
-        storage: where parts go.
-        target: where the report's file goes.
+        filing: where parts, and the report's file, go.
         limit_ms: how long the report may run.
         keep_ms: how long its file is kept.
         shard_rows: from how many rows on other workers are asked to help.
         call: asks for help with a report, so many times.
     """
 
-    storage: Storage
-    target: Storage
+    filing: Filing
     limit_ms: int
     keep_ms: int
     shard_rows: int
@@ -75,7 +72,8 @@ class Attempt:
         self._report = report
         self._means = means
         self._output = Output.of(report.output)
-        self._pen = Pen(report, worker, means.storage)
+        self._target = means.filing.place(report)
+        self._pen = Pen(report, worker, means.filing.own)
         self._began = time.monotonic()
         self._pulse = Pulse(self._note, seconds_left(report, means.limit_ms))
 
@@ -86,7 +84,7 @@ class Attempt:
             TimedOut, Lost, Paused: it is not complete, for good or for now.
             Exception: whatever went wrong.
         """
-        key = f"{self._report.job}.{secrets.token_hex(8)}{extension(self._report.output)}"
+        key = self._means.filing.key(self._report)
         with self._pulse:
             if not self._report.planned:
                 self._plan()
@@ -124,7 +122,8 @@ class Attempt:
         if parts.of(self._report.job):
             self._write_parts()
             return self._join(key)
-        return self._pen.write(selection(self._report), self._means.target, key, self._pulse.check)
+        begun = self._target.create(key, media_type(self._report.output))
+        return self._pen.write(selection(self._report), begun, self._pulse.check)
 
     def _write_parts(self) -> None:
         """Write what nobody writes, until all parts are written."""
@@ -145,7 +144,7 @@ class Attempt:
     def _join(self, key: str) -> Written:
         """One file of all parts, streamed through this worker."""
         written = parts.of(self._report.job)
-        upload = self._means.target.create(key)
+        upload = self._target.create(key, media_type(self._report.output))
         try:
             with ReportFile(upload, compressor("none")) as file:
                 if self._output.is_joined:
@@ -170,14 +169,14 @@ class Attempt:
 
     def _opened(self, part: ReportPart) -> BinaryIO:
         self._pulse.check()
-        return self._means.storage.open(part.file)
+        return self._means.filing.own.open(part.file)
 
     def _complete(self, key: str, written: Written) -> None:
         finished = now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
         values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
         if not self._note_report(**values):
-            self._means.target.delete(key)
+            self._target.discard(key)
             raise Lost
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
 

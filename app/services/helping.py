@@ -21,7 +21,7 @@ def help_with(job: str, worker: str, means: Means) -> None:
     report = store.by_job(job)
     if report is None or report.status != store.RUNNING or not report.planned:
         return
-    pen = Pen(report, worker, means.storage)
+    pen = Pen(report, worker, means.filing.own)
     try:
         with Pulse(pen.note, seconds_left(report, means.limit_ms)) as pulse:
             while pen.write_next(pulse.check):

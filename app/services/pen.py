@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.exceptions import StoreUnavailable
 from app.exports.file import ReportFile
 from app.services.rows import Output, blocks, head, selection
-from app.storage import Storage
+from app.storage import Storage, Upload
 from app.store import events, parts
 from app.store.models import Report, ReportPart
 
@@ -52,15 +52,15 @@ class Pen:
         return part is None or parts.note(*part, rows=self.rows)
 
     def write(
-        self, rows: events.Selection, storage: Storage, key: str, check: Callable[[], None], *, first: bool = True
+        self, rows: events.Selection, upload: Upload, check: Callable[[], None], *, first: bool = True
     ) -> Written:
-        """Write rows into a new object of a storage: it is there, whole, or not at all.
+        """Write rows into a new file: it is there, whole, or not at all.
 
         Args:
+            upload: just begun.
             check: raises when it is time to stop.
             first: whether the file begins with these rows.
         """
-        upload = storage.create(key)
         try:
             with ReportFile(upload, self._output.compressor()) as file:
                 self._file = file
@@ -99,6 +99,6 @@ class Pen:
     def _write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:
         key = f"{part.job}.{token}.part"
         rows = selection(self._report).between(part.start, part.end)
-        written = self.write(rows, self._storage, key, check, first=part.number == 0)
+        written = self.write(rows, self._storage.create(key), check, first=part.number == 0)
         if not parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True):
-            self._storage.delete(key)  # it was somebody else's by then
+            self._storage.discard(key)  # it was somebody else's by then

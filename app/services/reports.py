@@ -29,9 +29,9 @@ from app.schemas.reports import day, source
 from app.services.accounts import Principal
 from app.services.catalog import Catalog
 from app.services.clock import now
+from app.services.filing import Filing
 from app.services.sweeping import Sweeper
 from app.services.turns import in_turn
-from app.storage import Storage
 from app.storage.links import Links
 from app.store import attempts, events, hours
 from app.store import reports as store
@@ -73,10 +73,10 @@ class Reports:
     """The reports of one process, as people and programs see them."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, storage: Storage, queue: ReportQueue, sweeper: Sweeper
+        self, settings: Settings, catalog: Catalog, filing: Filing, queue: ReportQueue, sweeper: Sweeper
     ) -> None:
         self._catalog = catalog
-        self._storage = storage
+        self._filing = filing
         self._queue = queue
         self._sweeper = sweeper
         self._links = Links(settings.base_url, settings.secret())
@@ -104,8 +104,7 @@ class Reports:
         if not who.sees(filter["customer"]):
             raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
         wanted = output or {}
-        if "bucketName" in wanted or "bucketKey" in wanted:
-            raise Forbidden("output.bucketName: the operator of this service allows no buckets.")
+        self._filing.check(wanted)
         self._catalog.check_known(who, filter["customer"], filter["product"])
         layout = self._catalog.layout(filter["product"], wanted.get("layout"))
         asked = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
@@ -208,7 +207,7 @@ class Reports:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
-        return self._storage.path(report.file)
+        return self._filing.place(report).path(report.file)
 
     def open(self, report: Report) -> BinaryIO:
         """A report's file as a stream, wherever it stands.
@@ -217,7 +216,7 @@ class Reports:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
-        return self._storage.open(report.file)
+        return self._filing.place(report).open(report.file)
 
     def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
         """The file that a link leads to.
@@ -229,11 +228,12 @@ class Reports:
         """
         self._links.check(name, expires, nonce, signature, now())
         report = self._named(name)
-        if report is None or not report.file or report.removed or self._storage.size(report.file) is None:
+        place = self._filing.place(report) if report else None
+        if place is None or not report.file or report.removed or place.size(report.file) is None:
             raise ReportExpired("The report's file was removed. Start the report again.")
         given = file_name(report), names.media_type(report.output)
-        link = self._storage.link(report.file, *given, LINK_SECONDS)
-        return Download(report, *given, self._storage.path(report.file), link)
+        link = place.link(report.file, *given, LINK_SECONDS)
+        return Download(report, *given, place.path(report.file), link)
 
     def sweep(self) -> None:
         """See `Sweeper.sweep`."""
@@ -259,7 +259,7 @@ class Reports:
             raise ReportRunning("The report still runs, so there is no file yet. Ask for its availability again soon.")
         if report.status != store.COMPLETE:
             raise ReportFailed(f"The report has no file. {report.reason or ''}".strip())
-        if report.removed or self._storage.size(report.file) is None:
+        if report.removed or self._filing.place(report).size(report.file) is None:
             raise ReportExpired("The report's file was kept as long as promised, and is removed. Start it again.")
 
 

@@ -6,14 +6,14 @@ Safe when several run it at once: each step is a conditional UPDATE, or harmless
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import structlog
 
 from app.queue import ReportQueue
 from app.services.attempt import SILENT_MS
 from app.services.clock import now
-from app.storage import Storage
+from app.services.filing import Filing
 from app.store import attempts, parts
 from app.store import reports as store
 from app.store.models import Report
@@ -32,12 +32,10 @@ class Sweeper:
         attempts_most: how many attempts in a row may get no further.
     """
 
-    def __init__(
-        self, queue: ReportQueue, storage: Storage, targets: Callable[[Report], Storage], limit_ms: int, most: int
-    ) -> None:
+    def __init__(self, queue: ReportQueue, filing: Filing, limit_ms: int, most: int) -> None:
         self._queue = queue
-        self._storage = storage
-        self._target = targets
+        self._filing = filing
+        self._storage = filing.own
         self._limit_ms = limit_ms
         self._most = most
 
@@ -95,7 +93,7 @@ class Sweeper:
 
     def remove_file(self, report: Report) -> None:
         """Remove a report's file; its row stays and says so."""
-        self._target(report).delete(report.file)
+        self._filing.place(report).discard(report.file)
         store.mark_removed(report.job)
 
     def remove_unowned(self) -> None:

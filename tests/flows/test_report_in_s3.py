@@ -11,6 +11,7 @@ import requests
 
 from tests.flows.conftest import ADMIN
 from tests.support.client import event
+from tests.support.s3 import DELIVERED
 
 pytestmark = [
     pytest.mark.processes,
@@ -44,3 +45,23 @@ def test_a_report_goes_to_the_store_and_comes_back_by_a_link_without_credentials
 
     assert requests.delete(f"{visitor.service.url}/reports/{job['source']}", auth=ADMIN, timeout=30).status_code == 204
     assert (s3.objects(), s3.unfinished()) == ({}, [])
+
+
+def test_a_report_is_delivered_to_a_bucket_that_the_operator_allows_and_stays_there(start, s3):
+    visitor = start(**s3.environment)
+    visitor.post("/events", json=[event(context=["a"])])
+    asked = {"layout": "positional", "bucketName": DELIVERED, "bucketKey": "daily/report.csv"}
+    job = visitor.start_report("BARCHART", "PORTFOLIO", **asked)
+    assert visitor.until_ended(job)["status"] == "COMPLETE"
+    [(name, content)] = s3.objects(DELIVERED).items()
+    assert (name, content.endswith(b"|a\n"), s3.objects()) == ("daily/report.csv", True, {})
+    assert requests.get(visitor.link(job), timeout=30).content == content
+
+    refused = visitor.post(
+        "/reports", json={"filter": job["filter"], "output": asked | {"bucketName": "others"}}, auth=ADMIN
+    )
+    assert refused.status_code == 403
+    assert f"allows only {DELIVERED}" in refused.json()[0]["value"]["message"]
+
+    assert requests.delete(f"{visitor.service.url}/reports/{job['source']}", auth=ADMIN, timeout=30).status_code == 204
+    assert s3.objects(DELIVERED) == {"daily/report.csv": content}

@@ -36,7 +36,8 @@ class Wanted:
     Attributes:
         customers: those the asker may see.
         start, end: milliseconds, both included.
-        after: the position of the last event of the page before.
+        after: the position of the last event of a page, for the next one, of older events.
+        before: the position of the first event of a page, for the one in front of it; not together with `after`.
     """
 
     customers: Sequence[str] | None = None
@@ -46,6 +47,7 @@ class Wanted:
     start: int | None = None
     end: int | None = None
     after: Position | None = None
+    before: Position | None = None
 
     @property
     def last(self) -> int | None:
@@ -53,19 +55,38 @@ class Wanted:
         times = [time for time in (self.end, self.after and self.after[0]) if time is not None]
         return min(times) if times else None
 
+    @property
+    def first(self) -> int | None:
+        """The earliest one."""
+        times = [time for time in (self.start, self.before and self.before[0]) if time is not None]
+        return max(times) if times else None
+
+    @property
+    def forward(self) -> bool:
+        """Whether to walk from the oldest to the newest."""
+        return self.before is not None
+
 
 def page(wanted: Wanted, limit: int) -> list[tuple]:
-    """The newest events by timestamp, then by acceptance: rows of the columns in FULL."""
+    """The newest events by timestamp, then by acceptance: rows of the columns in FULL.
+
+    In front of another page: the oldest of those that are newer, in the same order.
+    """
+    return rows([key for _, key in positions(wanted, limit)])
+
+
+def positions(wanted: Wanted, limit: int) -> list[Position]:
+    """Where the events of a page are."""
     counted = hours.counted_to()  # before the hours are read: what is counted meanwhile is found twice, never missed
     dense, rare = [], []
     for part in _parts(wanted):
         (dense if not part.types or _is_dense(part, limit) else rare).append(part)
-    found = set(_newest([_condition(part) for part in dense], limit))
+    found = set(_nearest([_condition(part) for part in dense], limit, forward=wanted.forward))
     if rare:
         found.update(_uncounted(wanted, counted, limit))
         found.update(_of_rare(rare, limit))
-    newest = sorted(found, reverse=True)[:limit]
-    return _rows([key for _, key in newest])
+    nearest = sorted(found, reverse=not wanted.forward)[:limit]
+    return nearest[::-1] if wanted.forward else nearest
 
 
 def _parts(wanted: Wanted) -> list[Wanted]:
@@ -89,84 +110,104 @@ def _parts(wanted: Wanted) -> list[Wanted]:
 
 
 def _is_dense(part: Wanted, limit: int) -> bool:
-    """Whether somebody who walks back to the end of the page meets few events of other types."""
+    """Whether somebody who walks to the end of the page meets few events of other types."""
     number = 0
-    found = hours.newest(part.customer, part.product, part.types, part.start, part.last, limit + 1)
+    found = _filled(part, limit + 1)
     for hour, count in found:
         number += count
         if number >= limit:
-            return hours.total(part.customer, part.product, hour, found[0][0]) <= number * RARE
+            first, last = sorted((hour, found[0][0]))
+            return hours.total(part.customer, part.product, first, last) <= number * RARE
     return False
 
 
-def _newest(conditions: Sequence[Condition], limit: int) -> Iterator[Position]:
-    """The newest positions under each condition: each walks the index backwards, as far as it must."""
+def _filled(part: Wanted, limit: int) -> list[tuple[int, int]]:
+    """The hours that have events of a part's types, the first that is walked through first."""
+    return hours.newest(part.customer, part.product, part.types, part.first, part.last, limit, oldest=part.forward)
+
+
+def _nearest(conditions: Sequence[Condition], limit: int, *, forward: bool) -> Iterator[Position]:
+    """The first positions under all conditions: each walks the index, as far as it must."""
+    order = "timestamp, id" if forward else "timestamp DESC, id DESC"
     parameters = max((len(values) for _, values in conditions), default=0)
     at_once = min(TERMS, PARAMETERS // (parameters + 1))
     for begin in range(0, len(conditions), at_once):
         parts, values = [], []
         for condition, given in conditions[begin : begin + at_once]:
-            newest = f"SELECT timestamp, id FROM event WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT {limit}"
-            parts.append(f"SELECT * FROM ({newest}) AS part")
+            nearest = f"SELECT timestamp, id FROM event WHERE {condition} ORDER BY {order} LIMIT {limit}"
+            parts.append(f"SELECT * FROM ({nearest}) AS part")
             values += given
-        yield from database.execute_sql(" UNION ALL ".join(parts), values).fetchall()
+        together = f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts ORDER BY {order} LIMIT {limit}"
+        yield from database.execute_sql(together, values).fetchall()
 
 
 def _uncounted(wanted: Wanted, counted: int, limit: int) -> list[Position]:
-    """The newest positions among the events that are too new to be counted."""
+    """The first positions among the events that are too new to be counted."""
     condition, values = _condition(wanted)
+    order = "timestamp, id" if wanted.forward else "timestamp DESC, id DESC"
     # They are found by their ids alone, whatever else is asked: the planner must not walk the other index for it.
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) SELECT timestamp, id FROM tail "
-        f"WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT {limit}"
+        f"WHERE {condition} ORDER BY {order} LIMIT {limit}"
     )
     return database.execute_sql(query, [counted, *values]).fetchall()
 
 
 def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:
-    """The newest positions of rare types among the counted events of several pairs.
+    """The first positions of rare types among the counted events of several pairs.
 
     Together the pairs fill the page from fewer hours than each would alone, so those are read first.
     """
-    for start in (_page_begin(parts, limit), None):
-        bounded = [replace(part, start=max(part.start or 0, start)) if start else part for part in parts]
-        found = [position for part in bounded for position in _counted(part, limit)]
+    for edge in (_page_edge(parts, limit), None):
+        found = [position for part in parts for position in _counted(_up_to(part, edge), limit)]
         if len(found) >= limit:
             break
     return found
 
 
-def _page_begin(parts: Sequence[Wanted], limit: int) -> int | None:
-    """The hour from which on the pairs together surely have a page of events; None where all they have is less."""
-    counts = [hours.newest(part.customer, part.product, part.types, part.start, part.last, limit) for part in parts]
-    merged = sorted((row for count in counts for row in count), reverse=True)
+def _up_to(part: Wanted, hour: int | None) -> Wanted:
+    """A part that ends with an hour, in the direction in which it is walked."""
+    if hour is None:
+        return part
+    if part.forward:
+        end = hour + hours.HOUR_MS - 1
+        return replace(part, end=end if part.end is None else min(part.end, end))
+    return replace(part, start=max(part.start or 0, hour))
+
+
+def _page_edge(parts: Sequence[Wanted], limit: int) -> int | None:
+    """The hour with which the pairs together surely have a page of events; None where all they have is less."""
+    merged = sorted(
+        (row for part in parts for row in _filled(part, limit)), reverse=not any(part.forward for part in parts)
+    )
     number = 0
     for hour, count in merged:
-        number += count if hour < merged[0][0] else 0  # of the newest hour a part may lie behind the page's end
+        number += count if hour != merged[0][0] else 0  # of the first hour a part may lie on another page
         if number >= limit:
             return hour
     return None
 
 
 def _counted(part: Wanted, limit: int) -> list[Position]:
-    """The newest positions of a rare type among the counted events, from the hours that have some."""
+    """The first positions of a rare type among the counted events, from the hours that have some."""
     found: list[Position] = []
-    end = part.last
+    rest = part
     while len(found) < limit:
-        newest = hours.newest(part.customer, part.product, part.types, part.start, end, HOURS)
-        spans = _spans(newest, limit - len(found))
+        spans = _spans(_filled(rest, HOURS), limit - len(found))
         if not spans:
             break
-        found += _newest([_condition(part, span) for span in spans], limit)
-        end = spans[-1][0] - 1
+        conditions = [_condition(part, span) for span in spans]
+        found += _nearest(conditions, limit, forward=part.forward)
+        begin, end = spans[-1]
+        rest = replace(rest, start=end) if part.forward else replace(rest, end=begin - 1)
     return found
 
 
-def _spans(newest: Sequence[tuple[int, int]], limit: int) -> list[Span]:
-    """The newest hours, as many as should fill the page: of the first one a part may lie behind the page's end."""
+def _spans(filled: Sequence[tuple[int, int]], limit: int) -> list[Span]:
+    """The first hours, as many as should fill the page: of the first one a part may lie on another page."""
     spans: dict[int, Span] = {}
     number = 0
-    for hour, count in newest:
+    for hour, count in filled:
         if number >= limit and hour not in spans:
             break
         spans[hour] = (hour, hour + hours.HOUR_MS)
@@ -187,23 +228,24 @@ def _condition(wanted: Wanted, span: Span | None = None) -> Condition:
             parts.append(f"{name} IN ({', '.join([mark] * len(several))})")
             values += several
     # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
-    begins = [time for time in (wanted.start, span and span[0]) if time is not None]
+    begins = [time for time in (wanted.first, span and span[0]) if time is not None]
     ends = [time for time in (wanted.last, span and span[1] - 1) if time is not None]
     for condition, times, nearest in (("timestamp >=", begins, max), ("timestamp <=", ends, min)):
         if times:
             parts.append(f"{condition} {mark}")
             values.append(nearest(times))
-    if wanted.after:
-        parts.append(f"(timestamp, id) < ({mark}, {mark})")
-        values += wanted.after
+    for sign, position in (("<", wanted.after), (">", wanted.before)):
+        if position:
+            parts.append(f"(timestamp, id) {sign} ({mark}, {mark})")
+            values += position
     return " AND ".join(parts), values
 
 
-def _rows(keys: Sequence[int]) -> list[tuple]:
+def rows(keys: Sequence[int]) -> list[tuple]:
     """The events of these ids, in this order."""
     marks = ", ".join([database.param] * len(keys))
     if not keys:
         return []
-    rows = database.execute_sql(f"SELECT {FULL} FROM event WHERE id IN ({marks})", keys).fetchall()  # noqa: S608
-    by_id = {row[-1]: row for row in rows}
+    found = database.execute_sql(f"SELECT {FULL} FROM event WHERE id IN ({marks})", keys).fetchall()  # noqa: S608
+    by_id = {row[-1]: row for row in found}
     return [by_id[key] for key in keys if key in by_id]

@@ -43,19 +43,27 @@ def count_up() -> int:
 
 
 def newest(
-    customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None, limit: int
+    customer: str,
+    product: str,
+    types: Sequence[str],
+    begin: int | None,
+    end: int | None,
+    limit: int,
+    *,
+    oldest: bool = False,
 ) -> list[tuple[int, int]]:
     """The newest hours that have events of some types: (hour, number), newest first.
 
     Args:
         begin, end: milliseconds; hours wholly outside do not count. None: open.
         limit: how many rows at most, one for a type and hour.
+        oldest: the oldest hours instead, oldest first.
     """
     query = (
         HourlyCount.select(HourlyCount.hour, HourlyCount.number)
         .where(HourlyCount.customer == customer, HourlyCount.product == product)
         .where(HourlyCount.type.in_(list(types)))
-        .order_by(HourlyCount.hour.desc())
+        .order_by(HourlyCount.hour if oldest else HourlyCount.hour.desc())
         .limit(limit)
     )
     if begin is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -95,21 +96,25 @@ def truth(wanted: Wanted) -> list[int]:
     return [key for _, key in sorted(found, reverse=True)]
 
 
-def walked(wanted: Wanted, limit: int) -> Iterator[list[int]]:
-    """The ids of every page, one after the other."""
+def walked(wanted: Wanted, limit: int) -> Iterator[list[feed.Position]]:
+    """The positions of every page, one after the other."""
     after = None
     while True:
         rows = feed.page(Wanted(**vars(wanted) | {"after": after}), limit)
         if not rows:
             return
-        yield [row[-1] for row in rows]
+        yield [(row[4], row[-1]) for row in rows]
         after = (rows[-1][4], rows[-1][-1])
 
 
 def check(wanted: Wanted, limit: int) -> None:
+    """That the pages are all there is, and that the way back leads through the same ones."""
     pages = list(walked(wanted, limit))
-    assert [key for page in pages for key in page] == truth(wanted)
+    assert [key for page in pages for _, key in page] == truth(wanted)
     assert all(len(page) == limit for page in pages[:-1])
+    for page, front in itertools.pairwise([[], *pages]):
+        if front:
+            assert feed.positions(Wanted(**vars(wanted) | {"before": front[0]}), limit) == page
 
 
 @pytest.fixture(params=[True, None, False], ids=["counted", "half counted", "not counted"])
@@ -180,8 +185,8 @@ def test_what_is_counted_while_a_page_is_read_is_not_missed(services, monkeypatc
     expected = truth(Wanted(types=["RARE"]))
     newest = hours.newest
 
-    def counted_in_between(*args: object) -> list:
-        found = newest(*args)
+    def counted_in_between(*args: object, **kwargs: object) -> list:
+        found = newest(*args, **kwargs)
         services.upkeep._count()
         return found
 

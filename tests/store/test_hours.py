@@ -113,6 +113,11 @@ def test_the_newest_hours_of_some_types_are_found(counted, types, begin, end, li
     assert found == [(TOP + hour * HOUR, 2) for hour in expected]
 
 
+def test_the_oldest_hours_are_found_as_well(counted):
+    found = hours.newest("BARCHART", "PORTFOLIO", ["A", "B"], TOP + 5, None, 4, oldest=True)
+    assert [hour for hour, _ in found] == [TOP + hour * HOUR for hour in (0, 1, 1, 2)]
+
+
 def test_the_events_of_some_hours_are_summed_up(counted):
     assert hours.total("BARCHART", "PORTFOLIO", TOP, TOP) == 2
     assert hours.total("BARCHART", "PORTFOLIO", TOP + HOUR, TOP + 3 * HOUR) == 8

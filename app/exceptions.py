@@ -19,6 +19,7 @@
     ├── KeyUnknown            there is no such ingest key
     ├── CatalogUnknown        the catalog has no such entry, or it is not the caller's to see
     ├── ImportOvertaken       somebody else imports the same file
+    ├── EventUnknown          there is no such event, or it is not the caller's
     ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
     ├── AccountInvalid        a user cannot be made or changed as asked
     ├── AccountUnknown        there is no such user
@@ -148,6 +149,10 @@ class CatalogUnknown(TallyError):
 
 class ImportOvertaken(TallyError):
     """Somebody else imports the same file at this moment."""
+
+
+class EventUnknown(TallyError):
+    """There is no such event, or it is not the caller's: the two cannot be told apart."""
 
 
 class RejectedUnknown(TallyError):

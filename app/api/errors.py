@@ -36,6 +36,7 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.CatalogUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.AccountUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.SessionUnknown, 404, "REQUEST_NOT_FOUND"),
+    (errors.EventUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.RejectedUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),

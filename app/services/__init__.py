@@ -31,6 +31,7 @@ from app.services.running import Running
 from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.sweeping import Sweeper
+from app.services.traffic import Traffic
 from app.services.upkeep import DAY_MS, Upkeep
 from app.storage import open_storage
 from app.storage.spool import Spool
@@ -45,6 +46,7 @@ class Services:
     ingest: Ingest
     importing: Importing
     feed: Feed
+    traffic: Traffic
     rejected: RejectedEvents
     resending: Resending
     catalog: Catalog
@@ -84,7 +86,8 @@ def build(settings: Settings) -> Services:
         gate=Gate(settings, keys, Rates(settings.redis)),
         ingest=ingest,
         importing=Importing(catalog, Writer(settings.ingest_wait_seconds)),
-        feed=Feed(),
+        feed=Feed(2 * settings.max_batch_events),
+        traffic=Traffic(),
         rejected=rejected,
         resending=Resending(ingest, rejected),
         catalog=catalog,

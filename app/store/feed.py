@@ -22,6 +22,7 @@ FULL = "customer, product, type, version, timestamp, context, sequence, batch, r
 TERMS = 100  # in one UNION; SQLite takes 500
 PARAMETERS = 30_000  # in one query; SQLite takes 32,766
 RARE = 50  # a type is rare where fewer than one in so many of its neighbours is of it
+RECENT = 2_000  # events accepted last, among which somebody's are looked for
 HOURS = 100  # in which a rare type is looked for at a time
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
@@ -143,14 +144,17 @@ def _nearest(conditions: Sequence[Condition], limit: int, *, forward: bool) -> I
 
 def _uncounted(wanted: Wanted, counted: int, limit: int) -> list[Position]:
     """The first positions among the events that are too new to be counted."""
-    condition, values = _condition(wanted)
-    order = "timestamp, id" if wanted.forward else "timestamp DESC, id DESC"
+    return _tail(counted, *_condition(wanted), "timestamp, id" if wanted.forward else "timestamp DESC, id DESC", limit)
+
+
+def _tail(key: int, condition: str, values: list[object], order: str, limit: int) -> list[Position]:
+    """The first positions, in some order, among the events accepted after one."""
     # They are found by their ids alone, whatever else is asked: the planner must not walk the other index for it.
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) SELECT timestamp, id FROM tail "
         f"WHERE {condition} ORDER BY {order} LIMIT {limit}"
     )
-    return database.execute_sql(query, [counted, *values]).fetchall()
+    return database.execute_sql(query, [key, *values]).fetchall()
 
 
 def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:
@@ -239,6 +243,36 @@ def _condition(wanted: Wanted, span: Span | None = None) -> Condition:
             parts.append(f"(timestamp, id) {sign} ({mark}, {mark})")
             values += position
     return " AND ".join(parts), values
+
+
+def batch(name: str, key: int, reach: int) -> list[tuple]:
+    """The events of a batch, in their order: rows of the columns in FULL.
+
+    No index knows batches, but the events of one are accepted together.
+
+    Args:
+        key: the id of one of them.
+        reach: how far from it the others can be.
+    """
+    mark = database.param
+    query = f"SELECT {FULL} FROM event WHERE id BETWEEN {mark} AND {mark} AND batch = {mark} ORDER BY sequence"  # noqa: S608
+    return database.execute_sql(query, (key - reach, key + reach, name)).fetchall()
+
+
+def arrivals(limit: int, customers: Sequence[str] | None) -> list[tuple]:
+    """The events accepted last, newest first: rows of the columns in FULL.
+
+    Of some customers only, they are looked for among the last ones of all, and among theirs with the latest times: no
+    index knows who was accepted when.
+    """
+    if customers is None:
+        return database.execute_sql(f"SELECT {FULL} FROM event ORDER BY id DESC LIMIT {limit}").fetchall()  # noqa: S608
+    newest = database.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+    condition, values = _condition(Wanted(customers=customers))
+    keys = {key for _, key in _tail(newest - RECENT, condition, values, "id DESC", limit)} if customers else set()
+    if len(keys) < limit:
+        keys.update(key for _, key in positions(Wanted(customers=customers), limit))
+    return rows(sorted(keys, reverse=True)[:limit])
 
 
 def rows(keys: Sequence[int]) -> list[tuple]:

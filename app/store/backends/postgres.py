@@ -159,6 +159,19 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """SQL for one item of a context, from 0."""
         return f"context[{index + 1}]"
 
+    def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
+        """Which of these events have a text in their context; small letters stand for capitals, too.
+
+        Args:
+            text: without control characters, its ASCII letters small.
+        """
+        # A character that no text has keeps items apart. The collation "C" knows ASCII's letters alone, as SQLite does.
+        query = (
+            "SELECT id FROM event WHERE id = ANY(%s) "
+            """AND strpos(lower(array_to_string(context, E'\\x1f') COLLATE "C"), %s) > 0"""
+        )
+        return {key for (key,) in self.execute_sql(query, (list(keys), text)).fetchall()}
+
     def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter."""
         if not delimiter.isascii():

@@ -1,5 +1,5 @@
 // Keeps the parts of a page fresh. An element with data-live is fetched again from that address and patched in place:
-// focus, selection and scrolling stay. Without this module every page is complete, only less live.
+// focus, selection, scrolling and what was opened stay. Without this module every page is complete, only less live.
 const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, opened = Date.now(); // milliseconds
 const REFRESHES = { "X-Tally-Refresh": "1" }; // nobody does anything: a session is not to be kept alive by this
 const parts = [...document.querySelectorAll("[data-live]")].map((node) => ({ node, fresh: Date.now(), tried: Date.now() }));
@@ -7,7 +7,7 @@ const parts = [...document.querySelectorAll("[data-live]")].map((node) => ({ nod
 function patch(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   if (old.nodeType !== Node.ELEMENT_NODE) return void (old.data = fresh.data);
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   const wanted = new Set([...fresh.children].map((child) => child.dataset.key));
   for (const child of [...old.children]) if (child.dataset.key && !wanted.has(child.dataset.key)) child.remove();
@@ -18,7 +18,7 @@ function patch(old, fresh) {
     const twin = key ? kept.get(key) : place?.nodeName === child.nodeName && !place.dataset?.key && place;
     if (twin === place && twin) place = place.nextSibling;
     else old.insertBefore(twin || child, place);
-    if (twin) patch(twin, child);
+    if (twin && !("live" in (twin.dataset ?? {}))) patch(twin, child); // a part inside keeps itself
     else if (key && kept.size) child.classList.add("is-new");
   }
   for (let next; place; place = next) next = place.nextSibling, place.remove();
@@ -44,15 +44,16 @@ async function refresh(part) {
 function tell(part) {
   const note = part.node.querySelector("[data-freshness]"), seconds = Math.floor((Date.now() - part.fresh) / 1000);
   const ago = seconds < 2 ? "just now" : seconds < 60 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
-  const words = `${part.trouble ? part.trouble + ", " : ""}updated ${ago}`;
+  const words = `${part.node.paused ? "paused, " : part.trouble ? part.trouble + ", " : ""}updated ${ago}`;
   if (note.textContent !== words) note.textContent = words;
   note.classList.toggle("is-stale", Boolean(part.trouble));
 }
 
 async function look(part) {
-  const eager = "moving" in part.node.dataset || part.trouble || Date.now() - opened < WATCHED;
+  const { moving, calm } = part.node.dataset; // each "" where it is there
+  const eager = part.trouble || (calm === undefined && (moving === "" || Date.now() - opened < WATCHED));
   const due = part.tried + (eager ? MOVING : STILL);
-  if (!document.hidden && !part.asking && Date.now() >= due) await refresh(part);
+  if (!document.hidden && !part.node.paused && !part.asking && Date.now() >= due) await refresh(part);
   tell(part);
 }
 

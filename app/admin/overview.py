@@ -31,11 +31,11 @@ def overview_part() -> str:
 
 def _found() -> dict[str, object]:
     who = caller()
-    events = services().ingest.newest(who, EVENTS)
+    entries = services().feed.arrivals(who, EVENTS)
     lines = [line(report) for report in services().reports.visible(who, REPORTS)]
-    arriving = not events or events[0].received > now() - ARRIVING_MS
+    arriving = not entries or entries[0][1].received > now() - ARRIVING_MS
     return {
-        "events": events,
+        "entries": entries,
         "lines": lines,
         "problems": _problems() if who.may("system") else [],
         "rejects": counts() if who.may("system") else None,

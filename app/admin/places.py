@@ -35,6 +35,7 @@ class Place:
 
 PLACES = (
     Place("Overview", "grid-1x2", ("admin.overview",)),
+    Place("Events", "list-ul", ("admin.events", "admin.event"), "events"),
     Place(
         "Reports",
         "file-earmark-arrow-down",

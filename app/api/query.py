@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flask import request
-from marshmallow import Schema, ValidationError
 
 from app.exceptions import Fault, InputInvalid
-from app.schemas.faults import refuse
+from app.schemas.reports import FilterSchema
 
 
 def number(name: str, default: int, most: int) -> int:
@@ -56,7 +55,7 @@ def _wrong(name: str, text: str, allowed: str) -> InputInvalid:
     return InputInvalid("A query parameter is wrong.", [Fault(message)])
 
 
-def load_query(schema: Schema, lists: Sequence[str]) -> dict[str, object]:
+def load_query(schema: FilterSchema, lists: Sequence[str]) -> dict[str, object]:
     """The query's parameters as a schema has them.
 
     Args:
@@ -67,7 +66,4 @@ def load_query(schema: Schema, lists: Sequence[str]) -> dict[str, object]:
     """
     given: dict[str, object] = {key: value for key, value in request.args.items() if key not in lists}
     given |= {key: request.args.getlist(key) for key in lists if key in request.args}
-    try:
-        return schema.load(given)
-    except ValidationError as error:
-        raise refuse(error, "The query", "nothing was read") from None
+    return schema.load_query(given)

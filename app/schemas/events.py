@@ -100,6 +100,11 @@ class BrokenLine(NamedTuple):
 encode_stored = msgspec.json.Encoder().encode  # stored events as the JSON of an answer
 
 
+def readable(event: StoredEvent) -> str:
+    """A stored event as JSON, for people: a line for each key."""
+    return msgspec.json.format(encode_stored(event), indent=2).decode()
+
+
 def encode_event(event: Event) -> str:
     """A valid event as JSON."""
     return encode_stored(event).decode()

@@ -61,6 +61,17 @@ class FilterSchema(Lenient):
     start = Time(digits=True, metadata={"description": "The first millisecond.", "example": 1793000000000})
     end = Time(digits=True, metadata={"description": "The last millisecond.", "example": 1795591999999})
 
+    def load_query(self, given: dict[str, object]) -> dict[str, object]:
+        """A filter from the arguments of an address.
+
+        Raises:
+            InputInvalid: one is wrong.
+        """
+        try:
+            return self.load(given)
+        except ValidationError as error:
+            raise refuse(error, "The query", "nothing was read") from None
+
     @validates_schema
     def in_order(self, data: dict, **kwargs: object) -> None:
         """An end before the start selects nothing, and is surely a mistake."""

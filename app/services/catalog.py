@@ -128,6 +128,15 @@ class Catalog:
         """The customers and products, catalogued or seen, that somebody may know of; by code."""
         return sorted(filter(who.sees, store.known_customers())), sorted(self._products(who))
 
+    def types_seen(self, who: Principal, customer: str | None, product: str | None) -> set[str]:
+        """The types of events that somebody may see; of a customer or product, if named."""
+        return {kind for _, _, kind in store.seen_with((customer, product, None), who.customers)}
+
+    def type_named(self, product: str, code: str) -> EventType | None:
+        """What the catalog has of an event type: under this product, or else under another."""
+        rows = [row for row in store.types() if row.code == code]
+        return next((row for row in rows if row.product == product), rows[0] if rows else None)
+
     def _products(self, who: Principal) -> set[str]:
         """For who is limited to customers, the products that those use: another's product is another's business."""
         return store.known_products() if who.customers is None else store.seen_products(who.customers)

@@ -14,7 +14,7 @@ import msgspec
 from app.exceptions import EventUnknown, Fault, Forbidden, InputInvalid
 from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
-from app.services.accounts import Principal
+from app.services.principal import Principal
 from app.store import feed as store
 from app.store import searching
 from app.store.feed import Wanted

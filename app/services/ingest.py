@@ -12,7 +12,6 @@ import zstandard
 from app.exceptions import KeyReused, StoreUnavailable
 from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
 from app.schemas.faults import refusal
-from app.services.accounts import Principal
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.keys import IngestKey
@@ -22,7 +21,6 @@ from app.store import events as store
 from app.store import idempotency
 from app.store.backends.row import Row
 from app.store.database import release
-from app.store.models import Event as EventRow
 from app.store.writer import TWIN, Entry, Writer
 
 REMEMBERED = 100_000  # then the memory starts anew, as codes are free text and may never end
@@ -111,10 +109,6 @@ class Ingest:
     def count(self) -> int:
         """How many events are stored."""
         return store.count()
-
-    def newest(self, who: Principal, limit: int) -> list[EventRow]:
-        """The events accepted last that somebody may see, newest first."""
-        return store.newest(limit, who.customers)
 
     def _entry(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> Entry:
         received = now()

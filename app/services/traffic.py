@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import Fault, InputInvalid
-from app.services.accounts import Principal
 from app.services.clock import now
 from app.services.kept import Kept
+from app.services.principal import Principal
 from app.store import charts as store
 from app.store.charts import SPLITS, Customers, Filter
 

@@ -1,0 +1,8 @@
+// A button with data-pause holds the live part that it stands in still, and lets it go on: a tail that runs is hard to read.
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest?.("[data-pause]"), part = button?.closest("[data-live]");
+  if (!part) return;
+  part.paused = !part.paused; // live.js looks at it
+  button.textContent = button.dataset.words.split("|")[Number(part.paused)];
+  button.setAttribute("aria-pressed", part.paused);
+});

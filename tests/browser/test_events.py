@@ -1,0 +1,91 @@
+"""The events as people use them: narrow down, hold the tail still, look at one, take its JSON, export the rest."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Door, Service, submit
+from tests.support.client import event
+
+pytestmark = pytest.mark.browser
+
+
+def lately(**changes: object) -> dict:
+    """An event that happened just now, so that it is on the first page."""
+    return event(timestamp=int(time.time() * 1000), **changes)
+
+
+def test_from_the_list_to_one_event_and_its_json(service: Service, door: Door):
+    service.post(lately(type="FIRST-OF-TWO", context=["user-7", None]), lately(type="SECOND-OF-TWO"))
+    page = door.open(service, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("link", name="Events", exact=True).click()
+    page.get_by_role("row", name="FIRST-OF-TWO").first.click()
+    expect(page.get_by_role("heading", name="FIRST-OF-TWO")).to_be_visible()
+    expect(page.get_by_role("heading", name="2 events came in this batch")).to_be_visible()
+    page.get_by_text("As JSON").click()
+    page.get_by_role("button", name="Copy the event as JSON").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["context"] == ["user-7", None]
+
+
+def test_what_is_narrowed_down_is_in_the_address_and_can_be_exported(service: Service, door: Door):
+    service.post(lately(type="WANTED", context=["needle"]), lately(type="UNWANTED"))
+    page = door.open(service)
+    page.goto("/admin/events")
+    page.get_by_label("Customer").select_option("BARCHART")
+    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Text in the context").fill("NEEDLE")
+    page.get_by_text("Event types:").click()
+    page.get_by_label("WANTED", exact=True).check()
+    submit(page, "Show")
+    assert page.url.endswith("/admin/events?customer=BARCHART&product=PORTFOLIO&text=NEEDLE&types=WANTED")
+    expect(page.locator(".events .type")).to_have_text(["WANTED"])
+    page.get_by_role("link", name="Hour", exact=True).click()
+    expect(page.locator(".events .type")).to_have_text(["WANTED"])
+    page.get_by_role("link", name="Export these").click()
+    expect(page.get_by_label("Customer")).to_have_value("BARCHART")
+    expect(page.get_by_label("Event types")).to_have_value("WANTED")
+
+
+def test_the_tail_is_live_and_can_be_held_still(service: Service, door: Door):
+    service.post(lately(type="BEFORE"))
+    page = door.open(service)
+    page.goto("/admin/events?types=BEFORE&types=MEANWHILE")
+    service.post(lately(type="MEANWHILE"))
+    expect(page.locator(".events .type").first).to_have_text("MEANWHILE")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("[data-freshness]")).to_contain_text("paused, updated")
+    service.post(lately(type="MEANWHILE", context=["while it was held"]))
+    page.wait_for_timeout(3_000)
+    expect(page.get_by_text("while it was held")).to_have_count(0)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("while it was held")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_without_scripts_it_is_all_there_but_the_tail(service: Service, door: Door):
+    service.post(*[lately(type=f"PLAIN-{number % 2}") for number in range(60)])
+    page = door.open(service, java_script_enabled=False)
+    page.goto("/admin/events")
+    page.get_by_text("Event types:").click()
+    page.get_by_label("PLAIN-1").check()
+    submit(page, "Show")
+    expect(page.locator(".events tbody tr").first).to_contain_text("PLAIN-1")
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
+    page.goto("/admin/events")
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_role("link", name="Newer")).to_be_visible()
+
+
+def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Service, door: Door):
+    page = door.open(service, timezone_id="Asia/Tokyo")
+    page.goto("/admin/events")
+    page.get_by_role("button", name="Local").click()
+    page.get_by_label("From").fill("2026-11-23T09:00")
+    submit(page, "Show")
+    assert page.url.endswith("?start=1795392000000")  # 2026-11-23T00:00:00Z
+    expect(page.get_by_label("From")).to_have_value("2026-11-23T09:00")

@@ -8,10 +8,10 @@ care, to the same line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from operator import itemgetter
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 
+from app.exports.cells import picker
 from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
 
 BETWEEN = '","'
@@ -19,7 +19,6 @@ TYPES = 1_000  # whose cells are kept
 
 # timestamp, type, context as JSON text to a line; None where that one is not plain
 PlainLine = Callable[[int, str, str], str | None]
-Pick = Callable[[list[str]], Sequence[str]]
 
 
 def plain_line(
@@ -32,7 +31,7 @@ def plain_line(
         write: how a cell is written with care; for the type.
         safe: whether a cell that begins like a formula is not plain.
     """
-    if delimiter.isdecimal():  # a timestamp would have to be quoted
+    if delimiter.isdecimal() or (layout.kind == COLUMNS and not layout.columns):  # then there is more to think of
         return lambda timestamp, event_type, context: None
     code, is_plain = lru_cache(TYPES)(write), _test(delimiter, safe)
     cut = _by_name(layout, delimiter) if layout.kind == COLUMNS else _padded(width, delimiter)
@@ -70,25 +69,20 @@ def _padded(width: int, delimiter: str) -> Callable[[str, str], str]:
 
 
 def _by_name(layout: Layout, delimiter: str) -> Callable[[str, str], str | None]:
-    picks: dict[tuple[str, int], Pick | None] = {}
+    has_extras, pick_for = cache(partial(_has_extras, layout)), cache(partial(picker, layout))
 
     def cut(event_type: str, text: str) -> str | None:
         found = text.split(BETWEEN)
-        key = event_type, len(found)
-        if key not in picks:
-            picks[key] = _pick(layout, *key)
-        pick = picks[key]
-        found.append("")  # the last one: for what nothing fills
-        return None if pick is None else delimiter.join(pick(found))
+        count = len(found)
+        if has_extras(event_type, count):
+            return None
+        found.append("")
+        return delimiter.join(pick_for(event_type, count)(found))
 
     return cut
 
 
-def _pick(layout: Layout, event_type: str, count: int) -> Pick | None:
-    """Which of so many items go where; None where some have no column of their own but a place to go."""
+def _has_extras(layout: Layout, event_type: str, count: int) -> bool:
+    """Whether some of so many items go into the column for what has none."""
     kept, unnamed = layout.extras(event_type)
-    has_extras = unnamed < count or any(index < count for index in kept)
-    if len(layout.columns) < 2 or (EXTRA in layout.columns and has_extras):  # an itemgetter of one gives no tuple
-        return None
-    places = [layout.place(event_type, column) for column in layout.columns]
-    return itemgetter(*(place if place is not None and place < count else -1 for place in places))
+    return EXTRA in layout.columns and (unnamed < count or any(index < count for index in kept))

@@ -67,6 +67,7 @@ class Settings:
     sendfile: str = "off"  # SENDFILE: the proxy's header that makes it send a file from this disk; off: we send it
     sendfile_prefix: str = "/report-files/"  # SENDFILE_PREFIX: with x-accel, the proxy's own path of the files' folder
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
+    event_keep_days: int = 0  # EVENT_KEEP_DAYS: events older than this, by their timestamp, are erased; 0: none
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
     audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
@@ -162,6 +163,7 @@ class Settings:
             sendfile=env.str("SENDFILE", cls.sendfile, validate=validate.OneOf(SENDFILES)),
             sendfile_prefix=env.str("SENDFILE_PREFIX", cls.sendfile_prefix, validate=_path),
             report_keep_days=env.int("REPORT_KEEP_DAYS", cls.report_keep_days, validate=validate.Range(1, 36_500)),
+            event_keep_days=env.int("EVENT_KEEP_DAYS", cls.event_keep_days, validate=validate.Range(0, 36_500)),
             rejected_keep_days=env.int(
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from app.cli.erase import erase
 from app.cli.import_events import import_file
 from app.cli.output import as_json, command, say, services
 from app.cli.resend import resend
@@ -11,11 +12,12 @@ from app.cli.resend import resend
 
 @click.group()
 def events() -> None:
-    """Events: count them, import a file of them, send rejected ones again."""
+    """Events: count them, import a file of them, send rejected ones again, erase some for good."""
 
 
 events.add_command(import_file)
 events.add_command(resend)
+events.add_command(erase)
 
 
 @events.command()

@@ -17,6 +17,7 @@ from app.services.catalog import Catalog
 from app.services.cataloguing import Cataloguing
 from app.services.door import Door
 from app.services.entries import Entries
+from app.services.erasing import Erasing
 from app.services.feed import Feed
 from app.services.filing import Filing
 from app.services.gate import Gate
@@ -45,6 +46,7 @@ class Services:
     gate: Gate
     ingest: Ingest
     importing: Importing
+    erasing: Erasing
     feed: Feed
     traffic: Traffic
     rejected: RejectedEvents
@@ -75,6 +77,7 @@ def build(settings: Settings) -> Services:
     keep_ms = settings.report_keep_days * DAY_MS
     means = Means(filing, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
     reports = Reports(settings, catalog, filing, queue, sweeper)
+    erasing = Erasing(reports, audit)
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
@@ -88,6 +91,7 @@ def build(settings: Settings) -> Services:
         importing=Importing(catalog, Writer(settings.ingest_wait_seconds)),
         feed=Feed(2 * settings.max_batch_events),
         traffic=Traffic(),
+        erasing=erasing,
         rejected=rejected,
         resending=Resending(ingest, rejected),
         catalog=catalog,
@@ -101,5 +105,5 @@ def build(settings: Settings) -> Services:
         reports=reports,
         running=Running(lambda report: means, queue, sweeper, settings.report_attempts),
         health=Health(settings, queue, spooling),
-        upkeep=Upkeep(settings, queue, reports, spooling),
+        upkeep=Upkeep(settings, queue, reports, spooling, erasing),
     )

@@ -11,6 +11,7 @@ from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.queue import ReportQueue
 from app.services.clock import now
+from app.services.erasing import Erasing
 from app.services.reports import Reports
 from app.services.sessions import Sessions
 from app.services.spooling import Spooling
@@ -23,6 +24,7 @@ COUNT_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
 SIGN_SECONDS = 5.0
 PURGE_SECONDS = 600.0
+EXPIRE_SECONDS = 10.0  # it stops after two, so that the others get their turn, and goes on here
 
 DAY_MS = 86_400_000
 KEY_DAYS = 2  # the contract promises one
@@ -33,9 +35,12 @@ log = structlog.get_logger(__name__)
 class Upkeep:
     """The tasks of the scheduler."""
 
-    def __init__(self, settings: Settings, queue: ReportQueue, reports: Reports, spooling: Spooling) -> None:
+    def __init__(
+        self, settings: Settings, queue: ReportQueue, reports: Reports, spooling: Spooling, erasing: Erasing
+    ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
+        self._erasing = erasing
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.sweep, SWEEP_SECONDS),
@@ -43,6 +48,7 @@ class Upkeep:
             (spooling.deliver, DELIVER_SECONDS),
             (self._count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),
+            (self._expire, EXPIRE_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
 
@@ -79,3 +85,8 @@ class Upkeep:
         rejected.purge(now() - self._settings.rejected_keep_days * DAY_MS, self._settings.rejected_max)
         self._sessions.purge()
         audit.purge(now() - self._settings.audit_keep_days * DAY_MS)
+
+    def _expire(self) -> None:
+        """Erase events that are older than EVENT_KEEP_DAYS."""
+        if self._settings.event_keep_days:
+            self._erasing.expire(self._settings.event_keep_days)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from peewee import EXCLUDED, Model, ModelSelect
+from peewee import EXCLUDED, Case, Model, ModelSelect
 
 from app.store.database import database
 from app.store.models import Customer, EventType, Product, Seen
 
+AT_ONCE = 1_000  # rows of five parameters in a statement, which takes 32,766
 Triple = tuple[str, str, str]  # customer, product, type
 Sighting = tuple[str, str, str, int]  # the same, and how many items the event's context had
 
@@ -26,17 +27,27 @@ def note_seen(sightings: Iterable[Sighting], now: int) -> None:
         widest[tuple(triple)] = width
     rows = [(*triple, now, width) for triple, width in widest.items()]
     fields = [Seen.customer, Seen.product, Seen.type, Seen.since, Seen.width]
-    Seen.insert_many(rows, fields).on_conflict(
-        conflict_target=[Seen.customer, Seen.product, Seen.type],
-        update={Seen.width: EXCLUDED.width},
-        where=Seen.width < EXCLUDED.width,
-    ).execute()
+    wider = Case(None, [(Seen.width < EXCLUDED.width, EXCLUDED.width)], Seen.width)
+    for begin in range(0, len(rows), AT_ONCE):
+        Seen.insert_many(rows[begin : begin + AT_ONCE], fields).on_conflict(
+            conflict_target=[Seen.customer, Seen.product, Seen.type],
+            update={Seen.width: wider, Seen.gone: False},
+            where=(Seen.width < EXCLUDED.width) | Seen.gone,
+        ).execute()
 
 
 def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
     """The types of a customer and product, of these only if named, and what no context of theirs is wider than."""
     query = Seen.select(Seen.type, Seen.width).where(Seen.customer == customer, Seen.product == product)
     return dict((query.where(Seen.type.in_(list(types))) if types else query).tuples())
+
+
+def see_again(triples: Iterable[Triple]) -> None:
+    """There are events again of what was erased wholly, and noted by a process that remembered it."""
+    gone = set(Seen.select(Seen.customer, Seen.product, Seen.type).where(Seen.gone).tuples())
+    for customer, product, kind in sorted(gone.intersection(triples)):
+        same = (Seen.customer == customer) & (Seen.product == product) & (Seen.type == kind)
+        Seen.update(gone=False).where(same).execute()
 
 
 def seen(customers: Sequence[str] | None = None) -> list[Triple]:
@@ -68,13 +79,14 @@ def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequen
 
 
 def customer_is_known(code: str) -> bool:
-    """Whether a customer is in the catalog or was seen."""
+    """Whether a customer is in the catalog or was ever seen."""
     return _exists(Customer, Customer.code == code) or _exists(Seen, Seen.customer == code)
 
 
 def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
-    """Whether a product is in the catalog or was seen, with some customers if named."""
-    return _exists(Product, Product.code == code) or _of(Seen.select().where(Seen.product == code), customers).exists()
+    """Whether a product is in the catalog or was ever seen, with some customers if named."""
+    theirs = True if customers is None else Seen.customer.in_(list(customers))
+    return _exists(Product, Product.code == code) or _exists(Seen, (Seen.product == code) & theirs)
 
 
 def known_customers() -> set[str]:
@@ -146,4 +158,6 @@ def _codes(query: object) -> set[str]:
 
 
 def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
+    """What there are events of, or were a moment ago; of some customers only, if named."""
+    query = query.where(~Seen.gone)
     return query if customers is None else query.where(Seen.customer.in_(list(customers)))

@@ -6,10 +6,11 @@ costs nothing more. What is newer than `counted_to` is not in them yet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from peewee import fn
 
+from app.store import catalog
 from app.store.database import database
 from app.store.models import Counted, HourlyCount
 
@@ -39,7 +40,21 @@ def count_up() -> int:
             return 0
         for row in rows:
             _add(row)
+        catalog.see_again({row[:3] for row in rows})
     return end - begin
+
+
+def take_off(numbers: Mapping[tuple[str, str, str, int], int]) -> None:
+    """Count events no more that are erased: so many of each customer, product, type and hour.
+
+    Inside the transaction that erases them, and only of events that are counted (`counted_to`).
+    """
+    for customer, product, type_, hour in sorted(numbers):
+        key = (HourlyCount.customer == customer) & (HourlyCount.product == product)
+        key &= (HourlyCount.type == type_) & (HourlyCount.hour == hour)
+        left = HourlyCount.number - numbers[customer, product, type_, hour]
+        HourlyCount.update(number=left).where(key).execute()
+        HourlyCount.delete().where(key, HourlyCount.number <= 0).execute()
 
 
 def newest(
@@ -96,15 +111,16 @@ def number(customer: str, product: str, types: Sequence[str], begin: int | None,
 def _group(begin: int, end: int) -> list[tuple]:
     mark = database.param
     hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"  # whole numbers on both databases
-    return database.execute_sql(
+    rows = database.execute_sql(
         f"SELECT customer, product, type, {hour}, count(*) FROM event WHERE id > {mark} AND id <= {mark} "  # noqa: S608
-        f"GROUP BY customer, product, type, {hour} ORDER BY 1, 2, 3, 4",
+        f"GROUP BY customer, product, type, {hour}",
         (begin, end),
     ).fetchall()
+    return sorted(rows)  # here, as databases differ in which letter comes first
 
 
 def _add(row: tuple) -> None:
-    """In one order always (`_group` sorts), so that two counters wait for each other instead of for ever."""
+    """In one order always (`_group` sorts), so that two who change counts wait for each other instead of for ever."""
     customer, product, type_, hour, number = row
     HourlyCount.insert(customer=customer, product=product, type=type_, hour=hour, number=number).on_conflict(
         conflict_target=["customer", "product", "type", "hour"],

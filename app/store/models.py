@@ -85,6 +85,7 @@ class Seen(Table):
     type = TextField()
     since = BigIntegerField()
     width = IntegerField()  # no context of theirs had more items
+    gone = BooleanField(default=False)  # all its events were erased
 
 
 class IdempotencyKey(Table):

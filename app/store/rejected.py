@@ -36,6 +36,12 @@ def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
     return list(query.order_by(RejectedEvent.id).limit(limit))
 
 
+def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:
+    """The oldest ones of a customer, as far as that could be told; `after` an id, for the next page."""
+    query = RejectedEvent.select().where(RejectedEvent.customer == customer, RejectedEvent.id > after)
+    return list(query.order_by(RejectedEvent.id).limit(limit))
+
+
 def by_id(key: int) -> RejectedEvent | None:
     """One of them."""
     return RejectedEvent.get_or_none(RejectedEvent.id == key)

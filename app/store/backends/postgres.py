@@ -21,6 +21,7 @@ CONNECT_SECONDS = 5
 # Advisory locks, so that nothing else waits for them. Each is a number of ours in the one space the server has.
 ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive for the moment that fixes a report's cut
 MIGRATION = 7_201_002
+ERASURE = 7_201_003
 
 # One round trip. The shared lock is held until the commit; see `acceptance_cut`.
 BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
@@ -171,6 +172,14 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             """AND strpos(lower(array_to_string(context, E'\\x1f') COLLATE "C"), %s) > 0"""
         )
         return {key for (key,) in self.execute_sql(query, (list(keys), text)).fetchall()}
+
+    def has_item(self) -> str:
+        """SQL for whether a text, the parameter, is one of a context's items."""
+        return "%s = ANY(context)"
+
+    def erase_alone(self) -> None:
+        """One erases at a time, until its transaction ends: two could wait for each other for ever."""
+        self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ERASURE,))
 
     def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter."""

@@ -128,6 +128,13 @@ class SqliteBackend(Availability, SqliteDatabase):
         found = self.execute_sql(query, (orjson.dumps(keys).decode(), f"%{inside}%", text))
         return {key for (key,) in found.fetchall()}
 
+    def has_item(self) -> str:
+        """SQL for whether a text, the parameter, is one of a context's items."""
+        return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
+
+    def erase_alone(self) -> None:
+        """One writes at a time anyway."""
+
     def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """SQLite cannot write CSV itself; see `positional_blocks`."""
         return None

@@ -21,7 +21,7 @@ WORDS = {
     410: ("The file is gone", "Start the report again to have a new one."),
     429: ("Too many tries", "Wait a little, and try again."),
     413: ("That is too much at once", "Go back, and send less."),
-    503: ("The database does not answer", "Nothing is lost. This page tries again when you reload it."),
+    503: ("Something that we need does not answer", "Nothing is lost. Reload the page in a moment."),
     500: ("Something broke on our side", "It is in the log, under the id below. Try again in a minute."),
 }
 FORGED = (

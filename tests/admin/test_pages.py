@@ -158,7 +158,9 @@ def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
     answer = boss.get("/admin/")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    assert "The database does not answer" in answer.get_data(as_text=True)
+    text = answer.get_data(as_text=True)
+    assert "Something that we need does not answer" in text
+    assert "The database cannot be reached." in text
 
 
 def test_the_apis_errors_stay_json(nobody):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support.client import event
 from tests.support.running import Running, wait_until
 
 ADMIN = ("admin", "correct horse battery")
@@ -49,6 +50,16 @@ class Visitor:
     def link(self, job: dict) -> str:
         headers = {"Accept": "application/json"}
         return self.get(f"/reports/{job['source']}", auth=ADMIN, headers=headers).json()["link"]
+
+
+def large_report(visitor: Visitor, events: int) -> tuple[dict, bytes]:
+    """A complete report of so many rows of 4 KB, and its file's content."""
+    made = [event(context=["x" * 4000], timestamp=number) for number in range(events)]
+    for first in range(0, events, 2000):
+        assert visitor.post("/events", json={"events": made[first : first + 2000]}).status_code == 200
+    job = visitor.start_report("BARCHART", "PORTFOLIO", layout="positional")
+    assert visitor.until_ended(job)["status"] == "COMPLETE"
+    return job, "".join(f"{number}|{one['type']}|{'x' * 4000}\n" for number, one in enumerate(made)).encode()
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.flows.conftest import ADMIN, Visitor
-from tests.support.client import event
+from tests.flows.conftest import ADMIN, Visitor, large_report
 from tests.support.running import ROOT, Running, free_port, wait_until
 
 pytestmark = [
@@ -59,22 +58,13 @@ def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     (folder / "conf").write_text(conf(folder, port, service.port, service.data / "reports"))
     nginx = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "conf")])
     wait_until(lambda: answers(port), 20)
-    yield SimpleNamespace(url=f"http://127.0.0.1:{port}", service=service, **reported(Visitor(service), port))
+    visitor, url = Visitor(service), f"http://127.0.0.1:{port}"
+    job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
+    link = urlsplit(visitor.link(job))
+    yield SimpleNamespace(url=url, service=service, file=f"{url}{link.path}?{link.query}", content=content)
     nginx.send_signal(signal.SIGQUIT)
     nginx.wait(20)
     assert service.stop() == 0
-
-
-def reported(visitor: Visitor, port: int) -> dict[str, object]:
-    """A report of eight megabytes: more than the system keeps for a client that does not read."""
-    events = [event(context=["x" * 4000], timestamp=number) for number in range(2000)]
-    for batch in (events[:1000], events[1000:]):
-        assert visitor.post("/events", json={"events": batch}).status_code == 200
-    job = visitor.start_report("BARCHART", "PORTFOLIO", layout="positional")
-    assert visitor.until_ended(job)["status"] == "COMPLETE"
-    link = urlsplit(visitor.link(job))
-    content = "".join(f"{number}|{one['type']}|{'x' * 4000}\n" for number, one in enumerate(events)).encode()
-    return {"file": f"http://127.0.0.1:{port}{link.path}?{link.query}", "content": content}
 
 
 def test_nginx_sends_the_file_and_what_the_service_said_of_it(site):

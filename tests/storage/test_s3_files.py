@@ -203,6 +203,21 @@ class TestAway:
         broken.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
 
+    def test_an_upload_whose_beginning_got_no_answer_leaves_no_second_one(self, s3, by_wire, wire):
+        wire.lose_answers(times=1)
+        put(by_wire, KEY, DATA)
+        assert (list(s3.objects()), s3.unfinished()) == ([f"reports/{KEY}"], [])
+
+    def test_nor_is_it_left_where_none_of_its_tries_was_answered(self, s3, by_wire, wire):
+        wire.lose_answers()
+        broken = by_wire.create(KEY)
+        with pytest.raises(StorageFailed):
+            broken.write(DATA)
+        wire.mend()
+        assert s3.unfinished() != []
+        broken.abort()
+        assert (s3.objects(), s3.unfinished()) == ({}, [])
+
     def test_an_abort_that_fails_raises_nothing_and_leaves_the_rest_to_the_sweeper(self, s3, by_wire, wire):
         broken = by_wire.create(KEY)
         broken.write(DATA)

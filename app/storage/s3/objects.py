@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -28,7 +29,8 @@ class Objects:
         Args:
             is_ours: nobody else writes an object of this name, so a commit without an answer may be undone.
         """
-        return S3Upload(self._store.work, self._bucket, name, media_type, is_ours=is_ours)
+        abandon = partial(self.abandon, name)
+        return S3Upload(self._store.work, self._bucket, name, media_type, abandon=abandon, is_ours=is_ours)
 
     def open(self, name: str) -> BinaryIO:
         """An object as a stream.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
@@ -25,21 +26,34 @@ class S3Upload:
     """See `app.storage.Upload`.
 
     Args:
+        abandon: removes whatever was begun under this name and not finished.
         is_ours: a commit that got no answer is undone by `abort`, as nobody else can have written that object.
     """
 
-    def __init__(self, client: Client, bucket: str, name: str, media_type: str | None, *, is_ours: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        bucket: str,
+        name: str,
+        media_type: str | None,
+        *,
+        abandon: Callable[[], None],
+        is_ours: bool,
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._place = {"Bucket": bucket, "Key": name}
         self._about = {"ContentType": media_type} if media_type else {}
+        self._abandon = abandon
         self._is_ours = is_ours
         self._buffer = bytearray()
         self._bytes = 0
         self._upload: dict[str, str] = {}  # Bucket, Key and UploadId, once it is more than one request
         self._parts: list[Future[str]] = []
+        self._flying: set[Future[str]] = set()
         self._threads: ThreadPoolExecutor | None = None
-        self._is_in_doubt = False
+        self._has_twin = False  # one more was begun, or may have been, of which no answer came
+        self._is_in_doubt = False  # whether it was committed
         self._has_ended = False
 
     def write(self, data: bytes) -> None:
@@ -60,12 +74,16 @@ class S3Upload:
                 if self._buffer:
                     self._send()
                 self._wait(0)
+                tags = [part.result() for part in self._parts]
                 self._is_in_doubt = True
-                self._join()
+                self._join(tags)
             else:
                 self._is_in_doubt = True
                 self._client.put_object(**self._place, **self._about, Body=self._buffer)
         self._end()
+        if self._has_twin:
+            with suppress(StorageFailed):
+                self._abandon()
 
     def abort(self) -> None:
         """Leave nothing behind; parts on their way are waited for, as they would arrive after the end."""
@@ -87,27 +105,35 @@ class S3Upload:
             raise StorageFailed(f"The file is longer than S3 takes: {self._bytes} bytes.")
         with told(self._bucket):
             if not self._upload:
-                begun = self._client.create_multipart_upload(**self._place, **self._about)
-                self._upload = self._place | {"UploadId": begun["UploadId"]}
-                self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="part")
+                self._begin()
             self._wait(AT_ONCE - 1)
-        self._parts.append(self._threads.submit(self._send_part, len(self._parts) + 1, self._buffer))
+        part = self._threads.submit(self._send_part, len(self._parts) + 1, self._buffer)
+        self._parts.append(part)
+        self._flying.add(part)
         self._buffer = bytearray()
+
+    def _begin(self) -> None:
+        self._has_twin = True
+        begun = self._client.create_multipart_upload(**self._place, **self._about)
+        self._has_twin = begun["ResponseMetadata"]["RetryAttempts"] > 0
+        self._upload = self._place | {"UploadId": begun["UploadId"]}
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="part")
 
     def _send_part(self, number: int, data: bytearray) -> str:
         return self._client.upload_part(**self._upload, PartNumber=number, Body=data)["ETag"]
 
     def _wait(self, most: int) -> None:
         """Return when at most so many parts are on their way; raise what went wrong with any."""
-        flying = {part for part in self._parts[-AT_ONCE:] if not part.done()}
-        while len(flying) > most:
-            flying = wait(flying, return_when=FIRST_COMPLETED).not_done
-        for part in self._parts[-AT_ONCE:]:
-            if part.done():
+        while True:
+            for part in [one for one in self._flying if one.done()]:
+                self._flying.remove(part)
                 part.result()
+            if len(self._flying) <= most:
+                return
+            wait(self._flying, return_when=FIRST_COMPLETED)
 
-    def _join(self) -> None:
-        parts = [{"PartNumber": number, "ETag": part.result()} for number, part in enumerate(self._parts, 1)]
+    def _join(self, tags: list[str]) -> None:
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
             self._client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": parts})
         except ClientError as error:
@@ -128,6 +154,8 @@ class S3Upload:
             except ClientError as error:
                 if code(error) != GONE:
                     raise
+        if self._has_twin:
+            self._abandon()
         if self._is_in_doubt and self._is_ours:
             self._client.delete_object(**self._place)
 

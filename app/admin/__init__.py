@@ -22,6 +22,7 @@ from app.admin import (
     person,
     places,
     rejected,
+    report_acts,
     reports,
     sign_in,
     words,
@@ -44,6 +45,7 @@ __all__ = [
     "person",
     "register",
     "rejected",
+    "report_acts",
     "reports",
     "sign_in",
 ]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 import orjson
-from flask import redirect, render_template, request, url_for
+from flask import current_app, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, Field, StringField, TextAreaField
@@ -21,6 +21,9 @@ from app.auth import caller, need, signed_in
 from app.exceptions import MISSING, Fault, Forbidden, InputInvalid
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 
+OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
+FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
+COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
 TAB = "tab"  # a tab cannot be typed into a field
 PLACE = re.compile(r"(?:filter|output)\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 LAYOUTS = {
@@ -41,12 +44,17 @@ class ReportForm(FlaskForm):
     delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
     layout = StringField("Layout")
     header = BooleanField("First row has the column names")
+    format = StringField("Format")
+    compression = StringField("Compression")
+    spreadsheetSafe = BooleanField("Let no cell run as a formula in a spreadsheet")
+    bucketName = StringField("Bucket")
+    bucketKey = StringField("Name in the bucket")
 
     def wanted(self) -> dict[str, dict]:
         """The request, as a program would send it; what was left empty is left out."""
         filter = _filled(self, "customer", "product", "start", "end")
         types = [line.strip() for line in (self.types.data or "").splitlines() if line.strip()]
-        output = _filled(self, "delimiter", "layout", "header")
+        output = _filled(self, *OUTPUT)
         if output.get("delimiter") == TAB:
             output["delimiter"] = "\t"
         return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
@@ -62,6 +70,11 @@ class ReportForm(FlaskForm):
         told = words_for_times(told) if isinstance(field, MomentField) else told
         field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
         return None
+
+    def refuse_all(self, sentence: str) -> None:
+        """Put why the whole is forbidden beside the field that it is about."""
+        field = self.bucketName if sentence.startswith("output.bucket") else self.customer
+        field.errors = [sentence]
 
 
 @blueprint.get("/reports/new")
@@ -84,7 +97,7 @@ def start_report() -> tuple[str, int] | Response:
     except InputInvalid as error:
         return _page(form, error.faults), 400
     except Forbidden as error:
-        form.customer.errors = [str(error)]
+        form.refuse_all(str(error))
         return _page(form), 403
     return redirect(url_for("admin.report", source=source(report)))
 
@@ -93,7 +106,8 @@ def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
     general = [told for fault in faults if (told := form.refuse(fault))]
     customers, products = services().catalog.known(caller())
     known = {"customers": customers, "products": products, "types": services().catalog.export(caller())["types"]}
-    known["layouts"] = LAYOUTS
+    known |= {"layouts": LAYOUTS, "formats": FORMATS, "compressions": COMPRESSIONS}
+    known["buckets"] = current_app.config["SETTINGS"].report_buckets
     return render_template("admin/new_report.html", form=form, general=general, **known)
 
 

@@ -39,7 +39,7 @@ PLACES = (
     Place(
         "Reports",
         "file-earmark-arrow-down",
-        ("admin.reports", "admin.report", "admin.new_report", "admin.start_report"),
+        ("admin.reports", "admin.report", "admin.new_report", "admin.start_report", "admin.ask_about_report"),
     ),
     Place(
         "Rejected",

@@ -21,7 +21,10 @@ class State:
 
 QUEUED = State("Queued", "hourglass", "quiet")
 RUNNING = State("Running", "arrow-repeat", "accent")
+PAUSED = State("Paused", "pause-circle", "quiet")
+CANCELLED = State("Cancelled", "slash-circle", "quiet")
 EXPIRED = State("Expired", "archive", "hollow")
+DELETED = State("Deleted", "trash", "hollow")
 ENDED = {
     "COMPLETE": State("Complete", "check-circle", "good"),
     "TIMEOUT": State("Timed out", "clock-history", "warning"),
@@ -53,6 +56,11 @@ class Line:
         return self.report.status == "RUNNING"
 
     @property
+    def failed(self) -> bool:
+        """Whether it ended without a file, and can be tried again."""
+        return self.report.status in ("FAILED", "TIMEOUT")
+
+    @property
     def has_file(self) -> bool:
         """Whether there is something to download."""
         return self.state.word == "Complete"
@@ -70,7 +78,10 @@ def line(report: object) -> Line:
 
 def _state(report: object, place: int | None) -> State:
     if report.status == "RUNNING":
-        return RUNNING if place is None else QUEUED
-    if report.status == "COMPLETE" and (report.removed or report.expires <= now()):
+        waiting = PAUSED if report.paused else QUEUED
+        return RUNNING if place is None else waiting
+    if report.status == "COMPLETE" and report.expires <= now():
         return EXPIRED
-    return ENDED[report.status]
+    if report.status == "COMPLETE" and report.removed:
+        return DELETED
+    return CANCELLED if report.cancelled else ENDED[report.status]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from flask import Response, redirect, render_template
+from flask import Response, redirect, render_template, request
+from werkzeug.exceptions import NotFound
 
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import written
+from app.admin.report_acts import possible
 from app.admin.report_lines import line
 from app.auth import caller, need, signed_in
 from app.schemas.reports import DEFAULT_DELIMITER
 from app.services.reports import file_name
 
 REPORTS = 50
+ASKED_AGAIN = ("delimiter", "format", "layout", "compression", "bucketName", "bucketKey")
+TABS = {
+    "": "All",
+    "running": "At work",
+    "complete": "Complete",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+    "expired": "Without file",
+}
 
 
 @blueprint.get("/reports")
@@ -52,19 +63,25 @@ def download(source: str) -> Response:
 
 def _found() -> dict[str, object]:
     need("reports")
-    lines = [line(report) for report in services().reports.visible(caller(), REPORTS)]
-    return {"lines": lines, "most": REPORTS, "moving": any(line.moves for line in lines)}
+    tab = request.args.get("state", "")
+    if tab not in TABS:
+        raise NotFound
+    lines = [line(report) for report in services().reports.visible(caller(), REPORTS, state=tab or None)]
+    known = {"tabs": TABS, "tab": tab, "at_work": services().reports.at_work(caller())}
+    return known | {"lines": lines, "most": REPORTS, "moving": any(line.moves for line in lines)}
 
 
 def _one(source: str) -> dict[str, object]:
     need("reports")
     report = services().reports.get(caller(), source)
     known = {"file_name": file_name(report), "default_delimiter": DEFAULT_DELIMITER, "again": _again(report)}
-    return {"line": line(report)} | known
+    found = line(report)
+    return {"line": found, "acts": possible(found), "attempts": services().reports.attempts(report)} | known
 
 
 def _again(report: object) -> dict[str, str]:
     """What fills the form of a new report in, so that it asks for the same."""
     filled = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
     times = {"start": report.start, "end": report.end}
-    return filled | {name: written(time) for name, time in times.items() if time is not None}
+    filled |= {name: written(time) for name, time in times.items() if time is not None}
+    return filled | {key: value for key, value in (report.output or {}).items() if key in ASKED_AGAIN}

@@ -78,7 +78,7 @@ def fetch(source: str) -> Response:
 def retry(source: str) -> Response:
     """Let a report that ended without a file run again."""
     need("reports")
-    return answer(job(_reports().retry(_reports().get(caller(), source))))
+    return answer(job(_reports().retry(caller(), _reports().get(caller(), source))))
 
 
 @blueprint.delete("/reports/<source>")

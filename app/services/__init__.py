@@ -76,7 +76,7 @@ def build(settings: Settings) -> Services:
     sweeper = Sweeper(queue, filing, limit_ms, settings.report_attempts)
     keep_ms = settings.report_keep_days * DAY_MS
     means = Means(filing, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
-    reports = Reports(settings, catalog, filing, queue, sweeper)
+    reports = Reports(settings, catalog, filing, queue, sweeper, audit)
     erasing = Erasing(reports, audit)
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))

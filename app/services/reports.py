@@ -27,6 +27,7 @@ from app.exports import names
 from app.queue import ReportQueue
 from app.schemas.reports import day, source
 from app.services.accounts import Principal
+from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.filing import Filing
@@ -73,12 +74,13 @@ class Reports:
     """The reports of one process, as people and programs see them."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, filing: Filing, queue: ReportQueue, sweeper: Sweeper
+        self, settings: Settings, catalog: Catalog, filing: Filing, queue: ReportQueue, sweeper: Sweeper, audit: Audit
     ) -> None:
         self._catalog = catalog
         self._filing = filing
         self._queue = queue
         self._sweeper = sweeper
+        self._audit = audit
         self._links = Links(settings.base_url, settings.secret())
 
     def start(
@@ -123,6 +125,7 @@ class Reports:
                 started=now(),
                 **asked,
             )
+            self._note(who, "report started", report)
         self._queue.enqueue(report.job)
         return report
 
@@ -143,10 +146,20 @@ class Reports:
         more = str(found[limit - 1].id) if len(found) > limit else None
         return Page(found[:limit], more)
 
-    def visible(self, who: Principal, limit: int, *, status: str | None = None) -> list[Report]:
-        """The newest reports that the caller may see, others' too where the role allows."""
+    def visible(
+        self, who: Principal, limit: int, *, status: str | None = None, state: str | None = None
+    ) -> list[Report]:
+        """The newest reports that the caller may see, others' too where the role allows.
+
+        Args:
+            state: one of `store.reports.STATES`, as people tell them apart.
+        """
         account = None if who.sees_all_reports else who.id
-        return store.newest(limit, account=account, customers=who.customers, status=status)
+        return store.newest(limit, account=account, customers=who.customers, status=status, state=state)
+
+    def at_work(self, who: Principal) -> int:
+        """How many of those run."""
+        return store.number(store.RUNNING, None if who.sees_all_reports else who.id, who.customers)
 
     def attempts(self, report: Report) -> list[ReportAttempt]:
         """What became of each try at a report, the first first."""
@@ -162,8 +175,10 @@ class Reports:
     def cancel(self, who: Principal, report: Report) -> bool:
         """End a report that runs; False where it had ended by then. Whoever writes it stops within two seconds."""
         reason = f"Cancelled by {who.name}."
-        if not store.end(report.job, store.FAILED, reason, now(), cancelled=True):
-            return False
+        with transaction():
+            if not store.end(report.job, store.FAILED, reason, now(), cancelled=True):
+                return False
+            self._note(who, "report cancelled", report)
         attempts.end_all(report.job, attempts.CANCELLED, now(), reason)
         log.info("report cancelled", report=report.job, by=who.name)
         self._sweeper.tidy(report.job)
@@ -175,9 +190,10 @@ class Reports:
             return
         report = store.by_job(report.job)  # it may have ended a moment ago
         if report.file and not report.removed:
+            self._note(who, "report deleted", report)
             self._sweeper.remove_file(report)
 
-    def retry(self, report: Report) -> Report:
+    def retry(self, who: Principal, report: Report) -> Report:
         """Let a report run again that has no file, with the snapshot that it had.
 
         Raises:
@@ -188,6 +204,7 @@ class Reports:
             if store.by_job(report.job).status == store.RUNNING:
                 raise ReportRunning("The report runs, so there is nothing to try again.")
             raise ReportEnded("The report is complete, so there is nothing to try again. Start a new one.")
+        self._note(who, "report retried", report)
         self._queue.enqueue(report.job)
         return store.by_job(report.job)
 
@@ -242,6 +259,9 @@ class Reports:
     def wake(self) -> None:
         """See `Sweeper.wake`."""
         self._sweeper.wake()
+
+    def _note(self, who: Principal, action: str, report: Report) -> None:
+        self._audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
 
     def _named(self, name: str) -> Report | None:
         match = SOURCE.fullmatch(name)

@@ -13,6 +13,14 @@ from app.store.database import database
 from app.store.models import Report
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
+# As people tell them apart.
+STATES = {
+    "running": Report.status == RUNNING,
+    "complete": (Report.status == COMPLETE) & ~Report.removed,
+    "failed": Report.status.in_([FAILED, TIMEOUT]) & ~Report.cancelled,
+    "cancelled": Report.cancelled,
+    "expired": Report.removed,
+}
 WAITS = (Report.status == RUNNING) & Report.token.is_null()
 HELD = (Report.status == RUNNING) & Report.token.is_null(False)
 
@@ -39,6 +47,7 @@ def newest(
     customers: Sequence[str] | None = None,
     status: str | None = None,
     schedule: int | None = None,
+    state: str | None = None,
     before: int | None = None,
 ) -> list[Report]:
     """Reports, newest first.
@@ -49,6 +58,7 @@ def newest(
         customers: only about these customers.
         status: only in this state.
         schedule: only those that this recurring report started.
+        state: only those of STATES.
         before: only those with a lower id, for the next page.
     """
     query = Report.select().order_by(Report.id.desc()).limit(limit)
@@ -57,9 +67,21 @@ def newest(
             query = query.where(column == value)
     if customers is not None:
         query = query.where(Report.customer.in_(list(customers)))
+    if state is not None:
+        query = query.where(STATES[state])
     if before is not None:
         query = query.where(Report.id < before)
     return list(query)
+
+
+def number(status: str, account: int | None, customers: Sequence[str] | None) -> int:
+    """How many reports are in a state; see `newest`."""
+    query = Report.select().where(Report.status == status)
+    if account is not None:
+        query = query.where(Report.account == account)
+    if customers is not None:
+        query = query.where(Report.customer.in_(list(customers)))
+    return query.count()
 
 
 def waiting() -> list[Report]:

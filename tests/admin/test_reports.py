@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.admin import report_lines
+from app.services import sweeping
 from tests.support.client import event
 
 
@@ -35,7 +37,7 @@ def test_a_download_is_a_fresh_link_to_the_file(boss, complete, nobody):
 def test_a_report_that_failed_says_why(boss, admin, services, monkeypatch):
     admin.send(event())
     job = admin.start_report()
-    monkeypatch.setattr("app.storage.local.LocalStorage.create", lambda storage, key: 1 / 0)
+    monkeypatch.setattr("app.storage.local.LocalStorage.create", lambda *given: 1 / 0)
     services.running.run(job["job"])
     page = boss.see(f"/admin/reports/{job['source']}")
     assert "</svg>Failed</span>" in page
@@ -56,9 +58,8 @@ def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):
 
 
 def test_an_expired_report_says_that_its_file_is_gone(boss, complete, services, monkeypatch):
-    from app.services import sweeping
-
-    monkeypatch.setattr(sweeping, "now", lambda: 4_000_000_000_000)
+    for module in (sweeping, report_lines):
+        monkeypatch.setattr(module, "now", lambda: 4_000_000_000_000)
     services.reports.sweep()
     page = boss.see(f"/admin/reports/{complete['source']}")
     assert "</svg>Expired</span>" in page

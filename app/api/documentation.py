@@ -58,6 +58,16 @@ FILE_TYPES = (
 )
 
 
+# Of a report's file: its format's, or its compression's.
+FILE_TYPES = (
+    "text/csv",
+    "application/x-ndjson",
+    "application/vnd.apache.parquet",
+    "application/gzip",
+    "application/zstd",
+)
+
+
 def _answer(words: str, schema: object, headers: Iterable[str] = ()) -> Told:
     named = {name: name for name in headers}
     return {"description": words, "headers": named, "content": {"application/json": {"schema": schema}}}

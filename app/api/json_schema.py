@@ -33,7 +33,7 @@ from app.schemas.fields import (
     Time,
     Version,
 )
-from app.schemas.reports import Text
+from app.schemas.reports import COMPRESSIONS, PARQUET, UNCOMPRESSED, OutputSchema, Text
 
 JsonSchema = dict[str, object]
 
@@ -74,6 +74,15 @@ OF_FIELD: dict[type[fields.Field], Callable[[fields.Field], JsonSchema]] = {
     Flag: lambda field: {"type": "boolean"},
 }
 
+COMPRESSED_TWICE: JsonSchema = {
+    "required": ["format", "compression"],
+    "properties": {
+        "format": {"const": PARQUET},
+        "compression": {"enum": [name for name in COMPRESSIONS if name != UNCOMPRESSED]},
+    },
+}
+OF_SCHEMA: dict[type[Schema], JsonSchema] = {OutputSchema: {"not": COMPRESSED_TWICE}}
+
 
 class Converter(OpenAPIConverter):
     """apispec's, and a schema's docstring says what it is."""
@@ -97,7 +106,7 @@ class Converter(OpenAPIConverter):
     def schema2jsonschema(self, schema: Schema) -> JsonSchema:
         """The JSON Schema of a marshmallow schema."""
         words = inspect.getdoc(schema).split("\n\n")[0].replace("\n", " ")
-        return {"description": words} | super().schema2jsonschema(schema)
+        return {"description": words} | super().schema2jsonschema(schema) | OF_SCHEMA.get(type(schema), {})
 
 
 class Plugin(MarshmallowPlugin):

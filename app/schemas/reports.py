@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
 from app.schemas import json
 from app.schemas.faults import refuse
 from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, ObjectName, Time
 
-FORMATS = ("csv",)
+PARQUET = "parquet"
+FORMATS = ("csv", "jsonl", PARQUET)
 LAYOUTS = ("columns", "positional")
-COMPRESSIONS = ("none",)
-NOT_YET = "is true; it must be false in this version"
+UNCOMPRESSED = "none"
+COMPRESSIONS = (UNCOMPRESSED, "gzip", "zstd")
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
 
@@ -81,16 +82,24 @@ class FilterSchema(Lenient):
 
 
 class OutputSchema(Lenient):
-    """What the report file looks like and where it goes."""
+    """What the report file looks like and where it goes. What its format has no use for is accepted, and ignored."""
 
-    delimiter = Delimiter(metadata={"description": "Between columns; default |.", "example": "|"})
+    delimiter = Delimiter(metadata={"description": "Between columns of csv; default |.", "example": "|"})
     bucketName = Text(metadata={"description": "Deliver to this bucket, if the operator allows it."})
     bucketKey = ObjectName(metadata={"description": "Deliver under this key: at most 1,024 bytes in UTF-8."})
     format = Choice(FORMATS, metadata={"description": "Default csv."})
     layout = Choice(LAYOUTS, metadata={"description": "Default columns where the catalog names them."})
-    header = Flag(metadata={"description": "Whether the first row has the column names; default false."})
-    compression = Choice(COMPRESSIONS, metadata={"description": "Default none."})
-    spreadsheetSafe = Flag(validate=validate.Equal(False, error=NOT_YET), metadata={"description": "Default false."})
+    header = Flag(metadata={"description": "Whether a csv's first row has the column names; default false."})
+    compression = Choice(COMPRESSIONS, metadata={"description": "Default none; with parquet none only."})
+    spreadsheetSafe = Flag(metadata={"description": "Put ' before what a spreadsheet would run; default false."})
+
+    @validates_schema
+    def once_compressed(self, data: dict, **kwargs: object) -> None:
+        """A reader of Parquet opens the file at its end, which a compressed one hides."""
+        compression = data.get("compression", UNCOMPRESSED)
+        if data.get("format") == PARQUET and compression != UNCOMPRESSED:
+            allowed = 'it must be "none" with the format "parquet", whose columns are compressed inside the file'
+            raise ValidationError({"compression": [f'is "{compression}"; {allowed}']})
 
     @validates_schema
     def both_or_neither(self, data: dict, **kwargs: object) -> None:

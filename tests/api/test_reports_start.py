@@ -214,20 +214,40 @@ class TestOutput:
             assert "it must be one character other than a quote, a carriage return, a line feed" in message
 
     def test_a_format_that_is_not_there_is_refused_by_name(self, admin):
-        for sent in ["jsonl", "parquet", "xlsx", "CSV", "", 5, None, []]:
+        for sent in ["xlsx", "CSV", "", 5, None, []]:
             [(code, message)] = faults(post(admin, FILTER, {"format": sent}))
             assert code == MALFORMED
             assert message.startswith("output.format is ")
-            assert message.endswith('; it must be "csv".')
+            assert message.endswith('; it must be "csv" or "jsonl" or "parquet".')
 
     def test_a_compression_that_is_not_there_is_refused_and_not_passed_over(self, admin):
-        for sent in ["gzip", "zstd", "GZIP", "", 5, None]:
+        for sent in ["GZIP", "br", "", 5, None]:
             [(code, message)] = faults(post(admin, FILTER, {"compression": sent}))
             assert code == MALFORMED
             assert message.startswith("output.compression is ")
+            assert message.endswith('; it must be "none" or "gzip" or "zstd".')
 
-    def test_spreadsheet_safety_that_is_not_there_is_refused_and_not_passed_over(self, admin):
-        for sent in [True, "true", 1, None]:
+    def test_parquet_is_compressed_inside_and_not_outside(self, admin):
+        for sent in ["gzip", "zstd"]:
+            [(code, message)] = faults(post(admin, FILTER, {"format": "parquet", "compression": sent}))
+            assert code == MALFORMED
+            assert message.startswith(f'output.compression is "{sent}"; it must be "none" with the format "parquet"')
+        assert post(admin, FILTER, {"format": "parquet", "compression": "none"}).status_code == 200
+
+    def test_every_format_is_echoed_as_it_was_sent_in_the_contract_s_order(self, admin):
+        for name in ["csv", "jsonl", "parquet"]:
+            output = {"spreadsheetSafe": True, "compression": "none", "header": True, "delimiter": ";", "format": name}
+            echoed = post(admin, FILTER, output).get_json()["output"]
+            assert list(echoed.items()) == [
+                ("delimiter", ";"),
+                ("format", name),
+                ("header", True),
+                ("compression", "none"),
+                ("spreadsheetSafe", True),
+            ]
+
+    def test_spreadsheet_safety_is_true_or_false_and_nothing_like_it(self, admin):
+        for sent in ["true", 1, None]:
             [(code, message)] = faults(post(admin, FILTER, {"spreadsheetSafe": sent}))
             assert code == MALFORMED
             assert message.startswith("output.spreadsheetSafe is ")

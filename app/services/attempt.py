@@ -93,7 +93,7 @@ class Attempt:
     def _plan(self) -> None:
         """Measure the report, and cut it into parts where it is long; once, whoever goes on with it."""
         report, rows = self._report, selection(self._report)
-        measure = self._measure(rows, Layout.from_json(report.layout))
+        measure = self._measure(rows, self._output.laid_out(Layout.from_json(report.layout)))
         cut = events.stretches(rows, PART_ROWS) if measure.total > WHOLE_ROWS else [(None, None)]
         self._pulse.check()
         report.total, report.width, report.extra_rows = measure.total, measure.width, measure.extra_rows

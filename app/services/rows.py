@@ -9,7 +9,7 @@ from app.exports import csv, jsonl, parquet
 from app.exports.blocks import Block
 from app.exports.compression import compressor
 from app.exports.file import Compressor
-from app.layout import Layout
+from app.layout import POSITIONAL, Layout
 from app.schemas.reports import DEFAULT_DELIMITER
 from app.store import events
 from app.store.models import Report
@@ -38,6 +38,10 @@ class Output:
     def is_joined(self) -> bool:
         """Whether the file is made from its parts by more than putting one behind the other."""
         return self.format == PARQUET
+
+    def laid_out(self, layout: Layout) -> Layout:
+        """The layout that counts: a format that keeps events as they are leaves nothing out."""
+        return Layout(POSITIONAL) if self.format == JSONL else layout
 
     def compressor(self) -> Compressor:
         """What a part's bytes go through."""

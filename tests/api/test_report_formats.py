@@ -128,3 +128,17 @@ def test_its_name_and_media_type_say_what_it_is(admin, nobody, sent, output, nam
 def test_running_it_again_gives_the_same_bytes(admin, sent):
     for output in ({"format": "parquet"}, {"compression": "gzip"}, {"format": "jsonl", "compression": "zstd"}):
         assert admin.run_report(output)[1] == admin.run_report(output)[1]
+
+
+COMPRESSIBLE = [(name, compression) for name in ("csv", "jsonl") for compression in ("none", "gzip", "zstd")]
+
+
+@pytest.mark.parametrize(("name", "compression"), [*COMPRESSIBLE, ("parquet", "none")])
+def test_parts_do_not_show_in_what_is_read(admin, sent, monkeypatch, name, compression):
+    output = {"format": name, "compression": compression, "header": True}
+    _, whole = admin.run_report(output)
+    monkeypatch.setattr("app.services.attempt.WHOLE_ROWS", 1)
+    monkeypatch.setattr("app.services.attempt.PART_ROWS", 2)
+    _, joined = admin.run_report(output)
+    assert plain(joined, compression) == plain(whole, compression)
+    assert (joined == whole) == (compression == "none")  # each part is a member or frame of its own

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -187,6 +187,12 @@ class Settings:
             )
             raise SettingInvalid(f"Wrong setting. {wrong}") from None
         return settings
+
+
+def given() -> frozenset[str]:
+    """The names of the settings that the environment, or a `.env` that was read into it, has a value for."""
+    names = (one.name.upper() for one in fields(Settings))
+    return frozenset(name for name in names if os.environ.get(name))
 
 
 def _filled(value: str) -> None:

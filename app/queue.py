@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 from redis import Redis
@@ -31,6 +32,25 @@ PAUSE_SECONDS = 1.0  # between tries to reach it
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerSeen:
+    """What Redis knows of a worker.
+
+    Attributes:
+        started, heard: milliseconds; when it was last heard from.
+        calls: how many it has answered.
+        failed: how many of them broke off.
+    """
+
+    name: str
+    host: str
+    pid: int
+    started: int
+    heard: int
+    calls: int
+    failed: int
 
 
 class ReportQueue:
@@ -94,6 +114,36 @@ class ReportQueue:
             queued = {name.partition("_")[0] for name in self._queue().get_job_ids()}
         return [job for job in jobs if job not in queued]
 
+    def workers(self) -> list[WorkerSeen]:
+        """The workers there are, by host and process.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated():
+            found = Worker.all(queue=self._queue(), serializer=JSONSerializer)
+        return sorted((_seen(worker) for worker in found if worker.last_heartbeat), key=lambda one: (one.host, one.pid))
+
+    def length(self) -> int:
+        """How many calls wait for a worker.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated():
+            return self._queue().count
+
+    def server(self) -> str:
+        """What Redis is, and its version.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated():
+            told = self.connection().info("server")
+        name = told.get("server_name", "redis").capitalize()
+        return f"{name} {told.get('valkey_version') or told['redis_version']}"
+
     def heartbeats(self) -> list[float]:
         """When each worker was last heard from, in seconds since 1970.
 
@@ -154,6 +204,19 @@ def wait_until_there(url: str) -> None:
             if not attempt:
                 log.warning("waiting for Redis", reason=str(error))
             time.sleep(PAUSE_SECONDS)
+
+
+def _seen(worker: Worker) -> WorkerSeen:
+    started = worker.birth_date or worker.last_heartbeat
+    return WorkerSeen(
+        worker.name,
+        worker.hostname or "",
+        worker.pid or 0,
+        round(started.timestamp() * 1000),
+        round(worker.last_heartbeat.timestamp() * 1000),
+        worker.successful_job_count + worker.failed_job_count,
+        worker.failed_job_count,
+    )
 
 
 @contextmanager

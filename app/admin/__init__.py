@@ -25,6 +25,7 @@ from app.admin import (
     report_acts,
     reports,
     sign_in,
+    system,
     words,
     zones,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "report_acts",
     "reports",
     "sign_in",
+    "system",
 ]
 
 

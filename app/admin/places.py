@@ -82,6 +82,7 @@ PLACES = (
         ),
         "users",
     ),
+    Place("System", "gear", ("admin.system", "admin.settings", "admin.versions"), "system"),
     Place("Audit log", "journal-text", ("admin.audit",), "system", unless="users"),
 )
 

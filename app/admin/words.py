@@ -99,9 +99,11 @@ def number(value: int) -> str:
 
 
 def size(count: int) -> str:
-    """Of a file: 12.4 MB; below a megabyte 3.1 kB, as 0.0 MB says nothing."""
+    """Of a file: 12.4 MB; below a megabyte 3.1 kB, as 0.0 MB says nothing; of a disk: 69.6 GB."""
     if count < 1_000:
         return f"{count} bytes"
+    if count >= 10_000_000_000:
+        return f"{count / 1_000_000_000:,.1f} GB"
     return f"{count / 1_000:,.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:,.1f} MB"
 
 

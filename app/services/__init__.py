@@ -32,6 +32,7 @@ from app.services.running import Running
 from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.sweeping import Sweeper
+from app.services.system import System
 from app.services.traffic import Traffic
 from app.services.upkeep import DAY_MS, Upkeep
 from app.storage import open_storage
@@ -62,6 +63,7 @@ class Services:
     reports: Reports
     running: Running
     health: Health
+    system: System
     upkeep: Upkeep
 
 
@@ -105,5 +107,6 @@ def build(settings: Settings) -> Services:
         reports=reports,
         running=Running(lambda report: means, queue, sweeper, settings.report_attempts),
         health=Health(settings, queue, spooling),
+        system=System(settings, queue),
         upkeep=Upkeep(settings, queue, reports, spooling, erasing),
     )

@@ -117,7 +117,7 @@ class Health:
 
     def _disk(self) -> Check:
         folder = self._settings.data_dir.absolute()
-        free = shutil.disk_usage(_existing(folder)).free
+        free = shutil.disk_usage(existing(folder)).free
         note = f"{free / 1e9:,.0f} GB free" if free >= 1e10 else f"{free / 1e9:,.1f} GB free"
         if free < MIN_FREE_BYTES:
             problem = f"The disk of {folder} has {free // 2**20} MB left. Make room, or move DATA_DIR."
@@ -136,5 +136,6 @@ def _long(seconds: float) -> str:
     return f"{int(seconds)} seconds" if minutes == 0 else f"{minutes} minute{'s' if minutes > 1 else ''}"
 
 
-def _existing(folder: Path) -> Path:
-    return folder if folder.exists() else _existing(folder.parent)
+def existing(folder: Path) -> Path:
+    """A folder, or the nearest above it that is there."""
+    return folder if folder.exists() else existing(folder.parent)

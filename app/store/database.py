@@ -49,6 +49,11 @@ def pending() -> list[str]:
     return [migration.name for migration in _runner().status() if not migration.applied]
 
 
+def migrations() -> list[tuple[str, bool]]:
+    """The names of all migrations in order, and whether the database has each."""
+    return [(migration.name, bool(migration.applied)) for migration in _runner().status()]
+
+
 def upgrade(said: Callable[[str], None] = lambda name: None) -> list[str]:
     """Bring the database to this version; the names of the migrations applied.
 

@@ -58,12 +58,13 @@ def test_how_long_ago(monkeypatch, away, told):
 
 
 def test_sizes_and_numbers():
-    assert [words.size(n) for n in (0, 812, 3_100, 12_400_000, 1_234_500_000)] == [
+    assert [words.size(n) for n in (0, 812, 3_100, 12_400_000, 1_234_500_000, 69_616_800_000)] == [
         "0 bytes",
         "812 bytes",
         "3.1 kB",
         "12.4 MB",
         "1,234.5 MB",
+        "69.6 GB",
     ]
     assert words.number(1_284_000) == "1,284,000"
 

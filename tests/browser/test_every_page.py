@@ -76,6 +76,9 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     page.goto("/admin/")
     yield "the overview with rejected events", page
     yield from catalog_pages(service, page)
+    for part in ("", "/settings", "/versions"):
+        page.goto(f"/admin/system{part}")
+        yield f"the system{part}", page
     page.goto("/admin/nothing")
     yield "what is not there", page
 

@@ -177,6 +177,14 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """SQL for whether a text, the parameter, is one of a context's items."""
         return "%s = ANY(context)"
 
+    def server(self) -> str:
+        """What the database is, and its version."""
+        return f"PostgreSQL {self.execute_sql('SHOW server_version').fetchone()[0].split()[0]}"
+
+    def size(self) -> int:
+        """How many bytes the database takes."""
+        return self.execute_sql("SELECT pg_database_size(current_database())").fetchone()[0]
+
     def erase_alone(self) -> None:
         """One erases at a time, until its transaction ends: two could wait for each other for ever."""
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ERASURE,))

@@ -132,6 +132,15 @@ class SqliteBackend(Availability, SqliteDatabase):
         """SQL for whether a text, the parameter, is one of a context's items."""
         return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
 
+    def server(self) -> str:
+        """What the database is, and its version."""
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    def size(self) -> int:
+        """How many bytes the database takes, the log of what was written last left out."""
+        pages = self.execute_sql("PRAGMA page_count").fetchone()[0]
+        return pages * self.execute_sql("PRAGMA page_size").fetchone()[0]
+
     def erase_alone(self) -> None:
         """One writes at a time anyway."""
 

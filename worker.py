@@ -5,7 +5,10 @@ Run as `python worker.py`; any number of them, on any machine that reaches the s
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from contextlib import suppress
 
 import structlog
 from redis.client import Pipeline
@@ -16,7 +19,7 @@ from app import create_app, jobs
 from app.exceptions import SettingInvalid, StoreUnavailable
 from app.ops.lifeline import die_with_parent
 from app.queue import NAME, connect, wait_until_there
-from app.store.database import forget_connections, release
+from app.store.database import disconnect, forget_connections
 
 TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
 CHECK_SECONDS = 5  # between looks at what dead workers left
@@ -41,13 +44,40 @@ class ReportWorker(Worker):
         except StoreUnavailable:  # the sweeper will find out
             log.warning("a child died, and the database is away", worker=self.name)
         finally:
-            release()
+            disconnect()  # the next child must not find a connection that is ours
+
+    def handle_warm_shutdown_request(self) -> None:
+        """SIGTERM, or Ctrl-C: the child hands back the report that it is at, before it would be killed."""
+        if self.horse_pid:
+            with suppress(ProcessLookupError):  # it ends at this moment
+                os.kill(self.horse_pid, signal.SIGTERM)
+
+    def fork_work_horse(self, *args: object) -> None:
+        """Start a child; where it is to end already, as the signal came just now, tell it so."""
+        super().fork_work_horse(*args)
+        if self._stop_requested:
+            self.handle_warm_shutdown_request()
+
+    def setup_work_horse_signals(self) -> None:
+        """A child never ends by SIGTERM: the signal stays pending until `is_stopping` is asked.
+
+        A handler would have to wait until the statement is through that this thread is at.
+        """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        if self._stop_requested:  # it came in the moment of the fork
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def main_work_horse(self, *args: object, **kwargs: object) -> None:
         """The child's life: it ends with its parent, and uses nothing that was opened before the fork."""
         die_with_parent()
         forget_connections()
         super().main_work_horse(*args, **kwargs)
+
+
+def is_stopping() -> bool:
+    """Whether this child is to end."""
+    return signal.SIGTERM in signal.sigpending()
 
 
 def main() -> None:
@@ -64,7 +94,7 @@ def main() -> None:
         job_monitoring_interval=CHECK_SECONDS,
     )
     worker.running = app.extensions["services"].running
-    jobs.serve(app.extensions["services"], worker.name)
+    jobs.serve(app.extensions["services"], worker.name, is_stopping)
     worker.log_result_lifespan = False
     worker.work(logging_level="WARNING", with_scheduler=False)
 

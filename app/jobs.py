@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from app.services import Services
 
 _services: Services | None = None
 _worker = ""
+_is_stopping: Callable[[], bool]
 
 
-def serve(services: Services, worker: str) -> None:
-    """Give this process the services that its jobs use; the worker calls it once, before it takes work."""
-    global _services, _worker
-    _services, _worker = services, worker
+def serve(services: Services, worker: str, is_stopping: Callable[[], bool]) -> None:
+    """Give this process the services that its jobs use; the worker calls it once, before it takes work.
+
+    Args:
+        worker: its name.
+        is_stopping: whether the child that asks is to end.
+    """
+    global _services, _worker, _is_stopping
+    _services, _worker, _is_stopping = services, worker, is_stopping
 
 
 def work() -> None:
     """Take the report whose turn it is: the call only says that one waits."""
-    _here().running.work(_worker)
+    _here().running.work(_worker, _is_stopping)
 
 
 def help_with(job: str) -> None:
     """Write parts of the report with this UUID, which another worker holds."""
-    _here().running.help(job, _worker)
+    _here().running.help(job, _worker, _is_stopping)
 
 
 def _here() -> Services:

@@ -82,9 +82,9 @@ class ReportQueue:
         return True
 
     def call_help(self, job: str, times: int) -> None:
-        """Ask so many workers to help with a report; where Redis is away, it goes on without them."""
+        """Ask so many workers to help with a report, if there are as many; where Redis is away, it goes on without."""
         try:
-            for _ in range(times):
+            for _ in range(min(times, self._workers() - 1)):
                 self._call(HELP, job, job)
         except QueueUnavailable as error:
             log.warning("nobody asked for help", report=job, reason=str(error))
@@ -143,6 +143,10 @@ class ReportQueue:
             told = self.connection().info("server")
         name = told.get("server_name", "redis").capitalize()
         return f"{name} {told.get('valkey_version') or told['redis_version']}"
+
+    def _workers(self) -> int:
+        with _translated():
+            return Worker.count(queue=self._queue())
 
     def heartbeats(self) -> list[float]:
         """When each worker was last heard from, in seconds since 1970.

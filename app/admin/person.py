@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
@@ -13,18 +14,20 @@ from app.exceptions import AccountInvalid, Forbidden
 from app.services.accounts import temporary_password
 from app.services.principal import Principal
 
+KEY_DIGITS = 18
 
-@blueprint.get("/people/<int:key>")
+
+@blueprint.get("/people/<key>")
 @signed_in
-def person(key: int) -> str:
+def person(key: str) -> str:
     """The user, and forms for what can be changed."""
     one = _one(key)
     return _page(one, RightsForm(role=one.role, customers="\n".join(one.customers or ())))
 
 
-@blueprint.post("/people/<int:key>")
+@blueprint.post("/people/<key>")
 @signed_in
-def change_person(key: int) -> Response | tuple[str, int]:
+def change_person(key: str) -> Response | tuple[str, int]:
     """Give them another role or other customers."""
     one, form = _one(key), RightsForm()
     try:
@@ -39,9 +42,9 @@ def change_person(key: int) -> Response | tuple[str, int]:
     return redirect(url_for("admin.person", key=one.id))
 
 
-@blueprint.get("/people/<int:key>/password")
+@blueprint.get("/people/<key>/password")
 @signed_in
-def ask_password(key: int) -> str | Response:
+def ask_password(key: str) -> str | Response:
     """Ask whether it is meant, and say what goes."""
     one = _one(key)
     if one.id == caller().id:
@@ -49,9 +52,9 @@ def ask_password(key: int) -> str | Response:
     return render_template("admin/reset_password.html", person=one, sessions=lines(one.id), chosen=PERSON, **known())
 
 
-@blueprint.post("/people/<int:key>/password")
+@blueprint.post("/people/<key>/password")
 @signed_in
-def reset_password(key: int) -> str | Response:
+def reset_password(key: str) -> str | Response:
     """Give them another one and show it, this once."""
     one = _one(key)
     if one.id == caller().id:
@@ -63,19 +66,19 @@ def reset_password(key: int) -> str | Response:
     return render_template("admin/password_shown.html", person=changed, password=password, is_new=False, **known())
 
 
-@blueprint.post("/people/<int:key>/sessions/<int:session>/end")
+@blueprint.post("/people/<key>/sessions/<session>/end")
 @signed_in
-def end_session(key: int, session: int) -> Response:
+def end_session(key: str, session: str) -> Response:
     """End one of their sessions."""
     one = _one(key)
-    services().sessions.end(session, one.id, by=caller())
+    services().sessions.end(_number(session), one.id, by=caller())
     flash(f"The session of {one.name} is ended.")
     return redirect(url_for("admin.person", key=one.id))
 
 
-@blueprint.post("/people/<int:key>/sessions/end")
+@blueprint.post("/people/<key>/sessions/end")
 @signed_in
-def end_sessions(key: int) -> Response:
+def end_sessions(key: str) -> Response:
     """End all of them."""
     one = _one(key)
     number = services().sessions.end_all(one, by=caller())
@@ -83,17 +86,17 @@ def end_sessions(key: int) -> Response:
     return redirect(url_for("admin.person", key=one.id))
 
 
-@blueprint.get("/people/<int:key>/remove")
+@blueprint.get("/people/<key>/remove")
 @signed_in
-def remove_person(key: int) -> str:
+def remove_person(key: str) -> str:
     """Ask whether it is meant, and say what goes."""
     one = _one(key)
     return render_template("admin/remove_person.html", person=one, sessions=lines(one.id), **known())
 
 
-@blueprint.post("/people/<int:key>/remove")
+@blueprint.post("/people/<key>/remove")
 @signed_in
-def end_person(key: int) -> Response | tuple[str, int]:
+def end_person(key: str) -> Response | tuple[str, int]:
     """Remove them."""
     one = _one(key)
     try:
@@ -112,11 +115,18 @@ def _page(one: Principal, form: RightsForm, wrong: str | None = None) -> str:
     return render_template("admin/person.html", person=one, form=form, wrong=wrong, sessions=lines(one.id), **known())
 
 
-def _one(key: int) -> Principal:
+def _one(key: str) -> Principal:
     """The user of an address's id, for whoever may change users.
 
     Raises:
+        NotFound: it is no id.
         AccountUnknown, Forbidden: there is none, or they see more than the caller.
     """
     need("users")
-    return services().accounts.get(key, by=caller())
+    return services().accounts.get(_number(key), by=caller())
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
+        raise NotFound
+    return int(text)

@@ -105,7 +105,7 @@ def build(settings: Settings) -> Services:
         sessions=sessions,
         keys=keys,
         reports=reports,
-        running=Running(lambda report: means, queue, sweeper, settings.report_attempts),
+        running=Running(lambda report: means, queue, sweeper),
         health=Health(settings, queue, spooling),
         system=System(settings, queue),
         upkeep=Upkeep(settings, queue, reports, spooling, erasing),

@@ -21,13 +21,13 @@ from app.exports.compression import compressor
 from app.exports.file import ReportFile
 from app.exports.names import media_type
 from app.layout import Layout
+from app.services import turns
 from app.services.clock import now
 from app.services.filing import Filing
 from app.services.pen import Pen, Written
-from app.services.pulse import Lost, Pulse
+from app.services.pulse import Lost, Pulse, never
 from app.services.rows import Output, selection
-from app.services.turns import SMALL_ROWS, is_huge
-from app.store import events, hours, parts
+from app.store import attempts, events, hours, parts
 from app.store import reports as store
 from app.store.database import database, transaction
 from app.store.models import Report, ReportPart
@@ -66,22 +66,27 @@ class Means:
 
 
 class Attempt:
-    """One worker's attempt at a report that it has claimed."""
+    """One worker's attempt at a report that it has claimed.
 
-    def __init__(self, report: Report, worker: str, means: Means) -> None:
+    Args:
+        worker: its name.
+        is_stopping: whether it is to end.
+    """
+
+    def __init__(self, report: Report, worker: str, means: Means, is_stopping: Callable[[], bool] = never) -> None:
         self._report = report
         self._means = means
         self._output = Output.of(report.output)
         self._target = means.filing.place(report)
         self._pen = Pen(report, worker, means.filing.own)
         self._began = time.monotonic()
-        self._pulse = Pulse(self._note, seconds_left(report, means.limit_ms))
+        self._pulse = Pulse(self._note, seconds_left(report, means.limit_ms), is_stopping)
 
     def run(self) -> None:
         """Write the report's file and complete it.
 
         Raises:
-            TimedOut, Lost, Paused: it is not complete, for good or for now.
+            TimedOut, Lost, Stopping, Paused: it is not complete, for good or for now.
             Exception: whatever went wrong.
         """
         key = self._means.filing.key(self._report)
@@ -100,11 +105,10 @@ class Attempt:
         with transaction():
             parts.plan(report.job, cut if len(cut) > 1 or self._output.is_joined else [])
             found = {"total": report.total, "width": report.width, "extra_rows": report.extra_rows}
+            found["expected"] = report.expected = report.total
             if not self._note_report(**found, planned=True):
                 raise Lost
         report.planned = True
-        if database.serves_many_workers and measure.total > self._means.shard_rows:
-            self._means.call(report.job, len(cut) - 1)
 
     def _measure(self, rows: events.Selection, layout: Layout) -> events.Measure:
         """What has to be known of the rows; of a short report without looking at each, and then `total` is about right.
@@ -128,18 +132,22 @@ class Attempt:
     def _write_parts(self) -> None:
         """Write what nobody writes, until all parts are written."""
         job = self._report.job
+        self._call_help()
         while not parts.are_done(job):
             if self._pen.write_next(self._pulse.check):
-                self._note_report(stalled=0)
                 if self._gives_way():
                     raise Paused
             else:
                 parts.release_silent(job, SILENT_MS)
                 self._pulse.wait(WAIT_SECONDS)
 
+    def _call_help(self) -> None:
+        if database.serves_many_workers and self._report.total > self._means.shard_rows:
+            self._means.call(self._report.job, parts.open_number(self._report.job) - 1)
+
     def _gives_way(self) -> bool:
         steady = time.monotonic() - self._began > STEADY_SECONDS
-        return steady and is_huge(self._report) and store.small_waits(SMALL_ROWS)
+        return steady and turns.is_huge(self._report) and turns.small_waits()
 
     def _join(self, key: str) -> Written:
         """One file of all parts, streamed through this worker."""
@@ -175,7 +183,10 @@ class Attempt:
         finished = now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
         values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
-        if not self._note_report(**values):
+        with transaction():
+            if done := self._note_report(**values):
+                attempts.end(self._report.job, self._report.token, attempts.COMPLETE, finished, rows=written.rows)
+        if not done:
             self._target.discard(key)
             raise Lost
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from app.exports.file import ReportFile
 from app.services.rows import Output, blocks, head, selection
 from app.storage import Storage, Upload
 from app.store import events, parts
+from app.store import reports as store
 from app.store.models import Report, ReportPart
 
 
@@ -39,6 +41,7 @@ class Pen:
         self._storage = storage
         self._output = Output.of(report.output)
         self._part: tuple[ReportPart, str] | None = None
+        self._word = threading.Lock()  # a sign of life behind the last word would find the part taken
         self._file: ReportFile | None = None
 
     @property
@@ -48,8 +51,8 @@ class Pen:
 
     def note(self) -> bool:
         """Write a sign of life on the part that is being written; False where it is another's now."""
-        part = self._part
-        return part is None or parts.note(*part, rows=self.rows)
+        with self._word:
+            return self._part is None or parts.note(*self._part, rows=self.rows)
 
     def write(
         self, rows: events.Selection, upload: Upload, check: Callable[[], None], *, first: bool = True
@@ -100,5 +103,10 @@ class Pen:
         key = f"{part.job}.{token}.part"
         rows = selection(self._report).between(part.start, part.end)
         written = self.write(rows, self._storage.create(key), check, first=part.number == 0)
-        if not parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True):
+        with self._word:
+            kept = parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True)
+            self._part = None
+        if kept:
+            store.note_part(part.job)
+        else:
             self._storage.discard(key)  # it was somebody else's by then

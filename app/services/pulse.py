@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from app.exceptions import StoreUnavailable
-from app.store.database import database, release
+from app.store.database import database, drop_connection, release
 
 SECONDS = 0.5
 
@@ -28,16 +28,27 @@ class Lost(Exception):
     """The report is another attempt's now, or was ended."""
 
 
+class Stopping(Exception):
+    """The worker is to end."""
+
+
+def never() -> bool:
+    """Whether a worker is to end that nobody can tell so."""
+    return False
+
+
 class Pulse:
     """Beats while it is open as a context.
 
     Args:
         note: writes a sign of life and progress; False where there is nothing to go on with.
         seconds: how long all may take.
+        is_stopping: whether the worker is to end.
     """
 
-    def __init__(self, note: Callable[[], bool], seconds: float) -> None:
+    def __init__(self, note: Callable[[], bool], seconds: float, is_stopping: Callable[[], bool] = never) -> None:
         self._note = note
+        self._is_stopping = is_stopping
         self._deadline = time.monotonic() + seconds
         self._found: type[Exception] | None = None
         self._done = threading.Event()
@@ -51,11 +62,13 @@ class Pulse:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._done.set()
         self._thread.join()
+        if self._found:
+            drop_connection()  # the server may end a statement a moment late: by then another one
         if error and self._found and not isinstance(error, self._found):
             raise self._found from error  # a statement that was ended here raises the driver's error
 
     def check(self) -> None:
-        """Raise TimedOut or Lost where it is time to stop."""
+        """Raise TimedOut, Stopping or Lost where it is time to stop."""
         if self._found:
             raise self._found
 
@@ -74,6 +87,8 @@ class Pulse:
     def _look(self) -> type[Exception] | None:
         if time.monotonic() >= self._deadline:
             return TimedOut
+        if self._is_stopping():
+            return Stopping
         try:
             return None if self._note() else Lost
         except StoreUnavailable as error:  # the next beat may reach it; if none does, the sweeper gives us up

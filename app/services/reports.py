@@ -26,13 +26,13 @@ from app.exceptions import (
 from app.exports import names
 from app.queue import ReportQueue
 from app.schemas.reports import day, source
+from app.services import turns
 from app.services.accounts import Principal
 from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.filing import Filing
 from app.services.sweeping import Sweeper
-from app.services.turns import in_turn
 from app.storage.links import Links
 from app.store import attempts, events, hours
 from app.store import reports as store
@@ -169,8 +169,8 @@ class Reports:
         """1 for the report that the next free worker takes; None where it does not wait."""
         if report.status != store.RUNNING or report.token is not None:
             return None
-        turns = [one.id for one in in_turn(store.waiting(), store.running_by_account(), now())]
-        return turns.index(report.id) + 1 if report.id in turns else None
+        waiting = [one.id for one in turns.queue()]
+        return waiting.index(report.id) + 1 if report.id in waiting else None
 
     def cancel(self, who: Principal, report: Report) -> bool:
         """End a report that runs; False where it had ended by then. Whoever writes it stops within two seconds."""
@@ -179,7 +179,7 @@ class Reports:
             if not store.end(report.job, store.FAILED, reason, now(), cancelled=True):
                 return False
             self._note(who, "report cancelled", report)
-        attempts.end_all(report.job, attempts.CANCELLED, now(), reason)
+            attempts.end_all(report.job, attempts.CANCELLED, now(), reason)
         log.info("report cancelled", report=report.job, by=who.name)
         self._sweeper.tidy(report.job)
         return True

@@ -13,14 +13,15 @@ import structlog
 
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.queue import ReportQueue
+from app.services import turns
 from app.services.attempt import Attempt, Means, Paused
 from app.services.clock import now
 from app.services.helping import help_with
-from app.services.pulse import Lost, TimedOut
+from app.services.pulse import Lost, Stopping, TimedOut, never
 from app.services.sweeping import Sweeper
-from app.services.turns import in_turn
-from app.store import attempts
+from app.store import attempts, parts
 from app.store import reports as store
+from app.store.database import transaction
 from app.store.models import Report
 
 BACK_OFF_MS = 1_000  # after the first failure; three times as long after each further one
@@ -32,55 +33,61 @@ log = structlog.get_logger(__name__)
 class Running:
     """The work of one process.
 
+    Its methods take the worker's name, and a function that says whether the worker is to end.
+
     Args:
         means: what the attempts at a report work with.
-        most: how many attempts in a row may get no further.
     """
 
-    def __init__(self, means: Callable[[Report], Means], queue: ReportQueue, sweeper: Sweeper, most: int) -> None:
+    def __init__(self, means: Callable[[Report], Means], queue: ReportQueue, sweeper: Sweeper) -> None:
         self._means = means
         self._queue = queue
         self._sweeper = sweeper
-        self._most = most
 
-    def work(self, worker: str) -> None:
+    def work(self, worker: str, is_stopping: Callable[[], bool] = never) -> None:
         """Take the report whose turn it is, if any waits, and attempt it."""
-        for report in in_turn(store.due(), store.running_by_account(), now()):
-            if self.run(report.job, worker):
+        for report in turns.due():
+            if self.run(report.job, worker, is_stopping):
                 return
         log.info("no report waits")
 
-    def help(self, job: str, worker: str) -> None:
-        """Write parts of a report that another worker holds."""
+    def help(self, job: str, worker: str, is_stopping: Callable[[], bool] = never) -> None:
+        """Write parts of a report that another worker holds. A report that nobody holds goes before."""
         report = store.by_job(job)
-        if report is not None:
-            help_with(job, worker, self._means(report))
+        if store.some_wait():
+            self._queue.call_help(job, 1)
+            self.work(worker, is_stopping)
+        elif report is not None:
+            help_with(job, worker, self._means(report), is_stopping)
 
-    def run(self, job: str, worker: str = "here") -> bool:
+    def run(self, job: str, worker: str = "here", is_stopping: Callable[[], bool] = never) -> bool:
         """Attempt a report; False where it does not wait for a worker."""
-        report = store.claim(job, secrets.token_hex(8), now(), worker)
+        report = self._claim(job, worker)
         if report is None:
             return False
-        attempts.begin(job, report.attempt, report.token, worker, now())
         log.info("report started", report=job, attempt=report.attempt)
         try:
-            Attempt(report, worker, self._means(report)).run()
+            Attempt(report, worker, self._means(report), is_stopping).run()
         except StoreUnavailable as error:
             self._leave(report, error)
         except Exception as error:  # noqa: BLE001 - told on the row and in the log; what follows depends on which it is
             self._ended_badly(report, error)
         else:
-            self._ended_well(report)
+            self._sweeper.tidy(report.job)
         return True
 
-    def _ended_well(self, report: Report) -> None:
-        rows = store.by_job(report.job).rows
-        attempts.end(report.job, report.token, attempts.COMPLETE, now(), rows=rows)
-        self._sweeper.tidy(report.job)
+    def _claim(self, job: str, worker: str) -> Report | None:
+        with transaction():
+            report = store.claim(job, secrets.token_hex(8), now(), worker)
+            if report is not None:
+                attempts.begin(job, report.attempt, report.token, worker, now())
+        return report
 
     def _ended_badly(self, report: Report, error: Exception) -> None:
         if isinstance(error, Paused):
             self._pause(report)
+        elif isinstance(error, Stopping):
+            self._hand_back(report)
         elif isinstance(error, Lost):
             self._lose(report)
         elif isinstance(error, TimedOut):
@@ -96,8 +103,15 @@ class Running:
         store.give_back(report.job, report.token, not_before=store.clock() + BACK_OFF_MS)
 
     def _pause(self, report: Report) -> None:
-        if store.give_back(report.job, report.token, paused=True, stalled=0):
+        if store.give_back(report.job, report.token, paused=True):
             log.info("report gives way to smaller ones", report=report.job)
+            self._queue.enqueue(report.job)
+
+    def _hand_back(self, report: Report) -> None:
+        """The worker ends: another one goes on behind what is written, and it stays the same attempt."""
+        parts.release_of(report.worker)
+        if store.give_back(report.job, report.token, paused=True):
+            log.info("report handed back, its worker ends", report=report.job)
             self._queue.enqueue(report.job)
 
     def _lose(self, report: Report) -> None:
@@ -110,19 +124,21 @@ class Running:
         seconds = self._means(report).limit_ms // 1000
         reason = f"It ran longer than {seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
         log.error("report timed out", report=report.job, seconds=seconds)
-        if store.note(report.job, report.token, status=store.TIMEOUT, ended=now(), reason=reason):
-            attempts.end(report.job, report.token, attempts.TIMEOUT, now(), reason=reason, rows=report.rows)
-            self._sweeper.tidy(report.job)
+        with transaction():
+            if store.note(report.job, report.token, status=store.TIMEOUT, ended=now(), reason=reason):
+                attempts.end(report.job, report.token, attempts.TIMEOUT, now(), reason=reason, rows=report.rows)
+        self._sweeper.tidy(report.job)
 
     def _try_later(self, report: Report, reason: str) -> None:
         """Where the database itself is away nothing can be noted: the sweeper releases the report then."""
-        attempts.end(report.job, report.token, attempts.FAILED, now(), reason=reason, rows=report.rows)
-        stalled = store.by_job(report.job).stalled + 1
-        if stalled >= self._most:
-            self._sweeper.give_up(report, reason)
+        if self._sweeper.give_up(report, reason, attempts.FAILED):
             return
+        stalled = store.by_job(report.job).stalled + 1
         pause = BACK_OFF_MS * 3 ** (stalled - 1)
-        if store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause):
+        with transaction():
+            attempts.end(report.job, report.token, attempts.FAILED, now(), reason=reason, rows=report.rows)
+            given = store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause)
+        if given:
             log.warning("report will be tried again", report=report.job, milliseconds=pause)
 
     def worker_died(self, worker: str) -> None:

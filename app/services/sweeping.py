@@ -6,16 +6,18 @@ Safe when several run it at once: each step is a conditional UPDATE, or harmless
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import structlog
 
+from app.exceptions import StorageFailed
 from app.queue import ReportQueue
 from app.services.attempt import SILENT_MS
 from app.services.clock import now
 from app.services.filing import Filing
 from app.store import attempts, parts
 from app.store import reports as store
+from app.store.database import transaction
 from app.store.models import Report
 
 UUID_LENGTH = 36
@@ -29,7 +31,7 @@ class Sweeper:
 
     Args:
         limit_ms: how long a report may run.
-        attempts_most: how many attempts in a row may get no further.
+        most: how many attempts in a row may get no further.
     """
 
     def __init__(self, queue: ReportQueue, filing: Filing, limit_ms: int, most: int) -> None:
@@ -45,12 +47,13 @@ class Sweeper:
         Raises:
             QueueUnavailable: Redis is away, and reports wait; everything else is done.
         """
+        parts.forget_all_ended()  # a worker may have died between completing and tidying up
         self._end_overdue()
         for report in store.silent(SILENT_MS):
             self.release(report, "Its worker was not heard from any more.")
         for report in store.expired(now()):
-            self.remove_file(report)
-        self.remove_unowned()
+            self._try(self.remove_file, report)
+        self._try(self.remove_unowned)
         self.wake()
 
     def wake(self) -> None:
@@ -60,12 +63,12 @@ class Sweeper:
 
     def release(self, report: Report, reason: str) -> None:
         """Let a report wait again whose attempt is dead; where too many have died in a row, it has failed."""
-        if not store.release(report.job, report.token):
+        if self.give_up(report, reason):
             return
-        attempts.end(report.job, report.token, attempts.LOST, now(), reason=reason, rows=report.rows)
-        log.warning("report released", report=report.job, reason=reason)
-        if report.stalled + 1 >= self._most:
-            self.give_up(report, reason)
+        with transaction():
+            if store.release(report.job, report.token):
+                attempts.end(report.job, report.token, attempts.LOST, now(), reason=reason, rows=report.rows)
+        log.warning("attempt given up", report=report.job, reason=reason)
 
     def release_worker(self, worker: str) -> list[str]:
         """The same for all that a dead worker was at; the reports' UUIDs."""
@@ -75,20 +78,28 @@ class Sweeper:
             self.release(report, "Its worker died: it was killed, or used more memory than there is.")
         return [report.job for report in held]
 
-    def give_up(self, report: Report, reason: str) -> None:
-        """End a report that gets no further, unless another attempt has it by now."""
+    def give_up(self, report: Report, reason: str, outcome: str = attempts.LOST) -> bool:
+        """End a report whose attempt gets no further, where those before got no further either; whether it was so."""
         times = "1 attempt" if self._most == 1 else f"{self._most} attempts in a row"
         told = f"{times} got no further. The last one: {reason}"
-        if store.fail(report.job, report.token, told, now()):
-            log.error("report failed", report=report.job, reason=told)
-            self.tidy(report.job)
+        with transaction():
+            if not store.fail(report.job, report.token, self._most - 1, told, now()):
+                return False
+            attempts.end(report.job, report.token, outcome, now(), reason=reason, rows=report.rows)
+        log.error("report failed", report=report.job, reason=told)
+        self.tidy(report.job)
+        return True
 
     def tidy(self, job: str) -> None:
         """Remove all that a report left beside its file, once it has ended."""
-        keep = store.files_in_use([job])
-        parts.forget(job)
-        for key, _ in self._storage.contents():
-            if key.startswith(job) and key not in keep:
+        parts.forget_ended(job)
+        self._try(self._remove_left, job)
+
+    def _remove_left(self, job: str) -> None:
+        """First look what is there, then whether it is needed: nothing that comes meanwhile is removed."""
+        found = [key for key, _ in self._storage.contents() if key.startswith(job)]
+        if not store.running_among([job]):
+            for key in set(found) - store.files_in_use([job]):
                 self._storage.discard(key)
 
     def remove_file(self, report: Report) -> None:
@@ -99,20 +110,28 @@ class Sweeper:
     def remove_unowned(self) -> None:
         """Remove what no report has: what was being written when its writer died, and nobody went on with."""
         old = [key for key, since in self._storage.contents() if since < time.time() * 1000 - YOUNG_MS]
-        jobs = {key[:UUID_LENGTH] for key in old}
-        owned = store.files_in_use(list(jobs)) | parts.files(list(jobs))
-        running = store.running_among(list(jobs))
-        for key in self._loose(old, owned, running):
-            log.warning("file removed, no report has it", file=key)
-            self._storage.discard(key)
+        jobs = list({key[:UUID_LENGTH] for key in old})
+        running = store.running_among(jobs)  # asked first: whoever completes now has a file by the next question
+        owned = store.files_in_use(jobs)
+        for key in old:
+            if key not in owned and key[:UUID_LENGTH] not in running:
+                log.warning("file removed, no report has it", file=key)
+                self._storage.discard(key)
 
-    def _loose(self, keys: Iterable[str], owned: set[str], running: set[str]) -> list[str]:
-        return [key for key in keys if key not in owned and key[:UUID_LENGTH] not in running]
+    def _try(self, step: Callable, *args: object) -> None:
+        """The storage may be away, and nothing else is to wait for it: the next sweep finds the same to do."""
+        try:
+            step(*args)
+        except StorageFailed as error:
+            log.warning("files not removed, the next sweep will", reason=str(error))
 
     def _end_overdue(self) -> None:
         seconds = self._limit_ms // 1000
         for report in store.overdue(self._limit_ms + SILENT_MS):
-            if store.end(report.job, store.TIMEOUT, f"It ran longer than {seconds} seconds.", now()):
-                attempts.end_all(report.job, attempts.TIMEOUT, now())
+            with transaction():
+                ended = store.end(report.job, store.TIMEOUT, f"It ran longer than {seconds} seconds.", now())
+                if ended:
+                    attempts.end_all(report.job, attempts.TIMEOUT, now())
+            if ended:
                 log.error("report timed out", report=report.job)
                 self.tidy(report.job)

@@ -34,6 +34,18 @@ def release() -> None:
         database.close()
 
 
+def drop_connection() -> None:
+    """Close the calling thread's connection for good."""
+    if not database.is_closed():
+        database.drop_connection()
+
+
+def disconnect() -> None:
+    """Close the calling thread's connection, and those that no thread uses."""
+    release()
+    database.close_idle()
+
+
 def forget_connections() -> None:
     """Drop what was opened before a fork, without a word to the server: the parent still speaks on it."""
     database.dispose()

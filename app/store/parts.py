@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import fn
+from peewee import Select, fn
 
-from app.store.models import ReportPart
-from app.store.reports import clock
+from app.store.models import Report, ReportPart
+from app.store.reports import RUNNING, clock
 
 Part = ReportPart
 OPEN = ~Part.done & Part.token.is_null()
@@ -74,12 +74,20 @@ def are_done(job: str) -> bool:
     return not Part.select().where(Part.job == job, ~Part.done).exists()
 
 
-def files(jobs: Sequence[str]) -> set[str]:
-    """The keys of the files of these reports' parts."""
-    query = Part.select(Part.file).where(Part.job.in_(list(jobs)), Part.file.is_null(False))
-    return {file for (file,) in query.tuples()}
-
-
 def forget(job: str) -> None:
     """The parts are of no more use."""
     Part.delete().where(Part.job == job).execute()
+
+
+def forget_ended(job: str) -> None:
+    """The same where the report has ended. It may be tried again at this very moment, and have new ones already."""
+    Part.delete().where(Part.job == job, Part.job.not_in(_running())).execute()
+
+
+def forget_all_ended() -> None:
+    """The same for every report that has ended."""
+    Part.delete().where(Part.job.not_in(_running())).execute()
+
+
+def _running() -> Select:
+    return Report.select(Report.job).where(Report.status == RUNNING)

@@ -5,12 +5,12 @@ Signs of life are compared by the database's own clock, as the machines of worke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from peewee import SQL, Case, fn
+from peewee import SQL, Case, Expression, fn
 
 from app.store.database import database
-from app.store.models import Report
+from app.store.models import Report, ReportPart
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # As people tell them apart.
@@ -23,6 +23,7 @@ STATES = {
 }
 WAITS = (Report.status == RUNNING) & Report.token.is_null()
 HELD = (Report.status == RUNNING) & Report.token.is_null(False)
+NEWEST = 20  # a user's reports are taken in the order of acceptance, but for those that are tried again
 
 
 def clock() -> SQL:
@@ -90,9 +91,22 @@ def waiting() -> list[Report]:
 
 
 def due() -> list[Report]:
-    """Those of them that may be tried now."""
-    may = Report.not_before.is_null() | (Report.not_before <= clock())
-    return list(Report.select().where(WAITS, may).order_by(Report.id))
+    """Those of them that may be tried now, the oldest first."""
+    return list(Report.select().where(WAITS, _may_be_tried()).order_by(Report.id))
+
+
+def some_wait() -> bool:
+    """Whether there are any."""
+    return Report.select().where(WAITS, _may_be_tried()).exists()
+
+
+def small_waits(most: int) -> bool:
+    """Whether one of no more rows is among them."""
+    return Report.select().where(WAITS, _may_be_tried(), Report.expected <= most).exists()
+
+
+def _may_be_tried() -> Expression:
+    return Report.not_before.is_null() | (Report.not_before <= clock())
 
 
 def running_by_account() -> dict[int | None, int]:
@@ -101,14 +115,23 @@ def running_by_account() -> dict[int | None, int]:
     return dict(query.tuples())
 
 
-def small_waits(most: int) -> bool:
-    """Whether a report of no more rows waits for a worker."""
-    may = Report.not_before.is_null() | (Report.not_before <= clock())
-    return Report.select().where(WAITS, may, Report.expected <= most).exists()
+def last_served(accounts: Iterable[int | None]) -> dict[int | None, int]:
+    """When workers were last at a report of each of these users'; of the newest that they took, so that it is quick."""
+    return {account: _last_served(account) for account in accounts}
+
+
+def _last_served(account: int | None) -> int:
+    theirs = Report.account.is_null() if account is None else Report.account == account
+    taken = Report.select(Report.touched).where(theirs, Report.touched.is_null(False))
+    return max((touched for (touched,) in taken.order_by(Report.id.desc()).limit(NEWEST).tuples()), default=0)
 
 
 def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
-    """Take a waiting report for an attempt. Of workers that race for it one gets it, the others None."""
+    """Take a waiting report for an attempt. Of workers that race for it one gets it, the others None.
+
+    Its rows are what is written and kept; where a paused attempt goes on they must not go back behind what was told.
+    """
+    kept = ReportPart.select(fn.sum(ReportPart.rows)).where(ReportPart.job == job)
     query = Report.update(
         token=token,
         worker=worker,
@@ -117,7 +140,7 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
         claimed=now,
         touched=clock(),
         began=fn.coalesce(Report.began, now),
-        rows=fn.coalesce(Report.rows, 0),
+        rows=fn.coalesce(Case(None, [(Report.paused, Report.rows)], kept), 0),
         not_before=None,
     ).where(Report.job == job, WAITS)
     return by_job(job) if query.execute() == 1 else None
@@ -127,6 +150,11 @@ def note(job: str, token: str, /, **values: object) -> bool:
     """Write an attempt's progress; False where the attempt no longer holds the report."""
     query = Report.update(touched=clock(), **values).where(Report.job == job, Report.token == token)
     return query.where(Report.status == RUNNING).execute() == 1
+
+
+def note_part(job: str) -> None:
+    """A part of a report is written, by whomever: its attempts get further."""
+    Report.update(stalled=0).where(Report.job == job, Report.status == RUNNING).execute()
 
 
 def give_back(job: str, token: str, /, **values: object) -> bool:
@@ -161,9 +189,9 @@ def end(job: str, status: str, reason: str, now: int, *, cancelled: bool = False
     return Report.update(values).where(Report.job == job, Report.status == RUNNING).execute() == 1
 
 
-def fail(job: str, token: str, reason: str, now: int) -> bool:
-    """End a report that was an attempt's, and that nobody took since; whether it was so."""
-    mine = (Report.job == job) & (Report.status == RUNNING) & ((Report.token == token) | Report.token.is_null())
+def fail(job: str, token: str, stalled: int, reason: str, now: int) -> bool:
+    """End a report that an attempt holds, where at least so many before it got no further; whether it was so."""
+    mine = (Report.job == job) & (Report.status == RUNNING) & (Report.token == token) & (Report.stalled >= stalled)
     values = {"status": FAILED, "reason": reason, "ended": now, "token": None, "worker": None}
     return Report.update(values).where(mine).execute() == 1
 

@@ -7,10 +7,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from rq import Queue, Worker
+from rq.serializers import JSONSerializer
 
-from app.services import pen
-from app.store.models import Report
+from app.queue import NAME
+from app.services import attempt, pen
+from app.services.principal import SYSTEM
+from app.store.models import Report, ReportPart
 from tests.support.client import event
+
+PART_ROWS = 100
 
 Through = Callable[[Iterator[bytes]], Iterator[bytes]]
 
@@ -55,3 +62,75 @@ def along(monkeypatch) -> Callable[[Through], None]:
 def release(services) -> Callable[[str], None]:
     """Take a report from its attempt, as the sweep does when it is silent."""
     return lambda job: services.reports._sweeper.release(Report.get(Report.job == job), "It was silent.")
+
+
+@pytest.fixture
+def begin(services) -> Callable[..., str]:
+    """Accept a report of the products' events: `begin({"format": "csv"}, start=…)`; its job."""
+
+    def start(output: dict | None = None, **filter: object) -> str:
+        wanted = {"customer": "BARCHART", "product": "PORTFOLIO"} | filter
+        return services.reports.start(SYSTEM, wanted, output).job
+
+    return start
+
+
+@pytest.fixture
+def content(services, row) -> Callable[[str], bytes]:
+    """The bytes of a complete report's file."""
+
+    def read(job: str) -> bytes:
+        with closing(services.reports.open(row(job))) as stream:
+            return stream.read()
+
+    return read
+
+
+@pytest.fixture
+def small_parts(monkeypatch) -> None:
+    """Reports are cut into parts of about a hundred rows."""
+    monkeypatch.setattr(attempt, "PART_ROWS", PART_ROWS)
+    monkeypatch.setattr(attempt, "WHOLE_ROWS", PART_ROWS * 5 // 4)
+
+
+@pytest.fixture
+def written(monkeypatch) -> list[int]:
+    """The numbers of the parts that were written, in the order in which they were begun; a test may clear it."""
+    numbers = []
+    write = pen.Pen._write_part
+
+    def noted(writer: pen.Pen, part: ReportPart, *args: object) -> None:
+        numbers.append(part.number)
+        write(writer, part, *args)
+
+    monkeypatch.setattr(pen.Pen, "_write_part", noted)
+    return numbers
+
+
+class Queued:
+    """What waits in Redis."""
+
+    def __init__(self, url: str) -> None:
+        self._queue = Queue(NAME, connection=Redis.from_url(url), serializer=JSONSerializer)
+
+    def __call__(self) -> list[tuple[str, str]]:
+        """The target of each call, and the report that it names, in order."""
+        return [(job.func_name, job.id.partition("_")[0]) for job in self._queue.jobs]
+
+    def clear(self) -> None:
+        self._queue.empty()
+
+    def register(self, workers: int) -> None:
+        for _ in range(workers):
+            Worker([self._queue], connection=self._queue.connection).register_birth()
+
+
+@pytest.fixture
+def queued(redis_url: str) -> Queued:
+    return Queued(redis_url)
+
+
+@pytest.fixture
+def registered(queued) -> Callable[[int], None]:
+    """Let Redis know of so many workers."""
+    return queued.register

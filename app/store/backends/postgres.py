@@ -189,6 +189,10 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """One erases at a time, until its transaction ends: two could wait for each other for ever."""
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ERASURE,))
 
+    def drop_connection(self) -> None:
+        """Close this thread's connection for good, instead of giving it to another."""
+        self.manual_close()
+
     def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter."""
         if not delimiter.isascii():

@@ -144,6 +144,13 @@ class SqliteBackend(Availability, SqliteDatabase):
     def erase_alone(self) -> None:
         """One writes at a time anyway."""
 
+    def drop_connection(self) -> None:
+        """Close this thread's connection for good."""
+        self.close()
+
+    def close_idle(self) -> None:
+        """None is kept open that no thread uses."""
+
     def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """SQLite cannot write CSV itself; see `positional_blocks`."""
         return None

@@ -1,0 +1,183 @@
+"""A worker that is told to stop hands back the report that its child is at: nothing is lost, and nothing is counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+import rq
+from rq.serializers import JSONSerializer
+
+from app.queue import NAME
+from app.services import attempt
+from app.services.clock import now
+from app.services.principal import SYSTEM
+from app.store import parts
+from app.store import reports as store
+from app.store.database import database
+from app.store.models import Report, ReportPart
+from tests.support.client import FIRST, event
+from tests.support.running import wait_until
+from worker import ReportWorker
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc"),
+]
+ROOT = Path(__file__).parents[2]
+ROWS = 1_000
+STOP_SECONDS = 6  # the supervisor's patience
+
+# The worker with reports of small parts, each of which takes a while, or with a plan that takes half a minute.
+SLOW_PARTS = """
+import time, worker
+from app.services import attempt, pen
+attempt.PART_ROWS, attempt.WHOLE_ROWS = 100, 125
+write = pen.Pen._write_part
+pen.Pen._write_part = lambda *given: time.sleep(0.3) or write(*given)
+worker.main()
+"""
+SLOW_PLAN = """
+import worker
+from app.queue import NAME
+from app.services import attempt
+from app.services.clock import now
+from app.store.database import database
+COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
+sleep = lambda *given: database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
+attempt.Attempt._measure = sleep
+worker.main()
+"""
+
+
+@pytest.fixture
+def start(settings, tmp_path) -> Iterator[Callable[[str], subprocess.Popen]]:
+    """A function that starts a worker from a program's text."""
+    started = []
+    given = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
+    given |= {"REDIS_URL": settings.redis_url, "SECRET_KEY": settings.secret_key, "PYTHONPATH": str(ROOT)}
+
+    def run(program: str) -> subprocess.Popen:
+        started.append(subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | given))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def job(admin, services) -> str:
+    """A report about a thousand events."""
+    admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
+    return services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None).job
+
+
+def row(job: str) -> Report:
+    return Report.get(Report.job == job)
+
+
+def calls(settings) -> int:
+    """How many calls wait in Redis."""
+    return len(rq.Queue(NAME, connection=redis_py.Redis.from_url(settings.redis_url), serializer=JSONSerializer))
+
+
+def stop(worker: subprocess.Popen) -> float:
+    """Tell a worker to stop, as the supervisor does; the seconds that it took."""
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(STOP_SECONDS) == 0
+    return time.monotonic() - began
+
+
+def test_a_stopped_worker_s_report_goes_on_behind_its_parts_as_the_same_attempt(job, services, settings, start):
+    worker = start(SLOW_PARTS)
+    wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
+    assert stop(worker) * 1000 < attempt.SILENT_MS, "before anybody would have noticed that it is gone"
+    report = row(job)
+    assert (report.status, report.token, report.worker, report.attempt, report.stalled) == ("RUNNING", None, None, 1, 0)
+    done = [part.number for part in parts.of(job) if part.done]
+    assert len(done) >= 2
+    assert [part.token for part in parts.of(job) if not part.done] == [None] * (10 - len(done))
+    assert calls(settings) == 1
+
+    services.running.work("the next one")
+    report = row(job)
+    assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, ROWS)
+    told = [(one.number, one.outcome, one.worker) for one in services.reports.attempts(report)]
+    assert told == [(1, "complete", "the next one")]
+    assert services.reports.path(report).read_bytes() == b"".join(
+        b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + number, number) for number in range(ROWS)
+    )
+
+
+def test_a_worker_stops_in_the_middle_of_a_long_statement(job, settings, start):
+    worker = start(SLOW_PLAN)
+    wait_until(lambda: row(job).token, 30)
+    time.sleep(1)
+    assert stop(worker) < STOP_SECONDS / 2
+    report = row(job)
+    assert (report.status, report.token, report.attempt, report.stalled) == ("RUNNING", None, 1, 0)
+    assert calls(settings) == 1
+
+
+def test_a_worker_without_work_stops_at_once(app, redis_url, start):
+    worker = start("import worker; worker.main()")
+    connection = redis_py.Redis.from_url(redis_url)
+    wait_until(lambda: [one.get_state() for one in rq.Worker.all(connection=connection)] == ["idle"], 30)
+    assert stop(worker) < STOP_SECONDS / 2
+    assert rq.Worker.all(connection=connection) == []
+
+
+def test_a_killed_child_is_followed_by_another_at_once(job, services, start):
+    worker = start(SLOW_PARTS)
+    wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
+    (child,) = children(worker.pid)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: row(job).attempt == 2, 5)
+    wait_until(lambda: row(job).status == "COMPLETE", 30)
+    assert (row(job).rows, row(job).stalled) == (ROWS, 0)
+    wait_until(lambda: not parts.of(job), 5)
+    first, second = services.reports.attempts(row(job))
+    assert (first.outcome, second.outcome) == ("lost", "complete")
+    assert first.reason == "Its worker died: it was killed, or used more memory than there is."
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start):
+    """Its children would find the connection, and SQLite's locks are a process's."""
+    worker = start(SLOW_PARTS)
+    for _ in range(2):
+        known = row(job).attempt
+        wait_until(lambda known=known: row(job).attempt > known and has_open(children(worker.pid)[-1]), 30)
+        assert not has_open(worker.pid)
+        os.kill(children(worker.pid)[-1], signal.SIGKILL)
+        wait_until(lambda: row(job).token is None or row(job).status != "RUNNING", 5)
+
+
+def test_the_parent_gives_back_what_a_dead_child_had_and_keeps_no_connection(job, services, redis_url):
+    queue = rq.Queue(NAME, connection=redis_py.Redis.from_url(redis_url), serializer=JSONSerializer)
+    parent = ReportWorker([queue], connection=queue.connection)
+    parent.running = services.running
+    store.claim(job, "token", now(), parent.name)
+    parent.handle_work_horse_killed()
+    assert database.is_closed()
+    assert getattr(database.obj, "_connections", []) == []
+    assert row(job).token is None
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def has_open(pid: int) -> bool:
+    """Whether a process has the SQLite database open."""
+    return any(os.readlink(link).endswith("events.db") for link in Path(f"/proc/{pid}/fd").iterdir())

@@ -34,7 +34,7 @@ def blocks(rows: Iterable[Row], layout: Layout) -> Generator[Block]:
     """A part's content: an Arrow stream, a record batch a block. The rows are closed when it ends, however it does."""
     pa = arrow.library()
     gathered = bytearray()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     stream = pa.ipc.new_stream(_Sink(gathered.extend), arrow.schema(layout), options=options)
     with ended(rows) as left:
         for batch in arrow.batches(left, layout):
@@ -98,7 +98,7 @@ def _read(parts: Iterable[BinaryIO], form: pa.Schema) -> Iterator[pa.RecordBatch
 
     for number, part in enumerate(parts, 1):
         with closing(part):
-            stream = pa.ipc.open_stream(part)
+            stream = pa.ipc.open_stream(part, options=pa.ipc.IpcReadOptions(use_threads=False))
             if stream.schema != form:
                 raise ValueError(f"part {number} has the columns {stream.schema.names}, the file {form.names}")
             yield from stream

@@ -16,14 +16,17 @@ import structlog
 
 from app.config import Settings
 from app.exceptions import (
+    Fault,
     Forbidden,
+    InputInvalid,
     ReportEnded,
     ReportExpired,
     ReportFailed,
     ReportRunning,
     ReportUnknown,
 )
-from app.exports import names
+from app.exports import names, parquet
+from app.layout import Layout
 from app.queue import ReportQueue
 from app.schemas.reports import day, source
 from app.services import turns
@@ -32,6 +35,7 @@ from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.filing import Filing
+from app.services.rows import JSONL, PARQUET
 from app.services.sweeping import Sweeper
 from app.storage.links import Links
 from app.store import attempts, events, hours
@@ -40,6 +44,9 @@ from app.store.database import transaction
 from app.store.models import Report, ReportAttempt
 
 SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+NO_PARQUET = (
+    'output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed here (the extra "parquet").'
+)
 
 LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
 
@@ -101,14 +108,15 @@ class Reports:
 
         Raises:
             Forbidden: the customer is not the caller's, or the bucket not allowed.
-            InputInvalid: the customer or product is not known, or the product has no columns.
+            InputInvalid: the customer or product is not known, the product has no columns, or the format cannot be
+                written here.
         """
         if not who.sees(filter["customer"]):
             raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
         wanted = output or {}
         self._filing.check(wanted)
         self._catalog.check_known(who, filter["customer"], filter["product"])
-        layout = self._catalog.layout(filter["product"], wanted.get("layout"))
+        layout = self._layout(filter["product"], wanted)
         asked = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
         with transaction():
             cut = events.acceptance_cut()
@@ -266,6 +274,12 @@ class Reports:
     def _named(self, name: str) -> Report | None:
         match = SOURCE.fullmatch(name)
         return store.by_job(match[1]) if match else None
+
+    def _layout(self, product: str, wanted: Mapping) -> Layout:
+        """The file's columns; what layout is asked for with JSON Lines, which have none, is ignored."""
+        if wanted.get("format") == PARQUET and not parquet.is_installed():
+            raise InputInvalid("The report's output cannot be made.", [Fault(NO_PARQUET)])
+        return self._catalog.layout(product, None if wanted.get("format") == JSONL else wanted.get("layout"))
 
     def _expected(self, filter: Mapping) -> int:
         names = (filter["customer"], filter["product"], filter["types"] or ())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from tests.support.client import FIRST, event
+from tests.support.client import FIRST, event, faults
 
 CONTEXTS = [["user-1", None, ""], [], ['say "so"', "a|b", "two\nlines", "é🐎"], ["=1+1"], [None], ["@x", "y"]]
 CATALOG = {
@@ -142,3 +142,21 @@ def test_parts_do_not_show_in_what_is_read(admin, sent, monkeypatch, name, compr
     _, joined = admin.run_report(output)
     assert plain(joined, compression) == plain(whole, compression)
     assert (joined == whole) == (compression == "none")  # each part is a member or frame of its own
+
+
+def test_json_lines_need_no_columns_and_leave_nothing_out(admin, services, sent):
+    job, file = admin.run_report({"format": "jsonl", "layout": "columns"})
+    assert (job["output"], file.count(b"\n")) == ({"format": "jsonl", "layout": "columns"}, len(sent))
+    services.catalog.put(json.dumps(CATALOG | {"products": [{"code": "PORTFOLIO", "columns": ["x"]}]}).encode())
+    job, again = admin.run_report({"format": "jsonl"})
+    assert again == file
+    assert "rows_with_extra_context" not in admin.get(f"/reports/{job['source']}/progress").get_json()
+
+
+def test_parquet_is_refused_where_it_cannot_be_written(admin, sent, monkeypatch):
+    monkeypatch.setattr("app.exports.parquet.is_installed", lambda: False)
+    wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"format": "parquet"}}
+    answer = admin.post("/reports", wanted)
+    [(_, message)] = faults(answer)
+    assert answer.status_code == 400
+    assert message.startswith('output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed')

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from peewee import ModelSelect
 
+from app.store.accounts import TOO_LARGE
 from app.store.models import Account, Session
 
 
@@ -36,6 +37,8 @@ def find(digest: str, limits: Limits) -> tuple[Session, Account] | None:
 
 def by_id(key: int, limits: Limits) -> tuple[Session, Account] | None:
     """The session of that id and whose it is, if it still counts."""
+    if key >= TOO_LARGE:
+        return None
     for session in _counting(limits).where(Session.id == key):
         return session, session.user
     return None

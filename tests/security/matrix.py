@@ -1,0 +1,158 @@
+"""Who is answered what, for every route: the authorization matrix, one line a route and method.
+
+To add a route, add its line: the status that each of these gets, in this order.
+
+    nobody    has no credentials and no session (but the token that any form needs)
+    wrong     came with a wrong password
+    empty     came with NUL characters and with nothing for name and password
+    other     an analyst of the customer FERNHILL
+    analyst   an analyst of the customer BARCHART, whose everything in here is
+    operator  of all customers
+    admin     of all customers
+    expired   an admin whose session is over, at the dashboard; at the API, whoever has nothing but a session
+
+HEAD is answered as GET is, OPTIONS by `OPTIONS` below, and every other verb by 405: these need no lines. A route that
+needs more than its path has it in SENT or QUERIES; what its `<variables>` stand for is in `tests/security/world.py`.
+Who removes something removes what was made for that request, and takes nothing from the next.
+"""
+
+from __future__ import annotations
+
+#                                                       nobody  wrong  empty  other analyst operator admin expired
+MATRIX = """
+GET    /                                                   302    302    302    302    302    302    302    302
+GET    /static/<filename>                                  200    200    200    200    200    200    200    200
+GET    /bootstrap/static/<filename>                        200    200    200    200    200    200    200    200
+GET    /docs/                                              200    200    200    200    200    200    200    200
+GET    /docs/<path>                                        200    200    200    200    200    200    200    200
+
+GET    /health/live                                        200    200    200    200    200    200    200    200
+GET    /health/ready                                       503    503    503    503    503    503    503    503
+GET    /openapi.json                                       200    200    200    200    200    200    200    200
+GET    /service/version                                    200    200    200    200    200    200    200    200
+GET    /system/version                                     200    200    200    200    200    200    200    200
+GET    /service/authenticate                               401    401    401    200    200    200    200    401
+POST   /events                                             200    200    200    200    200    200    200    200
+GET    /events                                             401    401    401    200    200    200    200    401
+POST   /reports                                            401    401    401    403    200    200    200    401
+GET    /reports                                            401    401    401    200    200    200    200    401
+GET    /reports/<source>                                   401    401    401    404    302    302    302    401
+DELETE /reports/<source>                                   401    401    401    404    204    204    204    401
+GET    /reports/<source>/availability                      401    401    401    404    200    200    200    401
+GET    /reports/<source>/progress                          401    401    401    404    200    200    200    401
+POST   /reports/<source>/retry                             401    401    401    404    409    409    409    401
+GET    /files/<source>                                     403    403    403    403    403    403    403    403
+
+GET    /admin/sign-in                                      200    200    200    302    302    302    302    200
+POST   /admin/sign-in                                      401    401    401    401    401    401    401    401
+POST   /admin/sign-out                                     302    302    302    302    302    302    302    302
+GET    /admin/                                             302    302    302    200    200    200    200    302
+GET    /admin/overview/part                                302    302    302    200    200    200    200    302
+
+GET    /admin/events                                       302    302    302    200    200    200    200    302
+GET    /admin/events/part                                  302    302    302    200    200    200    200    302
+GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
+
+GET    /admin/me                                           302    302    302    200    200    200    200    302
+GET    /admin/me/password                                  302    302    302    200    200    200    200    302
+POST   /admin/me/password                                  302    302    302    400    400    400    400    302
+POST   /admin/me/sessions/end                              302    302    302    302    302    302    302    302
+POST   /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
+
+GET    /admin/reports                                      302    302    302    200    200    200    200    302
+GET    /admin/reports/part                                 302    302    302    200    200    200    200    302
+GET    /admin/reports/new                                  302    302    302    200    200    200    200    302
+POST   /admin/reports/new                                  302    302    302    403    302    302    302    302
+GET    /admin/reports/<source>                             302    302    302    404    200    200    200    302
+GET    /admin/reports/<source>/part                        302    302    302    404    200    200    200    302
+GET    /admin/reports/<source>/download                    302    302    302    404    302    302    302    302
+GET    /admin/reports/<source>/<act>                       302    302    302    404    200    200    200    302
+POST   /admin/reports/<source>/<act>                       302    302    302    404    302    302    302    302
+
+GET    /admin/rejected                                     302    302    302    403    403    200    200    302
+GET    /admin/rejected/<key>                               302    302    302    403    403    200    200    302
+POST   /admin/rejected/<key>                               302    302    302    403    403    302    302    302
+GET    /admin/rejected/<key>/remove                        302    302    302    403    403    200    200    302
+POST   /admin/rejected/<key>/remove                        302    302    302    403    403    302    302    302
+
+GET    /admin/catalog                                      302    302    302    200    200    200    200    302
+GET    /admin/catalog/types                                302    302    302    200    200    200    200    302
+GET    /admin/catalog/customers                            302    302    302    200    200    200    200    302
+GET    /admin/catalog/missing                              302    302    302    200    200    200    200    302
+GET    /admin/catalog/part                                 302    302    302    200    200    200    200    302
+GET    /admin/catalog/export                               302    302    302    200    200    200    200    302
+POST   /admin/catalog/adopt                                302    302    302    403    403    302    302    302
+GET    /admin/catalog/import                               302    302    302    403    403    200    200    302
+POST   /admin/catalog/import                               302    302    302    403    403    400    400    302
+GET    /admin/catalog/<word>                               302    302    302    404    200    200    200    302
+POST   /admin/catalog/<word>                               302    302    302    403    403    302    302    302
+GET    /admin/catalog/<word>/new                           302    302    302    403    403    200    200    302
+POST   /admin/catalog/<word>/new                           302    302    302    403    403    302    302    302
+GET    /admin/catalog/<word>/remove                        302    302    302    403    403    200    200    302
+POST   /admin/catalog/<word>/remove                        302    302    302    403    403    302    302    302
+
+GET    /admin/people                                       302    302    302    403    403    403    200    302
+GET    /admin/people/part                                  302    302    302    403    403    403    200    302
+GET    /admin/people/new                                   302    302    302    403    403    403    200    302
+POST   /admin/people/new                                   302    302    302    403    403    403    200    302
+GET    /admin/people/<key>                                 302    302    302    403    403    403    200    302
+POST   /admin/people/<key>                                 302    302    302    403    403    403    302    302
+GET    /admin/people/<key>/password                        302    302    302    403    403    403    200    302
+POST   /admin/people/<key>/password                        302    302    302    403    403    403    200    302
+GET    /admin/people/<key>/remove                          302    302    302    403    403    403    200    302
+POST   /admin/people/<key>/remove                          302    302    302    403    403    403    302    302
+POST   /admin/people/<key>/sessions/end                    302    302    302    403    403    403    302    302
+POST   /admin/people/<key>/sessions/<session>/end          302    302    302    403    403    403    302    302
+GET    /admin/keys                                         302    302    302    403    403    403    200    302
+GET    /admin/keys/new                                     302    302    302    403    403    403    200    302
+POST   /admin/keys/new                                     302    302    302    403    403    403    200    302
+GET    /admin/keys/<key>/revoke                            302    302    302    403    403    403    200    302
+POST   /admin/keys/<key>/revoke                            302    302    302    403    403    403    302    302
+GET    /admin/audit                                        302    302    302    403    403    200    200    302
+GET    /admin/audit/part                                   302    302    302    403    403    200    200    302
+GET    /admin/audit.csv                                    302    302    302    403    403    200    200    302
+GET    /admin/system                                       302    302    302    403    403    200    200    302
+GET    /admin/system/part                                  302    302    302    403    403    200    200    302
+GET    /admin/system/settings                              302    302    302    403    403    200    200    302
+GET    /admin/system/versions                              302    302    302    403    403    200    200    302
+"""
+
+WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
+OPTIONS = {"api": 204, "people": 200}  # the same for everybody: a preflight carries no credentials
+VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+REPORT = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
+ENTRY = "/admin/catalog/<word>"
+# What a route is sent beside its path: a form's fields for people, with a new number for {}; JSON for programs.
+SENT: dict[str, object] = {
+    "POST /events": [],
+    "POST /reports": REPORT,
+    "POST /admin/reports/new": REPORT["filter"],
+    "POST /admin/sign-in": {"user": "nobody", "password": "wrong"},
+    "POST /admin/me/password": {"old": "wrong", "new": "another password"},
+    "POST /admin/rejected/<key>": {
+        "event": '{"customer": "BARCHART", "product": "P", "type": "T", "timestamp": 1, "context": []}'
+    },
+    f"POST {ENTRY}": {"code": "PORTFOLIO", "description": "changed"},
+    f"POST {ENTRY}/new": {"code": "ANOTHER-{}"},
+    "POST /admin/people/new": {"name": "somebody-new", "role": "analyst"},
+    "POST /admin/people/<key>": {"role": "operator"},
+    "POST /admin/keys/new": {"name": "another"},
+}
+# What stands behind ? with any verb.
+QUERIES = {
+    ENTRY: "code=PORTFOLIO",
+    f"{ENTRY}/remove": "code=PORTFOLIO",
+}
+
+
+def rows() -> dict[str, dict[str, int]]:
+    """The matrix: for each `VERB /path`, the status that each gets."""
+    found = {}
+    for line in MATRIX.strip().splitlines():
+        if line:
+            verb, path, *statuses = line.split()
+            assert len(statuses) == len(WHO), f"{verb} {path} has {len(statuses)} statuses; it must have {len(WHO)}"
+            assert f"{verb} {path}" not in found, f"{verb} {path} has two lines"
+            found[f"{verb} {path}"] = dict(zip(WHO, map(int, statuses), strict=True))
+    return found

@@ -1,0 +1,48 @@
+"""Every route, every verb, everybody: the exact status, as `tests/security/matrix.py` has it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.paths import is_api
+from tests.security.matrix import OPTIONS, VERBS, WHO, rows
+from tests.security.world import World
+
+CONVERTER = re.compile(r"<[^<>:]+:")  # of a variable in a rule
+ROWS = rows()
+PATHS = sorted({row.split()[1] for row in ROWS})
+
+
+def routes(app) -> set[str]:
+    """What the application answers: `VERB /path`, less what goes without saying."""
+    return {
+        f"{verb} {CONVERTER.sub('<', rule.rule)}"
+        for rule in app.url_map.iter_rules()
+        for verb in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+
+def expected(verb: str, path: str, who: str) -> int:
+    """The status that somebody gets."""
+    if verb == "OPTIONS":
+        return OPTIONS["api" if is_api(path) else "people"]
+    row = ROWS.get(f"{'GET' if verb == 'HEAD' else verb} {path}")
+    return row[who] if row else 405
+
+
+def test_every_route_has_a_line_in_the_matrix_and_every_line_a_route(app):
+    assert routes(app) == set(ROWS)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_everybody_gets_what_the_matrix_says(app, path):
+    world = World(app)
+    wrong = [
+        f"{verb} {path} answers {who} {found}, and must answer {status}"
+        for verb in VERBS
+        for who in WHO
+        if (found := world.ask(who, verb, path).status_code) != (status := expected(verb, path, who))
+    ]
+    assert wrong == []

@@ -1,0 +1,149 @@
+"""Those who stand in the authorization matrix, and what they ask for: made anew for each request."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+
+from werkzeug.test import TestResponse
+
+from app.paths import is_api
+from app.schemas.reports import source
+from app.services.clock import now
+from app.services.principal import SYSTEM
+from app.store import rejected
+from app.store.models import Event, RejectedEvent, Session
+from tests.admin.conftest import TOKEN, Visitor
+from tests.conftest import PASSWORD
+from tests.security.matrix import QUERIES, SENT, rows
+from tests.support.client import Client, event
+
+NAMES = {"other": "fern", "analyst": "anna", "operator": "olga", "admin": "admin", "expired": "admin"}
+VARIABLE = re.compile(r"<(\w+)>")
+ROWS = rows()
+DAYS = 30 * 86_400_000
+
+
+class World:
+    """An application with somebody of each kind, and things that belong to the customer BARCHART."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+        self._services = app.extensions["services"]
+        self._numbers = itertools.count()
+        self._tokens: dict[Visitor, str] = {}
+        self._kept: dict[str, dict[str, object]] = {}
+        self._services.catalog.load_sample()
+        for name, role, customers in (
+            ("admin", "admin", None),
+            ("olga", "operator", None),
+            ("anna", "analyst", ["BARCHART"]),
+            ("fern", "analyst", ["FERNHILL"]),
+        ):
+            self._services.accounts.add(name, role, customers, PASSWORD)
+        Client(app, None).send(event())
+        self._visitors: dict[str, Visitor] = {}
+
+    def ask(self, who: str, verb: str, path: str) -> TestResponse:
+        """Have one of them ask for a path of the URL map, with whatever it needs."""
+        address, sent = self._address(verb, path), SENT.get(f"{verb} {path}", {})
+        if is_api(path):
+            return self._call(who, verb, address, sent)
+        visitor = self._visitor(who) if path == "/admin/sign-out" else self._known(who)
+        if verb == "GET" or f"{verb} {path}" not in ROWS:
+            return visitor._client.open(address, method=verb)
+        fields = {name: value.replace("{}", str(next(self._numbers))) for name, value in sent.items()}
+        return visitor._client.open(address, method=verb, data={**fields, "csrf_token": self._token(visitor)})
+
+    def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
+        body = {} if verb in ("GET", "HEAD", "OPTIONS", "DELETE") else {"content_type": "application/json"}
+        if body:
+            body["data"] = json.dumps(sent)
+        if who == "expired":  # a session, which the API does not know, lives or not
+            return self._known("admin")._client.open(address, method=verb, **body)
+        credentials = {"nobody": None, "wrong": ("admin", "wrong"), "empty": next(self._empty)}.get(who)
+        if who in NAMES:
+            credentials = (NAMES[who], PASSWORD)
+        return Client(self.app, credentials).request(verb, address, **body)
+
+    _empty = itertools.cycle([("\0", "\0"), ("", ""), ("admin", ""), ("", PASSWORD), ("admin\0", PASSWORD)])
+
+    def _known(self, who: str) -> Visitor:
+        """Somebody at the dashboard, the same each time."""
+        if who not in self._visitors:
+            self._visitors[who] = self._visitor(who)
+        return self._visitors[who]
+
+    def _visitor(self, who: str) -> Visitor:
+        visitor = Visitor(self.app)
+        if who in NAMES:
+            visitor.sign_in(NAMES[who])
+        elif who != "nobody":
+            name, password = ("olga", "wrong") if who == "wrong" else ("\0", "")
+            assert visitor.send("/admin/sign-in", {"user": name, "password": password}).status_code == 401
+        if who == "expired":
+            last = Session.select().order_by(Session.id.desc()).get()
+            Session.update(created=Session.created - DAYS).where(Session.id == last.id).execute()
+        return visitor
+
+    def _token(self, visitor: Visitor) -> str:
+        if visitor not in self._tokens:
+            self._tokens[visitor] = self._find_token(visitor)
+        return self._tokens[visitor]
+
+    def _find_token(self, visitor: Visitor) -> str:
+        for page in ("/admin/me", "/admin/sign-in"):
+            found = TOKEN.search(visitor.get(page).get_data(as_text=True))
+            if found:
+                return found[1]
+        raise AssertionError("no page has a token")
+
+    def _address(self, verb: str, path: str) -> str:
+        """A path with things in the place of its variables: made for this request, where it may remove them."""
+        if f"{verb} {path}" in ROWS and verb != "GET":
+            made = self._things(path, VARIABLE.findall(path))
+        else:
+            made = self._kept.get(path) or self._things(path, VARIABLE.findall(path))
+            self._kept[path] = made
+        address = VARIABLE.sub(lambda name: str(made[name[1]]), path)
+        return f"{address}?{QUERIES[path]}" if path in QUERIES else address
+
+    def _things(self, path: str, names: list[str]) -> dict[str, object]:
+        made: dict[str, object] = {
+            "word": "product",
+            "act": "delete",
+            "filename": "style.css",
+            "path": "swagger-ui.css",
+        }
+        if path.startswith("/bootstrap"):
+            made["filename"] = "css/bootstrap.min.css"
+        if "source" in names:
+            made["source"] = self._report()
+        if path.startswith("/admin/events/<key>"):
+            made["key"] = Event.get(Event.customer == "BARCHART").id
+        if path.startswith("/admin/keys/<key>"):
+            made["key"] = self._services.keys.add(f"key {next(self._numbers)}")[0].id
+        if path.startswith("/admin/rejected/<key>"):
+            made["key"] = self._rejected()
+        if path.startswith("/admin/people/<key>") or "session" in names:
+            made |= self._user()
+        if path.startswith("/admin/catalog"):
+            self._services.catalog.load_sample()
+        return made
+
+    def _report(self) -> str:
+        anna = self._services.accounts.verify("anna", PASSWORD)
+        report = self._services.reports.start(anna, {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
+        self._services.running.run(report.job)
+        return source(report)
+
+    def _rejected(self) -> int:
+        values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "field": "type", "customer": "BARCHART"}
+        rejected.add([{"received": now(), "reasons": ["It has no type."], **values}], 0)
+        return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().id
+
+    def _user(self) -> dict[str, int]:
+        made = self._services.accounts.add(f"user-{next(self._numbers)}", "analyst", ["BARCHART"], PASSWORD, by=SYSTEM)
+        self._services.sessions.begin(made, "Firefox")
+        return {"key": made.id, "session": self._services.sessions.of(made.id)[0].id}

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from environs import Env, EnvValidationError, validate
 
 from app.exceptions import SettingInvalid
+from app.servers import named
 
 CATALOG_MODES = ("open", "strict")
 KEY_NEEDED = "key"
@@ -68,6 +69,7 @@ class Settings:
     sendfile_prefix: str = "/report-files/"  # SENDFILE_PREFIX: with x-accel, the proxy's own path of the files' folder
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
     event_keep_days: int = 0  # EVENT_KEEP_DAYS: events older than this, by their timestamp, are erased; 0: none
+    webhook_hosts: tuple[str, ...] = ()  # WEBHOOK_HOSTS: servers that webhooks may go to; none: no webhooks
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
     audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
@@ -164,6 +166,7 @@ class Settings:
             sendfile_prefix=env.str("SENDFILE_PREFIX", cls.sendfile_prefix, validate=_path),
             report_keep_days=env.int("REPORT_KEEP_DAYS", cls.report_keep_days, validate=validate.Range(1, 36_500)),
             event_keep_days=env.int("EVENT_KEEP_DAYS", cls.event_keep_days, validate=validate.Range(0, 36_500)),
+            webhook_hosts=tuple(env.list("WEBHOOK_HOSTS", (), subcast=str.strip, validate=_servers) or ()),
             rejected_keep_days=env.int(
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
             ),
@@ -282,6 +285,16 @@ def _hosts(values: list[str]) -> None:
     for value in values:
         if not HOST.fullmatch(value):
             raise validate.ValidationError(f"{value!r} is not a host such as tally.example.com, without a port.")
+
+
+def _servers(values: list[str]) -> None:
+    for value in values:
+        try:
+            named(value)
+        except ValueError as error:
+            raise validate.ValidationError(
+                f"{value!r} {error}. Name hosts: hooks.example.com, hooks.example.com:8443, http://10.0.0.7:8080."
+            ) from None
 
 
 def _kept_secret(path: Path) -> str:

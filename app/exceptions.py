@@ -21,6 +21,9 @@
     ├── ImportOvertaken       somebody else imports the same file
     ├── EventUnknown          there is no such event, or it is not the caller's
     ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
+    ├── ScheduleUnknown       there is no such recurring report, or it is not the caller's
+    ├── ScheduleBusy          the recurring report is being started at this moment
+    ├── WebhookFailed         the server that a webhook goes to gave no answer
     ├── AccountInvalid        a user cannot be made or changed as asked
     ├── AccountUnknown        there is no such user
     ├── SessionUnknown        there is no such session, or it has ended
@@ -157,6 +160,18 @@ class EventUnknown(TallyError):
 
 class RejectedUnknown(TallyError):
     """There is no such rejected event, as it was sent again or removed; or it is not the caller's."""
+
+
+class ScheduleUnknown(TallyError):
+    """There is no such recurring report or delivery of it, or it is not the caller's: the two cannot be told apart."""
+
+
+class ScheduleBusy(TallyError):
+    """Somebody else starts the recurring report at this moment."""
+
+
+class WebhookFailed(TallyError):
+    """The server that a webhook goes to cannot be reached, or gave no answer in time."""
 
 
 class AccountInvalid(TallyError):

@@ -38,6 +38,7 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.SessionUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.EventUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.RejectedUnknown, 404, "REQUEST_NOT_FOUND"),
+    (errors.ScheduleUnknown, 404, "REQUEST_NOT_FOUND"),
     (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),

@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 import orjson
 
+from app.cli.file_options import file_options, output_of
 from app.cli.output import as_json, command, say, services
+from app.cli.schedule import schedule
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
 from app.services.accounts import SYSTEM
 from app.store.models import Report
@@ -23,7 +25,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def reports() -> None:
-    """Reports: list, start, wait, download, cancel, retry, delete."""
+    """Reports: list, start, wait, download, cancel, retry, delete; those that recur: schedule."""
+
+
+reports.add_command(schedule)
 
 
 @reports.command("list")
@@ -43,12 +48,7 @@ def list_reports(limit: int, status: str | None, as_json: bool) -> None:
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @click.option("--start", help="The first millisecond since 1970.")
 @click.option("--end", help="The last millisecond since 1970.")
-@click.option("--format", help="csv (default), jsonl or parquet.")
-@click.option("--delimiter", help="Between columns; default |.")
-@click.option("--layout", help="columns or positional.")
-@click.option("--header/--no-header", default=None, help="Whether the first row has the column names.")
-@click.option("--compression", help="none (default), gzip or zstd.")
-@click.option("--spreadsheet-safe", "spreadsheetSafe", is_flag=True, default=None, help="Let no cell run as a formula.")
+@file_options
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 where it did not complete.")
 @click.option("--output", "target", type=FILE, help="Wait, and copy the report's file to this one.")
 @as_json
@@ -66,7 +66,7 @@ def start(
     filter = {"customer": customer, "product": product, "types": list(types) or None}
     filter |= {key: given.pop(key) for key in ("start", "end")}
     wanted = {"filter": _present(filter)}
-    output = _present(given)
+    output = output_of(given)
     if output:
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))

@@ -29,12 +29,15 @@ from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
 from app.services.resending import Resending
 from app.services.running import Running
+from app.services.schedule_runs import ScheduleRuns
+from app.services.schedules import Schedules
 from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.sweeping import Sweeper
 from app.services.system import System
 from app.services.traffic import Traffic
 from app.services.upkeep import DAY_MS, Upkeep
+from app.services.webhooks import Webhooks
 from app.storage import open_storage
 from app.storage.spool import Spool
 from app.store.writer import Writer
@@ -62,6 +65,9 @@ class Services:
     keys: Keys
     reports: Reports
     running: Running
+    schedules: Schedules
+    schedule_runs: ScheduleRuns
+    webhooks: Webhooks
     health: Health
     system: System
     upkeep: Upkeep
@@ -80,6 +86,8 @@ def build(settings: Settings) -> Services:
     means = Means(filing, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
     reports = Reports(settings, catalog, filing, queue, sweeper, audit)
     erasing = Erasing(reports, audit)
+    webhooks = Webhooks(settings.webhook_hosts, settings.secret(), reports)
+    schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
@@ -106,7 +114,10 @@ def build(settings: Settings) -> Services:
         keys=keys,
         reports=reports,
         running=Running(lambda report: means, queue, sweeper),
+        schedules=Schedules(catalog, webhooks),
+        schedule_runs=schedule_runs,
+        webhooks=webhooks,
         health=Health(settings, queue, spooling),
         system=System(settings, queue),
-        upkeep=Upkeep(settings, queue, reports, spooling, erasing),
+        upkeep=Upkeep(settings, queue, reports, spooling, erasing, schedule_runs, webhooks),
     )

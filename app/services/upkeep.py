@@ -13,8 +13,10 @@ from app.queue import ReportQueue
 from app.services.clock import now
 from app.services.erasing import Erasing
 from app.services.reports import Reports
+from app.services.schedule_runs import ScheduleRuns
 from app.services.sessions import Sessions
 from app.services.spooling import Spooling
+from app.services.webhooks import Webhooks
 from app.store import audit, hours, idempotency, rejected
 from app.store.database import release
 
@@ -25,6 +27,8 @@ DELIVER_SECONDS = 1.0
 SIGN_SECONDS = 5.0
 PURGE_SECONDS = 600.0
 EXPIRE_SECONDS = 10.0  # it stops after two, so that the others get their turn, and goes on here
+SCHEDULE_SECONDS = 10.0
+WEBHOOK_SECONDS = 5.0
 
 DAY_MS = 86_400_000
 KEY_DAYS = 2  # the contract promises one
@@ -36,11 +40,19 @@ class Upkeep:
     """The tasks of the scheduler."""
 
     def __init__(
-        self, settings: Settings, queue: ReportQueue, reports: Reports, spooling: Spooling, erasing: Erasing
+        self,
+        settings: Settings,
+        queue: ReportQueue,
+        reports: Reports,
+        spooling: Spooling,
+        erasing: Erasing,
+        schedule_runs: ScheduleRuns,
+        webhooks: Webhooks,
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
         self._erasing = erasing
+        self._webhooks = webhooks
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.sweep, SWEEP_SECONDS),
@@ -49,6 +61,8 @@ class Upkeep:
             (self._count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),
             (self._expire, EXPIRE_SECONDS),
+            (schedule_runs.run_due, SCHEDULE_SECONDS),
+            (webhooks.send, WEBHOOK_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
 
@@ -80,8 +94,9 @@ class Upkeep:
             pass
 
     def _purge(self) -> None:
-        """Forget idempotency keys, rejected events, sessions and entries of the audit log whose time is over."""
+        """Forget what has had its time: idempotency keys, webhooks, rejected events, sessions, the audit log."""
         idempotency.purge(now() - KEY_DAYS * DAY_MS)
+        self._webhooks.purge()
         rejected.purge(now() - self._settings.rejected_keep_days * DAY_MS, self._settings.rejected_max)
         self._sessions.purge()
         audit.purge(now() - self._settings.audit_keep_days * DAY_MS)

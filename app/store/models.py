@@ -311,3 +311,58 @@ class ReportAttempt(Table):
     outcome = TextField(null=True)  # complete, lost, failed, timeout, cancelled; null: it is at it
     reason = TextField(null=True)
     rows = BigIntegerField(default=0)
+
+
+class Schedule(Table):
+    """A recurring report: what it asks for, when, and how far it is."""
+
+    id = BigAutoField()
+    name = TextField()
+    owner = BigIntegerField()  # the user's id; 0: whoever runs commands on the server
+    owner_name = TextField()
+    customer = TextField()
+    product = TextField()
+    types = JsonField(null=True)  # as a report's
+    output = JsonField(null=True)  # as a report's
+    rhythm = TextField()  # daily, weekly, monthly
+    hour = IntegerField()  # of the day, UTC
+    mode = TextField()  # period, since_last
+    webhook = TextField(null=True)  # a URL; null: nobody is told
+    webhook_since = BigIntegerField(null=True)  # reports that ended earlier are not told
+    webhook_salt = TextField(null=True)  # of the secret that signs
+    active = BooleanField(default=True)
+    reason = TextField(null=True)  # why it is paused, or why it could not run, for people
+    next_run = BigIntegerField(null=True)  # null: paused
+    last_run = BigIntegerField(null=True)
+    last_report = TextField(null=True)  # its UUID
+    last_cut = BigIntegerField(null=True)  # the last event id that some report of it has taken
+    claim = TextField(null=True)  # of whoever is starting a report now
+    claimed = BigIntegerField(null=True)
+    claimed_next = BigIntegerField(null=True)  # the next run, once it is started
+    created = BigIntegerField()
+
+
+class Delivery(Table):
+    """A webhook: that a report of a schedule ended is to be told, or was."""
+
+    id = BigAutoField()
+    key = TextField(unique=True)  # a UUID, the same in every try: by it a receiver knows a repeat
+    schedule = BigIntegerField()
+    report = TextField()  # its UUID
+    ended = BigIntegerField()  # when: a report that was started again may end twice
+    status = TextField()  # the report's: COMPLETE, TIMEOUT, FAILED
+    state = TextField()  # waiting, delivered, given_up
+    tries = IntegerField(default=0)  # since it was last asked for
+    next_try = BigIntegerField(index=True, null=True)  # null: none
+    created = BigIntegerField()
+
+
+class DeliveryTry(Table):
+    """One try to deliver a webhook."""
+
+    id = BigAutoField()
+    delivery = BigIntegerField()
+    moment = BigIntegerField()
+    took = IntegerField()  # milliseconds
+    code = IntegerField(null=True)  # the HTTP status; null: there was no answer
+    said = TextField()  # the beginning of the answer, or why there was none

@@ -1,0 +1,31 @@
+"""The options by which commands ask for a report's file, once for all of them; `OutputSchema` says what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import click
+
+OPTIONS = (
+    click.option("--format", help="csv (default), jsonl or parquet."),
+    click.option("--delimiter", help="Between columns; default |."),
+    click.option("--layout", help="columns or positional."),
+    click.option("--header/--no-header", default=None, help="Whether the first row has the column names."),
+    click.option("--compression", help="none (default), gzip or zstd."),
+    click.option(
+        "--spreadsheet-safe", "spreadsheetSafe", is_flag=True, default=None, help="Let no cell run as a formula."
+    ),
+)
+NAMES = ("format", "delimiter", "layout", "header", "compression", "spreadsheetSafe")
+
+
+def file_options(function: Callable) -> Callable:
+    """Give a command the options, in their order."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def output_of(given: Mapping[str, object]) -> dict[str, object]:
+    """The output that was asked for; what was not given is left out."""
+    return {name: given[name] for name in NAMES if given[name] is not None}

@@ -1,0 +1,145 @@
+"""`flask reports schedule`: recurring reports, and the webhooks that tell of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from app.cli.file_options import file_options, output_of
+from app.cli.output import as_json, command, say, services
+from app.exceptions import AccountInvalid
+from app.schemas.reports import job, source
+from app.schemas.schedules import covers, when
+from app.services.principal import SYSTEM, Principal
+from app.services.schedules import Schedule
+
+ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
+
+
+@click.group()
+def schedule() -> None:
+    """Recurring reports: add, list, pause, resume, remove, run, secret."""
+
+
+@schedule.command()
+@click.argument("name")
+@click.option("--customer", required=True)
+@click.option("--product", required=True)
+@click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
+@click.option("--every", "rhythm", required=True, help="daily, weekly (on Monday) or monthly (on the 1st).")
+@click.option("--hour", default=6, show_default=True, type=int, help="UTC, 0 to 23.")
+@click.option("--since-last", is_flag=True, help="Everything since the last one, not the period that ended.")
+@file_options
+@click.option("--webhook", help="A URL that gets a signed POST when a report has ended; see WEBHOOK_HOSTS.")
+@click.option("--owner", metavar="USER", help="As whom its reports are started; default: the system.")
+@as_json
+@command
+def add(owner: str | None, as_json: bool, **given: object) -> None:
+    """Add a recurring report. The secret of its webhook is printed only now."""
+    saved = services().schedules.add(_user(owner) if owner else SYSTEM, _wanted(given), by=SYSTEM)
+    lines = [f"Added {_line(saved.schedule)}"]
+    if saved.secret:
+        lines += ["", f"    {saved.secret}", "", "This secret, which signs its webhooks, is shown only now."]
+    secret = {"secret": saved.secret} if saved.secret else {}
+    say(_shown(saved.schedule) | secret, "\n".join(lines), json=as_json)
+
+
+@schedule.command("list")
+@as_json
+@command
+def list_schedules(as_json: bool) -> None:
+    """List the recurring reports of everyone, by name."""
+    found = services().schedules.visible(SYSTEM)
+    words = "\n".join(_line(one) for one in found) or "There is no recurring report."
+    say([_shown(one) for one in found], words, json=as_json)
+
+
+@schedule.command()
+@ID
+@as_json
+@command
+def pause(key: int, as_json: bool) -> None:
+    """Start no more of them until it is resumed."""
+    found = services().schedules.get(SYSTEM, key)
+    services().schedules.pause(SYSTEM, found)
+    say({"id": key}, f"Paused {found.name}.", json=as_json)
+
+
+@schedule.command()
+@ID
+@as_json
+@command
+def resume(key: int, as_json: bool) -> None:
+    """Go on with the next run; what was missed meanwhile is not made up for."""
+    services().schedules.resume(SYSTEM, services().schedules.get(SYSTEM, key))
+    found = services().schedules.get(SYSTEM, key)
+    say(_shown(found), f"Resumed {_line(found)}", json=as_json)
+
+
+@schedule.command()
+@ID
+@as_json
+@command
+def remove(key: int, as_json: bool) -> None:
+    """Remove a recurring report with what is known of its webhooks; its reports stay."""
+    found = services().schedules.get(SYSTEM, key)
+    services().schedules.remove(SYSTEM, found)
+    say({"id": key}, f"Removed {found.name}. Its reports stay.", json=as_json)
+
+
+@schedule.command()
+@ID
+@as_json
+@command
+def run(key: int, as_json: bool) -> None:
+    """Start a report now, and print its source; the next one comes when it would have."""
+    report = services().schedule_runs.run(SYSTEM, services().schedules.get(SYSTEM, key))
+    say(job(report), source(report), json=as_json)
+
+
+@schedule.command()
+@ID
+@as_json
+@command
+def secret(key: int, as_json: bool) -> None:
+    """Make another secret for its webhooks, and print it: only now. The one before signs nothing more."""
+    found = services().schedules.get(SYSTEM, key)
+    if found.webhook is None:
+        raise click.ClickException(f"{found.name} has no webhook.")
+    made = services().schedules.new_secret(SYSTEM, found)
+    say({"id": key, "secret": made}, made, json=as_json)
+
+
+def _wanted(given: dict[str, object]) -> dict[str, object]:
+    """What `ScheduleSchema` describes; what was not given is left out."""
+    filter = {"customer": given["customer"], "product": given["product"]}
+    filter |= {"types": list(given["types"])} if given["types"] else {}
+    output = output_of(given)
+    wanted = {name: given[name] for name in ("name", "rhythm", "hour", "webhook") if given[name] is not None}
+    wanted |= {"filter": filter, "mode": "since_last" if given["since_last"] else "period"}
+    return wanted | ({"output": output} if output else {})
+
+
+def _user(name: str) -> Principal:
+    found = next((one for one in services().accounts.everyone() if one.name == name), None)
+    if found is None:
+        raise AccountInvalid(f"There is no user {name}.")
+    return found
+
+
+def _shown(one: Schedule) -> dict[str, object]:
+    names = ("id", "name", "customer", "product", "types", "output", "rhythm", "hour", "mode", "webhook", "active")
+    shown = {name: getattr(one, name) for name in names} | {"owner": one.owner_name}
+    last = f"JOB-{one.last_report}" if one.last_report else None
+    return shown | {"reason": one.reason, "next_run": one.next_run, "last_run": one.last_run, "last_report": last}
+
+
+def _line(one: Schedule) -> str:
+    paused = f"paused: {one.reason}" if one.reason else "paused"
+    state = f"next {_time(one.next_run)}" if one.active else paused
+    return f"{one.id}: {one.name}, {one.customer} {one.product}, {when(one)}, {covers(one)}; {state}"
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

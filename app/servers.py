@@ -1,0 +1,65 @@
+"""The server that a URL leads to: scheme, host and port, in one spelling, so that two of them can be compared.
+
+Stricter than the standard on purpose. Two parsers that read one URL differently are how a request is led to a host that
+nobody allowed, so whatever could be read in two ways is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+PORTS = {"https": 443, "http": 80}
+VISIBLE = re.compile(r"[!-\[\]-~]+")  # ASCII without spaces, control characters and the backslash
+HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # a name or IPv4, or IPv6
+
+
+@dataclass(frozen=True)
+class Server:
+    """What speaks at a port of a host."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == PORTS[self.scheme] else f":{self.port}")
+
+
+def split(url: str) -> tuple[Server, str]:
+    """The server of an http or https URL, and what is asked of it: path and query.
+
+    Raises:
+        ValueError: it is no such URL; the message says why, as the end of a sentence.
+    """
+    if not VISIBLE.fullmatch(url):
+        raise ValueError("has a character that no URL has")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # a port that is no number, a bracket without its other half
+        raise ValueError(f"is not a URL: {error}") from None
+    if parts.scheme not in PORTS:
+        raise ValueError("does not start with https:// or http://")
+    if "@" in parts.netloc:
+        raise ValueError("names a user or a password")
+    if not HOST.fullmatch(parts.hostname or "") or port == 0:
+        raise ValueError("names no host")
+    if "#" in url:
+        raise ValueError("has a #, and what stands behind it is never sent")
+    asked = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Server(parts.scheme, parts.hostname, port or PORTS[parts.scheme]), asked
+
+
+def named(text: str) -> Server:
+    """The server that an operator names: a host (https at its usual port), host:port, or either behind a scheme.
+
+    Raises:
+        ValueError: it names none; see `split`.
+    """
+    server, asked = split(text if "://" in text else f"https://{text}")
+    if asked != "/" or text.endswith("?"):
+        raise ValueError("names a path, where only a host is meant")
+    return server

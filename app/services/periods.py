@@ -1,0 +1,64 @@
+"""When a recurring report runs, and the period that it covers. All of it is UTC.
+
+A period is a day, a week from Monday to Sunday, or a calendar month. Its report runs at an hour of the day after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+DAILY, WEEKLY, MONTHLY = "daily", "weekly", "monthly"
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often and when.
+
+    Attributes:
+        kind: daily, weekly or monthly.
+        hour: 0 to 23.
+    """
+
+    kind: str
+    hour: int
+
+    def next_run(self, moment: int) -> int:
+        """The first run after a moment."""
+        begin = self._begin(_utc(moment))
+        run = _ms(begin) + self._delay
+        return run if run > moment else _ms(self._following(begin)) + self._delay
+
+    def latest_run(self, moment: int) -> int:
+        """The last run up to a moment: of those that nobody made, the one to make up for."""
+        begin = self._begin(_utc(moment))
+        run = _ms(begin) + self._delay
+        return run if run <= moment else _ms(self._begin(begin - timedelta(days=1))) + self._delay
+
+    def period(self, moment: int) -> tuple[int, int]:
+        """The last period that had ended at a moment: its first and its last millisecond."""
+        end = self._begin(_utc(moment))
+        return _ms(self._begin(end - timedelta(days=1))), _ms(end) - 1
+
+    @property
+    def _delay(self) -> int:
+        return self.hour * 3_600_000
+
+    def _begin(self, time: datetime) -> datetime:
+        """When the period began in which a time lies."""
+        day = time.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.kind == WEEKLY:
+            return day - timedelta(days=day.weekday())
+        return day.replace(day=1) if self.kind == MONTHLY else day
+
+    def _following(self, begin: datetime) -> datetime:
+        """When the next period begins: 31 days after a month's first is always in the next month."""
+        return self._begin(begin + timedelta(days={DAILY: 1, WEEKLY: 7, MONTHLY: 31}[self.kind]))
+
+
+def _utc(moment: int) -> datetime:
+    return datetime.fromtimestamp(moment // 1000, UTC)
+
+
+def _ms(time: datetime) -> int:
+    return int(time.timestamp()) * 1000

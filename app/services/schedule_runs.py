@@ -1,0 +1,167 @@
+"""Starting the reports of schedules: each run once, however many schedulers there are and whichever of them dies.
+
+Whoever starts a report holds the schedule's claim from before until it is written down what was started; a claim whose
+holder died is settled by what there is in the table of reports. Of the runs that nobody made only the latest is made up
+for, and covers the period that it would have covered in time.
+
+A report of "everything since the last one" begins at the event at which the one before ended, in the order of
+acceptance, whatever became of that one's file: if it failed, it is retried, and holds just its own part.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+import structlog
+
+from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, StoreUnavailable
+from app.services.accounts import principal
+from app.services.audit import Audit
+from app.services.clock import now
+from app.services.periods import Rhythm
+from app.services.principal import SYSTEM, Principal
+from app.services.reports import Reports
+from app.store import accounts
+from app.store import schedules as store
+from app.store.database import transaction
+from app.store.models import Report, Schedule
+
+PERIOD, SINCE_LAST = "period", "since_last"
+ABANDONED_MS = 120_000  # a claim is held for milliseconds; starting a report waits seconds at most
+
+log = structlog.get_logger(__name__)
+
+
+class ScheduleRuns:
+    """Starts reports of schedules."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+
+    def run(self, by: Principal, schedule: Schedule) -> Report:
+        """Start a report now, paused or not; the next one comes when it would have.
+
+        Raises:
+            ScheduleBusy: it is being started at this moment.
+            Forbidden, InputInvalid: see `Reports.start`; or its owner is no user any more.
+        """
+        moment = now()
+        taken = store.claim(schedule.id, secrets.token_hex(8), moment, None, due=None)
+        if taken is None:
+            raise ScheduleBusy(f"{schedule.name} is being started at this moment.")
+        report = self._start(taken, moment)
+        note(by, "run", taken, {"report": f"JOB-{report.job}"})
+        return report
+
+    def run_due(self) -> None:
+        """Start what is due; for schedulers.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        self._settle_abandoned()
+        moment = now()
+        for schedule in store.due(moment):
+            try:
+                self._run_due(schedule, moment)
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - told in full; the others must not wait until somebody has mended this one
+                log.exception("recurring report not started, it will be tried again", schedule=schedule.id)
+
+    def _run_due(self, schedule: Schedule, moment: int) -> None:
+        following = rhythm(schedule).next_run(moment)
+        taken = store.claim(schedule.id, secrets.token_hex(8), moment, following, due=schedule.next_run)
+        if taken is None:  # another scheduler has it
+            return
+        try:
+            report = self._start(taken, rhythm(taken).latest_run(moment))
+        except Forbidden as error:
+            log.warning("recurring report paused", schedule=taken.id, reason=str(error))
+        except InputInvalid as error:
+            log.warning("recurring report not started", schedule=taken.id, reason=_sentence(error))
+        else:
+            log.info("recurring report started", schedule=taken.id, report=report.job)
+
+    def _start(self, taken: Schedule, at: int) -> Report:
+        """Start the report of a schedule that is claimed, and let the claim go.
+
+        Args:
+            at: the moment whose period it covers.
+        """
+        try:
+            report = self._reports.start(owner(taken), _filter(taken, at), taken.output, **_chain(taken))
+        except Forbidden as error:
+            self._pause(taken, str(error))
+            raise
+        except InputInvalid as error:
+            store.settle(taken.id, taken.claim, ran=True, reason=_sentence(error))
+            raise
+        except BaseException:
+            store.settle(taken.id, taken.claim, ran=False)  # it is still due
+            raise
+        self._settle(taken, report)
+        return report
+
+    def _pause(self, taken: Schedule, reason: str) -> None:
+        with transaction():
+            store.settle(taken.id, taken.claim, ran=True, active=False, next_run=None, reason=reason)
+            note(SYSTEM, "paused", taken, {"reason": reason})
+
+    def _settle(self, taken: Schedule, report: Report) -> None:
+        values = {"last_run": report.started, "last_report": report.job, "last_cut": report.cut, "reason": None}
+        if not store.settle(taken.id, taken.claim, ran=True, **values):  # somebody else starts one, or it is removed
+            log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
+            self._reports.cancel(SYSTEM, report)
+
+    def _settle_abandoned(self) -> None:
+        """Of claims whose holders died: write down the report that was started, else let it be due again."""
+        for schedule in store.abandoned(now() - ABANDONED_MS):
+            report = store.started_since(schedule.id, schedule.claimed)
+            log.warning("a scheduler died starting a report", schedule=schedule.id, started=bool(report))
+            if report:
+                self._settle(schedule, report)
+            else:
+                store.settle(schedule.id, schedule.claim, ran=False)
+
+
+def note(by: Principal, act: str, schedule: Schedule, details: Mapping[str, object] | None = None) -> None:
+    """Write into the audit log that somebody did something with a schedule."""
+    named = f"recurring report {schedule.id}: {schedule.name}"
+    Audit().note(by, f"recurring report {act}", named, details, customer=schedule.customer)
+
+
+def rhythm(schedule: Schedule) -> Rhythm:
+    """When a schedule's reports run."""
+    return Rhythm(schedule.rhythm, schedule.hour)
+
+
+def owner(schedule: Schedule) -> Principal:
+    """As whom a schedule's reports are started: the user as they are now.
+
+    Raises:
+        Forbidden: there is no such user any more.
+    """
+    if schedule.owner == SYSTEM.id:
+        return SYSTEM
+    account = accounts.by_id(schedule.owner)
+    if account is None:
+        raise Forbidden(f"Its owner, {schedule.owner_name}, is no user any more.")
+    return principal(account)
+
+
+def _filter(schedule: Schedule, at: int) -> dict[str, object]:
+    wanted = {"customer": schedule.customer, "product": schedule.product, "types": schedule.types}
+    if schedule.mode == PERIOD:
+        wanted["start"], wanted["end"] = rhythm(schedule).period(at)
+    return wanted
+
+
+def _chain(schedule: Schedule) -> dict[str, int | None]:
+    """What ties a report to the schedule, and to the report before it."""
+    return {"origin": schedule.id, "after": schedule.last_cut if schedule.mode == SINCE_LAST else None}
+
+
+def _sentence(error: InputInvalid) -> str:
+    return " ".join(fault.message for fault in error.faults) or str(error)

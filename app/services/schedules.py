@@ -1,0 +1,211 @@
+"""Recurring reports: a filter and an output that become a report every day, week or month. `schedule_runs` starts them.
+
+One covers the period that ended, or everything accepted since its last report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.exceptions import Fault, Forbidden, InputInvalid, ScheduleUnknown
+from app.schemas.json import shown
+from app.schemas.schedules import ScheduleSchema
+from app.servers import split
+from app.services.catalog import Catalog
+from app.services.clock import now
+from app.services.periods import Rhythm
+from app.services.principal import Principal
+from app.services.schedule_runs import note, rhythm
+from app.services.schedule_runs import owner as owner_of
+from app.services.webhooks import Webhooks, new_salt
+from app.store import deliveries
+from app.store import schedules as store
+from app.store.database import transaction
+from app.store.models import Delivery, Report, Schedule
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A schedule as it was written.
+
+    Attributes:
+        secret: what signs its webhooks, if it was made just now: it is told here and never again.
+    """
+
+    schedule: Schedule
+    secret: str | None
+
+
+class Schedules:
+    """The recurring reports."""
+
+    def __init__(self, catalog: Catalog, webhooks: Webhooks) -> None:
+        self._catalog = catalog
+        self._webhooks = webhooks
+
+    def visible(self, who: Principal) -> list[Schedule]:
+        """Those that somebody may see, by name."""
+        return store.every(None if who.sees_all_reports else who.id, who.customers)
+
+    def get(self, who: Principal, key: int) -> Schedule:
+        """One of them.
+
+        Raises:
+            ScheduleUnknown: there is none of that id, or it is not the caller's.
+        """
+        found = self.origin(who, key)
+        if found is None:
+            raise ScheduleUnknown(f"There is no recurring report {key}, or it is not yours.")
+        return found
+
+    def origin(self, who: Principal, key: int | None) -> Schedule | None:
+        """The one that started a report, if one did and it is still there and the caller's to see."""
+        found = None if key is None else store.by_id(key)
+        return found if found and _is_theirs(who, found) else None
+
+    def add(self, owner: Principal, wanted: Mapping[str, object], *, by: Principal | None = None) -> Saved:
+        """Make one.
+
+        Args:
+            owner: whose it is: as whom its reports are started.
+            wanted: as `ScheduleSchema` describes it, unchecked.
+            by: whoever makes it, if not the owner.
+
+        Raises:
+            InputInvalid: a field is wrong, something is not known, or the webhook may not go there.
+            Forbidden: the customer is not the owner's.
+        """
+        values = self._checked(owner, wanted)
+        moment = now()
+        values |= _webhook(values["webhook"], None, moment)
+        values |= {"owner": owner.id, "owner_name": owner.name, "active": True, "created": moment}
+        with transaction():
+            made = store.add(next_run=Rhythm(values["rhythm"], values["hour"]).next_run(moment), **values)
+            if made is None:
+                raise _taken(values["name"])
+            note(by or owner, "added", made, _told(made))
+        return self._saved(made, bool(made.webhook))
+
+    def change(self, by: Principal, schedule: Schedule, wanted: Mapping[str, object]) -> Saved:
+        """Make it another one, from its next report on.
+
+        Raises:
+            InputInvalid, Forbidden: see `add`; or the customer is not the caller's, or the owner is no user any more.
+        """
+        values = self._checked(owner_of(schedule), wanted)
+        _allowed(by, values["customer"])
+        moment, changed = now(), Rhythm(values["rhythm"], values["hour"])
+        values |= _webhook(values["webhook"], schedule, moment)
+        if schedule.active and changed != rhythm(schedule):  # else a run that is due just now would be lost
+            values["next_run"] = changed.next_run(moment)
+        with transaction():
+            if not store.change(schedule.id, **values):
+                raise _taken(values["name"])
+            if values["webhook"] is None:
+                deliveries.give_up_all(schedule.id)
+            made = store.by_id(schedule.id)
+            note(by, "changed", made, _told(made))
+        return self._saved(made, bool(made.webhook) and not schedule.webhook)
+
+    def pause(self, by: Principal, schedule: Schedule) -> None:
+        """Start no more of them until it is resumed."""
+        with transaction():
+            store.change(schedule.id, active=False, next_run=None, reason=None)
+            note(by, "paused", schedule)
+
+    def resume(self, by: Principal, schedule: Schedule) -> None:
+        """Go on with the next run. What was missed meanwhile was meant to be.
+
+        Raises:
+            Forbidden: its owner is no user any more, or may not see the customer.
+        """
+        _allowed(owner_of(schedule), schedule.customer)
+        with transaction():
+            store.change(schedule.id, active=True, next_run=rhythm(schedule).next_run(now()), reason=None)
+            note(by, "resumed", schedule)
+
+    def remove(self, by: Principal, schedule: Schedule) -> None:
+        """Remove it with what is known of its webhooks. Its reports stay."""
+        with transaction():
+            store.remove(schedule.id)
+            note(by, "removed", schedule)
+
+    def new_secret(self, by: Principal, schedule: Schedule) -> str:
+        """Sign its webhooks with another secret from now on; it is told here and never again."""
+        salt = new_salt()
+        with transaction():
+            store.change(schedule.id, webhook_salt=salt)
+            note(by, "changed", schedule, {"webhook": "new secret"})
+        return self._webhooks.secret(salt)
+
+    def send_again(self, by: Principal, schedule: Schedule, delivery: Delivery) -> None:
+        """Have a webhook sent once more, with all its tries; the scheduler does it."""
+        with transaction():
+            deliveries.again(delivery.id, now())
+            note(by, "changed", schedule, {"webhook": "sent again", "report": f"JOB-{delivery.report}"})
+
+    def reports(self, schedule: Schedule, limit: int) -> list[Report]:
+        """Its newest reports."""
+        return store.reports(schedule.id, limit)
+
+    def count_reports(self, schedule: Schedule) -> int:
+        """How many reports it has started."""
+        return store.count_reports(schedule.id)
+
+    def delivery(self, schedule: Schedule, key: int) -> Delivery:
+        """One of its webhooks.
+
+        Raises:
+            ScheduleUnknown: there is none of that id.
+        """
+        found = deliveries.by_id(key)
+        if found is None or found.schedule != schedule.id:
+            raise ScheduleUnknown(f"{schedule.name} has no webhook {key}.")
+        return found
+
+    def _checked(self, owner: Principal, wanted: Mapping[str, object]) -> dict[str, object]:
+        """The columns of what was asked for."""
+        asked = ScheduleSchema().check(wanted)
+        filter, output = asked["filter"], asked.get("output")
+        _allowed(owner, filter["customer"])
+        self._catalog.check_known(owner, filter["customer"], filter["product"])
+        self._catalog.layout(filter["product"], (output or {}).get("layout"))
+        if "webhook" in asked:
+            self._webhooks.check(asked["webhook"])
+        columns = {name: asked[name] for name in ("name", "rhythm", "hour", "mode")}
+        columns |= {name: filter.get(name) for name in ("customer", "product", "types")}
+        return columns | {"output": output, "webhook": asked.get("webhook"), "reason": None}
+
+    def _saved(self, schedule: Schedule, is_new: bool) -> Saved:
+        return Saved(schedule, self._webhooks.secret(schedule.webhook_salt) if is_new else None)
+
+
+def _allowed(owner: Principal, customer: str) -> None:
+    if not owner.sees(customer):
+        raise Forbidden(f"{owner.name} may not see data of the customer {customer}.")
+
+
+def _is_theirs(who: Principal, schedule: Schedule) -> bool:
+    return who.sees(schedule.customer) and (schedule.owner == who.id or who.sees_all_reports)
+
+
+def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str, object]:
+    """The columns of a webhook: one that is new tells what ends from now on, and has a secret of its own."""
+    if url is None:
+        return {"webhook_since": None, "webhook_salt": None}
+    if before is not None and before.webhook:
+        return {}
+    return {"webhook_since": moment, "webhook_salt": new_salt()}
+
+
+def _told(schedule: Schedule) -> dict[str, object]:
+    """What of a schedule the audit log keeps; of a webhook only the server, as its path may open a door."""
+    names = ("owner_name", "product", "types", "rhythm", "hour", "mode")
+    server = str(split(schedule.webhook)[0]) if schedule.webhook else None
+    return {name: getattr(schedule, name) for name in names} | {"webhook": server}
+
+
+def _taken(name: str) -> InputInvalid:
+    fault = Fault(f"name is {shown(name)}, and its owner has another recurring report of that name.", field="name")
+    return InputInvalid("The recurring report cannot be saved.", [fault])

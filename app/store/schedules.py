@@ -1,0 +1,112 @@
+"""Queries about recurring reports. Whoever starts one holds its claim meanwhile: of those that race one gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peewee import Case, IntegrityError
+
+from app.store.database import transaction
+from app.store.models import Delivery, DeliveryTry, Report, Schedule
+
+
+def by_id(key: int) -> Schedule | None:
+    """The recurring report of that id."""
+    return Schedule.get_or_none(Schedule.id == key)
+
+
+def every(owner: int | None = None, customers: Sequence[str] | None = None) -> list[Schedule]:
+    """Recurring reports by name.
+
+    Args:
+        owner: only this user's.
+        customers: only about these customers.
+    """
+    query = Schedule.select()
+    if owner is not None:
+        query = query.where(Schedule.owner == owner)
+    if customers is not None:
+        query = query.where(Schedule.customer.in_(list(customers)))
+    return sorted(query, key=lambda one: (one.name.casefold(), one.id))
+
+
+def add(**values: object) -> Schedule | None:
+    """Keep a recurring report; None where its owner has one of that name."""
+    try:
+        with transaction():
+            return Schedule.create(**values)
+    except IntegrityError:
+        return None
+
+
+def change(key: int, **values: object) -> bool:
+    """Change a recurring report; False where its owner has another of that name."""
+    try:
+        with transaction():
+            Schedule.update(values).where(Schedule.id == key).execute()
+    except IntegrityError:
+        return False
+    return True
+
+
+def remove(key: int) -> None:
+    """Remove a recurring report and what is known of its webhooks; its reports stay."""
+    deliveries = Delivery.select(Delivery.id).where(Delivery.schedule == key)
+    with transaction():
+        DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)).execute()
+        Delivery.delete().where(Delivery.schedule == key).execute()
+        Schedule.delete().where(Schedule.id == key).execute()
+
+
+def due(now: int) -> list[Schedule]:
+    """The active ones whose time has come, the longest due first."""
+    return list(Schedule.select().where(Schedule.active, Schedule.next_run <= now).order_by(Schedule.next_run))
+
+
+def claim(key: int, token: str, now: int, following: int | None, *, due: int | None) -> Schedule | None:
+    """Take a recurring report in order to start it; the row as it is then, or None where somebody else has it.
+
+    Args:
+        following: the run after this one; None: the next run stays.
+        due: the run to be made: who read another one comes too late. None: any.
+    """
+    free = (Schedule.id == key) & Schedule.claim.is_null()
+    if due is not None:
+        free &= Schedule.active & (Schedule.next_run == due)
+    taken = Schedule.update(claim=token, claimed=now, claimed_next=following).where(free)
+    return by_id(key) if taken.execute() == 1 else None
+
+
+def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
+    """Let a claim go, and write what came of it; False where it was another's already, or the row is gone.
+
+    Args:
+        ran: whether the run is over and done with, so that the following one is next. Whoever meanwhile paused it or
+            gave it another rhythm has set the next run already, and that stays.
+    """
+    if ran:
+        is_over = Schedule.claimed_next.is_null(False) & (Schedule.next_run <= Schedule.claimed)
+        values = {"next_run": Case(None, [(is_over, Schedule.claimed_next)], Schedule.next_run)} | values
+    values |= {"claim": None, "claimed": None, "claimed_next": None}
+    return Schedule.update(values).where(Schedule.id == key, Schedule.claim == token).execute() == 1
+
+
+def abandoned(before: int) -> list[Schedule]:
+    """Those claimed before a time and never let go: whoever had them died."""
+    return list(Schedule.select().where(Schedule.claim.is_null(False), Schedule.claimed < before))
+
+
+def started_since(key: int, moment: int) -> Report | None:
+    """The newest report of a recurring one, if it was started at a time or later."""
+    found = Report.select().where(Report.schedule == key, Report.started >= moment)
+    return found.order_by(Report.id.desc()).first()
+
+
+def reports(key: int, limit: int) -> list[Report]:
+    """The newest reports of a recurring one, newest first."""
+    return list(Report.select().where(Report.schedule == key).order_by(Report.id.desc()).limit(limit))
+
+
+def count_reports(key: int) -> int:
+    """How many reports a recurring one has started."""
+    return Report.select().where(Report.schedule == key).count()

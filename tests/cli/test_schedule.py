@@ -1,0 +1,109 @@
+"""`flask reports schedule`: recurring reports from a terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.services.webhooks import Webhooks
+from app.store.models import AuditEntry, Report, Schedule
+from tests.support.client import event
+
+OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
+ADD = ("reports", "schedule", "add", "Every day", *OURS, "--every", "daily")
+MOMENT = r"\d{4}-\d\d-\d\d 06:00 UTC"
+
+
+@pytest.fixture(autouse=True)
+def known(nobody) -> None:
+    nobody.send(event())
+
+
+@pytest.fixture
+def allowed(services, settings, monkeypatch) -> str:
+    fresh = Webhooks(["hooks.example.com"], settings.secret(), services.reports)
+    monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
+    return "https://hooks.example.com/x"
+
+
+def test_one_is_added_listed_run_paused_resumed_and_removed(succeeds, prints):
+    told = succeeds(*ADD)
+    line = f"1: Every day, BARCHART PORTFOLIO, every day at 06:00 UTC, the day before; next {MOMENT}\n"
+    assert re.fullmatch(f"Added {line}", told)
+    assert re.fullmatch(line, succeeds("reports", "schedule", "list"))
+    source = succeeds("reports", "schedule", "run", 1).strip()
+    assert source == f"JOB-{Report.get().job}"
+    assert prints("reports", "schedule", "list")[0]["last_report"] == source
+    assert succeeds("reports", "schedule", "pause", 1) == "Paused Every day.\n"
+    assert succeeds("reports", "schedule", "list").endswith("the day before; paused\n")
+    assert re.fullmatch(f"Resumed {line}", succeeds("reports", "schedule", "resume", 1))
+    assert succeeds("reports", "schedule", "remove", 1) == "Removed Every day. Its reports stay.\n"
+    assert succeeds("reports", "schedule", "list") == "There is no recurring report.\n"
+    assert Report.select().count() == 1
+
+
+def test_with_json_all_that_it_is_is_printed(prints):
+    given = ("--type", "A", "--type", "B", "--hour", 3, "--since-last", "--format", "jsonl", "--compression", "zstd")
+    made = prints("reports", "schedule", "add", "Weekly", *OURS, "--every", "weekly", *given)
+    assert made.pop("next_run") == Schedule.get().next_run
+    assert made == {
+        "id": 1, "name": "Weekly", "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"],
+        "output": {"format": "jsonl", "compression": "zstd"}, "rhythm": "weekly", "hour": 3, "mode": "since_last",
+        "webhook": None, "active": True, "owner": "system", "reason": None, "last_run": None, "last_report": None,
+    }  # fmt: skip
+    report = prints("reports", "schedule", "run", 1)
+    assert report["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"]}
+    for verb in ("pause", "remove"):
+        assert prints("reports", "schedule", verb, 1) == {"id": 1}
+
+
+def test_its_reports_are_its_owner_s(succeeds, analyst):
+    succeeds(*ADD, "--owner", "anna")
+    succeeds("reports", "schedule", "run", 1)
+    assert [job["source"] for job in analyst.get("/reports").get_json()["reports"]] == [f"JOB-{Report.get().job}"]
+
+
+def test_an_owner_who_may_not_see_the_customer_is_refused(fails, analyst, nobody):
+    nobody.send(event(customer="OTHER"))
+    told = fails(*ADD, "--customer", "OTHER", "--owner", "anna")
+    assert told == "Error: anna may not see data of the customer OTHER.\n"
+    assert fails(*ADD, "--owner", "nobody") == "Error: There is no user nobody.\n"
+
+
+def test_what_is_wrong_is_told_with_each_fault(fails):
+    wrong = fails(*ADD[:-1], "hourly", "--hour", 24, "--delimiter", "||", "--webhook", "hooks.example.com")
+    assert wrong.startswith("Error: The recurring report has 4 faults")
+    assert 'rhythm is "hourly"; it must be "daily" or "weekly" or "monthly"' in wrong
+    assert "hour is 24; it must be a whole number from 0 to 23" in wrong
+    assert 'output.delimiter is "||"' in wrong
+    assert "webhook does not start with https:// or http://; it must be a URL" in wrong
+    assert "WEBHOOK_HOSTS does not allow" in fails(*ADD, "--webhook", "https://hooks.example.com/")
+    assert Schedule.select().count() == 0
+
+
+def test_the_secret_of_a_webhook_is_printed_once_and_can_be_made_anew(succeeds, prints, fails, services, allowed):
+    told = succeeds(*ADD, "--webhook", allowed)
+    secret = services.webhooks.secret(Schedule.get().webhook_salt)
+    assert f"    {secret}\n" in told
+    assert secret not in succeeds("reports", "schedule", "list")
+    other = prints("reports", "schedule", "secret", 1)["secret"]
+    assert other == services.webhooks.secret(Schedule.get().webhook_salt) != secret
+    assert prints("reports", "schedule", "add", "Another", *ADD[4:], "--webhook", allowed)["secret"]
+    succeeds("reports", "schedule", "add", "A third", *ADD[4:])
+    assert fails("reports", "schedule", "secret", 3) == "Error: A third has no webhook.\n"
+
+
+def test_one_that_there_is_not_is_told(fails):
+    for verb in ("pause", "resume", "remove", "run", "secret"):
+        assert fails("reports", "schedule", verb, 7) == "Error: There is no recurring report 7, or it is not yours.\n"
+
+
+def test_what_is_done_from_a_terminal_is_in_the_audit_log(succeeds):
+    succeeds(*ADD)
+    for verb in ("run", "pause", "resume", "remove"):
+        succeeds("reports", "schedule", verb, 1)
+    entries = AuditEntry.select().where(AuditEntry.action.startswith("recurring")).order_by(AuditEntry.id)
+    assert [(entry.who, entry.action.split()[-1]) for entry in entries] == [
+        ("system", act) for act in ("added", "run", "paused", "resumed", "removed")
+    ]

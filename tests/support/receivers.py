@@ -1,0 +1,139 @@
+"""Servers that webhooks are sent to: real ones, on a port of this machine, which behave as they are told."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import trustme
+
+Answer = tuple[int, dict[str, str], bytes]
+OK: Answer = (200, {}, b"thank you")
+
+
+@dataclass
+class Received:
+    """A request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """Keeps what it gets.
+
+    Attributes:
+        answers: what it says, one after the other; then OK.
+        broken: paths at which it always says that it is out of order.
+    """
+
+    url: str = ""
+    got: list[Received] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+    def answer(self, received: Received) -> Answer:
+        self.got.append(received)
+        if received.path in self.broken:
+            return 500, {}, b"out of order, " * 30
+        return self.answers.pop(0) if self.answers else OK
+
+
+@contextmanager
+def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
+    """A web server; over TLS with a certificate."""
+    kept = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, headers, said = kept.answer(Received(self.path, dict(self.headers), body))
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(said))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    kept.url = f"http://127.0.0.1:{server.server_port}"
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate.configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        kept.url = kept.url.replace("http", "https", 1)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield kept
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@contextmanager
+def listener(behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The URL of a server that does with each connection what it is told."""
+    server = socket.create_server(("127.0.0.1", 0))
+    closing = threading.Event()
+
+    def serve() -> None:
+        while not closing.is_set():
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=_behave, args=(behave, connection), daemon=True).start()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    closing.set()
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(5)
+
+
+def hang(connection: socket.socket) -> None:
+    """Take everything, and say nothing."""
+    while connection.recv(4096):
+        pass
+
+
+def trickle(connection: socket.socket) -> None:
+    """Answer a byte at a time, without an end: each comes well within any time-out of the socket."""
+    connection.recv(4096)
+    for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000:
+        connection.send(bytes([byte]))
+        time.sleep(0.05)
+
+
+def babble(connection: socket.socket) -> None:
+    """Answer what is no HTTP."""
+    connection.recv(4096)
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+def flood(connection: socket.socket) -> None:
+    """Answer 200, and a body without an end."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def _behave(behave: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    with connection:
+        try:
+            behave(connection)
+        except OSError:  # the other side has left
+            return

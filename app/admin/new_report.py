@@ -25,7 +25,7 @@ OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", 
 FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
 TAB = "tab"  # a tab cannot be typed into a field
-PLACE = re.compile(r"(?:filter|output)\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
+PLACE = re.compile(r"(?:(?:filter|output)\.)?(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 LAYOUTS = {
     "": "The product's own",
     "columns": "Columns: each context item under its name",
@@ -102,14 +102,18 @@ def start_report() -> tuple[str, int] | Response:
     return redirect(url_for("admin.report", source=source(report)))
 
 
-def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
-    general = [told for fault in faults if (told := form.refuse(fault))]
+def choices() -> dict[str, object]:
+    """What the fields offer."""
     customers, products = services().catalog.known(caller())
     known = {"customers": customers, "products": products, "types": services().catalog.export(caller())["types"]}
     known |= {"layouts": LAYOUTS, "formats": FORMATS, "compressions": COMPRESSIONS}
-    known["buckets"] = current_app.config["SETTINGS"].report_buckets
-    return render_template("admin/new_report.html", form=form, general=general, **known)
+    return known | {"buckets": current_app.config["SETTINGS"].report_buckets}
+
+
+def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
+    general = [told for fault in faults if (told := form.refuse(fault))]
+    return render_template("admin/new_report.html", form=form, general=general, **choices())
 
 
 def _filled(form: ReportForm, *names: str) -> Mapping[str, object]:
-    return {name: form[name].data for name in names if form[name].data not in (None, "", False)}
+    return {name: form[name].data for name in names if name in form and form[name].data not in (None, "", False)}

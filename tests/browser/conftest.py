@@ -72,7 +72,7 @@ class Service:
 
 
 @contextlib.contextmanager
-def _serve(folder: Path, **settings: str) -> Iterator[Service]:
+def serve(folder: Path, **settings: str) -> Iterator[Service]:
     service = Service(Path(tempfile.mkdtemp(dir=folder)), **settings)
     yield service
     service.stop()
@@ -80,13 +80,13 @@ def _serve(folder: Path, **settings: str) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def on_sqlite(short_folder: Path) -> Iterator[Service]:
-    with _serve(short_folder) as service:
+    with serve(short_folder) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def on_postgresql(short_folder: Path, postgres_server: str) -> Iterator[Service]:
-    with _serve(short_folder, DATABASE_URL=servers.make_database(postgres_server, "browser")) as service:
+    with serve(short_folder, DATABASE_URL=servers.make_database(postgres_server, "browser")) as service:
         yield service
 
 

@@ -69,6 +69,24 @@ GET    /admin/reports/<source>/download                    302    302    302    
 GET    /admin/reports/<source>/<act>                       302    302    302    404    200    200    200    302
 POST   /admin/reports/<source>/<act>                       302    302    302    404    302    302    302    302
 
+GET    /admin/reports/recurring                            302    302    302    200    200    200    200    302
+GET    /admin/reports/recurring/part                       302    302    302    200    200    200    200    302
+GET    /admin/reports/recurring/new                        302    302    302    200    200    200    200    302
+POST   /admin/reports/recurring/new                        302    302    302    403    302    302    302    302
+GET    /admin/reports/recurring/<key>                      302    302    302    404    200    200    200    302
+GET    /admin/reports/recurring/<key>/part                 302    302    302    404    200    200    200    302
+GET    /admin/reports/recurring/<key>/edit                 302    302    302    404    200    200    200    302
+POST   /admin/reports/recurring/<key>/edit                 302    302    302    404    302    302    302    302
+POST   /admin/reports/recurring/<key>/run                  302    302    302    404    302    302    302    302
+POST   /admin/reports/recurring/<key>/pause                302    302    302    404    302    302    302    302
+POST   /admin/reports/recurring/<key>/resume               302    302    302    404    302    302    302    302
+GET    /admin/reports/recurring/<key>/remove               302    302    302    404    200    200    200    302
+POST   /admin/reports/recurring/<key>/remove               302    302    302    404    302    302    302    302
+GET    /admin/reports/recurring/<key>/secret               302    302    302    404    200    200    200    302
+POST   /admin/reports/recurring/<key>/secret               302    302    302    404    200    200    200    302
+GET    /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    200    200    200    302
+POST   /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    302    302    302    302
+
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
 GET    /admin/rejected/<key>                               302    302    302    403    403    200    200    302
 POST   /admin/rejected/<key>                               302    302    302    403    403    302    302    302
@@ -122,12 +140,15 @@ OPTIONS = {"api": 204, "people": 200}  # the same for everybody: a preflight car
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 REPORT = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
+RECURRING = REPORT["filter"] | {"name": "Recurring {}", "rhythm": "daily", "hour": "6", "mode": "period"}
 ENTRY = "/admin/catalog/<word>"
 # What a route is sent beside its path: a form's fields for people, with a new number for {}; JSON for programs.
 SENT: dict[str, object] = {
     "POST /events": [],
     "POST /reports": REPORT,
     "POST /admin/reports/new": REPORT["filter"],
+    "POST /admin/reports/recurring/new": RECURRING,
+    "POST /admin/reports/recurring/<key>/edit": RECURRING,
     "POST /admin/sign-in": {"user": "nobody", "password": "wrong"},
     "POST /admin/me/password": {"old": "wrong", "new": "another password"},
     "POST /admin/rejected/<key>": {

@@ -11,12 +11,12 @@ from werkzeug.test import TestResponse
 from app.paths import is_api
 from app.schemas.reports import source
 from app.services.clock import now
-from app.services.principal import SYSTEM
-from app.store import rejected
+from app.services.principal import SYSTEM, Principal
+from app.store import deliveries, rejected, schedules
 from app.store.models import Event, RejectedEvent, Session
 from tests.admin.conftest import TOKEN, Visitor
 from tests.conftest import PASSWORD
-from tests.security.matrix import QUERIES, SENT, rows
+from tests.security.matrix import QUERIES, RECURRING, SENT, rows
 from tests.support.client import Client, event
 
 NAMES = {"other": "fern", "analyst": "anna", "operator": "olga", "admin": "admin", "expired": "admin"}
@@ -124,6 +124,8 @@ class World:
             made["key"] = Event.get(Event.customer == "BARCHART").id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.keys.add(f"key {next(self._numbers)}")[0].id
+        if path.startswith("/admin/reports/recurring/<key>"):
+            made |= self._recurring()
         if path.startswith("/admin/rejected/<key>"):
             made["key"] = self._rejected()
         if path.startswith("/admin/people/<key>") or "session" in names:
@@ -132,11 +134,25 @@ class World:
             self._services.catalog.load_sample()
         return made
 
+    def _anna(self) -> Principal:
+        return self._services.accounts.verify("anna", PASSWORD)
+
     def _report(self) -> str:
-        anna = self._services.accounts.verify("anna", PASSWORD)
-        report = self._services.reports.start(anna, {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
+        report = self._services.reports.start(self._anna(), {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
         self._services.running.run(report.job)
         return source(report)
+
+    def _recurring(self) -> dict[str, int]:
+        """A recurring report of anna's with a webhook, of which one is on record."""
+        wanted = RECURRING | {"name": f"Number {next(self._numbers)}", "hour": 6}
+        filter = {name: wanted.pop(name) for name in ("customer", "product")}
+        made = self._services.schedules.add(self._anna(), wanted | {"filter": filter}).schedule
+        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_since=now(), webhook_salt="salt")
+        report = self._services.schedule_runs.run(SYSTEM, made)
+        self._services.running.run(report.job)
+        for ended in deliveries.unannounced(0):
+            deliveries.add(report.job, ended, now())
+        return {"key": made.id, "number": deliveries.newest(made.id, 1)[0].id}
 
     def _rejected(self) -> int:
         values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "field": "type", "customer": "BARCHART"}

@@ -1,0 +1,152 @@
+"""Recurring reports, as somebody comes to them: add one, run it, be told, and stop it; on any screen, for anybody."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Door, Service, serve, submit
+from tests.browser.test_every_page import SCREENS, faults
+from tests.support.client import event
+from tests.support.receivers import Receiver, receiver
+from tests.support.running import wait_until
+
+pytestmark = pytest.mark.browser
+LONG = "A name of many words that " + "X" * 100
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[Receiver]:
+    """A server that webhooks may go to."""
+    with receiver() as receives:
+        yield receives
+
+
+@pytest.fixture(scope="module")
+def telling(short_folder, there: Receiver) -> Iterator[Service]:
+    """A service that may send webhooks there."""
+    with serve(short_folder, WEBHOOK_HOSTS=there.url) as service:
+        service.post(event(), event(context=["two"]))
+        yield service
+
+
+def add(page: Page, name: str, **filled: str) -> None:
+    """Fill the form of a new recurring report in, and send it."""
+    page.goto("/admin/reports/recurring/new")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Customer").select_option("BARCHART")
+    page.get_by_label("Product").select_option("PORTFOLIO")
+    for label, value in filled.items():
+        control = page.locator(f"#{label}")
+        control.select_option(value) if label in ("rhythm", "hour") else control.fill(value)
+    submit(page, "Add recurring report")
+
+
+def test_from_adding_one_to_being_told_of_its_report(telling: Service, door: Door, there: Receiver):
+    page = door.open(telling)
+    page.get_by_role("link", name="Reports", exact=True).click()
+    page.get_by_role("link", name="Recurring reports").click()
+    page.get_by_role("link", name="New recurring report").click()
+    name = f"Journey {uuid.uuid4()}"
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("How often").select_option("weekly")
+    page.get_by_label("At", exact=True).select_option("3")
+    page.get_by_label("Customer").select_option("BARCHART")
+    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Everything since the last one").check()
+    page.get_by_label("Webhook").fill(f"{there.url}/journey")
+    submit(page, "Add recurring report")
+    secret = page.locator("#secret").inner_text()
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_text("Every Monday at 03:00 UTC")).to_be_visible()
+    expect(page.get_by_text("Everything since the last one")).to_be_visible()
+
+    submit(page, "Run now")
+    expect(page.get_by_text("Complete")).to_be_visible()
+    page.get_by_role("link", name=name).click()
+    expect(page.get_by_text("Delivered")).to_be_visible(timeout=15_000)
+    (got,) = [one for one in there.got if one.path == "/journey"]
+    told = json.loads(got.body)
+    assert (told["schedule"], told["status"], told["rows"]) == (name, "COMPLETE", 2)
+    time, mark = got.headers["X-Tally-Signature"].removeprefix("t=").split(",v1=")
+    assert mark == hmac.new(secret.encode(), f"{time}.".encode() + got.body, hashlib.sha256).hexdigest()
+    answer = page.request.get(told["link"])
+    assert hashlib.sha256(answer.body()).hexdigest() == told["sha256"]
+
+    page.locator(".deliveries").get_by_role("link").click()
+    submit(page, "Send again")
+    wait_until(lambda: len([one for one in there.got if one.path == "/journey"]) == 2, 15)
+    page.get_by_role("link", name=name).click()
+    submit(page, "Pause")
+    expect(page.get_by_text("Not while it is paused")).to_be_visible()
+    submit(page, "Resume")
+    page.get_by_role("link", name="Remove").click()
+    submit(page, f"Remove {name}")
+    expect(page.get_by_text(f"{name} is removed. Its reports stay.")).to_be_visible()
+    assert door.complaints == []
+
+
+def test_it_all_works_without_javascript(telling: Service, door: Door):
+    page = door.open(telling, java_script_enabled=False)
+    name = f"Plain {uuid.uuid4()}"
+    add(page, name, rhythm="monthly", delimiter=";")
+    expect(page.get_by_text("Every 1st of the month at 06:00 UTC")).to_be_visible()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("How often").select_option("daily")
+    submit(page, "Save")
+    expect(page.get_by_text("Every day at 06:00 UTC")).to_be_visible()
+    submit(page, "Run now")
+    expect(page.get_by_role("heading", level=1)).to_have_text("PORTFOLIO, BARCHART")
+
+
+def pages(page: Page, there: Receiver) -> Iterator[str]:
+    """Each page of recurring reports in each of its states, one after the other."""
+    page.goto("/admin/reports/recurring")
+    yield "the recurring reports"
+    page.goto("/admin/reports/recurring/new")
+    yield "a new one"
+    add(page, LONG[:120], delimiter="||", webhook="https://evil.example/")
+    yield "a new one with faults"
+    mark = uuid.uuid4().hex
+    there.broken.add(f"/{mark * 10}")
+    add(page, f"{LONG[:90]}{mark}", webhook=f"{there.url}/{mark * 10}")
+    yield "a secret"
+    page.get_by_role("link", name="Done").click()
+    yield "one that has not run"
+    address = page.url
+    submit(page, "Run now")
+    page.goto(address)
+    expect(page.locator(".deliveries").get_by_text("500")).to_be_visible(timeout=20_000)
+    yield "one with a webhook that failed"
+    page.locator(".deliveries").get_by_role("link").click()
+    page.wait_for_url("**/webhooks/*")
+    yield "a webhook"
+    page.goto(f"{address}/edit")
+    yield "one in its form"
+    page.goto(f"{address}/secret")
+    yield "the question before another secret is made"
+    page.goto(f"{address}/remove")
+    yield "the question before one is removed"
+    page.goto(address)
+    submit(page, "Pause")
+    yield "a paused one"
+    page.goto("/admin/reports/recurring")
+    yield "the list with some"
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_everybody_can_use_it_on_this_screen_and_it_needs_nobody_else(
+    telling: Service, door: Door, there: Receiver, screen: str
+):
+    page = door.open(telling, **SCREENS[screen])
+    found = [fault for name in pages(page, there) for fault in faults(page, name)]
+    assert found == []
+    meant = "Failed to load resource: the server responded with a status of 400"
+    assert [said for said in door.complaints if not said.startswith(meant)] == []
+    assert [url for url in door.requests if not url.startswith((telling.url, "data:"))] == []

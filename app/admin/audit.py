@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 from flask import Response, render_template, request
 from werkzeug.exceptions import NotFound
-from wtforms import Form, SelectField, StringField
+from wtforms import Form, StringField
 
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import MomentField
@@ -33,7 +33,7 @@ class AuditForm(Form):
     """A filter, as a browser fills it in."""
 
     who = StringField("Who")
-    action = SelectField("What", choices=[("", "Anything"), *((action, action.capitalize()) for action in ACTIONS)])
+    action = StringField("What")
     start = MomentField("From")
     end = MomentField("To", whole=True)
     text = StringField("Text")
@@ -64,7 +64,9 @@ class Asked:
 def audit() -> str | tuple[str, int]:
     """The newest entries, or those before one of them."""
     asked = _asked()
-    page = render_template("admin/audit.html", **_found(asked), names=_names(), max_text=MAX_TEXT)
+    page = render_template(
+        "admin/audit.html", **_found(asked), names=_names(), actions=list(ACTIONS), max_text=MAX_TEXT
+    )
     return (page, 400) if asked.wrong else page
 
 

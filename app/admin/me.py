@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask import flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 from wtforms import PasswordField
 
@@ -74,13 +73,11 @@ def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[s
     return redirect(url_for("admin.me"))
 
 
-@blueprint.post("/me/sessions/<session>/end")
+@blueprint.post("/me/sessions/<int:session>/end")
 @signed_in
-def end_own_session(session: str) -> Response:
+def end_own_session(session: int) -> Response:
     """End one of your own."""
-    if not (session.isascii() and session.isdigit() and len(session) <= 18):
-        raise NotFound
-    services().sessions.end(int(session), caller().id, by=caller())
+    services().sessions.end(session, caller().id, by=caller())
     flash("The session is ended.")
     return redirect(url_for("admin.me"))
 

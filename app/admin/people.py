@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import render_template
 from flask_wtf import FlaskForm
-from wtforms import Field, RadioField, StringField, TextAreaField
+from wtforms import Field, StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
 from app.auth import caller, need, signed_in
@@ -27,7 +27,7 @@ KINDS = {
 class RightsForm(FlaskForm):
     """What a user may do and see."""
 
-    role = RadioField("Role", choices=[(role, word) for role, (word, _) in ROLES.items()], default=ANALYST)
+    role = StringField("Role", default=ANALYST)
     customers = TextAreaField("Customers")
 
 
@@ -35,7 +35,7 @@ class PersonForm(RightsForm):
     """What a user is made of."""
 
     name = StringField("Name")
-    kind = RadioField("Who signs in", choices=[(kind, word) for kind, (word, _) in KINDS.items()], default=PERSON)
+    kind = StringField("Who signs in", default=PERSON)
 
 
 @blueprint.get("/people")

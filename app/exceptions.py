@@ -103,11 +103,13 @@ class Fault:
         message: names its place, what was found, what is allowed.
         code: MISSING or MALFORMED.
         field: the event's field, without the place; empty where the event as a whole is wrong.
+        is_unknown: the value is well-formed, but not in the catalog.
     """
 
     message: str
     code: str = MALFORMED
     field: str = ""
+    is_unknown: bool = False
 
 
 class InputInvalid(TallyError):

@@ -60,7 +60,16 @@ PLACES = (
     Place(
         "Rejected",
         "slash-circle",
-        ("admin.rejected", "admin.rejected_event", "admin.send_again", "admin.remove_rejected"),
+        (
+            "admin.rejected",
+            "admin.rejected_list",
+            "admin.rejected_group",
+            "admin.send_group",
+            "admin.remove_group",
+            "admin.rejected_event",
+            "admin.send_again",
+            "admin.remove_rejected",
+        ),
         "system",
     ),
     Place(

@@ -26,6 +26,7 @@ from app.services.importing import Importing
 from app.services.ingest import Ingest
 from app.services.keys import Keys
 from app.services.rejected import RejectedEvents
+from app.services.rejected_groups import RejectedGroups
 from app.services.reports import Reports
 from app.services.resending import Resending
 from app.services.running import Running
@@ -55,6 +56,7 @@ class Services:
     traffic: Traffic
     rejected: RejectedEvents
     resending: Resending
+    rejected_groups: RejectedGroups
     catalog: Catalog
     entries: Entries
     cataloguing: Cataloguing
@@ -95,6 +97,7 @@ def build(settings: Settings) -> Services:
     accounts = Accounts()
     sessions = Sessions(settings)
     ingest = Ingest(catalog, writer, rejected, settings.max_batch_events)
+    resending = Resending(ingest, rejected, audit)
     return Services(
         gate=Gate(settings, keys, Rates(settings.redis)),
         ingest=ingest,
@@ -103,7 +106,8 @@ def build(settings: Settings) -> Services:
         traffic=Traffic(),
         erasing=erasing,
         rejected=rejected,
-        resending=Resending(ingest, rejected),
+        resending=resending,
+        rejected_groups=RejectedGroups(resending, audit),
         catalog=catalog,
         entries=entries,
         cataloguing=Cataloguing(catalog, entries, audit),

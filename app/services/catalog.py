@@ -192,7 +192,7 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
 
 
 def _not_known(place: str, code: str, hint: str) -> Fault:
-    return Fault(f"{place} is {shown(code)}, which is not known{hint}.", field=place.split(".")[1])
+    return Fault(f"{place} is {shown(code)}, which is not known{hint}.", field=place.split(".")[1], is_unknown=True)
 
 
 def _hint(code: str, known: Iterable[str]) -> str:

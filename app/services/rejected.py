@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.exceptions import BodyMalformed, Fault, RejectedUnknown, StoreUnavailable
+from app.exceptions import MISSING, BodyMalformed, Fault, RejectedUnknown, StoreUnavailable
 from app.schemas import json
 from app.schemas.events import Rejected
 from app.schemas.fields import CONTROL, MAX_CODE
-from app.services.accounts import SYSTEM, Principal
+from app.services.audit import Audit
 from app.services.clock import now
+from app.services.principal import SYSTEM, Principal
 from app.store import rejected as store
-from app.store.database import release
+from app.store.database import release, transaction
 from app.store.models import RejectedEvent
 
 QUEUE_EVENTS = 2_000
@@ -56,6 +57,7 @@ class RejectedEvents:
     """The rejected events of one process, and of all of them once they are written."""
 
     def __init__(self) -> None:
+        self._audit = Audit()
         self._queue: deque[dict] = deque()
         self._characters = 0
         self._dropped = 0
@@ -116,6 +118,12 @@ class RejectedEvents:
     def remove(self, one: RejectedEvent) -> bool:
         """Forget one; False where somebody else was faster."""
         return store.remove([one.id]) == 1
+
+    def discard(self, who: Principal, one: RejectedEvent) -> None:
+        """Forget one, as somebody wants it; the audit log says so."""
+        with transaction():
+            if self.remove(one):
+                self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
 
     def _has_room(self, size: int) -> bool:
         self._offered += 1
@@ -201,9 +209,9 @@ def row(one: Rejected, received: int, address: str, request_id: str) -> dict:
         "place": one.place,
         "event": one.text[:MAX_TEXT],
         "field": one.faults[0].field,
+        "fault": _kind(one.faults[0]),
         "reasons": _reasons(one.faults),
-        "customer": _customer(one.text),
-    }
+    } | _codes(one.text)
 
 
 def _reasons(faults: Sequence[Fault]) -> list[str]:
@@ -211,12 +219,23 @@ def _reasons(faults: Sequence[Fault]) -> list[str]:
     return [fault.message for fault in faults[:MAX_REASONS]] + ([f"And {rest} more."] if rest > 0 else [])
 
 
-def _customer(text: str) -> str:
-    """Whose an event seems to be; empty where it does not say so in a way that could be somebody's."""
+def _kind(fault: Fault) -> str:
+    """What is the matter with a field, in a word."""
+    if fault.code == MISSING:
+        return "missing"
+    return "unknown" if fault.is_unknown else "wrong"
+
+
+def _codes(text: str) -> dict[str, str]:
+    """Whose an event seems to be, of which product and type; empty where it does not say in a way that could be one."""
     try:
         event = json.parse(text.encode())
     except BodyMalformed:
-        return ""
-    code = event.get("customer") if isinstance(event, dict) else None
-    is_one = isinstance(code, str) and len(code) <= MAX_CODE and not (CONTROL.search(code) or json.unkeepable(code))
-    return code if is_one else ""
+        event = None
+    given = event if isinstance(event, dict) else {}
+    return {name: _code(given.get(name)) for name in ("customer", "product", "type")}
+
+
+def _code(value: object) -> str:
+    is_one = isinstance(value, str) and len(value) <= MAX_CODE and not (CONTROL.search(value) or json.unkeepable(value))
+    return value if is_one else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -10,8 +10,9 @@ import orjson
 
 from app.exceptions import BodyMalformed, Fault, Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.schemas import json
-from app.services.accounts import SYSTEM, Principal
+from app.services.audit import Audit
 from app.services.ingest import Ingest
+from app.services.principal import SYSTEM, Principal
 from app.services.rejected import RejectedEvents
 from app.store import rejected as store
 from app.store.database import release
@@ -46,11 +47,46 @@ class Outcome:
     reasons: list[str]
 
 
+@dataclass(frozen=True)
+class Change:
+    """What is changed in each of many events before they are sent again; nothing, unless it says so.
+
+    Attributes:
+        field: customer, product, type or version, which becomes `value`; or timestamp, which becomes the time at which
+            the event was received.
+    """
+
+    field: str = ""
+    value: str = ""
+
+    @property
+    def told(self) -> str:
+        """It in words."""
+        if not self.field:
+            return "nothing"
+        return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
+
+    def applied(self, one: RejectedEvent) -> str:
+        """A rejected event's text, changed.
+
+        Raises:
+            BodyMalformed: it is not JSON.
+        """
+        if not self.field:
+            return one.event
+        event = json.parse(one.event.encode())
+        if not isinstance(event, dict):
+            return one.event  # it is refused as it was
+        value = json.Number(str(one.received)) if self.field == "timestamp" else self.value
+        return json.text(event | {self.field: value})
+
+
 class Resending:
     """Sends rejected events again, each at most once whoever sends it: under an idempotency key made of its id."""
 
-    def __init__(self, ingest: Ingest, rejected: RejectedEvents) -> None:
+    def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
         self._ingest = ingest
+        self._audit = audit
         self._rejected = rejected
 
     def send(self, who: Principal, key: int, text: str) -> Resent:
@@ -73,6 +109,11 @@ class Resending:
             return self._earlier(who, key)
         sent = self._send(who, one, text)
         self._rejected.remove(one)
+        if not sent.earlier:
+            event = sent.event
+            told = {"batch": event["batch"], "product": event["product"], "type": event["type"]}
+            name = f"rejected event {one.id}"
+            self._audit.note(who, "rejected event sent again", name, told, customer=event["customer"])
         return sent
 
     def send_as_they_are(self, keys: Iterable[int] | None) -> Iterator[Outcome]:
@@ -88,9 +129,23 @@ class Resending:
         pages = self._all() if keys is None else [[self._rejected.get(SYSTEM, key) for key in keys]]
         with ThreadPoolExecutor(THREADS) as pool:
             for page in pages:
-                outcomes = list(pool.map(self._try, page))
-                store.remove([outcome.id for outcome in outcomes if not outcome.reasons])
-                yield from outcomes
+                yield from self._send_page(SYSTEM, page, Change(), pool)
+
+    def send_some(self, who: Principal, page: Sequence[RejectedEvent], change: Change) -> list[Outcome]:
+        """Send rejected events again, each changed alike; those that pass go.
+
+        Raises:
+            StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
+        """
+        with ThreadPoolExecutor(THREADS) as pool:
+            return self._send_page(who, page, change, pool)
+
+    def _send_page(
+        self, who: Principal, page: Sequence[RejectedEvent], change: Change, pool: ThreadPoolExecutor
+    ) -> list[Outcome]:
+        outcomes = list(pool.map(lambda one: self._try(who, one, change), page))
+        store.remove([outcome.id for outcome in outcomes if not outcome.reasons])
+        return outcomes
 
     def _all(self) -> Iterator[list[RejectedEvent]]:
         newest = store.newest(1)
@@ -99,12 +154,12 @@ class Resending:
             last = page[-1].id
             yield page
 
-    def _try(self, one: RejectedEvent) -> Outcome:
+    def _try(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
         try:
-            self._send(SYSTEM, one, one.event)
+            self._send(who, one, change.applied(one))
         except InputInvalid as error:
             return Outcome(one.id, [fault.message for fault in error.faults])
-        except BodyMalformed as error:
+        except (BodyMalformed, Forbidden) as error:
             return Outcome(one.id, [str(error)])
         finally:
             release()

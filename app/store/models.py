@@ -109,6 +109,9 @@ class RejectedEvent(Table):
     field = TextField()  # the first wrong field; empty: the event as a whole
     reasons = JsonField()  # a sentence for each fault
     customer = TextField(default="")  # whose it seems to be; empty: nobody's that could be told
+    product = TextField(default="")  # the same of its product and type
+    type = TextField(default="")
+    fault = TextField(default="")  # of that field: missing, unknown or wrong; empty: kept before this was told
 
 
 class RejectedDrop(Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 
@@ -65,6 +66,18 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     yield "a new report with faults", page
     service.refuse(event(timestamp=-1), event(customer=LONG, type="", context=["x" * 4096] * 3), {LONG: 1}, "no event")
     page.goto("/admin/rejected")
+    yield "rejected events by reason", page
+    page.get_by_role("link", name="type is wrong").first.click()
+    page.wait_for_url("**/rejected/group?**")
+    page.get_by_label("Send them").select_option("type")
+    submit(page, "again")
+    yield "a group of rejected events, with a fault", page
+    page.goto("/admin/rejected")
+    page.get_by_role("link", name="timestamp is wrong").first.click()
+    page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
+    page.wait_for_url("**/group/remove?**")
+    yield "the question before a group is removed", page
+    page.goto("/admin/rejected/list")
     yield "rejected events", page
     page.get_by_role("link", name="Edit and send again").nth(2).click()
     page.wait_for_url("**/admin/rejected/*")

@@ -88,6 +88,12 @@ GET    /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    
 POST   /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    302    302    302    302
 
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
+GET    /admin/rejected/part                                302    302    302    403    403    200    200    302
+GET    /admin/rejected/list                                302    302    302    403    403    200    200    302
+GET    /admin/rejected/group                               302    302    302    403    403    200    200    302
+POST   /admin/rejected/group                               302    302    302    403    403    302    302    302
+GET    /admin/rejected/group/remove                        302    302    302    403    403    200    200    302
+POST   /admin/rejected/group/remove                        302    302    302    403    403    302    302    302
 GET    /admin/rejected/<key>                               302    302    302    403    403    200    200    302
 POST   /admin/rejected/<key>                               302    302    302    403    403    302    302    302
 GET    /admin/rejected/<key>/remove                        302    302    302    403    403    200    200    302
@@ -142,6 +148,7 @@ VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 REPORT = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 RECURRING = REPORT["filter"] | {"name": "Recurring {}", "rhythm": "daily", "hour": "6", "mode": "period"}
 ENTRY = "/admin/catalog/<word>"
+ALIKE = "/admin/rejected/group"
 # What a route is sent beside its path: a form's fields for people, with a new number for {}; JSON for programs.
 SENT: dict[str, object] = {
     "POST /events": [],
@@ -154,6 +161,8 @@ SENT: dict[str, object] = {
     "POST /admin/rejected/<key>": {
         "event": '{"customer": "BARCHART", "product": "P", "type": "T", "timestamp": 1, "context": []}'
     },
+    f"POST {ALIKE}": {"up_to": "999999"},
+    f"POST {ALIKE}/remove": {"up_to": "999999"},
     f"POST {ENTRY}": {"code": "PORTFOLIO", "description": "changed"},
     f"POST {ENTRY}/new": {"code": "ANOTHER-{}"},
     "POST /admin/people/new": {"name": "somebody-new", "role": "analyst"},
@@ -162,6 +171,8 @@ SENT: dict[str, object] = {
 }
 # What stands behind ? with any verb.
 QUERIES = {
+    ALIKE: "field=type",
+    f"{ALIKE}/remove": "field=type",
     ENTRY: "code=PORTFOLIO",
     f"{ENTRY}/remove": "code=PORTFOLIO",
 }

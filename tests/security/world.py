@@ -128,6 +128,8 @@ class World:
             made |= self._recurring()
         if path.startswith("/admin/rejected/<key>"):
             made["key"] = self._rejected()
+        if path.startswith("/admin/rejected/group"):
+            self._rejected()
         if path.startswith("/admin/people/<key>") or "session" in names:
             made |= self._user()
         if path.startswith("/admin/catalog"):

@@ -2,7 +2,13 @@
 // focus, selection, scrolling and what was opened stay. Without this module every page is complete, only less live.
 const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, opened = Date.now(); // milliseconds
 const REFRESHES = { "X-Tally-Refresh": "1" }; // nobody does anything: a session is not to be kept alive by this
-const parts = [...document.querySelectorAll("[data-live]")].map((node) => ({ node, fresh: Date.now(), tried: Date.now() }));
+let parts = [];
+
+function find(tried) { // a part may bring another, which is asked for at once
+  parts = parts.filter(({ node }) => node.isConnected);
+  for (const node of document.querySelectorAll("[data-live]"))
+    if (!parts.some((part) => part.node === node)) parts.push({ node, fresh: Date.now(), tried });
+}
 
 function patch(old, fresh) {
   if (old.isEqualNode(fresh)) return;
@@ -34,6 +40,7 @@ async function refresh(part) {
     html.innerHTML = await answer.text();
     patch(part.node, html.content.firstElementChild);
     part.fresh = Date.now();
+    find(0);
   } catch {
     part.trouble = "can't reach the server";
   } finally {
@@ -42,7 +49,9 @@ async function refresh(part) {
 }
 
 function tell(part) {
-  const note = part.node.querySelector("[data-freshness]"), seconds = Math.floor((Date.now() - part.fresh) / 1000);
+  const note = part.node.querySelector("[data-freshness]");
+  if (!note) return; // it has not come yet
+  const seconds = Math.floor((Date.now() - part.fresh) / 1000);
   const ago = seconds < 2 ? "just now" : seconds < 60 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
   const words = `${part.node.paused ? "paused, " : part.trouble ? part.trouble + ", " : ""}updated ${ago}`;
   if (note.textContent !== words) note.textContent = words;
@@ -58,5 +67,6 @@ async function look(part) {
 }
 
 document.documentElement.classList.add("scripted");
+find(Date.now());
 setInterval(() => parts.forEach(look), 500);
 document.addEventListener("visibilitychange", () => parts.forEach(look));

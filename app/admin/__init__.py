@@ -10,6 +10,7 @@ from app.admin import (
     catalog,
     catalog_document,
     catalog_entry,
+    chart,
     errors,
     events,
     headers,
@@ -30,6 +31,7 @@ from app.admin import (
     schedule_form,
     sign_in,
     system,
+    traffic,
     words,
     zones,
 )
@@ -58,6 +60,7 @@ __all__ = [
     "schedule_form",
     "sign_in",
     "system",
+    "traffic",
 ]
 
 
@@ -75,7 +78,7 @@ def register(app: Flask) -> None:
     csrf.init_app(app)
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (words, zones, icons, places, headers, errors):
+    for module in (words, zones, chart, icons, places, headers, errors):
         module.register(app)
 
 

@@ -16,6 +16,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 from wtforms import Form, StringField
 
+from app.admin import first_event
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import MomentField, words_for_times
 from app.auth import caller, need, signed_in
@@ -181,6 +182,7 @@ def _found(asked: Asked, filter: dict[str, object], page: Page) -> dict[str, obj
         "about": services().traffic.estimate(caller(), Filter(**filter)),
         "filter": filter,
         "export": _export(filter),
+        **first_event.known(),
     }
 
 

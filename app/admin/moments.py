@@ -36,18 +36,21 @@ class MomentField(Field):
         return self.text
 
     def process_formdata(self, values: list[str]) -> None:
-        """Take what a browser sent, or milliseconds from an address, which mean the same in every zone."""
-        self.text = values[0] if values else ""
-        self.data = self.text or None
-        if DIGITS.fullmatch(self.text) and int(self.text) <= MAX_TIME:
-            self.data, self.text = int(self.text), written(int(self.text))
+        """Take what a browser sent, or milliseconds from an address, which mean the same in every zone.
+
+        What is no moment is not shown again: browsers' fields cannot.
+        """
+        given = values[0] if values else ""
+        self.data, self.text = given or None, ""
+        if DIGITS.fullmatch(given) and int(given) <= MAX_TIME:
+            self.data, self.text = int(given), written(int(given))
             return
         for form, rest in FORMS:
             try:
-                told = datetime.strptime(self.text, form).replace(tzinfo=zone())
+                told = datetime.strptime(given, form).replace(tzinfo=zone())
             except ValueError:
                 continue
-            self.data = round(told.timestamp() * 1000) + (rest if self.whole else 0)
+            self.data, self.text = round(told.timestamp() * 1000) + (rest if self.whole else 0), given
 
 
 def written(milliseconds: int) -> str:

@@ -1,48 +1,94 @@
-"""The overview: what arrives, and how far each report is."""
+"""The overview: whether all is well, what arrives, how far each report is, and what was refused."""
 
 from __future__ import annotations
 
-from flask import current_app, render_template
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
+from app.admin import first_event
 from app.admin.blueprint import blueprint, services
 from app.admin.rejected import counts
-from app.admin.report_lines import line
-from app.auth import caller, signed_in
+from app.admin.report_lines import Line, line
+from app.admin.traffic import Asked, charted
+from app.auth import caller, need, signed_in
+from app.exceptions import InputInvalid
 from app.services.clock import now
+from app.services.health import Check
 
-EVENTS = 20
-REPORTS = 6
+EVENTS = 12
+REPORTS = 5
 ARRIVING_MS = 30_000  # events newer than this are a sign that more will come
+# What is looked at, in words and as an icon.
+LOOKED_AT = {
+    "database": ("Database", "database"),
+    "redis": ("Valkey", "lightning-charge"),
+    "worker": ("Workers", "cpu"),
+    "scheduler": ("Scheduler", "clock"),
+    "disk": ("Disk", "hdd"),
+    "spool": ("Spool", "inbox"),
+}
 
 
 @blueprint.get("/")
 @signed_in
-def overview() -> str:
+def overview() -> str | tuple[str, int] | Response:
     """The page."""
-    return render_template("admin/overview.html", **_found())
+    need("events")
+    asked = Asked(request.args)
+    if not asked.is_plain and not asked.is_own:
+        return redirect(url_for("admin.overview", **asked.address))
+    try:
+        asked.span()
+    except InputInvalid as error:
+        asked.refuse(error)
+        return _page(asked.without_range(), form=asked.form), 400
+    if not asked.is_plain:
+        return redirect(url_for("admin.overview", **asked.address))
+    return _page(asked)
 
 
 @blueprint.get("/overview/part")
 @signed_in
 def overview_part() -> str:
-    """What of the page refreshes itself."""
-    return render_template("admin/_overview.html", **_found())
+    """What of the page refreshes itself, but the chart, which does so at its own pace."""
+    need("events")
+    return render_template("admin/_overview.html", chart=None, **_found(Asked(request.args)))
 
 
-def _found() -> dict[str, object]:
+def _page(asked: Asked, **known: object) -> str:
+    return render_template("admin/overview.html", **(_found(asked) | charted(asked) | known))
+
+
+def _found(asked: Asked) -> dict[str, object]:
     who = caller()
     entries = services().feed.arrivals(who, EVENTS)
-    lines = [line(report) for report in services().reports.visible(who, REPORTS)]
+    lines = _reports()
     arriving = not entries or entries[0][1].received > now() - ARRIVING_MS
+    checks = services().health.glance() if who.may("system") else []
     return {
+        "asked": asked,
         "entries": entries,
+        "rate": round(services().traffic.per_minute(who)),
         "lines": lines,
-        "problems": _problems() if who.may("system") else [],
+        "checks": checks,
+        "looked_at": LOOKED_AT,
+        "workers": _workers(checks),
+        "problems": [check.problem for check in checks if check.problem],
         "rejects": counts() if who.may("system") else None,
         "moving": arriving or any(line.moves for line in lines),
-        "base_url": current_app.config["SETTINGS"].base_url,
+        **first_event.known(),
     }
 
 
-def _problems() -> list[str]:
-    return [check.problem for check in services().health.glance() if check.problem]
+def _reports() -> list[Line]:
+    """Those at work, and the newest others as far as there is room."""
+    who, reports = caller(), services().reports
+    at_work = reports.visible(who, REPORTS, status="RUNNING")
+    known = {report.job for report in at_work}
+    others = [report for report in reports.visible(who, REPORTS) if report.job not in known]
+    return [line(report) for report in [*at_work, *others][:REPORTS]]
+
+
+def _workers(checks: list[Check]) -> str | None:
+    """How many there are, where that is known and they are well."""
+    return next((check.note for check in checks if check.name == "worker" and not check.problem), None)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import io
 import re
 
+import pytest
+
+from app.services.clock import now
+from app.services.health import Check
 from tests.support.client import FIRST, event
+
+HOUR = 3_600_000
 
 
 def test_the_newest_events_are_shown_with_all_that_they_carry(boss, admin):
@@ -101,3 +109,196 @@ def test_an_analyst_sees_own_customers_events_and_own_reports_only(anna, admin, 
     assert "THEIRS" not in page
     assert "OTHER" not in page
     assert page.count('data-key="JOB-') == 1
+
+
+def chart_of(page: str) -> list[str]:
+    """What each bar tells."""
+    return re.findall(r'<a data-key="\d+" href="[^"]*" aria-label="([^"]*)">', page)
+
+
+class TestTraffic:
+    @pytest.fixture
+    def traffic(self, admin, services) -> int:
+        """Events of two products in this hour and the one before, the hours counted; this hour's beginning."""
+        services.traffic._charts.seconds = services.traffic._rates.seconds = 0
+        this = now() // HOUR * HOUR
+        admin.send(*[event(timestamp=this - 1 - number) for number in range(3)])
+        admin.send(event(timestamp=this, product="ALERT", type="RANG"))
+        admin.send(event(timestamp=this - HOUR, customer="OTHER", product="SECRET", type="HIDDEN"))
+        services.upkeep._count()
+        return this
+
+    def test_bars_tell_their_numbers_and_lead_to_their_events(self, boss, traffic):
+        page = boss.see("/admin/")
+        told = chart_of(page)
+        assert [words.rpartition(": ")[2] for words in told] == ["4 events", "1 event"]
+        address = re.findall(r'<a data-key="\d+" href="([^"]*)"', page)[0]
+        assert address == f"/admin/events?start={traffic - HOUR}&end={traffic - 1}"
+        assert boss.see(address).count('data-key="event-') == 4
+
+    def test_the_same_numbers_are_there_as_a_table(self, boss, traffic):
+        page = boss.see("/admin/?by=type")
+        table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
+        heads = re.findall(r'<th scope="col" class="count">(?:<bdi>)?([^<]*)', table)
+        assert heads == ["PORTFOLIO-APPLICATION-LOADED", "HIDDEN", "RANG", "Events"]
+        rows = [re.findall(r'<td class="count">([^<]*)', row) for row in table.split("<tr>")[2:]]
+        assert len(rows) == 24
+        assert rows[-2:] == [["3", "1", "0", "4"], ["0", "0", "1", "1"]]
+
+    def test_totals_and_the_change_against_the_time_before(self, boss, admin, services, traffic):
+        admin.send(*[event(timestamp=traffic - 25 * HOUR)] * 2)
+        services.upkeep._count()
+        page = boss.see("/admin/")
+        assert "5 events" in page
+        assert "+100 % on the 24 hours before" in page
+        admin.send(*[event(timestamp=traffic - 25 * HOUR)] * 6)
+        services.upkeep._count()
+        assert "−50 % on the 24 hours before" in boss.see("/admin/")
+
+    @pytest.mark.parametrize(
+        ("query", "unit", "count"),
+        [("range=1h", "minute", 60), ("", "hour", 24), ("range=7d", "hour", 168), ("range=30d", "day", 30)],
+    )
+    def test_a_range_is_cut_into_minutes_hours_or_days(self, boss, traffic, query, unit, count):
+        page = boss.see(f"/admin/?{query}")
+        assert f"Events per {unit}, each bar a way to them" in page
+        table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
+        assert table.count("<tr>") == count + 1
+
+    def test_a_range_of_ones_own_is_in_the_address_in_milliseconds(self, boss, traffic):
+        answer = boss.get("/admin/?start=2026-10-26T07:00&end=2026-10-26T07:59&by=type")
+        address = f"/admin/?start={FIRST - 2_000_000}&end={FIRST - 2_000_000 + HOUR - 1}&by=type"
+        assert answer.headers["Location"] == address
+        assert "Per minute, 26 Oct 2026, 07:00 to 26 Oct 2026, 08:00 UTC." in boss.see(address)
+
+    @pytest.mark.parametrize(
+        ("query", "told"),
+        [
+            ("start=2026-11-20T00:00&end=2026-11-19T00:00", "To is 2026-11-19 00:00:59.999 UTC, before From,"),
+            ("start=soon&end=2026-11-19T00:00", 'From is "soon"; it must be a date and time in UTC'),
+            ("start=2020-01-01T00:00&end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
+            ("end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
+        ],
+    )
+    def test_what_is_no_range_is_told_beside_it_and_the_usual_one_is_shown(self, boss, traffic, query, told):
+        answer = boss.get(f"/admin/?{query}")
+        assert answer.status_code == 400
+        page = html.unescape(answer.get_data(as_text=True))
+        assert told in page
+        assert len(chart_of(page)) == 2
+        assert 'data-live="/admin/overview/chart"' in page  # what refreshes is the usual one
+
+    def test_what_goes_without_saying_is_left_out_of_the_address(self, boss):
+        assert boss.get("/admin/?range=24h&by=product").headers["Location"] == "/admin/"
+        assert boss.get("/admin/?range=no&by=no&x=1").headers["Location"] == "/admin/"
+        assert boss.get("/admin/?range=7d&by=type").status_code == 200
+
+    def test_the_most_active_types_lead_to_their_events(self, boss, traffic):
+        page = boss.see("/admin/")
+        active = re.search(r'<table class="active">.*?</table>', page, re.DOTALL)[0]
+        assert re.findall(r"<bdi>([^<]*)</bdi>", active) == ["PORTFOLIO-APPLICATION-LOADED", "RANG", "HIDDEN"]
+        address = re.findall(r'href="([^"]*)"', active)[1]
+        assert boss.see(address).count('data-key="event-') == 1
+
+    def test_the_chart_refreshes_by_itself_and_the_rest_leaves_it_alone(self, boss, traffic):
+        part = boss.see("/admin/overview/chart?range=7d").strip()
+        assert part.startswith(
+            '<section class="traffic" data-key="traffic" data-live="/admin/overview/chart?range=7d" data-calm'
+        )
+        rest = boss.see("/admin/overview/part?range=7d")
+        assert 'data-live="/admin/overview/chart?range=7d" data-calm></section>' in rest
+        assert '<svg class="bars"' not in rest
+
+    def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, traffic, monkeypatch, services):
+        assert "Counts follow the events within a few seconds." in boss.see("/admin/")
+        monkeypatch.setattr(services.traffic, "uncounted", lambda: 1_234_567)
+        assert "Up to 1,234,567 are not counted yet." in boss.see("/admin/")
+        assert "Counted just now." in boss.see("/admin/?range=1h")
+
+    def test_an_analyst_sees_own_customers_numbers_only(self, anna, traffic, monkeypatch, services):
+        monkeypatch.setattr(services.traffic, "uncounted", lambda: 1_234_567)
+        for query in ("", "?by=type", "?range=1h", "?range=7d&by=type", "?range=30d"):
+            page = anna.see(f"/admin/{query}")
+            for word in ("OTHER", "SECRET", "HIDDEN", "1,234,567"):
+                assert word not in page
+        assert [words.rpartition(": ")[2] for words in chart_of(anna.see("/admin/"))] == ["3 events", "1 event"]
+        assert "HIDDEN" not in anna.see("/admin/overview/chart?by=type")
+
+    def test_where_nothing_had_its_time_that_is_said(self, boss, admin):
+        admin.send(event(timestamp=FIRST))
+        assert "No event had its time then." in boss.see("/admin/?range=1h")
+
+
+class TestHealth:
+    def test_the_strip_says_what_is_looked_at_and_what_is_wrong(self, boss, admin, services):
+        services.upkeep.run_all()
+        strip = re.search(r'<ul class="strip".*?</ul>', boss.see("/admin/"), re.DOTALL)[0]
+        told = re.findall(
+            r'<li class="(\w+)">.*?<span>([^<]*)<span class="visually-hidden">: ([^<]*)<', strip, re.DOTALL
+        )
+        assert told == [
+            ("good", "Database", "well"),
+            ("good", "Valkey", "well"),
+            ("warning", "Workers", "needs you"),
+            ("good", "Scheduler", "well"),
+            ("good", "Disk", "well"),
+            ("good", "Spool", "well"),
+        ]
+        assert "1 thing needs you" in boss.see("/admin/")
+
+    def test_all_well_is_said_with_what_is_at_work(self, boss, admin, services, monkeypatch):
+        well = [Check("database", None), Check("worker", None, "2")]
+        monkeypatch.setattr(services.health, "glance", lambda: well)
+        admin.send(event(timestamp=now()))
+        page = boss.see("/admin/")
+        assert "All well" in page
+        assert "2 workers" in page
+        assert re.search(r"about \d+ events? a minute", page)
+
+    def test_an_analyst_is_not_told(self, anna):
+        assert 'class="strip"' not in anna.see("/admin/")
+
+
+class TestReports:
+    def test_those_at_work_come_first_however_old(self, boss, admin, services):
+        admin.send(event())
+        running = admin.start_report()
+        for _ in range(6):
+            admin.run_report()
+        page = boss.see("/admin/")
+        shown = re.findall(r'data-key="(JOB-[^"]*)"', page)
+        assert (shown[0], len(shown)) == (running["source"], 5)
+
+
+class TestFirstEvent:
+    def test_ways_to_send_it_are_shown_with_this_hosts_address(self, boss):
+        page = boss.see("/admin/")
+        for words in ("From a terminal", "JavaScript", "Python"):
+            assert f"<summary>{words}</summary>" in page
+        assert 'fetch("https://tally.example/events"' in page
+        assert '"https://tally.example/events",' in page
+        assert "YOUR-KEY" not in page
+
+    def test_the_python_is_accepted_as_it_stands(self, boss, admin, monkeypatch):
+        source = re.search(r'<pre id="first-python"[^>]*>(.*?)</pre>', boss.see("/admin/"), re.DOTALL)[1]
+        sent = []
+
+        def send(request):
+            sent.append(admin.post("/events", request.data))
+            return io.BytesIO(sent[-1].data)
+
+        monkeypatch.setattr("urllib.request.urlopen", send)
+        exec(source, {})
+        assert sent[0].status_code == 200
+
+    @pytest.mark.settings(ingest_auth="key")
+    def test_where_a_key_is_asked_for_its_place_is_shown(self, boss, anna):
+        page = boss.see("/admin/")
+        assert page.count("Bearer YOUR-KEY") == 3
+        assert 'href="/admin/keys/new"' in page
+        assert 'href="/admin/keys/new"' not in anna.see("/admin/")
+
+    def test_what_was_refused_is_told_beside_it(self, boss, admin):
+        admin.post("/events", {"events": [event(timestamp=-1)]})
+        admin.app.extensions["services"].rejected.flush()
+        assert "1 rejected event: timestamp (1)." in boss.see("/admin/")

@@ -57,6 +57,27 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     yield "a report of long names", page
     page.goto("/admin/")
     yield "the overview", page
+    moment = int(time.time() * 1000)
+    service.post(
+        event(timestamp=moment), *[event(timestamp=moment, type=f"{LONG[:-1]}{number}") for number in range(7)]
+    )
+    page.goto("/admin/?range=1h&by=type")
+    page.get_by_text("The same in numbers").click()
+    page.get_by_text("Another range").click()
+    yield "an hour by type, in numbers", page
+    page.goto("/admin/?start=2026-11-20T00:00&end=2026-11-19T00:00")
+    yield "a range that is none", page
+    page.goto("/admin/events")
+    page.get_by_text("Event types:").click()
+    yield "the events", page
+    page.locator(".events .name a").first.click()
+    page.wait_for_url("**/admin/events/*")
+    page.get_by_text("As JSON").click()
+    yield "an event of long names", page
+    page.goto(f"/admin/events?customer={LONG}&text=nowhere")
+    yield "a search that found nothing", page
+    page.goto("/admin/events?start=soon&text=a%01b")
+    yield "a filter with faults", page
     page.goto("/admin/reports")
     yield "the reports", page
     page.goto("/admin/reports/new")

@@ -43,7 +43,7 @@ def test_a_new_row_is_marked_and_those_before_it_are_not(service: Service, door:
 
 def test_it_says_when_the_server_cannot_be_reached_and_when_it_can_again(service: Service, door: Door):
     page = door.open(service)
-    note = page.locator("[data-freshness]")
+    note = page.locator(".head [data-freshness]")
     expect(note).to_have_text("updated just now")
     page.context.set_offline(True)
     expect(note).to_contain_text("can't reach the server, updated ")
@@ -54,7 +54,7 @@ def test_it_says_when_the_server_cannot_be_reached_and_when_it_can_again(service
 def test_it_says_when_the_server_answers_with_an_error(service: Service, door: Door):
     page = door.open(service)
     page.route(f"**{PART}", lambda route: route.fulfill(status=503, body="<p>no</p>"))
-    expect(page.locator("[data-freshness]")).to_contain_text("the server answers with an error, updated ")
+    expect(page.locator(".head [data-freshness]")).to_contain_text("the server answers with an error, updated ")
     expect(page.get_by_role("cell", name="EARLIER").first).to_be_visible()
 
 

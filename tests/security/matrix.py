@@ -48,6 +48,7 @@ POST   /admin/sign-in                                      401    401    401    
 POST   /admin/sign-out                                     302    302    302    302    302    302    302    302
 GET    /admin/                                             302    302    302    200    200    200    200    302
 GET    /admin/overview/part                                302    302    302    200    200    200    200    302
+GET    /admin/overview/chart                               302    302    302    200    200    200    200    302
 
 GET    /admin/events                                       302    302    302    200    200    200    200    302
 GET    /admin/events/part                                  302    302    302    200    200    200    200    302

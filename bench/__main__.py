@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import crossover, export, feed, growth, ingest, slow
+from bench import crossover, dashboard, export, feed, growth, ingest, slow
 from bench.report import Benchmark, Figure, command
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -10,6 +10,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     slow.run,
     crossover.run,
     feed.run,
+    dashboard.run,
     growth.run,
     export.run,
 )

@@ -76,18 +76,25 @@ class Whole:
             raise BenchFailed(f"A report ended {status}: {progress}\n{(self.folder / LOG).read_text()[-3000:]}")
         return Done(seconds, progress["file"]["rows"], progress["file"]["sha256"], peak)
 
+    def refuse(self, number: int) -> None:
+        """Send so many events that are rejected, each with a fault of one of five kinds."""
+        faults = ({"timestamp": -1}, {"type": ""}, {"customer": None}, {"context": {}}, {"product": "x" * 200})
+        good = {"customer": WANTED, "product": PRODUCT, "type": "REFUSED", "timestamp": 0, "context": []}
+        self._ask("POST", "/events", json.dumps([good | faults[i % len(faults)] for i in range(number)]), lenient=True)
+
     def _get(self, path: str) -> dict:
         return self._ask("GET", path, None)
 
-    def _ask(self, verb: str, path: str, body: str | None) -> dict:
+    def _ask(self, verb: str, path: str, body: str | None, *, lenient: bool = False) -> dict:
         headers = {"Authorization": AUTHORIZATION, "Content-Type": "application/json"}
+        headers |= {"Prefer": "handling=lenient"} if lenient else {}
         try:
             self._connection.request(verb, path, body, headers)
             answer = self._connection.getresponse()
             said = answer.read()
         except http.client.RemoteDisconnected:  # it was idle for too long
             self._connection.close()
-            return self._ask(verb, path, body)
+            return self._ask(verb, path, body, lenient=lenient)
         if answer.status == 400:
             raise Refused(_reason(json.loads(said)[0]))
         if answer.status != 200:

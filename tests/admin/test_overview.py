@@ -10,6 +10,7 @@ import pytest
 
 from app.services.clock import now
 from app.services.health import Check
+from tests.admin.test_pages import CORPUS, inline
 from tests.support.client import FIRST, event
 
 HOUR = 3_600_000
@@ -206,7 +207,7 @@ class TestTraffic:
             '<section class="traffic" data-key="traffic" data-live="/admin/overview/chart?range=7d" data-calm'
         )
         rest = boss.see("/admin/overview/part?range=7d")
-        assert 'data-live="/admin/overview/chart?range=7d" data-calm></section>' in rest
+        assert 'data-live="/admin/overview/chart?range=7d" data-calm><p class="empty">Counting' in rest
         assert '<svg class="bars"' not in rest
 
     def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, traffic, monkeypatch, services):
@@ -302,3 +303,16 @@ class TestFirstEvent:
         admin.post("/events", {"events": [event(timestamp=-1)]})
         admin.app.extensions["services"].rejected.flush()
         assert "1 rejected event: timestamp (1)." in boss.see("/admin/")
+
+
+@pytest.mark.parametrize("split", ["product", "type"])
+def test_nothing_of_a_code_becomes_markup_in_the_chart(boss, admin, services, split):
+    services.traffic._charts.seconds = 0
+    admin.send(*[event(timestamp=now(), product=text, type=text, customer=text) for text in CORPUS])
+    services.upkeep._count()
+    for query in ("range=1h", "range=7d"):
+        page = boss.get(f"/admin/?{query}&by={split}", follow_redirects=True).get_data(as_text=True)
+        assert inline(page) == []
+        shown = html.unescape(page)
+        for text in sorted(CORPUS)[:5]:  # the others are among the others
+            assert f"<bdi>{text}</bdi>" in shown

@@ -1,0 +1,142 @@
+"""Nothing that anybody sends is taken for markup: hostile text in every field, looked for on every page."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import orjson
+import pytest
+from werkzeug.test import TestResponse
+
+from app.services.clock import now
+from app.store import rejected
+from app.store.models import Session
+from tests.admin.conftest import Visitor
+from tests.admin.test_pages import CORPUS, inline
+from tests.conftest import PASSWORD
+from tests.security.matrix import rows
+from tests.security.test_authorization import PATHS
+from tests.security.world import World
+from tests.support.client import Client, event
+
+PAGES = [path for path in PATHS if path.startswith("/admin") and f"GET {path}" in rows()]
+TELLTALE = [text for text in CORPUS if set(text) & set("<\"'")]
+# What pages read from their address: whatever a page knows, it is given.
+PARAMETERS = (
+    "next",
+    "who",
+    "action",
+    "text",
+    "start",
+    "end",
+    "before",
+    "after",
+    "customer",
+    "product",
+    "types",
+    "range",
+    "find",
+    "page",
+    "kind",
+    "code",
+    "status",
+    "field",
+    "reason",
+    "delimiter",
+    "layout",
+    "header",
+    "format",
+    "compression",
+    "day",
+    "from",
+    "to",
+    "q",
+    "sort",
+    "key",
+    "source",
+    "type",
+)
+
+
+@pytest.fixture
+def world(app) -> World:
+    """A world in which everything that has a name has a hostile one."""
+    world, services = World(app), app.extensions["services"]
+    anna = services.accounts.verify("anna", PASSWORD)
+    codes = [text[:128] for text in CORPUS]
+    Client(app, None).send(*[event(customer=one, product=one, type=one, context=[one, None]) for one in codes])
+    document = {
+        "customers": [{"code": one, "description": one} for one in codes],
+        "products": [{"code": one, "description": one, "columns": [one]} for one in codes],
+        "types": [{"code": one, "description": one, "product": one, "context": [one]} for one in codes],
+    }
+    services.catalog.put(orjson.dumps(document))
+    for number, one in enumerate(codes):
+        name = one.replace(":", "")
+        services.accounts.add(name, "analyst", [one], PASSWORD)
+        services.keys.add(one, [one], [one])
+        services.audit.note(anna, "report started", one, {one: one, "list": [one]}, customer="BARCHART")
+        services.reports.start(services.accounts.verify("admin", PASSWORD), {"customer": one, "product": one}, None)
+        rejected.add([_refused(one, number)], 0)
+    Session.update(agent=CORPUS[0]).execute()
+    return world
+
+
+def _refused(text: str, place: int) -> dict[str, object]:
+    values = {"address": "", "request_id": text, "event": text, "field": text, "customer": text}
+    return {"received": now(), "place": place, "reasons": [text], **values}
+
+
+def faults(answer: TestResponse) -> list[str]:
+    """What a browser would run of an answer that is not ours."""
+    if answer.mimetype != "text/html":  # a file: to be kept, not to be shown
+        headers = answer.headers
+        is_kept = headers["X-Content-Type-Options"] == "nosniff" and "attachment" in headers["Content-Disposition"]
+        return [] if is_kept else [f"a file of {answer.mimetype} that a browser shows"]
+    page = answer.get_data(as_text=True).replace("https://tally.example/files/", "/files/")
+    return inline(page) + [text for text in TELLTALE if text in page]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_what_people_and_products_named_is_text_on_every_page(world, path):
+    for who in ("admin", "operator", "other"):
+        answer = world.ask(who, "GET", path)
+        assert answer.status_code < 500
+        assert faults(answer) == [], f"{path} for {who}"
+
+
+def test_what_stands_in_an_address_is_text_on_every_page(world):
+    boss = world._known("admin")
+    found = []
+    for path, text in itertools.product(PAGES, CORPUS):
+        address = world._address("GET", path).partition("?")[0]
+        answer = boss.get(address, query_string=dict.fromkeys(PARAMETERS, text))
+        where = answer.headers.get("Location", "/")
+        assert answer.status_code < 500, (path, text)
+        found += [(path, text, fault) for fault in faults(answer)]
+        found += [(path, text, where)] if not re.match(r"/(?!/)|https://tally\.example/files/", where) else []
+    assert found == []
+
+
+def test_what_is_typed_into_a_form_comes_back_as_text(world):
+    boss = world._known("admin")
+    token = world._token(boss)
+    found = []
+    for form in ("/admin/people/new", "/admin/keys/new", "/admin/reports/new", "/admin/me/password", "/admin/sign-in"):
+        page = boss.get(form).get_data(as_text=True) if form != "/admin/sign-in" else ""
+        names = set(re.findall(r'name="(\w+)"', page)) | {"user", "password", "customer", "product", "name"}
+        for text in CORPUS:
+            answer = boss.post(form, dict.fromkeys(names, f"{text}\0") | {"csrf_token": token})
+            assert answer.status_code < 500, (form, text)
+            found += [(form, text, fault) for fault in faults(answer)]
+    assert found == []
+
+
+def test_an_address_that_leads_nowhere_is_text(app):
+    somebody = Visitor(app)
+    for text in CORPUS:
+        for path in (f"/admin/{text}", f"/admin/reports/{text}", f"/static/{text}", f"/docs/{text}"):
+            answer = somebody.get(path)
+            assert answer.status_code < 500
+            assert faults(answer) == [], path

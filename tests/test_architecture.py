@@ -75,7 +75,7 @@ OWNERS = {
 WRITERS = {
     "app/config.py": "the secret key",
     "app/ops": "the private folders, the lock and the supervisor's files",
-    "app/store/backends/sqlite.py": "the folder of the database's file",
+    "app/store/backends/sqlite.py": "the database's file and its folder",
     "app/cli/reports.py": "the file that whoever runs the command asks for",
 }
 PATH_WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "touch", "rmdir", "chmod", "symlink_to", "hardlink_to"}

@@ -58,7 +58,7 @@ def report_part(source: str) -> str:
 def download(source: str) -> Response:
     """Lead to a report's file by a link made for this once."""
     need("reports")
-    return redirect(services().reports.link(services().reports.get(caller(), source)))
+    return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
 
 
 def _found() -> dict[str, object]:

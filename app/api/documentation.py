@@ -105,7 +105,7 @@ LINES: Told = {
 JOB_ANSWER = _answer("The report.", answers.JobSchema)
 VERSION_ANSWER = _answer("The version.", answers.VersionSchema)
 
-# `errors` are statuses of ERRORS beside 500, `basic` adds 401; `responses` go before both.
+# `errors` are statuses of ERRORS beside 500, `basic` adds 401, 403 and 429; `responses` go before both.
 OPERATIONS: dict[str, Told] = {
     "events.record": {
         "tags": ["events"],

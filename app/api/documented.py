@@ -194,6 +194,12 @@ PLACES_ERROR = _error(
     "128 files are being downloaded at this moment. Try again.",
     headers=["Retry-After"],
 )
+DOOR_ERROR = _error(
+    "too many wrong passwords came from this address; none is looked at for a while.",
+    "REQUEST_RATE_LIMITED",
+    "Too many wrong passwords came from your address. Try again in 42 seconds.",
+    headers=["Retry-After"],
+)
 RANGE_ERROR = _error(
     "the file has no such part.", "REQUEST_INPUT_MALFORMED", "The server cannot provide the requested range."
 )

@@ -19,6 +19,7 @@ from app.services.reports import Download, Reports
 
 blueprint = Blueprint("files", __name__)
 BLOCK_BYTES = 256 * 1024
+HANDED_OUT = (200, 206, 302)
 AT_ONCE = 128  # of a process's 512 threads
 RETRY_SECONDS = 5
 places = threading.BoundedSemaphore(AT_ONCE)
@@ -34,7 +35,18 @@ def download(source: str) -> Response:
     found = reports.file(source, *given)
     response = _elsewhere(found) if found.link else _here(found, found.path.absolute())
     response.headers["Cache-Control"] = "private, no-store"
+    if request.method == "GET" and response.status_code in HANDED_OUT:
+        _note(reports, found, response)
     return response
+
+
+def _note(reports: Reports, found: Download, response: Response) -> None:
+    """Each part, too: whoever asks for two halves has the whole."""
+    try:
+        reports.note_download(found.report, request.remote_addr or "")
+    except BaseException:
+        response.close()
+        raise
 
 
 def _elsewhere(found: Download) -> Response:

@@ -84,7 +84,8 @@ def _operation(operation: documented.Told, rule: Rule, method: str, view: object
     parameters = [*sorted(rule.arguments), *operation.pop("parameters", []), "X-Request-ID"]
     if operation.pop("basic", False):
         operation["security"] = [{"Basic": []}]
-        errors.append("401")
+        errors = sorted({*errors, "401", "403"})
+        responses = {"429": _with_headers(documented.DOOR_ERROR)} | responses
     return {
         "summary": inspect.getdoc(view).splitlines()[0].rstrip("."),
         "operationId": "_".join([method, *re.findall(r"\w+", rule.rule)]),

@@ -65,7 +65,7 @@ def show_progress(source: str) -> Response:
 def fetch(source: str) -> Response:
     """A link to a report's file: in JSON where the client takes JSON, else by redirect."""
     need("reports")
-    link = _reports().link(_reports().get(caller(), source))
+    link = _reports().link(_reports().get(caller(), source), by=caller())
     if _takes_json():
         return answer({"link": link})
     response = redirect(link, 302)

@@ -8,6 +8,8 @@ import click
 import orjson
 
 from app.cli.output import as_json, command, say, services
+from app.services.principal import SYSTEM
+from app.store.database import transaction
 
 
 @click.group()
@@ -21,7 +23,9 @@ def catalog() -> None:
 @command
 def import_file(file: BinaryIO, as_json: bool) -> None:
     """Import a catalog FILE (- for standard input); known codes take its values, none is removed."""
-    counts = services().catalog.put(file.read())
+    with transaction():
+        counts = services().catalog.put(file.read())
+        services().audit.note(SYSTEM, "catalog imported", details=counts)
     say(counts, "Imported {customers} customers, {products} products, {types} types.".format(**counts), json=as_json)
 
 

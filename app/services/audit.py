@@ -39,6 +39,7 @@ ACTIONS = {
     "report cancelled": "system",
     "report retried": "system",
     "report deleted": "system",
+    "report link given": "system",
     "report downloaded": "system",
     "recurring report added": "system",
     "recurring report changed": "system",

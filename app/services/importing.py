@@ -19,15 +19,17 @@ from app.exports import reading
 from app.exports.reading import Chunk
 from app.schemas.events import Batch, Rejected
 from app.services import rejected
+from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.import_forms import LOOKED_AT, Csv, Form, form_of
 from app.services.ingest import as_row, as_stored, sightings
+from app.services.principal import SYSTEM
 from app.storage.reading import content, fingerprint
 from app.store import events as store
 from app.store import imports
 from app.store import rejected as rejects
-from app.store.database import release
+from app.store.database import release, transaction
 from app.store.writer import Entry, Writer
 
 KEPT_REJECTS = 1_000  # of one chunk; the rest are only counted, as a file of garbage must not fill the disk
@@ -84,6 +86,7 @@ class Importing:
     def __init__(self, catalog: Catalog, writer: Writer) -> None:
         self._catalog = catalog
         self._writer = writer
+        self._audit = Audit()
 
     def run(self, source: Source, *, again: bool = False) -> Iterator[Progress]:
         """Import a file.
@@ -111,8 +114,11 @@ class Importing:
             progress = self._store(chunk, form, progress, source.name, identity)
             yield progress
         done = now()
-        if identity:
-            imports.finish(identity, done)
+        with transaction():
+            if identity:
+                imports.finish(identity, done)
+            told = {"events": progress.events, "rejected": progress.rejected}
+            self._audit.note(SYSTEM, "events imported", f"file {source.name}", told)
         yield replace(progress, finished=done)
 
     def _store(self, chunk: Chunk, form: Form, before: Progress, name: str, identity: str | None) -> Progress:

@@ -31,7 +31,7 @@ from app.queue import ReportQueue
 from app.schemas.reports import day, source
 from app.services import turns
 from app.services.accounts import Principal
-from app.services.audit import Audit
+from app.services.audit import Audit, nobody
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.filing import Filing
@@ -216,13 +216,18 @@ class Reports:
         self._queue.enqueue(report.job)
         return store.by_job(report.job)
 
-    def link(self, report: Report) -> str:
+    def link(self, report: Report, *, by: Principal | None = None) -> str:
         """A new link to a report's file, which works for 15 minutes.
+
+        Args:
+            by: whoever wants it; None: nobody asked, it is told to a program that waits for it.
 
         Raises:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
+        if by is not None:
+            self._note(by, "report link given", report)
         return self._links.make(source(report), now())
 
     def path(self, report: Report) -> Path | None:
@@ -259,6 +264,10 @@ class Reports:
         given = file_name(report), names.media_type(report.output)
         link = place.link(report.file, *given, LINK_SECONDS)
         return Download(report, *given, place.path(report.file), link)
+
+    def note_download(self, report: Report, address: str) -> None:
+        """Note that whoever holds a link fetches the file, and from where."""
+        self._note(nobody(address), "report downloaded", report)
 
     def sweep(self) -> None:
         """See `Sweeper.sweep`."""

@@ -1,4 +1,4 @@
-"""The first start: a migrated database, the sample catalog, and somebody who can sign in."""
+"""A start: the database migrated, changed settings noted; the first one: a catalog, and somebody who can sign in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from app.exceptions import AccountInvalid, SettingInvalid
 from app.services import Services
-from app.services.principal import ADMIN
-from app.store.database import upgrade
+from app.services.principal import ADMIN, SYSTEM
+from app.store import settings as store
+from app.store.database import transaction, upgrade
 
 FIRST_USER = "admin"
 
@@ -35,6 +36,7 @@ def prepare(services: Services, password: str) -> FirstStart:
         SettingInvalid: ADMIN_PASSWORD will not do.
     """
     upgrade()
+    _note_settings(services)
     if services.accounts.any():
         return FirstStart(None)
     if services.catalog.is_empty():
@@ -45,3 +47,18 @@ def prepare(services: Services, password: str) -> FirstStart:
     except AccountInvalid as error:
         raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
     return FirstStart(password)
+
+
+def _note_settings(services: Services) -> None:
+    """Have the audit log tell which settings are other than at the last start; passwords within them are starred."""
+    now = {one.name: one.value for one in services.system.settings()}
+    with transaction():
+        before = store.seen()
+        changed = {
+            name: f"{before[name] or 'empty'} → {now[name] or 'empty'}"
+            for name in now
+            if name in before and before[name] != now[name]
+        }
+        if changed:
+            services.audit.note(SYSTEM, "settings changed", details=changed)
+        store.keep(now)

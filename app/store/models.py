@@ -221,6 +221,13 @@ class IngestKey(Table):
     revoked = BigIntegerField(null=True)  # since when it is refused; null: it is in use
 
 
+class SettingSeen(Table):
+    """A setting at the last start."""
+
+    name = TextField(primary_key=True)
+    value = TextField()  # secrets starred
+
+
 class AuditEntry(Table):
     """Somebody did something. `id` is the order in which it was written."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from app.store.audit import Sought
 from app.store.database import transaction
 from app.store.models import AuditEntry
 from tests.conftest import PASSWORD
+from tests.support.client import event
 
 BOSS = Principal(1, "boss", ADMIN, None, "", "192.0.2.7")
 OLGA = Principal(2, "olga", OPERATOR, None, "", "192.0.2.8")
@@ -222,3 +224,40 @@ def test_entries_go_when_their_time_is_over(services, audit):
 
 def test_every_act_has_a_permission_that_some_role_has():
     assert all(BOSS.may(permission) for permission in ACTIONS.values())
+
+
+def test_what_commands_import_is_noted(app, audit, tmp_path):
+    (tmp_path / "catalog.json").write_text('{"customers": [{"code": "A"}], "products": [], "types": []}')
+    (tmp_path / "events.ndjson").write_text(f"{json.dumps(event())}\nno event\n")
+    run = app.test_cli_runner().invoke
+    assert run(args=["catalog", "import", str(tmp_path / "catalog.json")]).exit_code == 0
+    assert run(args=["events", "import", str(tmp_path / "events.ndjson")]).exit_code == 3
+    newest = audit.page(SYSTEM, ALL, 10).entries
+    assert [(one.who, one.action, one.object) for one in newest] == [
+        ("system", "events imported", "file events.ndjson"),
+        ("system", "catalog imported", ""),
+    ]
+    assert newest[0].details == {"events": 1, "rejected": 1}
+    assert newest[1].details == {"customers": 1, "products": 0, "types": 0}
+
+
+def test_whom_a_link_was_given_and_who_fetched_the_file_is_noted(admin, nobody, audit):
+    admin.send(event())
+    job, _ = admin.run_report()  # which fetches the file as well
+    link = admin.get(f"/reports/{job['source']}", headers={"Accept": "text/csv"}).headers["Location"]
+    path = link.removeprefix("https://tally.example")
+    asked = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
+    assert nobody.get(path, headers={"Range": "bytes=1-"}, **asked).status_code == 206
+    assert nobody.request("HEAD", path, **asked).status_code == 200
+    assert nobody.get(f"{path}x", **asked).status_code == 403
+    report = f"report {job['source']}"
+    assert [
+        (one.who, one.action, one.address) for one in audit.page(SYSTEM, ALL, 10).entries if one.object == report
+    ] == [
+        ("", "report downloaded", "203.0.113.9"),
+        ("admin", "report link given", "127.0.0.1"),
+        ("", "report downloaded", "127.0.0.1"),
+        ("admin", "report link given", "127.0.0.1"),
+        ("admin", "report started", "127.0.0.1"),
+    ]
+    assert {one.customer for one in audit.page(SYSTEM, ALL, 5).entries} == {"BARCHART"}

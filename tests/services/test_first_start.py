@@ -10,6 +10,7 @@ from app.exceptions import SettingInvalid
 from app.services import Services
 from app.services.setup import prepare
 from app.store import database as store
+from app.store.models import AuditEntry
 
 
 @pytest.fixture
@@ -58,3 +59,24 @@ def test_a_catalog_imported_before_the_first_start_is_kept_without_the_sample(se
     services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
     prepare(services, "")
     assert [one["code"] for one in services.catalog.export()["customers"]] == ["OURS"]
+
+
+def changes() -> list[dict]:
+    return [one.details for one in AuditEntry.select().where(AuditEntry.action == "settings changed")]
+
+
+def test_a_start_with_other_settings_is_in_the_audit_log_and_one_with_the_same_is_not(tmp_path):
+    def start(**settings: object) -> None:
+        app = create_app(Settings(data_dir=tmp_path / "var", **settings))
+        prepare(app.extensions["services"], "correct horse")
+
+    start()
+    start()
+    assert changes() == []
+    start(catalog_mode="strict", port=8001)
+    start(catalog_mode="strict", port=8001)
+    assert changes() == [{"PORT": "8000 → 8001", "CATALOG_MODE": "open → strict"}]
+    start(catalog_mode="strict", port=8001, secret_key="hush" * 8, redis_url="redis://u:hush@localhost:6379/0")
+    assert len(changes()) == 2
+    assert "hush" not in str(changes())
+    store.release()

@@ -6,6 +6,7 @@ import pytest
 
 from app.exceptions import AccountInvalid
 from app.services.accounts import SYSTEM
+from tests.support.threads import at_once
 
 PASSWORD = "correct horse"
 
@@ -86,3 +87,33 @@ def test_nobody_can_be_changed_or_removed_who_is_not_there(services):
 
 def test_who_runs_commands_on_the_server_sees_everything():
     assert SYSTEM.may("users") and SYSTEM.sees("BARCHART") and SYSTEM.sees_all_reports
+
+
+class TestTheLastAdmin:
+    def test_is_neither_removed_nor_made_somebody_else(self, services):
+        boss = services.accounts.add("boss", "admin", None, PASSWORD)
+        with pytest.raises(AccountInvalid, match="boss is the last admin"):
+            services.accounts.remove("boss")
+        for role in ("operator", "analyst"):
+            with pytest.raises(AccountInvalid, match="boss is the last admin"):
+                services.accounts.change(boss, role, None)
+        services.accounts.change(boss, "admin", ["BARCHART"])
+        assert services.accounts.get(boss.id).role == "admin"
+
+    def test_stays_although_all_admins_remove_one_another_at_once(self, services):
+        for number in range(6):
+            services.accounts.add(f"boss-{number}", "admin", None, PASSWORD)
+
+        def give_up(number: int) -> bool:
+            one = next(one for one in services.accounts.everyone() if one.name == f"boss-{number}")
+            try:
+                if number % 2:
+                    services.accounts.remove(one.name)
+                else:
+                    services.accounts.change(one, "operator", None)
+            except AccountInvalid:
+                return False
+            return True
+
+        assert sorted(at_once(6, give_up)) == [False, *[True] * 5]
+        assert [one.role for one in services.accounts.everyone()].count("admin") == 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -40,6 +41,8 @@ class SqliteBackend(Availability, SqliteDatabase):
         path = Path(unquote(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/")))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # a new one is its owner's alone; SQLite's own files beside it follow it
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise SettingInvalid(
                 f"DATA_DIR: cannot make the database's folder {path.parent}: {error.strerror}."

@@ -1,0 +1,195 @@
+"""Coming in and being kept out, and what an administrator does for somebody new."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Door, Service, submit
+from tests.browser.test_every_page import SCREENS, faults
+from tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.browser
+OWN = "a password of my own"
+
+
+@pytest.fixture
+def name() -> str:
+    """A user that there is not yet."""
+    return f"user-{uuid.uuid4()}"
+
+
+@pytest.fixture(params=SCREENS)
+def screen(request) -> dict:
+    return SCREENS[request.param]
+
+
+def fill_in(page: Page, name: str, password: str) -> None:
+    page.get_by_label("User").fill(name)
+    page.get_by_label("Password").fill(password)
+    submit(page, "Sign in")
+
+
+def add(page: Page, name: str, **ticked: str) -> str:
+    """Add a user; the password that is shown."""
+    page.goto("/admin/people")
+    page.get_by_role("link", name="New user").click()
+    page.locator("#name").fill(name)
+    for choice in ticked.values():
+        page.get_by_role("radio", name=choice).check()
+    submit(page, "Add user")
+    return page.locator("#password").inner_text()
+
+
+def test_somebody_new_comes_in_chooses_a_password_and_is_shown_out(either_service: Service, door: Door, name: str):
+    boss = door.open(either_service)
+    given = add(boss, name, role="Operator")
+    page = door.open(either_service, None)
+    fill_in(page, name, given)
+    expect(page.get_by_role("heading", name="Choose a password")).to_be_visible()
+    page.goto("/admin/reports")
+    page.get_by_label("The password that you were given").fill(given)
+    page.get_by_label("A new one").fill(OWN)
+    submit(page, "Choose it")
+    expect(page.get_by_text("Your password is changed.")).to_be_visible()
+
+    boss.goto("/admin/people")
+    boss.get_by_role("link", name=name).click()
+    expect(boss.get_by_role("cell", name="Chrome on Linux", exact=True)).to_be_visible()
+    submit(boss, "End the session of")
+    page.goto("/admin/reports")
+    expect(page).to_have_url(re.compile("/admin/sign-in"))
+    fill_in(page, name, OWN)
+
+    boss.get_by_role("radio", name="Analyst").check()
+    submit(boss, "Save")
+    assert page.goto("/admin/audit").status == 403
+    boss.get_by_role("link", name="Remove").click()
+    submit(boss, f"Remove {name}")
+    page.goto("/admin/reports")
+    expect(page).to_have_url(re.compile("/admin/sign-in"))
+
+    boss.goto(f"/admin/audit?text={name}")
+    done = boss.locator(".audit .did").all_inner_texts()
+    assert done == ["User removed", "User changed", "Session ended", "Password changed", "User added"]
+
+
+def test_it_all_works_without_javascript(service: Service, door: Door, name: str):
+    page = door.open(service, java_script_enabled=False)
+    add(page, name, kind="A program")
+    page.get_by_role("link", name="Done").click()
+    page.get_by_role("link", name="Give another password").click()
+    submit(page, "Give another password")
+    expect(page.locator("#password")).not_to_be_empty()
+    page.get_by_role("link", name="Done").click()
+    page.get_by_role("link", name="Remove").click()
+    submit(page, f"Remove {name}")
+    expect(page.get_by_text(f"{name} is removed.")).to_be_visible()
+    page.get_by_role("link", name="Audit log").click()
+    page.get_by_label("Text").fill(name)
+    page.get_by_label("What").select_option("user removed")
+    submit(page, "Show")
+    expect(page.locator(".audit tbody tr")).to_have_count(1)
+
+
+def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Service, door: Door, name: str):
+    page = door.open(service, None)
+    for _ in range(10):
+        fill_in(page, name, "wrong")
+        expect(page.get_by_role("alert")).to_have_text("No user has this name and password.")
+    fill_in(page, name, "wrong")
+    expect(page.get_by_role("alert")).to_contain_text(
+        re.compile(r"Too many wrong passwords .* Try again in \d+ second")
+    )
+    expect(page.get_by_label("Password")).to_be_focused()
+    fill_in(page, "admin", PASSWORD)  # another user at the same address
+    expect(page).to_have_url(re.compile("/admin/$"))
+
+
+def test_a_part_that_refreshes_says_so_and_so_keeps_no_session_alive(service: Service, door: Door):
+    page = door.open(service)
+    asked: list[dict[str, str]] = []
+    page.on("request", lambda request: asked.append(request.headers) if "/part" in request.url else None)
+    for path in ("/admin/", "/admin/people", "/admin/audit", "/admin/reports"):
+        asked.clear()
+        page.goto(path)
+        page.wait_for_timeout(3_000)
+        assert asked, path
+        assert all("x-tally-refresh" in headers for headers in asked), path
+
+
+def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, door: Door):
+    page = door.open(service)
+    token = page.locator('input[name="csrf_token"]').first.input_value()
+    elsewhere = page.context.new_page()
+    elsewhere.route(
+        "http://elsewhere.test/",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            body=f"""
+        <form method="post" action="{service.url}/admin/sign-out"><input name="csrf_token" value="{token}">
+        <button>Win a prize</button></form>""",
+        ),
+    )
+    elsewhere.goto("http://elsewhere.test/")
+    with elsewhere.expect_navigation() as sent:
+        elsewhere.get_by_role("button").click()
+    assert sent.value.status == 400
+    assert page.goto("/admin/me").status == 200
+
+
+def pages(page: Page, name: str) -> Iterator[tuple[str, Page]]:
+    """Each page of people in each of its states."""
+    yield "the password shown", page if add(page, name) else page
+    page.goto("/admin/people")
+    yield "people", page
+    page.get_by_role("link", name=name).click()
+    yield "a user", page
+    page.get_by_role("link", name="Give another password").click()
+    yield "another password", page
+    page.go_back()
+    page.get_by_role("link", name="Remove").click()
+    yield "the question before a user is removed", page
+    page.goto("/admin/people/new")
+    page.locator("#name").fill("a:b")
+    submit(page, "Add user")
+    yield "a new user with a fault", page
+    page.goto("/admin/me")
+    yield "one's own page", page
+    page.goto("/admin/me/password")
+    page.get_by_label("Your password").fill("wrong")
+    page.get_by_label("A new one").fill(OWN)
+    submit(page, "Change it")
+    yield "the own password with a fault", page
+    page.goto("/admin/audit")
+    yield "the audit log", page
+    page.goto("/admin/audit?action=nonsense&start=x")
+    yield "the audit log with a fault", page
+    page.goto("/admin/keys")
+    yield "keys", page
+
+
+def test_everybody_can_use_these_pages_on_this_screen(service: Service, door: Door, name: str, screen: dict):
+    page = door.open(service, **screen)
+    assert [fault for title, shown in pages(page, name) for fault in faults(shown, title)] == []
+    assert [url for url in door.requests if not url.startswith((service.url, "data:"))] == []
+
+
+def test_a_user_is_added_by_keyboard_alone(service: Service, door: Door, name: str):
+    page = door.open(service)
+    page.goto("/admin/people/new")
+    page.locator("#name").focus()
+    page.keyboard.type(name)
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")  # a program
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowUp")  # an operator
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"User {name}")).to_be_visible()

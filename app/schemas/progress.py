@@ -40,8 +40,8 @@ def percent(report: object) -> int | None:
 
 
 def eta_ms(report: object) -> int | None:
-    """How long the rest takes at the speed so far; None where that cannot be told yet."""
+    """How long the rest takes at the speed so far, earlier attempts with it; None where that cannot be told yet."""
     if report.status != "RUNNING" or not report.rows or not report.total or report.token is None:
         return None
-    elapsed = max(1, time.time_ns() // 1_000_000 - report.claimed)
+    elapsed = max(1, time.time_ns() // 1_000_000 - (report.began or report.claimed))
     return max(0, (report.total - report.rows) * elapsed // report.rows)

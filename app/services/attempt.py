@@ -9,13 +9,15 @@ whoever wrote them. Whoever finds that the report is no longer this attempt's st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 import structlog
 
+from app.exceptions import FileMissing
 from app.exports import parquet
 from app.exports.compression import compressor
 from app.exports.file import ReportFile
@@ -152,32 +154,44 @@ class Attempt:
     def _join(self, key: str) -> Written:
         """One file of all parts, streamed through this worker."""
         written = parts.of(self._report.job)
+        if not written:
+            raise Lost  # they were forgotten as the report ended
         upload = self._target.create(key, media_type(self._report.output))
         try:
             with ReportFile(upload, compressor("none")) as file:
                 if self._output.is_joined:
                     streams = (self._opened(part) for part in written)
-                    parquet.join(streams, file.add, Layout.from_json(self._report.layout))
+                    parquet.join(streams, partial(self._add, file), Layout.from_json(self._report.layout))
                 else:
                     for part in written:
                         self._copy(part, file)
                 file.close()
             self._pulse.check()
             upload.commit()
-        except BaseException:
+        except BaseException as error:
             upload.abort()
+            if isinstance(error, FileMissing):
+                self._write_again(written)
             raise
         return Written(sum(part.rows for part in written), file.bytes, file.sha256)
 
     def _copy(self, part: ReportPart, file: ReportFile) -> None:
         with closing(self._opened(part)) as stream:
             while piece := stream.read(READ_BYTES):
-                file.add(piece)
-                self._pulse.check()
+                self._add(file, piece)
+
+    def _add(self, file: ReportFile, piece: bytes) -> None:
+        file.add(piece)
+        self._pulse.check()
 
     def _opened(self, part: ReportPart) -> BinaryIO:
-        self._pulse.check()
         return self._means.filing.own.open(part.file)
+
+    def _write_again(self, written: Sequence[ReportPart]) -> None:
+        """Let the next attempt write the parts whose files are gone."""
+        for part in written:
+            if self._means.filing.own.size(part.file) is None:
+                parts.write_again(part)
 
     def _complete(self, key: str, written: Written) -> None:
         finished = now()

@@ -134,7 +134,7 @@ class Running:
         if self._sweeper.give_up(report, reason, attempts.FAILED):
             return
         stalled = store.by_job(report.job).stalled + 1
-        pause = BACK_OFF_MS * 3 ** (stalled - 1)
+        pause = BACK_OFF_MS * 3 ** max(0, stalled - 1)
         with transaction():
             attempts.end(report.job, report.token, attempts.FAILED, now(), reason=reason, rows=report.rows)
             given = store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause)

@@ -97,7 +97,7 @@ class Sweeper:
 
     def _remove_left(self, job: str) -> None:
         """First look what is there, then whether it is needed: nothing that comes meanwhile is removed."""
-        found = [key for key, _ in self._storage.contents() if key.startswith(job)]
+        found = [key for key, _ in self._storage.contents(job)]
         if not store.running_among([job]):
             for key in set(found) - store.files_in_use([job]):
                 self._storage.discard(key)

@@ -65,8 +65,11 @@ class Storage(Protocol):
     def discard(self, key: str) -> None:
         """Remove a file, and what was written of it and never committed: by a process that died, say."""
 
-    def contents(self) -> Iterator[tuple[str, int]]:
+    def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
         """What is here of ours, finished or not: its key, and the time in milliseconds.
+
+        Args:
+            begin: only keys that begin so.
 
         The time is when it was last written to or, of an unfinished one in S3, when it was begun. A file that is
         there both finished and not comes twice. What is not a report's file is not told.

@@ -105,15 +105,16 @@ class LocalStorage:
             _partial(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
-    def contents(self) -> Iterator[tuple[str, int]]:
+    def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
         """The key of each file, finished or not, and when it was last written to."""
         with _told():
             entries = list(os.scandir(self._folder)) if self._folder.is_dir() else []
             for entry in entries:
                 partial = PARTIAL.fullmatch(entry.name)
-                if partial or KEY.fullmatch(entry.name):
+                key = partial[1] if partial else entry.name
+                if key.startswith(begin) and KEY.fullmatch(key):
                     with suppress(FileNotFoundError):  # it was ended or removed meanwhile
-                        yield partial[1] if partial else entry.name, entry.stat().st_mtime_ns // 1_000_000
+                        yield key, entry.stat().st_mtime_ns // 1_000_000
 
     def link(self, key: str, name: str, media_type: str, seconds: int) -> str | None:
         """None: the service serves these files itself."""

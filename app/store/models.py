@@ -271,7 +271,7 @@ class Report(Table):
     ended = BigIntegerField(null=True)
     reason = TextField(null=True)  # why it failed, for people
     attempt = IntegerField(default=0)  # how often a worker took it
-    stalled = IntegerField(default=0)  # attempts in a row that got no further
+    stalled = IntegerField(default=0)  # attempts in a row that got no further; -1: the one at work did
     not_before = BigIntegerField(null=True)  # when it may be tried again
     token = TextField(null=True)  # of the attempt that may write this row; null: waits for a worker
     worker = TextField(null=True)  # whose attempt it is

@@ -43,6 +43,12 @@ def give_back(part: Part, token: str) -> None:
     note(part, token, token=None, worker=None, rows=0)
 
 
+def write_again(part: Part) -> None:
+    """What was written is gone."""
+    gone = (Part.id == part.id) & (Part.file == part.file)
+    Part.update(done=False, token=None, worker=None, rows=0, bytes=0, file=None).where(gone).execute()
+
+
 def release_of(worker: str) -> None:
     """Take back what a worker that is gone was at."""
     Part.update(token=None, worker=None, rows=0).where(~Part.done, Part.worker == worker).execute()

@@ -153,8 +153,8 @@ def note(job: str, token: str, /, **values: object) -> bool:
 
 
 def note_part(job: str) -> None:
-    """A part of a report is written, by whomever: its attempts get further."""
-    Report.update(stalled=0).where(Report.job == job, Report.status == RUNNING).execute()
+    """A part of a report is written, by whomever: the attempt at work gets further, and its end counts for nothing."""
+    Report.update(stalled=-1).where(Report.job == job, Report.status == RUNNING).execute()
 
 
 def give_back(job: str, token: str, /, **values: object) -> bool:

@@ -103,7 +103,7 @@ def test_a_stopped_worker_s_report_goes_on_behind_its_parts_as_the_same_attempt(
     wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
     assert stop(worker) * 1000 < attempt.SILENT_MS, "before anybody would have noticed that it is gone"
     report = row(job)
-    assert (report.status, report.token, report.worker, report.attempt, report.stalled) == ("RUNNING", None, None, 1, 0)
+    assert (report.status, report.token, report.worker, report.attempt) == ("RUNNING", None, None, 1)
     done = [part.number for part in parts.of(job) if part.done]
     assert len(done) >= 2
     assert [part.token for part in parts.of(job) if not part.done] == [None] * (10 - len(done))
@@ -144,25 +144,21 @@ def test_a_killed_child_is_followed_by_another_at_once(job, services, start):
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: row(job).attempt == 2, 5)
     wait_until(lambda: row(job).status == "COMPLETE", 30)
-    assert (row(job).rows, row(job).stalled) == (ROWS, 0)
+    assert row(job).rows == ROWS
     wait_until(lambda: not parts.of(job), 5)
     first, second = services.reports.attempts(row(job))
     assert (first.outcome, second.outcome) == ("lost", "complete")
     assert first.reason == "Its worker died: it was killed, or used more memory than there is."
 
 
-@pytest.mark.xfail(
-    reason="it passes about every second time; whether the test or the worker is to blame is not known yet"
-)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start):
     """Its children would find the connection, and SQLite's locks are a process's."""
     worker = start(SLOW_PARTS)
     for number in (1, 2):
-        wait_until(lambda number=number: row(job).attempt >= number and has_open(children(worker.pid)[-1]), 30)
+        wait_until(lambda number=number: row(job).attempt == number and any(map(has_open, children(worker.pid))), 30)
         assert not has_open(worker.pid)
         os.kill(children(worker.pid)[-1], signal.SIGKILL)
-        wait_until(lambda: row(job).token is None or row(job).status != "RUNNING", 5)
 
 
 def test_the_parent_gives_back_what_a_dead_child_had_and_keeps_no_connection(job, services, redis_url):

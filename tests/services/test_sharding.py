@@ -211,6 +211,7 @@ def test_a_helper_that_finds_its_part_taken_stops(services, planned, writers, wr
 def test_parts_that_helpers_write_count_as_getting_further(services, planned, row):
     Report.update(stalled=3).where(Report.job == planned).execute()
     services.running.help(planned, "helper")
+    store.release(planned, "token")
     assert row(planned).stalled == 0
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis as redis_py
@@ -11,9 +15,10 @@ from rq.serializers import JSONSerializer
 from structlog.testing import capture_logs
 
 from app import queue as queue_room
-from app.exceptions import QueueUnavailable
+from app.exceptions import QueueUnavailable, StorageFailed
 from app.services import attempt as module
 from app.services.clock import now
+from app.storage.local import LocalStorage
 from app.store import reports as store
 from app.store.models import Report
 from tests.support.threads import at_once
@@ -200,3 +205,112 @@ def test_the_place_in_the_queue_is_told_while_a_report_waits(admin, services, jo
     assert (place(f"JOB-{job}"), place(second)) == (1, 2)
     services.running.run(job)
     assert (place(f"JOB-{job}"), place(second)) == (None, 1)
+
+
+@pytest.fixture
+def leaves(settings) -> Callable[[str, float], list[str]]:
+    """Leave a part, a whole file and an unfinished one of a report, written so many seconds ago; their names."""
+    folder = Path(settings.storage.removeprefix("file://"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def leave(job: str, seconds: float) -> list[str]:
+        token = secrets.token_hex(8)
+        names = [f"{job}.{token}.part", f"{job}.{token}.csv", f".{job}.{token}0.part.partial"]
+        for name in names:
+            (folder / name).write_bytes(b"rows")
+            os.utime(folder / name, (time.time() - seconds, time.time() - seconds))
+        return names
+
+    return leave
+
+
+def test_what_no_report_owns_goes_after_a_minute_and_not_before(services, job, files, leaves):
+    change(job, status="FAILED")
+    nobody_s = "00000000-0000-4000-8000-000000000000"
+    young = leaves(job, 50) + leaves(nobody_s, 50)
+    leaves(job, 61)
+    leaves(nobody_s, 61)
+    services.reports.sweep()
+    assert files() == sorted(young)
+
+
+def test_what_a_report_has_that_runs_or_is_complete_never_goes(admin, services, job, row, files, leaves):
+    """Of one that runs, what is left over goes when it ends."""
+    services.running.run(job)
+    os.utime(services.reports.path(row(job)), (1, 1))
+    running = admin.start_report()["job"]
+    left = leaves(running, 3600)
+    services.reports.sweep()
+    assert files() == sorted([row(job).file, *left])
+    services.running.run(running)
+    assert files() == sorted([row(job).file, row(running).file])
+
+
+def test_a_report_that_completes_in_the_middle_of_a_sweep_keeps_its_file(services, job, files, leaves, monkeypatch):
+    """Between the sweep's two questions: which reports run, and which have a file."""
+    store.claim(job, "token", now())
+    (_, file, _) = leaves(job, 3600)
+    asked = []
+
+    def then_it_completes(question: Callable) -> Callable:
+        def ask(jobs: list[str]) -> set[str]:
+            answer = question(jobs)
+            if not asked:
+                change(job, status="COMPLETE", file=file, expires=now() + 1_000_000, token=None)
+            asked.append(question.__name__)
+            return answer
+
+        return ask
+
+    for name in ("running_among", "files_in_use"):
+        monkeypatch.setattr(store, name, then_it_completes(getattr(store, name)))
+    services.reports.sweep()
+    assert sorted(asked) == ["files_in_use", "running_among"]
+    assert file in files()
+
+
+def test_sweeps_at_once_remove_what_no_report_owns(services, job, files, leaves):
+    change(job, status="FAILED")
+    for _ in range(5):
+        leaves(job, 61)
+    at_once(4, lambda number: services.reports.sweep())
+    assert files() == []
+
+
+def test_while_the_storage_is_away_silent_attempts_are_given_up_and_workers_woken(
+    admin, services, job, row, queued, redis_url, monkeypatch
+):
+    def away(*args: object) -> None:
+        raise StorageFailed("The store does not answer.")
+
+    done, late, silent = job, admin.start_report()["job"], admin.start_report()["job"]
+    services.running.run(done)
+    change(done, expires=now())
+    claim_long_ago(late)
+    change(late, began=1)
+    claim_long_ago(silent)
+    forget_everything(redis_url)
+    with monkeypatch.context() as patch:
+        for name in ("contents", "discard", "delete"):
+            patch.setattr(LocalStorage, name, away)
+        with capture_logs() as log:
+            services.reports.sweep()
+    assert (row(late).status, row(silent).token, row(done).removed) == ("TIMEOUT", None, False)
+    assert queued() == [silent]
+    assert "files not removed, the next sweep will" in [line["event"] for line in log]
+    services.reports.sweep()
+    assert row(done).removed
+
+
+def test_a_report_is_woken_when_its_pause_is_over_and_not_before(services, job, row, queued, redis_url):
+    change(job, not_before=store.clock() + 60_000)
+    forget_everything(redis_url)
+    services.reports.wake()
+    assert queued() == []
+    services.running.work("worker")
+    assert row(job).attempt == 0
+    change(job, not_before=store.clock())
+    services.reports.wake()
+    assert queued() == [job]
+    services.running.work("worker")
+    assert row(job).status == "COMPLETE"

@@ -14,6 +14,7 @@ from app.storage import Storage
 JOB = "0d3f5a52-7f6c-4d0a-9d5b-0c7f3b0a1e11"
 KEY = f"{JOB}.0123456789abcdef.csv.gz"
 PART = f"{JOB}.fedcba9876543210.part"
+OTHER_JOB = "1d3f5a52-7f6c-4d0a-9d5b-0c7f3b0a1e11"
 MIB = 1024 * 1024
 
 
@@ -138,6 +139,18 @@ def test_what_is_here_is_told_with_its_time_finished_or_not(storage):
     settle(upload)
     assert names(storage) == [KEY, PART]
     assert all(before <= moment <= time.time() * 1000 + 1000 for key, moment in storage.contents() if key == KEY)
+    upload.abort()
+
+
+def test_what_is_here_of_one_report_is_told_alone(storage):
+    put(storage, KEY)
+    put(storage, f"{OTHER_JOB}.0123456789abcdef.csv")
+    upload = storage.create(PART)
+    upload.write(bytes(9 * MIB))
+    settle(upload)
+    assert sorted(key for key, _ in storage.contents(JOB)) == sorted([KEY, PART])
+    assert [key for key, _ in storage.contents(OTHER_JOB)] == [f"{OTHER_JOB}.0123456789abcdef.csv"]
+    assert list(storage.contents("00000000")) == []
     upload.abort()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import threading
 import time
 
@@ -9,8 +11,13 @@ import psycopg
 import pytest
 
 from app import create_app
+from app.services import attempt
+from app.services.principal import SYSTEM
 from app.store import database as store
-from tests.support.client import Client, event
+from app.store import events
+from app.store.models import Report
+from tests.support.client import FIRST, Client, event
+from tests.support.running import wait_until
 from tests.support.threads import Aside, at_once
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -129,3 +136,55 @@ def test_under_many_writers_no_report_ever_gets_a_row_more(admin, services, sett
             writer.result()
     assert len(seen) == 20
     assert [(cut, rows_under(cut)) for cut, _ in seen] == seen
+
+
+def test_a_whole_report_run_twice_while_writers_go_on_has_the_same_bytes(
+    admin, services, nobody, another_process, monkeypatch
+):
+    """They write into the time that the report is about, in parts that are being cut and written meanwhile."""
+    monkeypatch.setattr(attempt, "PART_ROWS", 100)
+    monkeypatch.setattr(attempt, "WHOLE_ROWS", 125)
+    stop = threading.Event()
+
+    def write(client: Client, number: int) -> None:
+        chance = random.Random(number)
+        while not stop.is_set():
+            client.send(
+                *[event(timestamp=FIRST + chance.randrange(60_000), context=[f"{number}-{n}"]) for n in range(20)]
+            )
+
+    with Aside() as aside:
+        clients = (nobody, another_process, nobody, another_process)
+        writers = [aside.start(write, client, number) for number, client in enumerate(clients)]
+        try:
+            for _ in range(3):
+                until_more(200)
+                check_twice(services, admin.start_report()["job"])
+        finally:
+            stop.set()
+        for writer in writers:
+            writer.result()
+
+
+def until_more(count: int) -> None:
+    """Wait until so many more events are there."""
+    begin = events.count()
+    wait_until(lambda: events.count() >= begin + count, 20)
+
+
+def check_twice(services, job: str) -> None:
+    """Run a report, and again with the same snapshot, as if its file had been lost with a failure."""
+    services.running.run(job)
+    first = Report.get(Report.job == job)
+    data = services.reports.path(first).read_bytes()
+    before = events.count()
+    until_more(100)
+    Report.update(status="FAILED", file=None).where(Report.job == job).execute()
+    services.reports.retry(SYSTEM, first)
+    services.running.run(job)
+    second = Report.get(Report.job == job)
+    assert (first.status, second.status) == ("COMPLETE", "COMPLETE")
+    assert services.reports.path(second).read_bytes() == data
+    assert (second.rows, second.bytes, second.sha256) == (first.rows, len(data), hashlib.sha256(data).hexdigest())
+    assert first.sha256 == second.sha256
+    assert first.rows == rows_under(first.cut) < before

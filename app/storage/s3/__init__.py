@@ -48,9 +48,9 @@ class S3Storage:
         self._objects.abandon(self._name(key))
         self._objects.delete(self._name(key))
 
-    def contents(self) -> Iterator[tuple[str, int]]:
+    def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
         """The key of each file, and when it was written or, where it is unfinished, begun."""
-        for name, moment in self._objects.contents(self._prefix):
+        for name, moment in self._objects.contents(self._prefix + begin):
             key = name.removeprefix(self._prefix)
             if KEY.fullmatch(key):
                 yield key, moment
@@ -96,7 +96,7 @@ class S3Bucket:
         """Remove what was sent and never joined. What has this name stays: it may be older, or another's."""
         self._objects.abandon(key)
 
-    def contents(self) -> Iterator[tuple[str, int]]:
+    def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
         """Nothing: what is here is not ours to sweep."""
         return iter(())
 

@@ -38,14 +38,14 @@ def rejected() -> str:
     return render_template("admin/rejected.html", **_found())
 
 
-@blueprint.get("/rejected/part")
+@blueprint.get("/rejected/by/reason")
 @signed_in
 def rejected_part() -> str:
     """What of the page refreshes itself."""
     return render_template("admin/_rejected.html", **_found())
 
 
-@blueprint.get("/rejected/list")
+@blueprint.get("/rejected/by/event")
 @signed_in
 def rejected_list() -> str:
     """The newest ones, or those before one of them."""

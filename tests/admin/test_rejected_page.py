@@ -60,7 +60,7 @@ def test_an_invalid_event_stands_on_the_page_in_full(olga, nobody, services):
     wrong = event(timestamp=-5, context=["<b>", {"a": 1}], own="kept")
     answer = nobody.post("/events", {"events": [event(), wrong]}, environ_overrides=ADDRESS)
     services.rejected.flush()
-    page = olga.see("/admin/rejected/list")
+    page = olga.see("/admin/rejected/by/event")
     assert "events[1].timestamp is -5; it must be a whole number" in page
     assert "events[1].context[1] is an object" in page
     assert json.dumps(wrong, separators=(",", ":")) in page
@@ -73,24 +73,24 @@ def test_an_invalid_event_stands_on_the_page_in_full(olga, nobody, services):
 def test_a_broken_line_stands_there_as_it_came(olga, nobody, services):
     nobody.post("/events", HALF.encode(), content_type="application/x-ndjson")
     services.rejected.flush()
-    assert HALF in olga.see("/admin/rejected/list")
+    assert HALF in olga.see("/admin/rejected/by/event")
 
 
 def test_the_newest_come_first_a_page_at_a_time(olga, refuse, monkeypatch):
     monkeypatch.setattr("app.admin.rejected.PAGE", 3)
     ids = refuse(*[event(timestamp=-number) for number in range(1, 8)])
-    path, shown = "/admin/rejected/list", []
+    path, shown = "/admin/rejected/by/event", []
     while path:
         page = olga.see(path)
         shown += [int(key) for key in re.findall(r'href="/admin/rejected/(\d+)"', page)]
-        older = re.search(r'href="(/admin/rejected/list\?before=\d+)"', page)
+        older = re.search(r'href="(/admin/rejected/by/event\?before=\d+)"', page)
         path = older and older[1]
     assert shown == ids[::-1]
 
 
 def test_the_left_bar_leads_there(olga):
-    assert '<a href="/admin/rejected" aria-current="page">' in olga.see("/admin/rejected/list")
-    assert "Whatever was sent was accepted." in olga.see("/admin/rejected/list")
+    assert '<a href="/admin/rejected" aria-current="page">' in olga.see("/admin/rejected/by/event")
+    assert "Whatever was sent was accepted." in olga.see("/admin/rejected/by/event")
 
 
 def test_an_analyst_neither_sees_the_place_nor_gets_there(anna, refuse):
@@ -107,7 +107,7 @@ def test_who_is_limited_to_a_customer_sees_the_rejected_events_of_that_one_only(
     mine, _, _, _ = refuse(
         event(timestamp=-1), event(customer="OTHER", timestamp=-2), event(customer=5), {"nobody": "knows"}
     )
-    page = limited.see("/admin/rejected/list")
+    page = limited.see("/admin/rejected/by/event")
     assert re.findall(r'href="/admin/rejected/(\d+)"', page) == [str(mine)]
     assert "1 rejected event: timestamp (1)." in page
     assert limited.get(f"/admin/rejected/{mine}").status_code == 200
@@ -139,7 +139,7 @@ def test_an_edited_event_is_stored_and_is_no_rejected_event_any_more(olga, refus
     answer = olga.send(f"/admin/rejected/{key}", {"event": form.replace("-1", "1793000000001")})
     assert answer.status_code == 302
     assert stored() == [("BARCHART", "PORTFOLIO-APPLICATION-LOADED", 1_793_000_000_001, ["1.5", None])]
-    page = olga.see("/admin/rejected/list")
+    page = olga.see("/admin/rejected/by/event")
     assert f"Stored: PORTFOLIO-APPLICATION-LOADED of BARCHART, PORTFOLIO, {stamp(1_793_000_000_001)} UTC" in page
     assert str(events.newest(1)[0].batch) in page
     assert rejected.newest(1) == []
@@ -185,7 +185,7 @@ def test_a_double_click_stores_it_once_and_both_are_told(olga, refuse):
     fields["csrf_token"] = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form)[1]
     answers = [olga.post(f"/admin/rejected/{key}", fields) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [302, 302]
-    assert "It was sent again before, and is stored once" in olga.see("/admin/rejected/list")
+    assert "It was sent again before, and is stored once" in olga.see("/admin/rejected/by/event")
     assert len(stored()) == 1
 
 
@@ -224,7 +224,7 @@ def test_before_one_is_removed_it_is_named(olga, refuse):
     answer = olga.send(f"/admin/rejected/{key}/remove", {})
     assert answer.status_code == 302
     assert [one.id for one in rejected.newest(10)] == [keep]
-    assert "is removed." in olga.see("/admin/rejected/list")
+    assert "is removed." in olga.see("/admin/rejected/by/event")
     assert olga.send(f"/admin/rejected/{key}/remove", {}, form="/admin/rejected").status_code == 404
 
 
@@ -244,7 +244,7 @@ def test_what_is_not_there_is_not_found(olga, key):
 
 def test_a_long_event_is_cut_in_the_list_and_whole_in_its_form(olga, refuse):
     (key,) = refuse(event(timestamp=-1, context=["x" * 4000] * 90 + ["the end"]))
-    assert "the end" not in olga.see("/admin/rejected/list")
+    assert "the end" not in olga.see("/admin/rejected/by/event")
     page = olga.get(f"/admin/rejected/{key}").get_data(as_text=True)
     assert "the end" in typed(page)
     answer = olga.send(f"/admin/rejected/{key}", {"event": typed(page).replace("-1", "1")})
@@ -464,7 +464,8 @@ def test_who_is_limited_to_a_customer_cannot_make_a_group_another_s(limited, ref
 
 def test_an_analyst_gets_to_no_group(anna, refuse):
     refuse(event(timestamp=-1))
-    for path in (GROUP, GROUP.replace("group", "group/remove"), "/admin/rejected/list", "/admin/rejected/part"):
+    lists = ("/admin/rejected/by/event", "/admin/rejected/by/reason")
+    for path in (GROUP, GROUP.replace("group", "group/remove"), *lists):
         assert anna.get(path).status_code == 403
     for path in (GROUP, GROUP.replace("group", "group/remove")):
         assert anna.send(path, {"up_to": "1"}, form="/admin/").status_code == 403
@@ -490,7 +491,7 @@ def test_nothing_of_a_group_becomes_markup(olga, refuse):
     text = "<script>alert(1)</script>"
     refuse(event(product=text, type=text, timestamp=-1, context=[text]))
     group = GROUP.replace("PORTFOLIO-APPLICATION-LOADED", text).replace("PORTFOLIO", text)
-    for path in ("/admin/rejected", "/admin/rejected/list", group, group.replace("group", "group/remove")):
+    for path in ("/admin/rejected", "/admin/rejected/by/event", group, group.replace("group", "group/remove")):
         page = olga.get(path).get_data(as_text=True)
         assert text not in page
         assert "alert(1)" in page
@@ -498,6 +499,6 @@ def test_nothing_of_a_group_becomes_markup(olga, refuse):
 
 def test_its_part_is_a_part_of_it(olga, refuse):
     refuse(event(timestamp=-1))
-    part = olga.see("/admin/rejected/part?by=hour")
-    assert part.strip().startswith('<div data-live="/admin/rejected/part?by=hour"')
+    part = olga.see("/admin/rejected/by/reason?by=hour")
+    assert part.strip().startswith('<div data-live="/admin/rejected/by/reason?by=hour"')
     assert "<html" not in part

@@ -98,7 +98,7 @@ def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str
     page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
     page.wait_for_url("**/group/remove?**")
     yield "the question before a group is removed", page
-    page.goto("/admin/rejected/list")
+    page.goto("/admin/rejected/by/event")
     yield "rejected events", page
     page.get_by_role("link", name="Edit and send again").nth(2).click()
     page.wait_for_url("**/admin/rejected/*")

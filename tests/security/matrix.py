@@ -89,8 +89,8 @@ GET    /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    
 POST   /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    302    302    302    302
 
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
-GET    /admin/rejected/part                                302    302    302    403    403    200    200    302
-GET    /admin/rejected/list                                302    302    302    403    403    200    200    302
+GET    /admin/rejected/by/reason                           302    302    302    403    403    200    200    302
+GET    /admin/rejected/by/event                            302    302    302    403    403    200    200    302
 GET    /admin/rejected/group                               302    302    302    403    403    200    200    302
 POST   /admin/rejected/group                               302    302    302    403    403    302    302    302
 GET    /admin/rejected/group/remove                        302    302    302    403    403    200    200    302

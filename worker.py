@@ -5,6 +5,7 @@ Run as `python worker.py`; any number of them, on any machine that reaches the s
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -96,6 +97,8 @@ def main() -> None:
     worker.running = app.extensions["services"].running
     jobs.serve(app.extensions["services"], worker.name, is_stopping)
     worker.log_result_lifespan = False
+    gc.collect()
+    gc.freeze()  # children share it with this process: a collector that walks through it would copy every page
     worker.work(logging_level="WARNING", with_scheduler=False)
 
 

@@ -10,12 +10,12 @@ ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat .venv/place 2>/d
 .PHONY: .venv/place
 endif
 
-.PHONY: help run test lint soak bench demo clean chromium
+.PHONY: help run test lint soak bench demo screenshots clean chromium
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/flask --app wsgi serve
@@ -35,6 +35,9 @@ bench: .venv/develop ## Measure, and compare with the goals
 
 demo: .venv/run ## Send a month of made-up events to the service that `make run` started
 	$(BIN)/python -m bench.demo
+
+screenshots: .venv/develop chromium ## Photograph every page, of a service of their own, into docs/screenshots
+	$(BIN)/python -m bench.screenshots
 
 clean: ## Remove what was installed and built here; the data in var/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

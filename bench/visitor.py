@@ -6,6 +6,7 @@ import html
 import http.client
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
@@ -60,19 +61,23 @@ class Visitor:
             raise BenchFailed(f"{address} was answered {status}.")
         return page if status == 200 else None
 
-    def find(self, rules: Map, begin: str) -> Iterator[tuple[str, str]]:
-        """Every page that links lead to, each once: its rule, and an address of it."""
-        known, waiting, asked = set(), [begin], set()
+    def find(self, rules: Map, begin: str, each: int = 1) -> Iterator[tuple[str, str]]:
+        """Every page that links lead to: its rule, and an address of it.
+
+        Args:
+            each: how many of a rule are told, and their links followed: one may have ways that another has not.
+        """
+        known, waiting, asked = Counter(), [begin], set()
         while waiting:
             address = waiting.pop(0)
             rule = _rule(rules, address)
-            if rule is None or rule in known or address in asked:
+            if rule is None or known[rule] >= each or address in asked:
                 continue
             asked.add(address)
             page = self.see(address)
             if page is None:
                 continue
-            known.add(rule)
+            known[rule] += 1
             yield rule, address
             waiting += [html.unescape(way) for way in WAY.findall(page)]
 

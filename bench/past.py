@@ -1,0 +1,123 @@
+"""What takes days or bad luck, written into the database as the service would have left it.
+
+Reports that failed, timed out, stand still at 64 % or wait for as long as pictures of them take; webhooks that had to
+be told twice; and what happened within a minute, spread over the days before.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Sequence
+
+from app.store.models import (
+    Account,
+    AuditEntry,
+    Delivery,
+    DeliveryTry,
+    IngestKey,
+    RejectedEvent,
+    Report,
+    ReportAttempt,
+    Schedule,
+    Session,
+)
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+FULL = "StorageFailed: The report files' disk is full: No space left on device."
+SILENT = "Its worker was not heard from any more."
+PAUSES = (0, 30_000, 34_000, 44_000, 72_000)  # from the first of five attempts, or the one before, to each
+WITHOUT_FILE = {"file": None, "bytes": None, "sha256": None, "expires": None}
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def change(report: Report, **values: object) -> None:
+    """Write other values into a report's row."""
+    Report.update(values).where(Report.id == report.id).execute()
+
+
+def move(report: Report, age: int, **values: object) -> None:
+    """Have a complete report be that much older, and change it."""
+    moved = ("started", "began", "claimed", "ended", "expires")
+    change(report, **{name: getattr(report, name) - age for name in moved} | values)
+    times = {"began": ReportAttempt.began - age, "ended": ReportAttempt.ended - age}
+    ReportAttempt.update(times).where(ReportAttempt.job == report.job).execute()
+
+
+def fail(report: Report, age: int, worker: str) -> None:
+    """Have five attempts have failed: the first with its worker, the others at a full disk."""
+    told, rows = f"5 attempts in a row got no further. The last one: {FULL}", report.rows * 3 // 5
+    move(report, age, status="FAILED", reason=told, attempt=5, stalled=4, **WITHOUT_FILE | {"rows": rows})
+    ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
+    began = report.started - age
+    for number, pause in enumerate(PAUSES, 1):
+        began += pause
+        outcome, reason = ("lost", SILENT) if number == 1 else ("failed", FULL)
+        known = {"job": report.job, "number": number, "token": f"attempt-{number}", "worker": worker}
+        ReportAttempt.create(**known, began=began, ended=began + 7_300, outcome=outcome, rows=rows, reason=reason)
+
+
+def time_out(report: Report, age: int) -> None:
+    """Have it have run for a quarter of an hour."""
+    told, rows, ended = "It ran longer than 900 seconds.", report.rows * 4 // 5, report.began - age + 900_400
+    move(report, age, status="TIMEOUT", reason=told, ended=ended, **WITHOUT_FILE | {"rows": rows})
+    ended_so = {"outcome": "timeout", "ended": ended, "rows": rows, "reason": told}
+    ReportAttempt.update(ended_so).where(ReportAttempt.job == report.job).execute()
+
+
+def stand(report: Report, worker: str) -> None:
+    """Have it be at 64 %, in the hands of a worker that nobody finds silent."""
+    held = {"status": "RUNNING", "token": "held", "worker": worker, "touched": now() + DAY, "ended": None}
+    change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100})
+    ReportAttempt.update(ended=None, outcome=None).where(ReportAttempt.job == report.job).execute()
+
+
+def wait(report: Report, age: int) -> None:
+    """Have it wait for a worker, and no worker take it."""
+    waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "not_before": now() + DAY}
+    fresh = dict.fromkeys(("rows", "total", "began", "claimed", "touched", "ended")) | {"attempt": 0}
+    change(report, **waits | fresh | WITHOUT_FILE | {"started": now() - age})
+    ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
+
+
+def tell(schedule: Schedule, report: Report, *, waits: bool) -> None:
+    """Have a report's end have been told to a server that was away at first, and maybe still is."""
+    second = (None, "It did not answer within 10 seconds.") if waits else (200, "ok")
+    ends = {"state": "waiting", "next_try": now() + 8 * MINUTE} if waits else {"state": "delivered", "next_try": None}
+    known = {"schedule": schedule.id, "report": report.job, "status": report.status, "tries": 2}
+    told = Delivery.create(key=str(uuid.uuid4()), ended=report.ended, created=report.ended, **known, **ends)
+    for number, (code, said) in enumerate([(503, "Back in a few minutes."), second]):
+        moment = report.ended + 1_000 + number * 31_000
+        DeliveryTry.create(delivery=told.id, moment=moment, took=74 + number * 9, code=code, said=said)
+
+
+def spread(chance: random.Random) -> None:
+    """Have been everything else, one after the other, within the last days."""
+    moment = now() - 4 * MINUTE
+    for entry in AuditEntry.select().order_by(AuditEntry.id.desc()):
+        AuditEntry.update(moment=moment).where(AuditEntry.id == entry.id).execute()
+        moment -= chance.randrange(3, 190) * MINUTE
+    for rejected in RejectedEvent.select():
+        received = now() - int(chance.random() ** 2 * 7 * DAY) - 3 * MINUTE
+        changed = {"received": received, "address": "198.51.100.0"}
+        RejectedEvent.update(changed).where(RejectedEvent.id == rejected.id).execute()
+    _spread_people()
+    IngestKey.update(created=now() - 40 * DAY).execute()
+    IngestKey.update(used=now() - MINUTE).where(IngestKey.name == "portfolio app").execute()
+
+
+def _spread_people() -> None:
+    for age, account in enumerate(_newest_first(Account)):
+        Account.update(created=now() - (age * 9 + 2) * DAY).where(Account.id == account.id).execute()
+    for age, session in enumerate(_newest_first(Session)):
+        seen = {"created": now() - (age * 5 + 2) * HOUR, "seen": now() - (age * 44 + 1) * MINUTE}
+        Session.update(seen | {"address": f"203.0.113.{24 + age}"}).where(Session.id == session.id).execute()
+
+
+def _newest_first(table: type[Account] | type[Session]) -> Sequence:
+    return list(table.select().order_by(table.id.desc()))

@@ -1,0 +1,264 @@
+"""Photographs every page of the dashboard, light and dark, wide and narrow, for the docs and for whoever looks.
+
+    python -m bench.screenshots [--only WORD] [--folder docs/screenshots]
+
+Pages are found by their links. A page that no link leads to, and that no line below tells the way to, ends it: a new
+page cannot be forgotten. States that a page has beside its usual one are `STATES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from werkzeug.routing import Map
+
+from bench.report import progress, say
+from bench.scene import Scene, scene
+from bench.servers import ROOT, BenchFailed, interruptible, workspace
+from bench.visitor import Visitor
+from bench.whole import PASSWORD
+
+FOLDER = ROOT / "docs" / "screenshots"
+WIDTHS = {1280: (800, 1600), 390: (844, 2000)}  # pixels: the least and the greatest height of a picture
+ALIKE = 6  # pages of a kind whose links are followed
+THEMES = ("light", "dark")
+COLORS = 128  # of a picture: text on few grounds needs no more
+# The last three keep Chromium from calling hosts of its own.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+# What answers GET and is no page: a part of one, or a file.
+NO_PAGES = ("/part", "/chart", "/by/reason", "/download", "/catalog/export", ".csv")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture to be taken.
+
+    Attributes:
+        name: of the file, without theme, width and ending.
+        who: signs in; None: nobody does.
+        act: what is done on the page before.
+    """
+
+    name: str
+    address: str
+    who: str | None = "admin"
+    act: Callable[[Page], object] | None = None
+
+
+def _press(button: str, **filled: str) -> Callable[[Page], object]:
+    """Fill fields in, each by its id, and send the form."""
+
+    def act(page: Page) -> None:
+        for field, value in filled.items():
+            page.locator(f"#{field}").fill(value)
+        with page.expect_navigation():
+            page.get_by_role("button", name=button).click()
+
+    return act
+
+
+def _open(*words: str) -> Callable[[Page], object]:
+    def act(page: Page) -> None:
+        for word in words:
+            page.get_by_text(word).first.click()
+
+    return act
+
+
+def _cut_off(page: Page) -> None:
+    """The server cannot be reached any more."""
+    page.route("**/admin/**", lambda route: route.abort())
+    page.locator(".is-stale").first.wait_for(timeout=30_000)
+
+
+FIRST_RUN = (
+    Shot("overview-first-run", "/admin/"),
+    Shot("events-first-run", "/admin/events"),
+    Shot("reports-first-run", "/admin/reports"),
+    Shot("rejected-first-run", "/admin/rejected"),
+)
+
+
+def _states(played: Scene) -> Iterator[Shot]:
+    """What links do not lead to."""
+    yield Shot("sign-in", "/admin/sign-in", None)
+    yield Shot("sign-in-wrong", "/admin/sign-in", None, _press("Sign in", user="anna", password="no idea"))
+    yield Shot("overview-by-type", "/admin/?range=30d&by=type", act=_open("The same in numbers"))
+    yield Shot("overview-hour", "/admin/?range=1h")
+    yield Shot("overview-analyst", "/admin/", "anna")
+    yield Shot("overview-unreachable", "/admin/", act=_cut_off)
+    yield Shot("events-search", "/admin/events?product=PORTFOLIO&text=SAP", act=_open("Event types:"))
+    yield Shot("events-none", "/admin/events?customer=FERNHILL&text=nowhere")
+    yield Shot("events-wrong", "/admin/events?start=soon")
+    for name, state in REPORTS.items():
+        yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")
+    faulty = _press("Start report", delimiter="||", types="NO SUCH TYPE")
+    yield Shot("reports-new-wrong", "/admin/reports/new", act=faulty)
+    yield Shot("reports-recurring-one-secret-new", played.secret, act=_press("Make another"))
+    yield Shot("keys-new-made", "/admin/keys/new", act=_press("Add key", name="research app"))
+    yield Shot("people-new-made", "/admin/people/new", act=_press("Add", name="dora"))
+    yield Shot("forbidden", "/admin/people", "anna")
+    yield Shot("not-found", "/admin/reports/JOB-00000000-0000-0000-0000-000000000000")
+
+
+REPORTS = {
+    "running": {"status": "RUNNING", "token": "held"},
+    "queued": {"status": "RUNNING", "token": None},
+    "failed": {"status": "FAILED", "cancelled": False},
+    "timed-out": {"status": "TIMEOUT"},
+    "cancelled": {"cancelled": True},
+    "expired": {"status": "COMPLETE", "account_name": "anna", "product": "WATCHLIST"},
+}
+TROUBLE = (Shot("overview-trouble", "/admin/"), Shot("system-trouble", "/admin/system"))
+
+
+def _pages(rules: Map, visitor: Visitor) -> Iterator[Shot]:
+    """Every page that links lead to.
+
+    Raises:
+        BenchFailed: some page is not among them.
+    """
+    found: dict[str, str] = {}
+    for rule, address in visitor.find(rules, "/admin/", each=ALIKE):
+        found.setdefault(rule, address)
+    missed = {rule.rule for rule in _wanted(rules)} - set(found)
+    if missed:
+        raise BenchFailed(f"No link leads to {', '.join(sorted(missed))}. Let the scene have what it shows.")
+    for rule in _wanted(rules):
+        yield Shot(_name(rule.rule), found[rule.rule])
+
+
+def _wanted(rules: Map) -> list:
+    pages = [rule for rule in rules.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
+    return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint != "admin.sign_in"]
+
+
+def _name(rule: str) -> str:
+    """Of a page, by its rule: reports-one for /admin/reports/<source>."""
+    words = rule.removeprefix("/admin").strip("/").split("/")
+    return "-".join("one" if word.startswith("<") else word for word in words) or "overview"
+
+
+class Camera:
+    """Takes pictures of a service's pages into a folder."""
+
+    def __init__(self, browser: Browser, url: str, folder: Path, only: str) -> None:
+        self._browser, self._url, self._folder, self._only = browser, url, folder, only
+        self._pages: dict[str | None, Page] = {}
+        self.taken = 0
+
+    def take(self, shot: Shot) -> None:
+        """Take a page's four pictures."""
+        if self._only not in shot.name:
+            return
+        progress(f"{shot.name}, {self.taken} pictures so far")
+        page = self._page(shot.who)
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.goto(f"{self._url}{shot.address}")
+        if shot.act:
+            shot.act(page)
+        for width, heights in WIDTHS.items():
+            _fit(page, width, *heights)
+            for theme in THEMES:
+                self._write(page, shot, theme, width)
+        page.unroute_all()
+
+    def _write(self, page: Page, shot: Shot, theme: str, width: int) -> None:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.wait_for_timeout(60)  # a frame or two in the new colours
+        picture = Image.open(io.BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
+        small = picture.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(self._folder / f"{shot.name}-{theme}-{width}.png", optimize=True)
+        self.taken += 1
+
+    def _page(self, who: str | None) -> Page:
+        if who not in self._pages:
+            page = self._browser.new_context().new_page()
+            if who:
+                page.goto(f"{self._url}/admin/sign-in")
+                _press("Sign in", user=who, password=PASSWORD)(page)
+            self._pages[who] = page
+        return self._pages[who]
+
+
+def _fit(page: Page, width: int, least: int, most: int) -> None:
+    """As high as the page, within bounds."""
+    page.set_viewport_size({"width": width, "height": least})
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(max(height, least), most)})
+
+
+def photograph(folder: Path, only: str = "") -> int:
+    """Take every picture whose name has `only` in it; how many were taken.
+
+    Without it, pictures go from the folder that are of no page any more.
+    """
+    with interruptible(), ExitStack() as opened:
+        made = Path(opened.enter_context(workspace()))
+        (made / "service").mkdir()
+        (made / "pictures").mkdir()
+        progress("Starting a service")
+        played = opened.enter_context(scene(made / "service"))
+        browser = opened.enter_context(sync_playwright()).chromium.launch(executable_path=_chromium(), args=FLAGS)
+        opened.callback(browser.close)
+        camera = Camera(browser, played.url, made / "pictures", only)
+        _take_all(camera, played)
+        _replace(made / "pictures", folder, everything=not only)
+    return camera.taken
+
+
+def _take_all(camera: Camera, played: Scene) -> None:
+    for shot in FIRST_RUN:
+        camera.take(shot)
+    progress("Having everything happen that pages tell of")
+    played.play()
+    visitor = Visitor(played.port)
+    visitor.sign_in()
+    for shot in [*_pages(played.rules, visitor), *_states(played)]:
+        played.go_on()
+        camera.take(shot)
+    with played.in_trouble():
+        for shot in TROUBLE:
+            camera.take(shot)
+
+
+def _replace(pictures: Path, folder: Path, *, everything: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if everything:
+        for old in folder.glob("*.png"):
+            old.unlink()
+    for picture in pictures.glob("*.png"):
+        shutil.copyfile(picture, folder / picture.name)
+
+
+def _chromium() -> str:
+    return shutil.which("chromium") or "/usr/bin/chromium"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench.screenshots", description="Photograph every page.")
+    parser.add_argument("--only", default="", help="a part of the names of the pictures to be taken")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where they go (default: {FOLDER})")
+    arguments = parser.parse_args()
+    try:
+        taken = photograph(arguments.folder, arguments.only)
+    except BenchFailed as error:
+        sys.exit(f"\n{error}")
+    progress()
+    size = sum(one.stat().st_size for one in arguments.folder.glob("*.png"))
+    say(f"{taken} pictures, {size / 1e6:.1f} MB in {arguments.folder}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -73,7 +73,7 @@ def time_out(report: Report, age: int) -> None:
 def stand(report: Report, worker: str) -> None:
     """Have it be at 64 %, in the hands of a worker that nobody finds silent."""
     held = {"status": "RUNNING", "token": "held", "worker": worker, "touched": now() + DAY, "ended": None}
-    change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100})
+    change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100 + 1})
     ReportAttempt.update(ended=None, outcome=None).where(ReportAttempt.job == report.job).execute()
 
 
@@ -102,12 +102,14 @@ def spread(chance: random.Random) -> None:
     for entry in AuditEntry.select().order_by(AuditEntry.id.desc()):
         AuditEntry.update(moment=moment).where(AuditEntry.id == entry.id).execute()
         moment -= chance.randrange(3, 190) * MINUTE
-    for rejected in RejectedEvent.select():
-        received = now() - int(chance.random() ** 2 * 7 * DAY) - 3 * MINUTE
+    ages = sorted((int(chance.random() ** 2 * 7 * DAY) for _ in RejectedEvent.select()), reverse=True)
+    for rejected, age in zip(RejectedEvent.select().order_by(RejectedEvent.id), ages, strict=True):
+        received = now() - age - 3 * MINUTE
         changed = {"received": received, "address": "198.51.100.0"}
         RejectedEvent.update(changed).where(RejectedEvent.id == rejected.id).execute()
     _spread_people()
     IngestKey.update(created=now() - 40 * DAY).execute()
+    IngestKey.update(revoked=now() - 3 * DAY).where(IngestKey.revoked.is_null(False)).execute()
     IngestKey.update(used=now() - MINUTE).where(IngestKey.name == "portfolio app").execute()
 
 

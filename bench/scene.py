@@ -32,7 +32,7 @@ from bench.past import DAY, HOUR, MINUTE, now
 from bench.servers import HOST, LOG, BenchFailed, await_port, free_port, launch, own_environment, stop
 from bench.whole import PASSWORD
 
-EVENTS, DAYS = 120_000, 30
+EVENTS, DAYS = 160_000, 61
 PATIENCE_SECONDS = 120
 PUBLIC_URL = "http://127.0.0.1:8000"  # as after `make run`, whatever port is free now
 HOOKS = "hooks.example.com"
@@ -144,7 +144,7 @@ class Scene:
 
     def go_on(self) -> None:
         """Send some events that have their time now, and bring what runs to where it stands in every picture."""
-        self._post(self._within(40, 9_000))
+        self._post(self._within(14, 9_000))
         past.change(self._moving, began=now() - 41_000, claimed=now() - 41_000)
 
     @contextmanager
@@ -197,7 +197,8 @@ class Scene:
 
     def _report(self) -> None:
         """Reports in every state, the newest last."""
-        month, week = {"start": now() - DAYS * DAY, "end": now()}, {"start": now() - 7 * DAY, "end": now()}
+        today = now() // DAY * DAY
+        month, week = {"start": today - 30 * DAY, "end": today - 1}, {"start": today - 7 * DAY, "end": today - 1}
         worker = self._workers()[0]
         past.move(self._complete("anna", "BARCHART", "WATCHLIST", month), 9 * DAY)  # its file has expired
         past.fail(self._complete("olga", "HARBORLINE", "PORTFOLIO", month), 27 * HOUR, worker)

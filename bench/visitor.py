@@ -61,17 +61,18 @@ class Visitor:
             raise BenchFailed(f"{address} was answered {status}.")
         return page if status == 200 else None
 
-    def find(self, rules: Map, begin: str, each: int = 1) -> Iterator[tuple[str, str]]:
+    def find(self, rules: Map, begin: str, each: int = 1, but: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
         """Every page that links lead to: its rule, and an address of it.
 
         Args:
             each: how many of a rule are told, and their links followed: one may have ways that another has not.
+            but: what is not asked for, by the end of its path.
         """
         known, waiting, asked = Counter(), [begin], set()
         while waiting:
             address = waiting.pop(0)
             rule = _rule(rules, address)
-            if rule is None or known[rule] >= each or address in asked:
+            if rule is None or rule.endswith(but) or known[rule] >= each or address in asked:
                 continue
             asked.add(address)
             page = self.see(address)

@@ -192,7 +192,7 @@ class Camera:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """With a palette of its most frequent colours: the grounds and lines stay exact, the edges of letters come close."""
+    """With a palette of its most frequent colours: grounds and lines stay exact, the edges of letters come close."""
     found = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[:COLORS]
     palette = Image.new("P", (1, 1))
     palette.putpalette([level for _, color in found for level in color])

@@ -48,7 +48,7 @@ class KeyForm(FlaskForm):
 def keys() -> str:
     """All keys."""
     need("keys")
-    lines = [{"key": key, "state": REVOKED if key.revoked else IN_USE} for key in services().keys.all()]
+    lines = [{"key": key, "state": REVOKED if key.revoked else IN_USE} for key in services().keys.all(by=caller())]
     return render_template("admin/keys.html", lines=lines, needed=services().gate.needs_key)
 
 
@@ -115,4 +115,4 @@ def _key(text: str) -> IngestKey:
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise NotFound
-    return services().keys.get(int(text))
+    return services().keys.get(int(text), by=caller())

@@ -131,10 +131,14 @@ class Keys:
             by: whoever makes it.
 
         Raises:
-            InputInvalid: a code or the name will not do, or a key of that name is in use.
+            InputInvalid: a code or the name will not do, a key of that name is in use, or it is for more customers
+                than whoever makes it sees.
         """
         name, customers, products = name.strip(), _distinct(customers), _distinct(products)
         KeySchema().check(name, customers, products)
+        if not _is_in_reach(by, customers or None):
+            told = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
+            raise InputInvalid("The key cannot be made.", [Fault(told, field="customers")])
         token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         hint = token[:HINT_CHARACTERS]
         with transaction():
@@ -146,18 +150,18 @@ class Keys:
             self._audit.note(by, "key added", f"key {name}", known)
         return _key(made), token
 
-    def all(self) -> list[IngestKey]:
-        """All keys: those in use by name, then the revoked ones, the last revoked first."""
-        return [_key(row) for row in store.every()]
+    def all(self, *, by: Principal = SYSTEM) -> list[IngestKey]:
+        """All keys that are somebody's to see: those in use by name, then the revoked ones, the last revoked first."""
+        return [key for key in map(_key, store.every()) if _is_in_reach(by, key.customers)]
 
-    def get(self, key: int) -> IngestKey:
+    def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
         """One that is in use.
 
         Raises:
-            KeyUnknown: there is none of that id.
+            KeyUnknown: there is none of that id, or it is not theirs to see.
         """
         row = store.by_id(key)
-        if row is None or row.revoked is not None:
+        if row is None or row.revoked is not None or not _is_in_reach(by, row.customers):
             raise KeyUnknown("There is no such key, or it is revoked already.")
         return _key(row)
 
@@ -232,6 +236,11 @@ class Keys:
 def _key(row: KeyRow) -> IngestKey:
     customers, products = (None if codes is None else tuple(codes) for codes in (row.customers, row.products))
     return IngestKey(row.id, row.name, row.hint, customers, products, row.created, row.used, row.revoked)
+
+
+def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
+    """Whether a key for some customers (None: for all) is somebody's to see, and to give."""
+    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
 
 
 def _digest(token: str) -> str:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.admin.conftest import Visitor
+from tests.conftest import PASSWORD
 
 TOKEN = re.compile(r"tally_[A-Za-z0-9_-]{43}")
 NEW = "/admin/keys/new"
@@ -156,3 +157,34 @@ def test_names_and_codes_are_text(boss, services):
     page = boss.get("/admin/keys").get_data(as_text=True)
     assert "<script>alert" not in page
     assert "<img" not in page
+
+
+class TestAnAdminOfSomeCustomers:
+    @pytest.fixture
+    def ada(self, app, services) -> Visitor:
+        services.accounts.add("ada", "admin", ["BARCHART"], PASSWORD)
+        return Visitor(app).sign_in("ada")
+
+    def test_sees_and_revokes_only_keys_for_those(self, ada, services):
+        ours, *others = (
+            services.keys.add(name, codes)[0]
+            for name, codes in (("ours", ["BARCHART"]), ("theirs", ["FERNHILL"]), ("everybody's", []))
+        )
+        page = words(ada.see("/admin/keys"))
+        assert "ours" in page
+        assert "theirs" not in page
+        assert "everybody" not in page
+        for key in others:
+            assert ada.get(f"/admin/keys/{key.id}/revoke").status_code == 404
+            assert ada.send(f"/admin/keys/{key.id}/revoke", {}, form="/admin/me").status_code == 404
+        assert ada.send(f"/admin/keys/{ours.id}/revoke", {}).status_code == 302
+        assert [key.name for key in services.keys.all() if key.revoked] == ["ours"]
+
+    @pytest.mark.parametrize("customers", ["", "FERNHILL", "BARCHART\r\nFERNHILL"])
+    def test_makes_none_that_sends_for_others(self, ada, services, customers):
+        answer = ada.send(NEW, {"name": "mine", "customers": customers})
+        assert answer.status_code == 400
+        told = "Customers must name some of those that you see: BARCHART." if customers else "Customers is missing."
+        assert told in answer.get_data(as_text=True)
+        assert services.keys.all() == []
+        assert ada.send(NEW, {"name": "mine", "customers": "BARCHART"}).status_code == 200

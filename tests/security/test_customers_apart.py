@@ -1,0 +1,180 @@
+"""Whoever is limited to customers learns nothing of the others: no code, no text, no number, not even that it is there.
+
+Every page and call is asked for before and after another customer comes to have events, a catalog, reports, refused
+events, keys and users. What somebody of BARCHART is answered must be the same both times; and what is the other's must
+be answered as what is not there.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import orjson
+import pytest
+
+from app.paths import is_api
+from app.schemas.reports import source
+from app.services.clock import now
+from app.services.principal import Principal
+from app.store import deliveries, hours, rejected, schedules
+from app.store.models import Event, RejectedEvent
+from tests.admin.conftest import Visitor
+from tests.conftest import PASSWORD
+from tests.security.matrix import RECURRING, rows
+from tests.security.world import VARIABLE, World
+from tests.support.client import Client, event
+
+ROWS = rows()
+THEIRS = "ZZ-THEIRS"  # stands in all that the other customer has
+LIMITED = {"anna": "analyst", "otto": "operator", "ada": "admin"}  # each to BARCHART
+READ = [path for path in sorted(row.split()[1] for row in ROWS if row.startswith("GET ")) if "filename" not in path]
+# What belongs to a customer, and so is another's or not there.
+OWNED = [row for row in ROWS if re.search(r"/(reports|events|rejected)/.*<(source|key)>", row)]
+# What is asked for beside the paths alone: whatever counts, searches, sums up or suggests.
+ASKED = (
+    f"/admin/events?text={THEIRS}",
+    "/admin/events?text=mine",
+    "/admin/events?product=PORTFOLIO",
+    "/admin/?range=1h",
+    "/admin/?range=7d&by=type",
+    "/admin/overview/chart?range=30d&by=type",
+    "/admin/catalog/part?kind=missing",
+    "/admin/catalog/part?kind=types",
+    f"/admin/catalog/part?kind=customers&find={THEIRS}",
+    "/admin/catalog/type?product=PORTFOLIO&code=PORTFOLIO-APPLICATION-LOADED",
+    "/admin/audit?text=ZZ",
+    "/admin/rejected/by/event?before=999",
+    "/events?limit=1",
+    "/events?product=PORTFOLIO",
+    "/reports?limit=1",
+)
+# What tells of the machine, of everybody's queue, and that somebody read all this: of it holds the first half only.
+CHANGING_PAGES = re.compile(r"/admin/(system|audit|me\b)|/health/|/metrics")
+CHANGING = re.compile(
+    r"""csrf_token"[^>]*value="[^"]+"|<time.*?</time>|expires=\d+&(amp;)?nonce=[\w-]+&(amp;)?signature=[\w-]+"""
+    r"""|data-key="[^"]+"|(start|end)=\d{13}(&(amp;)?)?|request <code>[0-9a-f]{32}</code>"""
+)
+
+
+class Apart(World):
+    """A world with people who are limited to BARCHART, and another customer that comes."""
+
+    def __init__(self, app) -> None:
+        super().__init__(app)
+        for name in ("otto", "ada"):
+            self._services.accounts.add(name, LIMITED[name], ["BARCHART"], PASSWORD)
+        self._services.traffic._charts.seconds = self._services.traffic._rates.seconds = 0
+        self.visitors = {name: Visitor(app).sign_in(name) for name in LIMITED}
+        self.clients = {name: Client(app, (name, PASSWORD)) for name in LIMITED}
+        Client(app, None).send(event(timestamp=now(), context=["mine"]))
+        self._count()
+        self.own = {path: self._address("GET", path) for path in READ}
+        self._count()
+
+    def ask_as(self, name: str, verb: str, address: str, **fields: str) -> tuple[int, str]:
+        """Status and text of what somebody is answered, without what is another each time."""
+        if is_api(address.partition("?")[0]):
+            body = {"data": b"{}", "content_type": "application/json"} if verb == "POST" else {}
+            answer = self.clients[name].request(verb, address, **body)
+        else:
+            visitor = self.visitors[name]
+            data = fields | {"csrf_token": self._token(visitor)} if verb == "POST" else None
+            answer = visitor._client.open(address, method=verb, data=data)
+        where = answer.headers.get("Location", "")
+        return answer.status_code, CHANGING.sub("…", f"{where}\n{answer.get_data(as_text=True)}")
+
+    def everything(self, name: str) -> dict[str, tuple[int, str]]:
+        """What somebody is answered, wherever they look."""
+        return {address: self.ask_as(name, "GET", address) for address in (*self.own.values(), *ASKED)}
+
+    def come(self) -> dict[str, object]:
+        """Let the other customer have all that a customer can have; the ids of it, by what they stand for in a path."""
+        services, boss = self._services, self._services.accounts.verify("admin", PASSWORD)
+        codes = dict.fromkeys(("customer", "product", "type", "version"), THEIRS)
+        sent = [event(**codes, timestamp=now() + 1, context=[THEIRS, "mine"]), event(customer=THEIRS, timestamp=now())]
+        Client(self.app, None).send(*sent, event(customer=THEIRS, type=THEIRS, timestamp=now() - 86_400_000))
+        self._catalog(boss)
+        services.accounts.add(THEIRS, "analyst", [THEIRS], PASSWORD, by=boss)
+        services.keys.add(THEIRS, [THEIRS], [THEIRS], by=boss)
+        wanted = {"customer": THEIRS, "product": THEIRS}
+        done = services.reports.start(boss, wanted, None)
+        services.running.run(done.job)
+        ids = {"source": source(done), "word": "customer", "act": "delete"} | self._recurring_of(boss, wanted)
+        values = dict.fromkeys(("address", "request_id", "event", "field", "customer", "product", "type"), THEIRS)
+        rejected.add([{"received": now(), "place": 1, "reasons": [THEIRS], **values}], 0)
+        self._count()
+        keys = {"events": Event.get(Event.product == THEIRS).id, "rejected": RejectedEvent.get(customer=THEIRS).id}
+        return ids | keys
+
+    def _catalog(self, boss: Principal) -> None:
+        entry = {"code": THEIRS, "description": THEIRS}
+        types = [entry | {"product": THEIRS, "context": [THEIRS]}]
+        document = {"customers": [entry], "products": [entry | {"columns": [THEIRS]}], "types": types}
+        self._services.cataloguing.put(boss, orjson.dumps(document))
+
+    def _recurring_of(self, boss: Principal, filter: dict[str, str]) -> dict[str, int]:
+        wanted = {name: RECURRING[name] for name in ("rhythm", "mode")} | {"name": THEIRS, "hour": 6, "filter": filter}
+        made = self._services.schedules.add(boss, wanted).schedule
+        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_since=now(), webhook_salt="salt")
+        self._services.running.run(self._services.schedule_runs.run(boss, made).job)
+        for ended in deliveries.unannounced(0):
+            deliveries.add(str(uuid.uuid4()), ended, now())
+        return {"recurring": made.id, "number": deliveries.newest(made.id, 1)[0].id}
+
+    def _count(self) -> None:
+        while hours.count_up():
+            pass
+
+
+@pytest.fixture
+def world(app) -> Apart:
+    return Apart(app)
+
+
+def test_nothing_that_another_customer_has_changes_what_somebody_is_told(world):
+    before = {name: world.everything(name) for name in LIMITED}
+    world.come()
+    told = {name: world.everything(name) for name in LIMITED}
+    assert [found for name in LIMITED for found in _named(told[name], name)] == []
+    changed = [
+        (name, address, *_difference(before[name][address], answer))
+        for name in LIMITED
+        for address, answer in told[name].items()
+        if answer != before[name][address] and not CHANGING_PAGES.match(address)
+    ]
+    assert changed == []
+    assert THEIRS in world.ask("admin", "GET", "/admin/events").get_data(as_text=True)  # it did come
+
+
+def _named(told: dict[str, tuple[int, str]], name: str) -> list[tuple[str, str]]:
+    """Where something of theirs stands that the address did not bring along."""
+    return [(name, address) for address, (_, text) in told.items() if THEIRS in text and THEIRS not in address]
+
+
+def _difference(before: tuple[int, str], after: tuple[int, str]) -> tuple[object, object]:
+    """The first lines that are not the same."""
+    lines = zip(before[1].splitlines(), after[1].splitlines(), strict=False)
+    return next(((one, other) for one, other in lines if one != other), (before[0], after[0]))
+
+
+def test_what_is_anothers_is_answered_as_what_is_not_there(world):
+    ids = world.come()
+    missing = {"source": f"JOB-{uuid.uuid4()}", "key": 999_999_999, "number": 999_999_999, "word": "x", "act": "delete"}
+    wrong = []
+    for verb, path in map(str.split, OWNED):
+        kind = "recurring" if "/recurring/" in path else "rejected" if "/rejected/" in path else "events"
+        theirs = ids | {"key": ids[kind]}
+        for name in LIMITED:
+            found, nothing = (
+                _without(world.ask_as(name, verb, VARIABLE.sub(lambda part, ids=ids: str(ids[part[1]]), path)), ids)
+                for ids in (theirs, missing)
+            )
+            if found != nothing or found[0] not in (403, 404):
+                wrong.append((name, verb, path, found[0], nothing[0], *_difference(nothing, found)))
+    assert wrong == []
+
+
+def _without(answer: tuple[int, str], ids: dict[str, object]) -> tuple[int, str]:
+    """An answer without what it was asked for, which it may repeat."""
+    return answer[0], re.sub(r"\d+", "0", answer[1].replace(str(ids["source"]), "…"))

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property
+from typing import NoReturn
+from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import IntegerConverter, MapAdapter, RequestRedirect
 
 from app.api.answers import Answer
 from app.ops.requests import request_id
@@ -48,6 +50,16 @@ class PeopleSessions(SecureCookieSessionInterface):
         """See Flask's."""
         return self.make_null_session(app) if request.is_api else super().open_session(app, request)
 
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Also where a proxy that is believed says that the request came over TLS, whatever PUBLIC_URL is."""
+        return super().get_cookie_secure(app) or request_ctx.request.is_secure
+
+
+class Id(IntegerConverter):
+    """An id in a path: digits of ASCII, as Python takes those of every script, and as many as databases take."""
+
+    regex = "[0-9]{1,18}"
+
 
 class Tally(Flask):
     """The application.
@@ -62,6 +74,7 @@ class Tally(Flask):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
+        self.url_map.converters = {**self.url_map.converters, "int": Id}
         self.marks: list[Marks] = []
         self.hosts: tuple[str, ...] = ()
 
@@ -82,6 +95,14 @@ class Tally(Flask):
             return super().create_url_adapter(request)
         query = request.environ.get("QUERY_STRING", "")
         return MapAdapter(self.url_map, "", request.root_path or "/", "", "http", request.path, request.method, query)
+
+    def raise_routing_exception(self, request: TallyRequest) -> NoReturn:
+        """Lead a path that lacks a slash, or has two, to the right one: of this host, whatever the request calls it."""
+        found = request.routing_exception
+        if isinstance(found, RequestRedirect):
+            parts = urlsplit(found.new_url)
+            found.new_url = f"/{parts.path.lstrip('/')}" + (f"?{parts.query}" if parts.query else "")
+        super().raise_routing_exception(request)
 
     def _check_host(self, request: TallyRequest) -> None:
         """Have a request to another name refused, after all that any answer needs. Probes may ask by address."""

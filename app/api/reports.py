@@ -66,9 +66,7 @@ def fetch(source: str) -> Response:
     """A link to a report's file: in JSON where the client takes JSON, else by redirect."""
     need("reports")
     link = _reports().link(_reports().get(caller(), source), by=caller())
-    if _takes_json():
-        return answer({"link": link})
-    response = redirect(link, 302)
+    response = answer({"link": link}) if _takes_json() else redirect(link, 302)
     response.headers["Cache-Control"] = "no-store"
     return response
 

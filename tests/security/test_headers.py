@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from app.exceptions import StoreUnavailable
+from tests.admin.test_pages import inline
 from tests.security.matrix import rows
 from tests.security.test_authorization import PATHS
 from tests.security.world import World
+from tests.support.client import event
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+BOUND = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 PEOPLES = [path for path in PATHS if path.startswith("/admin")]
 
 
@@ -38,10 +48,56 @@ def test_nowhere_may_a_page_run_what_is_written_into_it(app, path):
     assert policy.startswith("default-src 'self'") or answer.content_type == "application/json"
 
 
-def test_a_page_that_is_not_there_and_one_that_fails_are_marked_too(boss, services, monkeypatch):
+ERRORS = [
+    (400, "POST", "/admin/sign-out", {}),
+    (404, "GET", "/admin/nothing", {}),
+    (404, "GET", "/static/nothing.css", {}),
+    (405, "PUT", "/admin/", {}),
+    (405, "POST", "/", {}),
+    (413, "POST", "/admin/sign-in", {"data": b"x" * 10_100_000, "content_type": "multipart/form-data; boundary=x"}),
+    (500, "GET", "/admin/people", {}),
+    (503, "GET", "/admin/reports", {}),
+    (308, "GET", "/admin", {}),
+    (308, "GET", "/docs", {}),
+    (302, "GET", "/", {}),
+]
+
+
+@pytest.mark.parametrize(("status", "verb", "path", "given"), ERRORS)
+def test_every_error_and_every_redirect_is_bound_too(boss, services, monkeypatch, status, verb, path, given):
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("The database cannot be reached.")
+
     monkeypatch.setattr(services.accounts, "everyone", lambda **_: 1 / 0)
-    for path, status in (("/admin/nothing", 404), ("/admin/people", 500)):
-        answer = boss.get(path)
-        assert answer.status_code == status
-        assert answer.headers["Content-Security-Policy"] == POLICY
+    monkeypatch.setattr(services.reports, "visible", away)
+    answer = boss._client.open(path, method=verb, **given)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    for name, value in BOUND.items():
+        assert answer.headers[name] == value
+    assert inline(answer.get_data(as_text=True)) == []
+    if path.startswith("/admin"):
         assert answer.headers["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.settings(trusted_hosts=("tally.example",))
+@pytest.mark.parametrize("path", ["/", "/admin/", "/admin/sign-in", "/static/style.css"])
+def test_whoever_asks_for_another_host_is_told_so_in_bounds(visitor, path):
+    answer = visitor.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    assert {name: answer.headers[name] for name in BOUND} == BOUND
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin//events", "/docs"])
+def test_a_path_that_is_mended_leads_to_this_host_whatever_the_request_calls_it(visitor, path):
+    answer = visitor.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code == 308
+    assert answer.headers["Location"].startswith("/")
+    assert "evil.example" not in answer.headers["Location"] + answer.get_data(as_text=True)
+
+
+def test_links_to_files_are_kept_by_no_cache(admin, nobody):
+    nobody.send(event())
+    job, _ = admin.run_report()
+    for accept in ("application/json", "text/csv"):
+        answer = admin.get(f"/reports/{job['source']}", headers={"Accept": accept})
+        assert answer.headers["Cache-Control"] == "no-store"

@@ -15,6 +15,7 @@ from app.store import sessions as store
 from app.store.models import AuditEntry, Session
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
+from tests.support.client import event
 
 COOKIE = "__Host-tally"  # the tests' PUBLIC_URL is https
 MINUTE, DAY = 60_000, 86_400_000
@@ -55,6 +56,19 @@ class TestTheCookie:
         given = visitor.send("/admin/sign-in", {"user": "admin", "password": PASSWORD}).headers["Set-Cookie"]
         assert given.startswith("tally=")
         assert "Secure" not in given
+
+    @pytest.mark.settings(public_url="http://tally.example", trusted_proxies=1)
+    @pytest.mark.parametrize(("told", "secure"), [("https", True), ("http", False), ("", False)])
+    def test_a_proxy_that_is_believed_may_say_that_it_came_over_tls(self, app, admin, told, secure):
+        assert ("Secure" in self._given(app, told)) is secure
+
+    @pytest.mark.settings(public_url="http://tally.example")
+    def test_and_any_other_may_not(self, app, admin):
+        assert "Secure" not in self._given(app, "https")
+
+    def _given(self, app, told: str) -> str:
+        headers = {"X-Forwarded-Proto": told, "X-Forwarded-For": "203.0.113.5"}
+        return Visitor(app).get("/admin/sign-in", headers=headers).headers["Set-Cookie"]
 
     def test_what_it_has_is_not_what_the_database_has(self, boss):
         kept = Session.get()
@@ -171,6 +185,43 @@ class TestTheEnd:
         earlier(8 * DAY, Session.seen, Session.created)
         services.upkeep.run_all()
         assert Session.select().count() == 0
+
+
+class TestMeanwhile:
+    """Who somebody is, is asked with each request."""
+
+    def test_another_role_counts_at_once(self, boss, anna, services):
+        assert anna.get("/admin/system").status_code == 403
+        who = services.accounts.verify("anna", PASSWORD)
+        services.accounts.change(who, "operator", None)
+        assert anna.get("/admin/system").status_code == 200
+        services.accounts.change(who, "analyst", ["BARCHART"])
+        assert anna.get("/admin/system").status_code == 403
+
+    def test_other_customers_count_at_once(self, anna, nobody, services):
+        nobody.send(event(customer="BARCHART", type="OURS"), event(customer="FERNHILL", type="THEIRS"))
+        assert "OURS" in anna.see("/admin/events")
+        who = services.accounts.verify("anna", PASSWORD)
+        services.accounts.change(who, "analyst", ["FERNHILL"])
+        page = anna.see("/admin/events")
+        assert "OURS" not in page
+        assert "THEIRS" in page
+        services.accounts.change(who, "analyst", [])
+        assert "THEIRS" not in anna.see("/admin/events")
+
+    def test_both_count_at_once_for_a_password_that_was_just_found_right(self, analyst, services):
+        assert analyst.get("/events", query_string={"customer": "BARCHART"}).status_code == 200
+        who = services.accounts.verify("anna", PASSWORD)
+        services.accounts.change(who, "analyst", ["FERNHILL"])
+        assert analyst.get("/events", query_string={"customer": "BARCHART"}).status_code == 403
+        services.accounts.set_password("anna", "another password")
+        assert analyst.get("/events").status_code == 401
+
+    def test_a_user_who_is_made_anew_under_the_name_is_somebody_else(self, anna, analyst, services):
+        services.accounts.remove("anna")
+        services.accounts.add("anna", "admin", None, "another password")
+        assert not is_in(anna)
+        assert analyst.get("/events").status_code == 401
 
 
 class TestActs:

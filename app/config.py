@@ -218,8 +218,8 @@ def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callabl
         try:
             url = urlsplit(value)
             wrong = f"is not a URL that starts with {wanted}." if url.scheme not in schemes else problem(url)
-        except ValueError as error:  # a port that is no number, a bracket without its other half
-            wrong = f"is not a URL: {error}."
+        except ValueError:  # a port that is no number, a bracket without its other half; its words may be a password's
+            wrong = "is not a URL: its host or port cannot be read. In a password write / ? # @ as %2F %3F %23 %40."
         if wrong:
             raise validate.ValidationError(wrong)
 
@@ -252,8 +252,8 @@ def _endpoint(url: SplitResult) -> str | None:
 
 
 def _public(url: SplitResult) -> str | None:
-    if not url.hostname or url.port == 0:
-        return "must name a host: https://tally.example.com."
+    if not url.hostname or url.port == 0 or "@" in url.netloc:
+        return "must name a host, and no password: https://tally.example.com."
     return "must end before ? and #." if url.query or url.fragment else None
 
 
@@ -292,8 +292,9 @@ def _servers(values: list[str]) -> None:
         try:
             named(value)
         except ValueError as error:
+            shown = value.rpartition("@")[2]  # what stands before it may be a password
             raise validate.ValidationError(
-                f"{value!r} {error}. Name hosts: hooks.example.com, hooks.example.com:8443, http://10.0.0.7:8080."
+                f"{shown!r} {error}. Name hosts: hooks.example.com, hooks.example.com:8443, http://10.0.0.7:8080."
             ) from None
 
 

@@ -204,6 +204,25 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(environment):
     assert "hush" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://u:hush/hush@localhost:6379/0"),
+        ("REDIS_URL", "redis://:hush[@localhost/0"),
+        ("DATABASE_URL", "postgresql://u:hush[@localhost/tally"),
+        ("PUBLIC_URL", "https://u:hush@tally.example"),
+        ("S3_ENDPOINT_URL", "https://u:hush@s3.example"),
+        ("S3_ENDPOINT_URL", "https://u:hush/hush@s3.example"),
+        ("WEBHOOK_HOSTS", "https://u:hush@hooks.example"),
+    ],
+)
+def test_nor_is_a_password_that_a_url_cannot_be_read_for(environment, name, value):
+    environment[name] = value
+    with pytest.raises(SettingInvalid, match=name) as refused:
+        Settings.from_environment()
+    assert "hush" not in str(refused.value)
+
+
 def test_secrets_are_not_shown_with_the_settings():
     assert "hush" not in repr(Settings(secret_key="hush" * 4, admin_password="hush" * 2))
 

@@ -25,7 +25,8 @@ from app.version import VERSION
 KEPT_SECONDS = 2.0
 MOST = store.MOST  # rows that are counted one by one
 STARS = "••••••••"
-PASSWORD = re.compile(r"(?<=://)([^/@?#]*:)[^/@]*(?=@)|(?i:(?<=password=))[^&]*")
+# As far as the last @: what was written without % ends there for some libraries, and too many stars tell nothing.
+PASSWORD = re.compile(r"(?<=://)([^/@?#:]*:).*(?=@)|(?i:(?<=password=))[^&]*")
 # What the installation stands on, and what it can do without.
 LIBRARIES = ("Flask", "granian", "marshmallow", "msgspec", "orjson", "peewee", "psycopg", "redis", "rq", "Jinja2")
 EXTRAS = ("zstandard", "boto3", "pyarrow")

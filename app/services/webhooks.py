@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -42,6 +43,8 @@ LAST_WORD_SECONDS = 60  # for the last try; after that whoever made it is dead
 TOLD_DAYS = 14  # an end that is older is not told any more: the schedulers were away for so long
 KEPT_DAYS = 60
 SHOWN = 500  # characters of an answer
+# What an answer may repeat of what it was sent: the signature of the link, and that of the whole.
+REPEATED = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
 DAY_MS = 86_400_000
 
 log = structlog.get_logger(__name__)
@@ -190,4 +193,5 @@ def new_salt() -> str:
 
 def _clean(text: str) -> str:
     """The beginning of an answer as a database and a page can keep it."""
-    return "".join(character if character.isprintable() else " " for character in text[:SHOWN]).strip()
+    plain = "".join(character if character.isprintable() else " " for character in text).strip()
+    return REPEATED.sub(r"\1…", plain)[:SHOWN]

@@ -190,6 +190,8 @@ def test_where_a_setting_comes_from_is_told(app, settings, operator, monkeypatch
         ("postgresql://user:pass@host/db", "postgresql://user:••••••••@host/db"),
         ("postgresql://user:p%40ss@h1,h2:5432/db?sslmode=require", "postgresql://user:••••••••@h1,h2:5432/db?sslmode=require"),
         ("postgresql://host/db?user=u&password=secret&x=1", "postgresql://host/db?user=u&password=••••••••&x=1"),
+        ("redis://user:wo@rd@cache:6379/3", "redis://user:••••••••@cache:6379/3"),
+        ("postgresql://user:wo/rd?x#y@host/db", "postgresql://user:••••••••@host/db"),
         ("redis://:word@cache:6379/3", "redis://:••••••••@cache:6379/3"),
         ("postgresql://user@host/db", "postgresql://user@host/db"),
         ("https://a.example:8443/x", "https://a.example:8443/x"),

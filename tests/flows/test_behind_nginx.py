@@ -29,7 +29,7 @@ pytestmark = [
 
 AROUND = """daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
 events {{ }}
-http {{ access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+http {{ client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
 uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
 {site}
 }}"""
@@ -41,6 +41,7 @@ def conf(folder: Path, port: int, tally: int, files: Path) -> str:
     site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", site)
     site = re.sub(r"ssl_certificate\S* .*;", "", site)
     site = site.replace("127.0.0.1:8000", f"127.0.0.1:{tally}").replace("/var/lib/tally/reports/", f"{files}/")
+    site = site.replace("/var/log/nginx/", f"{folder}/")
     return AROUND.format(folder=folder, site=site, user="user root;" if os.geteuid() == 0 else "")
 
 
@@ -61,7 +62,8 @@ def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     visitor, url = Visitor(service), f"http://127.0.0.1:{port}"
     job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
     link = urlsplit(visitor.link(job))
-    yield SimpleNamespace(url=url, service=service, file=f"{url}{link.path}?{link.query}", content=content)
+    told = {"url": url, "service": service, "content": content, "folder": folder}
+    yield SimpleNamespace(file=f"{url}{link.path}?{link.query}", **told)
     nginx.send_signal(signal.SIGQUIT)
     nginx.wait(20)
     assert service.stop() == 0
@@ -76,6 +78,8 @@ def test_nginx_sends_the_file_and_what_the_service_said_of_it(site):
     assert answer.headers["Cache-Control"] == "private, no-store"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["X-Request-ID"]
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "X-Accel-Redirect" not in answer.headers
     assert requests.head(site.file, timeout=30).headers["Content-Length"] == str(len(site.content))
 
@@ -110,3 +114,14 @@ def test_nobody_reaches_the_folder_but_by_a_link(site):
     [file] = (site.service.data / "reports").glob("*.csv")
     assert requests.get(f"{site.url}/report-files/{file.name}", timeout=30).status_code == 404
     assert requests.get(site.file + "x", timeout=30).status_code == 403
+
+
+def test_its_log_has_who_fetched_which_file_and_not_what_opens_it(site):
+    assert requests.get(site.file, timeout=30).status_code == 200
+    assert requests.get(site.file + "x", timeout=30).status_code == 403
+    logs = "".join(path.read_text() for path in site.folder.glob("tally*.log"))
+    parts = urlsplit(site.file)
+    assert f'"GET {parts.path}" 200' in logs
+    assert f'"GET {parts.path}" 403' in logs
+    assert "signature" not in logs
+    assert "?" not in logs

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import secrets
+import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
+import redis as redis_py
 
 from tests.admin.conftest import TOKEN
-from tests.support.running import Running, wait_until
+from tests.support import servers
+from tests.support.running import ROOT, Running, wait_until
 
 pytestmark = pytest.mark.processes
 
 PASSWORD, WRONG, NEW = "the first password", "a wrong password", "the second password"
+TELLING = ("/admin/", "/admin/system", "/admin/system/settings", "/admin/audit", "/metrics", "/health/ready")
 KEY = re.compile(r"tally_[A-Za-z0-9_-]{43}")
 
 
@@ -89,51 +98,154 @@ def everything(person: Person, data: Path) -> dict[str, str]:
     person.send("/admin/me/password", old=WRONG, new=NEW)
     person.send("/admin/me/password", old=PASSWORD, new=NEW)
     cookies = {f"cookie {one.name}": one.value for one in person.jar}
-    secret = (data / "secret.key").read_text().strip()
-    return cookies | {
-        "password": PASSWORD,
-        "wrong password": WRONG,
-        "new password": NEW,
-        "given password": given,
-        "key": key,
-        "signature": signature,
-        "secret key": secret,
-        "basic": basic(PASSWORD)[6:],
-    }
+    kept = data / "secret.key"
+    secret = {"secret key": kept.read_text().strip()} if kept.exists() else {}
+    return (
+        cookies
+        | secret
+        | {
+            "password": PASSWORD,
+            "wrong password": WRONG,
+            "new password": NEW,
+            "given password": given,
+            "key": key,
+            "signature": signature,
+            "basic": basic(PASSWORD)[6:],
+        }
+    )
 
 
-@pytest.fixture(scope="module", params=["text", "json"])
-def told(request, short_folder: Path) -> tuple[Running, dict[str, str], str]:
-    """A service that ran and was stopped; the secrets that were used; what stands on its terminal."""
+@dataclass
+class Told:
+    """A service that ran and was stopped.
+
+    Attributes:
+        secrets: those that were used, by what they are.
+        said: what stands on its terminal.
+        pages: what an administrator saw on pages that tell of the installation.
+    """
+
+    service: Running
+    secrets: dict[str, str]
+    said: str
+    pages: str
+
+
+@pytest.fixture(scope="module")
+def alone(short_folder: Path) -> Told:
+    """One that has its own database and Valkey."""
+    service = Running(Path(tempfile.mkdtemp(dir=short_folder)), ADMIN_PASSWORD=PASSWORD, INGEST_AUTH="key")
+    return ran(service)
+
+
+@pytest.fixture(scope="module")
+def with_servers(short_folder: Path, postgres_server: str) -> Told:
+    """One whose servers ask for passwords, and of which one goes away; it tells in JSON."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
-    service = Running(folder, ADMIN_PASSWORD=PASSWORD, INGEST_AUTH="key", LOG_FORMAT=request.param).until_ready()
+    passwords = {name: f"hush-{secrets.token_hex(12)}" for name in ("database", "redis", "s3", "signing key")}
+    with servers.valkey(folder, passwords["redis"]) as redis_url:
+        service = Running(
+            folder,
+            ADMIN_PASSWORD=PASSWORD,
+            INGEST_AUTH="key",
+            LOG_FORMAT="json",
+            SECRET_KEY=passwords["signing key"],
+            DATABASE_URL=with_password(servers.make_database(postgres_server, "secrets"), passwords["database"]),
+            REDIS_URL=redis_url,
+            AWS_ACCESS_KEY_ID="tally",
+            AWS_SECRET_ACCESS_KEY=passwords["s3"],
+            WEBHOOK_HOSTS="http://127.0.0.1:9",
+        )
+        return ran(service, passwords, away=lambda: redis_py.Redis.from_url(redis_url).shutdown(nosave=True))
+
+
+def with_password(url: str, password: str) -> str:
+    """A URL of the tests' PostgreSQL, which believes whoever comes, with a password as others would have."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"postgres:{password}@").geturl()
+
+
+def ran(service: Running, passwords: dict[str, str] | None = None, away: Callable[[], object] | None = None) -> Told:
+    """Have a service do all that secrets are for, then, with something away, some of it again; and stop it."""
+    passwords = passwords or {}
+    service.until_ready()
+    person = Person(service.url)
     try:
-        secrets = everything(Person(service.url), service.data)
+        used = everything(person, service.data) | passwords
+        pages = "".join(person.ask(path) for path in TELLING)
+        if passwords:
+            used["webhook secret"] = webhook_secret(person)
+        if away:
+            away()
+            person.send("/admin/sign-in", user="admin", password=WRONG)
+            pages += "".join(person.ask(path) for path in TELLING)
     finally:
         assert service.stop() == 0
     # The contract has it told on the very first start, and there alone.
-    said = service.said().replace(f"    password: {PASSWORD}", "", 1)
-    return service, secrets, said
+    return Told(service, used, service.said().replace(f"    password: {PASSWORD}", "", 1), pages)
+
+
+def webhook_secret(person: Person) -> str:
+    """Have one made, and a webhook tried that nobody takes."""
+    fields = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "daily", "rhythm": "daily", "hour": "6"}
+    url = "http://127.0.0.1:9/a-path-that-opens"
+    page = person.send("/admin/reports/recurring/new", **fields, mode="period", webhook=url)
+    secret = re.search(r"tally_hook_[\w-]+", page)[0]
+    key = re.search(r"/admin/reports/recurring/(\d+)", page)[0]
+    token = TOKEN.search(person.ask(key))[1]
+    person.ask(f"{key}/run", {"csrf_token": token})
+    wait_until(lambda: "cannot be reached" in person.ask(key), 40)
+    return secret
+
+
+@pytest.fixture(params=["alone", "with_servers"])
+def told(request) -> Told:
+    return request.getfixturevalue(request.param)
 
 
 def test_no_secret_stands_in_a_log(told):
-    _, secrets, said = told
-    assert "rejected" in said or "added" in said  # it did log
-    assert [name for name, secret in secrets.items() if secret in said] == []
+    assert "ingest key added" in told.said  # it did log
+    assert [name for name, secret in told.secrets.items() if secret in told.said] == []
+    assert "a-path-that-opens" not in told.said
+
+
+def test_no_secret_stands_on_a_page_that_tells_of_the_installation(told):
+    assert "SECRET_KEY" in told.pages
+    shown = told.secrets | {"wrong password as a name": WRONG}
+    assert [name for name, secret in shown.items() if secret in told.pages] == []
+
+
+def test_what_is_away_is_told_without_its_password(with_servers):
+    assert "as Redis is away" in with_servers.said
+    assert "••••••••" in with_servers.pages
 
 
 def test_no_secret_stands_in_a_file_but_the_one_that_keeps_the_secret_key(told):
-    service, secrets, _ = told
-    files = [path for path in service.data.rglob("*") if path.is_file()]
-    assert {"events.db", "secret.key"} <= {path.name for path in files}
-    assert any(path.name.endswith(".aof") for path in files)  # what was in Redis
+    files = [path for path in told.service.data.rglob("*") if path.is_file()]
     found = [
-        (path.name, name) for path in files for name, secret in secrets.items() if secret.encode() in path.read_bytes()
+        (path.name, name)
+        for path in files
+        for name, secret in told.secrets.items()
+        if secret.encode() in path.read_bytes()
     ]
-    assert found == [("secret.key", "secret key")]
+    is_alone = "secret key" in told.secrets
+    assert found == ([("secret.key", "secret key")] if is_alone else [])
+    if is_alone:
+        assert {"events.db", "secret.key"} <= {path.name for path in files}
+        assert any(path.name.endswith(".aof") for path in files)  # what was in Redis
 
 
-def test_files_that_keep_secrets_are_the_owners_alone(told):
-    service, _, _ = told
+def test_files_that_keep_secrets_are_the_owners_alone(alone):
     for name in ("secret.key", "events.db", "valkey", "run"):
-        assert (service.data / name).stat().st_mode & 0o077 == 0, name
+        assert (alone.service.data / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_a_command_that_fails_says_why_without_a_password(tmp_path):
+    """Nobody listens on port 9, so that what a driver says stands on the terminal."""
+    url = "postgresql://tally:hush-hush@127.0.0.1:9/tally"
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "DATABASE_URL": url}
+    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi"), "user", "list"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "database" in (ended.stdout + ended.stderr).lower()
+    assert "hush" not in ended.stdout + ended.stderr

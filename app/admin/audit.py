@@ -18,6 +18,7 @@ from app.admin.words import iso
 from app.admin.zones import zone_name
 from app.auth import caller, need, signed_in
 from app.exceptions import Fault, InputInvalid
+from app.layout import FORMULA_STARTS
 from app.services.audit import ACTIONS, Entry, Page, Sought
 
 PAGE = 50
@@ -26,7 +27,6 @@ ROWS_AT_ONCE = 1_000
 MAX_TEXT = 200
 KEY_DIGITS = 18
 COLUMNS = ("time", "who", "action", "object", "customer", "address", "details")
-RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class AuditForm(Form):
@@ -114,8 +114,8 @@ def _asked() -> Asked:
     if action and action not in ACTIONS:
         form.action.errors = [f'{form.action.label.text} is "{action[:60]}", which nobody does.']
         wrong += form.action.errors
-    text = (form.text.data or "").strip()[:MAX_TEXT].replace("\0", "")
-    who = (form.who.data or "").strip().replace("\0", "")
+    text = (form.text.data or "").strip()[:MAX_TEXT]
+    who = (form.who.data or "").strip()
     return Asked(form, Sought(who, action, text, **times), _cursor(request.args.get("before", "")), wrong)
 
 
@@ -160,4 +160,4 @@ def _row(entry: Entry) -> list[str]:
 
 def _harmless(cell: str) -> str:
     """With a ' before what a spreadsheet would run as a formula."""
-    return f"'{cell}" if cell.startswith(RUN_BY_SPREADSHEETS) else cell
+    return f"'{cell}" if cell.startswith(tuple(FORMULA_STARTS)) else cell

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, current_app, request
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import BadRequest
 
 from app.auth import comes_from_elsewhere
 from app.origins import SAFE_METHODS
@@ -14,6 +15,13 @@ blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 ELSEWHERE = "The form was sent from a page of another site. Nothing was done. Send it again from here."
 csrf = CSRFProtect()
 MAX_FORM_BYTES = 10_000_000  # the largest is a document that is imported, as text
+
+
+@blueprint.before_request
+def refuse_unkeepable() -> None:
+    """Let no address pass with what no database can look for."""
+    if any("\0" in value for values in request.args.listvalues() for value in values):
+        raise BadRequest
 
 
 @blueprint.before_request

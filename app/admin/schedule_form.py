@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 from wtforms import StringField
@@ -14,6 +16,7 @@ from app.exceptions import Fault, Forbidden, InputInvalid
 from app.schemas.schedules import HOURS
 from app.services.schedules import Saved, Schedule
 
+HOUR = re.compile(r"[0-9]{1,2}")
 RHYTHMS = {"daily": "Every day", "weekly": "Every week, on Monday", "monthly": "Every month, on the 1st"}
 
 
@@ -31,7 +34,7 @@ class ScheduleForm(ReportForm):
     def wanted(self) -> dict[str, object]:
         """What is asked for; what was left empty is left out."""
         hour = self.hour.data or ""
-        when = {"rhythm": self.rhythm.data, "hour": int(hour) if hour.isascii() and hour.isdigit() else hour}
+        when = {"rhythm": self.rhythm.data, "hour": int(hour) if HOUR.fullmatch(hour) else hour}
         named = {"name": (self.name.data or "").strip(), "mode": self.mode.data}
         url = (self.webhook.data or "").strip()
         return super().wanted() | named | when | ({"webhook": url} if url else {})

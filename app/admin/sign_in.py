@@ -15,6 +15,7 @@ from app.exceptions import RateLimited
 
 # Where somebody may be led after signing in: a page of this dashboard, never another host, however it is written.
 OURS = re.compile(r"/admin/[!-\[\]-~]*")
+UP = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser takes it for a step to the folder above
 WRONG = "No user has this name and password."
 VIA = "the sign-in page"
 
@@ -59,4 +60,5 @@ def sign_out() -> Response:
 
 def _next() -> str:
     wanted = request.args.get("next", "")
-    return wanted if OURS.fullmatch(wanted) else url_for("admin.overview")
+    is_ours = OURS.fullmatch(wanted) and not UP.search(wanted.partition("?")[0])
+    return wanted if is_ours else url_for("admin.overview")

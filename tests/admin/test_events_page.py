@@ -131,7 +131,7 @@ class TestFilters:
             ("start=2026-11-20T00:00&end=2026-11-19T00:00", "To is 2026-11-19 00:00:59.999 UTC, before start,"),
             ("start=999999999999999", 'From is "999999999999999"; it must be a date and time in UTC'),
             (f"customer={'x' * 129}", "Customer has 129 characters; it must be a string of 1 to 128 characters"),
-            ("customer=%00", "Customer has a control character"),
+            ("customer=%01", "Customer has a control character"),
             ("text=" + "x" * 201, "Text in the context has 201 characters; it must have 1 to 200"),
             ("text=a%01b", "none of them a control character."),
             ("after=x", 'after is "x"; it must be the value of next in an earlier answer.'),

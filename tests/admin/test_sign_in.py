@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 
@@ -54,6 +55,16 @@ def test_the_name_stays_and_the_password_does_not(visitor, admin):
         "/admin/\\evil",
         "/admin/\r\nSet-Cookie: a=b",
         "/administer",
+        "/admin/../docs/",
+        "/admin/..//evil.example/",
+        "/admin/x/%2E%2e/%2e./files",
+        "/admin/..",
+        "https:evil.example",
+        "//evil.example/admin/",
+        "/\t/evil.example/admin/",
+        "/admin/\t//evil.example",
+        "%2F%2Fevil.example",
+        "/admin/\u2215evil.example",
         "javascript:alert(1)",
         "/reports",
         "",
@@ -67,8 +78,15 @@ def test_next_leads_nowhere_but_into_the_dashboard(visitor, admin, elsewhere):
     assert answer.headers["Location"] == "/admin/"
 
 
+@pytest.mark.parametrize("page", ["/admin/events?text=/../&next=//evil.example/", "/admin/reports/new?product=a..b"])
+def test_next_may_have_anything_behind_its_question_mark(visitor, admin, page):
+    door = f"/admin/sign-in?{urlencode({'next': page})}"
+    assert visitor.send(door, {"user": "admin", "password": PASSWORD}).headers["Location"] == page
+
+
 def test_whoever_is_signed_in_is_not_asked_again(boss):
     assert boss.get("/admin/sign-in").headers["Location"] == "/admin/"
+    assert boss.get("/admin/sign-in?next=//evil.example/").headers["Location"] == "/admin/"
 
 
 def test_signing_out_ends_it(boss):

@@ -1,0 +1,120 @@
+"""What nobody would write into an address, a query or a form, on every route: it is refused, and breaks nothing."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+import sys
+from urllib.parse import quote, unquote
+
+import pytest
+
+from app.paths import is_api
+from tests.conftest import PASSWORD
+from tests.security.matrix import SENT, rows
+from tests.security.test_markup import PARAMETERS
+from tests.security.world import VARIABLE, World
+from tests.support.client import Client
+
+ROWS = [row.split() for row in rows()]
+# Encoded as they would stand in an address.
+HOSTILE = [
+    "%00",
+    "x%00",
+    "%C0%80",  # an overlong NUL
+    "%ED%A0%80",  # half of a surrogate pair
+    "%FF",
+    "..%2F..%2Fetc%2Fpasswd",
+    "%2E%2E",
+    "%0D%0ASet-Cookie:%20x=y",
+    quote("١"),  # a digit that is not ASCII's
+    quote("²"),
+    "-1",
+    "1e9",
+    "%20",
+    "{}",
+    str(2**31),
+    str(2**63 - 1),
+    str(2**63),
+    "9" * 5_000,  # more than Python makes a number of
+    "a" * 20_000,
+]
+NAMES = {
+    *PARAMETERS,
+    *("by", "state", "fault", "limit", "columns", "context", "description", "name", "rhythm", "hour", "mode"),
+    *("bucketName", "bucketKey", "expires", "nonce", "signature", "customers", "role", "old", "new", "event", "up_to"),
+    *("webhook", "change", "value", "file", "import", "with_types", "user", "password", "products", "spreadsheetSafe"),
+}
+
+
+class Attacker(World):
+    """An administrator with bad intentions: whatever an analyst may ask, they may."""
+
+    def __init__(self, app) -> None:
+        super().__init__(app)
+        self._boss = self._known("admin")
+        self._client = Client(app, ("admin", PASSWORD))
+
+    def status(self, verb: str, address: str, fields: dict[str, str] | None = None) -> int:
+        if is_api(address.partition("?")[0]):
+            body = {"data": b"{}", "content_type": "application/json"} if verb == "POST" else {}
+            answer = self._client.request(verb, address, **body)
+        else:
+            data = {"csrf_token": self._token(self._boss), **(fields or {})} if verb == "POST" else None
+            answer = self._boss._client.open(address, method=verb, data=data)
+        answer.close()
+        return answer.status_code
+
+    def view(self, verb: str, path: str) -> set[str]:
+        """The parameters and fields that the module of a view knows."""
+        adapter = self.app.url_map.bind("")
+        endpoint = adapter.match(self._address(verb, path).partition("?")[0], method=verb)[0]
+        module = sys.modules[inspect.unwrap(self.app.view_functions[endpoint]).__module__]
+        return NAMES & set(re.findall(r"\w+", inspect.getsource(module)))
+
+
+@pytest.fixture
+def attacker(app) -> Attacker:
+    return Attacker(app)
+
+
+def test_no_path_is_taken_that_has_something_else_in_the_place_of_an_id(attacker):
+    found = []
+    for (verb, path), text in itertools.product(ROWS, HOSTILE):
+        for place in VARIABLE.findall(path):
+            made = {"word": "product", "act": "delete"} | {place: text}
+            address = VARIABLE.sub(lambda name, made=made: made.get(name[1], "1"), path)
+            status = attacker.status(verb, address)
+            found += [(verb, path, place, text[:30], status)] if not 400 <= status < 500 else []
+    assert found == []
+
+
+def test_an_address_with_a_nul_is_refused_on_every_page(attacker):
+    pages = [path for verb, path in ROWS if verb == "GET" and path.startswith("/admin")]
+    asked = [attacker._address("GET", path) for path in pages]
+    statuses = [attacker.status("GET", f"{one}{'&' if '?' in one else '?'}anything=a&anything=%00") for one in asked]
+    assert set(statuses) == {400}
+
+
+def test_no_query_breaks_anything(attacker):
+    found, turns = [], itertools.cycle(HOSTILE)
+    for path in (path for verb, path in ROWS if verb == "GET" and "/health/" not in path):
+        address = attacker._address("GET", path)
+        joined = f"{address}{'&' if '?' in address else '?'}"
+        for name in sorted(attacker.view("GET", path)):
+            text = next(turns)
+            status = attacker.status("GET", f"{joined}{name}={text}")
+            found += [(path, name, text[:30], status)] if status >= 500 else []
+    assert found == []
+
+
+def test_no_form_breaks_anything(attacker):
+    found, turns = [], itertools.cycle(HOSTILE)
+    for path in (path for verb, path in ROWS if verb == "POST" and not is_api(path) and path != "/admin/sign-out"):
+        usual = {name: value.replace("{}", "n") for name, value in SENT.get(f"POST {path}", {}).items()}
+        for name in sorted(attacker.view("POST", path)):
+            text = next(turns)
+            status = attacker.status("POST", attacker._address("POST", path), usual | {name: unquote(text)})
+            found += [(path, name, text[:30], status)] if status >= 500 else []
+    assert found == []

@@ -10,7 +10,7 @@ ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat .venv/place 2>/d
 .PHONY: .venv/place
 endif
 
-.PHONY: help run test lint soak bench demo screenshots clean chromium
+.PHONY: help run test lint audit soak bench demo screenshots clean chromium
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -26,6 +26,11 @@ test: lint chromium ## Check the style, then run every test, on SQLite and on Po
 lint: .venv/develop ## Check the style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+audit: .venv/develop ## Ask on the internet for known flaws in what Tally stands on
+	$(BIN)/pip install -qq --disable-pip-version-check pip-audit
+	$(BIN)/pip freeze --exclude-editable > .venv/installed.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement .venv/installed.txt
 
 soak: .venv/develop chromium ## Make every fault again and again, for half an hour
 	SOAK=1 $(BIN)/pytest tests/faults

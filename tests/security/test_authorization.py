@@ -36,6 +36,20 @@ def test_every_route_has_a_line_in_the_matrix_and_every_line_a_route(app):
     assert routes(app) == set(ROWS)
 
 
+@pytest.mark.parametrize(
+    ("path", "verbs"), [("/admin/secrets", ["GET"]), ("/reports/<source>/secret", ["GET"]), ("/events", ["DELETE"])]
+)
+def test_a_new_route_and_a_new_verb_of_an_old_one_would_fail_that(app, path, verbs):
+    app.add_url_rule(path, "new", lambda **_: "", methods=verbs)
+    assert routes(app) - set(ROWS) == {f"{verb} {path}" for verb in verbs}
+
+
+def test_everybody_and_every_verb_that_matters_is_in_the_matrix():
+    assert set(WHO) == {"nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired"}
+    assert {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} <= set(VERBS)
+    assert {verb for row in ROWS for verb in row.split()[:1]} <= set(VERBS)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_everybody_gets_what_the_matrix_says(app, path):
     world = World(app)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from app.origins import is_forged_call, is_from_elsewhere
+from app.origins import SAFE_METHODS, is_forged_call, is_from_elsewhere
+from app.paths import is_api
 from tests.admin.conftest import TOKEN
-from tests.support.client import event, root
+from tests.conftest import PASSWORD
+from tests.security.matrix import SENT, rows
+from tests.security.world import World
+from tests.support.client import Client, event, root
 
 OWN = ("tally.example", "localhost")
 ELSEWHERE = [
@@ -26,6 +30,7 @@ HERE = [
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "none"},
 ]
+UNSAFE = [row.split() for row in rows() if row.split()[0] not in SAFE_METHODS]
 FILTER = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 
 
@@ -128,3 +133,43 @@ def test_what_a_browser_asks_about_first_is_no_forgery_where_all_origins_may():
     assert is_forged_call("DELETE", "", headers, OWN, ("https://app.example",))
     assert is_forged_call("POST", "", headers, OWN, ("*",))
     assert not is_forged_call("GET", "", headers, OWN, ())
+
+
+class TestEveryRoute:
+    """Generated from the matrix, which is held against the URL map: a new form or call is in here by itself."""
+
+    @pytest.fixture
+    def world(self, app) -> World:
+        return World(app)
+
+    def test_no_form_is_taken_without_the_sessions_token_nor_with_another_ones(self, world):
+        boss, olga = world._known("admin"), world._known("operator")
+        found = []
+        for verb, path in (row for row in UNSAFE if not is_api(row[1])):
+            for token in (None, "", "x", world._token(olga)):
+                fields = SENT.get(f"{verb} {path}", {}) | ({} if token is None else {"csrf_token": token})
+                answer = boss._client.open(world._address(verb, path), method=verb, data=fields)
+                found += [(path, token, answer.status_code)] if answer.status_code != 400 else []
+                found += [(path, token)] if b"token" not in answer.data else []
+        assert found == []
+
+    def test_nor_from_another_site_with_the_right_one(self, world):
+        boss = world._known("admin")
+        found = []
+        for verb, path in (row for row in UNSAFE if not is_api(row[1])):
+            for headers in ELSEWHERE:
+                fields = SENT.get(f"{verb} {path}", {}) | {"csrf_token": world._token(boss)}
+                answer = boss._client.open(world._address(verb, path), method=verb, data=fields, headers=headers)
+                found += [(path, headers)] if answer.status_code != 400 or b"another site" not in answer.data else []
+        assert found == []
+
+    @pytest.mark.settings(cors_origins=("https://app.example",))
+    def test_no_call_is_taken_from_another_site_by_the_password_that_a_browser_keeps(self, world):
+        client = Client(world.app, ("admin", PASSWORD))
+        found = []
+        for verb, path in (row for row in UNSAFE if is_api(row[1]) and row[1] != "/events"):
+            for headers in ELSEWHERE:
+                body = {"data": b"{}", "content_type": "text/plain"} if verb == "POST" else {}
+                answer = client.request(verb, world._address(verb, path), headers=headers, **body)
+                found += [(path, headers)] if answer.status_code != 403 else []
+        assert found == []

@@ -10,8 +10,19 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.services.clock import now
-from app.store import rejected
-from app.store.models import Session
+from app.store import hours, rejected
+from app.store.models import (
+    AuditEntry,
+    Delivery,
+    DeliveryTry,
+    Event,
+    IngestKey,
+    RejectedEvent,
+    Report,
+    ReportAttempt,
+    Schedule,
+    Session,
+)
 from tests.admin.conftest import Visitor
 from tests.admin.test_pages import CORPUS, inline
 from tests.conftest import PASSWORD
@@ -59,6 +70,23 @@ PARAMETERS = (
 )
 
 
+# Columns whose text comes from outside, or from others' servers, and what page shows each.
+SHOWN = {
+    AuditEntry: ("who", "object", "address"),
+    DeliveryTry: ("said",),
+    IngestKey: ("name", "hint"),
+    RejectedEvent: ("event", "field", "product", "type"),
+    Report: ("account_name", "reason"),
+    ReportAttempt: ("reason",),
+    Schedule: ("name", "owner_name", "reason"),
+    Session: ("agent", "address"),
+}
+
+
+EVENT = ("customer", "product", "type", "version")
+CHARTS = ("/admin/?range=1h", "/admin/?range=1h&by=type", "/admin/?range=24h&by=type", "/admin/events?range=1h")
+
+
 @pytest.fixture
 def world(app) -> World:
     """A world in which everything that has a name has a hostile one."""
@@ -95,7 +123,7 @@ def faults(answer: TestResponse) -> list[str]:
         is_kept = headers["X-Content-Type-Options"] == "nosniff" and "attachment" in headers["Content-Disposition"]
         return [] if is_kept else [f"a file of {answer.mimetype} that a browser shows"]
     page = answer.get_data(as_text=True).replace("https://tally.example/files/", "/files/")
-    return inline(page) + [text for text in TELLTALE if text in page]
+    return inline(page) + [text for text in (*TELLTALE, "<b onclick") if text in page]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -140,3 +168,47 @@ def test_an_address_that_leads_nowhere_is_text(app):
             answer = somebody.get(path)
             assert answer.status_code < 500
             assert faults(answer) == [], path
+
+
+def hostile_columns(app) -> tuple[World, list[str]]:
+    """A world in which every column of SHOWN and of an event has markup, and the address of every page.
+
+    Each column has a text of its own, so that it is known to have been on some page at all.
+    """
+    world = World(app)
+    addresses = [world._address("GET", path) for path in PAGES]
+    codes = {name: _hostile(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
+    hostile = event(**codes, timestamp=now(), context=[_hostile("Event.context")])
+    Client(app, None).send(event(timestamp=now()), hostile)  # a bar of the chart names what it is of where it is of two
+    while hours.count_up():
+        pass
+    for one in Delivery.select():
+        DeliveryTry.insert(delivery=one.id, moment=now(), took=1, code=500, said="").execute()
+    Report.update(status="FAILED").where(Report.id.in_(range(0, 1_000, 2))).execute()
+    ReportAttempt.update(ended=now(), outcome="failed").execute()
+    for model, names in SHOWN.items():
+        for one in model.select():
+            texts = {name: _hostile(f"{model.__name__}.{name}") for name in names}
+            texts |= {"name": f"{texts['name']}{one.id}"} if "name" in texts else {}  # no two have the same
+            model.update(texts).where(model.id == one.id).execute()
+    RejectedEvent.update(reasons=[_hostile("RejectedEvent.reasons")]).execute()
+    newest = Event.select().order_by(Event.id.desc()).get().id
+    groups = re.findall('href="(/admin/rejected/group[^"]+)"', world._known("admin").see("/admin/rejected"))
+    return world, [*addresses, *CHARTS, f"/admin/events/{newest}", groups[0]]
+
+
+def test_what_stands_in_any_column_is_text_wherever_it_is_shown(app):
+    world, addresses = hostile_columns(app)
+    pages = {address: world._known("admin").get(address) for address in addresses}
+    assert [(address, fault) for address, page in pages.items() for fault in faults(page)] == []
+    said = "".join(page.get_data(as_text=True) for page in pages.values() if page.mimetype == "text/html")
+    marks = [f"{model.__name__}.{name}" for model, names in SHOWN.items() for name in names]
+    marks += [*(f"Event.{name}" for name in EVENT), "Event.context", "RejectedEvent.reasons"]
+    assert [mark for mark in marks if f"&lt;b onclick=x&gt;{mark}&lt;" not in said] == []
+    bars = "".join(re.findall("<title>([^<]*)</title><rect", said))
+    assert "&lt;b onclick=x&gt;Event.product&lt;" in bars
+    assert "&lt;b onclick=x&gt;Event.type&lt;" in bars
+
+
+def _hostile(mark: str) -> str:
+    return f"\"'><b onclick=x>{mark}</b><script>alert(1)</script><img src=x onerror=alert(2)>"

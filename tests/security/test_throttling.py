@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import redis as redis_py
 from argon2 import PasswordHasher
 
 from app.services import door, passwords
@@ -105,6 +106,30 @@ class TestOnTheApi:
         assert call(nobody, "admin", "wrong", "2001:db8::ffff:1").status_code == 429
         assert call(nobody, "admin", "wrong", "2001:db8:0:1::1").status_code == 401
 
+    def test_whoever_makes_up_where_they_come_from_stays_one_address(self, nobody, admin):
+        def forward(number: int) -> int:
+            made_up = {"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"}
+            headers = {"Authorization": basic("admin", "wrong"), "Forwarded": f"for=203.0.113.{number}"} | made_up
+            return nobody.get("/reports", headers=headers).status_code
+
+        assert [forward(number) for number in range(12)] == [401] * 10 + [429] * 2
+
+    @pytest.mark.settings(trusted_proxies=1)
+    def test_behind_a_proxy_that_is_believed_what_it_was_told_by_others_does_not_count(self, nobody, admin):
+        def forward(number: int) -> int:
+            headers = {"Authorization": basic("admin", "wrong"), "X-Forwarded-For": f"203.0.113.{number}, {HOME}"}
+            return nobody.get("/reports", headers=headers).status_code
+
+        assert [forward(number) for number in range(12)] == [401] * 10 + [429] * 2
+
+    def test_of_many_networks_each_costs_some_keys_for_two_minutes(self, nobody, admin, redis_url):
+        for number in range(30):
+            call(nobody, f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1")
+        redis = redis_py.Redis.from_url(redis_url)
+        kept = list(redis.scan_iter("*tally:rate*"))
+        assert 0 < len(kept) <= 30 * 3
+        assert all(0 < redis.ttl(key) <= 120 for key in kept)
+
 
 class TestOnThePage:
     def test_the_form_comes_back_with_how_long_to_wait(self, app, admin):
@@ -131,6 +156,15 @@ class TestTogether:
     def test_while_redis_is_away_each_process_counts_by_itself(self, nobody, admin):
         assert statuses(nobody, 12, "admin", "wrong") == [401] * 10 + [429] * 2
         assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
+
+    @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
+    def test_and_forgets_what_is_two_minutes_old(self, services, admin):
+        for number in range(30):
+            services.door.enter(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
+        kept = services.door._rates._here.storage
+        assert 0 < len(kept.storage) <= 30 * 3
+        assert len(kept.expirations) == len(kept.storage)
+        assert max(kept.expirations.values()) <= time.time() + 120
 
     def test_a_crowd_at_one_moment_gets_hardly_more_looks(self, services, admin, hashed):
         def try_one(number: int) -> str:

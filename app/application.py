@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response
@@ -23,8 +23,12 @@ from app.api.answers import Answer
 from app.ops.requests import request_id
 from app.paths import is_api
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 PROBES = "/health/"
 PORT = re.compile(r":\d{0,5}$")
+WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|(\d+(?:\.\d+){3}):\d+")
 
 Marks = Callable[[Request], list[tuple[str, str]]]
 
@@ -81,7 +85,10 @@ class Tally(Flask):
     def stand_behind(self, proxies: int) -> None:
         """Believe what so many proxies say of where a request came from, and whether over TLS."""
         if proxies:
-            self.wsgi_app = ProxyFix(self.wsgi_app, x_for=proxies, x_proto=proxies, x_host=0)
+            app = self.wsgi_app
+            self.wsgi_app = ProxyFix(
+                lambda environ, start: app(_without_port(environ), start), x_for=proxies, x_proto=proxies, x_host=0
+            )
 
     def ensure_sync(self, func: Callable) -> Callable:
         """Every view and hook is synchronous; Flask would inspect each of them for each request."""
@@ -125,6 +132,14 @@ class Tally(Flask):
 
     def do_teardown_request(self, *args: object) -> None:
         """Nothing waits for a request's end: what is to be let go is let go with its context, after errors too."""
+
+
+def _without_port(environ: WSGIEnvironment) -> WSGIEnvironment:
+    """Some proxies tell the client's port as well: with each connection another one, so that nobody came twice."""
+    found = WITH_PORT.fullmatch(environ.get("REMOTE_ADDR", ""))
+    if found:
+        environ["REMOTE_ADDR"] = found[1] or found[2]
+    return environ
 
 
 def _is_one_of(host: str, names: tuple[str, ...]) -> bool:

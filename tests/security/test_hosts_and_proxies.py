@@ -90,6 +90,21 @@ class TestProxies:
     def test_one_tells_the_last_address(self, nobody):
         assert self.told(nobody) == "203.0.113.0/24"
 
+    @pytest.mark.settings(trusted_proxies=1)
+    @pytest.mark.parametrize(
+        ("said", "address"),
+        [
+            ("203.0.113.5:4711", "203.0.113.0/24"),
+            ("[2001:db8:1:2::3]:4711", "2001:db8:1::/48"),
+            ("[2001:db8:1:2::3]", "2001:db8:1::/48"),
+            ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ],
+    )
+    def test_one_may_tell_the_port_too(self, nobody, said, address):
+        nobody.post("/events", [event(timestamp=-1)], headers={"X-Forwarded-For": said})
+        nobody.app.extensions["services"].rejected.flush()
+        assert RejectedEvent.get().address == address
+
     @pytest.mark.settings(trusted_proxies=2)
     def test_two_tell_the_one_before_it(self, nobody):
         assert self.told(nobody) == "198.51.100.0/24"

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from importlib.abc import MetaPathFinder
 
 import structlog
 from redis.client import Pipeline
@@ -24,6 +25,7 @@ from app.store.database import disconnect, forget_connections
 
 TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
 CHECK_SECONDS = 5  # between looks at what dead workers left
+UNUSED = ("numpy", "pandas")  # pyarrow loads them wherever they are installed: 50 MiB that no report has a use for
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +83,23 @@ def is_stopping() -> bool:
     return signal.SIGTERM in signal.sigpending()
 
 
+class Unused(MetaPathFinder):
+    """Libraries that are not to be found. None in `sys.modules` would do for pyarrow, but psycopg stumbles over it."""
+
+    def find_spec(self, name: str, *where: object) -> None:
+        """Let the others look for what this one does not hide."""
+        if name in UNUSED:
+            raise ModuleNotFoundError(f"{name} is not for workers", name=name)
+
+
+def travel_light() -> None:
+    """Let this process, and its children, go without what no report needs."""
+    sys.meta_path.insert(0, Unused())
+
+
 def main() -> None:
     """Work until told to stop."""
+    travel_light()
     app = create_app()
     wait_until_there(app.config["SETTINGS"].redis)
     connection = connect(app.config["SETTINGS"].redis, answer_seconds=None)

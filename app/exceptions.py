@@ -7,6 +7,7 @@
     │   └── OutcomeUnknown    it was asked to commit, and no answer came in time
     ├── StorageFailed         where report files are kept cannot be reached or written; a retry may mend it
     ├── FileMissing           a file that should be there is not
+    │   └── FileDamaged       … or is not what was written
     ├── QueueUnavailable      Redis cannot be reached in time; the sweeper does later what was to be done
     ├── BodyMalformed         what came in is not the format it says it is
     ├── BodyTooLarge          more bytes or events than one request may carry
@@ -77,6 +78,10 @@ class StorageFailed(TallyError):
 
 class FileMissing(TallyError):
     """A file that should be in the storage of report files is not there."""
+
+
+class FileDamaged(FileMissing):
+    """A file in the storage of report files does not have what was written into it."""
 
 
 class QueueUnavailable(TallyError):

@@ -131,7 +131,7 @@ ERRORS: dict[str, Told] = {
     "410": _error(
         "the file was kept as long as promised, and is removed.",
         "EVENT_JOB_GET_FAILED",
-        "The report's file was kept as long as promised, and is removed. Start it again.",
+        "The report's file was kept as long as promised, and is removed. Start a new report.",
     ),
     "413": _error(
         "more bytes, after decompression, or more events than one request may have.",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -14,11 +13,11 @@ import orjson
 from app.cli.file_options import file_options, output_of
 from app.cli.output import as_json, command, say, services
 from app.cli.schedule import schedule
+from app.cli.waiting import until_ended
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
 from app.services.accounts import SYSTEM
 from app.store.models import Report
 
-POLL_SECONDS = 0.2
 READ_BYTES = 1024 * 1024
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -50,7 +49,7 @@ def list_reports(limit: int, status: str | None, as_json: bool) -> None:
 @click.option("--end", help="The last millisecond since 1970.")
 @file_options
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 where it did not complete.")
-@click.option("--output", "target", type=FILE, help="Wait, and copy the report's file to this one.")
+@click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; what is there is replaced.")
 @as_json
 @command
 def start(
@@ -70,11 +69,14 @@ def start(
     if output:
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))
+    if target:
+        with _beside(target):  # it is tried before a report is made that nobody can have
+            pass
     report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"))
     if not (wait or target):
         say(job(report), source(report), json=as_json)
         return
-    report = _ended(report, None)
+    report = until_ended(report, None)
     if target and report.status == "COMPLETE":
         _copy(report, target)
     _tell(report, as_json)
@@ -87,7 +89,7 @@ def start(
 @command
 def wait(name: str, timeout: int, as_json: bool) -> None:
     """Wait until a report has ended; exit with 1 where it did not complete."""
-    _tell(_ended(services().reports.get(SYSTEM, name), timeout), as_json)
+    _tell(until_ended(services().reports.get(SYSTEM, name), timeout), as_json)
 
 
 @reports.command()
@@ -134,31 +136,26 @@ def delete(name: str, as_json: bool) -> None:
     say({"source": name}, f"{name} has no file any more.", json=as_json)
 
 
-def _ended(report: Report, timeout: int | None) -> Report:
-    """The report when it has ended, or when the time is up; on a terminal with a bar meanwhile."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    with click.progressbar(length=100, label=source(report), file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        while report.status == "RUNNING" and (deadline is None or time.monotonic() < deadline):
-            time.sleep(POLL_SECONDS)
-            report = services().reports.get(SYSTEM, source(report))
-            _advance(bar.update, bar.pos, report)
-    return report
-
-
-def _advance(update: Callable[[int], None], shown: int, report: Report) -> None:
-    if report.total and report.rows:
-        update(max(0, min(100, report.rows * 100 // report.total) - shown))
-
-
 def _copy(report: Report, target: Path) -> None:
-    """Copy a report's file, under another name until it is whole."""
+    """Copy a report's file."""
+    with _beside(target) as partial, services().reports.open(report) as stream, partial.open("wb") as file:
+        shutil.copyfileobj(stream, file, READ_BYTES)
+        file.close()
+        partial.replace(target)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A file under another name until it is whole; it does not stay, whatever happens."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with services().reports.open(report) as stream, partial.open("wb") as file:
-            shutil.copyfileobj(stream, file, READ_BYTES)
-        partial.replace(target)
+        partial.touch()
+        yield partial
     except OSError as error:
         raise click.ClickException(f"Cannot write {target}: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _tell(report: Report, as_json: bool) -> None:

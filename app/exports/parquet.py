@@ -9,7 +9,6 @@ import importlib.util
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from functools import reduce
 from typing import TYPE_CHECKING, BinaryIO
 
 from app.exports import arrow
@@ -20,9 +19,11 @@ from app.layout import Layout
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TextOf = Callable[[int], int]  # of so many of the first rows, the bytes of text
+
 # A row group is in memory as a whole. It ends with the row that reaches one of these.
-GROUP_ROWS = 65_536
-GROUP_TEXT = 8 * 1024 * 1024  # bytes
+GROUP_ROWS = 32_768
+GROUP_TEXT = 4 * 1024 * 1024  # bytes
 
 
 def is_installed() -> bool:
@@ -63,6 +64,7 @@ def join(parts: Iterable[BinaryIO], write: Callable[[bytes], object], layout: La
         for group in _row_groups(_read(parts, form)):
             writer.write_table(group, row_group_size=len(group))
             rows += len(group)
+            del group  # before the next one is gathered
         writer.close()
     finally:
         sink.write = _nowhere  # a writer that is given up would still write a file's end
@@ -106,39 +108,49 @@ def _read(parts: Iterable[BinaryIO], form: pa.Schema) -> Iterator[pa.RecordBatch
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """The rows in groups that depend on the rows alone, not on the batches in which they come."""
-    import pyarrow as pa
-
     gathered, rows, text = [], 0, 0
     for whole in batches:
         batch = whole
         while batch.num_rows:
-            ends = _text_ends(batch)
-            taken = min(GROUP_ROWS - rows, bisect_left(ends, GROUP_TEXT - text) + 1, batch.num_rows)
+            text_of = _text_of_first(batch)
+            full = bisect_left(range(1, batch.num_rows + 1), GROUP_TEXT - text, key=text_of) + 1
+            taken = min(GROUP_ROWS - rows, full, batch.num_rows)
             gathered.append(batch[:taken])
-            rows, text = rows + taken, text + ends[taken - 1]
+            rows, text = rows + taken, text + text_of(taken)
             batch = batch[taken:]
             if rows == GROUP_ROWS or text >= GROUP_TEXT:
-                yield pa.Table.from_batches(gathered).combine_chunks()
-                gathered, rows, text = [], 0, 0
+                yield _put_together(gathered)
+                rows, text = 0, 0
     if gathered:
-        yield pa.Table.from_batches(gathered).combine_chunks()
+        yield _put_together(gathered)
 
 
-def _text_ends(batch: pa.RecordBatch) -> list[int]:
-    """For each row, the bytes of text that it and those before it have."""
-    import pyarrow.compute as pc
-
-    texts = batch.columns[1:]  # behind the timestamp
-    return pc.cumulative_sum(reduce(pc.add, map(_lengths, texts))).to_pylist()
-
-
-def _lengths(column: pa.Array) -> pa.Array:
-    """The bytes of each text, or of each list of texts."""
+def _put_together(batches: list[pa.RecordBatch]) -> pa.Table:
+    """One table of them, in one piece; nothing else keeps them."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
+    table = pa.Table.from_batches(batches)
+    batches.clear()
+    return table.combine_chunks()
+
+
+def _text_of_first(batch: pa.RecordBatch) -> TextOf:
+    """Of so many of the first rows, the bytes of text."""
+    columns = [_text_of(column) for column in batch.columns[1:]]  # behind the timestamp
+    return lambda count: sum(text_of(count) for text_of in columns)
+
+
+def _text_of(column: pa.Array) -> TextOf:
+    """The same of a column of texts, or of lists of texts.
+
+    Arrow keeps where each text ends, so a few looks are enough; its functions for that would take 8 MiB to load.
+    """
+    import pyarrow as pa
+
+    if not len(column):
+        return lambda count: 0
+    ends = memoryview(column.buffers()[1]).cast("i")[column.offset :]
     if not pa.types.is_list(column.type):
-        return pc.fill_null(pc.binary_length(column), 0).cast(pa.int64())
-    ends = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(_lengths(column.values))])
-    at = ends.take(column.offsets)
-    return pc.subtract(at[1:], at[:-1])
+        return lambda count: ends[count] - ends[0]
+    text_of = _text_of(column.values)
+    return lambda count: text_of(ends[count]) - text_of(ends[0])

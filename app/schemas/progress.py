@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+STEADY_MS = 1_000  # of writing: the database may sort before the first row comes
 
 
 def progress(report: object, queue_position: int | None) -> dict[str, object]:
@@ -40,8 +40,10 @@ def percent(report: object) -> int | None:
 
 
 def eta_ms(report: object) -> int | None:
-    """How long the rest takes at the speed so far, earlier attempts with it; None where that cannot be told yet."""
-    if report.status != "RUNNING" or not report.rows or not report.total or report.token is None:
+    """How long the rest takes at the speed of the attempt at work; None where that cannot be told yet."""
+    if report.status != "RUNNING" or report.token is None or report.writing is None:
         return None
-    elapsed = max(1, time.time_ns() // 1_000_000 - (report.began or report.claimed))
-    return max(0, (report.total - report.rows) * elapsed // report.rows)
+    written, elapsed = report.rows - report.kept, report.touched - report.writing
+    if not written or elapsed < STEADY_MS:
+        return None
+    return max(0, report.total - report.rows) * elapsed // written

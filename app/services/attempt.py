@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import structlog
 
-from app.exceptions import FileMissing
+from app.exceptions import FileDamaged, FileMissing
 from app.exports import parquet
 from app.exports.compression import compressor
 from app.exports.file import ReportFile
@@ -36,6 +36,7 @@ from app.store.models import Report, ReportPart
 
 PART_ROWS = 1_000_000  # written within a few seconds: more is never lost with a worker
 WHOLE_ROWS = PART_ROWS * 5 // 4  # what is little more is not cut
+SLOWER = 4  # a format that is joined takes so many times as long to write: its parts are as much smaller
 WAIT_SECONDS = 0.2  # for parts that others write
 STEADY_SECONDS = 2.0  # before an attempt lets smaller reports go first
 SILENT_MS = 20_000  # whoever says nothing for so long is given up
@@ -79,6 +80,7 @@ class Attempt:
         self._report = report
         self._means = means
         self._output = Output.of(report.output)
+        self._slower = SLOWER if self._output.is_joined else 1
         self._target = means.filing.place(report)
         self._pen = Pen(report, worker, means.filing.own)
         self._began = time.monotonic()
@@ -93,7 +95,9 @@ class Attempt:
         """
         key = self._means.filing.key(self._report)
         with self._pulse:
-            if not self._report.planned:
+            if self._report.planned:
+                self._go_on()
+            else:
                 self._plan()
             self._complete(key, self._written(key))
 
@@ -101,16 +105,24 @@ class Attempt:
         """Measure the report, and cut it into parts where it is long; once, whoever goes on with it."""
         report, rows = self._report, selection(self._report)
         measure = self._measure(rows, self._output.laid_out(Layout.from_json(report.layout)))
-        cut = events.stretches(rows, PART_ROWS) if measure.total > WHOLE_ROWS else [(None, None)]
+        is_long = measure.total > WHOLE_ROWS // self._slower
+        cut = events.stretches(rows, max(1, PART_ROWS // self._slower)) if is_long else [(None, None)]
         self._pulse.check()
         report.total, report.width, report.extra_rows = measure.total, measure.width, measure.extra_rows
         with transaction():
             parts.plan(report.job, cut if len(cut) > 1 or self._output.is_joined else [])
             found = {"total": report.total, "width": report.width, "extra_rows": report.extra_rows}
             found["expected"] = report.expected = report.total
-            if not self._note_report(**found, planned=True):
-                raise Lost
+            self._hold(**found, planned=True, writing=store.clock(), kept=0)
         report.planned = True
+
+    def _go_on(self) -> None:
+        """Its speed is told by what is written from here on."""
+        self._hold(writing=store.clock(), kept=self._rows())
+
+    def _hold(self, **values: object) -> None:
+        if not self._note_report(**values):
+            raise Lost
 
     def _measure(self, rows: events.Selection, layout: Layout) -> events.Measure:
         """What has to be known of the rows; of a short report without looking at each, and then `total` is about right.
@@ -119,7 +131,7 @@ class Attempt:
         """
         counted_to = hours.counted_to()  # read first: what is counted meanwhile comes on top
         counted = hours.number(rows.customer, rows.product, rows.types, rows.start, rows.end)
-        if counted + max(0, rows.cut - counted_to) > WHOLE_ROWS:
+        if counted + max(0, rows.cut - counted_to) > WHOLE_ROWS // self._slower:
             return events.measure(rows, layout)
         newer = events.number(replace(rows, after=max(counted_to, rows.after or 0)))
         return events.shape(rows, layout, counted + newer) or events.measure(rows, layout)
@@ -159,12 +171,7 @@ class Attempt:
         upload = self._target.create(key, media_type(self._report.output))
         try:
             with ReportFile(upload, compressor("none")) as file:
-                if self._output.is_joined:
-                    streams = (self._opened(part) for part in written)
-                    parquet.join(streams, partial(self._add, file), Layout.from_json(self._report.layout))
-                else:
-                    for part in written:
-                        self._copy(part, file)
+                self._put_together(written, file)
                 file.close()
             self._pulse.check()
             upload.commit()
@@ -175,10 +182,27 @@ class Attempt:
             raise
         return Written(sum(part.rows for part in written), file.bytes, file.sha256)
 
+    def _put_together(self, written: Sequence[ReportPart], file: ReportFile) -> None:
+        if not self._output.is_joined:
+            for part in written:
+                self._copy(part, file)
+            return
+        streams = (self._opened(part) for part in written)
+        try:
+            rows = parquet.join(streams, partial(self._add, file), Layout.from_json(self._report.layout))
+        except (ValueError, OSError) as error:  # Arrow's; the storage has its own
+            raise FileDamaged(f"A part of the report cannot be read: {error}") from error
+        if rows != (wanted := sum(part.rows for part in written)):
+            raise FileDamaged(f"The report's parts have {rows} rows, not the {wanted} that were written.")
+
     def _copy(self, part: ReportPart, file: ReportFile) -> None:
+        copied = 0
         with closing(self._opened(part)) as stream:
             while piece := stream.read(READ_BYTES):
                 self._add(file, piece)
+                copied += len(piece)
+        if copied != part.bytes:
+            raise FileDamaged(f"A part of the report has {copied} bytes, not the {part.bytes} that were written.")
 
     def _add(self, file: ReportFile, piece: bytes) -> None:
         file.add(piece)
@@ -188,9 +212,9 @@ class Attempt:
         return self._means.filing.own.open(part.file)
 
     def _write_again(self, written: Sequence[ReportPart]) -> None:
-        """Let the next attempt write the parts whose files are gone."""
+        """Let the next attempt write the parts whose files are gone, or not whole."""
         for part in written:
-            if self._means.filing.own.size(part.file) is None:
+            if self._means.filing.own.size(part.file) != part.bytes:
                 parts.write_again(part)
 
     def _complete(self, key: str, written: Written) -> None:

@@ -303,7 +303,14 @@ class Reports:
         if report.status != store.COMPLETE:
             raise ReportFailed(f"The report has no file. {report.reason or ''}".strip())
         if report.removed or self._filing.place(report).size(report.file) is None:
-            raise ReportExpired("The report's file was kept as long as promised, and is removed. Start it again.")
+            raise ReportExpired(f"The report's file {_went(report)}. Start a new report.")
+
+
+def _went(report: Report) -> str:
+    """Why the file of a complete report is not there."""
+    if report.expires <= now():
+        return "was kept as long as promised, and is removed"
+    return "was deleted" if report.removed else "is gone from where it was kept"
 
 
 def file_name(report: Report) -> str:

@@ -280,6 +280,8 @@ class Report(Table):
     claimed = BigIntegerField(null=True)  # when the attempt began
     began = BigIntegerField(null=True)  # when the first attempt of this run began
     planned = BooleanField(default=False)  # total, width and extra_rows are measured, and the parts made
+    writing = BigIntegerField(null=True)  # since when the attempt at work writes rows, by the database's clock
+    kept = BigIntegerField(null=True)  # rows that were written before that
     rows = BigIntegerField(null=True)
     total = BigIntegerField(null=True)
     width = BigIntegerField(null=True)  # items of the widest context

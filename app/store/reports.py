@@ -142,6 +142,7 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
         began=fn.coalesce(Report.began, now),
         rows=fn.coalesce(Case(None, [(Report.paused, Report.rows)], kept), 0),
         not_before=None,
+        writing=None,
     ).where(Report.job == job, WAITS)
     return by_job(job) if query.execute() == 1 else None
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from app.cli import waiting
+from app.exceptions import StoreUnavailable
+from app.services.accounts import SYSTEM
+from app.store.models import Report
 from tests.support.client import FIRST, event
+from tests.support.running import wait_until
 from tests.support.threads import Aside
 
 OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
@@ -102,6 +107,65 @@ def test_a_target_that_cannot_be_written_is_told(fails, services, source, tmp_pa
     target = tmp_path / "no" / "folder" / "report.csv"
     said = fails("reports", "download", source, "--output", target)
     assert said == f"Error: Cannot write {target}: No such file or directory.\n"
+
+
+def test_no_report_is_started_whose_file_could_not_be_written(fails, prints, nobody, tmp_path):
+    nobody.send(event())
+    target = tmp_path / "no" / "report.csv"
+    said = fails("reports", "start", *OURS, "--wait", "--output", target)
+    assert said == f"Error: Cannot write {target}: No such file or directory.\n"
+    assert prints("reports", "list") == []
+
+
+def test_the_file_takes_the_place_of_an_older_one_and_nothing_else_is_left(succeeds, services, nobody, tmp_path):
+    nobody.send(event())
+    target = tmp_path / "report.csv"
+    target.write_text("an older one, and longer than this")
+    with Aside() as aside:
+        aside.start(work_when_there_is_some, services)
+        succeeds("reports", "start", *OURS, "--delimiter", ";", "--output", target)
+    assert target.read_bytes() == f"{FIRST};PORTFOLIO-APPLICATION-LOADED;user-1;Overview\n".encode()
+    assert list(tmp_path.glob(".*")) == []
+
+
+def work_when_there_is_some(services) -> None:
+    wait_until(lambda: services.reports.visible(SYSTEM, 1), 10)
+    services.running.work("here")
+
+
+def test_who_is_interrupted_while_waiting_reads_that_the_report_goes_on(flask, source, monkeypatch):
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting.time, "sleep", interrupt)
+    result = flask("reports", "wait", source)
+    assert result.exit_code == 1
+    assert f"{source} goes on. Wait for it: flask --app wsgi reports wait {source}. End it: " in result.stderr
+
+
+def test_who_waits_where_there_is_no_worker_is_told_so_once(flask, source, monkeypatch):
+    monkeypatch.setattr(waiting, "PATIENCE_SECONDS", 0)
+    result = flask("reports", "wait", source, "--timeout", 1)
+    assert result.stderr.count("No worker has been heard from lately. Reports wait. Start one: python worker.py.") == 1
+
+
+def test_waiting_goes_on_when_the_database_is_back(flask, services, source, monkeypatch):
+    run(services, source)
+    Report.update(status="RUNNING").execute()
+    get, asked = services.reports.get, []
+
+    def away_for_a_while(*args: object) -> Report:
+        asked.append(args)
+        if 1 < len(asked) < 4:
+            raise StoreUnavailable("The database cannot be reached.")
+        if len(asked) == 5:
+            Report.update(status="COMPLETE").execute()
+        return get(*args)
+
+    monkeypatch.setattr(services.reports, "get", away_for_a_while)
+    result = flask("reports", "wait", source)
+    assert (result.exit_code, result.stdout) == (0, f"{source} COMPLETE, 2 rows, BARCHART PORTFOLIO\n")
+    assert result.stderr.count("The database cannot be reached.") == 1
 
 
 def test_a_report_that_cannot_be_accepted_is_refused_with_each_fault(fails, nobody):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from app.exports import parquet
+from app.layout import POSITIONAL, Layout
 from app.services import attempt, pen, pulse
 from app.services.clock import now
 from app.store import parts
@@ -148,21 +152,48 @@ def test_an_attempt_that_is_given_up_in_silence_and_wakes_spoils_nothing(
     assert [one.outcome for one in services.reports.attempts(complete)] == ["lost", "complete"]
 
 
-def test_a_part_whose_file_is_gone_is_written_again(services, job, row, content, whole, written, monkeypatch):
-    written_parts = attempt.Attempt._write_parts
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def cut_short(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def without_its_rows(file: Path) -> None:
+    file.write_bytes(b"".join(data for data, _ in parquet.blocks(iter([]), Layout(POSITIONAL))))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "output", "reason"),
+    [
+        (gone, {}, "FileMissing: "),
+        (cut_short, {}, "FileDamaged: A part of the report has 2350 bytes, not the 4700 that were written."),
+        (cut_short, {"format": "parquet"}, "FileDamaged: A part of the report cannot be read: "),
+        (without_its_rows, {"format": "parquet"}, "FileDamaged: The report's parts have 975 rows, not the 1000 that"),
+    ],
+)
+def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
+    services, job, begin, row, content, written, monkeypatch, spoil, output, reason
+):
+    services.running.run(job)
+    services.running.run(whole := begin(output))
+    written.clear()
+    written_parts, parts_of = attempt.Attempt._write_parts, []
 
     def lose_one(self: attempt.Attempt) -> None:
         written_parts(self)
-        if row(job).attempt == 1:
-            services.running._means(row(job)).filing.own.delete(parts.of(job)[4].file)
+        parts_of.append(parts.of(self._report.job))
+        if self._report.attempt == 1:
+            spoil(services.running._means(self._report).filing.own.path(parts_of[0][4].file))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", lose_one)
-    services.running.run(job)
+    services.running.run(job := begin(output))
     assert row(job).status == "RUNNING"
-    assert "FileMissing" in services.reports.attempts(row(job))[0].reason
+    assert services.reports.attempts(row(job))[0].reason.startswith(reason)
     services.running.run(job)
-    assert written == [*range(10), 4]
-    assert (row(job).status, content(job)) == ("COMPLETE", whole)
+    assert written == [*range(len(parts_of[0])), 4]
+    assert (row(job).status, content(job)) == ("COMPLETE", content(whole))
 
 
 def test_progress_goes_never_back_within_an_attempt_and_never_past_the_total(services, job, row, dies, monkeypatch):

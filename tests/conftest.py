@@ -1,17 +1,18 @@
 """Fixtures: an application on each database, with a real Valkey, and clients of it.
 
-A test that asks for `app` (or anything made of it) runs twice: on SQLite and on PostgreSQL.
+A test that asks for `app` (or anything made of it) runs twice: on SQLite and on PostgreSQL, unless its module's
+`database_url` says why one of them is enough.
 """
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis as redis_py
 from argon2 import PasswordHasher
@@ -21,12 +22,47 @@ from app import create_app
 from app.config import Settings
 from app.services import passwords
 from app.store import database as store
+from tests.support import compiled, servers
 from tests.support import s3 as s3_support
-from tests.support import servers
 from tests.support.client import Client
+from tests.support.emptied import Database
 from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
+
+# Files that take longest, the longest first: they are begun first, so that all processes of a run end together.
+LONGEST = (
+    "tests/faults/test_reports_survive.py",
+    "tests/browser/test_every_page.py",
+    "tests/faults/test_events_survive.py",
+    "tests/faults/test_reports_survive_s3.py",
+    "tests/processes/test_supervisor.py",
+    "tests/storage/test_s3_files.py",
+    "tests/security/test_authorization.py",
+    "tests/security/test_markup.py",
+    "tests/processes/test_worker.py",
+    "tests/faults/test_hostile_clients.py",
+    "tests/api/test_schemathesis.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest files first; whatever else is in its order stays so."""
+    place = {config.rootpath / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and not among the tests: it took more time than to make the applications."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 10)
+
+
+def pytest_sessionfinish() -> None:
+    """Let go of what was kept apart: libraries look at the end whether anything of theirs is left."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +70,14 @@ def cheap_hashes() -> Iterator[None]:
     """Argon2 at its cheapest: at its price of 100 ms, passwords would take half of the suite's time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "PasswordHasher", lambda: PasswordHasher.from_parameters(CHEAPEST))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Routes and templates are compiled once, not for each test's application."""
+    with pytest.MonkeyPatch.context() as patch:
+        compiled.keep(patch)
         yield
 
 
@@ -74,31 +118,34 @@ def sqlite_template(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(postgres_server: str) -> str:
-    """A migrated PostgreSQL database, emptied before each test."""
+def postgres_database(postgres_server: str) -> Iterator[Database]:
+    """A migrated PostgreSQL database."""
     url = servers.make_database(postgres_server, "tally")
     store.open_database(url)
     store.upgrade()
     store.database.close_all()
-    return url
+    with Database(url) as database:
+        yield database
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A migrated, empty SQLite database."""
+    shutil.copy(sqlite_template, tmp_path / "events.db")
+    return f"sqlite:///{tmp_path / 'events.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres_database: Database) -> str:
+    """A migrated, empty PostgreSQL database."""
+    postgres_database.empty()
+    return postgres_database.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request, tmp_path: Path) -> str:
-    """A migrated, empty database."""
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "events.db")
-        return f"sqlite:///{tmp_path / 'events.db'}"
-    url = request.getfixturevalue("postgres_url")
-    with psycopg.connect(url, autocommit=True) as connection:
-        tables = connection.execute(
-            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables "
-            "WHERE schemaname = 'public' AND tablename <> 'schema_migration'"
-        ).fetchone()[0]
-        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
-        connection.execute("INSERT INTO rejected_drop (id, number) VALUES (1, 0)")  # as the migrations do
-        connection.execute("INSERT INTO counted (id, up_to) VALUES (1, 0)")
-    return url
+def database_url(request) -> str:
+    """Each of them; where the database plays no part, a module has a fixture of this name for one alone."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
 @pytest.fixture

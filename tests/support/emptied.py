@@ -1,0 +1,54 @@
+"""One PostgreSQL database for all tests of a process, emptied before each.
+
+To truncate all of its tables costs 80 ms, as the server makes new files for them and for their indexes; most tests
+write to a few of them.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import psycopg
+
+# Rows of the migrations, which each is to find.
+SEEDS = {"rejected_drop": "number", "counted": "up_to"}
+# A table's file has no bytes until something is written to it, committed or not.
+WRITTEN_TO = """
+    SELECT quote_ident(relname), relname FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
+    AND relname <> 'schema_migration'"""
+
+
+class Database:
+    """A migrated database, and a connection that empties it; a context manager.
+
+    Attributes:
+        url: where it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection = psycopg.connect(url, autocommit=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
+    def empty(self) -> None:
+        """Bring it to the state in which the migrations left it."""
+        try:
+            self._empty()
+        except psycopg.OperationalError:  # a test ended every connection there was
+            self._connection.close()
+            self._connection = psycopg.connect(self.url, autocommit=True)
+            self._empty()
+
+    def _empty(self) -> None:
+        written = [table for table, name in self._connection.execute(WRITTEN_TO).fetchall() if name not in SEEDS]
+        truncate = [f"TRUNCATE {', '.join(written)} RESTART IDENTITY CASCADE"] if written else []
+        seeds = [
+            f"DELETE FROM {table}; INSERT INTO {table} (id, {column}) VALUES (1, 0)" for table, column in SEEDS.items()
+        ]
+        self._connection.execute("; ".join(truncate + seeds))

@@ -18,6 +18,12 @@ LIMIT = 4096
 EVENTS = json.dumps({"events": [event()]}).encode()
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """What is wrong with a body is told before a database is asked."""
+    return sqlite_url
+
+
 def padded(size: int) -> bytes:
     """A batch of one event that has exactly so many bytes."""
     return EVENTS[:-1] + b" " * (size - len(EVENTS)) + EVENTS[-1:]

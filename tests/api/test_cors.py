@@ -11,6 +11,12 @@ NEEDED = {"authorization", "content-type", "content-encoding", "idempotency-key"
 PATHS = ["/events", "/reports", "/reports/JOB-1", "/reports/JOB-1/availability", "/service/authenticate", "/nothing"]
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """These headers do not depend on where the events are."""
+    return sqlite_url
+
+
 def preflight(client, path: str, origin: str = ORIGIN):
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     headers["Access-Control-Request-Headers"] = "authorization,content-type,idempotency-key"

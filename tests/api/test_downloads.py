@@ -22,6 +22,12 @@ FILE = b"1793000000000|PORTFOLIO-APPLICATION-LOADED|a|b\n"
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """A file is sent as it lies in the storage."""
+    return sqlite_url
+
+
+@pytest.fixture
 def job(admin, services) -> str:
     """A complete report."""
     admin.send(event(context=["a", "b"]))

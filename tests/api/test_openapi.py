@@ -20,6 +20,12 @@ PEOPLE = ("/admin", "/static", "/docs", "/bootstrap")
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """The document does not depend on where the events are."""
+    return sqlite_url
+
+
+@pytest.fixture
 def document(nobody: Client) -> dict:
     return nobody.get("/openapi.json").get_json()
 

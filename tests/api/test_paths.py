@@ -29,6 +29,12 @@ NOWHERE += [
 NOWHERE += ["/files/", "/.env", "/%00", "/%ff", "/%ED%A0%80", "/%0d%0aX: y", "/favicon.icon"]
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Nothing of this reaches a database."""
+    return sqlite_url
+
+
 def test_a_path_that_is_not_there_is_not_found(nobody):
     for path in NOWHERE:
         answer = nobody.get(path)

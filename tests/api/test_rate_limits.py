@@ -17,6 +17,12 @@ per_key = pytest.mark.settings(ingest_auth="key", rate_limit_key=3)
 HOME, WORK = "198.51.100.7", "198.51.100.8"
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Requests are counted in Redis."""
+    return sqlite_url
+
+
 @pytest.fixture(autouse=True)
 def quiet(services):
     """No use of a key is still being noted when the database of the next test comes."""

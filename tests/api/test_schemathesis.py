@@ -27,6 +27,12 @@ MORE_EXAMPLES = settings(EXAMPLES, max_examples=100)
 CONFIG = schemathesis.Config.from_dict({"generation": {"allow-x00": False}})
 
 
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """The one of which more can go wrong: it takes no NUL, and minds every type."""
+    return postgres_url
+
+
 @schemathesis.serializer("text/plain", "application/x-ndjson")
 def as_it_is(context: schemathesis.SerializationContext, value: object) -> object:
     """What is described as a string is sent as it is, anything else as JSON."""

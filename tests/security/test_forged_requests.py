@@ -34,6 +34,12 @@ UNSAFE = [row.split() for row in rows() if row.split()[0] not in SAFE_METHODS]
 FILTER = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Requests are told apart before any of them reaches a database."""
+    return sqlite_url
+
+
 @pytest.mark.parametrize("headers", ELSEWHERE)
 def test_a_browser_tells_that_another_sites_page_sends(headers):
     assert is_from_elsewhere(headers, OWN)

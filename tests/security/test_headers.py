@@ -25,6 +25,12 @@ BOUND = {
 PEOPLES = [path for path in PATHS if path.startswith("/admin")]
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """What goes along with a page does not depend on where its events are."""
+    return sqlite_url
+
+
 @pytest.mark.parametrize("path", PEOPLES)
 def test_everything_of_the_dashboard_is_private_and_bound(app, path):
     world = World(app)

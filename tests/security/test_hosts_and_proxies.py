@@ -13,6 +13,12 @@ named = pytest.mark.settings(trusted_hosts=("tally.example", ".example.org", "[:
 FORWARDED = {"X-Forwarded-For": "198.51.100.66, 203.0.113.5", "X-Forwarded-Proto": "https"}
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Hosts and addresses are looked at before a database is."""
+    return sqlite_url
+
+
 class TestHosts:
     @named
     @pytest.mark.parametrize(

@@ -32,6 +32,13 @@ def times(short: int, long: int) -> int:
     return long if SOAK else short
 
 
+def kill(*pids: int) -> None:
+    """SIGKILL, as the kernel does where memory is short."""
+    for pid in filter(None, pids):  # 0: there was none any more
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Postgres:
     """A server that can be killed and started again."""
 
@@ -44,9 +51,7 @@ class Postgres:
         """SIGKILL the postmaster and every backend."""
         pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for one in [pid, *map(int, children)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+        kill(pid, *map(int, children))
         wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 10)
 
     def stop(self) -> None:
@@ -78,6 +83,7 @@ class Service:
         self.folder = folder
         self.postgres = postgres
         self._settings = settings | ({"DATABASE_URL": postgres.url} if postgres else {})
+        self._known: frozenset[str] = frozenset()
         self.running = Running(folder, **self._settings).until_ready()
         self.ledger = Ledger()
 
@@ -85,8 +91,17 @@ class Service:
     def database(self) -> Path:
         return self.running.data / "events.db"
 
+    def for_another_test(self) -> Service:
+        """Begin a new ledger; what is stored by now is none of its business."""
+        self._known = frozenset(self._stored())
+        self.ledger = Ledger()
+        return self
+
     def ids(self) -> list[str]:
-        """The ids of all stored events."""
+        """The ids of all events that were stored in this test."""
+        return [one for one in self._stored() if one not in self._known]
+
+    def _stored(self) -> list[str]:
         if self.postgres:
             return self.postgres.ids()
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
@@ -94,9 +109,7 @@ class Service:
 
     def kill_all(self) -> None:
         """SIGKILL every process of the service at once."""
-        for pid in [self.running.process.pid, *self.running.left()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(self.running.process.pid, *self.running.left())
         self.running.process.wait()
         wait_until(lambda: not self.running.left(), 10)
 
@@ -116,9 +129,9 @@ class Service:
         print(f"Delivered {time.monotonic() - began:.1f} s after the load ended.")
 
 
-@pytest.fixture
-def start_service(request, short_folder: Path) -> Iterator[Callable[..., Service]]:
-    """A function that starts the service on a database, with further settings."""
+@contextlib.contextmanager
+def starting(short_folder: Path) -> Iterator[Callable[..., Service]]:
+    """A function that starts the service on a database, with further settings; all ends with the context."""
     with contextlib.ExitStack() as stack:
 
         def start(kind: str, **settings: str) -> Service:
@@ -134,9 +147,18 @@ def start_service(request, short_folder: Path) -> Iterator[Callable[..., Service
         yield start
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def service(request, start_service) -> Service:
-    return start_service(request.param)
+@pytest.fixture
+def start_service(short_folder: Path) -> Iterator[Callable[..., Service]]:
+    """See `starting`; for one test."""
+    with starting(short_folder) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared(short_folder: Path) -> Iterator[Callable[..., Service]]:
+    """The same for all tests of a module, one after the other."""
+    with starting(short_folder) as start:
+        yield start
 
 
 def settle() -> None:

@@ -11,11 +11,32 @@ import time
 
 import pytest
 
-from tests.faults.conftest import times
+from tests.faults.conftest import Service, times
 from tests.faults.ledger import Load, Sent, send
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(start_shared) -> Service:
+    return start_shared("sqlite")
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(start_shared) -> Service:
+    return start_shared("postgresql")
+
+
+@pytest.fixture(scope="module")
+def with_spool(start_shared) -> Service:
+    return start_shared("postgresql", SPOOL="on")
+
+
+@pytest.fixture(params=["on_sqlite", "on_postgresql"])
+def service(request) -> Service:
+    """The service on each database, which is to survive all of it, one after the other."""
+    return request.getfixturevalue(request.param).for_another_test()
 
 
 def test_killed_web_processes_lose_nothing_and_store_nothing_twice(service):
@@ -28,8 +49,8 @@ def test_killed_web_processes_lose_nothing_and_store_nothing_twice(service):
     service.ledger.balance(service.ids()).check()
 
 
-def test_a_killed_postgresql_loses_nothing_and_stores_nothing_twice(start_service):
-    service = start_service("postgresql")
+def test_a_killed_postgresql_loses_nothing_and_stores_nothing_twice(on_postgresql):
+    service = on_postgresql.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         for _ in range(times(1, 5)):
             load.until_acknowledged(20)
@@ -88,8 +109,8 @@ def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(start_service)
     service.ledger.balance(service.ids()).check()
 
 
-def test_with_the_spool_events_are_taken_while_the_database_is_away(start_service):
-    service = start_service("postgresql", SPOOL="on")
+def test_with_the_spool_events_are_taken_while_the_database_is_away(with_spool):
+    service = with_spool.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         load.until_acknowledged(20)
         service.postgres.stop()
@@ -103,8 +124,8 @@ def test_with_the_spool_events_are_taken_while_the_database_is_away(start_servic
     service.ledger.balance(service.ids()).check()
 
 
-def test_spooled_events_survive_a_kill_of_everything_and_are_delivered_once(start_service):
-    service = start_service("postgresql", SPOOL="on")
+def test_spooled_events_survive_a_kill_of_everything_and_are_delivered_once(with_spool):
+    service = with_spool.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         service.postgres.stop()
         load.until_acknowledged(50)
@@ -115,8 +136,8 @@ def test_spooled_events_survive_a_kill_of_everything_and_are_delivered_once(star
     service.ledger.balance(service.ids()).check()
 
 
-def test_a_locked_sqlite_is_waited_for(start_service):
-    service = start_service("sqlite")
+def test_a_locked_sqlite_is_waited_for(on_sqlite):
+    service = on_sqlite.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         load.until_acknowledged(20)
         locker = sqlite3.connect(service.database, isolation_level=None)

@@ -7,18 +7,15 @@ import gzip
 import http.client
 import json
 import socket
-import tempfile
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import times
+from tests.faults.conftest import Service, times
 from tests.faults.ledger import Ledger, Load
 from tests.support.client import event
-from tests.support.running import Running
 
 pytestmark = pytest.mark.processes
 
@@ -69,24 +66,25 @@ def speak(port: int, data: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-@pytest.mark.parametrize("number", [40, 400])
-def test_an_honest_client_is_served_beside_slow_ones(start_service, number):
-    service = start_service("sqlite")
-    with slow_clients(service.running.port, number):
-        time.sleep(1)
-        answers = [post(service.running.port, BODY) for _ in range(30)]
-    assert {status for status, _ in answers} == {200}
-    # Generous, as the machine may be busy: bench/slow.py has the figures. Without enough threads this takes 30 s.
-    assert max(seconds for _, seconds in answers) < 10
+@pytest.fixture(scope="module")
+def service(start_shared) -> Service:
+    """One running service for all of them."""
+    return start_shared("sqlite", INGEST_WAIT_SECONDS="2")
 
 
-def test_a_gzip_bomb_ends_in_413_and_takes_little_memory(start_service):
-    service = start_service("sqlite")
-    post(service.running.port, BODY)
+@pytest.fixture(scope="module")
+def web(service) -> int:
+    """Its port."""
+    return service.running.port
+
+
+def test_a_gzip_bomb_ends_in_413_and_takes_little_memory(service, web):
+    """The first of all, as the memory that others made it take would be there for this."""
+    post(web, BODY)
     pid = service.running.pid("web-process")
     before = memory(pid)
     bomb = gzip.compress(bytes(10 * 1024 * 1024), 9) * 1000  # ten gigabytes, as members of one stream
-    status, seconds = post(service.running.port, bomb, **{"Content-Encoding": "gzip"})
+    status, seconds = post(web, bomb, **{"Content-Encoding": "gzip"})
     assert status == 413
     assert seconds < 10
     assert memory(pid) - before < 50
@@ -96,6 +94,16 @@ def memory(pid: int) -> float:
     """The most that a process has had resident so far, in MiB."""
     with open(f"/proc/{pid}/status") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
+
+
+@pytest.mark.parametrize("number", [40, 400])
+def test_an_honest_client_is_served_beside_slow_ones(web, number):
+    with slow_clients(web, number):
+        time.sleep(1)
+        answers = [post(web, BODY) for _ in range(30)]
+    assert {status for status, _ in answers} == {200}
+    # Generous, as the machine may be busy: bench/slow.py has the figures. Without enough threads this takes 30 s.
+    assert max(seconds for _, seconds in answers) < 10
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -132,18 +140,9 @@ def test_a_chunk_of_no_size_is_refused(web, size):
     assert answer.startswith(b"HTTP/1.1 400") or answer == b""
 
 
-@pytest.fixture(scope="module")
-def web(request, short_folder):
-    """The port of one running service for the requests that it refuses."""
-    running = Running(Path(tempfile.mkdtemp(dir=short_folder))).until_ready()
-    yield running.port
-    running.stop()
-
-
-def test_overload_is_answered_and_the_ledger_balances(start_service):
+def test_overload_is_answered_and_the_ledger_balances(service):
     """Three times as many clients as threads would serve at once, sending as fast as they can."""
-    service = start_service("sqlite", INGEST_WAIT_SECONDS="2")
-    ledger: Ledger = service.ledger
+    ledger: Ledger = service.for_another_test().ledger
     with contextlib.ExitStack() as loads:
         for _ in range(times(8, 24)):
             loads.enter_context(Load(service.running.port, ledger))

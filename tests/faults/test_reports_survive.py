@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.faults.conftest import SOAK, Postgres, Service, times
+from tests.faults.conftest import SOAK, Postgres, Service, kill, times
 from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill
 from tests.support.client import FIRST
 from tests.support.running import wait_until
@@ -47,13 +47,6 @@ def analyst(request, short_folder):
         stack.callback(lambda: service.running.ended() or service.running.stop())
         fill(service, MANY)
         yield Analyst(service)
-
-
-def kill(*pids: int) -> None:
-    """SIGKILL, as the kernel does where memory is short."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:

@@ -2,57 +2,64 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import signal
 import time
+from collections.abc import Callable
 
 import pytest
 import requests
 
-from tests.faults.conftest import times
+from tests.faults.conftest import Service, kill, times
 from tests.faults.reporting import ADMIN, Analyst, fill
 from tests.support.running import wait_until
-from tests.support.s3 import S3, STORAGE
+from tests.support.s3 import DELIVERED, S3, STORAGE
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.processes
 
-ROWS = 500_000
-BYTES = 21_000_000  # of its file, about
+ROWS = times(250_000, 500_000)
+BYTES = ROWS * 42  # of its file, about
 AGAIN_SECONDS = 60  # until work goes on when the store is back
 
 
-@pytest.fixture
-def wire(s3):
-    """The way to the store."""
-    wire = Wire(s3.endpoint)
+@pytest.fixture(scope="module")
+def way(s3_server):
+    """The wire to the store, which is empty at first."""
+    s3_server.reset()
+    wire = Wire(s3_server.endpoint)
     yield wire
     wire.close()
 
 
 @pytest.fixture
-def start(start_service, s3, wire):
-    """A function that starts an analyst at a service whose report files are in the store, with further settings."""
-
-    def run(**settings: str) -> Analyst:
-        means = s3.environment | {"S3_ENDPOINT_URL": wire.url, "S3_PUBLIC_URL": s3.endpoint}
-        service = start_service("sqlite", ADMIN_PASSWORD=ADMIN[1], **means, **settings)
-        fill(service, ROWS)
-        return Analyst(service, lambda number: is_clean(s3, number), lambda job: content(s3, job))
-
-    return run
+def wire(way):
+    """The same, whole before and after each test."""
+    yield way
+    way.mend()
 
 
-def names(s3: S3) -> list[str]:
-    """The objects in the bucket of report files."""
-    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=STORAGE)
+def begin(start: Callable[..., Service], s3: S3, wire: Wire, **settings: str) -> Analyst:
+    """An analyst at a service whose report files are in the store, with further settings."""
+    means = s3.environment | {"S3_ENDPOINT_URL": wire.url, "S3_PUBLIC_URL": s3.endpoint}
+    service = start("sqlite", ADMIN_PASSWORD=ADMIN[1], **(means | settings))
+    fill(service, ROWS)
+    return Analyst(service, lambda number: is_clean(s3, number), lambda job: content(s3, job))
+
+
+@pytest.fixture(scope="module")
+def analyst(start_shared, s3_server, way) -> Analyst:
+    """Of all tests that leave the store as it was, but for the files that were promised."""
+    return begin(start_shared, s3_server, way)
+
+
+def names(s3: S3, bucket: str = STORAGE) -> list[str]:
+    """The objects in a bucket, of report files."""
+    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
 
-def is_clean(s3: S3, number: int) -> bool:
-    return len(names(s3)) == number and not s3.unfinished()
+def is_clean(s3: S3, number: int, bucket: str = STORAGE) -> bool:
+    return len(names(s3, bucket)) == number and not s3.unfinished(bucket)
 
 
 def content(s3: S3, job: dict) -> bytes:
@@ -78,14 +85,13 @@ def lose_answers(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("fail", [refuse, hang, cut_off, lose_answers])
-def test_a_store_that_fails_for_a_while_is_tried_again(start, wire, fail):
-    analyst = start()
+def test_a_store_that_fails_for_a_while_is_tried_again(analyst, wire, fail):
     for _ in range(times(1, 5)):
         before = wire.passed
         job = analyst.start(ROWS)
         wait_until(lambda before=before: wire.passed - before > random.randrange(BYTES * 3 // 4), AGAIN_SECONDS)
         fail(wire)
-        time.sleep(random.uniform(0, times(5, 30)))
+        time.sleep(random.uniform(0, times(2, 30)))
         wire.mend()
         mended = time.monotonic()
         wait_until(lambda job=job: analyst.status(job) != "RUNNING", AGAIN_SECONDS)
@@ -93,28 +99,26 @@ def test_a_store_that_fails_for_a_while_is_tried_again(start, wire, fail):
         analyst.check()
 
 
-def test_single_connections_that_break_do_not_even_cost_an_attempt(start, wire):
-    analyst = start()
+def test_single_connections_that_break_do_not_even_cost_an_attempt(analyst, wire):
     wire.cut_after(random.randrange(BYTES), times=1)
     job = analyst.start(ROWS)
     analyst.check()
     assert analyst.attempt(job) == 1
 
 
-def test_a_killed_child_leaves_no_parts_in_the_store(start, wire):
-    analyst = start()
+def test_a_killed_child_leaves_no_parts_in_the_store(analyst, wire):
     for _ in range(times(1, 10)):
         before = wire.passed
         job = analyst.start(ROWS)
         wait_until(lambda before=before: wire.passed - before > random.randrange(BYTES // 2), AGAIN_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(analyst.service.running.child("worker-1"), signal.SIGKILL)
+        kill(analyst.service.running.child("worker-1"))
         analyst.check()
         print(f"{analyst.attempt(job)} attempts.")
 
 
-def test_a_store_that_stays_away_fails_the_report_with_the_reason_and_nothing_is_left(start, wire, s3):
-    analyst = start(REPORT_ATTEMPTS="2")
+def test_a_store_that_stays_away_fails_the_report_with_the_reason_and_nothing_is_left(start_service, wire, s3_server):
+    """In a bucket of its own, where the sweeper of the other service tidies up nothing."""
+    analyst = begin(start_service, s3_server, wire, REPORT_ATTEMPTS="2", STORAGE_URL=f"s3://{DELIVERED}/reports")
     wire.cut_after(BYTES // 2)
     job = analyst.start(ROWS)
     wait_until(lambda: analyst.status(job) == "FAILED", 180)
@@ -123,5 +127,5 @@ def test_a_store_that_stays_away_fails_the_report_with_the_reason_and_nothing_is
     assert answer.status_code == 409
     assert "The S3 store broke the connection off." in answer.text
     wire.mend()
-    wait_until(lambda: is_clean(s3, 0), 120)
+    wait_until(lambda: is_clean(s3_server, 0, DELIVERED), 120)
     assert not analyst.service.running.ended()

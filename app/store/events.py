@@ -102,7 +102,8 @@ def measure(selection: Selection, layout: Layout) -> Measure:
         query = f"SELECT count(*), 0, coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) FROM event"
     else:
         query, names = f"SELECT count(*), coalesce(max({width}), 0), NULL FROM event", []
-    total, widest, extra = database.execute_sql(f"{query} WHERE {where}", [*names, *values]).fetchone()
+    with database.many_rows():
+        total, widest, extra = database.execute_sql(f"{query} WHERE {where}", [*names, *values]).fetchone()
     return Measure(total, widest, None if layout.keeps_extras else int(extra))
 
 
@@ -188,9 +189,9 @@ def _histogram(selection: Selection, grid: int) -> list[tuple[int, int]]:
     """How many rows each stretch of the grid has: (its first millisecond, number), in order."""
     where, values = selection.where()
     at = f"timestamp / {grid} * {grid}"  # whole numbers on both databases
-    return database.execute_sql(
-        f"SELECT {at}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1", values
-    ).fetchall()
+    query = f"SELECT {at}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
+    with database.many_rows():
+        return database.execute_sql(query, values).fetchall()
 
 
 def _cells(layout: Layout, width: int, as_cell: AsCell) -> tuple[str, list[object]]:

@@ -21,10 +21,6 @@ from psycopg.pq.abc import PGconn
 
 from app.store.backends.row import BLOCK_BYTES, Block
 
-# Of each process that sorts; unless there is more already.
-MORE_MEMORY = b"""SELECT set_config('work_mem', '64MB', true)
-    WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB')"""
-
 
 def begin(pgconn: PGconn, statements: bytes) -> bytes:
     """Send statements of which the first begins, the second answers a value, the third is COPY FROM STDIN; the value.
@@ -39,16 +35,13 @@ def begin(pgconn: PGconn, statements: bytes) -> bytes:
     return value
 
 
-def receive(pgconn: PGconn, statement: bytes) -> Generator[Block]:
-    """The rows of a COPY TO STDOUT, in a transaction of its own, and with what helps a sort of many rows.
-
-    A sort in memory spares the server temporary files. Compiling costs more than it saves where a row has few columns.
+def receive(pgconn: PGconn, query: bytes, statement: bytes) -> Generator[Block]:
+    """The rows of a COPY TO STDOUT, in a transaction of its own that begins with a query.
 
     Raises:
         psycopg.Error: whatever the server, or the way to it, has to say.
     """
-    pgconn.send_query(b"BEGIN; SET LOCAL jit = off; %b; %b; COMMIT" % (MORE_MEMORY, statement))
-    _expect(pgconn, ExecStatus.COMMAND_OK)
+    pgconn.send_query(b"BEGIN; %b; %b; COMMIT" % (query, statement))
     _expect(pgconn, ExecStatus.COMMAND_OK)
     _expect(pgconn, ExecStatus.TUPLES_OK)
     _expect(pgconn, ExecStatus.COPY_OUT)
@@ -56,7 +49,7 @@ def receive(pgconn: PGconn, statement: bytes) -> Generator[Block]:
     while more >= 0:
         more, row = pgconn.get_copy_data(1)
         if more > 0:
-            data += row  # kept in a list, the views would have the garbage collector look at everything, again and again
+            data += row  # views in a list would have the garbage collector look at everything, again and again
             rows += 1
             if len(data) < BLOCK_BYTES:
                 continue

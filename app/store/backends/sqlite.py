@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -157,6 +157,10 @@ class SqliteBackend(Availability, SqliteDatabase):
     def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
         """SQLite cannot write CSV itself; see `positional_blocks`."""
         return None
+
+    def many_rows(self) -> AbstractContextManager:
+        """Nothing is to be said for that."""
+        return nullcontext()
 
     def interrupter(self) -> Callable[[], None]:
         """A function for another thread: it ends the statement that this thread is at."""

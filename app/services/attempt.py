@@ -130,11 +130,11 @@ class Attempt:
         Whether a report is cut must not hang on an estimate, as its parts show in a compressed file.
         """
         counted_to = hours.counted_to()  # read first: what is counted meanwhile comes on top
-        counted = hours.number(rows.customer, rows.product, rows.types, rows.start, rows.end)
-        if counted + max(0, rows.cut - counted_to) > WHOLE_ROWS // self._slower:
+        asked = (rows.customer, rows.product, rows.types, rows.start, rows.end)
+        if hours.number(*asked) + max(0, rows.cut - counted_to) > WHOLE_ROWS // self._slower:
             return events.measure(rows, layout)
         newer = events.number(replace(rows, after=max(counted_to, rows.after or 0)))
-        return events.shape(rows, layout, counted + newer) or events.measure(rows, layout)
+        return events.shape(rows, layout, hours.estimate(*asked) + newer) or events.measure(rows, layout)
 
     def _written(self, key: str) -> Written:
         if parts.of(self._report.job):

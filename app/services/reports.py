@@ -129,7 +129,7 @@ class Reports:
                 output=output,
                 after=after,
                 cut=cut,
-                expected=0 if after is not None and after >= cut else self._expected(asked),
+                expected=self._expected(asked, cut - (after or 0)),
                 started=now(),
                 **asked,
             )
@@ -290,9 +290,9 @@ class Reports:
             raise InputInvalid("The report's output cannot be made.", [Fault(NO_PARQUET)])
         return self._catalog.layout(product, None if wanted.get("format") == JSONL else wanted.get("layout"))
 
-    def _expected(self, filter: Mapping) -> int:
+    def _expected(self, filter: Mapping, most: int) -> int:
         names = (filter["customer"], filter["product"], filter["types"] or ())
-        return hours.number(*names, filter["start"], filter["end"])
+        return max(0, min(most, hours.estimate(*names, filter["start"], filter["end"])))
 
     def _is_theirs(self, who: Principal, report: Report) -> bool:
         return who.sees(report.customer) and (report.account == who.id or who.sees_all_reports)

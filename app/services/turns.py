@@ -12,7 +12,6 @@ from typing import Protocol
 
 from app.services.clock import now
 from app.store import reports as store
-from app.store.models import Report
 
 SMALL_ROWS = 1_000_000  # a report of more is huge, and gives way to smaller ones
 GIVES_WAY_MS = 10_000  # so long since it last ran or was accepted: then it takes its turn like any other
@@ -38,14 +37,14 @@ def small_waits() -> bool:
     return store.small_waits(SMALL_ROWS)
 
 
-def due() -> list[Report]:
+def due() -> list[store.Waiting]:
     """The reports that may be taken now, in the order in which workers take them."""
     waiting = store.due()
     served = store.last_served({report.account for report in waiting})
     return in_turn(waiting, store.running_by_account(), served, now())
 
 
-def queue() -> list[Report]:
+def queue() -> list[store.Waiting]:
     """All that wait: behind those that may be taken now the ones that are to be tried later."""
     first = due()
     known = {report.id for report in first}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from peewee import fn
+from peewee import Select, fn
 
 from app.store import catalog
 from app.store.database import database
@@ -95,17 +95,29 @@ def total(customer: str, product: str, first: int, last: int) -> int:
 
 
 def number(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
-    """How many events there are of some types, none: of all, in the hours between two times: an estimate."""
-    query = HourlyCount.select(fn.sum(HourlyCount.number)).where(
-        HourlyCount.customer == customer, HourlyCount.product == product
-    )
-    if types:
-        query = query.where(HourlyCount.type.in_(list(types)))
+    """How many events there are of some types, none: of all, in the hours between two times, wholly or not."""
+    query = _of(customer, product, types).select(fn.sum(HourlyCount.number))
     if begin is not None:
         query = query.where(HourlyCount.hour > begin - HOUR_MS)
     if end is not None:
         query = query.where(HourlyCount.hour <= end)
     return int(query.scalar() or 0)
+
+
+def estimate(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
+    """About how many there are between two times: of an hour that is not wholly between them, its share."""
+    outside = {time // HOUR_MS * HOUR_MS: 0 for time in (begin, end) if time is not None}
+    for hour in outside:
+        outside[hour] += 0 if begin is None else max(0, begin - hour)
+        outside[hour] += 0 if end is None else max(0, hour + HOUR_MS - 1 - end)
+    query = _of(customer, product, types).where(HourlyCount.hour.in_(list(outside)))
+    counted = query.select(HourlyCount.hour, HourlyCount.number).tuples() if outside else ()
+    return number(customer, product, types, begin, end) - sum(n * outside[hour] for hour, n in counted) // HOUR_MS
+
+
+def _of(customer: str, product: str, types: Sequence[str]) -> Select:
+    query = HourlyCount.select().where(HourlyCount.customer == customer, HourlyCount.product == product)
+    return query.where(HourlyCount.type.in_(list(types))) if types else query
 
 
 def _group(begin: int, end: int) -> list[tuple]:

@@ -5,9 +5,11 @@ Signs of life are compared by the database's own clock, as the machines of worke
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from peewee import SQL, Case, Expression, fn
+from peewee import SQL, Case, Expression, Select, fn
 
 from app.store.database import database
 from app.store.models import Report, ReportPart
@@ -85,14 +87,31 @@ def number(status: str, account: int | None, customers: Sequence[str] | None) ->
     return query.count()
 
 
-def waiting() -> list[Report]:
+class Waiting(NamedTuple):
+    """What has to be known of a report that waits to say whose turn it is: there may be thousands."""
+
+    id: int
+    job: str
+    account: int | None
+    expected: int
+    started: int
+    touched: int | None
+    not_before: int | None
+
+
+def waiting() -> list[Waiting]:
     """Reports that run and that no worker has taken, the oldest first."""
-    return list(Report.select().where(WAITS).order_by(Report.id))
+    return _in_brief(Report.select().where(WAITS))
 
 
-def due() -> list[Report]:
+def due() -> list[Waiting]:
     """Those of them that may be tried now, the oldest first."""
-    return list(Report.select().where(WAITS, _may_be_tried()).order_by(Report.id))
+    return _in_brief(Report.select().where(WAITS, _may_be_tried()))
+
+
+def _in_brief(query: Select) -> list[Waiting]:
+    columns = [getattr(Report, name) for name in Waiting._fields]
+    return list(itertools.starmap(Waiting, query.select(*columns).order_by(Report.id).tuples()))
 
 
 def some_wait() -> bool:

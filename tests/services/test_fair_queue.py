@@ -9,6 +9,7 @@ import pytest
 from app import queue as queue_room
 from app.services import attempt, pen, turns
 from app.services.clock import now
+from app.services.principal import SYSTEM
 from app.store import reports as store
 from app.store.models import Report
 from tests.support.client import FIRST, event
@@ -95,6 +96,17 @@ def test_how_huge_a_report_is_is_known_when_its_rows_are_counted(services, huge,
     assert row(huge).expected == 0
     services.running.work("one")
     assert seen == [ROWS]
+
+
+def test_a_report_of_what_is_new_is_not_taken_for_as_huge_as_all_there_is(admin, services, begin, row):
+    admin.send(*[event(timestamp=FIRST) for _ in range(90)])
+    services.upkeep.run_all()
+    first = row(begin())
+    assert first.expected == 90
+    admin.send(event(), event())
+    services.upkeep.run_all()
+    since = services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None, after=first.cut)
+    assert since.expected == 2
 
 
 def test_a_helper_takes_a_report_that_waits_before_it_helps(services, huge, begin, row, queued, registered):

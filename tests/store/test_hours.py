@@ -42,6 +42,25 @@ def test_an_hour_begins_with_its_first_millisecond(nobody):
     assert found == {TOP - HOUR: 1, TOP: 3, TOP + HOUR: 1, 0: 1}
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "about", "most"),
+    [
+        (None, None, 100, 100),
+        (TOP, TOP + 2 * HOUR - 1, 100, 100),
+        (TOP + HOUR // 2, None, 70, 100),
+        (None, TOP + HOUR + HOUR // 4 - 1, 70, 100),
+        (TOP + HOUR // 2, TOP + HOUR + HOUR // 4 - 1, 40, 100),
+        (TOP + HOUR // 4, TOP + HOUR // 2 - 1, 15, 60),
+        (TOP - HOUR // 2, TOP - 1, 0, 0),
+    ],
+)
+def test_of_an_hour_at_an_edge_its_share_is_estimated(nobody, begin, end, about, most):
+    nobody.send(*[event(timestamp=TOP + 7, type=kind) for kind in "XYYYYY"] * 10, *[event(timestamp=TOP + HOUR)] * 40)
+    count_all()
+    asked = (event()["customer"], event()["product"], [], begin, end)
+    assert (hours.estimate(*asked), hours.number(*asked)) == (about, most)
+
+
 def test_they_follow_the_events_slice_by_slice(nobody, monkeypatch):
     monkeypatch.setattr(hours, "SLICE", 7)
     chance = random.Random(3)

@@ -37,12 +37,16 @@ LONGEST = (
     "tests/faults/test_events_survive.py",
     "tests/faults/test_reports_survive_s3.py",
     "tests/processes/test_supervisor.py",
-    "tests/storage/test_s3_files.py",
     "tests/security/test_authorization.py",
+    "tests/storage/test_s3_files.py",
+    "tests/store/test_feed.py",
     "tests/security/test_markup.py",
+    "tests/security/test_throttling.py",
     "tests/processes/test_worker.py",
+    "tests/security/test_secrets.py",
     "tests/faults/test_hostile_clients.py",
     "tests/api/test_schemathesis.py",
+    "tests/cli/test_events_import.py",
 )
 
 

@@ -220,6 +220,7 @@ class TestKnownAndUnknown:
             call(nobody, name, "wrong")
         assert len(hashed) == 3
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_they_take_the_same_time(self, services, monkeypatch):
         """Medians of ten each, taken in turns; a hash costs so much that the rest does not show."""
         monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real price

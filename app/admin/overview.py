@@ -81,12 +81,12 @@ def _found(asked: Asked) -> dict[str, object]:
 
 
 def _reports() -> list[Line]:
-    """Those at work, and the newest others as far as there is room."""
+    """Those at work, the running ones first, and the newest others as far as there is room."""
     who, reports = caller(), services().reports
-    at_work = reports.visible(who, REPORTS, status="RUNNING")
-    known = {report.job for report in at_work}
-    others = [report for report in reports.visible(who, REPORTS) if report.job not in known]
-    return [line(report) for report in [*at_work, *others][:REPORTS]]
+    at_work = [line(report) for report in reports.visible(who, REPORTS, status="RUNNING")]
+    known = {one.source for one in at_work}
+    others = [one for one in map(line, reports.visible(who, REPORTS)) if one.source not in known]
+    return [*sorted(at_work, key=lambda one: one.place or 0), *others][:REPORTS]
 
 
 def _workers(checks: list[Check]) -> str | None:

@@ -13,14 +13,14 @@ from app.services.accounts import TEMPORARY_DAYS, temporary_password
 from app.services.principal import ADMIN, ANALYST, OPERATOR
 
 ROLES = {
-    ADMIN: ("Admin", "does and sees everything, users and keys too"),
-    OPERATOR: ("Operator", "runs and sees everything but users and keys"),
-    ANALYST: ("Analyst", "sees events and reports of the customers named here"),
+    ADMIN: ("Admin", "Does and sees everything, users and keys too"),
+    OPERATOR: ("Operator", "Runs and sees everything but users and keys"),
+    ANALYST: ("Analyst", "Sees events and reports of the customers named here"),
 }
 PERSON, PROGRAM = "person", "program"
 KINDS = {
-    PERSON: ("A person", f"a password for one sign-in within {TEMPORARY_DAYS} days, at which they choose their own"),
-    PROGRAM: ("A program", "a password that stays, for the API"),
+    PERSON: ("A person", f"A password for one sign-in within {TEMPORARY_DAYS} days, at which they choose their own"),
+    PROGRAM: ("A program", "A password that stays, for the API"),
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 from app.admin.zones import at, offset_name, zone_name
 from app.services.clock import now
@@ -14,6 +16,8 @@ SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 SHOWN_CHARACTERS = 160  # of a context on its line; a context may have 400,000
 STEPS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
 FIRST, LAST = "00:00:00.000", "23:59:59.999"  # of a day
+# A command to be typed in, as the sentences of app/services/health.py name it.
+COMMAND = re.compile(r"python worker\.py|flask --app wsgi [a-z]+(?: [a-z]+)?")
 ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
@@ -33,6 +37,7 @@ def register(app: Flask) -> None:
         ordinal,
         period,
         context_line,
+        with_commands,
     ):
         app.add_template_filter(word)
 
@@ -162,3 +167,8 @@ def _shortened(first: str, last: str) -> str:
     if last.endswith(f" {month} {year}"):
         return f"{day}–{last}"
     return f"{day} {month} – {last}" if last.endswith(f" {year}") else f"{first} – {last}"
+
+
+def with_commands(sentence: str) -> Markup:
+    """A sentence with the commands in it as code, so that nobody types its full stop."""
+    return Markup(COMMAND.sub(lambda found: f"<code>{found[0]}</code>", str(escape(sentence))))  # noqa: S704 - escaped

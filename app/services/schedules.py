@@ -201,9 +201,9 @@ def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str,
 
 def _told(schedule: Schedule) -> dict[str, object]:
     """What of a schedule the audit log keeps; of a webhook only the server, as its path may open a door."""
-    names = ("owner_name", "product", "types", "rhythm", "hour", "mode")
-    server = str(split(schedule.webhook)[0]) if schedule.webhook else None
-    return {name: getattr(schedule, name) for name in names} | {"webhook": server}
+    names = ("product", "types", "rhythm", "hour", "mode")
+    server = str(split(schedule.webhook)[0]) if schedule.webhook else "none"
+    return {"owner": schedule.owner_name} | {name: getattr(schedule, name) for name in names} | {"webhook": server}
 
 
 def _taken(name: str) -> InputInvalid:

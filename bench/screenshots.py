@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from werkzeug.routing import Map
+from werkzeug.routing import Map, Rule
 
 from bench.report import progress, say
 from bench.scene import Scene, scene
@@ -132,19 +132,20 @@ def _pages(rules: Map, visitor: Visitor) -> Iterator[Shot]:
     found: dict[str, str] = {}
     for rule, address in visitor.find(rules, "/admin/", each=ALIKE, but=FILES):
         found.setdefault(rule, address)
-    missed = {rule.rule for rule in _wanted(rules)} - set(found)
+    missed = {rule.rule for rule in pages_of(rules)} - set(found)
     if missed:
         raise BenchFailed(f"No link leads to {', '.join(sorted(missed))}. Let the scene have what it shows.")
-    for rule in _wanted(rules):
-        yield Shot(_name(rule.rule), found[rule.rule])
+    for rule in pages_of(rules):
+        yield Shot(name_of(rule.rule), found[rule.rule])
 
 
-def _wanted(rules: Map) -> list:
+def pages_of(rules: Map) -> list[Rule]:
+    """The rules of pages that somebody who signed in may look at."""
     pages = [rule for rule in rules.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
     return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint != "admin.sign_in"]
 
 
-def _name(rule: str) -> str:
+def name_of(rule: str) -> str:
     """Of a page, by its rule: reports-one for /admin/reports/<source>."""
     words = rule.removeprefix("/admin").strip("/").split("/")
     return "-".join("one" if word.startswith("<") else word for word in words) or "overview"

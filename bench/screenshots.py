@@ -31,7 +31,7 @@ FOLDER = ROOT / "docs" / "screenshots"
 WIDTHS = {1280: (800, 1600), 390: (844, 2000)}  # pixels: the least and the greatest height of a picture
 ALIKE = 6  # pages of a kind whose links are followed
 THEMES = ("light", "dark")
-COLORS = 96  # of a picture: text on few grounds needs no more
+COLORS = 128  # of a picture: text on few grounds needs no more
 # The last three keep Chromium from calling hosts of its own.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -193,10 +193,11 @@ class Camera:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """With a palette of its most frequent colours: grounds and lines stay exact, the edges of letters come close."""
-    found = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[:COLORS]
+    """With a palette of half its most frequent colours, which stay exact, and half those that cover the others best."""
+    frequent = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[: COLORS // 2]
+    covering = picture.quantize(COLORS // 2, method=Image.Quantize.MAXCOVERAGE).getpalette()[: 3 * (COLORS // 2)]
     palette = Image.new("P", (1, 1))
-    palette.putpalette([level for _, color in found for level in color])
+    palette.putpalette([level for _, color in frequent for level in color] + covering)
     return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 

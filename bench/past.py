@@ -72,7 +72,9 @@ def time_out(report: Report, age: int) -> None:
 
 def stand(report: Report, worker: str) -> None:
     """Have it be at 64 %, in the hands of a worker that nobody finds silent."""
-    held = {"status": "RUNNING", "token": "held", "worker": worker, "touched": now() + DAY, "ended": None}
+    heard = now() + DAY
+    held = {"status": "RUNNING", "token": "held", "worker": worker, "touched": heard, "ended": None}
+    held |= {"writing": heard - 41_000, "kept": 0, "began": now() - 43_000}
     change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100 + 1})
     ReportAttempt.update(ended=None, outcome=None).where(ReportAttempt.job == report.job).execute()
 
@@ -80,7 +82,7 @@ def stand(report: Report, worker: str) -> None:
 def wait(report: Report, age: int) -> None:
     """Have it wait for a worker, and no worker take it."""
     waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "not_before": now() + DAY}
-    fresh = dict.fromkeys(("rows", "total", "began", "claimed", "touched", "ended")) | {"attempt": 0}
+    fresh = dict.fromkeys(("rows", "total", "began", "claimed", "touched", "writing", "ended")) | {"attempt": 0}
     change(report, **waits | fresh | WITHOUT_FILE | {"started": now() - age})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
 

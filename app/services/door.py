@@ -11,8 +11,10 @@ Every answer to an unknown user takes the way of a wrong password: the same coun
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from app.exceptions import RateLimited
 from app.rates import Rates
@@ -24,7 +26,8 @@ from app.services.principal import Principal
 PER_USER = 10  # wrong passwords a minute from one address for one user
 PER_ADDRESS = 50  # for any users: it stops whoever tries one password with many names
 HASHES_AT_ONCE = 4  # in one process: each takes 64 MiB
-WAIT_SECONDS = 5.0  # for one of them
+TURNS = 64  # those who come from one address for one user take turns, so that each is counted before the next one looks
+WAIT_SECONDS = 5.0  # for one's turn, and for one of the hashes
 
 
 class Door:
@@ -35,6 +38,7 @@ class Door:
         self._rates = rates
         self._audit = Audit()
         self._hashing = BoundedSemaphore(HASHES_AT_ONCE)
+        self._turns = [Lock() for _ in range(TURNS)]
 
     def enter(self, name: str, password: str, address: str, via: str) -> Principal | None:
         """Whoever has that name and password; None where nobody has.
@@ -58,17 +62,13 @@ class Door:
 
     def _hashed(self, name: str, password: str, limits: list[tuple[str, str, int]], address: str) -> Principal | None:
         """Few at once; whoever waited is counted again, as those before may have been wrong all along."""
-        if not self._hashing.acquire(timeout=WAIT_SECONDS):
-            raise RateLimited("Too many passwords are checked at this moment. Try again in 5 seconds.", 5)
-        try:
+        with _held(self._turns[hash(limits[0]) % TURNS]), _held(self._hashing):
             self._check(limits, address)
             found = self._accounts.verify(name, password)
             if found is None:  # counted before the next one looks
                 for limit in limits:
                     self._rates.count(*limit)
             return found
-        finally:
-            self._hashing.release()
 
     def _limits(self, name: str, address: str) -> list[tuple[str, str, int]]:
         """The kind, the key and the most of each count that concerns somebody."""
@@ -96,3 +96,18 @@ class Door:
         """Once a minute: whoever is refused costs no entry each time."""
         if self._rates.count(f"{kind} told", who, 1) is None:
             self._audit.note(nobody(address), "sign-in throttled")
+
+
+@contextmanager
+def _held(one: Lock | BoundedSemaphore) -> Iterator[None]:
+    """Wait for it, though not for ever.
+
+    Raises:
+        RateLimited: too many others wait.
+    """
+    if not one.acquire(timeout=WAIT_SECONDS):
+        raise RateLimited("Too many passwords are checked at this moment. Try again in 5 seconds.", 5)
+    try:
+        yield
+    finally:
+        one.release()

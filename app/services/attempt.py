@@ -29,6 +29,7 @@ from app.services.filing import Filing
 from app.services.pen import Pen, Written
 from app.services.pulse import Lost, Pulse, never
 from app.services.rows import Output, selection
+from app.storage import Upload
 from app.store import attempts, events, hours, parts
 from app.store import reports as store
 from app.store.database import database, transaction
@@ -140,7 +141,7 @@ class Attempt:
         if parts.of(self._report.job):
             self._write_parts()
             return self._join(key)
-        begun = self._target.create(key, media_type(self._report.output))
+        begun = self._begin(key)
         return self._pen.write(selection(self._report), begun, self._pulse.check)
 
     def _write_parts(self) -> None:
@@ -168,7 +169,7 @@ class Attempt:
         written = parts.of(self._report.job)
         if not written:
             raise Lost  # they were forgotten as the report ended
-        upload = self._target.create(key, media_type(self._report.output))
+        upload = self._begin(key)
         try:
             with ReportFile(upload, compressor("none")) as file:
                 self._put_together(written, file)
@@ -195,6 +196,9 @@ class Attempt:
         if rows != (wanted := sum(part.rows for part in written)):
             raise FileDamaged(f"The report's parts have {rows} rows, not the {wanted} that were written.")
 
+    def _begin(self, key: str) -> Upload:
+        return self._target.create(key, media_type(self._report.output), self._pulse.check)
+
     def _copy(self, part: ReportPart, file: ReportFile) -> None:
         copied = 0
         with closing(self._opened(part)) as stream:
@@ -209,7 +213,7 @@ class Attempt:
         self._pulse.check()
 
     def _opened(self, part: ReportPart) -> BinaryIO:
-        return self._means.filing.own.open(part.file)
+        return self._means.filing.own.open(part.file, self._pulse.check)
 
     def _write_again(self, written: Sequence[ReportPart]) -> None:
         """Let the next attempt write the parts whose files are gone, or not whole."""

@@ -102,7 +102,7 @@ class Pen:
     def _write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:
         key = f"{part.job}.{token}.part"
         rows = selection(self._report).between(part.start, part.end)
-        written = self.write(rows, self._storage.create(key), check, first=part.number == 0)
+        written = self.write(rows, self._storage.create(key, check=check), check, first=part.number == 0)
         with self._word:
             kept = parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True)
             self._part = None

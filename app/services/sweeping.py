@@ -96,11 +96,15 @@ class Sweeper:
         self._try(self._remove_left, job)
 
     def _remove_left(self, job: str) -> None:
-        """First look what is there, then whether it is needed: nothing that comes meanwhile is removed."""
-        found = [key for key, _ in self._storage.contents(job)]
+        """First look what is there, then whether it is needed: nothing that comes meanwhile is removed.
+
+        In a hurry: whoever cancels waits for it, and so does the worker's next report.
+        """
+        storage = self._storage.hurried()
+        found = [key for key, _ in storage.contents(job)]
         if not store.running_among([job]):
             for key in set(found) - store.files_in_use([job]):
-                self._storage.discard(key)
+                storage.discard(key)
 
     def remove_file(self, report: Report) -> None:
         """Remove a report's file; its row stays and says so."""

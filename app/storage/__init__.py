@@ -6,7 +6,7 @@ upload, and is there whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -42,15 +42,25 @@ class Storage(Protocol):
     Any number of threads, processes and machines may use one at a time.
     """
 
-    def create(self, key: str, media_type: str | None = None) -> Upload:
+    def probe(self) -> None:
+        """Raise StorageFailed where no file could be kept, as far as one short question tells."""
+
+    def hurried(self) -> Storage:
+        """The same storage, for whoever cannot wait: where it takes long to answer, it fails sooner."""
+
+    def create(self, key: str, media_type: str | None = None, check: Callable[[], None] = ...) -> Upload:
         """Begin a file. Uploads of different keys do not know of each other.
 
         Args:
             media_type: for whoever fetches the file from the storage itself, not by a link.
+            check: raises when it is time to stop; a storage that waits for a server asks it meanwhile, in any thread.
         """
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, check: Callable[[], None] = ...) -> BinaryIO:
         """A whole file as a stream, to be closed by whoever reads it; only a block of it is in memory.
+
+        Args:
+            check: see `create`.
 
         Raises:
             FileMissing: there is none.

@@ -10,7 +10,7 @@ import errno
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -69,14 +69,24 @@ class LocalStorage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, key: str, media_type: str | None = None) -> LocalUpload:
+    def probe(self) -> None:
+        """Look whether the folder can be written to, or else be made."""
+        folder = _existing(self._folder)
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise StorageFailed(f"The folder of report files, {self._folder}, cannot be written to.")
+
+    def hurried(self) -> LocalStorage:
+        """The same: a disk answers at once, or nothing can be done about it."""
+        return self
+
+    def create(self, key: str, media_type: str | None = None, check: Callable[[], None] | None = None) -> LocalUpload:
         """Begin a file; nobody else serves it, so its media type is told when it is."""
         path = self._path(key)
         with _told():
             _make_folder(self._folder)
             return LocalUpload(path)
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, check: Callable[[], None] | None = None) -> BinaryIO:
         """A whole file, to be read."""
         path = self._path(key)
         with _told():
@@ -160,6 +170,11 @@ def _sentence(error: OSError) -> str:
     if error.errno in FULL:
         return "The disk that report files are written to is full."
     return f"The folder of report files cannot be used: {error.strerror or type(error).__name__}."
+
+
+def _existing(path: Path) -> Path:
+    """A path, or the nearest above it that is there."""
+    return path if path.exists() else _existing(path.parent)
 
 
 def _partial(path: Path) -> Path:

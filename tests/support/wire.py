@@ -18,6 +18,7 @@ class Wire:
     Attributes:
         url: the server's address by this wire.
         passed: bytes that went either way.
+        is_hanging_on_somebody: something was sent since it hangs.
     """
 
     def __init__(self, url: str) -> None:
@@ -30,6 +31,7 @@ class Wire:
         self._cuts: tuple[int, int] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         self.passed = 0
+        self.is_hanging_on_somebody = False
 
     def refuse(self) -> None:
         """Nobody listens any more, and what was connected is reset."""
@@ -52,6 +54,7 @@ class Wire:
     def mend(self) -> None:
         """Be whole again; connections that hung are reset."""
         self._is_silent, self._loses, self._cuts = False, 0, None
+        self.is_hanging_on_somebody = False
         self._reset()
         with contextlib.suppress(OSError):  # it listens still
             self._listener = self._listen(self._port)
@@ -83,7 +86,9 @@ class Wire:
                 self.passed += len(data)
                 if self._is_cut() or (not is_out and self._is_lost()):
                     break
-                if not self._is_silent:
+                if self._is_silent:
+                    self.is_hanging_on_somebody = True
+                else:
                     other.sendall(data)
         for end in (one, other):
             _close(end)

@@ -7,10 +7,12 @@ second, which a worker that writes to its own disk does not pay.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import BinaryIO
 
 from app.storage.local import KEY
+from app.storage.s3.calls import Check, never_stop
 from app.storage.s3.objects import Objects
 from app.storage.s3.store import Store
 from app.storage.s3.upload import S3Upload
@@ -27,13 +29,23 @@ class S3Storage:
         self._objects = Objects(store, bucket)
         self._prefix = prefix
 
-    def create(self, key: str, media_type: str | None = None) -> S3Upload:
-        """Begin a file; nothing is sent yet."""
-        return self._objects.create(self._name(key), media_type, is_ours=True)
+    def probe(self) -> None:
+        """Ask whether the bucket is there and ours to use."""
+        self._objects.probe(self._prefix)
 
-    def open(self, key: str) -> BinaryIO:
+    def hurried(self) -> S3Storage:
+        """The same, for whoever cannot wait."""
+        other = copy(self)
+        other._objects = self._objects.hurried()
+        return other
+
+    def create(self, key: str, media_type: str | None = None, check: Check = never_stop) -> S3Upload:
+        """Begin a file; nothing is sent yet."""
+        return self._objects.create(self._name(key), media_type, check, is_ours=True)
+
+    def open(self, key: str, check: Check = never_stop) -> BinaryIO:
         """A whole file, to be read."""
-        return self._objects.open(self._name(key))
+        return self._objects.open(self._name(key), check)
 
     def size(self, key: str) -> int | None:
         """How many bytes a whole file has, or None where there is none."""
@@ -76,13 +88,23 @@ class S3Bucket:
     def __init__(self, store: Store, bucket: str) -> None:
         self._objects = Objects(store, bucket)
 
-    def create(self, key: str, media_type: str | None = None) -> S3Upload:
-        """Begin an object. One that has this name is replaced when the upload is committed, and not before."""
-        return self._objects.create(key, media_type, is_ours=False)
+    def probe(self) -> None:
+        """Ask whether the bucket is there; what may be listed in it is its owner's to say."""
+        self._objects.probe("")
 
-    def open(self, key: str) -> BinaryIO:
+    def hurried(self) -> S3Bucket:
+        """The same, for whoever cannot wait."""
+        other = copy(self)
+        other._objects = self._objects.hurried()
+        return other
+
+    def create(self, key: str, media_type: str | None = None, check: Check = never_stop) -> S3Upload:
+        """Begin an object. One that has this name is replaced when the upload is committed, and not before."""
+        return self._objects.create(key, media_type, check, is_ours=False)
+
+    def open(self, key: str, check: Check = never_stop) -> BinaryIO:
         """An object, to be read."""
-        return self._objects.open(key)
+        return self._objects.open(key, check)
 
     def size(self, key: str) -> int | None:
         """How many bytes an object has, or None where there is none."""

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
+from app.storage.s3.calls import Check
 from app.storage.s3.reading import READ_BYTES, Reader
 from app.storage.s3.store import GONE, MISSING, Store, code, told
 from app.storage.s3.upload import S3Upload
@@ -23,22 +24,32 @@ class Objects:
         self._store = store
         self._bucket = bucket
 
-    def create(self, name: str, media_type: str | None, *, is_ours: bool) -> S3Upload:
+    def hurried(self) -> Objects:
+        """The same, of a store that has little time to answer."""
+        return Objects(self._store.hurried(), self._bucket)
+
+    def probe(self, prefix: str) -> None:
+        """Ask for the first name under a prefix: the bucket must be there, and the credentials be good for it."""
+        with told(self._bucket):
+            self._store.ask.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+
+    def create(self, name: str, media_type: str | None, check: Check, *, is_ours: bool) -> S3Upload:
         """Begin an object; nothing is sent yet.
 
         Args:
             is_ours: nobody else writes an object of this name, so a commit without an answer may be undone.
         """
         abandon = partial(self.abandon, name)
-        return S3Upload(self._store.work, self._bucket, name, media_type, abandon=abandon, is_ours=is_ours)
+        client = self._store.work
+        return S3Upload(client, self._bucket, name, media_type, abandon=abandon, is_ours=is_ours, check=check)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, check: Check) -> BinaryIO:
         """An object as a stream.
 
         Raises:
             FileMissing: there is none.
         """
-        return io.BufferedReader(Reader(self._store.work, self._bucket, name), READ_BYTES)
+        return io.BufferedReader(Reader(self._store.work, self._bucket, name, check), READ_BYTES)
 
     def size(self, name: str) -> int | None:
         """An object's bytes, or None where there is none."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.exceptions import FileMissing
+from app.storage.s3.calls import Check, Value, start, until_one_ends
 from app.storage.s3.store import MISSING, Client, code, told
 
 READ_BYTES = 1024 * 1024
@@ -16,18 +18,23 @@ BREAKS = 3  # in a row without a byte between, then it is told
 class Reader(io.RawIOBase):
     """Reads one object from its beginning to its end.
 
+    Args:
+        check: asked while the store is waited for; raises when it is time to stop.
+
     Raises:
         FileMissing: there is no such object.
         StorageFailed: the store does not give it, or another one was written in its place meanwhile.
     """
 
-    def __init__(self, client: Client, bucket: str, name: str) -> None:
+    def __init__(self, client: Client, bucket: str, name: str, check: Check) -> None:
         super().__init__()
+        self._check = check
         self._client = client
         self._bucket = bucket
         self._place = {"Bucket": bucket, "Key": name}
         self._at = 0
         self._breaks = 0
+        self._is_busy = False
         with told(bucket):
             answer = self._get()
         self._body = answer["Body"]
@@ -43,18 +50,19 @@ class Reader(io.RawIOBase):
         with told(self._bucket):
             while self._at < self._bytes:
                 try:
-                    count = self._body.readinto(buffer)  # raises where it ends too early
+                    data = self._ask(self._body.read, len(buffer))  # raises where it ends too early
                 except BotoCoreError as error:
                     self._go_on(error)
                 else:
-                    self._at += count
+                    buffer[: len(data)] = data
+                    self._at += len(data)
                     self._breaks = 0
-                    return count
+                    return len(data)
         return 0
 
     def close(self) -> None:
-        """Let go of the connection."""
-        if not self.closed and hasattr(self, "_body"):
+        """Let go of the connection; one that is still being read cannot be closed before that ends."""
+        if not self.closed and hasattr(self, "_body") and not self._is_busy:
             self._body.close()
         super().close()
 
@@ -68,8 +76,16 @@ class Reader(io.RawIOBase):
 
     def _get(self, **more: str) -> dict:
         try:
-            return self._client.get_object(**self._place, **more)
+            return self._ask(self._client.get_object, **self._place, **more)
         except ClientError as error:
             if code(error) in MISSING:
                 raise FileMissing("The report's file is not in the S3 store.") from None
             raise
+
+    def _ask(self, call: Callable[..., Value], *args: object, **given: object) -> Value:
+        """What a call returns. It gets no buffer of ours: where it is time to stop, it goes on when that is gone."""
+        self._is_busy = True
+        asked = start(call, *args, **given)
+        until_one_ends([asked], self._check)
+        self._is_busy = False
+        return asked.result()

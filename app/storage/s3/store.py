@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class Patience:
 
 WORK = Patience(connect_seconds=3, read_seconds=20, attempts=3)  # a part of a file
 ASK = Patience(connect_seconds=3, read_seconds=5, attempts=2)  # a question, for which somebody waits
+HURRY = Patience(connect_seconds=0.5, read_seconds=0.6, attempts=1)  # the same, where somebody else can ask later
 MISSING = ("NoSuchKey", "NotFound", "404")
 GONE = "NoSuchUpload"
 REFUSED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403")
@@ -57,8 +59,14 @@ class Store:
         self._work = work
         self._ask = ask
         self._lock = threading.Lock()
-        self._session: Session | None = None
+        self._sessions: list[Session] = []  # one, once it is needed
         self._clients: dict[tuple, Client] = {}
+
+    def hurried(self) -> Store:
+        """The same store with the same clients; its questions are answered soon, or not at all."""
+        other = copy(self)
+        other._ask = HURRY
+        return other
 
     @property
     def work(self) -> Client:
@@ -80,8 +88,10 @@ class Store:
         key = (os.getpid(), endpoint, patience)
         with self._lock:
             if key not in self._clients:
-                self._session = self._session or Session(region_name=os.environ.get("AWS_REGION"))
-                self._clients[key] = self._session.client("s3", endpoint_url=endpoint or None, config=_config(patience))
+                if not self._sessions:
+                    self._sessions.append(Session(region_name=os.environ.get("AWS_REGION")))
+                made = self._sessions[0].client("s3", endpoint_url=endpoint or None, config=_config(patience))
+                self._clients[key] = made
             return self._clients[key]
 
 

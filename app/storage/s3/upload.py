@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.exceptions import StorageFailed
+from app.storage.s3.calls import Check, start, until_one_ends
 from app.storage.s3.store import GONE, Client, code, told
 
 MIB = 1024 * 1024
@@ -18,6 +19,8 @@ LATE_PART_BYTES = 32 * MIB
 LATE = 2_000  # from this part on they are larger
 MAX_PARTS = 10_000  # of one object; together 265 GiB
 AT_ONCE = 2  # parts on their way; one more fills up meanwhile
+UNDO_SECONDS = 10.0  # then what was sent is left to the sweeper
+HURRIED_UNDO_SECONDS = 0.6  # the same where it is time to stop
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +31,7 @@ class S3Upload:
     Args:
         abandon: removes whatever was begun under this name and not finished.
         is_ours: a commit that got no answer is undone by `abort`, as nobody else can have written that object.
+        check: asked while the store is waited for; raises when it is time to stop.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class S3Upload:
         *,
         abandon: Callable[[], None],
         is_ours: bool,
+        check: Check,
     ) -> None:
         self._client = client
         self._bucket = bucket
@@ -46,12 +51,12 @@ class S3Upload:
         self._about = {"ContentType": media_type} if media_type else {}
         self._abandon = abandon
         self._is_ours = is_ours
+        self._check = check
         self._buffer = bytearray()
         self._bytes = 0
         self._upload: dict[str, str] = {}  # Bucket, Key and UploadId, once it is more than one request
         self._parts: list[Future[str]] = []
         self._flying: set[Future[str]] = set()
-        self._threads: ThreadPoolExecutor | None = None
         self._has_twin = False  # one more was begun, or may have been, of which no answer came
         self._is_in_doubt = False  # whether it was committed
         self._has_ended = False
@@ -79,20 +84,23 @@ class S3Upload:
                 self._join(tags)
             else:
                 self._is_in_doubt = True
-                self._client.put_object(**self._place, **self._about, Body=self._buffer)
+                self._ask(self._client.put_object, **self._place, **self._about, Body=self._buffer)
         self._end()
         if self._has_twin:
             with suppress(StorageFailed):
                 self._abandon()
 
     def abort(self) -> None:
-        """Leave nothing behind; parts on their way are waited for, as they would arrive after the end."""
+        """Leave nothing behind; where the store takes its time, that goes on in a thread until the process ends."""
         if self._has_ended:
             return
         self._end()
+        undoing = start(self._undo)
         try:
             with told(self._bucket):
-                self._undo()
+                undoing.result(self._undo_seconds())
+        except TimeoutError:
+            log.warning("an unfinished report file stays for the sweeper", reason="The S3 store does not answer.")
         except StorageFailed as error:
             log.warning("an unfinished report file stays for the sweeper", reason=str(error))
 
@@ -107,17 +115,24 @@ class S3Upload:
             if not self._upload:
                 self._begin()
             self._wait(AT_ONCE - 1)
-        part = self._threads.submit(self._send_part, len(self._parts) + 1, self._buffer)
+        part = start(self._send_part, len(self._parts) + 1, self._buffer)
         self._parts.append(part)
         self._flying.add(part)
         self._buffer = bytearray()
 
     def _begin(self) -> None:
         self._has_twin = True
-        begun = self._client.create_multipart_upload(**self._place, **self._about)
+        begun = self._ask(self._client.create_multipart_upload, **self._place, **self._about)
         self._has_twin = begun["ResponseMetadata"]["RetryAttempts"] > 0
         self._upload = self._place | {"UploadId": begun["UploadId"]}
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="part")
+
+    def _ask(self, call: Callable[..., dict], **given: object) -> dict:
+        """What the store answers. Where it is time to stop before that, the call stays on its way."""
+        asked = start(call, **given)
+        self._flying.add(asked)
+        until_one_ends([asked], self._check)
+        self._flying.remove(asked)
+        return asked.result()
 
     def _send_part(self, number: int, data: bytearray) -> str:
         return self._client.upload_part(**self._upload, PartNumber=number, Body=data)["ETag"]
@@ -130,12 +145,12 @@ class S3Upload:
                 part.result()
             if len(self._flying) <= most:
                 return
-            wait(self._flying, return_when=FIRST_COMPLETED)
+            until_one_ends(self._flying, self._check)
 
     def _join(self, tags: list[str]) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
-            self._client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": parts})
+            self._ask(self._client.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": parts})
         except ClientError as error:
             if code(error) != GONE or not self._is_there(len(parts)):
                 raise
@@ -143,11 +158,20 @@ class S3Upload:
     def _is_there(self, parts: int) -> bool:
         """Whether the joining was done the first time, and the answer lost: asked again, S3 knows of no such upload."""
         with suppress(ClientError, BotoCoreError):
-            found = self._client.head_object(**self._place)
+            found = self._ask(self._client.head_object, **self._place)
             return found["ContentLength"] == self._bytes and found["ETag"].strip('"').endswith(f"-{parts}")
         return False
 
+    def _undo_seconds(self) -> float:
+        try:
+            self._check()
+        except Exception:  # noqa: BLE001 - whatever says so: it is time to stop
+            return HURRIED_UNDO_SECONDS
+        return UNDO_SECONDS
+
     def _undo(self) -> None:
+        """What is on its way is waited for, as it would arrive after the end."""
+        wait(self._flying)
         if self._upload:
             try:
                 self._client.abort_multipart_upload(**self._upload)
@@ -162,5 +186,3 @@ class S3Upload:
     def _end(self) -> None:
         self._has_ended = True
         self._buffer = bytearray()
-        if self._threads:
-            self._threads.shutdown(cancel_futures=True)

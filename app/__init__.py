@@ -33,6 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.configure(settings.log_format)
     open_database(settings.database)
     app.extensions["services"] = build(settings)
+    app.note = app.extensions["services"].meter.note
     app.teardown_appcontext(lambda error: release())
     requests.register(app)
     auth.register(app)

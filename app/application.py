@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
@@ -26,15 +27,19 @@ from app.paths import is_api
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-PROBES = "/health/"
+PROBES = ("/health/", "/metrics")
 PORT = re.compile(r":\d{0,5}$")
 WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|(\d+(?:\.\d+){3}):\d+")
 
 Marks = Callable[[Request], list[tuple[str, str]]]
+Note = Callable[[str, str, int, float], None]
+NO_ROUTE = ("other", "none")  # verbs and paths that are not ours are anybody's to invent
 
 
 class TallyRequest(Request):
-    """A request that knows whose it is, and its id."""
+    """A request that knows whose it is, its id, and when it began (`perf_counter`)."""
+
+    began = 0.0
 
     @cached_property
     def is_api(self) -> bool:
@@ -71,6 +76,7 @@ class Tally(Flask):
     Attributes:
         marks: each gives the headers that it sets on every answer for programs.
         hosts: the names that requests may be addressed to; empty: any.
+        note: told of each request's verb, route, status, and seconds until its answer began.
     """
 
     request_class = TallyRequest
@@ -81,6 +87,7 @@ class Tally(Flask):
         self.url_map.converters = {**self.url_map.converters, "int": Id}
         self.marks: list[Marks] = []
         self.hosts: tuple[str, ...] = ()
+        self.note: Note = lambda verb, route, status, seconds: None
 
     def stand_behind(self, proxies: int) -> None:
         """Believe what so many proxies say of where a request came from, and whether over TLS."""
@@ -96,9 +103,12 @@ class Tally(Flask):
 
     def create_url_adapter(self, request: TallyRequest | None) -> MapAdapter | None:
         """A program's request is matched by its path alone: no address is ever built from its Host."""
-        if self.hosts and request is not None:
+        if request is None:
+            return super().create_url_adapter(None)
+        request.began = perf_counter()
+        if self.hosts:
             self._check_host(request)
-        if request is None or not request.is_api:
+        if not request.is_api:
             return super().create_url_adapter(request)
         query = request.environ.get("QUERY_STRING", "")
         return MapAdapter(self.url_map, "", request.root_path or "/", "", "http", request.path, request.method, query)
@@ -124,9 +134,12 @@ class Tally(Flask):
 
     def process_response(self, response: Response) -> Response:
         """An answer that went well only needs its marks; whatever else goes through the hooks."""
-        if response.__class__ is not Answer or response.status_code != 200:
+        request, status = request_ctx.request, response.status_code
+        rule = request.url_rule
+        verb, route = (request.method, rule.rule) if rule else NO_ROUTE
+        self.note(verb, route, status, perf_counter() - request.began)
+        if response.__class__ is not Answer or status != 200:
             return super().process_response(response)
-        request = request_ctx.request
         response.headers.extend([mark for marks in self.marks for mark in marks(request)])
         return response
 

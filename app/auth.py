@@ -75,6 +75,14 @@ def sent_key() -> str | None:
     return request.args.get("key")
 
 
+def sent_token() -> str | None:
+    """What a request carries as a token: a bearer's, or the password of Basic."""
+    given = _credentials()
+    if given is not None and given.type == "bearer":
+        return given.token
+    return given.password if given is not None and given.type == "basic" else None
+
+
 def caller() -> Principal:
     """Who sent this request; only behind `basic.login_required` or `signed_in`."""
     return g.principal if "principal" in g else basic.current_user()

@@ -31,6 +31,7 @@ SENDFILES = ("off", "x-accel", "x-sendfile")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
 MIN_SECRET = 16  # characters
+TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_SECRET},}}")
 MANY = validate.Range(0, 10_000_000)
 
 
@@ -77,6 +78,7 @@ class Settings:
     session_days: int = 7  # SESSION_DAYS: after signing in, then it ends in any case
     trusted_hosts: tuple[str, ...] = ()  # TRUSTED_HOSTS: names that requests may be addressed to; empty: any
     trusted_proxies: int = 0  # TRUSTED_PROXIES: how many proxies stand before the service; 0: none is believed
+    metrics_token: str = field(default="", repr=False)  # METRICS_TOKEN: who reads /metrics must send it; empty: anybody
     log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
     environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
 
@@ -178,6 +180,7 @@ class Settings:
             session_days=env.int("SESSION_DAYS", cls.session_days, validate=validate.Range(1, 365)),
             trusted_hosts=tuple(env.list("TRUSTED_HOSTS", [], subcast=_host, validate=_hosts) or ()),
             trusted_proxies=env.int("TRUSTED_PROXIES", cls.trusted_proxies, validate=validate.Range(0, 10)),
+            metrics_token=env.str("METRICS_TOKEN", "", validate=_token),
             log_format=env.str("LOG_FORMAT", cls.log_format, validate=validate.OneOf(LOG_FORMATS)),
             environment=env.str("ENVIRONMENT", cls.environment, validate=_filled),
         )
@@ -206,6 +209,13 @@ def _filled(value: str) -> None:
 def _long_enough(value: str) -> None:
     if value and len(value) < MIN_SECRET:
         raise validate.ValidationError(f"is shorter than {MIN_SECRET} characters.")
+
+
+def _token(value: str) -> None:
+    if value and not TOKEN.fullmatch(value):
+        raise validate.ValidationError(
+            f"must have {MIN_SECRET} characters or more: letters, digits and signs of ASCII, and no blanks."
+        )
 
 
 def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callable[[str], None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from app.exceptions import QueueUnavailable
 
 NAME = "reports"
 SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
+REQUESTS = "tally:requests"  # the hash of what `Meter` counts
 REMEMBERED_SECONDS = 7 * 86_400  # how long it is known when the last one fell silent
 WORK, HELP = "app.jobs.work", "app.jobs.help_with"
 SECONDS = 2.0  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
@@ -176,6 +177,33 @@ class ReportQueue:
         with _translated():
             seen = self.connection().get(SCHEDULER)
         return None if seen is None else float(seen)
+
+    def add_times(self, times: Mapping[tuple[str, str, int], Sequence[float]]) -> None:
+        """Add numbers of requests, by verb, route and status, to those of all processes.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated(), self.connection().pipeline() as pipeline:
+            for (verb, route, status), numbers in times.items():
+                for place, number in enumerate(numbers):
+                    if number:
+                        pipeline.hincrbyfloat(REQUESTS, f"{verb} {status} {place} {route}", number)
+            pipeline.execute()
+
+    def times(self, length: int) -> dict[tuple[str, str, int], list[float]]:
+        """The numbers of all processes, each of so many.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with _translated():
+            found = self.connection().hgetall(REQUESTS)
+        times: dict[tuple[str, str, int], list[float]] = {}
+        for name, number in found.items():
+            verb, status, place, route = name.decode().split(" ", 3)
+            times.setdefault((verb, route, int(status)), [0] * length)[int(place)] = float(number)
+        return times
 
     def ping(self) -> None:
         """Raise QueueUnavailable where Redis is away."""

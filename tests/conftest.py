@@ -181,6 +181,7 @@ def s3(s3_server: S3, monkeypatch) -> S3:
 @pytest.fixture
 def app(settings: Settings, monkeypatch):
     monkeypatch.setattr("app.services.rejected.PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr("app.services.meter.Meter._start", lambda meter: None)  # it would tell the next test's Redis
     application = create_app(settings)
     application.testing = False  # errors are answered, as in production
     yield application

@@ -64,6 +64,7 @@ OWNERS = {
     "sqlite3": {"store"},
     "redis": {"queue", "worker"},
     "limits": {"rates"},
+    "prometheus_client": {"api"},
     "pyarrow": {"exports"},
     "rq": {"queue", "worker"},
     "http": {"webhook", "ops"},  # ops asks the web server whether it answers

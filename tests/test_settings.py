@@ -96,6 +96,7 @@ GOOD = {
     "SESSION_DAYS": ("1", 1),
     "TRUSTED_HOSTS": ("Tally.example.com, .example.org,[::1]", ("tally.example.com", ".example.org", "[::1]")),
     "TRUSTED_PROXIES": ("2", 2),
+    "METRICS_TOKEN": ("sixteen-letters!", "sixteen-letters!"),
     "LOG_FORMAT": ("json", "json"),
     "ENVIRONMENT": ("staging", "staging"),
 }
@@ -178,6 +179,8 @@ WRONG = [
     ("TRUSTED_HOSTS", "tally.example.com, *"),
     ("TRUSTED_PROXIES", "-1"),
     ("TRUSTED_PROXIES", "10.0.0.1"),
+    ("METRICS_TOKEN", "too-short"),
+    ("METRICS_TOKEN", "sixteen letters and blanks"),
     ("LOG_FORMAT", "xml"),
     ("ENVIRONMENT", ""),
 ]

@@ -24,6 +24,7 @@ LOOKED_AT = {
     "redis": ("Valkey", "lightning-charge"),
     "worker": ("Workers", "cpu"),
     "scheduler": ("Scheduler", "clock"),
+    "storage": ("Report files", "archive"),
     "disk": ("Disk", "hdd"),
     "spool": ("Spool", "inbox"),
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import body, cors, errors, events, files, health, openapi, reports, service
+from app.api import body, cors, errors, events, files, health, metrics, openapi, reports, service
 
 
 def register(app: Flask) -> None:
     """Add the API to the application."""
-    for module in (events, reports, files, service, health, openapi):
+    for module in (events, reports, files, service, health, metrics, openapi):
         app.register_blueprint(module.blueprint)
     openapi.register_docs(app)
     cors.register(app)

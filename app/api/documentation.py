@@ -18,6 +18,7 @@ from app.api.documented import (
     LINK_ERROR,
     PLACES_ERROR,
     RANGE_ERROR,
+    TOKEN_UNAUTHORIZED,
     Told,
 )
 from app.schemas import answers
@@ -104,6 +105,10 @@ LINES: Told = {
 }
 JOB_ANSWER = _answer("The report.", answers.JobSchema)
 VERSION_ANSWER = _answer("The version.", answers.VersionSchema)
+NUMBERS_ANSWER: Told = {
+    "description": "Prometheus's text format, version 0.0.4.",
+    "content": {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}},
+}
 
 # `errors` are statuses of ERRORS beside 500, `basic` adds 401, 403 and 429; `responses` go before both.
 OPERATIONS: dict[str, Told] = {
@@ -220,6 +225,12 @@ OPERATIONS: dict[str, Told] = {
         },
         "errors": [],
     },
+    "metrics.metrics": {
+        "tags": ["health"],
+        "description": "Of the whole service, whichever process answers; nothing in it names a customer.",
+        "responses": {"200": NUMBERS_ANSWER},
+        "errors": [],
+    },
     "openapi.document": {
         "tags": ["service"],
         "responses": {"200": _answer("This document.", {"type": "object"})},
@@ -228,12 +239,13 @@ OPERATIONS: dict[str, Told] = {
 }
 
 
-def operation(endpoint: str, *, needs_key: bool, is_limited: bool) -> Told:
+def operation(endpoint: str, *, needs_key: bool, is_limited: bool, needs_token: bool) -> Told:
     """What a route takes and answers, to be changed at will.
 
     Args:
         needs_key: whether `POST /events` asks for an ingest key.
         is_limited: whether it limits how many requests come.
+        needs_token: whether `GET /metrics` asks for a token.
     """
     told = deepcopy(OPERATIONS[endpoint])
     if endpoint == "events.record" and needs_key:
@@ -241,4 +253,7 @@ def operation(endpoint: str, *, needs_key: bool, is_limited: bool) -> Told:
         told["responses"] |= {"401": KEY_UNAUTHORIZED, "403": KEY_FORBIDDEN}
     if endpoint == "events.record" and is_limited:
         told["errors"].append("429")
+    if endpoint == "metrics.metrics" and needs_token:
+        told["security"] = [{"Token": []}]
+        told["responses"] |= {"401": TOKEN_UNAUTHORIZED}
     return told

@@ -182,6 +182,8 @@ KEY_SCHEMES: dict[str, Told] = {
     },
 }
 KEY_UNAUTHORIZED = ERRORS["401"] | {"description": "The ingest key is missing, wrong or revoked."}
+TOKEN_SCHEME: Told = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN."}
+TOKEN_UNAUTHORIZED = ERRORS["401"] | {"description": "The token is missing or wrong."}
 KEY_FORBIDDEN = _error(
     "the key is bound to other customers or products than those of an event; nothing was stored.",
     FORBIDDEN,

@@ -42,21 +42,24 @@ def describe(app: Flask) -> dict[str, object]:
         info={"description": documentation.ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         tags=[{"name": name, "description": words} for name, words in documentation.TAGS.items()],
     )
-    gate = app.extensions["services"].gate
-    _add_components(spec, app.config["SETTINGS"].max_batch_events, needs_key=gate.needs_key)
+    gate, settings = app.extensions["services"].gate, app.config["SETTINGS"]
+    asked = {"needs_key": gate.needs_key, "needs_token": bool(settings.metrics_token)}
+    _add_components(spec, settings.max_batch_events, **asked)
     for rule, method in _routes(app):
         if rule.endpoint in documentation.OPERATIONS:
-            told = documentation.operation(rule.endpoint, needs_key=gate.needs_key, is_limited=gate.is_limited)
+            told = documentation.operation(rule.endpoint, is_limited=gate.is_limited, **asked)
             operation = _operation(told, rule, method, app.view_functions[rule.endpoint])
             spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method: operation})
     return spec.to_dict()
 
 
-def _add_components(spec: APISpec, limit: int, *, needs_key: bool) -> None:
+def _add_components(spec: APISpec, limit: int, *, needs_key: bool, needs_token: bool) -> None:
     components = spec.components
     components.security_scheme("Basic", {"type": "http", "scheme": "basic"})
     for name, scheme in documented.KEY_SCHEMES.items() if needs_key else ():
         components.security_scheme(name, scheme)
+    if needs_token:
+        components.security_scheme("Token", documented.TOKEN_SCHEME)
     components.schema("Error", schema=answers.ErrorSchema)
     components.schema("Errors", {"type": "array", "items": "Error", "minItems": 1, "maxItems": 1})
     components.schema("Batch", schema=BatchSchema(limit))

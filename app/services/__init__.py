@@ -25,6 +25,8 @@ from app.services.health import Health
 from app.services.importing import Importing
 from app.services.ingest import Ingest
 from app.services.keys import Keys
+from app.services.meter import Meter
+from app.services.metrics import Metrics
 from app.services.rejected import RejectedEvents
 from app.services.rejected_groups import RejectedGroups
 from app.services.reports import Reports
@@ -71,6 +73,8 @@ class Services:
     schedule_runs: ScheduleRuns
     webhooks: Webhooks
     health: Health
+    meter: Meter
+    metrics: Metrics
     system: System
     upkeep: Upkeep
 
@@ -93,6 +97,7 @@ def build(settings: Settings) -> Services:
     rejected = RejectedEvents()
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
+    health, meter = Health(settings, queue, spooling, storage), Meter(queue)
     keys = Keys()
     accounts = Accounts()
     sessions = Sessions(settings)
@@ -121,7 +126,9 @@ def build(settings: Settings) -> Services:
         schedules=Schedules(catalog, webhooks),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
-        health=Health(settings, queue, spooling),
+        health=health,
+        meter=meter,
+        metrics=Metrics(settings, queue, spooling, health, meter),
         system=System(settings, queue),
         upkeep=Upkeep(settings, queue, reports, spooling, erasing, schedule_runs, webhooks),
     )

@@ -1,7 +1,8 @@
 """Whether everything that the service needs is there: told in words, with what to do.
 
-`checks` is what readiness asks for. `glance` is for pages: the scheduler too, and kept for a moment, since many
-operators keep a page open that asks every two seconds.
+`checks` is what readiness asks for. `glance` is for pages and monitoring: the scheduler and the storage too, and kept
+for a moment, since many operators keep a page open that asks every two seconds. Nothing in here waits for long: what
+hangs is told as what is away.
 """
 
 from __future__ import annotations
@@ -12,18 +13,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.config import Settings
-from app.exceptions import QueueUnavailable, StoreUnavailable
+from app.exceptions import QueueUnavailable, StorageFailed, StoreUnavailable
 from app.queue import ReportQueue
+from app.services.asking import Asking
 from app.services.kept import Kept
 from app.services.spooling import Spooling
+from app.storage import Storage
 from app.store.database import pending
 
 SILENT_SECONDS = 60  # a worker says something every few seconds
 SCHEDULER_SILENT_SECONDS = 30  # it says something every five
 GLANCE_SECONDS = 2.0
+DATABASE_SECONDS = 3.0  # for its answer
+STORAGE_SECONDS = 2.0
+STORAGE_KEPT_SECONDS = 15.0  # each look is a request to the store, which may be paid for
 MIN_FREE_BYTES = 256 * 1024 * 1024
-STANDS_STILL = "Charts stand still, spooled events wait, nothing old is removed. Start one: flask --app wsgi scheduler."
-UNTOLD = "Whether a {} is there cannot be told without Redis."
+
+# Each message is explained in docs/operations.md; a test holds the two together.
+SILENT = "The database does not answer. Events are refused until it does."
+AWAY = "{reason} Events are refused until it is back."
+UNMIGRATED = "The database needs migrating. Run: flask --app wsgi db upgrade. ({first})"
+NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
+NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: python worker.py."
+UNTOLD = "Whether a {program} is there cannot be told without Redis."
+NO_SCHEDULER = (
+    "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
+    "Start one: flask --app wsgi scheduler."
+)
+NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."
+FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
+SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
+MESSAGES = (SILENT, AWAY, UNMIGRATED, NO_REDIS, NO_WORKER, UNTOLD, NO_SCHEDULER, NO_STORAGE, FULL, SPOOLED)
 
 
 @dataclass(frozen=True)
@@ -43,10 +63,13 @@ class Check:
 class Health:
     """Looks at what this process depends on."""
 
-    def __init__(self, settings: Settings, queue: ReportQueue, spooling: Spooling) -> None:
+    def __init__(self, settings: Settings, queue: ReportQueue, spooling: Spooling, storage: Storage) -> None:
         self._settings = settings
         self._spooling = spooling
         self._queue = queue
+        self._pending = Asking(_missing, DATABASE_SECONDS)
+        self._storage_probe = Asking(storage.probe, STORAGE_SECONDS)
+        self._storage_checks: Kept[Check] = Kept(STORAGE_KEPT_SECONDS)
         self._glances: Kept[list[Check]] = Kept(GLANCE_SECONDS)
 
     def checks(self) -> list[Check]:
@@ -61,25 +84,28 @@ class Health:
         ]
 
     def glance(self) -> list[Check]:
-        """The same and the scheduler, as it was at most two seconds ago."""
+        """The same, the scheduler and the storage, as it was at most two seconds ago; the storage, fifteen."""
         return self._glances.get("all", self._look)
 
     def _look(self) -> list[Check]:
         database, redis, worker, *rest = self.checks()
-        return [database, redis, worker, self._scheduler(away=redis.problem is not None), *rest]
+        storage = self._storage_checks.get("storage", self._storage)
+        return [database, redis, worker, self._scheduler(away=redis.problem is not None), storage, *rest]
 
     def _database(self) -> str | None:
         try:
-            missing = pending()
+            missing = self._pending.answer()
         except StoreUnavailable as error:
-            return f"{error} Events are refused until it is back."
-        return f"The database needs migrating. Run: flask --app wsgi db upgrade. ({missing[0]})" if missing else None
+            return AWAY.format(reason=error)
+        except TimeoutError:
+            return SILENT
+        return UNMIGRATED.format(first=missing[0]) if missing else None
 
     def _redis(self) -> Check:
         try:
             self._queue.ping()
         except QueueUnavailable as error:
-            return Check("redis", f"{error} Reports wait until it is back; events are not affected.")
+            return Check("redis", NO_REDIS.format(reason=error))
         return Check("redis", None)
 
     def _worker(self, *, away: bool) -> Check:
@@ -89,12 +115,10 @@ class Health:
         except QueueUnavailable:
             away = True
         if away:
-            return Check("worker", UNTOLD.format("worker"))
+            return Check("worker", UNTOLD.format(program="worker"))
         living = sum(time.time() - beat <= SILENT_SECONDS for beat in heartbeats)
         if not living:
-            return Check(
-                "worker", "No worker has been heard from lately. Reports wait. Start one: python worker.py.", "none"
-            )
+            return Check("worker", NO_WORKER, "none")
         return Check("worker", None, f"{living}")
 
     def _scheduler(self, *, away: bool) -> Check:
@@ -103,32 +127,41 @@ class Health:
         except QueueUnavailable:
             away = True
         if away:
-            return Check("scheduler", UNTOLD.format("scheduler"))
+            return Check("scheduler", UNTOLD.format(program="scheduler"))
         if seen is None or time.time() - seen > SCHEDULER_SILENT_SECONDS:
-            return Check("scheduler", f"{_silence(seen)} {STANDS_STILL}")
+            return Check("scheduler", NO_SCHEDULER.format(since=_silence(seen)))
         return Check("scheduler", None)
+
+    def _storage(self) -> Check:
+        try:
+            self._storage_probe.answer()
+        except StorageFailed as error:
+            return Check("storage", NO_STORAGE.format(reason=error))
+        except TimeoutError:
+            return Check("storage", NO_STORAGE.format(reason="The storage of report files does not answer."))
+        return Check("storage", None)
 
     def _spool(self) -> Check:
         waiting = self._spooling.waiting()
         if not waiting:
             return Check("spool", None, "empty")
-        problem = f"{waiting} events wait in the spool. They are delivered as soon as the database is back."
-        return Check("spool", problem, f"{waiting:,} events")
+        return Check("spool", SPOOLED.format(events=waiting), f"{waiting:,} events")
 
     def _disk(self) -> Check:
         folder = self._settings.data_dir.absolute()
         free = shutil.disk_usage(existing(folder)).free
         note = f"{free / 1e9:,.0f} GB free" if free >= 1e10 else f"{free / 1e9:,.1f} GB free"
         if free < MIN_FREE_BYTES:
-            problem = f"The disk of {folder} has {free // 2**20} MB left. Make room, or move DATA_DIR."
-            return Check("disk", problem, note)
+            return Check("disk", FULL.format(folder=folder, megabytes=free // 2**20), note)
         return Check("disk", None, note)
 
 
+def _missing() -> list[str]:
+    return pending()
+
+
 def _silence(seen: float | None) -> str:
-    if seen is None:
-        return "No scheduler has been heard from."
-    return f"No scheduler has been heard from for {_long(time.time() - seen)}."
+    return "" if seen is None else f" for {_long(time.time() - seen)}"
 
 
 def _long(seconds: float) -> str:

@@ -36,7 +36,8 @@ def count_up() -> int:
         return 0
     rows = _group(begin, end)
     with database.atomic():
-        if Counted.update(up_to=end).where(Counted.up_to == begin).execute() != 1:
+        further = {"up_to": end, "total": Counted.total + sum(row[-1] for row in rows)}
+        if Counted.update(further).where(Counted.up_to == begin).execute() != 1:
             return 0
         for row in rows:
             _add(row)
@@ -47,8 +48,10 @@ def count_up() -> int:
 def take_off(numbers: Mapping[tuple[str, str, str, int], int]) -> None:
     """Count events no more that are erased: so many of each customer, product, type and hour.
 
-    Inside the transaction that erases them, and only of events that are counted (`counted_to`).
+    Inside the transaction that erases them, and only of events that are counted (`counted_to`). The one row first, as
+    `count_up` does, so that they wait for each other instead of for ever.
     """
+    Counted.update(erased=Counted.erased + sum(numbers.values())).execute()
     for customer, product, type_, hour in sorted(numbers):
         key = (HourlyCount.customer == customer) & (HourlyCount.product == product)
         key &= (HourlyCount.type == type_) & (HourlyCount.hour == hour)

@@ -121,6 +121,19 @@ class RejectedDrop(Table):
     number = BigIntegerField()
 
 
+class RejectedCount(Table):
+    """How many events were ever rejected for a field and what was wrong with it, those dropped left out."""
+
+    field = TextField()  # empty: the event as a whole
+    fault = TextField()
+    number = BigIntegerField()
+
+    class Meta:
+        """No key of its own."""
+
+        primary_key = CompositeKey("field", "fault")
+
+
 class EventImport(Table):
     """How far a file of events is imported."""
 
@@ -154,6 +167,8 @@ class Counted(Table):
 
     id = IntegerField(primary_key=True)
     up_to = BigIntegerField()
+    total = BigIntegerField(default=0)  # events counted ever
+    erased = BigIntegerField(default=0)  # of those
 
 
 class Customer(Table):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from peewee import ModelSelect, fn
 
 from app.store.database import database
-from app.store.models import RejectedDrop, RejectedEvent
+from app.store.models import RejectedCount, RejectedDrop, RejectedEvent
 
 
 def add(rows: Sequence[dict], dropped: int) -> None:
@@ -20,6 +21,7 @@ def write(rows: Sequence[dict], dropped: int) -> None:
     """The same inside a transaction."""
     if rows:
         RejectedEvent.insert_many(rows).execute()
+        _count(rows)
     if dropped:
         RejectedDrop.update(number=RejectedDrop.number + dropped).execute()
 
@@ -69,6 +71,14 @@ def purge(before: int, most: int) -> int:
     last = RejectedEvent.select(RejectedEvent.id).order_by(RejectedEvent.id.desc()).offset(most).limit(1).scalar()
     old = RejectedEvent.received < before
     return RejectedEvent.delete().where(old if last is None else old | (RejectedEvent.id <= last)).execute()
+
+
+def _count(rows: Sequence[dict]) -> None:
+    """In one order always, so that two who count wait for each other instead of for ever."""
+    for (field, fault), number in sorted(Counter((row["field"], row["fault"]) for row in rows).items()):
+        RejectedCount.insert(field=field, fault=fault, number=number).on_conflict(
+            conflict_target=["field", "fault"], update={RejectedCount.number: RejectedCount.number + number}
+        ).execute()
 
 
 def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:

@@ -242,6 +242,7 @@ class TestHealth:
             ("good", "Valkey", "well"),
             ("warning", "Workers", "needs you"),
             ("good", "Scheduler", "well"),
+            ("good", "Report files", "well"),
             ("good", "Disk", "well"),
             ("good", "Spool", "well"),
         ]

@@ -28,6 +28,7 @@ GET    /docs/<path>                                        200    200    200    
 
 GET    /health/live                                        200    200    200    200    200    200    200    200
 GET    /health/ready                                       503    503    503    503    503    503    503    503
+GET    /metrics                                            200    200    200    200    200    200    200    200
 GET    /openapi.json                                       200    200    200    200    200    200    200    200
 GET    /service/version                                    200    200    200    200    200    200    200    200
 GET    /system/version                                     200    200    200    200    200    200    200    200

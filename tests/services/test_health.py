@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ from app import create_app
 from app.config import Settings
 from app.queue import NAME, SCHEDULER
 from app.services import health as module
+from app.services.asking import Asking
 from app.store import database as store
 
 
@@ -72,6 +74,16 @@ def test_a_database_that_is_away_is_told(tmp_path):
     assert "cannot be reached" in problems(services)["database"]
 
 
+def test_a_database_that_hangs_is_told_in_time(services, worker, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(module, "pending", lambda: go.wait(30) and [])
+    monkeypatch.setattr(services.health._pending, "_seconds", 0.2)
+    began = time.monotonic()
+    assert [problems(services), problems(services)] == [{"database": module.SILENT}] * 2
+    assert time.monotonic() - began < 3
+    go.set()
+
+
 def test_a_full_disk_is_told_before_it_is_full(services, worker, monkeypatch):
     monkeypatch.setattr(module, "MIN_FREE_BYTES", 2**62)
     assert "MB left" in problems(services)["disk"]
@@ -116,6 +128,46 @@ class TestAGlance:
         for _ in range(5):
             services.health.glance()
         assert len(looks) == 1
+
+
+class TestTheStorage:
+    """Pages and monitoring are told; readiness is not, as events can be taken."""
+
+    def test_a_store_that_is_well_is(self, s3, services, worker):
+        services.upkeep.run_all()
+        assert glanced(services) == {}
+
+    @pytest.mark.settings(storage_url="s3://no-such-bucket/reports")
+    def test_a_bucket_that_is_not_there_is_told_with_what_comes_of_it(self, s3, services, worker):
+        assert glanced(services)["storage"] == (
+            "The S3 store has no bucket no-such-bucket. Reports fail until that is mended; events are not affected."
+        )
+        assert problems(services) == {}
+
+    @pytest.mark.settings(s3_endpoint_url="http://127.0.0.1:1")
+    def test_a_store_that_is_away_is_told(self, s3, services):
+        assert glanced(services)["storage"].startswith("The S3 store cannot be reached. Reports fail until")
+
+    def test_a_store_that_hangs_is_told_in_time(self, services, monkeypatch):
+        go = threading.Event()
+        monkeypatch.setattr(services.health, "_storage_probe", Asking(lambda: go.wait(30), 0.2))
+        began = time.monotonic()
+        assert glanced(services)["storage"].startswith("The storage of report files does not answer.")
+        assert time.monotonic() - began < 3
+        go.set()
+
+    def test_it_is_looked_at_once_in_a_while(self, services):
+        looks = []
+        services.health._storage_probe = Asking(lambda: looks.append(1), 1)
+        for _ in range(5):
+            glanced(services)
+        assert looks == [1]
+
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path):
+        (tmp_path / "file").touch()
+        settings = Settings(data_dir=tmp_path, storage_url=f"file://{tmp_path}/file/reports", secret_key="x" * 16)
+        storage = create_app(settings).extensions["services"].health._storage()
+        assert "cannot be written to" in storage.problem
 
 
 def glanced(services) -> dict[str, str]:

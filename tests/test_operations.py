@@ -1,0 +1,172 @@
+"""docs/operations.md has whatever the service says when something is wrong, with cause and cure."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.services import health
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+SAID = re.compile(r"\*([^*]+)\*")
+ANY = "…"
+LEVELS = {"warning": "warning", "error": "error", "exception": "error"}
+
+HEALTH = "Messages of /health/ready and the dashboard"
+REASONS = "Why a report has no file"
+WARNINGS = "Warnings on other pages"
+LOG = "Lines of the log"
+# Whose sentences are reasons for which a report has no file.
+TELL_REASONS = (
+    "app/storage/s3",
+    "app/storage/local.py",
+    "app/services/sweeping.py",
+    "app/services/running.py",
+    "app/services/attempt.py",
+)
+# Reasons that others put together: the database's, the health's, whoever cancels, and any fault of ours.
+OTHERS = {
+    "The database cannot be reached: …",
+    "The storage of report files does not answer.",
+    "Cancelled by ….",
+    "SomeError: …",
+}
+
+
+def section(title: str) -> str:
+    return re.search(rf"^## {re.escape(title)}$(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
+
+
+def rows(title: str) -> list[tuple[str, ...]]:
+    """The tables' rows, as the text of their cells."""
+    lines = [line for line in section(title).splitlines() if line.startswith("| *")]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+
+
+def told(title: str) -> set[str]:
+    """What stands in italics in the first cells."""
+    return {text for row in rows(title) for text in SAID.findall(row[0])}
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether a text of the page, in which … stands for anything, is that of the service."""
+    return re.fullmatch(".*".join(re.escape(piece) for piece in pattern.split(ANY)), text, re.DOTALL) is not None
+
+
+def check(title: str, said: set[str], others: set[str] = frozenset()) -> None:
+    """Fail unless everything said is on the page, and everything on the page is said."""
+    patterns = told(title)
+    assert not {text for text in said if not any(agree(pattern, text) for pattern in patterns)}, "not on the page"
+    left = {pattern for pattern in patterns - others if not any(agree(pattern, text) for text in said)}
+    assert not left, "nobody says that any more"
+
+
+def agree(one: str, other: str) -> bool:
+    return fits(one, other) or fits(other, one)
+
+
+def modules(*below: str) -> Iterator[Path]:
+    for name in below:
+        path = ROOT / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def text_of(node: ast.AST) -> str | None:
+    """A literal's text, with … for what is put into it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or ANY for part in node.values)
+    return None
+
+
+def literals(path: Path) -> Iterator[str]:
+    """A module's texts, those of formatted ones whole, its docstrings left out."""
+    tree = ast.parse(path.read_text())
+    pieces = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    notes = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if node not in pieces | notes and (text := text_of(node)):
+            yield text
+
+
+def is_sentence(text: str) -> bool:
+    return re.fullmatch(rf"[A-Z{ANY}].*[a-z].* .*[.{ANY}]", text) is not None
+
+
+SAMPLES = [
+    health.SILENT,
+    health.AWAY.format(reason="The database cannot be reached: connection refused"),
+    health.AWAY.format(reason="No database connection came free in time."),
+    health.UNMIGRATED.format(first="0001_initial"),
+    health.NO_REDIS.format(reason="Redis cannot be reached: refused."),
+    health.NO_WORKER,
+    health.UNTOLD.format(program="worker"),
+    health.UNTOLD.format(program="scheduler"),
+    health.NO_SCHEDULER.format(since=""),
+    health.NO_SCHEDULER.format(since=" for 2 minutes"),
+    health.NO_STORAGE.format(reason="The S3 store cannot be reached."),
+    health.FULL.format(folder="/var/lib/tally", megabytes=17),
+    health.SPOOLED.format(events=17),
+]
+
+
+def test_every_message_about_health_is_explained():
+    check(HEALTH, set(SAMPLES))
+
+
+@pytest.mark.parametrize("message", health.MESSAGES)
+def test_no_message_about_health_is_without_a_sample(message):
+    pattern = re.sub(r"\{\w+\}", ANY, message)
+    assert any(fits(pattern, sample) for sample in SAMPLES)
+
+
+def test_every_reason_of_a_report_without_a_file_is_explained():
+    said = {text for path in modules(*TELL_REASONS) for text in literals(path)}
+    check(REASONS, {text for text in said if is_sentence(text)}, OTHERS)
+
+
+def log_lines() -> Iterator[tuple[str, str]]:
+    """What is logged as a warning or an error, and its level."""
+    for path in modules("app", "worker.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args:
+                named = [one for one in ast.walk(node.func) if isinstance(one, ast.Attribute) and one.attr in LEVELS]
+                if named and getattr(named[0].value, "id", "") == "log":
+                    yield text_of(node.args[0]), LEVELS[named[0].attr]
+
+
+def test_every_line_of_the_log_that_warns_is_explained():
+    check(LOG, {text for text, _ in log_lines()})
+
+
+def test_each_line_of_the_log_is_told_with_its_level():
+    levels = {SAID.findall(row[0])[0]: row[1] for row in rows(LOG)}
+    assert all(levels[text] == level for text, level in log_lines() if ANY not in text)
+
+
+def warned() -> Iterator[str]:
+    """What pages warn of in words of their own."""
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        for line in path.read_text().splitlines():
+            if 'class="problem' in line or "cannot be told" in line:
+                yield words(line)
+
+
+def words(line: str) -> str:
+    """A template's line as people read it, with … for what is put into it."""
+    line = re.sub(r"\{\{ icon\(.*?\) \}\}|\{%.*?%\}", "", line)
+    line = re.sub(r"\{\{.*?\}\}", ANY, line)
+    return re.sub(r"<[^<>]*>", "", line).strip()
+
+
+def test_every_warning_of_a_page_is_explained():
+    patterns = told(WARNINGS)
+    said = {text for text in warned() if len(text.replace(ANY, "")) > 10}
+    assert len(said) >= 6
+    assert not {text for text in said if not any(agree(f"{pattern}{ANY}", text) for pattern in patterns)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -13,12 +14,15 @@ from app.exceptions import TallyError
 from app.ops import preflight, supervise
 from app.services import setup
 
+OTHERS = 0o027  # what is written is the service's own: its group may read (a proxy that sends files), others nothing
+
 
 @click.command("serve")
 @with_appcontext
 def serve() -> None:
     """Run everything in the foreground: web, worker, scheduler and, without REDIS_URL, a private Valkey."""
     settings = current_app.config["SETTINGS"]
+    os.umask(OTHERS)
     try:
         lock = preflight.check(settings)
         if why := preflight.redis_away(settings):

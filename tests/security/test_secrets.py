@@ -235,6 +235,13 @@ def test_no_secret_stands_in_a_file_but_the_one_that_keeps_the_secret_key(told):
         assert any(path.name.endswith(".aof") for path in files)  # what was in Redis
 
 
+def test_nothing_that_is_written_is_for_others_on_the_machine(alone):
+    data = alone.service.data
+    written = {path.relative_to(data): path.stat().st_mode & 0o007 for path in data.rglob("*")}
+    assert [path for path, rights in written.items() if rights] == []
+    assert {"reports", "events.db", "valkey"} <= {str(path) for path in written}
+
+
 def test_files_that_keep_secrets_are_the_owners_alone(alone):
     for name in ("secret.key", "events.db", "valkey", "run"):
         assert (alone.service.data / name).stat().st_mode & 0o077 == 0, name

@@ -112,9 +112,12 @@ def test_no_query_breaks_anything(attacker):
 def test_no_form_breaks_anything(attacker):
     found, turns = [], itertools.cycle(HOSTILE)
     for path in (path for verb, path in ROWS if verb == "POST" and not is_api(path) and path != "/admin/sign-out"):
+        address = attacker._address("POST", path)
         usual = {name: value.replace("{}", "n") for name, value in SENT.get(f"POST {path}", {}).items()}
         for name in sorted(attacker.view("POST", path)):
             text = next(turns)
-            status = attacker.status("POST", attacker._address("POST", path), usual | {name: unquote(text)})
+            status = attacker.status("POST", address, usual | {name: unquote(text)})
             found += [(path, name, text[:30], status)] if status >= 500 else []
+            if status in (302, 404):  # it was taken all the same, so that what it was about may be gone
+                address = attacker._address("POST", path)
     assert found == []

@@ -31,6 +31,7 @@ from app.admin import (
     schedule_form,
     sign_in,
     system,
+    themes,
     traffic,
     words,
     zones,
@@ -78,7 +79,7 @@ def register(app: Flask) -> None:
     csrf.init_app(app)
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (words, zones, chart, icons, places, headers, errors):
+    for module in (words, zones, themes, chart, icons, places, headers, errors):
         module.register(app)
 
 

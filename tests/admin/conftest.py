@@ -40,6 +40,10 @@ class Visitor:
         """What the switch of the page's head does."""
         self._client.set_cookie("zone", name, domain="localhost")
 
+    def choose_theme(self, name: str) -> None:
+        """What the switch of the left bar does."""
+        self._client.set_cookie("theme", name, domain="localhost")
+
     def sign_in(self, name: str, password: str = PASSWORD) -> Visitor:
         answer = self.send("/admin/sign-in", {"user": name, "password": password})
         assert answer.status_code == 302, answer.get_data(as_text=True)

@@ -20,6 +20,7 @@ from app.admin.moments import MomentField, words_for_times
 from app.auth import caller, need, signed_in
 from app.exceptions import MISSING, Fault, Forbidden, InputInvalid
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
+from app.services.traffic import Filter
 
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
 FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
@@ -87,12 +88,14 @@ def new_report() -> str:
 
 @blueprint.post("/reports/new")
 @signed_in
-def start_report() -> tuple[str, int] | Response:
-    """Start the report and show it, or show what is wrong."""
+def start_report() -> str | tuple[str, int] | Response:
+    """Start the report and show it, or say how many rows it would have, or what is wrong."""
     need("reports")
     form = ReportForm()
     try:
         wanted = ReportRequestSchema().load_body(orjson.dumps(form.wanted()))
+        if "estimate" in request.form:
+            return _page(form)
         report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
     except InputInvalid as error:
         return _page(form, error.faults), 400
@@ -112,7 +115,17 @@ def choices() -> dict[str, object]:
 
 def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
     general = [told for fault in faults if (told := form.refuse(fault))]
-    return render_template("admin/new_report.html", form=form, general=general, **choices())
+    known = choices() | {"about": None if faults else _about(form)}
+    return render_template("admin/new_report.html", form=form, general=general, **known)
+
+
+def _about(form: ReportForm) -> int | None:
+    """About how many rows the report would have; None where the form does not say yet which."""
+    try:
+        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.wanted()["filter"]}))
+    except InputInvalid:
+        return None
+    return services().traffic.estimate(caller(), Filter(**wanted["filter"]))
 
 
 def _filled(form: ReportForm, *names: str) -> Mapping[str, object]:

@@ -42,6 +42,7 @@ PLACES = (
         (
             "admin.reports",
             "admin.report",
+            "admin.report_link",
             "admin.new_report",
             "admin.start_report",
             "admin.ask_about_report",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 from flask import Response, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import written
+from app.admin.new_report import OUTPUT, TAB
 from app.admin.report_acts import possible
 from app.admin.report_lines import line
 from app.auth import caller, need, signed_in
@@ -14,7 +17,6 @@ from app.schemas.reports import DEFAULT_DELIMITER
 from app.services.reports import file_name
 
 REPORTS = 50
-ASKED_AGAIN = ("delimiter", "format", "layout", "compression", "bucketName", "bucketKey")
 TABS = {
     "": "All",
     "running": "At work",
@@ -61,6 +63,18 @@ def download(source: str) -> Response:
     return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
 
 
+@blueprint.get("/reports/<source>/link")
+@signed_in
+def report_link(source: str) -> str:
+    """A link made for this once, to be copied: whoever has it has the file, until it expires."""
+    need("reports")
+    report = services().reports.get(caller(), source)
+    link = services().reports.link(report, by=caller())
+    (expires,) = parse_qs(urlsplit(link).query)["expires"]
+    known = {"line": line(report), "file_name": file_name(report), "link": link, "expires": int(expires)}
+    return render_template("admin/report_link.html", **known)
+
+
 def _found() -> dict[str, object]:
     need("reports")
     tab = request.args.get("state", "")
@@ -85,4 +99,6 @@ def _again(report: object) -> dict[str, str]:
     filled = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
     times = {"start": report.start, "end": report.end}
     filled |= {name: written(time) for name, time in times.items() if time is not None}
-    return filled | {key: value for key, value in (report.output or {}).items() if key in ASKED_AGAIN}
+    output = {name: value for name, value in (report.output or {}).items() if name in OUTPUT and value}
+    output |= {"delimiter": TAB} if output.get("delimiter") == "\t" else {}
+    return filled | {name: "y" if value is True else value for name, value in output.items()}

@@ -215,7 +215,8 @@ class TestExport:
         assert "All time:" in page
         assert "about 2 events." in page
         assert "An estimate from counts by the hour" in page
-        assert "about 2 events, before the text is looked for." in boss.see("/admin/events?customer=BARCHART&text=x")
+        page = boss.see("/admin/events?customer=BARCHART&text=x")
+        assert "about 2 events, before the text is looked for; an export has them all." in page
 
     def test_where_there_is_nothing_there_is_nothing_to_export(self, boss):
         assert "Export these" not in boss.see("/admin/events")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from app.store import hours
 from tests.support.client import FIRST, event
 
 FILLED = {"customer": "BARCHART", "product": "PORTFOLIO", "types": "", "start": "", "end": "", "delimiter": "|"}
@@ -119,3 +120,35 @@ def test_an_analyst_cannot_ask_for_anothers_data(anna):
     answer = start(anna, customer="OTHER")
     assert answer.status_code == 403
     assert wrong(answer, "customer") == "You may not see data of the customer OTHER."
+
+
+class TestHowManyRows:
+    """The estimate, before a report starts: from the counts by the hour, so here they are made first."""
+
+    @pytest.fixture(autouse=True)
+    def counted(self, known):
+        hours.count_up()
+
+    def test_a_form_that_is_filled_in_by_its_address_says_it_at_once(self, boss):
+        assert "About 2 rows, by counts" in boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+        one = boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
+        assert "About 1 row, by counts" in one
+
+    def test_an_empty_form_does_not(self, boss):
+        assert "by counts" not in boss.see("/admin/reports/new")
+
+    def test_asking_for_it_starts_nothing_and_keeps_what_was_filled_in(self, boss, services):
+        answer = start(boss, types="A", delimiter=";", estimate="y")
+        page = html.unescape(answer.get_data(as_text=True))
+        assert (answer.status_code, "About 1 row, by counts" in page) == (200, True)
+        assert 'name="delimiter" value=";"' in page
+        assert services.reports.visible(services.accounts.everyone()[0], 1) == []
+
+    def test_what_is_wrong_is_said_instead(self, boss):
+        answer = start(boss, customer="", estimate="y")
+        assert answer.status_code == 400
+        assert wrong(answer, "customer") == "Customer is missing."
+        assert "by counts" not in answer.get_data(as_text=True)
+
+    def test_an_analyst_learns_nothing_about_others(self, anna):
+        assert "About 0 rows" in anna.see("/admin/reports/new?customer=OTHER&product=PORTFOLIO")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from app.admin import report_lines
+from app.admin import report_lines, words
 from app.services import sweeping
 from tests.support.client import event
 
@@ -31,6 +33,16 @@ def test_a_download_is_a_fresh_link_to_the_file(boss, complete, nobody):
     assert links[0].startswith(f"https://tally.example/files/{complete['source']}?")
     file = nobody.get(links[0].removeprefix("https://tally.example"))
     assert file.get_data().decode().startswith("timestamp,type,")
+
+
+def test_a_link_can_be_copied_and_says_until_when_it_works(boss, complete, nobody):
+    assert f"/admin/reports/{complete['source']}/link" in boss.see(f"/admin/reports/{complete['source']}")
+    page = boss.see(f"/admin/reports/{complete['source']}/link")
+    link = re.search(r'<pre class="secret" id="link"[^>]*>https://tally.example(/files/[^<]+)</pre>', page)[1]
+    assert nobody.get(link).status_code == 200
+    expires = int(re.search(r"expires=(\d+)", link)[1])
+    assert f'It works until <time datetime="{words.iso(expires)}"' in re.sub(r"\s+", " ", page)
+    assert "Report link given" in boss.see("/admin/audit")
 
 
 @pytest.mark.settings(report_attempts=1)
@@ -72,6 +84,20 @@ def test_another_like_it_starts_from_its_filter(boss, complete):
     assert "/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=PORTFOLIO-APPLICATION-LOADED" in page
 
 
+def test_another_like_it_has_the_same_file(boss, admin):
+    admin.send(event())
+    output = {"delimiter": "\t", "header": True, "spreadsheetSafe": True, "layout": "positional"}
+    page = boss.see(f"/admin/reports/{admin.start_report(output=output)['source']}")
+    form = boss.see(re.search(r'"(/admin/reports/new\?customer=[^"]+)"', page)[1])
+    assert 'name="delimiter" value="tab"' in form
+    assert '<option value="positional" selected>' in form
+    assert all(f'id="{name}" name="{name}" value="y" checked' in form for name in ("header", "spreadsheetSafe"))
+
+
+def test_the_first_attempt_is_told_as_well(boss, complete):
+    assert "Complete after" in boss.see(f"/admin/reports/{complete['source']}")
+
+
 def test_the_list_has_them_newest_first(boss, complete, admin):
     later = admin.start_report()
     page = boss.see("/admin/reports")
@@ -83,7 +109,7 @@ def test_an_empty_list_says_how_to_start_one(boss):
     assert "No report yet." in boss.see("/admin/reports")
 
 
-@pytest.mark.parametrize("ending", ["", "/part", "/download"])
+@pytest.mark.parametrize("ending", ["", "/part", "/download", "/link"])
 def test_anothers_report_and_none_at_all_cannot_be_told_apart(anna, complete, ending):
     theirs = anna.get(f"/admin/reports/{complete['source']}{ending}")
     none = anna.get(f"/admin/reports/JOB-00000000-0000-4000-8000-000000000000{ending}")

@@ -68,6 +68,7 @@ POST   /admin/reports/new                                  302    302    302    
 GET    /admin/reports/<source>                             302    302    302    404    200    200    200    302
 GET    /admin/reports/<source>/part                        302    302    302    404    200    200    200    302
 GET    /admin/reports/<source>/download                    302    302    302    404    302    302    302    302
+GET    /admin/reports/<source>/link                        302    302    302    404    200    200    200    302
 GET    /admin/reports/<source>/<act>                       302    302    302    404    200    200    200    302
 POST   /admin/reports/<source>/<act>                       302    302    302    404    302    302    302    302
 

@@ -1,14 +1,19 @@
-"""The whole service as `make run` starts it, once for all of these tests on each database, and Chromium beside it."""
+"""The whole service as `make run` starts it, once for all of these tests on each database, and Chromium beside it.
+
+Whatever page a test opens is watched: an error on its console, an answer that was no good, a request to another host.
+"""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import html
 import json
 import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
+import sqlite3
 import tempfile
 import time
 import urllib.request
@@ -16,49 +21,113 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+import requests
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
+from app.admin.people import PROGRAM
+from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
-from tests.support import servers
-from tests.support.running import ROOT, Running
+from tests.support import rows, servers
+from tests.support.client import FIRST, event
+from tests.support.receivers import Receiver, receiver
+from tests.support.running import Running, wait_until
 
 # The last three keep Chromium from calling hosts of its own.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
+expect.set_options(timeout=15_000)  # on a busy machine
+
+# Time on the pages runs faster, so that a part which looks every two seconds does so within a third of one.
+HASTE = 6
+HURRY = f"""(() => {{
+  const began = Date.now(), now = Date.now, every = window.setInterval;
+  Date.now = () => began + (now() - began) * {HASTE};
+  window.setInterval = (act, milliseconds) => every(act, milliseconds / {HASTE});
+}})()"""
+
 
 class Service:
-    """The running service; `admin` signs in with PASSWORD."""
+    """The running service.
+
+    Attributes:
+        passwords: of each user.
+    """
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self._settings = settings
+        self.passwords = {"admin": PASSWORD}
+        self._browser = requests.Session()  # the administrator's, for what a test needs and is not about
         self._running = Running(folder, ADMIN_PASSWORD=PASSWORD, **settings).until_ready()
         self.url = self._running.url
 
     def stop(self) -> None:
         assert self._running.stop() == 0
 
+    def ask(self, path: str, body: object = None, **headers: str) -> dict | list:
+        """What the API answers the administrator: GET, or, with a body, POST."""
+        token = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"} | headers
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
     def post(self, *events: dict) -> None:
         """Send events as a product does."""
-        body = json.dumps({"events": events}).encode()
-        request = urllib.request.Request(f"{self.url}/events", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert answer.status == 200
+        self.ask("/events", {"events": events})
+
+    def report(self, customer: str, output: dict | None = None) -> str:
+        """Start a report about PORTFOLIO; its source."""
+        wanted = {"filter": {"customer": customer, "product": "PORTFOLIO"}, "output": output or {}}
+        return self.ask("/reports", wanted)["source"]
+
+    def complete(self, customer: str) -> str:
+        """A report that is complete; its source."""
+        source = self.report(customer)
+        wait_until(lambda: self.ask(f"/reports/{source}/availability")["status"] == "COMPLETE", 20)
+        return source
+
+    def fill(self, customer: str, count: int) -> None:
+        """Put many events into the database, SQLite's, at once."""
+        self.post(event(customer=customer))  # so that it is known
+        statement = rows.SQLITE.format(item=rows.ITEM).replace("BARCHART", customer)
+        with self._database() as connection, connection:
+            connection.execute(statement, (count, rows.TYPE, FIRST, FIRST))
 
     def refuse(self, *events: object) -> None:
-        """Send events of which each is rejected, and wait until they are kept."""
-        body = json.dumps(events).encode()
-        headers = {"Content-Type": "application/json", "Prefer": "handling=lenient"}
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/events", body, headers), timeout=10) as answer:
-            assert answer.headers["X-Rejected-Events"] == str(len(events))
-        time.sleep(0.5)
+        """Send events of which each is rejected, and wait until they are kept, by SQLite."""
+        before = self._found("SELECT count(*) FROM rejected_event")
+        stored = self.ask("/events", events, Prefer="handling=lenient")
+        assert stored == []
+        wait_until(lambda: self._found("SELECT count(*) FROM rejected_event") == before + len(events), 10)
+
+    def await_counts(self) -> None:
+        """Return as soon as the counts by the hour, SQLite's, have every event."""
+        wait_until(lambda: self._found("SELECT up_to >= (SELECT max(id) FROM event) FROM counted"), 20)
 
     def add_analyst(self, name: str, customer: str) -> None:
-        """Make somebody who sees one customer only."""
-        command = ["user", "add", name, "--role", "analyst", "--customer", customer, "--password-stdin"]
-        flask = [sys.executable, "-m", "flask", "--app", "wsgi", *command]
-        environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(self._running.data), **self._settings}
-        subprocess.run(flask, cwd=ROOT, env=environment, input=PASSWORD, text=True, check=True)
+        """Make somebody who sees one customer only, as an administrator does."""
+        fields = {"name": name, "kind": PROGRAM, "role": "analyst", "customers": customer}
+        if not self._browser.cookies:
+            self._send("/admin/sign-in", {"user": "admin", "password": PASSWORD})
+        page = self._send("/admin/people/new", fields)
+        self.passwords[name] = html.unescape(re.search(r'id="password"[^>]*>([^<]+)<', page)[1])
+
+    def _send(self, path: str, fields: dict[str, str]) -> str:
+        """Fill in and send a form; the page that answers it."""
+        token = TOKEN.search(self._browser.get(self.url + path, timeout=10).text)[1]
+        answer = self._browser.post(self.url + path, fields | {"csrf_token": token}, timeout=10)
+        answer.raise_for_status()
+        return answer.text
+
+    @contextlib.contextmanager
+    def _database(self, timeout: float = 30) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(self._running.data / "events.db", timeout=timeout)) as connection:
+            yield connection
+
+    def _found(self, statement: str) -> int:
+        with self._database() as connection:
+            return connection.execute(statement).fetchone()[0]
 
     @contextlib.contextmanager
     def worker_held(self) -> Iterator[None]:
@@ -70,6 +139,47 @@ class Service:
         finally:
             os.kill(worker, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def writer_held(self, source: str) -> Iterator[None]:
+        """Meanwhile the process that writes a report stands still, in the midst of it."""
+        held: list[int] = []
+
+        def is_in_the_midst() -> bool:
+            for child in held:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGCONT)
+                time.sleep(0.05)
+            held[:] = [child] if (child := self._running.child("worker-1")) else []
+            for child in held:
+                os.kill(child, signal.SIGSTOP)
+            progress = self.ask(f"/reports/{source}/progress")
+            assert "file" not in progress, "it was over too soon"
+            return progress.get("rows", 0) > 0 and self._can_write()
+
+        wait_until(is_in_the_midst, 20)
+        try:
+            yield
+        finally:
+            os.kill(held[0], signal.SIGCONT)
+
+    def _can_write(self) -> bool:
+        """Whether nobody was stopped while writing into the database, SQLite's: then all others would wait."""
+        with self._database(timeout=0.1) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            return True
+
+    def await_writer(self) -> None:
+        """Return as soon as no report is being written."""
+        wait_until(lambda: not self._running.child("worker-1"), 10)
+
+    def files(self, source: str) -> list[str]:
+        """What is on the disk of a report."""
+        job = source.removeprefix("JOB-")
+        return [str(path) for path in self._running.data.rglob("*") if job in path.name]
+
 
 @contextlib.contextmanager
 def serve(folder: Path, **settings: str) -> Iterator[Service]:
@@ -79,8 +189,15 @@ def serve(folder: Path, **settings: str) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def on_sqlite(short_folder: Path) -> Iterator[Service]:
-    with serve(short_folder) as service:
+def there() -> Iterator[Receiver]:
+    """A server that webhooks may go to."""
+    with receiver() as receives:
+        yield receives
+
+
+@pytest.fixture(scope="session")
+def on_sqlite(short_folder: Path, there: Receiver) -> Iterator[Service]:
+    with serve(short_folder, WEBHOOK_HOSTS=there.url) as service:
         yield service
 
 
@@ -108,39 +225,70 @@ def browser_type_launch_args() -> dict:
 
 
 class Door:
-    """Opens pages of a service in a browser, and watches what they do."""
+    """Opens pages of a service in a browser, and watches what they do.
 
-    def __init__(self, browser: Browser) -> None:
+    Attributes:
+        complaints: what a page said on its console, and parts of pages that were not answered well.
+        requests: every address that was asked for.
+        strays: those of other hosts than the service's.
+    """
+
+    def __init__(self, browser: Browser, sessions: dict[tuple[str, str], dict]) -> None:
         self._browser = browser
+        self._sessions = sessions
         self._contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self.strays: list[str] = []
 
-    def open(self, service: Service, name: str | None = "admin", **options: object) -> Page:
+    def open(self, service: Service, name: str | None = "admin", *, hurried: bool = True, **options: object) -> Page:
         """A page at the overview, signed in; name None: at the sign-in form."""
-        context = self._browser.new_context(base_url=service.url, **options)
-        context.set_default_timeout(10_000)
+        session = self._sessions.get((service.url, name))
+        context = self._browser.new_context(base_url=service.url, storage_state=session, **options)
         self._contexts.append(context)
+        context.set_default_timeout(10_000)
+        if hurried:
+            context.add_init_script(HURRY)
         page = context.new_page()
-        page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
+        self._watch(page, service.url)
         page.goto("/admin/")
-        if name:
-            sign_in(page, name)
+        if name and session is None:
+            sign_in(page, name, service.passwords[name])
+            self._sessions[service.url, name] = context.storage_state()
         return page
+
+    def forget(self, service: Service, name: str = "admin") -> None:
+        """Sign in anew next time: the session is about to end."""
+        self._sessions.pop((service.url, name), None)
 
     def close(self) -> None:
         for context in self._contexts:
             context.close()
 
+    def _watch(self, page: Page, url: str) -> None:
+        def hear(said: ConsoleMessage) -> None:
+            if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource"):
+                self.complaints.append(said.text)
 
-def sign_in(page: Page, name: str) -> None:
+        def look(answer: Response) -> None:
+            if answer.status >= 400 and not answer.request.is_navigation_request():
+                self.complaints.append(f"{answer.status} {answer.url}")
+
+        def follow(asked: str) -> None:
+            self.requests.append(asked)
+            if not asked.startswith((url, "data:")):
+                self.strays.append(asked)
+
+        page.on("console", hear)
+        page.on("response", look)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: follow(request.url))
+
+
+def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
     """Fill in the form that the page shows."""
     page.get_by_label("User").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").fill(password)
     submit(page, "Sign in")
 
 
@@ -150,8 +298,16 @@ def submit(page: Page, button: str) -> None:
         page.get_by_role("button", name=button).click()
 
 
+@pytest.fixture(scope="session")
+def sessions() -> dict[tuple[str, str], dict]:
+    """The cookies of whoever has signed in, so that not each test has to."""
+    return {}
+
+
 @pytest.fixture
-def door(browser: Browser) -> Iterator[Door]:
-    opened = Door(browser)
+def door(browser: Browser, sessions: dict) -> Iterator[Door]:
+    """Opens pages; when the test is over nothing must have been said against them."""
+    opened = Door(browser, sessions)
     yield opened
     opened.close()
+    assert (opened.complaints, opened.strays) == ([], [])

@@ -1,184 +1,276 @@
-"""What holds for every page: anybody can use it, on any screen, and it needs nobody else."""
+"""Every page in each of its states: anybody can use it, in both themes, on any screen.
+
+Each is visited once. That no page was forgotten is told by the map of addresses; that none has an error on its console
+or asks another host, by the door through which all of them are opened.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import time
+import uuid
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import Door, Service, sign_in, submit
+from tests.browser.looking import Looker, pages_of_the_map
 from tests.support.client import event
+from tests.support.receivers import Receiver
 
 pytestmark = pytest.mark.browser
 
-SCREENS = {
-    "light, wide": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
-    "dark, wide": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
-    "light, a phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
-    "dark, a phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
-}
-# Chromium itself notes the answers that are meant to be errors: a wrong password, a faulty form, a missing page.
-MEANT = tuple(f"Failed to load resource: the server responded with a status of {status}" for status in (401, 400, 404))
 LONG = "A-CODE-OF-" + "X" * 118
+NAME = "A name of many words that " + "X" * 62  # and 32 more
+States = Iterator[tuple[str, Page]]
 
 
-@pytest.fixture(params=SCREENS)
-def screen(request) -> dict:
-    return SCREENS[request.param]
+class Visit:
+    """The places, one after the other: each gives its pages in each of their states."""
+
+    def __init__(self, service: Service, door: Door, there: Receiver) -> None:
+        self.service, self.door, self.there = service, door, there
+        self.page = door.open(service)
+        self.mark = uuid.uuid4().hex
+        self._begin()
+
+    def _begin(self) -> None:
+        """What takes a while goes on beside the rest: counts, and a webhook that fails."""
+        now = time.time_ns() // 1_000_000
+        of_a_kind = [event(timestamp=now, type=f"{LONG[:-1]}{number}") for number in range(7)]
+        long = event(customer=LONG, product=LONG, type=LONG, context=["x" * 4096, None, ""])
+        self.service.post(event(), event(timestamp=now), *of_a_kind, long, long | {"timestamp": now})
+        self.service.add_analyst("newcomer", "WITHOUT-EVENTS")
+        self.service.add_analyst("insider", "BARCHART")
+        self.there.broken.add(f"/{self.mark * 10}")
+        self._add_schedule(f"{NAME}{self.mark}", webhook=f"{self.there.url}/{self.mark * 10}")
+        self.page.get_by_role("link", name="Done").click()
+        self.page.wait_for_url(re.compile(r"/recurring/\d+$"))
+        self.schedule = self.page.url
+        submit(self.page, "Run now")
+
+    def go(self, path: str) -> Page:
+        self.page.goto(path if path.startswith("http") else f"/admin/{path}")
+        return self.page
+
+    def _add_schedule(self, name: str, **filled: str) -> None:
+        page = self.go("reports/recurring/new")
+        page.get_by_label("Name", exact=True).fill(name)
+        page.get_by_label("Customer").select_option("BARCHART")
+        page.get_by_label("Product").select_option("PORTFOLIO")
+        for field, value in filled.items():
+            page.locator(f"#{field}").fill(value)
+        submit(page, "Add recurring report")
+
+    def door_and_errors(self) -> States:
+        page = self.door.open(self.service, None)
+        yield "sign in", page
+        page.get_by_label("User").fill("admin")
+        page.get_by_label("Password").fill("wrong")
+        submit(page, "Sign in")
+        yield "a wrong password", page
+        yield "what is not there", self.go("nothing")
+        page = self.go("me")
+        page.evaluate("document.querySelector('.who [name=csrf_token]').value = 'forged'")
+        submit(page, "Sign out")
+        yield "a forged form", page
+        yield "what cannot be read", self.go("rejected/group")
+        page = self.door.open(self.service, "insider")
+        page.goto("/admin/people")
+        yield "what is somebody else's", page
+
+    def overview(self) -> States:
+        yield "the overview", self.go("")
+        page = self.go("?range=1h&by=type")
+        page.get_by_text("The same in numbers").click()
+        page.get_by_text("Another range").click()
+        yield "an hour by type, in numbers", page
+        yield "a range that is none", self.go("?start=2026-11-20T00:00&end=2026-11-19T00:00")
+
+    def events(self) -> States:
+        page = self.go("events")
+        page.get_by_text("Event types:").click()
+        yield "the events", page
+        page.locator(".events .name a").first.click()
+        page.wait_for_url("**/admin/events/*")
+        page.get_by_text("As JSON").click()
+        yield "an event", page
+        yield "a search that found nothing", self.go(f"events?customer={LONG}&text=nowhere")
+        yield "a filter with faults", self.go("events?start=soon&text=a%01b")
+
+    def reports(self) -> States:
+        with self.service.worker_held():
+            source = self.service.report("BARCHART")
+            yield "a report that waits", self.go(f"reports/{source}")
+            yield "a file that is not there yet", self.go(f"reports/{source}/link")
+            yield "the overview with a report at work", self.go("")
+            page = self.go(f"reports/{source}/cancel")
+            yield "the question before it is cancelled", page
+            submit(page, "Cancel")
+        yield "a cancelled report", page
+        yield "the question before it is tried again", self.go(f"reports/{source}/retry")
+        source = self.service.complete("BARCHART")
+        yield "a complete report", self.go(f"reports/{source}")
+        yield "a link to its file", self.go(f"reports/{source}/link")
+        page = self.go(f"reports/{source}/delete")
+        yield "the question before its file is deleted", page
+        submit(page, "Delete the file")
+        yield "a report without its file", page
+        yield "a file that is gone", self.go(f"reports/{source}/link")
+        yield "the reports", self.go("reports")
+        yield "no report of that state", self.go("reports?state=expired")
+        page = self.go(f"reports/new?customer=BARCHART&product=PORTFOLIO&types={LONG}")
+        page.get_by_text("Types in the catalog").click()
+        yield "a new report, and how many rows", page
+        for field, value in (("types", f"{LONG}XX"), ("delimiter", "||"), ("start", "2026-11-20T00:00")):
+            page.locator(f"#{field}").fill(value)
+        submit(page, "Start report")
+        yield "a new report with faults", page
+
+    def rejected(self) -> States:
+        self.service.refuse(
+            event(timestamp=-1), event(customer=LONG, type="", context=["x" * 4096] * 3), {LONG: 1}, "no event"
+        )
+        page = self.go("rejected")
+        yield "rejected events by reason", page
+        page.get_by_role("link", name="type is wrong").first.click()
+        page.wait_for_url("**/rejected/group?**")
+        page.get_by_label("Send them").select_option("type")
+        submit(page, "again")
+        yield "a group of rejected events, with a fault", page
+        page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
+        page.wait_for_url("**/group/remove?**")
+        yield "the question before a group is removed", page
+        page = self.go("rejected/by/event")
+        yield "rejected events", page
+        page.get_by_role("link", name="Edit and send again").nth(2).click()
+        page.wait_for_url(re.compile(r"/admin/rejected/\d+"))
+        submit(page, "Send again")
+        yield "a rejected event that is still invalid", page
+        page.get_by_role("link", name="Remove it").click()
+        page.wait_for_url("**/remove")
+        yield "the question before one is removed", page
+        yield "the overview with rejected events", self.go("")
+
+    def catalog(self) -> States:
+        for kind in ("customers", "missing"):
+            yield f"the catalog, {kind}", self.go(f"catalog/{kind}")
+        page = self.page
+        submit(page, f"Add the product {LONG}")
+        yield "a code that was adopted", page
+        yield "the products", self.go("catalog")
+        self.service.await_counts()
+        page = self.go(f"catalog/product?code={LONG}")
+        page.get_by_text("The same in numbers").click()
+        yield "a product", page
+        page.get_by_label("Columns").fill(f"userId\n{LONG}\n{LONG}")
+        submit(page, "Save")
+        yield "a product with a fault", page
+        page.get_by_role("link", name="Remove it").click()
+        page.wait_for_url("**/remove?**")
+        yield "the question before a product is removed", page
+        submit(page, f"Remove {LONG}")
+        yield "a new type", self.go("catalog/type/new")
+        page = self.go("catalog/import")
+        page.get_by_label("Or its text").fill(json.dumps({"customers": [{"code": LONG}]}))
+        submit(page, "See what it changes")
+        yield "an import", page
+        page.get_by_label("Text").fill("[1,")
+        submit(page, "See what it changes")
+        yield "an import with a fault", page
+
+    def people(self) -> States:
+        name = f"user-{self.mark}"
+        page = self.go("people/new")
+        page.locator("#name").fill("a:b")
+        submit(page, "Add user")
+        yield "a new user with a fault", page
+        page.locator("#name").fill(name)
+        submit(page, "Add user")
+        yield "the password shown", page
+        theirs = self.door.open(self.service, None)
+        sign_in(theirs, name, page.locator("#password").inner_text())
+        yield "the choice of an own password", theirs
+        page = self.go("people")
+        yield "people", page
+        page.get_by_role("link", name=name).click()
+        page.wait_for_url(re.compile(r"/people/\d+$"))
+        yield "a user", page
+        address = page.url
+        yield "another password", self.go(f"{address}/password")
+        yield "the question before a user is removed", self.go(f"{address}/remove")
+        yield "one's own page", self.go("me")
+        page = self.go("me/password")
+        page.get_by_label("Your password").fill("wrong")
+        page.get_by_label("A new one").fill("a password of my own")
+        submit(page, "Change it")
+        yield "the own password with a fault", page
+        yield "the audit log", self.go("audit")
+        yield "the audit log with a fault", self.go("audit?action=nonsense&start=x")
+        yield "nothing of that in the audit log", self.go(f"audit?text={uuid.uuid4()}")
+
+    def keys(self) -> States:
+        page = self.go("keys/new")
+        page.get_by_label("Name").fill(LONG)
+        page.get_by_label("Products").fill(f"{LONG}X")
+        submit(page, "Add key")
+        yield "a new key with a fault", page
+        page.get_by_label("Products").fill(LONG)
+        submit(page, "Add key")
+        yield "a key", page
+        page = self.go("keys")
+        yield "the keys", page
+        page.get_by_role("link", name=f"Revoke {LONG}").first.click()
+        page.wait_for_url("**/revoke")
+        yield "the question before a key is revoked", page
+
+    def system(self) -> States:
+        for part in ("", "/settings", "/versions"):
+            yield f"the system{part}", self.go(f"system{part}")
+
+    def recurring(self) -> States:
+        page = self.go(self.schedule)
+        expect(page.locator(".deliveries").get_by_text("500")).to_be_visible(timeout=20_000)
+        yield "one with a webhook that failed", page
+        page.locator(".deliveries").get_by_role("link").click()
+        page.wait_for_url("**/webhooks/*")
+        yield "a webhook", page
+        yield "one in its form", self.go(f"{self.schedule}/edit")
+        yield "the question before one is removed", self.go(f"{self.schedule}/remove")
+        page = self.go(f"{self.schedule}/secret")
+        yield "the question before another secret is made", page
+        submit(page, "another secret")
+        yield "a secret", page
+        page = self.go(self.schedule)
+        submit(page, "Pause")
+        yield "a paused one", page
+        yield "the recurring reports", self.go("reports/recurring")
+        self._add_schedule(f"{NAME}{uuid.uuid4().hex}", delimiter="||", webhook="https://evil.example/")
+        yield "a new one with faults", self.page
+
+    def an_analyst(self) -> States:
+        page = self.door.open(self.service, "newcomer")
+        yield "the first event", page
+        for path in ("events", "reports", "catalog", "reports/recurring"):
+            page.goto(f"/admin/{path}")
+            yield f"{path} of somebody who has none", page
+        page = self.door.open(self.service, "insider")
+        yield "an analyst's overview", page
+        page.goto("/admin/catalog/product?code=PORTFOLIO")
+        yield "a product that an analyst looks at", page
 
 
-def start_report(page: Page, **filled: str) -> None:
-    """Send the form of a new report."""
-    page.goto("/admin/reports/new")
-    for field, value in filled.items():
-        control = page.locator(f"#{field}")
-        control.select_option(value) if field in ("customer", "product") else control.fill(value)
-    submit(page, "Start report")
+PLACES = [name for name, made in vars(Visit).items() if getattr(made, "__annotations__", {}).get("return") == "States"]
 
 
-def every_page(door: Door, service: Service, screen: dict) -> Iterator[tuple[str, Page]]:
-    """Each page in each of its states, one after the other."""
-    service.post(event(), event(customer=LONG, product=LONG, type=LONG, context=["x" * 4096, None, ""]))
-    page = door.open(service, None, **screen)
-    yield "sign in", page
-    page.get_by_label("User").fill("admin")
-    page.get_by_label("Password").fill("wrong")
-    submit(page, "Sign in")
-    yield "a wrong password", page
-    page = door.open(service, **screen)
-    start_report(page, customer="BARCHART", product="PORTFOLIO")
-    yield "a report", page
-    start_report(page, customer=LONG, product=LONG)
-    yield "a report of long names", page
-    page.goto("/admin/")
-    yield "the overview", page
-    moment = int(time.time() * 1000)
-    service.post(
-        event(timestamp=moment), *[event(timestamp=moment, type=f"{LONG[:-1]}{number}") for number in range(7)]
-    )
-    page.goto("/admin/?range=1h&by=type")
-    page.get_by_text("The same in numbers").click()
-    page.get_by_text("Another range").click()
-    yield "an hour by type, in numbers", page
-    page.goto("/admin/?start=2026-11-20T00:00&end=2026-11-19T00:00")
-    yield "a range that is none", page
-    page.goto("/admin/events")
-    page.get_by_text("Event types:").click()
-    yield "the events", page
-    page.locator(".events .name a").first.click()
-    page.wait_for_url("**/admin/events/*")
-    page.get_by_text("As JSON").click()
-    yield "an event of long names", page
-    page.goto(f"/admin/events?customer={LONG}&text=nowhere")
-    yield "a search that found nothing", page
-    page.goto("/admin/events?start=soon&text=a%01b")
-    yield "a filter with faults", page
-    page.goto("/admin/reports")
-    yield "the reports", page
-    page.goto("/admin/reports/new")
-    page.get_by_text("Types in the catalog").click()
-    yield "a new report", page
-    start_report(page, delimiter="||", types=f"{LONG}XX", start="2026-11-20T00:00")
-    yield "a new report with faults", page
-    service.refuse(event(timestamp=-1), event(customer=LONG, type="", context=["x" * 4096] * 3), {LONG: 1}, "no event")
-    page.goto("/admin/rejected")
-    yield "rejected events by reason", page
-    page.get_by_role("link", name="type is wrong").first.click()
-    page.wait_for_url("**/rejected/group?**")
-    page.get_by_label("Send them").select_option("type")
-    submit(page, "again")
-    yield "a group of rejected events, with a fault", page
-    page.goto("/admin/rejected")
-    page.get_by_role("link", name="timestamp is wrong").first.click()
-    page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
-    page.wait_for_url("**/group/remove?**")
-    yield "the question before a group is removed", page
-    page.goto("/admin/rejected/by/event")
-    yield "rejected events", page
-    page.get_by_role("link", name="Edit and send again").nth(2).click()
-    page.wait_for_url("**/admin/rejected/*")
-    submit(page, "Send again")
-    yield "a rejected event that is still invalid", page
-    page.get_by_role("link", name="Remove it").click()
-    page.wait_for_url("**/remove")
-    yield "the question before one is removed", page
-    page.goto("/admin/")
-    yield "the overview with rejected events", page
-    yield from catalog_pages(service, page)
-    for part in ("", "/settings", "/versions"):
-        page.goto(f"/admin/system{part}")
-        yield f"the system{part}", page
-    page.goto("/admin/nothing")
-    yield "what is not there", page
-
-
-def catalog_pages(service: Service, page: Page) -> Iterator[tuple[str, Page]]:
-    """The catalog in each of its states, with a code as long as a code may be."""
-    service.post(event(customer=LONG, product=LONG, type=LONG, timestamp=time.time_ns() // 1_000_000))
-    for kind in ("", "/types", "/customers", "/missing"):
-        page.goto(f"/admin/catalog{kind}")
-        yield f"the catalog{kind}", page
-    submit(page, f"Add the product {LONG}")
-    yield "a code that was adopted", page
-    page.goto(f"/admin/catalog/product?code={LONG}")
-    while not page.get_by_text("The same in numbers").is_visible():  # until the scheduler has counted
-        page.wait_for_timeout(500)
-        page.reload()
-    page.get_by_text("The same in numbers").click()
-    yield "a product", page
-    page.get_by_label("Columns").fill(f"userId\n{LONG}\n{LONG}")
-    submit(page, "Save")
-    yield "a product with a fault", page
-    page.get_by_role("link", name="Remove it").click()
-    page.wait_for_url("**/remove?**")
-    yield "the question before a product is removed", page
-    submit(page, f"Remove {LONG}")
-    page.goto("/admin/catalog/type/new")
-    yield "a new type", page
-    page.goto("/admin/catalog/import")
-    page.get_by_label("Or its text").fill(json.dumps({"customers": [{"code": LONG}]}))
-    submit(page, "See what it changes")
-    yield "an import", page
-
-
-@pytest.fixture(scope="session")
-def newcomer(on_sqlite: Service) -> str:
-    """An analyst of a customer without events."""
-    on_sqlite.add_analyst("newcomer", "WITHOUT-EVENTS")
-    return "newcomer"
-
-
-def faults(page: Page, name: str) -> list[str]:
-    """What is wrong with a page, for whoever cannot see it, and on this screen."""
-    found = [f"{name}: {rule['id']}: {rule['nodes'][0]['html']}" for rule in Axe().run(page).response["violations"]]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        found.append(f"{name}: scrolls sideways")
-    return found
-
-
-def test_everybody_can_use_it_on_this_screen_and_it_needs_nobody_else(
-    service: Service, door: Door, newcomer: str, screen: dict
+def test_anybody_can_use_every_page_in_both_themes_on_any_screen(
+    service: Service, door: Door, there: Receiver, subtests: pytest.Subtests
 ):
-    found = [fault for name, page in every_page(door, service, screen) for fault in faults(page, name)]
-    found += faults(door.open(service, newcomer, **screen), "the first event")
-    assert found == []
-    assert [said for said in door.complaints if not said.startswith(MEANT)] == []
-    assert [url for url in door.requests if not url.startswith((service.url, "data:"))] == []
-
-
-def test_all_of_it_can_be_done_by_keyboard(service: Service, door: Door):
-    page = door.open(service)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
-    page.keyboard.press("Enter")
-    for word in ("UTC", "Local", "New report"):
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.textContent.trim()") == word
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/admin/reports/new")
+    visit, looker = Visit(service, door, there), Looker()
+    for place in PLACES:
+        with subtests.test(place):
+            found = [fault for name, page in getattr(visit, place)() for fault in looker.faults(page, name)]
+            assert not found, "\n".join(found)
+    assert looker.seen == pages_of_the_map()

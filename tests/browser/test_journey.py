@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import Door, Service, sign_in, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -53,7 +53,7 @@ def test_from_the_first_event_to_the_file(either_service: Service, door: Door, c
         expect(page.get_by_text("Queued")).to_be_visible()
         expect(page.get_by_role("progressbar")).to_have_attribute("value", "0")
         mark(page)
-    expect(page.get_by_text("Complete")).to_be_visible()
+    expect(page.get_by_text("Complete", exact=True)).to_be_visible()
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "100")
     assert never_reloaded(page)
 
@@ -66,23 +66,31 @@ def test_from_the_first_event_to_the_file(either_service: Service, door: Door, c
         '1793000000000|FIRST|"a|b"||"say ""hi"""\n'
         "1793000000001|SECOND|naïve 📈||\n"
     )
-    assert door.complaints == []
 
 
 def test_it_all_works_without_javascript(service: Service, door: Door, customer: str, tmp_path: Path):
     service.post(event(customer=customer, type="FIRST"))
-    page = door.open(service, java_script_enabled=False)
+    page = door.open(service, None, java_script_enabled=False)
+    sign_in(page, "admin")
     expect(page.get_by_role("cell", name="FIRST").first).to_be_visible()
     expect(page.get_by_text("Copy")).to_have_count(0)
 
-    page.get_by_role("link", name="New report").click()
+    page.get_by_role("link", name="Events", exact=True).click()
     page.get_by_label("Customer").select_option(customer)
+    submit(page, "Show")
+    expect(page.locator(".events .type")).to_have_text(["FIRST"])
+    page.locator(".events .name a").click()
+    expect(page.get_by_role("heading", name="FIRST")).to_be_visible()
+    page.go_back()
+
+    page.get_by_role("link", name="Export these").click()
+    expect(page.get_by_label("Customer")).to_have_value(customer)
     submit(page, "Start report")
     expect(page.locator("#product-wrong")).to_contain_text("Product is missing.")
     page.get_by_label("Product").select_option("PORTFOLIO")
     submit(page, "Start report")
     expect(page.get_by_role("heading", level=1)).to_have_text(f"PORTFOLIO, {customer}")
-    while not page.get_by_text("Complete").is_visible():
+    while not page.get_by_text("Complete", exact=True).is_visible():
         with page.expect_navigation():
             page.get_by_role("link", name="Refresh").click()
     with page.expect_download() as download:

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.browser
 HOUR = 3_600_000
 
 
-@pytest.fixture
-def arriving(service: Service) -> None:
+@pytest.fixture(scope="module")
+def arriving(on_sqlite: Service) -> None:
     """Events of this hour and the one before, counted."""
     now = int(time.time() * 1000)
-    service.post(*[event(timestamp=now - number * 60_000, product=f"P{number % 3}") for number in range(90)])
-    time.sleep(3)
+    on_sqlite.post(*[event(timestamp=now - number * 60_000, product=f"P{number % 3}") for number in range(90)])
+    on_sqlite.await_counts()
 
 
 def bars(page: Page):
@@ -65,7 +65,7 @@ def test_what_was_opened_stays_open_while_numbers_change(service: Service, door:
     expect(table).to_be_visible()
     before = page.locator("#traffic-head").inner_text()
     service.post(*[event(timestamp=int(time.time() * 1000))] * 7)
-    expect(page.locator("#traffic-head")).not_to_have_text(before, timeout=40_000)  # it looks every 15 seconds
+    expect(page.locator("#traffic-head")).not_to_have_text(before, timeout=15_000)
     expect(table).to_be_visible()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Door, Service, submit
-from tests.browser.test_every_page import SCREENS, faults
 from tests.conftest import PASSWORD
+from tests.support.client import event
 
 pytestmark = pytest.mark.browser
 OWN = "a password of my own"
@@ -21,11 +20,6 @@ OWN = "a password of my own"
 def name() -> str:
     """A user that there is not yet."""
     return f"user-{uuid.uuid4()}"
-
-
-@pytest.fixture(params=SCREENS)
-def screen(request) -> dict:
-    return SCREENS[request.param]
 
 
 def fill_in(page: Page, name: str, password: str) -> None:
@@ -112,14 +106,10 @@ def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Servi
 
 def test_a_part_that_refreshes_says_so_and_so_keeps_no_session_alive(service: Service, door: Door):
     page = door.open(service)
-    asked: list[dict[str, str]] = []
-    page.on("request", lambda request: asked.append(request.headers) if "/part" in request.url else None)
     for path in ("/admin/", "/admin/people", "/admin/audit", "/admin/reports"):
-        asked.clear()
-        page.goto(path)
-        page.wait_for_timeout(3_000)
-        assert asked, path
-        assert all("x-tally-refresh" in headers for headers in asked), path
+        with page.expect_request(lambda request: "/part" in request.url) as asked:
+            page.goto(path)
+        assert "x-tally-refresh" in asked.value.headers, path
 
 
 def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, door: Door):
@@ -142,41 +132,23 @@ def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, door: 
     assert page.goto("/admin/me").status == 200
 
 
-def pages(page: Page, name: str) -> Iterator[tuple[str, Page]]:
-    """Each page of people in each of its states."""
-    yield "the password shown", page if add(page, name) else page
-    page.goto("/admin/people")
-    yield "people", page
-    page.get_by_role("link", name=name).click()
-    yield "a user", page
-    page.get_by_role("link", name="Give another password").click()
-    yield "another password", page
-    page.go_back()
-    page.get_by_role("link", name="Remove").click()
-    yield "the question before a user is removed", page
-    page.goto("/admin/people/new")
-    page.locator("#name").fill("a:b")
-    submit(page, "Add user")
-    yield "a new user with a fault", page
-    page.goto("/admin/me")
-    yield "one's own page", page
-    page.goto("/admin/me/password")
-    page.get_by_label("Your password").fill("wrong")
-    page.get_by_label("A new one").fill(OWN)
-    submit(page, "Change it")
-    yield "the own password with a fault", page
-    page.goto("/admin/audit")
-    yield "the audit log", page
-    page.goto("/admin/audit?action=nonsense&start=x")
-    yield "the audit log with a fault", page
+def test_a_key_is_made_used_and_revoked(service: Service, door: Door, name: str):
+    page = door.open(service)
     page.goto("/admin/keys")
-    yield "keys", page
-
-
-def test_everybody_can_use_these_pages_on_this_screen(service: Service, door: Door, name: str, screen: dict):
-    page = door.open(service, **screen)
-    assert [fault for title, shown in pages(page, name) for fault in faults(shown, title)] == []
-    assert [url for url in door.requests if not url.startswith((service.url, "data:"))] == []
+    page.get_by_role("link", name="New key").click()
+    page.get_by_label("Name").fill(name)
+    submit(page, "Add key")
+    token = page.locator("#token").inner_text()
+    service.ask("/events", {"events": [event()]}, Authorization=f"Bearer {token}")
+    page.goto("/admin/keys")
+    line = page.locator(".keys tr", has_text=name)
+    expect(line).to_contain_text("In use")
+    line.get_by_role("link", name=f"Revoke {name}").click()
+    expect(page.get_by_text("what they send is lost")).to_be_visible()
+    submit(page, f"Revoke {name}")
+    expect(line).to_contain_text("Revoked")
+    page.goto(f"/admin/audit?text={name}")
+    expect(page.locator(".audit .did")).to_have_count(2)
 
 
 def test_a_user_is_added_by_keyboard_alone(service: Service, door: Door, name: str):

@@ -6,34 +6,16 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, serve, submit
-from tests.browser.test_every_page import SCREENS, faults
+from tests.browser.conftest import Door, Service, submit
 from tests.support.client import event
-from tests.support.receivers import Receiver, receiver
+from tests.support.receivers import Receiver
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.browser
-LONG = "A name of many words that " + "X" * 100
-
-
-@pytest.fixture(scope="module")
-def there() -> Iterator[Receiver]:
-    """A server that webhooks may go to."""
-    with receiver() as receives:
-        yield receives
-
-
-@pytest.fixture(scope="module")
-def telling(short_folder, there: Receiver) -> Iterator[Service]:
-    """A service that may send webhooks there."""
-    with serve(short_folder, WEBHOOK_HOSTS=there.url) as service:
-        service.post(event(), event(context=["two"]))
-        yield service
 
 
 def add(page: Page, name: str, **filled: str) -> None:
@@ -48,8 +30,10 @@ def add(page: Page, name: str, **filled: str) -> None:
     submit(page, "Add recurring report")
 
 
-def test_from_adding_one_to_being_told_of_its_report(telling: Service, door: Door, there: Receiver):
-    page = door.open(telling)
+def test_from_adding_one_to_being_told_of_its_report(service: Service, door: Door, there: Receiver):
+    customer = f"C-{uuid.uuid4()}"
+    service.post(event(customer=customer), event(customer=customer, context=["two"]))
+    page = door.open(service)
     page.get_by_role("link", name="Reports", exact=True).click()
     page.get_by_role("link", name="Recurring reports").click()
     page.get_by_role("link", name="New recurring report").click()
@@ -57,7 +41,7 @@ def test_from_adding_one_to_being_told_of_its_report(telling: Service, door: Doo
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("How often").select_option("weekly")
     page.get_by_label("At", exact=True).select_option("3")
-    page.get_by_label("Customer").select_option("BARCHART")
+    page.get_by_label("Customer").select_option(customer)
     page.get_by_label("Product").select_option("PORTFOLIO")
     page.get_by_label("Everything since the last one").check()
     page.get_by_label("Webhook").fill(f"{there.url}/journey")
@@ -68,7 +52,7 @@ def test_from_adding_one_to_being_told_of_its_report(telling: Service, door: Doo
     expect(page.get_by_text("Everything since the last one")).to_be_visible()
 
     submit(page, "Run now")
-    expect(page.get_by_text("Complete")).to_be_visible()
+    expect(page.get_by_text("Complete", exact=True)).to_be_visible()
     page.get_by_role("link", name=name).click()
     expect(page.get_by_text("Delivered")).to_be_visible(timeout=15_000)
     (got,) = [one for one in there.got if one.path == "/journey"]
@@ -89,11 +73,11 @@ def test_from_adding_one_to_being_told_of_its_report(telling: Service, door: Doo
     page.get_by_role("link", name="Remove").click()
     submit(page, f"Remove {name}")
     expect(page.get_by_text(f"{name} is removed. Its reports stay.")).to_be_visible()
-    assert door.complaints == []
 
 
-def test_it_all_works_without_javascript(telling: Service, door: Door):
-    page = door.open(telling, java_script_enabled=False)
+def test_it_all_works_without_javascript(service: Service, door: Door):
+    service.post(event())
+    page = door.open(service, java_script_enabled=False)
     name = f"Plain {uuid.uuid4()}"
     add(page, name, rhythm="monthly", delimiter=";")
     expect(page.get_by_text("Every 1st of the month at 06:00 UTC")).to_be_visible()
@@ -103,50 +87,3 @@ def test_it_all_works_without_javascript(telling: Service, door: Door):
     expect(page.get_by_text("Every day at 06:00 UTC")).to_be_visible()
     submit(page, "Run now")
     expect(page.get_by_role("heading", level=1)).to_have_text("PORTFOLIO, BARCHART")
-
-
-def pages(page: Page, there: Receiver) -> Iterator[str]:
-    """Each page of recurring reports in each of its states, one after the other."""
-    page.goto("/admin/reports/recurring")
-    yield "the recurring reports"
-    page.goto("/admin/reports/recurring/new")
-    yield "a new one"
-    add(page, LONG[:120], delimiter="||", webhook="https://evil.example/")
-    yield "a new one with faults"
-    mark = uuid.uuid4().hex
-    there.broken.add(f"/{mark * 10}")
-    add(page, f"{LONG[:90]}{mark}", webhook=f"{there.url}/{mark * 10}")
-    yield "a secret"
-    page.get_by_role("link", name="Done").click()
-    yield "one that has not run"
-    address = page.url
-    submit(page, "Run now")
-    page.goto(address)
-    expect(page.locator(".deliveries").get_by_text("500")).to_be_visible(timeout=20_000)
-    yield "one with a webhook that failed"
-    page.locator(".deliveries").get_by_role("link").click()
-    page.wait_for_url("**/webhooks/*")
-    yield "a webhook"
-    page.goto(f"{address}/edit")
-    yield "one in its form"
-    page.goto(f"{address}/secret")
-    yield "the question before another secret is made"
-    page.goto(f"{address}/remove")
-    yield "the question before one is removed"
-    page.goto(address)
-    submit(page, "Pause")
-    yield "a paused one"
-    page.goto("/admin/reports/recurring")
-    yield "the list with some"
-
-
-@pytest.mark.parametrize("screen", SCREENS)
-def test_everybody_can_use_it_on_this_screen_and_it_needs_nobody_else(
-    telling: Service, door: Door, there: Receiver, screen: str
-):
-    page = door.open(telling, **SCREENS[screen])
-    found = [fault for name in pages(page, there) for fault in faults(page, name)]
-    assert found == []
-    meant = "Failed to load resource: the server responded with a status of 400"
-    assert [said for said in door.complaints if not said.startswith(meant)] == []
-    assert [url for url in door.requests if not url.startswith((telling.url, "data:"))] == []

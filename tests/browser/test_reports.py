@@ -1,0 +1,81 @@
+"""A report that runs: watched, cancelled in the midst, tried again, handed on, and its file deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Door, Service, submit
+
+pytestmark = pytest.mark.browser
+
+MANY = 400_000  # events: a second's work and more, compressed
+GOES_ON = re.compile(r"\b[1-9][0-9]? %")
+
+
+def test_one_that_runs_is_watched_cancelled_tried_again_and_its_file_deleted(service: Service, door: Door):
+    customer = f"MANY-{uuid.uuid4()}"
+    service.fill(customer, MANY)
+    page = door.open(service)
+    source = service.report(customer, {"format": "jsonl", "compression": "gzip"})
+    with service.writer_held(source):
+        page.goto(f"/admin/reports/{source}")
+        expect(page.get_by_text("Running")).to_be_visible()
+        expect(page.locator(".big-bar .percent")).to_have_text(GOES_ON)
+        expect(page.get_by_text(re.compile(r"About .* left\.|Writing\."))).to_be_visible()
+        page.goto("/admin/system")
+        busy = page.locator(".workers tr", has_text="Busy")
+        expect(busy.get_by_role("link", name="PORTFOLIO")).to_be_visible()
+        page.goto("/admin/")
+        line = page.locator(".reports tr", has_text=customer)
+        expect(line.get_by_role("progressbar")).to_have_attribute("value", re.compile("^[1-9]"))
+        line.get_by_role("link", name="PORTFOLIO").first.click()
+        page.get_by_role("link", name="Cancel").click()
+        expect(page.get_by_text(re.compile(r"what is written \([\d,]+ rows\) goes"))).to_be_visible()
+        submit(page, "Cancel")
+        expect(page.get_by_text("The report is cancelled.")).to_be_visible()
+        expect(page.locator(".state-badge").first).to_have_text("Cancelled")
+    service.await_writer()
+    expect(page.get_by_text("Cancelled by admin.").first).to_be_visible()
+    assert service.files(source) == []
+
+    page.get_by_role("link", name="Try again").click()
+    submit(page, "Try again")
+    expect(page.locator(".state-badge").first).to_have_text("Complete", timeout=30_000)
+    expect(page.locator(".attempts tbody tr")).to_have_count(2)
+    expect(page.get_by_text(f"{MANY + 1:,} rows")).to_be_visible()
+    digest = page.locator("#sha256").inner_text()
+    page.get_by_role("link", name="Copy link").click()
+    page.wait_for_url("**/link")
+    link = page.locator("#link").inner_text()
+    with urllib.request.urlopen(link, timeout=30) as answer:
+        assert hashlib.sha256(answer.read()).hexdigest() == digest
+
+    page.goto(f"/admin/reports/{source}")
+    page.get_by_role("link", name="Delete the file").click()
+    expect(page.get_by_text(re.compile(rf"The file \([\d.]+ MB, {MANY + 1:,} rows\) goes"))).to_be_visible()
+    submit(page, "Delete the file")
+    expect(page.locator(".state-badge").first).to_have_text("Deleted")
+    with pytest.raises(urllib.error.HTTPError, match="410"):
+        urllib.request.urlopen(link, timeout=30)
+    page.goto(f"/admin/audit?text={source}")
+    done = ["Report deleted", "Report downloaded", "Report link given", "Report retried", "Report cancelled"]
+    expect(page.locator(".audit .did")).to_have_text([*done, "Report started"])
+
+
+def test_the_form_says_how_many_rows_before_anything_starts(service: Service, door: Door):
+    service.await_counts()
+    page = door.open(service)
+    page.goto("/admin/reports/new")
+    page.get_by_label("Customer").select_option("BARCHART")
+    page.get_by_label("Product").select_option("PORTFOLIO")
+    submit(page, "How many rows?")
+    expect(page.get_by_text(re.compile(r"About [\d,]+ rows?, by counts"))).to_be_visible()
+    expect(page.get_by_label("Customer")).to_have_value("BARCHART")
+    expect(page).to_have_url(re.compile("/admin/reports/new$"))

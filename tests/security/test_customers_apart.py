@@ -101,8 +101,8 @@ class Apart(World):
         done = services.reports.start(boss, wanted, None)
         services.running.run(done.job)
         ids = {"source": source(done), "word": "customer", "act": "delete"} | self._recurring_of(boss, wanted)
-        values = dict.fromkeys(("address", "request_id", "event", "field", "customer", "product", "type"), THEIRS)
-        rejected.add([{"received": now(), "place": 1, "reasons": [THEIRS], **values}], 0)
+        values = dict.fromkeys(("address", "request_id", "event", "customer", "product", "type"), THEIRS)
+        rejected.add([{"received": now(), "place": 1, "reasons": [THEIRS], "field": "type", "fault": "", **values}], 0)
         self._count()
         keys = {"events": Event.get(Event.product == THEIRS).id, "rejected": RejectedEvent.get(customer=THEIRS).id}
         return ids | keys

@@ -112,7 +112,7 @@ def world(app) -> World:
 
 
 def _refused(text: str, place: int) -> dict[str, object]:
-    values = {"address": "", "request_id": text, "event": text, "field": text, "customer": text}
+    values = {"address": "", "request_id": text, "event": text, "field": text, "fault": "", "customer": text}
     return {"received": now(), "place": place, "reasons": [text], **values}
 
 

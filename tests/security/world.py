@@ -157,7 +157,8 @@ class World:
         return {"key": made.id, "number": deliveries.newest(made.id, 1)[0].id}
 
     def _rejected(self) -> int:
-        values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "field": "type", "customer": "BARCHART"}
+        values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "customer": "BARCHART"}
+        values |= {"field": "type", "fault": ""}
         rejected.add([{"received": now(), "reasons": ["It has no type."], **values}], 0)
         return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().id
 

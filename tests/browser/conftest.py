@@ -154,7 +154,7 @@ class Service:
                 os.kill(child, signal.SIGSTOP)
             progress = self.ask(f"/reports/{source}/progress")
             assert "file" not in progress, "it was over too soon"
-            return progress.get("rows", 0) > 0 and self._can_write()
+            return progress.get("percent", 0) > 0 and self._can_write()
 
         wait_until(is_in_the_midst, 20)
         try:

@@ -103,8 +103,8 @@ def test_an_attempt_that_loses_its_report_after_its_last_row_removes_its_file(
 ):
     commit = LocalStorage.create
 
-    def lost_at_the_end(storage, key, media_type=None):
-        upload = commit(storage, key, media_type)
+    def lost_at_the_end(*asked):
+        upload = commit(*asked)
         whole = upload.commit
 
         def lose() -> None:

@@ -26,6 +26,7 @@ class Selection:
         start, end: milliseconds, None: open.
         cut: the last event id that counts.
         after: the last one that does not.
+        is_part: whether it is one of many stretches of time, and so to be looked up in the index.
     """
 
     customer: str
@@ -35,12 +36,13 @@ class Selection:
     end: int | None = None
     cut: int | None = None
     after: int | None = None
+    is_part: bool = False
 
     def between(self, start: int | None, end: int | None) -> Selection:
         """A part of it, by time; None: as far as it goes."""
         starts = [time for time in (self.start, start) if time is not None]
         ends = [time for time in (self.end, end) if time is not None]
-        return replace(self, start=max(starts, default=None), end=min(ends, default=None))
+        return replace(self, start=max(starts, default=None), end=min(ends, default=None), is_part=start is not None)
 
     def where(self) -> tuple[str, list[object]]:
         """The SQL condition and its parameters."""
@@ -154,7 +156,7 @@ def csv_blocks(
     cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
     query = f"SELECT timestamp, {as_cell('type')}{cells} FROM event WHERE {where} ORDER BY timestamp, id"
-    return database.csv_blocks(query, [*names, *values], delimiter)
+    return database.csv_blocks(query, [*names, *values], delimiter, picked=selection.is_part)
 
 
 def stretches(selection: Selection, size: int) -> list[tuple[int, int]]:

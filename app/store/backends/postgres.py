@@ -31,14 +31,16 @@ WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 NULL = "\\N"
 
 # For a transaction that reads many events; what an operator has set stays. Sorts and groups have room in memory: how
-# many groups there are is guessed far too high. Pages out of order count as little dearer than those in order, as they
-# are on today's disks: else each part of a long report would be picked out of the whole table. Compiling takes longer
-# than it saves.
+# many groups there are is guessed far too high. Compiling takes longer than it saves.
 FOR_MANY_ROWS = """
     SELECT set_config('jit', 'off', true), set_config('hash_mem_multiplier', '100', true),
         set_config('work_mem', greatest(memory, pg_size_bytes('64MB')) / 1024 || 'kB', true),
-        set_config('random_page_cost', CASE cost WHEN '4' THEN '1.1' ELSE cost END, true)
+        set_config('random_page_cost', CASE WHEN {picked} AND cost = '4' THEN '1.1' ELSE cost END, true)
     FROM (SELECT pg_size_bytes(current_setting('work_mem')) AS memory, current_setting('random_page_cost') AS cost)"""
+MANY_ROWS = FOR_MANY_ROWS.format(picked="false")
+# Of a part of them, pages out of order count as little dearer than those in order, as they are on today's disks: else
+# each part of a long report would be picked out of the whole table.
+PICKED_ROWS = FOR_MANY_ROWS.format(picked="true")
 
 # What COPY's text format, or an array literal inside it, gives a meaning.
 SPECIAL = re.compile(r'["\\\t\n\r]')
@@ -203,17 +205,23 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """Close this thread's connection for good, instead of giving it to another."""
         self.manual_close()
 
-    def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
-        """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter."""
+    def csv_blocks(
+        self, query: str, parameters: Sequence[object], delimiter: str, *, picked: bool
+    ) -> Generator[Block] | None:
+        """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter.
+
+        Args:
+            picked: whether the rows are a small part of the table, side by side in the index.
+        """
         if not delimiter.isascii():
             return None
-        return self._copy(query, parameters, delimiter)
+        return self._copy(query, parameters, delimiter, PICKED_ROWS if picked else MANY_ROWS)
 
     @contextmanager
     def many_rows(self) -> Iterator[None]:
         """A transaction that looks at many events."""
         with self.atomic():
-            self.execute_sql(FOR_MANY_ROWS)
+            self.execute_sql(MANY_ROWS)
             yield
 
     def interrupter(self) -> Callable[[], None]:
@@ -228,13 +236,13 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             cursor.execute(query, parameters)
             yield from cursor
 
-    def _copy(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block]:
+    def _copy(self, query: str, parameters: Sequence[object], delimiter: str, before: str) -> Generator[Block]:
         statement = f"COPY ({query}) TO STDOUT (FORMAT csv, DELIMITER %s, ENCODING 'UTF8')"
         with translated():
             connection = self.connection()
             bound = ClientCursor(connection).mogrify(statement, (*parameters, delimiter))
             try:
-                yield from copying.receive(connection.pgconn, FOR_MANY_ROWS.encode(), bound.encode())
+                yield from copying.receive(connection.pgconn, before.encode(), bound.encode())
             finally:
                 if copying.is_busy(connection.pgconn):  # nobody wants the rest
                     self.manual_close()

@@ -154,7 +154,9 @@ class SqliteBackend(Availability, SqliteDatabase):
     def close_idle(self) -> None:
         """None is kept open that no thread uses."""
 
-    def csv_blocks(self, query: str, parameters: Sequence[object], delimiter: str) -> Generator[Block] | None:
+    def csv_blocks(
+        self, query: str, parameters: Sequence[object], delimiter: str, *, picked: bool
+    ) -> Generator[Block] | None:
         """SQLite cannot write CSV itself; see `positional_blocks`."""
         return None
 

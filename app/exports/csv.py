@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 
 from app.exports.blocks import Block, ended, of_pieces, steps
 from app.exports.cells import Cell, Context, cells, items
-from app.exports.plain import plain_line
+from app.exports.plain import PlainLine, plain_line
 from app.layout import FORMULA_STARTS, Layout
 
 LINE_END = "\n"
@@ -36,31 +36,34 @@ def line_writer(delimiter: str, *, safe: bool = False) -> Callable[[Sequence[Cel
 
 def lines(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, safe: bool = False) -> Generator[bytes]:
     """A report's lines; the rows are closed when the lines end, however they do."""
-    line = _event_line(layout, width, delimiter, safe)
+    plain, careful = _event_lines(layout, width, delimiter, safe)
     with ended(rows) as left:
         for row in left:
-            yield line(*row).encode()
+            yield _joined([row], plain, careful).encode()
 
 
 def blocks(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, safe: bool = False) -> Generator[Block]:
     """The same lines in blocks, which is faster."""
-    line = _event_line(layout, width, delimiter, safe)
+    plain, careful = _event_lines(layout, width, delimiter, safe)
     with ended(rows) as left:
-        yield from of_pieces(("".join([line(*row) for row in step]).encode(), len(step)) for step in steps(left))
+        yield from of_pieces((_joined(step, plain, careful).encode(), len(step)) for step in steps(left))
 
 
-def _event_line(layout: Layout, width: int, delimiter: str, safe: bool) -> Line:
+def _joined(rows: Sequence[Row], plain: PlainLine, careful: Line) -> str:
+    """Lines of rows whose contexts come all as lists, or all as JSON texts."""
+    if isinstance(rows[0][2], str):
+        return "".join([plain(*row) or careful(*row) for row in rows])
+    return "".join([careful(*row) for row in rows])
+
+
+def _event_lines(layout: Layout, width: int, delimiter: str, safe: bool) -> tuple[PlainLine, Line]:
     write, fill = _cell_writer(delimiter, safe), cells(layout, width)
-    plain = plain_line(layout, width, delimiter, write, safe=safe)
 
-    def line(timestamp: int, event_type: str, context: str | Context) -> str:
-        made = plain(timestamp, event_type, context) if isinstance(context, str) else None
-        if made is not None:
-            return made
+    def careful(timestamp: int, event_type: str, context: str | Context) -> str:
         row = [str(timestamp), event_type, *fill(event_type, items(context))]
         return delimiter.join(map(write, row)) + LINE_END
 
-    return line
+    return plain_line(layout, width, delimiter, write, safe=safe), careful
 
 
 def _cell_writer(delimiter: str, safe: bool) -> Callable[[Cell], str]:

@@ -34,6 +34,8 @@ def plain_line(
     if delimiter.isdecimal() or (layout.kind == COLUMNS and not layout.columns):  # then there is more to think of
         return lambda timestamp, event_type, context: None
     code, is_plain = lru_cache(TYPES)(write), _test(delimiter, safe)
+    if layout.kind != COLUMNS and delimiter != "," and not safe:
+        return _positional_line(code, width, delimiter)
     cut = _by_name(layout, delimiter) if layout.kind == COLUMNS else _padded(width, delimiter)
 
     def line(timestamp: int, event_type: str, context: str) -> str | None:
@@ -41,6 +43,20 @@ def plain_line(
             return None
         rest = cut(event_type, context[2:-2])
         return None if rest is None else f"{timestamp}{delimiter}{code(event_type)}{delimiter}{rest}\n"
+
+    return line
+
+
+def _positional_line(code: Callable[[str], str], width: int, delimiter: str) -> PlainLine:
+    """The same in one function, for what is asked for most: calls of others are a third of its time."""
+    fillings = [delimiter * missing for missing in range(width)]
+
+    def line(timestamp: int, event_type: str, context: str) -> str | None:
+        if delimiter in context or "\\" in context or '""' in context or "null" in context or context == "[]":
+            return None
+        rest = context[2:-2]
+        filling = fillings[width - 1 - rest.count(BETWEEN)]
+        return f"{timestamp}{delimiter}{code(event_type)}{delimiter}{rest.replace(BETWEEN, delimiter)}{filling}\n"
 
     return line
 

@@ -86,8 +86,8 @@ class Analyst:
         return self.progress(job).get("attempt", 0)
 
     def until_at_work(self, job: dict) -> int:
-        """Return the attempt that writes rows now, some way into them."""
-        wait_until(lambda: self.progress(job).get("rows"), AWAY_SECONDS)
+        """Return the attempt that is at it now, some way into it."""
+        wait_until(lambda: self.attempt(job), AWAY_SECONDS)
         time.sleep(random.uniform(0, 0.4))
         return self.attempt(job)
 

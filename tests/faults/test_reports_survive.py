@@ -29,6 +29,7 @@ pytestmark = pytest.mark.processes
 MANY = 1_500_000  # are written in parts …
 PART = 1_000_000  # … of so many: what a killed child had written of them is not written again
 ROWS = 500_000
+STRUCK = 1_000_000  # one stretch, whose second is long enough to be struck in
 FEW = 20_000
 TRIES = 5
 CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until a report goes on whose child was killed; after anything else
@@ -52,7 +53,7 @@ def analyst(request, short_folder):
 def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
     """Make a fault at a random moment of a running report, which must go on within `seconds`."""
     for _ in range(TRIES):
-        job = analyst.start(ROWS)
+        job = analyst.start(STRUCK)
         attempt = analyst.until_at_work(job)
         fault()
         spent = analyst.until_begun_again(job, attempt, seconds)

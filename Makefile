@@ -10,7 +10,7 @@ ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat .venv/place 2>/d
 .PHONY: .venv/place
 endif
 
-.PHONY: help run test lint audit soak bench demo screenshots clean chromium
+.PHONY: help run test lint audit soak bench demo screenshots clean packages
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -20,7 +20,7 @@ help: ## List what can be made
 run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/flask --app wsgi serve
 
-test: lint chromium ## Check the style, then run every test, on SQLite and on PostgreSQL
+test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/develop ## Check the style of the code
@@ -32,7 +32,7 @@ audit: .venv/develop ## Ask on the internet for known flaws in what Tally stands
 	$(BIN)/pip freeze --exclude-editable > .venv/installed.txt
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement .venv/installed.txt
 
-soak: .venv/develop chromium ## Make every fault again and again, for half an hour
+soak: .venv/develop packages ## Make every fault again and again, for half an hour
 	SOAK=1 $(BIN)/pytest tests/faults
 
 bench: .venv/develop ## Measure, and compare with the goals
@@ -41,15 +41,15 @@ bench: .venv/develop ## Measure, and compare with the goals
 demo: .venv/run ## Send a month of made-up events to the service that `make run` started
 	$(BIN)/python -m bench.demo
 
-screenshots: .venv/develop chromium ## Photograph every page, of a service of their own, into docs/screenshots
+screenshots: .venv/develop packages ## Photograph every page, of a service of their own, into docs/screenshots
 	$(BIN)/python -m bench.screenshots
 
 clean: ## Remove what was installed and built here; the data in var/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-chromium:
-	@.ci/chromium
+packages:
+	@.ci/packages
 
 .venv/place:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

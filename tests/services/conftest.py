@@ -15,9 +15,10 @@ from app.queue import NAME
 from app.services import attempt, pen
 from app.services.principal import SYSTEM
 from app.store.models import Report, ReportPart
-from tests.support.client import event
+from tests.support.client import FIRST, event
 
 PART_ROWS = 100
+LONG_ROWS = 1_000
 
 Through = Callable[[Iterator[bytes]], Iterator[bytes]]
 
@@ -91,6 +92,19 @@ def small_parts(monkeypatch) -> None:
     """Reports are cut into parts of about a hundred rows."""
     monkeypatch.setattr(attempt, "PART_ROWS", PART_ROWS)
     monkeypatch.setattr(attempt, "WHOLE_ROWS", PART_ROWS * 5 // 4)
+
+
+@pytest.fixture
+def long_job(admin, begin, small_parts) -> str:
+    """A report of ten parts, which waits."""
+    admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(LONG_ROWS)])
+    return begin()
+
+
+@pytest.fixture
+def whole() -> bytes:
+    """What the file of `long_job` must be."""
+    return b"".join(b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + n, n) for n in range(LONG_ROWS))
 
 
 @pytest.fixture

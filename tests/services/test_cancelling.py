@@ -14,20 +14,18 @@ from app.store import parts
 from app.store import reports as store
 from app.store.database import database
 from app.store.models import Report, ReportPart
+from tests.services.conftest import LONG_ROWS as ROWS
 from tests.support.client import FIRST, event
 from tests.support.threads import Aside
 
-ROWS = 1_000
 SECONDS = 10  # for something to be reached
 STOPS_WITHIN = 2
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
 
 
 @pytest.fixture
-def job(admin, begin, small_parts) -> str:
-    """A report of ten parts."""
-    admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
-    return begin()
+def job(long_job) -> str:
+    return long_job
 
 
 class Moment:

@@ -16,10 +16,9 @@ from app.services.clock import now
 from app.store import parts
 from app.store import reports as store
 from app.store.models import Report, ReportAttempt, ReportPart
-from tests.support.client import FIRST, event
+from tests.services.conftest import LONG_ROWS as ROWS
 
 pytestmark = pytest.mark.usefixtures("small_parts")
-ROWS = 1_000
 Ending = Callable[[], BaseException | None]
 
 
@@ -28,16 +27,8 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def job(admin, begin) -> str:
-    """A report of ten parts."""
-    admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
-    return begin()
-
-
-@pytest.fixture
-def whole() -> bytes:
-    """What its file must be."""
-    return b"".join(b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + n, n) for n in range(ROWS))
+def job(long_job) -> str:
+    return long_job
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from app.services.principal import SYSTEM
 from app.store import parts
 from app.store import reports as store
 from app.store.models import Report, ReportPart
-from tests.support.client import FIRST, event
+from tests.services.conftest import LONG_ROWS as ROWS
+from tests.support.client import FIRST
 from tests.support.running import wait_until
 from tests.support.threads import Aside, at_once
 
@@ -23,21 +24,12 @@ pytestmark = [
     pytest.mark.settings(report_shard_rows=500),
     pytest.mark.usefixtures("small_parts"),
 ]
-ROWS = 1_000
 SECONDS = 10
 
 
 @pytest.fixture
-def job(admin, begin) -> str:
-    """A report of ten parts."""
-    admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
-    return begin()
-
-
-@pytest.fixture
-def whole() -> bytes:
-    """What its file must be."""
-    return b"".join(b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + n, n) for n in range(ROWS))
+def job(long_job) -> str:
+    return long_job
 
 
 @pytest.fixture

@@ -50,13 +50,6 @@ REPORT = {
     "filter": {"customer": "BARCHART", "product": "PORTFOLIO", "start": 1793000000000, "end": "1795591999999"},
     "output": {"delimiter": "|", "header": True},
 }
-FILE_TYPES = (
-    "text/csv",
-    "application/x-ndjson",
-    "application/vnd.apache.parquet",
-    "application/gzip",
-    "application/zstd",
-)
 
 
 # Of a report's file: its format's, or its compression's.

@@ -157,7 +157,7 @@ class SqliteBackend(Availability, SqliteDatabase):
     def csv_blocks(
         self, query: str, parameters: Sequence[object], delimiter: str, *, picked: bool
     ) -> Generator[Block] | None:
-        """SQLite cannot write CSV itself; see `positional_blocks`."""
+        """SQLite cannot write CSV itself; `exports/csv.py` does."""
         return None
 
     def many_rows(self) -> AbstractContextManager:

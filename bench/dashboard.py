@@ -66,7 +66,7 @@ def _measure(stage: Stage, count: int, rounds: int) -> Iterator[Figure]:
 def _prepared(url: str) -> dict[str, str]:
     """Count and note what recording the events would have; pages that no link names, each by what it is."""
     database.open_database(url)
-    catalog.note_seen([(one, PRODUCT, kind) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
+    catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
     progress("Counting the events by hour")
     while hours.count_up():
         pass

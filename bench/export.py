@@ -27,6 +27,8 @@ PIECES = [f"{name}-{piece}" for name in STAGES for piece in (SPEED, MEMORY, GROW
 MAIN, MAIN_SHORT = Mixture(5_000_000, every=5), Mixture(1_000_000, every=5)
 SMALL, LARGE = Mixture(100_000, every=5), Mixture(10_020_000, every=501)  # in both 20,000 are wanted
 ROUNDS = 3
+SELDOM_SECONDS = 0.05  # between looks at a report that has all processors busy: looking takes its share of them
+ROUNDS_OF_SHARDS = 5
 ROUNDS_OF_FEW = 9  # they are quick, and the 20 ms between two looks are much of them
 
 MEMORY_GOAL, FLAT_GOAL = Goal(120, at_most=True), Goal(1.1, at_most=True)  # MiB; of the memory at fewer rows
@@ -106,7 +108,7 @@ def _of_few(stage: Stage, rows: str, rounds: Sequence[Sequence[float]]) -> Figur
 def _shards(stage: Stage, url: str, main: Mixture) -> Iterator[Figure]:
     """One report that is cut into parts, by one worker and by two; each time the service is started anew."""
     rows = main.total - main.wanted
-    rounds = [[_sharded(stage, url, rows, workers) for workers in (1, 2)] for _ in range(ROUNDS)]
+    rounds = [[_sharded(stage, url, rows, workers) for workers in (1, 2)] for _ in range(ROUNDS_OF_SHARDS)]
     for number, who in enumerate(("one worker", "two workers")):
         spent = [each[number] for each in rounds]
         for where in ("database", "service"):
@@ -138,7 +140,7 @@ def _sharded(stage: Stage, url: str, rows: int, workers: int) -> Spent:
     with whole(stage.folder / "shards", url, **settings) as service:
         service.report(POSITIONAL, customer=OTHER)  # warms up
         before = processor_seconds(server), processor_seconds(service.pid)
-        seconds = service.report(POSITIONAL, customer=OTHER).seconds
+        seconds = service.report(POSITIONAL, customer=OTHER, poll_seconds=SELDOM_SECONDS).seconds
         return Spent(seconds, processor_seconds(server) - before[0], processor_seconds(service.pid) - before[1])
 
 

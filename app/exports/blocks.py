@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 BLOCK_BYTES = 256 * 1024  # about; a block ends with the step that reaches it
-STEP_ROWS = 64  # joined at once: one by one costs time, many more could be a hundred megabytes
+STEP_ROWS = 32  # joined at once: one by one costs time, many more could be a hundred megabytes
 
 Row = TypeVar("Row")
 Block = tuple[bytes, int]  # bytes that end at a row's end, and how many rows they hold

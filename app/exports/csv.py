@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 
 from app.exports.blocks import Block, ended, of_pieces, steps
 from app.exports.cells import Cell, Context, cells, items
-from app.exports.plain import PlainLine, plain_line
+from app.exports.plain import Lines, plain_lines
 from app.layout import FORMULA_STARTS, Layout
 
 LINE_END = "\n"
@@ -49,21 +49,21 @@ def blocks(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, s
         yield from of_pieces((_joined(step, plain, careful).encode(), len(step)) for step in steps(left))
 
 
-def _joined(rows: Sequence[Row], plain: PlainLine, careful: Line) -> str:
+def _joined(rows: Sequence[Row], plain: Lines, careful: Line) -> str:
     """Lines of rows whose contexts come all as lists, or all as JSON texts."""
     if isinstance(rows[0][2], str):
-        return "".join([plain(*row) or careful(*row) for row in rows])
+        return plain(rows)
     return "".join([careful(*row) for row in rows])
 
 
-def _event_lines(layout: Layout, width: int, delimiter: str, safe: bool) -> tuple[PlainLine, Line]:
+def _event_lines(layout: Layout, width: int, delimiter: str, safe: bool) -> tuple[Lines, Line]:
     write, fill = _cell_writer(delimiter, safe), cells(layout, width)
 
     def careful(timestamp: int, event_type: str, context: str | Context) -> str:
         row = [str(timestamp), event_type, *fill(event_type, items(context))]
         return delimiter.join(map(write, row)) + LINE_END
 
-    return plain_line(layout, width, delimiter, write, safe=safe), careful
+    return plain_lines(layout, width, delimiter, write, careful, safe=safe), careful
 
 
 def _cell_writer(delimiter: str, safe: bool) -> Callable[[Cell], str]:

@@ -34,16 +34,19 @@ class Compressor(Protocol):
 class ReportFile:
     """Counts what it writes. Use it as a context: at its end the thread has ended, too.
 
+    Args:
+        is_part: whether it is only a part of one: nobody asks for its hash.
+
     Attributes:
         rows: how many events were handed over.
         bytes: how many bytes were written.
-        sha256: of those, in hexadecimal, once `close` has returned.
+        sha256: of those, in hexadecimal, once `close` has returned; None of a part.
     """
 
-    def __init__(self, target: Target, compressor: Compressor) -> None:
+    def __init__(self, target: Target, compressor: Compressor, *, is_part: bool = False) -> None:
         self._target = target
         self._compressor = compressor
-        self._hash = hashlib.sha256()
+        self._hash = None if is_part else hashlib.sha256()
         self._blocks: queue.Queue[bytes | None] = queue.Queue(WAITING_BLOCKS)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="file", daemon=True)
@@ -83,9 +86,9 @@ class ReportFile:
             raise self._failure
 
     @property
-    def sha256(self) -> str:
+    def sha256(self) -> str | None:
         """See the class."""
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hash else None
 
     def _work(self) -> None:
         """Take blocks to the end, also after a failure, so that nobody waits for room for ever."""
@@ -104,5 +107,6 @@ class ReportFile:
     def _write(self, data: bytes) -> None:
         if data:
             self._target.write(data)
-            self._hash.update(data)
+            if self._hash:
+                self._hash.update(data)
             self.bytes += len(data)

@@ -142,7 +142,7 @@ class ProgressSchema(Exact):
     """How far a report is."""
 
     rows = fields.Integer(validate=COUNT, metadata={"description": "Written so far."})
-    total = fields.Integer(validate=COUNT, metadata={"description": "To be written."})
+    total = fields.Integer(validate=COUNT, metadata={"description": "To be written; about, until it is complete."})
     percent = fields.Integer(
         validate=validate.Range(min=0, max=100), metadata={"description": "100: the file is there."}
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -23,25 +23,22 @@ from app.exports.compression import compressor
 from app.exports.file import ReportFile
 from app.exports.names import media_type
 from app.layout import Layout
-from app.services import turns
+from app.services import planning, turns
 from app.services.clock import now
 from app.services.filing import Filing
 from app.services.pen import Pen, Written
 from app.services.pulse import Lost, Pulse, never
 from app.services.rows import Output, selection
 from app.storage import Upload
-from app.store import attempts, events, hours, parts
+from app.store import attempts, parts
 from app.store import reports as store
 from app.store.database import database, transaction
 from app.store.models import Report, ReportPart
 
-PART_ROWS = 1_000_000  # written within a few seconds: more is never lost with a worker
-WHOLE_ROWS = PART_ROWS * 5 // 4  # what is little more is not cut
-SLOWER = 4  # a format that is joined takes so many times as long to write: its parts are as much smaller
-WAIT_SECONDS = 0.2  # for parts that others write
+WAIT_SECONDS = 0.05  # for parts that others write
 STEADY_SECONDS = 2.0  # before an attempt lets smaller reports go first
 SILENT_MS = 20_000  # whoever says nothing for so long is given up
-READ_BYTES = 1024 * 1024
+READ_BYTES = 256 * 1024  # at a time: several are under way
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +78,6 @@ class Attempt:
         self._report = report
         self._means = means
         self._output = Output.of(report.output)
-        self._slower = SLOWER if self._output.is_joined else 1
         self._target = means.filing.place(report)
         self._pen = Pen(report, worker, means.filing.own)
         self._began = time.monotonic()
@@ -104,16 +100,14 @@ class Attempt:
 
     def _plan(self) -> None:
         """Measure the report, and cut it into parts where it is long; once, whoever goes on with it."""
-        report, rows = self._report, selection(self._report)
-        measure = self._measure(rows, self._output.laid_out(Layout.from_json(report.layout)))
-        is_long = measure.total > WHOLE_ROWS // self._slower
-        cut = events.stretches(rows, max(1, PART_ROWS // self._slower)) if is_long else [(None, None)]
+        report = self._report
+        plan = planning.plan(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
         self._pulse.check()
-        report.total, report.width, report.extra_rows = measure.total, measure.width, measure.extra_rows
+        report.total, report.width = plan.measure.total, plan.measure.width
+        report.extra_rows, report.expected = plan.measure.extra_rows, plan.measure.total
         with transaction():
-            parts.plan(report.job, cut if len(cut) > 1 or self._output.is_joined else [])
-            found = {"total": report.total, "width": report.width, "extra_rows": report.extra_rows}
-            found["expected"] = report.expected = report.total
+            parts.plan(report.job, plan.parts)
+            found = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "expected")}
             self._hold(**found, planned=True, writing=store.clock(), kept=0)
         report.planned = True
 
@@ -124,18 +118,6 @@ class Attempt:
     def _hold(self, **values: object) -> None:
         if not self._note_report(**values):
             raise Lost
-
-    def _measure(self, rows: events.Selection, layout: Layout) -> events.Measure:
-        """What has to be known of the rows; of a short report without looking at each, and then `total` is about right.
-
-        Whether a report is cut must not hang on an estimate, as its parts show in a compressed file.
-        """
-        counted_to = hours.counted_to()  # read first: what is counted meanwhile comes on top
-        asked = (rows.customer, rows.product, rows.types, rows.start, rows.end)
-        if hours.number(*asked) + max(0, rows.cut - counted_to) > WHOLE_ROWS // self._slower:
-            return events.measure(rows, layout)
-        newer = events.number(replace(rows, after=max(counted_to, rows.after or 0)))
-        return events.shape(rows, layout, hours.estimate(*asked) + newer) or events.measure(rows, layout)
 
     def _written(self, key: str) -> Written:
         if parts.of(self._report.job):

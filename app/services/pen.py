@@ -19,11 +19,11 @@ from app.store.models import Report, ReportPart
 
 @dataclass(frozen=True)
 class Written:
-    """What became of some rows."""
+    """What became of some rows; of a part nobody asks for the hash."""
 
     rows: int
     bytes: int
-    sha256: str
+    sha256: str | None
 
 
 class Pen:
@@ -55,19 +55,19 @@ class Pen:
             return self._part is None or parts.note(*self._part, rows=self.rows)
 
     def write(
-        self, rows: events.Selection, upload: Upload, check: Callable[[], None], *, first: bool = True
+        self, rows: events.Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
     ) -> Written:
         """Write rows into a new file: it is there, whole, or not at all.
 
         Args:
             upload: just begun.
             check: raises when it is time to stop.
-            first: whether the file begins with these rows.
+            part: which one of a longer file it is.
         """
         try:
-            with ReportFile(upload, self._output.compressor()) as file:
+            with ReportFile(upload, self._output.compressor(), is_part=part is not None) as file:
                 self._file = file
-                if first and (line := head(self._report, self._output)):
+                if (part is None or part.number == 0) and (line := head(self._report, self._output)):
                     file.add(line)
                 # Closed however it ends, before anything else is asked: rows under way keep the connection.
                 with closing(blocks(self._report, self._output, rows)) as made:
@@ -102,7 +102,7 @@ class Pen:
     def _write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:
         key = f"{part.job}.{token}.part"
         rows = selection(self._report).between(part.start, part.end)
-        written = self.write(rows, self._storage.create(key, check=check), check, first=part.number == 0)
+        written = self.write(rows, self._storage.create(key, check=check), check, part)
         with self._word:
             kept = parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True)
             self._part = None

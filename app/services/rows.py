@@ -39,6 +39,11 @@ class Output:
         """Whether the file is made from its parts by more than putting one behind the other."""
         return self.format == PARQUET
 
+    @property
+    def shows_parts(self) -> bool:
+        """Whether the file's bytes tell where one part ends and the next begins."""
+        return self.is_joined or self.compression != "none"
+
     def laid_out(self, layout: Layout) -> Layout:
         """The layout that counts: a format that keeps events as they are leaves nothing out."""
         return Layout(POSITIONAL) if self.format == JSONL else layout

@@ -42,7 +42,9 @@ class Selection:
         """A part of it, by time; None: as far as it goes."""
         starts = [time for time in (self.start, start) if time is not None]
         ends = [time for time in (self.end, end) if time is not None]
-        return replace(self, start=max(starts, default=None), end=min(ends, default=None), is_part=start is not None)
+        return replace(
+            self, start=max(starts, default=None), end=min(ends, default=None), is_part=(start, end) != (None, None)
+        )
 
     def where(self) -> tuple[str, list[object]]:
         """The SQL condition and its parameters."""
@@ -89,24 +91,33 @@ def count() -> int:
     return Event.select().count()
 
 
-def number(selection: Selection) -> int:
-    """How many rows a selection has."""
-    where, values = selection.where()
-    return database.execute_sql(f"SELECT count(*) FROM event WHERE {where}", values).fetchone()[0]
+def number_of_newer(selection: Selection) -> int:
+    """How many rows of a selection came after its `after`; each event that did is looked at, in the order they came."""
+    where, values = replace(selection, after=None, cut=None).where()
+    mark = database.param
+    newer = f"SELECT * FROM event WHERE id > {mark} AND id <= {mark} ORDER BY id LIMIT {mark}"
+    bounds = [selection.after, selection.cut, max(0, selection.cut - selection.after)]
+    query = f"SELECT count(*) FROM ({newer}) AS newer WHERE {where}"
+    return database.execute_sql(query, [*bounds, *values]).fetchone()[0]
 
 
 def measure(selection: Selection, layout: Layout) -> Measure:
     """Count a selection's rows and what its layout has to know of them, in one pass."""
+    facts, names = _facts(layout)
     where, values = selection.where()
-    width = database.context_width()
-    if layout.kind == COLUMNS:
-        condition, names = _has_extras(layout)
-        query = f"SELECT count(*), 0, coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) FROM event"
-    else:
-        query, names = f"SELECT count(*), coalesce(max({width}), 0), NULL FROM event", []
     with database.many_rows():
-        total, widest, extra = database.execute_sql(f"{query} WHERE {where}", [*names, *values]).fetchone()
-    return Measure(total, widest, None if layout.keeps_extras else int(extra))
+        found = database.execute_sql(f"SELECT {facts} FROM event WHERE {where}", [*names, *values]).fetchone()
+    return _summed(layout, [found])
+
+
+def survey(selection: Selection, layout: Layout) -> tuple[Measure, list[tuple[int, int]]]:
+    """The same, and how many rows each hour has that has some: (hour, number), in order."""
+    facts, names = _facts(layout)
+    where, values = selection.where()
+    query = f"SELECT {_at(GRIDS[0])}, {facts} FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
+    with database.many_rows():
+        found = database.execute_sql(query, [*names, *values]).fetchall()
+    return _summed(layout, [facts for _, *facts in found]), [(hour, number) for hour, number, *_ in found]
 
 
 def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
@@ -159,13 +170,15 @@ def csv_blocks(
     return database.csv_blocks(query, [*names, *values], delimiter, picked=selection.is_part)
 
 
-def stretches(selection: Selection, size: int) -> list[tuple[int, int]]:
+def stretches(selection: Selection, size: int, by_hour: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """A selection's time cut into stretches of about so many rows: (start, end), both included, in order.
 
-    It follows from the selected rows alone, so that the same rows are always cut in the same way. An hour with too
-    many of them is cut into minutes, those into seconds, those into milliseconds.
+    An hour with too many of them is cut into minutes, those into seconds, those into milliseconds.
+
+    Args:
+        by_hour: how many rows each hour has, in order. Where it is exact, the same rows are always cut in the same way.
     """
-    return _packed(_histogram(selection, GRIDS[0]), size, selection, GRIDS)
+    return _packed(by_hour, size, selection, GRIDS)
 
 
 def _packed(
@@ -190,10 +203,28 @@ def _packed(
 def _histogram(selection: Selection, grid: int) -> list[tuple[int, int]]:
     """How many rows each stretch of the grid has: (its first millisecond, number), in order."""
     where, values = selection.where()
-    at = f"timestamp / {grid} * {grid}"  # whole numbers on both databases
-    query = f"SELECT {at}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
+    query = f"SELECT {_at(grid)}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
     with database.many_rows():
         return database.execute_sql(query, values).fetchall()
+
+
+def _at(grid: int) -> str:
+    """The SQL of an event's place in a grid of time; whole numbers on both databases."""
+    return f"timestamp / {grid} * {grid}"
+
+
+def _facts(layout: Layout) -> tuple[str, list[object]]:
+    """The SQL of what a layout has to know of rows, and its parameters: their number, widest context, and extras."""
+    if layout.kind != COLUMNS:
+        return f"count(*), coalesce(max({database.context_width()}), 0), NULL", []
+    condition, names = _has_extras(layout)
+    return f"count(*), 0, coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)", names
+
+
+def _summed(layout: Layout, found: Sequence[Sequence[int | None]]) -> Measure:
+    totals, widths, extras = zip(*found, strict=True) if found else ((), (), ())
+    keeps_all = layout.keeps_extras
+    return Measure(sum(totals), max(widths, default=0), None if keeps_all else sum(int(extra) for extra in extras))
 
 
 def _cells(layout: Layout, width: int, as_cell: AsCell) -> tuple[str, list[object]]:

@@ -84,9 +84,7 @@ def newest(
         .order_by(HourlyCount.hour if oldest else HourlyCount.hour.desc())
         .limit(limit)
     )
-    if begin is not None:
-        query = query.where(HourlyCount.hour > begin - HOUR_MS)
-    return list((query if end is None else query.where(HourlyCount.hour <= end)).tuples())
+    return list(_between(query, begin, end).tuples())
 
 
 def total(customer: str, product: str, first: int, last: int) -> int:
@@ -97,14 +95,23 @@ def total(customer: str, product: str, first: int, last: int) -> int:
     return int(query.scalar() or 0)
 
 
+def by_hour(
+    customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None
+) -> list[tuple[int, int]]:
+    """How many events of some types, none: of all, each hour has that is between two times, wholly or not.
+
+    Returns:
+        (hour, number), in order.
+    """
+    query = _between(_of(customer, product, types), begin, end)
+    numbers = query.select(HourlyCount.hour, fn.sum(HourlyCount.number)).group_by(HourlyCount.hour)
+    return [(hour, int(number)) for hour, number in numbers.order_by(HourlyCount.hour).tuples()]
+
+
 def number(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
     """How many events there are of some types, none: of all, in the hours between two times, wholly or not."""
-    query = _of(customer, product, types).select(fn.sum(HourlyCount.number))
-    if begin is not None:
-        query = query.where(HourlyCount.hour > begin - HOUR_MS)
-    if end is not None:
-        query = query.where(HourlyCount.hour <= end)
-    return int(query.scalar() or 0)
+    query = _between(_of(customer, product, types), begin, end)
+    return int(query.select(fn.sum(HourlyCount.number)).scalar() or 0)
 
 
 def estimate(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
@@ -121,6 +128,12 @@ def estimate(customer: str, product: str, types: Sequence[str], begin: int | Non
 def _of(customer: str, product: str, types: Sequence[str]) -> Select:
     query = HourlyCount.select().where(HourlyCount.customer == customer, HourlyCount.product == product)
     return query.where(HourlyCount.type.in_(list(types))) if types else query
+
+
+def _between(query: Select, begin: int | None, end: int | None) -> Select:
+    if begin is not None:
+        query = query.where(HourlyCount.hour > begin - HOUR_MS)
+    return query if end is None else query.where(HourlyCount.hour <= end)
 
 
 def _group(begin: int, end: int) -> list[tuple]:

@@ -137,8 +137,8 @@ COMPRESSIBLE = [(name, compression) for name in ("csv", "jsonl") for compression
 def test_parts_do_not_show_in_what_is_read(admin, sent, monkeypatch, name, compression):
     output = {"format": name, "compression": compression, "header": True}
     _, whole = admin.run_report(output)
-    monkeypatch.setattr("app.services.attempt.WHOLE_ROWS", 1)
-    monkeypatch.setattr("app.services.attempt.PART_ROWS", 2)
+    monkeypatch.setattr("app.services.planning.WHOLE_ROWS", 1)
+    monkeypatch.setattr("app.services.planning.PART_ROWS", 2)
     _, joined = admin.run_report(output)
     assert plain(joined, compression) == plain(whole, compression)
     assert (joined == whole) == (compression == "none")  # each part is a member or frame of its own

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.exports import csv
-from app.exports.plain import plain_line
+from app.exports.plain import plain_lines
 from app.layout import COLUMNS, POSITIONAL, Layout
 
 BY_NAME = {"LOADED": ("viewName", "userId"), "=ADDED": ("x", "userId", "y")}
@@ -62,11 +62,26 @@ def test_it_is_the_same(rows, layout, delimiter, safe):
         (LAYOUTS[1], "\t", "7\tLOADED\tuser 1\t\tOverview\n"),
     ],
 )
-def test_what_is_plain_takes_this_road(layout, delimiter, line):
-    made = plain_line(layout, 3, delimiter, str)
-    assert made(7, "LOADED", '["Overview","user 1"]') == line
+@pytest.mark.parametrize("number", [1, 2, 32])
+def test_what_is_plain_takes_this_road(layout, delimiter, line, number):
+    made = plain_lines(layout, 3, delimiter, str, not_plain)
+    assert made([(7, "LOADED", '["Overview","user 1"]')] * number) == line * number
+
+
+def test_rows_that_fill_all_columns_take_it_all_at_once():
+    made = plain_lines(LAYOUTS[0], 2, "|", str, not_plain)
+    rows = [(1, "LOADED", '[",","a"]'), (2, "=ADDED", '["null",","]'), (3, "LOADED", '["]","["]')]
+    assert made(rows) == "1|LOADED|,|a\n2|=ADDED|null|,\n3|LOADED|]|[\n"
 
 
 @pytest.mark.parametrize("text", ["[]", '[""]', "[null]", '["a\\n"]', '["a|b"]', '["say \\"so\\""]'])
-def test_what_is_not_plain_does_not(text):
-    assert plain_line(LAYOUTS[0], 3, "|", str)(7, "LOADED", text) is None
+@pytest.mark.parametrize("width", [1, 3])
+def test_what_is_not_plain_does_not(text, width):
+    made = plain_lines(LAYOUTS[0], width, "|", str, lambda *row: "with care\n")
+    assert made([(7, "LOADED", text)]) == "with care\n"
+    plain = (7, "LOADED", '["a"]')
+    assert made([plain, (7, "LOADED", text), plain]).splitlines()[1] == "with care"
+
+
+def not_plain(*row: object) -> str:
+    raise AssertionError(f"{row} is plain")

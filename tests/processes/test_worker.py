@@ -38,8 +38,8 @@ STOP_SECONDS = 6  # the supervisor's patience: whoever takes longer is killed. A
 # The worker with reports of small parts, each of which takes a while, or with a plan that takes half a minute.
 SLOW_PARTS = """
 import time, worker
-from app.services import attempt, pen
-attempt.PART_ROWS, attempt.WHOLE_ROWS = 100, 125
+from app.services import pen, planning
+planning.PART_ROWS, planning.WHOLE_ROWS = 100, 125
 write = pen.Pen._write_part
 pen.Pen._write_part = lambda *given: time.sleep(0.3) or write(*given)
 worker.main()
@@ -47,12 +47,12 @@ worker.main()
 SLOW_PLAN = """
 import worker
 from app.queue import NAME
-from app.services import attempt
+from app.services import planning
 from app.services.clock import now
 from app.store.database import database
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
 sleep = lambda *given: database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
-attempt.Attempt._measure = sleep
+planning.plan = sleep
 worker.main()
 """
 

@@ -12,7 +12,7 @@ from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from app.queue import NAME
-from app.services import attempt, pen
+from app.services import pen, planning
 from app.services.principal import SYSTEM
 from app.store.models import Report, ReportPart
 from tests.support.client import FIRST, event
@@ -90,8 +90,8 @@ def content(services, row) -> Callable[[str], bytes]:
 @pytest.fixture
 def small_parts(monkeypatch) -> None:
     """Reports are cut into parts of about a hundred rows."""
-    monkeypatch.setattr(attempt, "PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(attempt, "WHOLE_ROWS", PART_ROWS * 5 // 4)
+    monkeypatch.setattr(planning, "PART_ROWS", PART_ROWS)
+    monkeypatch.setattr(planning, "WHOLE_ROWS", PART_ROWS * 5 // 4)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.services import attempt, pen
+from app.services import attempt, pen, planning
 from app.services.principal import SYSTEM
 from app.store import parts
 from app.store import reports as store
@@ -55,7 +55,7 @@ def in_a_statement(monkeypatch) -> Callable[[], None]:
         begun.set()
         database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
 
-    monkeypatch.setattr(attempt.Attempt, "_measure", sleep)
+    monkeypatch.setattr(planning, "plan", sleep)
     return lambda: begun.wait(SECONDS) and time.sleep(0.2)
 
 

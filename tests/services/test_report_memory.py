@@ -38,8 +38,8 @@ import json, re, sys
 from pathlib import Path
 import worker
 worker.travel_light()
-from app.services import attempt
-attempt.PART_ROWS, attempt.WHOLE_ROWS = 100_000, 125_000
+from app.services import planning
+planning.PART_ROWS, planning.WHOLE_ROWS = 100_000, 125_000
 running = worker.create_app().extensions["services"].running
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024

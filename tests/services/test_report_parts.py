@@ -11,7 +11,7 @@ import random
 import pytest
 import zstandard
 
-from app.services import attempt, pen
+from app.services import attempt, pen, planning
 from app.store import parts
 from app.store.models import ReportPart
 from tests.support.client import FIRST, event
@@ -59,7 +59,7 @@ def one_piece(services, begin, content, row, monkeypatch):
 
     def write(output: dict) -> bytes:
         with monkeypatch.context() as patch:
-            patch.setattr(attempt, "WHOLE_ROWS", ROWS)
+            patch.setattr(planning, "WHOLE_ROWS", ROWS)
             job = begin(output)
             services.running.run(job)
         return content(job)
@@ -119,7 +119,7 @@ def test_parts_that_are_compressed_each_are_one_file_of_all_rows(services, begin
 def test_a_parquet_file_tells_nothing_of_its_parts(services, begin, content, monkeypatch):
     files = []
     for rows in (100, 333, ROWS):
-        monkeypatch.setattr(attempt, "PART_ROWS", rows)
+        monkeypatch.setattr(planning, "PART_ROWS", rows)
         job = begin({"format": "parquet"})
         services.running.run(job)
         files.append(content(job))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from app.config import Settings
-from app.services import attempt, sweeping
+from app.services import attempt, planning, sweeping
 from app.storage.s3 import upload
 from tests.support.client import FIRST, event
 from tests.support.running import wait_until
@@ -50,7 +50,7 @@ def hangs(wire: Wire, monkeypatch, small_parts):
 
     def prepare(step: str) -> None:
         if step == "one request":
-            monkeypatch.setattr(attempt, "WHOLE_ROWS", ROWS)
+            monkeypatch.setattr(planning, "WHOLE_ROWS", ROWS)
             wire.hang()
         elif step == "the beginning":
             monkeypatch.setattr(upload, "PART_BYTES", 1_000)

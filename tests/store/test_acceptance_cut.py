@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from app import create_app
-from app.services import attempt
+from app.services import planning
 from app.services.principal import SYSTEM
 from app.store import database as store
 from app.store import events
@@ -143,8 +143,8 @@ def test_a_whole_report_run_twice_while_writers_go_on_has_the_same_bytes(
     admin, services, nobody, another_process, monkeypatch
 ):
     """They write into the time that the report is about, in parts that are being cut and written meanwhile."""
-    monkeypatch.setattr(attempt, "PART_ROWS", 100)
-    monkeypatch.setattr(attempt, "WHOLE_ROWS", 125)
+    monkeypatch.setattr(planning, "PART_ROWS", 100)
+    monkeypatch.setattr(planning, "WHOLE_ROWS", 125)
     stop = threading.Event()
 
     def write(client: Client, number: int) -> None:

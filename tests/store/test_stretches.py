@@ -9,11 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.layout import POSITIONAL, Layout
 from app.store import events
 from app.store.database import database, transaction
 from app.store.events import Selection
 from app.store.models import Event
 
+LAYOUT = Layout(POSITIONAL)
 BASE = 1_793_000_000_000
 HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000
 LATEST = 253_402_300_799_999
@@ -54,6 +56,14 @@ def selections(draw, rows: Sequence[tuple[int, str]]) -> dict:
     }
 
 
+def cut(selection: Selection, size: int) -> list[tuple[int, int]]:
+    """The stretches that follow from the rows alone."""
+    measure, by_hour = events.survey(selection, LAYOUT)
+    assert measure == events.measure(selection, LAYOUT)
+    assert [number for _, number in by_hour if number < 1] == []
+    return events.stretches(selection, size, by_hour)
+
+
 @pytest.mark.usefixtures("app")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), rows=some, late=some, size=st.integers(1, 20))
@@ -66,7 +76,7 @@ def test_stretches_have_every_row_once_and_in_order(data, rows, late, size):
     bounds["cut"] = bounds["cut"] if bounds["cut"] is not None else max(ids, default=0)
     selection = Selection("C", "P", **(wanted | bounds))
 
-    stretches = events.stretches(selection, size)
+    stretches = cut(selection, size)
     whole = list(events.rows(selection))
     parts = [list(events.rows(selection.between(start, end))) for start, end in stretches]
     assert [row for part in parts for row in part] == whole
@@ -76,4 +86,4 @@ def test_stretches_have_every_row_once_and_in_order(data, rows, late, size):
     assert all(len(part) <= size or len({row[0] for row in part}) == 1 for part in parts), "but for a millisecond"
 
     keep(late)  # accepted behind the cut
-    assert events.stretches(selection, size) == stretches
+    assert cut(selection, size) == stretches

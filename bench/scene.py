@@ -167,7 +167,7 @@ class Scene:
         accounts, admin = self._services.accounts, self._who("admin")
         for name, role, customers in USERS:
             accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
-        for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("admin", SAFARI)):
+        for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("anna", FIREFOX), ("admin", SAFARI)):
             self._services.sessions.begin(self._who(name), browser)
         for name, customers, products in KEYS:
             made, _ = self._services.keys.add(name, customers, products, by=admin)

@@ -21,13 +21,14 @@ HEADERS = {
 
 
 def register(app: Flask) -> None:
-    """Mark pages, styles, scripts, files: all but the JSON that is answered to programs."""
+    """Mark pages, styles, scripts, files; of the JSON that is answered to programs only what it is."""
     app.after_request(_mark)
 
 
 def _mark(response: Response) -> Response:
     is_page = request.path.startswith("/admin")
     if response.headers.get("Content-Type") == JSON and not is_page:
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)  # a page may have a policy of its own

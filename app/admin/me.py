@@ -73,25 +73,6 @@ def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[s
     return redirect(url_for("admin.me"))
 
 
-@blueprint.post("/me/sessions/<int:session>/end")
-@signed_in
-def end_own_session(session: int) -> Response:
-    """End one of your own."""
-    services().sessions.end(session, caller().id, by=caller())
-    flash("The session is ended.")
-    return redirect(url_for("admin.me"))
-
-
-@blueprint.post("/me/sessions/end")
-@signed_in
-def end_other_sessions() -> Response:
-    """End all but this one."""
-    visit = auth.current_visit()
-    number = services().sessions.end_all(caller(), by=caller(), but=visit.id if visit else 0)
-    flash(f"{number} other {'session' if number == 1 else 'sessions'} ended.")
-    return redirect(url_for("admin.me"))
-
-
 def _form(form: PasswordForm) -> str:
     if caller().temporary:
         form.old.label.text = "The password that you were given"

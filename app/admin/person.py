@@ -18,7 +18,7 @@ from app.services.principal import Principal
 @signed_in
 def person(key: int) -> str:
     """The user, and forms for what can be changed."""
-    one = _one(key)
+    one = one_of(key)
     return _page(one, RightsForm(role=one.role, customers="\n".join(one.customers or ())))
 
 
@@ -26,7 +26,7 @@ def person(key: int) -> str:
 @signed_in
 def change_person(key: int) -> Response | tuple[str, int]:
     """Give them another role or other customers."""
-    one, form = _one(key), RightsForm()
+    one, form = one_of(key), RightsForm()
     try:
         services().accounts.change(one, form.role.data or "", lines_of(form.customers), by=caller())
     except AccountInvalid as error:
@@ -43,7 +43,7 @@ def change_person(key: int) -> Response | tuple[str, int]:
 @signed_in
 def ask_password(key: int) -> str | Response:
     """Ask whether it is meant, and say what goes."""
-    one = _one(key)
+    one = one_of(key)
     if one.id == caller().id:
         return redirect(url_for("admin.own_password"))
     return render_template("admin/reset_password.html", person=one, sessions=lines(one.id), chosen=PERSON, **known())
@@ -53,7 +53,7 @@ def ask_password(key: int) -> str | Response:
 @signed_in
 def reset_password(key: int) -> str | Response:
     """Give them another one and show it, this once."""
-    one = _one(key)
+    one = one_of(key)
     if one.id == caller().id:
         return redirect(url_for("admin.own_password"))
     password, kind = temporary_password(), request.form.get("kind")
@@ -63,31 +63,11 @@ def reset_password(key: int) -> str | Response:
     return render_template("admin/password_shown.html", person=changed, password=password, is_new=False, **known())
 
 
-@blueprint.post("/people/<int:key>/sessions/<int:session>/end")
-@signed_in
-def end_session(key: int, session: int) -> Response:
-    """End one of their sessions."""
-    one = _one(key)
-    services().sessions.end(session, one.id, by=caller())
-    flash(f"The session of {one.name} is ended.")
-    return redirect(url_for("admin.person", key=one.id))
-
-
-@blueprint.post("/people/<int:key>/sessions/end")
-@signed_in
-def end_sessions(key: int) -> Response:
-    """End all of them."""
-    one = _one(key)
-    number = services().sessions.end_all(one, by=caller())
-    flash(f"{number} {'session' if number == 1 else 'sessions'} of {one.name} ended.")
-    return redirect(url_for("admin.person", key=one.id))
-
-
 @blueprint.get("/people/<int:key>/remove")
 @signed_in
 def remove_person(key: int) -> str:
     """Ask whether it is meant, and say what goes."""
-    one = _one(key)
+    one = one_of(key)
     return render_template("admin/remove_person.html", person=one, sessions=lines(one.id), **known())
 
 
@@ -95,7 +75,7 @@ def remove_person(key: int) -> str:
 @signed_in
 def end_person(key: int) -> Response | tuple[str, int]:
     """Remove them."""
-    one = _one(key)
+    one = one_of(key)
     try:
         services().accounts.remove(one.name, by=caller())
     except AccountInvalid as error:
@@ -112,7 +92,7 @@ def _page(one: Principal, form: RightsForm, wrong: str | None = None) -> str:
     return render_template("admin/person.html", person=one, form=form, wrong=wrong, sessions=lines(one.id), **known())
 
 
-def _one(key: int) -> Principal:
+def one_of(key: int) -> Principal:
     """The user of an address's id, for whoever may change users.
 
     Raises:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 JSON = "application/json"
+NOSNIFF = ("X-Content-Type-Options", "nosniff")  # an error quotes what was sent: no browser may take it for a page
 
 
 class Answer(Response):
@@ -24,7 +25,8 @@ class Answer(Response):
     """
 
     def __init__(self, body: bytes, status: int = 200) -> None:
-        super().__init__(None, status, Headers([("Content-Type", JSON), ("Content-Length", str(len(body)))]))
+        headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), NOSNIFF]
+        super().__init__(None, status, Headers(headers))
         self.response = [body]
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:

@@ -8,6 +8,7 @@ import pytest
 
 from app.admin import report_lines, words
 from app.services import sweeping
+from app.store.models import Report
 from tests.support.client import event
 
 
@@ -96,6 +97,20 @@ def test_another_like_it_has_the_same_file(boss, admin):
 
 def test_the_first_attempt_is_told_as_well(boss, complete):
     assert "Complete after" in boss.see(f"/admin/reports/{complete['source']}")
+
+
+def test_the_list_tells_size_hash_and_who(boss, complete, services):
+    row = services.reports.get(services.accounts.everyone()[0], complete["source"])
+    page = re.sub(r"\s+", " ", boss.see("/admin/reports"))
+    assert f'title="{row.bytes} bytes"' in page
+    assert f'title="SHA-256 {row.sha256}">SHA <code>{row.sha256[:8]}</code>' in page
+    assert "by <bdi>admin</bdi>" in page
+    assert "attempt 1" not in page, "the first goes without saying"
+
+
+def test_the_list_tells_that_a_report_was_tried_again(boss, complete):
+    Report.update(attempt=3).execute()
+    assert "attempt 3" in boss.see("/admin/reports")
 
 
 def test_the_list_has_them_newest_first(boss, complete, admin):

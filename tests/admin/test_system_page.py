@@ -92,7 +92,7 @@ def test_what_waits_is_counted_and_the_scheduler_is_heard(olga, admin, services)
     admin.send(event(), event())
     admin.start_report()
     page = olga.see("/admin/system")
-    assert "1 report, 1 call in the queue" in page
+    assert "1 report, 1 wake-up in Redis" in page
     assert "not heard from" in page
     assert "about 2 events are not in the charts yet" in page
     services.upkeep.run_all()

@@ -201,6 +201,7 @@ class Visit:
         address = page.url
         yield "another password", self.go(f"{address}/password")
         yield "the question before a user is removed", self.go(f"{address}/remove")
+        yield "the question before sessions end", self.go(f"{address}/sessions/end")
         yield "one's own page", self.go("me")
         page = self.go("me/password")
         page.get_by_label("Your password").fill("wrong")

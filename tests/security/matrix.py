@@ -58,7 +58,9 @@ GET    /admin/events/<key>                                 302    302    302    
 GET    /admin/me                                           302    302    302    200    200    200    200    302
 GET    /admin/me/password                                  302    302    302    200    200    200    200    302
 POST   /admin/me/password                                  302    302    302    400    400    400    400    302
+GET    /admin/me/sessions/end                              302    302    302    200    200    200    200    302
 POST   /admin/me/sessions/end                              302    302    302    302    302    302    302    302
+GET    /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
 POST   /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
 
 GET    /admin/reports                                      302    302    302    200    200    200    200    302
@@ -128,7 +130,9 @@ GET    /admin/people/<key>/password                        302    302    302    
 POST   /admin/people/<key>/password                        302    302    302    403    403    403    200    302
 GET    /admin/people/<key>/remove                          302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/remove                          302    302    302    403    403    403    302    302
+GET    /admin/people/<key>/sessions/end                    302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/sessions/end                    302    302    302    403    403    403    302    302
+GET    /admin/people/<key>/sessions/<session>/end          302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/sessions/<session>/end          302    302    302    403    403    403    302    302
 GET    /admin/keys                                         302    302    302    403    403    403    200    302
 GET    /admin/keys/new                                     302    302    302    403    403    403    200    302

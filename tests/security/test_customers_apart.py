@@ -128,8 +128,12 @@ class Apart(World):
 
 
 @pytest.fixture
-def world(app) -> Apart:
-    return Apart(app)
+def world(app, monkeypatch) -> Apart:
+    """Charts stand still: a minute that begins between two looks would change them, too."""
+    made, moment = Apart(app), now()
+    for module in ("app.services.traffic", "app.admin.overview"):
+        monkeypatch.setattr(f"{module}.now", lambda: moment)
+    return made
 
 
 def test_nothing_that_another_customer_has_changes_what_somebody_is_told(world):

@@ -6,10 +6,11 @@ import pytest
 
 from app.exceptions import StoreUnavailable
 from tests.admin.test_pages import inline
+from tests.conftest import PASSWORD
 from tests.security.matrix import rows
 from tests.security.test_authorization import PATHS
 from tests.security.world import World
-from tests.support.client import event
+from tests.support.client import Client, event
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -59,6 +60,14 @@ def test_nowhere_may_a_page_run_what_is_written_into_it(app, path):
     policy = answer.headers.get("Content-Security-Policy", "")
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'self'") or answer.content_type == "application/json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("credentials", "status"), [(("admin", PASSWORD), 400), (None, 401)])
+def test_an_error_that_quotes_what_was_sent_is_no_page(app, admin, credentials, status):
+    sent = {"data": b"<script>", "content_type": "application/json"}
+    answer = Client(app, credentials).request("POST", "/reports", **sent)
+    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (status, "nosniff")
 
 
 ERRORS = [

@@ -202,7 +202,11 @@ class Visit:
         yield "another password", self.go(f"{address}/password")
         yield "the question before a user is removed", self.go(f"{address}/remove")
         yield "the question before sessions end", self.go(f"{address}/sessions/end")
+        yield "the question before one of them ends", self._asked_before_one_ends(address)
+        sign_in(self.door.open(self.service, None), "admin")
         yield "one's own page", self.go("me")
+        yield "the question before the other sessions end", self.go("me/sessions/end")
+        yield "the question before one of those ends", self._asked_before_one_ends("me")
         page = self.go("me/password")
         page.get_by_label("Your password").fill("wrong")
         page.get_by_label("A new one").fill("a password of my own")
@@ -211,6 +215,12 @@ class Visit:
         yield "the audit log", self.go("audit")
         yield "the audit log with a fault", self.go("audit?action=nonsense&start=x")
         yield "nothing of that in the audit log", self.go(f"audit?text={uuid.uuid4()}")
+
+    def _asked_before_one_ends(self, path: str) -> Page:
+        page = self.go(path)
+        page.get_by_role("link", name="End the session of").first.click()
+        page.wait_for_url(re.compile(r"/sessions/\d+/end$"))
+        return page
 
     def keys(self) -> States:
         page = self.go("keys/new")

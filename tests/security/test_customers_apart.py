@@ -131,7 +131,7 @@ class Apart(World):
 def world(app, monkeypatch) -> Apart:
     """Charts stand still: a minute that begins between two looks would change them, too."""
     made, moment = Apart(app), now()
-    for module in ("app.services.traffic", "app.admin.overview"):
+    for module in ("app.services.traffic", "app.admin.traffic"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
 

@@ -3,7 +3,7 @@
 There is one index on events, (customer, product, timestamp), because each costs every insert. A question that names
 customer and product walks it backwards. One that names less asks every pair of the two that was ever seen, and merges:
 pairs are few. One for a type that is rare among its neighbours would walk through millions of others; the hourly
-counts say in which hours it is, and only those are read.
+counts say in which hours it is, and between which times, and only that is read.
 """
 
 from __future__ import annotations
@@ -114,15 +114,15 @@ def _is_dense(part: Wanted, limit: int) -> bool:
     """Whether somebody who walks to the end of the page meets few events of other types."""
     number = 0
     found = _filled(part, limit + 1)
-    for hour, count in found:
-        number += count
+    for filled in found:
+        number += filled.number
         if number >= limit:
-            first, last = sorted((hour, found[0][0]))
+            first, last = sorted((filled.hour, found[0].hour))
             return hours.total(part.customer, part.product, first, last) <= number * RARE
     return False
 
 
-def _filled(part: Wanted, limit: int) -> list[tuple[int, int]]:
+def _filled(part: Wanted, limit: int) -> list[hours.Filled]:
     """The hours that have events of a part's types, the first that is walked through first."""
     return hours.newest(part.customer, part.product, part.types, part.first, part.last, limit, oldest=part.forward)
 
@@ -185,10 +185,10 @@ def _page_edge(parts: Sequence[Wanted], limit: int) -> int | None:
         (row for part in parts for row in _filled(part, limit)), reverse=not any(part.forward for part in parts)
     )
     number = 0
-    for hour, count in merged:
-        number += count if hour != merged[0][0] else 0  # of the first hour a part may lie on another page
+    for filled in merged:
+        number += filled.number if filled.hour != merged[0].hour else 0  # a part of it may lie on another page
         if number >= limit:
-            return hour
+            return filled.hour
     return None
 
 
@@ -202,21 +202,24 @@ def _counted(part: Wanted, limit: int) -> list[Position]:
             break
         conditions = [_condition(part, span) for span in spans]
         found += _nearest(conditions, limit, forward=part.forward)
-        begin, end = spans[-1]
-        rest = replace(rest, start=end) if part.forward else replace(rest, end=begin - 1)
+        hour = spans[-1][0] // hours.HOUR_MS * hours.HOUR_MS
+        rest = replace(rest, start=hour + hours.HOUR_MS) if part.forward else replace(rest, end=hour - 1)
     return found
 
 
-def _spans(filled: Sequence[tuple[int, int]], limit: int) -> list[Span]:
-    """The first hours, as many as should fill the page: of the first one a part may lie on another page."""
-    spans: dict[int, Span] = {}
+def _spans(filled: Sequence[hours.Filled], limit: int) -> list[Span]:
+    """Where in the first hours the events are, in as many as should fill the page.
+
+    Of the first one a part may lie on another page.
+    """
+    spans: list[Span] = []
     number = 0
-    for hour, count in filled:
-        if number >= limit and hour not in spans:
+    for one in filled:
+        if number >= limit:
             break
-        spans[hour] = (hour, hour + hours.HOUR_MS)
-        number += count
-    return list(spans.values())
+        spans.append((one.first, one.last + 1))
+        number += one.number
+    return spans
 
 
 def _condition(wanted: Wanted, span: Span | None = None) -> Condition:

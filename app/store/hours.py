@@ -7,8 +7,9 @@ costs nothing more. What is newer than `counted_to` is not in them yet.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from peewee import Select, fn
+from peewee import EXCLUDED, Case, Select, fn
 
 from app.store import catalog
 from app.store.database import database
@@ -17,6 +18,15 @@ from app.store.models import Counted, HourlyCount
 HOUR_MS = 3_600_000
 PATIENCE_MS = 200  # events come first: where somebody inserts for so long, the next count catches up
 SLICE = 200_000  # events counted at a time, so that no transaction is long
+
+
+class Filled(NamedTuple):
+    """An hour that has events of some types: how many, and between which times, both included."""
+
+    hour: int
+    number: int
+    first: int
+    last: int
 
 
 def counted_to() -> int:
@@ -36,7 +46,7 @@ def count_up() -> int:
         return 0
     rows = _group(begin, end)
     with database.atomic():
-        further = {"up_to": end, "total": Counted.total + sum(row[-1] for row in rows)}
+        further = {"up_to": end, "total": Counted.total + sum(row[4] for row in rows)}
         if Counted.update(further).where(Counted.up_to == begin).execute() != 1:
             return 0
         for row in rows:
@@ -69,22 +79,26 @@ def newest(
     limit: int,
     *,
     oldest: bool = False,
-) -> list[tuple[int, int]]:
-    """The newest hours that have events of some types: (hour, number), newest first.
+) -> list[Filled]:
+    """The newest hours that have events of some types, newest first.
 
     Args:
         begin, end: milliseconds; hours wholly outside do not count. None: open.
-        limit: how many rows at most, one for a type and hour.
+        limit: how many at most.
         oldest: the oldest hours instead, oldest first.
     """
     query = (
-        HourlyCount.select(HourlyCount.hour, HourlyCount.number)
+        HourlyCount.select(
+            HourlyCount.hour, fn.sum(HourlyCount.number), fn.min(HourlyCount.first), fn.max(HourlyCount.last)
+        )
         .where(HourlyCount.customer == customer, HourlyCount.product == product)
         .where(HourlyCount.type.in_(list(types)))
+        .group_by(HourlyCount.hour)
         .order_by(HourlyCount.hour if oldest else HourlyCount.hour.desc())
         .limit(limit)
     )
-    return list(_between(query, begin, end).tuples())
+    found = _between(query, begin, end).tuples()
+    return [Filled(hour, int(number), first, last) for hour, number, first, last in found]
 
 
 def total(customer: str, product: str, first: int, last: int) -> int:
@@ -139,18 +153,24 @@ def _between(query: Select, begin: int | None, end: int | None) -> Select:
 def _group(begin: int, end: int) -> list[tuple]:
     mark = database.param
     hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"  # whole numbers on both databases
-    rows = database.execute_sql(
-        f"SELECT customer, product, type, {hour}, count(*) FROM event WHERE id > {mark} AND id <= {mark} "  # noqa: S608
-        f"GROUP BY customer, product, type, {hour}",
-        (begin, end),
-    ).fetchall()
+    query = (
+        f"SELECT customer, product, type, {hour}, count(*), min(timestamp), max(timestamp) FROM event "  # noqa: S608
+        f"WHERE id > {mark} AND id <= {mark} GROUP BY customer, product, type, {hour}"
+    )
+    rows = database.execute_sql(query, (begin, end)).fetchall()
     return sorted(rows)  # here, as databases differ in which letter comes first
 
 
 def _add(row: tuple) -> None:
     """In one order always (`_group` sorts), so that two who change counts wait for each other instead of for ever."""
-    customer, product, type_, hour, number = row
-    HourlyCount.insert(customer=customer, product=product, type=type_, hour=hour, number=number).on_conflict(
+    customer, product, type_, hour, number, first, last = row
+    wider = {
+        HourlyCount.first: Case(None, [(EXCLUDED.first < HourlyCount.first, EXCLUDED.first)], HourlyCount.first),
+        HourlyCount.last: Case(None, [(EXCLUDED.last > HourlyCount.last, EXCLUDED.last)], HourlyCount.last),
+    }
+    HourlyCount.insert(
+        customer=customer, product=product, type=type_, hour=hour, number=number, first=first, last=last
+    ).on_conflict(
         conflict_target=["customer", "product", "type", "hour"],
-        update={HourlyCount.number: HourlyCount.number + number},
+        update={HourlyCount.number: HourlyCount.number + number} | wider,
     ).execute()

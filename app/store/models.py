@@ -155,6 +155,8 @@ class HourlyCount(Table):
     type = TextField()
     hour = BigIntegerField()  # its first millisecond
     number = BigIntegerField()
+    first = BigIntegerField()  # the earliest and the latest timestamp that was counted; its event may be erased
+    last = BigIntegerField()
 
     class Meta:
         """No key of its own."""

@@ -117,24 +117,33 @@ def counted(nobody):
 @pytest.mark.parametrize(
     ("types", "begin", "end", "limit", "expected"),
     [
-        (["A"], None, None, 10, [3, 1, 0]),
-        (["A", "B"], None, None, 10, [3, 2, 1, 1, 0]),
-        (["A", "B"], None, None, 3, [3, 2, 1]),
-        (["A"], TOP + HOUR + 5, None, 10, [3, 1]),
-        (["A"], TOP + 2 * HOUR, None, 10, [3]),
-        (["A"], None, TOP + 3 * HOUR, 10, [3, 1, 0]),
-        (["A"], None, TOP + 3 * HOUR - 1, 10, [1, 0]),
-        (["C"], None, None, 10, []),
+        (["A"], None, None, 10, {3: 2, 1: 2, 0: 2}),
+        (["A", "B"], None, None, 10, {3: 2, 2: 2, 1: 4, 0: 2}),
+        (["A", "B"], None, None, 3, {3: 2, 2: 2, 1: 4}),
+        (["A"], TOP + HOUR + 5, None, 10, {3: 2, 1: 2}),
+        (["A"], TOP + 2 * HOUR, None, 10, {3: 2}),
+        (["A"], None, TOP + 3 * HOUR, 10, {3: 2, 1: 2, 0: 2}),
+        (["A"], None, TOP + 3 * HOUR - 1, 10, {1: 2, 0: 2}),
+        (["C"], None, None, 10, {}),
     ],
 )
 def test_the_newest_hours_of_some_types_are_found(counted, types, begin, end, limit, expected):
     found = hours.newest("BARCHART", "PORTFOLIO", types, begin, end, limit)
-    assert found == [(TOP + hour * HOUR, 2) for hour in expected]
+    assert [one[:2] for one in found] == [(TOP + hour * HOUR, number) for hour, number in expected.items()]
+
+
+def test_an_hour_is_told_with_its_first_and_last_event_of_a_type_whenever_they_were_counted(nobody):
+    bounds = []
+    for time in (500, 20, 90_000, 300):
+        nobody.send(event(type="A", timestamp=TOP + time), event(type="B", timestamp=TOP + 7))
+        count_all()
+        bounds.append(hours.newest("BARCHART", "PORTFOLIO", ["A"], None, None, 1)[0][2:])
+    assert bounds == [(TOP + first, TOP + last) for first, last in [(500, 500), (20, 500), (20, 90_000), (20, 90_000)]]
 
 
 def test_the_oldest_hours_are_found_as_well(counted):
     found = hours.newest("BARCHART", "PORTFOLIO", ["A", "B"], TOP + 5, None, 4, oldest=True)
-    assert [hour for hour, _ in found] == [TOP + hour * HOUR for hour in (0, 1, 1, 2)]
+    assert [one.hour for one in found] == [TOP + hour * HOUR for hour in (0, 1, 2, 3)]
 
 
 def test_the_events_of_some_hours_are_summed_up(counted):

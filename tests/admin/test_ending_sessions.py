@@ -33,7 +33,7 @@ def other(app, boss) -> Visitor:
 def test_one_of_ones_own_is_asked_about_by_browser_and_address(boss, other):
     [link] = END.findall(boss.see("/admin/me"))
     page = words(boss.see(link))
-    assert "End your other session?" in page
+    assert "End this session?" in page
     assert "Firefox on Windows, from 203.0.113.7 , last act" in page
     assert other.get("/admin/me").status_code == 200, "nothing ended yet"
     assert boss.send(link, {}).headers["Location"] == "/admin/me"

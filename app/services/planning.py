@@ -2,7 +2,7 @@
 
 What the hourly counts tell is enough where nobody can see it in the file. The parts of a compressed file show, as each
 is compressed by itself: they follow from the rows alone, which are counted for that, so that the same rows always make
-the same bytes.
+the same bytes. Rows are counted, too, where the counts cannot tell: of what came since another report.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def plan(rows: Selection, layout: Layout, output: Output) -> Plan:
     if counted.most <= whole:
         parts: Sequence[Stretch] = [(None, None)] if output.is_joined else []
         return Plan(_shape(rows, layout, counted), parts)
-    if output.shows_parts or counted.newer > size:
+    if output.shows_parts or counted.newer > size or rows.after is not None:
         measure, by_hour = events.survey(rows, layout)
         cut = events.stretches(rows, size, by_hour) if measure.total > whole else [(None, None)]
     else:
@@ -75,13 +75,17 @@ def _counted(rows: Selection) -> _Counted:
         up_to = hours.counted_to()
         newer = max(0, rows.cut - up_to)
         most, about = hours.number(*_asked(rows)) + newer, hours.estimate(*_asked(rows))
+        if rows.after is not None:
+            most = min(most, max(0, rows.cut - rows.after))
         if hours.counted_to() == up_to:
             return _Counted(up_to, newer, about, most)
 
 
 def _shape(rows: Selection, layout: Layout, counted: _Counted) -> Measure:
     """What has to be known of the rows, mostly without looking at each; `total` is about right then."""
-    newer = events.number_of_newer(replace(rows, after=max(counted.up_to, rows.after or 0))) if counted.newer else 0
+    if rows.after is not None:
+        return events.measure(rows, layout)
+    newer = events.number_of_newer(replace(rows, after=counted.up_to)) if counted.newer else 0
     return events.shape(rows, layout, counted.about + newer) or events.measure(rows, layout)
 
 

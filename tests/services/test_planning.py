@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from app.services import planning
+from app.services.principal import SYSTEM
 from app.store import events, hours
 from app.store.models import ReportPart
 from tests.support.client import event
@@ -15,6 +16,7 @@ HOUR = 3_600_000
 FIRST = 1_793_000_000_000 // HOUR * HOUR
 ROWS = 1_000
 COUNTED = {"format": "csv"}, {"format": "jsonl"}
+OURS = {"customer": "BARCHART", "product": "PORTFOLIO", "types": (), "start": None, "end": None}
 SURVEYED = {"compression": "gzip"}, {"format": "jsonl", "compression": "zstd"}, {"format": "parquet"}
 
 pytestmark = pytest.mark.usefixtures("small_parts")
@@ -124,6 +126,34 @@ def test_a_part_is_looked_up_by_its_time_the_first_and_the_last_too():
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("others", [0, 400], ids=["alone", "among others"])
+def test_what_came_since_another_report_is_few_rows_of_many_and_not_cut(
+    services, admin, content, row, written, planned, others
+):
+    """The hourly counts have all of the customer's, and those since then may be few of all that came."""
+    send(admin)
+    before = services.reports.start(SYSTEM, OURS, None)
+    send(admin, rows=60)
+    if others:
+        admin.send(*[event(product="WATCHLIST", timestamp=FIRST) for _ in range(others)])
+    count()
+    job = services.reports.start(SYSTEM, OURS, None, after=before.cut).job
+    services.running.run(job)
+    assert planned[0].measure.total == row(job).rows == len(lines(content(job))) == 60
+    assert (planned[0].parts, written) == ([], [])
+
+
+def test_many_rows_since_another_report_are_cut_by_them(services, admin, content, row, surveyed, planned):
+    send(admin)
+    before = services.reports.start(SYSTEM, OURS, None)
+    send(admin, rows=400)
+    count()
+    job = services.reports.start(SYSTEM, OURS, None, after=before.cut).job
+    services.running.run(job)
+    assert len(surveyed) == 1
+    assert (planned[0].measure.total, row(job).rows, len(planned[0].parts)) == (400, 400, 4)
 
 
 def test_an_hour_with_too_many_rows_is_cut_by_them(services, admin, begin, planned):

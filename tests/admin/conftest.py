@@ -8,6 +8,7 @@ import re
 import pytest
 from werkzeug.test import TestResponse
 
+from app.store.models import Account
 from tests.conftest import PASSWORD
 
 TOKEN = re.compile(r'name="csrf_token"[^>]* value="([^"]+)"')
@@ -48,6 +49,16 @@ class Visitor:
         answer = self.send("/admin/sign-in", {"user": name, "password": password})
         assert answer.status_code == 302, answer.get_data(as_text=True)
         return self
+
+
+def words(page: str) -> str:
+    """What stands on a page, without its markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def key(name: str) -> int:
+    """A user's id, as it stands in addresses."""
+    return Account.get(Account.name == name).id
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from app.store.models import AuditEntry
-from tests.admin.conftest import Visitor
+from tests.admin.conftest import Visitor, words
 
 PAGE, PART, FILE = "/admin/audit", "/admin/audit/part", "/admin/audit.csv"
 
@@ -18,10 +18,6 @@ PAGE, PART, FILE = "/admin/audit", "/admin/audit/part", "/admin/audit.csv"
 def olga(app, operator) -> Visitor:
     """The operator, signed in."""
     return Visitor(app).sign_in("olga")
-
-
-def words(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def rows(page: str) -> list[str]:

@@ -6,19 +6,11 @@ import re
 
 import pytest
 
-from app.store.models import Account, Session
-from tests.admin.conftest import Visitor
+from app.store.models import Session
+from tests.admin.conftest import Visitor, key, words
 
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0"
 END = re.compile(r'href="(/admin/[^"]*sessions/\d+/end)"')
-
-
-def key(name: str) -> int:
-    return Account.get(Account.name == name).id
-
-
-def words(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from app.services.clock import now
 from app.store.models import Account, AuditEntry, Session
-from tests.admin.conftest import Visitor
+from tests.admin.conftest import Visitor, key, words
 from tests.conftest import PASSWORD
 
 NEW = "/admin/people/new"
@@ -20,15 +20,6 @@ SECRET = re.compile(r'id="password"[^>]*>([^<]+)<')
 def olga(app, operator) -> Visitor:
     """The operator, signed in."""
     return Visitor(app).sign_in("olga")
-
-
-def key(name: str) -> int:
-    return Account.get(Account.name == name).id
-
-
-def words(page: str) -> str:
-    """What stands on a page, without its markup."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def last() -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ run: .venv/run ## Install what is missing, and run everything in the foreground;
 	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/flask --app wsgi serve
 
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/develop ## Check the style of the code
 	$(BIN)/ruff check .

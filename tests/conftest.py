@@ -7,6 +7,7 @@ A test that asks for `app` (or anything made of it) runs twice: on SQLite and on
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import tempfile
 import threading
@@ -30,31 +31,28 @@ from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
 
-# Files that take longest, the longest first: they are begun first, so that all processes of a run end together.
-LONGEST = (
-    "tests/faults/test_reports_survive.py",
-    "tests/browser/test_every_page.py",
-    "tests/faults/test_events_survive.py",
-    "tests/faults/test_reports_survive_s3.py",
-    "tests/processes/test_supervisor.py",
-    "tests/security/test_authorization.py",
-    "tests/storage/test_s3_files.py",
-    "tests/store/test_feed.py",
-    "tests/security/test_markup.py",
-    "tests/security/test_throttling.py",
-    "tests/processes/test_worker.py",
-    "tests/security/test_secrets.py",
-    "tests/faults/test_hostile_clients.py",
-    "tests/api/test_schemathesis.py",
-    "tests/cli/test_events_import.py",
-)
+MEMORY = Path("/dev/shm")  # where a commit does not wait for a disk: what dies in these tests are processes
+MEMORY_BYTES = 6 * 1024**3  # what a run needs of it at most
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first; whatever else is in its order stays so."""
-    place = {config.rootpath / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+def pytest_configure() -> None:
+    """Put temporary files into memory, where there is room: the suite commits some hundred thousand times."""
+    is_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    if is_roomy and "TMPDIR" not in os.environ:
+        os.environ["TMPDIR"] = str(MEMORY)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share each file's services among its tests, and one browser among all that need one; the longest come first.
+
+    The tests of a group run in one process of the run, so nothing that they share is started twice.
+    """
+    for item in items:
+        name = "browser" if item.get_closest_marker("browser") else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name))
+    order = ("browser", "processes")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in order])
 
 
 def pytest_collection_finish() -> None:

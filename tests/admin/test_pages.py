@@ -22,6 +22,12 @@ CORPUS = [
 ]
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """How pages are put together does not depend on the database."""
+    return sqlite_url
+
+
 class Markup(HTMLParser):
     """What a browser would run or style: elements and attributes that a page must not have inline."""
 

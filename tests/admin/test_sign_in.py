@@ -12,6 +12,12 @@ from tests.conftest import PASSWORD
 PAGES = ["/admin/", "/admin/reports", "/admin/reports/new", "/admin/reports/JOB-1", "/admin/reports/JOB-1/download"]
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Signing in is tested on both databases in tests/security/test_sessions.py."""
+    return sqlite_url
+
+
 def without_tokens(page: str) -> str:
     return re.sub(r'(csrf_token"[^>]* value|name="user") ?(value)?="[^"]+"', "", page)
 

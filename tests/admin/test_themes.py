@@ -7,6 +7,12 @@ import pytest
 ROOT = '<html lang="en"{}>'
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Themes do not depend on the database."""
+    return sqlite_url
+
+
 @pytest.mark.parametrize(
     ("cookie", "written"),
     [("light", ' data-theme="light"'), ("dark", ' data-theme="dark"'), ("", ""), ('"><script>', ""), ("LIGHT", "")],

@@ -16,6 +16,12 @@ ROOT = Path(__file__).parents[2]
 SUMMER, LAST = 1_785_585_600_000, 253_402_300_799_999  # 2026-08-01T12:00:00Z; the last moment there is
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Time zones do not depend on the database."""
+    return sqlite_url
+
+
 def looking(app, zone: str):
     """A request of somebody whose cookie names a zone."""
     return app.test_request_context("/admin/", headers={"Cookie": f"zone={zone}"})

@@ -13,6 +13,12 @@ MALFORMED = "REQUEST_PARAMETER_MALFORMED"
 LINES = "application/x-ndjson"
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Events are validated before the database is asked."""
+    return sqlite_url
+
+
 class TestTree:
     def test_it_is_the_same_byte_for_byte_on_both_databases(self, nobody):
         answer = nobody.post("/events", b'{"events":[{"customer":"C","product":"","timestamp":"x","context":[{}]}]}')

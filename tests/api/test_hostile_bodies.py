@@ -50,6 +50,12 @@ values = st.recursive(
 )
 
 
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """PostgreSQL is the one that cannot hold every text."""
+    return postgres_url
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """A valid body with a few bytes cut out, doubled or put in."""

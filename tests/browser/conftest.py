@@ -36,7 +36,7 @@ from tests.support.running import Running, wait_until
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
-expect.set_options(timeout=15_000)  # on a busy machine
+expect.set_options(timeout=60_000)  # only what fails waits so long
 
 # Time on the pages runs faster, so that a part which looks every two seconds does so within a third of one.
 HASTE = 6
@@ -69,7 +69,7 @@ class Service:
         headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"} | headers
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def post(self, *events: dict) -> None:
@@ -115,8 +115,8 @@ class Service:
 
     def _send(self, path: str, fields: dict[str, str]) -> str:
         """Fill in and send a form; the page that answers it."""
-        token = TOKEN.search(self._browser.get(self.url + path, timeout=10).text)[1]
-        answer = self._browser.post(self.url + path, fields | {"csrf_token": token}, timeout=10)
+        token = TOKEN.search(self._browser.get(self.url + path, timeout=60).text)[1]
+        answer = self._browser.post(self.url + path, fields | {"csrf_token": token}, timeout=60)
         answer.raise_for_status()
         return answer.text
 
@@ -246,7 +246,7 @@ class Door:
         session = self._sessions.get((service.url, name))
         context = self._browser.new_context(base_url=service.url, storage_state=session, **options)
         self._contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         if hurried:
             context.add_init_script(HURRY)
         page = context.new_page()

@@ -243,7 +243,7 @@ class Visit:
 
     def recurring(self) -> States:
         page = self.go(self.schedule)
-        expect(page.locator(".deliveries").get_by_text("500")).to_be_visible(timeout=20_000)
+        expect(page.locator(".deliveries").get_by_text("500")).to_be_visible()
         yield "one with a webhook that failed", page
         page.locator(".deliveries").get_by_role("link").click()
         page.wait_for_url("**/webhooks/*")

@@ -65,7 +65,7 @@ def test_what_was_opened_stays_open_while_numbers_change(service: Service, door:
     expect(table).to_be_visible()
     before = page.locator("#traffic-head").inner_text()
     service.post(*[event(timestamp=int(time.time() * 1000))] * 7)
-    expect(page.locator("#traffic-head")).not_to_have_text(before, timeout=15_000)
+    expect(page.locator("#traffic-head")).not_to_have_text(before)
     expect(table).to_be_visible()
 
 
@@ -88,7 +88,7 @@ def test_a_first_event_sent_as_shown_turns_the_page_into_an_overview(service: Se
     expect(page.get_by_text("Waiting for your first event")).to_be_visible()
     page.get_by_text("Python", exact=True).click()
     source = page.locator("#first-python").inner_text().replace("BARCHART", "NORA")
-    subprocess.run([sys.executable, "-c", source], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", source], check=True, timeout=60)
     expect(page.get_by_role("heading", name="Newest events")).to_be_visible()
     expect(page.locator("#traffic-head")).to_be_visible()  # the chart came with it
 

@@ -54,7 +54,7 @@ def test_from_adding_one_to_being_told_of_its_report(service: Service, door: Doo
     submit(page, "Run now")
     expect(page.get_by_text("Complete", exact=True)).to_be_visible()
     page.get_by_role("link", name=name).click()
-    expect(page.get_by_text("Delivered")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("Delivered")).to_be_visible()
     (got,) = [one for one in there.got if one.path == "/journey"]
     told = json.loads(got.body)
     assert (told["schedule"], told["status"], told["rows"]) == (name, "COMPLETE", 2)

@@ -59,4 +59,4 @@ def test_a_group_grows_while_somebody_looks(service: Service, door: Door):
     count = page.locator(".groups tr", has_text=product).locator(".count")
     expect(count).to_have_text("1")
     service.refuse(event(product=product, timestamp=-2))
-    expect(count).to_have_text("2", timeout=15_000)
+    expect(count).to_have_text("2")

@@ -48,6 +48,12 @@ NAMES = {
 }
 
 
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """PostgreSQL is the one that cannot hold every text."""
+    return postgres_url
+
+
 class Attacker(World):
     """An administrator with bad intentions: whatever an analyst may ask, they may."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import orjson
+import pytest
 from werkzeug.test import TestResponse
 
 from tests.admin.conftest import TOKEN, Visitor
@@ -35,6 +36,12 @@ REFUSED = [
     orjson.dumps({"products": [ENTRY | {"columns": ["a"] * 100_000}]}),
     orjson.dumps({"products": [ENTRY | {"code": "A" * 1_000_000}]}),
 ]
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """PostgreSQL is the one that cannot hold every text."""
+    return postgres_url
 
 
 def send(boss: Visitor, given: dict[str, object]) -> TestResponse:

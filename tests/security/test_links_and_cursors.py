@@ -14,6 +14,12 @@ BASE = "https://tally.example"
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Signatures and cursors are checked before the database is asked."""
+    return sqlite_url
+
+
+@pytest.fixture
 def link(admin) -> str:
     """The path and query of a signed link to a report's file."""
     admin.send(event(), event())

@@ -88,6 +88,12 @@ CHARTS = ("/admin/?range=1h", "/admin/?range=1h&by=type", "/admin/?range=24h&by=
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """How text is escaped does not depend on the database."""
+    return sqlite_url
+
+
+@pytest.fixture
 def world(app) -> World:
     """A world in which everything that has a name has a hostile one."""
     world, services = World(app), app.extensions["services"]

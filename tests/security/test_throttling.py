@@ -23,6 +23,12 @@ from tests.support.threads import at_once
 HOME, WORK = "198.51.100.7", "198.51.100.8"
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Failed sign-ins are counted in Redis, or in the process."""
+    return sqlite_url
+
+
 def call(nobody, name: str, password: str, address: str = HOME):
     headers = {"Authorization": basic(name, password)}
     return nobody.get("/service/authenticate", headers=headers, environ_base={"REMOTE_ADDR": address})

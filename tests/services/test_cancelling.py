@@ -16,9 +16,10 @@ from app.store.database import database
 from app.store.models import Report, ReportPart
 from tests.services.conftest import LONG_ROWS as ROWS
 from tests.support.client import FIRST, event
+from tests.support.pace import slack
 from tests.support.threads import Aside
 
-SECONDS = 10  # for something to be reached
+SECONDS = 60  # for something to be reached
 STOPS_WITHIN = 2
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
 
@@ -93,7 +94,7 @@ def test_a_report_stops_in_the_middle_of_a_long_statement(
         began = time.monotonic()
         cancels(way, job)
         assert running.result()
-        assert time.monotonic() - began < STOPS_WITHIN
+        assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
     assert [one.outcome for one in services.reports.attempts(row(job))] == ["cancelled"]
     assert not services.running.run(job)
@@ -118,7 +119,7 @@ def test_a_report_stops_in_the_middle_of_its_rows(admin, services, job, row, fil
         cancels("api", job)
         moment.go_on()
         assert running.result()
-        assert time.monotonic() - began < STOPS_WITHIN
+        assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
 
 
@@ -143,7 +144,7 @@ def test_a_report_stops_while_its_parts_are_joined(
         cancels("service", job)
         moment.go_on()
         assert running.result()
-        assert time.monotonic() - began < STOPS_WITHIN
+        assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
 
 
@@ -239,7 +240,7 @@ def test_tidying_up_leaves_alone_what_a_retry_has_written_meanwhile(services, jo
 def test_a_report_times_out_in_the_middle_of_a_long_statement_too(admin, services, job, row, files, in_a_statement):
     began = time.monotonic()
     assert services.running.run(job)
-    assert 1 <= time.monotonic() - began < 1 + STOPS_WITHIN
+    assert 1 <= time.monotonic() - began < slack(1 + STOPS_WITHIN)
     assert (row(job).status, row(job).cancelled, files()) == ("TIMEOUT", False, [])
     assert admin.availability(f"JOB-{job}")["status"] == "TIMEOUT"
     assert [one.outcome for one in services.reports.attempts(row(job))] == ["timeout"]

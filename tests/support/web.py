@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
-SECONDS = 20  # to start, and for each answer
+SECONDS = 60  # to start, and for each answer
 
 
 @dataclass(frozen=True)

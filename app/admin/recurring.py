@@ -87,7 +87,7 @@ def resume_schedule(key: int) -> Response:
 def remove_schedule(key: int) -> str:
     """Ask whether it is meant, and say what goes."""
     found = theirs(key)
-    started = services().schedules.count_reports(found)
+    started = services().schedules.count_reports(caller(), found)
     return render_template("admin/remove_schedule.html", line=line(found), started=started)
 
 
@@ -122,7 +122,7 @@ def renew_secret(key: int) -> str:
 def delivery(key: int, number: int) -> str:
     """One webhook with every try."""
     found = theirs(key)
-    (one,) = delivery_lines([services().schedules.delivery(found, number)])
+    (one,) = delivery_lines([services().schedules.delivery(caller(), found, number)])
     return render_template("admin/delivery.html", schedule=found, line=one)
 
 
@@ -131,7 +131,7 @@ def delivery(key: int, number: int) -> str:
 def send_delivery(key: int, number: int) -> Response:
     """Have it sent once more."""
     found = theirs(key)
-    services().schedules.send_again(caller(), found, services().schedules.delivery(found, number))
+    services().schedules.send_again(caller(), found, services().schedules.delivery(caller(), found, number))
     flash("It is sent again within a few seconds.")
     return redirect(url_for("admin.delivery", key=key, number=number))
 
@@ -161,9 +161,9 @@ def _all() -> dict[str, object]:
 
 def _one(key: int) -> dict[str, object]:
     found = theirs(key)
-    reports = services().schedules.reports(found, REPORTS)
+    reports = services().schedules.reports(caller(), found, REPORTS)
     lines = [report_line(report) for report in reports]
-    deliveries = delivery_lines(services().webhooks.of(found, DELIVERIES))
+    deliveries = delivery_lines(services().schedules.deliveries(caller(), found, DELIVERIES))
     waits = any(one.delivery.state == "waiting" for one in deliveries)
     known = {"default_delimiter": DEFAULT_DELIMITER, "most": REPORTS, "gaps": _gaps(found, reports)}
     moving = waits or any(one.moves for one in lines)

@@ -9,9 +9,9 @@ from app.admin.blueprint import services
 from app.admin.report_lines import ENDED, State
 from app.admin.report_lines import Line as ReportLine
 from app.admin.report_lines import line as report_line
+from app.auth import caller
 from app.exceptions import ReportUnknown
 from app.schemas.schedules import covers, when
-from app.services.principal import SYSTEM
 
 ACTIVE = State("Active", "check-circle", "good")
 PAUSED = State("Paused", "pause-circle", "quiet")
@@ -103,10 +103,10 @@ def _state(schedule: object) -> State:
 
 
 def _last(schedule: object) -> ReportLine | None:
-    """Its last report: whoever sees the one sees the other."""
+    """Its last report, if it is the caller's to see: a schedule may have been about another customer in the past."""
     if schedule.last_report is None:
         return None
     try:
-        return report_line(services().reports.get(SYSTEM, f"JOB-{schedule.last_report}"))
+        return report_line(services().reports.get(caller(), f"JOB-{schedule.last_report}"))
     except ReportUnknown:
         return None

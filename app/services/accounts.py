@@ -62,7 +62,8 @@ class Accounts:
         if account is None:
             raise AccountUnknown("There is no such user: somebody removed them.")
         found = principal(account)
-        _check_reach(by, found.name, found.customers)
+        if not _is_in_reach(by, found.customers):
+            raise Forbidden("This user sees more customers than you do.")
         return found
 
     def add(

@@ -22,6 +22,7 @@ from app.store.models import EventType
 KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
 NAMED = 3  # how many near codes an error names
 COMPARED = 200  # codes that are compared for it: up to a millisecond each
+NOT_KNOWN = ", which is not known"  # the suggestions follow
 HINTS = 20  # different unknown codes of a batch whose faults name near ones: a batch may have thirty thousand
 
 
@@ -194,7 +195,7 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
 
 
 def _not_known(place: str, code: str, hint: str) -> Fault:
-    return Fault(f"{place} is {shown(code)}, which is not known{hint}.", field=place.split(".")[1], is_unknown=True)
+    return Fault(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=place.split(".")[1], is_unknown=True)
 
 
 def _hint(code: str, known: Iterable[str]) -> str:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
-from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, StoreUnavailable
+from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown, StoreUnavailable
 from app.services.accounts import principal
 from app.services.audit import Audit
+from app.services.catalog import NOT_KNOWN
 from app.services.clock import now
 from app.services.periods import Rhythm
 from app.services.principal import SYSTEM, Principal
@@ -44,15 +46,16 @@ class ScheduleRuns:
 
         Raises:
             ScheduleBusy: it is being started at this moment.
+            ScheduleUnknown: somebody removed it meanwhile.
             Forbidden, InputInvalid: see `Reports.start`; or its owner is no user any more.
         """
         moment = now()
         taken = store.claim(schedule.id, secrets.token_hex(8), moment, None, due=None)
+        if taken is None and store.by_id(schedule.id) is None:
+            raise ScheduleUnknown(f"There is no recurring report {schedule.id} any more: somebody removed it.")
         if taken is None:
             raise ScheduleBusy(f"{schedule.name} is being started at this moment.")
-        report = self._start(taken, moment)
-        note(by, "run", taken, {"report": f"JOB-{report.job}"})
-        return report
+        return self._start(taken, moment, by=by)
 
     def run_due(self) -> None:
         """Start what is due; for schedulers.
@@ -84,11 +87,12 @@ class ScheduleRuns:
         else:
             log.info("recurring report started", schedule=taken.id, report=report.job)
 
-    def _start(self, taken: Schedule, at: int) -> Report:
+    def _start(self, taken: Schedule, at: int, *, by: Principal | None = None) -> Report:
         """Start the report of a schedule that is claimed, and let the claim go.
 
         Args:
             at: the moment whose period it covers.
+            by: whoever asked for it; None: it was due.
         """
         try:
             report = self._reports.start(owner(taken), _filter(taken, at), taken.output, **_chain(taken))
@@ -96,12 +100,13 @@ class ScheduleRuns:
             self._pause(taken, str(error))
             raise
         except InputInvalid as error:
-            store.settle(taken.id, taken.claim, ran=True, reason=_sentence(error))
-            raise
+            told = _without_suggestions(error)
+            store.settle(taken.id, taken.claim, ran=True, reason=_sentence(told))
+            raise told from None
         except BaseException:
             store.settle(taken.id, taken.claim, ran=False)  # it is still due
             raise
-        self._settle(taken, report)
+        self._settle(taken, report, by=by)
         return report
 
     def _pause(self, taken: Schedule, reason: str) -> None:
@@ -109,9 +114,13 @@ class ScheduleRuns:
             store.settle(taken.id, taken.claim, ran=True, active=False, next_run=None, reason=reason)
             note(SYSTEM, "paused", taken, {"reason": reason})
 
-    def _settle(self, taken: Schedule, report: Report) -> None:
+    def _settle(self, taken: Schedule, report: Report, *, by: Principal | None = None) -> None:
         values = {"last_run": report.started, "last_report": report.job, "last_cut": report.cut, "reason": None}
-        if not store.settle(taken.id, taken.claim, ran=True, **values):  # somebody else starts one, or it is removed
+        with transaction():
+            is_settled = store.settle(taken.id, taken.claim, ran=True, **values)
+            if is_settled and by is not None:
+                note(by, "run", taken, {"report": f"JOB-{report.job}"})
+        if not is_settled:  # somebody else starts one, or it is removed
             log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
             self._reports.cancel(SYSTEM, report)
 
@@ -161,6 +170,15 @@ def _filter(schedule: Schedule, at: int) -> dict[str, object]:
 def _chain(schedule: Schedule) -> dict[str, int | None]:
     """What ties a report to the schedule, and to the report before it."""
     return {"origin": schedule.id, "after": schedule.last_cut if schedule.mode == SINCE_LAST else None}
+
+
+def _without_suggestions(error: InputInvalid) -> InputInvalid:
+    """The same without the codes that it suggests: the owner may see more customers than whoever reads it."""
+    faults = [
+        replace(fault, message="".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
+        for fault in error.faults
+    ]
+    return InputInvalid(str(error), faults)
 
 
 def _sentence(error: InputInvalid) -> str:

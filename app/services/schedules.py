@@ -19,7 +19,7 @@ from app.services.principal import Principal
 from app.services.schedule_runs import note, rhythm
 from app.services.schedule_runs import owner as owner_of
 from app.services.webhooks import Webhooks, new_salt
-from app.store import deliveries
+from app.store import deliveries, reports
 from app.store import schedules as store
 from app.store.database import transaction
 from app.store.models import Delivery, Report, Schedule
@@ -91,17 +91,23 @@ class Schedules:
         """Make it another one, from its next report on.
 
         Raises:
-            InputInvalid, Forbidden: see `add`; or the customer is not the caller's, or the owner is no user any more.
+            InputInvalid: see `add`; or it names another customer than the schedule has.
+            Forbidden: the customer is not the caller's, or not the owner's any more, or the owner is no user any more.
+            ScheduleUnknown: somebody removed it meanwhile.
         """
-        values = self._checked(owner_of(schedule), wanted)
-        _allowed(by, values["customer"])
+        # The caller's rights decide what an error may name: the owner may see more customers.
+        values = self._checked(by, wanted, schedule)
+        _allowed(owner_of(schedule), schedule.customer)
         moment, changed = now(), Rhythm(values["rhythm"], values["hour"])
         values |= _webhook(values["webhook"], schedule, moment)
         if schedule.active and changed != rhythm(schedule):  # else a run that is due just now would be lost
             values["next_run"] = changed.next_run(moment)
         with transaction():
-            if not store.change(schedule.id, **values):
+            changed_rows = store.change(schedule.id, **values)
+            if changed_rows is None:
                 raise _taken(values["name"])
+            if not changed_rows:
+                raise _removed(schedule.id)
             if values["webhook"] is None:
                 deliveries.give_up_all(schedule.id)
             made = store.by_id(schedule.id)
@@ -109,9 +115,13 @@ class Schedules:
         return self._saved(made, bool(made.webhook) and not schedule.webhook)
 
     def pause(self, by: Principal, schedule: Schedule) -> None:
-        """Start no more of them until it is resumed."""
+        """Start no more of them until it is resumed.
+
+        Raises:
+            ScheduleUnknown: somebody removed it meanwhile; also with `resume`, `remove`, `new_secret`, `send_again`.
+        """
         with transaction():
-            store.change(schedule.id, active=False, next_run=None, reason=None)
+            _update(schedule, active=False, next_run=None, reason=None)
             note(by, "paused", schedule)
 
     def resume(self, by: Principal, schedule: Schedule) -> None:
@@ -122,54 +132,65 @@ class Schedules:
         """
         _allowed(owner_of(schedule), schedule.customer)
         with transaction():
-            store.change(schedule.id, active=True, next_run=rhythm(schedule).next_run(now()), reason=None)
+            _update(schedule, active=True, next_run=rhythm(schedule).next_run(now()), reason=None)
             note(by, "resumed", schedule)
 
     def remove(self, by: Principal, schedule: Schedule) -> None:
         """Remove it with what is known of its webhooks. Its reports stay."""
         with transaction():
-            store.remove(schedule.id)
+            if not store.remove(schedule.id):
+                raise _removed(schedule.id)
             note(by, "removed", schedule)
 
     def new_secret(self, by: Principal, schedule: Schedule) -> str:
         """Sign its webhooks with another secret from now on; it is told here and never again."""
         salt = new_salt()
         with transaction():
-            store.change(schedule.id, webhook_salt=salt)
+            _update(schedule, webhook_salt=salt)
             note(by, "changed", schedule, {"webhook": "new secret"})
         return self._webhooks.secret(salt)
 
     def send_again(self, by: Principal, schedule: Schedule, delivery: Delivery) -> None:
         """Have a webhook sent once more, with all its tries; the scheduler does it."""
         with transaction():
-            deliveries.again(delivery.id, now())
+            if not deliveries.again(delivery.id, now()):
+                raise _removed(schedule.id)
             note(by, "changed", schedule, {"webhook": "sent again", "report": f"JOB-{delivery.report}"})
 
-    def reports(self, schedule: Schedule, limit: int) -> list[Report]:
-        """Its newest reports."""
-        return store.reports(schedule.id, limit)
+    def reports(self, who: Principal, schedule: Schedule, limit: int) -> list[Report]:
+        """Its newest reports that the caller may see."""
+        return store.reports(schedule.id, limit, who.customers)
 
-    def count_reports(self, schedule: Schedule) -> int:
-        """How many reports it has started."""
-        return store.count_reports(schedule.id)
+    def count_reports(self, who: Principal, schedule: Schedule) -> int:
+        """How many reports that the caller may see it has started."""
+        return store.count_reports(schedule.id, who.customers)
 
-    def delivery(self, schedule: Schedule, key: int) -> Delivery:
+    def deliveries(self, who: Principal, schedule: Schedule, limit: int) -> list[Delivery]:
+        """Its newest webhooks about reports that the caller may see."""
+        return deliveries.newest(schedule.id, limit, who.customers)
+
+    def delivery(self, who: Principal, schedule: Schedule, key: int) -> Delivery:
         """One of its webhooks.
 
         Raises:
-            ScheduleUnknown: there is none of that id.
+            ScheduleUnknown: there is none of that id, or its report is not the caller's to see.
         """
         found = deliveries.by_id(key)
-        if found is None or found.schedule != schedule.id:
+        report = reports.by_job(found.report) if found and found.schedule == schedule.id else None
+        if report is None or not who.sees(report.customer):
             raise ScheduleUnknown(f"{schedule.name} has no webhook {key}.")
         return found
 
-    def _checked(self, owner: Principal, wanted: Mapping[str, object]) -> dict[str, object]:
+    def _checked(
+        self, who: Principal, wanted: Mapping[str, object], before: Schedule | None = None
+    ) -> dict[str, object]:
         """The columns of what was asked for."""
         asked = ScheduleSchema().check(wanted)
         filter, output = asked["filter"], asked.get("output")
-        _allowed(owner, filter["customer"])
-        self._catalog.check_known(owner, filter["customer"], filter["product"])
+        _allowed(who, filter["customer"])
+        if before is not None and filter["customer"] != before.customer:
+            raise _other_customer(filter["customer"], before.customer)
+        self._catalog.check_known(who, filter["customer"], filter["product"])
         self._catalog.layout(filter["product"], (output or {}).get("layout"))
         if "webhook" in asked:
             self._webhooks.check(asked["webhook"])
@@ -204,6 +225,22 @@ def _told(schedule: Schedule) -> dict[str, object]:
     names = ("product", "types", "rhythm", "hour", "mode")
     server = str(split(schedule.webhook)[0]) if schedule.webhook else "none"
     return {"owner": schedule.owner_name} | {name: getattr(schedule, name) for name in names} | {"webhook": server}
+
+
+def _update(schedule: Schedule, **values: object) -> None:
+    if not store.change(schedule.id, **values):
+        raise _removed(schedule.id)
+
+
+def _removed(key: int) -> ScheduleUnknown:
+    return ScheduleUnknown(f"There is no recurring report {key} any more: somebody removed it.")
+
+
+def _other_customer(wanted: str, customer: str) -> InputInvalid:
+    """Its reports and webhooks of the customer before would go to whoever sees the new one."""
+    message = f"filter.customer is {shown(wanted)}, but this recurring report is about {shown(customer)} for good. "
+    message += "Add another recurring report for another customer."
+    return InputInvalid("The recurring report cannot be saved.", [Fault(message, field="customer")])
 
 
 def _taken(name: str) -> InputInvalid:

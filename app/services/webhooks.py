@@ -21,11 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import structlog
 
-from app.exceptions import Fault, InputInvalid, ReportError, StorageFailed, StoreUnavailable, WebhookFailed
+from app.exceptions import Fault, Forbidden, InputInvalid, ReportError, StorageFailed, StoreUnavailable, WebhookFailed
 from app.schemas.reports import job
 from app.servers import Server, named, split
 from app.services.clock import now
 from app.services.reports import Reports
+from app.services.schedule_runs import owner
 from app.store import deliveries as store
 from app.store import reports as reports_store
 from app.store import schedules as schedules_store
@@ -108,10 +109,6 @@ class Webhooks:
         while self._busy:
             time.sleep(0.01)
 
-    def of(self, schedule: Schedule, limit: int) -> list[Delivery]:
-        """The newest deliveries of a schedule."""
-        return store.newest(schedule.id, limit)
-
     def tries(self, deliveries: Sequence[Delivery]) -> dict[int, list[DeliveryTry]]:
         """By the id of each of these deliveries: its tries, the first first."""
         return store.tries([one.id for one in deliveries])
@@ -155,12 +152,13 @@ class Webhooks:
         if schedule is None or schedule.webhook is None or report is None:
             return None, "Nobody is to be told any more."
         try:
+            _check_rights(schedule, report)
             body = orjson.dumps(self._body(schedule, report))
             release()  # nobody needs a connection while a server takes its time
             answer = self._post(schedule, delivery, body, moment)
         except InputInvalid as error:
             return None, error.faults[0].message
-        except (StorageFailed, WebhookFailed) as error:
+        except (Forbidden, StorageFailed, WebhookFailed) as error:
             return None, str(error)
         return answer.status, _clean(answer.text)
 
@@ -184,6 +182,19 @@ class Webhooks:
             return told | {"link": self._reports.link(report)}
         except ReportError:  # its file is removed meanwhile
             return told
+
+
+def _check_rights(schedule: Schedule, report: Report) -> None:
+    """Ask at each try, as each one gives a new link: the owner may have lost the customer since the report.
+
+    Raises:
+        Forbidden: the owner is no user any more, or may not see the report; or it is about another customer than the
+            schedule, as one could be changed in earlier versions.
+    """
+    if report.customer != schedule.customer:
+        raise Forbidden("The report is about another customer than the recurring report.")
+    if not owner(schedule).sees(report.customer):
+        raise Forbidden(f"Its owner, {schedule.owner_name}, may not see data of the customer {report.customer}.")
 
 
 def new_salt() -> str:

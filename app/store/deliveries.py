@@ -69,14 +69,17 @@ def give_up_all(schedule: int) -> None:
     Delivery.update(ends).where(Delivery.schedule == schedule, Delivery.state == WAITING).execute()
 
 
-def again(delivery: int, now: int) -> None:
-    """Begin anew."""
-    Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery).execute()
+def again(delivery: int, now: int) -> bool:
+    """Begin anew; return whether the delivery still exists."""
+    return Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery).execute() == 1
 
 
-def newest(schedule: int, limit: int) -> list[Delivery]:
-    """A schedule's newest deliveries, newest first."""
-    return list(Delivery.select().where(Delivery.schedule == schedule).order_by(Delivery.id.desc()).limit(limit))
+def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) -> list[Delivery]:
+    """A schedule's newest deliveries, newest first; only those of reports about `customers`, if given."""
+    query = Delivery.select().where(Delivery.schedule == schedule)
+    if customers is not None:
+        query = query.join(Report, on=Report.job == Delivery.report).where(Report.customer.in_(list(customers)))
+    return list(query.order_by(Delivery.id.desc()).limit(limit))
 
 
 def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import Case, IntegrityError
+from peewee import Case, IntegrityError, ModelSelect
 
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
@@ -39,23 +39,22 @@ def add(**values: object) -> Schedule | None:
         return None
 
 
-def change(key: int, **values: object) -> bool:
-    """Change a recurring report; False where its owner has another of that name."""
+def change(key: int, **values: object) -> int | None:
+    """Change a recurring report: 1, or 0 where it is removed; None where its owner has another of that name."""
     try:
         with transaction():
-            Schedule.update(values).where(Schedule.id == key).execute()
+            return Schedule.update(values).where(Schedule.id == key).execute()
     except IntegrityError:
-        return False
-    return True
+        return None
 
 
-def remove(key: int) -> None:
-    """Remove a recurring report and what is known of its webhooks; its reports stay."""
+def remove(key: int) -> bool:
+    """Remove a recurring report and what is known of its webhooks, and return whether it existed; its reports stay."""
     deliveries = Delivery.select(Delivery.id).where(Delivery.schedule == key)
     with transaction():
         DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)).execute()
         Delivery.delete().where(Delivery.schedule == key).execute()
-        Schedule.delete().where(Schedule.id == key).execute()
+        return Schedule.delete().where(Schedule.id == key).execute() == 1
 
 
 def due(now: int) -> list[Schedule]:
@@ -102,11 +101,17 @@ def started_since(key: int, moment: int) -> Report | None:
     return found.order_by(Report.id.desc()).first()
 
 
-def reports(key: int, limit: int) -> list[Report]:
-    """The newest reports of a recurring one, newest first."""
-    return list(Report.select().where(Report.schedule == key).order_by(Report.id.desc()).limit(limit))
+def reports(key: int, limit: int, customers: Sequence[str] | None = None) -> list[Report]:
+    """The newest reports of a recurring one, newest first; only those about `customers`, if given."""
+    return list(_started(key, customers).order_by(Report.id.desc()).limit(limit))
 
 
-def count_reports(key: int) -> int:
-    """How many reports a recurring one has started."""
-    return Report.select().where(Report.schedule == key).count()
+def count_reports(key: int, customers: Sequence[str] | None = None) -> int:
+    """How many reports a recurring one has started; only those about `customers`, if given."""
+    return _started(key, customers).count()
+
+
+def _started(key: int, customers: Sequence[str] | None) -> ModelSelect:
+    """A report keeps its own customer: the schedule's may have been another one in the past."""
+    query = Report.select().where(Report.schedule == key)
+    return query if customers is None else query.where(Report.customer.in_(list(customers)))

@@ -174,6 +174,25 @@ def test_run_now_while_another_starts_it_says_so(boss):
     assert "is being started at this moment" in boss.see(address)
 
 
+def test_the_last_report_is_not_shown_to_whom_only_the_schedule_s_later_customer_is_visible(app, boss, services):
+    """Earlier versions let a schedule's customer be changed."""
+    address = added(boss)
+    report = services.schedule_runs.run(SYSTEM, one())
+    Schedule.update(customer="OTHER").execute()
+    services.accounts.add("otto", "operator", ["OTHER"], PASSWORD)
+    otto = Visitor(app).sign_in("otto")
+    assert report.job in boss.see("/admin/reports/recurring")
+    assert report.job not in otto.see("/admin/reports/recurring") + otto.see(address) + otto.see(f"{address}/remove")
+
+
+def test_the_form_of_one_keeps_its_customer(boss):
+    address = added(boss)
+    assert re.search(r'<input[^>]* name="customer" value="BARCHART" readonly', boss.see(f"{address}/edit"))
+    answer = boss.send(f"{address}/edit", FILLED | {"customer": "OTHER"})
+    assert (answer.status_code, one().customer) == (400, "BARCHART")
+    assert "for another customer" in wrong(answer, "customer")
+
+
 def test_run_now_of_what_is_not_known_any_more_says_so(boss):
     address = added(boss)
     Schedule.update(product="GONE").execute()

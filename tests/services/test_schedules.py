@@ -12,8 +12,9 @@ from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknow
 from app.services import reports as reports_module
 from app.services import schedule_runs, schedules, webhooks
 from app.services.principal import SYSTEM
+from app.store import deliveries
 from app.store import schedules as store
-from app.store.models import Account, Report, Schedule
+from app.store.models import Account, AuditEntry, Report, Schedule
 from tests.support.client import Client, event
 from tests.support.threads import Aside, at_once
 
@@ -464,6 +465,90 @@ def test_whoever_changes_another_s_may_not_see_more_by_it(services, anna):
     schedule = services.schedules.add(both, WANTED).schedule
     with pytest.raises(Forbidden, match="olga may not see"):
         services.schedules.change(limited, schedule, WANTED | {"filter": {"customer": "OTHER", "product": "PORTFOLIO"}})
+
+
+def test_its_customer_stays_and_another_one_is_another_recurring_report(services, add):
+    schedule = add()
+    with pytest.raises(InputInvalid) as refused:
+        services.schedules.change(SYSTEM, schedule, WANTED | {"filter": {"customer": "OTHER", "product": "PORTFOLIO"}})
+    (fault,) = refused.value.faults
+    assert fault.message.startswith('filter.customer is "OTHER", but this recurring report is about "BARCHART"')
+    assert fresh(schedule).customer == "BARCHART"
+
+
+def test_whoever_changes_another_s_is_told_no_names_of_customers_or_products_that_they_may_not_see(services, nobody):
+    nobody.send(event(customer="SECRET", product="SECRET-PRODUCT"))
+    limited = services.accounts.add("olga", "operator", ["BARCHART"], "correct horse")
+    schedule = services.schedules.add(SYSTEM, WANTED).schedule
+    told = ""
+    for filter in ({"product": "SECRET-PRODUC"}, {"customer": "SECRE"}, {"customer": "SECRET"}):
+        with pytest.raises((InputInvalid, Forbidden)) as refused:
+            services.schedules.change(limited, schedule, WANTED | {"filter": WANTED["filter"] | filter})
+        told += f"{refused.value} {getattr(refused.value, 'faults', '')}"
+    assert "the nearest known: PORTFOLIO." in told
+    assert "SECRET-PRODUCT" not in told
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_why_it_was_not_started_names_nothing_that_only_its_owner_may_see(services, nobody, clock, by_hand):
+    nobody.send(event(customer="SECRET", product="SECRET-PRODUCT"))
+    schedule = services.schedules.add(SYSTEM, WANTED).schedule
+    Schedule.update(product="SECRET-PRODUC").execute()
+    limited = services.accounts.add("olga", "operator", ["BARCHART"], "correct horse")
+    if by_hand:
+        with pytest.raises(InputInvalid) as refused:
+            services.schedule_runs.run(limited, fresh(schedule))
+        told = refused.value.faults[0].message
+    else:
+        clock.set("2026-11-24T06:00")
+        services.schedule_runs.run_due()
+        told = fresh(schedule).reason
+    assert told == 'filter.product is "SECRET-PRODUC", which is not known.'
+
+
+@pytest.fixture
+def was_changed(services, add, nobody):
+    """A schedule about BARCHART that earlier versions let change to OTHER; the report before it is BARCHART's."""
+    schedule = add()
+    report = services.schedule_runs.run(SYSTEM, schedule)
+    deliveries.add("key", report_ended(services, report), NOON)
+    Schedule.update(customer="OTHER", webhook="https://hooks.example.com/").execute()
+    return fresh(schedule)
+
+
+def report_ended(services, report: Report) -> Report:
+    services.reports.cancel(SYSTEM, report)
+    return Report.get_by_id(report.id)
+
+
+def test_a_report_of_another_customer_than_its_own_is_shown_and_sent_again_only_to_whom_that_one_is_visible(
+    services, was_changed
+):
+    otto = services.accounts.add("otto", "operator", ["OTHER"], "correct horse")
+    (delivery,) = services.schedules.deliveries(SYSTEM, was_changed, 10)
+    assert services.schedules.count_reports(SYSTEM, was_changed) == 1
+    assert services.schedules.reports(otto, was_changed, 10) == []
+    assert services.schedules.count_reports(otto, was_changed) == 0
+    assert services.schedules.deliveries(otto, was_changed, 10) == []
+    with pytest.raises(ScheduleUnknown):
+        services.schedules.delivery(otto, was_changed, delivery.id)
+
+
+@pytest.mark.parametrize("act", ["change", "pause", "resume", "new_secret", "run", "remove", "send_again"])
+def test_what_somebody_removed_meanwhile_is_answered_as_not_there(services, was_changed, act):
+    (delivery,) = services.schedules.deliveries(SYSTEM, was_changed, 10)
+    Schedule.update(owner=SYSTEM.id, customer="BARCHART").execute()
+    schedule = fresh(was_changed)
+    services.schedules.remove(SYSTEM, schedule)
+    acts = {
+        "change": lambda: services.schedules.change(SYSTEM, schedule, WANTED),
+        "run": lambda: services.schedule_runs.run(SYSTEM, schedule),
+        "send_again": lambda: services.schedules.send_again(SYSTEM, schedule, delivery),
+    }
+    noted = AuditEntry.select().count()
+    with pytest.raises(ScheduleUnknown):
+        acts.get(act, lambda: getattr(services.schedules, act)(SYSTEM, schedule))()
+    assert AuditEntry.select().count() == noted
 
 
 def test_an_analyst_sees_their_own_and_operators_all_within_their_customers(services, add, anna):

@@ -213,6 +213,33 @@ def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, c
     assert len(tries()) == 9
 
 
+@pytest.mark.parametrize(
+    ("lose", "why"),
+    [
+        (lambda services, anna: services.accounts.remove("anna"), "anna, is no user any more"),
+        (lambda services, anna: services.accounts.change(anna, "analyst", ["OTHER"]), "customer BARCHART"),
+        (lambda services, anna: services.accounts.change(anna, "analyst", None), "customer BARCHART"),
+        (lambda services, anna: Schedule.update(customer="OTHER").execute(), "another customer"),
+    ],
+    ids=["removed", "limited", "demoted", "changed"],
+)
+def test_an_owner_who_may_not_see_the_report_any_more_sends_no_new_link(
+    services, there, allowing, complete, tell, clock, lose, why
+):
+    allowing(there.url)
+    anna = services.accounts.add("anna", "operator", None, "correct horse")
+    schedule = services.schedules.add(anna, WANTED | {"webhook": there.url}).schedule
+    there.answers.append(SERVER_ERROR)
+    complete(schedule)
+    tell()
+    lose(services, anna)
+    clock.ahead += 31_000
+    tell()
+    assert len(there.got) == 1
+    code, said = tries()[-1]
+    assert code is None and why in said
+
+
 def test_a_redirect_is_a_failure_and_not_followed(schedule, complete, tell, there):
     with receiver() as elsewhere:
         there.answers.append((302, {"Location": elsewhere.url}, b""))

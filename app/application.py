@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 PROBES = ("/health/", "/metrics")
+FILES = "/files/"
 PORT = re.compile(r":\d{0,5}$")
 WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|(\d+(?:\.\d+){3}):\d+")
 
@@ -53,11 +54,15 @@ class TallyRequest(Request):
 
 
 class PeopleSessions(SecureCookieSessionInterface):
-    """Sessions are people's: a program's request neither reads nor makes one, so no key is derived for it."""
+    """Sessions are people's: a program's request neither reads nor makes one, so no key is derived for it.
+
+    The file of a report is for both: the audit log names the person who downloads it.
+    """
 
     def open_session(self, app: Flask, request: TallyRequest) -> SecureCookieSession | NullSession:
         """See Flask's."""
-        return self.make_null_session(app) if request.is_api else super().open_session(app, request)
+        is_program = request.is_api and not request.path.startswith(FILES)
+        return self.make_null_session(app) if is_program else super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Also where a proxy that is believed says that the request came over TLS, whatever PUBLIC_URL is."""

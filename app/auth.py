@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
@@ -98,16 +99,23 @@ def need(permission: str) -> None:
         raise Forbidden(f"Your role, {caller().role}, may not do this.")
 
 
-def sign_in(principal: Principal) -> None:
-    """Begin a session; the one before it, and what was in its cookie, is gone."""
+def sign_in(principal: Principal) -> bool:
+    """Begin a session; the one before it, and what was in its cookie, is gone.
+
+    False where their password was for one sign-in, and is used up by another.
+    """
     earlier = current_visit()
     if earlier is not None:
         _services().sessions.sign_out(earlier)
-    token = _services().sessions.begin(principal, request.user_agent.string)
+    here = replace(principal, address=request.remote_addr or "")
+    token = _services().sessions.begin(here, request.user_agent.string)
+    if token is None:
+        return False
     session.clear()
     session.permanent = True
     session[TOKEN] = token
     g.pop("visit", None)
+    return True
 
 
 def sign_out() -> None:

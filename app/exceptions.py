@@ -26,7 +26,7 @@
     ├── ScheduleBusy          the recurring report is being started at this moment
     ├── WebhookFailed         the server that a webhook goes to gave no answer
     ├── AccountInvalid        a user cannot be made or changed as asked
-    ├── AccountUnknown        there is no such user
+    │   └── AccountUnknown    there is no such user
     ├── SessionUnknown        there is no such session, or it has ended
     ├── LinkInvalid           a signed link was changed or has expired
     └── ReportError
@@ -185,7 +185,7 @@ class AccountInvalid(TallyError):
     """A user cannot be made, changed or removed as asked."""
 
 
-class AccountUnknown(TallyError):
+class AccountUnknown(AccountInvalid):
     """There is no such user."""
 
 

@@ -55,7 +55,8 @@ def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[s
     form, who = PasswordForm(), caller()
     old, new = form.old.data or "", form.new.data or ""
     try:
-        if services().door.enter(who.name, old, request.remote_addr or "", VIA) is None:
+        is_used = who.temporary  # by the sign-in that began this session
+        if services().door.enter(who.name, old, request.remote_addr or "", VIA, used=is_used) is None:
             form.old.errors = [WRONG]
             return _form(form), 400
         if new == old:

@@ -9,7 +9,7 @@ from app.admin.blueprint import blueprint, services
 from app.admin.people import KINDS, PERSON, PROGRAM, RightsForm, known, lines_of
 from app.admin.session_lines import lines
 from app.auth import caller, need, sign_out, signed_in
-from app.exceptions import AccountInvalid, Forbidden
+from app.exceptions import AccountInvalid, AccountUnknown, Forbidden
 from app.services.accounts import temporary_password
 from app.services.principal import Principal
 
@@ -29,6 +29,8 @@ def change_person(key: int) -> Response | tuple[str, int]:
     one, form = one_of(key), RightsForm()
     try:
         services().accounts.change(one, form.role.data or "", lines_of(form.customers), by=caller())
+    except AccountUnknown:  # somebody removed them meanwhile: that is no fault of the form
+        raise
     except AccountInvalid as error:
         return _page(one, form, str(error)), 400
     except Forbidden as error:
@@ -78,6 +80,8 @@ def end_person(key: int) -> Response | tuple[str, int]:
     one = one_of(key)
     try:
         services().accounts.remove(one.name, by=caller())
+    except AccountUnknown:
+        raise
     except AccountInvalid as error:
         told = {"person": one, "sessions": lines(one.id), "wrong": str(error)}
         return render_template("admin/remove_person.html", **told, **known()), 400

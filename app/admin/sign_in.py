@@ -44,9 +44,8 @@ def begin() -> AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     except RateLimited as error:
         headers = {"Retry-After": str(error.seconds)}
         return render_template("admin/sign_in.html", form=form, wrong=str(error)), 429, headers
-    if found is None:
+    if found is None or not auth.sign_in(found):
         return render_template("admin/sign_in.html", form=form, wrong=WRONG), 401
-    auth.sign_in(found)
     return redirect(_next())
 
 

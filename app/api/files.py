@@ -14,6 +14,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.wsgi import FileWrapper
 
+from app.auth import current_principal
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
 from app.services.reports import Download, Reports
 
@@ -43,7 +44,7 @@ def download(source: str) -> Response:
 def _note(reports: Reports, found: Download, response: Response) -> None:
     """Each part, too: whoever asks for two halves has the whole."""
     try:
-        reports.note_download(found.report, request.remote_addr or "")
+        reports.note_download(found.report, current_principal(), request.remote_addr or "")
     except BaseException:
         response.close()
         raise

@@ -1,7 +1,7 @@
 """Users: who there is, what each may do and see, and whether a password is theirs.
 
 Whoever is limited to customers and may change users changes only those who see no more than they do, and gives nobody
-more. The last admin stays one.
+more. The last admin stays one, and so does the last who is not limited to customers.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ class Accounts:
         self._audit = Audit()
         self._passwords = Passwords()
 
-    def verify(self, name: str, password: str) -> Principal | None:
-        """Whoever has that name and password, or None. See `door` for whoever comes over the network."""
-        account = self._account(name)
+    def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
+        """Whoever has that name and password, or None. See `door` for whoever comes over the network.
+
+        Args:
+            used: also a password for one sign-in that is used up.
+        """
+        account = self._account(name, used=used)
         right = self._passwords.matches(name, password, account.password if account else None)
         return principal(account) if right else None
 
@@ -103,17 +107,20 @@ class Accounts:
         """Give a user another role or other customers: it counts with their next request.
 
         Raises:
-            AccountInvalid: the role or a customer will not do, there is no such user, or they are the last admin.
-            Forbidden: they would see more than whoever changes them.
+            AccountInvalid: the role or a customer will not do, or they are the last admin.
+            AccountUnknown: somebody removed them meanwhile.
+            Forbidden: they see more than whoever changes them, or would.
         """
         limited = _limits(role, customers)
         _check_reach(by, who.name, limited)
         with transaction():
-            if role != ADMIN:
-                _check_not_last(who.id, who.name)
-            if not store.change(who.id, role, limited):
+            _check_not_last(who.id, who.name, role, limited)
+            account = store.by_id(who.id)
+            if account is None:
                 raise AccountUnknown(f"There is no user {who.name} any more.")
-            self._audit.note(by, "user changed", f"user {who.name}", _difference(who, role, limited))
+            _check_reach(by, who.name, account.customers)  # as they are now: somebody may have given them more
+            store.change(who.id, role, limited)
+            self._audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
         """Give a user another password; their sessions end.
@@ -122,14 +129,16 @@ class Accounts:
             temporary: it is for one sign-in, at which they choose their own.
 
         Raises:
-            AccountInvalid: the password will not do, or there is no such user.
+            AccountInvalid: the password will not do.
+            AccountUnknown: there is no such user.
+            Forbidden: they see more than whoever gives it.
         """
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
-            if not store.set_password(name, hashed, expires, _word()):
-                raise AccountInvalid(f"There is no user {name}.")
-            account = store.by_name(name)
+            account = self._in_reach(by, name)
+            store.set_password(account.id, hashed, expires, _word())
+            account = store.by_id(account.id)
             sessions.remove_of(account.id)
             self._audit.note(by, "password changed" if by.id == account.id else "password reset", f"user {name}")
         return principal(account)
@@ -138,12 +147,12 @@ class Accounts:
         """Remove a user; their sessions end, their reports stay.
 
         Raises:
-            AccountInvalid: there is no such user, or they are the last admin.
+            AccountInvalid: they are the last admin.
+            AccountUnknown: there is no such user.
+            Forbidden: they see more than whoever removes them.
         """
         with transaction():
-            account = store.by_name(name)
-            if account is None:
-                raise AccountInvalid(f"There is no user {name}.")
+            account = self._in_reach(by, name)
             _check_not_last(account.id, name)
             store.remove(account.id)
             sessions.remove_of(account.id)
@@ -157,12 +166,26 @@ class Accounts:
         """Whether there is any user yet."""
         return store.exists()
 
-    def _account(self, name: str) -> Account | None:
-        """The user of that name, whose password has not run out."""
-        account = store.by_name(name) if _storable(name) else None
-        if account and account.password_expires is not None and account.password_expires <= now():
-            return None
+    def _in_reach(self, by: Principal, name: str) -> Account:
+        """The user of that name, whom somebody may change.
+
+        Raises:
+            AccountUnknown, Forbidden: there is none; they see more than `by` does.
+        """
+        account = store.by_name(name)
+        if account is None:
+            raise AccountUnknown(f"There is no user {name}.")
+        if by.id != account.id:
+            _check_reach(by, name, account.customers)
         return account
+
+    def _account(self, name: str, *, used: bool = False) -> Account | None:
+        """The user of that name, whose password has not expired and is not used up (unless `used`)."""
+        account = store.by_name(name) if _storable(name) else None
+        if account is None or account.password_expires is None:
+            return account
+        is_good = account.password_expires > now() or (used and account.password_expires == store.USED_UP)
+        return account if is_good else None
 
 
 def principal(account: Account) -> Principal:
@@ -205,10 +228,20 @@ def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> N
         raise Forbidden(f"{name} sees more customers than you do, or would.")
 
 
-def _check_not_last(key: int, name: str) -> None:
-    """Inside a transaction: two who remove one another wait here for each other."""
-    if store.lock_admins() == {key}:
+def _check_not_last(key: int, name: str, role: str = "", customers: Sequence[str] | None = None) -> None:
+    """Refuse a change, or a removal (no role), after which no admin, or none who sees all customers, would be left.
+
+    Inside a transaction: two who change one another wait here for each other.
+    """
+    admins = store.lock_admins()
+    unlimited = {admin for admin, limits in admins.items() if limits is None}
+    if role != ADMIN and admins.keys() == {key}:
         raise AccountInvalid(f"{name} is the last admin: without one nobody can manage users. Make another first.")
+    if (role != ADMIN or customers is not None) and unlimited == {key}:
+        raise AccountInvalid(
+            f"{name} is the last admin who is not limited to customers: without one nobody can manage all users. "
+            "Make another first."
+        )
 
 
 def _difference(who: Principal, role: str, customers: list[str] | None) -> dict[str, object]:

@@ -88,8 +88,10 @@ class Attempt:
 
         Raises:
             TimedOut, Lost, Stopping, Paused: it is not complete, for good or for now.
+            Forbidden: its bucket is not allowed any more.
             Exception: whatever went wrong.
         """
+        self._means.filing.check(self._report.output or {})  # the operator may have taken the bucket off the list
         key = self._means.filing.key(self._report)
         with self._pulse:
             if self._report.planned:

@@ -40,12 +40,13 @@ class Door:
         self._hashing = BoundedSemaphore(HASHES_AT_ONCE)
         self._turns = [Lock() for _ in range(TURNS)]
 
-    def enter(self, name: str, password: str, address: str, via: str) -> Principal | None:
+    def enter(self, name: str, password: str, address: str, via: str, *, used: bool = False) -> Principal | None:
         """Whoever has that name and password; None where nobody has.
 
         Args:
             address: of the client.
             via: where they knock, in words, for the audit log.
+            used: also a password for one sign-in that is used up: somebody signed in with it, and gives it again.
 
         Raises:
             RateLimited: too many wrong ones came from there.
@@ -54,17 +55,19 @@ class Door:
         self._check(limits, address)
         found = self._accounts.remembered(name, password)
         if found is None:
-            found = self._hashed(name, password, limits, address)
+            found = self._hashed(name, password, limits, address, used=used)
         if found is None:
             self._refused(name, limits, address, via)
             return None
         return replace(found, address=address)
 
-    def _hashed(self, name: str, password: str, limits: list[tuple[str, str, int]], address: str) -> Principal | None:
+    def _hashed(
+        self, name: str, password: str, limits: list[tuple[str, str, int]], address: str, *, used: bool
+    ) -> Principal | None:
         """Few at once; whoever waited is counted again, as those before may have been wrong all along."""
         with _held(self._turns[hash(limits[0]) % TURNS]), _held(self._hashing):
             self._check(limits, address)
-            found = self._accounts.verify(name, password)
+            found = self._accounts.verify(name, password, used=used)
             if found is None:  # counted before the next one looks
                 for limit in limits:
                     self._rates.count(*limit)

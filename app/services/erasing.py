@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
-from app.exceptions import BodyMalformed
+from app.exceptions import BodyMalformed, Forbidden
 from app.schemas import json
 from app.schemas.fields import whole
 from app.services.audit import Audit
@@ -104,9 +104,13 @@ class Erasing:
             log.info("events past EVENT_KEEP_DAYS erased", events=number)
 
     def _remove_file(self, who: Principal, report: Report) -> None:
-        """A file that is there goes; a report that is being written begins again, without the events."""
+        """A file that is there goes; a report that is being written begins again, without the events.
+
+        One whose bucket is not allowed any more stays cancelled.
+        """
         if self._reports.cancel(who, report):
-            self._reports.retry(who, report)
+            with suppress(Forbidden):
+                self._reports.retry(who, report)
         else:
             self._reports.delete(who, report)
 

@@ -128,10 +128,11 @@ class RejectedGroups:
         Args:
             up_to: the id of the last event that is meant.
         """
+        number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
+        self._audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
         number = 0
         while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
             number += rejected.remove(some)
-        self._audit.note(who, "rejected events purged", _named(key), {"number": number})
         return number
 
     def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[list[Outcome]]:

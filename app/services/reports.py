@@ -207,12 +207,15 @@ class Reports:
         Raises:
             ReportRunning: it runs.
             ReportEnded: it is complete.
+            Forbidden: its bucket is not allowed any more.
         """
-        if not store.run_again(report.job):
-            if store.by_job(report.job).status == store.RUNNING:
-                raise ReportRunning("The report runs, so there is nothing to try again.")
-            raise ReportEnded("The report is complete, so there is nothing to try again. Start a new one.")
-        self._note(who, "report retried", report)
+        with transaction():
+            if not store.run_again(report.job):
+                if store.by_job(report.job).status == store.RUNNING:
+                    raise ReportRunning("The report runs, so there is nothing to try again.")
+                raise ReportEnded("The report is complete, so there is nothing to try again. Start a new one.")
+            self._filing.check(report.output or {})
+            self._note(who, "report retried", report)
         self._queue.enqueue(report.job)
         return store.by_job(report.job)
 
@@ -265,9 +268,14 @@ class Reports:
         link = place.link(report.file, *given, LINK_SECONDS)
         return Download(report, *given, place.path(report.file), link)
 
-    def note_download(self, report: Report, address: str) -> None:
-        """Note that whoever holds a link fetches the file, and from where."""
-        self._note(nobody(address), "report downloaded", report)
+    def note_download(self, report: Report, who: Principal | None, address: str) -> None:
+        """Record that somebody downloads the file.
+
+        Args:
+            who: whoever is signed in; None: somebody who holds a link.
+            address: from where.
+        """
+        self._note(who or nobody(address), "report downloaded", report)
 
     def sweep(self) -> None:
         """See `Sweeper.sweep`."""

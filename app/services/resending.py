@@ -15,7 +15,7 @@ from app.services.ingest import Ingest
 from app.services.principal import SYSTEM, Principal
 from app.services.rejected import RejectedEvents
 from app.store import rejected as store
-from app.store.database import release
+from app.store.database import release, transaction
 from app.store.models import RejectedEvent
 
 THREADS = 16  # they share commits
@@ -108,12 +108,13 @@ class Resending:
         except RejectedUnknown:
             return self._earlier(who, key)
         sent = self._send(who, one, text)
-        self._rejected.remove(one)
-        if not sent.earlier:
-            event = sent.event
-            told = {"batch": event["batch"], "product": event["product"], "type": event["type"]}
-            name = f"rejected event {one.id}"
-            self._audit.note(who, "rejected event sent again", name, told, customer=event["customer"])
+        event = sent.event
+        told = {"batch": event["batch"], "product": event["product"], "type": event["type"]}
+        with transaction():
+            # Whoever removes it records the act: also where the process that stored the event died before it could.
+            if self._rejected.remove(one):
+                name = f"rejected event {one.id}"
+                self._audit.note(who, "rejected event sent again", name, told, customer=event["customer"])
         return sent
 
     def send_as_they_are(self, keys: Iterable[int] | None) -> Iterator[Outcome]:

@@ -19,6 +19,7 @@ from app.services.accounts import principal
 from app.services.audit import Audit
 from app.services.clock import now
 from app.services.principal import Principal
+from app.store import accounts
 from app.store import sessions as store
 from app.store.database import transaction
 from app.store.models import Session
@@ -48,10 +49,11 @@ class Sessions:
         self._most_ms = settings.session_days * DAY_MS
         self._audit = Audit()
 
-    def begin(self, who: Principal, agent: str) -> str:
+    def begin(self, who: Principal, agent: str) -> str | None:
         """Sign somebody in who gave the right password; what their browser is to keep.
 
-        A password that is changed meanwhile ends this session, too: it has the word of the old one.
+        A password that is changed meanwhile ends this session, too: it has the word of the old one. None where it is
+        for one sign-in, and another was first.
 
         Args:
             who: as the password's check told them, with their address.
@@ -59,6 +61,8 @@ class Sessions:
         """
         token, moment = secrets.token_urlsafe(SECRET_BYTES), now()
         with transaction():
+            if who.temporary and not accounts.use_up_password(who.id, who.session):
+                return None
             store.add(
                 digest=_digest(token),
                 account=who.id,

@@ -9,6 +9,7 @@ from peewee import IntegrityError
 from app.store.database import database
 from app.store.models import Account
 
+USED_UP = 0  # stands for the time when a password for one sign-in expires, once it was used
 TOO_LARGE = 2**63  # for an id: the drivers refuse it
 
 
@@ -32,13 +33,13 @@ def exists() -> bool:
     return Account.select().exists()
 
 
-def lock_admins() -> set[int]:
-    """The ids of the admins, who stay as they are until the transaction ends.
+def lock_admins() -> dict[int, list[str] | None]:
+    """The customers of each admin by their id (None: all), who stay as they are until the transaction ends.
 
     The update changes nothing and locks the rows: whoever comes second waits for the first, and sees what is left.
     """
     Account.update(role="admin").where(Account.role == "admin").execute()
-    return {key for (key,) in Account.select(Account.id).where(Account.role == "admin").tuples()}
+    return dict(Account.select(Account.id, Account.customers).where(Account.role == "admin").tuples())
 
 
 def add(
@@ -64,10 +65,16 @@ def change(key: int, role: str, customers: Sequence[str] | None) -> bool:
     return Account.update(role=role, customers=customers).where(Account.id == key).execute() == 1
 
 
-def set_password(name: str, password: str, password_expires: int | None, session: str) -> bool:
+def set_password(key: int, password: str, password_expires: int | None, session: str) -> bool:
     """Give a user another password (a hash), which ends their sessions; whether there is such a user."""
     values = {"password": password, "password_expires": password_expires, "session": session}
-    return Account.update(**values).where(Account.name == name).execute() == 1
+    return Account.update(**values).where(Account.id == key).execute() == 1
+
+
+def use_up_password(key: int, session: str) -> bool:
+    """Let a password that is for one sign-in expire; False where another sign-in was first, or it was changed."""
+    unused = (Account.id == key) & (Account.session == session) & (Account.password_expires > USED_UP)
+    return Account.update(password_expires=USED_UP).where(unused).execute() == 1
 
 
 def remove(key: int) -> bool:

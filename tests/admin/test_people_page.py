@@ -11,6 +11,7 @@ from app.services.clock import now
 from app.store.models import Account, AuditEntry, Session
 from tests.admin.conftest import Visitor, key, words
 from tests.conftest import PASSWORD
+from tests.support.threads import at_once
 
 NEW = "/admin/people/new"
 SECRET = re.compile(r'id="password"[^>]*>([^<]+)<')
@@ -114,6 +115,17 @@ class TestAPasswordForOneSignIn:
         answer = nobody.get("/reports", headers=basic("olga", password))
         assert answer.status_code == 403
         assert "This password is for one sign-in." in answer.get_json()[0]["value"]["message"]
+
+    def test_is_used_up_by_the_first(self, app, password):
+        olga = Visitor(app).sign_in("olga", password)
+        again = Visitor(app).send("/admin/sign-in", {"user": "olga", "password": password})
+        assert again.status_code == 401
+        assert olga.get("/admin/").headers["Location"] == "/admin/me/password"
+
+    def test_is_used_up_by_one_of_those_at_the_same_moment(self, services, password):
+        olga = services.accounts.verify("olga", password)
+        tokens = at_once(4, lambda number: services.sessions.begin(olga, "Firefox"))
+        assert [token is None for token in tokens].count(False) == 1
 
     def test_runs_out(self, app, password):
         Account.update(password_expires=now() - 1).where(Account.name == "olga").execute()
@@ -257,6 +269,12 @@ class TestOnesOwnPage:
             assert "this one" in page
             assert "Signed in" in page
 
+    def test_keeps_the_address_when_the_password_is_changed(self, boss):
+        boss.send("/admin/me/password", {"old": PASSWORD, "new": "another password"})
+        assert {one.address for one in Session.select()} == {"127.0.0.1"}
+        addresses = {one.address for one in AuditEntry.select().where(AuditEntry.action == "signed in")}
+        assert addresses == {"127.0.0.1"}
+
     def test_changes_the_password_and_ends_the_other_sessions(self, app, boss, services):
         other = Visitor(app).sign_in("admin")
         answer = boss.send("/admin/me/password", {"old": PASSWORD, "new": "another password"})
@@ -304,6 +322,15 @@ class TestOnesOwnPage:
         for session in (mine.id, "x", "9" * 30):
             assert anna.send(f"/admin/me/sessions/{session}/end", {}, form="/admin/me").status_code == 404
         assert boss.get("/admin/me").status_code == 200
+
+
+@pytest.mark.parametrize("act", ["", "/password", "/remove", "/sessions/end"])
+def test_a_user_whom_another_admin_removes_at_that_moment_is_told_as_not_there(boss, anna, services, monkeypatch, act):
+    found = services.accounts.get(key("anna"))
+    monkeypatch.setattr(services.accounts, "get", lambda key, by: found)
+    services.accounts.remove("anna")
+    answer = boss.send(f"/admin/people/{found.id}{act}", {"role": "analyst"}, form="/admin/me")
+    assert answer.status_code == (302 if act == "/sessions/end" else 404)
 
 
 @pytest.mark.parametrize("wrong", ["999", "0", "-1", "x", "9" * 30, "²"])

@@ -11,11 +11,14 @@ from app.exceptions import AccountInvalid, InputInvalid, StoreUnavailable
 from app.services.audit import ACTIONS, nobody
 from app.services.principal import ADMIN, ANALYST, OPERATOR, SYSTEM, Principal
 from app.store import audit as store
+from app.store import rejected
 from app.store.audit import Sought
 from app.store.database import transaction
-from app.store.models import AuditEntry
+from app.store.models import AuditEntry, Report
+from app.store.rejected_groups import Key
+from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
-from tests.support.client import event
+from tests.support.client import Client, event
 
 BOSS = Principal(1, "boss", ADMIN, None, "", "192.0.2.7")
 OLGA = Principal(2, "olga", OPERATOR, None, "", "192.0.2.8")
@@ -77,11 +80,18 @@ def test_an_act_and_its_entry_are_committed_together_or_not_at_all(audit, servic
         lambda services: services.accounts.remove("anna"),
         lambda services: services.keys.add("web"),
         lambda services: services.keys.revoke(services.keys.named("old")),
+        lambda services: services.reports.retry(BOSS, Report.get()),
+        lambda services: services.rejected_groups.purge(BOSS, Key("type", "missing", "", ""), 10**9),
     ],
 )
-def test_what_cannot_be_noted_is_not_done(services, monkeypatch, act):
+def test_what_cannot_be_noted_is_not_done(app, services, monkeypatch, act):
     services.accounts.add("anna", "analyst", None, PASSWORD)
     services.keys.add("old")
+    Client(app, None).send(event())
+    report = services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
+    services.reports.cancel(SYSTEM, report)
+    values = dict.fromkeys(("address", "request_id", "event", "customer", "product"), "") | {"type": "", "place": 1}
+    rejected.add([{"received": 1, "reasons": [], "field": "type", "fault": "missing", **values}], 0)
     before = state(services)
 
     def away(**values: object) -> None:
@@ -98,6 +108,8 @@ def state(services) -> list[object]:
     return [
         [one.name for one in services.accounts.everyone()],
         [(key.name, key.revoked) for key in services.keys.all()],
+        [report.status for report in Report.select()],
+        len(rejected.newest(10)),
     ]
 
 
@@ -240,6 +252,16 @@ def test_what_commands_import_is_noted(app, audit, tmp_path):
     ]
     assert newest[0].details == {"events": 1, "rejected": 1}
     assert newest[1].details == {"customers": 1, "products": 0, "types": 0}
+
+
+def test_somebody_who_is_signed_in_is_named_as_who_downloads_a_file(app, admin, audit):
+    admin.send(event())
+    job, _ = admin.run_report()
+    boss = Visitor(app).sign_in("admin")
+    link = boss.get(f"/admin/reports/{job['source']}/download").headers["Location"]
+    assert boss.get(link.removeprefix("https://tally.example")).status_code == 200
+    newest = audit.page(SYSTEM, ALL, 1).entries[0]
+    assert (newest.who, newest.action, newest.address) == ("admin", "report downloaded", "127.0.0.1")
 
 
 def test_whom_a_link_was_given_and_who_fetched_the_file_is_noted(admin, nobody, audit):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from app.exceptions import ReportFailed, StoreUnavailable
+from app.exceptions import Forbidden, ReportFailed, StoreUnavailable
+from app.services.principal import SYSTEM
 from app.store import events
-from tests.support.client import root
+from tests.support.client import event, root
 from tests.support.pace import slack
 
 pytestmark = pytest.mark.settings(report_attempts=1)
@@ -174,3 +176,21 @@ def test_a_failed_report_runs_again_when_it_is_told_to_with_the_snapshot_that_it
     assert (row(job).status, row(job).rows, row(job).attempt) == ("COMPLETE", 3, 2)
     refused = admin.post(f"/reports/JOB-{job}/retry", b"")
     assert (refused.status_code, root(refused)) == (409, "EVENT_JOB_GET_FAILED")
+
+
+@pytest.mark.settings(report_buckets=("analysts",))
+def test_a_bucket_that_is_not_allowed_any_more_gets_no_report_that_waits_or_is_tried_again(
+    services, admin, begin, row, monkeypatch
+):
+    admin.send(event())
+    output = {"bucketName": "analysts", "bucketKey": "report.csv"}
+    waiting, cancelled = begin(output), begin(output)
+    services.reports.cancel(SYSTEM, row(cancelled))
+    filing = services.reports._filing
+    monkeypatch.setattr(filing, "_settings", replace(filing._settings, report_buckets=()))
+    services.running.run(waiting)
+    (attempt,) = services.reports.attempts(row(waiting))
+    assert "allows no buckets" in attempt.reason
+    with pytest.raises(Forbidden, match="allows no buckets"):
+        services.reports.retry(SYSTEM, row(cancelled))
+    assert row(cancelled).status == "FAILED"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.exceptions import AccountInvalid
+from app.exceptions import AccountInvalid, Forbidden
 from app.services.accounts import SYSTEM
 from tests.support.threads import at_once
 
@@ -89,6 +89,22 @@ def test_who_runs_commands_on_the_server_sees_everything():
     assert SYSTEM.may("users") and SYSTEM.sees("BARCHART") and SYSTEM.sees_all_reports
 
 
+def test_who_came_to_see_more_meanwhile_is_out_of_reach_of_an_admin_of_some_customers(services):
+    """The page was opened before, the form is sent after somebody else gave the user more customers."""
+    boss = services.accounts.add("boss", "admin", None, PASSWORD)
+    ada = services.accounts.add("ada", "admin", ["BARCHART"], PASSWORD)
+    anna = services.accounts.add("anna", "analyst", ["BARCHART"], PASSWORD)
+    services.accounts.change(anna, "admin", None, by=boss)
+    for act in (
+        lambda: services.accounts.change(anna, "analyst", ["BARCHART"], by=ada),
+        lambda: services.accounts.set_password("anna", "another horse", by=ada),
+        lambda: services.accounts.remove("anna", by=ada),
+    ):
+        with pytest.raises(Forbidden, match="more customers than you"):
+            act()
+    assert services.accounts.verify("anna", PASSWORD).customers is None
+
+
 class TestTheLastAdmin:
     def test_is_neither_removed_nor_made_somebody_else(self, services):
         boss = services.accounts.add("boss", "admin", None, PASSWORD)
@@ -97,8 +113,35 @@ class TestTheLastAdmin:
         for role in ("operator", "analyst"):
             with pytest.raises(AccountInvalid, match="boss is the last admin"):
                 services.accounts.change(boss, role, None)
-        services.accounts.change(boss, "admin", ["BARCHART"])
         assert services.accounts.get(boss.id).role == "admin"
+
+    def test_who_sees_every_customer_stays_so_beside_limited_admins(self, services):
+        boss = services.accounts.add("boss", "admin", None, PASSWORD)
+        services.accounts.add("ada", "admin", ["BARCHART"], PASSWORD)
+        for give_up in (
+            lambda: services.accounts.change(boss, "admin", ["BARCHART"], by=boss),
+            lambda: services.accounts.change(boss, "operator", None, by=boss),
+            lambda: services.accounts.remove("boss", by=boss),
+        ):
+            with pytest.raises(AccountInvalid, match="boss is the last admin who is not limited"):
+                give_up()
+        assert services.accounts.get(boss.id).customers is None
+        services.accounts.add("second", "admin", None, PASSWORD)
+        services.accounts.change(boss, "admin", ["BARCHART"])
+        assert services.accounts.get(boss.id).customers == ("BARCHART",)
+
+    def test_who_sees_every_customer_stays_although_two_limit_one_another_at_once(self, services):
+        bosses = [services.accounts.add(f"boss-{number}", "admin", None, PASSWORD) for number in range(2)]
+
+        def limit(number: int) -> bool:
+            try:
+                services.accounts.change(bosses[number], "admin", ["BARCHART"], by=bosses[1 - number])
+            except AccountInvalid:
+                return False
+            return True
+
+        assert sorted(at_once(2, limit)) == [False, True]
+        assert [one.customers for one in services.accounts.everyone()].count(None) == 1
 
     def test_stays_although_all_admins_remove_one_another_at_once(self, services):
         for number in range(6):

@@ -25,10 +25,13 @@ def version() -> Response:
 def authenticate() -> Response:
     """Whether the credentials are right, and what they allow."""
     who = caller()
-    context = {"role": who.role}
-    if who.customers is not None:
-        context["customers"] = list(who.customers)
-    user = {"id": who.name, "context": context, "permissions": list(who.permissions)}
+    user = {
+        "id": who.name,
+        "context": "*" if who.customers is None else ",".join(who.customers),
+        "permissions": ",".join(who.permissions) or None,
+        "role": who.role,
+        "customers": who.customers,
+    }
     return answer({"service": _service(), "user": user})
 
 

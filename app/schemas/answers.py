@@ -181,19 +181,20 @@ class VersionSchema(Exact):
     service = fields.Nested(AboutSchema, required=True)
 
 
-class UserContextSchema(Exact):
-    """What a user is limited to."""
-
-    role = fields.String(required=True)
-    customers = fields.List(fields.String(), metadata={"description": "Absent: all of them."})
-
-
 class UserSchema(Exact):
     """The caller."""
 
-    id = fields.String(required=True)
-    context = fields.Nested(UserContextSchema, required=True)
-    permissions = fields.List(fields.String(), required=True)
+    id = fields.String(required=True, metadata={"description": "The user's name."})
+    context = fields.String(
+        required=True, metadata={"description": "The user's customers, a comma between them; `*`: all customers."}
+    )
+    permissions = fields.String(
+        required=True, allow_none=True, metadata={"description": "What the role may do, a comma between; or null."}
+    )
+    role = fields.String(required=True)
+    customers = fields.List(
+        fields.String(), required=True, allow_none=True, metadata={"description": "The same as a list; null: all."}
+    )
 
 
 class AuthenticationSchema(Exact):

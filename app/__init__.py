@@ -29,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config |= {"SETTINGS": settings, "SECRET_KEY": settings.secret()}
     app.json.sort_keys = False
     app.hosts = settings.trusted_hosts
+    app.stand_under(settings.base_path)
     app.stand_behind(settings.trusted_proxies)
     logs.configure(settings.log_format)
     open_database(settings.database)

@@ -94,6 +94,12 @@ class Tally(Flask):
         self.hosts: tuple[str, ...] = ()
         self.note: Note = lambda verb, route, status, seconds: None
 
+    def stand_under(self, path: str) -> None:
+        """Answer under a path such as `/tally`, whether the proxy in front strips it from the address or not."""
+        if path:
+            app = self.wsgi_app
+            self.wsgi_app = lambda environ, start: app(_under(environ, path), start)
+
     def stand_behind(self, proxies: int) -> None:
         """Believe what so many proxies say of where a request came from, and whether over TLS."""
         if proxies:
@@ -150,6 +156,14 @@ class Tally(Flask):
 
     def do_teardown_request(self, *args: object) -> None:
         """Nothing waits for a request's end: what is to be let go is let go with its context, after errors too."""
+
+
+def _under(environ: WSGIEnvironment, base: str) -> WSGIEnvironment:
+    path = environ.get("PATH_INFO", "")
+    if path == base or path.startswith(f"{base}/"):
+        path = path[len(base) :]
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = base, path or "/"
+    return environ
 
 
 def _without_port(environ: WSGIEnvironment) -> WSGIEnvironment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
@@ -18,18 +19,26 @@ from app.services.principal import Principal
 from app.services.sessions import Visit
 
 TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
+NAME_DIGITS = 8
 REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh
 
 basic = HTTPBasicAuth()
 
 
 def register(app: Flask) -> None:
-    """Set up the session's cookie. What it may be used for, and until when, `services.sessions` says."""
+    """Set up the session's cookie. What it may be used for, and until when, `services.sessions` says.
+
+    Browsers send the cookies of a host to each of its ports, so the name is the installation's own: another one on the
+    same host would otherwise overwrite the cookie, and sign people out.
+    """
     settings = app.config["SETTINGS"]
-    secure = settings.base_url.startswith("https://")
+    secure, path = settings.base_url.startswith("https://"), settings.base_path
+    # By the prefix a browser takes it only over TLS and, where it is for all paths, from this very host.
+    prefix = ("__Secure-" if path else "__Host-") if secure else ""
+    installation = sha256(f"{settings.secret()} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
     app.config |= {
-        # With the prefix a browser takes it only over TLS, for all paths, and from this very host.
-        "SESSION_COOKIE_NAME": "__Host-tally" if secure else "tally",
+        "SESSION_COOKIE_NAME": f"{prefix}tally-{installation}",
+        "SESSION_COOKIE_PATH": path or "/",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": secure,
@@ -137,7 +146,7 @@ def signed_in(view: Callable) -> Callable:
     def guarded(*args: object, **kwargs: object) -> object:
         principal = current_principal()
         if principal is None:
-            back = request.full_path.rstrip("?") if request.method == "GET" else None
+            back = request.full_path.rstrip("?") if request.method == "GET" else None  # below `base_path`
             return redirect(url_for("admin.sign_in", next=back))
         g.principal = principal
         if principal.temporary and not getattr(view, "is_open_to_temporary", False):

@@ -29,6 +29,10 @@ LOG_FORMATS = ("text", "json")
 SWITCH = ("on", "off")
 SENDFILES = ("off", "x-accel", "x-sendfile")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
+# The first parts of the service's own paths: behind a proxy that strips its path nobody could tell them from it.
+OWN_PATHS = ("admin", "bootstrap", "docs", "events", "files", "health", "metrics", "openapi.json", "reports", "service")
+OWN_PATHS += ("static", "system")
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
 MIN_SECRET = 16  # characters
 TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_SECRET},}}")
@@ -107,6 +111,11 @@ class Settings:
         """The address that links are built from, without a trailing slash. Never the request's Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def base_path(self) -> str:
+        """The path under which clients reach the service, such as `/tally`; empty where it has the host for itself."""
+        return urlsplit(self.base_url).path
 
     @property
     def web_process_count(self) -> int:
@@ -264,7 +273,13 @@ def _endpoint(url: SplitResult) -> str | None:
 def _public(url: SplitResult) -> str | None:
     if not url.hostname or url.port == 0 or "@" in url.netloc:
         return "must name a host, and no password: https://tally.example.com."
-    return "must end before ? and #." if url.query or url.fragment else None
+    if url.query or url.fragment:
+        return "must end before ? and #."
+    path = url.path.rstrip("/")
+    if not BASE_PATH.fullmatch(path):
+        return "has a path that is none such as /tally: letters, digits and - _ ~ . between single slashes."
+    first = path[1:].partition("/")[0]
+    return f"has a path that begins like one of the service's own: /{first}." if first in OWN_PATHS else None
 
 
 def _path(value: str) -> None:

@@ -9,6 +9,6 @@ document.addEventListener("click", ({ target }) => {
   if (now) root.dataset.theme = now;
   else delete root.dataset.theme;
   const secure = location.protocol === "https:" ? "; secure" : "";
-  document.cookie = `theme=${now}; path=/admin; max-age=${now ? YEAR : 0}; samesite=lax${secure}`;
+  document.cookie = `theme=${now}; path=${document.body.dataset.path}; max-age=${now ? YEAR : 0}; samesite=lax${secure}`;
   button.querySelector("[data-word]").textContent = `Theme: ${WORDS[now]}`;
 });

@@ -5,6 +5,6 @@ document.addEventListener("click", ({ target }) => {
   if (!choice || choice.getAttribute("aria-pressed") === "true") return;
   const zone = choice.dataset.zone && Intl.DateTimeFormat().resolvedOptions().timeZone;
   const secure = location.protocol === "https:" ? "; secure" : "";
-  document.cookie = `zone=${zone}; path=/admin; max-age=${zone ? YEAR : 0}; samesite=lax${secure}`;
+  document.cookie = `zone=${zone}; path=${document.body.dataset.path}; max-age=${zone ? YEAR : 0}; samesite=lax${secure}`;
   location.reload();
 });

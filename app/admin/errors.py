@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, g, render_template, request
+from flask import Flask, current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
 
 from app import auth
@@ -24,6 +24,10 @@ WORDS = {
     503: ("Something that we need does not answer", "Nothing is lost. Reload the page in a moment."),
     500: ("Something broke on our side", "It is in the log, under the id below. Try again in a minute."),
 }
+UNKEPT = (
+    "This page was opened over http, but PUBLIC_URL is {url}: the browser keeps no session without TLS. Open {url} "
+    "instead, or have the operator set PUBLIC_URL to the address that people use."
+)
 FORGED = (
     "The form was sent without this session's token. Perhaps you signed out in another tab. Send it again from here."
 )
@@ -43,7 +47,7 @@ def page(status: int, message: str | None = None) -> Answer:
     title, advice = WORDS.get(status, WORDS[500 if status >= 500 else 400])
     if "principal" not in g and status < 500:
         g.principal = _whoever()
-    back = request.path if request.method == "GET" else None
+    back = request.root_path + request.path if request.method == "GET" else None
     return render_template(
         "admin/error.html", status=status, title=title, message=message, advice=advice, back=back
     ), status
@@ -51,7 +55,19 @@ def page(status: int, message: str | None = None) -> Answer:
 
 @blueprint.errorhandler(CSRFError)
 def _forged(error: CSRFError) -> Answer:
-    return page(400, ELSEWHERE if error.description == ELSEWHERE else FORGED)
+    if error.description == ELSEWHERE:
+        return page(400, ELSEWHERE)
+    return page(400, UNKEPT.format(url=current_app.config["SETTINGS"].base_url) if _is_unkept() else FORGED)
+
+
+def _is_unkept() -> bool:
+    """Whether the browser has no session because its cookie is for TLS alone, and the page came without.
+
+    The browser's word comes first: a proxy in front that ends TLS need not be one that is believed.
+    """
+    config, origin = current_app.config, request.headers.get("Origin", "")
+    is_plain = origin.startswith("http://") if "://" in origin else not request.is_secure
+    return is_plain and config["SESSION_COOKIE_SECURE"] and config["SESSION_COOKIE_NAME"] not in request.cookies
 
 
 def _whoever() -> auth.Principal | None:

@@ -60,4 +60,4 @@ def sign_out() -> Response:
 def _next() -> str:
     wanted = request.args.get("next", "")
     is_ours = OURS.fullmatch(wanted) and not UP.search(wanted.partition("?")[0])
-    return wanted if is_ours else url_for("admin.overview")
+    return request.root_path + wanted if is_ours else url_for("admin.overview")

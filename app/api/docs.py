@@ -22,16 +22,17 @@ CONFIG = {
     "app_name": "Tally's API",
     "layout": "BaseLayout",  # without the bar that would load another document
     "validatorUrl": None,  # a badge from another host
-    "oauth2RedirectUrl": f"{PATH}/oauth2-redirect.html",
     "displayRequestDuration": True,
 }
 
 
 def register(app: Flask) -> None:
-    """Add the page to the application."""
-    blueprint = get_swaggerui_blueprint(PATH, DOCUMENT, config=CONFIG)
+    """Add the page to the application. What it links to is below the path under which clients reach the service."""
+    base = app.config["SETTINGS"].base_path
+    config = CONFIG | {"oauth2RedirectUrl": f"{base}{PATH}/oauth2-redirect.html"}
+    blueprint = get_swaggerui_blueprint(base + PATH, base + DOCUMENT, config=config)
     blueprint.after_request(_guard)
-    app.register_blueprint(blueprint)
+    app.register_blueprint(blueprint, url_prefix=PATH)
 
 
 def _guard(response: Response) -> Response:

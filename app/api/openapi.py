@@ -40,6 +40,7 @@ def describe(app: Flask) -> dict[str, object]:
         "3.1.0",
         plugins=[Plugin()],
         info={"description": documentation.ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
+        servers=[{"url": app.config["SETTINGS"].base_path or "/"}],
         tags=[{"name": name, "description": words} for name, words in documentation.TAGS.items()],
     )
     gate, settings = app.extensions["services"].gate, app.config["SETTINGS"]

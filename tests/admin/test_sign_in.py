@@ -118,6 +118,31 @@ def test_signing_in_without_a_token_is_refused(visitor, admin):
     assert visitor.post("/admin/sign-in", {"user": "admin", "password": PASSWORD}).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_told"),
+    [
+        ({}, True),
+        ({"Origin": "http://localhost"}, True),
+        ({"Origin": "https://localhost"}, False),  # a proxy ends TLS that is not believed
+    ],
+)
+def test_a_page_over_http_says_that_the_session_needs_the_https_of_public_url(app, admin, headers, is_told):
+    """The browser keeps no cookie that is `Secure`, so that the form comes without its session."""
+    answer = app.test_client(use_cookies=False).post(
+        "/admin/sign-in", data={"user": "admin", "password": PASSWORD, "csrf_token": "x"}, headers=headers
+    )
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 400
+    assert ("PUBLIC_URL is https://tally.example" in page) is is_told
+    assert ("in another tab" in page) is not is_told
+
+
+@pytest.mark.settings(public_url="http://tally.example")
+def test_without_tls_in_public_url_a_lost_session_is_told_as_one(app):
+    answer = app.test_client(use_cookies=False).post("/admin/sign-in", data={"user": "admin"})
+    assert "in another tab" in answer.get_data(as_text=True)
+
+
 def test_the_api_needs_no_token(admin):
     assert admin.post("/events", []).status_code == 200
 

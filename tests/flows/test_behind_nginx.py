@@ -1,4 +1,4 @@
-"""Behind the nginx of deploy/nginx.conf: it sends a report's file itself, and only to whoever has a link."""
+"""Behind the nginx of deploy/nginx.conf, under a path: nginx sends a report's file, and only to whoever has a link."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from playwright.sync_api import Browser
 
+from tests.browser.conftest import browser_type_launch_args, sign_in
 from tests.flows.conftest import ADMIN, Visitor, large_report
 from tests.support.running import ROOT, Running, free_port, wait_until
 
@@ -26,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
 # Where Debian has it, which is in nobody's PATH but root's, and where `make test` puts it.
+__all__ = ["browser_type_launch_args"]
+BASE = "/tally"
 FOLDERS = (os.environ["PATH"], "/usr/sbin", str(ROOT / ".venv" / "nginx" / "usr" / "sbin"))
 
 AROUND = """daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
@@ -33,17 +37,26 @@ events {{ }}
 http {{ client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
 uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
 {site}
+server {{
+    listen 127.0.0.1:{stripping};
+    access_log off;
+    location {base}/ {{
+        proxy_pass http://tally/;
+        proxy_set_header Host $http_host;
+    }}
+}}
 }}"""
 
 
-def conf(folder: Path, port: int, tally: int, files: Path) -> str:
-    """The site that is shipped, less TLS, at other ports and on another folder."""
+def conf(folder: Path, port: int, stripping: int, tally: int, files: Path) -> str:
+    """The site that is shipped, less TLS, at other ports and on another folder, and one that strips the path."""
     site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one leads to TLS
     site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", site)
     site = re.sub(r"ssl_certificate\S* .*;", "", site)
     site = site.replace("127.0.0.1:8000", f"127.0.0.1:{tally}").replace("/var/lib/tally/reports/", f"{files}/")
     site = site.replace("/var/log/nginx/", f"{folder}/")
-    return AROUND.format(folder=folder, site=site, user="user root;" if os.geteuid() == 0 else "")
+    user = "user root;" if os.geteuid() == 0 else ""
+    return AROUND.format(folder=folder, site=site, user=user, stripping=stripping, base=BASE)
 
 
 def answers(port: int) -> bool:
@@ -55,18 +68,18 @@ def answers(port: int) -> bool:
 def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     """A running service behind nginx with a complete report: its file's address there, and what is in it."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
-    service = Running(folder, ADMIN_PASSWORD=ADMIN[1], SENDFILE="x-accel").until_ready()
-    port = free_port()
-    (folder / "conf").write_text(conf(folder, port, service.port, service.data / "reports"))
+    port, stripping = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    service = Running(folder, ADMIN_PASSWORD=ADMIN[1], SENDFILE="x-accel", PUBLIC_URL=url + BASE).until_ready()
+    (folder / "conf").write_text(conf(folder, port, stripping, service.port, service.data / "reports"))
     nginx = subprocess.Popen(
         [shutil.which("nginx", path=os.pathsep.join(FOLDERS)) or "nginx", "-p", str(folder), "-c", str(folder / "conf")]
     )
     wait_until(lambda: answers(port), 20)
-    visitor, url = Visitor(service), f"http://127.0.0.1:{port}"
+    visitor = Visitor(service)
     job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
-    link = urlsplit(visitor.link(job))
     told = {"url": url, "service": service, "content": content, "folder": folder}
-    yield SimpleNamespace(file=f"{url}{link.path}?{link.query}", **told)
+    yield SimpleNamespace(file=visitor.link(job), strips=f"http://127.0.0.1:{stripping}", **told)
     nginx.send_signal(signal.SIGQUIT)
     nginx.wait(20)
     assert service.stop() == 0
@@ -128,3 +141,24 @@ def test_its_log_has_who_fetched_which_file_and_not_what_opens_it(site):
     assert f'"GET {parts.path}" 403' in logs
     assert "signature" not in logs
     assert "?" not in logs
+
+
+@pytest.mark.parametrize("proxy", ["url", "strips"])
+def test_under_a_path_the_overview_comes_whole_and_keeps_itself_fresh(site, browser: Browser, proxy):
+    at, wrong, paths = getattr(site, proxy) + BASE, [], set()
+    page = browser.new_page()
+    page.on("response", lambda answer: paths.add(urlsplit(answer.url).path))
+    page.on("response", lambda answer: wrong.append(answer.url) if answer.status >= 400 else None)
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(f"{at}/admin/")
+    sign_in(page, *ADMIN)
+    with page.expect_response(f"{at}/admin/overview/part") as part:
+        assert urlsplit(page.url).path == f"{BASE}/admin/"
+    assert part.value.status == 200
+    with page.expect_response(f"{at}/openapi.json"):
+        page.goto(f"{at}/docs/")
+    page.close()
+    assert wrong == []
+    assert f"{BASE}/static/live.js" in paths
+    assert all(path.startswith(f"{BASE}/") for path in paths)

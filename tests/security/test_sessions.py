@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
+from app import create_app
 from app.auth import REFRESHES
 from app.exceptions import SessionUnknown, StoreUnavailable
 from app.services.clock import now
@@ -17,7 +19,7 @@ from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.support.client import event
 
-COOKIE = "__Host-tally"  # the tests' PUBLIC_URL is https
+COOKIE = "__Host-tally-5501670a"  # the tests' PUBLIC_URL is https
 MINUTE, DAY = 60_000, 86_400_000
 
 
@@ -54,8 +56,15 @@ class TestTheCookie:
     @pytest.mark.settings(public_url="http://tally.example")
     def test_without_tls_it_has_no_prefix_that_browsers_would_refuse(self, visitor, admin):
         given = visitor.send("/admin/sign-in", {"user": "admin", "password": PASSWORD}).headers["Set-Cookie"]
-        assert given.startswith("tally=")
+        assert re.match("tally-[0-9a-f]{8}=", given)
         assert "Secure" not in given
+
+    def test_each_installation_on_a_host_has_its_own(self, settings):
+        """Browsers send a host's cookies to all of its ports."""
+        there = replace(settings, public_url="https://tally.example:8443")
+        other = replace(settings, secret_key="another secret for the tests")
+        names = {create_app(one).config["SESSION_COOKIE_NAME"] for one in (settings, settings, there, other)}
+        assert len(names) == 3
 
     @pytest.mark.settings(public_url="http://tally.example", trusted_proxies=1)
     @pytest.mark.parametrize(("told", "secure"), [("https", True), ("http", False), ("", False)])

@@ -52,7 +52,8 @@ class Running:
         return self._said.read_text()
 
     def until_ready(self) -> Running:
-        wait_until(lambda: f"Tally is at {self.url}/" in self.said() or self.ended(), START_SECONDS)
+        address = self.environment.get("PUBLIC_URL", self.url)
+        wait_until(lambda: f"Tally is at {address}/" in self.said() or self.ended(), START_SECONDS)
         assert not self.ended(), self.said()
         return self
 

@@ -1,0 +1,124 @@
+"""Under a path of a host that others share: every address that the service gives leads back to it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from werkzeug.test import Client as Browser
+from werkzeug.test import TestResponse
+
+from app.config import OWN_PATHS
+from tests.admin.conftest import TOKEN
+from tests.conftest import PASSWORD
+from tests.support.client import event
+
+BASE = "/tally"
+ADDRESS = re.compile(r'(?<![\w-])(?:href|src|action|data-live)="([^"#][^"]*)"')
+pytestmark = pytest.mark.settings(public_url=f"https://tally.example{BASE}/")
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Addresses do not depend on where events are."""
+    return sqlite_url
+
+
+@pytest.fixture(params=["strips", "keeps"])
+def through(request, app) -> Browser:
+    """Somebody whose requests pass a proxy, which strips the path or keeps it."""
+
+    def strip(environ: dict, start: Callable) -> Iterable[bytes]:
+        assert environ["PATH_INFO"].startswith(BASE), environ["PATH_INFO"]
+        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(BASE)
+        return app.wsgi_app(environ, start)
+
+    return Browser(strip if request.param == "strips" else app.wsgi_app)
+
+
+@pytest.fixture
+def boss(through, admin) -> Browser:
+    sign_in(through, f"{BASE}/admin/sign-in")
+    return through
+
+
+def sign_in(through: Browser, form: str) -> TestResponse:
+    token = TOKEN.search(through.get(form).get_data(as_text=True))[1]
+    return through.post(form, data={"user": "admin", "password": PASSWORD, "csrf_token": token})
+
+
+def test_signing_in_leads_back_to_the_page_and_the_cookie_is_for_this_path_alone(through, admin):
+    asked = through.get(f"{BASE}/admin/reports?state=failed").headers["Location"]
+    assert asked.startswith(f"{BASE}/admin/sign-in?")
+    answer = sign_in(through, asked)
+    assert answer.headers["Location"] == f"{BASE}/admin/reports?state=failed"
+    assert "Path=/tally;" in answer.headers["Set-Cookie"]
+    assert answer.headers["Set-Cookie"].startswith("__Secure-tally-")
+    assert through.get(answer.headers["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("", "/admin/"),
+        ("/", "/admin/"),
+        ("/admin", "/admin/"),
+        ("/admin//events", "/admin/events"),
+        ("/docs", "/docs/"),
+    ],
+)
+def test_redirects_stay_below_it(boss, path, there):
+    answer = boss.get(BASE + path)
+    assert answer.status_code in (302, 308)
+    assert answer.headers["Location"] == BASE + there
+
+
+def test_every_address_on_every_page_is_below_it_and_there(app, boss, admin):
+    admin.send(event())
+    admin.run_report()
+    left, seen = [f"{BASE}/admin/", f"{BASE}/admin/nothing"], set()
+    while left:
+        address = left.pop()
+        answer = boss.get(address)
+        assert answer.status_code in ((404,) if address.endswith("nothing") else (200, 302)), address
+        assert answer.headers.get("Location", BASE).startswith(BASE)
+        seen.add(re.sub(r"[0-9a-f-]{36}|\d+|\?.*", "", address))
+        if answer.mimetype != "text/html":
+            continue
+        for found in map(html.unescape, ADDRESS.findall(answer.get_data(as_text=True))):
+            to = urljoin(address, found)
+            assert urlsplit(to).netloc == "" and to.startswith(f"{BASE}/"), (address, found)
+            if not re.search(r"sign-out|/download|/sessions/|\.csv", to):
+                shape = re.sub(r"[0-9a-f-]{36}|\d+|\?.*", "", to)
+                if shape not in seen:
+                    seen.add(shape)
+                    left += [to] if boss.get(to).status_code != 405 else []
+    assert {f"{BASE}/docs/", f"{BASE}/static/live.js", f"{BASE}/admin/overview/part"} <= seen
+    assert len(seen) > 40
+
+
+def test_scripts_keep_their_cookies_below_it(boss):
+    assert f'data-path="{BASE}/admin"' in boss.get(f"{BASE}/admin/").get_data(as_text=True)
+
+
+def test_a_link_to_a_report_s_file_leads_through_it(through, admin):
+    admin.send(event())
+    source = admin.start_report()["source"]
+    admin.app.extensions["services"].running.run(source.removeprefix("JOB-"))
+    link = admin.get(f"/reports/{source}", headers={"Accept": "application/json"}).get_json()["link"]
+    assert link.startswith(f"https://tally.example{BASE}/files/")
+    assert through.get(link.removeprefix("https://tally.example")).status_code == 200
+
+
+def test_the_api_s_document_says_where_it_is(through, admin):
+    assert through.get(f"{BASE}/openapi.json").get_json()["servers"] == [{"url": BASE}]
+    assert f'"{BASE}/openapi.json"' in through.get(f"{BASE}/docs/").get_data(as_text=True)
+    assert through.get(f"{BASE}/system/version").status_code == 200
+
+
+def test_the_paths_that_it_may_not_have_are_those_of_the_service(app):
+    own = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()} - {""}
+    assert own == set(OWN_PATHS)

@@ -21,11 +21,12 @@ from tests.conftest import LONGEST
 ROOT = Path(__file__).parent.parent
 
 # Plain values: they import nothing, and anybody may import them.
-GROUND = {"exceptions", "layout", "origins", "paths", "servers", "version"}
+GROUND = {"exceptions", "layout", "lookalikes", "origins", "paths", "servers", "version"}
 # What a room may import; each may import itself. Whoever adds an arrow here adds it to docs/architecture.md, too.
 ARROWS = {
     "exceptions": set(),
     "layout": set(),
+    "lookalikes": set(),
     "origins": set(),
     "paths": set(),
     "servers": set(),

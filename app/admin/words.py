@@ -10,6 +10,7 @@ from flask import Flask
 from markupsafe import Markup, escape
 
 from app.admin.zones import at, offset_name, zone_name
+from app.lookalikes import written_out
 from app.services.clock import now
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -38,6 +39,7 @@ def register(app: Flask) -> None:
         period,
         context_line,
         with_commands,
+        written_out,
     ):
         app.add_template_filter(word)
 

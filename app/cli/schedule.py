@@ -9,6 +9,7 @@ import click
 from app.cli.file_options import file_options, output_of
 from app.cli.output import as_json, command, say, services
 from app.exceptions import AccountInvalid
+from app.lookalikes import folded
 from app.schemas.reports import job, source
 from app.schemas.schedules import covers, when
 from app.services.principal import SYSTEM, Principal
@@ -122,7 +123,7 @@ def _wanted(given: dict[str, object]) -> dict[str, object]:
 
 
 def _user(name: str) -> Principal:
-    found = next((one for one in services().accounts.everyone() if one.name == name), None)
+    found = next((one for one in services().accounts.everyone() if one.name == folded(name)), None)
     if found is None:
         raise AccountInvalid(f"There is no user {name}.")
     return found

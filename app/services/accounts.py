@@ -2,6 +2,8 @@
 
 Whoever is limited to customers and may change users changes only those who see no more than they do, and gives nobody
 more. The last admin stays one, and so does the last who is not limited to customers.
+
+A name is compared in NFC, without surrounding blanks and invisible characters.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 
 from app.exceptions import AccountInvalid, AccountUnknown, Forbidden
+from app.lookalikes import folded
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.services.audit import Audit
 from app.services.clock import now
@@ -91,6 +94,7 @@ class Accounts:
             AccountInvalid: the name, role, a customer or the password will not do, or there is such a user.
             Forbidden: they would see more than whoever makes them.
         """
+        name = folded(name)
         _check_name(name)
         limited = _limits(role, customers)
         _check_reach(by, name, limited)
@@ -140,7 +144,8 @@ class Accounts:
             store.set_password(account.id, hashed, expires, _word())
             account = store.by_id(account.id)
             sessions.remove_of(account.id)
-            self._audit.note(by, "password changed" if by.id == account.id else "password reset", f"user {name}")
+            act = "password changed" if by.id == account.id else "password reset"
+            self._audit.note(by, act, f"user {account.name}")
         return principal(account)
 
     def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
@@ -153,10 +158,10 @@ class Accounts:
         """
         with transaction():
             account = self._in_reach(by, name)
-            _check_not_last(account.id, name)
+            _check_not_last(account.id, account.name)
             store.remove(account.id)
             sessions.remove_of(account.id)
-            self._audit.note(by, "user removed", f"user {name}", {"role": account.role})
+            self._audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
         """All users that somebody may change, by name."""
@@ -172,7 +177,7 @@ class Accounts:
         Raises:
             AccountUnknown, Forbidden: there is none; they see more than `by` does.
         """
-        account = store.by_name(name)
+        account = store.by_name(folded(name))
         if account is None:
             raise AccountUnknown(f"There is no user {name}.")
         if by.id != account.id:
@@ -181,6 +186,7 @@ class Accounts:
 
     def _account(self, name: str, *, used: bool = False) -> Account | None:
         """The user of that name, whose password has not expired and is not used up (unless `used`)."""
+        name = folded(name)
         account = store.by_name(name) if _storable(name) else None
         if account is None or account.password_expires is None:
             return account

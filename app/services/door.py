@@ -17,6 +17,7 @@ from dataclasses import replace
 from threading import BoundedSemaphore, Lock
 
 from app.exceptions import RateLimited
+from app.lookalikes import folded
 from app.rates import Rates
 from app.services.accounts import Accounts
 from app.services.addresses import subscriber
@@ -51,6 +52,7 @@ class Door:
         Raises:
             RateLimited: too many wrong ones came from there.
         """
+        name = folded(name)  # other spellings of a name are no further tries
         limits = self._limits(name, address)
         self._check(limits, address)
         found = self._accounts.remembered(name, password)

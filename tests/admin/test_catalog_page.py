@@ -435,3 +435,24 @@ def test_its_part_is_a_part_of_it(olga, sample_catalog):
     assert "ALERT-CREATED" in part
     assert "PORTFOLIO-CREATED" not in part
     assert olga.get("/admin/catalog/part?kind=nothing").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "mark"),
+    [
+        ("PORT\u200bFOLIO", r"PORT\u200bFOLIO"),
+        ("PORTFOLIO ", r"PORTFOLIO\x20"),
+        ("\u202ePORTFOLIO", r"\u202ePORTFOLIO"),
+        ("Zu\u0308rich", r"Zu\u0308rich"),
+        ("\u0420ORTFOLIO", r"\u0420ORTFOLIO"),  # a Cyrillic letter
+        ("Zürich", None),
+        ("Портфель", None),
+        ("A B", None),
+    ],
+)
+def test_a_code_that_may_look_like_another_is_marked_and_stays_as_it_was_sent(boss, admin, code, mark):
+    admin.send(event(product="PORTFOLIO"), event(product=code))
+    page, form = boss.see("/admin/catalog/missing"), boss.see("/admin/reports/new")
+    assert code in page and code in form
+    assert ('class="odd"' in page, f"{mark}</code>" in page) == (mark is not None,) * 2
+    assert (f'<option value="{code}">{code} ({mark})</option>' in form) is (mark is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.exceptions import AccountInvalid, Forbidden
+from app.exceptions import AccountInvalid, Forbidden, RateLimited
 from app.services.accounts import SYSTEM
 from tests.support.threads import at_once
 
@@ -70,6 +70,54 @@ def test_a_name_is_taken_once(services):
     with pytest.raises(AccountInvalid, match="olga already"):
         services.accounts.add("olga", "analyst", None, "another horse")
     assert services.accounts.verify("olga", PASSWORD).role == "admin"
+
+
+ALIKE = {
+    "blanks": " anna\u00a0",
+    "line end": "anna\n",
+    "byte order mark": "\ufeffanna",
+    "zero width": "an\u200bna",
+    "joiner": "an\u2060na\u200d",
+    "soft hyphen": "an\u00adna",
+    "bidi": "\u202eanna\u202c\u200f",
+    "variation": "anna\ufe0f",
+}
+
+
+@pytest.mark.parametrize("name", ALIKE.values(), ids=ALIKE)
+def test_a_name_in_another_spelling_that_looks_the_same_is_the_same_user(services, name):
+    made = services.accounts.add("anna", "admin", None, PASSWORD)
+    with pytest.raises(AccountInvalid, match="anna already"):
+        services.accounts.add(name, "analyst", None, "another horse")
+    for found in (
+        services.accounts.verify(name, PASSWORD),
+        services.door.enter(name, PASSWORD, "192.0.2.1", "API"),
+        services.accounts.set_password(name, "another horse"),
+    ):
+        assert (found.id, found.name) == (made.id, "anna")
+
+
+def test_a_name_is_kept_and_compared_in_nfc(services):
+    made = services.accounts.add(" u\u0308\u200b ", "admin", None, PASSWORD)
+    assert made.name == "ü"
+    assert services.accounts.verify("ü", PASSWORD).id == made.id
+    services.accounts.add("second", "admin", None, PASSWORD)
+    services.accounts.remove("u\u0308")
+    assert services.accounts.verify("ü", PASSWORD) is None
+
+
+@pytest.mark.parametrize("name", ["\u200b", " \u00a0", "\ufeff\u2060"])
+def test_a_name_of_invisible_characters_alone_is_none(services, name):
+    with pytest.raises(AccountInvalid, match="1 to 128 characters"):
+        services.accounts.add(name, "admin", None, PASSWORD)
+
+
+def test_wrong_passwords_for_a_name_count_together_however_it_is_spelled(services):
+    services.accounts.add("anna", "admin", None, PASSWORD)
+    for number in range(10):
+        assert services.door.enter("anna" + "\u200b" * number, "wrong", "192.0.2.1", "API") is None
+    with pytest.raises(RateLimited):
+        services.door.enter("an\u00adna", "wrong", "192.0.2.1", "API")
 
 
 def test_users_are_listed_by_name(services):

@@ -131,3 +131,18 @@ def test_the_check_says_what_an_empty_database_needs(empty_database_url, empty_d
     assert runner.invoke(args=["db", "upgrade"]).output == f"Applied {', '.join(ALL)}.\n"
     after = runner.invoke(args=["db", "check"])
     assert (after.exit_code, after.output) == (0, "The database is up to date.\n")
+
+
+def test_users_whose_names_only_look_alike_are_told_apart_afterwards(empty_database, monkeypatch, tmp_path):
+    earlier = [path for path in store.MIGRATIONS.glob("[0-9]*.py") if path.stem < "0054"]
+    for path in earlier:
+        (tmp_path / path.name).write_text(path.read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "MIGRATIONS", tmp_path)
+        store.upgrade()
+    for name in ("anna ", "anna", "\ufeffanna", "u\u0308", "\u200b"):
+        values = f"'{name}', 'admin', '', '', 0"
+        store.database.execute_sql(f"INSERT INTO account (name, role, password, session, created) VALUES ({values})")
+    store.upgrade()
+    names = [name for (name,) in store.database.execute_sql("SELECT name FROM account ORDER BY id").fetchall()]
+    assert names == ["anna (2)", "anna", "anna (3)", "ü", "user 5"]

@@ -23,8 +23,6 @@ from app.store.backends.row import Row
 from app.store.database import release
 from app.store.writer import TWIN, Entry, Writer
 
-REMEMBERED = 100_000  # then the memory starts anew, as codes are free text and may never end
-
 
 @dataclass(frozen=True)
 class Receipt:
@@ -53,7 +51,6 @@ class Ingest:
         self._writer = writer
         self._rejected = rejected
         self._schema = BatchSchema(limit)
-        self._known: set[seen.Sighting] = set()
 
     def accept(
         self,
@@ -98,12 +95,12 @@ class Ingest:
         entry = self._entry(stored, _claim(key, digest, receipt) if key else None)
         del batch, stored  # many requests wait at once; none needs its events twice meanwhile
         if entry.count or key:
-            self._write(entry)
-        return self._replay(key, digest) if entry.state == TWIN else receipt
+            self._writer.write(entry)
+        return receipt if entry.state != TWIN else self._first(key, digest)
 
     def answer(self, key: str) -> bytes | None:
         """What the first request with a key was answered; None where there was none."""
-        found = idempotency.find(key)
+        found = self._find(key)
         return _kept(found[1])[1] if found else None
 
     def count(self) -> int:
@@ -112,13 +109,8 @@ class Ingest:
 
     def _entry(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> Entry:
         received = now()
-        fresh = sightings(stored) - self._known
         payload = store.encode([as_row(event, received) for event in stored])
-        return Entry(payload, len(stored), received, fresh, claim)
-
-    def _write(self, entry: Entry) -> None:
-        self._writer.write(entry)
-        self._remember(entry.sightings)
+        return Entry(payload, len(stored), received, sightings(stored), claim)
 
     def _earlier(self, key: str, digest: bytes) -> Receipt | None:
         """Like `_replay`, but where the database is away there is none.
@@ -131,16 +123,20 @@ class Ingest:
         except StoreUnavailable:
             return None
 
+    def _first(self, key: str, digest: bytes) -> Receipt:
+        """Like `_replay`, of a request that lost to another one."""
+        first = self._replay(key, digest)
+        if first is None:
+            raise StoreUnavailable("The answer to the first request with this Idempotency-Key cannot be read now.")
+        return first
+
     def _replay(self, key: str, digest: bytes) -> Receipt | None:
         """The first answer under a key, or None where there was none.
 
         Raises:
             KeyReused: it was to another body.
         """
-        try:
-            found = idempotency.find(key)
-        finally:
-            release()  # the request goes on to wait for the writer, who may need a connection
+        found = self._find(key)
         if found is None:
             return None
         if found[0] != digest:
@@ -148,12 +144,20 @@ class Ingest:
         rejected, answer = _kept(found[1])
         return Receipt(answer, int(rejected) if rejected else None, replayed=True)
 
-    def _remember(self, fresh: set[seen.Sighting]) -> None:
-        """Only what is committed is known: an earlier word could outlive a rollback."""
-        if not fresh:
-            return
-        # A new set each time: other threads may be reading the old one.
-        self._known = fresh if len(self._known) > REMEMBERED else self._known | fresh
+    def _find(self, key: str) -> tuple[bytes, bytes] | None:
+        """The digest and the answer that are kept under a key: in the database, or else beside it until it is back.
+
+        In this order, as what is set aside moves to the database.
+        """
+        try:
+            return idempotency.find(key) or self._writer.find_aside(key)
+        except StoreUnavailable:
+            found = self._writer.find_aside(key)
+            if found is None:
+                raise
+            return found
+        finally:
+            release()  # the request goes on to wait for the writer, who may need a connection
 
 
 def as_stored(batch: Batch) -> list[StoredEvent]:

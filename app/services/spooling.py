@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import structlog
 
 from app.exceptions import StoreUnavailable
 from app.storage.spool import Spool
 from app.store import aside
+from app.store.idempotency import Claim
 from app.store.writer import Entry
 
 log = structlog.get_logger(__name__)
@@ -17,25 +21,42 @@ log = structlog.get_logger(__name__)
 class Spooling:
     """Takes events aside, and brings them home.
 
+    Each idempotency key is taken once, whichever process of this machine is asked: the spool's files, which all of them
+    read, say which keys it has.
+
     Args:
         spool: of this machine.
     """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._places: dict[Path, dict[int, int]] = {}  # file: hash of a key: the place of its record
+        self._reading = threading.Lock()
 
-    def take(self, group: Sequence[Entry], ticket: object) -> None:
+    def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
         """Keep entries until the database is back; see `app.store.writer.Aside`.
 
         Raises:
             StoreUnavailable: the spool's disk is full, too.
         """
+        keyed = [entry for entry in group if entry.key]
         try:
-            self._spool.append([aside.encode(entry, ticket) for entry in group])
+            with self._spool.alone() if keyed else nullcontext():
+                twins = self._twins(keyed)
+                self._spool.append([aside.encode(entry, ticket) for entry in group if entry not in twins])
         except OSError as error:
             raise StoreUnavailable(
                 f"The database is away, and the spool cannot be written: {error.strerror}."
             ) from error
+        return twins
+
+    def find(self, key: str) -> tuple[bytes, bytes] | None:
+        """The digest and the answer of what is kept under an idempotency key."""
+        if self._kept(key) is None:
+            return None
+        with self._spool.alone():  # while it is being written it may be taken back
+            claim = self._kept(key)
+        return (claim.digest, claim.answer) if claim else None
 
     def rest(self) -> None:
         """Let the spool's file go, so that it can be delivered."""
@@ -57,3 +78,29 @@ class Spooling:
         delivered = before - self.waiting()
         if delivered > 0:
             log.info("spooled events delivered", events=delivered)
+
+    def _twins(self, keyed: Iterable[Entry]) -> set[Entry]:
+        """The entries that come second under their key."""
+        first: set[str] = set()
+        twins = set()
+        for entry in keyed:
+            if entry.key.key in first or self._kept(entry.key.key):
+                twins.add(entry)
+            first.add(entry.key.key)
+        return twins
+
+    def _kept(self, key: str) -> Claim | None:
+        with self._reading:
+            files, news = self._spool.news()
+            self._places = {path: self._places.get(path, {}) for path in files}
+            for path, place, data in news:
+                claim = aside.claim_of(data)
+                if claim:
+                    self._places[path][hash(claim.key)] = place
+            places = [(path, known[hash(key)]) for path, known in self._places.items() if hash(key) in known]
+        for path, place in places:
+            data = self._spool.read(path, place)
+            claim = aside.claim_of(data) if data else None
+            if claim and claim.key == key:
+                return claim
+        return None

@@ -36,6 +36,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: BinaryIO | None = None
+        self._read: dict[Path, int] = {}  # how far `news` has read each file
 
     def append(self, records: Sequence[tuple[bytes, int]]) -> None:
         """Keep records, each with its weight; they are on disk when this returns. From one thread only.
@@ -64,6 +65,39 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep out the other processes that ask for the same.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def news(self) -> tuple[set[Path], list[tuple[Path, int, bytes]]]:
+        """The files there are, of all processes, and the records that came since the last call.
+
+        Returns:
+            Each record with its file and its place in it, for `read`.
+        """
+        files, found = self._files(), []
+        self._read = {path: self._read.get(path, 0) for path in files}
+        for path in files:
+            for place, data in _records_at(path, self._read[path]):
+                found.append((path, place, data))
+                self._read[path] = place + HEAD.size + len(data)
+        return set(files), found
+
+    def read(self, path: Path, place: int) -> bytes | None:
+        """One record; None where it is gone."""
+        return next((data for _, data in _records_at(path, place)), None)
 
     def waiting(self) -> int:
         """The weight of all records that wait, here and in what other processes left."""
@@ -146,6 +180,19 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
         if not data or len(data) < length or zlib.crc32(data) != checksum:
             return
         yield data
+
+
+def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
+    """The records of a file from a place on, each with its own; none where it was emptied."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(place)
+        for data in _records(file):
+            yield place, data
+            place += HEAD.size + len(data)
 
 
 def _weight(path: Path) -> int:

@@ -54,6 +54,12 @@ def encode(entry: Entry, ticket: object) -> tuple[bytes, int]:
     return msgspec.msgpack.encode(record), entry.count
 
 
+def claim_of(data: bytes) -> idempotency.Claim | None:
+    """The claim to an idempotency key of an entry that was set aside."""
+    claim = msgspec.msgpack.decode(data, type=Record).claim
+    return idempotency.Claim(*claim) if claim else None
+
+
 def deliver(records: Iterable[bytes]) -> None:
     """Store entries that were set aside, each once however often it comes; many in one transaction.
 
@@ -73,11 +79,25 @@ def _store(records: Sequence[Record]) -> None:
     database.begin_group()
     try:
         free = idempotency.claim(list(marks))
-        write_entries([_entry(marks[mark]) for mark in marks if mark in free])
+        late = write_entries([_entry(marks[mark]) for mark in marks if mark in free])
+        write_entries([_without_key(entry) for entry in late if not _is_repeat(entry)])
         database.commit_group()
     except BaseException:
         database.abandon_group()
         raise
+
+
+def _is_repeat(entry: Entry) -> bool:
+    """Whether the same request came first under its key.
+
+    Another one may have, where nobody could look: as both were answered that they are stored, both are.
+    """
+    return idempotency.find(entry.key.key)[0] == entry.key.digest
+
+
+def _without_key(entry: Entry) -> Entry:
+    entry.key = None
+    return entry
 
 
 def _entry(record: Record) -> Entry:

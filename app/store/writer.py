@@ -17,7 +17,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -30,6 +30,8 @@ MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits bef
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
 LINGER_SECONDS = 0.001  # for company, where there was some a moment ago; see docs/performance.md
 AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
+NOTED_SECONDS = 60.0  # until sightings are written again; see `CommittedSightings`
+MAX_NOTED = 100_000  # sightings that are remembered: codes are free text
 IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
 GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
 
@@ -45,7 +47,7 @@ class Entry:
         payload: its events as the backend's `encode_events` made them.
         count: how many they are.
         received: when they were received, in milliseconds.
-        sightings: what of its events this process has not seen committed yet; see `catalog.note_seen`.
+        sightings: which codes its events have, and how many context items; see `catalog.note_seen`.
         key: the idempotency key that they were sent under, if any.
         also: what else is written in the same transaction; an error of its keeps the entry out.
         state: how far it is; STORED, TWIN (another request with the same key came first) and GIVEN_UP are ends.
@@ -66,11 +68,6 @@ class Entry:
 
     def __post_init__(self) -> None:
         self._done.acquire()
-
-    @property
-    def has_more(self) -> bool:
-        """Whether more than its events is written."""
-        return bool(self.key or self.sightings or self.also)
 
     def move(self, to: str, *since: str) -> str | None:
         """Go on from one of some states; the one it was in, or None where it was in none of them and stays."""
@@ -94,12 +91,15 @@ class Entry:
 class Aside(Protocol):
     """Where entries go that the database cannot take now: see `aside`."""
 
-    def take(self, group: Sequence[Entry], ticket: object) -> None:
-        """Keep them, on disk when this returns.
+    def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
+        """Keep them, on disk when this returns; those whose idempotency key it has already, which are not kept.
 
         Raises:
             StoreUnavailable: there is no room.
         """
+
+    def find(self, key: str) -> tuple[bytes, bytes] | None:
+        """The digest and the answer of what it keeps under an idempotency key; see `idempotency.find`."""
 
     def rest(self) -> None:
         """The database takes entries again, or none came for a while."""
@@ -116,6 +116,7 @@ class Writer:
     def __init__(self, wait_seconds: float, aside: Aside | None = None) -> None:
         self._wait_seconds = wait_seconds
         self._aside = aside
+        self._noted = CommittedSightings()
         self._away_until = 0.0
         self._crowded = False
         self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
@@ -141,6 +142,10 @@ class Writer:
             self._leave(entry)
         if entry.error:
             raise entry.error
+
+    def find_aside(self, key: str) -> tuple[bytes, bytes] | None:
+        """The digest and the answer of what is set aside under an idempotency key."""
+        return self._aside.find(key) if self._aside else None
 
     def _overdue(self, entry: Entry) -> None:
         """The time is up: an entry that nobody took is withdrawn, one under way is waited for a little more."""
@@ -209,7 +214,7 @@ class Writer:
 
     def _write_group(self, group: Sequence[Entry]) -> None:
         """Write a group, again and again while the database is away and somebody still waits."""
-        attempt = Attempt()
+        attempt = Attempt(self._noted)
         if time.monotonic() < self._away_until and self._set_aside(group, attempt):
             return
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
@@ -224,6 +229,7 @@ class Writer:
             except Withdrawn:
                 continue
             except StoreUnavailable as error:
+                self._away_until = time.monotonic() + AWAY_SECONDS
                 if self._set_aside(group, attempt):
                     return
                 group = group if attempt.in_doubt else _still_waiting(group, error)
@@ -243,13 +249,13 @@ class Writer:
         if self._aside is None:
             return False
         group = _wanted(group, COMMITTING)
+        mine = [entry for entry in group if entry not in attempt.twins]
         try:
-            self._aside.take(group, attempt.ticket if attempt.in_doubt else None)
+            twins = attempt.twins | self._aside.take(mine, attempt.ticket if attempt.in_doubt else None)
         except StoreUnavailable:
             return False
-        self._away_until = time.monotonic() + AWAY_SECONDS
         for entry in group:
-            entry.finish(STORED)
+            entry.finish(TWIN if entry in twins else STORED)
         return True
 
     def _write_apart(self, group: Sequence[Entry], error: Exception) -> None:
@@ -265,8 +271,40 @@ class Withdrawn(Exception):
     """The time of some entry was up before the commit: the group is written again without it."""
 
 
+class CommittedSightings:
+    """The sightings that the writer's connection has committed: they are not written again.
+
+    Readers trust the table `seen`, so nothing may be remembered that the database does not have. A remembered sighting
+    holds for the connection that committed it only: behind another one may be a server that lost the commit, in a
+    failover or by a restored backup. So each failure forgets all of them. A restore that breaks no connection (SQLite,
+    a connection pooler) is found out by time.
+    """
+
+    def __init__(self) -> None:
+        self._sightings: set[catalog.Sighting] = set()
+        self._until = 0.0
+
+    def known(self) -> set[catalog.Sighting]:
+        """Those that need not be written now; none where the last ones are too old."""
+        if time.monotonic() > self._until or len(self._sightings) > MAX_NOTED:
+            self.forget()
+            self._until = time.monotonic() + NOTED_SECONDS
+        return self._sightings
+
+    def add(self, committed: Iterable[Entry]) -> None:
+        """Remember those of entries that this connection committed."""
+        self._sightings.update(*(entry.sightings for entry in committed))
+
+    def forget(self) -> None:
+        """Remember nothing."""
+        self._sightings = set()
+
+
 class Attempt:
     """One group's way into the database.
+
+    Args:
+        noted: what need not be written again.
 
     Attributes:
         in_doubt: a commit was sent, and the connection broke before its answer came.
@@ -274,7 +312,8 @@ class Attempt:
         twins: the entries whose key was taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, noted: CommittedSightings) -> None:
+        self._noted = noted
         self.in_doubt = False
         self.ticket: object = None
         self.twins: set[Entry] = set()
@@ -288,7 +327,7 @@ class Attempt:
         try:
             return self.in_doubt and database.was_committed(self.ticket)
         except BaseException:
-            database.abandon_group()
+            self._abandon()
             raise
 
     def commit(self, group: Sequence[Entry]) -> None:
@@ -298,25 +337,36 @@ class Attempt:
             StoreUnavailable: the database is away; nothing is committed, or it is `in_doubt`.
             Withdrawn: nothing is committed.
         """
-        self.in_doubt = False
+        self.in_doubt, self.twins = False, set()
         try:
-            self.ticket = database.begin_group(events_only=not any(entry.has_more for entry in group))
-            self.twins = write_entries(group)
+            known = self._noted.known()
+            has_more = any(entry.key or entry.also or entry.sightings - known for entry in group)
+            self.ticket = database.begin_group(events_only=not has_more)
+            self.twins = write_entries(group, known)
             if len(_wanted(group, COMMITTING)) < len(group):
                 raise Withdrawn
             self.in_doubt = self.ticket is not None
             database.commit_group()
         except BaseException:
-            database.abandon_group()
+            self._abandon()
             raise
+        self._noted.add(entry for entry in group if entry not in self.twins)
+
+    def _abandon(self) -> None:
+        self._noted.forget()
+        database.abandon_group()
 
 
-def write_entries(group: Sequence[Entry]) -> set[Entry]:
-    """Write entries inside a transaction; those whose key was taken, which write nothing."""
+def write_entries(group: Sequence[Entry], known: Set[catalog.Sighting] = frozenset()) -> set[Entry]:
+    """Write entries inside a transaction; those whose key was taken, which write nothing.
+
+    Args:
+        known: the sightings that the database has already.
+    """
     twins = _twins(group)
     mine = [entry for entry in group if entry not in twins] if twins else group
     database.insert_encoded([entry.payload for entry in mine])
-    sightings = set().union(*(entry.sightings for entry in mine))
+    sightings = set().union(*(entry.sightings for entry in mine)) - known
     if sightings:
         catalog.note_seen(sightings, mine[0].received)
     for entry in mine:

@@ -12,13 +12,19 @@ import time
 from pathlib import Path
 
 import pytest
+from werkzeug.test import TestResponse
 
 from app.exceptions import StoreUnavailable
+from app.services.spooling import Spooling
+from app.storage.spool import Spool
 from app.store import hours
 from app.store.database import database, release
+from app.store.idempotency import Claim
 from app.store.models import IdempotencyKey
-from tests.support.client import event
+from app.store.writer import Entry
+from tests.support.client import FIRST, event
 from tests.support.running import ROOT, wait_until
+from tests.support.threads import at_once
 
 pytestmark = pytest.mark.settings(spool=True)
 postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -123,6 +129,14 @@ def test_what_comes_while_it_is_known_to_be_away_does_not_wait_for_it(nobody, ou
             assert outage.tries == tries
 
 
+def test_a_database_that_is_back_is_tried_within_a_second_however_many_requests_come(nobody, outage):
+    """What is set aside in between does not put the next try off."""
+    with outage:
+        nobody.send(event())
+        tries = outage.tries
+        wait_until(lambda: nobody.send(event()) and outage.tries >= tries + 3, 30)
+
+
 def test_it_is_told_how_many_wait(nobody, outage, services, deliver):
     with outage:
         nobody.send(event(), event())
@@ -172,12 +186,88 @@ def test_an_idempotency_key_counts_for_what_waits_too(nobody, outage, deliver):
         first = nobody.post("/events", [event()], headers=headers)
         second = nobody.post("/events", [event()], headers=headers)
         assert (first.status_code, second.status_code) == (200, 200)
+        assert second.headers["Idempotency-Replayed"] == "true"
+        assert second.get_data() == first.get_data()
     deliver()
     (one,) = stored()
     again = nobody.post("/events", [event()], headers=headers)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.get_data() == first.get_data()
     assert [one] == told(first.get_json())
+
+
+@pytest.mark.parametrize("is_back", [False, True], ids=["while it is away", "before it is delivered"])
+def test_another_body_under_a_key_that_waits_is_refused(nobody, outage, deliver, is_back):
+    headers = {"Idempotency-Key": "k"}
+    with outage:
+        first = nobody.post("/events", [event(context=["first"])], headers=headers)
+        outage.on = not is_back
+        second = nobody.post("/events", [event(context=["second"])], headers=headers)
+    assert (first.status_code, second.status_code) == (200, 422)
+    deliver()
+    assert stored() == told(first.get_json())
+
+
+def test_of_two_bodies_under_one_key_at_once_one_is_kept_and_the_other_refused(nobody, outage, deliver, services):
+    def send(number: int) -> TestResponse:
+        return nobody.post("/events", [event(context=[str(number)])], headers={"Idempotency-Key": f"k{number // 4}"})
+
+    with outage:
+        answers = at_once(16, send)
+    for some in (answers[begin : begin + 4] for begin in range(0, 16, 4)):
+        assert sorted(answer.status_code for answer in some) == [200, 422, 422, 422]
+    deliver()
+    kept = [answer.get_json() for answer in answers if answer.status_code == 200]
+    assert sorted(stored(), key=str) == sorted(told(*kept), key=str)
+
+
+def keyed(body: bytes) -> Entry:
+    claim = Claim("k", body, b"the answer to " + body, FIRST)
+    return Entry(database.encode_events([]), 0, FIRST, key=claim)
+
+
+def test_a_key_is_known_to_the_other_processes_of_the_machine_and_after_a_restart(app, tmp_path):
+    one, other = Spooling(Spool(tmp_path / "spool")), Spooling(Spool(tmp_path / "spool"))
+    assert other.find("k") is None
+    first, repeat = keyed(b"first"), keyed(b"second")
+    assert one.take([first], None) == set()
+    assert other.take([repeat, keyless := Entry(database.encode_events([]), 0, FIRST)], None) == {repeat}
+    restarted = Spooling(Spool(tmp_path / "spool"))
+    for process in (one, other, restarted):
+        assert process.find("k") == (b"first", b"the answer to first")
+        assert process.find("another") is None
+        assert process.take([repeat], None) == {repeat}
+    assert keyless.state == "waiting"
+    one.rest()
+    one.deliver()
+    assert other.find("k") is None, "it is the database that knows it now"
+
+
+def test_events_that_were_answered_are_stored_although_another_body_came_first_under_their_key(
+    nobody, outage, deliver, monkeypatch
+):
+    """As where the database had the key, and could not be asked."""
+    headers = {"Idempotency-Key": "k"}
+    first = nobody.post("/events", [event(context=["first"])], headers=headers).get_json()
+    with outage, monkeypatch.context() as patch:
+        patch.setattr("app.store.idempotency.find", lambda key: away())
+        second = nobody.post("/events", [event(context=["second"])], headers=headers)
+    assert second.status_code == 200
+    deliver()
+    assert stored() == told(first, second.get_json())
+    again = nobody.post("/events", [event(context=["first"])], headers=headers)
+    assert again.get_json() == first
+
+
+def test_codes_that_a_process_knows_are_noted_by_what_waits_too(nobody, outage, deliver, services):
+    """The process need not have written them to the database that is there when they are delivered."""
+    nobody.send(event(customer="KNOWN"))
+    with outage:
+        nobody.send(event(customer="KNOWN"))
+    database.execute_sql("DELETE FROM seen")
+    release()
+    deliver()
+    assert services.catalog.known()[0] == ["KNOWN"]
 
 
 def test_a_key_that_was_taken_before_is_not_stored_again(nobody, outage, deliver, monkeypatch):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from peewee import EXCLUDED, Case, Model, ModelSelect
 
 from app.store.database import database
-from app.store.models import Customer, EventType, Product, Seen
+from app.store.models import Counted, Customer, Event, EventType, Product, Seen
 
 AT_ONCE = 1_000  # rows of five parameters in a statement, which takes 32,766
 Triple = tuple[str, str, str]  # customer, product, type
@@ -80,13 +80,17 @@ def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequen
 
 def customer_is_known(code: str) -> bool:
     """Whether a customer is in the catalog or was ever seen."""
-    return _exists(Customer, Customer.code == code) or _exists(Seen, Seen.customer == code)
+    is_noted = _exists(Customer, Customer.code == code) or _exists(Seen, Seen.customer == code)
+    return is_noted or _exists(Event, Event.customer == code)
 
 
 def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
     """Whether a product is in the catalog or was ever seen, with some customers if named."""
-    theirs = True if customers is None else Seen.customer.in_(list(customers))
-    return _exists(Product, Product.code == code) or _exists(Seen, (Seen.product == code) & theirs)
+    noted = Seen.product == code
+    new = (Event.product == code) & (Event.id > _counted_to())  # whoever counts them notes their codes, at the latest
+    if customers is not None:
+        noted, new = noted & Seen.customer.in_(list(customers)), new & Event.customer.in_(list(customers))
+    return _exists(Product, Product.code == code) or _exists(Seen, noted) or _exists(Event, new)
 
 
 def known_customers() -> set[str]:
@@ -147,6 +151,10 @@ def _upsert(model: type[Model], key: Sequence[str], rows: Sequence[Mapping[str, 
     for row in rows:
         rest = [name for name in row if name not in key]
         model.insert(**row).on_conflict(conflict_target=key, preserve=rest).execute()
+
+
+def _counted_to() -> int:
+    return Counted.select(Counted.up_to).scalar() or 0
 
 
 def _exists(model: type, condition: object) -> bool:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from app.store import hours
 from app.store.database import database
-from app.store.models import Event, Seen
+from app.store.models import Event
 
 MINUTE_MS = 60_000
-PAIRS = 100  # of customer and product in one UNION; SQLite takes 500
 SPLITS = ("product", "type")
 
 Customers = Sequence[str] | None  # those the asker may see; None: all
@@ -65,20 +64,16 @@ def total(customers: Customers, begin: int, end: int) -> int:
 
 def by_minute(customers: Customers, begin: int, end: int) -> list[tuple[int, str, str, int]]:
     """Counts of the minutes from `begin` to before `end`, made now: (minute's begin, product, type, number)."""
-    mark = database.param
-    pairs = Seen.select(Seen.customer, Seen.product).distinct()
-    known = list((pairs if customers is None else pairs.where(Seen.customer.in_(list(customers)))).tuples())
-    minute = f"timestamp / {MINUTE_MS} * {MINUTE_MS}"
-    one = (
-        f"SELECT {minute}, product, type, count(*) FROM event WHERE customer = {mark} AND product = {mark} "
-        f"AND timestamp >= {begin:d} AND timestamp < {end:d} GROUP BY 1, 2, 3"
+    where, values = _hours(customers, hour(begin), end)
+    theirs = "" if customers is None else f"WHERE {_among('customer', customers)}"
+    pairs = (  # of the counted hours, and of what is too new to be counted
+        f"WITH tail AS MATERIALIZED (SELECT customer, product FROM event WHERE id > {database.param}) "
+        f"SELECT customer, product FROM hourly_count {where} UNION SELECT customer, product FROM tail {theirs}"
     )
-    rows: list[tuple[int, str, str, int]] = []
-    for first in range(0, len(known), PAIRS):
-        some = known[first : first + PAIRS]
-        query = " UNION ALL ".join([one] * len(some))
-        rows += database.execute_sql(query, [code for pair in some for code in pair]).fetchall()
-    return rows
+    within = database.of_pairs(pairs, f"timestamp >= {begin:d} AND timestamp < {end:d}")
+    minute = f"timestamp / {MINUTE_MS} * {MINUTE_MS}"
+    query = f"SELECT {minute}, event.product, type, count(*) FROM {within} GROUP BY 1, 2, 3"
+    return database.execute_sql(query, [hours.counted_to(), *values, *(customers or ())]).fetchall()
 
 
 def estimate(wanted: Filter, now: int) -> int:

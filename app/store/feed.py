@@ -1,18 +1,18 @@
 """Events newest first, a page at a time, each page as fast as the first: `GET /events` and the pages that list events.
 
 There is one index on events, (customer, product, timestamp), because each costs every insert. A question that names
-customer and product walks it backwards. One that names less asks every pair of the two that was ever seen, and merges:
-pairs are few. One for a type that is rare among its neighbours would walk through millions of others; the hourly
-counts say in which hours it is, and between which times, and only that is read.
+customer and product walks it backwards. One that names less asks every pair of the two that was ever seen, and merges,
+where pairs are few; where they are many, it asks those that the hourly counts have in the hours that fill a page. One
+for a type that is rare among its neighbours would walk through millions of others; the hourly counts say in which hours
+it is, and between which times, and only that is read.
+
+What was seen, and the counts, may lack the newest events: those are looked at one by one, so that none is missed.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-
-from peewee import SQL
 
 from app.store import hours
 from app.store.database import database
@@ -24,6 +24,8 @@ PARAMETERS = 30_000  # in one query; SQLite takes 32,766
 RARE = 50  # a type is rare where fewer than one in so many of its neighbours is of it
 RECENT = 2_000  # events accepted last, among which somebody's are looked for
 HOURS = 100  # in which a rare type is looked for at a time
+MANY_PAIRS = 100  # of customer and product: more are not asked one by one
+SLICE_EVENTS = 20_000  # of many pairs: an hour that has more is read a stretch at a time
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
 Span = tuple[int, int]  # milliseconds: from, to before
@@ -79,35 +81,57 @@ def page(wanted: Wanted, limit: int) -> list[tuple]:
 def positions(wanted: Wanted, limit: int) -> list[Position]:
     """Where the events of a page are."""
     counted = hours.counted_to()  # before the hours are read: what is counted meanwhile is found twice, never missed
+    parts = _parts(wanted, counted)
+    if parts is None:
+        found = {*_uncounted(wanted, counted, limit), *_of_many(wanted, limit)}
+    else:
+        found = _of_few(wanted, parts, counted, limit)
+    nearest = sorted(found, reverse=not wanted.forward)[:limit]
+    return nearest[::-1] if wanted.forward else nearest
+
+
+def _of_few(wanted: Wanted, parts: Sequence[Wanted], counted: int, limit: int) -> set[Position]:
+    """The first positions of a few pairs, and perhaps others."""
     dense, rare = [], []
-    for part in _parts(wanted):
+    for part in parts:
         (dense if not part.types or _is_dense(part, limit) else rare).append(part)
     found = set(_nearest([_condition(part) for part in dense], limit, forward=wanted.forward))
     if rare:
         found.update(_uncounted(wanted, counted, limit))
         found.update(_of_rare(rare, limit))
-    nearest = sorted(found, reverse=not wanted.forward)[:limit]
-    return nearest[::-1] if wanted.forward else nearest
+    return found
 
 
-def _parts(wanted: Wanted) -> list[Wanted]:
-    """What is wanted of each pair of customer and product that has such events, with the types that it has of them."""
-    query = Seen.select(Seen.customer, Seen.product, Seen.type if wanted.types else SQL("NULL")).distinct()
-    if wanted.customers is not None:
-        query = query.where(Seen.customer.in_(list(wanted.customers)))
-    if wanted.customer is not None:
-        query = query.where(Seen.customer == wanted.customer)
-    if wanted.product is not None:
-        query = query.where(Seen.product == wanted.product)
-    if wanted.types:
-        query = query.where(Seen.type.in_(list(wanted.types)))
-    types: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for customer, product, kind in query.tuples():
-        types[customer, product] += [kind] if wanted.types else []
-    return [
-        replace(wanted, customers=None, customer=customer, product=product, types=some)
-        for (customer, product), some in types.items()
-    ]
+def _parts(wanted: Wanted, counted: int) -> list[Wanted] | None:
+    """What is wanted of each pair of customer and product that has such events; None where the pairs are many.
+
+    Args:
+        counted: the last event that the table of what was seen surely has.
+    """
+    if wanted.customer is not None and wanted.product is not None:
+        is_visible = wanted.customers is None or wanted.customer in wanted.customers
+        return [replace(wanted, customers=None)] if is_visible else []
+    pairs = Seen.select(Seen.customer, Seen.product).distinct().limit(MANY_PAIRS + 1)
+    for field, code in ((Seen.customer, wanted.customer), (Seen.product, wanted.product)):
+        pairs = pairs if code is None else pairs.where(field == code)
+    for field, several in ((Seen.customer, wanted.customers), (Seen.type, wanted.types or None)):
+        pairs = pairs if several is None else pairs.where(field.in_(list(several)))
+    found = set(pairs.tuples())
+    if len(found) <= MANY_PAIRS:
+        found.update(_uncounted_pairs(wanted, counted))
+    if len(found) > MANY_PAIRS:
+        return None
+    return [replace(wanted, customers=None, customer=customer, product=product) for customer, product in sorted(found)]
+
+
+def _uncounted_pairs(wanted: Wanted, counted: int) -> list[tuple[str, str]]:
+    """The pairs of the events that are too new to be counted."""
+    condition, values = _condition(wanted)
+    query = (
+        f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) "
+        f"SELECT DISTINCT customer, product FROM tail WHERE {condition or 'TRUE'}"
+    )
+    return database.execute_sql(query, [counted, *values]).fetchall()
 
 
 def _is_dense(part: Wanted, limit: int) -> bool:
@@ -152,9 +176,72 @@ def _tail(key: int, condition: str, values: list[object], order: str, limit: int
     # They are found by their ids alone, whatever else is asked: the planner must not walk the other index for it.
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) SELECT timestamp, id FROM tail "
-        f"WHERE {condition} ORDER BY {order} LIMIT {limit}"
+        f"WHERE {condition or 'TRUE'} ORDER BY {order} LIMIT {limit}"
     )
     return database.execute_sql(query, [key, *values]).fetchall()
+
+
+def _of_many(wanted: Wanted, limit: int) -> list[Position]:
+    """The first positions among the counted events of very many pairs, a stretch of time after the other."""
+    found: list[Position] = []
+    rest, tries = wanted, 0
+    while len(found) < limit and (filled := _hours_of_many(rest)):
+        first, last = _stretch(rest, filled, limit - len(found), tries)
+        found += _within(wanted, first, last, limit)
+        tries = tries + 1 if filled[0][1] > SLICE_EVENTS else 0
+        rest = replace(rest, start=last + 1) if wanted.forward else replace(rest, end=first - 1)
+    return found
+
+
+def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
+    """The first hours that have what is wanted, and how much: (hour, number)."""
+    condition, values = _hour_condition(rest, rest.first, rest.last)
+    order = "hour" if rest.forward else "hour DESC"
+    query = f"SELECT hour, sum(number) FROM hourly_count {condition} GROUP BY hour ORDER BY {order} LIMIT {HOURS}"  # noqa: S608
+    return [(hour, int(number)) for hour, number in database.execute_sql(query, values).fetchall()]
+
+
+def _stretch(rest: Wanted, filled: Sequence[tuple[int, int]], limit: int, tries: int) -> Span:
+    """The next stretch of time to read, both ends included: hours that should fill the page, or a part of a full one.
+
+    Args:
+        tries: in how many parts of a full hour too little was found: the next one is longer.
+    """
+    (hour, number), *others = filled
+    edge, rows = hour, 0  # of the first hour a part may lie on another page
+    for at, more in others if number <= SLICE_EVENTS else ():
+        if rows >= limit or more > SLICE_EVENTS:
+            break
+        edge, rows = at, rows + more
+    begin = max(min(hour, edge), rest.first or 0)
+    end = max(hour, edge) + hours.HOUR_MS - 1
+    end = end if rest.last is None else min(end, rest.last)
+    if number <= SLICE_EVENTS:
+        return begin, end
+    length = hours.HOUR_MS * limit // number * 4**tries
+    return (begin, min(end, begin + length)) if rest.forward else (max(begin, end - length), end)
+
+
+def _within(wanted: Wanted, first: int, last: int, limit: int) -> list[Position]:
+    """The first positions in a stretch of time, of all pairs that the counts have in its hours."""
+    within, values = _hour_condition(wanted, first, last)
+    some = replace(wanted, customers=None, customer=None, product=None)
+    condition, more = _condition(some, (first, last + 1))
+    order = "timestamp, id" if wanted.forward else "timestamp DESC, id DESC"
+    ends = f"ORDER BY {order} LIMIT {limit}"
+    of_pairs = database.of_pairs(f"SELECT DISTINCT customer, product FROM hourly_count {within}", condition, ends)
+    query = f"SELECT event.timestamp, event.id FROM {of_pairs} {ends.replace('timestamp', 'event.timestamp')}"
+    return database.execute_sql(query, [*values, *more]).fetchall()
+
+
+def _hour_condition(wanted: Wanted, first: int | None, last: int | None) -> Condition:
+    """The SQL of the counts of what is wanted, of the hours between two times."""
+    asked = replace(wanted, start=None, end=None, after=None, before=None)
+    condition, values = _condition(asked)
+    bounds = [f"hour > {first - hours.HOUR_MS:d}"] if first is not None else []
+    bounds += [f"hour <= {last:d}"] if last is not None else []
+    parts = [part for part in (condition, *bounds) if part]
+    return f"WHERE {' AND '.join(parts)}" if parts else "", values
 
 
 def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:
@@ -232,7 +319,8 @@ def _condition(wanted: Wanted, span: Span | None = None) -> Condition:
             values.append(value)
     for name, several in (("customer", wanted.customers), ("type", wanted.types or None)):
         if several is not None:
-            parts.append(f"{name} IN ({', '.join([mark] * len(several))})")
+            # Of none, nothing: SQLite takes an empty list, PostgreSQL does not.
+            parts.append(f"{name} IN ({', '.join([mark] * len(several))})" if several else "1 = 0")
             values += several
     # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
     begins = [time for time in (wanted.first, span and span[0]) if time is not None]

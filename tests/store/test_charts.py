@@ -9,7 +9,7 @@ import pytest
 
 from app.store import charts, hours
 from app.store.charts import Filter
-from app.store.database import database
+from app.store.database import database, release
 from tests.support.client import FIRST, event
 
 HOUR, DAY, MINUTE = 3_600_000, 86_400_000, 60_000
@@ -71,10 +71,14 @@ def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customer
     assert found == truth
 
 
-def test_very_many_pairs_have_their_minutes_counted(nobody, monkeypatch):
-    monkeypatch.setattr(charts, "PAIRS", 3)
-    nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(10)])
-    assert sum(number for *_, number in charts.by_minute(None, TOP, TOP + MINUTE)) == 10
+def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
+    for first in (0, 4):
+        nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
+        database.execute_sql("DELETE FROM seen")
+        release()
+        for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
+            assert sum(number for *_, number in charts.by_minute(customers, TOP, TOP + MINUTE)) == expected
+        services.upkeep._count()
 
 
 def test_the_most_active_types(filled):

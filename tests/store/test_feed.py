@@ -134,15 +134,65 @@ def test_pages_of_every_size_fit_together(filled):
             check(Wanted(**given), limit)
 
 
-@pytest.mark.parametrize(("rare", "at_once"), [(0, 1), (0, 100), (10**9, 1), (3, 2)])
-def test_both_ways_find_the_same(services, monkeypatch, rare, at_once):
-    """Walking back, and looking into the hours that the counts name."""
+@pytest.mark.parametrize(
+    ("rare", "at_once", "pairs", "full"),
+    [(0, 1, 9, 9), (0, 100, 9, 9), (10**9, 1, 9, 9), (3, 2, 9, 9), (3, 2, 0, 5), (3, 100, 0, 10**9)],
+)
+def test_every_way_finds_the_same(services, monkeypatch, rare, at_once, pairs, full):
+    """Walking back, and looking into the hours that the counts name, of each pair or of very many together."""
+    monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
+    monkeypatch.setattr(feed, "SLICE_EVENTS", full)
     monkeypatch.setattr(feed, "RARE", rare)
     monkeypatch.setattr(feed, "HOURS", at_once)
     monkeypatch.setattr(feed, "TERMS", at_once)
     fill(services, counted=None)
     for given in FILTERS[4:13]:
         check(Wanted(**given), 25)
+    check(Wanted(customers=("A", "C")), 60)
+
+
+@pytest.mark.parametrize("pairs", [100, 0])
+def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch, pairs):
+    monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
+    accept(services, [event(customer=f"C{number % 3}", type=f"T{number % 2}") for number in range(9)])
+    database.execute_sql("DELETE FROM seen")
+    for given in ({}, {"types": ["T1"]}, {"customer": "C2"}, {"customer": "C2", "product": "PORTFOLIO"}):
+        check(Wanted(**given), 2)
+        check(Wanted(**given, customers=("C1", "C2")), 2)
+
+
+PAIRS = 20_000
+NUMBERS = {
+    "?": "WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < {last}) "
+    "{query} FROM number",
+    "%s": "{query} FROM generate_series(0, {last}) AS n",
+}
+
+
+def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(services, monkeypatch):
+    """Ten minutes of an hour have an event of each, so that one hour holds them all."""
+    context = "ARRAY['x']" if database.param == "%s" else "'[\"x\"]'"
+    batch = "'8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b'" + ("::uuid" if database.param == "%s" else "")
+    codes = "'C' || (n - n / 200 * 200), 'P' || (n / 200), 'T'"
+    hour, time = TOP // HOUR * HOUR, f"{TOP // HOUR * HOUR} + n * 30"
+    for query in (
+        "INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received) "
+        f"SELECT {codes}, {time}, {context}, 1, {batch}, 0",
+        f"INSERT INTO seen (customer, product, type, since, width) SELECT {codes}, 0, 1",
+        "INSERT INTO hourly_count (customer, product, type, hour, number, first, last) "
+        f"SELECT {codes}, {hour}, 1, {time}, {time}",
+    ):
+        database.execute_sql(NUMBERS[database.param].format(query=query, last=PAIRS - 1))
+    database.execute_sql(f"UPDATE counted SET up_to = {PAIRS}")
+    statements = []
+    execute = database.obj.execute_sql
+    monkeypatch.setattr(database.obj, "execute_sql", lambda sql, *more: statements.append(sql) or execute(sql, *more))
+    for given in ({"types": ["T"]}, {}, {"customers": ["C7", "C8"]}):
+        keys = [row[-1] for row in feed.page(Wanted(**given), 100)]
+        assert keys == (truth(Wanted(**given)))[:100]
+        after = (hour + 6_000 * 30, 6_001)
+        assert len(feed.page(Wanted(**given, after=after), 50)) == 50
+    assert len(statements) < 60
 
 
 def test_events_of_one_moment_are_told_apart_by_their_acceptance(services):

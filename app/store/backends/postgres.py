@@ -172,6 +172,19 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """SQL for one item of a context, from 0."""
         return f"context[{index + 1}]"
 
+    def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
+        """SQL for `FROM`: of each of many pairs of customer and product the events under a condition, by the index.
+
+        Args:
+            pairs: a query for them.
+            condition: on `event`, with the columns timestamp, id and type alone.
+            ends: what of each pair's events is enough, if the whole query asks for the same: ORDER BY … LIMIT ….
+        """
+        return (
+            f"({pairs}) AS pair CROSS JOIN LATERAL (SELECT * FROM event "
+            f"WHERE event.customer = pair.customer AND event.product = pair.product AND {condition} {ends}) AS event"
+        )
+
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         """Which of these events have a text in their context; small letters stand for capitals, too.
 

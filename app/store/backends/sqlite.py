@@ -118,6 +118,19 @@ class SqliteBackend(Availability, SqliteDatabase):
         """SQL for one item of a context, from 0."""
         return f"json_extract(context, '$[{index}]')"
 
+    def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
+        """SQL for `FROM`: of each of many pairs of customer and product the events under a condition, by the index.
+
+        Args:
+            pairs: a query for them.
+            condition: on `event`, with the columns timestamp, id and type alone.
+            ends: what of each pair's events is enough, if the whole query asks for the same: ORDER BY … LIMIT ….
+        """
+        return (
+            f"({pairs}) AS pair CROSS JOIN event "
+            f"WHERE event.customer = pair.customer AND event.product = pair.product AND {condition}"
+        )
+
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         """Which of these events have a text in their context; small letters stand for capitals, too.
 

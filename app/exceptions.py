@@ -4,7 +4,9 @@
     ├── SettingInvalid        a setting is wrong; the service does not start
     ├── DatabaseNewer         the database was migrated by a newer version of this code
     ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
-    │   └── OutcomeUnknown    it was asked to commit, and no answer came in time
+    │   ├── OutcomeUnknown    it was asked to commit, and no answer came in time
+    │   ├── StatementFailed   it can be reached, and could not carry out one statement
+    │   └── DatabaseUnsuitable  it cannot keep what is promised until an operator changes it
     ├── StorageFailed         where report files are kept cannot be reached or written; a retry may mend it
     ├── FileMissing           a file that should be there is not
     │   └── FileDamaged       … or is not what was written
@@ -67,6 +69,14 @@ class StoreUnavailable(TallyError):
 
 class OutcomeUnknown(StoreUnavailable):
     """The database was asked to commit and did not answer in time: whether it did is not known."""
+
+
+class StatementFailed(StoreUnavailable):
+    """The database can be reached, and ended or refused a statement: a time limit, a privilege, a full disk."""
+
+
+class DatabaseUnsuitable(StoreUnavailable):
+    """The database cannot keep what Tally promises, such as texts in UTF-8, until an operator changes it."""
 
 
 class StorageFailed(TallyError):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.services import health
+from app.store.backends import availability
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -103,6 +104,10 @@ SAMPLES = [
     health.SILENT,
     health.AWAY.format(reason="The database cannot be reached: connection refused"),
     health.AWAY.format(reason="No database connection came free in time."),
+    *(
+        health.AWAY.format(reason=f"{problem}: as the driver says.")
+        for problem in {*availability.POSTGRES.values(), *availability.SQLITE.values()}
+    ),
     health.UNMIGRATED.format(first="0001_initial"),
     health.NO_REDIS.format(reason="Redis cannot be reached: refused."),
     health.NO_WORKER,

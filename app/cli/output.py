@@ -12,9 +12,7 @@ from flask.cli import with_appcontext
 
 from app.exceptions import InputInvalid, TallyError
 from app.services import Services
-from app.store.database import pending
 
-OF_CLICK = (click.ClickException, click.exceptions.Exit, click.Abort)  # told by click itself
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -33,12 +31,6 @@ def command(function: Callable) -> Callable:
             raise click.ClickException(str(error)) from None
         except UnicodeError:
             raise click.ClickException("What was given is not UTF-8.") from None
-        except OF_CLICK:
-            raise
-        except Exception:
-            if pending():
-                raise click.ClickException("The database needs migrating. Run: flask --app wsgi db upgrade.") from None
-            raise
 
     return told
 

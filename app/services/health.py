@@ -19,7 +19,7 @@ from app.services.asking import Asking
 from app.services.kept import Kept
 from app.services.spooling import Spooling
 from app.storage import Storage
-from app.store.database import pending
+from app.store.database import check_writable, pending
 
 SILENT_SECONDS = 60  # a worker says something every few seconds
 SCHEDULER_SILENT_SECONDS = 30  # it says something every five
@@ -157,7 +157,10 @@ class Health:
 
 
 def _missing() -> list[str]:
-    return pending()
+    missing = pending()
+    if not missing:
+        check_writable()
+    return missing
 
 
 def _silence(seen: float | None) -> str:

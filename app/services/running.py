@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from app.exceptions import QueueUnavailable, StoreUnavailable
+from app.exceptions import QueueUnavailable, StatementFailed, StoreUnavailable, TallyError
 from app.queue import ReportQueue
 from app.services import turns
 from app.services.attempt import Attempt, Means, Paused
@@ -68,6 +68,8 @@ class Running:
         log.info("report started", report=job, attempt=report.attempt)
         try:
             Attempt(report, worker, self._means(report), is_stopping).run()
+        except StatementFailed as error:
+            self._ended_badly(report, error)
         except StoreUnavailable as error:
             self._leave(report, error)
         except Exception as error:  # noqa: BLE001 - told on the row and in the log; what follows depends on which it is
@@ -93,7 +95,8 @@ class Running:
         elif isinstance(error, TimedOut):
             self._time_out(report)
         else:
-            log.error("attempt failed", report=report.job, exc_info=error)
+            told = {"reason": str(error)} if isinstance(error, TallyError) else {"exc_info": error}
+            log.error("attempt failed", report=report.job, **told)
             self._try_later(report, f"{type(error).__name__}: {error}"[:LONGEST_REASON])
 
     def _leave(self, report: Report, error: StoreUnavailable) -> None:

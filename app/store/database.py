@@ -15,7 +15,16 @@ from app.store.backends.sqlite import SqliteBackend
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-database = DatabaseProxy()
+
+class Proxy(DatabaseProxy):
+    """Peewee's proxy, which makes savepoints of the database that it stands for."""
+
+    def savepoint(self) -> AbstractContextManager:
+        """See Peewee's `Database.savepoint`."""
+        return self.obj.savepoint()
+
+
+database = Proxy()
 
 
 def open_database(url: str) -> None:
@@ -59,6 +68,11 @@ def transaction() -> AbstractContextManager:
 def pending() -> list[str]:
     """The names of the migrations that the database still needs, in order."""
     return [migration.name for migration in _runner().status() if not migration.applied]
+
+
+def check_writable() -> None:
+    """Raise StoreUnavailable where the database can be read, and no event can be written."""
+    database.check_writable()
 
 
 def migrations() -> list[tuple[str, bool]]:

@@ -98,7 +98,8 @@ def number_of_newer(selection: Selection) -> int:
     newer = f"SELECT * FROM event WHERE id > {mark} AND id <= {mark} ORDER BY id LIMIT {mark}"
     bounds = [selection.after, selection.cut, max(0, selection.cut - selection.after)]
     query = f"SELECT count(*) FROM ({newer}) AS newer WHERE {where}"
-    return database.execute_sql(query, [*bounds, *values]).fetchone()[0]
+    with database.many_rows():
+        return database.execute_sql(query, [*bounds, *values]).fetchone()[0]
 
 
 def measure(selection: Selection, layout: Layout) -> Measure:
@@ -138,7 +139,8 @@ def _has_one_of_width(selection: Selection, width: int) -> bool:
     """Whether some row has a context of so many items: usually the first one looked at."""
     where, values = selection.where()
     query = f"SELECT 1 FROM event WHERE {where} AND {database.context_width()} = {int(width)} LIMIT 1"
-    return database.execute_sql(query, values).fetchone() is not None
+    with database.many_rows():
+        return database.execute_sql(query, values).fetchone() is not None
 
 
 def rows(selection: Selection) -> Generator[tuple[int, str, object]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import sqlite3
 import time
 
@@ -15,8 +17,9 @@ from app.config import Settings
 from app.exceptions import StoreUnavailable
 from app.store import catalog
 from app.store import database as store
-from app.store.backends import postgres, sqlite
+from app.store.backends import availability, postgres, sqlite
 from app.store.database import transaction
+from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.support.client import Client, event
 from tests.support.pace import slack
@@ -82,11 +85,104 @@ def test_a_locked_sqlite_file_is_answered_503_and_served_again_afterwards(app, a
     assert admin.run_report()[0]["status"] == "COMPLETE"
 
 
-@sqlite_only
 def test_a_wrong_statement_is_a_fault_and_not_an_absence(app):
-    with pytest.raises(Exception, match="no such table") as raised:
-        store.database.execute_sql("SELECT * FROM nowhere")
+    with pytest.raises(Exception, match="syntax error") as raised:
+        store.database.execute_sql("SELEC 1")
     assert not isinstance(raised.value, StoreUnavailable)
+
+
+def test_a_table_that_is_missing_is_told_with_its_cure(app):
+    with pytest.raises(StoreUnavailable, match="Run flask --app wsgi db upgrade.*nowhere"):
+        store.database.execute_sql("SELECT * FROM nowhere")
+
+
+NOT_NOW = {
+    "read-only": ["25006", sqlite3.SQLITE_READONLY, sqlite3.SQLITE_READONLY_DBMOVED],
+    "disk of the database is full": ["53100", sqlite3.SQLITE_FULL],
+    "reached one of its limits": ["53000", "53200", "53300", "53400"],
+    "ended the statement or transaction": [
+        "25P03", "25P04", "40001", "40003", "40P01", "55P03", "55006", "57014", sqlite3.SQLITE_INTERRUPT,
+    ],
+    "cannot be reached": ["08000", "08006", "08P01", "57P01", "57P02", "57P03", "57P04", "57P05", "3D000"],
+    "refuses this user": ["28000", "28P01", "42501"],
+    "lacks tables or columns": ["3F000", "42P01", "42703"],
+    "is damaged": ["XX001", "XX002", sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT_INDEX],
+    "cannot be opened, read or written": [
+        "58000", "58030", "58P01", "F0000", sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CANTOPEN,
+    ],
+    "is busy": [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL],
+}  # fmt: skip
+FAULTS = [
+    "22021",
+    "23505",
+    "42601",
+    "42804",
+    "0A000",
+    "54000",
+    "XX000",
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_ERROR,
+]
+
+
+def driver_error(code: str | int) -> Exception:
+    """What a driver raises with a code, in its own class or, for a state without one, in its class's."""
+    if isinstance(code, int):
+        error = sqlite3.OperationalError("as the driver says\nand more")
+        error.sqlite_errorcode = code
+        return error
+    return psycopg.errors.lookup(code)("as the driver says\nand more")
+
+
+@pytest.mark.parametrize(("words", "code"), [(words, code) for words, codes in NOT_NOW.items() for code in codes])
+def test_what_an_operator_or_a_machine_causes_is_unavailable_and_told_in_one_line(words, code):
+    with pytest.raises(StoreUnavailable) as raised, availability.translated():
+        raise driver_error(code)
+    assert words in str(raised.value)
+    assert str(raised.value).endswith(": as the driver says.")
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_what_a_statement_causes_stays_what_it_is(code):
+    with pytest.raises((sqlite3.Error, psycopg.Error)), availability.translated():
+        raise driver_error(code)
+
+
+@sqlite_only
+@pytest.mark.parametrize("depth", [1, 2])
+def test_of_a_full_disk_the_first_error_counts(app, depth):
+    store.database.execute_sql("PRAGMA max_page_count = 1")  # no more than there are
+    with pytest.raises(StoreUnavailable, match="The disk of the database is full"), contextlib.ExitStack() as stack:
+        for _ in range(depth):
+            stack.enter_context(transaction())
+        store.database.execute_sql("INSERT INTO customer (code, description) VALUES ('x', zeroblob(1000000))")
+    store.release()
+    with transaction():
+        catalog.note_seen(NEWS, 1)
+
+
+@pytest.fixture
+def failing_disk(app, admin, tmp_path):
+    """The SQLite file on a disk that takes no more: no file of this process may grow."""
+    admin.send(*(event(context=["x" * 4000]) for _ in range(20)))
+    store.release()
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "events.db-wal").stat().st_size, allowed[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+
+
+@sqlite_only
+@pytest.mark.settings(ingest_wait_seconds=0.2)
+def test_a_disk_that_fails_is_answered_503_with_the_first_error(app, admin, failing_disk):
+    answers = [
+        Visitor(app).send("/admin/sign-in", {"name": "admin", "password": PASSWORD}),
+        admin.post("/reports", {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}),
+        admin.post("/events", {"events": [event()]}),
+        admin.post("/events", {"events": [event()]}, headers={"Idempotency-Key": "one"}),
+    ]
+    assert [answer.status_code for answer in answers] == [503] * 4
+    assert all("disk I/O error" in answer.get_data(as_text=True) for answer in answers)
 
 
 @postgresql_only

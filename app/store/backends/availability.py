@@ -1,4 +1,8 @@
-"""Tells a database that cannot be reached from a statement that is wrong."""
+"""Tells a database that cannot do its work now from a statement that is wrong, by the code that the driver reports.
+
+The class of a driver's exception does not tell: psycopg raises an InternalError for a read-only server and a
+ProgrammingError for a missing privilege, and SQLite has one class for a full disk and for a wrong statement.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,109 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import peewee
 import psycopg
-from peewee import Database, InterfaceError, OperationalError
 from playhouse.pool import MaxConnectionsExceeded
 
-from app.exceptions import StoreUnavailable
+from app.exceptions import StatementFailed, StoreUnavailable
 
-# Peewee's own classes, and the drivers', which raw cursors raise.
-NOT_NOW = (OperationalError, InterfaceError, sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError)
-# SQLite has one class for "not now" and for a wrong statement, which is a fault of ours: these are its words.
-WRONG_STATEMENT = ("no such", "syntax error", "has no column")
+ERRORS = (peewee.DatabaseError, peewee.InterfaceError, sqlite3.Error, psycopg.Error)
+
+AWAY = "The database cannot be reached"
+ENDED = "The database ended the statement or transaction"
+BUSY = "The database is busy"
+READ_ONLY = "The database is read-only"
+FULL = "The disk of the database is full"
+LIMIT = "The database has reached one of its limits"
+FORBIDDEN = "The database refuses this user the access that Tally needs"
+INCOMPLETE = (
+    "The database lacks tables or columns that this version needs. "
+    "Run flask --app wsgi db upgrade and, on PostgreSQL, check the search_path"
+)
+DAMAGED = "The database is damaged"
+UNREADABLE = "The file of the database cannot be opened, read or written"
+
+PASSING = (AWAY, BUSY, READ_ONLY)  # whatever the statement is, it has to wait; the others may be due to it
+
+# What an operator, or the machine, causes. A SQLSTATE is looked up whole, then by its class, the first two characters:
+# https://www.postgresql.org/docs/current/errcodes-appendix.html. Any other one is a fault of the statement.
+POSTGRES = {
+    "08": AWAY,
+    "25006": READ_ONLY,
+    "25P03": ENDED,  # idle_in_transaction_session_timeout
+    "25P04": ENDED,  # transaction_timeout
+    "28": FORBIDDEN,
+    "3D": AWAY,  # no such database
+    "3F": INCOMPLETE,  # no schema of the search_path is there
+    "40": ENDED,  # serialization failures, deadlocks, conflicts with the recovery of a standby
+    "42501": FORBIDDEN,
+    "42P01": INCOMPLETE,  # no such table
+    "42703": INCOMPLETE,  # no such column
+    "53": LIMIT,
+    "53100": FULL,
+    "55": ENDED,  # lock_timeout among others
+    "57": AWAY,  # shutdown, starting up, dropped
+    "57014": ENDED,  # statement_timeout, or somebody's cancel request
+    "58": UNREADABLE,
+    "F0": UNREADABLE,
+    "XX001": DAMAGED,
+    "XX002": DAMAGED,
+}
+SQLITE = {
+    sqlite3.SQLITE_PERM: READ_ONLY,
+    sqlite3.SQLITE_BUSY: BUSY,
+    sqlite3.SQLITE_LOCKED: BUSY,
+    sqlite3.SQLITE_NOMEM: LIMIT,
+    sqlite3.SQLITE_READONLY: READ_ONLY,
+    sqlite3.SQLITE_INTERRUPT: ENDED,
+    sqlite3.SQLITE_IOERR: UNREADABLE,
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_FULL: FULL,
+    sqlite3.SQLITE_CANTOPEN: UNREADABLE,
+    sqlite3.SQLITE_PROTOCOL: BUSY,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
+}
+PRIMARY = 0xFF  # the bits of SQLite's extended codes that are the primary one
+MISSING = ("no such table", "no such column", "has no column")  # SQLite has no code for these
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn a driver's "not reachable" into StoreUnavailable; everything else passes."""
+    """Raise StoreUnavailable where the database cannot do its work now; every other error passes.
+
+    Raises:
+        StatementFailed: it can be reached, and this statement cannot be carried out.
+        StoreUnavailable: no statement can.
+    """
     try:
         yield
     except MaxConnectionsExceeded as error:
         raise StoreUnavailable("No database connection came free in time.") from error
-    except NOT_NOW as error:
-        message = str(error).strip() or type(error).__name__
-        if any(words in message for words in WRONG_STATEMENT):
+    except ERRORS as error:
+        problem = _problem(error)
+        if problem is None:
             raise
-        raise StoreUnavailable(f"The database cannot be reached: {message.splitlines()[0]}") from error
+        message = str(error).strip() or type(error).__name__
+        kind = StoreUnavailable if problem in PASSING else StatementFailed
+        raise kind(f"{problem}: {message.splitlines()[0].rstrip('.')}.") from error
 
 
-class Availability(Database):
-    """A Peewee database whose every way to the server raises StoreUnavailable where the server is away."""
+def _problem(error: Exception) -> str | None:
+    """What is wrong with the database; None where the statement is wrong."""
+    error = getattr(error, "orig", error)  # the driver's, where Peewee has wrapped it
+    if isinstance(error, sqlite3.Error):
+        found = SQLITE.get(getattr(error, "sqlite_errorcode", 0) & PRIMARY)
+        return found or (INCOMPLETE if any(words in str(error) for words in MISSING) else None)
+    state = getattr(error, "sqlstate", None)
+    if state:
+        return POSTGRES.get(state) or POSTGRES.get(state[:2])
+    # libpq gives no code where a connection cannot be opened or breaks.
+    is_broken = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | peewee.InterfaceError)
+    return AWAY if is_broken else None
+
+
+class Availability(peewee.Database):
+    """A Peewee database that raises StoreUnavailable wherever the database cannot do its work now."""
 
     def connect(self, *args: object, **kwargs: object) -> bool:
         """See Peewee's `Database.connect`."""
@@ -55,7 +134,29 @@ class Availability(Database):
         with translated():
             return super().commit()
 
-    def rollback(self) -> object:
-        """See Peewee's `Database.rollback`; a connection that is gone has taken everything back already."""
-        with translated():
-            return super().rollback()
+    def rollback(self) -> None:
+        """Undo the transaction. The error that made it necessary is the one that counts, so this raises none.
+
+        SQLite undoes a transaction by itself where its disk is full or fails. A connection that cannot undo is closed,
+        which undoes as well.
+        """
+        try:
+            super().rollback()
+        except ERRORS:
+            self.drop_connection()
+
+    def savepoint(self) -> peewee._savepoint:
+        """See Peewee's `Database.savepoint`."""
+        return Savepoint(self)
+
+
+class Savepoint(peewee._savepoint):
+    """A savepoint whose rollback hides no error: where its transaction is gone, there is nothing to undo."""
+
+    def rollback(self, begin: bool = True) -> None:
+        """Undo what came since the savepoint."""
+        try:
+            super().rollback(begin)
+        except (*ERRORS, StoreUnavailable):
+            if begin:
+                raise

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
+from peewee import Psycopg3Adapter
 from playhouse.pool import PooledPostgresqlDatabase
-from psycopg import ClientCursor
+from psycopg import ClientCursor, Connection
 
-from app.exceptions import StoreUnavailable
+from app.exceptions import DatabaseUnsuitable, StoreUnavailable
 from app.store.backends import copying
-from app.store.backends.availability import Availability, translated
+from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
 from app.store.backends.row import Block, Context, Row
 
 CONNECTIONS = 20  # of one process; a thread that finds none waits
@@ -30,12 +31,33 @@ COPY_EVENTS = "COPY event (customer, product, type, version, timestamp, context,
 WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 NULL = "\\N"
 
+# What of a connection is ours to decide, whatever the role, the database or the server has set: a commit is on disk
+# when it returns, a statement sees what was committed before it, and texts mean what they say.
+SESSION = {
+    "default_transaction_isolation": ("read committed",),
+    "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),  # the first unless it is another of these
+    "standard_conforming_strings": ("on",),
+    "DateStyle": ("ISO, YMD", "ISO, MDY", "ISO, DMY"),
+}
+KEPT_BY_POOLERS = ("standard_conforming_strings", "DateStyle")  # pgbouncer sets these again for each transaction
+FOUND = f"""
+    SELECT pg_backend_pid(), current_setting('server_encoding'),
+        {", ".join(f"current_setting('{name}')" for name in SESSION)}"""
+
+# Limits that an operator may set for everybody, and that a long read or a migration must not end at.
+TIMEOUTS = "'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout'"
+# A server before version 17 has no transaction_timeout.
+LIFTED = f"""
+    (SELECT count(set_config(name, '0', {{is_local}})) FROM pg_settings
+    WHERE name IN ({TIMEOUTS}) AND setting <> '0')"""
+
 # For a transaction that reads many events; what an operator has set stays. Sorts and groups have room in memory: how
 # many groups there are is guessed far too high. Compiling takes longer than it saves.
-FOR_MANY_ROWS = """
-    SELECT set_config('jit', 'off', true), set_config('hash_mem_multiplier', '100', true),
+FOR_MANY_ROWS = f"""
+    SELECT {LIFTED.format(is_local="true")},
+        set_config('jit', 'off', true), set_config('hash_mem_multiplier', '100', true),
         set_config('work_mem', greatest(memory, pg_size_bytes('64MB')) / 1024 || 'kB', true),
-        set_config('random_page_cost', CASE WHEN {picked} AND cost = '4' THEN '1.1' ELSE cost END, true)
+        set_config('random_page_cost', CASE WHEN {{picked}} AND cost = '4' THEN '1.1' ELSE cost END, true)
     FROM (SELECT pg_size_bytes(current_setting('work_mem')) AS memory, current_setting('random_page_cost') AS cost)"""
 MANY_ROWS = FOR_MANY_ROWS.format(picked="false")
 # Of a part of them, pages out of order count as little dearer than those in order, as they are on today's disks: else
@@ -49,11 +71,31 @@ IN_TEXT = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
+class Adapter(Psycopg3Adapter):
+    """Psycopg, with every new connection checked and set up before it is used."""
+
+    def connect(self, *args: object, **kwargs: object) -> Connection:
+        """Open a connection.
+
+        Raises:
+            DatabaseUnsuitable: the database, or a pooler in front of it, cannot keep what Tally promises.
+        """
+        connection = super().connect(*args, **kwargs)
+        try:
+            connection.autocommit = True
+            set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
 class PostgresBackend(Availability, PooledPostgresqlDatabase):
     """Peewee's pooled PostgreSQL with what the service needs beyond it."""
 
     clock_ms = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     serves_many_workers = True  # several may write one report side by side
+    psycopg3_adapter = Adapter
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
@@ -65,16 +107,25 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             timeout=WAIT_SECONDS,
             connect_timeout=CONNECT_SECONDS,
             application_name="tally",
+            client_encoding="UTF8",
+            prepare_threshold=None,  # pgbouncer may run each transaction on another connection, which knows no name
         )
 
     @contextmanager
     def migration_lock(self) -> Iterator[None]:
-        """One migrates at a time; the others wait, then find nothing to do."""
-        self.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION,))
-        try:
-            yield
-        finally:
-            self.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION,))
+        """One migrates at a time; the others wait, then find nothing to do.
+
+        A transaction on a connection of its own holds the lock: pgbouncer in transaction mode keeps nothing longer,
+        and a migration must be free to begin and end transactions.
+        """
+        with translated(), self._adapter.connect(self, **self.connect_params) as lock, lock.transaction():
+            lock.execute(f"SELECT {LIFTED.format(is_local='true')}")
+            lock.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION,))
+            self.execute_sql(f"SELECT {LIFTED.format(is_local='false')}")
+            try:
+                yield
+            finally:
+                self.drop_connection()
 
     def context_value(self, value: Sequence[str | None]) -> list[str | None]:
         """A context as the column keeps it."""
@@ -202,6 +253,15 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """SQL for whether a text, the parameter, is one of a context's items."""
         return "%s = ANY(context)"
 
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable where no event can be written: a standby, a read-only role, no privilege."""
+        query = "SELECT current_setting('transaction_read_only'), has_table_privilege('event', 'INSERT')"
+        read_only, may_insert = self.execute_sql(query).fetchone()
+        if read_only == "on":
+            raise StoreUnavailable(f"{READ_ONLY}.")
+        if not may_insert:
+            raise StoreUnavailable(f"{FORBIDDEN}: it may not INSERT INTO event.")
+
     def server(self) -> str:
         """What the database is, and its version."""
         return f"PostgreSQL {self.execute_sql('SHOW server_version').fetchone()[0].split()[0]}"
@@ -259,6 +319,28 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             finally:
                 if copying.is_busy(connection.pgconn):  # nobody wants the rest
                     self.manual_close()
+
+
+def set_up(connection: Connection) -> None:
+    """Refuse a database that cannot keep texts, and set what `SESSION` names."""
+    pid, encoding, *values = connection.execute(FOUND).fetchone()
+    if encoding != "UTF8":
+        raise DatabaseUnsuitable(
+            f"DATABASE_URL: the database's encoding is {encoding}, and Tally needs UTF8. Create another one: "
+            "CREATE DATABASE tally TEMPLATE template0 ENCODING 'UTF8'."
+        )
+    other = {
+        name: allowed[0] for (name, allowed), value in zip(SESSION.items(), values, strict=True) if value not in allowed
+    }
+    is_pooled = pid != connection.pgconn.backend_pid  # a pooler gives its clients process ids of its own
+    for name in other:
+        if is_pooled and name not in KEPT_BY_POOLERS:
+            raise DatabaseUnsuitable(
+                f"DATABASE_URL leads through a connection pooler, and the server's {name} is not {other[name]}. "
+                f"Set it: ALTER ROLE \"{connection.info.user}\" SET {name} = '{other[name]}'."
+            )
+    for name, value in other.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
 
 
 def _are_plain(rows: Sequence[Row]) -> bool:

@@ -16,7 +16,7 @@ import orjson
 from peewee import SqliteDatabase
 
 from app.exceptions import SettingInvalid
-from app.store.backends.availability import Availability, translated
+from app.store.backends.availability import PRIMARY, Availability, translated
 from app.store.backends.row import Block, Row
 
 # WAL and synchronous=FULL: a commit is on disk when it returns, and readers never wait for the writer.
@@ -100,7 +100,7 @@ class SqliteBackend(Availability, SqliteDatabase):
     def abandon_group(self) -> None:
         """Undo what is left of a transaction that failed."""
         if not self.is_closed() and self.connection().in_transaction:
-            self.connection().rollback()
+            self.rollback()
 
     def was_committed(self, ticket: None) -> bool:
         """A commit that raised did not happen."""
@@ -149,6 +149,19 @@ class SqliteBackend(Availability, SqliteDatabase):
     def has_item(self) -> str:
         """SQL for whether a text, the parameter, is one of a context's items."""
         return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
+
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable where no event can be written: the file or its disk is read-only."""
+        with translated():
+            connection = self.connection()
+            connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                connection.execute("DELETE FROM event WHERE 0")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:  # somebody writes, so it can be written to
+                    raise
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
 
     def server(self) -> str:
         """What the database is, and its version."""

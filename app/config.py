@@ -25,6 +25,8 @@ from app.servers import named
 CATALOG_MODES = ("open", "strict")
 KEY_NEEDED = "key"
 INGEST_AUTHS = ("none", KEY_NEEDED)
+STORE_VALID = "store-valid"
+INVALID_EVENTS = ("refuse-batch", STORE_VALID)
 LOG_FORMATS = ("text", "json")
 SWITCH = ("on", "off")
 SENDFILES = ("off", "x-accel", "x-sendfile")
@@ -63,6 +65,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's answers
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
     max_batch_events: int = 10_000  # MAX_BATCH_EVENTS: in one request
+    invalid_events: str = "refuse-batch"  # INVALID_EVENTS: what an invalid event does to its batch, without Prefer
     body_seconds: int = 30  # BODY_SECONDS: to read one request's body
     ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for a database that is away, then 503
     spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
@@ -77,6 +80,7 @@ class Settings:
     webhook_hosts: tuple[str, ...] = ()  # WEBHOOK_HOSTS: servers that webhooks may go to; none: no webhooks
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
+    rejected_max_bytes: int = 256 * 1024 * 1024  # REJECTED_MAX_BYTES: of them, and of refused requests; the newest
     audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
     session_idle_minutes: int = 480  # SESSION_IDLE_MINUTES: without an act of a person, then a session ends
     session_days: int = 7  # SESSION_DAYS: after signing in, then it ends in any case
@@ -162,6 +166,7 @@ class Settings:
             cors_origins=tuple(env.list("CORS_ORIGINS", cls.cors_origins, subcast=str.strip, validate=_origins) or ()),
             max_body_bytes=env.int("MAX_BODY_BYTES", cls.max_body_bytes, validate=validate.Range(1024, 2**31)),
             max_batch_events=env.int("MAX_BATCH_EVENTS", cls.max_batch_events, validate=validate.Range(1, 1_000_000)),
+            invalid_events=env.str("INVALID_EVENTS", cls.invalid_events, validate=validate.OneOf(INVALID_EVENTS)),
             body_seconds=env.int("BODY_SECONDS", cls.body_seconds, validate=validate.Range(1, 3600)),
             ingest_wait_seconds=env.int(
                 "INGEST_WAIT_SECONDS", cls.ingest_wait_seconds, validate=validate.Range(1, 300)
@@ -182,6 +187,9 @@ class Settings:
                 "REJECTED_KEEP_DAYS", cls.rejected_keep_days, validate=validate.Range(1, 36_500)
             ),
             rejected_max=env.int("REJECTED_MAX", cls.rejected_max, validate=validate.Range(1, 10_000_000)),
+            rejected_max_bytes=env.int(
+                "REJECTED_MAX_BYTES", cls.rejected_max_bytes, validate=validate.Range(1024 * 1024, 2**50)
+            ),
             audit_keep_days=env.int("AUDIT_KEEP_DAYS", cls.audit_keep_days, validate=validate.Range(1, 36_500)),
             session_idle_minutes=env.int(
                 "SESSION_IDLE_MINUTES", cls.session_idle_minutes, validate=validate.Range(1, 525_600)

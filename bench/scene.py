@@ -193,7 +193,9 @@ class Scene:
         self._chance.shuffle(sent)
         body = json.dumps([*sent, "no event"]).encode()
         self.ask("POST", "/events", body, Content_Type="application/json", Prefer="handling=lenient")
-        self.until(lambda: RejectedEvent.select().count() == len(sent) + 1, "does not keep rejected events")
+        mixed = json.dumps([*events[:40], events[40] | {"timestamp": "soon"}]).encode()
+        self.ask("POST", "/events", mixed, Content_Type="application/json")
+        self.until(lambda: RejectedEvent.select().count() == len(sent) + 2, "does not keep rejected events")
 
     def _report(self) -> None:
         """Reports in every state, the newest last."""

@@ -24,11 +24,15 @@ class Counts:
         fields: how many for each wrong field, most first; an empty name: the event as a whole.
         number: of those kept.
         dropped: how many were not kept.
+        requests: how many refused requests are kept whole.
+        waiting: how many valid events wait in these.
     """
 
     fields: list[tuple[str, int]]
     number: int
     dropped: int
+    requests: int
+    waiting: int
 
 
 @blueprint.get("/rejected")
@@ -53,14 +57,22 @@ def rejected_list() -> str:
     before = request.args.get("before")
     found = services().rejected.page(caller(), PAGE + 1, None if before is None else key_of(before))
     more = found[PAGE - 1].id if len(found) > PAGE else None
-    known = {"rejects": counts(), "shown": SHOWN_CHARACTERS, "is_first": before is None, "more": more}
+    companions = services().rejected.companions(caller(), found)
+    known = {
+        "companions": companions,
+        "rejects": counts(),
+        "shown": SHOWN_CHARACTERS,
+        "is_first": before is None,
+        "more": more,
+    }
     return render_template("admin/rejected_list.html", found=found[:PAGE], **known)
 
 
 def counts() -> Counts:
     """How many whoever asks may see."""
     fields = services().rejected.by_field(caller())
-    return Counts(fields, sum(number for _, number in fields), services().rejected.dropped())
+    number = sum(number for _, number in fields)
+    return Counts(fields, number, services().rejected.dropped(), *services().rejected.request_totals(caller()))
 
 
 def key_of(text: str) -> int:

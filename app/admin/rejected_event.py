@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import TextAreaField
 
 from app.admin.blueprint import blueprint, services
 from app.admin.rejected import SHOWN_CHARACTERS, key_of
+from app.admin.rejected_request import describe_sent
 from app.admin.words import moment
 from app.auth import caller, need, signed_in
-from app.exceptions import BodyMalformed, Forbidden, InputInvalid
+from app.exceptions import BodyMalformed, Forbidden, InputInvalid, KeyReused
 from app.schemas import json
 from app.services.rejected import RejectedEvent
 from app.services.resending import Resent
@@ -35,18 +36,24 @@ def rejected_event(key: str) -> str:
 @blueprint.post("/rejected/<key>")
 @signed_in
 def send_again(key: str) -> tuple[str, int] | Response:
-    """Send it again as it was edited, and say what was stored or what is still wrong."""
+    """Send it again as it was edited, with its request or alone, and say what was stored or what is still wrong."""
     need("system")
     form = EventForm()
+    text = form.event.data or ""
     try:
-        sent = services().resending.send(caller(), key_of(key), form.event.data or "")
+        if request.form.get("with_request"):
+            told = _send_request(_one(key), text)
+        else:
+            told = _told(services().resending.send(caller(), key_of(key), text))
     except InputInvalid as error:
         return _page(_one(key), form, *[fault.message for fault in error.faults]), 400
     except BodyMalformed as error:
         return _page(_one(key), form, str(error).replace("The body", "The event", 1)), 400
     except Forbidden as error:
         return _page(_one(key), form, str(error)), 403
-    flash(_told(sent))
+    except KeyReused as error:
+        return _page(_one(key), form, str(error)), 422
+    flash(told)
     return redirect(url_for("admin.rejected_list"))
 
 
@@ -71,7 +78,12 @@ def end_rejected(key: str) -> Response:
 
 def _page(one: RejectedEvent, form: EventForm, *faults: str) -> str:
     form.event.errors = list(faults)
-    return render_template("admin/rejected_event.html", one=one, form=form)
+    whole = services().rejected.companions(caller(), [one]).get(one.request)
+    return render_template("admin/rejected_event.html", one=one, form=form, whole=whole)
+
+
+def _send_request(one: RejectedEvent, text: str) -> str:
+    return describe_sent(services().resending.send_request(caller(), one.request or "", {one.place: text}))
 
 
 def _for_editing(text: str) -> str:

@@ -83,6 +83,7 @@ def _page(group: Group, form: GroupForm) -> str:
     found = _events(group, PAGE + 1, None if before is None else key_of(before))
     more = found[PAGE - 1].id if len(found) > PAGE else None
     known = {"shown": SHOWN_CHARACTERS, "changes": CHANGES, "more": more, "is_first": before is None}
+    known["companions"] = services().rejected.companions(caller(), found)
     return render_template("admin/rejected_group.html", group=group, form=form, found=found[:PAGE], **known)
 
 

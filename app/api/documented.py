@@ -34,7 +34,7 @@ HEADERS: dict[str, Told] = {
         "schema": {"type": "integer", "const": int(RETRY_SECONDS)},
     },
     "Preference-Applied": {
-        "description": "Where `Prefer` asked for it.",
+        "description": "Where `Prefer`, or the setting `INVALID_EVENTS`, asked for it.",
         "schema": {"type": "string", "const": "handling=lenient"},
     },
     "X-Rejected-Events": {
@@ -67,7 +67,8 @@ PARAMETERS: dict[str, Told] = {
     },
     "Prefer": {
         "in": "header",
-        "description": "`handling=lenient`: store the valid events although others are invalid.",
+        "description": "`handling=lenient`: store the valid events although others are invalid. "
+        "`handling=strict`: store all or none.",
         "schema": {"type": "string"},
     },
     "source": {

@@ -9,7 +9,7 @@ from flask import request
 from app.exceptions import Fault, InputInvalid
 
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
-LENIENT = re.compile(r'(?:^|[,;])\s*handling\s*=\s*"?lenient"?\s*(?:[,;]|$)', re.IGNORECASE)
+HANDLING = re.compile(r'(?:^|[,;])\s*handling\s*=\s*"?(lenient|strict)"?\s*(?:[,;]|$)', re.IGNORECASE)
 
 
 def idempotency_key() -> str | None:
@@ -25,7 +25,8 @@ def idempotency_key() -> str | None:
     return key
 
 
-def prefers_lenient() -> bool:
-    """Whether the client wants its valid events stored although others are invalid."""
+def prefers_lenient() -> bool | None:
+    """Whether the client wants its valid events stored although others are invalid; None where it does not say."""
     given = request.environ.get("HTTP_PREFER")
-    return given is not None and LENIENT.search(given) is not None
+    found = HANDLING.search(given) if given is not None else None
+    return found and found[1].lower() == "lenient"

@@ -38,7 +38,7 @@ def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], 
     """
     plan = services().erasing.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
     gone = _erase(plan, delete_files) if yes else 0
-    result = {"events": plan.events, "rejected": len(plan.rejected), "erased": gone if yes else None}
+    result = {"events": plan.events, "rejected": plan.rejected_number, "erased": gone if yes else None}
     result |= {"reports": [source(report) for report in plan.reports], "files_deleted": yes and delete_files}
     say(result, _words(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
 
@@ -59,12 +59,12 @@ def _erase(plan: Plan, delete_files: bool) -> int:
 
 
 def _words(plan: Plan, gone: int, *, yes: bool, delete_files: bool) -> str:
-    if not plan.events and not plan.rejected:
+    if not plan.events and not plan.rejected_number:
         return "There is no such event."
     number = gone if yes else plan.events
     lines = [f"{_counted(number, 'event')} {'erased' if yes else 'would be erased'}."]
-    if plan.rejected:
-        lines.append(f"{_counted(len(plan.rejected), 'rejected event')} {'erased' if yes else 'would go'} as well.")
+    if plan.rejected_number:
+        lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {'erased' if yes else 'would go'} as well.")
     if plan.reports:
         lines += _of_files(plan, deleted=yes and delete_files, wanted=delete_files)
     if not yes:

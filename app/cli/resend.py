@@ -1,6 +1,8 @@
-"""`flask events resend`: rejected events on their way in again, as they are."""
+"""`flask events resend`: rejected events and refused requests on their way in again, as they are."""
 
 from __future__ import annotations
+
+import uuid
 
 import click
 
@@ -10,15 +12,32 @@ REFUSED = 3  # the exit code where some event is refused: 1 is a failure, 2 a wr
 TOLD = 10  # refused events whose reasons are printed
 
 
+class Key(click.ParamType):
+    """The id of a rejected event, or the UUID of a refused request."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the one or the other as it is stored."""
+        if value.isascii() and value.isdigit() and 1 <= int(value) < 2**63:
+            return int(value)
+        try:
+            return str(uuid.UUID(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither the id of a rejected event nor the UUID of a refused request.", param, ctx)
+
+
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1, 2**63 - 1))
-@click.option("--all", "everything", is_flag=True, help="All rejected events.")
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=Key())
+@click.option("--all", "everything", is_flag=True, help="All rejected events and refused requests.")
 @as_json
 @command
-def resend(ids: tuple[int, ...], everything: bool, as_json: bool) -> None:
+def resend(ids: tuple[int | str, ...], everything: bool, as_json: bool) -> None:
     """Send rejected events again as they are; those that pass now are stored, and are no rejected events any more.
 
-    Exits with 3 where some are still refused.
+    ID is the number of a rejected event, or the UUID of a refused request. A request is stored as one batch, with its
+    valid events, or not at all; an event that came in one takes all of it along. Exits with 3 where some are still
+    refused.
     """
     if bool(ids) == everything:
         raise click.UsageError("Name the rejected events by their ids, or take --all.")
@@ -27,8 +46,9 @@ def resend(ids: tuple[int, ...], everything: bool, as_json: bool) -> None:
         if outcome.reasons:
             refused.append(outcome)
         else:
-            sent += 1
+            sent += outcome.events
     for outcome in refused[:TOLD]:
         click.echo(f"{outcome.id}: {' '.join(outcome.reasons)}", err=True)
-    say({"sent": sent, "refused": len(refused)}, f"Sent {sent}; {len(refused)} are still refused.", json=as_json)
+    left = sum(outcome.events for outcome in refused)
+    say({"sent": sent, "refused": left}, f"Sent {sent}; {left} are still refused.", json=as_json)
     raise SystemExit(REFUSED if refused else 0)

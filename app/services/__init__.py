@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.config import Settings
+from app.config import STORE_VALID, Settings
 from app.queue import ReportQueue
 from app.rates import Rates
 from app.services.accounts import Accounts
@@ -94,14 +94,15 @@ def build(settings: Settings) -> Services:
     erasing = Erasing(reports, audit)
     webhooks = Webhooks(settings.webhook_hosts, settings.secret(), reports)
     schedule_runs = ScheduleRuns(reports)
-    rejected = RejectedEvents()
+    rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
     writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
     health, meter = Health(settings, queue, spooling, storage), Meter(queue)
     keys = Keys()
     accounts = Accounts()
     sessions = Sessions(settings)
-    ingest = Ingest(catalog, writer, rejected, settings.max_batch_events)
+    store_valid = settings.invalid_events == STORE_VALID
+    ingest = Ingest(catalog, writer, rejected, settings.max_batch_events, store_valid=store_valid)
     resending = Resending(ingest, rejected, audit)
     return Services(
         gate=Gate(settings, keys, Rates(settings.redis)),
@@ -130,5 +131,5 @@ def build(settings: Settings) -> Services:
         meter=meter,
         metrics=Metrics(settings, queue, spooling, health, meter),
         system=System(settings, queue),
-        upkeep=Upkeep(settings, queue, reports, spooling, erasing, schedule_runs, webhooks),
+        upkeep=Upkeep(settings, queue, reports, spooling, erasing, schedule_runs, webhooks, rejected),
     )

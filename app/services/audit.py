@@ -50,6 +50,8 @@ ACTIONS = {
     "rejected event sent again": "system",
     "rejected event removed": "system",
     "rejected events purged": "system",
+    "rejected request sent again": "system",
+    "rejected request removed": "system",
     "events imported": "system",
     "events erased": "system",
     "audit log exported": "users",

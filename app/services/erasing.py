@@ -19,12 +19,13 @@ from app.schemas.fields import whole
 from app.services.audit import Audit
 from app.services.clock import now
 from app.services.principal import Principal
+from app.services.rejected import erase_from, texts_of
 from app.services.reports import Reports
 from app.services.rows import selection
 from app.store import erasing as store
 from app.store import rejected
 from app.store.erasing import Doomed
-from app.store.models import RejectedEvent, Report
+from app.store.models import RejectedRequest, Report
 
 DAY_MS = 86_400_000
 PAUSE_SHARE = 1.0  # of the time that a chunk took, so that others write as much as this does
@@ -43,6 +44,7 @@ class Plan:
         doomed: which events, no later ones than there are now.
         events: how many.
         rejected: the ids of the rejected events that fit, too.
+        waiting: how many valid events that fit wait in refused requests.
         reports: those whose file holds some of the events, or may hold them when it is ready.
         newest: the id of the last report that there was.
     """
@@ -50,8 +52,14 @@ class Plan:
     doomed: Doomed
     events: int
     rejected: Sequence[int]
+    waiting: int
     reports: Sequence[Report]
     newest: int
+
+    @property
+    def rejected_number(self) -> int:
+        """How many events that were never stored would go."""
+        return len(self.rejected) + self.waiting
 
 
 class Erasing:
@@ -71,7 +79,8 @@ class Erasing:
         number = store.number(doomed)
         met = store.reports(doomed) if number else []
         reports = [report for report in met if store.has_any(doomed, selection(report))]
-        return Plan(doomed, number, list(_fitting(doomed)), reports, store.newest_report())
+        waiting = sum(len(places - elsewhere) for _, places, elsewhere in _fitting_requests(doomed))
+        return Plan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
 
     def erase(self, who: Principal, plan: Plan, *, delete_files: bool = False) -> Iterator[int]:
         """Erase what was planned; how many events went, chunk by chunk. What is gone is gone when it stops halfway.
@@ -86,6 +95,8 @@ class Erasing:
             yield from steps
         for begin in range(0, len(plan.rejected), REJECTED_AT_ONCE):
             rejected.remove(plan.rejected[begin : begin + REJECTED_AT_ONCE])
+        for request, places, _ in _fitting_requests(plan.doomed):
+            erase_from(request, places)
         if delete_files:
             meanwhile = [report for report in store.reports(plan.doomed) if report.id > plan.newest]
             for report in (*plan.reports, *meanwhile):
@@ -130,13 +141,33 @@ def _fitting(doomed: Doomed) -> Iterator[int]:
     last = 0
     while page := rejected.of_customer(doomed.customer, REJECTED_AT_ONCE, after=last):
         last = page[-1].id
-        yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one))
+        yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 
 
-def _fits(doomed: Doomed, one: RejectedEvent) -> bool:
+def _fitting_requests(doomed: Doomed) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
+    """The refused requests that have events that fit, the places of these, and of those that do not wait in them.
+
+    What was removed from a request, or sent alone, still stands in its body.
+    """
+    before = None
+    while doomed.batch is None and (
+        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer, ""))
+    ):
+        before = page[-1].id
+        for listed in page:
+            request = rejected.request(listed.uuid)
+            texts, invalid = texts_of(request) if request else ({}, set())
+            places = {place for place, text in texts.items() if _fits(doomed, text)}
+            if places:
+                yield request, places, invalid | set(listed.excluded_places)
+
+
+def _fits(doomed: Doomed, text: str) -> bool:
     try:
-        event = json.parse(one.event.encode())
+        event = json.parse(text.encode())
     except BodyMalformed:
+        return False
+    if not isinstance(event, dict) or event.get("customer") != doomed.customer:
         return False
     sent = event.get("timestamp")
     moment = whole(sent.text) if isinstance(sent, json.Number) else None
@@ -162,6 +193,6 @@ def _told(plan: Plan, delete_files: bool) -> dict[str, object]:
     told |= {"by context": True} if plan.doomed.item is not None else {}
     return {name: value for name, value in told.items() if value not in (None, ())} | {
         "events": plan.events,
-        "rejected": len(plan.rejected),
+        "rejected": plan.rejected_number,
         "files deleted" if delete_files else "files kept": [f"JOB-{report.job}" for report in plan.reports],
     }

@@ -15,7 +15,7 @@ from app.schemas.faults import refusal
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.keys import IngestKey
-from app.services.rejected import Origin, RejectedEvents
+from app.services.rejected import Origin, RefusedRequest, RejectedEvents
 from app.store import catalog as seen
 from app.store import events as store
 from app.store import idempotency
@@ -44,13 +44,17 @@ class Ingest:
 
     Args:
         limit: how many events a request may have.
+        store_valid: what `lenient` is for a request that does not say.
     """
 
-    def __init__(self, catalog: Catalog, writer: Writer, rejected: RejectedEvents, limit: int) -> None:
+    def __init__(
+        self, catalog: Catalog, writer: Writer, rejected: RejectedEvents, limit: int, *, store_valid: bool = False
+    ) -> None:
         self._catalog = catalog
         self._writer = writer
         self._rejected = rejected
         self._schema = BatchSchema(limit)
+        self._store_valid = store_valid
 
     def accept(
         self,
@@ -58,7 +62,7 @@ class Ingest:
         origin: Origin | None,
         *,
         lines: bool = False,
-        lenient: bool = False,
+        lenient: bool | None = None,
         key: str | None = None,
         sender: IngestKey | None = None,
     ) -> Receipt:
@@ -67,7 +71,7 @@ class Ingest:
         Args:
             body: JSON, or with `lines` an event a line.
             origin: who sent it, for the rejected events; None: they are kept already.
-            lenient: store the valid events although others are invalid.
+            lenient: store the valid events although others are invalid; None: as the settings say.
             key: an idempotency key; a repeat with the same body is answered the same, and stores nothing.
             sender: the ingest key that it came with, where one is asked for.
 
@@ -80,14 +84,17 @@ class Ingest:
         batch = self._schema.split_body(body, lines=lines)
         if sender:
             sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
-        digest = _digest(body, lenient) if key else b""
+        digest = _digest(body, lenient=bool(lenient)) if key else b""  # as it was sent: settings may have changed
+        if lenient is None:
+            lenient = self._store_valid
         earlier = self._earlier(key, digest) if key else None
         if earlier:
             return earlier
         batch = self._catalog.checked(batch)
         if batch.rejected:
             if origin:
-                self._rejected.keep(batch.rejected, origin)
+                whole = None if lenient or not batch.events else RefusedRequest(body, lines, key, batch.events)
+                self._rejected.keep(batch.rejected, origin, sender, whole)
             if not lenient:
                 raise refusal([fault for one in batch.rejected for fault in one.faults])
         stored = as_stored(batch)
@@ -188,7 +195,7 @@ def as_row(event: StoredEvent, received: int) -> Row:
     return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)
 
 
-def _digest(body: bytes, lenient: bool) -> bytes:
+def _digest(body: bytes, *, lenient: bool) -> bytes:
     """What makes two requests the same: the body, and how it is to be handled."""
     return hashlib.sha256(body + (b"lenient" if lenient else b"strict")).digest()
 

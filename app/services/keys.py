@@ -75,6 +75,11 @@ class IngestKey:
                 if allowed is not None and code not in allowed:
                     raise self._refusal(f"events[{place - 1}].{field}", field, code, allowed)
 
+    def allows(self, customer: str, product: str) -> bool:
+        """Whether it may send events of a customer and product; an empty code is none that could be told."""
+        pairs = ((customer, self.customers), (product, self.products))
+        return all(not code or allowed is None or code in allowed for code, allowed in pairs)
+
     def _refusal(self, place: str, field: str, code: str, allowed: Sequence[str]) -> Forbidden:
         named = " or ".join(shown(one) for one in allowed[:NAMED]) + (" or another" if len(allowed) > NAMED else "")
         fault = Fault(f"{place} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)

@@ -7,33 +7,40 @@ its leisure. A flood of rejects fills the queue, is sampled, and in the end only
 from __future__ import annotations
 
 import ipaddress
+import sys
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
+import zstandard
 
 from app.exceptions import MISSING, BodyMalformed, Fault, RejectedUnknown, StoreUnavailable
 from app.schemas import json
-from app.schemas.events import Rejected
+from app.schemas.events import BatchSchema, Event, Rejected, encode_event
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.services.audit import Audit
 from app.services.clock import now
+from app.services.keys import IngestKey
 from app.services.principal import SYSTEM, Principal
 from app.store import rejected as store
 from app.store.database import release, transaction
-from app.store.models import RejectedEvent
+from app.store.models import RejectedEvent, RejectedRequest
 
+DAY_MS = 86_400_000
 QUEUE_EVENTS = 2_000
-QUEUE_CHARACTERS = 20_000_000
+QUEUE_BYTES = 32 * 1024 * 1024  # of memory
+ROW_BYTES = 2_000  # of memory, for what an event has beside its text and reasons
 SAMPLED_FROM = 1_000  # queued events beyond which only every tenth is kept
 SAMPLE = 10
 PAUSE_SECONDS = 0.2  # between two transactions, so that good events come first
 AWAY_SECONDS = 2.0  # until the next try while the database is away
 GROUP_EVENTS = 500
-GROUP_CHARACTERS = 4_000_000
+GROUP_BYTES = 4_000_000
+PURGE_BYTES = 16 * 1024 * 1024  # written between two looks at the bounds: a flood must not wait for the scheduler
 MAX_REASONS = 20
 MAX_TEXT = 1_000_000  # characters of one event: a valid one has 400,000 and what their escapes add
 
@@ -53,28 +60,67 @@ class Origin:
     request_id: str
 
 
-class RejectedEvents:
-    """The rejected events of one process, and of all of them once they are written."""
+@dataclass(frozen=True)
+class RefusedRequest:
+    """A request that is refused although some of its events are valid.
 
-    def __init__(self) -> None:
+    Attributes:
+        body: as it was sent, decoded.
+        lines: whether it has an event a line.
+        key: its Idempotency-Key; None: it has none.
+        valid: its valid events.
+    """
+
+    body: bytes
+    lines: bool
+    key: str | None
+    valid: Sequence[Event]
+
+
+class RejectedEvents:
+    """The rejected events of one process, and of all of them once they are written.
+
+    Args:
+        keep_days, max_number, max_bytes: for how long, how many and how many bytes of events are kept; whole requests
+            are bounded alike, beside them.
+    """
+
+    def __init__(self, keep_days: int, max_number: int, max_bytes: int) -> None:
         self._audit = Audit()
+        self._bounds = (keep_days, max_number, max_bytes)
         self._queue: deque[dict] = deque()
-        self._characters = 0
+        self._requests: deque[dict] = deque()
+        self._bytes = 0  # of memory, in both
+        self._written = 0  # bytes since the last purge
         self._dropped = 0
         self._offered = 0
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def keep(self, rejected: Sequence[Rejected], origin: Origin) -> None:
-        """Take note of a request's invalid events; never waits, never raises for want of room."""
+    def keep(
+        self,
+        rejected: Sequence[Rejected],
+        origin: Origin,
+        sender: IngestKey | None = None,
+        refused: RefusedRequest | None = None,
+    ) -> None:
+        """Take note of a request's invalid events; never waits, never raises for want of room.
+
+        Args:
+            sender: the ingest key that they came with; what it may not send is kept as nobody's.
+            refused: the request, where valid events are refused with them.
+        """
         received, address = now(), shortened(origin.address)
+        shared = {"received": received, "address": address, "request_id": origin.request_id}
+        request = _request_row(refused, rejected, sender, shared) if refused else None
         with self._lock:
+            whole = self._queue_request(request) if request else None
             for one in rejected:
-                size = min(len(one.text), MAX_TEXT)
-                if self._has_room(size):
-                    self._queue.append(row(one, received, address, origin.request_id))
-                    self._characters += size
+                if self._has_room(sys.getsizeof(one.text)):
+                    kept = row(one, **shared, sender=sender) | {"request": whole}
+                    self._queue.append(kept)
+                    self._bytes += _size(kept)
                 else:
                     self._dropped += 1
             if self._thread is None or not self._thread.is_alive():
@@ -115,6 +161,52 @@ class RejectedEvents:
             raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
         return found
 
+    def requests(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedRequest]:
+        """Return the newest refused requests of which somebody may see every event, without their bodies."""
+        return store.requests(limit, before=before, customers=who.customers)
+
+    def request_totals(self, who: Principal) -> tuple[int, int]:
+        """Return how many of those there are, and how many valid events wait in them."""
+        return store.request_totals(who.customers)
+
+    def request(self, who: Principal, uuid: str | None) -> RejectedRequest:
+        """Return one of them, whole.
+
+        Raises:
+            RejectedUnknown: there is none, or not all of its events are the caller's to see.
+        """
+        found = store.request(uuid) if uuid else None
+        if found is None or not who.sees(found.customer):
+            raise RejectedUnknown("There is no such refused request: it was sent again, or removed.")
+        return found
+
+    def members(self, who: Principal, request: RejectedRequest, limit: int) -> list[RejectedEvent]:
+        """Return the first rejected events of a request."""
+        return [one for one in store.members(request.uuid, limit) if who.sees(one.customer)]
+
+    def start_of_body(self, request: RejectedRequest, characters: int) -> str:
+        """Return how the body of a request begins."""
+        with zstandard.ZstdDecompressor().stream_reader(request.body) as reader:
+            return reader.read(characters).decode(errors="replace")
+
+    def companions(self, who: Principal, found: Sequence[RejectedEvent]) -> dict[str, RejectedRequest]:
+        """Return the refused requests of some rejected events by their UUIDs, as far as somebody may see them whole."""
+        uuids = {one.request for one in found if one.request}
+        return {one.uuid: one for one in store.requests_of(uuids, who.customers)} if uuids else {}
+
+    def discard_request(self, who: Principal, request: RejectedRequest) -> None:
+        """Remove a refused request with its rejected events, as somebody wants it; the audit log says so."""
+        with transaction():
+            if store.remove_request(request.uuid):
+                details = {"events": request.events - len(request.excluded_places)}
+                name = f"refused request {request.uuid}"
+                self._audit.note(who, "rejected request removed", name, details, customer=request.customer)
+
+    def purge(self) -> None:
+        """Remove what is too old or too much: the oldest first."""
+        keep_days, max_number, max_bytes = self._bounds
+        store.purge(now() - keep_days * DAY_MS, max_number, max_bytes)
+
     def remove(self, one: RejectedEvent) -> bool:
         """Forget one; False where somebody else was faster."""
         return store.remove([one.id]) == 1
@@ -125,15 +217,24 @@ class RejectedEvents:
             if self.remove(one):
                 self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
 
+    def _queue_request(self, request: dict) -> str | None:
+        """Queue a whole request; its UUID, or None where there was no room."""
+        if self._bytes + _request_size(request) > QUEUE_BYTES:
+            self._dropped += request["events"] - request["invalid"]
+            return None
+        self._requests.append(request)
+        self._bytes += _request_size(request)
+        return request["uuid"]
+
     def _has_room(self, size: int) -> bool:
         self._offered += 1
         waiting = len(self._queue)
-        if self._characters + size > QUEUE_CHARACTERS:
+        if self._bytes + size > QUEUE_BYTES:
             return False
         return waiting < SAMPLED_FROM or (waiting < QUEUE_EVENTS and self._offered % SAMPLE == 0)
 
     def _is_waiting(self) -> bool:
-        return bool(self._queue or self._dropped)
+        return bool(self._queue or self._requests or self._dropped)
 
     def _run(self) -> None:
         """Write until nothing is left, then end; the next rejected event starts another thread."""
@@ -164,29 +265,35 @@ class RejectedEvents:
         return False
 
     def _write_some(self) -> None:
-        rows, dropped = self._take()
+        rows, requests, dropped = self._take()
         try:
-            store.add(rows, dropped)
+            store.add(rows, dropped, requests)
         except Exception as error:
             with self._lock:
                 self._dropped += dropped
                 if isinstance(error, StoreUnavailable):
                     self._queue.extendleft(reversed(rows))
-                    self._characters += sum(len(row["event"]) for row in rows)
+                    self._requests.extendleft(reversed(requests))
+                    self._bytes += sum(map(_size, rows)) + sum(map(_request_size, requests))
                 else:  # they would never be taken
                     self._dropped += len(rows)
             raise
+        self._written += sum(one["bytes"] for one in (*rows, *requests))
+        if self._written > PURGE_BYTES:
+            self._written = 0
+            self.purge()
 
-    def _take(self) -> tuple[list[dict], int]:
-        """The next rows, and how many were dropped."""
-        rows, characters = [], 0
+    def _take(self) -> tuple[list[dict], list[dict], int]:
+        """The next rows, the refused requests, and how many events were dropped."""
+        rows, size = [], 0
         with self._lock:
-            while self._queue and len(rows) < GROUP_EVENTS and characters < GROUP_CHARACTERS:
+            while self._queue and len(rows) < GROUP_EVENTS and size < GROUP_BYTES:
                 rows.append(self._queue.popleft())
-                characters += len(rows[-1]["event"])
-            self._characters -= characters
+                size += _size(rows[-1])
+            requests = [self._requests.popleft()] if self._requests else []
+            self._bytes -= size + sum(map(_request_size, requests))
             dropped, self._dropped = self._dropped, 0
-        return rows, dropped
+        return rows, requests, dropped
 
 
 def shortened(address: str) -> str:
@@ -200,18 +307,88 @@ def shortened(address: str) -> str:
     return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
 
 
-def row(one: Rejected, received: int, address: str, request_id: str) -> dict:
-    """A rejected event as the store keeps it."""
+def row(
+    one: Rejected, received: int, address: str, request_id: str, sender: IngestKey | None = None
+) -> dict[str, object]:
+    """A rejected event as the store keeps it.
+
+    Args:
+        sender: the ingest key that it came with. An event that the key may not send is nobody's: otherwise the key of
+            one customer could put events before the people of another, who would send them again.
+    """
+    text, reasons, codes = one.text[:MAX_TEXT], _reasons(one.faults), _codes(one.text)
+    if sender and not sender.allows(codes["customer"], codes["product"]):
+        reasons.append(f"The ingest key {sender.name} may not send events of this customer and product.")
+        codes["customer"] = ""
     return {
         "received": received,
         "address": address,
         "request_id": request_id,
         "place": one.place,
-        "event": one.text[:MAX_TEXT],
+        "event": text,
         "field": one.faults[0].field,
         "fault": _kind(one.faults[0]),
-        "reasons": _reasons(one.faults),
-    } | _codes(one.text)
+        "reasons": reasons,
+        "bytes": len(text.encode()) + sum(map(len, reasons)),
+    } | codes
+
+
+def is_forbidden(one: RejectedEvent) -> bool:
+    """Whether a rejected event came with an ingest key that may not send it: it names a customer, but is nobody's."""
+    return not one.customer and bool(_codes(one.event)["customer"])
+
+
+def texts_of(request: RejectedRequest) -> tuple[dict[int, str], set[int]]:
+    """Return the events of a refused request as JSON by their places, and the places of the invalid ones."""
+    batch = BatchSchema(request.events).split_body(zstandard.decompress(request.body), lines=request.is_lines)
+    texts = {place: encode_event(event) for event, place in zip(batch.events, batch.places, strict=True)}
+    return texts | {one.place: one.text for one in batch.rejected}, {one.place for one in batch.rejected}
+
+
+def erase_from(request: RejectedRequest, places: Collection[int]) -> None:
+    """Erase events from a refused request for good; the others keep their places."""
+    texts, _ = texts_of(request)
+    lines = ["{}" if place in places else texts[place] for place in sorted(texts)]
+    body = zstandard.ZstdCompressor(level=1).compress("\n".join(lines).encode())
+    with transaction():
+        store.replace_body(request.uuid, body, is_lines=True)
+        store.exclude(request.uuid, sorted(places))
+
+
+def _request_row(
+    refused: RefusedRequest, rejected: Sequence[Rejected], sender: IngestKey | None, shared: dict
+) -> dict[str, object]:
+    """A refused request as the store keeps it."""
+    body = zstandard.ZstdCompressor(level=1).compress(refused.body)
+    known = {one.place: _customer(one, sender) for one in rejected}
+    customers = {event.customer for event in refused.valid} | {code for code, _ in known.values()}
+    return shared | {
+        "uuid": str(uuid.uuid4()),
+        "idempotency_key": refused.key,
+        "body": body,
+        "bytes": len(body),
+        "is_lines": refused.lines,
+        "events": len(refused.valid) + len(rejected),
+        "invalid": len(rejected),
+        "customer": customers.pop() if len(customers) == 1 else "",
+        "forbidden_places": [place for place, (_, is_allowed) in known.items() if not is_allowed],
+    }
+
+
+def _customer(one: Rejected, sender: IngestKey | None) -> tuple[str, bool]:
+    """Whose an invalid event is, and whether its sender may send it."""
+    codes = _codes(one.text)
+    is_allowed = sender is None or sender.allows(codes["customer"], codes["product"])
+    return codes["customer"] if is_allowed else "", is_allowed
+
+
+def _size(row: dict) -> int:
+    """Bytes of memory that a waiting event takes."""
+    return ROW_BYTES + sys.getsizeof(row["event"]) + sum(map(sys.getsizeof, row["reasons"]))
+
+
+def _request_size(request: dict) -> int:
+    return ROW_BYTES + request["bytes"]
 
 
 def _reasons(faults: Sequence[Fault]) -> list[str]:

@@ -57,7 +57,7 @@ class Sent:
     """What became of a group that was sent again.
 
     Attributes:
-        stored: how many passed.
+        stored: how many passed; with them the valid events of their requests.
         refused: how many did not, and stay.
         reasons: why the first of these did not.
         left: how many were not tried, as it took too long.
@@ -112,11 +112,10 @@ class RejectedGroups:
             StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
         """
         stored, refused, reasons, last = 0, 0, [], 0
-        for outcomes in self._outcomes(who, key, up_to, change):
-            passed = [outcome for outcome in outcomes if not outcome.reasons]
-            stored, refused = stored + len(passed), refused + len(outcomes) - len(passed)
+        for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - where it ended is asked below
+            stored += sum(outcome.events for outcome in outcomes if not outcome.reasons)
+            refused += sum(outcome.events for outcome in outcomes if outcome.reasons)
             reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), [])
-            last = outcomes[-1].id
         left = rejected_groups.number(key, who.customers, after=last, up_to=up_to)
         details = {"stored": stored, "refused": refused, "changed": change.told}
         self._audit.note(who, "rejected event sent again", _named(key), details)
@@ -135,11 +134,12 @@ class RejectedGroups:
             number += rejected.remove(some)
         return number
 
-    def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[list[Outcome]]:
-        deadline, last = time.monotonic() + BUDGET_SECONDS, 0
+    def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[tuple[int, list[Outcome]]]:
+        """What became of each page of events, and the last one's id."""
+        deadline, last, tried = time.monotonic() + BUDGET_SECONDS, 0, set()
         while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
-            yield self._resending.send_some(who, page, change)
             last = page[-1].id
+            yield last, self._resending.send_some(who, page, change, tried)
             if time.monotonic() > deadline:
                 return
 

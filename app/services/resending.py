@@ -1,25 +1,31 @@
-"""Rejected events on their way in again: edited by a person, or as they are once what was in their way is gone."""
+"""Rejected events on their way in again: edited by a person, or as they are once what was in their way is gone.
+
+An event of a refused request goes with all of that request, as one batch: its valid events were refused with it. Only
+who does not see the whole request, or asks for it, sends such an event alone; the request then goes without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import orjson
+import zstandard
 
-from app.exceptions import BodyMalformed, Fault, Forbidden, InputInvalid, KeyReused, RejectedUnknown
+from app.exceptions import BodyMalformed, BodyTooLarge, Fault, Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.schemas import json
 from app.services.audit import Audit
 from app.services.ingest import Ingest
 from app.services.principal import SYSTEM, Principal
-from app.services.rejected import RejectedEvents
+from app.services.rejected import RejectedEvents, is_forbidden, texts_of
 from app.store import rejected as store
 from app.store.database import release, transaction
-from app.store.models import RejectedEvent
+from app.store.models import RejectedEvent, RejectedRequest
 
 THREADS = 16  # they share commits
 AT_ONCE = 200  # events that are read, sent and removed together
+FORBIDDEN_SENDER = "The ingest key that it came with may not send this event. Edit it alone, or remove it."
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,33 @@ class Resent:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one of many fared.
+class ResentRequest:
+    """What became of a refused request.
 
     Attributes:
-        reasons: why it is still refused; empty: it was sent.
+        batch: the UUID that its events are stored under; None: it had none left.
+        events: how many are stored.
+        earlier: whether its client had sent it again before, under the same Idempotency-Key.
     """
 
-    id: int
+    batch: str | None
+    events: int
+    earlier: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one of many fared: an event alone, or a refused request.
+
+    Attributes:
+        id: of the event, or of the request's first one that was meant; a request's UUID where it has none.
+        reasons: why it is still refused; empty: it was sent.
+        events: how many were stored; or are still refused, of those that were meant.
+    """
+
+    id: int | str
     reasons: list[str]
+    events: int = 1
 
 
 @dataclass(frozen=True)
@@ -117,36 +141,90 @@ class Resending:
                 self._audit.note(who, "rejected event sent again", name, told, customer=event["customer"])
         return sent
 
-    def send_as_they_are(self, keys: Iterable[int] | None) -> Iterator[Outcome]:
+    def send_request(self, who: Principal, uuid: str, edited: Mapping[int, str] | None = None) -> ResentRequest:
+        """Store a refused request as one batch, without the events that were removed or sent alone; it goes.
+
+        It is sent under its own Idempotency-Key, where it had one: if its client sends the same once more, or did
+        since, nothing is stored twice.
+
+        Args:
+            edited: events as JSON that take the places of others, by these.
+
+        Raises:
+            RejectedUnknown: there is none of that UUID, or not all of its events are the caller's.
+            BodyMalformed: an edited event is not JSON; nothing is stored, and the request stays, as with the others.
+            InputInvalid: some of its events are still invalid.
+            Forbidden: an edited event is of a customer that is not the caller's.
+            KeyReused: its client stored other events under the same Idempotency-Key since.
+            StoreUnavailable: the database is away.
+        """
+        request = self._rejected.request(who, uuid)
+        sent = self._send_request(who, request, edited or {})
+        details = {"batch": sent.batch, "events": sent.events}
+        name = f"refused request {uuid}"
+        self._audit.note(who, "rejected request sent again", name, details, customer=request.customer)
+        return sent
+
+    def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
         """Send rejected events again unchanged, for whoever runs commands on the server; those that pass go.
 
         Args:
-            keys: their ids; None: all that there are now.
+            keys: ids of events, and UUIDs of refused requests; None: all that there are now.
 
         Raises:
             RejectedUnknown: there is none of such an id.
             StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
         """
-        pages = self._all() if keys is None else [[self._rejected.get(SYSTEM, key) for key in keys]]
+        named = None if keys is None else list(keys)
+        if named is None:
+            requests, pages = self._all_requests(), self._all()
+        else:
+            requests = [self._rejected.request(SYSTEM, key) for key in named if isinstance(key, str)]
+            pages = [[self._rejected.get(SYSTEM, key) for key in named if isinstance(key, int)]]
+        tried: set[str] = set()
         with ThreadPoolExecutor(THREADS) as pool:
+            for request in requests:
+                tried.add(request.uuid)
+                yield self._try_request(SYSTEM, request, store.members(request.uuid), Change())
             for page in pages:
-                yield from self._send_page(SYSTEM, page, Change(), pool)
+                yield from self._send_page(SYSTEM, page, Change(), pool, tried)
 
-    def send_some(self, who: Principal, page: Sequence[RejectedEvent], change: Change) -> list[Outcome]:
+    def send_some(
+        self, who: Principal, page: Sequence[RejectedEvent], change: Change, tried: set[str]
+    ) -> list[Outcome]:
         """Send rejected events again, each changed alike; those that pass go.
+
+        Args:
+            tried: the UUIDs of the requests that were sent already, whether they passed or not; it grows.
 
         Raises:
             StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
         """
         with ThreadPoolExecutor(THREADS) as pool:
-            return self._send_page(who, page, change, pool)
+            return self._send_page(who, page, change, pool, tried)
 
     def _send_page(
-        self, who: Principal, page: Sequence[RejectedEvent], change: Change, pool: ThreadPoolExecutor
+        self, who: Principal, page: Sequence[RejectedEvent], change: Change, pool: ThreadPoolExecutor, tried: set[str]
     ) -> list[Outcome]:
-        outcomes = list(pool.map(lambda one: self._try(who, one, change), page))
-        store.remove([outcome.id for outcome in outcomes if not outcome.reasons])
-        return outcomes
+        alone, outcomes = [], []
+        for one in page:
+            request = self._request_of(who, one)
+            if request is None and one.request not in tried:
+                alone.append(one)
+            elif request is not None and request.uuid not in tried:
+                tried.add(request.uuid)
+                alike = [other for other in store.members(request.uuid) if _alike(other) == _alike(one)]
+                outcomes.append(self._try_request(who, request, alike, change))
+        sent = list(pool.map(lambda one: self._try(who, one, change), alone))
+        store.remove([outcome.id for outcome in sent if not outcome.reasons])
+        return outcomes + sent
+
+    def _all_requests(self) -> Iterator[RejectedRequest]:
+        """Every refused request, the newest first."""
+        before = None
+        while page := store.requests(AT_ONCE, before=before):
+            before = page[-1].id
+            yield from filter(None, (store.request(listed.uuid) for listed in page))
 
     def _all(self) -> Iterator[list[RejectedEvent]]:
         newest = store.newest(1)
@@ -155,25 +233,68 @@ class Resending:
             last = page[-1].id
             yield page
 
-    def _try(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
+    def _request_of(self, who: Principal, one: RejectedEvent) -> RejectedRequest | None:
+        """The request with which an event goes; None where it goes alone."""
         try:
-            self._send(who, one, change.applied(one))
-        except InputInvalid as error:
-            return Outcome(one.id, [fault.message for fault in error.faults])
-        except (BodyMalformed, Forbidden) as error:
-            return Outcome(one.id, [str(error)])
-        finally:
-            release()
-        return Outcome(one.id, [])
+            return self._rejected.request(who, one.request)
+        except RejectedUnknown:
+            return None
+
+    def _try(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
+        if is_forbidden(one):
+            return Outcome(one.id, [FORBIDDEN_SENDER])
+        reasons = _reasons(lambda: self._send(who, one, change.applied(one)))
+        return Outcome(one.id, reasons)
+
+    def _try_request(
+        self, who: Principal, request: RejectedRequest, members: Sequence[RejectedEvent], change: Change
+    ) -> Outcome:
+        """Send a request with some of its rejected events changed."""
+        first = members[0].id if members else request.uuid
+        stored = []
+
+        def send() -> None:
+            edited = {one.place: change.applied(one) for one in members} if change.field else {}
+            stored.append(self._send_request(who, request, edited, by_hand=False).events)
+
+        reasons = _reasons(send)
+        return Outcome(first, reasons, len(members) if reasons else stored[0])
+
+    def _send_request(
+        self, who: Principal, request: RejectedRequest, edited: Mapping[int, str], *, by_hand: bool = True
+    ) -> ResentRequest:
+        for text in edited.values():
+            _check_customer(who, json.parse(text.encode()))
+        barred = set(request.forbidden_places) - set(request.excluded_places) - (set(edited) if by_hand else set())
+        if barred:
+            raise Forbidden(f"{FORBIDDEN_SENDER} It is event {min(barred)} of its request.")
+        body, lines = self._compose(request, edited)
+        key = request.idempotency_key or f"\x01resend-request-{request.uuid}"
+        try:
+            receipt = self._ingest.accept(body, None, lines=lines, lenient=False, key=key)
+        except KeyReused:
+            raise KeyReused(
+                "Other events were stored under the Idempotency-Key of this request since, most likely the same ones "
+                "after a fix. Nothing was stored. If you find them among the events, remove the request."
+            ) from None
+        store.remove_request(request.uuid)
+        events = orjson.loads(receipt.answer)
+        return ResentRequest(events[0]["batch"] if events else None, len(events), receipt.replayed)
+
+    def _compose(self, request: RejectedRequest, edited: Mapping[int, str]) -> tuple[bytes, bool]:
+        """The body to send, and whether it has an event a line: as it came, where nothing is changed in it."""
+        if not edited and not request.excluded_places:
+            return zstandard.decompress(request.body), request.is_lines
+        texts = texts_of(request)[0] | {place: json.text(json.parse(text.encode())) for place, text in edited.items()}
+        excluded = set(request.excluded_places)
+        return "\n".join(texts[place] for place in sorted(texts) if place not in excluded).encode(), True
 
     def _send(self, who: Principal, one: RejectedEvent, text: str) -> Resent:
         value = json.parse(text.encode())
-        customer = value.get("customer") if isinstance(value, dict) else None
-        if isinstance(customer, str) and not who.sees(customer):
-            raise Forbidden(f"You may not send events of the customer {customer}.")
+        _check_customer(who, value)
         body = f"[{json.text(value)}]".encode()  # one event, whatever was typed
         try:
-            receipt = self._ingest.accept(body, None, key=_key(one.id))
+            receipt = self._ingest.accept(body, None, lenient=False, key=_key(one.id))
         except KeyReused:
             return self._earlier(who, one.id)
         except InputInvalid as error:
@@ -192,6 +313,30 @@ class Resending:
         if event is None or not who.sees(event["customer"]):
             raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
         return Resent(event, earlier=True)
+
+
+def _reasons(send: Callable[[], object]) -> list[str]:
+    """Send something; why it is still refused, empty where it was sent."""
+    try:
+        send()
+    except InputInvalid as error:
+        return [fault.message for fault in error.faults]
+    except (BodyMalformed, BodyTooLarge, Forbidden, KeyReused) as error:
+        return [str(error)]
+    finally:
+        release()
+    return []
+
+
+def _check_customer(who: Principal, value: object) -> None:
+    customer = value.get("customer") if isinstance(value, dict) else None
+    if isinstance(customer, str) and not who.sees(customer):
+        raise Forbidden(f"You may not send events of the customer {customer}.")
+
+
+def _alike(one: RejectedEvent) -> tuple[str, ...]:
+    """What makes events a group."""
+    return one.field, one.fault, one.product, one.type
 
 
 def _without_place(fault: Fault) -> Fault:

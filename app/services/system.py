@@ -146,7 +146,7 @@ class System:
         lines = [told, Retention("Report files", "REPORT_KEEP_DAYS", settings.report_keep_days, number, None, files)]
         kept = settings.rejected_keep_days
         rejected = store.rejected(customers, edge(kept))
-        most = f"at most {settings.rejected_max:,}"
+        most = f"at most {settings.rejected_max:,}, and {settings.rejected_max_bytes:,} bytes"
         lines.append(Retention("Rejected events", "REJECTED_KEEP_DAYS", kept, *rejected, most))
         if customers is None:
             kept = settings.audit_keep_days

@@ -12,12 +12,13 @@ from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.queue import ReportQueue
 from app.services.clock import now
 from app.services.erasing import Erasing
+from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
 from app.services.schedule_runs import ScheduleRuns
 from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.webhooks import Webhooks
-from app.store import audit, hours, idempotency, rejected
+from app.store import audit, hours, idempotency
 from app.store.database import release
 
 SWEEP_SECONDS = 15.0
@@ -48,11 +49,13 @@ class Upkeep:
         erasing: Erasing,
         schedule_runs: ScheduleRuns,
         webhooks: Webhooks,
+        rejected: RejectedEvents,
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
         self._erasing = erasing
         self._webhooks = webhooks
+        self._rejected = rejected
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.sweep, SWEEP_SECONDS),
@@ -97,7 +100,7 @@ class Upkeep:
         """Forget what has had its time: idempotency keys, webhooks, rejected events, sessions, the audit log."""
         idempotency.purge(now() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
-        rejected.purge(now() - self._settings.rejected_keep_days * DAY_MS, self._settings.rejected_max)
+        self._rejected.purge()
         self._sessions.purge()
         audit.purge(now() - self._settings.audit_keep_days * DAY_MS)
 

@@ -112,6 +112,27 @@ class RejectedEvent(Table):
     product = TextField(default="")  # the same of its product and type
     type = TextField(default="")
     fault = TextField(default="")  # of that field: missing, unknown or wrong; empty: kept before this was told
+    request = TextField(null=True, index=True)  # the RejectedRequest whose event it is; null: it stands alone
+    bytes = BigIntegerField(default=0)  # of the event and its reasons
+
+
+class RejectedRequest(Table):
+    """A request that was refused because some of its events are invalid, kept whole: its valid events are in it."""
+
+    id = BigAutoField()
+    uuid = TextField(unique=True)
+    received = BigIntegerField(index=True)
+    address = TextField()  # of the client, shortened
+    request_id = TextField()
+    idempotency_key = TextField(null=True)  # as the client sent it; null: it sent none
+    body = BlobField()  # as it was sent, decoded, then compressed by zstd
+    bytes = BigIntegerField()  # of that
+    is_lines = BooleanField()  # whether the body has an event a line
+    events = IntegerField()  # in the body
+    invalid = IntegerField()  # of those, when it was refused
+    customer = TextField()  # whose events all of them are; empty: of several, or it cannot be told
+    excluded_places = JsonField(default=list)  # of events, from 1, that were removed or sent alone
+    forbidden_places = JsonField(default=list)  # of events that the ingest key of the request may not send
 
 
 class RejectedDrop(Table):

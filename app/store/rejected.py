@@ -1,24 +1,28 @@
-"""Queries about rejected events."""
+"""Queries about rejected events, and about the refused requests that some of them came in."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 
-from peewee import ModelSelect, fn
+from peewee import SQL, ModelSelect, fn
 
 from app.store.database import database
-from app.store.models import RejectedCount, RejectedDrop, RejectedEvent
+from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
+
+PURGED_AT_ONCE = 500  # rows of one transaction: events need not wait for long behind it
 
 
-def add(rows: Sequence[dict], dropped: int) -> None:
-    """Keep rejected events, and count those for which there was no room."""
+def add(rows: Sequence[dict], dropped: int, requests: Sequence[dict] = ()) -> None:
+    """Keep rejected events and refused requests, and count the events for which there was no room."""
     with database.atomic():
+        for request in requests:
+            RejectedRequest.insert(request).execute()
         write(rows, dropped)
 
 
 def write(rows: Sequence[dict], dropped: int) -> None:
-    """The same inside a transaction."""
+    """The same of events, inside a transaction."""
     if rows:
         RejectedEvent.insert_many(rows).execute()
         _count(rows)
@@ -28,7 +32,7 @@ def write(rows: Sequence[dict], dropped: int) -> None:
 
 def newest(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedEvent]:
     """The newest ones; `before` an id, for the next page; of some customers only, if named."""
-    query = _of(RejectedEvent.select(), customers).order_by(RejectedEvent.id.desc()).limit(limit)
+    query = _of(RejectedEvent, RejectedEvent.select(), customers).order_by(RejectedEvent.id.desc()).limit(limit)
     return list(query if before is None else query.where(RejectedEvent.id < before))
 
 
@@ -39,8 +43,8 @@ def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
 
 
 def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:
-    """The oldest ones of a customer, as far as that could be told; `after` an id, for the next page."""
-    query = RejectedEvent.select().where(RejectedEvent.customer == customer, RejectedEvent.id > after)
+    """The oldest ones that may be a customer's: those that say so, and nobody's; `after` an id, for the next page."""
+    query = RejectedEvent.select().where(RejectedEvent.customer.in_([customer, ""]), RejectedEvent.id > after)
     return list(query.order_by(RejectedEvent.id).limit(limit))
 
 
@@ -52,7 +56,7 @@ def by_id(key: int) -> RejectedEvent | None:
 def by_field(customers: Sequence[str] | None = None) -> list[tuple[str, int]]:
     """How many for each wrong field, most first; of some customers only, if named."""
     number = fn.count(RejectedEvent.id)
-    query = _of(RejectedEvent.select(RejectedEvent.field, number), customers)
+    query = _of(RejectedEvent, RejectedEvent.select(RejectedEvent.field, number), customers)
     return list(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field).tuples())
 
 
@@ -62,15 +66,105 @@ def dropped() -> int:
 
 
 def remove(keys: Sequence[int]) -> int:
-    """Forget some; how many were there."""
-    return RejectedEvent.delete().where(RejectedEvent.id.in_(list(keys))).execute()
+    """Remove some, also from the requests that they came in; return how many there were."""
+    chosen = RejectedEvent.id.in_(list(keys))
+    with database.atomic():
+        places: dict[str, list[int]] = defaultdict(list)
+        columns = (RejectedEvent.request, RejectedEvent.place)
+        for uuid, place in RejectedEvent.select(*columns).where(chosen, RejectedEvent.request.is_null(False)).tuples():
+            places[uuid].append(place)
+        for uuid in sorted(places):
+            exclude(uuid, places[uuid])
+        return RejectedEvent.delete().where(chosen).execute()
 
 
-def purge(before: int, most: int) -> int:
-    """Forget those received before a time, and the oldest beyond a number; how many."""
-    last = RejectedEvent.select(RejectedEvent.id).order_by(RejectedEvent.id.desc()).offset(most).limit(1).scalar()
-    old = RejectedEvent.received < before
-    return RejectedEvent.delete().where(old if last is None else old | (RejectedEvent.id <= last)).execute()
+def request(uuid: str) -> RejectedRequest | None:
+    """One refused request, whole."""
+    return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
+
+
+def requests(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedRequest]:
+    """The newest refused requests, without their bodies; `before` an id, for the next page."""
+    query = _without_bodies(customers).order_by(RejectedRequest.id.desc()).limit(limit)
+    return list(query if before is None else query.where(RejectedRequest.id < before))
+
+
+def requests_of(uuids: Collection[str], customers: Sequence[str] | None = None) -> list[RejectedRequest]:
+    """Some refused requests, without their bodies; of some customers only, if named."""
+    return list(_without_bodies(customers).where(RejectedRequest.uuid.in_(list(uuids))))
+
+
+def request_totals(customers: Sequence[str] | None = None) -> tuple[int, int]:
+    """How many refused requests there are, and how many valid events wait in them."""
+    valid = fn.coalesce(fn.sum(RejectedRequest.events - RejectedRequest.invalid), 0)
+    query = _of(RejectedRequest, RejectedRequest.select(fn.count(RejectedRequest.id), valid), customers)
+    number, waiting = query.tuples().get()
+    return number, int(waiting)
+
+
+def members(uuid: str, limit: int | None = None) -> list[RejectedEvent]:
+    """The rejected events of a request, in its order."""
+    query = RejectedEvent.select().where(RejectedEvent.request == uuid).order_by(RejectedEvent.place, RejectedEvent.id)
+    return list(query if limit is None else query.limit(limit))
+
+
+def exclude(uuid: str, places: Sequence[int]) -> None:
+    """Leave some events out of a request that is sent again; a request without any event left is removed."""
+    with database.atomic():
+        columns = (RejectedRequest.events, RejectedRequest.excluded_places)
+        found = RejectedRequest.select(*columns).where(RejectedRequest.uuid == uuid).tuples().first()
+        if found is None:
+            return
+        events, earlier = found
+        excluded = sorted({*earlier, *places})
+        if len(excluded) >= events:
+            RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute()
+        else:
+            query = RejectedRequest.update(excluded_places=excluded)
+            query.where(RejectedRequest.uuid == uuid).execute()
+
+
+def replace_body(uuid: str, body: bytes, *, is_lines: bool) -> None:
+    """Replace a request's body, as parts of it were erased."""
+    query = RejectedRequest.update(body=body, bytes=len(body), is_lines=is_lines)
+    query.where(RejectedRequest.uuid == uuid).execute()
+
+
+def remove_request(uuid: str) -> bool:
+    """Remove a request and its rejected events; return whether it was there."""
+    with database.atomic():
+        RejectedEvent.delete().where(RejectedEvent.request == uuid).execute()
+        return RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute() == 1
+
+
+def purge(before: int, max_number: int, max_bytes: int) -> None:
+    """Remove what was received before a time, and the oldest beyond a number or bytes: of events, and of requests."""
+    for table in (RejectedEvent, RejectedRequest):
+        last = max(_last_beyond_number(table, max_number), _last_beyond_bytes(table, max_bytes))
+        while keys := _some(table, (table.received < before) | (table.id <= last)):
+            table.delete().where(table.id.in_(keys)).execute()
+
+
+def _without_bodies(customers: Sequence[str] | None) -> ModelSelect:
+    columns = [column for column in RejectedRequest._meta.sorted_fields if column is not RejectedRequest.body]
+    return _of(RejectedRequest, RejectedRequest.select(*columns), customers)
+
+
+def _some(table: type[RejectedEvent | RejectedRequest], condition: object) -> list[int]:
+    return [key for (key,) in table.select(table.id).where(condition).limit(PURGED_AT_ONCE).tuples()]
+
+
+def _last_beyond_number(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
+    """The id of the newest row beyond a number of rows; 0: there are no more than that."""
+    return table.select(table.id).order_by(table.id.desc()).offset(most).limit(1).scalar() or 0
+
+
+def _last_beyond_bytes(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
+    """The id of the newest row that is too much for a number of bytes; 0: all of them fit."""
+    if (table.select(fn.sum(table.bytes)).scalar() or 0) <= most:
+        return 0
+    running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))
+    return RejectedEvent.select(fn.max(SQL("id"))).from_(running.alias("running")).where(SQL("total") > most).scalar()
 
 
 def _count(rows: Sequence[dict]) -> None:
@@ -81,5 +175,7 @@ def _count(rows: Sequence[dict]) -> None:
         ).execute()
 
 
-def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
-    return query if customers is None else query.where(RejectedEvent.customer.in_(list(customers)))
+def _of(
+    table: type[RejectedEvent | RejectedRequest], query: ModelSelect, customers: Sequence[str] | None
+) -> ModelSelect:
+    return query if customers is None else query.where(table.customer.in_(list(customers)))

@@ -12,7 +12,7 @@ import pytest
 from app.admin.words import stamp
 from app.store import events, rejected
 from app.store.models import AuditEntry
-from tests.admin.conftest import Visitor
+from tests.admin.conftest import Visitor, words
 from tests.conftest import PASSWORD
 from tests.support.client import event
 from tests.support.threads import at_once
@@ -295,9 +295,9 @@ def test_what_is_not_in_the_catalog_is_a_reason_of_its_own(olga, refuse):
 
 def test_each_group_has_its_trend_by_hour_or_day(olga, refuse, monkeypatch):
     refuse(event(timestamp=-1), event(timestamp=-2))
-    for path, words in (("", "last 30 days"), ("?by=day", "last 30 days"), ("?by=hour", "last 24 hours")):
+    for path, span in (("", "last 30 days"), ("?by=day", "last 30 days"), ("?by=hour", "last 24 hours")):
         page = olga.see(f"/admin/rejected{path}")
-        assert f'aria-label="2 of them came in the {words}"' in page
+        assert f'aria-label="2 of them came in the {span}"' in page
         assert page.count("<rect ") == 1
     later = time.time_ns() // 1_000_000 + 40 * 86_400_000
     monkeypatch.setattr("app.services.rejected_groups.now", lambda: later)
@@ -502,3 +502,87 @@ def test_its_part_is_a_part_of_it(olga, refuse):
     part = olga.see("/admin/rejected/by/reason?by=hour")
     assert part.strip().startswith('<div data-live="/admin/rejected/by/reason?by=hour"')
     assert "<html" not in part
+
+
+# Requests that were refused whole
+
+
+@pytest.fixture
+def refused(nobody, services) -> str:
+    """A request of two valid events and an invalid one between them; its UUID."""
+    nobody.post("/events", [event(context=["1"]), event(timestamp=-1, context=["2"]), event(context=["3"])])
+    services.rejected.flush()
+    return rejected.requests(1)[0].uuid
+
+
+def test_a_refused_request_is_shown_once_and_named_beside_its_invalid_event(olga, refused):
+    link = f'href="/admin/rejected/request/{refused}"'
+    assert olga.see("/admin/rejected/by/request").count(link) == 1
+    for path in (GROUP, "/admin/rejected/by/event", f"/admin/rejected/{rejected.newest(1)[0].id}"):
+        page = olga.see(path)
+        assert link in page
+        assert "2 valid events were refused with it" in page
+    assert "with 2 valid events was refused whole" in words(olga.see("/admin/rejected"))
+    page = olga.see(f"/admin/rejected/request/{refused}")
+    assert "timestamp is -1" in page
+    assert "would store them twice" in page
+    assert '"context": ["3"]' in page
+
+
+def test_a_request_is_sent_again_whole_from_its_page_or_its_event_s(olga, refused):
+    path = f"/admin/rejected/request/{refused}"
+    answer = olga.send(path, {})
+    assert answer.status_code == 400
+    assert "events[1].timestamp is -1" in answer.get_data(as_text=True)
+    key = rejected.newest(1)[0].id
+    fields = {"event": json.dumps(event(context=["2"])), "with_request": "yes"}
+    assert olga.send(f"/admin/rejected/{key}", fields).status_code == 302
+    assert sorted(row.context for row in events.newest(10)) == [["1"], ["2"], ["3"]]
+    assert len({row.batch for row in events.newest(10)}) == 1
+    assert "Stored: 3 events are in the batch" in olga.see("/admin/rejected/by/request")
+    assert olga.get(path).status_code == 404
+
+
+def test_a_request_goes_without_an_event_that_was_removed(olga, refused):
+    olga.send(f"/admin/rejected/{rejected.newest(1)[0].id}/remove", {})
+    path = f"/admin/rejected/request/{refused}"
+    assert "Send all 2 again" in olga.see(path)
+    assert olga.send(path, {}).status_code == 302
+    assert sorted(row.context for row in events.newest(10)) == [["1"], ["3"]]
+
+
+def test_a_request_is_removed_with_its_events(olga, refused):
+    path = f"/admin/rejected/request/{refused}/remove"
+    assert "It has 3 events, valid ones among them." in olga.see(path)
+    assert olga.send(path, {}).status_code == 302
+    assert (rejected.requests(1), rejected.newest(1)) == ([], [])
+    assert noted()[-1][0] == "rejected request removed"
+    assert olga.get(path).status_code == 404
+
+
+def test_who_is_limited_sees_the_event_of_a_mixed_request_but_not_the_request(limited, nobody, services):
+    nobody.post("/events", [event(timestamp=-1), event(customer="OTHER", context=["secret"])])
+    services.rejected.flush()
+    (one,) = rejected.newest(1)
+    for path in ("/admin/rejected", "/admin/rejected/by/event", f"/admin/rejected/{one.id}", GROUP):
+        page = limited.see(path)
+        assert "request/" not in page
+        assert "refused whole" not in page
+    assert limited.get(f"/admin/rejected/request/{one.request}").status_code == 404
+    fields = {"event": json.dumps(event()), "with_request": "yes"}
+    assert limited.send(f"/admin/rejected/{one.id}", fields).status_code == 404
+    assert limited.send(f"/admin/rejected/{one.id}", {"event": json.dumps(event())}).status_code == 302
+    assert len(stored()) == 1
+
+
+def test_an_event_of_a_request_that_is_gone_goes_alone(olga, refused):
+    rejected.RejectedRequest.delete().execute()
+    key = rejected.newest(1)[0].id
+    assert "refused whole" not in olga.see(f"/admin/rejected/{key}")
+    assert olga.send(f"/admin/rejected/{key}", {"event": json.dumps(event())}).status_code == 302
+
+
+@pytest.mark.parametrize("uuid", ["x", "0" * 36, "6ba7b810-9dad-11d1-80b4-00c04fd430c8"])
+def test_a_request_that_is_not_there_is_not_found(olga, uuid):
+    assert olga.get(f"/admin/rejected/request/{uuid}").status_code == 404
+    assert olga.get(f"/admin/rejected/request/{uuid}/remove").status_code == 404

@@ -16,6 +16,7 @@ import signal
 import sqlite3
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,13 @@ class Service:
         stored = self.ask("/events", events, Prefer="handling=lenient")
         assert stored == []
         wait_until(lambda: self._found("SELECT count(*) FROM rejected_event") == before + len(events), 10)
+
+    def refuse_whole(self, *events: object) -> None:
+        """Send a request that is refused for some of its events, and wait until it is kept, by SQLite."""
+        before = self._found("SELECT count(*) FROM rejected_request")
+        with contextlib.suppress(urllib.error.HTTPError):
+            self.ask("/events", events)
+        wait_until(lambda: self._found("SELECT count(*) FROM rejected_request") == before + 1, 10)
 
     def await_counts(self) -> None:
         """Return as soon as the counts by the hour, SQLite's, have every event."""

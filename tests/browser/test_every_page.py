@@ -153,6 +153,16 @@ class Visit:
         page.wait_for_url("**/remove")
         yield "the question before one is removed", page
         yield "the overview with rejected events", self.go("")
+        self.service.refuse_whole(event(), event(timestamp=-1, context=["x" * 4096] * 3), event(customer=LONG))
+        page = self.go("rejected/by/request")
+        yield "the refused requests", page
+        page.locator("tbody a").first.click()
+        page.wait_for_url("**/rejected/request/*")
+        submit(page, "again")
+        yield "a refused request that is still invalid", page
+        page.get_by_role("link", name="Remove the request").click()
+        page.wait_for_url("**/remove")
+        yield "the question before a request is removed", page
 
     def catalog(self) -> States:
         for kind in ("customers", "missing"):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from app.services.principal import SYSTEM
 from app.store import events, rejected
 from tests.support.client import event
 
@@ -82,6 +83,30 @@ def test_what_is_not_json_is_still_refused(refuse, nobody, flask, services):
     assert (result.exit_code, json.loads(result.stdout)) == (3, {"sent": 0, "refused": 1})
     services.rejected.flush()
     assert len(rejected.newest(10)) == 1
+
+
+@pytest.fixture
+def refused(nobody, services) -> tuple[str, int]:
+    """A request whose only invalid event is of a customer that is not known; its UUID, and the event's id."""
+    services.catalog.load_sample()
+    nobody.post("/events", [event(context=["1"]), event(customer="NEW", context=["2"])])
+    services.rejected.flush()
+    (one,) = rejected.newest(1)
+    return one.request, one.id
+
+
+@strict
+@pytest.mark.parametrize("named", ["--all", "uuid", "id"])
+def test_a_refused_request_is_stored_whole_however_it_is_named(refused, flask, prints, services, named):
+    argument = {"--all": "--all", "uuid": refused[0], "id": refused[1]}[named]
+    result = flask("events", "resend", argument, "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (3, {"sent": 0, "refused": 1})
+    assert contexts() == []
+    services.cataloguing.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
+    assert prints("events", "resend", argument) == {"sent": 2, "refused": 0}
+    assert contexts() == [["1"], ["2"]]
+    assert len({row.batch for row in events.newest(10)}) == 1
+    assert (rejected.newest(1), rejected.requests(1)) == ([], [])
 
 
 def test_where_there_are_none_nothing_is_sent(prints):

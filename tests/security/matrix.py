@@ -95,6 +95,11 @@ POST   /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/reason                           302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/event                            302    302    302    403    403    200    200    302
+GET    /admin/rejected/by/request                          302    302    302    403    403    200    200    302
+GET    /admin/rejected/request/<uuid>                      302    302    302    403    403    200    200    302
+POST   /admin/rejected/request/<uuid>                      302    302    302    403    403    302    302    302
+GET    /admin/rejected/request/<uuid>/remove               302    302    302    403    403    200    200    302
+POST   /admin/rejected/request/<uuid>/remove               302    302    302    403    403    302    302    302
 GET    /admin/rejected/group                               302    302    302    403    403    200    200    302
 POST   /admin/rejected/group                               302    302    302    403    403    302    302    302
 GET    /admin/rejected/group/remove                        302    302    302    403    403    200    200    302

@@ -30,7 +30,7 @@ THEIRS = "ZZ-THEIRS"  # stands in all that the other customer has
 LIMITED = {"anna": "analyst", "otto": "operator", "ada": "admin"}  # each to BARCHART
 READ = [path for path in sorted(row.split()[1] for row in ROWS if row.startswith("GET ")) if "filename" not in path]
 # What belongs to a customer, and so is another's or not there.
-OWNED = [row for row in ROWS if re.search(r"/(reports|events|rejected)/.*<(source|key)>", row)]
+OWNED = [row for row in ROWS if re.search(r"/(reports|events|rejected)/.*<(source|key|uuid)>", row)]
 # What is asked for beside the paths alone: whatever counts, searches, sums up or suggests.
 ASKED = (
     f"/admin/events?text={THEIRS}",
@@ -45,6 +45,7 @@ ASKED = (
     "/admin/catalog/type?product=PORTFOLIO&code=PORTFOLIO-APPLICATION-LOADED",
     "/admin/audit?text=ZZ",
     "/admin/rejected/by/event?before=999",
+    "/admin/rejected/by/request?before=999",
     "/events?limit=1",
     "/events?product=PORTFOLIO",
     "/reports?limit=1",
@@ -103,6 +104,9 @@ class Apart(World):
         ids = {"source": source(done), "word": "customer", "act": "delete"} | self._recurring_of(boss, wanted)
         values = dict.fromkeys(("address", "request_id", "event", "customer", "product", "type"), THEIRS)
         rejected.add([{"received": now(), "place": 1, "reasons": [THEIRS], "field": "type", "fault": "", **values}], 0)
+        Client(self.app, None).post("/events", [event(**codes), event(**codes, timestamp=-1)])
+        services.rejected.flush()
+        ids["uuid"] = rejected.requests(1)[0].uuid
         self._count()
         keys = {"events": Event.get(Event.product == THEIRS).id, "rejected": RejectedEvent.get(customer=THEIRS).id}
         return ids | keys
@@ -164,7 +168,14 @@ def _difference(before: tuple[int, str], after: tuple[int, str]) -> tuple[object
 
 def test_what_is_anothers_is_answered_as_what_is_not_there(world):
     ids = world.come()
-    missing = {"source": f"JOB-{uuid.uuid4()}", "key": 999_999_999, "number": 999_999_999, "word": "x", "act": "delete"}
+    missing = {
+        "source": f"JOB-{uuid.uuid4()}",
+        "uuid": str(uuid.uuid4()),
+        "key": 999_999_999,
+        "number": 999_999_999,
+        "word": "x",
+        "act": "delete",
+    }
     wrong = []
     for verb, path in map(str.split, OWNED):
         kind = "recurring" if "/recurring/" in path else "rejected" if "/rejected/" in path else "events"

@@ -7,6 +7,7 @@ import re
 
 import orjson
 import pytest
+import zstandard
 from werkzeug.test import TestResponse
 
 from app.services.clock import now
@@ -18,6 +19,7 @@ from app.store.models import (
     Event,
     IngestKey,
     RejectedEvent,
+    RejectedRequest,
     Report,
     ReportAttempt,
     Schedule,
@@ -76,6 +78,7 @@ SHOWN = {
     DeliveryTry: ("said",),
     IngestKey: ("name", "hint"),
     RejectedEvent: ("event", "field", "product", "type"),
+    RejectedRequest: ("request_id", "address"),
     Report: ("account_name", "reason"),
     ReportAttempt: ("reason",),
     Schedule: ("name", "owner_name", "reason"),
@@ -112,7 +115,7 @@ def world(app) -> World:
         services.keys.add(one, [one], [one])
         services.audit.note(anna, "report started", one, {one: one, "list": [one]}, customer="BARCHART")
         services.reports.start(services.accounts.verify("admin", PASSWORD), {"customer": one, "product": one}, None)
-        rejected.add([_refused(one, number)], 0)
+        rejected.add([_refused(one, number)], 0, [_refused_request(one, number)])
     Session.update(agent=CORPUS[0]).execute()
     return world
 
@@ -120,6 +123,13 @@ def world(app) -> World:
 def _refused(text: str, place: int) -> dict[str, object]:
     values = {"address": "", "request_id": text, "event": text, "field": text, "fault": "", "customer": text}
     return {"received": now(), "place": place, "reasons": [text], **values}
+
+
+def _refused_request(text: str, number: int) -> dict[str, object]:
+    body = zstandard.compress(text.encode())
+    values = {"address": text, "request_id": text, "idempotency_key": text, "customer": text}
+    values |= {"events": 2, "invalid": 1, "is_lines": False}
+    return {"uuid": str(number), "received": now(), "body": body, "bytes": len(body), **values}
 
 
 def faults(answer: TestResponse) -> list[str]:

@@ -128,6 +128,8 @@ class World:
             made |= self._recurring()
         if path.startswith("/admin/rejected/<key>"):
             made["key"] = self._rejected()
+        if path.startswith("/admin/rejected/request/<uuid>"):
+            made["uuid"] = self._refused_request()
         if path.startswith("/admin/rejected/group"):
             self._rejected()
         if path.startswith("/admin/people/<key>") or "session" in names:
@@ -161,6 +163,14 @@ class World:
         values |= {"field": "type", "fault": ""}
         rejected.add([{"received": now(), "reasons": ["It has no type."], **values}], 0)
         return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().id
+
+    def _refused_request(self) -> str:
+        """A request of a valid event, and of an invalid one that was removed."""
+        Client(self.app, None).post("/events", [event(), {}])
+        self._services.rejected.flush()
+        request = rejected.requests(1)[0]
+        rejected.remove([one.id for one in rejected.members(request.uuid)])
+        return request.uuid
 
     def _user(self) -> dict[str, int]:
         made = self._services.accounts.add(f"user-{next(self._numbers)}", "analyst", ["BARCHART"], PASSWORD, by=SYSTEM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from app.exceptions import Fault, RejectedUnknown, StoreUnavailable
 from app.schemas.events import Rejected
 from app.services import rejected
 from app.services.accounts import SYSTEM, Principal
-from app.services.rejected import Origin, RejectedEvents, shortened
+from app.services.rejected import Origin, RefusedRequest, RejectedEvents, shortened
 from app.store import rejected as store
 from tests.support.client import event
 from tests.support.running import ROOT, wait_until
@@ -39,7 +40,7 @@ def away(monkeypatch):
     """The database is away until this is called."""
     add = store.add
 
-    def refuse(rows: object, dropped: int) -> None:
+    def refuse(rows: object, dropped: int, requests: object) -> None:
         raise StoreUnavailable("It is away.")
 
     monkeypatch.setattr(store, "add", refuse)
@@ -117,8 +118,9 @@ def test_the_queue_is_bounded_sampled_and_what_is_dropped_is_counted(services, a
     assert services.rejected.dropped() == 50_000 - len(places)
 
 
-def test_the_queue_is_bounded_in_characters_too(services, away, monkeypatch):
-    monkeypatch.setattr(rejected, "QUEUE_CHARACTERS", 1_000)
+def test_the_queue_is_bounded_in_bytes_too(services, away, monkeypatch):
+    monkeypatch.setattr(rejected, "QUEUE_BYTES", 1_200)
+    monkeypatch.setattr(rejected, "ROW_BYTES", 0)
     services.rejected.keep([invalid(number, "x" * 300) for number in range(1, 11)], ORIGIN)
     away()
     services.rejected.flush()
@@ -141,10 +143,10 @@ def test_a_flood_waits_for_no_database_and_holds_up_no_good_event(services, monk
     go_on, transactions = threading.Event(), []
     add = store.add
 
-    def slowly(rows: list, dropped: int) -> None:
+    def slowly(rows: list, dropped: int, requests: list) -> None:
         transactions.append(len(rows))
         assert go_on.wait(60)
-        add(rows, dropped)
+        add(rows, dropped, requests)
 
     monkeypatch.setattr(store, "add", slowly)
     flood = json.dumps([event(timestamp=-1)] * 10_000).encode()
@@ -173,7 +175,7 @@ def test_what_the_database_never_takes_is_counted_and_holds_up_nothing(services,
     add = store.add
     monkeypatch.setattr(rejected, "AWAY_SECONDS", 0.01)
     monkeypatch.setattr(
-        store, "add", lambda rows, dropped: 1 / 0 if rows and rows[0]["place"] == 1 else add(rows, dropped)
+        store, "add", lambda rows, dropped, _: 1 / 0 if rows and rows[0]["place"] == 1 else add(rows, dropped)
     )
     services.rejected.keep([invalid(1)], ORIGIN)
     wait_until(lambda: services.rejected.dropped() == 1, 10)
@@ -182,7 +184,7 @@ def test_what_the_database_never_takes_is_counted_and_holds_up_nothing(services,
 
 
 def test_the_thread_ends_when_there_is_nothing_left_and_comes_again(app):
-    keeper = RejectedEvents()
+    keeper = RejectedEvents(1, 100, 2**20)
     for place in (1, 2):
         keeper.keep([invalid(place)], ORIGIN)
         wait_until(lambda: keeper._thread is None, 10)
@@ -216,14 +218,49 @@ def test_the_oldest_go_when_there_are_too_many(services):
     assert kept() == [3, 4, 5]
 
 
+def test_the_oldest_go_when_they_take_too_many_bytes(services, monkeypatch):
+    monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
+    services.rejected.keep([invalid(place, "é" * 150) for place in range(1, 6)], ORIGIN)  # 300 bytes and a reason each
+    services.rejected.flush()
+    services.upkeep.run_all()
+    assert kept() == [3, 4, 5]
+    services.upkeep.run_all()
+    assert kept() == [3, 4, 5]
+
+
+def test_requests_that_are_kept_whole_are_bounded_alike(services, monkeypatch):
+    for number in range(4):
+        whole = RefusedRequest(random.randbytes(400), False, None, [])
+        services.rejected.keep([invalid(number)], ORIGIN, None, whole)
+    services.rejected.flush()
+    monkeypatch.setattr(services.rejected, "_bounds", (30, 3, 10**6))
+    services.rejected.purge()
+    assert len(services.rejected.requests(SYSTEM, 10)) == 3
+    monkeypatch.setattr(services.rejected, "_bounds", (30, 3, 1_000))
+    services.rejected.purge()
+    assert len(services.rejected.requests(SYSTEM, 10)) == 2
+    monkeypatch.setattr(services.rejected, "_bounds", (0, 3, 1_000))
+    monkeypatch.setattr(rejected, "now", lambda: time.time_ns() // 1_000_000 + 1_000)
+    services.rejected.purge()
+    assert services.rejected.requests(SYSTEM, 10) == []
+
+
+def test_a_flood_is_bounded_while_it_is_written_not_by_the_scheduler_alone(services, monkeypatch):
+    monkeypatch.setattr(rejected, "PURGE_BYTES", 1_000)
+    monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
+    services.rejected.keep([invalid(place, "x" * 300) for place in range(1, 9)], ORIGIN)
+    services.rejected.flush()
+    assert kept() == [6, 7, 8]
+
+
 @pytest.mark.settings(rejected_keep_days=2)
 def test_they_go_when_they_are_too_old(services, monkeypatch):
     services.rejected.keep([invalid(1)], ORIGIN)
     services.rejected.flush()
     first = services.rejected.page(SYSTEM, 1)[0].received
-    monkeypatch.setattr("app.services.upkeep.now", lambda: first + 2 * DAY)
+    monkeypatch.setattr("app.services.rejected.now", lambda: first + 2 * DAY)
     services.upkeep.run_all()
     assert kept() == [1]
-    monkeypatch.setattr("app.services.upkeep.now", lambda: first + 2 * DAY + 1)
+    monkeypatch.setattr("app.services.rejected.now", lambda: first + 2 * DAY + 1)
     services.upkeep.run_all()
     assert kept() == []

@@ -16,7 +16,6 @@ import pytest
 from app import create_app
 from app import queue as queue_room
 from app.config import Settings
-from tests.conftest import LONGEST
 
 ROOT = Path(__file__).parent.parent
 
@@ -210,7 +209,3 @@ def test_the_queue_names_its_target_by_a_string_that_leads_somewhere():
 def test_building_the_application_connects_to_nothing(tmp_path):
     nobody_there = {"database_url": "postgresql://127.0.0.1:1/tally", "redis_url": "redis://127.0.0.1:1"}
     create_app(Settings(data_dir=tmp_path, secret_key="a secret for the tests", **nobody_there))
-
-
-def test_the_files_of_tests_that_are_begun_first_are_there():
-    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []

@@ -12,12 +12,18 @@ INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 BLANKS = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+MAX_CHARACTERS = 1_000
 # Scripts whose letters are taken for Latin ones.
 MIXED = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"}
 
 
 def folded(text: str) -> str:
-    """Return a text as it is compared: in NFC, without invisible characters and surrounding blanks."""
+    """Return a text as it is compared: in NFC, without invisible characters and surrounding blanks.
+
+    A longer text than any name or code stays as it is: to normalize combining marks takes quadratic time.
+    """
+    if len(text) > MAX_CHARACTERS:
+        return text
     visible = INVISIBLE.sub("", unicodedata.normalize("NFC", text))
     return unicodedata.normalize("NFC", BLANKS.sub(" ", visible).strip())
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from app.exceptions import Fault, Forbidden, InputInvalid
+from app.exceptions import CatalogUnknown, Fault, Forbidden, InputInvalid
 from app.layout import Layout
 from app.schemas.catalog import CatalogSchema
 from app.schemas.json import shown
@@ -140,15 +140,20 @@ class Cataloguing:
 
         Raises:
             Forbidden: the catalog is not theirs to change.
+            CatalogUnknown: somebody removed it meanwhile.
         """
         self.allow(who)
         with transaction():
             if entry.kind == CUSTOMERS:
-                store.remove_customer(entry.code)
+                is_gone = store.remove_customer(entry.code)
             elif entry.kind == PRODUCTS:
-                store.remove_product(entry.code)
-            if entry.kind == TYPES or with_types:
-                store.remove_types(*(entry.key if entry.kind == TYPES else (entry.code,)))
+                is_gone = store.remove_product(entry.code)
+            else:
+                is_gone = store.remove_types(*entry.key) > 0
+            if not is_gone:
+                raise CatalogUnknown(f"The {entry.title} is not in the catalog any more: somebody removed it.")
+            if entry.kind == PRODUCTS and with_types:
+                store.remove_types(entry.code)
             details = {**row_of(entry), **({"with": "its types"} if with_types else {})}
             self._audit.note(who, "catalog removed", entry.title, details)
         self._catalog.forget()

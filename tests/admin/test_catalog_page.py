@@ -9,6 +9,9 @@ import re
 
 import pytest
 
+from app.exceptions import CatalogUnknown
+from app.services.entries import row_of
+from app.services.principal import SYSTEM
 from app.store import hours
 from app.store.models import AuditEntry
 from tests.admin.conftest import TOKEN, Visitor
@@ -456,3 +459,15 @@ def test_a_code_that_may_look_like_another_is_marked_and_stays_as_it_was_sent(bo
     assert code in page and code in form
     assert ('class="odd"' in page, f"{mark}</code>" in page) == (mark is not None,) * 2
     assert (f'<option value="{code}">{code} ({mark})</option>' in form) is (mark is not None)
+
+
+def test_an_entry_that_somebody_removed_meanwhile_is_told_as_not_there(services, sample_catalog):
+    for kind, key in (("customers", ("BARCHART",)), ("products", ("PORTFOLIO",)), ("types", ("PORTFOLIO", TYPE))):
+        found = services.entries.get(SYSTEM, kind, key)
+        services.cataloguing.remove(SYSTEM, found)
+        noted = AuditEntry.select().count()
+        with pytest.raises(CatalogUnknown):
+            services.cataloguing.remove(SYSTEM, found)
+        with pytest.raises(CatalogUnknown):
+            services.cataloguing.change(SYSTEM, kind, row_of(found))
+        assert AuditEntry.select().count() == noted

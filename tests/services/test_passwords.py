@@ -49,7 +49,7 @@ def test_the_right_password_is_recognised_and_any_other_is_not(accounts):
         assert accounts.verify("anna", wrong) is None
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "Anna", "anna ", "a" * 10_000, "anna\0", "anna'; DROP TABLE account"])
+@pytest.mark.parametrize("name", ["nobody", "", "Anna", "an na", "a" * 10_000, "anna\0", "anna'; DROP TABLE account"])
 def test_an_unknown_user_is_refused_at_the_price_of_a_known_one(accounts, hashings, name):
     assert accounts.verify(name, RIGHT) is None
     assert hashings["all"] == 1

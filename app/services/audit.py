@@ -131,7 +131,9 @@ class Audit:
         )
 
     def page(self, who: Principal, sought: Sought, limit: int, before: int | None = None) -> Page:
-        """The newest entries that somebody may see: their own, and others' as far as their role and customers go.
+        """The newest entries that somebody may see: their own, and others' as far as their role goes.
+
+        Those about a customer only if they may see the customer now.
 
         Where others were is for those who manage users.
         """

@@ -31,9 +31,9 @@ class Seen:
     """Which entries somebody may see.
 
     Attributes:
-        account: whose own entries they are, whatever they tell of.
+        account: whose own entries they are, whatever they did.
         actions: what others' entries may tell of.
-        customers: whose data those may be about; None: everybody's.
+        customers: whose data all of them may be about; None: everybody's.
     """
 
     account: int
@@ -62,10 +62,11 @@ def purge(before: int) -> int:
 
 
 def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:
-    others = AuditEntry.action.in_(list(seen.actions))
+    own, others = AuditEntry.account == seen.account, AuditEntry.action.in_(list(seen.actions))
     if seen.customers is not None:
+        own &= AuditEntry.customer.in_(["", *seen.customers])  # they may have seen more when they acted
         others &= AuditEntry.customer.in_(list(seen.customers))  # what is about nobody's data may name anybody
-    return query.where((AuditEntry.account == seen.account) | others)
+    return query.where(own | others)
 
 
 def _conditions(sought: Sought) -> list[object]:

@@ -198,6 +198,11 @@ class TestWhoSeesWhat:
         """What is no single customer's, such as the catalog, may name any of them."""
         assert objects(audit, OTTO) == ["otto: signed in", "anna: report JOB-1"]
 
+    def test_their_own_entries_about_a_customer_that_was_taken_from_them_are_hidden(self, audit):
+        moved = replace(ANNA, customers=("FERNHILL",))
+        audit.note(ANNA, "signed in")
+        assert objects(audit, moved) == ["anna: signed in"]
+
     def test_the_server_itself_sees_all(self, audit):
         assert len(told(audit, SYSTEM)) == 6
 

@@ -100,7 +100,7 @@ class ScheduleRuns:
             self._pause(taken, str(error))
             raise
         except InputInvalid as error:
-            told = _without_suggestions(error)
+            told = without_suggestions(error)
             store.settle(taken.id, taken.claim, ran=True, reason=_sentence(told))
             raise told from None
         except BaseException:
@@ -172,7 +172,7 @@ def _chain(schedule: Schedule) -> dict[str, int | None]:
     return {"origin": schedule.id, "after": schedule.last_cut if schedule.mode == SINCE_LAST else None}
 
 
-def _without_suggestions(error: InputInvalid) -> InputInvalid:
+def without_suggestions(error: InputInvalid) -> InputInvalid:
     """The same without the codes that it suggests: the owner may see more customers than whoever reads it."""
     faults = [
         replace(fault, message="".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault

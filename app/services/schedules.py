@@ -16,7 +16,7 @@ from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.periods import Rhythm
 from app.services.principal import Principal
-from app.services.schedule_runs import note, rhythm
+from app.services.schedule_runs import note, rhythm, without_suggestions
 from app.services.schedule_runs import owner as owner_of
 from app.services.webhooks import Webhooks, new_salt
 from app.store import deliveries, reports
@@ -97,7 +97,7 @@ class Schedules:
         """
         # The caller's rights decide what an error may name: the owner may see more customers.
         values = self._checked(by, wanted, schedule)
-        _allowed(owner_of(schedule), schedule.customer)
+        self._check_owner(owner_of(schedule), values)
         moment, changed = now(), Rhythm(values["rhythm"], values["hour"])
         values |= _webhook(values["webhook"], schedule, moment)
         if schedule.active and changed != rhythm(schedule):  # else a run that is due just now would be lost
@@ -197,6 +197,14 @@ class Schedules:
         columns = {name: asked[name] for name in ("name", "rhythm", "hour", "mode")}
         columns |= {name: filter.get(name) for name in ("customer", "product", "types")}
         return columns | {"output": output, "webhook": asked.get("webhook"), "reason": None}
+
+    def _check_owner(self, owner: Principal, values: Mapping[str, object]) -> None:
+        """Refuse what could not be started as the owner, without naming what only the owner may see."""
+        _allowed(owner, values["customer"])
+        try:
+            self._catalog.check_known(owner, values["customer"], values["product"])
+        except InputInvalid as error:
+            raise without_suggestions(error) from None
 
     def _saved(self, schedule: Schedule, is_new: bool) -> Saved:
         return Saved(schedule, self._webhooks.secret(schedule.webhook_salt) if is_new else None)

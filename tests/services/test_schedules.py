@@ -489,6 +489,13 @@ def test_whoever_changes_another_s_is_told_no_names_of_customers_or_products_tha
     assert "SECRET-PRODUCT" not in told
 
 
+def test_it_cannot_be_changed_into_what_its_owner_could_not_start(services, add, nobody):
+    nobody.send(event(customer="OTHER", product="OTHERS"))
+    with pytest.raises(InputInvalid) as refused:
+        services.schedules.change(SYSTEM, add(), WANTED | {"filter": {"customer": "BARCHART", "product": "OTHERS"}})
+    assert refused.value.faults[0].message == 'filter.product is "OTHERS", which is not known.'
+
+
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_why_it_was_not_started_names_nothing_that_only_its_owner_may_see(services, nobody, clock, by_hand):
     nobody.send(event(customer="SECRET", product="SECRET-PRODUCT"))

@@ -72,6 +72,11 @@ def unauthorized(status: int) -> Response:
     return response
 
 
+def may_send_key() -> bool:
+    """Whether a request has anything in which `sent_key` would find one; most have not, and this costs nothing."""
+    return "HTTP_AUTHORIZATION" in request.environ or bool(request.environ.get("QUERY_STRING"))
+
+
 def sent_key() -> str | None:
     """What a request carries as an ingest key: as a bearer's token, as the user of Basic, or in the address.
 

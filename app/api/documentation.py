@@ -236,13 +236,13 @@ def operation(endpoint: str, *, needs_key: bool, is_limited: bool, needs_token: 
     """What a route takes and answers, to be changed at will.
 
     Args:
-        needs_key: whether `POST /events` asks for an ingest key.
+        needs_key: whether `POST /events` asks for an ingest key, which it otherwise takes as well.
         is_limited: whether it limits how many requests come.
         needs_token: whether `GET /metrics` asks for a token.
     """
     told = deepcopy(OPERATIONS[endpoint])
-    if endpoint == "events.record" and needs_key:
-        told["security"] = [{scheme: []} for scheme in KEY_SCHEMES]
+    if endpoint == "events.record":
+        told["security"] = ([] if needs_key else [{}]) + [{scheme: []} for scheme in KEY_SCHEMES]
         told["responses"] |= {"401": KEY_UNAUTHORIZED, "403": KEY_FORBIDDEN}
     if endpoint == "events.record" and is_limited:
         told["errors"].append("429")

@@ -182,7 +182,9 @@ KEY_SCHEMES: dict[str, Told] = {
         "description": "An ingest key in the address, for browsers' beacons, which can set no header.",
     },
 }
-KEY_UNAUTHORIZED = ERRORS["401"] | {"description": "The ingest key is missing, wrong or revoked."}
+KEY_UNAUTHORIZED = ERRORS["401"] | {
+    "description": "The ingest key is missing or wrong where one is asked for, or revoked."
+}
 TOKEN_SCHEME: Told = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN."}
 TOKEN_UNAUTHORIZED = ERRORS["401"] | {"description": "The token is missing or wrong."}
 KEY_FORBIDDEN = _error(

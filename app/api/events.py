@@ -8,7 +8,7 @@ from app.api.answers import Answer
 from app.api.body import read_events_body
 from app.api.headers import idempotency_key, prefers_lenient
 from app.api.query import load_query, number
-from app.auth import basic, caller, need, sent_key
+from app.auth import basic, caller, may_send_key, need, sent_key
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
 from app.services.feed import Wanted
@@ -24,7 +24,8 @@ MAX_PAGE = 1000
 def record() -> Response:
     """Store a batch, all of it or nothing unless it asks otherwise, and answer the events as stored."""
     services = current_app.extensions["services"]
-    sender = None if services.gate.stands_open else services.gate.admit(request.remote_addr or "", sent_key())
+    is_asked = not services.gate.stands_open or may_send_key()
+    sender = services.gate.admit(request.remote_addr or "", sent_key()) if is_asked else None
     key, lenient = idempotency_key(), prefers_lenient()
     body, lines = read_events_body()
     origin = Origin(request.remote_addr or "", request.id)

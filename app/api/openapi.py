@@ -45,7 +45,7 @@ def describe(app: Flask) -> dict[str, object]:
     )
     gate, settings = app.extensions["services"].gate, app.config["SETTINGS"]
     asked = {"needs_key": gate.needs_key, "needs_token": bool(settings.metrics_token)}
-    _add_components(spec, settings.max_batch_events, **asked)
+    _add_components(spec, settings.max_batch_events, needs_token=asked["needs_token"])
     for rule, method in _routes(app):
         if rule.endpoint in documentation.OPERATIONS:
             told = documentation.operation(rule.endpoint, is_limited=gate.is_limited, **asked)
@@ -54,10 +54,10 @@ def describe(app: Flask) -> dict[str, object]:
     return spec.to_dict()
 
 
-def _add_components(spec: APISpec, limit: int, *, needs_key: bool, needs_token: bool) -> None:
+def _add_components(spec: APISpec, limit: int, *, needs_token: bool) -> None:
     components = spec.components
     components.security_scheme("Basic", {"type": "http", "scheme": "basic"})
-    for name, scheme in documented.KEY_SCHEMES.items() if needs_key else ():
+    for name, scheme in documented.KEY_SCHEMES.items():
         components.security_scheme(name, scheme)
     if needs_token:
         components.security_scheme("Token", documented.TOKEN_SCHEME)

@@ -100,6 +100,15 @@ class Keys:
     def verify(self, token: str) -> IngestKey | None:
         """The key that a client sent; None where it is none of ours, or revoked.
 
+        Raises:
+            StoreUnavailable: see `find`.
+        """
+        key = self.find(token)
+        return key if key and key.revoked is None else None
+
+    def find(self, token: str) -> IngestKey | None:
+        """The key that a client sent, in use or revoked; None where it is none of ours.
+
         What was read is good for two seconds. While the database is away a key that was good before stays good, as
         what would be refused is lost, and nobody can revoke a key then either.
 
@@ -121,7 +130,7 @@ class Keys:
                 raise
             return known
         self._keep(digest, moment, found)
-        if found:
+        if found and found.revoked is None:
             self._note_use(found)
         return found
 

@@ -11,8 +11,8 @@ from app.store.models import IngestKey
 
 
 def find(digest: str) -> IngestKey | None:
-    """The key with a digest, if it is in use."""
-    return IngestKey.get_or_none((IngestKey.digest == digest) & IngestKey.revoked.is_null())
+    """The key with a digest, in use or not."""
+    return IngestKey.get_or_none(IngestKey.digest == digest)
 
 
 def by_name(name: str) -> IngestKey | None:

@@ -51,7 +51,7 @@ def test_without_a_key_the_page_says_what_to_do(boss):
     page = boss.see("/admin/keys")
     assert "No key yet." in page
     assert f'href="{NEW}"' in page
-    assert "taken from anybody" in page
+    assert "also accepted without a key" in page
 
 
 @pytest.mark.settings(ingest_auth="key")

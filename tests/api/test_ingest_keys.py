@@ -68,15 +68,56 @@ def test_without_the_setting_anybody_may_send(nobody):
     assert post(nobody).status_code == 200
 
 
-def test_without_the_setting_a_key_that_is_sent_anyway_is_ignored(nobody, services, bound):
+def test_without_the_setting_a_key_that_is_sent_is_looked_at_and_its_use_is_noted(nobody, services, bound):
+    ways = [({}, f"/events?key={bound}"), (bearer(bound), "/events"), (basic(bound), "/events")]
+    for headers, path in ways:
+        assert post(nobody, headers, path=path).status_code == 200
+        assert post(nobody, headers, event(customer="ANYBODY"), path=path).status_code == 403
+    services.keys.flush()
+    assert services.keys.all()[0].used
+
+
+def test_without_the_setting_a_revoked_key_is_refused(nobody, services, bound):
+    assert post(nobody, bearer(bound)).status_code == 200
     services.keys.revoke(services.keys.named("bound"))
-    for token in (bound, OTHER, "nonsense"):
-        assert post(nobody, bearer(token), event(customer="ANYBODY")).status_code == 200
-        assert post(nobody, path=f"/events?key={token}").status_code == 200
-    assert services.keys.all()[0].used is None
+    for headers, path in [({}, f"/events?key={bound}"), (bearer(bound), "/events"), (basic(bound), "/events")]:
+        answer = post(nobody, headers, path=path)
+        assert (answer.status_code, answer.get_data()) == (401, b'{"message": "Unauthorized"}')
+    services.keys.flush()
+    assert services.ingest.count() == 1
 
 
-def test_without_the_setting_the_gate_is_not_asked(nobody, services, monkeypatch):
+def test_without_the_setting_a_revocation_counts_in_other_processes_too(services, token, later):
+    elsewhere = Keys()
+    assert elsewhere.find(token).revoked is None
+    services.keys.revoke(services.keys.named("everything"))
+    later(KEPT_SECONDS)
+    assert elsewhere.find(token).revoked
+    elsewhere.flush()
+
+
+@pytest.mark.parametrize(
+    "headers", [bearer(OTHER), bearer("nonsense"), basic("anna", "secret"), basic(OTHER), {"Authorization": "Digest x"}]
+)
+def test_without_the_setting_what_is_no_key_of_ours_passes_as_nothing(nobody, headers):
+    assert post(nobody, headers, event(customer="ANYBODY")).status_code == 200
+    assert post(nobody, path=f"/events?key={OTHER}").status_code == 200
+
+
+def test_without_the_setting_the_events_do_not_wait_for_a_key_that_cannot_be_looked_up(nobody, token, monkeypatch):
+    asked = []
+
+    def away(digest: str) -> None:
+        asked.append(digest)
+        raise StoreUnavailable("The database cannot be reached.")
+
+    monkeypatch.setattr("app.services.keys.store.find", away)
+    for _ in range(3):
+        assert post(nobody, bearer(token)).status_code == 200
+    assert len(asked) == 1
+
+
+def test_without_the_setting_the_gate_is_not_asked_unless_something_is_sent(nobody, services, monkeypatch):
     monkeypatch.setattr(services.gate, "admit", lambda *_: 1 / 0)
     assert post(nobody).status_code == 200
 
@@ -406,9 +447,9 @@ def test_the_description_tells_of_keys_where_they_are_asked_for(nobody):
     assert {"401", "403"} <= set(operation["responses"])
 
 
-def test_the_description_tells_of_no_keys_where_they_are_not_asked_for(nobody):
-    document = described(nobody)
-    operation = document["paths"]["/events"]["post"]
-    assert "security" not in operation
-    assert not {"401", "403", "429"} & set(operation["responses"])
-    assert list(document["components"]["securitySchemes"]) == ["Basic"]
+def test_the_description_tells_that_a_key_may_be_sent_where_none_is_asked_for(nobody):
+    operation = described(nobody)["paths"]["/events"]["post"]
+    assert {} in operation["security"]
+    assert {"KeyAsUser": []} in operation["security"]
+    assert {"401", "403"} <= set(operation["responses"])
+    assert "429" not in operation["responses"]

@@ -74,6 +74,9 @@ def test_no_description_is_left_of_a_route_that_is_gone(app):
 def test_what_asks_for_credentials_is_documented_so(nobody: Client, document: dict):
     for (path, method), told in operations(document).items():
         answer = nobody.request(method.upper(), path.replace("{source}", "JOB-1"))
+        if {} in told.get("security", []):  # credentials are looked at where they are sent
+            assert answer.status_code != 401
+            continue
         assert (answer.status_code == 401) == ("401" in told["responses"]) == (told.get("security") == [{"Basic": []}])
 
 

@@ -39,6 +39,7 @@ HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example
 MIN_SECRET = 16  # characters
 TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_SECRET},}}")
 MANY = validate.Range(0, 10_000_000)
+MANY_OR_ONE = validate.Range(1, 10_000_000)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Settings:
     spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
     report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
     report_attempts: int = 5  # REPORT_ATTEMPTS: so many in a row that get no further, and a report has failed
+    reports_waiting_max: int = 1_000  # REPORTS_WAITING_MAX: reports of one user that may wait or run at once
+    schedules_max: int = 200  # SCHEDULES_MAX: recurring reports that one user may have
     report_shard_rows: int = 5_000_000  # REPORT_SHARD_ROWS: longer reports are written by several workers (PostgreSQL)
     report_buckets: tuple[str, ...] = ()  # REPORT_BUCKETS: S3 buckets that reports may be delivered to
     sendfile: str = "off"  # SENDFILE: the proxy's header that makes it send a file from this disk; off: we send it
@@ -176,6 +179,8 @@ class Settings:
                 "REPORT_TIMEOUT_SECONDS", cls.report_timeout_seconds, validate=validate.Range(1, 86_400)
             ),
             report_attempts=env.int("REPORT_ATTEMPTS", cls.report_attempts, validate=validate.Range(1, 100)),
+            reports_waiting_max=env.int("REPORTS_WAITING_MAX", cls.reports_waiting_max, validate=MANY_OR_ONE),
+            schedules_max=env.int("SCHEDULES_MAX", cls.schedules_max, validate=MANY_OR_ONE),
             report_shard_rows=env.int("REPORT_SHARD_ROWS", cls.report_shard_rows, validate=validate.Range(1, 2**53)),
             report_buckets=tuple(env.list("REPORT_BUCKETS", (), subcast=str.strip, validate=_buckets) or ()),
             sendfile=env.str("SENDFILE", cls.sendfile, validate=validate.OneOf(SENDFILES)),

@@ -18,7 +18,7 @@ from wtforms import BooleanField, Field, StringField, TextAreaField
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import MomentField, words_for_times
 from app.auth import caller, need, signed_in
-from app.exceptions import MISSING, Fault, Forbidden, InputInvalid
+from app.exceptions import MISSING, Fault, Forbidden, InputInvalid, RateLimited
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 from app.services.traffic import Filter
 
@@ -102,6 +102,8 @@ def start_report() -> str | tuple[str, int] | Response:
     except Forbidden as error:
         form.refuse_all(str(error))
         return _page(form), 403
+    except RateLimited as error:
+        return _page(form, [Fault(str(error))]), 429
     return redirect(url_for("admin.report", source=source(report)))
 
 

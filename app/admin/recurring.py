@@ -10,7 +10,7 @@ from app.admin.blueprint import blueprint, services
 from app.admin.report_lines import line as report_line
 from app.admin.schedule_lines import delivery_lines, gaps, line
 from app.auth import caller, need, signed_in
-from app.exceptions import Forbidden, InputInvalid, ScheduleBusy
+from app.exceptions import Forbidden, InputInvalid, RateLimited, ScheduleBusy
 from app.schemas.reports import DEFAULT_DELIMITER, source
 from app.services.schedules import Schedule
 
@@ -54,7 +54,7 @@ def run_schedule(key: int) -> Response:
     found = theirs(key)
     try:
         report = services().schedule_runs.run(caller(), found)
-    except (ScheduleBusy, Forbidden) as error:
+    except (ScheduleBusy, Forbidden, RateLimited) as error:
         return _back(found, f"Not started. {error}")
     except InputInvalid as error:
         return _back(found, "Not started. " + " ".join(fault.message for fault in error.faults))

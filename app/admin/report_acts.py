@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from app.admin.blueprint import blueprint, services
 from app.admin.report_lines import Line, line
 from app.auth import caller, need, signed_in
-from app.exceptions import Forbidden, ReportError
+from app.exceptions import Forbidden, RateLimited, ReportError
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def act_on_report(source: str, act: str) -> Response:
     report = services().reports.get(caller(), source)
     try:
         flash(ACTS[act].do(report))
-    except (ReportError, Forbidden) as error:  # somebody else was faster, or its bucket is not allowed any more
+    except (ReportError, Forbidden, RateLimited) as error:
+        # Somebody else was faster, its bucket is not allowed any more, or too many wait.
         flash(str(error))
     return redirect(url_for("admin.report", source=source))
 

@@ -12,7 +12,7 @@ from app.admin.blueprint import blueprint, services
 from app.admin.new_report import TAB, ReportForm, choices
 from app.admin.recurring import KEY, theirs
 from app.auth import caller, need, signed_in
-from app.exceptions import Fault, Forbidden, InputInvalid
+from app.exceptions import Fault, Forbidden, InputInvalid, RateLimited
 from app.schemas.schedules import HOURS
 from app.services.schedules import Saved, Schedule
 
@@ -61,6 +61,8 @@ def add_schedule() -> str | tuple[str, int] | Response:
     except Forbidden as error:
         form.customer.errors = [str(error)]
         return _page(form), 403
+    except RateLimited as error:
+        return _page(form, faults=[Fault(str(error))]), 429
     return _saved(saved, is_new=True)
 
 

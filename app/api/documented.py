@@ -200,7 +200,7 @@ PLACES_ERROR = _error(
     headers=["Retry-After"],
 )
 DOOR_ERROR = _error(
-    "too many wrong passwords came from this address; none is looked at for a while.",
+    "too many wrong passwords came from this address, or too many reports of the user wait.",
     "REQUEST_RATE_LIMITED",
     "Too many wrong passwords came from your address. Try again in 42 seconds.",
     headers=["Retry-After"],

@@ -124,7 +124,7 @@ def build(settings: Settings) -> Services:
         keys=keys,
         reports=reports,
         running=Running(lambda report: means, queue, sweeper),
-        schedules=Schedules(catalog, webhooks),
+        schedules=Schedules(catalog, webhooks, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
         health=health,

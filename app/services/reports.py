@@ -19,6 +19,7 @@ from app.exceptions import (
     Fault,
     Forbidden,
     InputInvalid,
+    RateLimited,
     ReportEnded,
     ReportExpired,
     ReportFailed,
@@ -48,6 +49,7 @@ NO_PARQUET = (
     'output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed here (the extra "parquet").'
 )
 
+ROOM_SECONDS = 60  # when a user with too many waiting reports may try again: one may have ended
 LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
 
 log = structlog.get_logger(__name__)
@@ -88,6 +90,7 @@ class Reports:
         self._queue = queue
         self._sweeper = sweeper
         self._audit = audit
+        self._waiting_max = settings.reports_waiting_max
         self._links = Links(settings.base_url, settings.secret())
 
     def start(
@@ -110,7 +113,10 @@ class Reports:
             Forbidden: the customer is not the caller's, or the bucket not allowed.
             InputInvalid: the customer or product is not known, the product has no columns, or the format cannot be
                 written here.
+            RateLimited: too many of the caller's reports wait; see `check_room`.
         """
+        if origin is None:
+            self.check_room(who.id)
         if not who.sees(filter["customer"]):
             raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
         wanted = output or {}
@@ -136,6 +142,22 @@ class Reports:
             self._note(who, "report started", report)
         self._queue.enqueue(report.job)
         return report
+
+    def check_room(self, account: int | None) -> None:
+        """Refuse another report of a user who has as many waiting as one user may have.
+
+        Args:
+            account: the user's id. Whoever runs commands on the server is no user, and has no bound.
+
+        Raises:
+            RateLimited: says how many there are.
+        """
+        if account and store.number(store.RUNNING, account, None) >= self._waiting_max:
+            raise RateLimited(
+                f"Not started: {self._waiting_max:,} of the user's reports wait or run already, the most that may at "
+                "once (REPORTS_WAITING_MAX). Wait until some have ended, or cancel some.",
+                ROOM_SECONDS,
+            )
 
     def get(self, who: Principal, name: str) -> Report:
         """A report by its source.
@@ -208,7 +230,9 @@ class Reports:
             ReportRunning: it runs.
             ReportEnded: it is complete.
             Forbidden: its bucket is not allowed any more.
+            RateLimited: too many reports of its user wait.
         """
+        self.check_room(report.account)
         with transaction():
             if not store.run_again(report.job):
                 if store.by_job(report.job).status == store.RUNNING:

@@ -47,9 +47,10 @@ class ScheduleRuns:
         Raises:
             ScheduleBusy: it is being started at this moment.
             ScheduleUnknown: somebody removed it meanwhile.
-            Forbidden, InputInvalid: see `Reports.start`; or its owner is no user any more.
+            Forbidden, InputInvalid, RateLimited: see `Reports.start`; or its owner is no user any more.
         """
         moment = now()
+        self._reports.check_room(schedule.owner)
         taken = store.claim(schedule.id, secrets.token_hex(8), moment, None, due=None)
         if taken is None and store.by_id(schedule.id) is None:
             raise ScheduleUnknown(f"There is no recurring report {schedule.id} any more: somebody removed it.")

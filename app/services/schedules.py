@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.exceptions import Fault, Forbidden, InputInvalid, ScheduleUnknown
+from app.exceptions import Fault, Forbidden, InputInvalid, RateLimited, ScheduleUnknown
 from app.schemas.json import shown
 from app.schemas.schedules import ScheduleSchema
 from app.servers import split
@@ -16,6 +16,7 @@ from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.periods import Rhythm
 from app.services.principal import Principal
+from app.services.reports import ROOM_SECONDS
 from app.services.schedule_runs import note, rhythm, without_suggestions
 from app.services.schedule_runs import owner as owner_of
 from app.services.webhooks import Webhooks, new_salt
@@ -38,11 +39,16 @@ class Saved:
 
 
 class Schedules:
-    """The recurring reports."""
+    """The recurring reports.
 
-    def __init__(self, catalog: Catalog, webhooks: Webhooks) -> None:
+    Args:
+        most: how many one user may have.
+    """
+
+    def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
         self._catalog = catalog
         self._webhooks = webhooks
+        self._most = most
 
     def visible(self, who: Principal) -> list[Schedule]:
         """Those that somebody may see, by name."""
@@ -75,7 +81,13 @@ class Schedules:
         Raises:
             InputInvalid: a field is wrong, something is not known, or the webhook may not go there.
             Forbidden: the customer is not the owner's.
+            RateLimited: the owner has as many as one user may have.
         """
+        if owner.id and store.number(owner.id) >= self._most:
+            raise RateLimited(
+                f"The user has {self._most:,} recurring reports, the most allowed (SCHEDULES_MAX). Remove one first.",
+                ROOM_SECONDS,
+            )
         values = self._checked(owner, wanted)
         moment = now()
         values |= _webhook(values["webhook"], None, moment)

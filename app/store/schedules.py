@@ -30,6 +30,11 @@ def every(owner: int | None = None, customers: Sequence[str] | None = None) -> l
     return sorted(query, key=lambda one: (one.name.casefold(), one.id))
 
 
+def number(owner: int) -> int:
+    """How many recurring reports a user has."""
+    return Schedule.select().where(Schedule.owner == owner).count()
+
+
 def add(**values: object) -> Schedule | None:
     """Keep a recurring report; None where its owner has one of that name."""
     try:

@@ -431,3 +431,17 @@ def test_a_report_that_takes_up_where_another_ended_does_not_claim_all_time(boss
     page = boss.see("/admin/reports")
     assert "Since the one before" in page
     assert "All time" in page
+
+
+@pytest.mark.settings(schedules_max=1, reports_waiting_max=1)
+def test_a_user_has_so_many_recurring_reports_and_no_more(boss, services):
+    path = added(boss)
+    answer = boss.send(NEW, FILLED | {"name": "another"})
+    assert answer.status_code == 429
+    assert "The user has 1 recurring reports, the most allowed" in answer.get_data(as_text=True)
+    for _ in range(2):
+        boss.send(f"{path}/run", {}, form=path)
+    assert "1 of the user's reports wait or run" in boss.see(path)
+    Schedule.update(next_run=1).execute()
+    services.schedule_runs.run_due()
+    assert Report.select().count() == 2

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 
+from app.services.principal import SYSTEM
 from app.store import attempts
 from app.store.models import AuditEntry, Report
-from tests.support.client import event
+from tests.conftest import PASSWORD
+from tests.support.client import event, root
 
 
 @pytest.fixture
@@ -91,3 +95,22 @@ def test_the_timeline_has_each_attempt_and_its_reason(boss, admin, waiting):
 def test_a_report_that_gave_way_is_paused(boss, waiting):
     Report.update(paused=True).where(Report.job == waiting["job"]).execute()
     assert "</svg>Paused</span>" in boss.see(f"/admin/reports/{waiting['source']}")
+
+
+@pytest.mark.settings(reports_waiting_max=2)
+def test_a_user_has_so_many_reports_waiting_and_no_more(boss, admin, services, waiting):
+    body = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
+    services.reports.cancel(SYSTEM, Report.get(Report.job == waiting["job"]))
+    for _ in range(2):
+        admin.start_report()
+    answer = admin.post("/reports", body)
+    assert (answer.status_code, root(answer), answer.headers["Retry-After"]) == (429, "REQUEST_RATE_LIMITED", "60")
+    answer = boss.send("/admin/reports/new", body["filter"])
+    assert answer.status_code == 429
+    assert "2 of the user's reports wait or run" in html.unescape(answer.get_data(as_text=True))
+    at = f"/admin/reports/{waiting['source']}"
+    boss.send(f"{at}/retry", {})
+    assert "2 of the user's reports wait or run" in boss.see(at)
+    assert services.reports.start(SYSTEM, body["filter"], None)  # a command on the server
+    assert services.reports.start(services.accounts.verify("admin", PASSWORD), body["filter"], None, origin=1)
+    assert Report.select().where(Report.status == "RUNNING").count() == 4

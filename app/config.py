@@ -67,6 +67,7 @@ class Settings:
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
     max_batch_events: int = 10_000  # MAX_BATCH_EVENTS: in one request
     invalid_events: str = "refuse-batch"  # INVALID_EVENTS: what an invalid event does to its batch, without Prefer
+    max_codes: int = 50_000  # MAX_CODES: different customers, products and types that events may have, together
     body_seconds: int = 30  # BODY_SECONDS: to read one request's body
     ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for a database that is away, then 503
     spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
@@ -170,6 +171,7 @@ class Settings:
             max_body_bytes=env.int("MAX_BODY_BYTES", cls.max_body_bytes, validate=validate.Range(1024, 2**31)),
             max_batch_events=env.int("MAX_BATCH_EVENTS", cls.max_batch_events, validate=validate.Range(1, 1_000_000)),
             invalid_events=env.str("INVALID_EVENTS", cls.invalid_events, validate=validate.OneOf(INVALID_EVENTS)),
+            max_codes=env.int("MAX_CODES", cls.max_codes, validate=validate.Range(3, 10_000_000)),
             body_seconds=env.int("BODY_SECONDS", cls.body_seconds, validate=validate.Range(1, 3600)),
             ingest_wait_seconds=env.int(
                 "INGEST_WAIT_SECONDS", cls.ingest_wait_seconds, validate=validate.Range(1, 300)

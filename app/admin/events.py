@@ -22,6 +22,7 @@ from app.admin.moments import MomentField, words_for_times
 from app.auth import caller, need, signed_in
 from app.exceptions import Fault, InputInvalid
 from app.schemas.events import readable
+from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema
 from app.services.clock import now
 from app.services.feed import MAX_TEXT, Page, Wanted
@@ -93,7 +94,7 @@ class Asked:
         """
         given = {name: self.address[name] for name in ("customer", "product", "start", "end") if name in self.address}
         if "range" in self.address:
-            given["start"] = str(now() - RANGES[self.address["range"]][0])
+            given |= {"start": str(now() - RANGES[self.address["range"]][0]), "end": str(now())}
         return FilterSchema(partial=True).load_query(given | ({"types": self.types} if self.types else {}))
 
     def without_page(self) -> dict[str, object]:
@@ -165,18 +166,32 @@ def event(key: str) -> str:
 
 def _page(asked: Asked, filter: dict[str, object]) -> Page:
     cursors = {name: asked.address.get(name) for name in ("after", "before", "text")}
-    return services().feed.page(caller(), Wanted(**filter), PAGE, **cursors)
+    return services().feed.page(caller(), Wanted(**_until_now(filter)), PAGE, **cursors)
+
+
+def _until_now(filter: dict[str, object]) -> dict[str, object]:
+    """Without events that are dated in the future, unless they are asked for: they would stand before all others."""
+    is_open = "end" not in filter and filter.get("start", 0) <= now()
+    return filter | ({"end": now()} if is_open else {})
+
+
+def _later(filter: dict[str, object]) -> int:
+    """About how many events such a page leaves out."""
+    if _until_now(filter) == filter:
+        return 0
+    return services().traffic.estimate(caller(), Filter(**filter | {"start": now() + 1}))
 
 
 def _found(asked: Asked, filter: dict[str, object], page: Page) -> dict[str, object]:
     """What the part that refreshes needs, and the rest of the page as well."""
-    latest = filter.get("end")
     is_first = not {"after", "before"} & set(asked.address)
     return {
         "asked": asked,
         "page": page,
         "is_first": is_first,
-        "live": is_first and (latest is None or latest >= now()),
+        "live": is_first and ("end" not in asked.address or filter["end"] >= now()),
+        "later": _later(filter),
+        "in_future": asked.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE,
         "moving": "text" not in asked.address,  # a search is dear, and its finds come seldom
         "about": services().traffic.estimate(caller(), Filter(**filter)),

@@ -14,6 +14,7 @@ from app.auth import caller, need, signed_in
 from app.exceptions import InputInvalid
 from app.services.clock import now
 from app.services.health import Check
+from app.services.traffic import YEAR_1970
 
 EVENTS = 12
 REPORTS = 5
@@ -74,11 +75,19 @@ def _found(asked: Asked) -> dict[str, object]:
         "checks": checks,
         "looked_at": LOOKED_AT,
         "workers": _workers(checks),
-        "problems": [check.problem for check in checks if check.problem],
+        "problems": [*(check.problem for check in checks if check.problem), *_codes()],
+        "of_1970": services().traffic.of_1970(who),
+        "year_1970": YEAR_1970 - 1,
         "rejects": counts() if who.may("system") else None,
         "moving": arriving or any(line.moves for line in lines),
         **first_event.known(),
     }
+
+
+def _codes() -> list[str]:
+    """That soon no new code will be accepted."""
+    warning = services().catalog.is_nearly_full if caller().may("system") else None
+    return [warning] if warning else []
 
 
 def _reports() -> list[Line]:

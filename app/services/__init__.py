@@ -15,6 +15,7 @@ from app.services.attempt import Means
 from app.services.audit import Audit
 from app.services.catalog import Catalog
 from app.services.cataloguing import Cataloguing
+from app.services.ceiling import Ceiling
 from app.services.door import Door
 from app.services.entries import Entries
 from app.services.erasing import Erasing
@@ -82,7 +83,7 @@ class Services:
 def build(settings: Settings) -> Services:
     """Put the services together; nothing connects yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
-    catalog = Catalog(strict=settings.catalog_mode == "strict")
+    catalog = Catalog(strict=settings.catalog_mode == "strict", ceiling=Ceiling(settings.max_codes))
     entries, audit = Entries(catalog), Audit()
     storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000

@@ -14,6 +14,7 @@ from app.layout import COLUMNS, POSITIONAL, Layout
 from app.schemas.catalog import CatalogSchema, document
 from app.schemas.events import Batch, Event, Rejected, encode_event
 from app.schemas.json import shown
+from app.services.ceiling import Ceiling
 from app.services.principal import SYSTEM, Principal
 from app.store import catalog as store
 from app.store.database import release
@@ -40,16 +41,18 @@ class Catalog:
 
     Args:
         strict: whether an event's codes must be in the catalog.
+        ceiling: of the codes otherwise; None: there is none.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, ceiling: Ceiling | None = None) -> None:
         self.strict = strict
+        self._ceiling = ceiling
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
     def checked(self, batch: Batch) -> Batch:
-        """In strict mode, a batch whose events with codes that the catalog does not have are rejected, too."""
+        """A batch with those events rejected whose codes the catalog (strict mode) or the ceiling refuses."""
         if not self.strict:
-            return batch
+            return self._ceiling.checked(batch) if self._ceiling else batch
         words = self._words()
         good, rejected, hints = Batch([], []), list(batch.rejected), {}
         for event, place in zip(batch.events, batch.places, strict=True):
@@ -60,6 +63,11 @@ class Catalog:
                 good.events.append(event)
                 good.places.append(place)
         return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+
+    @property
+    def is_nearly_full(self) -> str | None:
+        """How near the ceiling of codes is, in words; None where there is room, or none is asked for."""
+        return self._ceiling.warning() if self._ceiling and not self.strict else None
 
     def check_known(self, who: Principal, customer: str, product: str) -> None:
         """Refuse a report about what was neither catalogued nor seen; only customers that they may see are named.

@@ -14,6 +14,7 @@ import msgspec
 from app.exceptions import EventUnknown, Fault, Forbidden, InputInvalid
 from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
+from app.services.clock import now
 from app.services.principal import Principal
 from app.store import feed as store
 from app.store import searching
@@ -99,7 +100,7 @@ class Feed:
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """The events accepted last, each with its id, newest first."""
-        return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers)]
+        return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]
 
     def one(self, who: Principal, key: int) -> FullEvent:
         """An event by its id.

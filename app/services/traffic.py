@@ -26,6 +26,7 @@ MOST_ACTIVE = 10
 COUNTED_AT_ONCE = 100_000  # events whose minutes are counted on request
 FEWEST_MINUTES = 5
 KEPT_SECONDS = 2.0
+YEAR_1970 = 365 * DAY  # its end
 
 Row = tuple[int, str, int]  # the beginning of a step, a code, the number
 Active = tuple[str, str, int]  # product, type, number
@@ -105,6 +106,7 @@ class Traffic:
     def __init__(self) -> None:
         self._charts: Kept[Chart] = Kept(KEPT_SECONDS)
         self._rates: Kept[float] = Kept(KEPT_SECONDS)
+        self._old: Kept[int] = Kept(KEPT_SECONDS)
 
     def chart(self, who: Principal, span: Span, split: str) -> Chart:
         """What arrived over a span, of the customers that somebody may see."""
@@ -118,6 +120,10 @@ class Traffic:
     def estimate(self, who: Principal, wanted: Filter) -> int:
         """About how many events a filter gives that somebody may see."""
         return store.estimate(replace(wanted, customers=who.customers), now())
+
+    def of_1970(self, who: Principal) -> int:
+        """How many counted events are dated 1970: whoever sent them took seconds for milliseconds."""
+        return self._old.get(who.customers, lambda: store.total(who.customers, 0, YEAR_1970))
 
     def uncounted(self) -> int:
         """How many events no count of hours has yet."""

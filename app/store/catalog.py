@@ -93,6 +93,32 @@ def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
     return _exists(Product, Product.code == code) or _exists(Seen, noted) or _exists(Event, new)
 
 
+def known_among(kind: str, codes: Iterable[str]) -> set[str]:
+    """Those of some codes that events have, or the catalog.
+
+    Args:
+        kind: `customer`, `product` or `type`.
+    """
+    seen, entry = {
+        "customer": (Seen.customer, Customer),
+        "product": (Seen.product, Product),
+        "type": (Seen.type, EventType),
+    }[kind]
+    known, asked = set(), sorted(codes)
+    for begin in range(0, len(asked), AT_ONCE):
+        some = asked[begin : begin + AT_ONCE]
+        known |= _codes(Seen.select(seen).distinct().where(seen.in_(some), ~Seen.gone))
+        known |= _codes(entry.select(entry.code).where(entry.code.in_(some)))
+    return known
+
+
+def number_of_codes() -> int:
+    """How many different customers, products and types events have, together."""
+    # Distinct rows are counted, as PostgreSQL sorts for count(DISTINCT …), which takes ten times as long.
+    each = (Seen.select(field).where(~Seen.gone).distinct() for field in (Seen.customer, Seen.product, Seen.type))
+    return sum(codes.count() for codes in each)
+
+
 def known_customers() -> set[str]:
     """The codes of the customers in the catalog and of those seen."""
     return _codes(Customer.select(Customer.code)) | seen_customers()

@@ -350,11 +350,14 @@ def batch(name: str, key: int, reach: int) -> list[tuple]:
     return database.execute_sql(query, (key - reach, key + reach, name)).fetchall()
 
 
-def arrivals(limit: int, customers: Sequence[str] | None) -> list[tuple]:
+def arrivals(limit: int, customers: Sequence[str] | None, now: int | None = None) -> list[tuple]:
     """The events accepted last, newest first: rows of the columns in FULL.
 
     Of some customers only, they are looked for among the last ones of all, and among theirs with the latest times: no
     index knows who was accepted when.
+
+    Args:
+        now: milliseconds; what is dated later says nothing about its arrival.
     """
     if customers is None:
         return database.execute_sql(f"SELECT {FULL} FROM event ORDER BY id DESC LIMIT {limit}").fetchall()  # noqa: S608
@@ -362,7 +365,7 @@ def arrivals(limit: int, customers: Sequence[str] | None) -> list[tuple]:
     condition, values = _condition(Wanted(customers=customers))
     keys = {key for _, key in _tail(newest - RECENT, condition, values, "id DESC", limit)} if customers else set()
     if len(keys) < limit:
-        keys.update(key for _, key in positions(Wanted(customers=customers), limit))
+        keys.update(key for _, key in positions(Wanted(customers=customers, end=now), limit))
     return rows(sorted(keys, reverse=True)[:limit])
 
 

@@ -330,3 +330,17 @@ def test_nothing_of_an_event_or_of_the_address_becomes_markup(boss, admin, servi
         for raw in ("<script>alert", "<img src=x", "<svg/onload", '" autofocus'):
             assert raw not in shown
     assert f"<bdi>{text}</bdi>" in html.unescape(pages[1].get_data(as_text=True))
+
+
+def test_events_dated_in_the_future_stand_before_no_other_unless_they_are_asked_for(boss, admin, services):
+    moment = now()
+    admin.send(*[event(type="FUTURE", timestamp=moment + 86_400_000 + number) for number in range(60)])
+    admin.send(event(type="PRESENT", timestamp=moment - 1000))
+    services.upkeep._count()
+    for address in ("/admin/events", "/admin/events?range=15m", "/admin/events?customer=BARCHART"):
+        assert types_on(boss.see(address)) == ["PRESENT"], address
+    page = boss.see("/admin/events")
+    assert "Newest first, by the time of the event." in page
+    assert "About 60 events are dated in the future." in page
+    link = html.unescape(re.search(r'dated in the future. <a href="([^"]*)"', page)[1])
+    assert set(types_on(boss.see(link))) == {"FUTURE"}

@@ -317,3 +317,45 @@ def test_nothing_of_a_code_becomes_markup_in_the_chart(boss, admin, services, sp
         shown = html.unescape(page)
         for text in sorted(CORPUS)[:5]:  # the others are among the others
             assert f"<bdi>{text}</bdi>" in shown
+
+
+def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, services):
+    admin.send(event(), event(timestamp=FIRST // 1000), event(timestamp=FIRST // 1000 + 1))
+    services.upkeep._count()
+    page = boss.see("/admin/")
+    assert "2 events are dated 1970. Whoever sent them took seconds for milliseconds" in page
+    link = html.unescape(re.search(r'href="(/admin/events\?start=0[^"]*)"', page)[1])
+    assert len(set(re.findall(r'datetime="(1970[^"]*)"', boss.see(link)))) == 2
+    assert "2026-10-26" not in re.sub(r"as of.*?</time>", "", boss.see(link))
+
+
+def test_no_word_of_1970_where_no_event_is_of_it(boss, admin, services):
+    admin.send(event())
+    services.upkeep._count()
+    assert "1970" not in boss.see("/admin/")
+
+
+def test_events_dated_in_the_future_do_not_push_out_what_arrived_for_a_limited_user(anna, admin, monkeypatch):
+    """There are too many newer ones of others for the last arrivals to have them."""
+    monkeypatch.setattr("app.store.feed.RECENT", 5)
+    day = 24 * HOUR
+    admin.send(*[event(type=f"FUTURE{number}", timestamp=now() + day + number) for number in range(20)])
+    admin.send(event(type="PRESENT", timestamp=now()))
+    admin.send(*[event(customer="OTHER") for _ in range(10)])
+    assert "PRESENT" in anna.see("/admin/")
+
+
+@pytest.mark.settings(max_codes=5)
+@pytest.mark.parametrize(
+    ("types", "words"),
+    [
+        (1, None),
+        (2, "Events have 4 of the 5 different customers, products and types that MAX_CODES allows."),
+        (3, "Events with a new one are rejected now."),
+    ],
+)
+def test_from_four_fifths_of_the_ceiling_of_codes_on_it_is_said(boss, admin, types, words):
+    admin.send(*[event(type=f"T{number}") for number in range(types)])
+    page = boss.see("/admin/")
+    assert ("MAX_CODES" in page) == bool(words)
+    assert (words or "") in page

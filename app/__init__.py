@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Tally(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
     app.config |= {"SETTINGS": settings, "SECRET_KEY": settings.secret()}
     app.json.sort_keys = False
+    app.body_seconds = settings.body_seconds
     app.hosts = settings.trusted_hosts
     app.stand_under(settings.base_path)
     app.stand_behind(settings.trusted_proxies)

@@ -21,6 +21,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, MapAdapter, RequestRedirect
 
 from app.api.answers import Answer
+from app.api.query import check_parameters
+from app.ops import body_watch
 from app.ops.requests import request_id
 from app.paths import is_api
 
@@ -80,6 +82,7 @@ class Tally(Flask):
 
     Attributes:
         marks: each gives the headers that it sets on every answer for programs.
+        body_seconds: how long a request's body may take to arrive.
         hosts: the names that requests may be addressed to; empty: any.
         note: told of each request's verb, route, status, and seconds until its answer began.
     """
@@ -91,6 +94,7 @@ class Tally(Flask):
         super().__init__(*args, **kwargs)
         self.url_map.converters = {**self.url_map.converters, "int": Id}
         self.marks: list[Marks] = []
+        self.body_seconds = 0.0
         self.hosts: tuple[str, ...] = ()
         self.note: Note = lambda verb, route, status, seconds: None
 
@@ -117,6 +121,7 @@ class Tally(Flask):
         if request is None:
             return super().create_url_adapter(None)
         request.began = perf_counter()
+        body_watch.watch(request.environ, self.body_seconds)
         if self.hosts:
             self._check_host(request)
         if not request.is_api:
@@ -139,9 +144,11 @@ class Tally(Flask):
             request.routing_exception = BadRequest(f'The Host "{host[:60]}" is not one of this service.')
 
     def preprocess_request(self) -> object:
-        """Hooks before a request are for people's forms, and for preflights."""
+        """Hooks before a request are for people's forms, and for preflights; a program's parameters are checked."""
         request = request_ctx.request
-        return None if request.is_api and request.method != "OPTIONS" else super().preprocess_request()
+        if not request.is_api or request.method == "OPTIONS":
+            return super().preprocess_request()
+        return check_parameters() if request.environ.get("QUERY_STRING") else None
 
     def process_response(self, response: Response) -> Response:
         """An answer that went well only needs its marks; whatever else goes through the hooks."""

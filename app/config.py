@@ -65,7 +65,7 @@ class Settings:
     rate_limit_key: int = 0  # RATE_LIMIT_KEY: requests a minute with one ingest key; 0: any number
     cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's answers
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
-    max_batch_events: int = 10_000  # MAX_BATCH_EVENTS: in one request
+    max_batch_events: int = 100_000  # MAX_BATCH_EVENTS: in one request
     invalid_events: str = "refuse-batch"  # INVALID_EVENTS: what an invalid event does to its batch, without Prefer
     max_codes: int = 50_000  # MAX_CODES: different customers, products and types that events may have, together
     body_seconds: int = 30  # BODY_SECONDS: to read one request's body

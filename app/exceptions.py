@@ -7,6 +7,7 @@
     │   ├── OutcomeUnknown    it was asked to commit, and no answer came in time
     │   ├── StatementFailed   it can be reached, and could not carry out one statement
     │   └── DatabaseUnsuitable  it cannot keep what is promised until an operator changes it
+    ├── Overloaded            more is under way than this process takes; nothing was stored
     ├── StorageFailed         where report files are kept cannot be reached or written; a retry may mend it
     ├── FileMissing           a file that should be there is not
     │   └── FileDamaged       … or is not what was written
@@ -77,6 +78,10 @@ class StatementFailed(StoreUnavailable):
 
 class DatabaseUnsuitable(StoreUnavailable):
     """The database cannot keep what Tally promises, such as texts in UTF-8, until an operator changes it."""
+
+
+class Overloaded(TallyError):
+    """More is under way than this process takes at a time. Nothing was stored; a moment later there may be room."""
 
 
 class StorageFailed(TallyError):

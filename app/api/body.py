@@ -4,10 +4,9 @@ Werkzeug's own limit cuts a chunked body silently, so nothing here relies on it;
 the client goes away in its middle, so what arrived is compared with what was announced. Media types and content
 codings are checked before a byte is read.
 
-A `read` blocks until all that it asks for is there or the client is gone, and nothing can interrupt it. Nor may it be
-left to another thread and the request be answered meanwhile: granian then waits for that thread with Python's lock in
-its hand, and all stands still. So the deadline is looked at between the pieces of a large body, and a client that sends
-nothing more costs a thread.
+A `read` blocks until all that it asks for is there or the client is gone; `ops.body_watch` ends those that take too
+long. (No other thread can read while this one answers: granian then waits for that thread with Python's lock in its
+hand, and all stands still.) What all bodies take together is bounded by `body_budget`.
 """
 
 from __future__ import annotations
@@ -22,15 +21,19 @@ import zstandard
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected
 
-from app.exceptions import BodyMalformed, BodyTooLarge, TypeUnsupported
+from app.api.body_budget import SMALL_BYTES, WAIT_SECONDS, Share
+from app.exceptions import BodyMalformed, BodyTooLarge, Overloaded, TypeUnsupported
 
 CHUNK_BYTES = 64 * 1024
+MAX_PARTS = 1_000  # members of a gzip stream, frames of a zstd one: each costs more than its bytes, and may be empty
 SMALL_DIGITS = 5  # of a length that is read in one piece: below 100 kB
 MAX_WINDOW_BYTES = 8 * 1024 * 1024  # RFC 9659: what a zstd content coding may ask of a receiver
 DRAINED_BYTES = 64 * 1024 * 1024
 DRAINED_SECONDS = 5
 
-JSON_TYPES = ("application/json", "text/plain")  # text/plain is what a browser's beacon sends
+# text/plain is what a browser's beacon sends; a form's type is what `curl -d` says of whatever it sends.
+JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
+UNTYPED = ""
 LINES_TYPE = "application/x-ndjson"
 
 
@@ -39,38 +42,67 @@ def register(app: Flask) -> None:
     app.after_request(_hear_out)
 
 
-def read_json_body() -> bytes:
+class Body:
+    """A request's body in memory; it counts there until the context that it is ends.
+
+    Attributes:
+        is_lines: whether it has an event a line.
+    """
+
+    __slots__ = ("_data", "_share", "is_lines")
+
+    def __init__(self, data: bytes, share: Share | None, *, is_lines: bool) -> None:
+        self._data, self._share, self.is_lines = data, share, is_lines
+
+    def __enter__(self) -> bytes:
+        return self._data
+
+    def __exit__(self, *error: object) -> None:
+        if self._share:
+            self._share.give_back()
+
+
+def read_json_body() -> Body:
     """The body of a request that takes JSON.
 
     Raises:
         TypeUnsupported, BodyTooLarge, BodyMalformed: see the module.
+        Overloaded: there is no room for it now.
     """
     _check_type(JSON_TYPES)
     return _read()
 
 
-def read_events_body() -> tuple[bytes, bool]:
-    """The body of a batch, and whether it has an event a line."""
+def read_events_body() -> Body:
+    """The body of a batch; see `read_json_body`."""
     _check_type((*JSON_TYPES, LINES_TYPE))
-    return _read(), request.mimetype == LINES_TYPE
+    return _read(is_lines=request.mimetype == LINES_TYPE)
 
 
 def _check_type(allowed: tuple[str, ...]) -> None:
-    if request.environ.get("CONTENT_TYPE") not in allowed and request.mimetype not in allowed:
-        found = request.mimetype[:100] or "missing"
-        raise TypeUnsupported(f"The Content-Type is {found}; it must be {' or '.join(allowed)}.")
+    given = request.environ.get("CONTENT_TYPE", UNTYPED)
+    if given not in allowed and given.strip() != UNTYPED and request.mimetype not in allowed:
+        raise TypeUnsupported(f"The Content-Type is {request.mimetype[:100]}; it must be {' or '.join(allowed)}.")
 
 
-def _read() -> bytes:
+def _read(*, is_lines: bool = False) -> Body:
     limit = current_app.config["SETTINGS"].max_body_bytes
     environ = request.environ
     coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     length = environ.get("CONTENT_LENGTH", "")
     if not coding and len(length) <= SMALL_DIGITS and length.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
-        return _at_once(environ["wsgi.input"], int(length), limit)
+        return Body(_at_once(environ["wsgi.input"], int(length), limit), None, is_lines=is_lines)
     if coding not in CODINGS:
         raise TypeUnsupported(f"The Content-Encoding is {coding[:100]}; it must be gzip, deflate or zstd.")
-    return CODINGS[coding](_bounded(_chunks(), limit), limit)
+    share = Share()
+    try:
+        data = CODINGS[coding](_counted(limit, share), limit, share)
+        if len(data) > SMALL_BYTES:
+            share.work(len(data))
+    except BaseException:
+        share.give_back()
+        raise
+    return Body(data, share, is_lines=is_lines)
 
 
 def _at_once(stream: IO[bytes], length: int, limit: int) -> bytes:
@@ -104,16 +136,20 @@ def _is_chunked() -> bool:
     return "chunked" in request.environ.get("HTTP_TRANSFER_ENCODING", "").lower()
 
 
-def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
-    """Count what arrives: an honest compressed body is no larger than what it becomes may be."""
+def _counted(limit: int, share: Share) -> Iterator[bytes]:
+    """The body's pieces, counted: an honest compressed body is no larger than what it becomes may be."""
     length = None if _is_chunked() else request.content_length
-    if length is not None and length > limit:
-        raise _too_large(limit)
+    if length is not None:
+        if length > limit:
+            raise _too_large(limit)
+        share.receive(length, WAIT_SECONDS)
     read = 0
-    for chunk in chunks:
+    for chunk in _chunks():
         read += len(chunk)
         if read > limit:
             raise _too_large(limit)
+        if length is None:
+            share.receive(len(chunk))
         yield chunk
     if length is not None and read < length:
         raise _cut_short(read, length)
@@ -143,73 +179,92 @@ def _is_sending() -> bool:
 
 def _drain(stream: IO[bytes]) -> None:
     deadline, read = time.monotonic() + DRAINED_SECONDS, 0
-    with suppress(ClientDisconnected):
+    with suppress(ClientDisconnected, Overloaded):
         while read < DRAINED_BYTES and time.monotonic() < deadline and (chunk := stream.read(CHUNK_BYTES)):
             read += len(chunk)
 
 
-def _plain(chunks: Iterator[bytes], limit: int) -> bytes:
+def _plain(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
     return b"".join(chunks)
 
 
-def _gzip(chunks: Iterator[bytes], limit: int) -> bytes:
-    return _inflate(chunks, limit, lambda first: zlib.MAX_WBITS | 16, members=True)
+def _gzip(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
+    return _inflate(chunks, limit, share, lambda first: zlib.MAX_WBITS | 16, parts=MAX_PARTS)
 
 
-def _deflate(chunks: Iterator[bytes], limit: int) -> bytes:
+def _deflate(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
     """RFC 9110 means zlib's format; some clients send the raw one. The first byte tells."""
-    return _inflate(chunks, limit, lambda first: zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS)
+    return _inflate(chunks, limit, share, lambda first: zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS)
 
 
-def _inflate(chunks: Iterator[bytes], limit: int, window: Callable[[int], int], *, members: bool = False) -> bytes:
-    out, inflater = bytearray(), None
+def _inflate(
+    chunks: Iterator[bytes], limit: int, share: Share, window: Callable[[int], int], *, parts: int = 1
+) -> bytes:
+    out, inflater, begun = bytearray(), None, 0
     for chunk in chunks:
         data = chunk
         while data:
-            if inflater is None or (members and inflater.eof):
-                inflater = zlib.decompressobj(window(data[0]))
+            if inflater is None or (inflater.eof and parts > 1):
+                inflater, begun = zlib.decompressobj(window(data[0])), begun + 1
+                _check_parts(begun)
             elif inflater.eof:
                 raise BodyMalformed("The compressed body has something behind its end.")
             try:
-                out += inflater.decompress(data, limit + 1 - len(out))
+                piece = inflater.decompress(data, limit + 1 - len(out))
             except zlib.error as error:
                 raise BodyMalformed(f"The body is not what its Content-Encoding says: {error}.") from None
-            if len(out) > limit:
-                raise _too_large(limit)
+            _grow(out, piece, limit, share)
             data = inflater.unconsumed_tail or inflater.unused_data
     if inflater is None or not inflater.eof:
         raise BodyMalformed("The compressed body is cut short.")
     return bytes(out)
 
 
-def _zstd(chunks: Iterator[bytes], limit: int) -> bytes:
+def _zstd(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     compressed = b"".join(chunks)
     out = bytearray()
     try:
         with decompressor.stream_reader(compressed, read_across_frames=True) as reader:
             while piece := reader.read(CHUNK_BYTES):
-                out += piece
-                if len(out) > limit:
-                    raise _too_large(limit)
+                _grow(out, piece, limit, share)
         _check_whole(compressed)
     except zstandard.ZstdError as error:
         raise BodyMalformed(f"The body is not what its Content-Encoding says: {error}.") from None
     return bytes(out)
 
 
+def _grow(out: bytearray, piece: bytes, limit: int, share: Share) -> None:
+    if len(out) + len(piece) > limit:
+        raise _too_large(limit)
+    share.receive(len(piece))
+    out += piece
+
+
 def _check_whole(compressed: bytes) -> None:
-    """The reader takes a cut frame for an ended one; a decompression object knows."""
-    rest = compressed
-    while rest:
-        one = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
-        one.decompress(rest)
-        if not one.eof:
-            raise BodyMalformed("The compressed body is cut short.")
-        rest = one.unused_data
+    """The reader takes a cut frame for an ended one; a decompression object knows.
+
+    It is fed a piece at a time, as it copies what is behind a frame's end.
+    """
+    one, begun, start = None, 0, 0
+    while start < len(compressed):
+        if one is None or one.eof:
+            one = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+            begun += 1
+            _check_parts(begun)
+        piece = compressed[start : start + CHUNK_BYTES]
+        one.decompress(piece)
+        start += len(piece) - len(one.unused_data)
+    if one is not None and not one.eof:
+        raise BodyMalformed("The compressed body is cut short.")
 
 
-CODINGS: dict[str, Callable[[Iterator[bytes], int], bytes]] = {
+def _check_parts(begun: int) -> None:
+    if begun > MAX_PARTS:
+        raise BodyTooLarge(f"The compressed body has more than {MAX_PARTS:,} parts; send it as one.")
+
+
+CODINGS: dict[str, Callable[[Iterator[bytes], int, Share], bytes]] = {
     "identity": _plain,
     "": _plain,
     "gzip": _gzip,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from flask import Flask, Request, Response, current_app, request
 
+from app.auth import comes_from_elsewhere
+from app.exceptions import Forbidden
+
 HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefer, x-request-id"
 METHODS = "GET, POST, DELETE, OPTIONS"
 EXPOSED = (
     "X-Request-ID, Retry-After, Content-Disposition, Content-Range, ETag, Preference-Applied, X-Rejected-Events, "
-    "Idempotency-Replayed"
+    "Idempotency-Replayed, X-Ignored-Fields"
 )
 KEPT_SECONDS = "7200"  # how long a browser may go on with a preflight's answer; more they do not take
 EVERYONE = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]
@@ -32,6 +35,20 @@ def marks(request: Request) -> list[tuple[str, str]]:
         ("Access-Control-Expose-Headers", EXPOSED),
         ("Vary", "Origin"),
     ]
+
+
+def check_origin() -> None:
+    """Let pass what no page sent, or one that may: a browser sends a form or a beacon without asking first.
+
+    Raises:
+        Forbidden: a page of another origin had a browser send it.
+    """
+    allowed = current_app.config["SETTINGS"].cors_origins
+    if "*" in allowed:
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None and origin not in allowed and comes_from_elsewhere():
+        raise Forbidden(f"Pages of {origin[:100]} may not send events here: CORS_ORIGINS does not name it.")
 
 
 def _preflight() -> Response | None:

@@ -46,6 +46,7 @@ TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.ReportEnded, 409, "EVENT_JOB_GET_FAILED"),
     (errors.FileMissing, 410, "EVENT_JOB_GET_FAILED"),
     (errors.StoreUnavailable, 503, GENERAL),
+    (errors.Overloaded, 503, GENERAL),
     (errors.StorageFailed, 503, GENERAL),
 )
 HTTP_CODES = {

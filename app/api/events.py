@@ -6,8 +6,9 @@ from flask import Blueprint, Response, current_app, request
 
 from app.api.answers import Answer
 from app.api.body import read_events_body
-from app.api.headers import idempotency_key, prefers_lenient
-from app.api.query import load_query, number
+from app.api.cors import check_origin
+from app.api.headers import idempotency_key, name_ignored, prefers_lenient
+from app.api.query import FILTER, load_query, number, takes
 from app.auth import basic, caller, may_send_key, need, sent_key
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
@@ -21,18 +22,23 @@ MAX_PAGE = 1000
 
 
 @blueprint.post("/events")
+@takes("key")
 def record() -> Response:
     """Store a batch, all of it or nothing unless it asks otherwise, and answer the events as stored."""
+    check_origin()
     services = current_app.extensions["services"]
     is_asked = not services.gate.stands_open or may_send_key()
     sender = services.gate.admit(request.remote_addr or "", sent_key()) if is_asked else None
     key, lenient = idempotency_key(), prefers_lenient()
-    body, lines = read_events_body()
     origin = Origin(request.remote_addr or "", request.id)
-    return _told(services.ingest.accept(body, origin, lines=lines, lenient=lenient, key=key, sender=sender))
+    received = read_events_body()
+    with received as body:
+        receipt = services.ingest.accept(body, origin, lines=received.is_lines, lenient=lenient, key=key, sender=sender)
+    return _told(receipt)
 
 
 @blueprint.get("/events")
+@takes(*FILTER, "limit", "after")
 @basic.login_required
 def index() -> Response:
     """Events newest first, a page at a time."""
@@ -52,4 +58,4 @@ def _told(receipt: Receipt) -> Response:
         response.headers["X-Rejected-Events"] = str(receipt.rejected)
     if receipt.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    return response
+    return name_ignored(response, receipt.ignored)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.wsgi import FileWrapper
 
+from app.api.query import takes
 from app.auth import current_principal
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
 from app.services.reports import Download, Reports
@@ -27,6 +28,7 @@ places = threading.BoundedSemaphore(AT_ONCE)
 
 
 @blueprint.get("/files/<source>")
+@takes("expires", "nonce", "signature")
 def download(source: str) -> Response:
     """A report's file."""
     given = [request.args.get(name, "") for name in ("expires", "nonce", "signature")]

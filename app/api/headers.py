@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from urllib.parse import quote
 
-from flask import request
+from flask import Response, request
 
 from app.exceptions import Fault, InputInvalid
 
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 HANDLING = re.compile(r'(?:^|[,;])\s*handling\s*=\s*"?(lenient|strict)"?\s*(?:[,;]|$)', re.IGNORECASE)
+NAMES = 20  # of ignored fields that an answer names
+NAME_CHARACTERS = 60
+PLAIN = "!#$&'*+.^`|~[]()@:/?=<>{} "  # what a name may have beside letters, digits, - and _ without being escaped
 
 
 def idempotency_key() -> str | None:
@@ -30,3 +35,12 @@ def prefers_lenient() -> bool | None:
     given = request.environ.get("HTTP_PREFER")
     found = HANDLING.search(given) if given is not None else None
     return found and found[1].lower() == "lenient"
+
+
+def name_ignored(response: Response, names: Collection[str]) -> Response:
+    """Name in an answer the keys of the request's JSON that nobody knows, written as in an address."""
+    if names:
+        shown = [quote(name[:NAME_CHARACTERS], safe=PLAIN, errors="replace") for name in sorted(names)[:NAMES]]
+        rest = len(names) - len(shown)
+        response.headers["X-Ignored-Fields"] = ", ".join([*shown, *([f"and {rest} more"] if rest else [])])
+    return response

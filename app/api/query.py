@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Callable, Sequence
 
-from flask import request
+from flask import current_app, request
 
 from app.exceptions import Fault, InputInvalid
 from app.schemas.reports import FilterSchema
+
+FILTER = ("customer", "product", "types", "start", "end")
+REPEATABLE = frozenset({"types"})
+HINTS = 10  # unknown parameters whose nearest known ones are looked for
+
+
+def takes(*names: str) -> Callable[[Callable], Callable]:
+    """Say which parameters a view takes; a view that says nothing takes none."""
+
+    def mark(view: Callable) -> Callable:
+        view.parameters = names
+        return view
+
+    return mark
+
+
+def check_parameters() -> None:
+    """Refuse parameters that the request's route does not take, or that come twice.
+
+    Raises:
+        InputInvalid: names each, and the nearest that there is.
+    """
+    if not request.query_string or request.endpoint is None:
+        return
+    known = getattr(current_app.view_functions[request.endpoint], "parameters", ())
+    faults = []
+    for name, values in request.args.lists():
+        if name not in known:
+            faults.append(
+                Fault(f'"{name[:60]}" is not a parameter of {request.path}; {_hint(name, known, len(faults))}.')
+            )
+        elif len(values) > 1 and name not in REPEATABLE:
+            faults.append(Fault(f"{name} comes {len(values)} times; it may come once."))
+    if faults:
+        raise InputInvalid("A query parameter is wrong.", faults)
+
+
+def _hint(name: str, known: Sequence[str], earlier: int) -> str:
+    if not known:
+        return "it takes none"
+    nearest = difflib.get_close_matches(name[:60].lower(), known, 1, 0.5) if earlier < HINTS else []
+    return f"did you mean {nearest[0]}" if nearest else f"it takes {', '.join(known)}"
 
 
 def number(name: str, default: int, most: int) -> int:

@@ -7,7 +7,8 @@ from werkzeug.datastructures import MIMEAccept
 
 from app.api.answers import JSON, answer
 from app.api.body import read_json_body
-from app.api.query import choice, cursor, number
+from app.api.headers import name_ignored
+from app.api.query import choice, cursor, number, takes
 from app.auth import basic, caller, need
 from app.schemas.progress import progress
 from app.schemas.reports import STATUSES, ReportRequestSchema, job
@@ -27,11 +28,14 @@ def _reports() -> Reports:
 def start() -> Response:
     """Accept a report; the job is answered as soon as its row is committed."""
     need("reports")
-    wanted = ReportRequestSchema().load_body(read_json_body())
-    return answer(job(_reports().start(caller(), wanted["filter"], wanted.get("output"))))
+    with read_json_body() as body:
+        wanted, ignored = ReportRequestSchema().load_with_ignored(body)
+    started = _reports().start(caller(), wanted["filter"], wanted.get("output"))
+    return name_ignored(answer(job(started)), ignored)
 
 
 @blueprint.get("/reports")
+@takes("status", "limit", "after")
 @basic.login_required
 def index() -> Response:
     """The caller's reports, newest first."""

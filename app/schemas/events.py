@@ -1,15 +1,21 @@
 """What an event is. marshmallow is the authority; a list that is plainly valid takes a road forty times as fast.
 
 The fast road (msgspec) accepts only what needs no second thought: exactly the known fields, whole numbers written as
-such, strings and nulls in the context. Whatever it refuses goes the slow road, which accepts it after all or explains
-what is wrong; so the two can only differ if the fast road accepts too much, and a property test looks for that.
+such, strings and nulls in the context. Of a batch that it refuses each event is looked at alone, so that a few odd ones
+do not slow down the rest: what is odd but valid (numbers in the context, keys that nobody knows) is made plain first
+and then takes the same road, and what is still refused goes the slow road, which explains what is wrong. So the two can
+only differ if the fast road accepts too much, and a property test looks for that.
+
+Before any of it the values are counted (`json.check_values`), and a batch is cut into its events before they are
+parsed: what a request costs is bounded by what it may have, not by what somebody thinks of sending.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from itertools import islice
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -30,6 +36,8 @@ from app.schemas.fields import (
     Described,
     Time,
     Version,
+    item_text,
+    whole,
 )
 
 CodeText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE)]
@@ -39,6 +47,13 @@ Item = Annotated[str, msgspec.Meta(max_length=MAX_CONTEXT_TEXT)]
 Items = Annotated[list[Item | None], msgspec.Meta(max_length=MAX_CONTEXT_ITEMS)]
 
 ESCAPED_NUL = b"\\u0000"
+ESCAPE = b"\\u"  # without one, a text in UTF-8 has neither a NUL character nor a lone surrogate
+MAX_VALUES = 1_000_000  # of one request: a hundred thousand events of ten
+MAX_EVENT_VALUES = 20_000  # of one event, keys that nobody knows among them; a valid one needs 106
+MAX_EXPLAINED = 2_000  # invalid events of a request whose faults are named
+MAX_IGNORED = 100  # names of unknown keys that are remembered of a request
+CHECKED_BYTES = 1_000_000  # a shorter text cannot have as many values
+ROOM_FOR_KEYS = len('{"events":,"":0}')
 
 
 class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -76,17 +91,18 @@ class FullEvent(StoredEvent):
     received: int
 
 
-class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+class Envelope(msgspec.Struct):
     """The object form of a batch, its events not looked at yet."""
 
     events: msgspec.Raw
 
 
 class Unparsed(NamedTuple):
-    """The JSON of a batch's events: an array, or with `lines` an event a line."""
+    """The JSON of a batch's events: an array, or with `lines` an event a line; `ignored` keys stood beside it."""
 
     body: bytes
     lines: bool = False
+    ignored: Collection[str] = ()
 
 
 class BrokenLine(NamedTuple):
@@ -100,6 +116,9 @@ class BrokenLine(NamedTuple):
 encode_stored = msgspec.json.Encoder().encode  # stored events as the JSON of an answer
 
 
+FIELDS = frozenset(Event.__struct_fields__)
+
+
 def readable(event: StoredEvent) -> str:
     """A stored event as JSON, for people: a line for each key."""
     return msgspec.json.format(encode_stored(event), indent=2).decode()
@@ -111,7 +130,8 @@ def encode_event(event: Event) -> str:
 
 
 _fast_list = msgspec.json.Decoder(list[Event]).decode
-_fast_one = msgspec.json.Decoder(Event).decode
+_fast_event = msgspec.json.Decoder(Event).decode
+_fast_cut = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _fast_envelope = msgspec.json.Decoder(Envelope).decode
 
 
@@ -148,11 +168,16 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Batch:
-    """A request's events: the valid ones with their places in the request, from 1, and the invalid ones."""
+    """A request's events: the valid ones with their places in the request, from 1, and the invalid ones.
+
+    Attributes:
+        ignored: keys of the request, or of its events, that nobody knows; not more than MAX_IGNORED.
+    """
 
     events: list[Event]
     places: Sequence[int]
     rejected: list[Rejected] = dataclass_field(default_factory=list)
+    ignored: set[str] = dataclass_field(default_factory=set)
 
 
 class EventList(Described):
@@ -169,35 +194,47 @@ class EventList(Described):
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> Batch:
         if isinstance(value, Unparsed):
+            if len(value.body) > CHECKED_BYTES:
+                json.check_values(value.body, MAX_VALUES, lines=value.lines)
             events = _fast(value.body, lines=value.lines)
             if events is not None:
                 self._bound(events)
                 return Batch(events, range(1, len(events) + 1))
-            if value.lines:
-                self._bound(list(_lines(value.body)))  # before each of them is parsed
-            value = _parse_lines(value.body) if value.lines else json.parse(value.body)
+            value = list(_lines(value.body)) if value.lines else _cut(value.body)
         if not isinstance(value, list):
             raise self.refuse(value, f"is {json.kind(value)}")
         self._bound(value)
-        return self._slow(value)
+        return self._one_by_one(value)
 
     def _bound(self, events: Sequence[object]) -> None:
         limit = self.parent.limit
         if len(events) > limit:
             raise BodyTooLarge(f"events has {len(events)} events; one request may have at most {limit}.")
 
-    def _slow(self, items: Sequence[object]) -> Batch:
-        batch, errors = Batch([], []), {}
+    def _one_by_one(self, items: Sequence[object]) -> Batch:
+        """A batch of events, each unparsed (one in bytes is a line) or parsed."""
+        batch = Batch([], [])
         for index, item in enumerate(items):
-            try:
-                batch.events.append(load_event(item, self.one))
-                batch.places.append(index + 1)
-            except ValidationError as error:
-                errors[index] = error.messages
-                faults = list(flatten(error.messages, f"events[{index}]"))
-                batch.rejected.append(Rejected(index + 1, _as_sent(item), faults))
-        if errors:
-            raise ValidationError(errors, valid_data=batch)
+            text = bytes(item) if isinstance(item, bytes | msgspec.Raw) else None
+            event = None if text is None else _fast_one(text)
+            if event is None:
+                value = item if text is None else _parse_item(text, index, is_line=text is item)
+                event = _made_plain(value, batch.ignored, is_clean=text is not None and ESCAPE not in text)
+            if event is None and text is not None and len(batch.rejected) >= MAX_EXPLAINED:
+                fault = Fault(f"events[{index}] is invalid; of a request the first {MAX_EXPLAINED:,} are explained.")
+                batch.rejected.append(Rejected(index + 1, text.decode(errors="backslashreplace"), [fault]))
+                continue
+            if event is None:
+                try:
+                    event = load_event(value, self.one)
+                except ValidationError as error:
+                    faults = list(flatten(error.messages, f"events[{index}]"))
+                    batch.rejected.append(Rejected(index + 1, _as_sent(value), faults))
+                    continue
+            batch.events.append(event)
+            batch.places.append(index + 1)
+        if batch.rejected:
+            raise ValidationError("has invalid events", valid_data=batch)
         return batch
 
 
@@ -241,6 +278,12 @@ class BatchSchema(Schema):
         return self._split({"events": values})
 
     def _split(self, opened: Unparsed | Mapping[str, object]) -> Batch:
+        batch = self._loaded(opened)
+        if isinstance(opened, Unparsed):
+            batch.ignored.update(opened.ignored)
+        return batch
+
+    def _loaded(self, opened: Unparsed | Mapping[str, object]) -> Batch:
         try:
             if isinstance(opened, Unparsed):
                 # The schema's own field, without the rest of `load`, which has nothing to add and costs as much.
@@ -298,7 +341,7 @@ def _fast(body: bytes, *, lines: bool = False) -> list[Event] | None:
     if ESCAPED_NUL in body:
         return None
     try:
-        events = [_fast_one(line) for line in _lines(body)] if lines else _fast_list(body)
+        events = [_fast_event(line) for line in _lines(body)] if lines else _fast_list(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return _checked(events)
@@ -310,28 +353,108 @@ def _checked(events: list[Event]) -> list[Event] | None:
     return None if CONTROL.search("".join(codes)) else events
 
 
+def _fast_one(item: bytes) -> Event | None:
+    """The same for one event."""
+    if ESCAPED_NUL in item:
+        return None
+    try:
+        checked = _checked([_fast_event(item)])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return checked and checked[0]
+
+
+def _made_plain(value: object, ignored: set[str], *, is_clean: bool) -> Event | None:
+    """An event of a parsed value that is odd but valid, by the fast road; None where it takes a closer look.
+
+    Args:
+        ignored: takes the keys that nobody knows.
+        is_clean: whether all of its text can be kept, as it is known to have no escape.
+    """
+    if not isinstance(value, dict):
+        return None
+    if not value.keys() <= FIELDS:
+        ignored.update(islice(value.keys() - FIELDS, max(0, MAX_IGNORED - len(ignored))))
+        plain = {name: value[name] for name in value.keys() & FIELDS}
+    else:
+        plain = value.copy()
+    if isinstance(plain.get("context"), list):
+        plain["context"] = [item_text(item) for item in plain["context"]]
+    if isinstance(plain.get("timestamp"), json.Number):
+        plain["timestamp"] = whole(plain["timestamp"].text)
+    try:
+        checked = _checked([msgspec.convert(plain, Event)])
+    except msgspec.ValidationError:
+        return None
+    return checked[0] if checked and (is_clean or not json.unkeepable(value)) else None
+
+
+def _cut(body: bytes) -> object:
+    """The unparsed events of a JSON array; of a body that is none, its parsed value.
+
+    Raises:
+        BodyMalformed: it is not JSON.
+    """
+    try:
+        return _fast_cut(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return json.parse(body)
+
+
+def _parse_item(item: bytes, index: int, *, is_line: bool) -> object:
+    try:
+        if is_line:
+            return _parse_line(item)
+        return json.parse(item, depth=json.MAX_DEPTH - 1, values=MAX_EVENT_VALUES)
+    except BodyTooLarge:
+        raise BodyTooLarge(f"events[{index}] has more than {MAX_EVENT_VALUES:,} values.") from None
+    except BodyMalformed as error:  # msgspec does not look into what it cuts
+        raise BodyMalformed(f"{str(error).rstrip('.')}, in events[{index}].") from None
+
+
 def _open(body: bytes) -> Unparsed | Mapping[str, object]:
     """The events still unparsed where that is possible, else the batch in its object form."""
+    body = body.removeprefix(json.BYTE_ORDER_MARK)
+    if body.startswith(json.BYTE_ORDER_MARK):
+        raise BodyMalformed("The body is not valid JSON: it begins with two byte order marks.")
     start = body[:64].lstrip()[:1]
     if start == b"[":
         return Unparsed(body)
     try:
-        body.decode()  # msgspec does not look into what it skips, such as the first of two keys
-        return Unparsed(bytes(_fast_envelope(body).events))
+        events = bytes(_fast_envelope(body).events)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = json.parse(body)
+    else:
+        # What is around the events has no room for another key, or it is looked at.
+        return Unparsed(events, ignored=() if len(body) - len(events) < ROOM_FOR_KEYS else _beside(body, events))
     if isinstance(value, dict):
-        bad = json.unkeepable({key: inner for key, inner in value.items() if key != "events"})
-        if bad:
-            raise BodyMalformed(f"The body has text that cannot be kept: {bad.strip('. ')}.")
+        _check_beside(value)
         return value
     if isinstance(value, list):
         return {"events": value}
     raise BodyMalformed(f"The body is {json.kind(value)}; it must be an object with events, or an array of events.")
 
 
-def _parse_lines(body: bytes) -> list[object]:
-    return [_parse_line(line) for line in _lines(body)]
+def _beside(body: bytes, events: bytes) -> list[str]:
+    """The keys of a batch in its object form that nobody knows.
+
+    Raises:
+        BodyMalformed: what they hold is no JSON, or text that cannot be kept.
+        BodyTooLarge: they have too many values.
+        InputInvalid: the events come twice.
+    """
+    rest = body.replace(events, b"0", 1) if events.startswith(b"[") else body
+    names = json.keys(rest, values=MAX_EVENT_VALUES)
+    if names.count("events") > 1:
+        raise refusal([Fault("events comes twice; a request may have it once.")])
+    _check_beside(json.parse(rest))
+    return [name for name in names if name != "events"][:MAX_IGNORED]
+
+
+def _check_beside(value: Mapping[str, object]) -> None:
+    bad = json.unkeepable({name: inner for name, inner in value.items() if name != "events"})
+    if bad:
+        raise BodyMalformed(f"The body has text that cannot be kept: {bad.strip('. ')}.")
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
@@ -341,7 +464,7 @@ def _lines(body: bytes) -> Iterator[bytes]:
 
 def _parse_line(line: bytes) -> object:
     try:
-        return json.parse(line)
+        return json.parse(line, values=MAX_EVENT_VALUES)
     except BodyMalformed as error:
         reason = str(error).partition(": ")[2].rstrip(".")
         return BrokenLine(line.decode(errors="backslashreplace").replace("\0", "\\0"), reason)

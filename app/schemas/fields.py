@@ -113,12 +113,12 @@ class Context(Described):
         errors = dict(islice(wrong, MAX_NAMED))
         if errors:
             raise ValidationError(errors)
-        return [_item_text(item) for item in value]
+        return [item_text(item) for item in value]
 
     def _error(self, item: object) -> str | None:
         if isinstance(item, dict | list):
             return f"is {kind(item)}; it must be a string, number, boolean or null"
-        length = len(_item_text(item) or "")
+        length = len(item_text(item) or "")
         if length > MAX_CONTEXT_TEXT:
             return f"has {length} characters; it must be a string of at most {MAX_CONTEXT_TEXT}"
         return None
@@ -215,7 +215,8 @@ def whole(text: str) -> int | None:
     return int(number)
 
 
-def _item_text(item: object) -> str | None:
+def item_text(item: object) -> str | None:
+    """A context's item as it is kept: numbers and booleans by their JSON text, all else as it is."""
     if isinstance(item, Number):
         return item.text
     if isinstance(item, bool):

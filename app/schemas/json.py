@@ -6,59 +6,81 @@ A number is kept as the text that was sent, because an event's context keeps it 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 
+import msgspec
 import orjson
 
-from app.exceptions import BodyMalformed, Fault, InputInvalid
+from app.exceptions import BodyMalformed, BodyTooLarge, Fault, InputInvalid
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN = 60  # characters of a wrong value that a message repeats
 MAX_DEPTH = 200  # of arrays and objects: Python's own limit depends on how deep the caller stands, orjson's is 254
+MAX_VALUES = 500_000  # of one parsed text: each takes a hundred bytes, though it may be sent in two
+LOOKED_AT = 10_000  # bytes of a refused text, for whether it is too deep
 TOO_DEEP = "The body is not acceptable JSON: it is nested too deeply."
 
 Trail = tuple["Trail", str | int] | None  # where a value stands: where its container stands, and its key or index
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(msgspec.Struct, frozen=True):
     """A JSON number, as its text."""
 
     text: str
 
 
-def parse(body: bytes) -> object:
+def parse(body: bytes, *, depth: int = MAX_DEPTH, values: int = MAX_VALUES) -> object:
     """Parse one JSON value: dict, list, str, bool, None and Number.
+
+    Args:
+        depth: of arrays and objects, at most.
+        values: how many it may have.
 
     Raises:
         BodyMalformed: it is not JSON in UTF-8, has NaN or Infinity, or is too deep.
+        BodyTooLarge: it has too many values; found out before any is made.
     """
-    try:
-        text = body.removeprefix(BYTE_ORDER_MARK).decode()
-    except UnicodeDecodeError as error:
-        raise BodyMalformed(f"The body is not UTF-8: byte {error.start + 1} does not belong there.") from None
-    try:
-        value = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise BodyMalformed(TOO_DEEP) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise BodyMalformed(f"The body is not valid JSON: {error.msg} at {where}.") from None
-    if _is_deep(value):
-        raise BodyMalformed(TOO_DEEP)
-    return value
+    check_values(body, values)
+    return _decoded(_DECODER, body, depth)
 
 
-def parse_clean(body: bytes) -> object:
+def keys(body: bytes, *, levels: int = 1, values: int = MAX_VALUES) -> list[str]:
+    """The keys of an object as they came, one that came twice among them; below the first level as `outer.inner`.
+
+    Raises:
+        BodyMalformed, BodyTooLarge: see `parse`.
+    """
+    check_values(body, values)
+    return list(_keys(_decoded(_MEMBERS_DECODER, body, MAX_DEPTH), "", levels))
+
+
+def check_values(body: bytes, most: int, *, lines: bool = False) -> None:
+    """Refuse a text with more values than that, by its punctuation alone.
+
+    Args:
+        lines: each line is a text of its own.
+
+    Raises:
+        BodyTooLarge: it has more.
+        BodyMalformed: it begins with more brackets than may stand inside each other.
+    """
+    marks = b",[{\n" if lines else b",[{"
+    if len(body) > most and _count(body, marks) > most and _count_outside_strings(body, marks, most) > most:
+        if _begins_deep(body[:LOOKED_AT]):
+            raise BodyMalformed(TOO_DEEP)
+        raise BodyTooLarge(f"The body has more than {most:,} values; send them in several requests.")
+
+
+def parse_clean(body: bytes, *, values: int = MAX_VALUES) -> object:
     """Like `parse`, and refuses strings that cannot be kept.
 
     Raises:
-        BodyMalformed: see `parse`.
+        BodyMalformed, BodyTooLarge: see `parse`.
         InputInvalid: a string has a NUL character or a lone surrogate.
     """
-    value = parse(body)
+    value = parse(body, values=values)
     bad = unkeepable(value)
     if bad:
         raise InputInvalid("The body has text that cannot be kept.", [Fault(f"{bad.strip('. ')}.")])
@@ -85,9 +107,8 @@ def shown(value: object) -> str:
 
 def text(value: object, *, indented: bool = False) -> str:
     """A parsed value as JSON again, its numbers as they were sent; indented where it can be."""
-    options = orjson.OPT_PASSTHROUGH_DATACLASS | (orjson.OPT_INDENT_2 if indented else 0)
     try:
-        return orjson.dumps(value, _fragment, options).decode()
+        return orjson.dumps(value, _fragment, orjson.OPT_INDENT_2 if indented else 0).decode()
     except orjson.JSONEncodeError:  # a lone surrogate, or deeper than orjson goes
         return _escaped(value)
 
@@ -96,6 +117,41 @@ def kind(value: object) -> str:
     """The JSON type of a parsed value, in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", Number: "a number"}
     return names.get(type(value), "null")
+
+
+class _Members:
+    """An object's members, a key that came twice among them."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        self.pairs = pairs
+
+
+def _keys(value: object, before: str, levels: int) -> Iterator[str]:
+    for key, inner in value.pairs if isinstance(value, _Members) and levels else ():
+        yield before + key
+        yield from _keys(inner, f"{before}{key}.", levels - 1)
+
+
+def _decoded(decoder: json.JSONDecoder, body: bytes, depth: int) -> object:
+    try:
+        text = body.removeprefix(BYTE_ORDER_MARK).decode()
+    except UnicodeDecodeError as error:
+        raise BodyMalformed(f"The body is not UTF-8: byte {error.start + 1} does not belong there.") from None
+    try:
+        value = decoder.decode(text)
+    except RecursionError:
+        raise BodyMalformed(TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BodyMalformed(f"The body is not valid JSON: {error.msg} at {where}.") from None
+    if _count(body, b"[{") > depth and _is_deep(value, depth):
+        raise BodyMalformed(TOO_DEEP)
+    return value
+
+
+def _count(body: bytes, marks: bytes) -> int:
+    """How many of some bytes a text has; all but the first value of an array or object have a comma before them."""
+    return sum([body.count(mark) for mark in marks])
 
 
 def _escaped(value: object) -> str:
@@ -117,14 +173,46 @@ def _refuse_constant(name: str) -> None:
     raise BodyMalformed(f"The body is not valid JSON: {name} is not a JSON number.")
 
 
-def _is_deep(value: object) -> bool:
+def _count_outside_strings(body: bytes, marks: bytes, most: int) -> int:
+    """The same without what is text; a piece at a time, and no further than it takes."""
+    found = start = 0
+    while found <= most and start < len(body):
+        piece = _STRINGS.match(body, start)
+        end = piece.end() if piece else len(body)
+        found += _count(_STRING.sub(b"", body[start:end]), marks)
+        start = end
+    return found
+
+
+def _begins_deep(body: bytes) -> bool:
+    steps = [1 if mark in b"[{" else -1 for mark in _STRING.sub(b"", body) if mark in b"[]{}"]
+    return max(accumulate(steps), default=0) > MAX_DEPTH
+
+
+def _is_deep(value: object, depth: int) -> bool:
     level = [[value]]
-    for _ in range(MAX_DEPTH + 1):
-        items = chain.from_iterable(item.values() if isinstance(item, dict) else item for item in level)
-        level = [item for item in items if isinstance(item, dict | list)]
+    for _ in range(depth + 1):
+        items = chain.from_iterable(_contents(item) for item in level)
+        level = [item for item in items if isinstance(item, dict | list | _Members)]
         if not level:
             return False
     return True
+
+
+def _contents(item: dict | list | _Members) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else [value for _, value in item.pairs]
+
+
+# Without backtracking, and a string that is not closed to its end: a text made for it would take minutes otherwise.
+_INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_STRING = re.compile(rb'"%s"?' % _INSIDE, re.DOTALL)
+_STRINGS = re.compile(rb'(?:[^"]*+"%s"){1,5000}+' % _INSIDE, re.DOTALL)
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse_constant)
+_MEMBERS_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_Members
+)
 
 
 def _encodable(text: str) -> bool:

@@ -5,6 +5,7 @@ SDKs read a job by the position of its keys: their order, and that an absent one
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
@@ -20,6 +21,7 @@ UNCOMPRESSED = "none"
 COMPRESSIONS = (UNCOMPRESSED, "gzip", "zstd")
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
+MAX_VALUES = 20_000  # of a request; one with a thousand types has as many
 
 
 class Text(Described):
@@ -121,15 +123,29 @@ class ReportRequestSchema(Lenient):
 
         Raises:
             BodyMalformed: the body is not JSON.
-            InputInvalid: a field is wrong.
+            BodyTooLarge: it has too many values.
+            InputInvalid: a field is wrong, or comes twice.
         """
-        value = json.parse_clean(body)
+        return self.load_with_ignored(body)[0]
+
+    def load_with_ignored(self, body: bytes) -> tuple[dict[str, dict], list[str]]:
+        """The same, and the places of the keys that nobody knows."""
+        value = json.parse_clean(body, values=MAX_VALUES)
+        keys = Counter(json.keys(body, levels=2, values=MAX_VALUES))
+        known = set(self.fields) | {f"{name}.{key}" for name, part in self.fields.items() for key in part.schema.fields}
         try:
             if not isinstance(value, dict):
                 raise ValidationError({"body": [f"is {json.kind(value)}; it must be an object with a filter"]})
-            return self.load(value)
+            twice = sorted(key for key in known if keys[key] > 1)
+            if twice:
+                raise ValidationError({key: ["comes twice; it may come once"] for key in twice})
+            return self.load(value), [key for key in keys if key not in known and _outer(key) in {"", *self.fields}]
         except ValidationError as error:
             raise refuse(error, "The report's request") from None
+
+
+def _outer(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 def job(report: object) -> dict[str, object]:

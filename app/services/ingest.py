@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from random import getrandbits
 
 import zstandard
@@ -32,11 +32,13 @@ class Receipt:
         answer: JSON, the events as stored.
         rejected: how many events were left out; None unless the request was lenient.
         replayed: whether this is the answer to an earlier request with the same key.
+        ignored: keys of this request's JSON that nobody knows.
     """
 
     answer: bytes
     rejected: int | None = None
     replayed: bool = False
+    ignored: Collection[str] = ()
 
 
 class Ingest:
@@ -82,6 +84,7 @@ class Ingest:
             StoreUnavailable: the database is away; nothing was stored.
         """
         batch = self._schema.split_body(body, lines=lines)
+        ignored = batch.ignored
         if sender:
             sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
         digest = _digest(body, lenient=bool(lenient)) if key else b""  # as it was sent: settings may have changed
@@ -89,7 +92,7 @@ class Ingest:
             lenient = self._store_valid
         earlier = self._earlier(key, digest) if key else None
         if earlier:
-            return earlier
+            return replace(earlier, ignored=ignored)
         batch = self._catalog.checked(batch)
         if batch.rejected:
             if origin:
@@ -98,7 +101,7 @@ class Ingest:
             if not lenient:
                 raise refusal([fault for one in batch.rejected for fault in one.faults])
         stored = as_stored(batch)
-        receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None)
+        receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None, ignored=ignored)
         entry = self._entry(stored, _claim(key, digest, receipt) if key else None)
         del batch, stored  # many requests wait at once; none needs its events twice meanwhile
         if entry.count or key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.client import event
+from tests.support.client import event, root
 
 ORIGIN = "https://app.example"
 NEEDED = {"authorization", "content-type", "content-encoding", "idempotency-key"}
@@ -90,3 +90,15 @@ class TestNamedOrigins:
             ):
                 assert answer.headers["Access-Control-Allow-Origin"] not in (origin, "*")
                 assert "Origin" in answer.headers["Vary"]
+
+    @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
+    def test_events_that_a_page_of_another_origin_sends_are_refused_and_not_stored(self, nobody, services, media_type):
+        for origin in ["https://evil.example", "null", "http://app.example", "https://app.example:444", ""]:
+            answer = nobody.post("/events", [event()], media_type, headers={"Origin": origin})
+            assert (answer.status_code, root(answer)) == (403, "REQUEST_AUTHORIZATION_FAILURE"), origin
+            assert "CORS_ORIGINS" in answer.get_json()[0]["value"]["message"]
+        assert services.ingest.count() == 0
+
+    def test_events_of_no_page_or_of_our_own_are_taken(self, nobody):
+        for headers in [{}, {"Origin": "https://tally.example"}, {"Origin": "http://localhost"}]:
+            assert nobody.post("/events", [event()], headers=headers).status_code == 200

@@ -188,7 +188,7 @@ def test_characters_beyond_the_first_plane_are_kept_escaped_or_not(nobody):
 
 
 def test_a_long_key_over_a_long_array_does_not_exhaust_the_memory(nobody):
-    body = WHOLE.replace(b"}", b',"' + b"k" * 100_000 + b'":[' + b'"",' * 1_000_000 + b'"\\u0000"]}')
+    body = WHOLE.replace(b"}", b',"' + b"k" * 100_000 + b'":[' + b'"",' * 10_000 + b'"\\u0000"]}')
     answer = nobody.post("/events", body)
     assert answer.status_code == 400
     assert len(answer.get_data()) < 1_000

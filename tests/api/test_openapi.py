@@ -109,7 +109,7 @@ def test_an_example_in_a_schema_is_valid_in_it(document: dict):
 
 def test_the_events_schema_has_the_limits_of_the_contract(document: dict):
     schemas = document["components"]["schemas"]
-    assert schemas["Batch"]["properties"]["events"]["maxItems"] == 10_000
+    assert schemas["Batch"]["properties"]["events"]["maxItems"] == 100_000
     told = schemas["Event"]["properties"]
     assert (told["customer"]["minLength"], told["customer"]["maxLength"]) == (1, 128)
     assert told["version"]["maxLength"] == 64

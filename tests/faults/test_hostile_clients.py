@@ -10,15 +10,18 @@ import socket
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.faults.conftest import Service, times
 from tests.faults.ledger import Ledger, Load
 from tests.support.client import event
+from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes
 
+MIB = 1024 * 1024
 BODY = json.dumps([event()]).encode()
 HEAD = b"POST /events HTTP/1.1\r\nHost: tally.test\r\nContent-Type: application/json\r\n"
 
@@ -51,7 +54,7 @@ def slow_clients(port: int, number: int):
 def post(port: int, body: bytes, **headers: str) -> tuple[int, float]:
     """The status of an honest request, and the seconds it took."""
     began = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", "/events", body, {"Content-Type": "application/json"} | headers)
     status = connection.getresponse().status
     connection.close()
@@ -104,6 +107,40 @@ def test_an_honest_client_is_served_beside_slow_ones(web, number):
     assert {status for status, _ in answers} == {200}
     # Generous, as the machine may be busy: bench/slow.py has the figures. Without enough threads this takes 30 s.
     assert max(seconds for _, seconds in answers) < 10
+
+
+def test_clients_that_announce_a_body_and_send_none_silence_nobody(web):
+    """More of them than there are threads; each is shut out when its time is up."""
+    with contextlib.ExitStack() as opened:
+        for _ in range(540):
+            one = opened.enter_context(socket.create_connection(("127.0.0.1", web)))
+            one.sendall(HEAD + b"Content-Length: 10000\r\n\r\n")
+        for path in ("/health/live", "/system/version", "/admin/sign-in"):
+            assert get(web, path) == 200
+        assert post(web, BODY)[0] in (200, 503)
+        wait_until(lambda: post(web, BODY)[0] == 200, 30)
+        one.settimeout(30)
+        assert one.recv(100).startswith((b"HTTP/1.1 400", b"HTTP/1.1 503"))
+
+
+def get(port: int, path: str) -> int:
+    """The status of an honest request without a body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_very_large_batches_at_the_same_time_are_stored_or_told_to_come_again(service, web):
+    """Each takes a hundred megabytes while its events are read, so that only two are at a time."""
+    one = json.dumps(event(), separators=(",", ":")).encode()
+    body = b"[" + b",".join([one] * (10 * MIB // (len(one) + 1) - 1)) + b"]"
+    with ThreadPoolExecutor(64) as pool:
+        statuses = Counter(pool.map(lambda _: post(web, body)[0], range(times(12, 64))))
+    assert statuses.keys() <= {200, 503}
+    assert statuses[200]
+    assert memory(service.running.pid("web-process")) < 600
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

@@ -92,7 +92,10 @@ class TestTheApi:
         nobody.send(event())
 
     @pytest.mark.parametrize("headers", ELSEWHERE)
-    @pytest.mark.parametrize("media_type", ["text/plain", "text/plain; charset=utf-8", "", "multipart/form-data"])
+    @pytest.mark.parametrize(
+        "media_type",
+        ["text/plain", "text/plain; charset=utf-8", "", "multipart/form-data", "application/x-www-form-urlencoded"],
+    )
     def test_a_form_of_another_site_starts_no_report(self, admin, headers, media_type):
         answer = admin.post("/reports", FILTER, content_type=media_type, headers=headers)
         assert answer.status_code == 403

@@ -58,6 +58,6 @@ def sign_out() -> Response:
 
 
 def _next() -> str:
-    wanted = request.args.get("next", "")
+    wanted = request.args.get("next", "").removeprefix(request.root_path)
     is_ours = OURS.fullmatch(wanted) and not UP.search(wanted.partition("?")[0])
     return request.root_path + wanted if is_ours else url_for("admin.overview")

@@ -50,6 +50,18 @@ def sign_in(through: Browser, form: str) -> TestResponse:
     return through.post(form, data={"user": "admin", "password": PASSWORD, "csrf_token": token})
 
 
+@pytest.mark.parametrize(
+    ("next", "there"),
+    [
+        ("/tally/admin/events", "/admin/events"),
+        ("//evil.example/admin/", "/admin/"),
+        ("/tally//evil.example", "/admin/"),
+    ],
+)
+def test_signing_in_leads_nowhere_else(through, admin, next, there):
+    assert sign_in(through, f"{BASE}/admin/sign-in?next={next}").headers["Location"] == BASE + there
+
+
 def test_signing_in_leads_back_to_the_page_and_the_cookie_is_for_this_path_alone(through, admin):
     asked = through.get(f"{BASE}/admin/reports?state=failed").headers["Location"]
     assert asked.startswith(f"{BASE}/admin/sign-in?")

@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 
 from app import create_app, jobs
 from app.exceptions import SettingInvalid, StoreUnavailable
+from app.ops import logs
 from app.ops.lifeline import die_with_parent
 from app.queue import NAME, connect, wait_until_there
 from app.store.database import disconnect, forget_connections
@@ -123,4 +124,4 @@ if __name__ == "__main__":
     try:
         main()
     except SettingInvalid as error:
-        sys.exit(str(error))
+        logs.exit_with(error)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 
 from app import create_app
 from app.exceptions import SettingInvalid
+from app.ops import logs
 from app.ops.lifeline import die_with_parent
 
 if os.environ.get("TALLY_SUPERVISED"):
@@ -15,6 +15,6 @@ if os.environ.get("TALLY_SUPERVISED"):
 try:
     app = create_app()
 except SettingInvalid as error:
-    sys.exit(str(error))
+    logs.exit_with(error)
 gc.collect()
 gc.freeze()  # what stands now stays: the collector need not walk through it again for each few requests

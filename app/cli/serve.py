@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 
 from app.cli.output import services
 from app.exceptions import TallyError
-from app.ops import preflight, supervise
+from app.ops import logs, preflight, supervise
 from app.services import setup
 
 OTHERS = 0o027  # what is written is the service's own: its group may read (a proxy that sends files), others nothing
@@ -26,31 +26,39 @@ def serve() -> None:
     try:
         lock = preflight.check(settings)
         if why := preflight.redis_away(settings):
-            click.echo(f"Redis at REDIS_URL cannot be reached ({why}). Reports wait until it can.", err=True)
-        welcome = _welcome(setup.prepare(services(), settings.admin_password).password)
+            _say(f"Redis at REDIS_URL cannot be reached ({why}). Reports wait until it can.", err=True)
+        welcome = _welcome(setup.prepare(services(), settings.admin_password))
         code = _run(lock, welcome)
     except TallyError as error:
-        click.echo(str(error), err=True)
+        _say(str(error), err=True)
         code = 1
     sys.exit(code)
 
 
-def _welcome(password: str | None) -> list[str]:
-    if not password:
+def _welcome(start: setup.FirstStart) -> list[str]:
+    if not start.is_first:
         return []
-    return ["Sign in as", "    user:     admin", f"    password: {password}", "This password is shown only now."]
+    if start.password is None:  # whoever set it knows it, and logs are kept
+        return [f"Sign in as the user {setup.FIRST_USER} with the password that ADMIN_PASSWORD has."]
+    name, password = setup.FIRST_USER, start.password
+    return ["Sign in as", f"    user:     {name}", f"    password: {password}", "This password is shown only now."]
 
 
 def _run(lock: int, welcome: list[str]) -> int:
     settings = current_app.config["SETTINGS"]
 
     def announce() -> None:
-        click.echo(f"Tally is at {settings.base_url}/  Ctrl-C stops it.")
+        _say(f"Tally is at {settings.base_url}/  Ctrl-C stops it.")
         while welcome:
-            click.echo(welcome.pop(0))
+            _say(welcome.pop(0))
 
     try:
         return supervise.run(settings, lock, announce)
     finally:
         for line in welcome:  # never ready, but the password exists, and nobody has seen it yet
-            click.echo(line)
+            _say(line)
+
+
+def _say(sentence: str, *, err: bool = False) -> None:
+    """Print a sentence as the log has its lines."""
+    click.echo(logs.render_line(sentence.encode()), nl=False, err=err)

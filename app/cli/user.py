@@ -62,7 +62,8 @@ def remove(name: str, as_json: bool) -> None:
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        # A byte order mark is what some editors and shells put before a text; it is no part of it.
+        return sys.stdin.readline().removeprefix("\ufeff").rstrip("\r\n")
     return click.prompt("Password", hide_input=True, confirmation_prompt=True)
 
 

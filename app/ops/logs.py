@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import re
 import sys
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NoReturn
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from app.ops.requests import current_id
+
+LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]")  # as Granian begins its lines
+_hooks = (sys.excepthook, threading.excepthook)
+_format = "text"
 
 
 def configure(log_format: str) -> None:
@@ -17,6 +28,8 @@ def configure(log_format: str) -> None:
     Args:
         log_format: `text` or `json`.
     """
+    global _format  # noqa: PLW0603 - how this process says things, as all of logging is the process's
+    _format = log_format
     renderer = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
@@ -48,6 +61,49 @@ def configure(log_format: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    is_json = log_format == "json"
+    logging.captureWarnings(is_json)
+    sys.excepthook, threading.excepthook = (_log_uncaught, _log_in_thread) if is_json else _hooks
+
+
+def render_line(line: bytes) -> bytes:
+    """Return a line of any program as the log has lines: in JSON, where that is asked for, a blank one not at all."""
+    if _format != "json" or _is_object(line):
+        return line + b"\n"
+    if not line.strip():
+        return b""
+    text = line.decode(errors="replace")
+    level = LEVEL.match(text)
+    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    told = {"event": text, "level": level[1].lower() if level else "info", "timestamp": moment}
+    return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+
+
+def exit_with(error: Exception) -> NoReturn:
+    """End the process because its settings are wrong. LOG_FORMAT among them may be right, and then holds."""
+    configure("json" if os.environ.get("LOG_FORMAT") == "json" else "text")
+    sys.stderr.buffer.write(render_line(str(error).encode()))
+    sys.exit(1)
+
+
+def _is_object(line: bytes) -> bool:
+    with suppress(ValueError):
+        return isinstance(json.loads(line), dict)
+    return False
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _hooks[0](kind, error, trace)
+    else:
+        structlog.get_logger(__name__).error("uncaught exception", exc_info=(kind, error, trace))
+
+
+def _log_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        told = (args.exc_type, args.exc_value, args.exc_traceback)
+        name = args.thread.name if args.thread else ""
+        structlog.get_logger(__name__).error("uncaught exception in a thread", thread=name, exc_info=told)
 
 
 def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

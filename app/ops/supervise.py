@@ -35,6 +35,7 @@ from types import FrameType
 from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.ops import lifeline
+from app.ops.logs import render_line
 from app.ops.preflight import run_folder
 from app.ops.programs import Programs
 
@@ -247,7 +248,7 @@ def _tell(sentence: str) -> None:
 
 
 def _write(line: bytes) -> None:
-    rest = line + b"\n"
+    rest = render_line(line)
     with suppress(OSError):  # the terminal may be gone; that must not end the supervision
         while rest:
             rest = rest[os.write(sys.stderr.fileno(), rest) :]

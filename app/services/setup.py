@@ -19,9 +19,11 @@ class FirstStart:
     """What a start found.
 
     Attributes:
-        password: the first user's, if this start made the user; else None.
+        is_first: whether this start made the first user.
+        password: the first user's, if it was made up just now; None where ADMIN_PASSWORD has it, or it is known.
     """
 
+    is_first: bool
     password: str | None
 
 
@@ -38,15 +40,15 @@ def prepare(services: Services, password: str) -> FirstStart:
     upgrade()
     _note_settings(services)
     if services.accounts.any():
-        return FirstStart(None)
+        return FirstStart(False, None)
     if services.catalog.is_empty():
         services.catalog.load_sample()
-    password = password or secrets.token_urlsafe(12)
+    made_up = None if password else secrets.token_urlsafe(12)
     try:
-        services.accounts.add(FIRST_USER, ADMIN, None, password)
+        services.accounts.add(FIRST_USER, ADMIN, None, password or made_up)
     except AccountInvalid as error:
         raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
-    return FirstStart(password)
+    return FirstStart(True, made_up)
 
 
 def _note_settings(services: Services) -> None:

@@ -33,6 +33,12 @@ def test_the_password_is_asked_for_twice_where_it_is_not_piped(flask, services):
     assert services.accounts.verify("olga", RIGHT)
 
 
+@pytest.mark.parametrize("line", ["\ufeff{}\n", "{}\r\n", "\ufeff{}\r\n", "{}"])
+def test_a_byte_order_mark_and_a_line_s_end_are_no_part_of_a_password(succeeds, services, line):
+    succeeds("user", "add", "olga", "--role", "admin", "--password-stdin", input=line.format(RIGHT).encode())
+    assert services.accounts.verify("olga", RIGHT)
+
+
 def test_two_passwords_that_differ_make_no_user(flask, services):
     result = flask("user", "add", "olga", "--role", "admin", input=f"{RIGHT}\n{OTHER}\n")
     assert result.exit_code == 1

@@ -102,6 +102,7 @@ def main() -> None:
     """Work until told to stop."""
     travel_light()
     app = create_app()
+    app.config["SETTINGS"].secret()  # a key that cannot be read stops the start
     wait_until_there(app.config["SETTINGS"].redis)
     connection = connect(app.config["SETTINGS"].redis, answer_seconds=None)
     worker = ReportWorker(

@@ -16,7 +16,7 @@ from app.store.database import open_database, release
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Build the application; nothing connects before the first request.
+    """Build the application; nothing connects, and nothing is written, before the first request.
 
     Args:
         settings: None: read from the environment and `.env`.
@@ -26,7 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_environment()
     app = Tally(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
-    app.config |= {"SETTINGS": settings, "SECRET_KEY": settings.secret()}
+    app.config["SETTINGS"] = settings
     app.json.sort_keys = False
     app.body_seconds = settings.body_seconds
     app.hosts = settings.trusted_hosts

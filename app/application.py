@@ -104,6 +104,11 @@ class Tally(Flask):
             app = self.wsgi_app
             self.wsgi_app = lambda environ, start: app(_under(environ, path), start)
 
+    @cached_property
+    def secret_key(self) -> str:
+        """What signs sessions. Made when it is first asked for: a command that only reads writes no file."""
+        return self.config["SETTINGS"].secret()
+
     def stand_behind(self, proxies: int) -> None:
         """Believe what so many proxies say of where a request came from, and whether over TLS."""
         if proxies:

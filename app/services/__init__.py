@@ -93,7 +93,7 @@ def build(settings: Settings) -> Services:
     means = Means(filing, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
     reports = Reports(settings, catalog, filing, queue, sweeper, audit)
     erasing = Erasing(reports, audit)
-    webhooks = Webhooks(settings.webhook_hosts, settings.secret(), reports)
+    webhooks = Webhooks(settings.webhook_hosts, settings.secret, reports)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))

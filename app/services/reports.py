@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,13 +86,17 @@ class Reports:
     def __init__(
         self, settings: Settings, catalog: Catalog, filing: Filing, queue: ReportQueue, sweeper: Sweeper, audit: Audit
     ) -> None:
+        self._settings = settings
         self._catalog = catalog
         self._filing = filing
         self._queue = queue
         self._sweeper = sweeper
         self._audit = audit
         self._waiting_max = settings.reports_waiting_max
-        self._links = Links(settings.base_url, settings.secret())
+
+    @cached_property
+    def _links(self) -> Links:
+        return Links(self._settings.base_url, self._settings.secret())
 
     def start(
         self,

@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
@@ -56,10 +56,10 @@ class Webhooks:
 
     Args:
         allowed: the servers that the operator allows, as WEBHOOK_HOSTS names them.
-        secret: the installation's, from which each schedule's is made.
+        secret: gives the installation's, from which each schedule's is made.
     """
 
-    def __init__(self, allowed: Sequence[str], secret: str, reports: Reports) -> None:
+    def __init__(self, allowed: Sequence[str], secret: Callable[[], str], reports: Reports) -> None:
         self._allowed = frozenset(named(text) for text in allowed)
         self._secret = secret
         self._reports = reports
@@ -87,7 +87,7 @@ class Webhooks:
 
     def secret(self, salt: str) -> str:
         """What signs a schedule's webhooks. It is made anew each time and kept nowhere: only the salt is."""
-        digest = hmac.digest(self._secret.encode(), f"webhook:{salt}".encode(), hashlib.sha256)
+        digest = hmac.digest(self._secret().encode(), f"webhook:{salt}".encode(), hashlib.sha256)
         return PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def send(self) -> None:

@@ -32,6 +32,9 @@ def open_database(url: str) -> None:
 
     Args:
         url: `sqlite:///path` (three slashes: relative to the working directory) or `postgresql://…`.
+
+    Raises:
+        SettingInvalid: the URL cannot be read.
     """
     backend = SqliteBackend if url.startswith("sqlite") else PostgresBackend
     database.initialize(backend.from_url(url))
@@ -85,7 +88,9 @@ def upgrade(said: Callable[[str], None] = lambda name: None) -> list[str]:
 
     Raises:
         DatabaseNewer: it was migrated by a newer version; nothing is changed.
+        SettingInvalid: SQLite's file cannot be made.
     """
+    database.create()
     refuse_newer()
     with database.migration_lock():
         applied = _runner().up()

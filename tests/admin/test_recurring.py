@@ -44,7 +44,7 @@ def known(admin) -> None:
 @pytest.fixture
 def allowed(services, settings, monkeypatch) -> str:
     """A server that webhooks may go to."""
-    fresh = Webhooks(["hooks.example.com"], settings.secret(), services.reports)
+    fresh = Webhooks(["hooks.example.com"], settings.secret, services.reports)
     monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
     return "https://hooks.example.com"
 
@@ -286,7 +286,7 @@ def test_where_the_operator_allows_no_webhooks_the_form_says_so(boss):
 def test_webhooks_are_shown_with_every_try_and_sent_again_when_asked(boss, services, settings, monkeypatch):
     with receiver() as there:
         there.answers.append((500, {}, b"<b>out of order</b>"))
-        fresh = Webhooks([there.url], settings.secret(), services.reports)
+        fresh = Webhooks([there.url], settings.secret, services.reports)
         monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
         boss.send(NEW, FILLED | {"webhook": f"{there.url}/x"})
         address = f"/admin/reports/recurring/{one().id}"

@@ -95,11 +95,23 @@ def test_a_database_that_is_away_is_told_in_a_sentence(tmp_path, words):
 
 @pytest.mark.parametrize("words", WITHOUT_A_DATABASE[:-1], ids=" ".join)
 def test_a_database_that_nobody_migrated_is_told_with_what_to_do(tmp_path, words):
+    (tmp_path / "events.db").touch()
     result = create_app(Settings(data_dir=tmp_path)).test_cli_runner().invoke(args=words)
     assert result.exit_code == 1
     assert "Run flask --app wsgi db upgrade" in result.stderr
     assert result.stderr.count("\n") == 1
     store.release()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["serve", "--help"], *WITHOUT_A_DATABASE], ids=" ".join)
+def test_a_command_that_only_reads_makes_nothing_where_nothing_is(tmp_path, words):
+    result = create_app(Settings(data_dir=tmp_path / "var")).test_cli_runner().invoke(args=words)
+    if "--help" in words:
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"Error: There is no database at {tmp_path}/var/events.db. Make one: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fault_of_ours_is_not_called_anything_else(flask, services, monkeypatch):

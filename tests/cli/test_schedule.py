@@ -22,7 +22,7 @@ def known(nobody) -> None:
 
 @pytest.fixture
 def allowed(services, settings, monkeypatch) -> str:
-    fresh = Webhooks(["hooks.example.com"], settings.secret(), services.reports)
+    fresh = Webhooks(["hooks.example.com"], settings.secret, services.reports)
     monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
     return "https://hooks.example.com/x"
 

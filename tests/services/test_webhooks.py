@@ -67,7 +67,7 @@ def allowing(services, settings, monkeypatch):
     """Change what WEBHOOK_HOSTS allows."""
 
     def allow(*hosts: str) -> None:
-        fresh = Webhooks(hosts, settings.secret(), services.reports)
+        fresh = Webhooks(hosts, settings.secret, services.reports)
         monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
 
     return allow
@@ -457,7 +457,7 @@ def test_reports_that_nobody_scheduled_are_told_to_nobody(services, schedule, ad
 def test_of_schedulers_that_race_one_sends(settings, services, schedule, complete, there):
     for _ in range(4):
         complete(schedule)
-    several = [Webhooks([there.url], settings.secret(), services.reports) for _ in range(5)]
+    several = [Webhooks([there.url], settings.secret, services.reports) for _ in range(5)]
     at_once(5, lambda number: several[number].send())
     for one in several:
         one.flush()

@@ -15,6 +15,7 @@ from tests.support import servers
 def empty_database_url(request, tmp_path: Path) -> str:
     """A database without a table."""
     if request.param == "sqlite":
+        (tmp_path / "empty.db").touch()
         return f"sqlite:///{tmp_path / 'empty.db'}"
     return servers.make_database(request.getfixturevalue("postgres_server"), "empty")
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 from peewee import Psycopg3Adapter
 from playhouse.pool import PooledPostgresqlDatabase
-from psycopg import ClientCursor, Connection
+from psycopg import ClientCursor, Connection, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
-from app.exceptions import DatabaseUnsuitable, StoreUnavailable
+from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
 from app.store.backends import copying
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
 from app.store.backends.row import Block, Context, Row
@@ -99,9 +100,21 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
-        """Open by libpq's URL; connections are made as threads ask for them."""
+        """Open by libpq's URL; connections are made as threads ask for them.
+
+        Raises:
+            SettingInvalid: libpq cannot read it; what it says of it may be part of a password.
+        """
+        url = url.replace("postgres://", "postgresql://", 1)
+        try:
+            conninfo_to_dict(url)
+        except ProgrammingError:
+            raise SettingInvalid(
+                "DATABASE_URL: libpq cannot read it. Write postgresql://user:password@host:5432/name, "
+                "and other parameters as ?name=value&name=value with libpq's names."
+            ) from None
         return cls(
-            url.replace("postgres://", "postgresql://", 1),
+            url,
             prefer_psycopg3=True,
             max_connections=CONNECTIONS,
             timeout=WAIT_SECONDS,
@@ -110,6 +123,9 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             client_encoding="UTF8",
             prepare_threshold=None,  # pgbouncer may run each transaction on another connection, which knows no name
         )
+
+    def create(self) -> None:
+        """The database is the operator's to make."""
 
     @contextmanager
     def migration_lock(self) -> Iterator[None]:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import orjson
 from peewee import SqliteDatabase
 
-from app.exceptions import SettingInvalid
+from app.exceptions import DatabaseUnsuitable, SettingInvalid
 from app.store.backends.availability import PRIMARY, Availability, translated
 from app.store.backends.row import Block, Row
 
@@ -36,21 +36,42 @@ class SqliteBackend(Availability, SqliteDatabase):
 
     clock_ms = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     serves_many_workers = False
+    path: Path
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:
-        """Open the file of `sqlite:///relative` or `sqlite:////absolute`; its folder is made."""
-        path = Path(unquote(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/")))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # a new one is its owner's alone; SQLite's own files beside it follow it
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-        except OSError as error:
-            raise SettingInvalid(
-                f"DATA_DIR: cannot make the database's folder {path.parent}: {error.strerror}."
-            ) from error
+        """Open the file of `sqlite:///relative` or `sqlite:////absolute`."""
+        path = Path(unquote(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/"), errors="surrogateescape"))
         # IMMEDIATE: a transaction that reads first and writes later must not lose its place to another writer.
-        return cls(str(path), pragmas=PRAGMAS, timeout=WAIT_SECONDS, lock_type="IMMEDIATE")
+        # mode=rw: only `create` makes the file, so that a command in another folder leaves no empty database there.
+        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+        found = cls(uri, uri=True, pragmas=PRAGMAS, timeout=WAIT_SECONDS, lock_type="IMMEDIATE")
+        found.path = path
+        return found
+
+    def create(self) -> None:
+        """Make the file and its folder, if they are not there.
+
+        Raises:
+            SettingInvalid: they cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # a new one is its owner's alone; SQLite's own files beside it follow it
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            raise SettingInvalid(f"DATA_DIR: cannot make the database {self.path}: {error.strerror}.") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        """As Peewee does, with a sentence about a file that is not there."""
+        try:
+            return super()._connect()
+        except sqlite3.OperationalError:
+            if self.path.exists():
+                raise
+            raise DatabaseUnsuitable(
+                f"There is no database at {self.path}. Make one: flask --app wsgi db upgrade."
+            ) from None
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:
         """As Peewee does, and again: a new file's switch to WAL does not wait for another process that is at it."""

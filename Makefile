@@ -18,22 +18,22 @@ help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
-	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/flask --app wsgi serve
+	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/python -m flask --app wsgi serve
 
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/develop ## Check the style of the code
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 audit: .venv/develop ## Ask on the internet for known flaws in what Tally stands on
-	$(BIN)/pip install -qq --disable-pip-version-check pip-audit
-	$(BIN)/pip freeze --exclude-editable > .venv/installed.txt
-	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement .venv/installed.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .venv/installed.txt
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement .venv/installed.txt
 
 soak: .venv/develop packages ## Make every fault again and again, for half an hour
-	SOAK=1 $(BIN)/pytest tests/faults
+	SOAK=1 $(BIN)/python -m pytest tests/faults
 
 bench: .venv/develop ## Measure, and compare with the goals
 	$(BIN)/python -m bench --short
@@ -57,7 +57,7 @@ packages:
 	@echo 'Making the Python environment in .venv …'
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@printf '%s' '$(CURDIR)' > $@
+	@pwd -P | tr -d '\n' > $@
 
 .venv/run: .venv/place setup.cfg pyproject.toml
 	@echo 'Installing what Tally needs into .venv …'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property
+from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from app.paths import is_api
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+NAME_DIGITS = 8  # of the cookie's name that are the installation's
 PROBES = ("/health/", "/metrics")
 FILES = "/files/"
 PORT = re.compile(r":\d{0,5}$")
@@ -65,6 +67,10 @@ class PeopleSessions(SecureCookieSessionInterface):
         """See Flask's."""
         is_program = request.is_api and not request.path.startswith(FILES)
         return self.make_null_session(app) if is_program else super().open_session(app, request)
+
+    def get_cookie_name(self, app: Tally) -> str:
+        """The installation's own."""
+        return app.cookie_name
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Also where a proxy that is believed says that the request came over TLS, whatever PUBLIC_URL is."""
@@ -108,6 +114,16 @@ class Tally(Flask):
     def secret_key(self) -> str:
         """What signs sessions. Made when it is first asked for: a command that only reads writes no file."""
         return self.config["SETTINGS"].secret()
+
+    @cached_property
+    def cookie_name(self) -> str:
+        """The name of the session's cookie, the installation's own.
+
+        Browsers send the cookies of a host to each of its ports: another installation on the same host would otherwise
+        overwrite the cookie, and sign people out.
+        """
+        own = sha256(f"{self.secret_key} {self.config['SETTINGS'].base_url}".encode()).hexdigest()[:NAME_DIGITS]
+        return f"{self.config['SESSION_COOKIE_NAME']}-{own}"
 
     def stand_behind(self, proxies: int) -> None:
         """Believe what so many proxies say of where a request came from, and whether over TLS."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
@@ -19,7 +18,6 @@ from app.services.principal import Principal
 from app.services.sessions import Visit
 
 TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
-NAME_DIGITS = 8
 REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh
 
 basic = HTTPBasicAuth()
@@ -28,16 +26,14 @@ basic = HTTPBasicAuth()
 def register(app: Flask) -> None:
     """Set up the session's cookie. What it may be used for, and until when, `services.sessions` says.
 
-    Browsers send the cookies of a host to each of its ports, so the name is the installation's own: another one on the
-    same host would otherwise overwrite the cookie, and sign people out.
+    The name ends as `Tally.cookie_name` says.
     """
     settings = app.config["SETTINGS"]
     secure, path = settings.base_url.startswith("https://"), settings.base_path
     # By the prefix a browser takes it only over TLS and, where it is for all paths, from this very host.
     prefix = ("__Secure-" if path else "__Host-") if secure else ""
-    installation = sha256(f"{settings.secret()} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
     app.config |= {
-        "SESSION_COOKIE_NAME": f"{prefix}tally-{installation}",
+        "SESSION_COOKIE_NAME": f"{prefix}tally",
         "SESSION_COOKIE_PATH": path or "/",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
+from dotenv import dotenv_values
 from environs import Env, EnvValidationError, validate
 
 from app.exceptions import SettingInvalid
@@ -36,6 +37,13 @@ BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 OWN_PATHS = ("admin", "bootstrap", "docs", "events", "files", "health", "metrics", "openapi.json", "reports", "service")
 OWN_PATHS += ("static", "system")
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
+LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 takes between two dots of a host
+BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+UNREADABLE = (
+    "is not a URL that can be read. In a user's name or a password write % / ? # @ as %25 %2F %3F %23 %40, "
+    "and elsewhere % as %25."
+)
+ENDS_EARLY = "must name a path. Write ? and # in it as %3F and %23."
 MIN_SECRET = 16  # characters
 TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_SECRET},}}")
 MANY = validate.Range(0, 10_000_000)
@@ -97,12 +105,12 @@ class Settings:
     @property
     def database(self) -> str:
         """The database's URL, with the default filled in."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'events.db'}"
+        return self.database_url or f"sqlite:///{_quoted(self.data_dir / 'events.db')}"
 
     @property
     def redis(self) -> str:
         """The URL of Redis or Valkey, with the default (the private Valkey's socket) filled in."""
-        return self.redis_url or f"unix://{self.valkey_socket}?db=0"
+        return self.redis_url or f"unix://{_quoted(self.valkey_socket)}?db=0"
 
     @property
     def valkey_socket(self) -> Path:
@@ -112,7 +120,7 @@ class Settings:
     @property
     def storage(self) -> str:
         """The URL of the report files' storage, with the default filled in."""
-        return self.storage_url or f"file://{self.data_dir.absolute() / 'reports'}"
+        return self.storage_url or f"file://{_quoted(self.data_dir.absolute() / 'reports')}"
 
     @property
     def base_url(self) -> str:
@@ -147,8 +155,8 @@ class Settings:
         Raises:
             SettingInvalid: a value is wrong; the message names every wrong variable.
         """
+        _read_dotenv(Path(".env"))
         env = Env(eager=False)  # a wrong value is None until `seal` names them all
-        env.read_env(str(Path.cwd() / ".env"), recurse=False)
         settings = cls(
             data_dir=Path(env.str("DATA_DIR", str(cls.data_dir), validate=_filled) or ""),
             database_url=env.str("DATABASE_URL", "", validate=_url(_database, "sqlite", "postgresql", "postgres")),
@@ -219,6 +227,29 @@ class Settings:
         return settings
 
 
+def _read_dotenv(path: Path) -> None:
+    """Put what a file says into the environment, where that does not have it; each value as it is written.
+
+    Raises:
+        SettingInvalid: the file cannot be read.
+    """
+    try:
+        values = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+        filled_in = dotenv_values(path, encoding="utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingInvalid(f"The file .env cannot be read: {reason}.") from None
+    for name, value in values.items():
+        # Flask's own command has read the file before, and replaced each ${NAME} in it.
+        if value is not None and os.environ.get(name, filled_in[name]) == filled_in[name]:
+            os.environ[name] = value
+
+
+def _quoted(path: Path) -> str:
+    """A path as it stands in a URL, whatever characters it has."""
+    return quote(os.fsencode(path))
+
+
 def given() -> frozenset[str]:
     """The names of the settings that the environment, or a `.env` that was read into it, has a value for."""
     names = (one.name.upper() for one in fields(Settings))
@@ -250,10 +281,12 @@ def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callabl
             return
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)
         try:
+            if BARE_PERCENT.search(value):
+                raise ValueError
             url = urlsplit(value)
             wrong = f"is not a URL that starts with {wanted}." if url.scheme not in schemes else problem(url)
         except ValueError:  # a port that is no number, a bracket without its other half; its words may be a password's
-            wrong = "is not a URL: its host or port cannot be read. In a password write / ? # @ as %2F %3F %23 %40."
+            wrong = UNREADABLE
         if wrong:
             raise validate.ValidationError(wrong)
 
@@ -261,27 +294,39 @@ def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callabl
 
 
 def _database(url: SplitResult) -> str | None:
-    if url.scheme == "sqlite" and (url.netloc + url.path).strip("/") in ("", ":memory:"):
-        return "must name a file: sqlite:///path/events.db."
-    return None
+    if url.scheme == "sqlite":
+        if (url.netloc + url.path).strip("/") in ("", ":memory:"):
+            return "must name a file: sqlite:///path/events.db."
+        return ENDS_EARLY if url.query or url.fragment else None
+    # Of these libpq and other libraries read different hosts, and would print part of a password as one.
+    is_ambiguous = url.netloc.count("@") > 1 or "@" in url.path or url.fragment
+    return UNREADABLE if is_ambiguous or ("@" in url.query and "@" not in url.netloc) else None
 
 
 def _redis(url: SplitResult) -> str | None:
+    if "@" in url.path or url.fragment:
+        return UNREADABLE
     if url.scheme == "unix":
         return None if url.path else "must name a socket: unix:///path/redis.sock."
-    return None if url.hostname and url.port != 0 else "must name a host: redis://host:6379/0."
+    if not url.hostname or url.port == 0:
+        return "must name a host: redis://host:6379/0."
+    return None if re.fullmatch(r"/?\d*", url.path) else "must end in a database's number: redis://host:6379/0."
 
 
 def _storage(url: SplitResult) -> str | None:
     if url.scheme == "s3":
         is_right = BUCKET.fullmatch(url.netloc) and not url.query and not url.fragment
         return None if is_right else "must name a bucket, and may name a prefix: s3://bucket/prefix."
+    if url.query or url.fragment:
+        return ENDS_EARLY
     return "must name an absolute folder: file:///folder." if url.netloc or not url.path.strip("/") else None
 
 
 def _endpoint(url: SplitResult) -> str | None:
     if not url.hostname or url.port == 0 or url.username or url.password:
         return "must name a host, and no password: https://s3.example.com."
+    if ":" not in url.hostname and not all(LABEL.fullmatch(label) for label in url.hostname.split(".")):
+        return "must name a host of letters, digits, dots and inner hyphens: https://s3.example.com."
     return "must end before ? and #." if url.query or url.fragment else None
 
 

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
-from app.exceptions import QueueUnavailable
+from app.exceptions import QueueUnavailable, SettingInvalid
 
 NAME = "reports"
 SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
@@ -60,9 +60,13 @@ class ReportQueue:
     Args:
         url: `redis://…` or `unix://…`.
         timeout: seconds that a report may run.
+
+    Raises:
+        SettingInvalid: the URL says something that redis-py does not understand.
     """
 
     def __init__(self, url: str, timeout: int) -> None:
+        _check(url)
         self._url = url
         self._timeout = timeout + GRACE_SECONDS
         self._connection: Redis | None = None
@@ -223,6 +227,17 @@ def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: f
     return Redis.from_url(
         url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )
+
+
+def _check(url: str) -> None:
+    """Have redis-py read a URL. What it says of a wrong one may be part of a password."""
+    try:
+        connect(url).connection_pool.make_connection()
+    except (ValueError, TypeError, AttributeError, RedisError):
+        raise SettingInvalid(
+            "REDIS_URL: redis-py cannot read it. Write redis://user:password@host:6379/0 or "
+            "unix:///path/redis.sock?db=0, and other parameters as ?name=value&name=value with redis-py's names."
+        ) from None
 
 
 def wait_until_there(url: str) -> None:

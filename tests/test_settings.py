@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from flask.cli import load_dotenv
 
+from app import create_app
 from app.config import Settings
 from app.exceptions import SettingInvalid
+from app.ops import preflight, supervise
+from app.queue import connect
+from app.store import database
 
 ROOT = Path(__file__).parent.parent
 ROW = re.compile(r"\| `(?P<name>[A-Z0-9_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<meaning>[^|]+) \|")
@@ -123,6 +131,13 @@ WRONG = [
     ("REDIS_URL", "redis://"),
     ("REDIS_URL", "redis://cache:none"),
     ("REDIS_URL", "unix://"),
+    ("REDIS_URL", "redis://cache/reports"),
+    ("STORAGE_URL", "file:///srv/reports#2026"),
+    ("STORAGE_URL", "file:///srv/reports?2026"),
+    ("STORAGE_URL", "file:///srv/100%"),
+    ("DATABASE_URL", "sqlite:///events#1.db"),
+    ("DATABASE_URL", "sqlite:///events?mode=ro"),
+    ("DATABASE_URL", "sqlite:///100%.db"),
     ("STORAGE_URL", "/srv/reports"),
     ("STORAGE_URL", "file://reports"),
     ("STORAGE_URL", "ftp://host/reports"),
@@ -133,6 +148,8 @@ WRONG = [
     ("S3_ENDPOINT_URL", "minio:9000"),
     ("S3_ENDPOINT_URL", "http://key:secret@minio:9000"),
     ("S3_ENDPOINT_URL", "http://minio:9000/?x"),
+    ("S3_ENDPOINT_URL", "http://my_minio:9000"),
+    ("S3_ENDPOINT_URL", "http://minio..example:9000"),
     ("S3_PUBLIC_URL", "ftp://files.example.com"),
     ("REPORT_BUCKETS", "analysts,,others"),
     ("SENDFILE", "on"),
@@ -225,6 +242,15 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(environment):
         ("REDIS_URL", "redis://u:hush/hush@localhost:6379/0"),
         ("REDIS_URL", "redis://:hush[@localhost/0"),
         ("DATABASE_URL", "postgresql://u:hush[@localhost/tally"),
+        ("DATABASE_URL", "postgresql://u:100%hush@localhost/tally"),
+        ("DATABASE_URL", "postgresql://u:hush%zz@localhost/tally"),
+        ("DATABASE_URL", "postgresql://u:hush@hush@localhost/tally"),
+        ("DATABASE_URL", "postgresql://u:hush#hush@localhost/tally"),
+        ("DATABASE_URL", "postgresql://u:hush?hush@localhost/tally"),
+        ("DATABASE_URL", "postgresql://u:5432/hush@localhost/tally"),
+        ("REDIS_URL", "redis://:hush%@localhost:6379/0"),
+        ("REDIS_URL", "redis://u:6379/hush@localhost:6379/0"),
+        ("REDIS_URL", "redis://:hush#hush@localhost:6379/0"),
         ("PUBLIC_URL", "https://u:hush@tally.example"),
         ("S3_ENDPOINT_URL", "https://u:hush@s3.example"),
         ("S3_ENDPOINT_URL", "https://u:hush/hush@s3.example"),
@@ -236,6 +262,23 @@ def test_nor_is_a_password_that_a_url_cannot_be_read_for(environment, name, valu
     with pytest.raises(SettingInvalid, match=name) as refused:
         Settings.from_environment()
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://u:hush@localhost/tally?hush"),
+        ("DATABASE_URL", "postgresql://u:hush@localhost/tally?hush=1"),
+        ("REDIS_URL", "redis://:hush@localhost:6379/0?hush=1"),
+        ("REDIS_URL", "redis://:hush@localhost:6379/0?socket_timeout=hush"),
+        ("REDIS_URL", "rediss://:hush@localhost:6379/0?ssl_cert_reqs=hush"),
+    ],
+)
+def test_what_only_the_library_that_connects_finds_wrong_is_found_at_the_start(tmp_path, name, value):
+    with pytest.raises(SettingInvalid, match=f"^{name}: ") as refused:
+        create_app(Settings(data_dir=tmp_path, **{name.lower(): value}))
+    assert "hush" not in str(refused.value)
+    assert refused.value.__cause__ is None
 
 
 def test_secrets_are_not_shown_with_the_settings():
@@ -270,6 +313,85 @@ def test_a_wrong_value_in_the_dotenv_file_is_refused_too(environment, tmp_path):
     (tmp_path / ".env").write_text("WORKERS=many\n")
     with pytest.raises(SettingInvalid, match="WORKERS"):
         Settings.from_environment()
+
+
+AS_WRITTEN = r"a$PATH${PATH}%(x)s%41#b=c\d'e"
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_value_of_the_dotenv_file_is_taken_as_it_is_written(environment, tmp_path, quote):
+    environment["PATH"] = "/usr/bin"
+    value = AS_WRITTEN.replace("\\", "/") if quote else AS_WRITTEN  # in quotes a backslash escapes
+    (tmp_path / ".env").write_text(f"ADMIN_PASSWORD={quote}{value}{quote} # ours\n", encoding="utf-8-sig")
+    assert Settings.from_environment().admin_password == value
+
+
+def test_nor_does_the_command_of_flask_replace_names_in_it(environment, tmp_path):
+    environment |= {"PATH": "/usr/bin", "PORT": "8123"}
+    (tmp_path / ".env").write_text("ADMIN_PASSWORD=word${PATH}\nPORT=${PATH}\n")
+    load_dotenv()
+    assert environment["ADMIN_PASSWORD"] == "word/usr/bin"
+    assert Settings.from_environment().admin_password == "word${PATH}"
+    assert environment["PORT"] == "8123"
+
+
+def test_a_dotenv_file_in_another_encoding_is_refused_in_a_sentence(environment, tmp_path):
+    (tmp_path / ".env").write_bytes("ENVIRONMENT=Zürich".encode("latin-1"))
+    with pytest.raises(SettingInvalid, match=r"^The file \.env cannot be read: it is not UTF-8\.$"):
+        Settings.from_environment()
+
+
+ODD = "a b#c?d%41e%=f'g\"h$i\\j:k;l,ü\udcff"
+
+
+def test_any_character_may_stand_in_the_data_folder(tmp_path):
+    data = tmp_path / ODD
+    settings = Settings(data_dir=data)
+    app = create_app(settings)
+    database.upgrade()
+    database.release()
+    assert (data / "events.db").stat().st_size > 0
+    assert list(tmp_path.iterdir()) == [data]
+    upload = app.extensions["services"].reports._filing.own.create(f"{uuid4()}.ab.csv", None)
+    upload.abort()
+    assert (data / "reports").is_dir()
+
+
+def test_any_character_that_is_text_may_stand_in_the_path_of_the_socket(short_folder):
+    settings = Settings(data_dir=short_folder / ODD.removesuffix("\udcff"))
+    preflight.private_folder(settings.valkey_socket.parent)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fsencode(settings.valkey_socket))
+        listener.listen()
+        assert preflight.redis_away(replace(settings, redis_url=settings.redis)) is None
+        assert connect(settings.redis).connection_pool.make_connection().path == str(settings.valkey_socket)
+
+
+@pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0")])
+def test_the_web_server_is_given_an_address_and_links_keep_the_name(host, address):
+    assert preflight.resolved(Settings(host=host)).host == address
+    assert host in Settings(host=host).base_url
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "tally..example", "a" * 70])
+def test_a_host_that_has_no_address_is_named(host):
+    with pytest.raises(SettingInvalid, match=f"^HOST: {host} is not a name or address"):
+        preflight.resolved(Settings(host=host))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\udcff"])
+def test_a_data_folder_that_redis_clients_cannot_read_is_refused_before_anything_is_made(tmp_path, name):
+    with pytest.raises(SettingInvalid, match="DATA_DIR: .+ control character, or bytes that are not UTF-8"):
+        preflight.check(Settings(data_dir=tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_temporary_folder_the_processes_get_one(tmp_path, monkeypatch):
+    assert supervise._temporary_folder(Settings(data_dir=tmp_path)) == {}
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: Path("/nowhere/at/all").stat())
+    found = supervise._temporary_folder(Settings(data_dir=tmp_path))
+    assert found == dict.fromkeys(("TMPDIR", "SQLITE_TMPDIR"), str(tmp_path / "tmp"))
+    assert (tmp_path / "tmp").is_dir()
 
 
 def test_a_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path):

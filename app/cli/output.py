@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 
 import click
@@ -22,6 +23,7 @@ def command(function: Callable) -> Callable:
     @with_appcontext
     @functools.wraps(function)
     def told(*args: object, **kwargs: object) -> object:
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII must not end a command
         try:
             return function(*args, **kwargs)
         except InputInvalid as error:

@@ -24,7 +24,7 @@ def serve() -> None:
     settings = current_app.config["SETTINGS"]
     os.umask(OTHERS)
     try:
-        lock = preflight.check(settings)
+        lock = preflight.check(preflight.resolved(settings))
         if why := preflight.redis_away(settings):
             _say(f"Redis at REDIS_URL cannot be reached ({why}). Reports wait until it can.", err=True)
         welcome = _welcome(setup.prepare(services(), settings.admin_password))
@@ -53,7 +53,7 @@ def _run(lock: int, welcome: list[str]) -> int:
             _say(welcome.pop(0))
 
     try:
-        return supervise.run(settings, lock, announce)
+        return supervise.run(preflight.resolved(settings), lock, announce)
     finally:
         for line in welcome:  # never ready, but the password exists, and nobody has seen it yet
             _say(line)

@@ -11,8 +11,9 @@ import fcntl
 import os
 import socket
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from app.config import Settings
 from app.exceptions import SettingInvalid
@@ -30,13 +31,27 @@ def check(settings: Settings) -> int:
     Raises:
         SettingInvalid: the processes could not run; the message is one sentence that names the setting.
     """
-    run = private_folder(run_folder(settings))
     if not settings.redis_url:
-        private_folder(settings.valkey_socket.parent)
         _check_socket_path(settings.valkey_socket)
+        private_folder(settings.valkey_socket.parent)
+    run = private_folder(run_folder(settings))
+    settings.secret()
     lock = _lock(run / "lock")
     _try_port(settings.host, settings.port)
     return lock
+
+
+def resolved(settings: Settings) -> Settings:
+    """The settings with an address for HOST, which may be a name; of several the first of IPv4, which most clients try.
+
+    Raises:
+        SettingInvalid: there is no such name.
+    """
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        raise SettingInvalid(f"HOST: {settings.host} is not a name or address that this machine knows.") from None
+    return replace(settings, host=min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
 
 
 def run_folder(settings: Settings) -> Path:
@@ -68,7 +83,7 @@ def redis_away(settings: Settings) -> str | None:
     try:
         if url.scheme == "unix":
             with closing(socket.socket(socket.AF_UNIX)) as connection:
-                connection.connect(url.path)
+                connection.connect(os.fsencode(unquote(url.path, errors="surrogateescape")))
         else:
             address = (url.hostname or "localhost", url.port or 6379)
             socket.create_connection(address, REDIS_SECONDS).close()
@@ -78,6 +93,11 @@ def redis_away(settings: Settings) -> str | None:
 
 
 def _check_socket_path(path: Path) -> None:
+    if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
+        raise SettingInvalid(
+            "DATA_DIR: the path has a control character, or bytes that are not UTF-8, which Redis clients cannot read. "
+            "Choose another one, or set REDIS_URL."
+        )
     size = len(os.fsencode(path))
     if size > SOCKET_PATH_BYTES:
         raise SettingInvalid(
@@ -111,8 +131,6 @@ def _try_port(host: str, port: int) -> None:
 
 
 def _port_refused(host: str, port: int, error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"HOST: {host} is not a name or address that this machine knows."
     if isinstance(error, PermissionError):
         return f"PORT: this user may not listen on port {port}. Set PORT to a number from 1024 on."
     if error.errno == errno.EADDRINUSE:

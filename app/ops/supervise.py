@@ -26,6 +26,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,7 +37,7 @@ from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.ops import lifeline
 from app.ops.logs import render_line
-from app.ops.preflight import run_folder
+from app.ops.preflight import private_folder, run_folder
 from app.ops.programs import Programs
 
 CONFIGURATION = "supervisord.conf"
@@ -183,6 +184,8 @@ def _environment(settings: Settings, hold: str) -> dict[str, str]:
     return {
         lifeline.PARENT: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",  # whatever the locale is: paths, supervisord's configuration and log lines are UTF-8
+        "PYTHONIOENCODING": "utf-8",
         "MALLOC_ARENA_MAX": "2",  # glibc gives many threads many heaps, which keep what they once had
         "TALLY_SUPERVISED": "1",
         "TALLY_RUN": str(run_folder(settings)),
@@ -196,7 +199,17 @@ def _environment(settings: Settings, hold: str) -> dict[str, str]:
         "TALLY_VALKEY": "" if settings.redis_url else shlex.quote(_valkey()),
         "TALLY_VALKEY_SOCKET": shlex.quote(str(settings.valkey_socket)),
         "TALLY_VALKEY_DIR": shlex.quote(str(settings.valkey_socket.parent)),
-    }
+    } | _temporary_folder(settings)
+
+
+def _temporary_folder(settings: Settings) -> dict[str, str]:
+    """Where Python and SQLite may write for a moment, if the machine has no place for it, as with a read-only root."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = str(private_folder(settings.data_dir.absolute() / "tmp"))
+        return {"TMPDIR": folder, "SQLITE_TMPDIR": folder}
+    return {}
 
 
 def _configuration() -> str:

@@ -109,7 +109,7 @@ def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     """
     place = urlsplit(url)
     if place.scheme == "file":
-        return LocalStorage(Path(unquote(place.path)))
+        return LocalStorage(Path(unquote(place.path, errors="surrogateescape")))
     s3 = _s3()
     return s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
 

@@ -63,7 +63,7 @@ class TestTheCookie:
         """Browsers send a host's cookies to all of its ports."""
         there = replace(settings, public_url="https://tally.example:8443")
         other = replace(settings, secret_key="another secret for the tests")
-        names = {create_app(one).config["SESSION_COOKIE_NAME"] for one in (settings, settings, there, other)}
+        names = {create_app(one).cookie_name for one in (settings, settings, there, other)}
         assert len(names) == 3
 
     @pytest.mark.settings(public_url="http://tally.example", trusted_proxies=1)

@@ -67,6 +67,11 @@ class DatabaseNewer(TallyError):
 class StoreUnavailable(TallyError):
     """The database cannot be reached, or does not answer in time. Nothing was stored."""
 
+    @property
+    def plain(self) -> str:
+        """The same without the driver's words, which name servers, ports and users: for whoever is not known."""
+        return f"{str(self).partition(': ')[0].rstrip('.')}." if self.__cause__ else str(self)
+
 
 class OutcomeUnknown(StoreUnavailable):
     """The database was asked to commit and did not answer in time: whether it did is not known."""

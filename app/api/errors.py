@@ -88,7 +88,7 @@ def _domain(error: errors.TallyError) -> Response:
     if is_api(request.path):
         response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
     else:
-        response = _page(status, str(error))
+        response = _page(status, _plain(error))
     if status in (429, 503):
         response.headers["Retry-After"] = str(getattr(error, "seconds", RETRY_SECONDS))
     return response
@@ -100,8 +100,13 @@ def _sentence(error: errors.TallyError, status: int) -> str:
     if isinstance(error, errors.StorageFailed):
         return f"{error} Try again."
     if isinstance(error, errors.OutcomeUnknown):
-        return f"{error} Try again with the same Idempotency-Key: with one, nothing is stored twice."
-    return f"{error} Nothing was stored; try again."
+        return f"{_plain(error)} Try again with the same Idempotency-Key: with one, nothing is stored twice."
+    return f"{_plain(error)} Nothing was stored; try again."
+
+
+def _plain(error: errors.TallyError) -> str:
+    """An error without what the log alone may have."""
+    return error.plain if isinstance(error, errors.StoreUnavailable) else str(error)
 
 
 def _http(error: HTTPException) -> Response | HTTPException:

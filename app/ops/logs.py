@@ -1,7 +1,12 @@
-"""Logs: one line each on standard error, readable text for people or JSON for collectors."""
+"""Logs: one line each on standard error, readable text for people or JSON for collectors.
+
+What clients sent stands in many a line. In text its control characters are escaped: a line feed would begin a line that
+nobody logged, and an escape sequence would be carried out by the terminal that shows it.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -13,13 +18,16 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from app.ops.requests import current_id
 
 LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]")  # as Granian begins its lines
 _hooks = (sys.excepthook, threading.excepthook)
 _format = "text"
+# Controls, line ends beyond ASCII's, and marks that change the direction of what follows.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+IN_TRACEBACK = re.compile(f"(?![\\n\\t]){CONTROL.pattern}")
 
 
 def configure(log_format: str) -> None:
@@ -34,9 +42,7 @@ def configure(log_format: str) -> None:
         structlog.processors.JSONRenderer()
         if log_format == "json"
         # Plain: the default prints every local variable where `rich` is installed, and with them passwords.
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback)
     )
     shared = [
         _add_request,
@@ -44,7 +50,7 @@ def configure(log_format: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    finish = [structlog.processors.format_exc_info] if log_format == "json" else []
+    finish = [structlog.processors.format_exc_info if log_format == "json" else _escape]
     structlog.configure(
         processors=[*shared, *finish, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -110,3 +116,18 @@ def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     """Name the request that a line is about: asked for here, so that requests that log nothing pay nothing."""
     request = current_id()
     return event if request is None else event | {"request": request}
+
+
+def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Escape control characters; values that are no text are written by `repr`, which does it."""
+    return {name: _escaped(value, CONTROL) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _plain_traceback(stream: io.TextIOBase, error: ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write(_escaped(text.getvalue(), IN_TRACEBACK))
+
+
+def _escaped(text: str, control: re.Pattern[str]) -> str:
+    return control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -96,7 +96,7 @@ class Health:
         try:
             missing = self._pending.answer()
         except StoreUnavailable as error:
-            return AWAY.format(reason=error)
+            return AWAY.format(reason=error.plain)  # anybody may ask
         except TimeoutError:
             return SILENT
         return UNMIGRATED.format(first=missing[0]) if missing else None

@@ -106,7 +106,7 @@ class Ingest:
         del batch, stored  # many requests wait at once; none needs its events twice meanwhile
         if entry.count or key:
             self._writer.write(entry)
-        return receipt if entry.state != TWIN else self._first(key, digest)
+        return receipt if entry.state != TWIN else replace(self._first(key, digest), ignored=ignored)
 
     def answer(self, key: str) -> bytes | None:
         """What the first request with a key was answered; None where there was none."""

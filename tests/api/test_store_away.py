@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.ops import logs
 from tests.support.client import event, root
 
 AWAY = "postgresql://nobody@127.0.0.1:1/tally"
@@ -33,3 +34,29 @@ def test_what_needs_no_database_is_answered(nobody):
     assert nobody.get("/system/version").status_code == 200
     assert nobody.get("/health/live").status_code == 200
     assert nobody.get("/reports").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("POST", "/events"),
+        ("GET", "/reports"),
+        ("GET", "/health/ready"),
+        ("GET", "/files/JOB-00000000-0000-4000-8000-000000000000?expires=1&nonce=a&signature=b"),
+        ("GET", "/metrics"),
+        ("GET", "/admin/sign-in"),
+        ("POST", "/admin/sign-in"),
+        ("GET", "/"),
+    ],
+)
+def test_nobody_is_told_where_it_is(nobody, capsys, verb, path):
+    body = {"json": [event()]} if path == "/events" else {}
+    answer = nobody.request(verb, path, headers={"Authorization": "Basic YTpi"}, **body)
+    for word in ("127.0.0.1", "port 1", "nobody", "Connection refused", "psycopg"):
+        assert word not in answer.get_data(as_text=True)
+
+
+def test_the_log_has_it(nobody, capfd, settings):
+    logs.configure("text")
+    nobody.post("/events", [event()])
+    assert "127.0.0.1" in capfd.readouterr().err

@@ -76,7 +76,10 @@ def _file(words: str) -> Told:
 
 
 def _body(schema: str | type, examples: dict[str, object], **others: Told) -> Told:
-    """A request's body as JSON, and as what a browser's beacon sends: the same JSON called text."""
+    """A request's body as JSON, and as what a browser's beacon sends: the same JSON called text.
+
+    A form's type is read as JSON, too, but a tool that reads this would send a form.
+    """
     shown = {name: {"value": value} for name, value in examples.items()}
     as_text = {name: {"value": json.dumps(value)} for name, value in examples.items()}
     name = schema if isinstance(schema, str) else schema.__name__.removesuffix("Schema")
@@ -117,7 +120,7 @@ OPERATIONS: dict[str, Told] = {
             "200": _answer(
                 "The events as stored, in the order sent.",
                 {"type": "array", "items": answers.StoredEventSchema},
-                ("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed"),
+                ("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed", "X-Ignored-Fields"),
             )
         },
         "errors": ["400", "413", "415", "422", "503"],
@@ -134,7 +137,7 @@ OPERATIONS: dict[str, Told] = {
         "basic": True,
         "parameters": ["Content-Encoding"],
         "requestBody": _body(ReportRequestSchema, {"report": REPORT}),
-        "responses": {"200": JOB_ANSWER},
+        "responses": {"200": _answer("The report.", answers.JobSchema, ("X-Ignored-Fields",))},
         "errors": ["400", "403", "413", "415", "503"],
     },
     "reports.index": {

@@ -45,6 +45,10 @@ HEADERS: dict[str, Told] = {
         "description": "This is the first answer again; nothing was stored.",
         "schema": {"type": "string", "const": "true"},
     },
+    "X-Ignored-Fields": {
+        "description": "Keys of the request's JSON that nobody knows; they change nothing.",
+        "schema": {"type": "string"},
+    },
     "Location": {"required": True, "schema": {"type": "string", "format": "uri"}},
     "Content-Disposition": {"description": "What to call the file.", "schema": {"type": "string"}},
     "ETag": {"description": "The file's SHA-256, quoted.", "schema": {"type": "string"}},
@@ -135,14 +139,14 @@ ERRORS: dict[str, Told] = {
         "The report's file was kept as long as promised, and is removed. Start a new report.",
     ),
     "413": _error(
-        "more bytes, after decompression, or more events than one request may have.",
+        "more bytes, after decompression, more events or more values than one request may have.",
         "REQUEST_TOO_LARGE",
         "The body is larger than 10485760 bytes, the most that one request may have.",
     ),
     "415": _error(
         "a Content-Type or Content-Encoding that is not listed here.",
         "REQUEST_TYPE_UNSUPPORTED",
-        "The Content-Type is missing; it must be application/json or text/plain.",
+        "The Content-Type is text/html; it must be application/json or text/plain.",
     ),
     "422": _error(
         "the `Idempotency-Key` was sent before with another body.",
@@ -157,7 +161,7 @@ ERRORS: dict[str, Told] = {
     | {"headers": {"Retry-After": {"description": "Seconds to wait.", "required": True, "schema": SECONDS}}},
     "500": _error("a fault of the service's own.", GENERAL, EVENTS_FAILED),
     "503": _error(
-        "the database cannot be reached in time; nothing was stored.",
+        "the database cannot be reached in time, or more is under way than may be; nothing was stored.",
         GENERAL,
         "The database cannot be reached. Nothing was stored; try again.",
         headers=["Retry-After"],

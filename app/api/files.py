@@ -17,6 +17,7 @@ from werkzeug.wsgi import FileWrapper
 from app.api.query import takes
 from app.auth import current_principal
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
+from app.services.principal import Principal
 from app.services.reports import Download, Reports
 
 blueprint = Blueprint("files", __name__)
@@ -38,15 +39,16 @@ def download(source: str) -> Response:
     found = reports.file(source, *given)
     response = _elsewhere(found) if found.link else _here(found, found.path.absolute())
     response.headers["Cache-Control"] = "private, no-store"
+    who = current_principal()  # asked for HEAD, too: the answers' headers are the same
     if request.method == "GET" and response.status_code in HANDED_OUT:
-        _note(reports, found, response)
+        _note(reports, found, who, response)
     return response
 
 
-def _note(reports: Reports, found: Download, response: Response) -> None:
+def _note(reports: Reports, found: Download, who: Principal | None, response: Response) -> None:
     """Each part, too: whoever asks for two halves has the whole."""
     try:
-        reports.note_download(found.report, current_principal(), request.remote_addr or "")
+        reports.note_download(found.report, who, request.remote_addr or "")
     except BaseException:
         response.close()
         raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from flask import Flask
 from markupsafe import Markup, escape
 
-from app.admin.zones import at, offset_name, zone_name
+from app.admin.zones import at, at_utc, offset_name, zone_name
 from app.lookalikes import written_out
 from app.services.clock import now
 
@@ -46,13 +46,13 @@ def register(app: Flask) -> None:
 
 def iso(milliseconds: int) -> str:
     """For a `datetime` attribute: 2026-11-23T14:02:11.482Z."""
-    time = datetime.fromtimestamp(milliseconds // SECOND, UTC)
+    time = at_utc(milliseconds)
     return f"{_dated(time)}T{time:%H:%M:%S}.{milliseconds % SECOND:03}Z"
 
 
 def utc_day(milliseconds: int) -> str:
     """The day in UTC, as days are counted: 23 Nov 2026."""
-    time = datetime.fromtimestamp(milliseconds // SECOND, UTC)
+    time = at_utc(milliseconds)
     return f"{time.day} {time:%b} {time.year}"
 
 

@@ -12,7 +12,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from flask import Flask, g, has_request_context, request
 
+from app.schemas.fields import MAX_TIME
+
 COOKIE = "zone"
+FIRST_TIME = -62_135_596_800_000  # 0001-01-01T00:00:00Z: no calendar begins earlier
 
 
 def register(app: Flask) -> None:
@@ -49,12 +52,23 @@ def offset_name(moment: datetime) -> str:
 
 
 def at(milliseconds: int) -> datetime:
-    """A moment in the zone, less its milliseconds. The last hours of the year 9999 have no local time, and stay UTC."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    """A moment in the zone, less its milliseconds.
+
+    The first and the last hours of the calendar have no local time in some zones, and stay UTC.
+    """
+    moment = at_utc(milliseconds)
     try:
         return moment.astimezone(zone())
     except OverflowError:
         return moment
+
+
+def at_utc(milliseconds: int) -> datetime:
+    """A moment in UTC, less its milliseconds; the first or last one there is for what is beyond the calendar.
+
+    A time that somebody types may be before the year 1 in UTC, and the last bar of a chart ends in the year 10000.
+    """
+    return datetime.fromtimestamp(min(max(milliseconds, FIRST_TIME), MAX_TIME) // 1000, UTC)
 
 
 def _zone(name: str) -> tzinfo:

@@ -104,3 +104,16 @@ def test_no_page_names_a_zone_by_itself():
     beside = re.compile(r"(?:exact_time\([^)]*\)|\|\s*(?:stamp|clock)|stamp\([^)]*\)\s*\}).{0,20}\bUTC\b")
     found = [f"{page.name}: {line.strip()}" for page in pages for line in page.read_text().splitlines()]
     assert [line for line in found if beside.search(line)] == []
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles", "Pacific/Kiritimati"])
+def test_dates_at_the_edge_of_the_calendar_are_refused_or_taken_in_every_zone(boss, admin, zone):
+    admin.send(event(timestamp=0), event(timestamp=LAST))
+    boss.choose_zone(zone)
+    fields = {"customer": "BARCHART", "product": "PORTFOLIO"}
+    for given in ("0001-01-01T00:00", "0001-01-01T23:59:59", "9999-12-31T23:59:59.999", str(LAST), "0"):
+        for path in ("/admin/events", "/admin/audit", "/admin/overview/chart", "/admin/", "/admin/reports/new"):
+            assert boss.get(f"{path}?start={given}&end={given}").status_code in (200, 302, 400), (path, given)
+        for name in ("start", "end"):
+            answer = boss.send("/admin/reports/new", fields | {name: given, "estimate": "yes"})
+            assert answer.status_code == 400 if given.startswith("0001") else answer.status_code in (200, 400)

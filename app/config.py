@@ -15,12 +15,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
 from environs import Env, EnvValidationError, validate
 
 from app.exceptions import SettingInvalid
+from app.file_urls import quoted
 from app.servers import named
 
 CATALOG_MODES = ("open", "strict")
@@ -105,12 +106,12 @@ class Settings:
     @property
     def database(self) -> str:
         """The database's URL, with the default filled in."""
-        return self.database_url or f"sqlite:///{_quoted(self.data_dir / 'events.db')}"
+        return self.database_url or f"sqlite:///{quoted(self.data_dir / 'events.db')}"
 
     @property
     def redis(self) -> str:
         """The URL of Redis or Valkey, with the default (the private Valkey's socket) filled in."""
-        return self.redis_url or f"unix://{_quoted(self.valkey_socket)}?db=0"
+        return self.redis_url or f"unix://{quoted(self.valkey_socket)}?db=0"
 
     @property
     def valkey_socket(self) -> Path:
@@ -120,7 +121,7 @@ class Settings:
     @property
     def storage(self) -> str:
         """The URL of the report files' storage, with the default filled in."""
-        return self.storage_url or f"file://{_quoted(self.data_dir.absolute() / 'reports')}"
+        return self.storage_url or f"file://{quoted(self.data_dir.absolute() / 'reports')}"
 
     @property
     def base_url(self) -> str:
@@ -243,11 +244,6 @@ def _read_dotenv(path: Path) -> None:
         # Flask's own command has read the file before, and replaced each ${NAME} in it.
         if value is not None and os.environ.get(name, filled_in[name]) == filled_in[name]:
             os.environ[name] = value
-
-
-def _quoted(path: Path) -> str:
-    """A path as it stands in a URL, whatever characters it has."""
-    return quote(os.fsencode(path))
 
 
 def given() -> frozenset[str]:

@@ -20,10 +20,11 @@ from app.config import Settings
 ROOT = Path(__file__).parent.parent
 
 # Plain values: they import nothing, and anybody may import them.
-GROUND = {"exceptions", "layout", "lookalikes", "origins", "paths", "servers", "version"}
+GROUND = {"exceptions", "file_urls", "layout", "lookalikes", "origins", "paths", "servers", "version"}
 # What a room may import; each may import itself. Whoever adds an arrow here adds it to docs/architecture.md, too.
 ARROWS = {
     "exceptions": set(),
+    "file_urls": set(),
     "layout": set(),
     "lookalikes": set(),
     "origins": set(),

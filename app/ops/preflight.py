@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from app.config import Settings
 from app.exceptions import SettingInvalid
+from app.file_urls import unquoted
 
 SOCKET_PATH_BYTES = 107  # what the kernel lets a Unix socket's path have (struct sockaddr_un), less its closing NUL
 REDIS_SECONDS = 2  # how long Redis may take to accept a connection
@@ -83,7 +85,7 @@ def redis_away(settings: Settings) -> str | None:
     try:
         if url.scheme == "unix":
             with closing(socket.socket(socket.AF_UNIX)) as connection:
-                connection.connect(os.fsencode(unquote(url.path, errors="surrogateescape")))
+                connection.connect(os.fsencode(unquoted(url.path)))
         else:
             address = (url.hostname or "localhost", url.port or 6379)
             socket.create_connection(address, REDIS_SECONDS).close()
@@ -93,7 +95,7 @@ def redis_away(settings: Settings) -> str | None:
 
 
 def _check_socket_path(path: Path) -> None:
-    if any(character < " " or "\ud800" <= character <= "\udfff" for character in str(path)):
+    if not re.fullmatch("[^\0-\x1f\ufffd]+", os.fsencode(path).decode(errors="replace")):
         raise SettingInvalid(
             "DATA_DIR: the path has a control character, or bytes that are not UTF-8, which Redis clients cannot read. "
             "Choose another one, or set REDIS_URL."

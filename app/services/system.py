@@ -216,7 +216,10 @@ def starred(text: str) -> str:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text.encode(errors="surrogateescape").decode(
+        errors="replace"
+    )  # what the environment has that is not UTF-8 is no text
 
 
 def _worker(seen: WorkerSeen, report: Report | None, who: Principal, *, helps: bool) -> Worker:

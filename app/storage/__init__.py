@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from app.exceptions import SettingInvalid
+from app.file_urls import unquoted
 from app.storage.local import KEY, LocalStorage
 
 
@@ -109,7 +110,7 @@ def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     """
     place = urlsplit(url)
     if place.scheme == "file":
-        return LocalStorage(Path(unquote(place.path, errors="surrogateescape")))
+        return LocalStorage(unquoted(place.path))
     s3 = _s3()
     return s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
 

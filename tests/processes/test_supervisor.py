@@ -12,7 +12,7 @@ import pytest
 import redis
 import rq
 
-from tests.support.running import wait_until
+from tests.support.running import START_SECONDS, wait_until
 
 pytestmark = [
     pytest.mark.processes,
@@ -151,3 +151,12 @@ def test_redis_that_is_away_is_a_warning_only(serve, folder):
     assert "Redis at REDIS_URL cannot be reached (Connection refused). Reports wait until it can." in service.said()
     assert "valkey started" not in service.said()
     assert service.stop() == 0
+
+
+def test_an_odd_folder_a_host_by_name_and_a_locale_that_is_missing_stop_no_start(serve, folder):
+    odd = folder / "a b#%41%='\"$;ü"
+    odd.mkdir()
+    service = serve(odd, HOST="localhost", LC_ALL="xx_XX.ISO-8859-1", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    wait_until(lambda: "Tally is at http://localhost:" in service.said() or service.ended(), START_SECONDS)
+    assert service.stop() == 0, service.said()
+    assert {path.name for path in odd.rglob("*")} >= {"events.db", "secret.key", "valkey"}

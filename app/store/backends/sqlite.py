@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 import orjson
 from peewee import SqliteDatabase
 
 from app.exceptions import DatabaseUnsuitable, SettingInvalid
+from app.file_urls import quoted, unquoted
 from app.store.backends.availability import PRIMARY, Availability, translated
 from app.store.backends.row import Block, Row
 
@@ -41,10 +41,10 @@ class SqliteBackend(Availability, SqliteDatabase):
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:
         """Open the file of `sqlite:///relative` or `sqlite:////absolute`."""
-        path = Path(unquote(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/"), errors="surrogateescape"))
+        path = unquoted(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/"))
         # IMMEDIATE: a transaction that reads first and writes later must not lose its place to another writer.
         # mode=rw: only `create` makes the file, so that a command in another folder leaves no empty database there.
-        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+        uri = f"file:{quoted(path)}?mode=rw"
         found = cls(uri, uri=True, pragmas=PRAGMAS, timeout=WAIT_SECONDS, lock_type="IMMEDIATE")
         found.path = path
         return found

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
 from app.auth import caller, need, signed_in
+from app.services.cataloguing import ADOPTED_AT_ONCE
 from app.services.entries import CUSTOMERS, KINDS, PRODUCTS, TYPES, Entry, Key
 
 PAGE = 100
@@ -54,20 +55,23 @@ def named(kind: str, values: dict[str, str]) -> Key:
 
 def _found(kind: str) -> dict[str, object]:
     who = caller()
-    missing = services().entries.missing(who)
-    entries = missing if kind == MISSING else services().entries.all(who, kind)
     wanted, page = request.args.get("find", "").strip(), _page(request.args.get("page", ""))
-    fitting = [one for one in entries if _fits(one, wanted)]
+    entries, begin = services().entries, (page - 1) * PAGE
+    is_missing = kind == MISSING
+    found = (
+        entries.missing_page(who, wanted, begin, PAGE) if is_missing else entries.page(who, kind, wanted, begin, PAGE)
+    )
     return {
         "kind": kind,
         "tabs": TABS,
-        "missing": len(missing),
+        "missing": found.number if is_missing else entries.number_missing(who),
+        "at_once": ADOPTED_AT_ONCE,
         "find": wanted,
-        "number": len(entries),
-        "fitting": len(fitting),
-        "entries": fitting[(page - 1) * PAGE : page * PAGE],
+        "number": found.number,
+        "fitting": found.fitting,
+        "entries": found.entries,
         "page": page,
-        "more": len(fitting) > page * PAGE,
+        "more": found.fitting > page * PAGE,
         "strict": services().catalog.strict,
         "may_change": services().cataloguing.may_change(who),
     }
@@ -75,12 +79,6 @@ def _found(kind: str) -> dict[str, object]:
 
 def _page(text: str) -> int:
     return max(1, min(int(text), MAX_PAGE)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
-
-
-def _fits(entry: Entry, wanted: str) -> bool:
-    """Whether a word stands somewhere in an entry, in capitals or not."""
-    words = (entry.code, entry.product, entry.description, *entry.names)
-    return any(wanted.casefold() in word.casefold() for word in words)
 
 
 def _adopted(found: list[Entry]) -> str:

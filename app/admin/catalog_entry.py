@@ -11,6 +11,7 @@ from wtforms import Field, StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
 from app.admin.catalog import named
+from app.admin.new_report import SUGGESTED
 from app.auth import caller, signed_in
 from app.exceptions import MISSING, Fault, InputInvalid
 from app.services.entries import NAMES, TYPES, Entry
@@ -127,7 +128,7 @@ def _page(one: Entry, form: EntryForm, faults: list[Fault] = ()) -> str:
 
 def _new(word: str, form: EntryForm, faults: list[Fault] = ()) -> str:
     general = [told for fault in faults if (told := form.refuse(fault))]
-    known = {"products": services().cataloguing.products(), "kind": f"{word}s", "word": word}
+    known = {"products": services().cataloguing.products(SUGGESTED + 1), "kind": f"{word}s", "word": word}
     return render_template("admin/new_entry.html", form=form, general=general, **known)
 
 

@@ -19,6 +19,7 @@ from wtforms import Form, StringField
 from app.admin import first_event
 from app.admin.blueprint import blueprint, services
 from app.admin.moments import MomentField, words_for_times
+from app.admin.new_report import SUGGESTED
 from app.auth import caller, need, signed_in
 from app.exceptions import Fault, InputInvalid
 from app.schemas.events import readable
@@ -208,8 +209,8 @@ def _export(filter: dict[str, object]) -> dict[str, object]:
 
 def _offered(asked: Asked, filter: dict[str, object]) -> dict[str, object]:
     """What there is to choose from; of types those that fit the rest."""
-    customers, products = services().catalog.known(caller())
-    seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"))
+    customers, products = services().catalog.known(caller(), SUGGESTED + 1)
+    seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED + 1)
     types = sorted({*seen, *asked.types})
     known = {"customers": customers, "products": products, "types": types, "offered": OFFERED}
     return known | {"asked": asked, "form": asked.form, "ranges": RANGES, "max_text": MAX_TEXT}

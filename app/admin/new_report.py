@@ -22,6 +22,7 @@ from app.exceptions import MISSING, Fault, Forbidden, InputInvalid, RateLimited
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 from app.services.traffic import Filter
 
+SUGGESTED = 100  # codes that a field lists; more are typed
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
 FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
@@ -109,8 +110,9 @@ def start_report() -> str | tuple[str, int] | Response:
 
 def choices() -> dict[str, object]:
     """What the fields offer."""
-    customers, products = services().catalog.known(caller())
-    known = {"customers": customers, "products": products, "types": services().catalog.export(caller())["types"]}
+    customers, products = services().catalog.known(caller(), SUGGESTED + 1)
+    types = services().catalog.types(caller(), SUGGESTED + 1)
+    known = {"customers": customers, "products": products, "types": types[:SUGGESTED], "more": types[SUGGESTED:]}
     known |= {"layouts": LAYOUTS, "formats": FORMATS, "compressions": COMPRESSIONS}
     return known | {"buckets": current_app.config["SETTINGS"].report_buckets}
 

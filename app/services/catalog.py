@@ -133,13 +133,18 @@ class Catalog:
         """Import the sample catalog that comes with the service."""
         self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
 
-    def known(self, who: Principal = SYSTEM) -> tuple[list[str], list[str]]:
-        """The customers and products, catalogued or seen, that somebody may know of; by code."""
-        return sorted(filter(who.sees, store.known_customers())), sorted(self._products(who))
+    def known(self, who: Principal = SYSTEM, limit: int | None = None) -> tuple[list[str], list[str]]:
+        """The customers and products, catalogued or seen, that somebody may know of; by code, so many at most."""
+        products = store.known_products(limit) if who.customers is None else store.seen_products(who.customers, limit)
+        return sorted(store.known_customers(who.customers, limit))[:limit], sorted(products)[:limit]
 
-    def types_seen(self, who: Principal, customer: str | None, product: str | None) -> set[str]:
-        """The types of events that somebody may see; of a customer or product, if named."""
-        return {kind for _, _, kind in store.seen_with((customer, product, None), who.customers)}
+    def types_seen(self, who: Principal, customer: str | None, product: str | None, limit: int) -> set[str]:
+        """The types of events that somebody may see, so many at most; of a customer or product, if named."""
+        return store.types_with(customer, product, who.customers, limit)
+
+    def types(self, who: Principal, limit: int) -> list[EventType]:
+        """The catalog's types that somebody may see, by product and code, so many at most."""
+        return store.types_of(who.customers, limit)
 
     def type_named(self, product: str, code: str) -> EventType | None:
         """What the catalog has of an event type: under this product, or else under another."""

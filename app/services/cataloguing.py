@@ -22,6 +22,8 @@ from app.services.principal import Principal
 from app.store import catalog as store
 from app.store.database import transaction
 
+ADOPTED_AT_ONCE = 1_000  # codes in one transaction
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -73,9 +75,9 @@ class Cataloguing:
         if not self.may_change(who):
             raise Forbidden("Only operators and administrators who see every customer may change the catalog.")
 
-    def products(self) -> list[str]:
-        """The codes that a type's product may be: those in the catalog and those seen."""
-        return sorted(store.known_products())
+    def products(self, limit: int) -> list[str]:
+        """The codes that a type's product may be: those in the catalog and those seen; so many at most."""
+        return sorted(store.known_products(limit))[:limit]
 
     def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> Entry:
         """Take a new entry in.
@@ -103,13 +105,14 @@ class Cataloguing:
         """Take codes in that were seen; those that are there by now, or were never seen, are passed over.
 
         Args:
-            wanted: a kind and key for each; None: all.
+            wanted: a kind and key for each; None: all, the first `ADOPTED_AT_ONCE` if there are more.
 
         Raises:
             Forbidden: the catalog is not theirs to change.
         """
         self.allow(who)
-        found = [one for one in self._entries.missing(who) if wanted is None or (one.kind, one.key) in wanted]
+        found = self._entries.missing(who, ADOPTED_AT_ONCE if wanted is None else None)
+        found = [one for one in found if wanted is None or (one.kind, one.key) in wanted]
         document = {kind: [row_of(one) for one in found if one.kind == kind] for kind in KINDS}
         with transaction():
             self._catalog.put(orjson.dumps(document))

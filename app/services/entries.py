@@ -50,6 +50,11 @@ class Entry:
         """Which one of its kind it is."""
         return (self.product, self.code) if self.kind == TYPES else (self.code,)
 
+    def has(self, word: str) -> bool:
+        """Whether a word stands somewhere in it, in capitals or not."""
+        words = (self.code, self.product, self.description, *self.names)
+        return any(word.casefold() in one.casefold() for one in words)
+
     @property
     def word(self) -> str:
         """What one of its kind is called."""
@@ -60,6 +65,20 @@ class Entry:
         """It in words: `product PORTFOLIO`, `type OPENED of PORTFOLIO`."""
         of = f" of {self.product}" if self.product else ""
         return f"{self.word} {self.code}{of}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some entries.
+
+    Attributes:
+        fitting: how many have what is looked for.
+        number: how many there are.
+    """
+
+    entries: Sequence[Entry]
+    fitting: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -81,29 +100,37 @@ class Entries:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def all(self, who: Principal, kind: str) -> list[Entry]:
-        """The catalog's entries of a kind that somebody may see, with their use; by code."""
-        rows = self._catalog.export(who)[kind]
-        return self._used(who, kind, [entry_of(kind, row) for row in rows])
+    def page(self, who: Principal, kind: str, find: str, begin: int, size: int) -> Page:
+        """Some of the catalog's entries of a kind that somebody may see, with their use; by code.
 
-    def missing(self, who: Principal) -> list[Entry]:
-        """What was seen and is not in the catalog, by kind and code.
+        Args:
+            find: what stands somewhere in them; capitals do not matter.
+            begin: how many come before them.
+        """
+        entries = self._all(who, kind)
+        fitting = [one for one in entries if one.has(find)]
+        shown = self._used(who, kind, fitting[begin : begin + size])
+        return Page(shown, len(fitting), len(entries))
+
+    def missing_page(self, who: Principal, find: str, begin: int, size: int) -> Page:
+        """The same of what was seen and is not in the catalog, by kind and code.
 
         A type that the catalog has under another product is not missing: events with it are accepted in both modes,
         and their context is understood.
         """
-        catalog, limits = self._catalog.export(), who.customers
-        known = {kind: {row["code"] for row in catalog[kind]} for kind in KINDS}
-        found = {
-            CUSTOMERS: [Entry(CUSTOMERS, code) for code in sorted(store.seen_customers(limits))],
-            PRODUCTS: [Entry(PRODUCTS, code) for code in sorted(store.seen_products(limits))],
-            TYPES: [Entry(TYPES, code, product) for product, code in sorted(store.seen_types(limits))],
-        }
-        left = []
-        for kind, entries in found.items():
-            missing = [replace(one, is_catalogued=False) for one in entries if one.code not in known[kind]]
-            left += self._used(who, kind, missing)
-        return left
+        found = self.missing(who, size, find, begin)
+        shown = [one for kind in KINDS for one in self._used(who, kind, [one for one in found if one.kind == kind])]
+        number = self.number_missing(who)
+        return Page(shown, store.number_missing(who.customers, find) if find else number, number)
+
+    def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[Entry]:
+        """The first of what was seen and is not in the catalog, without its use."""
+        found = store.missing(who.customers, find, limit, begin)
+        return [Entry(kind, code, product, is_catalogued=False) for kind, product, code in found]
+
+    def number_missing(self, who: Principal) -> int:
+        """How much was seen and is not in the catalog."""
+        return store.number_missing(who.customers)
 
     def get(self, who: Principal, kind: str, key: Key) -> Entry:
         """One entry that somebody may see.
@@ -111,10 +138,10 @@ class Entries:
         Raises:
             CatalogUnknown: it is not in the catalog, or not theirs to see.
         """
-        found = next((one for one in self.all(who, kind) if one.key == key), None)
-        if found is None:
+        found = [one for one in self._all(who, kind) if one.key == key]
+        if not found:
             raise CatalogUnknown(f"The catalog has no {kind.removesuffix('s')} {key[-1][:60]}.")
-        return found
+        return self._used(who, kind, found)[0]
 
     def uses(self, who: Principal, entry: Entry) -> Uses:
         """How an entry is used, by the customers that somebody may see."""
@@ -129,8 +156,12 @@ class Entries:
         found = usage.by_day(seen, code, first, who.customers) if seen else {}
         return Uses([(day, found.get(day, 0)) for day in range(first, today + 1, DAY_MS)], seen)
 
+    def _all(self, who: Principal, kind: str) -> list[Entry]:
+        return [entry_of(kind, row) for row in self._catalog.export(who)[kind]]
+
     def _used(self, who: Principal, kind: str, entries: Sequence[Entry]) -> list[Entry]:
-        found = usage.lately(kind, now(), USED_DAYS, who.customers) if entries else {}
+        codes = sorted({one.code for one in entries})
+        found = usage.lately(kind, now(), USED_DAYS, codes, who.customers) if entries else {}
         numbers = [found.get(one.key, (0, 0)) for one in entries]
         return [replace(one, day=day, week=week) for one, (day, week) in zip(entries, numbers, strict=True)]
 

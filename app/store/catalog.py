@@ -5,13 +5,15 @@ Lists are sorted here and not by the database: databases differ in which letter 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from peewee import EXCLUDED, Case, Model, ModelSelect
+from peewee import EXCLUDED, SQL, Case, Model, ModelSelect, fn
 
 from app.store.database import database
 from app.store.models import Counted, Customer, Event, EventType, Product, Seen
 
+MISSING_KINDS = ("customers", "products", "types")
 AT_ONCE = 1_000  # rows of five parameters in a statement, which takes 32,766
 Triple = tuple[str, str, str]  # customer, product, type
 Sighting = tuple[str, str, str, int]  # the same, and how many items the event's context had
@@ -55,14 +57,9 @@ def seen(customers: Sequence[str] | None = None) -> list[Triple]:
     return sorted(_of(Seen.select(Seen.customer, Seen.product, Seen.type), customers).tuples())
 
 
-def seen_customers(customers: Sequence[str] | None = None) -> set[str]:
-    """The customers seen; only these, if named."""
-    return _codes(_of(Seen.select(Seen.customer).distinct(), customers))
-
-
-def seen_products(customers: Sequence[str] | None = None) -> set[str]:
-    """The products seen; of some customers only, if named."""
-    return _codes(_of(Seen.select(Seen.product).distinct(), customers))
+def seen_products(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
+    """The products seen, the first so many by code if there is a limit; of some customers only, if named."""
+    return _codes(_of(Seen.select(Seen.product).distinct(), customers).order_by(Seen.product).limit(limit))
 
 
 def seen_types(customers: Sequence[str] | None = None) -> set[tuple[str, str]]:
@@ -119,14 +116,77 @@ def number_of_codes() -> int:
     return sum(codes.count() for codes in each)
 
 
-def known_customers() -> set[str]:
-    """The codes of the customers in the catalog and of those seen."""
-    return _codes(Customer.select(Customer.code)) | seen_customers()
+def known_customers(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
+    """The codes of the customers in the catalog and of those seen; only these, if named.
+
+    Args:
+        limit: so many of each at most, the first by code.
+    """
+    catalogued = Customer.select(Customer.code).order_by(Customer.code).limit(limit)
+    catalogued = catalogued if customers is None else catalogued.where(Customer.code.in_(list(customers)))
+    seen = _of(Seen.select(Seen.customer).distinct(), customers).order_by(Seen.customer).limit(limit)
+    return _codes(catalogued) | _codes(seen)
 
 
-def known_products() -> set[str]:
-    """The codes of the products in the catalog and of those seen."""
-    return _codes(Product.select(Product.code)) | seen_products()
+def known_products(limit: int | None = None) -> set[str]:
+    """The codes of the products in the catalog and of those seen; so many of each at most, the first by code."""
+    return _codes(Product.select(Product.code).order_by(Product.code).limit(limit)) | seen_products(limit=limit)
+
+
+def types_with(
+    customer: str | None, product: str | None, customers: Sequence[str] | None = None, limit: int | None = None
+) -> set[str]:
+    """The types seen with a customer and product, None being any; of some customers only; the first so many by code."""
+    query = _of(Seen.select(Seen.type).distinct(), customers).order_by(Seen.type).limit(limit)
+    for field, wanted in ((Seen.customer, customer), (Seen.product, product)):
+        query = query if wanted is None else query.where(field == wanted)
+    return _codes(query)
+
+
+def types_of(customers: Sequence[str] | None, limit: int) -> list[EventType]:
+    """The catalog's first types by product and code; those that some customers had, if named."""
+    query = EventType.select().order_by(EventType.product, EventType.code).limit(limit)
+    if customers is not None:
+        theirs = _of(Seen.select(SQL("1")), customers)
+        query = query.where(fn.EXISTS(theirs.where(Seen.product == EventType.product, Seen.type == EventType.code)))
+    return list(query)
+
+
+def missing(
+    customers: Sequence[str] | None, find: str = "", limit: int | None = None, offset: int = 0
+) -> list[tuple[str, str, str]]:
+    """What was seen and the catalog lacks, by kind and code: (kind, product, code), the product of a type alone.
+
+    Args:
+        customers: only what was seen with these; None: all.
+        find: what the code or product has in it; capitals do not matter.
+    """
+    query, values = _missing(customers, find)
+    page = "" if limit is None else f" LIMIT {limit:d} OFFSET {offset:d}"
+    found = database.execute_sql(f"SELECT kind, product, code {query} ORDER BY kind, product, code{page}", values)
+    return [(MISSING_KINDS[kind], product, code) for kind, product, code in found.fetchall()]
+
+
+def number_missing(customers: Sequence[str] | None, find: str = "") -> int:
+    """How many those are."""
+    query, values = _missing(customers, find)
+    return database.execute_sql(f"SELECT count(*) {query}", values).fetchone()[0]
+
+
+def _missing(customers: Sequence[str] | None, find: str) -> tuple[str, list[str]]:
+    mark, several = database.param, [] if customers is None else list(customers)
+    among = f"customer IN ({', '.join([mark] * len(several))})" if several else "1 = 0"
+    theirs = "NOT gone" if customers is None else f"NOT gone AND {among}"
+    kinds = ((0, "''", "customer", "customer"), (1, "''", "product", "product"), (2, "product", "type", "event_type"))
+    parts = [
+        f"SELECT {kind} AS kind, {product} AS product, {code} AS code FROM seen WHERE {theirs} "  # noqa: S608
+        f"AND NOT EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.code = seen.{code})"
+        for kind, product, code, table in kinds
+    ]
+    like = f"LIKE {mark} ESCAPE '~'"
+    fits = f" WHERE lower(code) {like} OR lower(product) {like}" if find else ""
+    word = re.sub("([%_~])", r"~\1", find.lower())
+    return f"FROM ({' UNION '.join(parts)}) AS missing{fits}", [*several * 3, *([f"%{word}%"] * 2 if find else [])]
 
 
 def customers() -> list[Customer]:

@@ -20,17 +20,20 @@ FIELDS = {
 }
 
 
-def lately(kind: str, moment: int, days: int, customers: Sequence[str] | None = None) -> dict[tuple, tuple[int, int]]:
+def lately(
+    kind: str, moment: int, days: int, codes: Sequence[str], customers: Sequence[str] | None = None
+) -> dict[tuple, tuple[int, int]]:
     """How many events each customer, product or type had in the last 24 hours, and in the last days.
 
     Args:
         kind: `customers`, `products` or `types`, by which the keys are (code,) or (product, code).
+        codes: of these only.
         customers: only events of these; None: all.
     """
     fields = FIELDS[kind]
     last = Case(None, [(HourlyCount.hour >= _hour(moment - DAY_MS), HourlyCount.number)], 0)
     query = HourlyCount.select(*fields, fn.sum(last), fn.sum(HourlyCount.number))
-    query = query.where(HourlyCount.hour >= _hour(moment - days * DAY_MS)).group_by(*fields)
+    query = query.where(HourlyCount.hour >= _hour(moment - days * DAY_MS), fields[-1].in_(codes)).group_by(*fields)
     if customers is not None:
         query = query.where(HourlyCount.customer.in_(list(customers)))
     return {row[:-2]: (int(row[-2]), int(row[-1])) for row in query.tuples()}

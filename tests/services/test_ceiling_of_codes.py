@@ -11,10 +11,11 @@ from app.exceptions import InputInvalid, StoreUnavailable
 from app.services import build
 from app.services.rejected import Origin
 from app.store import catalog, erasing
-from app.store.database import database, release
+from app.store.database import release
 from app.store.erasing import Doomed
 from app.store.models import Event
 from tests.support.client import event, faults
+from tests.support.rows import fill_seen
 
 pytestmark = pytest.mark.settings(max_codes=5)  # the customer, the product, and three types
 
@@ -92,23 +93,9 @@ def test_a_file_that_is_imported_has_no_more_codes_than_others(nobody, services,
     assert Event.select().count() == 6
 
 
-MANY = 200_000
-NUMBERS = {
-    "?": "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {last}) "
-    "{query} FROM number",
-    "%s": "{query} FROM generate_series(1, {last}) AS n",
-}
-
-
-@pytest.fixture
-def many_types(app) -> None:
-    """More than there may be: they were there before there was a ceiling."""
-    query = "INSERT INTO seen (customer, product, type, since, width) SELECT 'BARCHART', 'PORTFOLIO', 'T' || n, 0, 2"
-    database.execute_sql(NUMBERS[database.param].format(query=query, last=MANY))
-    release()
-
-
-def test_two_hundred_thousand_codes_hold_nobody_up(nobody, many_types):
+def test_two_hundred_thousand_codes_hold_nobody_up(nobody):
+    """They were there before there was a ceiling."""
+    fill_seen(200_000)
     nobody.send(event(type="T1"))
     began = time.monotonic()
     for number in range(1, 21):

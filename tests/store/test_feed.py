@@ -16,6 +16,7 @@ from app.store import feed, hours
 from app.store.database import database
 from app.store.feed import Wanted
 from tests.support.client import FIRST, event
+from tests.support.rows import numbered
 
 HOUR = hours.HOUR_MS
 TOP = FIRST - FIRST % HOUR
@@ -162,11 +163,6 @@ def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch
 
 
 PAIRS = 20_000
-NUMBERS = {
-    "?": "WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < {last}) "
-    "{query} FROM number",
-    "%s": "{query} FROM generate_series(0, {last}) AS n",
-}
 
 
 def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(services, monkeypatch):
@@ -182,7 +178,7 @@ def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(ser
         "INSERT INTO hourly_count (customer, product, type, hour, number, first, last) "
         f"SELECT {codes}, {hour}, 1, {time}, {time}",
     ):
-        database.execute_sql(NUMBERS[database.param].format(query=query, last=PAIRS - 1))
+        numbered(query, PAIRS)
     database.execute_sql(f"UPDATE counted SET up_to = {PAIRS}")
     statements = []
     execute = database.obj.execute_sql

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.store import catalog
-from app.store.database import database, transaction
+from app.store.database import database, release, transaction
 from tests.support.client import FIRST
 
 TYPE = "PORTFOLIO-APPLICATION-LOADED"
@@ -28,3 +28,23 @@ def fill(count: int) -> None:
         else:
             item = ITEM.replace("%", "%%")
             database.execute_sql(POSTGRESQL.format(item=item), (TYPE, FIRST, FIRST, count))
+
+
+NUMBERS = {
+    "?": "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {count}) "
+    "{query} FROM number",
+    "%s": "{query} FROM generate_series(1, {count}) AS n",
+}
+
+
+def numbered(query: str, count: int) -> None:
+    """Run `INSERT … SELECT` for the numbers n from 1 on."""
+    database.execute_sql(NUMBERS[database.param].format(query=query, count=count))
+
+
+def fill_seen(count: int) -> None:
+    """Let so many types T1, T2, … of BARCHART's PORTFOLIO be known."""
+    numbered(
+        "INSERT INTO seen (customer, product, type, since, width) SELECT 'BARCHART', 'PORTFOLIO', 'T' || n, 0, 2", count
+    )
+    release()

@@ -1,0 +1,32 @@
+"""However many codes there are, a page is short and quick: lists come a page at a time, fields suggest a hundred."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.client import event
+from tests.support.rows import fill_seen, numbered
+
+PAGES = ("catalog", "catalog/types", "catalog/missing", "catalog/type/new")
+FORMS = ("events", "reports/new", "reports/recurring/new", "keys/new")
+CATALOG = (
+    "INSERT INTO customer (code, description) SELECT 'C' || n, ''",
+    "INSERT INTO product (code, description, columns) SELECT 'P' || n, '', '[]'",
+    "INSERT INTO event_type (code, product, description, context) SELECT 'K' || n, 'PORTFOLIO', '', '[]'",
+)
+
+
+def test_no_page_lists_all_codes_and_each_is_found(boss, admin):
+    fill_seen(20_000)
+    for query in CATALOG:
+        numbered(query, 300)
+    admin.send(event())
+    for path in (*PAGES, *FORMS):
+        assert len(boss.see(f"/admin/{path}")) < 130_000, path
+    assert '<span class="tally">20,003</span>' in boss.see("/admin/catalog")
+    page = boss.see("/admin/catalog/missing?find=t1999")
+    assert sorted(re.findall(r'data-key="type (T[0-9]+) of', page)) == ["T1999", *[f"T1999{n}" for n in range(10)]]
+    assert len(re.findall(r'data-key="', boss.see("/admin/catalog/missing?page=3"))) == 100
+    assert "The catalog has more." in boss.see("/admin/reports/new")
+    boss.send("/admin/catalog/adopt", {}, form="/admin/catalog/missing")
+    assert "1,000 codes are in the catalog now." in boss.see("/admin/catalog/missing")

@@ -308,3 +308,18 @@ def test_a_file_that_is_no_database_is_not_taken_for_one(tmp_path):
     create_app(Settings(data_dir=tmp_path))
     with pytest.raises(Exception, match="not a database"):
         catalog.seen()
+
+
+def test_a_sqlite_file_in_utf_16_keeps_every_text(tmp_path, redis_url):
+    path = tmp_path / "events.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA encoding = 'UTF-16'; CREATE TABLE of_somebody (id)")
+    app = create_app(Settings(data_dir=tmp_path, redis_url=redis_url, public_url="https://tally.example"))
+    store.upgrade()
+    assert store.database.execute_sql("PRAGMA encoding").fetchone() == ("UTF-16le",)
+    app.extensions["services"].accounts.add("admin", "admin", None, PASSWORD)
+    admin = Client(app, ("admin", PASSWORD))
+    admin.send(event(customer="Zürich", context=["Zürich 🐟", None, ""]))
+    assert admin.get("/events?customer=Z%C3%BCrich").get_json()["events"][0]["context"] == ["Zürich 🐟", None, ""]
+    assert admin.run_report(customer="Zürich")[1].decode().endswith('|Zürich 🐟||""\n')
+    store.release()

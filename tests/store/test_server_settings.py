@@ -178,6 +178,21 @@ def test_a_read_only_database_is_answered_503_and_read_from(as_role):
     assert admin.get("/events").status_code == 200
 
 
+@pytest.mark.settings(spool=True)
+def test_events_for_a_read_only_database_wait_in_the_spool_and_are_delivered_once(as_role, postgres_url):
+    admin = as_role(default_transaction_read_only="on")
+    admin.send(event())
+    services = admin.app.extensions["services"]
+    assert (services.health._spooling.waiting(), services.ingest.count()) == (1, 1)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {ROLE} RESET default_transaction_read_only")
+    store.release()
+    store.database.close_all()
+    services.health._spooling.rest()
+    services.upkeep.run_all()
+    assert (services.health._spooling.waiting(), services.ingest.count()) == (0, 2)
+
+
 @pytest.mark.settings(ingest_wait_seconds=0.2)
 def test_a_role_without_privileges_is_answered_503(as_role):
     admin = as_role(may_write=False)

@@ -11,10 +11,11 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Protocol
 
 import orjson
 
@@ -70,12 +71,21 @@ def _event(number: int) -> bytes:
     return b'%s,"timestamp":%s%03d,"context":%s}' % (start, SECONDS, number % 1000, orjson.dumps(context(number)))
 
 
+class Source(Protocol):
+    """Where requests come from, each of `batch` events."""
+
+    batch: int
+
+    def next(self, now: float) -> bytes:
+        """The next request; `now` is of time.perf_counter()."""
+
+
 class Requests:
     """Whole requests, ready to send, that come round and round; made anew each second, so that time goes on."""
 
     def __init__(self, port: int, batch: int) -> None:
         self.batch = batch
-        self._templates = [_head(port, len(body)) + body for body in bodies(batch)]
+        self._templates = [head(port, len(body)) + body for body in bodies(batch)]
         self._ready: Iterator[bytes] = iter(())
         self._until = 0.0
 
@@ -88,7 +98,8 @@ class Requests:
         return next(self._ready)
 
 
-def _head(port: int, length: int) -> bytes:
+def head(port: int, length: int) -> bytes:
+    """What stands before a request's body of that length."""
     return (
         f"POST /events HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {length}\r\n\r\n"
@@ -144,8 +155,17 @@ class Connection:
         return self._left == 0
 
 
-def load(port: int, batch: int, seconds: float, connections: int = CONNECTIONS) -> Outcome:
+def load(
+    port: int,
+    batch: int,
+    seconds: float,
+    connections: int = CONNECTIONS,
+    shape: Callable[[int, int], Source] = Requests,
+) -> Outcome:
     """Post batches for `seconds` on all connections, then wait for the answers under way.
+
+    Args:
+        shape: what the events are like; it takes the port and the batch.
 
     Raises:
         BenchFailed: an answer that is not 200, a closed connection, or none at all for PATIENCE_SECONDS.
@@ -154,10 +174,10 @@ def load(port: int, batch: int, seconds: float, connections: int = CONNECTIONS) 
         opened = [Connection(port) for _ in range(connections)]
         for connection in opened:
             stack.callback(connection.close)
-        return _drive(opened, Requests(port, batch), seconds)
+        return _drive(opened, shape(port, batch), seconds)
 
 
-def _drive(connections: Sequence[Connection], requests: Requests, seconds: float) -> Outcome:
+def _drive(connections: Sequence[Connection], requests: Source, seconds: float) -> Outcome:
     by_number = {connection.fileno(): connection for connection in connections}
     times: list[float] = []
     with select.epoll() as poll:

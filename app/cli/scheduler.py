@@ -24,5 +24,6 @@ def scheduler(once: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    upkeep.count_beside()
     while not stop.wait(TICK_SECONDS):
         upkeep.run_due()

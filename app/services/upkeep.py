@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.webhooks import Webhooks
 from app.store import audit, hours, idempotency
-from app.store.database import release
+from app.store.database import release, shrink_log
 
 SWEEP_SECONDS = 15.0
 WAKE_SECONDS = 1.0  # an attempt that failed is tried again after as little
@@ -28,6 +29,7 @@ DELIVER_SECONDS = 1.0
 SIGN_SECONDS = 5.0
 PURGE_SECONDS = 600.0
 EXPIRE_SECONDS = 10.0  # it stops after two, so that the others get their turn, and goes on here
+SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 WEBHOOK_SECONDS = 5.0
 
@@ -64,6 +66,7 @@ class Upkeep:
             (self._count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),
             (self._expire, EXPIRE_SECONDS),
+            (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
             (webhooks.send, WEBHOOK_SECONDS),
         ]
@@ -75,6 +78,15 @@ class Upkeep:
             if time.monotonic() >= self._due[place]:
                 self._due[place] = time.monotonic() + seconds
                 self._run(task)
+
+    def count_beside(self) -> None:
+        """Count in a thread of its own from now on: the other tasks must not wait while millions are counted.
+
+        It ends with the process, at any moment: each of its transactions is whole or was not.
+        """
+        place = [task for task, _ in self._tasks].index(self._count)
+        del self._tasks[place], self._due[place]
+        threading.Thread(target=self._keep_counting, name="counting", daemon=True).start()
 
     def run_all(self) -> None:
         """Run every task once, due or not."""
@@ -90,6 +102,11 @@ class Upkeep:
             log.exception("upkeep failed", task=task.__name__.strip("_"))
         finally:
             release()
+
+    def _keep_counting(self) -> None:
+        while True:
+            self._run(self._count)
+            time.sleep(COUNT_SECONDS)
 
     def _count(self) -> None:
         """Bring the hourly counts up to date."""

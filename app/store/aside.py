@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from app.store import catalog, idempotency
 from app.store.database import database
+from app.store.pace import Pace, pause
 from app.store.writer import Entry, write_entries
 
-GROUP = 200  # records of one transaction
+GROUP = 200  # records of one transaction, at most
+FIRST_EVENTS, MOST_EVENTS = 500, 10_000  # of one transaction, but for a single record with more
 MARK = "\x01aside:"  # no client's key has a control character
 
 
@@ -66,22 +67,38 @@ def deliver(records: Iterable[bytes]) -> None:
     Raises:
         StoreUnavailable: the database is away; some may be stored, and will be passed over next time.
     """
-    decoded = (msgspec.msgpack.decode(data, type=Record) for data in records)
-    while group := list(islice(decoded, GROUP)):
-        _store([one for one in group if one.ticket is None or not database.was_committed(one.ticket)])
+    pace = Pace(FIRST_EVENTS, MOST_EVENTS)
+    for group in _groups(records, pace):
+        began = time.monotonic()
+        _store([one for one in group if one.ticket is None or not database.was_committed(one.ticket)], pace)
+        pause(began)
 
 
-def _store(records: Sequence[Record]) -> None:
+def _groups(records: Iterable[bytes], pace: Pace) -> Iterator[list[Record]]:
+    """Records that are stored together: about as many events as the pace says."""
+    group, events = [], 0
+    for record in (msgspec.msgpack.decode(data, type=Record) for data in records):
+        if group and (len(group) >= GROUP or events + record.count > pace.size):
+            yield group
+            group, events = [], 0
+        group.append(record)
+        events += record.count
+    if group:
+        yield group
+
+
+def _store(records: Sequence[Record], pace: Pace) -> None:
     if not records:
         return
     now = time.time_ns() // 1_000_000
     marks = {idempotency.Claim(record.mark, b"", b"", now): record for record in records}
     database.begin_group()
     try:
-        free = idempotency.claim(list(marks))
-        late = write_entries([_entry(marks[mark]) for mark in marks if mark in free])
-        write_entries([_without_key(entry) for entry in late if not _is_repeat(entry)])
-        database.commit_group()
+        with pace.step():
+            free = idempotency.claim(list(marks))
+            late = write_entries([_entry(marks[mark]) for mark in marks if mark in free])
+            write_entries([_without_key(entry) for entry in late if not _is_repeat(entry)])
+            database.commit_group()
     except BaseException:
         database.abandon_group()
         raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from peewee import ModelSelect
 
+from app.store import purging
 from app.store.models import AuditEntry
 
 
@@ -58,7 +59,7 @@ def newest(limit: int, sought: Sought, seen: Seen, *, before: int | None = None)
 
 def purge(before: int) -> int:
     """Forget the entries from before a time; how many."""
-    return AuditEntry.delete().where(AuditEntry.moment < before).execute()
+    return purging.purge(AuditEntry, AuditEntry.moment < before)
 
 
 def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:

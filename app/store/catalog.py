@@ -44,14 +44,6 @@ def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, 
     return dict((query.where(Seen.type.in_(list(types))) if types else query).tuples())
 
 
-def see_again(triples: Iterable[Triple]) -> None:
-    """There are events again of what was erased wholly, and noted by a process that remembered it."""
-    gone = set(Seen.select(Seen.customer, Seen.product, Seen.type).where(Seen.gone).tuples())
-    for customer, product, kind in sorted(gone.intersection(triples)):
-        same = (Seen.customer == customer) & (Seen.product == product) & (Seen.type == kind)
-        Seen.update(gone=False).where(same).execute()
-
-
 def seen(customers: Sequence[str] | None = None) -> list[Triple]:
     """All that was seen, by code; of some customers only, if named."""
     return sorted(_of(Seen.select(Seen.customer, Seen.product, Seen.type), customers).tuples())

@@ -87,14 +87,16 @@ def estimate(wanted: Filter, now: int) -> int:
         if value is not None:
             parts.append(f"{name} = {database.param}")
             values.append(value)
-    for name, several in (("customer", wanted.customers), ("type", wanted.types or None)):
-        if several is not None:
-            parts.append(_among(name, several))
-            values += several
+    if wanted.types:
+        parts.append(_among("type", wanted.types))
+        values += wanted.types
+    known, customers = _known(wanted.customers)
+    parts.append(known)
+    values += customers
     edges = _edges(wanted, now)
     parts += [f"hour >= {hour(wanted.start)}"] if wanted.start is not None else []
     parts += [f"hour <= {hour(wanted.end)}"] if wanted.end is not None else []
-    where = f"WHERE {' AND '.join(parts)}" if parts else ""
+    where = f"WHERE {' AND '.join(parts)}"
     case = " ".join(f"WHEN {edge:d} THEN {place:d}" for place, edge in enumerate(edges, 1))
     group = f"CASE hour {case} ELSE 0 END" if case else "0"
     shares = [1.0, *edges.values()]
@@ -127,8 +129,14 @@ def _share(wanted: Filter, one: int, now: int) -> float:
 
 
 def _hours(customers: Customers, begin: int, end: int) -> tuple[str, list[str]]:
-    where = f"WHERE hour >= {begin:d} AND hour < {end:d}"
-    return (where, []) if customers is None else (f"{where} AND {_among('customer', customers)}", list(customers))
+    known, values = _known(customers)
+    return f"WHERE hour >= {begin:d} AND hour < {end:d} AND {known}", values
+
+
+def _known(customers: Customers) -> tuple[str, list[str]]:
+    """SQL for counts of codes that were seen: see `hours.of_known`."""
+    where = "" if customers is None else f" WHERE {_among('customer', customers)}"
+    return f"(customer, product, type) IN (SELECT customer, product, type FROM seen{where})", list(customers or ())
 
 
 def _among(name: str, codes: Sequence[str]) -> str:

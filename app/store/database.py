@@ -63,6 +63,11 @@ def forget_connections() -> None:
     database.dispose()
 
 
+def shrink_log() -> None:
+    """Give back the disk space of a write-ahead log that grew, where it can be done without others waiting."""
+    database.shrink_log()
+
+
 def transaction() -> AbstractContextManager:
     """A transaction: all of what is written inside is committed, durably, or none of it."""
     return database.atomic()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from peewee import fn
 
+from app.store import purging
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
 
@@ -92,7 +93,6 @@ def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
 
 def purge(before: int) -> None:
     """Forget those that were made before a time and wait for nothing."""
-    old = Delivery.select(Delivery.id).where(Delivery.created < before, Delivery.next_try.is_null())
-    with transaction():
-        DeliveryTry.delete().where(DeliveryTry.delivery.in_(old)).execute()
-        Delivery.delete().where(Delivery.created < before, Delivery.next_try.is_null()).execute()
+    old = (Delivery.created < before) & Delivery.next_try.is_null()
+    purging.purge(DeliveryTry, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
+    purging.purge(Delivery, old)

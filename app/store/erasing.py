@@ -6,7 +6,7 @@ before it was counted could never be taken off. So erasing counts first, and goe
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,12 @@ from peewee import fn
 from app.store import hours
 from app.store.database import database
 from app.store.events import Selection
-from app.store.models import Report, Seen
+from app.store.models import Event, Report, Seen
+from app.store.pace import Pace
 
-CHUNK = 2_000  # events in one transaction: a few hundredths of a second
+CHUNK = 2_000  # events in one transaction, at most
+FIRST_CHUNK = 500  # the next ones have as many as took a few hundredths of a second
+RETRY_SECONDS = 0.2  # until it is looked again whether whoever counts is done
 START = (-1, -1)  # before every event
 
 Position = tuple[int, int]  # timestamp, id
@@ -63,10 +66,10 @@ class Doomed:
 
 def counted_cut() -> int:
     """Count what came until now; the id of the last event that may be erased."""
-    with database.atomic():
-        newest = database.acceptance_cut(hours.PATIENCE_MS)
-    while hours.counted_to() < newest and hours.count_up():
-        pass
+    newest = database.settled_cut(hours.PATIENCE_MS)
+    while hours.counted_to() < newest:
+        if not hours.count_up():  # another counts, too, and was faster
+            time.sleep(RETRY_SECONDS)
     return hours.counted_to()
 
 
@@ -108,13 +111,14 @@ def counted_to() -> int:
 
 def erase(doomed: Doomed) -> Iterator[int]:
     """Erase events, a chunk at a time, each committed when its number is given."""
+    pace = Pace(FIRST_CHUNK, CHUNK)
     for customer, product in _pairs(doomed):
         part = replace(doomed, customer=customer, product=product)
         position = START
         try:
-            while chunk := _chunk(part, position):
+            while chunk := _chunk(part, position, pace.size):
                 position = chunk[-1]
-                yield _erase([key for _, key in chunk])
+                yield _erase([key for _, key in chunk], pace)
         finally:
             if position != START:
                 _forget_seen(customer, product)
@@ -127,40 +131,56 @@ def _pairs(doomed: Doomed) -> list[tuple[str, str]]:
     return sorted(query.tuples())
 
 
-def _chunk(doomed: Doomed, position: Position) -> list[Position]:
+def _chunk(doomed: Doomed, position: Position, size: int) -> list[Position]:
     """The next events behind a position, along the index."""
     # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
     where, values = replace(doomed, after=max(doomed.after or 0, position[0])).where()
     mark = database.param
     query = (
         f"SELECT timestamp, id FROM event WHERE {where} AND (timestamp, id) > ({mark}, {mark}) "  # noqa: S608
-        f"ORDER BY timestamp, id LIMIT {CHUNK}"
+        f"ORDER BY timestamp, id LIMIT {size:d}"
     )
     return database.execute_sql(query, [*values, *position]).fetchall()
 
 
-def _erase(keys: Sequence[int]) -> int:
+def _erase(keys: Sequence[int], pace: Pace) -> int:
     """Erase some by their ids; how many of them were still there."""
-    marks = ", ".join([database.param] * len(keys))
-    hour = f"timestamp / {hours.HOUR_MS} * {hours.HOUR_MS}"
-    query = f"DELETE FROM event WHERE id IN ({marks}) RETURNING customer, product, type, {hour}"  # noqa: S608
-    with database.atomic():
+    chosen, value = database.keyed(keys)
+    with database.atomic(), pace.step():
         database.erase_alone()
-        gone = database.execute_sql(query, keys).fetchall()
-        hours.take_off(Counter(gone))
-    return len(gone)
+        hours.take_off(chosen, value)
+        return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount  # noqa: S608
 
 
 def _forget_seen(customer: str, product: str) -> None:
     """The types of which a customer's product has no event any more are not shown as seen.
 
     Their rows stay: processes remember that they noted them and how wide the contexts were, and reports rely on it.
+    Events that are not counted yet are looked at before the transaction, all but the newest, as they may be many; and
+    whoever counts waits, as else a type could be counted in between.
     """
     mark = database.param
     same = "customer = seen.customer AND product = seen.product AND type = seen.type"
+    newest = Event.select(fn.max(Event.id)).scalar() or 0
+    kept = _types_behind(hours.counted_to(), customer, product)
+    with database.atomic():
+        hours.hold()
+        kept |= _types_behind(newest, customer, product)
+        query = (
+            f"SELECT type, id FROM seen WHERE customer = {mark} AND product = {mark} AND NOT gone "  # noqa: S608
+            f"AND NOT EXISTS (SELECT 1 FROM hourly_count WHERE {same})"
+        )
+        found = database.execute_sql(query, [customer, product]).fetchall()
+        chosen, value = database.keyed([key for kind, key in found if kind not in kept])
+        database.execute_sql(f"UPDATE seen SET gone = TRUE WHERE {chosen}", [value])  # noqa: S608
+
+
+def _types_behind(key: int, customer: str, product: str) -> set[str]:
+    """The types of the events that a customer's product got after an event's id."""
+    mark = database.param
+    # They are found by their ids alone: the planner must not walk through all of the customer's events for it.
     query = (
-        f"UPDATE seen SET gone = TRUE WHERE customer = {mark} AND product = {mark} "
-        f"AND NOT EXISTS (SELECT 1 FROM hourly_count WHERE {same}) "
-        f"AND NOT EXISTS (SELECT 1 FROM event WHERE {same} AND id > {mark})"
+        f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {mark}) "
+        f"SELECT DISTINCT type FROM tail WHERE customer = {mark} AND product = {mark}"
     )
-    database.execute_sql(query, [customer, product, hours.counted_to()])
+    return {kind for (kind,) in database.execute_sql(query, [key, customer, product]).fetchall()}

@@ -195,10 +195,27 @@ def _of_many(wanted: Wanted, limit: int) -> list[Position]:
 
 def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
     """The first hours that have what is wanted, and how much: (hour, number)."""
-    condition, values = _hour_condition(rest, rest.first, rest.last)
+    edge = _first_hour(rest)
+    if edge is None:
+        return []
+    further = HOURS * hours.HOUR_MS
+    ends = (edge, edge + further) if rest.forward else (edge - further, edge)
+    condition, values = _hour_condition(rest, *ends)
     order = "hour" if rest.forward else "hour DESC"
     query = f"SELECT hour, sum(number) FROM hourly_count {condition} GROUP BY hour ORDER BY {order} LIMIT {HOURS}"  # noqa: S608
     return [(hour, int(number)) for hour, number in database.execute_sql(query, values).fetchall()]
+
+
+def _first_hour(rest: Wanted) -> int | None:
+    """The first hour that has what is wanted: of each code by the counts' key, which are in no other order."""
+    which = "min" if rest.forward else "max"
+    same = " AND ".join(f"hourly_count.{name} = seen.{name}" for name in ("customer", "product", "type"))
+    within = " AND ".join([same, *_hour_bounds(rest.first, rest.last)])
+    condition, values = _condition(replace(rest, start=None, end=None, after=None, before=None))
+    query = (
+        f"SELECT {which}((SELECT {which}(hour) FROM hourly_count WHERE {within})) FROM seen WHERE {condition or 'TRUE'}"
+    )
+    return database.execute_sql(query, values).fetchone()[0]
 
 
 def _stretch(rest: Wanted, filled: Sequence[tuple[int, int]], limit: int, tries: int) -> Span:
@@ -236,12 +253,16 @@ def _within(wanted: Wanted, first: int, last: int, limit: int) -> list[Position]
 
 def _hour_condition(wanted: Wanted, first: int | None, last: int | None) -> Condition:
     """The SQL of the counts of what is wanted, of the hours between two times."""
-    asked = replace(wanted, start=None, end=None, after=None, before=None)
-    condition, values = _condition(asked)
+    condition, values = _condition(replace(wanted, start=None, end=None, after=None, before=None))
+    # As in `hours.of_known`: they are found by their codes.
+    known = f"(customer, product, type) IN (SELECT customer, product, type FROM seen WHERE {condition or 'TRUE'})"
+    return f"WHERE {' AND '.join([known, *_hour_bounds(first, last)])}", values
+
+
+def _hour_bounds(first: int | None, last: int | None) -> list[str]:
+    """SQL for hours between two times, wholly or not."""
     bounds = [f"hour > {first - hours.HOUR_MS:d}"] if first is not None else []
-    bounds += [f"hour <= {last:d}"] if last is not None else []
-    parts = [part for part in (condition, *bounds) if part]
-    return f"WHERE {' AND '.join(parts)}" if parts else "", values
+    return bounds + ([f"hour <= {last:d}"] if last is not None else [])
 
 
 def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:

@@ -1,23 +1,24 @@
 """Counts of events by hour, kept beside the events: a page's charts, and where the rare ones are.
 
 They are made from the events that were committed since the last time, by the scheduler, so that recording an event
-costs nothing more. What is newer than `counted_to` is not in them yet.
+costs nothing more. What is newer than `counted_to` is not in them yet, or only some of it: of the slice that is being
+counted (`slices`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from peewee import EXCLUDED, Case, Select, fn
+from peewee import Select, Tuple, fn
 
-from app.store import catalog
+from app.store import slices
 from app.store.database import database
-from app.store.models import Counted, HourlyCount
+from app.store.models import Counted, HourlyCount, Seen
+from app.store.slices import HOUR_MS, Slice
 
-HOUR_MS = 3_600_000
-PATIENCE_MS = 200  # events come first: where somebody inserts for so long, the next count catches up
-SLICE = 200_000  # events counted at a time, so that no transaction is long
+PATIENCE_MS = 5_000  # for those that insert, who do not notice
+SLICE = 1_000_000  # events grouped at a time, at most
 
 
 class Filled(NamedTuple):
@@ -38,36 +39,60 @@ def count_up() -> int:
     """Count the events that came since the last time, a slice at most; how many ids it went on.
 
     Safe when several run it at once: whoever finds that another was faster changes nothing.
+
+    Raises:
+        StoreUnavailable: somebody inserts events for longer than PATIENCE_MS; they are counted later.
     """
-    begin = counted_to()
-    with database.atomic():
-        end = min(database.acceptance_cut(PATIENCE_MS), begin + SLICE)
+    begin, end, done = Counted.select(Counted.up_to, Counted.slice_end, Counted.slice_groups).tuples().get()
+    if end is None:
+        end = min(database.settled_cut(PATIENCE_MS), begin + slices.longest(SLICE))
     if end <= begin:
         return 0
-    rows = _group(begin, end)
-    with database.atomic():
-        further = {"up_to": end, "total": Counted.total + sum(row[4] for row in rows)}
-        if Counted.update(further).where(Counted.up_to == begin).execute() != 1:
-            return 0
-        for row in rows:
-            _add(row)
-        catalog.see_again({row[:3] for row in rows})
-    return end - begin
+    return end - begin if Slice(begin, end, done).add() else 0
 
 
-def take_off(numbers: Mapping[tuple[str, str, str, int], int]) -> None:
-    """Count events no more that are erased: so many of each customer, product, type and hour.
+def take_off(chosen: str, keys: object) -> None:
+    """Count some events no more, which are erased next.
 
     Inside the transaction that erases them, and only of events that are counted (`counted_to`). The one row first, as
-    `count_up` does, so that they wait for each other instead of for ever.
+    whoever counts does, so that they wait for each other instead of for ever.
+
+    Args:
+        chosen: a condition on events, of one parameter: the keys.
     """
-    Counted.update(erased=Counted.erased + sum(numbers.values())).execute()
-    for customer, product, type_, hour in sorted(numbers):
-        key = (HourlyCount.customer == customer) & (HourlyCount.product == product)
-        key &= (HourlyCount.type == type_) & (HourlyCount.hour == hour)
-        left = HourlyCount.number - numbers[customer, product, type_, hour]
-        HourlyCount.update(number=left).where(key).execute()
-        HourlyCount.delete().where(key, HourlyCount.number <= 0).execute()
+    hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"
+    grouped = (
+        f"SELECT customer, product, type, {hour} AS hour, count(*) AS number FROM event "  # noqa: S608
+        f"WHERE {chosen} GROUP BY 1, 2, 3, 4"
+    )
+    same = " AND ".join(f"hourly_count.{name} = erased.{name}" for name in ("customer", "product", "type", "hour"))
+    for statement in (
+        f"UPDATE counted SET erased = erased + (SELECT count(*) FROM event WHERE {chosen})",  # noqa: S608
+        "UPDATE hourly_count SET number = hourly_count.number - erased.number "  # noqa: S608
+        f"FROM ({grouped}) AS erased WHERE {same}",
+        "DELETE FROM hourly_count WHERE number <= 0 AND (customer, product, type, hour) IN "
+        f"(SELECT customer, product, type, {hour} FROM event WHERE {chosen})",  # noqa: S608
+    ):
+        database.execute_sql(statement, [keys])
+
+
+def hold() -> None:
+    """Have whoever counts wait until this transaction ends."""
+    Counted.update(up_to=Counted.up_to).execute()
+
+
+def of_known(customers: Sequence[str] | None, *conditions: object) -> object:
+    """The condition that counts are of codes that were seen, which all are; of some customers, if named.
+
+    By it hours are found that are asked for without all their codes: the counts have one order, by code.
+
+    Args:
+        conditions: on `Seen`.
+    """
+    known = Seen.select(Seen.customer, Seen.product, Seen.type).where(True, *conditions)
+    if customers is not None:
+        known = known.where(Seen.customer.in_(list(customers)))
+    return Tuple(HourlyCount.customer, HourlyCount.product, HourlyCount.type).in_(known)
 
 
 def newest(
@@ -148,29 +173,3 @@ def _between(query: Select, begin: int | None, end: int | None) -> Select:
     if begin is not None:
         query = query.where(HourlyCount.hour > begin - HOUR_MS)
     return query if end is None else query.where(HourlyCount.hour <= end)
-
-
-def _group(begin: int, end: int) -> list[tuple]:
-    mark = database.param
-    hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"  # whole numbers on both databases
-    query = (
-        f"SELECT customer, product, type, {hour}, count(*), min(timestamp), max(timestamp) FROM event "  # noqa: S608
-        f"WHERE id > {mark} AND id <= {mark} GROUP BY customer, product, type, {hour}"
-    )
-    rows = database.execute_sql(query, (begin, end)).fetchall()
-    return sorted(rows)  # here, as databases differ in which letter comes first
-
-
-def _add(row: tuple) -> None:
-    """In one order always (`_group` sorts), so that two who change counts wait for each other instead of for ever."""
-    customer, product, type_, hour, number, first, last = row
-    wider = {
-        HourlyCount.first: Case(None, [(EXCLUDED.first < HourlyCount.first, EXCLUDED.first)], HourlyCount.first),
-        HourlyCount.last: Case(None, [(EXCLUDED.last > HourlyCount.last, EXCLUDED.last)], HourlyCount.last),
-    }
-    HourlyCount.insert(
-        customer=customer, product=product, type=type_, hour=hour, number=number, first=first, last=last
-    ).on_conflict(
-        conflict_target=["customer", "product", "type", "hour"],
-        update={HourlyCount.number: HourlyCount.number + number} | wider,
-    ).execute()

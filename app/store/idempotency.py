@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.store import purging
 from app.store.database import database
 from app.store.models import IdempotencyKey
 
@@ -49,4 +50,4 @@ def find(key: str) -> tuple[bytes, bytes] | None:
 
 def purge(before: int) -> int:
     """Forget keys older than a time; how many."""
-    return IdempotencyKey.delete().where(IdempotencyKey.created < before).execute()
+    return purging.purge(IdempotencyKey, IdempotencyKey.created < before)

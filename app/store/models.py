@@ -192,6 +192,8 @@ class Counted(Table):
     up_to = BigIntegerField()
     total = BigIntegerField(default=0)  # events counted ever
     erased = BigIntegerField(default=0)  # of those
+    slice_end = BigIntegerField(null=True)  # the last event of the slice that is being counted; null: none is
+    slice_groups = BigIntegerField(default=0)  # how many of its groups are in the counts
 
 
 class Customer(Table):

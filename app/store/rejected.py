@@ -7,10 +7,9 @@ from collections.abc import Collection, Sequence
 
 from peewee import SQL, ModelSelect, fn
 
+from app.store import purging
 from app.store.database import database
 from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
-
-PURGED_AT_ONCE = 500  # rows of one transaction: events need not wait for long behind it
 
 
 def add(rows: Sequence[dict], dropped: int, requests: Sequence[dict] = ()) -> None:
@@ -141,17 +140,12 @@ def purge(before: int, max_number: int, max_bytes: int) -> None:
     """Remove what was received before a time, and the oldest beyond a number or bytes: of events, and of requests."""
     for table in (RejectedEvent, RejectedRequest):
         last = max(_last_beyond_number(table, max_number), _last_beyond_bytes(table, max_bytes))
-        while keys := _some(table, (table.received < before) | (table.id <= last)):
-            table.delete().where(table.id.in_(keys)).execute()
+        purging.purge(table, (table.received < before) | (table.id <= last))
 
 
 def _without_bodies(customers: Sequence[str] | None) -> ModelSelect:
     columns = [column for column in RejectedRequest._meta.sorted_fields if column is not RejectedRequest.body]
     return _of(RejectedRequest, RejectedRequest.select(*columns), customers)
-
-
-def _some(table: type[RejectedEvent | RejectedRequest], condition: object) -> list[int]:
-    return [key for (key,) in table.select(table.id).where(condition).limit(PURGED_AT_ONCE).tuples()]
 
 
 def _last_beyond_number(table: type[RejectedEvent | RejectedRequest], most: int) -> int:

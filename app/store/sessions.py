@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from peewee import ModelSelect
 
+from app.store import purging
 from app.store.accounts import TOO_LARGE
 from app.store.models import Account, Session
 
@@ -80,7 +81,7 @@ def remove_oldest(account: int, most: int) -> None:
 def purge(limits: Limits) -> int:
     """Forget those that count no more; how many."""
     over = (Session.seen <= limits.seen_after) | (Session.created <= limits.created_after)
-    return Session.delete().where(over).execute()
+    return purging.purge(Session, over)
 
 
 def _counting(limits: Limits) -> ModelSelect:

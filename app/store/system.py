@@ -8,7 +8,7 @@ from peewee import Field, Model, ModelSelect, fn
 
 from app.store.database import database
 from app.store.hours import HOUR_MS
-from app.store.models import AuditEntry, Event, HourlyCount, IdempotencyKey, RejectedEvent, Report, ReportPart
+from app.store.models import AuditEntry, Event, HourlyCount, IdempotencyKey, RejectedEvent, Report, ReportPart, Seen
 
 MOST = 100_000  # rows that are counted one by one
 Customers = Sequence[str] | None  # those that somebody may see; None: all
@@ -32,7 +32,9 @@ def waiting() -> int:
 
 def oldest_hour(customers: Customers) -> int | None:
     """The first hour that has events."""
-    return _of(HourlyCount, HourlyCount.select(fn.min(HourlyCount.hour)), customers).scalar()
+    same = (HourlyCount.customer == Seen.customer) & (HourlyCount.product == Seen.product)
+    first = HourlyCount.select(fn.min(HourlyCount.hour)).where(same, HourlyCount.type == Seen.type)
+    return _of(Seen, Seen.select(fn.min(first)), customers).scalar()
 
 
 def events_before(moment: int, customers: Customers) -> int:

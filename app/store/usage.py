@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from peewee import SQL, Case, fn
 
-from app.store.hours import HOUR_MS
-from app.store.models import HourlyCount
+from app.store.hours import HOUR_MS, of_known
+from app.store.models import HourlyCount, Seen
 
 Triple = tuple[str | None, str | None, str | None]  # customer, product, type
 
@@ -33,9 +33,8 @@ def lately(
     fields = FIELDS[kind]
     last = Case(None, [(HourlyCount.hour >= _hour(moment - DAY_MS), HourlyCount.number)], 0)
     query = HourlyCount.select(*fields, fn.sum(last), fn.sum(HourlyCount.number))
-    query = query.where(HourlyCount.hour >= _hour(moment - days * DAY_MS), fields[-1].in_(codes)).group_by(*fields)
-    if customers is not None:
-        query = query.where(HourlyCount.customer.in_(list(customers)))
+    found = of_known(customers, getattr(Seen, fields[-1].name).in_(codes))
+    query = query.where(HourlyCount.hour >= _hour(moment - days * DAY_MS), found).group_by(*fields)
     return {row[:-2]: (int(row[-2]), int(row[-1])) for row in query.tuples()}
 
 

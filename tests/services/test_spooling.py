@@ -372,3 +372,22 @@ def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, del
     deliver()
     assert stored() == told(answer)
     assert [key.key for key in IdempotencyKey.select()] == [] or not arrives
+
+
+def test_what_waits_comes_home_in_transactions_of_few_events(nobody, outage, deliver, monkeypatch):
+    monkeypatch.setattr("app.store.aside.FIRST_EVENTS", 10)
+    monkeypatch.setattr("app.store.aside.MOST_EVENTS", 10)
+    with outage:
+        for size in (4, 4, 4, 25, 1):
+            nobody.send(*[event()] * size)
+    sizes = []
+    write = database.obj.insert_encoded
+    monkeypatch.setattr(database.obj, "insert_encoded", lambda payloads: [sizes.append(len(payloads)), write(payloads)])
+    deliver()
+    assert len(stored()) == 38
+    assert [size for size in sizes if size] == [
+        2,
+        1,
+        1,
+        1,
+    ]  # records: no more than ten events, but for one that has more

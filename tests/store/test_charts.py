@@ -74,7 +74,7 @@ def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customer
 def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
     for first in (0, 4):
         nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
-        database.execute_sql("DELETE FROM seen")
+        database.execute_sql(f"DELETE FROM seen WHERE customer >= 'C{first}'")  # not noted yet; what is counted is
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
             assert sum(number for *_, number in charts.by_minute(customers, TOP, TOP + MINUTE)) == expected

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
 
 import pytest
 
-from app.store import catalog, erasing, hours
+from app.store import catalog, erasing, hours, pace
+from app.store.database import database
 from app.store.erasing import Doomed
 from app.store.models import Event
+from app.store.pace import Pace
 from tests.store.test_hours import HOUR, TOP, count_all, counts, truth
 from tests.support.client import event
 from tests.support.rows import fill
@@ -85,6 +88,7 @@ def test_what_came_after_the_cut_stays(nobody):
 
 def test_it_goes_chunk_by_chunk_each_with_its_counts(app, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 300)
+    monkeypatch.setattr(pace, "STEP_SECONDS", math.inf)
     fill(1_000)
     steps = erasing.erase(Doomed("BARCHART", cut=erasing.counted_cut()))
     left = 1_000
@@ -191,4 +195,39 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
     assert gone == 1_200
     assert contexts() == {f"late {number}" for number in range(60)}
     assert counts() == truth()
+    assert len(catalog.seen()) == 1
+
+
+def test_as_many_statements_erase_many_hours_as_few(nobody, monkeypatch):
+    """A statement an hour held SQLite's write lock for seconds."""
+    numbers, execute = [], database.obj.execute_sql
+
+    def counted(*args: object, **kwargs: object) -> object:
+        numbers[-1] += 1
+        return execute(*args, **kwargs)
+
+    for hours_of in (1, 60):
+        nobody.send(*[event(timestamp=TOP + number * HOUR) for number in range(hours_of)])
+        cut = erasing.counted_cut()
+        numbers.append(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(database.obj, "execute_sql", counted)
+            assert sum(erasing.erase(Doomed("BARCHART", cut=cut))) == hours_of
+    assert numbers[0] == numbers[1]
+    assert counts() == {}
+
+
+def test_a_slow_chunk_makes_the_next_ones_smaller(app, monkeypatch):
+    monkeypatch.setattr(pace, "STEP_SECONDS", 0.0)
+    fill(1_000)
+    sizes = list(erasing.erase(Doomed("BARCHART", cut=erasing.counted_cut())))
+    assert sizes[0] == 500
+    assert set(sizes[3:]) == {Pace.LEAST}
+
+
+def test_a_code_whose_events_are_not_counted_yet_stays_seen(nobody):
+    nobody.send(event())
+    cut = erasing.counted_cut()
+    nobody.send(event())
+    assert sum(erasing.erase(Doomed("BARCHART", cut=cut))) == 1
     assert len(catalog.seen()) == 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import uuid
 from collections import Counter
 
 import pytest
 
-from app.store import hours
+from app.store import catalog, erasing, hours, slices
 from app.store.database import database
-from app.store.models import HourlyCount
+from app.store.erasing import Doomed
+from app.store.models import Counted, Event, HourlyCount, Seen
+from app.store.pace import Pace
 from tests.support.client import FIRST, event
 from tests.support.rows import fill
 from tests.support.threads import at_once
@@ -150,3 +154,115 @@ def test_the_events_of_some_hours_are_summed_up(counted):
     assert hours.total("BARCHART", "PORTFOLIO", TOP, TOP) == 2
     assert hours.total("BARCHART", "PORTFOLIO", TOP + HOUR, TOP + 3 * HOUR) == 8
     assert hours.total("BARCHART", "OTHER", TOP, TOP + 3 * HOUR) == 0
+
+
+def scatter(number: int, *, kinds: int = 3) -> None:
+    """Events of different hours and types, noted by nobody; the later, the wider their contexts."""
+    for place in range(number):
+        Event.insert(
+            customer="A",
+            product="P",
+            type=f"T{place % kinds}",
+            timestamp=TOP + place * HOUR,
+            context=["x"] * (1 + place // kinds),
+            sequence=1,
+            batch=str(uuid.uuid4()),
+            received=TOP,
+        ).execute()
+
+
+@pytest.fixture
+def statements(app, monkeypatch) -> list[str]:
+    """The statements that are sent from now on."""
+    sent, execute = [], database.obj.execute_sql
+
+    def noted(sql: str, *args: object, **kwargs: object) -> object:
+        sent.append(sql)
+        return execute(sql, *args, **kwargs)
+
+    monkeypatch.setattr(database.obj, "execute_sql", noted)
+    return sent
+
+
+def test_as_many_statements_count_many_groups_as_few(statements):
+    numbers = []
+    for groups in (2, 60):
+        scatter(groups)
+        statements.clear()
+        count_all()
+        numbers.append(len(statements))
+        assert counts() == truth()
+    assert numbers[0] == numbers[1]
+
+
+def test_what_is_counted_is_seen_with_its_widest_context_whatever_was_noted(app):
+    catalog.note_seen([("A", "P", "T0", 1), ("A", "P", "T1", 9)], 5)
+    scatter(6)
+    count_all()
+    assert catalog.widths("A", "P") == {"T0": 2, "T1": 9, "T2": 2}
+    assert Seen.select(Seen.since).where(Seen.type == "T0").scalar() == 5
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestInSteps:
+    """SQLite has one writer: a slice goes into the counts in short transactions."""
+
+    @pytest.fixture(autouse=True)
+    def small_steps(self, monkeypatch) -> None:
+        monkeypatch.setattr(slices, "STEP", Pace(7, 7))
+
+    def test_a_transaction_counts_no_more_groups_than_a_step_has(self, app, statements):
+        scatter(30)
+        statements.clear()
+        assert hours.count_up() == 30
+        assert len([sql for sql in statements if "INSERT INTO hourly_count" in sql]) == 5
+        assert counts() == truth()
+
+    def test_one_that_died_between_two_steps_is_gone_on_with(self, app, monkeypatch):
+        scatter(30)
+        pauses = itertools.chain([None, None], itertools.repeat(KeyboardInterrupt))
+        with monkeypatch.context() as patch:
+            patch.setattr(slices, "pause", lambda began: _raise(next(pauses)))
+            for _ in range(2):  # dies after three steps, and at once
+                with pytest.raises(KeyboardInterrupt):
+                    hours.count_up()
+        assert (hours.counted_to(), sum(counts().values())) == (0, 28)
+        scatter(5)
+        assert hours.count_up() == 30  # the slice is the one that was begun
+        count_all()
+        assert counts() == truth()
+        assert Counted.get().total == 35
+
+    def test_several_at_once_share_a_slice_and_count_all_of_it_once(self, app):
+        scatter(60)
+        at_once(4, lambda _: count_all())
+        assert counts() == truth()
+        assert Counted.get().total == 60
+
+    def test_events_that_are_erased_while_a_slice_is_counted_leave_the_counts_right(self, app, monkeypatch):
+        scatter(20)
+        count_all()
+        scatter(20)
+        cut = hours.counted_to()
+        monkeypatch.setattr(slices, "pause", lambda began: sum(erasing.erase(Doomed("A", cut=cut))))
+        count_all()
+        assert counts() == truth()
+        assert len(catalog.seen()) == 3
+        assert (Counted.get().total, Counted.get().erased) == (40, 20)
+
+
+def _raise(error: type[BaseException] | None) -> None:
+    if error:
+        raise error
+
+
+def test_a_step_has_as_much_as_lately_took_about_its_time():
+    pace = Pace(100, 1_000, seconds=0.02)
+    pace.note(0.04)
+    assert pace.size == 50
+    for _ in range(20):
+        pace.note(0.001)
+    assert pace.size == 1_000
+    for _ in range(20):
+        pace.note(1)
+    assert pace.size == Pace.LEAST

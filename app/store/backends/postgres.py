@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,6 +25,13 @@ CONNECT_SECONDS = 5
 ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive for the moment that fixes a report's cut
 MIGRATION = 7_201_002
 ERASURE = 7_201_003
+
+# Who holds the shared one at this moment.
+INSERTING = f"""
+    SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND objid = {ACCEPTANCE} AND objsubid = 1
+        AND mode = 'ShareLock' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+LOOK_SECONDS = 0.01
 
 # One round trip. The shared lock is held until the commit; see `acceptance_cut`.
 BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
@@ -95,6 +103,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
     """Peewee's pooled PostgreSQL with what the service needs beyond it."""
 
     clock_ms = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    has_one_writer = False
     serves_many_workers = True  # several may write one report side by side
     psycopg3_adapter = Adapter
 
@@ -230,6 +239,36 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         self.execute_sql(f"SET LOCAL lock_timeout = {int(patience_ms)}")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ACCEPTANCE,))
         return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+
+    def settled_cut(self, patience_ms: int) -> int:
+        """The id of an event so that no lower one can appear any more; outside a transaction.
+
+        Unlike `acceptance_cut` it holds back nobody. Whoever inserts has the shared lock before the first id is taken,
+        and keeps it until the commit is seen: so those are waited for that have it once the newest id is known.
+
+        Raises:
+            StoreUnavailable: they took longer than `patience_ms`.
+        """
+        newest = self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+        deadline = time.monotonic() + patience_ms / 1000
+        waited_for = self._inserting()
+        while waited_for:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("A transaction that inserts events takes longer than may be waited for.")
+            time.sleep(LOOK_SECONDS)
+            waited_for &= self._inserting()
+        return newest
+
+    def _inserting(self) -> set[str]:
+        """The transactions that hold the shared lock."""
+        return {name for (name,) in self.execute_sql(INSERTING).fetchall()}
+
+    def shrink_log(self) -> None:
+        """PostgreSQL sees to its own."""
+
+    def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
+        """SQL for events with one of these ids, and its parameter."""
+        return "id = ANY(%s)", list(keys)
 
     def context_width(self) -> str:
         """SQL for the number of a context's items."""

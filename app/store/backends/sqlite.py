@@ -7,8 +7,8 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import orjson
@@ -19,8 +19,18 @@ from app.file_urls import quoted, unquoted
 from app.store.backends.availability import PRIMARY, Availability, translated
 from app.store.backends.row import Block, Row
 
+LOG_BYTES = 64 * 1024 * 1024  # of the write-ahead log, to which it shrinks when it begins anew
+LOG_PAGES = 1_000  # after so many a commit copies them into the file; SQLite's own number
+SHRINK_MS = 50  # for the write lock, and for readers to end, while others wait
+
 # WAL and synchronous=FULL: a commit is on disk when it returns, and readers never wait for the writer.
-PRAGMAS = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "cache_size": -32_000}
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": "full",
+    "foreign_keys": 1,
+    "cache_size": -32_000,
+    "journal_size_limit": LOG_BYTES,
+}
 USUAL_CACHE = f"PRAGMA cache_size = {PRAGMAS['cache_size']}"
 SMALL_CACHE = "PRAGMA cache_size = -2000"  # of rows in order each page is read once; what fits the processor is faster
 WAIT_SECONDS = 5  # for the write lock
@@ -36,6 +46,7 @@ class SqliteBackend(Availability, SqliteDatabase):
 
     clock_ms = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     serves_many_workers = False
+    has_one_writer = True  # others wait until its transaction ends
     path: Path
 
     @classmethod
@@ -130,6 +141,39 @@ class SqliteBackend(Availability, SqliteDatabase):
     def acceptance_cut(self, patience_ms: int) -> int:
         """The id of the last event accepted; inside a transaction, as only one writes, no id below it can appear."""
         return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+
+    def settled_cut(self, patience_ms: int) -> int:
+        """The same, which needs no transaction here, nor anybody to wait."""
+        return self.acceptance_cut(patience_ms)
+
+    @contextmanager
+    def without_checkpoints(self) -> Iterator[None]:
+        """This thread's commits copy nothing from the log into the file meanwhile; `checkpoint` does."""
+        self.execute_sql("PRAGMA wal_autocheckpoint = 0")
+        try:
+            yield
+        finally:
+            self.execute_sql(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+
+    def checkpoint(self) -> bool:
+        """Copy what is in the log into the file, nobody waiting for it; whether all is, as no reader needs the log."""
+        _, pages, copied = self.execute_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return pages == copied
+
+    def shrink_log(self) -> None:
+        """Make the log small again that grew while somebody read for long, once they have ended."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not log.exists() or log.stat().st_size <= LOG_BYTES or not self.checkpoint():
+            return
+        self.execute_sql(f"PRAGMA busy_timeout = {SHRINK_MS}").fetchall()
+        try:
+            self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self.execute_sql(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}").fetchall()
+
+    def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
+        """SQL for events with one of these ids, and its parameter."""
+        return "id IN (SELECT value FROM json_each(?))", orjson.dumps(keys).decode()
 
     def context_width(self) -> str:
         """SQL for the number of a context's items."""

@@ -1,0 +1,25 @@
+"""Removing many rows: a few at a time, each time in a transaction of its own, so that nobody waits for long."""
+
+from __future__ import annotations
+
+import time
+
+from peewee import Expression, Model
+
+from app.store.pace import Pace, pause
+
+FIRST, MOST = 200, 5_000  # rows of one transaction
+
+
+def purge(table: type[Model], condition: Expression) -> int:
+    """Remove the rows for which a condition holds; how many. Outside a transaction."""
+    pace, number, key = Pace(FIRST, MOST), 0, table._meta.primary_key
+    while True:
+        began, asked = time.monotonic(), pace.size
+        some = table.select(key).where(condition).limit(asked)
+        gone = table.delete().where(key.in_(some)).execute()
+        number += gone
+        if gone < asked:
+            return number
+        pace.note(time.monotonic() - began)
+        pause(began)

@@ -1,0 +1,112 @@
+"""Events in no order of time: the last 90 days, 3 customers, 5 products and 40 types, each as likely as another.
+
+Five million of them are in more than a million hours of a customer, product and type, and every index is written
+wherever it is. Events like this come from products that send late, and from whoever brings in the past.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+
+import orjson
+import psycopg
+
+from bench.load import CUSTOMERS, head
+from bench.raw import COLUMNS, DAY, DAYS, FILL_ROWS, PRAGMAS, Row
+
+PRODUCTS, TYPES = 5, 40
+SPAN = DAYS * DAY  # milliseconds
+KINDS = 4_096  # different events but for their times, made beforehand
+
+POSTGRES_FILL = f"""
+    INSERT INTO event {COLUMNS}
+    SELECT (%(customers)s::text[])[1 + floor(random() * 3)::int], 'PRODUCT-' || floor(random() * 5)::int,
+        'EVENT-TYPE-' || floor(random() * 40)::int, NULL, %(first)s + floor(random() * %(span)s)::bigint,
+        ARRAY['user-' || i %% 997, 'Overview', 'News'], 1 + i %% 100, md5((i / 100)::text)::uuid, %(first)s
+    FROM generate_series(%(begin)s::bigint, %(end)s::bigint - 1) AS i"""
+SQLITE_FILL = f"""
+    INSERT INTO event {COLUMNS}
+    WITH RECURSIVE number (i) AS (SELECT :begin UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :end)
+    SELECT json_extract(:customers, printf('$[%d]', abs(random() % 3))), 'PRODUCT-' || abs(random() % 5),
+        'EVENT-TYPE-' || abs(random() % 40), NULL, :first + abs(random() % :span),
+        '["user-' || (i % 997) || '","Overview","News"]', 1 + i % 100,
+        printf('%08x-0000-4000-8000-%012x', i / 100, i / 100), :first
+    FROM number"""  # noqa: S608
+
+
+def _codes(chance: random.Random) -> tuple[str, str, str]:
+    product, kind = chance.randrange(PRODUCTS), chance.randrange(TYPES)
+    return chance.choice(CUSTOMERS), f"PRODUCT-{product}", f"EVENT-TYPE-{kind}"
+
+
+def _context(number: int) -> list[str]:
+    return [f"user-{number % 997}", "Overview", "News"]
+
+
+def rows(batch: int) -> list[Row]:
+    """The rows of one request."""
+    chance, now, name = random.Random(), time.time_ns() // 1_000_000, str(uuid.uuid4())
+    return [
+        (*_codes(chance), None, now - chance.randrange(SPAN), _context(number), number + 1, name, now)
+        for number in range(batch)
+    ]
+
+
+class Requests:
+    """Whole requests, ready to send, none like another; see `bench.load.Requests`."""
+
+    def __init__(self, port: int, batch: int) -> None:
+        self.batch = batch
+        self._chance = random.Random()
+        self._kinds = [self._kind(number) for number in range(KINDS)]
+        self._head = b""
+        self._port = port
+
+    def next(self, now: float) -> bytes:
+        """The next request."""
+        until = time.time_ns() // 1_000_000
+        chance = self._chance.random
+        kinds = self._chance.choices(self._kinds, k=self.batch)
+        body = b'{"events":[%s]}' % b",".join([kind % (until - int(chance() * SPAN)) for kind in kinds])
+        return head(self._port, len(body)) + body
+
+    def _kind(self, number: int) -> bytes:
+        customer, product, kind = _codes(self._chance)
+        event = {"customer": customer, "product": product, "type": kind, "context": _context(number)}
+        return orjson.dumps(event).removesuffix(b"}") + b',"timestamp":%d}'
+
+
+def fill(url: str, count: int) -> None:
+    """Put events into an empty table, and leave nothing to do for the server's own chores."""
+    if url.startswith("sqlite"):
+        _fill_sqlite(url, count)
+    else:
+        _fill_postgres(url, count)
+
+
+def _fill_sqlite(url: str, count: int) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        for values in _fillings(count):
+            connection.execute(SQLITE_FILL, {**values, "customers": orjson.dumps(CUSTOMERS).decode()})
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _fill_postgres(url: str, count: int) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for values in _fillings(count):
+            connection.execute(POSTGRES_FILL, {**values, "customers": list(CUSTOMERS)})
+        connection.execute("VACUUM ANALYZE event")
+        connection.execute("CHECKPOINT")
+
+
+def _fillings(count: int) -> Iterator[dict[str, object]]:
+    first = time.time_ns() // 1_000_000 - SPAN
+    for begin in range(0, count, FILL_ROWS):
+        yield {"first": first, "span": SPAN, "begin": begin, "end": min(begin + FILL_ROWS, count)}

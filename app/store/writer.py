@@ -17,14 +17,19 @@ import itertools
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from app.exceptions import OutcomeUnknown, StoreUnavailable
 from app.store import catalog, idempotency
 from app.store.database import database
+from app.store.pace import Pace
 
+SMALL_EVENTS = 100  # of an entry; larger ones do not go with it
+GROUP_SECONDS = 0.05  # which the large entries of one transaction should take
 MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
 MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
@@ -120,6 +125,10 @@ class Writer:
         self._away_until = 0.0
         self._crowded = False
         self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._small: deque[Entry] = deque()  # those that wait for their turn
+        self._large: deque[Entry] = deque()
+        self._is_large = False  # whether the last group was of large ones
+        self._pace = Pace(MAX_GROUP_EVENTS, MAX_GROUP_EVENTS, GROUP_SECONDS)
         self._room = threading.Condition()
         self._waiting_events = 0
         self._thread: threading.Thread | None = None
@@ -194,23 +203,37 @@ class Writer:
         return self._queue.get()
 
     def _gather(self) -> list[Entry]:
-        """The next entries: at least one, then whatever waits already."""
+        """The next entries: at least one, then whatever waits already, of large ones what makes a short transaction.
+
+        Where small and large ones wait they take turns, so that a single event does not wait behind all the batches
+        that came before it, nor go with one of them.
+        """
+        group: list[Entry] = []
+        while not group:
+            if not (self._small or self._large):
+                self._sort(self._next())
+            if self._crowded:
+                time.sleep(LINGER_SECONDS)
+            with suppress(queue.Empty):
+                while True:
+                    self._sort(self._queue.get_nowait())
+            self._is_large = bool(self._large) and not (self._small and self._is_large)
+            group = self._take()
+        return group
+
+    def _sort(self, entry: Entry) -> None:
+        (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
+
+    def _take(self) -> list[Entry]:
+        """The first of those whose turn it is, as many as go into one transaction."""
+        waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
         group, events = [], 0
-        entry = self._next()
-        if self._crowded:
-            time.sleep(LINGER_SECONDS)
-        while True:
+        while waiting and (not group or events + waiting[0].count <= most):
+            entry = waiting.popleft()
             if entry.move(TAKEN, WAITING):
                 group.append(entry)
                 events += entry.count
-            if events >= MAX_GROUP_EVENTS:
-                return group
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                if group:
-                    return group
-                entry = self._next()
+        return group
 
     def _write_group(self, group: Sequence[Entry]) -> None:
         """Write a group, again and again while the database is away and somebody still waits."""
@@ -224,7 +247,10 @@ class Writer:
                 group = _wanted(group, TAKEN)
                 if not group:
                     return
+                began = time.monotonic()
                 attempt.commit(group)
+                if self._is_large:
+                    self._pace.note(time.monotonic() - began)
                 break
             except Withdrawn:
                 continue

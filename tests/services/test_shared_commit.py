@@ -15,6 +15,7 @@ from app.exceptions import OutcomeUnknown, StoreUnavailable
 from app.services.rejected import Origin
 from app.store import writer
 from app.store.database import database, release
+from app.store.pace import Pace
 from tests.support.client import event
 from tests.support.pace import slack
 from tests.support.running import wait_until
@@ -171,6 +172,24 @@ def test_a_group_ends_where_it_is_large_enough(send, commits, queued, monkeypatc
         commits.open()
     assert commits.count == 1 + 3
     assert len(stored()) == 31
+
+
+def test_a_single_event_goes_before_batches_that_came_earlier_and_with_none_of_them(
+    send, commits, queued, services, monkeypatch
+):
+    monkeypatch.setattr(writer, "SMALL_EVENTS", 4)
+    monkeypatch.setattr(services.ingest._writer, "_pace", Pace(5, 5))  # one large one at a time
+    with Aside() as aside, commits:
+        aside.start(send, "large", count=5)
+        commits.until_reached()
+        for number in range(3):
+            aside.start(send, number, count=5)
+            queued(number + 1)
+        aside.start(send, "single")
+        queued(4)
+        commits.open()
+    assert list(dict.fromkeys(stored())) == ["large", "single", "0", "1", "2"]
+    assert commits.count == 5
 
 
 def test_under_many_clients_nothing_is_lost_and_commits_are_fewer(send, commits):

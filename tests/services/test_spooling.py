@@ -390,4 +390,4 @@ def test_what_waits_comes_home_in_transactions_of_few_events(nobody, outage, del
         1,
         1,
         1,
-    ]  # records: no more than ten events, but for one that has more
+    ]  # records: ten events at most, or one record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import crossover, dashboard, export, feed, growth, ingest, slow
+from bench import counting, crossover, dashboard, export, feed, growth, ingest, slow
 from bench.report import Benchmark, Figure, command
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -12,6 +12,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     feed.run,
     dashboard.run,
     growth.run,
+    counting.run,
     export.run,
 )
 

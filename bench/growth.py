@@ -1,5 +1,8 @@
 """Growth: time-ordered ingestion into a large table against a small one, side by side in the same run.
 
+And events in no order of time into a large table of such, at batches of 1 to 1000, against the same rows written
+straight into the same indexes: those that do not fit into memory are slow, whoever writes.
+
     python -m bench.growth [--short] [--json FILE]
 
 The short form has nothing to say: a table that fits in memory anyway shows no difference.
@@ -7,16 +10,20 @@ The short form has nothing to say: a table that fits in memory anyway shows no d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import median
 
+from bench import scattered
 from bench.load import load
+from bench.raw import SqliteTable, measure
 from bench.report import Figure, Goal, command, progress
 from bench.servers import SERVICE, Web
 from bench.stages import STAGES, Stage
 
 SMALL, LARGE = 100_000, 10_000_000  # events stored before the first measurement
 BATCH = 100
+SCATTERED = 5_000_000  # events stored before any scattered one is measured
+BATCHES = (1, 10, 100, 1000)
 ROUNDS = 3
 SECONDS = 5
 GOAL = Goal(0.75)
@@ -27,8 +34,9 @@ def run(short: bool) -> list[Figure]:
     figures = []
     for stage in () if short else STAGES:
         with stage() as opened:
-            figures.append(grow(opened))
-            print(f"{figures[-1].name}: {figures[-1].ratio:.2f} of {figures[-1].against}\n", flush=True)
+            found = [grow(opened), *scattered_growth(opened)]
+            print("\n".join(f"{one.name}: {one.ratio:.2f} of {one.against}" for one in found), "\n", flush=True)
+            figures.extend(found)
     return figures
 
 
@@ -45,6 +53,34 @@ def grow(stage: Stage) -> Figure:
         median(pair[LARGE] / pair[SMALL] for pair in rates),
         GOAL,
     )
+
+
+def scattered_growth(stage: Stage) -> Iterator[Figure]:
+    """Fill two databases with scattered events, and measure in turns: the service, and the straight way."""
+    progress(f"{stage.database}: filling two tables with {SCATTERED:,} scattered events")
+    (served_url, _), (straight_url, table) = (stage.create(name) for name in ("scattered", "scattered_raw"))
+    for url in (served_url, straight_url):
+        scattered.fill(url, SCATTERED)
+    server = stage.serve(SERVICE, "scattered", served_url)
+    insert = table.insert if isinstance(table, SqliteTable) else table.copy
+    for batch in BATCHES:
+        progress(f"{stage.database}: scattered events, batch {batch}")
+        pairs = [
+            (
+                load(server.port, batch, SECONDS, shape=scattered.Requests).rate,
+                measure(insert, batch, SECONDS, made=scattered.rows),
+            )
+            for _ in range(ROUNDS)
+        ]
+        yield Figure(
+            f"ingest, {stage.database}, scattered, batch {batch}, {SCATTERED:,} events stored",
+            median(rate for rate, _ in pairs),
+            "events/s",
+            "the same rows written straight",
+            median(rate / raw for rate, raw in pairs),
+            GOAL,
+        )
+    progress()
 
 
 def _filled(stage: Stage, size: int) -> Web:

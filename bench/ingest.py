@@ -3,8 +3,9 @@
     python -m bench.ingest [--short] [--json FILE]
 
 On each database, at batches of 1 to 1000 events and 64 connections: the service as shipped; an echo route on the same
-server (no database); rows written straight to the database (no HTTP); and the same route written the plain way. Rounds
-are interleaved, so that a slow minute of the machine hits all of them, and a ratio is the median of the rounds'.
+server (no database); rows written straight to the database (no HTTP); and the same route written the plain way. The
+service and the straight way also with events in no order of time (`bench.scattered`). Rounds are interleaved, so that a
+slow minute of the machine hits all of them, and a ratio is the median of the rounds'.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
+from bench import scattered
 from bench.load import load
-from bench.raw import SqliteTable, measure
+from bench.raw import Row, SqliteTable, measure, rows
 from bench.report import Figure, Goal, command, progress, table
 from bench.servers import ECHO, PLAIN, SERVICE, Program, Web
 from bench.stages import STAGES, Stage
@@ -38,6 +40,10 @@ GOALS: Mapping[tuple[str, int, str], float] = {
     (SQLITE, 1, PLAIN.name): 3.5,
     (SQLITE, 100, PLAIN.name): 1.8,
 }
+
+
+SCATTERED_GOAL = 0.75  # of the straight way with the same rows, at every batch
+TIME_ORDERED, SCATTERED = "", ", scattered"  # how reports call the shapes
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Run:
     database: str
     ways: Sequence[Way]
     service: Web
+    shape: str = TIME_ORDERED
     rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)  # (way, batch) → one for each round
     memory: list[float] = field(default_factory=list)  # MiB of the largest web process, after each round
 
@@ -99,7 +106,7 @@ class Run:
 
     def figures(self) -> list[Figure]:
         """The rates, their ratios, and the memory."""
-        return [*self._limits(), *self._ratios(), *self._memory()]
+        return [*self._limits(), *self._ratios(), *(() if self.shape else self._memory())]
 
     def _limits(self) -> list[Figure]:
         return [
@@ -114,7 +121,7 @@ class Run:
                 continue
             rates = self.rates[SERVICE.name, batch]
             ratio = median(rate / limit for rate, limit in zip(rates, limits, strict=True))
-            bound = GOALS.get((self.database, batch, against))
+            bound = SCATTERED_GOAL if self.shape else GOALS.get((self.database, batch, against))
             goal = None if bound is None else Goal(bound)
             yield Figure(self._name(batch, SERVICE.name), median(rates), "events/s", against, ratio, goal)
 
@@ -127,13 +134,13 @@ class Run:
         ]
 
     def _name(self, batch: int, way: str) -> str:
-        return f"ingest, {self.database}, batch {batch}, {way}"
+        return f"ingest, {self.database}{self.shape}, batch {batch}, {way}"
 
     def __str__(self) -> str:
         """Events per second by batch, with the service's ratio in brackets."""
         names = [way.name for way in self.ways]
         rows = [[str(batch), *(self._cell(name, batch) for name in names)] for batch in BATCHES]
-        return f"{self.database}, events/s (service : it)\n{table(['batch', *names], rows)}"
+        return f"{self.database}{self.shape}, events/s (service : it)\n{table(['batch', *names], rows)}"
 
     def _cell(self, way: str, batch: int) -> str:
         limits = self.rates.get((way, batch))
@@ -148,18 +155,26 @@ def run(short: bool) -> list[Figure]:
     figures = []
     for stage in STAGES:
         with stage() as opened:
-            measured = prepare(opened)
-            measured.measure(SHORT if short else LONG)
-            print(f"{measured}\n", flush=True)
-            figures.extend(measured.figures())
+            for measured in prepare(opened):
+                measured.measure(SHORT if short else LONG)
+                print(f"{measured}\n", flush=True)
+                figures.extend(measured.figures())
     return figures
 
 
-def prepare(stage: Stage) -> Run:
-    """Start everything that is measured on a stage."""
+def prepare(stage: Stage) -> Iterator[Run]:
+    """Start everything that is measured on a stage: time-ordered, then scattered."""
     served = {program: _served(stage, program) for program in (SERVICE, ECHO, PLAIN)}
     service, _ = served[SERVICE]
-    return Run(stage.database, [*(way for _, way in served.values()), *_straight(stage)], service)
+    ways = [way for _, way in served.values()]
+    yield Run(stage.database, [*ways, *_straight(stage)], service)
+    clear = ways[0].clear
+    ours = Way(SERVICE.name, lambda batch, seconds: _scattered(service, batch, seconds), clear)
+    yield Run(stage.database, [ours, *_straight(stage, "raw_scattered", scattered.rows)], service, SCATTERED)
+
+
+def _scattered(server: Web, batch: int, seconds: float) -> float:
+    return load(server.port, batch, seconds, shape=scattered.Requests).rate
 
 
 def _served(stage: Stage, program: Program) -> tuple[Web, Way]:
@@ -168,14 +183,12 @@ def _served(stage: Stage, program: Program) -> tuple[Web, Way]:
     return server, Way(program.name, lambda batch, seconds: load(server.port, batch, seconds).rate, table.clear)
 
 
-def _straight(stage: Stage) -> list[Way]:
-    _, table = stage.create("raw")
+def _straight(stage: Stage, name: str = "raw", made: Callable[[int], list[Row]] = rows) -> list[Way]:
+    _, table = stage.create(name)
     if isinstance(table, SqliteTable):
-        return [Way(EXECUTEMANY, partial(measure, table.insert), table.clear)]
-    return [
-        Way(COPY, partial(measure, table.copy), table.clear),
-        Way(COMMITS, partial(measure, table.insert), table.clear, batches=(1,)),
-    ]
+        return [Way(EXECUTEMANY, partial(measure, table.insert, made=made), table.clear)]
+    commits = Way(COMMITS, partial(measure, table.insert), table.clear, batches=(1,))
+    return [Way(COPY, partial(measure, table.copy, made=made), table.clear), *([commits] if made is rows else [])]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Counting by hour: how fast events in no order of time are counted, and what others notice of it meanwhile.
+
+    python -m bench.counting [--short] [--json FILE]
+
+Scattered events that nobody has counted are counted to the end, while a client sends single events to the service, one
+after the other. The speed is held against one INSERT … SELECT … GROUP BY of the same events into a table with the same
+key, alone on the machine. On SQLite the longest transaction that counts is told as well: whoever sends events waits
+for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+
+from app.store import database, hours, slices
+from app.store.pace import Pace
+from bench import scattered
+from bench.load import Connection
+from bench.raw import PRAGMAS
+from bench.report import Figure, Goal, command, progress
+from bench.servers import SERVICE
+from bench.stages import STAGES, Stage
+
+SHORT, LONG = 200_000, 5_000_000  # events
+BETWEEN_SECONDS = 0.01  # two single events
+SPEED = {"SQLite": Goal(60_000), "PostgreSQL": Goal(100_000)}  # events a second, of the long form
+STEP_GOAL = Goal(50, at_most=True)  # ms
+SINGLE_GOAL = Goal(100, at_most=True)  # ms
+
+KEY = "customer, product, type, hour"
+RAW_TABLE = f"CREATE TABLE raw_count AS SELECT {KEY}, number, first, last FROM hourly_count WHERE 1 = 0"
+RAW = f"""
+    INSERT INTO raw_count SELECT customer, product, type, timestamp / {slices.HOUR_MS} * {slices.HOUR_MS}, count(*),
+        min(timestamp), max(timestamp) FROM event GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
+
+
+class Noted(Pace):
+    """A pace that keeps how long each step took, in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(slices.STEP.size, 20_000)
+        self.took: list[float] = []
+
+    def note(self, took: float) -> None:
+        """See `Pace.note`."""
+        self.took.append(took)
+        super().note(took)
+
+
+def run(short: bool) -> list[Figure]:
+    """Measure both databases."""
+    figures = []
+    for stage in STAGES:
+        with stage() as opened:
+            found = measure(opened, SHORT if short else LONG, short=short)
+            print("\n".join(f"{one.name}: {one.value:,.1f} {one.unit}" for one in found), flush=True)
+            figures.extend(found)
+    return figures
+
+
+def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
+    """Fill a database, group it at once, count it while a client sends."""
+    progress(f"{stage.database}: filling a table with {number:,} scattered events")
+    url, _ = stage.create("counting")
+    scattered.fill(url, number)
+    progress(f"{stage.database}: grouping them at once")
+    raw = number / _raw_seconds(url)
+    server = stage.serve(SERVICE, "counting", url)
+    progress(f"{stage.database}: counting them")
+    steps = slices.STEP = Noted()
+    with _single_events(server.port) as times:
+        began = time.monotonic()
+        database.open_database(url)
+        while hours.counted_to() < number:
+            hours.count_up()
+        rate = number / (time.monotonic() - began)
+        database.release()
+    progress()
+    name = f"counting, {stage.database}, {number:,} scattered events"
+    p99 = sorted(times)[int(len(times) * 0.99)] * 1000
+    figures = [
+        Figure(name, rate, "events/s", goal=None if short else SPEED[stage.database]),
+        Figure(f"{name}, grouped at once", raw, "events/s", "counting : grouping at once", rate / raw),
+        Figure(f"{name}, a single event meanwhile, p99", p99, "ms", goal=SINGLE_GOAL),
+    ]
+    if steps.took:
+        figures.append(Figure(f"{name}, longest transaction", max(steps.took) * 1000, "ms", goal=STEP_GOAL))
+    return figures
+
+
+@contextmanager
+def _single_events(port: int) -> Iterator[list[float]]:
+    """Send single events for as long as this is open; the seconds that each took."""
+    times: list[float] = []
+    stop = threading.Event()
+
+    def send() -> None:
+        with closing(Connection(port)) as connection:
+            requests = scattered.Requests(port, 1)
+            while not stop.wait(BETWEEN_SECONDS):
+                began = time.perf_counter()
+                connection.send(requests.next(began), began)
+                while not connection.receive():
+                    pass
+                times.append(time.perf_counter() - began)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield times
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _raw_seconds(url: str) -> float:
+    """How long the database takes to group all events at once into an empty table with the counts' key."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+            for pragma in PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute(
+                "CREATE TABLE raw_count (customer, product, type, hour, number, first, last, "
+                f"PRIMARY KEY ({KEY})) WITHOUT ROWID"
+            )
+            began = time.monotonic()
+            connection.execute(RAW)
+            took = time.monotonic() - began
+            connection.execute("DROP TABLE raw_count")
+            return took
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(RAW_TABLE)
+        connection.execute(f"ALTER TABLE raw_count ADD PRIMARY KEY ({KEY})")
+        began = time.monotonic()
+        connection.execute(RAW)
+        took = time.monotonic() - began
+        connection.execute("DROP TABLE raw_count")
+        return took
+
+
+if __name__ == "__main__":
+    command("bench.counting", "Counting by hour, and what others notice of it.", run)

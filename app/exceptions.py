@@ -11,6 +11,7 @@
     ├── StorageFailed         where report files are kept cannot be reached or written; a retry may mend it
     ├── FileMissing           a file that should be there is not
     │   └── FileDamaged       … or is not what was written
+    ├── RowTooWide            a report's row has more items than the report was planned for
     ├── QueueUnavailable      Redis cannot be reached in time; the sweeper does later what was to be done
     ├── BodyMalformed         what came in is not the format it says it is
     ├── BodyTooLarge          more bytes or events than one request may carry
@@ -102,6 +103,13 @@ class FileMissing(TallyError):
 
 class FileDamaged(FileMissing):
     """A file in the storage of report files does not have what was written into it."""
+
+
+class RowTooWide(TallyError):
+    """A context has more items than the report's columns have room for: the report is to be planned anew."""
+
+    def __init__(self) -> None:
+        super().__init__("A row has more context items than the report was planned for.")
 
 
 class QueueUnavailable(TallyError):

@@ -7,12 +7,13 @@ row in Python; neither decides anything about it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 POSITIONAL = "positional"
 COLUMNS = "columns"
-EXTRA = "*"  # the catalog's name for the column that holds what has no column of its own
+EXTRA = "*"  # marks the column of items without one; a layout kept by an older version may have it before others
+EXTRA_NAME = "extra"  # what files call that column
 COMMON = ("timestamp", "type")  # the first two columns of every report file
 # How a cell begins that a spreadsheet would run, by OWASP's list, the full-width forms of the four signs included
 # (https://owasp.org/www-community/attacks/CSV_Injection).
@@ -25,7 +26,8 @@ class Layout:
 
     Attributes:
         kind: POSITIONAL (the context items as they came) or COLUMNS (by the catalog's names).
-        columns: the product's column names in the catalog's order; empty for POSITIONAL.
+        columns: the product's column names in the catalog's order, then EXTRA unless the catalog drops what has no
+            column; empty for POSITIONAL.
         contexts: for each event type, the names of its context items in order; empty for POSITIONAL.
     """
 
@@ -34,19 +36,41 @@ class Layout:
     contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def header(self, width: int) -> list[str]:
-        """The column names of a file whose widest context has `width` items."""
-        names = self.columns if self.kind == COLUMNS else [f"context{number + 1}" for number in range(width)]
-        return [*COMMON, *names]
+        """The column names of a file whose widest context has `width` items; no name comes twice."""
+        if self.kind == POSITIONAL:
+            return [*COMMON, *(f"context{number + 1}" for number in range(width))]
+        return [*COMMON, *self.names(COMMON)]
+
+    def names(self, taken: Sequence[str], fold: Callable[[str], str] = str) -> list[str]:
+        """The name of each column in a file, all different: one of the catalog's that is not gets a number.
+
+        Args:
+            taken: names of other columns of the file.
+            fold: gives two names one value where a reader of the file takes them for the same.
+        """
+        fixed = [*taken, *([EXTRA_NAME] if EXTRA in self.columns else [])]
+        used, names = {fold(name) for name in fixed}, []
+        catalogued = {fold(column) for column in self.columns}
+        for column in self.columns:
+            name, number = EXTRA_NAME if column == EXTRA else column, 1
+            while column != EXTRA and (fold(name) in used or (number > 1 and fold(name) in catalogued)):
+                number += 1
+                name = f"{column}_{number}"
+            used.add(fold(name))
+            names.append(name)
+        return names
 
     def place(self, event_type: str, column: str) -> int | None:
         """The index of the context item that fills `column` for events of a type, None where nothing does."""
         names = self.contexts.get(event_type, ())
-        return names.index(column) if column in names else None
+        return names.index(column) if column in names and column != EXTRA else None
 
     def extras(self, event_type: str) -> tuple[tuple[int, ...], int]:
         """Where a type's items without a column stand: the indexes among the named ones, and the first unnamed one."""
         names = self.contexts.get(event_type, ())
-        kept = tuple(i for i, name in enumerate(names) if name not in self.columns or names.index(name) != i)
+        kept = tuple(
+            i for i, name in enumerate(names) if name == EXTRA or name not in self.columns or names.index(name) != i
+        )
         return kept, len(names)
 
     @property

@@ -2,9 +2,9 @@
 
     python -m bench.demo [--url http://127.0.0.1:8000] [--events 50000] [--days 30]
 
-Customers, products, types and the names of their context items come from the sample catalog, so the events fit what
-the service loads on its first start. The stream has a day and a week in it, favourites and rare ones, and now and then
-a string that breaks careless exports.
+Customers, products, types and the names of their context items come from the sample catalog. The service of this
+machine is given it, too, where its own is empty and no --url names another. The stream has a day and a week in it,
+favourites and rare ones, and now and then a string that breaks careless exports.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from app import create_app
 from app.config import Settings
 from app.exceptions import SettingInvalid
+from app.store.database import upgrade
 
 CATALOG = Path(__file__).parents[1] / "app" / "catalog.sample.json"
 BATCH_EVENTS = 500
@@ -189,11 +191,20 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _own(settings: Settings) -> str:
+    """Where the service of these settings is; its catalog gets the demo's, if there is nothing in it yet."""
+    catalog = create_app(settings).extensions["services"].catalog
+    upgrade()
+    if catalog.is_empty():
+        catalog.load_sample()
+    return settings.base_url
+
+
 def main() -> None:
     """The command."""
     arguments = _arguments()
     try:
-        demo(arguments.url or Settings.from_environment().base_url, arguments.events, arguments.days)
+        demo(arguments.url or _own(Settings.from_environment()), arguments.events, arguments.days)
     except (DemoFailed, SettingInvalid) as error:
         sys.exit(f"\n{error}" if sys.stdout.isatty() else str(error))
     except KeyboardInterrupt:

@@ -73,6 +73,7 @@ def scene(folder: Path) -> Iterator[Scene]:
         await_port(process, port, "service", folder / LOG)
         found = Scene(port, process.pid, folder)
         found.until(lambda: found.ask("GET", "/health/ready") == 200, "is not ready")
+        found._services.catalog.load_sample()
         yield found
     finally:
         database.release()

@@ -93,7 +93,8 @@ def named(item: str) -> dict[str, str]:
     catalog = orjson.loads(CATALOG.read_bytes())
     columns = next(product["columns"] for product in catalog["products"] if product["code"] == PRODUCT)
     contexts = {kind["code"]: kind["context"] for kind in catalog["types"] if kind["code"] in TYPES}
-    return _common() | {column: _named(column, contexts, item) for column in columns}
+    named_items = {column: _named(column, contexts, item) for column in columns}
+    return _common() | named_items | {"extra": "NULL"}  # every item of these types has a column
 
 
 def _common() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from bench import processes
 from bench.mixture import PRODUCT, WANTED
 from bench.servers import HOST, LOG, START_SECONDS, BenchFailed, await_port, free_port, launch, own_environment, stop
+from bench.straight import CATALOG
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 600  # for one report
@@ -119,9 +121,12 @@ def whole(folder: Path, database_url: str, **settings: str) -> Iterator[Whole]:
     port = free_port()
     own = {"REDIS_URL": "", "ADMIN_PASSWORD": PASSWORD} | settings
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "serve"]
-    process = launch(command, folder, own_environment(folder, database_url, port) | own)
+    environment = {**own_environment(folder, database_url, port), **own}
+    process = launch(command, folder, environment)
     try:
         await_port(process, port, "service", folder / LOG)
+        load = [*command[:-1], "catalog", "import", str(CATALOG)]
+        subprocess.run(load, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
         _await_workers(process.pid, int(settings.get("WORKERS", "1")))
         started = Whole(port, process.pid, folder)
         started.report({}, start=0, end=0)  # has no rows: every process is there and has done something

@@ -14,7 +14,8 @@ from app.admin.catalog import named
 from app.admin.new_report import SUGGESTED
 from app.auth import caller, signed_in
 from app.exceptions import MISSING, Fault, InputInvalid
-from app.services.entries import NAMES, TYPES, Entry
+from app.schemas.catalog import COLUMN
+from app.services.entries import NAMES, PRODUCTS, TYPES, Entry
 
 KIND = "<any(product,type,customer):word>"
 SHOWN = 50  # codes that an entry was seen with
@@ -29,6 +30,7 @@ class EntryForm(FlaskForm):
     description = TextAreaField("Description")
     columns = TextAreaField("Columns")
     context = TextAreaField("Context")
+    extra = StringField("Context items without a column")
 
     def values(self, kind: str) -> dict[str, object]:
         """The entry, as the document has it."""
@@ -37,6 +39,7 @@ class EntryForm(FlaskForm):
         if kind in NAMES:
             lines = (self[NAMES[kind]].data or "").splitlines()
             given[NAMES[kind]] = [line.strip() for line in lines if line.strip()]
+        given |= {"extra": self.extra.data or COLUMN} if kind == PRODUCTS else {}
         return given
 
     def refuse(self, fault: Fault) -> str | None:
@@ -57,7 +60,8 @@ def entry(word: str) -> str:
     """What it is and how it is used; for who may change it, in a form."""
     one = _one(word)
     names = "\n".join(one.names)
-    return _page(one, EntryForm(None, **{"description": one.description, "columns": names, "context": names}))
+    filled = {"description": one.description, "columns": names, "context": names, "extra": one.extra}
+    return _page(one, EntryForm(None, **filled))
 
 
 @blueprint.post(f"/catalog/{KIND}")

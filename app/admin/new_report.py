@@ -20,6 +20,7 @@ from app.admin.moments import MomentField, words_for_times
 from app.auth import caller, need, signed_in
 from app.exceptions import MISSING, Fault, Forbidden, InputInvalid, RateLimited
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
+from app.services.reports import Preview
 from app.services.traffic import Filter
 
 SUGGESTED = 100  # codes that a field lists; more are typed
@@ -30,7 +31,7 @@ TAB = "tab"  # a tab cannot be typed into a field
 PLACE = re.compile(r"(?:(?:filter|output)\.)?(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 LAYOUTS = {
     "": "The product's own",
-    "columns": "Columns: each context item under its name",
+    "columns": "Columns: each context item under its name, those without one in a last column, extra",
     "positional": "Positional: context items as they came",
 }
 
@@ -84,19 +85,27 @@ class ReportForm(FlaskForm):
 def new_report() -> str:
     """The form, filled in as far as the address says."""
     need("reports")
-    return _page(ReportForm(request.args or None))
+    form = ReportForm(request.args or None)
+    try:
+        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.wanted()["filter"]}))
+    except InputInvalid:  # it does not say yet of which report
+        return _page(form)
+    try:
+        return _page(form, wanted=wanted, preview=_preview(wanted))
+    except (InputInvalid, Forbidden):  # what is wrong with it is said when it is sent
+        return _page(form, wanted=wanted)
 
 
 @blueprint.post("/reports/new")
 @signed_in
 def start_report() -> str | tuple[str, int] | Response:
-    """Start the report and show it, or say how many rows it would have, or what is wrong."""
+    """Start the report and show it, or say what it would have, or what is wrong."""
     need("reports")
     form = ReportForm()
     try:
         wanted = ReportRequestSchema().load_body(orjson.dumps(form.wanted()))
         if "estimate" in request.form:
-            return _page(form)
+            return _page(form, wanted=wanted, preview=_preview(wanted))
         report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
     except InputInvalid as error:
         return _page(form, error.faults), 400
@@ -117,19 +126,23 @@ def choices() -> dict[str, object]:
     return known | {"buckets": current_app.config["SETTINGS"].report_buckets}
 
 
-def _page(form: ReportForm, faults: list[Fault] = ()) -> str:
+def _page(
+    form: ReportForm, faults: list[Fault] = (), *, wanted: Mapping | None = None, preview: Preview | None = None
+) -> str:
+    """The form.
+
+    Args:
+        wanted: a request of which is told about how many rows its report would have.
+        preview: what else is told of it.
+    """
     general = [told for fault in faults if (told := form.refuse(fault))]
-    known = choices() | {"about": None if faults else _about(form)}
+    about = services().traffic.estimate(caller(), Filter(**wanted["filter"])) if wanted else None
+    known = choices() | {"about": about, "preview": preview}
     return render_template("admin/new_report.html", form=form, general=general, **known)
 
 
-def _about(form: ReportForm) -> int | None:
-    """About how many rows the report would have; None where the form does not say yet which."""
-    try:
-        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.wanted()["filter"]}))
-    except InputInvalid:
-        return None
-    return services().traffic.estimate(caller(), Filter(**wanted["filter"]))
+def _preview(wanted: Mapping) -> Preview:
+    return services().reports.preview(caller(), wanted["filter"], wanted.get("output"))
 
 
 def _filled(form: ReportForm, *names: str) -> Mapping[str, object]:

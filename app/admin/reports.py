@@ -89,6 +89,7 @@ def _one(source: str) -> dict[str, object]:
     need("reports")
     report = services().reports.get(caller(), source)
     known = {"file_name": file_name(report), "default_delimiter": DEFAULT_DELIMITER, "again": _again(report)}
+    known["columns"] = services().reports.columns(report)
     known["recurring"] = services().schedules.origin(caller(), report.schedule)
     found = line(report)
     return {"line": found, "acts": possible(found), "attempts": services().reports.attempts(report)} | known

@@ -11,7 +11,7 @@ HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefe
 METHODS = "GET, POST, DELETE, OPTIONS"
 EXPOSED = (
     "X-Request-ID, Retry-After, Content-Disposition, Content-Range, ETag, Preference-Applied, X-Rejected-Events, "
-    "Idempotency-Replayed, X-Ignored-Fields"
+    "Idempotency-Replayed, X-Ignored-Fields, X-Report-Columns"
 )
 KEPT_SECONDS = "7200"  # how long a browser may go on with a preflight's answer; more they do not take
 EVERYONE = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]

@@ -44,9 +44,11 @@ def index() -> Response:
     """Events newest first, a page at a time."""
     need("events")
     filter = load_query(FilterSchema(partial=True), lists=("types",))
-    page = current_app.extensions["services"].feed.page(
-        caller(), Wanted(**filter), number("limit", PAGE, MAX_PAGE), request.args.get("after")
-    )
+    services, after = current_app.extensions["services"], request.args.get("after")
+    page = services.feed.page(caller(), Wanted(**filter), number("limit", PAGE, MAX_PAGE), after)
+    if after is None:  # else it was asked before the first page
+        named = (filter.get(name) for name in ("customer", "product", "types"))
+        services.catalog.check_known(caller(), *named, place="")
     body = {"events": page.events}
     return Answer(encode_stored(body if page.next is None else body | {"next": page.next}))
 

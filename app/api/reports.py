@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.datastructures import MIMEAccept
 
@@ -17,6 +19,7 @@ from app.services.reports import Reports
 blueprint = Blueprint("reports", __name__)
 PAGE = 100
 MAX_PAGE = 1000
+MAX_HEADER = 2_000  # characters; nginx takes 4,096 for all headers together
 
 
 def _reports() -> Reports:
@@ -26,12 +29,18 @@ def _reports() -> Reports:
 @blueprint.post("/reports")
 @basic.login_required
 def start() -> Response:
-    """Accept a report; the job is answered as soon as its row is committed."""
+    """Accept a report; the job is answered as soon as its row is committed.
+
+    A job's keys are fixed, so a header tells what its file will have, unless that is longer than proxies take.
+    """
     need("reports")
     with read_json_body() as body:
         wanted, ignored = ReportRequestSchema().load_with_ignored(body)
-    started = _reports().start(caller(), wanted["filter"], wanted.get("output"))
-    return name_ignored(answer(job(started)), ignored)
+    report = _reports().start(caller(), wanted["filter"], wanted.get("output"))
+    response, columns = answer(job(report)), json.dumps(_reports().columns(report), separators=(",", ":"))
+    if len(columns) <= MAX_HEADER:
+        response.headers["X-Report-Columns"] = columns
+    return name_ignored(response, ignored)
 
 
 @blueprint.get("/reports")

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 
 from app.exports.blocks import BLOCK_BYTES, steps
 from app.exports.cells import Context, cells, items
-from app.layout import COLUMNS, COMMON, Layout
+from app.exports.jsonl import FullRow
+from app.layout import COLUMNS, COMMON, EXTRA, Layout
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = tuple[int, str, str | Context]  # timestamp, type, context: a list or its JSON text
-Columns = tuple[list[int], list[str], list[Context]]
+Columns = list[list]  # of some rows, in the order of FullRow
+# What an event has beside its timestamp, type and context, behind the columns that those fill.
+REST = ("customer", "product", "version", "sequence", "batch", "received")
+ROW_COLUMNS, CONTEXT = 9, 5  # how many a FullRow has, and which of them is the context
 
-ROW_BYTES = 16  # of a row beside its context's text, about
+ROW_BYTES = 128  # of a row beside its context's text, about
 
 
 def library() -> ModuleType:
@@ -32,49 +35,55 @@ def library() -> ModuleType:
     return pa
 
 
+def names(layout: Layout) -> list[str]:
+    """The columns: timestamp, type, what the context fills, and what an event has besides; last of all the extras.
+
+    The context fills a column for each of the catalog's, or one list. Many readers take names that differ in capitals
+    only for the same, so no two do.
+    """
+    if layout.kind != COLUMNS:
+        return [*COMMON, "context", *REST]
+    filled = layout.names((*COMMON, *REST), str.casefold)
+    extras = [filled.pop(layout.columns.index(EXTRA))] if EXTRA in layout.columns else []
+    return [*COMMON, *filled, *REST, *extras]
+
+
 def schema(layout: Layout) -> pa.Schema:
-    """The columns: timestamp, type, then a text for each of the catalog's, or the context as a list of texts."""
+    """The columns with their types; what the context fills is text."""
     pa = library()
-    timestamp, kind = COMMON
-    fields = [
-        pa.field(timestamp, pa.timestamp("ms", "UTC"), nullable=False),
-        pa.field(kind, pa.string(), nullable=False),
-    ]
-    if layout.kind == COLUMNS:
-        return pa.schema([*fields, *(pa.field(_unique(name, layout), pa.string()) for name in layout.columns)])
-    return pa.schema([*fields, pa.field("context", pa.list_(pa.string()), nullable=False)])
+    moment, text = pa.timestamp("ms", "UTC"), pa.string()
+    found = [pa.field(name, text) for name in names(layout)]
+    kinds = dict.fromkeys((*COMMON, *REST), text) | {"timestamp": moment, "received": moment, "sequence": pa.int32()}
+    kinds |= {"context": pa.list_(text)} if layout.kind != COLUMNS else {}
+    return pa.schema(
+        [pa.field(one.name, kinds[one.name], one.name == "version") if one.name in kinds else one for one in found]
+    )
 
 
-def batches(rows: Iterator[Row], layout: Layout) -> Iterator[pa.RecordBatch]:
+def batches(rows: Iterator[FullRow], layout: Layout) -> Iterator[pa.RecordBatch]:
     """The rows in batches, each of about a block's size."""
     pa = library()
     form = schema(layout)
     fill = cells(layout, 0) if layout.kind == COLUMNS else None
-    for timestamps, types, contexts in _gathered(rows):
-        columns = zip(*map(fill, types, contexts), strict=True) if fill else [contexts]
-        yield pa.RecordBatch.from_arrays([timestamps, types, *columns], schema=form)
+    place = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
+    for customers, products, types, versions, timestamps, contexts, sequences, batches, received in _gathered(rows):
+        columns = list(zip(*map(fill, types, contexts), strict=True)) if fill else [contexts]
+        extras = [] if place is None else [columns.pop(place)]
+        rest = [customers, products, versions, sequences, list(map(str, batches)), received]
+        yield pa.RecordBatch.from_arrays([timestamps, types, *columns, *rest, *extras], schema=form)
 
 
-def _unique(column: str, layout: Layout) -> str:
-    """A catalog's column under a name that no other has: it names none twice, but may name one as ours are."""
-    name, number = column, 1
-    while column in COMMON and name in (*COMMON, *layout.columns):
-        number += 1
-        name = f"{column}_{number}"
-    return name
-
-
-def _gathered(rows: Iterator[Row]) -> Iterator[Columns]:
-    gathered, size = ([], [], []), 0
+def _gathered(rows: Iterator[FullRow]) -> Iterator[Columns]:
+    gathered, size = [[] for _ in range(ROW_COLUMNS)], 0
     for step in steps(rows):
-        timestamps, types, contexts = zip(*step, strict=True)
-        parsed = list(map(items, contexts))
-        for column, values in zip(gathered, (timestamps, types, parsed), strict=True):
+        for column, values in zip(gathered, zip(*step, strict=True), strict=True):
             column.extend(values)
-        size += len(step) * ROW_BYTES + _characters(parsed)
+        contexts = gathered[CONTEXT]
+        contexts[-len(step) :] = map(items, contexts[-len(step) :])
+        size += len(step) * ROW_BYTES + _characters(contexts[-len(step) :])
         if size >= BLOCK_BYTES:
             yield gathered
-            gathered, size = ([], [], []), 0
+            gathered, size = [[] for _ in range(ROW_COLUMNS)], 0
     if gathered[0]:
         yield gathered
 

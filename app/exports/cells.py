@@ -8,6 +8,7 @@ from operator import itemgetter
 
 import orjson
 
+from app.exceptions import RowTooWide
 from app.layout import COLUMNS, EXTRA, Layout
 
 Cell = str | None
@@ -26,12 +27,16 @@ def cells(layout: Layout, width: int) -> Cells:
 
     Args:
         width: how many there are in positional layout: as many as the widest context has items.
+
+    The function returned raises RowTooWide for a context that has more.
     """
     return _by_name(layout) if layout.kind == COLUMNS else _padded(width)
 
 
 def _padded(width: int) -> Cells:
     def row(event_type: str, context: Context) -> Context:
+        if len(context) > width:
+            raise RowTooWide
         return context + [None] * (width - len(context))
 
     return row

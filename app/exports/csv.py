@@ -35,7 +35,11 @@ def line_writer(delimiter: str, *, safe: bool = False) -> Callable[[Sequence[Cel
 
 
 def lines(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, safe: bool = False) -> Generator[bytes]:
-    """A report's lines; the rows are closed when the lines end, however they do."""
+    """A report's lines; the rows are closed when the lines end, however they do.
+
+    Raises:
+        RowTooWide: in positional layout, a context has more items than `width`.
+    """
     plain, careful = _event_lines(layout, width, delimiter, safe)
     with ended(rows) as left:
         for row in left:

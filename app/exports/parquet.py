@@ -12,8 +12,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, BinaryIO
 
 from app.exports import arrow
-from app.exports.arrow import Row
 from app.exports.blocks import Block, ended
+from app.exports.jsonl import FullRow
 from app.layout import Layout
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def blocks(rows: Iterable[Row], layout: Layout) -> Generator[Block]:
+def blocks(rows: Iterable[FullRow], layout: Layout) -> Generator[Block]:
     """A part's content: an Arrow stream, a record batch a block. The rows are closed when it ends, however it does."""
     pa = arrow.library()
     gathered = bytearray()
@@ -91,7 +91,7 @@ def _texts(form: pa.Schema) -> list[str]:
     """Parquet's paths of the columns of text, of which the same comes again and again."""
     import pyarrow as pa
 
-    texts = [field for field in form if not pa.types.is_timestamp(field.type)]
+    texts = [field for field in form if pa.types.is_string(field.type) or pa.types.is_list(field.type)]
     return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in texts]
 
 
@@ -136,7 +136,10 @@ def _put_together(batches: list[pa.RecordBatch]) -> pa.Table:
 
 def _text_of_first(batch: pa.RecordBatch) -> TextOf:
     """Of so many of the first rows, the bytes of text."""
-    columns = [_text_of(column) for column in batch.columns[1:]]  # behind the timestamp
+    import pyarrow as pa
+
+    texts = [column for column in batch.columns if not pa.types.is_primitive(column.type)]  # no time, no number
+    columns = [_text_of(column) for column in texts]
     return lambda count: sum(text_of(count) for text_of in columns)
 
 

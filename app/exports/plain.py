@@ -2,7 +2,7 @@
 
 A context is plain where nothing in its text is escaped, no item is null or empty, and none has the delimiter. Then
 `","` stands between two items and nowhere else, and no cell needs quotes. Every other row is parsed and written with
-care, to the same line.
+care, to the same line; so is one that is wider than the columns, which `careful` refuses.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
+from itertools import repeat
 
 from app.exports.cells import picker
 from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
@@ -55,10 +56,11 @@ def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, ca
     line = _positional_line(code, width, delimiter)
 
     def lines(rows: Sequence[Row]) -> str:
-        text = "\n".join([context for _, _, context in rows])  # inside JSON's texts a line's end is escaped
-        between = text.count(BETWEEN)
-        # Of each context all items are texts, and none is empty, if there are two quotes for each.
-        is_plain = between == len(rows) * (width - 1) and text.count('"') == 2 * (between + len(rows))
+        contexts = [context for _, _, context in rows]
+        text = "\n".join(contexts)  # inside JSON's texts a line's end is escaped
+        # Each context fills the columns; all its items are texts, and none is empty, if there are two quotes for each.
+        is_plain = set(map(str.count, contexts, repeat(BETWEEN))) == {width - 1}
+        is_plain = is_plain and text.count('"') == 2 * width * len(rows)
         if not is_plain or delimiter in text or "\\" in text or '""' in text:
             return "".join([line(*row) or careful(*row) for row in rows])
         cut = text[2:-2].replace('"]\n["', "\n").replace(BETWEEN, delimiter).split("\n")
@@ -72,13 +74,15 @@ def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, ca
 
 def _positional_line(code: Callable[[str], str], width: int, delimiter: str) -> PlainLine:
     """One row's, in one function: calls of others are a third of its time."""
-    fillings = [delimiter * missing for missing in range(width)]
+    fillings = {width - 1 - missing: delimiter * missing for missing in range(width)}  # by what stands between items
 
     def line(timestamp: int, event_type: str, context: str) -> str | None:
         if delimiter in context or "\\" in context or '""' in context or "null" in context or context == "[]":
             return None
         rest = context[2:-2]
-        filling = fillings[width - 1 - rest.count(BETWEEN)]
+        filling = fillings.get(rest.count(BETWEEN))
+        if filling is None:
+            return None
         return f"{timestamp}{delimiter}{code(event_type)}{delimiter}{rest.replace(BETWEEN, delimiter)}{filling}\n"
 
     return line
@@ -100,9 +104,10 @@ def _has_comma(text: str) -> bool:
     return text.count(",") != text.count(BETWEEN)
 
 
-def _padded(width: int, delimiter: str) -> Callable[[str, str], str]:
-    def cut(event_type: str, text: str) -> str:
-        return text.replace(BETWEEN, delimiter) + delimiter * (width - 1 - text.count(BETWEEN))
+def _padded(width: int, delimiter: str) -> Callable[[str, str], str | None]:
+    def cut(event_type: str, text: str) -> str | None:
+        missing = width - 1 - text.count(BETWEEN)
+        return None if missing < 0 else text.replace(BETWEEN, delimiter) + delimiter * missing
 
     return cut
 

@@ -8,7 +8,10 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.schemas import json
 from app.schemas.faults import refuse
-from app.schemas.fields import Code, Described
+from app.schemas.fields import Choice, Code, Described
+
+# What a report does with context items that have no column: they go into a last column, or are left out.
+EXTRAS = COLUMN, DROP = ("column", "drop")
 
 
 class Names(Described):
@@ -50,9 +53,10 @@ class CustomerSchema(_Entry):
 
 
 class ProductSchema(_Entry):
-    """A product and the columns of its report files; `*` holds what has no column of its own."""
+    """A product, the columns of its report files, and what becomes of context items without one."""
 
     columns = Names(load_default=list)
+    extra = Choice(EXTRAS, load_default=COLUMN)
 
 
 class TypeSchema(_Entry):
@@ -94,7 +98,9 @@ def document(customers: Sequence, products: Sequence, types: Sequence) -> dict[s
     """The document for rows of the catalog's tables, in the contract's order of keys."""
     return {
         "customers": [{"code": c.code, "description": c.description} for c in customers],
-        "products": [{"code": p.code, "description": p.description, "columns": p.columns} for p in products],
+        "products": [
+            {"code": p.code, "description": p.description, "columns": p.columns, "extra": p.extra} for p in products
+        ],
         "types": [
             {"code": t.code, "description": t.description, "product": t.product, "context": t.context} for t in types
         ],

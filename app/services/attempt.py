@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import structlog
 
-from app.exceptions import FileDamaged, FileMissing
+from app.exceptions import FileDamaged, FileMissing, RowTooWide
 from app.exports import parquet
 from app.exports.compression import compressor
 from app.exports.file import ReportFile
@@ -98,12 +98,22 @@ class Attempt:
                 self._go_on()
             else:
                 self._plan()
-            self._complete(key, self._written(key))
+            try:
+                written = self._written(key)
+            except RowTooWide:
+                log.warning("report planned anew, a row is wider than what was seen", report=self._report.job)
+                self._plan(anew=True)
+                written = self._written(key)
+            self._complete(key, written)
 
-    def _plan(self) -> None:
-        """Measure the report, and cut it into parts where it is long; once, whoever goes on with it."""
-        report = self._report
-        plan = planning.plan(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
+    def _plan(self, *, anew: bool = False) -> None:
+        """Measure the report, and cut it into parts where it is long; once, whoever goes on with it.
+
+        Args:
+            anew: see `planning.plan_anew`.
+        """
+        report, make = self._report, planning.plan_anew if anew else planning.plan
+        plan = make(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
         self._pulse.check()
         report.total, report.width = plan.measure.total, plan.measure.width
         report.extra_rows, report.expected = plan.measure.extra_rows, plan.measure.total

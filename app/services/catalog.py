@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 import time
 from bisect import bisect
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
 from app.exceptions import Fault, InputInvalid, StoreUnavailable
-from app.layout import COLUMNS, POSITIONAL, Layout
-from app.schemas.catalog import CatalogSchema, document
+from app.layout import COLUMNS, EXTRA, POSITIONAL, Layout
+from app.schemas.catalog import DROP, CatalogSchema, document
 from app.schemas.events import Batch, Event, Rejected, encode_event
 from app.schemas.json import shown
 from app.services.ceiling import Ceiling
 from app.services.principal import SYSTEM, Principal
 from app.store import catalog as store
+from app.store import events
 from app.store.database import release
 from app.store.models import EventType
 
@@ -24,7 +27,8 @@ KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
 NAMED = 3  # how many near codes an error names
 COMPARED = 200  # codes that are compared for it: up to a millisecond each
 NOT_KNOWN = ", which is not known"  # the suggestions follow
-HINTS = 20  # different unknown codes of a batch whose faults name near ones: a batch may have thirty thousand
+NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # of a field, at the end of its place
+HINTS = 20  # different unknown codes of a request whose faults name near ones: a batch may have thirty thousand
 
 
 @dataclass(frozen=True)
@@ -69,21 +73,49 @@ class Catalog:
         """How near the ceiling of codes is, in words; None where there is room, or none is asked for."""
         return self._ceiling.warning() if self._ceiling and not self.strict else None
 
-    def check_known(self, who: Principal, customer: str, product: str) -> None:
-        """Refuse a report about what was neither catalogued nor seen; only customers that they may see are named.
+    def check_known(
+        self,
+        who: Principal,
+        customer: str | None,
+        product: str | None,
+        types: Sequence[str] | None = None,
+        place: str = "filter.",
+    ) -> None:
+        """Refuse a filter that names what was neither catalogued nor seen; only what they may see is named as near.
+
+        What was seen may lack some events, so for a customer and product the events themselves have the last word.
+
+        Args:
+            customer: one that they may see; None: all that they may.
+            product: None: all.
+            types: none: all.
+            place: what stands before the name of a field in messages.
 
         Raises:
             InputInvalid: names the nearest known codes.
         """
         faults = []
-        if not store.customer_is_known(customer):
-            hint = _hint(customer, filter(who.sees, store.known_customers()))
-            faults.append(_not_known("filter.customer", customer, hint))
-        if not store.product_is_known(product, who.customers):
-            hint = _hint(product, self._products(who))
-            faults.append(_not_known("filter.product", product, hint))
+        if customer is not None and not store.customer_is_known(customer) and not events.exist(customer):
+            hint = _hint(customer, [code for code in store.known_customers() if who.sees(code)])
+            faults.append(_not_known(f"{place}customer", customer, hint))
+        if (
+            product is not None
+            and not store.product_is_known(product, who.customers)
+            and not (customer is not None and events.exist(customer, product))
+        ):
+            faults.append(_not_known(f"{place}product", product, _hint(product, self._products(who))))
+        missing = set(types or ()) - store.known_types(types or (), who.customers)
+        if missing and customer is not None and product is not None:
+            missing = {code for code in missing if not events.exist(customer, product, code)}
+        if missing:
+            known = {kind for _, kind in store.seen_types(who.customers)}
+            known |= {row.code for row in store.types()} if who.customers is None else set()
+            for index, code in enumerate(types):
+                if code in missing:
+                    hint = _hint(code, known) if len(faults) < HINTS else ""
+                    faults.append(_not_known(f"{place}types[{index}]", code, hint))
         if faults:
-            raise InputInvalid("The report's filter names something unknown.", faults)
+            raise InputInvalid("The filter names something unknown.", faults)
 
     def layout(self, product: str, wanted: str | None) -> Layout:
         """How a report about a product is laid out now.
@@ -101,7 +133,7 @@ class Catalog:
             raise InputInvalid("The report cannot be laid out so.", [Fault(message)])
         if wanted == POSITIONAL or not columns:
             return Layout(POSITIONAL)
-        return columns_layout(product, columns, store.types())
+        return columns_layout(product, columns, store.types(), drops_extras=row.extra == DROP)
 
     def put(self, body: bytes) -> dict[str, int]:
         """Import a catalog document; how many entries of each kind it had.
@@ -175,13 +207,20 @@ class Catalog:
         return words
 
 
-def columns_layout(product: str, columns: Sequence[str], types: Iterable[EventType]) -> Layout:
+def columns_layout(
+    product: str, columns: Sequence[str], types: Iterable[EventType], *, drops_extras: bool = False
+) -> Layout:
     """How a product's columns are filled.
 
     A type that the catalog has under this product speaks first, its namesake elsewhere only where there is none.
+
+    Args:
+        drops_extras: whether items without a column of their own are left out.
     """
     rows = sorted(types, key=lambda row: row.product == product)
-    return Layout(COLUMNS, tuple(columns), {row.code: tuple(row.context) for row in rows})
+    names = [name for name in columns if name != EXTRA]  # in older catalogs it asks for what every product has now
+    names += [] if drops_extras else [EXTRA]
+    return Layout(COLUMNS, tuple(names), {row.code: tuple(row.context) for row in rows})
 
 
 def _read_vocabulary() -> Vocabulary:
@@ -208,13 +247,21 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
 
 
 def _not_known(place: str, code: str, hint: str) -> Fault:
-    return Fault(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=place.split(".")[1], is_unknown=True)
+    field = NAME.search(place)[1]
+    return Fault(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=field, is_unknown=True)
 
 
 def _hint(code: str, known: Iterable[str]) -> str:
-    """The nearest known codes, in words; of very many only the neighbours by alphabet are compared."""
-    words = sorted(known)
-    begin = max(0, min(bisect(words, code) - COMPARED // 2, len(words) - COMPARED))
+    """The nearest known codes, in words; of very many only the neighbours by alphabet are compared.
+
+    Whether letters are small or capital makes no difference: that is what is mistaken most.
+    """
+    words = sorted((word.casefold(), word) for word in known)
+    begin = max(0, min(bisect(words, (code.casefold(),)) - COMPARED // 2, len(words) - COMPARED))
     words = words[begin : begin + COMPARED]
-    near = difflib.get_close_matches(code, words, NAMED, cutoff=0.4) or words[:NAMED]
-    return f"; the nearest known: {', '.join(near)}" if near else "; none is known yet"
+    named: dict[str, list[str]] = defaultdict(list)
+    for folded, word in words:
+        named[folded].append(word)
+    near = difflib.get_close_matches(code.casefold(), named, NAMED, cutoff=0.4) or list(named)[:NAMED]
+    told = [word for folded in near for word in named[folded]][:NAMED]
+    return f"; the nearest known: {', '.join(told)}" if told else "; none is known yet"

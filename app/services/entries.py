@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import CatalogUnknown
+from app.schemas.catalog import COLUMN
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.principal import Principal
@@ -32,6 +33,7 @@ class Entry:
         kind: one of KINDS.
         product: a type's; empty for the others.
         names: a product's columns, a type's context.
+        extra: what a product's reports do with items without a column; empty for the others.
         day, week: how many events it had in the last 24 hours, and in the last seven days.
         is_catalogued: False where it was merely seen.
     """
@@ -41,6 +43,7 @@ class Entry:
     product: str = ""
     description: str = ""
     names: tuple[str, ...] = ()
+    extra: str = ""
     day: int = 0
     week: int = 0
     is_catalogued: bool = True
@@ -126,7 +129,10 @@ class Entries:
     def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[Entry]:
         """The first of what was seen and is not in the catalog, without its use."""
         found = store.missing(who.customers, find, limit, begin)
-        return [Entry(kind, code, product, is_catalogued=False) for kind, product, code in found]
+        extra = {PRODUCTS: COLUMN}
+        return [
+            Entry(kind, code, product, extra=extra.get(kind, ""), is_catalogued=False) for kind, product, code in found
+        ]
 
     def number_missing(self, who: Principal) -> int:
         """How much was seen and is not in the catalog."""
@@ -169,11 +175,13 @@ class Entries:
 def entry_of(kind: str, row: Mapping[str, object]) -> Entry:
     """The entry of a row of the document."""
     names = tuple(row[NAMES[kind]]) if kind in NAMES else ()
-    return Entry(kind, row["code"], row.get("product", ""), row["description"], names)
+    extra = row["extra"] if kind == PRODUCTS else ""
+    return Entry(kind, row["code"], row.get("product", ""), row["description"], names, extra)
 
 
 def row_of(entry: Entry) -> dict[str, object]:
     """An entry as the document has it."""
     row = {"code": entry.code, "description": entry.description}
     row |= {"product": entry.product} if entry.kind == TYPES else {}
-    return row | ({NAMES[entry.kind]: list(entry.names)} if entry.kind in NAMES else {})
+    row |= {NAMES[entry.kind]: list(entry.names)} if entry.kind in NAMES else {}
+    return row | ({"extra": entry.extra} if entry.kind == PRODUCTS else {})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from app.exceptions import RowTooWide
 from app.services.attempt import Means, seconds_left
 from app.services.pen import Pen
 from app.services.pulse import Lost, Pulse, Stopping, TimedOut, never
@@ -33,6 +34,8 @@ def help_with(job: str, worker: str, means: Means, is_stopping: Callable[[], boo
                     return
     except (Lost, TimedOut):
         log.info("report needs no more help", report=job)
+    except RowTooWide:  # the attempt finds it out, too, and plans the report anew
+        log.info("report has to be planned anew", report=job)
     except Stopping:
         parts.release_of(worker)
         means.call(job, 1)

@@ -63,6 +63,9 @@ class Pen:
             upload: just begun.
             check: raises when it is time to stop.
             part: which one of a longer file it is.
+
+        Raises:
+            RowTooWide: the report is to be planned anew.
         """
         try:
             with ReportFile(upload, self._output.compressor(), is_part=part is not None) as file:
@@ -89,6 +92,7 @@ class Pen:
         if part is None:
             return False
         self._file, self._part = None, (part, token)
+        self._report.width = store.by_job(part.job).width  # the plan that this part is of: it may be another by now
         try:
             self._write_part(part, token, check)
         except BaseException:

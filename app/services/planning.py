@@ -36,18 +36,30 @@ class Plan:
 
 
 def plan(rows: Selection, layout: Layout, output: Output) -> Plan:
-    """Measure a report, and cut it into parts where it is long."""
+    """Measure a report, and cut it into parts where it is long.
+
+    How wide it is mostly follows from what was seen of its types. Whoever writes it notices where that was too little.
+    """
+    return _plan(rows, layout, output, trusting=True)
+
+
+def plan_anew(rows: Selection, layout: Layout, output: Output) -> Plan:
+    """The same for a report whose rows are wider than it was planned for: each row is looked at."""
+    return _plan(rows, layout, output, trusting=False)
+
+
+def _plan(rows: Selection, layout: Layout, output: Output, *, trusting: bool) -> Plan:
     slower = SLOWER if output.is_joined else 1
     size, whole = max(1, PART_ROWS // slower), WHOLE_ROWS // slower
     counted = _counted(rows)
     if counted.most <= whole:
         parts: Sequence[Stretch] = [(None, None)] if output.is_joined else []
-        return Plan(_shape(rows, layout, counted), parts)
+        return Plan(_shape(rows, layout, counted, trusting=trusting), parts)
     if output.shows_parts or counted.newer > size or rows.after is not None:
         measure, by_hour = events.survey(rows, layout)
         cut = events.stretches(rows, size, by_hour) if measure.total > whole else [(None, None)]
     else:
-        measure, by_hour = _shape(rows, layout, counted), hours.by_hour(*_asked(rows))
+        measure, by_hour = _shape(rows, layout, counted, trusting=trusting), hours.by_hour(*_asked(rows))
         cut = _seamless(events.stretches(rows, size, by_hour))
     return Plan(measure, cut if len(cut) > 1 or output.is_joined else [])
 
@@ -81,9 +93,9 @@ def _counted(rows: Selection) -> _Counted:
             return _Counted(up_to, newer, about, most)
 
 
-def _shape(rows: Selection, layout: Layout, counted: _Counted) -> Measure:
+def _shape(rows: Selection, layout: Layout, counted: _Counted, *, trusting: bool) -> Measure:
     """What has to be known of the rows, mostly without looking at each; `total` is about right then."""
-    if rows.after is not None:
+    if rows.after is not None or not trusting:
         return events.measure(rows, layout)
     newer = events.number_of_newer(replace(rows, after=counted.up_to)) if counted.newer else 0
     return events.shape(rows, layout, counted.about + newer) or events.measure(rows, layout)

@@ -37,7 +37,7 @@ from app.services.audit import Audit, nobody
 from app.services.catalog import Catalog
 from app.services.clock import now
 from app.services.filing import Filing
-from app.services.rows import JSONL, PARQUET
+from app.services.rows import JSONL, PARQUET, Output, columns
 from app.services.sweeping import Sweeper
 from app.storage.links import Links
 from app.store import attempts, events, hours
@@ -51,6 +51,7 @@ NO_PARQUET = (
 )
 
 ROOM_SECONDS = 60  # when a user with too many waiting reports may try again: one may have ended
+COUNTED_AT_ONCE = 200_000  # events that a preview looks at
 LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,21 @@ class Page:
 
     reports: list[Report]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a report's file would have.
+
+    Attributes:
+        columns: of each event, by name; of positional ones not all are known before.
+        is_whole: whether each event keeps all its context.
+        losing: how many rows would lose items, where that can be counted at once.
+    """
+
+    columns: list[str]
+    is_whole: bool
+    losing: int | None
 
 
 @dataclass(frozen=True)
@@ -116,18 +132,13 @@ class Reports:
 
         Raises:
             Forbidden: the customer is not the caller's, or the bucket not allowed.
-            InputInvalid: the customer or product is not known, the product has no columns, or the format cannot be
-                written here.
+            InputInvalid: the customer, product or a type is not known, the product has no columns, or the format cannot
+                be written here.
             RateLimited: too many of the caller's reports wait; see `check_room`.
         """
         if origin is None:
             self.check_room(who.id)
-        if not who.sees(filter["customer"]):
-            raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
-        wanted = output or {}
-        self._filing.check(wanted)
-        self._catalog.check_known(who, filter["customer"], filter["product"])
-        layout = self._layout(filter["product"], wanted)
+        layout = self._checked(who, filter, output)
         asked = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
         with transaction():
             cut = events.acceptance_cut()
@@ -163,6 +174,24 @@ class Reports:
                 "once (REPORTS_WAITING_MAX). Wait until some have ended, or cancel some.",
                 ROOM_SECONDS,
             )
+
+    def preview(self, who: Principal, filter: Mapping, output: Mapping | None) -> Preview:
+        """What a report's file would have, if it was started now.
+
+        Raises:
+            Forbidden, InputInvalid: see `start`.
+        """
+        layout, wanted = self._checked(who, filter, output), Output.of(output)
+        names = filter["customer"], filter["product"], filter.get("types") or ()
+        asked = (*names, filter.get("start"), filter.get("end"))
+        is_whole, losing = wanted.laid_out(layout).keeps_extras, None
+        if not is_whole and hours.estimate(*asked) <= COUNTED_AT_ONCE:
+            losing = events.measure(events.Selection(*asked), layout).extra_rows
+        return Preview(columns(layout, wanted, None), is_whole, losing)
+
+    def columns(self, report: Report) -> list[str]:
+        """What a report's file has of each event, by name."""
+        return columns(Layout.from_json(report.layout), Output.of(report.output), report.width)
 
     def get(self, who: Principal, name: str) -> Report:
         """A report by its source.
@@ -320,6 +349,15 @@ class Reports:
     def _named(self, name: str) -> Report | None:
         match = SOURCE.fullmatch(name)
         return store.by_job(match[1]) if match else None
+
+    def _checked(self, who: Principal, filter: Mapping, output: Mapping | None) -> Layout:
+        """The layout of a report that somebody may start as they ask for it."""
+        if not who.sees(filter["customer"]):
+            raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
+        wanted = output or {}
+        self._filing.check(wanted)
+        self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
+        return self._layout(filter["product"], wanted)
 
     def _layout(self, product: str, wanted: Mapping) -> Layout:
         """The file's columns; what layout is asked for with JSON Lines, which have none, is ignored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
-from app.exports import csv, jsonl, parquet
+from app.exports import arrow, csv, jsonl, parquet
 from app.exports.blocks import Block
 from app.exports.compression import compressor
 from app.exports.file import Compressor
@@ -53,6 +53,19 @@ class Output:
         return compressor("none" if self.is_joined else self.compression)
 
 
+def columns(layout: Layout, output: Output, width: int | None) -> list[str]:
+    """What a file has of each event, by name.
+
+    Args:
+        width: how many items the widest context has; None: that is not known yet, and the names end with the first.
+    """
+    if output.format == JSONL:
+        return list(jsonl.Line.__struct_fields__)
+    if output.format == PARQUET:
+        return arrow.names(layout)
+    return [*layout.header(1), "…"] if width is None and layout.kind == POSITIONAL else layout.header(width or 0)
+
+
 def selection(report: Report) -> events.Selection:
     """A report's snapshot."""
     return events.Selection(
@@ -73,7 +86,7 @@ def blocks(report: Report, output: Output, rows: events.Selection) -> Generator[
     if output.format == JSONL:
         return jsonl.blocks(events.full_rows(rows))
     if output.format == PARQUET:
-        return parquet.blocks(events.rows(rows), layout)
+        return parquet.blocks(events.full_rows(rows), layout)
     made = events.csv_blocks(rows, layout, report.width, output.delimiter, safe=output.safe)
     if made is None:  # the database cannot write it: then we do, the same bytes
         made = csv.blocks(events.rows(rows), layout, report.width, output.delimiter, safe=output.safe)

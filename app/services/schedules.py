@@ -202,7 +202,7 @@ class Schedules:
         _allowed(who, filter["customer"])
         if before is not None and filter["customer"] != before.customer:
             raise _other_customer(filter["customer"], before.customer)
-        self._catalog.check_known(who, filter["customer"], filter["product"])
+        self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
         self._catalog.layout(filter["product"], (output or {}).get("layout"))
         if "webhook" in asked:
             self._webhooks.check(asked["webhook"])

@@ -1,4 +1,4 @@
-"""A start: the database migrated, changed settings noted; the first one: a catalog, and somebody who can sign in."""
+"""A start: the database migrated, changed settings noted; the first one: somebody who can sign in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class FirstStart:
 
 
 def prepare(services: Services, password: str) -> FirstStart:
-    """Migrate, and on the very first start load the sample catalog and make the user `admin`.
+    """Migrate, and on the very first start make the user `admin`.
+
+    The catalog stays empty: made-up columns would rearrange the reports of real products.
 
     Args:
         password: the user's; empty: a random one, which is told once.
@@ -41,8 +43,6 @@ def prepare(services: Services, password: str) -> FirstStart:
     _note_settings(services)
     if services.accounts.any():
         return FirstStart(False, None)
-    if services.catalog.is_empty():
-        services.catalog.load_sample()
     made_up = None if password else secrets.token_urlsafe(12)
     try:
         services.accounts.add(FIRST_USER, ADMIN, None, password or made_up)

@@ -101,6 +101,16 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
     return known
 
 
+def known_types(types: Sequence[str], customers: Sequence[str] | None = None) -> set[str]:
+    """Which of these types are in the catalog or were ever seen, with some customers if named."""
+    if not types:
+        return set()
+    seen = Seen.select(Seen.type).distinct().where(Seen.type.in_(list(types)))
+    if customers is not None:
+        seen = seen.where(Seen.customer.in_(list(customers)))
+    return _codes(seen) | _codes(EventType.select(EventType.code).where(EventType.code.in_(list(types))))
+
+
 def number_of_codes() -> int:
     """How many different customers, products and types events have, together."""
     # Distinct rows are counted, as PostgreSQL sorts for count(DISTINCT …), which takes ten times as long.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
+from peewee import fn
+
 from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
-from app.store import catalog
+from app.store import catalog, hours
 from app.store.backends.row import Block, Row
 from app.store.database import database
 from app.store.models import Event
@@ -91,6 +93,19 @@ def count() -> int:
     return Event.select().count()
 
 
+def exist(customer: str, product: str | None = None, kind: str | None = None) -> bool:
+    """Whether a customer, a product of theirs, or a type of that product has an event.
+
+    A type is looked for in the hourly counts and among the events that are not counted yet: there is no index on it.
+    """
+    if kind is None:
+        mine = Event.select().where(Event.customer == customer)
+        return (mine if product is None else mine.where(Event.product == product)).exists()
+    uncounted = {"after": hours.counted_to(), "cut": Event.select(fn.max(Event.id)).scalar() or 0}
+    wanted = Selection(customer, product, [kind], **uncounted)
+    return hours.has(customer, product, kind) or number_of_newer(wanted) > 0
+
+
 def number_of_newer(selection: Selection) -> int:
     """How many rows of a selection came after its `after`; each event that did is looked at, in the order they came."""
     where, values = replace(selection, after=None, cut=None).where()
@@ -122,16 +137,17 @@ def survey(selection: Selection, layout: Layout) -> tuple[Measure, list[tuple[in
 
 
 def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
-    """The same without a look at every row, where what was seen of the types tells enough; None where it does not.
+    """The same without a look at every row, by what was seen of the types; None where that does not tell.
+
+    What was seen may lack some of them. So `csv_blocks` and `exports.csv` look at each row that they write, and raise
+    RowTooWide for one that is wider; how many rows lose items is counted, never concluded.
 
     Args:
         total: about how many rows there are.
     """
-    seen = catalog.widths(selection.customer, selection.product, selection.types)
     if layout.kind == COLUMNS:
-        fits = layout.keeps_extras or all(width <= _extras_begin(layout, code) for code, width in seen.items())
-        return Measure(total, 0, None if layout.keeps_extras else 0) if fits else None
-    widest = max(seen.values(), default=0)
+        return Measure(total, 0, None) if layout.keeps_extras else None
+    widest = max(catalog.widths(selection.customer, selection.product, selection.types).values(), default=0)
     return Measure(total, widest, None) if _has_one_of_width(selection, widest) else None
 
 
@@ -164,11 +180,15 @@ def csv_blocks(
 
     Args:
         safe: put `'` before a cell that a spreadsheet would run as a formula.
+
+    Raises:
+        RowTooWide: in positional layout, a context has more items than `width`; with the rows, not before.
     """
     as_cell = _harmless if safe else str
     cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
-    query = f"SELECT timestamp, {as_cell('type')}{cells} FROM event WHERE {where} ORDER BY timestamp, id"
+    time = "timestamp" if layout.kind == COLUMNS else database.unless_wider("timestamp", width)
+    query = f"SELECT {time}, {as_cell('type')}{cells} FROM event WHERE {where} ORDER BY timestamp, id"
     return database.csv_blocks(query, [*names, *values], delimiter, picked=selection.is_part)
 
 
@@ -258,15 +278,22 @@ def _harmless(text: str) -> str:
 
 
 def _extras_cell(layout: Layout) -> tuple[str, list[object]]:
-    """A JSON array of the items without a column, NULL where there are none; its bracket begins no formula."""
+    """A JSON array of the items without a column, NULL where there are none; its bracket begins no formula.
+
+    Most rows have none, and their context's length says so: the array costs several times as much as the comparison.
+    """
     cases, names = [], []
     for code in layout.contexts:
         kept, unnamed = layout.extras(code)
         slices = [f"context[{index + 1}:{index + 1}]" for index in kept] + [f"context[{unnamed + 1}:]"]
-        cases.append(f"WHEN {database.param} THEN {' || '.join(slices)}")
+        cases.append(f"WHEN {database.param} THEN {_array_behind(_extras_begin(layout, code), ' || '.join(slices))}")
         names.append(code)
-    items = f"CASE type {' '.join(cases)} ELSE context END" if cases else "context"
-    return f"array_to_json(nullif({items}, '{{}}'))::text", names
+    whole = _array_behind(0, "context")
+    return f"CASE type {' '.join(cases)} ELSE {whole} END" if cases else whole, names
+
+
+def _array_behind(begin: int, items: str) -> str:
+    return f"CASE WHEN {database.context_width()} > {begin} THEN array_to_json({items})::text END"
 
 
 def _has_extras(layout: Layout) -> tuple[str, list[object]]:

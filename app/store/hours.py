@@ -126,6 +126,11 @@ def newest(
     return [Filled(hour, int(number), first, last) for hour, number, first, last in found]
 
 
+def has(customer: str, product: str, kind: str) -> bool:
+    """Whether an event of a type is counted."""
+    return _of(customer, product, [kind]).exists()
+
+
 def total(customer: str, product: str, first: int, last: int) -> int:
     """How many events of all types a customer and product have in some hours, the first and the last included."""
     query = HourlyCount.select(fn.sum(HourlyCount.number)).where(

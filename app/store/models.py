@@ -209,6 +209,7 @@ class Product(Table):
     code = TextField(primary_key=True)
     description = TextField(default="")
     columns = JsonField(default=list)
+    extra = TextField(default="column")  # where items without a column go: column (one of their own), drop (nowhere)
 
 
 class EventType(Table):

@@ -168,14 +168,16 @@ def test_an_entry_is_told_in_full(olga, filled):
 
 
 def test_an_entry_is_changed(olga, sample_catalog, services):
-    fields = {"description": "Worth", "columns": " userId \r\n\r\nsymbol\r\n*"}
+    assert '<option value="drop">Leave them out</option>' in olga.see(PRODUCT)
+    fields = {"description": "Worth", "columns": " userId \r\n\r\nsymbol", "extra": "drop"}
     assert olga.send(PRODUCT, fields).status_code == 302
-    changed = {"code": "PORTFOLIO", "description": "Worth", "columns": ["userId", "symbol", "*"]}
+    changed = {"code": "PORTFOLIO", "description": "Worth", "columns": ["userId", "symbol"], "extra": "drop"}
     assert entries(services, "products")["PORTFOLIO"] == changed
     assert "Reports that are started from now on follow it." in olga.see(PRODUCT)
     assert noted() == [("catalog changed", "product PORTFOLIO")]
     details = AuditEntry.get(AuditEntry.action == "catalog changed").details
-    assert details["columns"] == ["userId", "symbol", "*"]
+    assert (details["columns"], details["extra"], details["extra before"]) == (["userId", "symbol"], "drop", "column")
+    assert '<option value="drop" selected>' in olga.see(PRODUCT)
     assert details["columns before"][:2] == ["userId", "portfolioId"]
 
 

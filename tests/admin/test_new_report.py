@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import pytest
@@ -23,6 +24,11 @@ def wrong(answer, field: str) -> str:
 @pytest.fixture(autouse=True)
 def known(admin):
     admin.send(event(type="A"), event(type="B"), event(customer="OTHER"))
+
+
+def listed(page: str) -> list[str]:
+    """The columns that the form says the file will have."""
+    return re.findall(r'<bdi class="code listed">(.*?)</bdi>', page.partition('role="status"')[2])
 
 
 def start(somebody, **changes: str):
@@ -149,6 +155,25 @@ class TestHowManyRows:
         assert answer.status_code == 400
         assert wrong(answer, "customer") == "Customer is missing."
         assert "by counts" not in answer.get_data(as_text=True)
+
+    def test_it_says_what_the_file_will_have_and_what_is_left_out_of_how_many_rows(self, boss, services):
+        product = {"code": "PORTFOLIO", "columns": ["userId"]}
+        services.catalog.put(json.dumps({"products": [product]}).encode())
+        page = boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+        assert listed(page) == ["timestamp", "type", "userId", "extra"]
+        assert "The catalog drops" not in page
+        services.catalog.put(json.dumps({"products": [product | {"extra": "drop"}]}).encode())
+        page = start(boss, estimate="y").get_data(as_text=True)
+        assert listed(page) == ["timestamp", "type", "userId"]
+        assert "The catalog drops context items that have no column: of 2 rows." in page
+
+    def test_a_type_that_is_not_known_is_named_beside_its_field(self, boss):
+        for act in ({}, {"estimate": "y"}):
+            answer = start(boss, types="A\nb", **act)
+            assert answer.status_code == 400
+            assert wrong(answer, "types").startswith(
+                'Event types, line 2, is "b", which is not known; the nearest known:'
+            )
 
     def test_an_analyst_learns_nothing_about_others(self, anna):
         assert "About 0 rows" in anna.see("/admin/reports/new?customer=OTHER&product=PORTFOLIO")

@@ -38,7 +38,7 @@ DAY = 86_400_000
 
 @pytest.fixture(autouse=True)
 def known(admin) -> None:
-    admin.send(event(type="A"), event(customer="OTHER"))
+    admin.send(event(type="A"), event(type="B"), event(customer="OTHER"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.support.client import FIRST, event, faults
 
 CONTEXTS = [["user-1", None, ""], [], ['say "so"', "a|b", "two\nlines", "é🐎"], ["=1+1"], [None], ["@x", "y"]]
 CATALOG = {
-    "products": [{"code": "PORTFOLIO", "columns": ["viewName", "*", "timestamp"]}],
+    "products": [{"code": "PORTFOLIO", "columns": ["viewName", "timestamp", "Batch"]}],
     "types": [{"code": "PORTFOLIO-APPLICATION-LOADED", "product": "PORTFOLIO", "context": ["timestamp", "viewName"]}],
 }
 
@@ -67,24 +67,30 @@ class TestCompressed:
 
 
 class TestParquet:
-    def test_it_has_the_context_as_a_list(self, admin, sent):
+    def test_it_has_every_event_whole_the_context_as_a_list(self, admin, sent):
         _, file = admin.run_report({"format": "parquet"})
         rows = pq.read_table(io.BytesIO(file)).to_pylist()
         assert [int(row["timestamp"].timestamp() * 1000) for row in rows] == [one["timestamp"] for one in sent]
-        assert [(row["type"], row["context"]) for row in rows] == [(one["type"], one["context"]) for one in sent]
+        kept = ("customer", "product", "type", "version", "context", "sequence", "batch")
+        assert [{name: row[name] for name in kept} for row in rows] == [
+            {name: one.get(name) for name in kept} for one in sent
+        ]
+        listed = admin.get("/events?customer=BARCHART&product=PORTFOLIO").get_json()["events"]
+        received = [int(row["received"].timestamp() * 1000) for row in rows]
+        assert received == [one["received"] for one in reversed(listed)]
 
     def test_it_has_the_catalog_s_columns(self, admin, services, sent):
         services.catalog.put(json.dumps(CATALOG).encode())
         _, file = admin.run_report({"format": "parquet", "layout": "columns"})
         table = pq.read_table(io.BytesIO(file))
-        assert table.schema.names == ["timestamp", "type", "viewName", "*", "timestamp_2"]
-        rows = [list(row.values())[2:] for row in table.to_pylist()]
-        assert rows[0] == [None, '[""]', "user-1"]
-        assert rows[2] == [
-            "a|b",
-            json.dumps(["two\nlines", "é🐎"], ensure_ascii=False, separators=(",", ":")),
-            'say "so"',
-        ]
+        rest = ["customer", "product", "version", "sequence", "batch", "received"]
+        assert table.schema.names == ["timestamp", "type", "viewName", "timestamp_2", "Batch_2", *rest, "extra"]
+        rows = table.to_pylist()
+        filled = [[row[name] for name in ("viewName", "timestamp_2", "Batch_2", "extra")] for row in rows]
+        assert filled[0] == [None, "user-1", None, '[""]']
+        extra = json.dumps(["two\nlines", "é🐎"], ensure_ascii=False, separators=(",", ":"))
+        assert filled[2] == ["a|b", 'say "so"', None, extra]
+        assert [(row["version"], row["batch"]) for row in rows] == [(one.get("version"), one["batch"]) for one in sent]
 
     def test_it_may_be_empty(self, admin, sent):
         job, file = admin.run_report({"format": "parquet"}, start=FIRST + 1_000)
@@ -98,7 +104,7 @@ def test_cells_are_made_harmless_where_it_is_asked(admin, services, sent):
     assert [read[3][2], read[5][2]] == ["'=1+1", "'@x"]
     services.catalog.put(json.dumps(CATALOG | {"products": [{"code": "PORTFOLIO", "columns": ["=run"]}]}).encode())
     _, file = admin.run_report({"header": True, "spreadsheetSafe": True})
-    assert file.startswith(b"timestamp|type|'=run\n")
+    assert file.startswith(b"timestamp|type|'=run|extra\n")
 
 
 def test_what_a_format_has_no_use_for_changes_nothing(admin, sent):
@@ -147,7 +153,9 @@ def test_parts_do_not_show_in_what_is_read(admin, sent, monkeypatch, name, compr
 def test_json_lines_need_no_columns_and_leave_nothing_out(admin, services, sent):
     job, file = admin.run_report({"format": "jsonl", "layout": "columns"})
     assert (job["output"], file.count(b"\n")) == ({"format": "jsonl", "layout": "columns"}, len(sent))
-    services.catalog.put(json.dumps(CATALOG | {"products": [{"code": "PORTFOLIO", "columns": ["x"]}]}).encode())
+    services.catalog.put(
+        json.dumps(CATALOG | {"products": [{"code": "PORTFOLIO", "columns": ["x"], "extra": "drop"}]}).encode()
+    )
     job, again = admin.run_report({"format": "jsonl"})
     assert again == file
     assert "rows_with_extra_context" not in admin.get(f"/reports/{job['source']}/progress").get_json()

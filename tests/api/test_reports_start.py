@@ -9,6 +9,8 @@ import uuid
 
 import pytest
 
+from app.store import hours
+from app.store.models import Seen
 from tests.support.client import FIRST, event, faults, root
 from tests.support.pace import slack
 
@@ -44,7 +46,8 @@ class TestJob:
             f'"timing":{{"day":"{job["timing"]["day"]}","start":{job["timing"]["start"]}}}}}'
         )
 
-    def test_it_is_answered_byte_for_byte_with_all_that_was_sent(self, admin, sample_catalog):
+    def test_it_is_answered_byte_for_byte_with_all_that_was_sent(self, nobody, admin, sample_catalog):
+        nobody.send(event(type="A"), event(type="B"))
         body = (
             '{"output":{"spreadsheetSafe":false,"compression":"none","header":true,"layout":"positional","format":"csv",'
             '"delimiter":"\\u00a6"},"filter":{"end":"1568381886061","start":1568381886060.0,"types":["B","A"],'
@@ -81,7 +84,8 @@ class TestJob:
         assert list(job["timing"]) == ["day", "start", "end"]
         assert job["timing"]["end"] >= job["timing"]["start"]
 
-    def test_types_are_echoed_as_sent(self, admin):
+    def test_types_are_echoed_as_sent(self, nobody, admin):
+        nobody.send(*[event(type=code) for code in ("A", *(f"T{number}" for number in range(1000)))])
         for types in [[], ["A"], ["A", "A"], [f"T{number}" for number in range(1000)]]:
             assert post(admin, FILTER | {"types": types}).get_json()["filter"]["types"] == types
 
@@ -150,6 +154,42 @@ class TestFilter:
         assert faults(answer) == [
             (MALFORMED, f'filter.{field} is "{near[:-1]}", which is not known; the nearest known: {near}.')
         ]
+
+    @pytest.mark.parametrize("sent", ["portfolio-application-loaded", "PORTFOLIO-APPLICATION-LODED", "Application"])
+    def test_an_unknown_type_is_malformed_and_the_nearest_known_are_named(self, admin, sent):
+        near = "PORTFOLIO-APPLICATION-LOADED"
+        answer = post(admin, FILTER | {"types": [near, sent]})
+        told = f'types[1] is "{sent}", which is not known; the nearest known: {near}.'
+        assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
+        assert faults(answer) == [(MALFORMED, f"filter.{told}")]
+        answer = admin.get("/events", query_string={"types": [near, sent]})
+        assert (answer.status_code, faults(answer)) == (400, [(MALFORMED, told)])
+
+    def test_the_nearest_are_found_without_regard_to_case(self, admin):
+        for field in ("customer", "product"):
+            sent = FILTER[field].lower()
+            [(_, message)] = faults(post(admin, FILTER | {field: sent}))
+            assert message.endswith(f"the nearest known: {FILTER[field]}.")
+            [(_, message)] = faults(admin.get("/events", query_string={field: sent}))
+            assert message == f'{field} is "{sent}", which is not known; the nearest known: {FILTER[field]}.'
+
+    def test_what_only_the_events_know_is_known(self, admin, services):
+        """Sightings can be lost, so the events have the last word: counted by the hour, or not yet."""
+        types = {"types": ["PORTFOLIO-APPLICATION-LOADED"]}
+        Seen.delete().execute()
+        assert post(admin, FILTER | types).status_code == 200
+        while hours.count_up():
+            pass
+        assert post(admin, FILTER | types).status_code == 200
+        assert admin.get("/events", query_string=FILTER | types).status_code == 200
+        assert post(admin, FILTER | {"types": ["NEVER"]}).status_code == 400
+
+    def test_what_only_others_have_is_not_known_nor_named(self, nobody, admin, analyst):
+        nobody.send(event(customer="HARBORLINE", product="SECRET", type="SECRET-TYPE"))
+        for filter in (FILTER | {"product": "SECRE"}, FILTER | {"types": ["SECRET-TYPE"]}):
+            answer = post(analyst, filter)
+            assert answer.status_code == 400
+            assert "SECRET" not in faults(answer)[0][1].partition("the nearest known")[2]
 
     def test_what_the_catalog_has_is_known_although_it_was_never_seen(self, admin, sample_catalog):
         assert post(admin, {"customer": "FERNHILL", "product": "ALERT"}).status_code == 200

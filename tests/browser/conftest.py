@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ expect.set_options(timeout=60_000)  # only what fails waits so long
 
 # Time on the pages runs faster, so that a part which looks every two seconds does so within a third of one.
 HASTE = 6
+SAMPLE_CATALOG = resources.files("app").joinpath("catalog.sample.json").read_text()
 HURRY = f"""(() => {{
   const began = Date.now(), now = Date.now, every = window.setInterval;
   Date.now = () => began + (now() - began) * {HASTE};
@@ -60,6 +62,8 @@ class Service:
         self._browser = requests.Session()  # the administrator's, for what a test needs and is not about
         self._running = Running(folder, ADMIN_PASSWORD=PASSWORD, **settings).until_ready()
         self.url = self._running.url
+        self._send("/admin/sign-in", {"user": "admin", "password": PASSWORD})
+        self._send("/admin/catalog/import", {"text": SAMPLE_CATALOG, "import": "y"})
 
     def stop(self) -> None:
         assert self._running.stop() == 0
@@ -116,8 +120,6 @@ class Service:
     def add_analyst(self, name: str, customer: str) -> None:
         """Make somebody who sees one customer only, as an administrator does."""
         fields = {"name": name, "kind": PROGRAM, "role": "analyst", "customers": customer}
-        if not self._browser.cookies:
-            self._send("/admin/sign-in", {"user": "admin", "password": PASSWORD})
         page = self._send("/admin/people/new", fields)
         self.passwords[name] = html.unescape(re.search(r'id="password"[^>]*>([^<]+)<', page)[1])
 

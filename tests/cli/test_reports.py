@@ -49,7 +49,7 @@ def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, 
 
 
 def test_with_json_a_report_is_printed_as_the_api_answers_it(admin, prints, nobody):
-    nobody.send(event())
+    nobody.send(event(type="A"), event(type="B"))
     given = ("--type", "A", "--type", "B", "--start", FIRST, "--end", FIRST + 1, "--header", "--layout", "positional")
     job = prints("reports", "start", *OURS, *given)
     assert job == admin.availability(job["source"])

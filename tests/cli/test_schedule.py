@@ -17,7 +17,7 @@ MOMENT = r"\d{4}-\d\d-\d\d 06:00 UTC"
 
 @pytest.fixture(autouse=True)
 def known(nobody) -> None:
-    nobody.send(event())
+    nobody.send(event(), event(type="A"), event(type="B"))
 
 
 @pytest.fixture

@@ -47,22 +47,20 @@ def written(some: Iterator[blocks.Block]) -> bytes:
     return b"".join(data for data, _ in some)
 
 
-def full(row: tuple, context: object) -> tuple:
-    return "BARCHART", "PORTFOLIO", row[1], None, row[0], context, 1, BATCH, row[0]
+def full(row: tuple) -> tuple:
+    return "BARCHART", "PORTFOLIO", row[1], None, row[0], row[2], 1, BATCH, row[0]
 
 
 def file_of(cuts: Sequence[int], layout: Layout) -> bytes:
     file = io.BytesIO()
-    streams = [io.BytesIO(written(parquet.blocks(iter(part), layout))) for part in split(cuts)]
+    streams = [io.BytesIO(written(parquet.blocks(map(full, part), layout))) for part in split(cuts)]
     assert parquet.join(streams, file.write, layout) == NUMBER
     assert all(stream.closed for stream in streams)
     return file.getvalue()
 
 
 def test_json_lines_do_not_show_how_they_were_cut():
-    whole = {
-        b"".join(written(jsonl.blocks(full(row, row[2]) for row in part)) for part in split(cuts)) for cuts in CUTS
-    }
+    whole = {b"".join(written(jsonl.blocks(map(full, part))) for part in split(cuts)) for cuts in CUTS}
     assert len(whole) == 1
 
 
@@ -86,8 +84,9 @@ def test_a_row_group_ends_with_the_row_that_fills_it(monkeypatch):
     monkeypatch.setattr(parquet, "GROUP_TEXT", 50_000)
     file = pq.ParquetFile(io.BytesIO(file_of([4_321], LAYOUTS[0])))
     groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+    fixed = len("BARCHART") + len("PORTFOLIO") + len(str(BATCH))
     sizes = [
-        [len(kind) + sum(len((item or "").encode()) for item in context) for kind, context in pairs]
+        [fixed + len(kind) + sum(len((item or "").encode()) for item in context) for kind, context in pairs]
         for pairs in (zip(group["type"].to_pylist(), group["context"].to_pylist(), strict=True) for group in groups)
     ]
     for size in sizes[:-1]:
@@ -100,10 +99,10 @@ def test_a_context_is_the_same_as_a_list_and_as_json_text():
     for layout in LAYOUTS:
         pairs = [[(5, "ADDED", context)], [(5, "ADDED", text)]]
         one, other = (
-            {written(parquet.blocks(iter(rows), layout)), *csv.lines(iter(rows), layout, 5, "|")} for rows in pairs
+            {written(parquet.blocks(map(full, rows), layout)), *csv.lines(iter(rows), layout, 5, "|")} for rows in pairs
         )
         assert one == other
-    one, other = (written(jsonl.blocks(iter([full(ROWS[0], form)]))) for form in (context, text))
+    one, other = (written(jsonl.blocks(iter([full((5, "ADDED", form))]))) for form in (context, text))
     assert one == other
 
 
@@ -130,8 +129,8 @@ def test_no_rows_make_no_lines_and_an_empty_parquet():
     [
         lambda rows: csv.lines(rows, LAYOUTS[0], 3, "|"),
         lambda rows: csv.blocks(rows, LAYOUTS[0], 3, "|"),
-        lambda rows: jsonl.blocks(full(row, row[2]) for row in rows),
-        lambda rows: parquet.blocks(rows, LAYOUTS[1]),
+        lambda rows: jsonl.blocks(full(row) for row in rows),
+        lambda rows: parquet.blocks((full(row) for row in rows), LAYOUTS[1]),
     ],
 )
 def test_rows_are_closed_when_nobody_wants_more(begin):
@@ -150,7 +149,7 @@ def test_rows_are_closed_when_nobody_wants_more(begin):
 
 
 def test_a_part_that_is_none_is_refused():
-    whole = written(parquet.blocks(iter(ROWS), LAYOUTS[0]))
+    whole = written(parquet.blocks(map(full, ROWS), LAYOUTS[0]))
     for broken in (b"", b"no part at all", whole[: len(whole) // 2]):
         with pytest.raises((ValueError, OSError)):
             parquet.join([io.BytesIO(broken)], io.BytesIO().write, LAYOUTS[0])
@@ -170,12 +169,26 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_written_after_it():
         if room[0] < 0:
             raise OSError(28, "No space left on device")
 
-    part = io.BytesIO(written(parquet.blocks(iter(ROWS), LAYOUTS[0])))
+    part = io.BytesIO(written(parquet.blocks(map(full, ROWS), LAYOUTS[0])))
     with pytest.raises(OSError, match="No space left on device"):
         parquet.join([part], write, LAYOUTS[0])
     assert rest == []
 
 
-def test_a_column_that_is_called_as_ours_are_gets_a_number():
-    layout = Layout(COLUMNS, ("type", "timestamp_2", "timestamp", "Type"))
-    assert arrow.schema(layout).names == ["timestamp", "type", "type_2", "timestamp_2", "timestamp_3", "Type"]
+FIXED = ["customer", "product", "version", "sequence", "batch", "received"]
+
+
+def test_no_two_columns_have_names_that_differ_in_capitals_only():
+    layout = Layout(
+        COLUMNS, ("type", "timestamp_2", "timestamp", "Type", "Batch", "extra", "EXTRA", "e", "é", "É", "*")
+    )
+    names = ["type_2", "timestamp_2", "timestamp_3", "Type_3", "Batch_2", "extra_2", "EXTRA_3", "e", "é", "É_2"]
+    found = arrow.schema(layout).names
+    assert found == ["timestamp", "type", *names, *FIXED, "extra"]
+    assert len({name.casefold() for name in found}) == len(found)
+
+
+def test_a_header_has_no_name_twice():
+    layout = Layout(COLUMNS, ("type", "Type", "extra", "extra_2", "timestamp", "*"))
+    assert layout.header(0) == ["timestamp", "type", "type_2", "Type", "extra_3", "extra_2", "timestamp_2", "extra"]
+    assert Layout(COLUMNS, ("extra",)).header(0) == ["timestamp", "type", "extra"]

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.exceptions import RowTooWide
 from app.exports import csv
 from app.exports.plain import plain_lines
+from app.exports.reading import CsvRecords
 from app.layout import COLUMNS, POSITIONAL, Layout
 
 BY_NAME = {"LOADED": ("viewName", "userId"), "=ADDED": ("x", "userId", "y")}
@@ -85,3 +87,29 @@ def test_what_is_not_plain_does_not(text, width):
 
 def not_plain(*row: object) -> str:
     raise AssertionError(f"{row} is plain")
+
+
+@settings(max_examples=200)
+@given(
+    contexts=st.lists(st.lists(ITEM, max_size=5), min_size=1, max_size=6),
+    width=st.integers(0, 4),
+    delimiter=st.sampled_from(["|", ",", "§", "1"]),
+    safe=st.booleans(),
+)
+def test_rows_fill_the_columns_or_are_refused_and_never_make_another_number_of_them(contexts, width, delimiter, safe):
+    """Wider rows beside narrower ones have as many items together as if all filled the columns."""
+    rows = [(7, "LOADED", orjson.dumps(context).decode()) for context in contexts]
+    if max(map(len, contexts)) > width:
+        with pytest.raises(RowTooWide):
+            list(csv.blocks(rows, Layout(POSITIONAL), width, delimiter, safe=safe))
+        return
+    [(made, number)] = csv.blocks(rows, Layout(POSITIONAL), width, delimiter, safe=safe)
+    records = CsvRecords(delimiter)
+    cut, rest = records.cut(made, True)
+    assert ({len(records.cells(one.decode())) for one in cut}, len(cut), rest) == ({2 + width}, number, b"")
+
+
+def test_a_wide_row_is_noticed_among_narrow_ones_that_make_up_for_it():
+    rows = [(1, "T", '["a"]'), (2, "T", '["b","c","d"]')]
+    with pytest.raises(RowTooWide):
+        list(csv.blocks(rows, Layout(POSITIONAL), 2, "|"))

@@ -54,12 +54,12 @@ class Sent:
 
     @property
     def row(self) -> tuple:
-        """What the database gives for CSV and Parquet."""
+        """What the database gives for CSV."""
         return self.timestamp, self.type, self.context
 
     @property
     def full_row(self) -> tuple:
-        """What it gives for JSON Lines."""
+        """What it gives for JSON Lines and Parquet."""
         return tuple(vars(self).values())
 
 
@@ -104,7 +104,7 @@ def parquet_file(parts: list[list[Sent]], layout: Layout) -> bytes:
     """The file that the parts are joined to."""
     streams = []
     for part in parts:
-        blocks = list(parquet.blocks((one.row for one in part), layout))
+        blocks = list(parquet.blocks((one.full_row for one in part), layout))
         assert sum(rows for _, rows in blocks) == len(part)
         streams.append(io.BytesIO(b"".join(data for data, _ in blocks)))
     file = io.BytesIO()
@@ -219,10 +219,13 @@ def test_pyarrow_duckdb_and_pandas_read_a_parquet_back(tmp_path: Path, parts, la
     rows = [[one.timestamp, one.type, *typed_cells(one, layout)] for one in sent]
     table = pq.read_table(path)
     assert table.schema.types[:2] == [pa.timestamp("ms", "UTC"), pa.string()]
-    milliseconds = table.set_column(0, "timestamp", table.column(0).cast(pa.int64()))
-    assert as_rows(milliseconds) == rows
+    for name in ("timestamp", "received"):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table.column(place).cast(pa.int64()))
+    assert as_rows(table) == rows
     with duckdb.connect() as connection:
-        query = "SELECT epoch_ms(timestamp), * EXCLUDE (timestamp) FROM read_parquet(?)"
+        times = "epoch_ms(timestamp) AS timestamp, epoch_ms(received) AS received"
+        query = f"SELECT * REPLACE ({times}) FROM read_parquet(?)"
         assert [list(row) for row in connection.execute(query, [str(path)]).fetchall()] == rows
     frame = pandas.read_parquet(path)
     assert frame["type"].tolist() == [one.type for one in sent]
@@ -230,7 +233,12 @@ def test_pyarrow_duckdb_and_pandas_read_a_parquet_back(tmp_path: Path, parts, la
 
 
 def typed_cells(one: Sent, layout: Layout) -> list[object]:
-    return by_name(one, layout) if layout.kind == COLUMNS else [one.context]
+    rest = [one.customer, one.product, one.version, one.sequence, str(one.batch), one.received]
+    if layout.kind != COLUMNS:
+        return [one.context, *rest]
+    cells = dict(zip(layout.columns, by_name(one, layout), strict=True))
+    extra = [cells.pop("*")] if "*" in cells else []
+    return [*cells.values(), *rest, *extra]
 
 
 def as_rows(table: pa.Table) -> list[list[object]]:

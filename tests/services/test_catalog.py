@@ -12,7 +12,7 @@ from tests.support.client import event
 
 DOCUMENT = {
     "customers": [{"code": "ACME", "description": "Makes everything"}],
-    "products": [{"code": "SHOP", "description": "Sells it", "columns": ["userId", "item", "*"]}],
+    "products": [{"code": "SHOP", "description": "Sells it", "columns": ["userId", "item"], "extra": "drop"}],
     "types": [
         {"code": "BOUGHT", "description": "Somebody did", "product": "SHOP", "context": ["userId", "item", "price"]},
         {"code": "LOOKED", "description": "", "product": "SHOP", "context": []},
@@ -43,7 +43,9 @@ def test_known_codes_take_the_document_s_values_and_none_is_removed(services):
     put(services, {"types": [{"code": "LOOKED", "product": "SHOP", "description": "At it", "context": ["item"]}]})
     exported = services.catalog.export()
     assert exported["customers"] == DOCUMENT["customers"]
-    assert exported["products"] == [{"code": "SHOP", "description": "Sells more", "columns": ["item"]}]
+    assert exported["products"] == [
+        {"code": "SHOP", "description": "Sells more", "columns": ["item"], "extra": "column"}
+    ]
     assert [one["context"] for one in exported["types"]] == [["userId", "item", "price"], ["item"]]
 
 
@@ -66,7 +68,7 @@ def test_what_a_document_leaves_out_is_empty(services):
     put(services, {"customers": [{"code": "A"}], "products": [{"code": "P"}], "types": [{"code": "T", "product": "P"}]})
     assert services.catalog.export() == {
         "customers": [{"code": "A", "description": ""}],
-        "products": [{"code": "P", "description": "", "columns": []}],
+        "products": [{"code": "P", "description": "", "columns": [], "extra": "column"}],
         "types": [{"code": "T", "description": "", "product": "P", "context": []}],
     }
 
@@ -89,6 +91,7 @@ INVALID = [
     ({"products": [{"code": "P", "columns": ["a", "b", "a"]}]}, "products[0].columns has a name twice"),
     ({"products": [{"code": "P", "columns": [""]}]}, "products[0].columns"),
     ({"products": [{"code": "P", "columns": [None]}]}, "products[0].columns"),
+    ({"products": [{"code": "P", "extra": "keep"}]}, 'products[0].extra is "keep"; it must be "column" or "drop"'),
     ({"types": [{"code": "T"}]}, "types[0].product is missing"),
     ({"types": [{"code": "T", "product": "P", "context": {}}]}, "types[0].context is an object"),
     ([], "catalog is an array"),
@@ -122,7 +125,7 @@ def test_a_character_that_no_database_keeps_is_refused(services):
 def test_awkward_words_come_back_as_they_were(services):
     document = {
         "customers": [{"code": "Ñandú & Söhne; 'quoted' \"twice\" % ? $1", "description": "שלום\n🐎\t\\"}],
-        "products": [{"code": "P", "description": "", "columns": ["*", "a b", "c|d", 'e"f']}],
+        "products": [{"code": "P", "description": "", "columns": ["*", "a b", "c|d", 'e"f'], "extra": "column"}],
         "types": [],
     }
     put(services, document)

@@ -107,7 +107,8 @@ def test_a_new_one_runs_at_the_next_hour_of_its_rhythm_and_not_before(services, 
     assert (after.last_report, after.last_cut, after.claim) == (report.job, report.cut, None)
 
 
-def test_its_filter_and_output_are_those_of_its_reports(services, add, clock):
+def test_its_filter_and_output_are_those_of_its_reports(services, nobody, add, clock):
+    nobody.send(event(type="A"), event(type="B"))
     output = {"delimiter": ";", "header": True, "layout": "positional"}
     schedule = add(filter=WANTED["filter"] | {"types": ["A", "B"]}, output=output)
     report = services.schedule_runs.run(SYSTEM, schedule)

@@ -11,8 +11,9 @@ from peewee import Psycopg3Adapter
 from playhouse.pool import PooledPostgresqlDatabase
 from psycopg import ClientCursor, Connection, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import DivisionByZero
 
-from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
+from app.exceptions import DatabaseUnsuitable, RowTooWide, SettingInvalid, StoreUnavailable
 from app.store.backends import copying
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
 from app.store.backends.row import Block, Context, Row
@@ -291,6 +292,10 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             f"WHERE event.customer = pair.customer AND event.product = pair.product AND {condition} {ends}) AS event"
         )
 
+    def unless_wider(self, value: str, width: int) -> str:
+        """SQL for a whole number; it fails, as RowTooWide, in a row whose context has more than `width` items."""
+        return f"{value} / ({self.context_width()} <= {int(width)})::int"
+
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         """Which of these events have a text in their context; small letters stand for capitals, too.
 
@@ -340,6 +345,9 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
 
         Args:
             picked: whether the rows are a small part of the table, side by side in the index.
+
+        Raises:
+            RowTooWide: see `unless_wider`; with the rows, not before.
         """
         if not delimiter.isascii():
             return None
@@ -371,8 +379,11 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             bound = ClientCursor(connection).mogrify(statement, (*parameters, delimiter))
             try:
                 yield from copying.receive(connection.pgconn, before.encode(), bound.encode())
+            except DivisionByZero:
+                self.manual_close()  # with the transaction that failed
+                raise RowTooWide from None
             finally:
-                if copying.is_busy(connection.pgconn):  # nobody wants the rest
+                if copying.is_busy(connection.pgconn) and not connection.closed:  # nobody wants the rest
                     self.manual_close()
 
 

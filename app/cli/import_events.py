@@ -15,6 +15,7 @@ import click
 from app.cli.output import as_json, command, say, services
 from app.cli.resend import REFUSED
 from app.schemas.imports import CsvSchema
+from app.schemas.reports import LAYOUTS
 from app.services.import_forms import Csv
 from app.services.importing import Progress, Source
 
@@ -27,14 +28,16 @@ STDIN = "-"
 @click.option("--product", metavar="CODE", help="CSV: in which product they happened.")
 @click.option("--delimiter", default="|", show_default=True, help="CSV: between cells; tab for a tab.")
 @click.option("--header", is_flag=True, help="CSV: leave out the first row; that of a report is known without.")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="CSV without a header: its report's layout.")
 @click.option("--again", is_flag=True, help="Import a file once more that was imported to its end.")
 @as_json
 @command
 def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: str | None) -> None:
     """Import a FILE of events (- for standard input), plain or compressed by gzip or zstd.
 
-    FILE is NDJSON, an event as JSON on each line, or with --customer and --product the CSV of a report with the layout
-    positional. (The layout columns cannot be imported: it does not keep what each context was.)
+    FILE is NDJSON, an event as JSON on each line, or with --customer and --product the CSV of a report. In the layout
+    columns it must have the last column, extra, and the catalog must name each type's context items as it did when the
+    report was made: that is their order.
 
     Invalid lines are kept among the rejected events and do not stop the import; it exits with 3 where there were some.
     An import that was interrupted goes on where it was when the same command is run again, and stores nothing twice;
@@ -49,16 +52,17 @@ def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: s
     raise SystemExit(REFUSED if last.rejected else 0)
 
 
-def _csv(*, customer: str | None, product: str | None, delimiter: str, header: bool) -> Csv | None:
+def _csv(*, customer: str | None, product: str | None, delimiter: str, header: bool, layout: str | None) -> Csv | None:
     if not (customer or product):
-        if header:
-            raise click.UsageError("--header is for CSV, which takes --customer and --product, too.")
+        if header or layout:
+            name = "--header" if header else "--layout"
+            raise click.UsageError(f"{name} is for CSV, which takes --customer and --product, too.")
         return None
     if not (customer and product):
         raise click.UsageError("CSV takes both --customer and --product.")
     delimiter = "\t" if delimiter == "tab" else delimiter
     checked = CsvSchema().check({"customer": customer, "product": product, "delimiter": delimiter})
-    return Csv(**checked, header=header)
+    return Csv(**checked, header=header, layout=layout)
 
 
 def _name(path: Path) -> str:

@@ -133,7 +133,13 @@ class Catalog:
             raise InputInvalid("The report cannot be laid out so.", [Fault(message)])
         if wanted == POSITIONAL or not columns:
             return Layout(POSITIONAL)
-        return columns_layout(product, columns, store.types(), drops_extras=row.extra == DROP)
+        return self.naming(product)
+
+    def naming(self, product: str) -> Layout:
+        """A product's columns, if it has any, and the names of each type's context items."""
+        row = store.product(product)
+        columns, drops = (row.columns, row.extra == DROP) if row else ((), False)
+        return columns_layout(product, columns, store.types(), drops_extras=drops)
 
     def put(self, body: bytes) -> dict[str, int]:
         """Import a catalog document; how many entries of each kind it had.

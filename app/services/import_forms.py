@@ -1,4 +1,4 @@
-"""The two forms of a file of events, and how its records become events: NDJSON, and a report's positional CSV."""
+"""The two forms of a file of events, and how its records become events: NDJSON, and a report's CSV in either layout."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import BodyMalformed, Fault, InputInvalid
 from app.exports import reading
 from app.exports.reading import Chunk, CsvRecords, Cut
-from app.layout import COMMON
+from app.layout import COLUMNS, COMMON, EXTRA, EXTRA_NAME, Layout
+from app.schemas import json
 from app.schemas.events import Batch, BatchSchema, BrokenLine, convert
 from app.schemas.json import Number
 
 LOOKED_AT = 100  # records: where one is invalid, so many take the slow road
 NAMED = re.compile(r"context[1-9][0-9]*")  # the items in the header of a positional file
 DIGITS = re.compile(r"[0-9]{1,15}")
-NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")  # JSON's
+# JSON's, but for exponents: whatever wrote one has rounded the time, as spreadsheets do.
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+WIDE = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins, and UTF-32
+GOES_ON = (b"{", b"[", b",", b":")  # how the first line ends of JSON that is laid out over several
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,20 @@ class Csv:
 
     Attributes:
         header: whether its first row is left out, whatever it has; our own headers are known without.
+        layout: of a file without a header of ours: COLUMNS, POSITIONAL or None, which will do where it is plain.
     """
 
     customer: str
     product: str
     delimiter: str = "|"
     header: bool = False
+    layout: str | None = None
+
+
+INCOMPLETE = (
+    "Its layout is columns, without the last column, extra: context items that have no column were left out. Without "
+    "that column, only the layout positional can be imported."
+)
 
 
 class Form(Protocol):
@@ -54,9 +66,13 @@ class Form(Protocol):
         """At most LOOKED_AT records, none of them blank, as events; their places are counted from 1."""
 
 
-def form_of(csv: Csv | None) -> Form:
-    """The form of a file that is CSV, or else NDJSON."""
-    return CsvForm(csv) if csv else LinesForm()
+def form_of(csv: Csv | None, naming: Callable[[str], Layout]) -> Form:
+    """The form of a file that is CSV, or else NDJSON.
+
+    Args:
+        naming: gives a product's layout `columns`, as the catalog has it now.
+    """
+    return CsvForm(csv, naming(csv.product)) if csv else LinesForm()
 
 
 class LinesForm:
@@ -69,7 +85,13 @@ class LinesForm:
 
     def begin(self, chunk: Chunk) -> Chunk:
         """See `Form`."""
+        _check_encoding(chunk)
         filled = [record.strip() for record in chunk.records if record.strip()]
+        if filled and (filled[0].endswith(GOES_ON) or _is_request(filled[0])):
+            raise _other_form(
+                "It is one JSON document, not NDJSON, which has an event on each line. Take it apart first: "
+                "jq -c 'if type == \"array\" then .[] else (.events // [.])[] end' FILE > events.ndjson does."
+            )
         is_array = bool(filled) and filled[0].startswith(b"[")  # whose lines may well begin as objects do
         if not filled or (not is_array and any(record.startswith(b"{") for record in filled)):
             return chunk
@@ -84,44 +106,86 @@ class LinesForm:
 
 
 class CsvForm:
-    """The file of a report with the layout `positional`."""
+    """The file of a report.
 
-    def __init__(self, csv: Csv) -> None:
+    Args:
+        naming: how a row of the layout `columns` is read.
+    """
+
+    def __init__(self, csv: Csv, naming: Layout) -> None:
         self._csv = csv
+        self._naming = naming
+        self._by_name: Layout | None = None  # of this file, once its beginning was read; None: it is positional
         self._records = CsvRecords(csv.delimiter)
         self._schema = BatchSchema(LOOKED_AT)
         self.cut = self._records.cut
 
     def begin(self, chunk: Chunk) -> Chunk:
         """See `Form`."""
+        _check_encoding(chunk)
         if not chunk.records:
             return chunk
         first = self._cells(chunk.records[0])
         is_ours = isinstance(first, list) and tuple(first[: len(COMMON)]) == COMMON
-        if is_ours and not all(name and NAMED.fullmatch(name) for name in first[len(COMMON) :]):
-            raise _other_form(
-                "Its header has names of the catalog, so its layout is columns: that leaves out items without a column "
-                "and does not say in which order an event had the others. Only the layout positional can be imported."
-            )
+        self._by_name = self._named_by(first[len(COMMON) :]) if is_ours else self._named_without(first)
         if not (is_ours or self._csv.header):
             return chunk
         return Chunk(chunk.records[1:], chunk.lines[1], chunk.end)
 
     def read(self, records: Sequence[bytes]) -> Batch:
         """See `Form`."""
-        rows = [self._cells(record) for record in records]
+        rows = [self._row(record) for record in records]
         events = convert([self._value(row, int) for row in rows])
         if events is not None:
             return Batch(events, range(1, len(events) + 1))
         return self._schema.split_values([self._value(row, Number) for row in rows])
 
+    def _named_by(self, header: Sequence[str | None]) -> Layout | None:
+        """The layout that a header of ours tells; None: positional."""
+        if all(name and NAMED.fullmatch(name) for name in header):
+            return None
+        if header[-1] != EXTRA_NAME:
+            raise _other_form(INCOMPLETE)
+        shown = dict(zip(self._naming.header(0)[len(COMMON) :], self._naming.columns, strict=True))
+        columns = [shown.get(name, name) for name in header[:-1]]
+        return Layout(COLUMNS, (*columns, EXTRA), self._naming.contexts)
+
+    def _named_without(self, first: list[str | None] | BrokenLine) -> Layout | None:
+        """The layout of a file whose header, if it has one, is not ours; None: positional."""
+        named = [column for column in self._naming.columns if column != EXTRA]
+        if self._csv.layout is None:
+            width = len(COMMON) + len(self._naming.columns)
+            if named and isinstance(first, list) and len(first) == width:
+                raise _other_form(
+                    f"It may have either layout, as the catalog has columns for {self._csv.product} and no header says "
+                    "which: say --layout columns or --layout positional."
+                )
+            return None
+        if self._csv.layout != COLUMNS:
+            return None
+        if not named:
+            raise _other_form(f"The catalog has no columns for {self._csv.product}, so its layout cannot be columns.")
+        if not self._naming.keeps_extras:
+            raise _other_form(INCOMPLETE)
+        return self._naming
+
+    def _row(self, record: bytes) -> list[object] | BrokenLine:
+        """The time, type and context items of a record."""
+        cells = self._cells(record)
+        if self._by_name is None or isinstance(cells, BrokenLine):
+            return cells
+        try:
+            return [*cells[: len(COMMON)], *_in_order(self._by_name, cells)]
+        except ValueError as error:
+            return _broken(record, error)
+
     def _cells(self, record: bytes) -> list[str | None] | BrokenLine:
         try:
             return self._records.cells(record.decode())
         except ValueError as error:  # a UnicodeDecodeError is one, too
-            return BrokenLine(record.decode(errors="backslashreplace").replace("\0", "\\0"), str(error), "CSV")
+            return _broken(record, error)
 
-    def _value(self, cells: list[str | None] | BrokenLine, number: Callable) -> dict[str, object] | BrokenLine:
+    def _value(self, cells: list[object] | BrokenLine, number: Callable) -> dict[str, object] | BrokenLine:
         """A row as JSON would be parsed; `number` makes a number of its text."""
         if isinstance(cells, BrokenLine):
             return cells
@@ -135,6 +199,57 @@ class CsvForm:
             "timestamp": _time(time, number),
             "context": items,
         }
+
+
+def _broken(record: bytes, error: ValueError) -> BrokenLine:
+    return BrokenLine(record.decode(errors="backslashreplace").replace("\0", "\\0"), str(error), "CSV")
+
+
+def _in_order(layout: Layout, cells: Sequence[str | None]) -> list[object]:
+    """The context of a row with columns: what stands under the names of its type, in their order, and the extras.
+
+    Raises:
+        ValueError: the row does not fit the columns, or has what its type has no name for.
+    """
+    columns = len(COMMON) + len(layout.columns)
+    if len(cells) != columns:
+        raise ValueError(f"it has {len(cells)} cells, and the file {columns} columns")
+    kind = cells[1] or ""
+    named = dict(zip(layout.columns, cells[len(COMMON) :], strict=True))
+    extras = _extras(named.pop(EXTRA))
+    kept, _ = layout.extras(kind)
+    names = enumerate(layout.contexts.get(kind, ()))
+    context: list[object] = [None if index in kept else named.pop(name) for index, name in names]
+    if lost := [name for name, cell in named.items() if cell is not None]:
+        raise ValueError(f"the catalog has no context item {lost[0]} for the type {kind}")
+    for index, item in zip(kept, extras, strict=False):
+        context[index] = item
+    return context + extras[len(kept) :]
+
+
+def _extras(cell: str | None) -> list[object]:
+    try:
+        found = [] if cell is None else json.parse(cell.encode())
+    except BodyMalformed:
+        found = None
+    if not isinstance(found, list):
+        raise ValueError(f"{EXTRA_NAME} is no JSON array")
+    return found
+
+
+def _check_encoding(chunk: Chunk) -> None:
+    begin = chunk.records[0][:4] if chunk.records else b""
+    if begin.startswith(WIDE) or b"\0" in begin:
+        raise _other_form("It is in UTF-16. Save it in UTF-8: iconv -f UTF-16 -t UTF-8 FILE does.")
+
+
+def _is_request(record: bytes) -> bool:
+    """Whether a line is what `POST /events` takes: all events in one."""
+    try:
+        found = json.parse(record)
+    except BodyMalformed:
+        return False
+    return isinstance(found, dict) and isinstance(found.get("events"), list)
 
 
 def _time(cell: str | None, number: Callable) -> object:

@@ -54,6 +54,8 @@ class Source:
     def identity(self) -> str:
         """By which the same file, read the same way, is known again."""
         form = self.csv and [self.csv.customer, self.csv.product, self.csv.delimiter, self.csv.header]
+        if self.csv and self.csv.layout:
+            form.append(self.csv.layout)
         return hashlib.sha256(orjson.dumps([fingerprint(self.file), form])).hexdigest()
 
 
@@ -109,7 +111,7 @@ class Importing:
         yield progress
         if progress.finished:
             return
-        form = form_of(source.csv)
+        form = form_of(source.csv, self._catalog.naming)
         for chunk in _chunks(source, form, progress):
             progress = self._store(chunk, form, progress, source.name, identity)
             yield progress
@@ -159,6 +161,9 @@ def _begin(identity: str, name: str, *, again: bool) -> Progress:
 
 def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
     """The chunks that are left; of the file's first one, what are events."""
+    if progress.offset:  # the beginning says how the rest is read
+        form.begin(next(reading.chunks(content(source.file), form.cut)))
+        source.file.seek(0)
     blocks = content(source.file, progress.offset)
     chunks = reading.chunks(blocks, form.cut, end=progress.offset, line=progress.line)
     if not progress.offset:

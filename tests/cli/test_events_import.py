@@ -174,12 +174,17 @@ def test_a_file_that_is_cut_short_is_imported_as_far_as_it_goes(flask, file):
     ("content", "told"),
     [
         (b'[\n{"customer": 1}]\n', "NDJSON"),
+        (json.dumps({"events": numbered(2)}, indent=2).encode(), "It is one JSON document, not NDJSON"),
+        (json.dumps(event(), indent=1).encode(), "It is one JSON document, not NDJSON"),
+        (json.dumps({"events": numbered(2)}).encode(), "It is one JSON document, not NDJSON"),
+        (lines(numbered(2)).decode().encode("utf-16"), "It is in UTF-16. Save it in UTF-8"),
+        (lines(numbered(2)).decode().encode("utf-16-be"), "It is in UTF-16"),
         (b"1793000000000|T|a\n", "a report's CSV takes a customer and a product"),
         (gzip.compress(b"")[:5], "cut short"),
         (b"\x1f\x8bnothing", "not the gzip that it begins as"),
         (b"\x28\xb5\x2f\xfdnothing", "not the zstd that it begins as"),
     ],
-    ids=["an array", "CSV", "cut", "no gzip", "no zstd"],
+    ids=["an array", "laid out", "one event", "a request", "UTF-16", "BE", "CSV", "cut", "no gzip", "no zstd"],
 )
 def test_what_it_cannot_be_is_said(fails, file, content, told):
     assert told in fails("events", "import", file(content))
@@ -195,6 +200,79 @@ def test_a_positional_report_comes_back_as_it_was(admin, succeeds, file):
     expected = [(FIRST, f"T|{number}", c) for number, c in enumerate(awkward)]
     expected[2] = (FIRST, "T|2", [])  # trailing nulls apart
     assert [row[:3] for row in stored("COPY")] == expected * 2
+
+
+NAMES = {"LOADED": ["viewName", "userId", "theme"], "ADDED": ["x", "extra"], "ONE": ["userId"], "T|5": []}
+
+
+def catalog(services, **product: object) -> None:
+    kinds = [{"code": code, "product": "ANY", "context": names} for code, names in NAMES.items()]
+    products = [{"code": code, "columns": ["userId", "viewName", "extra"], **product} for code in ("PORTFOLIO", "COPY")]
+    services.catalog.put(json.dumps({"products": products, "types": kinds}).encode())
+
+
+@pytest.mark.parametrize("arguments", [("--layout", "columns"), ()], ids=["no header", "header"])
+def test_a_report_with_columns_comes_back_as_it_was(admin, services, succeeds, file, small_chunks, arguments):
+    catalog(services)
+    awkward = [["a|b", None, "", 'q"q', "two\nlines", "\r", " "], [], [None, None], ["é", "\u2028", "😀"], ['"'], [""]]
+    sent = [(kind, context) for kind in [*NAMES, "UNKNOWN"] for context in [*awkward, ["v", "u", None, None, "x"]]]
+    admin.send(*[event(context=context, type=kind) for kind, context in sent])
+    _, report = admin.run_report({"header": not arguments})
+    succeeds("events", "import", file(report, "report.csv"), *CSV, *arguments)
+    expected = [(kind, context) for kind, context in sent]
+    assert [(kind, strip(context)) for _, kind, context, _ in stored("COPY")] == [
+        (kind, strip(context)) for kind, context in expected
+    ]
+
+
+def strip(context: list[str | None]) -> list[str | None]:
+    """Without trailing nulls."""
+    return strip(context[:-1]) if context and context[-1] is None else context
+
+
+def test_an_import_with_columns_goes_on_with_the_columns_of_its_header(services, file, small_chunks):
+    catalog(services)
+    rows = [f'{number}|LOADED|u{number}|v||"[""t{number}"",null,""x""]"' for number in range(25)]
+    path = file("\n".join(["timestamp|type|userId|viewName|extra_2|extra", *rows]).encode())
+    importing = Importing(services.catalog, Writer(10))
+    with path.open("rb") as opened:
+        steps = importing.run(Source(opened, path.name, Csv("BARCHART", "COPY")))
+        next(steps), next(steps)
+        steps.close()
+    assert 0 < len(stored("COPY")) < 25
+    with path.open("rb") as opened:
+        *_, last = importing.run(Source(opened, path.name, Csv("BARCHART", "COPY")))
+    assert (last.events, last.rejected) == (25, 0)
+    assert [context for _, _, context, _ in stored("COPY")] == [["v", f"u{n}", f"t{n}", None, "x"] for n in range(25)]
+
+
+def test_a_row_that_its_type_has_no_names_for_is_kept_and_not_stored_without_its_items(flask, services, file):
+    catalog(services)
+    rows = [
+        "1|LOADED|u|v||",
+        "2|LOADED|u|v|lost|",
+        "3|LOADED|u|v",
+        "4|LOADED|u|v||[",
+        "5|LOADED|u|v||{}",
+        "6|NEW|u|||",
+    ]
+    content = "\n".join(["timestamp|type|userId|viewName|extra_2|extra", *rows]).encode()
+    result = flask("events", "import", file(content), *CSV, "--json")
+    assert (json.loads(result.stdout)["events"], json.loads(result.stdout)["rejected"]) == (1, 5)
+    reasons = [one.reasons[0] for one in sorted(rejected.newest(10), key=lambda one: one.place)]
+    assert [reason.partition("(")[2].partition(")")[0] for reason in reasons] == [
+        "the catalog has no context item extra for the type LOADED",
+        "it has 4 cells, and the file 6 columns",
+        "extra is no JSON array",
+        "extra is no JSON array",
+        "the catalog has no context item userId for the type NEW",
+    ]
+
+
+def test_a_time_with_an_exponent_is_refused_as_a_spreadsheet_has_rounded_it(flask, file):
+    result = flask("events", "import", file(b"1.79E+12|A\n1e3|B\n1793000000000.0|C\n"), *CSV, "--json")
+    assert (json.loads(result.stdout)["events"], json.loads(result.stdout)["rejected"]) == (1, 2)
+    assert stored("COPY") == [(1_793_000_000_000, "C", [], 3)]
 
 
 def test_a_header_of_others_is_left_out_where_that_is_asked_for(succeeds, file):
@@ -234,7 +312,9 @@ def test_invalid_rows_are_kept_and_cost_themselves_only(flask, file):
 @pytest.mark.parametrize(
     ("content", "arguments", "told"),
     [
-        (b"timestamp|type|userId|viewName\n5|T|a|b\n", CSV, "Only the layout positional can be imported"),
+        (b"timestamp|type|userId|viewName\n5|T|a|b\n", CSV, "only the layout positional can be imported"),
+        ("5|T\n".encode("utf-16"), CSV, "It is in UTF-16"),
+        (b"5|T\n", (*CSV, "--layout", "columns"), "The catalog has no columns for COPY"),
         (b"5,T\n", (*CSV, "--delimiter", ",,"), "delimiter"),
         (b"5|T\n", ("--customer", "", "--product", ""), "takes a customer and a product"),
     ],
@@ -244,7 +324,18 @@ def test_what_cannot_be_read_is_said(fails, file, content, arguments, told):
     assert stored("COPY") == []
 
 
-@pytest.mark.parametrize("arguments", [("--customer", "A"), ("--product", "P"), ("--header",)])
+def test_a_file_that_may_have_either_layout_is_not_guessed_at(succeeds, fails, services, file):
+    catalog(services)
+    path = file(b"5|LOADED|a|b|c|d\n")
+    assert "say --layout columns or --layout positional" in fails("events", "import", path, *CSV)
+    succeeds("events", "import", path, *CSV, "--layout", "positional")
+    assert stored("COPY") == [(5, "LOADED", ["a", "b", "c", "d"], 1)]
+    succeeds("events", "import", file(b"5|LOADED|a\n"), *CSV)  # no row with columns is so short
+    catalog(services, extra="drop")
+    assert "without the last column, extra" in fails("events", "import", path, *CSV, "--layout", "columns")
+
+
+@pytest.mark.parametrize("arguments", [("--customer", "A"), ("--layout", "columns"), ("--product", "P"), ("--header",)])
 def test_half_of_what_csv_takes_is_a_wrong_call(flask, file, arguments):
     assert flask("events", "import", file(b"5|T\n"), *arguments).exit_code == 2
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http
 import http.client
 import socket
 import ssl
@@ -66,6 +67,17 @@ def post(server: Server, asked: str, body: bytes, headers: Mapping[str, str]) ->
         raise WebhookFailed(_words(server, error)) from error
 
 
+class _Final(http.client.HTTPResponse):
+    """The answer itself: those before it (1xx, such as 103 Early Hints) say only that it will come."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()
+            if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 @contextmanager
 def _connected(server: Server) -> Iterator[http.client.HTTPConnection]:
     """A connection that is cut after a while, whatever the server does: a time-out of the socket would start anew with
@@ -73,6 +85,7 @@ def _connected(server: Server) -> Iterator[http.client.HTTPConnection]:
     """
     connection = http.client.HTTPConnection(server.host, server.port)
     connection.default_port = PORTS[server.scheme]  # which a Host header leaves out
+    connection.response_class = _Final
     connection.sock = line = _line(server)
     late = threading.Event()
     timer = threading.Timer(SECONDS, _cut, (line, late))

@@ -90,6 +90,29 @@ def test_a_body_that_never_comes_takes_nothing_from_the_status():
         assert post(url).status == 202
 
 
+@pytest.mark.parametrize(("final", "status"), [("200 OK", 200), ("500 No", 500), ("101 Switching Protocols", 101)])
+def test_what_comes_before_the_answer_is_not_taken_for_it(final, status):
+    def announce(connection) -> None:
+        connection.recv(4096)
+        early = (
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+        )
+        connection.sendall(f"{early}HTTP/1.1 {final}\r\nContent-Length: 4\r\n\r\nwell".encode())
+
+    with listener(announce) as url:
+        assert post(url).status == status
+
+
+def test_an_answer_that_is_announced_without_end_is_left():
+    def announce(connection) -> None:
+        connection.recv(4096)
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    with listener(announce) as url, pytest.raises(WebhookFailed, match="did not answer within 0.4 seconds"):
+        post(url)
+
+
 def test_what_is_no_http_is_told():
     with listener(babble) as url, pytest.raises(WebhookFailed, match="did not answer in HTTP: BadStatusLine"):
         post(url)

@@ -7,6 +7,7 @@ says so. Else this process does, in a thread that is held until the client has r
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +26,7 @@ BLOCK_BYTES = 256 * 1024
 HANDED_OUT = (200, 206, 302)
 AT_ONCE = 128  # of a process's 512 threads
 RETRY_SECONDS = 5
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")  # what a name in ASCII, without quotes, cannot have
 places = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -80,8 +82,16 @@ def _here(found: Download, path: Path) -> Response:
 
 def _described(found: Download) -> Response:
     response = Response(mimetype=found.media_type)
-    response.headers["Content-Disposition"] = f"attachment; filename={found.name}"
+    response.headers["Content-Disposition"] = _disposition(found.name)
     return response
+
+
+def _disposition(name: str) -> str:
+    """What makes a browser save a file under a name of any letters (RFC 6266, 8187); old ones read the ASCII before."""
+    plain = NOT_PLAIN.sub("-", name)
+    plain = f"_{plain}" if plain.startswith(("-", ".")) else plain
+    real = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f"attachment; filename={plain}{real}"
 
 
 def _send(response: Response, found: Download, path: Path) -> None:

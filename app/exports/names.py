@@ -6,18 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 
 MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
+# Controls, what Windows or a path has a use for, and what writes text backwards.
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
+LONGEST = 180  # bytes of a product: a file's name may have 255
 COMPRESSED = {"gzip": (".gz", "application/gzip"), "zstd": (".zst", "application/zstd")}
 
 
 def file_name(product: str, days: Sequence[str], output: Mapping | None) -> str:
-    """Such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`.
+    """Such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`: the product as it is, but for what no file's name may have.
+
+    No shell takes the name for an option, nor is the file hidden.
 
     Args:
         days: the days it covers, `YYYY-MM-DD`: first and last, as far as they are set.
         output: of the report's request, None: not sent.
     """
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", product)
-    return "_".join([plain, *days]) + extension(output)
+    plain = FORBIDDEN.sub("-", product).encode()[:LONGEST].decode(errors="ignore").strip()
+    named = plain if plain and plain[0] not in "-." else f"_{plain}"
+    return "_".join([named, *days]) + extension(output)
 
 
 def extension(output: Mapping | None) -> str:

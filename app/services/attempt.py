@@ -169,13 +169,13 @@ class Attempt:
                 self._put_together(written, file)
                 file.close()
             self._pulse.check()
-            upload.commit()
+            etag = upload.commit()
         except BaseException as error:
             upload.abort()
             if isinstance(error, FileMissing):
                 self._write_again(written)
             raise
-        return Written(sum(part.rows for part in written), file.bytes, file.sha256)
+        return Written(sum(part.rows for part in written), file.bytes, file.sha256, etag)
 
     def _put_together(self, written: Sequence[ReportPart], file: ReportFile) -> None:
         if not self._output.is_joined:
@@ -219,11 +219,12 @@ class Attempt:
         finished = now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
         values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
+        values["etag"] = written.etag
         with transaction():
             if done := self._note_report(**values):
                 attempts.end(self._report.job, self._report.token, attempts.COMPLETE, finished, rows=written.rows)
         if not done:
-            self._target.discard(key)
+            self._means.filing.discard(self._report, key)
             raise Lost
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
 

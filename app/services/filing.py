@@ -50,6 +50,23 @@ class Filing:
             self._buckets[bucket] = open_bucket(bucket, self._settings.s3_endpoint_url, self._settings.s3_public_url)
         return self._buckets[bucket]
 
+    def discard(self, report: Report, key: str) -> None:
+        """Remove a file of ours. What was delivered stays: under its name may be another's by now, or on its way."""
+        if self.place(report) is self.own:
+            self.own.discard(key)
+
+    def has(self, report: Report) -> bool:
+        """Whether the file that a report completed with is still where it was put, and no other under its name.
+
+        Raises:
+            StorageFailed: it cannot be asked for now.
+        """
+        place = self.place(report)
+        if place is not self.own and report.etag is None:
+            return False  # delivered by a version that did not note which object it was
+        is_there = place.size(report.file) == report.bytes
+        return is_there and (report.etag is None or place.is_same(report.file, report.etag))
+
     def key(self, report: Report) -> str:
         """A name for the file of an attempt: in our own storage no two attempts have one."""
         output = report.output or {}

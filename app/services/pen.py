@@ -19,11 +19,16 @@ from app.store.models import Report, ReportPart
 
 @dataclass(frozen=True)
 class Written:
-    """What became of some rows; of a part nobody asks for the hash."""
+    """What became of some rows; of a part nobody asks for the hash.
+
+    Attributes:
+        etag: see `Upload.commit`.
+    """
 
     rows: int
     bytes: int
     sha256: str | None
+    etag: str | None = None
 
 
 class Pen:
@@ -79,11 +84,11 @@ class Pen:
                         check()
                 file.close()
             check()
-            upload.commit()
+            etag = upload.commit()
         except BaseException:
             upload.abort()
             raise
-        return Written(file.rows, file.bytes, file.sha256)
+        return Written(file.rows, file.bytes, file.sha256, etag)
 
     def write_next(self, check: Callable[[], None]) -> bool:
         """Write the next part that nobody writes; False where there is none."""

@@ -51,6 +51,7 @@ NO_PARQUET = (
 )
 
 ROOM_SECONDS = 60  # when a user with too many waiting reports may try again: one may have ended
+REMOVED = "The report's file was removed, or another took its place. Start the report again."
 COUNTED_AT_ONCE = 200_000  # events that a preview looks at
 LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
 
@@ -307,7 +308,7 @@ class Reports:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
-        return self._filing.place(report).open(report.file)
+        return self._filing.place(report).open(report.file, etag=report.etag)
 
     def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
         """The file that a link leads to.
@@ -319,12 +320,14 @@ class Reports:
         """
         self._links.check(name, expires, nonce, signature, now())
         report = self._named(name)
-        place = self._filing.place(report) if report else None
-        if place is None or not report.file or report.removed or place.size(report.file) is None:
-            raise ReportExpired("The report's file was removed. Start the report again.")
+        if report is None or not report.file or report.removed or not self._filing.has(report):
+            raise ReportExpired(REMOVED)
+        place = self._filing.place(report)
         given = file_name(report), names.media_type(report.output)
-        link = place.link(report.file, *given, LINK_SECONDS)
-        return Download(report, *given, place.path(report.file), link)
+        link, path = place.link(report.file, *given, LINK_SECONDS, report.etag), place.path(report.file)
+        if link is None and path is None:  # it went just now
+            raise ReportExpired(REMOVED)
+        return Download(report, *given, path, link)
 
     def note_download(self, report: Report, who: Principal | None, address: str) -> None:
         """Record that somebody downloads the file.
@@ -377,7 +380,7 @@ class Reports:
             raise ReportRunning("The report still runs, so there is no file yet. Ask for its availability again soon.")
         if report.status != store.COMPLETE:
             raise ReportFailed(f"The report has no file. {report.reason or ''}".strip())
-        if report.removed or self._filing.place(report).size(report.file) is None:
+        if report.removed or not self._filing.has(report):
             raise ReportExpired(f"The report's file {_went(report)}. Start a new report.")
 
 
@@ -385,7 +388,7 @@ def _went(report: Report) -> str:
     """Why the file of a complete report is not there."""
     if report.expires <= now():
         return "was kept as long as promised, and is removed"
-    return "was deleted" if report.removed else "is gone from where it was kept"
+    return "was deleted" if report.removed else "is gone from where it was kept, or another took its place"
 
 
 def file_name(report: Report) -> str:

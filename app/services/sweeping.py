@@ -108,7 +108,7 @@ class Sweeper:
 
     def remove_file(self, report: Report) -> None:
         """Remove a report's file; its row stays and says so."""
-        self._filing.place(report).discard(report.file)
+        self._filing.discard(report, report.file)
         store.mark_removed(report.job)
 
     def remove_unowned(self) -> None:

@@ -27,8 +27,12 @@ class Upload(Protocol):
     def write(self, data: bytes) -> None:
         """Append bytes."""
 
-    def commit(self) -> None:
-        """Make the file appear: all at once, whole, and to stay."""
+    def commit(self) -> str | None:
+        """Make the file appear: all at once, whole, and to stay.
+
+        Returns:
+            By what this very file is known again where others may write under its key, else None.
+        """
 
     def abort(self) -> None:
         """Leave nothing behind; what cannot be removed now is logged and left to the sweeper.
@@ -57,18 +61,22 @@ class Storage(Protocol):
             check: raises when it is time to stop; a storage that waits for a server asks it meanwhile, in any thread.
         """
 
-    def open(self, key: str, check: Callable[[], None] = ...) -> BinaryIO:
+    def open(self, key: str, check: Callable[[], None] = ..., etag: str | None = None) -> BinaryIO:
         """A whole file as a stream, to be closed by whoever reads it; only a block of it is in memory.
 
         Args:
             check: see `create`.
+            etag: what `commit` returned; None: whichever file has the key.
 
         Raises:
-            FileMissing: there is none.
+            FileMissing: there is none, or another one.
         """
 
     def size(self, key: str) -> int | None:
         """How many bytes a whole file has, or None where there is none."""
+
+    def is_same(self, key: str, etag: str) -> bool:
+        """Whether the file of a key is the one of which `commit` returned this."""
 
     def delete(self, key: str) -> None:
         """Remove a whole file; nothing happens where there is none."""
@@ -86,12 +94,13 @@ class Storage(Protocol):
         there both finished and not comes twice. What is not a report's file is not told.
         """
 
-    def link(self, key: str, name: str, media_type: str, seconds: int) -> str | None:
+    def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str | None:
         """An address that whoever has it reads the file from, or None where the service serves it itself.
 
         Args:
             name: what the file is called when it is saved.
             seconds: how long the address works.
+            etag: see `open`; a store that keeps versions gives this very one.
         """
 
     def path(self, key: str) -> Path | None:

@@ -86,14 +86,18 @@ class LocalStorage:
             _make_folder(self._folder)
             return LocalUpload(path)
 
-    def open(self, key: str, check: Callable[[], None] | None = None) -> BinaryIO:
-        """A whole file, to be read."""
+    def open(self, key: str, check: Callable[[], None] | None = None, etag: str | None = None) -> BinaryIO:
+        """A whole file, to be read; nobody else writes under its key."""
         path = self._path(key)
         with _told():
             try:
                 return io.BufferedReader(_Reader(path), READ_BYTES)
             except FileNotFoundError:
                 raise FileMissing("The report's file is not in the folder of report files.") from None
+
+    def is_same(self, key: str, etag: str) -> bool:
+        """It is: nobody else writes under its key."""
+        return True
 
     def size(self, key: str) -> int | None:
         """How many bytes a whole file has, or None where there is none."""
@@ -126,7 +130,7 @@ class LocalStorage:
                     with suppress(FileNotFoundError):  # it was ended or removed meanwhile
                         yield key, entry.stat().st_mtime_ns // 1_000_000
 
-    def link(self, key: str, name: str, media_type: str, seconds: int) -> str | None:
+    def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str | None:
         """None: the service serves these files itself."""
         self._path(key)
         return None

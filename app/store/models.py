@@ -328,6 +328,7 @@ class Report(Table):
     width = BigIntegerField(null=True)  # items of the widest context
     extra_rows = BigIntegerField(null=True)  # rows whose context had items without a column
     file = TextField(null=True)  # the storage's key
+    etag = TextField(null=True)  # which file under that key, where others may write there, too
     bytes = BigIntegerField(null=True)
     sha256 = TextField(null=True)
     expires = BigIntegerField(null=True)  # when the file goes

@@ -124,7 +124,10 @@ class TestFile:
         admin.send(event(product="ä/..\\b \"'\n".replace("\n", "")))
         source = complete(admin, services, start=0, end=1_793_000_000_000, product="ä/..\\b \"'")
         answer = nobody.get(link_of(admin, source))
-        assert answer.headers["Content-Disposition"] == "attachment; filename=-..-b-_1970-01-01_2026-10-26.csv"
+        assert answer.headers["Content-Disposition"] == (
+            "attachment; filename=_--..-b---_1970-01-01_2026-10-26.csv; "
+            "filename*=UTF-8''%C3%A4-..-b%20-%27_1970-01-01_2026-10-26.csv"
+        )
 
     def test_a_part_of_it_can_be_asked_for(self, admin, nobody, source):
         answer = nobody.get(link_of(admin, source), headers={"Range": "bytes=5-9"})

@@ -31,6 +31,21 @@ def test_a_range_that_is_open_names_the_day_it_has():
     assert file_name("PORTFOLIO", DAYS[:1], None) == "PORTFOLIO_2026-11-01.csv"
 
 
-@pytest.mark.parametrize(("product", "plain"), [("../../etc", "..-..-etc"), ('a"b\n', "a-b-"), ("Ä🐎", "-")])
-def test_what_a_file_s_name_cannot_have_is_replaced(product, plain):
-    assert file_name(product, [], None) == f"{plain}.csv"
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [
+        ("Zürich 🐎", "Zürich 🐎"),
+        ("../../etc", "_..-..-etc"),
+        ("-rf", "_-rf"),
+        (".profile", "_.profile"),
+        (" .profile ", "_.profile"),
+        ("/x", "_-x"),
+        (" ", "_"),
+        ('a"b\n', "a-b-"),
+        ("a\u202egpj", "a-gpj"),
+        ("🐎" * 128, "🐎" * 45),
+    ],
+)
+def test_it_has_the_product_s_real_name_and_nothing_that_no_file_s_name_can_begin_with_or_have(product, name):
+    assert file_name(product, [], None) == f"{name}.csv"
+    assert len(file_name(product, DAYS, {"format": "parquet"}).encode()) <= 255

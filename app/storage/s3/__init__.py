@@ -43,13 +43,17 @@ class S3Storage:
         """Begin a file; nothing is sent yet."""
         return self._objects.create(self._name(key), media_type, check, is_ours=True)
 
-    def open(self, key: str, check: Check = never_stop) -> BinaryIO:
+    def open(self, key: str, check: Check = never_stop, etag: str | None = None) -> BinaryIO:
         """A whole file, to be read."""
-        return self._objects.open(self._name(key), check)
+        return self._objects.open(self._name(key), check, etag)
 
     def size(self, key: str) -> int | None:
         """How many bytes a whole file has, or None where there is none."""
         return self._objects.size(self._name(key))
+
+    def is_same(self, key: str, etag: str) -> bool:
+        """Whether nobody wrote another under its name."""
+        return self._objects.is_same(self._name(key), etag)
 
     def delete(self, key: str) -> None:
         """Remove a whole file; nothing happens where there is none."""
@@ -67,9 +71,9 @@ class S3Storage:
             if KEY.fullmatch(key):
                 yield key, moment
 
-    def link(self, key: str, name: str, media_type: str, seconds: int) -> str:
+    def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str:
         """An address that the store itself answers, without credentials."""
-        return self._objects.link(self._name(key), name, media_type, seconds)
+        return self._objects.link(self._name(key), name, media_type, seconds, etag)
 
     def path(self, key: str) -> Path | None:
         """None: no file stands on this machine."""
@@ -102,13 +106,17 @@ class S3Bucket:
         """Begin an object. One that has this name is replaced when the upload is committed, and not before."""
         return self._objects.create(key, media_type, check, is_ours=False)
 
-    def open(self, key: str, check: Check = never_stop) -> BinaryIO:
+    def open(self, key: str, check: Check = never_stop, etag: str | None = None) -> BinaryIO:
         """An object, to be read."""
-        return self._objects.open(key, check)
+        return self._objects.open(key, check, etag)
 
     def size(self, key: str) -> int | None:
         """How many bytes an object has, or None where there is none."""
         return self._objects.size(key)
+
+    def is_same(self, key: str, etag: str) -> bool:
+        """Whether nobody wrote another under its name."""
+        return self._objects.is_same(key, etag)
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
@@ -122,9 +130,9 @@ class S3Bucket:
         """Nothing: what is here is not ours to sweep."""
         return iter(())
 
-    def link(self, key: str, name: str, media_type: str, seconds: int) -> str:
+    def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str:
         """An address that the store itself answers, without credentials."""
-        return self._objects.link(key, name, media_type, seconds)
+        return self._objects.link(key, name, media_type, seconds, etag)
 
     def path(self, key: str) -> Path | None:
         """None: no file stands on this machine."""

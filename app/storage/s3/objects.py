@@ -43,19 +43,29 @@ class Objects:
         client = self._store.work
         return S3Upload(client, self._bucket, name, media_type, abandon=abandon, is_ours=is_ours, check=check)
 
-    def open(self, name: str, check: Check) -> BinaryIO:
+    def open(self, name: str, check: Check, etag: str | None) -> BinaryIO:
         """An object as a stream.
 
         Raises:
-            FileMissing: there is none.
+            FileMissing: there is none, or another one.
         """
-        return io.BufferedReader(Reader(self._store.work, self._bucket, name, check), READ_BYTES)
+        reader = Reader(self._store.work, self._bucket, name, check, _parts(etag)[0])
+        return io.BufferedReader(reader, READ_BYTES)
 
     def size(self, name: str) -> int | None:
         """An object's bytes, or None where there is none."""
+        found = self._head(name)
+        return found and found["ContentLength"]
+
+    def is_same(self, name: str, etag: str) -> bool:
+        """Whether an object is the one that was committed."""
+        found = self._head(name)
+        return found is not None and found["ETag"] == _parts(etag)[0]
+
+    def _head(self, name: str) -> dict | None:
         with told(self._bucket):
             try:
-                return self._store.ask.head_object(Bucket=self._bucket, Key=name)["ContentLength"]
+                return self._store.ask.head_object(Bucket=self._bucket, Key=name)
             except ClientError as error:
                 if code(error) in MISSING:
                     return None
@@ -83,9 +93,11 @@ class Objects:
             if name.startswith(prefix):
                 yield name, begun
 
-    def link(self, name: str, file_name: str, media_type: str, seconds: int) -> str:
+    def link(self, name: str, file_name: str, media_type: str, seconds: int, etag: str | None) -> str:
         """An address that works without credentials for some time."""
-        given = {
+        _, version = _parts(etag)
+        given = {"VersionId": version} if version else {}
+        given |= {
             "Bucket": self._bucket,
             "Key": name,
             "ResponseContentDisposition": _disposition(file_name),
@@ -109,6 +121,12 @@ class Objects:
             except ClientError as error:
                 if code(error) != GONE:  # its own process, or another sweeper, was quicker
                     raise
+
+
+def _parts(etag: str | None) -> tuple[str | None, str | None]:
+    """What `S3Upload.commit` returned: the ETag and, of a bucket that keeps versions, which one it is."""
+    tag, _, version = (etag or "").partition(" ")
+    return tag or None, version or None
 
 
 def _disposition(name: str) -> str:

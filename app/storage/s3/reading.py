@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from app.exceptions import FileMissing
 from app.storage.s3.calls import Check, Value, start, until_one_ends
-from app.storage.s3.store import MISSING, Client, code, told
+from app.storage.s3.store import CHANGED, MISSING, Client, code, told
 
 READ_BYTES = 1024 * 1024
 BREAKS = 3  # in a row without a byte between, then it is told
@@ -20,13 +20,14 @@ class Reader(io.RawIOBase):
 
     Args:
         check: asked while the store is waited for; raises when it is time to stop.
+        etag: the object's; None: whichever has the name.
 
     Raises:
         FileMissing: there is no such object.
         StorageFailed: the store does not give it, or another one was written in its place meanwhile.
     """
 
-    def __init__(self, client: Client, bucket: str, name: str, check: Check) -> None:
+    def __init__(self, client: Client, bucket: str, name: str, check: Check, etag: str | None = None) -> None:
         super().__init__()
         self._check = check
         self._client = client
@@ -36,7 +37,7 @@ class Reader(io.RawIOBase):
         self._breaks = 0
         self._is_busy = False
         with told(bucket):
-            answer = self._get()
+            answer = self._get(**({"IfMatch": etag} if etag else {}))
         self._body = answer["Body"]
         self._bytes = answer["ContentLength"]
         self._etag = answer["ETag"]
@@ -80,6 +81,8 @@ class Reader(io.RawIOBase):
         except ClientError as error:
             if code(error) in MISSING:
                 raise FileMissing("The report's file is not in the S3 store.") from None
+            if code(error) in CHANGED and "Range" not in more:
+                raise FileMissing("The report's file was replaced by another in the S3 store.") from None
             raise
 
     def _ask(self, call: Callable[..., Value], *args: object, **given: object) -> Value:

@@ -33,6 +33,7 @@ WORK = Patience(connect_seconds=3, read_seconds=20, attempts=3)  # a part of a f
 ASK = Patience(connect_seconds=3, read_seconds=5, attempts=2)  # a question, for which somebody waits
 HURRY = Patience(connect_seconds=0.5, read_seconds=0.6, attempts=1)  # the same, where somebody else can ask later
 MISSING = ("NoSuchKey", "NotFound", "404")
+CHANGED = ("PreconditionFailed", "412")
 GONE = "NoSuchUpload"
 REFUSED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403")
 STRANGER = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -30,7 +31,8 @@ class S3Upload:
 
     Args:
         abandon: removes whatever was begun under this name and not finished.
-        is_ours: a commit that got no answer is undone by `abort`, as nobody else can have written that object.
+        is_ours: nobody else writes under this name. So a commit that got no answer is undone by `abort`, and what was
+            begun twice is abandoned.
         check: asked while the store is waited for; raises when it is time to stop.
     """
 
@@ -72,8 +74,8 @@ class S3Upload:
             if len(self._buffer) == self._part_bytes():
                 self._send()
 
-    def commit(self) -> None:
-        """Make the object appear."""
+    def commit(self) -> str:
+        """Make the object appear; its ETag and, behind a space, its version where the bucket keeps versions."""
         with told(self._bucket):
             if self._upload:
                 if self._buffer:
@@ -81,14 +83,15 @@ class S3Upload:
                 self._wait(0)
                 tags = [part.result() for part in self._parts]
                 self._is_in_doubt = True
-                self._join(tags)
+                made = self._join(tags)
             else:
                 self._is_in_doubt = True
-                self._ask(self._client.put_object, **self._place, **self._about, Body=self._buffer)
+                made = self._ask(self._client.put_object, **self._place, **self._about, Body=self._buffer)
         self._end()
-        if self._has_twin:
+        if self._has_twin and self._is_ours:
             with suppress(StorageFailed):
                 self._abandon()
+        return f"{made['ETag']} {made.get('VersionId', '')}".strip()
 
     def abort(self) -> None:
         """Leave nothing behind; where the store takes its time, that goes on in a thread until the process ends."""
@@ -147,20 +150,28 @@ class S3Upload:
                 return
             until_one_ends(self._flying, self._check)
 
-    def _join(self, tags: list[str]) -> None:
+    def _join(self, tags: list[str]) -> dict:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
-            self._ask(self._client.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": parts})
+            return self._ask(self._client.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": parts})
         except ClientError as error:
-            if code(error) != GONE or not self._is_there(len(parts)):
+            found = self._joined(tags) if code(error) == GONE else None
+            if found is None:
                 raise
+            return found
 
-    def _is_there(self, parts: int) -> bool:
-        """Whether the joining was done the first time, and the answer lost: asked again, S3 knows of no such upload."""
+    def _joined(self, tags: list[str]) -> dict | None:
+        """The object, if the joining was done the first time, and the answer lost: then S3 knows of no such upload.
+
+        Where others write under the name, too, only an ETag that follows from the parts' proves that it is this one.
+        """
         with suppress(ClientError, BotoCoreError):
             found = self._ask(self._client.head_object, **self._place)
-            return found["ContentLength"] == self._bytes and found["ETag"].strip('"').endswith(f"-{parts}")
-        return False
+            etag = found["ETag"].strip('"')
+            is_like = found["ContentLength"] == self._bytes and etag.endswith(f"-{len(tags)}")
+            if is_like and (self._is_ours or etag == _joint(tags)):
+                return found
+        return None
 
     def _undo_seconds(self) -> float:
         try:
@@ -178,7 +189,7 @@ class S3Upload:
             except ClientError as error:
                 if code(error) != GONE:
                     raise
-        if self._has_twin:
+        if self._has_twin and self._is_ours:
             self._abandon()
         if self._is_in_doubt and self._is_ours:
             self._client.delete_object(**self._place)
@@ -186,3 +197,11 @@ class S3Upload:
     def _end(self) -> None:
         self._has_ended = True
         self._buffer = bytearray()
+
+
+def _joint(tags: list[str]) -> str | None:
+    """The ETag of parts that were joined; None where theirs are no MD5, as of encrypted ones."""
+    with suppress(ValueError):
+        digests = b"".join(bytes.fromhex(tag.strip('"')) for tag in tags)
+        return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(tags)}"
+    return None

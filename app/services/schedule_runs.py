@@ -20,7 +20,7 @@ from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknow
 from app.services.accounts import principal
 from app.services.audit import Audit
 from app.services.catalog import NOT_KNOWN
-from app.services.clock import now
+from app.services.clock import SKEW_MS, now
 from app.services.periods import Rhythm
 from app.services.principal import SYSTEM, Principal
 from app.services.reports import Reports
@@ -29,6 +29,7 @@ from app.store import schedules as store
 from app.store.database import transaction
 from app.store.models import Report, Schedule
 
+HOUR_MS = 3_600_000
 PERIOD, SINCE_LAST = "period", "since_last"
 ABANDONED_MS = 120_000  # a claim is held for milliseconds; starting a report waits seconds at most
 
@@ -65,6 +66,7 @@ class ScheduleRuns:
             StoreUnavailable: the database is away.
         """
         self._settle_abandoned()
+        self._wake_oversleepers()
         moment = now()
         for schedule in store.due(moment):
             try:
@@ -125,9 +127,19 @@ class ScheduleRuns:
             log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
             self._reports.cancel(SYSTEM, report)
 
+    def _wake_oversleepers(self) -> None:
+        """Bring a next run back that is more than a period away: a scheduler whose clock was ahead has set it."""
+        moment = now()
+        for schedule in store.waiting(moment + HOUR_MS):
+            # The run that another scheduler has just made must not be next again by a clock that is a little behind.
+            if schedule.next_run > rhythm(schedule).next_run(moment + SKEW_MS):
+                next_run = rhythm(schedule).next_run(moment)
+                if store.set_next_run(schedule.id, schedule.next_run, next_run):
+                    log.warning("next run of a recurring report was too far away", schedule=schedule.id)
+
     def _settle_abandoned(self) -> None:
         """Of claims whose holders died: write down the report that was started, else let it be due again."""
-        for schedule in store.abandoned(now() - ABANDONED_MS):
+        for schedule in store.abandoned(now() - ABANDONED_MS, now() + SKEW_MS):
             report = store.started_since(schedule.id, schedule.claimed)
             log.warning("a scheduler died starting a report", schedule=schedule.id, started=bool(report))
             if report:

@@ -17,7 +17,7 @@ from app.config import Settings
 from app.exceptions import SessionUnknown, StoreUnavailable
 from app.services.accounts import principal
 from app.services.audit import Audit
-from app.services.clock import now
+from app.services.clock import SKEW_MS, now
 from app.services.principal import Principal
 from app.store import accounts
 from app.store import sessions as store
@@ -131,7 +131,12 @@ class Sessions:
         return number
 
     def purge(self) -> None:
-        """Forget the sessions that ended by themselves."""
+        """Forget the sessions that ended by themselves.
+
+        One that began by a clock that was ahead would live for longer than SESSION_DAYS: it begins now.
+        """
+        moment = now()
+        store.bring_back(moment, moment + SKEW_MS)
         store.purge(self._limits())
 
     def _limits(self) -> store.Limits:

@@ -24,7 +24,7 @@ import structlog
 from app.exceptions import Fault, Forbidden, InputInvalid, ReportError, StorageFailed, StoreUnavailable, WebhookFailed
 from app.schemas.reports import job
 from app.servers import Server, named, split
-from app.services.clock import now
+from app.services.clock import SKEW_MS, now
 from app.services.reports import Reports
 from app.services.schedule_runs import owner
 from app.store import deliveries as store
@@ -47,6 +47,7 @@ SHOWN = 500  # characters of an answer
 # What an answer may repeat of what it was sent: the signature of the link, and that of the whole.
 REPEATED = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
 DAY_MS = 86_400_000
+LONGEST_MS = PAUSES[-1] * 1000 + SKEW_MS  # no try is set further ahead
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +100,7 @@ class Webhooks:
         for report in store.unannounced(now() - TOLD_DAYS * DAY_MS):
             store.add(str(uuid.uuid4()), report, now())
         with self._lock:
-            for delivery in store.due(now(), THREADS + len(self._busy)):
+            for delivery in store.due(now(), THREADS + len(self._busy), latest=now() + LONGEST_MS):
                 if delivery.id not in self._busy and len(self._busy) < THREADS:
                     self._busy.add(delivery.id)
                     self._pool.submit(self._work, delivery)

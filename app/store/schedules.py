@@ -95,9 +95,21 @@ def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
     return Schedule.update(values).where(Schedule.id == key, Schedule.claim == token).execute() == 1
 
 
-def abandoned(before: int) -> list[Schedule]:
-    """Those claimed before a time and never let go: whoever had them died."""
-    return list(Schedule.select().where(Schedule.claim.is_null(False), Schedule.claimed < before))
+def waiting(after: int) -> list[Schedule]:
+    """The active ones whose next run is after a time."""
+    return list(Schedule.select().where(Schedule.active, Schedule.next_run > after))
+
+
+def set_next_run(key: int, seen: int, next_run: int) -> bool:
+    """Change the next run of a recurring report; False where it is not the one that was seen any more."""
+    unchanged = (Schedule.id == key) & Schedule.active & (Schedule.next_run == seen)
+    return Schedule.update(next_run=next_run).where(unchanged).execute() == 1
+
+
+def abandoned(before: int, after: int) -> list[Schedule]:
+    """Those claimed before a time, or after one that is yet to come, and never let go: whoever had them died."""
+    is_over = (Schedule.claimed < before) | (Schedule.claimed > after)
+    return list(Schedule.select().where(Schedule.claim.is_null(False), is_over))
 
 
 def started_since(key: int, moment: int) -> Report | None:

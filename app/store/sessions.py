@@ -78,6 +78,14 @@ def remove_oldest(account: int, most: int) -> None:
         Session.delete().where(Session.id.in_(rest)).execute()
 
 
+def bring_back(now: int, latest: int) -> int:
+    """Let sessions that seem to begin, or to be seen, after a time yet to come do so now; how many."""
+    number = 0
+    for column in (Session.created, Session.seen):
+        number += Session.update({column: now}).where(column > latest).execute()
+    return number
+
+
 def purge(limits: Limits) -> int:
     """Forget those that count no more; how many."""
     over = (Session.seen <= limits.seen_after) | (Session.created <= limits.created_after)

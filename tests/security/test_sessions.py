@@ -182,6 +182,15 @@ class TestTheEnd:
         earlier(DAY, Session.created)
         assert not is_in(boss)
 
+    def test_one_that_began_by_a_clock_that_was_ahead_begins_when_that_is_noticed(self, boss, services):
+        earlier(-40 * DAY, Session.created, Session.seen)
+        services.sessions.purge()
+        (session,) = Session.select()
+        assert abs(session.created - now()) < MINUTE and abs(session.seen - now()) < MINUTE
+        assert is_in(boss)
+        earlier(8 * DAY, Session.created)
+        assert not is_in(boss)
+
     def test_the_cookie_ends_with_it(self, boss, app):
         signer = app.session_interface.get_signing_serializer(app)
         _, signed = signer.loads(cookie(boss), return_timestamp=True)

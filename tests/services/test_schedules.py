@@ -593,3 +593,49 @@ def test_the_scheduler_starts_what_is_due(services, add, clock):
     clock.set("2026-11-24T06:00")
     services.upkeep.run_all()
     assert len(started(schedule)) == 1
+
+
+@pytest.mark.parametrize("rhythm", ["daily", "weekly", "monthly"])
+def test_a_scheduler_whose_clock_was_ahead_leaves_no_report_asleep(add, services, clock, rhythm):
+    schedule = add(rhythm=rhythm)
+    expected = fresh(schedule).next_run
+    clock.set("2027-01-02T12:00")  # 40 days ahead
+    services.schedule_runs.run_due()
+    assert fresh(schedule).next_run > clock.moment
+    clock.moment = NOON
+    services.schedule_runs.run_due()
+    assert fresh(schedule).next_run == expected
+    assert len(started(schedule)) == 1
+
+
+def test_a_clock_that_is_a_little_behind_makes_no_run_twice(add, services, clock):
+    schedule = add()
+    clock.set("2026-11-24T06:00:00")
+    services.schedule_runs.run_due()
+    clock.set("2026-11-24T05:59:00")
+    services.schedule_runs.run_due()
+    clock.set("2026-11-24T06:00:30")
+    services.schedule_runs.run_due()
+    assert len(started(schedule)) == 1
+
+
+def test_a_claim_of_a_clock_that_was_ahead_is_let_go(add, services, clock):
+    schedule = add()
+    store.claim(schedule.id, "dead", NOON + 40 * DAY, None, due=None)
+    services.schedule_runs.run_due()
+    assert fresh(schedule).claim is None
+
+
+def test_a_webhook_s_try_that_a_clock_set_too_far_ahead_is_due(services):
+    deliveries.Delivery.create(
+        key="k",
+        schedule=1,
+        report="r",
+        ended=1,
+        status="COMPLETE",
+        state="waiting",
+        next_try=NOON + 40 * DAY,
+        created=1,
+    )
+    assert deliveries.due(NOON, 10, latest=NOON + 41 * DAY) == []
+    assert len(deliveries.due(NOON, 10, latest=NOON + webhooks.LONGEST_MS)) == 1

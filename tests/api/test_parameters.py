@@ -45,6 +45,7 @@ class TestQuery:
         assert [message for _, message in faults(answer)] == ["limit comes 2 times; it may come once."]
 
     def test_types_may_come_often(self, admin):
+        admin.send(event(type="A"), event(type="B"))
         assert admin.get("/events?types=A&types=B").status_code == 200
 
     def test_a_batch_with_an_unknown_parameter_stores_nothing(self, nobody, services):

@@ -3,6 +3,7 @@
     TallyError
     ├── SettingInvalid        a setting is wrong; the service does not start
     ├── DatabaseNewer         the database was migrated by a newer version of this code
+    ├── ReloadFailed          the running service could not change to the new code, and goes on as it was
     ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
     │   ├── OutcomeUnknown    it was asked to commit, and no answer came in time
     │   ├── StatementFailed   it can be reached, and could not carry out one statement
@@ -63,6 +64,10 @@ class SettingInvalid(TallyError):
 
 class DatabaseNewer(TallyError):
     """The database carries migrations that this version does not know."""
+
+
+class ReloadFailed(TallyError):
+    """The running service did not change to the new code; what ran before goes on, or nothing ran."""
 
 
 class StoreUnavailable(TallyError):

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 CONFIGURATION = ROOT / "deploy" / "supervisord.conf"
 LIFELINE = ROOT / "app" / "ops" / "lifeline.py"
+WEB = ROOT / "app" / "ops" / "web.py"
 CONNECTIONS = 500  # of PostgreSQL: two servers with a pool in each process are too many for its 100 from 8 cores on
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -184,7 +185,7 @@ def _command(program: Program, port: int, processes: int) -> list[str]:
     parser.read(CONFIGURATION)
     hold = [sys.executable, "-I", "-S", str(LIFELINE), "TERM"]  # it ends with the benchmark, however that ends
     values = {"HOLD": shlex.join(hold), "PYTHON": shlex.quote(sys.executable), "HOST": HOST, "PORT": port}
-    values["WEB_PROCESSES"] = processes
+    values |= {"WEB_PROCESSES": processes, "WEB": shlex.quote(str(WEB))}
     template = parser.get("program:web", "command")
     *shipped, _ = shlex.split(template % {f"ENV_TALLY_{name}": value for name, value in values.items()})
     return [*shipped, *(["--factory"] if program.factory else []), program.target]

@@ -8,6 +8,7 @@ from app.cli.catalog import catalog
 from app.cli.db import db
 from app.cli.events import events
 from app.cli.key import key
+from app.cli.reload import reload
 from app.cli.reports import reports
 from app.cli.scheduler import scheduler
 from app.cli.serve import serve
@@ -16,5 +17,5 @@ from app.cli.user import user
 
 def register(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for command in (serve, scheduler, db, user, key, catalog, events, reports):
+    for command in (serve, reload, scheduler, db, user, key, catalog, events, reports):
         app.cli.add_command(command)

@@ -5,7 +5,9 @@ report worker's leaves a child that finishes the same report a second time. Linu
 
 As a program it ties itself and then becomes another program, which stays tied:
 
-    python -I -S app/ops/lifeline.py KILL python -m granian …
+    python -I -S app/ops/lifeline.py KILL python -m worker
+
+Before that it waits as long as `Programs` wants a program to pause that dies again and again.
 
 It is started by its path and imports nothing of ours, so that it costs some 20 ms and not Flask's second.
 """
@@ -16,8 +18,11 @@ import ctypes
 import os
 import signal
 import sys
+import time
 
 PARENT = "TALLY_PARENT"  # the process that a program's children must find as their parent; inherited by them
+PAUSE = ".pause"  # the ending of a file in TALLY_RUN: until when, by time.monotonic(), a program is to wait
+LONGEST_PAUSE_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,10 +43,24 @@ def die_with_parent(signum: int = signal.SIGKILL) -> None:
         os.kill(os.getpid(), signum)
 
 
+def pause() -> None:
+    """Wait, where the program that this is to become has died again and again."""
+    name = os.environ.get("SUPERVISOR_PROCESS_NAME")
+    if not name:
+        return
+    try:
+        with open(os.path.join(os.environ["TALLY_RUN"], name + PAUSE)) as file:  # noqa: PTH123, PTH118 - quick to load
+            until = float(file.read())
+    except (OSError, ValueError):
+        return
+    time.sleep(min(LONGEST_PAUSE_SECONDS, max(0.0, until - time.monotonic())))
+
+
 def main(signal_name: str, *command: str) -> None:
     """Tie this process to its parent, leave its id for its children to compare, and become `command`."""
     die_with_parent(signal.Signals[f"SIG{signal_name}"])
     os.environ[PARENT] = str(os.getpid())
+    pause()
     os.execvp(command[0], command)
 
 

@@ -20,6 +20,7 @@ from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.file_urls import unquoted
 
+LOCK = "lock"  # in the run folder; who holds it has written its process id there
 SOCKET_PATH_BYTES = 107  # what the kernel lets a Unix socket's path have (struct sockaddr_un), less its closing NUL
 REDIS_SECONDS = 2  # how long Redis may take to accept a connection
 
@@ -38,7 +39,7 @@ def check(settings: Settings) -> int:
         private_folder(settings.valkey_socket.parent)
     run = private_folder(run_folder(settings))
     settings.secret()
-    lock = _lock(run / "lock")
+    lock = _lock(run / LOCK)
     _try_port(settings.host, settings.port)
     return lock
 
@@ -117,6 +118,8 @@ def _lock(path: Path) -> int:
         raise SettingInvalid(
             f"Tally already runs with DATA_DIR {path.parent.parent}. Stop it, or set another DATA_DIR."
         ) from None
+    os.truncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
     return lock
 
 

@@ -1,7 +1,11 @@
-"""Reads supervisord's log: what to tell people about it, which programs run, and when one of them cannot stay up.
+"""Reads supervisord's log: what to tell people about it, which programs run, and which of them cannot stay up.
 
 supervisord would judge the last itself, but by a pause that grows with each death (`startsecs`, `startretries`): then
 a program killed twice would be away for longer than three seconds. So it starts again at once, and here is counted.
+
+Without the web server there is no service, so one that cannot stay up ends everything. Any other program that cannot
+is started again after longer and longer pauses, and everything else goes on: a service that takes events is worth more
+than none, and health says what is missing.
 """
 
 from __future__ import annotations
@@ -10,7 +14,11 @@ import math
 import re
 import time
 from collections import Counter
+from pathlib import Path
 
+from app.ops.lifeline import LONGEST_PAUSE_SECONDS, PAUSE
+
+WEB = "web"
 QUICK_DEATHS = 5  # so many in a row, and a program cannot stay up …
 QUICK_SECONDS = 30  # … if each time it was younger than this, and has not been seen at work for as long
 
@@ -23,14 +31,23 @@ _NOT_SPAWNED = re.compile(r"spawnerr: (?P<why>.+)")
 
 
 class Programs:
-    """What supervisord's log says about its programs: which run, and whether one of them cannot stay up."""
+    """What supervisord's log says about its programs: which run, and which cannot stay up.
 
-    def __init__(self) -> None:
+    Args:
+        folder: where a program finds how long it is to pause (see `lifeline`).
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.running: dict[str, int] = {}  # name → process id
-        self.hopeless: str | None = None  # the program that cannot stay up
+        self.is_hopeless = False  # the web server cannot stay up
+        self._folder = folder
         self._started: dict[str, float] = {}
         self._worked: dict[str, float] = {}
+        self._paused_until: dict[str, float] = {}
         self._quick_deaths: Counter[str] = Counter()
+        self._restarting: set[str] = set()
+        for left in folder.glob(f"*{PAUSE}"):
+            left.unlink()
 
     def read(self, line: str) -> str | None:
         """Take one line of the log, and return what to tell people about it, if anything."""
@@ -51,25 +68,50 @@ class Programs:
         self._worked[name] = time.monotonic()
         self._quick_deaths[name] = 0
 
+    def expect_restart(self, name: str) -> None:
+        """Take note that a program is about to end because it was told to, and that what it did before is forgiven."""
+        self._restarting.add(name)
+        self._quick_deaths[name] = 0
+        self._pause(name, 0.0)
+
     def _spawned(self, name: str, pid: str) -> str | None:
         self.running[name] = int(pid)
-        self._started[name] = time.monotonic()
-        return None if self.hopeless else f"{name} started (pid {pid})"
+        self._started[name] = max(time.monotonic(), self._paused_until.get(name, 0.0))
+        return None if self.is_hopeless else f"{name} started (pid {pid})"
 
-    def _exited(self, name: str, how: str) -> str:
+    def _exited(self, name: str, how: str) -> str | None:
         self.running.pop(name, None)
-        self._count(name, how, time.monotonic() - self._started[name])
-        return f"{name} died ({how})" + ("." if self.hopeless else " and is started again.")
+        if name in self._restarting:
+            self._restarting.remove(name)
+            return None
+        too_many = self._count(name, how, time.monotonic() - self._started[name])
+        if too_many < 0:
+            return f"{name} died ({how}) and is started again."
+        if name == WEB:
+            self.is_hopeless = True
+            return f"{name} died ({how})."
+        seconds = min(2.0**too_many, LONGEST_PAUSE_SECONDS)
+        self._pause(name, seconds)
+        return (
+            f"{name} died ({how}), again and again. It is started again in {seconds:.0f} s; everything else goes on. "
+            "Its last words are above."
+        )
 
-    def _count(self, name: str, how: str, age: float) -> None:
-        """Count deaths in a row. A SIGKILL comes from outside, so it says nothing about the program."""
+    def _count(self, name: str, how: str, age: float) -> int:
+        """Count deaths in a row; those beyond which a program cannot stay up, from 0, or -1.
+
+        A SIGKILL comes from outside, so it says nothing about the program.
+        """
         if age >= QUICK_SECONDS:
             self.works(name)
         elif "SIGKILL" not in how:
             self._quick_deaths[name] += 1
         idle = time.monotonic() - self._worked.get(name, -math.inf)
-        if self._quick_deaths[name] >= QUICK_DEATHS and idle >= QUICK_SECONDS:
-            self.hopeless = name
+        return max(-1, self._quick_deaths[name] - QUICK_DEATHS) if idle >= QUICK_SECONDS else -1
+
+    def _pause(self, name: str, seconds: float) -> None:
+        self._paused_until[name] = time.monotonic() + seconds
+        (self._folder / f"{name}{PAUSE}").write_text(str(self._paused_until[name]))
 
     def _stopped(self, name: str) -> None:
         self.running.pop(name, None)
@@ -78,7 +120,7 @@ class Programs:
         return f"{name} does not end in time and is killed."
 
     def _gave_up(self, name: str) -> None:
-        self.hopeless = name
+        self.is_hopeless = self.is_hopeless or name == WEB
 
     def _not_spawned(self, why: str) -> str:
         return f"A program did not start: {why}."

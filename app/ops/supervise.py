@@ -1,8 +1,9 @@
 """Runs every process of the service in the foreground, under one supervisord, and tells people what happens to them.
 
 supervisord (the PyPI package `supervisor`) starts the programs of deploy/supervisord.conf and starts again what dies.
-Here is what it leaves open: stopping all by Ctrl-C, one readable line per start, and an end to everything when a
-program cannot stay up. Its log says what it does, so this process reads that log; an event listener of supervisord's
+Here is what it leaves open: the listening sockets, stopping all by Ctrl-C, new code by SIGHUP (see `reloading`), one
+readable line per start, longer and longer pauses for a program that dies again and again, and an end to everything when
+that is the web server. Its log says what it does, so this process reads that log; an event listener of supervisord's
 would be one process more that can die, and is told neither a program's id at its start nor the signal it died of.
 
     make run ─ flask serve (here) ─ supervisord ┬ valkey
@@ -23,6 +24,7 @@ import selectors
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -35,16 +37,20 @@ from types import FrameType
 
 from app.config import Settings
 from app.exceptions import SettingInvalid
-from app.ops import lifeline
+from app.ops import lifeline, listeners
 from app.ops.logs import render_line
 from app.ops.preflight import private_folder, run_folder
-from app.ops.programs import Programs
+from app.ops.programs import WEB, Programs
+from app.ops.reloading import Reload
 
 CONFIGURATION = "supervisord.conf"
-STOP_SECONDS = 15  # for everything to end; the stopwaitsecs in the configuration add up to 9
+STOP_SECONDS = 18  # for everything to end; the stopwaitsecs in the configuration add up to 11
+QUEUE_SECONDS = 0.3  # for clients that are connecting to be accepted, before the programs are stopped; …
+QUEUE_MOST_SECONDS = 2.0  # … and for so long where a socket's queue is not empty by then
 TICK_SECONDS = 0.1
 OPEN_FILES = 65_536  # wanted limit: each waiting client is one, and many systems begin at 1,024
 
+CLOSE_SECONDS = 3.5  # until the listening sockets are closed
 # What Valkey says at every start and stop; a higher log level would hide why it cannot start, too.
 _CHATTER = re.compile(rb"WARNING Memory overcommit|Received SIGTERM scheduling shutdown|is now ready to exit")
 # Granian starts a dead process of its own again; its words would name our report worker.
@@ -60,30 +66,41 @@ def run(settings: Settings, lock: int, announce: Callable[[], None]) -> int:
         announce: called once, when the web server answers.
 
     Returns:
-        0 after Ctrl-C, SIGTERM or SIGHUP; 1 when a program could not stay up or supervisord died.
+        0 after Ctrl-C, SIGTERM or a terminal that was closed; 1 when the web server could not stay up or supervisord
+        died.
 
     Raises:
         SettingInvalid: there is no Valkey to start.
     """
     _allow_open_files()
-    return _Supervision(settings, lock).watch(announce)
+    sockets = listeners.open_listeners(settings.host, settings.port, settings.web_process_count)
+    try:
+        return _Supervision(settings, lock, sockets).watch(announce)
+    finally:
+        listeners.close(sockets)
 
 
 class _Supervision:
     """One run of supervisord, from its start to its end."""
 
-    def __init__(self, settings: Settings, lock: int) -> None:
+    def __init__(self, settings: Settings, lock: int, sockets: list[socket.socket]) -> None:
         self._settings = settings
-        self._programs = Programs()
+        self._sockets = sockets
+        self._programs = Programs(run_folder(settings))
         self._said = b""  # the programs' last line, as far as it has come
         self._log = b""  # the same of supervisord's log
         self._answered: int | None = None  # the id of the web server that has answered
         self._asked = False  # by Ctrl-C or a signal, to end everything
-        self._kill_at: float | None = None  # set once everything is to end, whoever wants it
-        self._process = _start_supervisord(settings, lock)
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup stays in force
-                signal.signal(signum, self._ask_to_stop)
+        self._hung_up = False  # by SIGHUP
+        self._reload = Reload(settings, self._programs, _tell)
+        self._stopping_since: float | None = None  # set once everything is to end, whoever wants it
+        self._terminated = False
+        self._has_terminal = _has_terminal()
+        self._nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self._process = _start_supervisord(settings, lock, sockets)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._ask_to_stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
 
     def watch(self, announce: Callable[[], None]) -> int:
         """Pass on what the processes say until the last of them has ended."""
@@ -93,6 +110,9 @@ class _Supervision:
             while selector.get_map():
                 self._read(selector)
                 self._look_at_web(announce)
+                self._answer_hang_up()
+                if not self._stopping_since:
+                    self._reload.go_on(can_begin=self._programs.running.get(WEB) == self._answered)
                 self._go_on_stopping()
         return self._end(self._process.wait())
 
@@ -109,7 +129,7 @@ class _Supervision:
     def _pass_on(self, chunk: bytes) -> None:
         *lines, self._said = (self._said + chunk).split(b"\n")
         for line in lines:
-            if not _CHATTER.search(line):
+            if not (_CHATTER.search(line) or self._reload.hear(line)):
                 _write(_WEB_PROCESS_DIED.sub(rb"web: its process \1 died and is started again.", line))
 
     def _read_log(self, chunk: bytes) -> None:
@@ -117,37 +137,57 @@ class _Supervision:
         for line in lines:
             if said := self._programs.read(line.decode(errors="replace")):
                 _tell(said)
-            if self._programs.hopeless and not self._kill_at:
-                _tell(
-                    f"The program {self._programs.hopeless} cannot stay up, so everything is stopped. "
-                    "Its last words are above."
-                )
+            if self._programs.is_hopeless and not self._stopping_since:
+                _tell("The program web cannot stay up, so everything is stopped. Its last words are above.")
                 self._stop()
 
     def _look_at_web(self, announce: Callable[[], None]) -> None:
         """Look whether a new web server answers. Granian gives up when its processes are killed again and again."""
-        web = self._programs.running.get("web")
-        if web in (None, self._answered) or self._kill_at or not _web_answers(self._settings):
+        web = self._programs.running.get(WEB)
+        if web in (None, self._answered) or self._stopping_since or not _web_answers(self._settings):
             return
         if self._answered is None:
             with suppress(OSError):  # as in _write
                 announce()
         self._answered = web
-        self._programs.works("web")
+        self._programs.works(WEB)
 
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self._asked = True  # and no more: the signal may have come in the middle of anything, and comes twice by make
 
+    def _hang_up(self, signum: int, frame: FrameType | None) -> None:
+        self._hung_up = True
+
+    def _answer_hang_up(self) -> None:
+        """SIGHUP is sent by whoever wants a reload, and by the system when the terminal is closed."""
+        if not self._hung_up:
+            return
+        self._hung_up = False
+        if not self._has_terminal or _has_terminal():
+            self._reload.ask()
+        elif not self._nohup:
+            self._asked = True
+
     def _go_on_stopping(self) -> None:
-        if self._asked and not self._kill_at:
+        if self._asked and not self._stopping_since:
             _tell("Stopping everything …")
             self._stop()
-        elif self._kill_at and time.monotonic() > self._kill_at:
+        if not self._stopping_since:
+            return
+        since = time.monotonic() - self._stopping_since
+        if not self._terminated and since > QUEUE_SECONDS:
+            if since > QUEUE_MOST_SECONDS or not listeners.waiting(self._sockets):
+                self._terminated = True
+                self._process.terminate()
+        elif since > STOP_SECONDS:
             self._process.kill()
+        elif since > CLOSE_SECONDS:  # nobody accepts any more: a proxy is to hear so, and turns to another server
+            listeners.close(self._sockets)
 
     def _stop(self) -> None:
-        self._kill_at = time.monotonic() + STOP_SECONDS
-        self._process.terminate()
+        """Take no further clients; who waits for its connection to be accepted is still answered."""
+        self._stopping_since = time.monotonic()
+        listeners.refuse_new(self._sockets)
 
     def _end(self, code: int) -> int:
         """Make sure that nothing is left, and say how it ended."""
@@ -155,7 +195,7 @@ class _Supervision:
         for pid in self._programs.running.values():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # supervisord gives each program a group of its own
-        if self._programs.hopeless:
+        if self._programs.is_hopeless:
             return 1
         if code and not (self._asked and code == -signal.SIGTERM):  # stopped so early that it had no handler yet
             _tell(f"The supervisor died ({_how(code)}), so everything is stopped.")
@@ -164,22 +204,22 @@ class _Supervision:
         return 0
 
 
-def _start_supervisord(settings: Settings, lock: int) -> subprocess.Popen[bytes]:
+def _start_supervisord(settings: Settings, lock: int, sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
     """Start supervisord in a session of its own: the terminal's Ctrl-C reaches this process, and only this one."""
     hold = [sys.executable, "-I", "-S", lifeline.__file__]
     supervisord = Path(__file__).with_name("supervisord.py")
     return subprocess.Popen(
         [*hold, "TERM", sys.executable, "-P", str(supervisord), "--configuration", _configuration()],
-        env=os.environ | _environment(settings, shlex.join([*hold, "KILL"])),
+        env=os.environ | _environment(settings, shlex.join([*hold, "KILL"]), sockets),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        pass_fds=[lock],
+        pass_fds=[lock, *(one.fileno() for one in sockets)],
         start_new_session=True,
     )
 
 
-def _environment(settings: Settings, hold: str) -> dict[str, str]:
+def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) -> dict[str, str]:
     """What the configuration's %(ENV_…)s stand for; those within a command are quoted for it."""
     return {
         lifeline.PARENT: str(os.getpid()),
@@ -190,6 +230,8 @@ def _environment(settings: Settings, hold: str) -> dict[str, str]:
         "TALLY_SUPERVISED": "1",
         "TALLY_RUN": str(run_folder(settings)),
         "TALLY_HOLD": hold,
+        "TALLY_LISTENERS": ",".join(str(one.fileno()) for one in sockets),
+        "TALLY_WEB": shlex.quote(str(Path(__file__).with_name("web.py"))),
         "TALLY_PYTHON": shlex.quote(sys.executable),
         "TALLY_HOST": shlex.quote(settings.host),
         "TALLY_PORT": str(settings.port),
@@ -242,6 +284,15 @@ def _web_answers(settings: Settings) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a terminal, which may have been closed meanwhile."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _allow_open_files() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from peewee import DatabaseProxy
 from playhouse.migrations import Runner
 
-from app.exceptions import DatabaseNewer
+from app.exceptions import DatabaseNewer, ReloadFailed
 from app.store.backends.postgres import PostgresBackend
 from app.store.backends.sqlite import SqliteBackend
 
@@ -113,6 +113,19 @@ def refuse_newer() -> None:
             f"and this version ends with {_runner().migrations()[-1].name}. Start the newer version, "
             "or restore a backup from before its upgrade."
         )
+
+
+def refuse_beside_older_code() -> None:
+    """Raise ReloadFailed where the database needs a migration that the code before it could not live with.
+
+    Such a migration says so itself, by `needs_stop = True`.
+    """
+    for migration in _runner().status():
+        if not migration.applied and getattr(migration.load(), "needs_stop", False):
+            raise ReloadFailed(
+                f"The migration {migration.name} cannot be applied while older code runs. "
+                "Stop Tally, and start it again."
+            )
 
 
 def _runner() -> Runner:

@@ -11,12 +11,12 @@ import click
 import pytest
 
 from app import create_app
-from app.cli import catalog, db, events, key, reports, scheduler, serve, user
+from app.cli import catalog, db, events, key, reload, reports, scheduler, serve, user
 from app.config import Settings
 from app.store import database as store
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = (serve, scheduler, db, user, key, catalog, events, reports)
+COMMANDS = (serve, reload, scheduler, db, user, key, catalog, events, reports)
 WITHOUT_JSON = {"serve", "scheduler"}  # they run until they are stopped
 
 
@@ -41,7 +41,7 @@ def test_the_contract_s_commands_are_there():
     assert {" ".join(words) for words, _ in ALL} >= {
         "user add", "user list", "user password", "user remove", "catalog import", "catalog export",
         "events count", "reports list", "reports start", "reports wait", "reports download",
-        "db upgrade", "db check", "serve", "scheduler",
+        "db upgrade", "db check", "serve", "reload", "scheduler",
     }  # fmt: skip
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,47 +17,24 @@ from playwright.sync_api import Browser
 
 from tests.browser.conftest import browser_type_launch_args, sign_in
 from tests.flows.conftest import ADMIN, Visitor, large_report
-from tests.support.running import ROOT, Running, free_port, wait_until
+from tests.support import nginx
+from tests.support.running import Running, free_port
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
-# Where Debian has it, which is in nobody's PATH but root's, and where `make test` puts it.
 __all__ = ["browser_type_launch_args"]
 BASE = "/tally"
-FOLDERS = (os.environ["PATH"], "/usr/sbin", str(ROOT / ".venv" / "nginx" / "usr" / "sbin"))
-
-AROUND = """daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
-events {{ }}
-http {{ client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
-uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-{site}
+STRIPPING = """
 server {{
-    listen 127.0.0.1:{stripping};
+    listen 127.0.0.1:{port};
     access_log off;
     location {base}/ {{
         proxy_pass http://tally/;
         proxy_set_header Host $http_host;
     }}
-}}
 }}"""
-
-
-def conf(folder: Path, port: int, stripping: int, tally: int, files: Path) -> str:
-    """The site that is shipped, less TLS, at other ports and on another folder, and one that strips the path."""
-    site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one leads to TLS
-    site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", site)
-    site = re.sub(r"ssl_certificate\S* .*;", "", site)
-    site = site.replace("127.0.0.1:8000", f"127.0.0.1:{tally}").replace("/var/lib/tally/reports/", f"{files}/")
-    site = site.replace("/var/log/nginx/", f"{folder}/")
-    user = "user root;" if os.geteuid() == 0 else ""
-    return AROUND.format(folder=folder, site=site, user=user, stripping=stripping, base=BASE)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +44,12 @@ def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     port, stripping = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     service = Running(folder, ADMIN_PASSWORD=ADMIN[1], SENDFILE="x-accel", PUBLIC_URL=url + BASE).until_ready()
-    (folder / "conf").write_text(conf(folder, port, stripping, service.port, service.data / "reports"))
-    nginx = subprocess.Popen(
-        [shutil.which("nginx", path=os.pathsep.join(FOLDERS)) or "nginx", "-p", str(folder), "-c", str(folder / "conf")]
-    )
-    wait_until(lambda: answers(port), 20)
-    visitor = Visitor(service)
-    job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
-    told = {"url": url, "service": service, "content": content, "folder": folder}
-    yield SimpleNamespace(file=visitor.link(job), strips=f"http://127.0.0.1:{stripping}", **told)
-    nginx.send_signal(signal.SIGQUIT)
-    nginx.wait(20)
+    further = STRIPPING.format(port=stripping, base=BASE)
+    with nginx.running(folder, port, service.port, service.data / "reports", further=further):
+        visitor = Visitor(service)
+        job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
+        told = {"url": url, "service": service, "content": content, "folder": folder}
+        yield SimpleNamespace(file=visitor.link(job), strips=f"http://127.0.0.1:{stripping}", **told)
     assert service.stop() == 0
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import socket
+import subprocess
 import sys
 
 import pytest
 import redis
 import rq
 
-from tests.support.running import START_SECONDS, wait_until
+from tests.support.running import ROOT, START_SECONDS, wait_until
 
 pytestmark = [
     pytest.mark.processes,
@@ -75,12 +77,47 @@ def is_back(service, program, victim):
     return service.answers()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda signum: signum.name)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda signum: signum.name)
 def test_a_signal_ends_every_process_cleanly(serve, folder, signum):
     service = serve(folder).until_ready()
     service.process.send_signal(signum)  # make sends its own after the terminal's
     assert service.stop(signum) == 0
     assert service.left() == {}
+
+
+def test_everything_ends_when_its_terminal_is_closed(serve, folder):
+    """SIGHUP in any other case asks for new code."""
+    ours, its = pty.openpty()
+    service = serve(folder, terminal=its).until_ready()
+    os.close(its)
+    os.close(ours)
+    service.process.send_signal(signal.SIGHUP)  # a shell passes on what it got, and there is none here
+    assert service.process.wait(20) == 0
+    assert service.left() == {}
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [("True", "these are my last words"), ("'TALLY_SUPERVISED' in os.environ", "could not load the application")],
+    ids=["nowhere", "in a web process"],
+)
+def test_new_code_that_cannot_run_is_refused_and_what_ran_goes_on(shared_service, condition, words):
+    """Also where only a web process finds out."""
+    old = [shared_service.pid(name) for name in ("web", "web-process", "worker-1", "scheduler")]
+    broken = shared_service.data.parent / "wsgi.py"
+    rest = (ROOT / "wsgi.py").read_text().replace("from __future__ import annotations", "")
+    broken.write_text(f"import os, sys\nif {condition}:\n    sys.exit('these are my last words')\n{rest}")
+    command = [sys.executable, "-m", "flask", "--app", "app:create_app", "reload"]
+    result = subprocess.run(
+        command, cwd=broken.parent, env=shared_service.environment, capture_output=True, text=True, check=False
+    )
+    broken.unlink()
+    assert result.returncode == 1
+    assert "Not reloaded; what ran before goes on." in result.stderr
+    assert words in result.stderr
+    assert "these are my last words" in result.stderr + shared_service.said()
+    assert shared_service.answers()
+    assert old == [shared_service.pid(name) for name in ("web", "web-process", "worker-1", "scheduler")]
 
 
 def test_when_the_supervisor_is_killed_everything_ends_with_an_error(serve, folder):
@@ -98,13 +135,32 @@ def test_when_the_launcher_is_killed_everything_ends(serve, folder):
     wait_until(lambda: not service.left(), 10)
 
 
-def test_a_worker_that_cannot_stay_up_ends_everything_with_an_error(serve, folder):
+def test_a_worker_that_cannot_stay_up_does_not_take_the_web_server_with_it(serve, folder):
     (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
+    service = serve(folder).until_ready()
+    wait_until(lambda: "worker-1 died (exit status 1), again and again." in service.said(), 60)
+    assert "these are my last words" in service.said()
+    assert service.answers()
+    (folder / "worker.py").unlink()
+    wait_until(lambda: worker_there(service), 60)
+    assert service.stop() == 0
+
+
+def worker_there(service):
+    connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
+    return rq.Worker.all(connection=connection)
+
+
+def test_a_web_server_that_cannot_stay_up_ends_everything_with_an_error(serve, folder):
+    (folder / "wsgi.py").write_text(
+        "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"
+        "from app import create_app\napp = create_app()\n"
+    )
     service = serve(folder)
-    assert service.process.wait(60) != 0
+    assert service.process.wait(120) != 0
     assert service.left() == {}
     assert "these are my last words" in service.said()
-    assert "The program worker-1 cannot stay up, so everything is stopped." in service.said()
+    assert "The program web cannot stay up, so everything is stopped." in service.said()
 
 
 def test_a_taken_port_is_told_in_one_sentence(serve, folder):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from playhouse.migrations import Migration
 
 from app import create_app
 from app.config import Settings
-from app.exceptions import DatabaseNewer
+from app.exceptions import DatabaseNewer, ReloadFailed
 from app.store import database as store
 from app.store.models import Table
 
@@ -146,3 +148,11 @@ def test_users_whose_names_only_look_alike_are_told_apart_afterwards(empty_datab
     store.upgrade()
     names = [name for (name,) in store.database.execute_sql("SELECT name FROM account ORDER BY id").fetchall()]
     assert names == ["anna (2)", "anna", "anna (3)", "ü", "user 5"]
+
+
+def test_a_migration_that_older_code_cannot_live_with_is_not_for_a_reload(empty_database, monkeypatch):
+    store.refuse_beside_older_code()
+    monkeypatch.setattr(Migration, "load", lambda migration: SimpleNamespace(needs_stop=migration.name == ALL[-1]))
+    with pytest.raises(ReloadFailed, match=f"The migration {ALL[-1]} cannot be applied while older code runs."):
+        store.refuse_beside_older_code()
+    assert store.pending() == list(ALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +22,13 @@ START_SECONDS = 60  # on a cold, busy machine
 
 
 class Running:
-    """One start of the service in `folder`, which also is its working directory; its data is in `folder/var`."""
+    """One start of the service in `folder`, which also is its working directory; its data is in `folder/var`.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    Args:
+        terminal: the descriptor of one that is to be the launcher's.
+    """
+
+    def __init__(self, folder: Path, *, terminal: int | None = None, **settings: str) -> None:
         self.data = folder / "var"
         self.port = free_port()
         self._folder = folder
@@ -38,6 +44,8 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
                 cwd=folder,
+                start_new_session=terminal is not None,
+                preexec_fn=None if terminal is None else lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY),
                 env=self.environment,
                 stdout=said,
                 stderr=subprocess.STDOUT,

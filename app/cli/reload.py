@@ -1,0 +1,35 @@
+"""`flask reload`: new code into a running service, without a request refused."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+from flask import current_app
+
+from app.cli.output import as_json, command, say, services
+from app.ops import preflight, reloading
+from app.services import setup
+from app.store.database import refuse_beside_older_code
+
+WAIT_SECONDS = 900.0
+
+
+@click.command("reload")
+@click.option("--prepare", is_flag=True, hidden=True, help="What the launcher runs before it replaces its processes.")
+@as_json
+@command
+def reload(prepare: bool, as_json: bool) -> None:
+    """Bring new code into a running service: migrate, then replace web processes, workers and scheduler in turn.
+
+    No connection is refused. Where the new code cannot run, what runs goes on.
+    """
+    settings = current_app.config["SETTINGS"]
+    if not prepare:
+        reloading.reload(settings, WAIT_SECONDS)
+        say({"reloaded": True}, "Reloaded.", json=as_json)
+        return
+    preflight.private_folder(preflight.run_folder(settings))
+    importlib.import_module("worker")
+    refuse_beside_older_code()
+    setup.prepare(services(), settings.admin_password)

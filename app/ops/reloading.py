@@ -1,0 +1,184 @@
+"""New code without a pause: what the launcher does on SIGHUP, and how `flask reload` asks for it.
+
+First a process of the new code looks whether it can run, and migrates the database. Where that fails nothing else
+happens, and what ran goes on. Then each web process is replaced by one that has loaded the new code, and after them the
+workers, which hand back the reports that they are at, and the scheduler. The launcher, supervisord, granian's main
+process and the private Valkey stay; what is new in them takes a stop and a start.
+
+Web processes go first: a page or an answer of the new code that names what only a new worker can do is a moment of
+waiting, but the old code would refuse it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from pathlib import Path
+
+from app.config import Settings
+from app.exceptions import ReloadFailed
+from app.ops.preflight import LOCK, run_folder
+from app.ops.programs import WEB, Programs
+
+PREPARE = "--prepare"  # the option of `flask reload` that the launcher uses
+OUTCOME = "reloaded"  # the file in the run folder that tells how the last one ended
+LOADED, NOT_LOADED = b"web: reloaded", b"web: not reloaded"  # granian's main process says so, see `web`
+
+REPLACE_SECONDS = 600.0  # for all web processes
+END_SECONDS = 15.0  # for a worker or the scheduler to end, before it is killed; workers hand back within two
+
+STAYS = ("valkey", WEB)
+NOT_REPLACED = "A new web process could not load the application, so the old ones stay. Its last words are above."
+TOO_LATE = "The web processes were not replaced in time."
+
+
+class Reload:
+    """A reload, one step at a time, as the launcher has more to look after.
+
+    Args:
+        tell: says a sentence on the terminal.
+    """
+
+    def __init__(self, settings: Settings, programs: Programs, tell: Callable[[str], None]) -> None:
+        self._folder = run_folder(settings)
+        self._programs = programs
+        self._tell = tell
+        self._asked = False
+        self._heard = b""
+        self._steps: Generator[None, None, None] | None = None
+
+    def ask(self) -> None:
+        """Have it begin as soon as it can; behind one that is under way another one follows."""
+        self._asked = True
+
+    def hear(self, line: bytes) -> bool:
+        """Take a line of a program's output; whether it was meant for this."""
+        if line not in (LOADED, NOT_LOADED):
+            return False
+        self._heard = line
+        return True
+
+    def go_on(self, *, can_begin: bool) -> None:
+        """Take the next step, if there is one.
+
+        Args:
+            can_begin: whether the web server answers.
+        """
+        if self._steps is None:
+            if not (self._asked and can_begin):
+                return
+            self._asked, self._steps = False, self._run()
+        if next(self._steps, self) is self:
+            self._steps = None
+
+    def _run(self) -> Generator[None, None, None]:
+        began = time.monotonic()
+        self._tell("Reloading …")
+        problem = (yield from self._prepare()) or (yield from self._replace_web())
+        if problem is None:
+            yield from self._restart_others()
+        self._tell("Reloaded." if problem is None else f"Not reloaded; what ran before goes on. {problem}")
+        new = self._folder / f"{OUTCOME}.new"
+        new.write_text(json.dumps({"began": began, "problem": problem}))
+        new.replace(self._folder / OUTCOME)
+
+    def _prepare(self) -> Generator[None, None, str | None]:
+        """Have the new code look whether it can run, and migrate; what is wrong, in its own words."""
+        said = self._folder / "reload.txt"
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "reload", PREPARE]
+        with said.open("w") as file:
+            process = subprocess.Popen(
+                command,
+                env=os.environ | {"LOG_FORMAT": "text"},  # its words become part of a sentence
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        while process.poll() is None:
+            yield
+        words = said.read_text(errors="replace").strip()
+        return (words or f"The new code ended with {process.returncode}.") if process.returncode else None
+
+    def _replace_web(self) -> Generator[None, None, str | None]:
+        web = self._programs.running.get(WEB)
+        if web is None:  # it died at this moment, and is started again: with the new code
+            return None
+        self._heard, deadline = b"", time.monotonic() + REPLACE_SECONDS
+        os.kill(web, signal.SIGHUP)
+        while not self._heard and self._programs.running.get(WEB) == web:
+            if time.monotonic() > deadline:
+                return TOO_LATE
+            yield
+        return NOT_REPLACED if self._heard == NOT_LOADED else None
+
+    def _restart_others(self) -> Generator[None, None, None]:
+        """End workers and scheduler; supervisord starts them again."""
+        old = {name: pid for name, pid in self._programs.running.items() if name not in STAYS}
+        for name, pid in old.items():
+            self._programs.expect_restart(name)
+            _signal(pid, signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
+        while any(self._programs.running.get(name) in (None, pid) for name, pid in old.items()):
+            if time.monotonic() > deadline:
+                deadline += END_SECONDS
+                for name, pid in old.items():
+                    if self._programs.running.get(name) == pid:
+                        _signal(pid, signal.SIGKILL)
+            yield
+
+
+def reload(settings: Settings, seconds: float) -> None:
+    """Ask the launcher that runs with this DATA_DIR to reload, and return when it has.
+
+    Args:
+        seconds: how long to wait for it.
+
+    Raises:
+        ReloadFailed: it did not reload, or there is none.
+    """
+    folder, asked = run_folder(settings), time.monotonic()
+    pid = _launcher(folder / LOCK)
+    if pid is None:
+        raise ReloadFailed(f"Tally does not run with DATA_DIR {settings.data_dir.absolute()}.")
+    os.kill(pid, signal.SIGHUP)
+    while (outcome := _outcome(folder / OUTCOME))["began"] < asked:
+        if _launcher(folder / LOCK) != pid:
+            raise ReloadFailed("Tally ended before it had reloaded. Its log says why.")
+        if time.monotonic() > asked + seconds:
+            raise ReloadFailed(f"Tally has not reloaded within {seconds:.0f} seconds. Its log says how far it is.")
+        time.sleep(0.1)
+    if outcome["problem"] is not None:
+        raise ReloadFailed(f"Not reloaded; what ran before goes on. {outcome['problem']}")
+
+
+def _launcher(lock: Path) -> int | None:
+    """The id of the launcher that holds a lock; None where nobody does."""
+    try:
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read())
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _outcome(path: Path) -> dict:
+    """How the last reload ended; one that never was, long ago."""
+    with suppress(FileNotFoundError):
+        found = json.loads(path.read_text())
+        return found if found["began"] <= time.monotonic() else {"began": -1.0, "problem": None}  # before a reboot
+    return {"began": -1.0, "problem": None}
+
+
+def _signal(pid: int, signum: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signum)

@@ -1,0 +1,147 @@
+"""New code, and another service in place of the one that runs: no client is refused, none is reset, nothing is lost.
+
+The clients are as SDKs in the field are: they never try again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.faults.conftest import times
+from tests.flows.conftest import ADMIN
+from tests.support import nginx, servers
+from tests.support.client import event
+from tests.support.running import Running, free_port, wait_until
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for what only Linux has"),
+]
+CLIENTS = 64
+ANSWER_SECONDS = 120
+HEADERS = {"Content-Type": "application/json"}
+PAUSE_SECONDS = 0.05  # of a client between two requests: the machine has something else to do, too
+ENOUGH = 200  # requests between two steps
+
+
+class Clients:
+    """Clients that send an event at a time until they are stopped; every second one keeps its connection."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: dict[str, object] = {}  # id of the event: status, or what broke
+        self._port = port
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(CLIENTS)]
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def go_on(self) -> None:
+        """Return when some more requests were answered."""
+        goal = len(self.answers) + ENOUGH
+        wait_until(lambda: len(self.answers) >= goal, 60)
+
+    def all_end(self) -> None:
+        """Return when each client has met with something that is no answer, as when the service ends."""
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+    def failures(self) -> Counter:
+        return Counter(str(answer) for answer in self.answers.values() if answer != 200)
+
+    def accepted(self) -> set[str]:
+        return {one for one, answer in self.answers.items() if answer == 200}
+
+    def _send(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_SECONDS)
+        for turn in itertools.count():
+            one = f"{id(self)}-{number}-{turn}"
+            if self._stop.wait(PAUSE_SECONDS):
+                break
+            try:
+                connection.request("POST", "/events", json.dumps([event(context=[one])]), HEADERS)
+                response = connection.getresponse()
+                response.read()
+                self.answers[one] = response.status
+            except (OSError, http.client.HTTPException) as error:
+                self.answers[one] = type(error).__name__
+                break
+            if number % 2:
+                connection.close()
+        connection.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, short_folder) -> Iterator[str]:
+    """A database that two services share."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tempfile.mkdtemp(dir=short_folder)}/events.db"
+    else:
+        yield servers.make_database(request.getfixturevalue("postgres_server"), "restarts")
+
+
+def stored(url: str) -> Counter:
+    """The ids of the events that are stored, and how often each is."""
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            return Counter(one for (one,) in connection.execute("SELECT json_extract(context, '$[0]') FROM event"))
+    with psycopg.connect(url) as connection:
+        return Counter(one for (one,) in connection.execute("SELECT context[1] FROM event").fetchall())
+
+
+def reload(service: Running) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "reload"]
+    subprocess.run(command, cwd=service.data.parent, env=service.environment, check=True)
+
+
+def test_no_client_notices_a_reload_or_that_another_service_takes_over(short_folder, database_url):
+    settings = {"DATABASE_URL": database_url, "SECRET_KEY": "of both services", "ADMIN_PASSWORD": ADMIN[1]}
+    first = Running(Path(tempfile.mkdtemp(dir=short_folder)), **settings).until_ready()
+    programs = ("web-process", "worker-1", "scheduler")
+    with Clients(first.port) as reloading:
+        for _ in range(times(1, 3)):
+            old = [first.pid(program) for program in programs]
+            reloading.go_on()
+            reload(first)
+            reloading.go_on()
+            wait_until(lambda old=old: old[0] not in first.left(), 60)
+            assert not set(old) & {first.pid(program) for program in programs}
+    assert reloading.failures() == Counter()
+
+    second = Running(Path(tempfile.mkdtemp(dir=short_folder)), **settings)
+    folder, port = Path(tempfile.mkdtemp(dir=short_folder)), free_port()
+    with nginx.running(folder, port, first.port, first.data / "reports", second=second.port):
+        with Clients(first.port) as direct, Clients(port) as proxied:
+            second.until_ready()
+            proxied.go_on()
+            assert first.stop() == 0
+            proxied.go_on()
+            direct.all_end()
+        assert proxied.failures() == Counter()
+        assert set(direct.failures()) == {"ConnectionRefusedError"}, "whoever is connected is answered"
+    assert second.stop() == 0
+    counts = stored(database_url)
+    assert set(counts.values()) == {1}
+    assert counts.keys() == reloading.accepted() | direct.accepted() | proxied.accepted()

@@ -1,0 +1,65 @@
+"""nginx with the site of deploy/nginx.conf, less TLS, at ports and on folders of a test's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.running import ROOT, free_port, wait_until
+
+# Where Debian has it, which is in nobody's PATH but root's, and where `make test` puts it.
+FOLDERS = (os.environ["PATH"], "/usr/sbin", str(ROOT / ".venv" / "nginx" / "usr" / "sbin"))
+
+AROUND = """daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
+events {{ worker_connections 4096; }}
+http {{ client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+{site}
+{further}
+}}"""
+
+
+def _conf(folder: Path, port: int, first: int, second: int, files: Path, further: str) -> str:
+    site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one leads to TLS
+    site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", site)
+    site = re.sub(r"ssl_certificate\S* .*;", "", site)
+    site = site.replace("127.0.0.1:8000", f"127.0.0.1:{first}").replace("127.0.0.1:8001", f"127.0.0.1:{second}")
+    site = site.replace("/var/lib/tally/reports/", f"{files}/").replace("/var/log/nginx/", f"{folder}/")
+    user = "user root;" if os.geteuid() == 0 else ""
+    return AROUND.format(folder=folder, site=site, further=further, user=user)
+
+
+@contextmanager
+def running(
+    folder: Path, port: int, first: int, files: Path, *, second: int | None = None, further: str = ""
+) -> Iterator[None]:
+    """Run nginx before one service, or two.
+
+    Args:
+        port: nginx's own.
+        first, second: the services' ports.
+        files: the folder of report files.
+        further: servers beside the one that is shipped.
+    """
+    (folder / "conf").write_text(_conf(folder, port, first, second or free_port(), files, further))
+    nginx = subprocess.Popen(
+        [shutil.which("nginx", path=os.pathsep.join(FOLDERS)) or "nginx", "-p", str(folder), "-c", str(folder / "conf")]
+    )
+    try:
+        wait_until(lambda: _answers(port), 20)
+        yield
+    finally:
+        nginx.send_signal(signal.SIGQUIT)
+        nginx.wait(20)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -9,23 +9,28 @@ import gc
 import os
 import signal
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 
 import structlog
 from redis.client import Pipeline
-from rq import Queue, Worker, worker_registration
+from redis.exceptions import RedisError
+from rq import Worker, worker_registration
 from rq.serializers import JSONSerializer
 
 from app import create_app, jobs
 from app.exceptions import SettingInvalid, StoreUnavailable
 from app.ops import logs
 from app.ops.lifeline import die_with_parent
-from app.queue import NAME, connect, wait_until_there
+from app.queue import ReportJob, connect, queue, wait_until_there
+from app.services import Services
 from app.store.database import disconnect, forget_connections
 
 TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
 CHECK_SECONDS = 5  # between looks at what dead workers left
+AGAIN_SECONDS = 5.0  # before the worker begins again that Redis made end
 UNUSED = ("numpy", "pandas")  # pyarrow loads them wherever they are installed: 50 MiB that no report has a use for
 
 log = structlog.get_logger(__name__)
@@ -35,11 +40,39 @@ class ReportWorker(Worker):
     """RQ's forking worker, whose children open connections of their own, and which outlives a loss of Redis."""
 
     max_connection_wait_time = 5.0  # seconds between tries to reach Redis again; RQ's default is a minute
+    is_ending = False  # by SIGTERM or Ctrl-C
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Sign of life, and the worker's name: RQ tells it once, and a Redis that lost its data would never know it."""
-        super().heartbeat(timeout, pipeline)
-        worker_registration.register(self, pipeline)
+        with self._whatever_redis_says():
+            super().heartbeat(timeout, pipeline)
+            worker_registration.register(self, pipeline)
+
+    def maintain_heartbeats(self, *args: object) -> None:
+        """The same for the call that a child is at."""
+        with self._whatever_redis_says():
+            super().maintain_heartbeats(*args)
+
+    def set_shutdown_requested_date(self) -> None:
+        """Tell that this worker is to end."""
+        with self._whatever_redis_says():
+            super().set_shutdown_requested_date()
+
+    @contextmanager
+    def _whatever_redis_says(self) -> Iterator[None]:
+        """While a child writes a report, which needs no Redis, its parent stays."""
+        try:
+            yield
+        except RedisError as error:
+            if not self.horse_pid:
+                raise
+            log.warning("a sign of life did not reach Redis", worker=self.name, reason=str(error))
+
+    def subscribe(self) -> None:
+        """Take no commands through Redis: nobody sends any, and whoever shares it could kill what runs here."""
+
+    def unsubscribe(self) -> None:
+        """See `subscribe`."""
 
     def handle_work_horse_killed(self, *args: object) -> None:
         """A child died, of a lack of memory perhaps: what it was at goes on at once, with whoever is free."""
@@ -52,6 +85,7 @@ class ReportWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """SIGTERM, or Ctrl-C: the child hands back the report that it is at, before it would be killed."""
+        self.is_ending = True
         if self.horse_pid:
             with suppress(ProcessLookupError):  # it ends at this moment
                 os.kill(self.horse_pid, signal.SIGTERM)
@@ -99,26 +133,41 @@ def travel_light() -> None:
 
 
 def main() -> None:
-    """Work until told to stop."""
+    """Work until told to stop, whatever becomes of Redis meanwhile."""
     travel_light()
     app = create_app()
     app.config["SETTINGS"].secret()  # a key that cannot be read stops the start
-    wait_until_there(app.config["SETTINGS"].redis)
-    connection = connect(app.config["SETTINGS"].redis, answer_seconds=None)
-    worker = ReportWorker(
-        [Queue(NAME, connection=connection, serializer=JSONSerializer)],
-        connection=connection,
-        serializer=JSONSerializer,
-        worker_ttl=TTL_SECONDS,
-        maintenance_interval=CHECK_SECONDS,
-        job_monitoring_interval=CHECK_SECONDS,
-    )
-    worker.running = app.extensions["services"].running
-    jobs.serve(app.extensions["services"], worker.name, is_stopping)
-    worker.log_result_lifespan = False
     gc.collect()
     gc.freeze()  # children share it with this process: a collector that walks through it would copy every page
-    worker.work(logging_level="WARNING", with_scheduler=False)
+    while not work(app.extensions["services"], app.config["SETTINGS"].redis):
+        time.sleep(AGAIN_SECONDS)
+
+
+def work(services: Services, url: str) -> bool:
+    """Work until told to stop (True), or until Redis makes RQ's worker end: it is a replica, full, or hangs (False)."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # RQ's handler, of a worker that has ended, would wait for Redis
+    wait_until_there(url)
+    connection = connect(url, answer_seconds=None)
+    worker = None
+    try:
+        worker = ReportWorker(
+            [queue(connection)],
+            connection=connection,
+            serializer=JSONSerializer,
+            job_class=ReportJob,
+            worker_ttl=TTL_SECONDS,
+            maintenance_interval=CHECK_SECONDS,
+            job_monitoring_interval=CHECK_SECONDS,
+        )
+        worker.running = services.running
+        worker.log_result_lifespan = False
+        jobs.serve(services, worker.name, is_stopping)
+        worker.work(logging_level="WARNING", with_scheduler=False)
+    except RedisError as error:
+        log.warning("the worker could not go on, and begins again", reason=str(error))
+    finally:
+        connection.close()
+    return worker is not None and worker.is_ending
 
 
 if __name__ == "__main__":

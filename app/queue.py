@@ -16,19 +16,26 @@ from dataclasses import dataclass
 import structlog
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import RedisError, TimeoutError  # noqa: A004 - redis-py's own, which is no OSError
 from redis.retry import Retry
-from rq import Queue, Worker
+from rq import Queue, worker_registration
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import decode_redis_hash, utcparse
 
 from app.exceptions import QueueUnavailable, SettingInvalid
 
 NAME = "reports"
+WORKER_PREFIX = "rq:worker:"  # of the key of what RQ keeps of a worker
 SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
 REQUESTS = "tally:requests"  # the hash of what `Meter` counts
 REMEMBERED_SECONDS = 7 * 86_400  # how long it is known when the last one fell silent
+PROBE = "tally:probe"  # the key that is written to see whether Redis takes writes
 WORK, HELP = "app.jobs.work", "app.jobs.help_with"
-SECONDS = 2.0  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
+SECONDS = 1.5  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
+HANGS_SECONDS = 2.0  # for which a Redis that did not answer in time is not asked again by this process
 PAUSE_SECONDS = 1.0  # between tries to reach it
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
 
@@ -54,8 +61,41 @@ class WorkerSeen:
     failed: int
 
 
+class ReportJob(Job):
+    """A call of one of our two functions.
+
+    RQ would import and call whatever a job names, and whoever may write to a shared Redis can name anything. What is
+    not a plain call of ours counts as no job at all: RQ passes it over wherever it reads jobs.
+    """
+
+    def restore(self, raw_data: dict) -> None:
+        """Read the job from its hash in Redis.
+
+        Raises:
+            NoSuchJobError: it is none of ours.
+        """
+        if why := self._foreign(raw_data):
+            log.error("a job in Redis was refused, as it is not the service's own", job=self.id, reason=why)
+            raise NoSuchJobError(why)
+
+    def _foreign(self, raw_data: dict) -> str | None:
+        try:
+            super().restore(raw_data)
+            if self.func_name not in (WORK, HELP) or self.instance:
+                return f"It calls {str(self.func_name)[:100]}."
+        except NoSuchJobError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it may hold anything, and nothing in it is worth a worker
+            return f"It cannot be read: {type(error).__name__}."
+        callbacks = (self._success_callback_name, self._failure_callback_name, self._stopped_callback_name)
+        return "It calls back, or sends webhooks." if any(callbacks) or self.webhooks else None
+
+
 class ReportQueue:
     """The queue of reports.
+
+    Where Redis does not answer in time, it is left alone for a moment: a page asks several questions, and would wait
+    for each.
 
     Args:
         url: `redis://…` or `unix://…`.
@@ -70,6 +110,7 @@ class ReportQueue:
         self._url = url
         self._timeout = timeout + GRACE_SECONDS
         self._connection: Redis | None = None
+        self._hangs_until, self._hangs = 0.0, ""
 
     def connection(self) -> Redis:
         """A client of this process; it connects with its first command, and again after a loss."""
@@ -96,7 +137,7 @@ class ReportQueue:
 
     def _call(self, target: str, job: str, *args: str) -> None:
         """Each call has an id of its own: one may be queued while another is being carried out."""
-        with _translated():
+        with self._asking():
             self._queue().enqueue_call(
                 target,
                 args=args,
@@ -115,7 +156,7 @@ class ReportQueue:
         """
         if not jobs:
             return []
-        with _translated():
+        with self._asking():
             queued = {name.partition("_")[0] for name in self._queue().get_job_ids()}
         return [job for job in jobs if job not in queued]
 
@@ -125,9 +166,14 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
-            found = Worker.all(queue=self._queue(), serializer=JSONSerializer)
-        return sorted((_seen(worker) for worker in found if worker.last_heartbeat), key=lambda one: (one.host, one.pid))
+        # Not by rq's Worker.all: it makes a worker of each, which raises this pool's time-out to minutes.
+        with self._asking(), self.connection().pipeline(transaction=False) as pipeline:
+            keys = sorted(worker_registration.get_keys(queue=self._queue()))
+            for key in keys:
+                pipeline.hgetall(key)
+            found = [decode_redis_hash(raw, decode_values=True) for raw in pipeline.execute()]
+        seen = [_seen(key, told) for key, told in zip(keys, found, strict=True) if told.get("last_heartbeat")]
+        return sorted(seen, key=lambda one: (one.host, one.pid))
 
     def length(self) -> int:
         """How many calls wait for a worker.
@@ -135,7 +181,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
+        with self._asking():
             return self._queue().count
 
     def server(self) -> str:
@@ -144,14 +190,14 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
+        with self._asking():
             told = self.connection().info("server")
         name = told.get("server_name", "redis").capitalize()
         return f"{name} {told.get('valkey_version') or told['redis_version']}"
 
     def _workers(self) -> int:
-        with _translated():
-            return Worker.count(queue=self._queue())
+        with self._asking():
+            return len(worker_registration.get_keys(queue=self._queue()))
 
     def heartbeats(self) -> list[float]:
         """When each worker was last heard from, in seconds since 1970.
@@ -159,9 +205,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
-            workers = Worker.all(queue=self._queue(), serializer=JSONSerializer)
-        return [worker.last_heartbeat.timestamp() for worker in workers if worker.last_heartbeat]
+        return [worker.heard / 1000 for worker in self.workers()]
 
     def note_scheduler(self) -> None:
         """Leave a scheduler's sign of life; of several, the last one's counts.
@@ -169,7 +213,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
+        with self._asking():
             self.connection().set(SCHEDULER, time.time(), ex=REMEMBERED_SECONDS)
 
     def scheduler_seen(self) -> float | None:
@@ -178,7 +222,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
+        with self._asking():
             seen = self.connection().get(SCHEDULER)
         return None if seen is None else float(seen)
 
@@ -188,7 +232,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated(), self.connection().pipeline() as pipeline:
+        with self._asking(), self.connection().pipeline() as pipeline:
             for (verb, route, status), numbers in times.items():
                 for place, number in enumerate(numbers):
                     if number:
@@ -201,7 +245,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        with _translated():
+        with self._asking():
             found = self.connection().hgetall(REQUESTS)
         times: dict[tuple[str, str, int], list[float]] = {}
         for name, number in found.items():
@@ -210,12 +254,29 @@ class ReportQueue:
         return times
 
     def ping(self) -> None:
-        """Raise QueueUnavailable where Redis is away."""
-        with _translated():
-            self.connection().ping()
+        """Raise QueueUnavailable where Redis is away, or does not take writes: a replica, a full one."""
+        with self._asking():
+            _probe(self.connection())
 
     def _queue(self) -> Queue:
-        return Queue(NAME, connection=self.connection(), serializer=JSONSerializer)
+        return queue(self.connection())
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        if time.monotonic() < self._hangs_until:
+            raise QueueUnavailable(self._hangs)
+        try:
+            yield
+        except RedisError as error:
+            why = _why(error)
+            if isinstance(error, TimeoutError):
+                self._hangs_until, self._hangs = time.monotonic() + HANGS_SECONDS, why
+            raise QueueUnavailable(why) from error
+
+
+def queue(connection: Redis) -> Queue:
+    """The queue, for whoever puts calls in and whoever takes them out."""
+    return Queue(NAME, connection=connection, serializer=JSONSerializer, job_class=ReportJob)
 
 
 def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: float = SECONDS) -> Redis:
@@ -241,34 +302,39 @@ def _check(url: str) -> None:
 
 
 def wait_until_there(url: str) -> None:
-    """Return as soon as Redis answers. A worker that ended instead would only be started again and again."""
+    """Return as soon as Redis takes writes. A worker that ended instead would only be started again and again."""
     connection = connect(url)
     for attempt in itertools.count():
         try:
-            connection.ping()
+            _probe(connection)
             return
         except RedisError as error:
             if not attempt:
-                log.warning("waiting for Redis", reason=str(error))
+                log.warning("waiting for Redis", reason=_why(error))
             time.sleep(PAUSE_SECONDS)
 
 
-def _seen(worker: Worker) -> WorkerSeen:
-    started = worker.birth_date or worker.last_heartbeat
+def _probe(connection: Redis) -> None:
+    connection.set(PROBE, 1, ex=60)
+
+
+def _why(error: RedisError) -> str:
+    what = "cannot be reached" if isinstance(error, (NotConnected, TimeoutError)) else "answers with an error"
+    return f"Redis {what}: {str(error).rstrip('.')}."
+
+
+def _seen(key: str, told: Mapping[str, str]) -> WorkerSeen:
+    heard, failed = told["last_heartbeat"], int(told.get("failed_job_count") or 0)
     return WorkerSeen(
-        worker.name,
-        worker.hostname or "",
-        worker.pid or 0,
-        round(started.timestamp() * 1000),
-        round(worker.last_heartbeat.timestamp() * 1000),
-        worker.successful_job_count + worker.failed_job_count,
-        worker.failed_job_count,
+        key.removeprefix(WORKER_PREFIX),
+        told.get("hostname") or "",
+        int(told.get("pid") or 0),
+        _milliseconds(told.get("birth") or heard),
+        _milliseconds(heard),
+        int(told.get("successful_job_count") or 0) + failed,
+        failed,
     )
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise QueueUnavailable(f"Redis cannot be reached: {str(error).rstrip('.')}.") from error
+def _milliseconds(moment: str) -> int:
+    return round(utcparse(moment).timestamp() * 1000)

@@ -60,12 +60,17 @@ class Rates:
     def _ask(self, ask: Ask, kind: str, who: str, most: int) -> int | None:
         item = RateLimitItemPerMinute(most)
         if time.monotonic() >= self._away_until:
+            if self._away_until:  # one asks whether Redis is back; the others do not wait with it
+                self._away_until = time.monotonic() + PAUSE_SECONDS
             try:
-                return _answer(ask, self._in_redis, item, kind, who)
+                left = _answer(ask, self._in_redis, item, kind, who)
             except StorageError as error:
                 self._away_until = time.monotonic() + PAUSE_SECONDS
                 what = "counted in this process alone" if self._alone else "not limited"
                 log.warning(f"requests are {what}, as Redis is away", reason=str(error.storage_error))
+            else:
+                self._away_until = 0.0
+                return left
         return _answer(ask, self._here, item, kind, who) if self._alone else None
 
     @cached_property

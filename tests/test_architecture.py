@@ -48,7 +48,7 @@ ARROWS = {
     "cli": GROUND | {"schemas", "services", "ops", "store"},
     "application": GROUND | {"api", "ops"},
     "factory": GROUND | {"application", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
-    "worker": {"factory", "exceptions", "jobs", "ops", "queue", "store"},
+    "worker": {"factory", "exceptions", "jobs", "ops", "queue", "services", "store"},
     "wsgi": {"factory", "exceptions", "ops"},
 }
 

@@ -110,6 +110,7 @@ SAMPLES = [
     ),
     health.UNMIGRATED.format(first="0001_initial"),
     health.NO_REDIS.format(reason="Redis cannot be reached: refused."),
+    health.NO_REDIS.format(reason="Redis answers with an error: You can't write against a read only replica."),
     health.NO_WORKER,
     health.UNTOLD.format(program="worker"),
     health.UNTOLD.format(program="scheduler"),

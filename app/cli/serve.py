@@ -25,8 +25,8 @@ def serve() -> None:
     os.umask(OTHERS)
     try:
         lock = preflight.check(preflight.resolved(settings))
-        if why := preflight.redis_away(settings):
-            _say(f"Redis at REDIS_URL cannot be reached ({why}). Reports wait until it can.", err=True)
+        if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey is ours
+            _say(f"REDIS_URL: {problem}", err=True)
         welcome = _welcome(setup.prepare(services(), settings.admin_password))
         code = _run(lock, welcome)
     except TallyError as error:

@@ -14,15 +14,12 @@ import socket
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from app.config import Settings
 from app.exceptions import SettingInvalid
-from app.file_urls import unquoted
 
 LOCK = "lock"  # in the run folder; who holds it has written its process id there
 SOCKET_PATH_BYTES = 107  # what the kernel lets a Unix socket's path have (struct sockaddr_un), less its closing NUL
-REDIS_SECONDS = 2  # how long Redis may take to accept a connection
 
 
 def check(settings: Settings) -> int:
@@ -76,23 +73,6 @@ def private_folder(path: Path) -> Path:
     except OSError as error:
         raise SettingInvalid(f"DATA_DIR: cannot write to the folder {path}: {error.strerror}.") from error
     return path
-
-
-def redis_away(settings: Settings) -> str | None:
-    """Why Redis cannot be reached, None where it can. Only REDIS_URL is looked at: the private Valkey is ours."""
-    if not settings.redis_url:
-        return None
-    url = urlsplit(settings.redis_url)
-    try:
-        if url.scheme == "unix":
-            with closing(socket.socket(socket.AF_UNIX)) as connection:
-                connection.connect(os.fsencode(unquoted(url.path)))
-        else:
-            address = (url.hostname or "localhost", url.port or 6379)
-            socket.create_connection(address, REDIS_SECONDS).close()
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
 
 
 def _check_socket_path(path: Path) -> None:

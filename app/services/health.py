@@ -74,7 +74,7 @@ class Health:
 
     def checks(self) -> list[Check]:
         """Database, Redis, worker, disk and spool, each looked at now."""
-        redis = self._redis()
+        redis = self.redis()
         return [
             Check("database", self._database()),
             redis,
@@ -101,7 +101,8 @@ class Health:
             return SILENT
         return UNMIGRATED.format(first=missing[0]) if missing else None
 
-    def _redis(self) -> Check:
+    def redis(self) -> Check:
+        """Redis, looked at now."""
         try:
             self._queue.ping()
         except QueueUnavailable as error:

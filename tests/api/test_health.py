@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import pytest
+import redis as redis_py
 
 from app.exceptions import StoreUnavailable
 from tests.support.pace import slack
@@ -85,9 +85,8 @@ class TestReady:
         assert settings.secret_key not in nobody.get("/health/ready").get_data(as_text=True)
 
 
-def test_the_times_of_real_workers_are_read(services, redis_url, monkeypatch):
-    class Beating:
-        last_heartbeat = datetime(2026, 11, 23, tzinfo=UTC)
-
-    monkeypatch.setattr("app.queue.Worker.all", lambda **given: [Beating()])
+def test_the_times_of_real_workers_are_read(services, redis_url):
+    connection = redis_py.Redis.from_url(redis_url)
+    connection.sadd("rq:workers:reports", "rq:worker:one", "rq:worker:gone")
+    connection.hset("rq:worker:one", "last_heartbeat", "2026-11-23T00:00:00.000000Z")
     assert services.reports._queue.heartbeats() == [1_795_392_000.0]

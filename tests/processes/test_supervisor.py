@@ -204,7 +204,7 @@ def test_a_second_service_in_the_same_folder_is_refused(serve, shared_service, f
 
 def test_redis_that_is_away_is_a_warning_only(serve, folder):
     service = serve(folder, REDIS_URL="redis://127.0.0.1:1/0").until_ready()
-    assert "Redis at REDIS_URL cannot be reached (Connection refused). Reports wait until it can." in service.said()
+    assert "REDIS_URL: Redis cannot be reached: Error 111 connecting to 127.0.0.1:1." in service.said()
     assert "valkey started" not in service.said()
     assert service.stop() == 0
 

@@ -152,6 +152,34 @@ def test_a_killed_child_is_followed_by_another_at_once(job, services, start):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_stays_while_redis_takes_no_writes_and_carries_out_no_job_of_others(
+    job, services, redis_url, tmp_path, start
+):
+    redis = redis_py.Redis.from_url(redis_url)
+    [call] = rq.Queue(NAME, connection=redis, serializer=JSONSerializer).get_job_ids()
+    redis.delete("rq:queue:reports")
+    plain = rq.Queue(NAME, connection=redis, serializer=JSONSerializer)
+    plain.enqueue_call("os.system", args=(f"touch {tmp_path}/owned",))
+    plain.push_job_id(call)
+    worker = start(
+        SLOW_PARTS.replace("worker.main()", "worker.CHECK_SECONDS = worker.AGAIN_SECONDS = 1; worker.main()")
+    )
+    wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
+    assert not (tmp_path / "owned").exists()
+    redis.replicaof("127.0.0.1", 1)
+    try:
+        wait_until(lambda: row(job).status == "COMPLETE", 60)
+        wait_until(lambda: not children(worker.pid), 30)
+        time.sleep(1)  # RQ's own worker would have ended by now
+    finally:
+        redis.replicaof("NO", "ONE")
+    assert (row(job).attempt, worker.poll()) == (1, None)
+    second = services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None).job
+    wait_until(lambda: row(second).status == "COMPLETE", 60)
+    stop(worker)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start):
     """Its children would find the connection, and SQLite's locks are a process's."""
     worker = start(SLOW_PARTS)

@@ -24,7 +24,6 @@ from app.exports.file import ReportFile
 from app.exports.names import media_type
 from app.layout import Layout
 from app.services import planning, turns
-from app.services.clock import now
 from app.services.filing import Filing
 from app.services.pen import Pen, Written
 from app.services.pulse import Lost, Pulse, never
@@ -216,7 +215,7 @@ class Attempt:
                 parts.write_again(part)
 
     def _complete(self, key: str, written: Written) -> None:
-        finished = now()
+        finished = store.now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
         values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
         values["etag"] = written.etag
@@ -248,4 +247,4 @@ class Attempt:
 
 def seconds_left(report: Report, limit_ms: int) -> float:
     """Until a report has run as long as it may."""
-    return (report.began + limit_ms - now()) / 1000
+    return (report.began + limit_ms - store.now()) / 1000

@@ -136,7 +136,7 @@ def _recorded() -> Recorded:
         dropped=rejected.dropped(),
         kept=store.kept_rejected(),
         reports=store.by_state(),
-        wait=_seconds_since(store.waiting_since()),
+        wait=store.waited() / 1000,
         busy=store.busy(),
     )
 

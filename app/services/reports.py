@@ -153,7 +153,7 @@ class Reports:
                 after=after,
                 cut=cut,
                 expected=self._expected(asked, cut - (after or 0)),
-                started=now(),
+                started=store.now(),
                 **asked,
             )
             self._note(who, "report started", report)
@@ -241,10 +241,10 @@ class Reports:
         """End a report that runs; False where it had ended by then. Whoever writes it stops within two seconds."""
         reason = f"Cancelled by {who.name}."
         with transaction():
-            if not store.end(report.job, store.FAILED, reason, now(), cancelled=True):
+            if not store.end(report.job, store.FAILED, reason, store.now(), cancelled=True):
                 return False
             self._note(who, "report cancelled", report)
-            attempts.end_all(report.job, attempts.CANCELLED, now(), reason)
+            attempts.end_all(report.job, attempts.CANCELLED, store.now(), reason)
         log.info("report cancelled", report=report.job, by=who.name)
         self._sweeper.tidy(report.job)
         return True
@@ -386,7 +386,7 @@ class Reports:
 
 def _went(report: Report) -> str:
     """Why the file of a complete report is not there."""
-    if report.expires <= now():
+    if report.expires <= store.now():
         return "was kept as long as promised, and is removed"
     return "was deleted" if report.removed else "is gone from where it was kept, or another took its place"
 

@@ -15,7 +15,6 @@ from app.exceptions import QueueUnavailable, StatementFailed, StoreUnavailable, 
 from app.queue import ReportQueue
 from app.services import turns
 from app.services.attempt import Attempt, Means, Paused
-from app.services.clock import now
 from app.services.helping import help_with
 from app.services.pulse import Lost, Stopping, TimedOut, never
 from app.services.sweeping import Sweeper
@@ -80,9 +79,10 @@ class Running:
 
     def _claim(self, job: str, worker: str) -> Report | None:
         with transaction():
-            report = store.claim(job, secrets.token_hex(8), now(), worker)
+            moment = store.now()
+            report = store.claim(job, secrets.token_hex(8), moment, worker)
             if report is not None:
-                attempts.begin(job, report.attempt, report.token, worker, now())
+                attempts.begin(job, report.attempt, report.token, worker, moment)
         return report
 
     def _ended_badly(self, report: Report, error: Exception) -> None:
@@ -102,7 +102,7 @@ class Running:
     def _leave(self, report: Report, error: StoreUnavailable) -> None:
         """The database went away: no fault of the report's. It goes on when the database is back."""
         log.warning("report left, the database is away", report=report.job, reason=str(error))
-        attempts.end(report.job, report.token, attempts.LOST, now(), reason=str(error), rows=report.rows)
+        attempts.end(report.job, report.token, attempts.LOST, store.now(), reason=str(error), rows=report.rows)
         store.give_back(report.job, report.token, not_before=store.clock() + BACK_OFF_MS)
 
     def _pause(self, report: Report) -> None:
@@ -119,7 +119,7 @@ class Running:
 
     def _lose(self, report: Report) -> None:
         log.warning("report lost to another attempt, or ended", report=report.job)
-        attempts.end(report.job, report.token, attempts.LOST, now(), reason="Another attempt took over.")
+        attempts.end(report.job, report.token, attempts.LOST, store.now(), reason="Another attempt took over.")
         if store.by_job(report.job).status != store.RUNNING:
             self._sweeper.tidy(report.job)
 
@@ -128,8 +128,8 @@ class Running:
         reason = f"It ran longer than {seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
         log.error("report timed out", report=report.job, seconds=seconds)
         with transaction():
-            if store.note(report.job, report.token, status=store.TIMEOUT, ended=now(), reason=reason):
-                attempts.end(report.job, report.token, attempts.TIMEOUT, now(), reason=reason, rows=report.rows)
+            if store.note(report.job, report.token, status=store.TIMEOUT, ended=store.now(), reason=reason):
+                attempts.end(report.job, report.token, attempts.TIMEOUT, store.now(), reason=reason, rows=report.rows)
         self._sweeper.tidy(report.job)
 
     def _try_later(self, report: Report, reason: str) -> None:
@@ -139,7 +139,7 @@ class Running:
         stalled = store.by_job(report.job).stalled + 1
         pause = BACK_OFF_MS * 3 ** max(0, stalled - 1)
         with transaction():
-            attempts.end(report.job, report.token, attempts.FAILED, now(), reason=reason, rows=report.rows)
+            attempts.end(report.job, report.token, attempts.FAILED, store.now(), reason=reason, rows=report.rows)
             given = store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause)
         if given:
             log.warning("report will be tried again", report=report.job, milliseconds=pause)

@@ -140,7 +140,7 @@ class ScheduleRuns:
     def _settle_abandoned(self) -> None:
         """Of claims whose holders died: write down the report that was started, else let it be due again."""
         for schedule in store.abandoned(now() - ABANDONED_MS, now() + SKEW_MS):
-            report = store.started_since(schedule.id, schedule.claimed)
+            report = store.left_by(schedule)
             log.warning("a scheduler died starting a report", schedule=schedule.id, started=bool(report))
             if report:
                 self._settle(schedule, report)

@@ -13,7 +13,6 @@ import structlog
 from app.exceptions import StorageFailed
 from app.queue import ReportQueue
 from app.services.attempt import SILENT_MS
-from app.services.clock import now
 from app.services.filing import Filing
 from app.store import attempts, parts
 from app.store import reports as store
@@ -51,7 +50,7 @@ class Sweeper:
         self._end_overdue()
         for report in store.silent(SILENT_MS):
             self.release(report, "Its worker was not heard from any more.")
-        for report in store.expired(now()):
+        for report in store.expired(store.now()):
             self._try(self.remove_file, report)
         self._try(self.remove_unowned)
         self.wake()
@@ -67,7 +66,7 @@ class Sweeper:
             return
         with transaction():
             if store.release(report.job, report.token):
-                attempts.end(report.job, report.token, attempts.LOST, now(), reason=reason, rows=report.rows)
+                attempts.end(report.job, report.token, attempts.LOST, store.now(), reason=reason, rows=report.rows)
         log.warning("attempt given up", report=report.job, reason=reason)
 
     def release_worker(self, worker: str) -> list[str]:
@@ -83,9 +82,9 @@ class Sweeper:
         times = "1 attempt" if self._most == 1 else f"{self._most} attempts in a row"
         told = f"{times} got no further. The last one: {reason}"
         with transaction():
-            if not store.fail(report.job, report.token, self._most - 1, told, now()):
+            if not store.fail(report.job, report.token, self._most - 1, told, store.now()):
                 return False
-            attempts.end(report.job, report.token, outcome, now(), reason=reason, rows=report.rows)
+            attempts.end(report.job, report.token, outcome, store.now(), reason=reason, rows=report.rows)
         log.error("report failed", report=report.job, reason=told)
         self.tidy(report.job)
         return True
@@ -133,9 +132,9 @@ class Sweeper:
         seconds = self._limit_ms // 1000
         for report in store.overdue(self._limit_ms + SILENT_MS):
             with transaction():
-                ended = store.end(report.job, store.TIMEOUT, f"It ran longer than {seconds} seconds.", now())
+                ended = store.end(report.job, store.TIMEOUT, f"It ran longer than {seconds} seconds.", store.now())
                 if ended:
-                    attempts.end_all(report.job, attempts.TIMEOUT, now())
+                    attempts.end_all(report.job, attempts.TIMEOUT, store.now())
             if ended:
                 log.error("report timed out", report=report.job)
                 self.tidy(report.job)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.services.clock import now
 from app.store import reports as store
 
 SMALL_ROWS = 1_000_000  # a report of more is huge, and gives way to smaller ones
@@ -41,7 +40,7 @@ def due() -> list[store.Waiting]:
     """The reports that may be taken now, in the order in which workers take them."""
     waiting = store.due()
     served = store.last_served({report.account for report in waiting})
-    return in_turn(waiting, store.running_by_account(), served, now())
+    return in_turn(waiting, store.running_by_account(), served, store.now())
 
 
 def queue() -> list[store.Waiting]:

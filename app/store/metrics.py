@@ -53,9 +53,13 @@ def by_state() -> dict[str, int]:
     return {name: found.get(name, 0) for _, name in STATES}
 
 
-def waiting_since() -> int | None:
-    """Since when the oldest report waits that no worker has: it was accepted, or its last attempt ended; None: none."""
-    return Report.select(fn.min(fn.coalesce(Report.touched, Report.started))).where(reports.WAITS).scalar()
+def waited() -> int:
+    """How long the oldest report waits that no worker has, since it was accepted or its last attempt ended.
+
+    In milliseconds; 0: none waits.
+    """
+    since = Report.select(fn.min(fn.coalesce(Report.touched, Report.started))).where(reports.WAITS).scalar()
+    return 0 if since is None else max(0, reports.now() - since)
 
 
 def busy() -> int:

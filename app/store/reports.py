@@ -1,6 +1,7 @@
 """Queries about reports. Each write of a worker names its attempt's token: who lost the report changes nothing.
 
-Signs of life are compared by the database's own clock, as the machines of workers and sweepers may tell other times.
+When a report started, was tried, gave a sign of life and ended is told by the database's own clock, and so is how long
+it may run: the machines of web processes, workers and sweepers may tell other times.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ NEWEST = 20  # a user's reports are taken in the order of acceptance, but for th
 def clock() -> SQL:
     """The database's time in milliseconds, as an expression."""
     return SQL(database.clock_ms)
+
+
+def now() -> int:
+    """The database's time in milliseconds."""
+    return database.execute_sql(f"SELECT {database.clock_ms}").fetchone()[0]
 
 
 def add(**values: object) -> Report:

@@ -112,10 +112,10 @@ def abandoned(before: int, after: int) -> list[Schedule]:
     return list(Schedule.select().where(Schedule.claim.is_null(False), is_over))
 
 
-def started_since(key: int, moment: int) -> Report | None:
-    """The newest report of a recurring one, if it was started at a time or later."""
-    found = Report.select().where(Report.schedule == key, Report.started >= moment)
-    return found.order_by(Report.id.desc()).first()
+def left_by(schedule: Schedule) -> Report | None:
+    """The report that was started for a recurring one and not written down there; its holder may have died."""
+    newest = Report.select().where(Report.schedule == schedule.id).order_by(Report.id.desc()).first()
+    return None if newest is None or newest.cancelled or newest.job == schedule.last_report else newest
 
 
 def reports(key: int, limit: int, customers: Sequence[str] | None = None) -> list[Report]:

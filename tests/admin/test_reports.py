@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.admin import report_lines, words
-from app.services import sweeping
+from app.store import reports as report_store
 from app.store.models import Report
 from tests.support.client import event
 
@@ -71,7 +71,7 @@ def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):
 
 
 def test_an_expired_report_says_that_its_file_is_gone(boss, complete, services, monkeypatch):
-    for module in (sweeping, report_lines):
+    for module in (report_store, report_lines):
         monkeypatch.setattr(module, "now", lambda: 4_000_000_000_000)
     services.reports.sweep()
     page = boss.see(f"/admin/reports/{complete['source']}")

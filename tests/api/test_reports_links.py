@@ -203,7 +203,7 @@ class TestRemoval:
     def removed(self, admin, services, source, monkeypatch) -> tuple[str, str]:
         """A report whose file was removed when its time was up, and a link made before."""
         link = link_of(admin, source)
-        monkeypatch.setattr("app.services.sweeping.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
+        monkeypatch.setattr("app.store.reports.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
         services.reports.sweep()
         monkeypatch.undo()
         return source, link

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from app.exceptions import Forbidden, ReportFailed, StoreUnavailable
 from app.services.principal import SYSTEM
 from app.store import events
+from app.store import reports as store
 from tests.support.client import event, root
 from tests.support.pace import slack
 
@@ -35,6 +36,25 @@ def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_ro
     assert report.ended >= report.started
     assert files() == []
     assert {"event": "report failed", "report": job, "reason": report.reason, "log_level": "error"} in log
+
+
+@pytest.mark.settings(report_attempts=5)
+@pytest.mark.parametrize("hours", [-2, 2], ids=["behind", "ahead"])
+def test_a_machine_with_a_wrong_clock_shortens_no_other_s_time_for_a_report(services, job, row, monkeypatch, hours):
+    wrong = time.time_ns() + hours * 3_600_000_000_000
+    with monkeypatch.context() as there:
+        there.setattr(time, "time_ns", lambda: wrong)
+        there.setattr(time, "time", lambda: wrong / 1e9)
+        report = services.running._claim(job, "the worker there")
+        services.reports.sweep()
+    store.give_back(job, report.token)
+    services.reports.sweep()
+    services.running.run(job)
+    report = row(job)
+    assert report.status == "COMPLETE"
+    assert report.started <= report.began <= report.claimed <= report.ended
+    first, second = services.reports.attempts(report)
+    assert report.started <= first.began <= second.began <= second.ended
 
 
 def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):

@@ -13,6 +13,7 @@ from app.services import reports as reports_module
 from app.services import schedule_runs, schedules, webhooks
 from app.services.principal import SYSTEM
 from app.store import deliveries
+from app.store import reports as report_store
 from app.store import schedules as store
 from app.store.models import Account, AuditEntry, Report, Schedule
 from tests.support.client import Client, event
@@ -51,7 +52,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     frozen = Clock()
-    for module in (schedules, schedule_runs, webhooks, reports_module):
+    for module in (schedules, schedule_runs, webhooks, reports_module, report_store):
         monkeypatch.setattr(module, "now", frozen)
     return frozen
 

@@ -72,7 +72,7 @@ def scene(folder: Path) -> Iterator[Scene]:
     try:
         await_port(process, port, "service", folder / LOG)
         found = Scene(port, process.pid, folder)
-        found.until(lambda: found.ask("GET", "/health/ready") == 200, "is not ready")
+        found.until(found.is_well, "is not ready")
         found._services.catalog.load_sample()
         yield found
     finally:
@@ -125,6 +125,10 @@ class Scene:
             if time.monotonic() > end:
                 raise BenchFailed(f"The service {otherwise}.")
             time.sleep(0.1)
+
+    def is_well(self) -> bool:
+        """Whether everything that it needs is there."""
+        return not any(check.problem for check in self._services.health.checks())
 
     def ask(self, verb: str, path: str, body: bytes | None = None, **headers: str) -> int:
         """The status of an answer."""

@@ -101,7 +101,8 @@ def is_sentence(text: str) -> bool:
 
 
 SAMPLES = [
-    health.SILENT,
+    health.AWAY.format(reason=health.SILENT),
+    health.ASIDE.format(reason="The database cannot be reached: connection refused"),
     health.AWAY.format(reason="The database cannot be reached: connection refused"),
     health.AWAY.format(reason="No database connection came free in time."),
     *(
@@ -118,6 +119,7 @@ SAMPLES = [
     health.NO_SCHEDULER.format(since=" for 2 minutes"),
     health.NO_STORAGE.format(reason="The S3 store cannot be reached."),
     health.FULL.format(folder="/var/lib/tally", megabytes=17),
+    health.NO_SPOOL.format(reason="No space left on device"),
     health.SPOOLED.format(events=17),
 ]
 

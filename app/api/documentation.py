@@ -216,8 +216,8 @@ OPERATIONS: dict[str, Told] = {
     "health.ready": {
         "tags": ["health"],
         "responses": {
-            "200": _answer("All is there.", answers.ReadySchema),
-            "503": _answer("Something is missing.", answers.ReadySchema),
+            "200": _answer("Events are accepted. What else is wrong stands among the checks.", answers.ReadySchema),
+            "503": _answer("Events are refused, for these reasons.", answers.ReadySchema),
         },
         "errors": [],
     },

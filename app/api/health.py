@@ -17,12 +17,12 @@ def live() -> Response:
 
 @blueprint.get("/ready")
 def ready() -> Response:
-    """200 where events and reports can be served; else 503, with what is wrong and what to do."""
-    checks = current_app.extensions["services"].health.checks()
-    wrong = [check.problem for check in checks if check.problem]
+    """200 as long as events are accepted; else 503, with why not. What else is wrong stands under its name, too."""
+    checks = current_app.extensions["services"].health.glance()
+    reasons = [check.problem for check in checks if check.stops_events]
     body = {
-        "status": "unready" if wrong else "ready",
+        "status": "unready" if reasons else "ready",
         "checks": {check.name: check.problem or "ok" for check in checks},
-        "reasons": wrong,
+        "reasons": reasons,
     }
-    return answer(body, 503 if wrong else 200)
+    return answer(body, 503 if reasons else 200)

@@ -1,8 +1,9 @@
 """Whether everything that the service needs is there: told in words, with what to do.
 
-`checks` is what readiness asks for. `glance` is for pages and monitoring: the scheduler and the storage too, and kept
-for a moment, since many operators keep a page open that asks every two seconds. Nothing in here waits for long: what
-hangs is told as what is away.
+The service is ready as long as it accepts events, into the database or into the spool: a load balancer that took it
+away because reports wait would make things worse. What else is wrong is told all the same. `glance` is kept for a
+moment, since many operators keep a page open that asks every two seconds. Nothing in here waits for long: what hangs is
+told as what is away.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ STORAGE_KEPT_SECONDS = 15.0  # each look is a request to the store, which may be
 MIN_FREE_BYTES = 256 * 1024 * 1024
 
 # Each message is explained in docs/operations.md; a test holds the two together.
-SILENT = "The database does not answer. Events are refused until it does."
+SILENT = "The database does not answer."
 AWAY = "{reason} Events are refused until it is back."
+ASIDE = "{reason} Events are kept in the spool until it is back."
 UNMIGRATED = "The database needs migrating. Run: flask --app wsgi db upgrade. ({first})"
 NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
 NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: python worker.py."
@@ -42,8 +44,21 @@ NO_SCHEDULER = (
 )
 NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
+NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
-MESSAGES = (SILENT, AWAY, UNMIGRATED, NO_REDIS, NO_WORKER, UNTOLD, NO_SCHEDULER, NO_STORAGE, FULL, SPOOLED)
+MESSAGES = (
+    AWAY,
+    ASIDE,
+    UNMIGRATED,
+    NO_REDIS,
+    NO_WORKER,
+    UNTOLD,
+    NO_SCHEDULER,
+    NO_STORAGE,
+    FULL,
+    NO_SPOOL,
+    SPOOLED,
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +68,13 @@ class Check:
     Attributes:
         problem: what is wrong and what to do; None where it is well.
         note: what else is worth knowing of it, in a word or two.
+        stops_events: whether none is accepted because of it.
     """
 
     name: str
     problem: str | None
     note: str = ""
+    stops_events: bool = False
 
 
 class Health:
@@ -73,33 +90,34 @@ class Health:
         self._glances: Kept[list[Check]] = Kept(GLANCE_SECONDS)
 
     def checks(self) -> list[Check]:
-        """Database, Redis, worker, disk and spool, each looked at now."""
+        """Database, Redis, worker, scheduler, storage, disk and spool, each looked at now; the storage, lately."""
+        why_no_spool = self._spooling.why_not() if self._settings.spool else None
         redis = self.redis()
+        is_away = redis.problem is not None
+        storage = self._storage_checks.get("storage", self._storage)
         return [
-            Check("database", self._database()),
+            self._database(spools=self._settings.spool and why_no_spool is None),
             redis,
-            self._worker(away=redis.problem is not None),
+            self._worker(away=is_away),
+            self._scheduler(away=is_away),
+            storage,
             self._disk(),
-            self._spool(),
+            self._spool(why_no_spool),
         ]
 
     def glance(self) -> list[Check]:
-        """The same, the scheduler and the storage, as it was at most two seconds ago; the storage, fifteen."""
-        return self._glances.get("all", self._look)
+        """The same, as it was at most two seconds ago; the storage, fifteen."""
+        return self._glances.get("all", self.checks)
 
-    def _look(self) -> list[Check]:
-        database, redis, worker, *rest = self.checks()
-        storage = self._storage_checks.get("storage", self._storage)
-        return [database, redis, worker, self._scheduler(away=redis.problem is not None), storage, *rest]
-
-    def _database(self) -> str | None:
+    def _database(self, *, spools: bool) -> Check:
         try:
             missing = self._pending.answer()
-        except StoreUnavailable as error:
-            return AWAY.format(reason=error.plain)  # anybody may ask
-        except TimeoutError:
-            return SILENT
-        return UNMIGRATED.format(first=missing[0]) if missing else None
+        except (StoreUnavailable, TimeoutError) as error:
+            reason = error.plain if isinstance(error, StoreUnavailable) else SILENT  # anybody may ask
+            return Check("database", (ASIDE if spools else AWAY).format(reason=reason), stops_events=not spools)
+        if missing:
+            return Check("database", UNMIGRATED.format(first=missing[0]), stops_events=True)
+        return Check("database", None)
 
     def redis(self) -> Check:
         """Redis, looked at now."""
@@ -142,7 +160,9 @@ class Health:
             return Check("storage", NO_STORAGE.format(reason="The storage of report files does not answer."))
         return Check("storage", None)
 
-    def _spool(self) -> Check:
+    def _spool(self, why_not: str | None) -> Check:
+        if why_not is not None:
+            return Check("spool", NO_SPOOL.format(reason=why_not), "full or read-only")
         waiting = self._spooling.waiting()
         if not waiting:
             return Check("spool", None, "empty")

@@ -62,6 +62,14 @@ class Spooling:
         """Let the spool's file go, so that it can be delivered."""
         self._spool.close()
 
+    def why_not(self) -> str | None:
+        """Why events could not be kept now; None where they could."""
+        try:
+            self._spool.probe()
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
     def waiting(self) -> int:
         """How many events wait for the database."""
         return self._spool.waiting()

@@ -60,6 +60,15 @@ class Spool:
         if file.tell() > MAX_FILE_BYTES:
             self.close()
 
+    def probe(self) -> None:
+        """Raise OSError where a record could not be kept now: the disk is full, or read-only."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._folder / f"{os.getpid()}.probe"
+        try:
+            path.write_bytes(bytes(4096))
+        finally:
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of the current file, so that it can be emptied."""
         if self._file is not None:

@@ -27,7 +27,7 @@ GET    /docs/                                              200    200    200    
 GET    /docs/<path>                                        200    200    200    200    200    200    200    200
 
 GET    /health/live                                        200    200    200    200    200    200    200    200
-GET    /health/ready                                       503    503    503    503    503    503    503    503
+GET    /health/ready                                       200    200    200    200    200    200    200    200
 GET    /metrics                                            200    200    200    200    200    200    200    200
 GET    /openapi.json                                       200    200    200    200    200    200    200    200
 GET    /service/version                                    200    200    200    200    200    200    200    200

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,3 +180,59 @@ def test_every_warning_of_a_page_is_explained():
     said = {text for text in warned() if len(text.replace(ANY, "")) > 10}
     assert len(said) >= 6
     assert not {text for text in said if not any(agree(f"{pattern}{ANY}", text) for pattern in patterns)}
+
+
+DEPLOY = ROOT / "deploy"
+HARDENING = {
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "UMask": "0027",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectClock": "yes",
+    "ProtectHostname": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "LockPersonality": "yes",
+    "SystemCallArchitectures": "native",
+}
+
+
+def test_the_unit_takes_every_right_that_the_service_does_not_need():
+    lines = (DEPLOY / "systemd" / "tally.service").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert {name: given.get(name) for name in HARDENING} == HARDENING
+    assert [line for line in lines if line.startswith("SystemCallFilter=")] == [
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+    ]
+    assert given["ExecReload"] == given["ExecStart"].replace("serve", "reload")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_understands_the_unit_and_finds_it_safe(tmp_path):
+    unit = tmp_path / "tally.service"
+    shipped = (DEPLOY / "systemd" / "tally.service").read_text()
+    unit.write_text(shipped.replace("/opt/tally/.venv/bin/flask", "/bin/true"))
+    verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=True)
+    assert "tally.service" not in verified.stderr
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0, "its exposure is above 2.0"
+
+
+def test_browsers_are_told_to_come_by_tls_alone_whoever_sends_the_answer():
+    site = (DEPLOY / "nginx.conf").read_text()
+    secure = site.partition("listen 443 ssl;")[2].partition("listen 80;")[0]
+    blocks = re.split(r"^    location ", secure, flags=re.MULTILINE)
+    told = 'add_header Strict-Transport-Security "max-age=31536000" always;'
+    assert told in blocks[0]
+    assert all(told in " ".join(block.split()) for block in blocks[1:] if "add_header" in block)

@@ -7,7 +7,6 @@ the kernel shares connections out evenly; of one socket, whichever process woke 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import socket
 import struct
@@ -17,11 +16,10 @@ from contextlib import suppress
 FIRST_DESCRIPTOR = 64  # from here on: supervisord closes what is below its `minfds` in each program that it starts
 BACKLOG = 1024  # connections that wait in a socket's queue; beyond it the kernel lets clients try again
 
-_SO_ATTACH_FILTER = 26
+_SO_BINDTOIFINDEX = 62
+_NO_INTERFACE = 2**31 - 1  # the index of none
 _TCP_INFO_BYTES = 104
 _UNACKED_OFFSET = 24  # tcpi_unacked of struct tcp_info: of a listening socket the connections in its queue
-# A filter of the classic kind: load the byte of TCP's flags; where it has SYN and not ACK, drop the packet.
-_DROP_SYN = [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
 
 
 def open_listeners(host: str, port: int, count: int) -> list[socket.socket]:
@@ -47,17 +45,16 @@ def _open(family: int, kind: int, address: tuple) -> socket.socket:
 
 
 def refuse_new(listeners: list[socket.socket]) -> None:
-    """Have the kernel ignore further clients, who try again in a second; who is connected already stays so.
+    """Have the kernel refuse further clients; who is connected already, accepted or not, stays so.
 
-    Closing a socket resets every connection in its queue. With this the queue can be emptied first. Linux only.
+    Closing a socket resets every connection in its queue, and those come as long as it listens. So it is bound to an
+    interface that is none: clients are told at once that nobody listens, and the queue can be emptied. A socket filter
+    would need rights. Where the kernel does not know this (before Linux 5.7), a client that comes just as the socket is
+    closed is reset.
     """
-    if sys.platform != "linux":
-        return
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
-    kept = ctypes.create_string_buffer(code)  # until the kernel has copied it
-    program = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(kept))
     for listener in listeners:
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        with suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
 
 
 def waiting(listeners: list[socket.socket]) -> int:
@@ -66,11 +63,3 @@ def waiting(listeners: list[socket.socket]) -> int:
         return 0
     infos = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES) for one in listeners]
     return sum(struct.unpack_from("I", info, _UNACKED_OFFSET)[0] for info in infos)
-
-
-def close(listeners: list[socket.socket]) -> None:
-    """Let clients be refused from now on, whichever processes still have the sockets open."""
-    for listener in listeners:
-        with suppress(OSError):  # shut already
-            listener.shutdown(socket.SHUT_RD)
-        listener.close()

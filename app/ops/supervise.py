@@ -50,7 +50,6 @@ QUEUE_MOST_SECONDS = 2.0  # … and for so long where a socket's queue is not em
 TICK_SECONDS = 0.1
 OPEN_FILES = 65_536  # wanted limit: each waiting client is one, and many systems begin at 1,024
 
-CLOSE_SECONDS = 3.5  # until the listening sockets are closed
 # What Valkey says at every start and stop; a higher log level would hide why it cannot start, too.
 _CHATTER = re.compile(rb"WARNING Memory overcommit|Received SIGTERM scheduling shutdown|is now ready to exit")
 # Granian starts a dead process of its own again; its words would name our report worker.
@@ -77,7 +76,8 @@ def run(settings: Settings, lock: int, announce: Callable[[], None]) -> int:
     try:
         return _Supervision(settings, lock, sockets).watch(announce)
     finally:
-        listeners.close(sockets)
+        for one in sockets:
+            one.close()
 
 
 class _Supervision:
@@ -181,8 +181,6 @@ class _Supervision:
                 self._process.terminate()
         elif since > STOP_SECONDS:
             self._process.kill()
-        elif since > CLOSE_SECONDS:  # nobody accepts any more: a proxy is to hear so, and turns to another server
-            listeners.close(self._sockets)
 
     def _stop(self) -> None:
         """Take no further clients; who waits for its connection to be accepted is still answered."""

@@ -108,7 +108,12 @@ def known_types(types: Sequence[str], customers: Sequence[str] | None = None) ->
     seen = Seen.select(Seen.type).distinct().where(Seen.type.in_(list(types)))
     if customers is not None:
         seen = seen.where(Seen.customer.in_(list(customers)))
-    return _codes(seen) | _codes(EventType.select(EventType.code).where(EventType.code.in_(list(types))))
+    known = _codes(seen) | _codes(EventType.select(EventType.code).where(EventType.code.in_(list(types))))
+    left = [code for code in types if code not in known]
+    if not left:
+        return known
+    new = Event.select(Event.type).distinct().where(Event.id > _counted_to(), Event.type.in_(left))
+    return known | _codes(new if customers is None else new.where(Event.customer.in_(list(customers))))
 
 
 def number_of_codes() -> int:

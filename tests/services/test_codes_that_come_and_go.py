@@ -190,7 +190,7 @@ class World:
         self._check_found(Wanted(product=CODES[0]), [row for row in rows if row[3] == CODES[0]])
         pairs = sorted({row[2:4] for row in rows})
         for customer, product in self._chance.sample(pairs, min(8, len(pairs))):
-            types = self._chance.choice([None, [self._chance.choice(CODES)]])
+            types = self._chance.choice([None, [self._chance.choice(rows)[4]]])
             its = [row for row in rows if row[2:4] == (customer, product) and (not types or row[4] in types)]
             self._check_report(customer, product, types, its)
 
@@ -253,6 +253,17 @@ def test_what_was_spooled_teaches_its_process_nothing(services, unreliable):
     assert send(services)
     unreliable.away = False
     wait_until(lambda: send(services) and noted(services) == {"BARCHART"}, 10)
+
+
+def test_a_filter_names_codes_of_events_that_nobody_noted_yet(services, unreliable, admin):
+    assert send(services, customer="C", product="P", type="T")
+    database.execute_sql("DELETE FROM seen")
+    release()
+    for query in ("customer=C", "product=P", "types=T", "customer=C&product=P&types=T"):
+        assert len(admin.get(f"/events?{query}").get_json()["events"]) == 1, query
+    assert admin.get("/events?types=NOWHERE").status_code == 400
+    services.upkeep._count()
+    assert len(admin.get("/events?types=T").get_json()["events"]) == 1, "whoever counted it noted it"
 
 
 @pytest.mark.parametrize("breaks", [True, False], ids=["and the connection with it", "by a restore that breaks none"])

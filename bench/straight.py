@@ -94,7 +94,18 @@ def named(item: str) -> dict[str, str]:
     columns = next(product["columns"] for product in catalog["products"] if product["code"] == PRODUCT)
     contexts = {kind["code"]: kind["context"] for kind in catalog["types"] if kind["code"] in TYPES}
     named_items = {column: _named(column, contexts, item) for column in columns}
-    return _common() | named_items | {"extra": "NULL"}  # every item of these types has a column
+    return _common() | named_items | {"extra": _extra(columns, contexts, item)}
+
+
+def _extra(columns: Sequence[str], contexts: Mapping[str, Sequence[str]], item: str) -> str:
+    """A JSON array of the items without a column; none of them is null."""
+    quoted = "json_quote({})" if item.startswith("json_") else "to_json({})::text"
+    cases = ""
+    for kind, names in contexts.items():
+        places = [place for place, name in enumerate(names) if name not in columns]
+        items = " || ',' || ".join(quoted.format(item.format(place, place + 1)) for place in places)
+        cases += f"WHEN '{kind}' THEN '[' || {items} || ']' " if places else ""
+    return f"CASE type {cases}END"
 
 
 def _common() -> dict[str, str]:

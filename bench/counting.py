@@ -44,7 +44,7 @@ class Noted(Pace):
     """A pace that keeps how long each step took, in seconds."""
 
     def __init__(self) -> None:
-        super().__init__(slices.STEP.size, 20_000)
+        super().__init__(slices.STEP.size, 10_000)
         self.took: list[float] = []
 
     def note(self, took: float) -> None:

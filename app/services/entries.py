@@ -159,7 +159,7 @@ class Entries:
         seen = store.seen_with(code, who.customers)
         today = now() - now() % DAY_MS
         first = today - (SHOWN_DAYS - 1) * DAY_MS
-        found = usage.by_day(seen, code, first, who.customers) if seen else {}
+        found = usage.by_day(code, first, who.customers) if seen else {}
         return Uses([(day, found.get(day, 0)) for day in range(first, today + 1, DAY_MS)], seen)
 
     def _all(self, who: Principal, kind: str) -> list[Entry]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STEP_SECONDS = 0.02  # of one transaction: SQLite's other writers wait for it, and look again every few milliseconds
+STEP_SECONDS = 0.015  # of one transaction: SQLite's other writers wait for it, and look again every few milliseconds
 MIN_PAUSE_SECONDS = 0.01
 
 
@@ -20,7 +20,7 @@ class Pace:
     """
 
     LEAST = 50
-    FASTER, SLOWER = 1.5, 0.3  # by which the size changes at most
+    FASTER, SLOWER = 1.25, 0.3  # by which the size changes at most
 
     def __init__(self, size: int, most: int, seconds: float | None = None) -> None:
         self._seconds = STEP_SECONDS if seconds is None else seconds

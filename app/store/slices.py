@@ -22,8 +22,8 @@ from app.store.pace import Pace, pause
 
 HOUR_MS = 3_600_000
 
-STEP = Pace(500, 20_000)  # groups of one transaction on SQLite
-WHOLE = Pace(50_000, 500_000, seconds=4.0)  # events of one transaction on PostgreSQL: who erases waits for it
+STEP = Pace(500, 10_000)  # groups of one transaction on SQLite
+WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events of one transaction on PostgreSQL: who erases waits for it
 
 GROUPS = f"""
     SELECT customer, product, type, timestamp / {HOUR_MS} * {HOUR_MS} AS hour, count(*) AS number,

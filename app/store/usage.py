@@ -12,7 +12,6 @@ from app.store.models import HourlyCount, Seen
 Triple = tuple[str | None, str | None, str | None]  # customer, product, type
 
 DAY_MS = 24 * HOUR_MS
-NAMED = 500  # codes in one condition; beyond it the counts are found without
 FIELDS = {
     "customers": (HourlyCount.customer,),
     "products": (HourlyCount.product,),
@@ -38,25 +37,18 @@ def lately(
     return {row[:-2]: (int(row[-2]), int(row[-1])) for row in query.tuples()}
 
 
-def by_day(found: Sequence[Triple], code: Triple, since: int, customers: Sequence[str] | None = None) -> dict[int, int]:
+def by_day(code: Triple, since: int, customers: Sequence[str] | None = None) -> dict[int, int]:
     """How many events of a code each day had: the day's first millisecond, and the number.
 
     Args:
-        found: what was seen with the code. The counts are found by all their codes at once, by the hour only slowly.
         code: a customer, product and type, of which some are None: any.
         customers: only events of these; None: all.
     """
+    asked = zip((Seen.customer, Seen.product, Seen.type), code, strict=True)
+    found = of_known(customers, *(field == wanted for field, wanted in asked if wanted is not None))
     day = HourlyCount.hour / DAY_MS * DAY_MS  # whole numbers on both databases
-    query = HourlyCount.select(day, fn.sum(HourlyCount.number)).where(HourlyCount.hour >= since).group_by(SQL("1"))
-    for place, field in enumerate((HourlyCount.customer, HourlyCount.product, HourlyCount.type)):
-        several = sorted({triple[place] for triple in found})
-        if code[place] is not None:
-            query = query.where(field == code[place])
-        elif len(several) <= NAMED:
-            query = query.where(field.in_(several))
-    if customers is not None:
-        query = query.where(HourlyCount.customer.in_(list(customers)))
-    return {int(first): int(number) for first, number in query.tuples()}
+    query = HourlyCount.select(day, fn.sum(HourlyCount.number)).where(HourlyCount.hour >= since, found)
+    return {int(first): int(number) for first, number in query.group_by(SQL("1")).tuples()}
 
 
 def _hour(moment: int) -> int:

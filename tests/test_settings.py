@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from uuid import uuid4
 
@@ -365,7 +365,6 @@ def test_any_character_that_is_text_may_stand_in_the_path_of_the_socket(short_fo
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fsencode(settings.valkey_socket))
         listener.listen()
-        assert preflight.redis_away(replace(settings, redis_url=settings.redis)) is None
         assert connect(settings.redis).connection_pool.make_connection().path == str(settings.valkey_socket)
 
 

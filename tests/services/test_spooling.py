@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from app.exceptions import StoreUnavailable
 from app.services.spooling import Spooling
 from app.storage.spool import Spool
-from app.store import hours
+from app.store import aside, events, hours
 from app.store.database import database, release
 from app.store.idempotency import Claim
 from app.store.models import IdempotencyKey
@@ -374,20 +374,13 @@ def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, del
     assert [key.key for key in IdempotencyKey.select()] == [] or not arrives
 
 
-def test_what_waits_comes_home_in_transactions_of_few_events(nobody, outage, deliver, monkeypatch):
-    monkeypatch.setattr("app.store.aside.FIRST_EVENTS", 10)
-    monkeypatch.setattr("app.store.aside.MOST_EVENTS", 10)
-    with outage:
-        for size in (4, 4, 4, 25, 1):
-            nobody.send(*[event()] * size)
-    sizes = []
-    write = database.obj.insert_encoded
-    monkeypatch.setattr(database.obj, "insert_encoded", lambda payloads: [sizes.append(len(payloads)), write(payloads)])
-    deliver()
+def test_what_waits_comes_home_in_transactions_of_few_events(app, monkeypatch):
+    monkeypatch.setattr(aside, "FIRST_EVENTS", 10)
+    monkeypatch.setattr(aside, "MOST_EVENTS", 10)
+    row = ("A", "P", "T", None, 1, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 1)
+    entries = [Entry(events.encode([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
+    sizes, write = [], database.obj.insert_encoded
+    monkeypatch.setattr(database.obj, "insert_encoded", lambda some: [sizes.append(len(some)), write(some)])
+    aside.deliver([aside.encode(entry, None)[0] for entry in entries])
     assert len(stored()) == 38
-    assert [size for size in sizes if size] == [
-        2,
-        1,
-        1,
-        1,
-    ]  # records: ten events at most, or one record
+    assert [size for size in sizes if size] == [2, 1, 1, 1]  # records: ten events at most, or one record

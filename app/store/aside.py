@@ -70,8 +70,12 @@ def deliver(records: Iterable[bytes]) -> None:
     pace = Pace(FIRST_EVENTS, MOST_EVENTS)
     for group in _groups(records, pace):
         began = time.monotonic()
-        _store([one for one in group if one.ticket is None or not database.was_committed(one.ticket)], pace)
+        _store([one for one in group if one.ticket is None or not _was_committed(one)], pace)
         pause(began)
+
+
+def _was_committed(record: Record) -> bool:
+    return database.was_committed(record.ticket, database.load_payload(record.payload))
 
 
 def _groups(records: Iterable[bytes], pace: Pace) -> Iterator[list[Record]]:

@@ -343,6 +343,7 @@ class Attempt:
         self.in_doubt = False
         self.ticket: object = None
         self.twins: set[Entry] = set()
+        self._payload: object = b""  # some events of the group
 
     def came_through(self) -> bool:
         """Whether an earlier `commit` did its work although it raised.
@@ -351,7 +352,7 @@ class Attempt:
             StoreUnavailable: the database is away, and cannot be asked.
         """
         try:
-            return self.in_doubt and database.was_committed(self.ticket)
+            return self.in_doubt and database.was_committed(self.ticket, self._payload)
         except BaseException:
             self._abandon()
             raise
@@ -371,6 +372,8 @@ class Attempt:
             self.twins = write_entries(group, known)
             if len(_wanted(group, COMMITTING)) < len(group):
                 raise Withdrawn
+            written = (entry.payload for entry in group if entry.count and entry not in self.twins)
+            self._payload = next(written, b"")
             self.in_doubt = self.ticket is not None
             database.commit_group()
         except BaseException:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 
 import psycopg
 import pytest
@@ -348,8 +349,8 @@ def looked_up(monkeypatch, app) -> list[bool]:
     """What the database said of transactions whose answer was lost."""
     said, ask = [], database.obj.was_committed
 
-    def asked(ticket: object) -> bool:
-        said.append(ask(ticket))
+    def asked(*given: object) -> bool:
+        said.append(ask(*given))
         return said[-1]
 
     monkeypatch.setattr(database.obj, "was_committed", asked)
@@ -394,10 +395,10 @@ def test_one_whose_time_is_up_in_doubt_is_not_repeated(send, monkeypatch):
     monkeypatch.setattr(writer, "PAUSES", (0.05,))
     ask, back = database.obj.was_committed, threading.Event()
 
-    def cannot_be_asked(ticket: object) -> bool:
+    def cannot_be_asked(*given: object) -> bool:
         if not back.is_set():
             raise StoreUnavailable("It is away.")
-        return ask(ticket)
+        return ask(*given)
 
     commit, first = database.obj.commit_group, iter([True])
 
@@ -445,3 +446,15 @@ def test_a_transaction_that_the_server_does_not_know_yet_was_not_committed(app):
     """As after a restore from a backup: its number will be given to another one."""
     newest = int(database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0])
     assert database.was_committed(str(newest + 1_000_000)) is False
+
+
+@postgresql_only
+def test_a_transaction_whose_id_another_one_got_after_a_crash_was_not_committed(app, nobody):
+    """A crashed server gives the ids of the transactions that it lost to the next ones."""
+    ticket = database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0]  # committed, and not theirs
+    (stored_event,) = nobody.send(event(customer="A\\B", context=["a\ttab", None]))
+    values = [stored_event[name] for name in ("customer", "product", "type")]
+    row = (*values, None, stored_event["timestamp"], stored_event["context"], 1, stored_event["batch"], 0)
+    lost = (*row[:7], str(uuid.uuid4()), 0)
+    assert database.was_committed(ticket, database.encode_events([row]))
+    assert not database.was_committed(ticket, database.encode_events([lost]))

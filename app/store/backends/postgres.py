@@ -210,11 +210,15 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         if not self.is_closed():
             self.manual_close()
 
-    def was_committed(self, ticket: str) -> bool:
-        """Whether a transaction was committed, as the server knows it, also after a crash and restart of its own.
+    def was_committed(self, ticket: str, payload: bytes = b"") -> bool:
+        """Return whether a transaction was committed, as the server knows it, also after a crash of its own.
+
+        Args:
+            payload: events that the transaction inserted. After a crash, or a failover, the server gives the id of a
+                transaction that it lost to another one, so what counts is that the events are there.
 
         Raises:
-            StoreUnavailable: the server is away, or still at it.
+            StoreUnavailable: the server is away, or the transaction is still in progress.
         """
         # Of a number that it has not given out yet, as it was restored from a backup, the server would make an error.
         # (The end of a snapshot does not tell: transactions behind it may be under way.)
@@ -222,7 +226,16 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         status = self.execute_sql(query, (ticket, ticket)).fetchone()[0]
         if status == "in progress":
             raise StoreUnavailable("The database is still busy with the events.")
-        return status == "committed"
+        return status == "committed" and (not payload or self._has_first_event(payload))
+
+    def _has_first_event(self, payload: bytes) -> bool:
+        """Return whether the first event of an `encode_events` is stored: all are, or none."""
+        customer, product, _, _, timestamp, _, _, batch, _ = payload.partition(b"\n")[0].decode().split("\t")
+        codes = [code.replace("\\\\", "\\") for code in (customer, product)]  # codes have no other escapes
+        query = (
+            "SELECT EXISTS (SELECT FROM event WHERE customer = %s AND product = %s AND timestamp = %s AND batch = %s)"
+        )
+        return self.execute_sql(query, (*codes, int(timestamp), batch)).fetchone()[0]
 
     def acceptance_cut(self, patience_ms: int) -> int:
         """The id of the last event accepted; inside a transaction.

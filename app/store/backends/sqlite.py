@@ -134,7 +134,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         if not self.is_closed() and self.connection().in_transaction:
             self.rollback()
 
-    def was_committed(self, ticket: None) -> bool:
+    def was_committed(self, ticket: None, payload: object = None) -> bool:
         """A commit that raised did not happen."""
         return False
 

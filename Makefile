@@ -21,7 +21,7 @@ run: .venv/run ## Install what is missing, and run everything in the foreground;
 	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/python -m flask --app wsgi serve
 
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 lint: .venv/develop ## Check the style of the code
 	$(BIN)/python -m ruff check .

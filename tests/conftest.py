@@ -18,6 +18,7 @@ import pytest
 import redis as redis_py
 from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
+from xdist.scheduler import LoadScopeScheduling
 
 from app import create_app
 from app.config import Settings
@@ -42,17 +43,24 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"] = str(MEMORY)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share each file's services among its tests, and one browser among all that need one; the longest come first.
-
-    The tests of a group run in one process of the run, so nothing that they share is started twice.
-    """
-    for item in items:
-        name = "browser" if item.get_closest_marker("browser") else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(name))
+    """Put first what takes longest: the browser's tests, then those of real processes."""
     order = ("browser", "processes")
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in order])
+
+
+class ByService(LoadScopeScheduling):
+    """Hands a file's tests to one process of the run, and all of the browser's: nothing they share starts twice."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "tests/browser" if path.startswith("tests/browser/") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByService:
+    """Return what decides which process of a run gets which tests."""
+    return ByService(config, log)
 
 
 def pytest_collection_finish() -> None:

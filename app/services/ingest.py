@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from random import getrandbits
 
@@ -67,6 +67,7 @@ class Ingest:
         lenient: bool | None = None,
         key: str | None = None,
         sender: IngestKey | None = None,
+        also: Callable[[bytes], None] | None = None,
     ) -> Receipt:
         """Commit a request's events as one batch.
 
@@ -76,6 +77,7 @@ class Ingest:
             lenient: store the valid events although others are invalid; None: as the settings say.
             key: an idempotency key; a repeat with the same body is answered the same, and stores nothing.
             sender: the ingest key that it came with, where one is asked for.
+            also: called with the answer in the transaction that stores the events; an error of its keeps them out.
 
         Raises:
             BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
@@ -103,6 +105,8 @@ class Ingest:
         stored = as_stored(batch)
         receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None, ignored=ignored)
         entry = self._entry(stored, _claim(key, digest, receipt) if key else None)
+        if also:
+            entry.also = lambda: also(receipt.answer)
         del batch, stored  # many requests wait at once; none needs its events twice meanwhile
         if entry.count or key:
             self._writer.write(entry)

@@ -284,13 +284,25 @@ class RejectedEvents:
             self.purge()
 
     def _take(self) -> tuple[list[dict], list[dict], int]:
-        """The next rows, the refused requests, and how many events were dropped."""
-        rows, size = [], 0
+        """The next rows, the refused requests, and how many events were dropped.
+
+        A request goes with all of its rows: if one of both could be sent again before the other is known, an event
+        would be stored twice.
+        """
+        rows, size, requests = [], 0, []
         with self._lock:
-            while self._queue and len(rows) < GROUP_EVENTS and size < GROUP_BYTES:
+            waiting = {request["uuid"] for request in self._requests}
+            while self._queue and (
+                (len(rows) < GROUP_EVENTS and size < GROUP_BYTES)
+                or (requests and self._queue[0]["request"] == requests[-1]["uuid"])
+            ):
                 rows.append(self._queue.popleft())
                 size += _size(rows[-1])
-            requests = [self._requests.popleft()] if self._requests else []
+                whole = rows[-1]["request"]
+                while whole in waiting and not (requests and requests[-1]["uuid"] == whole):
+                    requests.append(self._requests.popleft())
+            if self._requests and not rows:  # there was no room for its rows
+                requests.append(self._requests.popleft())
             self._bytes -= size + sum(map(_request_size, requests))
             dropped, self._dropped = self._dropped, 0
         return rows, requests, dropped

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import orjson
@@ -16,7 +17,7 @@ import zstandard
 from app.exceptions import BodyMalformed, BodyTooLarge, Fault, Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.schemas import json
 from app.services.audit import Audit
-from app.services.ingest import Ingest
+from app.services.ingest import Ingest, Receipt
 from app.services.principal import SYSTEM, Principal
 from app.services.rejected import RejectedEvents, is_forbidden, texts_of
 from app.store import rejected as store
@@ -131,15 +132,7 @@ class Resending:
             one = self._rejected.get(who, key)
         except RejectedUnknown:
             return self._earlier(who, key)
-        sent = self._send(who, one, text)
-        event = sent.event
-        told = {"batch": event["batch"], "product": event["product"], "type": event["type"]}
-        with transaction():
-            # Whoever removes it records the act: also where the process that stored the event died before it could.
-            if self._rejected.remove(one):
-                name = f"rejected event {one.id}"
-                self._audit.note(who, "rejected event sent again", name, told, customer=event["customer"])
-        return sent
+        return self._send(who, one, text, by_hand=True)
 
     def send_request(self, who: Principal, uuid: str, edited: Mapping[int, str] | None = None) -> ResentRequest:
         """Store a refused request as one batch, without the events that were removed or sent alone; it goes.
@@ -158,12 +151,7 @@ class Resending:
             KeyReused: its client stored other events under the same Idempotency-Key since.
             StoreUnavailable: the database is away.
         """
-        request = self._rejected.request(who, uuid)
-        sent = self._send_request(who, request, edited or {})
-        details = {"batch": sent.batch, "events": sent.events}
-        name = f"refused request {uuid}"
-        self._audit.note(who, "rejected request sent again", name, details, customer=request.customer)
-        return sent
+        return self._send_request(who, self._rejected.request(who, uuid), edited or {})
 
     def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
         """Send rejected events again unchanged, for whoever runs commands on the server; those that pass go.
@@ -216,7 +204,6 @@ class Resending:
                 alike = [other for other in store.members(request.uuid) if _alike(other) == _alike(one)]
                 outcomes.append(self._try_request(who, request, alike, change))
         sent = list(pool.map(lambda one: self._try(who, one, change), alone))
-        store.remove([outcome.id for outcome in sent if not outcome.reasons])
         return outcomes + sent
 
     def _all_requests(self) -> Iterator[RejectedRequest]:
@@ -270,14 +257,28 @@ class Resending:
             raise Forbidden(f"{FORBIDDEN_SENDER} It is event {min(barred)} of its request.")
         body, lines = self._compose(request, edited)
         key = request.idempotency_key or f"\x01resend-request-{request.uuid}"
+
+        def claim(answer: bytes) -> None:
+            """In the transaction that stores the events: none of them was sent alone meanwhile, nor will be."""
+            if not store.claim_request(request.uuid, request.excluded_places):
+                raise RejectedUnknown(
+                    "This request, or one of its events, was sent again or removed meanwhile. Look at what is left."
+                )
+            if by_hand:
+                events = orjson.loads(answer)
+                details = {"batch": events[0]["batch"] if events else None, "events": len(events)}
+                name = f"refused request {request.uuid}"
+                self._audit.note(who, "rejected request sent again", name, details, customer=request.customer)
+
         try:
-            receipt = self._ingest.accept(body, None, lines=lines, lenient=False, key=key)
+            receipt = self._ingest.accept(body, None, lines=lines, lenient=False, key=key, also=claim)
         except KeyReused:
             raise KeyReused(
                 "Other events were stored under the Idempotency-Key of this request since, most likely the same ones "
                 "after a fix. Nothing was stored. If you find them among the events, remove the request."
             ) from None
-        store.remove_request(request.uuid)
+        if receipt.replayed:
+            _claim_late(claim, receipt)
         events = orjson.loads(receipt.answer)
         return ResentRequest(events[0]["batch"] if events else None, len(events), receipt.replayed)
 
@@ -289,17 +290,30 @@ class Resending:
         excluded = set(request.excluded_places)
         return "\n".join(texts[place] for place in sorted(texts) if place not in excluded).encode(), True
 
-    def _send(self, who: Principal, one: RejectedEvent, text: str) -> Resent:
+    def _send(self, who: Principal, one: RejectedEvent, text: str, *, by_hand: bool = False) -> Resent:
         value = json.parse(text.encode())
         _check_customer(who, value)
         body = f"[{json.text(value)}]".encode()  # one event, whatever was typed
+
+        def claim(answer: bytes) -> None:
+            """In the transaction that stores the event: it is not sent with its request meanwhile."""
+            if not store.claim([one.id]):
+                raise RejectedUnknown(f"The rejected event {one.id} was sent again or removed meanwhile.")
+            if by_hand:
+                event = orjson.loads(answer)[0]
+                details = {name: event[name] for name in ("batch", "product", "type")}
+                name = f"rejected event {one.id}"
+                self._audit.note(who, "rejected event sent again", name, details, customer=event["customer"])
+
         try:
-            receipt = self._ingest.accept(body, None, lenient=False, key=_key(one.id))
+            receipt = self._ingest.accept(body, None, lenient=False, key=_key(one.id), also=claim)
         except KeyReused:
             return self._earlier(who, one.id)
         except InputInvalid as error:
             faults = [_without_place(fault) for fault in error.faults]
             raise InputInvalid("The event is still invalid.", faults) from None
+        if receipt.replayed:
+            _claim_late(claim, receipt)
         return Resent(orjson.loads(receipt.answer)[0], receipt.replayed)
 
     def _earlier(self, who: Principal, key: int) -> Resent:
@@ -315,13 +329,19 @@ class Resending:
         return Resent(event, earlier=True)
 
 
+def _claim_late(claim: Callable[[bytes], None], receipt: Receipt) -> None:
+    """Remove what its client, or an older version that stopped there, has stored without removing it."""
+    with suppress(RejectedUnknown), transaction():
+        claim(receipt.answer)
+
+
 def _reasons(send: Callable[[], object]) -> list[str]:
     """Send something; why it is still refused, empty where it was sent."""
     try:
         send()
     except InputInvalid as error:
         return [fault.message for fault in error.faults]
-    except (BodyMalformed, BodyTooLarge, Forbidden, KeyReused) as error:
+    except (BodyMalformed, BodyTooLarge, Forbidden, KeyReused, RejectedUnknown) as error:
         return [str(error)]
     finally:
         release()

@@ -66,15 +66,20 @@ def dropped() -> int:
 
 def remove(keys: Sequence[int]) -> int:
     """Remove some, also from the requests that they came in; return how many there were."""
-    chosen = RejectedEvent.id.in_(list(keys))
     with database.atomic():
-        places: dict[str, list[int]] = defaultdict(list)
-        columns = (RejectedEvent.request, RejectedEvent.place)
-        for uuid, place in RejectedEvent.select(*columns).where(chosen, RejectedEvent.request.is_null(False)).tuples():
-            places[uuid].append(place)
-        for uuid in sorted(places):
-            exclude(uuid, places[uuid])
-        return RejectedEvent.delete().where(chosen).execute()
+        return claim(keys)
+
+
+def claim(keys: Sequence[int]) -> int:
+    """The same inside a transaction: of two that remove an event, one alone finds it."""
+    chosen = RejectedEvent.id.in_(list(keys))
+    places: dict[str, list[int]] = defaultdict(list)
+    columns = (RejectedEvent.request, RejectedEvent.place)
+    for uuid, place in RejectedEvent.select(*columns).where(chosen, RejectedEvent.request.is_null(False)).tuples():
+        places[uuid].append(place)
+    for uuid in sorted(places):
+        exclude(uuid, places[uuid])
+    return RejectedEvent.delete().where(chosen).execute()
 
 
 def request(uuid: str) -> RejectedRequest | None:
@@ -108,19 +113,18 @@ def members(uuid: str, limit: int | None = None) -> list[RejectedEvent]:
 
 
 def exclude(uuid: str, places: Sequence[int]) -> None:
-    """Leave some events out of a request that is sent again; a request without any event left is removed."""
-    with database.atomic():
-        columns = (RejectedRequest.events, RejectedRequest.excluded_places)
-        found = RejectedRequest.select(*columns).where(RejectedRequest.uuid == uuid).tuples().first()
-        if found is None:
-            return
-        events, earlier = found
-        excluded = sorted({*earlier, *places})
-        if len(excluded) >= events:
-            RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute()
-        else:
-            query = RejectedRequest.update(excluded_places=excluded)
-            query.where(RejectedRequest.uuid == uuid).execute()
+    """Leave some events out of a request that is sent again; a request without any event left is removed.
+
+    Inside a transaction.
+    """
+    found = _locked(uuid)
+    if found is None:
+        return
+    excluded = sorted({*found.excluded_places, *places})
+    if len(excluded) >= found.events:
+        RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute()
+    else:
+        RejectedRequest.update(excluded_places=excluded).where(RejectedRequest.uuid == uuid).execute()
 
 
 def replace_body(uuid: str, body: bytes, *, is_lines: bool) -> None:
@@ -132,8 +136,20 @@ def replace_body(uuid: str, body: bytes, *, is_lines: bool) -> None:
 def remove_request(uuid: str) -> bool:
     """Remove a request and its rejected events; return whether it was there."""
     with database.atomic():
-        RejectedEvent.delete().where(RejectedEvent.request == uuid).execute()
-        return RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute() == 1
+        return claim_request(uuid)
+
+
+def claim_request(uuid: str, excluded: Sequence[int] | None = None) -> bool:
+    """The same inside a transaction: of two that remove a request, one alone finds it.
+
+    Args:
+        excluded: the places that must be excluded from it, no more and no less: otherwise it stays.
+    """
+    found = _locked(uuid)
+    if found is None or excluded not in (None, found.excluded_places):
+        return False
+    RejectedEvent.delete().where(RejectedEvent.request == uuid).execute()
+    return RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute() == 1
 
 
 def purge(before: int, max_number: int, max_bytes: int) -> None:
@@ -141,6 +157,13 @@ def purge(before: int, max_number: int, max_bytes: int) -> None:
     for table in (RejectedEvent, RejectedRequest):
         last = max(_last_beyond_number(table, max_number), _last_beyond_bytes(table, max_bytes))
         purging.purge(table, (table.received < before) | (table.id <= last))
+
+
+def _locked(uuid: str) -> RejectedRequest | None:
+    """A request as it is now and stays until the transaction ends: who wants to change it meanwhile waits."""
+    same = RejectedRequest.uuid == uuid
+    RejectedRequest.update(events=RejectedRequest.events).where(same).execute()
+    return RejectedRequest.select(RejectedRequest.events, RejectedRequest.excluded_places).where(same).first()
 
 
 def _without_bodies(customers: Sequence[str] | None) -> ModelSelect:

@@ -271,17 +271,25 @@ class Writer:
             self._aside.rest()
 
     def _set_aside(self, group: Sequence[Entry], attempt: Attempt) -> bool:
-        """Keep a group elsewhere, if there is an elsewhere with room; the next ones go there without a try."""
-        if self._aside is None:
+        """Keep a group elsewhere, if there is an elsewhere with room; the next ones go there without a try.
+
+        What writes more than events cannot go there: alone it waits for the database, with others it is refused.
+        """
+        if self._aside is None or all(entry.also for entry in group):
             return False
         group = _wanted(group, COMMITTING)
-        mine = [entry for entry in group if entry not in attempt.twins]
+        refused = {entry for entry in group if entry.also and entry not in attempt.twins}
+        mine = [entry for entry in group if entry not in attempt.twins | refused]
         try:
             twins = attempt.twins | self._aside.take(mine, attempt.ticket if attempt.in_doubt else None)
         except StoreUnavailable:
             return False
+        error = OutcomeUnknown if attempt.in_doubt else StoreUnavailable
         for entry in group:
-            entry.finish(TWIN if entry in twins else STORED)
+            if entry in refused:
+                entry.finish(GIVEN_UP, error("The database is away."))
+            else:
+                entry.finish(TWIN if entry in twins else STORED)
         return True
 
     def _write_apart(self, group: Sequence[Entry], error: Exception) -> None:

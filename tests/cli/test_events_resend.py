@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 
+from app.exceptions import RejectedUnknown
 from app.services.principal import SYSTEM
 from app.store import events, rejected
 from tests.support.client import event
+from tests.support.threads import Aside
 
 strict = pytest.mark.settings(catalog_mode="strict")
 
@@ -63,17 +66,48 @@ def test_hundreds_are_sent_page_by_page(refuse, prints, services, monkeypatch):
 
 
 @strict
-def test_one_that_was_stored_before_it_could_be_removed_is_stored_once(refuse, prints, services, monkeypatch):
+def test_one_is_stored_and_removed_in_one_transaction(refuse, prints, services, monkeypatch):
     refuse(event())
     services.catalog.load_sample()
     with monkeypatch.context() as patch:
-        patch.setattr(rejected, "remove", lambda keys: 1 / 0)
+        patch.setattr(rejected, "claim", lambda keys: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(services.resending.send_as_they_are(None))
-    assert len(contexts()) == 1
+    assert contexts() == []
     assert prints("events", "resend", "--all") == {"sent": 1, "refused": 0}
     assert len(contexts()) == 1
     assert rejected.newest(1) == []
+
+
+def test_requests_and_their_events_sent_by_many_at_once_are_stored_once(nobody, services):
+    known = [f"{number}-{place}" for number in range(6) for place in range(4)]
+    services.catalog.strict = True
+    services.catalog.load_sample()
+    for number in range(6):
+        codes = ["BARCHART", "NEW", "NEW", "BARCHART"]
+        nobody.post(
+            "/events", [event(customer=code, context=[f"{number}-{place}"]) for place, code in enumerate(codes)]
+        )
+    services.rejected.flush()
+    services.catalog.strict = False
+    ids = [one.id for one in rejected.newest(100)]
+    whole = [one.uuid for one in rejected.requests(100)]
+    assert (len(ids), len(whole)) == (12, 6)
+
+    def send(keys: list) -> None:
+        for key in keys:
+            with suppress(RejectedUnknown):
+                if isinstance(key, str):
+                    services.resending.send_request(SYSTEM, key)
+                elif one := rejected.by_id(key):
+                    services.resending.send(SYSTEM, key, one.event)
+
+    with Aside() as threads:
+        done = [threads.start(send, keys) for keys in (ids, ids[::-1], whole, whole[::-1])]
+    for thread in done:
+        thread.result()
+    list(services.resending.send_as_they_are(None))
+    assert contexts() == sorted([text] for text in known)
 
 
 def test_what_is_not_json_is_still_refused(refuse, nobody, flask, services):

@@ -138,15 +138,64 @@ def test_what_the_client_stored_under_the_same_key_since_is_not_stored_twice(ref
     assert rejected.request(request.uuid)
 
 
-def test_a_request_that_was_stored_before_it_could_be_removed_is_stored_once(refuse, services, monkeypatch):
+def test_a_request_is_stored_and_removed_in_one_transaction(refuse, services, monkeypatch):
     request = refuse(*MIXED)
     fixed = {2: json.dumps(event())}
     with monkeypatch.context() as patch:
-        patch.setattr(rejected, "remove_request", lambda uuid: 1 / 0)
+        patch.setattr(rejected, "claim_request", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             services.resending.send_request(SYSTEM, request.uuid, fixed)
-    assert services.resending.send_request(SYSTEM, request.uuid, fixed).earlier
+    assert (stored(), places()) == ([], [2])
+    assert services.resending.send_request(SYSTEM, request.uuid, fixed).events == 3
     assert len(stored()) == 3
+
+
+@pytest.mark.parametrize("first", ["event", "request"])
+def test_a_request_and_one_of_its_events_sent_at_the_same_moment_are_not_stored_twice(
+    refuse, services, monkeypatch, first
+):
+    request = refuse(*MIXED)
+    (one,) = rejected.newest(1)
+
+    def send_event() -> None:
+        services.resending.send(SYSTEM, one.id, json.dumps(event(context=["2"])))
+
+    def send_request() -> None:
+        services.resending.send_request(SYSTEM, request.uuid, {2: json.dumps(event(context=["2"]))})
+
+    faster, slower = (send_event, send_request) if first == "event" else (send_request, send_event)
+    accept = services.ingest.accept
+
+    def overtaken(*args: object, **kwargs: object) -> object:
+        """The slower one has read what it sends; now the faster one comes."""
+        monkeypatch.setattr(services.ingest, "accept", accept)
+        faster()
+        return accept(*args, **kwargs)
+
+    monkeypatch.setattr(services.ingest, "accept", overtaken)
+    with pytest.raises(RejectedUnknown, match="meanwhile"):
+        slower()
+    assert [context for _, context in stored()].count(["2"]) == 1
+    if first == "event":
+        services.resending.send_request(SYSTEM, request.uuid)
+    assert sorted(context for _, context in stored()) == [["1"], ["2"], ["3"]]
+
+
+def test_a_request_is_kept_with_its_invalid_events_in_one_transaction(nobody, services, monkeypatch):
+    monkeypatch.setattr(keeping, "GROUP_EVENTS", 1)
+    seen = []
+    monkeypatch.setattr(rejected, "add", lambda rows, dropped, requests: seen.append((rows, requests)))
+    with services.rejected._writing:  # what comes meanwhile waits
+        nobody.post("/events", [event(timestamp=-1), {}])
+        nobody.post("/events", [event(), event(timestamp=-1), {}])
+        nobody.post("/events", [event(), {}, {}])
+    services.rejected.flush()
+    groups = [
+        ({row["request"] for row in rows if row["request"]}, {one["uuid"] for one in whole}) for rows, whole in seen
+    ]
+    assert all(of == whole for of, whole in groups)
+    assert sum(len(whole) for _, whole in groups) == 2
+    assert sum(len(rows) for rows, _ in seen) == 6
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])

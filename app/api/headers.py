@@ -11,7 +11,8 @@ from flask import Response, request
 from app.exceptions import Fault, InputInvalid
 
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
-HANDLING = re.compile(r'(?:^|[,;])\s*handling\s*=\s*"?(lenient|strict)"?\s*(?:[,;]|$)', re.IGNORECASE)
+PREFERENCE = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])+')
+HANDLING = re.compile(r'\s*handling\s*=\s*"?(lenient|strict)"?\s*(?:;|$)', re.IGNORECASE)
 NAMES = 20  # of ignored fields that an answer names
 NAME_CHARACTERS = 60
 PLAIN = "!#$&'*+.^`|~[]()@:/?=<>{} "  # what a name may have beside letters, digits, - and _ without being escaped
@@ -32,9 +33,11 @@ def idempotency_key() -> str | None:
 
 def prefers_lenient() -> bool | None:
     """Whether the client wants its valid events stored although others are invalid; None where it does not say."""
-    given = request.environ.get("HTTP_PREFER")
-    found = HANDLING.search(given) if given is not None else None
-    return found and found[1].lower() == "lenient"
+    for preference in PREFERENCE.findall(request.environ.get("HTTP_PREFER", "")):
+        found = HANDLING.match(preference)
+        if found:
+            return found[1].lower() == "lenient"
+    return None
 
 
 def name_ignored(response: Response, names: Collection[str]) -> Response:

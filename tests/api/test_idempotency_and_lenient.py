@@ -98,7 +98,19 @@ def test_the_preference_is_understood_in_every_spelling(nobody, value):
     assert post(nobody, [{}], Prefer=value).headers["Preference-Applied"] == "handling=lenient"
 
 
-@pytest.mark.parametrize("value", ["handling=strict", "handling=lenientish", "mishandling=lenient", "lenient", ""])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "handling=strict",
+        "handling=lenientish",
+        "mishandling=lenient",
+        "lenient",
+        "",
+        'note="x, handling=lenient"',
+        "note; handling=lenient",
+        'note="',
+    ],
+)
 def test_any_other_preference_is_passed_over(nobody, value):
     answer = post(nobody, [{}], Prefer=value)
     assert answer.status_code == 400

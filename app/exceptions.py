@@ -120,6 +120,11 @@ class RowTooWide(TallyError):
 class QueueUnavailable(TallyError):
     """Redis cannot be reached, or does not answer in time. Nothing is lost: the database knows what waits."""
 
+    @property
+    def plain(self) -> str:
+        """The same without Redis's or the system's words; see `StoreUnavailable.plain`."""
+        return f"{str(self).partition(': ')[0].rstrip('.')}."
+
 
 class BodyMalformed(TallyError):
     """The body is not valid JSON or NDJSON, or not what its content coding promises."""

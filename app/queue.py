@@ -16,8 +16,16 @@ from dataclasses import dataclass
 import structlog
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,  # noqa: A004 - redis-py's own, which is no OSError
+)
 from redis.exceptions import ConnectionError as NotConnected
-from redis.exceptions import RedisError, TimeoutError  # noqa: A004 - redis-py's own, which is no OSError
 from redis.retry import Retry
 from rq import Queue, worker_registration
 from rq.exceptions import NoSuchJobError
@@ -37,6 +45,16 @@ WORK, HELP = "app.jobs.work", "app.jobs.help_with"
 SECONDS = 1.5  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
 HANGS_SECONDS = 2.0  # for which a Redis that did not answer in time is not asked again by this process
 PAUSE_SECONDS = 1.0  # between tries to reach it
+PROBLEMS: dict[type[RedisError], str] = {  # the first that fits; redis-py's classes derive from one another
+    TimeoutError: "does not answer",
+    BusyLoadingError: "is still loading its data",
+    AuthenticationError: "refuses the user or the password",
+    AuthorizationError: "refuses the user or the password",
+    NotConnected: "cannot be reached",
+    ReadOnlyError: "is read-only",
+    OutOfMemoryError: "is out of memory",
+    RedisError: "answers with an error",
+}
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
 
 log = structlog.get_logger(__name__)
@@ -319,7 +337,7 @@ def _probe(connection: Redis) -> None:
 
 
 def _why(error: RedisError) -> str:
-    what = "cannot be reached" if isinstance(error, (NotConnected, TimeoutError)) else "answers with an error"
+    what = next(what for kind, what in PROBLEMS.items() if isinstance(error, kind))
     return f"Redis {what}: {str(error).rstrip('.')}."
 
 

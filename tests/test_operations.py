@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.queue import PROBLEMS
 from app.services import health
 from app.store.backends import availability
 
@@ -112,8 +113,8 @@ SAMPLES = [
         for problem in {*availability.POSTGRES.values(), *availability.SQLITE.values()}
     ),
     health.UNMIGRATED.format(first="0001_initial"),
-    health.NO_REDIS.format(reason="Redis cannot be reached: refused."),
-    health.NO_REDIS.format(reason="Redis answers with an error: You can't write against a read only replica."),
+    *(health.NO_REDIS.format(reason=f"Redis {what}: as it says.") for what in PROBLEMS.values()),
+    health.NO_REDIS.format(reason="Redis cannot be reached."),
     health.NO_WORKER,
     health.UNTOLD.format(program="worker"),
     health.UNTOLD.format(program="scheduler"),

@@ -17,12 +17,15 @@ def live() -> Response:
 
 @blueprint.get("/ready")
 def ready() -> Response:
-    """200 as long as events are accepted; else 503, with why not. What else is wrong stands under its name, too."""
+    """200 as long as events are accepted; else 503, with why not. What else is wrong stands under its name, too.
+
+    Anybody may ask, so no address is told; the page System and the log have it.
+    """
     checks = current_app.extensions["services"].health.glance()
-    reasons = [check.problem for check in checks if check.stops_events]
+    reasons = [check.plain for check in checks if check.stops_events]
     body = {
         "status": "unready" if reasons else "ready",
-        "checks": {check.name: check.problem or "ok" for check in checks},
+        "checks": {check.name: check.plain or "ok" for check in checks},
         "reasons": reasons,
     }
     return answer(body, 503 if reasons else 200)

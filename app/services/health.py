@@ -42,6 +42,7 @@ NO_SCHEDULER = (
     "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
     "Start one: flask --app wsgi scheduler."
 )
+UNUSABLE = "The storage of report files cannot be used."
 NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
 NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
@@ -67,6 +68,7 @@ class Check:
 
     Attributes:
         problem: what is wrong and what to do; None where it is well.
+        plain: the same for whoever is not known: no address, bucket or folder.
         note: what else is worth knowing of it, in a word or two.
         stops_events: whether none is accepted because of it.
     """
@@ -75,6 +77,10 @@ class Check:
     problem: str | None
     note: str = ""
     stops_events: bool = False
+    plain: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", self.plain or self.problem)
 
 
 class Health:
@@ -124,7 +130,7 @@ class Health:
         try:
             self._queue.ping()
         except QueueUnavailable as error:
-            return Check("redis", NO_REDIS.format(reason=error))
+            return Check("redis", NO_REDIS.format(reason=error), plain=NO_REDIS.format(reason=error.plain))
         return Check("redis", None)
 
     def _worker(self, *, away: bool) -> Check:
@@ -155,7 +161,7 @@ class Health:
         try:
             self._storage_probe.answer()
         except StorageFailed as error:
-            return Check("storage", NO_STORAGE.format(reason=error))
+            return Check("storage", NO_STORAGE.format(reason=error), plain=NO_STORAGE.format(reason=UNUSABLE))
         except TimeoutError:
             return Check("storage", NO_STORAGE.format(reason="The storage of report files does not answer."))
         return Check("storage", None)
@@ -173,7 +179,9 @@ class Health:
         free = shutil.disk_usage(existing(folder)).free
         note = f"{free / 1e9:,.0f} GB free" if free >= 1e10 else f"{free / 1e9:,.1f} GB free"
         if free < MIN_FREE_BYTES:
-            return Check("disk", FULL.format(folder=folder, megabytes=free // 2**20), note)
+            megabytes = free // 2**20
+            plain = FULL.format(folder="DATA_DIR", megabytes=megabytes)
+            return Check("disk", FULL.format(folder=folder, megabytes=megabytes), note, plain=plain)
         return Check("disk", None, note)
 
 

@@ -78,6 +78,18 @@ class TestReady:
         assert "Redis cannot be reached" in body["checks"]["redis"]
         assert body["checks"]["database"] == "ok"
 
+    @pytest.mark.settings(redis_url="redis://:word@127.0.0.1:1/0", storage_url="file:///etc/passwd/reports")
+    def test_nobody_is_told_addresses_or_folders(self, nobody, services, settings, monkeypatch):
+        monkeypatch.setattr("app.services.health.MIN_FREE_BYTES", 2**62)
+        checks = ready(nobody)[1]["checks"]
+        assert checks["redis"] == "Redis cannot be reached. Reports wait until it is back; events are not affected."
+        assert checks["storage"].startswith("The storage of report files cannot be used. Reports fail")
+        assert checks["disk"].startswith("The disk of DATA_DIR has ")
+        problems = {check.name: check.problem for check in services.health.glance()}
+        assert "127.0.0.1:1" in problems["redis"], "who may see the page System is told"
+        assert "/etc/passwd/reports" in problems["storage"]
+        assert str(settings.data_dir) in problems["disk"]
+
     def test_without_a_database_it_is_not(self, nobody, worker, away):
         status, body = ready(nobody)
         assert (status, body["status"]) == (503, "unready")

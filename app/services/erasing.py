@@ -17,13 +17,13 @@ from app.exceptions import BodyMalformed, Forbidden
 from app.schemas import json
 from app.schemas.fields import whole
 from app.services.audit import Audit
-from app.services.clock import now
 from app.services.principal import Principal
 from app.services.rejected import erase_from, texts_of
 from app.services.reports import Reports
 from app.services.rows import selection
 from app.store import erasing as store
 from app.store import rejected
+from app.store.database import server_time
 from app.store.erasing import Doomed
 from app.store.models import RejectedRequest, Report
 
@@ -104,7 +104,7 @@ class Erasing:
 
     def expire(self, days: int) -> None:
         """Erase what is older than so many days, as far as it gets in a few seconds; the next run goes on."""
-        doomed = Doomed(before=now() - days * DAY_MS, cut=store.counted_to())
+        doomed = Doomed(before=server_time() - days * DAY_MS, cut=store.counted_to())
         deadline, number = time.monotonic() + BUDGET_SECONDS, 0
         with closing(_paced(doomed)) as steps:
             for gone in steps:

@@ -27,7 +27,7 @@ from app.services.clock import now
 from app.services.keys import IngestKey
 from app.services.principal import SYSTEM, Principal
 from app.store import rejected as store
-from app.store.database import release, transaction
+from app.store.database import release, server_time, transaction
 from app.store.models import RejectedEvent, RejectedRequest
 
 DAY_MS = 86_400_000
@@ -205,7 +205,7 @@ class RejectedEvents:
     def purge(self) -> None:
         """Remove what is too old or too much: the oldest first."""
         keep_days, max_number, max_bytes = self._bounds
-        store.purge(now() - keep_days * DAY_MS, max_number, max_bytes)
+        store.purge(server_time() - keep_days * DAY_MS, max_number, max_bytes)
 
     def remove(self, one: RejectedEvent) -> bool:
         """Forget one; False where somebody else was faster."""

@@ -21,7 +21,7 @@ from app.services.clock import SKEW_MS, now
 from app.services.principal import Principal
 from app.store import accounts
 from app.store import sessions as store
-from app.store.database import transaction
+from app.store.database import server_time, transaction
 from app.store.models import Session
 
 SECRET_BYTES = 32
@@ -83,7 +83,7 @@ class Sessions:
             address: from which they came this time.
             acts: whether a person does something; else a page refreshes itself.
         """
-        found = store.find(_digest(token), self._limits())
+        found = store.find(_digest(token), self._limits(now()))
         if found is None:
             return None
         session, account = found
@@ -93,12 +93,12 @@ class Sessions:
 
     def of(self, account: int) -> list[Session]:
         """A user's sessions, the last seen first."""
-        return store.of(account, self._limits())
+        return store.of(account, self._limits(now()))
 
     def numbers(self) -> dict[int, list[Session]]:
         """The sessions of each user who has any, by the user's id."""
         found: dict[int, list[Session]] = {}
-        for session in store.every(self._limits()):
+        for session in store.every(self._limits(now())):
             found.setdefault(session.account, []).append(session)
         return found
 
@@ -114,7 +114,7 @@ class Sessions:
         Raises:
             SessionUnknown: the user has none of that id.
         """
-        found = store.by_id(key, self._limits())
+        found = store.by_id(key, self._limits(now()))
         if found is None or found[0].account != account:
             raise SessionUnknown("There is no such session: it has ended.")
         session, owner = found
@@ -135,12 +135,11 @@ class Sessions:
 
         One that began by a clock that was ahead would live for longer than SESSION_DAYS: it begins now.
         """
-        moment = now()
+        moment = server_time()
         store.bring_back(moment, moment + SKEW_MS)
-        store.purge(self._limits())
+        store.purge(self._limits(moment))
 
-    def _limits(self) -> store.Limits:
-        moment = now()
+    def _limits(self, moment: int) -> store.Limits:
         return store.Limits(moment - self._idle_ms, moment - self._most_ms)
 
     def _note_seen(self, session: Session) -> None:

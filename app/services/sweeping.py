@@ -5,7 +5,6 @@ Safe when several run it at once: each step is a conditional UPDATE, or harmless
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import structlog
@@ -112,7 +111,8 @@ class Sweeper:
 
     def remove_unowned(self) -> None:
         """Remove what no report has: what was being written when its writer died, and nobody went on with."""
-        old = [key for key, since in self._storage.contents() if since < time.time() * 1000 - YOUNG_MS]
+        before = store.now() - YOUNG_MS
+        old = [key for key, since in self._storage.contents() if since < before]
         jobs = list({key[:UUID_LENGTH] for key in old})
         running = store.running_among(jobs)  # asked first: whoever completes now has a file by the next question
         owned = store.files_in_use(jobs)

@@ -11,7 +11,6 @@ import structlog
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.queue import ReportQueue
-from app.services.clock import now
 from app.services.erasing import Erasing
 from app.services.rejected import RejectedEvents
 from app.services.reports import Reports
@@ -20,7 +19,7 @@ from app.services.sessions import Sessions
 from app.services.spooling import Spooling
 from app.services.webhooks import Webhooks
 from app.store import audit, hours, idempotency
-from app.store.database import release, shrink_log
+from app.store.database import release, server_time, shrink_log
 
 SWEEP_SECONDS = 15.0
 WAKE_SECONDS = 1.0  # an attempt that failed is tried again after as little
@@ -115,11 +114,11 @@ class Upkeep:
 
     def _purge(self) -> None:
         """Forget what has had its time: idempotency keys, webhooks, rejected events, sessions, the audit log."""
-        idempotency.purge(now() - KEY_DAYS * DAY_MS)
+        idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
         self._rejected.purge()
         self._sessions.purge()
-        audit.purge(now() - self._settings.audit_keep_days * DAY_MS)
+        audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def _expire(self) -> None:
         """Erase events that are older than EVENT_KEEP_DAYS."""

@@ -30,7 +30,7 @@ from app.services.schedule_runs import owner
 from app.store import deliveries as store
 from app.store import reports as reports_store
 from app.store import schedules as schedules_store
-from app.store.database import release
+from app.store.database import release, server_time
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
 from app.version import VERSION
 from app.webhook import Answer, post, signature
@@ -116,7 +116,7 @@ class Webhooks:
 
     def purge(self) -> None:
         """Forget what nobody asks about any more."""
-        store.purge(now() - KEPT_DAYS * DAY_MS)
+        store.purge(server_time() - KEPT_DAYS * DAY_MS)
 
     def _work(self, delivery: Delivery) -> None:
         try:

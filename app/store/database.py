@@ -63,6 +63,14 @@ def forget_connections() -> None:
     database.dispose()
 
 
+def server_time() -> int:
+    """Return the time by the database's clock, in milliseconds.
+
+    It is the one clock for what is removed by age: a machine whose clock is ahead would remove what is still needed.
+    """
+    return database.execute_sql(f"SELECT {database.clock_ms}").fetchone()[0]
+
+
 def shrink_log() -> None:
     """Give back the disk space of a write-ahead log that grew, where it can be done without others waiting."""
     database.shrink_log()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from peewee import SQL, Case, Expression, Select, fn
 
-from app.store.database import database
+from app.store.database import database, server_time
 from app.store.models import Report, ReportPart
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
@@ -36,7 +36,7 @@ def clock() -> SQL:
 
 def now() -> int:
     """The database's time in milliseconds."""
-    return database.execute_sql(f"SELECT {database.clock_ms}").fetchone()[0]
+    return server_time()
 
 
 def add(**values: object) -> Report:

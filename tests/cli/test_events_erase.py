@@ -204,7 +204,7 @@ def test_nothing_expires_unless_days_are_set(nobody, services):
 
 @pytest.mark.settings(event_keep_days=30)
 def test_events_expire_by_their_timestamp(nobody, services, monkeypatch):
-    monkeypatch.setattr("app.services.erasing.now", lambda: FIRST + 30 * DAY_MS)
+    monkeypatch.setattr("app.services.erasing.server_time", lambda: FIRST + 30 * DAY_MS)
     monkeypatch.setattr(erasing, "CHUNK", 2)
     nobody.send(*[event(timestamp=FIRST + number, product="AB"[number % 2]) for number in range(-5, 5)])
     services.upkeep.run_all()
@@ -216,7 +216,7 @@ def test_events_expire_by_their_timestamp(nobody, services, monkeypatch):
 @pytest.mark.settings(event_keep_days=30)
 def test_expiry_stops_after_a_while_and_goes_on_the_next_time(app, services, monkeypatch):
     monkeypatch.setattr("app.services.erasing.BUDGET_SECONDS", 0)
-    monkeypatch.setattr("app.services.erasing.now", lambda: FIRST + 99 * DAY_MS)
+    monkeypatch.setattr("app.services.erasing.server_time", lambda: FIRST + 99 * DAY_MS)
     monkeypatch.setattr(erasing, "CHUNK", 400)
     fill(1_000)
     count_all()

@@ -166,10 +166,10 @@ def test_a_key_is_kept_for_a_day_at_least_and_not_for_ever(send, services, monke
     first = send()
     accepted = IdempotencyKey.get_by_id("key").created
     for hours in (1, 24, 47):
-        monkeypatch.setattr("app.services.upkeep.now", lambda hours=hours: accepted + hours * HOUR)
+        monkeypatch.setattr("app.services.upkeep.server_time", lambda hours=hours: accepted + hours * HOUR)
         services.upkeep.run_all()
         assert send().answer == first.answer
-    monkeypatch.setattr("app.services.upkeep.now", lambda: accepted + 49 * HOUR)
+    monkeypatch.setattr("app.services.upkeep.server_time", lambda: accepted + 49 * HOUR)
     services.upkeep.run_all()
     assert IdempotencyKey.select().count() == 0
     assert not send().replayed

@@ -258,9 +258,9 @@ def test_they_go_when_they_are_too_old(services, monkeypatch):
     services.rejected.keep([invalid(1)], ORIGIN)
     services.rejected.flush()
     first = services.rejected.page(SYSTEM, 1)[0].received
-    monkeypatch.setattr("app.services.rejected.now", lambda: first + 2 * DAY)
+    monkeypatch.setattr("app.services.rejected.server_time", lambda: first + 2 * DAY)
     services.upkeep.run_all()
     assert kept() == [1]
-    monkeypatch.setattr("app.services.rejected.now", lambda: first + 2 * DAY + 1)
+    monkeypatch.setattr("app.services.rejected.server_time", lambda: first + 2 * DAY + 1)
     services.upkeep.run_all()
     assert kept() == []

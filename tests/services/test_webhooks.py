@@ -48,6 +48,7 @@ class Clock:
 def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "now", clock)
+    monkeypatch.setattr(module, "server_time", clock)
     return clock
 
 

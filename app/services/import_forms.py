@@ -21,6 +21,7 @@ DIGITS = re.compile(r"[0-9]{1,15}")
 # JSON's, but for exponents: whatever wrote one has rounded the time, as spreadsheets do.
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 WIDE = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins, and UTF-32
+PARQUET = b"PAR1"  # how such a file begins
 GOES_ON = (b"{", b"[", b",", b":")  # how the first line ends of JSON that is laid out over several
 
 
@@ -239,6 +240,8 @@ def _extras(cell: str | None) -> list[object]:
 
 def _check_encoding(chunk: Chunk) -> None:
     begin = chunk.records[0][:4] if chunk.records else b""
+    if begin == PARQUET:
+        raise _other_form("It is a Parquet file. Import the same report in the format jsonl, or as CSV.")
     if begin.startswith(WIDE) or b"\0" in begin:
         raise _other_form("It is in UTF-16. Save it in UTF-8: iconv -f UTF-16 -t UTF-8 FILE does.")
 

@@ -180,11 +180,24 @@ def test_a_file_that_is_cut_short_is_imported_as_far_as_it_goes(flask, file):
         (lines(numbered(2)).decode().encode("utf-16"), "It is in UTF-16. Save it in UTF-8"),
         (lines(numbered(2)).decode().encode("utf-16-be"), "It is in UTF-16"),
         (b"1793000000000|T|a\n", "a report's CSV takes a customer and a product"),
+        (b"PAR1\x15\x00", "It is a Parquet file"),
         (gzip.compress(b"")[:5], "cut short"),
         (b"\x1f\x8bnothing", "not the gzip that it begins as"),
         (b"\x28\xb5\x2f\xfdnothing", "not the zstd that it begins as"),
     ],
-    ids=["an array", "laid out", "one event", "a request", "UTF-16", "BE", "CSV", "cut", "no gzip", "no zstd"],
+    ids=[
+        "an array",
+        "laid out",
+        "one event",
+        "a request",
+        "UTF-16",
+        "BE",
+        "CSV",
+        "Parquet",
+        "cut",
+        "no gzip",
+        "no zstd",
+    ],
 )
 def test_what_it_cannot_be_is_said(fails, file, content, told):
     assert told in fails("events", "import", file(content))

@@ -179,7 +179,7 @@ def _is_sending() -> bool:
 
 def _drain(stream: IO[bytes]) -> None:
     deadline, read = time.monotonic() + DRAINED_SECONDS, 0
-    with suppress(ClientDisconnected, Overloaded):
+    with suppress(BodyMalformed, ClientDisconnected, Overloaded):
         while read < DRAINED_BYTES and time.monotonic() < deadline and (chunk := stream.read(CHUNK_BYTES)):
             read += len(chunk)
 

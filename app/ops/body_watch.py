@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from app.exceptions import Overloaded
+from app.exceptions import BodyMalformed, Overloaded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -53,21 +53,24 @@ class WatchedBody:
     Attributes:
         began: when its first read began, by the monotonic clock; 0: none did.
         since: the same of the read that is under way.
+        is_shut: whether its connection was shut: it, or another overdue one from the same address.
     """
 
-    __slots__ = ("_environ", "_stream", "began", "seconds", "since")
+    __slots__ = ("_environ", "_stream", "began", "is_shut", "seconds", "since")
 
     def __init__(self, environ: WSGIEnvironment, seconds: float) -> None:
         self._environ = environ
         self._stream: IO[bytes] = environ["wsgi.input"]
         self.seconds = seconds
         self.began = self.since = 0.0
+        self.is_shut = False
 
     def read(self, size: int = -1) -> bytes:
         """Read as the server's input does.
 
         Raises:
             Overloaded: too many threads read bodies.
+            BodyMalformed: it was shut. A chunked body would look as if it ended there, and part of it would be stored.
         """
         if len(_reads) >= MAX_READS:
             raise Overloaded("Too many requests are being received.")
@@ -78,9 +81,12 @@ class WatchedBody:
         if _watch is None:
             _start()
         try:
-            return self._stream.read() if size is None or size < 0 else self._stream.read(size)
+            data = self._stream.read() if size is None or size < 0 else self._stream.read(size)
         finally:
             del _reads[thread]
+        if self.is_shut and "HTTP_TRANSFER_ENCODING" in self._environ:
+            raise BodyMalformed("The body took too long to arrive.")
+        return data
 
     def __getattr__(self, name: str) -> object:
         """Other ways to read, which nobody uses on a client's time."""
@@ -105,7 +111,13 @@ def shut_overdue() -> int:
     overdue = [body for body in list(_reads.values()) if now - body.since >= min(silent, body.seconds)]
     if not overdue:
         return 0
-    return sum([_shut(one) for one in _connections() if any(_is_of(one, body, now, silent) for body in overdue)])
+    number = 0
+    for connection in _connections():
+        found = [body for body in overdue if _is_of(connection, body, now, silent)]
+        for body in found:
+            body.is_shut = True  # first, as its read ends with the connection
+        number += bool(found) and _shut(connection)
+    return number
 
 
 def _start() -> None:

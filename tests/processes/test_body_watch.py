@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.exceptions import Overloaded
+from app.exceptions import BodyMalformed, Overloaded
 from app.ops import body_watch
 from app.ops.body_watch import WatchedBody, watch
 from tests.support.running import wait_until
@@ -58,6 +58,25 @@ def test_a_silent_body_ends_cut_short(pair, impatient):
     thread.join(10)
     assert got == [b"abc"]
     assert body_watch._reads == {}
+
+
+def test_a_silent_chunked_body_is_refused_as_it_would_look_whole(pair, impatient):
+    client, server = pair
+    client.sendall(b"abc")
+    body = body_of(server, HTTP_TRANSFER_ENCODING="chunked")
+    told: list[str] = []
+
+    def expect_error() -> None:
+        try:
+            body.read(10)
+        except BodyMalformed as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=expect_error)
+    thread.start()
+    wait_until(lambda: body_watch.shut_overdue() or not thread.is_alive(), 10)
+    thread.join(10)
+    assert told == ["The body took too long to arrive."]
 
 
 def test_the_same_behind_a_proxy_that_says_whose_request_it_is(pair, impatient):

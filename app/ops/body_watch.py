@@ -34,6 +34,7 @@ CROWDED_SILENT_SECONDS = 2.0  # once half of the reads are taken
 LOOK_SECONDS = 0.5
 CLOCK_MS = 10  # the kernel's clock of these times ticks as slowly
 TCP_INFO = struct.Struct("=44xI4xI")  # milliseconds since data was last sent, and last received
+CLOSE_WAIT = 8  # the state, in its first byte, of a connection that the other end has ended
 DESCRIPTORS = Path("/proc/self/fd")
 
 _reads: dict[int, WatchedBody] = {}  # by thread
@@ -70,7 +71,8 @@ class WatchedBody:
 
         Raises:
             Overloaded: too many threads read bodies.
-            BodyMalformed: it was shut. A chunked body would look as if it ended there, and part of it would be stored.
+            BodyMalformed: it is chunked, and its connection was shut, or ended within lines. The server does not say
+                so: the body would look whole, and part of it would be stored.
         """
         if len(_reads) >= MAX_READS:
             raise Overloaded("Too many requests are being received.")
@@ -84,13 +86,21 @@ class WatchedBody:
             data = self._stream.read() if size is None or size < 0 else self._stream.read(size)
         finally:
             del _reads[thread]
-        if self.is_shut and "HTTP_TRANSFER_ENCODING" in self._environ:
-            raise BodyMalformed("The body took too long to arrive.")
+        if "HTTP_TRANSFER_ENCODING" in self._environ:
+            self._check_end(is_over=size is None or len(data) < size)
         return data
 
     def __getattr__(self, name: str) -> object:
         """Other ways to read, which nobody uses on a client's time."""
         return getattr(self._stream, name)
+
+    def _check_end(self, *, is_over: bool) -> None:
+        if self.is_shut:
+            raise BodyMalformed("The body took too long to arrive.")
+        # JSON says itself where it ends; lines do not, nor do they where each is compressed by itself.
+        are_lines = "ndjson" in self._environ.get("CONTENT_TYPE", "").lower()
+        if is_over and are_lines and any(_is_left(one, self) for one in _connections()):
+            raise BodyMalformed("The client ended the connection, so the body may be cut short. Nothing was stored.")
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -156,6 +166,15 @@ def _is_of(connection: socket.socket, body: WatchedBody, now: float, silent: flo
     age = 1000 * (now - body.began)
     is_receiving = body.hears_first or (received <= sent and sent >= age - CLOCK_MS)
     return ends == body.ends and is_receiving and (received >= 1000 * silent or age >= 1000 * body.seconds)
+
+
+def _is_left(connection: socket.socket, body: WatchedBody) -> bool:
+    """Whether a connection looks like a body's, and its client has ended it."""
+    try:
+        ends = str(connection.getsockname()[1]), connection.getpeername()[0].partition("%")[0]
+        return ends == body.ends and connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == CLOSE_WAIT
+    except (OSError, IndexError):  # it is no connection over TCP, or it is gone
+        return False
 
 
 def _shut(connection: socket.socket) -> bool:

@@ -79,6 +79,29 @@ def test_a_silent_chunked_body_is_refused_as_it_would_look_whole(pair, impatient
     assert told == ["The body took too long to arrive."]
 
 
+def test_chunked_lines_whose_client_is_gone_are_refused_as_nobody_can_tell_where_they_end(pair):
+    client, server = pair
+    client.sendall(b"abc\n")
+    client.shutdown(socket.SHUT_WR)
+    given = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_TYPE": "application/x-ndjson"}
+    with pytest.raises(BodyMalformed, match="may be cut short"):
+        body_of(server, **given).read(10)
+
+
+def test_chunked_json_says_itself_where_it_ends(pair):
+    client, server = pair
+    client.sendall(b"[]")
+    client.shutdown(socket.SHUT_WR)
+    given = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_TYPE": "application/json"}
+    assert body_of(server, **given).read(10) == b"[]"
+
+
+def test_chunked_lines_whose_client_waits_for_the_answer_are_read(pair):
+    _, server = pair
+    given = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_TYPE": "application/x-ndjson"}
+    assert body_of(server, **given, **{"wsgi.input": io.BytesIO(b"abc\n")}).read(10) == b"abc\n"
+
+
 def test_the_same_behind_a_proxy_that_says_whose_request_it_is(pair, impatient):
     client, server = pair
     client.sendall(b"abc")

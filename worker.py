@@ -145,7 +145,6 @@ def main() -> None:
 
 def work(services: Services, url: str) -> bool:
     """Work until told to stop (True), or until Redis makes RQ's worker end: it is a replica, full, or hangs (False)."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # RQ's handler, of a worker that has ended, would wait for Redis
     wait_until_there(url)
     connection = connect(url, answer_seconds=None)
     worker = None
@@ -166,6 +165,9 @@ def work(services: Services, url: str) -> bool:
     except RedisError as error:
         log.warning("the worker could not go on, and begins again", reason=str(error))
     finally:
+        # RQ's handlers, of a worker that has ended, would wait for Redis, or break off the pause with a traceback.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         connection.close()
     return worker is not None and worker.is_ending
 

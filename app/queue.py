@@ -55,6 +55,7 @@ PROBLEMS: dict[type[RedisError], str] = {  # the first that fits; redis-py's cla
     OutOfMemoryError: "is out of memory",
     RedisError: "answers with an error",
 }
+FOREIGN = "Redis has somebody else's data under Tally's names, so it needs a database of its own in REDIS_URL"
 GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
 
 log = structlog.get_logger(__name__)
@@ -190,7 +191,7 @@ class ReportQueue:
             for key in keys:
                 pipeline.hgetall(key)
             found = [decode_redis_hash(raw, decode_values=True) for raw in pipeline.execute()]
-        seen = [_seen(key, told) for key, told in zip(keys, found, strict=True) if told.get("last_heartbeat")]
+            seen = [_seen(key, told) for key, told in zip(keys, found, strict=True) if told.get("last_heartbeat")]
         return sorted(seen, key=lambda one: (one.host, one.pid))
 
     def length(self) -> int:
@@ -242,7 +243,7 @@ class ReportQueue:
         """
         with self._asking():
             seen = self.connection().get(SCHEDULER)
-        return None if seen is None else float(seen)
+            return None if seen is None else float(seen)
 
     def add_times(self, times: Mapping[tuple[str, str, int], Sequence[float]]) -> None:
         """Add numbers of requests, by verb, route and status, to those of all processes.
@@ -265,10 +266,10 @@ class ReportQueue:
         """
         with self._asking():
             found = self.connection().hgetall(REQUESTS)
-        times: dict[tuple[str, str, int], list[float]] = {}
-        for name, number in found.items():
-            verb, status, place, route = name.decode().split(" ", 3)
-            times.setdefault((verb, route, int(status)), [0] * length)[int(place)] = float(number)
+            times: dict[tuple[str, str, int], list[float]] = {}
+            for name, number in found.items():
+                verb, status, place, route = name.decode().split(" ", 3)
+                times.setdefault((verb, route, int(status)), [0] * length)[int(place)] = float(number)
         return times
 
     def ping(self) -> None:
@@ -290,6 +291,8 @@ class ReportQueue:
             if isinstance(error, TimeoutError):
                 self._hangs_until, self._hangs = time.monotonic() + HANGS_SECONDS, why
             raise QueueUnavailable(why) from error
+        except (ValueError, LookupError) as error:  # not in our form, or not even text
+            raise QueueUnavailable(f"{FOREIGN}: {error}.") from error
 
 
 def queue(connection: Redis) -> Queue:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.queue import PROBLEMS
+from app.queue import FOREIGN, PROBLEMS
 from app.services import health
 from app.store.backends import availability
 
@@ -115,6 +115,7 @@ SAMPLES = [
     health.UNMIGRATED.format(first="0001_initial"),
     *(health.NO_REDIS.format(reason=f"Redis {what}: as it says.") for what in PROBLEMS.values()),
     health.NO_REDIS.format(reason="Redis cannot be reached."),
+    health.NO_REDIS.format(reason=f"{FOREIGN}: it is no number."),
     health.NO_WORKER,
     health.UNTOLD.format(program="worker"),
     health.UNTOLD.format(program="scheduler"),

@@ -130,29 +130,29 @@ class Health:
         try:
             self._queue.ping()
         except QueueUnavailable as error:
-            return Check("redis", NO_REDIS.format(reason=error), plain=NO_REDIS.format(reason=error.plain))
+            return _redis_problem("redis", error)
         return Check("redis", None)
 
     def _worker(self, *, away: bool) -> Check:
         # Where Redis is known to be away it is not asked again: each question may wait for two seconds.
-        try:
-            heartbeats = [] if away else self._queue.heartbeats()
-        except QueueUnavailable:
-            away = True
         if away:
             return Check("worker", UNTOLD.format(program="worker"))
+        try:
+            heartbeats = self._queue.heartbeats()
+        except QueueUnavailable as error:
+            return _redis_problem("worker", error)
         living = sum(time.time() - beat <= SILENT_SECONDS for beat in heartbeats)
         if not living:
             return Check("worker", NO_WORKER, "none")
         return Check("worker", None, f"{living}")
 
     def _scheduler(self, *, away: bool) -> Check:
-        try:
-            seen = None if away else self._queue.scheduler_seen()
-        except QueueUnavailable:
-            away = True
         if away:
             return Check("scheduler", UNTOLD.format(program="scheduler"))
+        try:
+            seen = self._queue.scheduler_seen()
+        except QueueUnavailable as error:
+            return _redis_problem("scheduler", error)
         if seen is None or time.time() - seen > SCHEDULER_SILENT_SECONDS:
             return Check("scheduler", NO_SCHEDULER.format(since=_silence(seen)))
         return Check("scheduler", None)
@@ -183,6 +183,10 @@ class Health:
             plain = FULL.format(folder="DATA_DIR", megabytes=megabytes)
             return Check("disk", FULL.format(folder=folder, megabytes=megabytes), note, plain=plain)
         return Check("disk", None, note)
+
+
+def _redis_problem(name: str, error: QueueUnavailable) -> Check:
+    return Check(name, NO_REDIS.format(reason=error), plain=NO_REDIS.format(reason=error.plain))
 
 
 def _missing() -> list[str]:

@@ -17,6 +17,7 @@ from rq import Callback, Queue, Worker
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
+import worker
 from app import queue as module
 from app.exceptions import QueueUnavailable
 from app.queue import HELP, NAME, WORK, ReportJob, ReportQueue
@@ -101,6 +102,23 @@ def test_a_database_that_redis_does_not_have_is_named(redis_url):
         queue.ping()
 
 
+def test_data_that_is_not_ours_is_named_and_breaks_no_page(app, services, operator, redis_url):
+    redis = redis_py.Redis.from_url(redis_url)
+    redis.set(module.SCHEDULER, "soon")
+    redis.hset(module.REQUESTS, "of another program", "x")
+    redis.sadd(f"rq:workers:{NAME}", b"rq:worker:\xff")
+    redis.lpush(f"rq:queue:{NAME}", b"\xff")
+    visitor = Visitor(app).sign_in("olga")
+    for path in ("/admin/", "/admin/system", "/health/ready"):
+        answer = visitor.get(path)
+        assert answer.status_code == 200
+        assert module.FOREIGN in html.unescape(answer.get_data(as_text=True))
+    assert operator.get("/metrics").status_code == 200
+    with structlog.testing.capture_logs() as logs:
+        services.upkeep.run_all()
+    assert not [one for one in logs if one["event"] == "upkeep failed"]
+
+
 def test_a_redis_that_hangs_is_waited_for_once(redis_url):
     queue = ReportQueue(redis_url, 1)
     queue.ping()
@@ -129,6 +147,23 @@ def test_of_all_who_are_counted_one_waits_to_see_whether_redis_is_back(redis_url
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: rates.count("key", "a", 5), range(800)))
         assert time.monotonic() - began < 2
+
+
+def test_a_worker_that_waits_for_redis_ends_at_once_by_a_signal(services, redis_url, monkeypatch):
+    """RQ's handler raises an error in whatever runs, which was the pause until the next try."""
+
+    def begin_and_fail(self: worker.ReportWorker, **how: object) -> None:
+        self._install_signal_handlers()
+        raise redis_py.ResponseError("MISCONF")
+
+    monkeypatch.setattr(worker.ReportWorker, "work", begin_and_fail)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert not worker.work(services, redis_url)
+        assert [signal.getsignal(number) for number in before] == [signal.SIG_DFL, signal.SIG_DFL]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class TestJobsOfOthers:

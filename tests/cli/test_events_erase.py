@@ -183,11 +183,11 @@ def test_one_that_fails_halfway_says_how_far_it_came(flask, monkeypatch, nobody)
     fill(250)
     erase, calls = erasing._erase, []
 
-    def failing(keys):
+    def failing(*chunk):
         calls.append(1)
         if len(calls) > 2:
             raise StoreUnavailable("The database cannot be reached.")
-        return erase(keys)
+        return erase(*chunk)
 
     monkeypatch.setattr(erasing, "_erase", failing)
     result = flask("events", "erase", "--customer", "BARCHART", "--yes")

@@ -227,7 +227,8 @@ class TestMeanwhile:
         services.accounts.change(who, "analyst", [])
         assert "THEIRS" not in anna.see("/admin/events")
 
-    def test_both_count_at_once_for_a_password_that_was_just_found_right(self, analyst, services):
+    def test_both_count_at_once_for_a_password_that_was_just_found_right(self, analyst, services, nobody):
+        nobody.send(event())
         assert analyst.get("/events", query_string={"customer": "BARCHART"}).status_code == 200
         who = services.accounts.verify("anna", PASSWORD)
         services.accounts.change(who, "analyst", ["FERNHILL"])

@@ -53,6 +53,7 @@ MAX_EVENT_VALUES = 20_000  # of one event, keys that nobody knows among them; a 
 MAX_EXPLAINED = 2_000  # invalid events of a request whose faults are named
 MAX_IGNORED = 100  # names of unknown keys that are remembered of a request
 CHECKED_BYTES = 1_000_000  # a shorter text cannot have as many values
+PIECE_EVENTS = 1_000  # of a longer one that are parsed at a time
 ROOM_FOR_KEYS = len('{"events":,"":0}')
 
 
@@ -213,7 +214,7 @@ class EventList(Described):
 
     def _one_by_one(self, items: Sequence[object]) -> Batch:
         """A batch of events, each unparsed (one in bytes is a line) or parsed."""
-        batch = Batch([], [])
+        batch, codes = Batch([], []), {}
         for index, item in enumerate(items):
             text = bytes(item) if isinstance(item, bytes | msgspec.Raw) else None
             event = None if text is None else _fast_one(text)
@@ -231,6 +232,7 @@ class EventList(Described):
                     faults = list(flatten(error.messages, f"events[{index}]"))
                     batch.rejected.append(Rejected(index + 1, _as_sent(value), faults))
                     continue
+            _share_codes(event, codes)
             batch.events.append(event)
             batch.places.append(index + 1)
         if batch.rejected:
@@ -341,10 +343,32 @@ def _fast(body: bytes, *, lines: bool = False) -> list[Event] | None:
     if ESCAPED_NUL in body:
         return None
     try:
-        events = [_fast_event(line) for line in _lines(body)] if lines else _fast_list(body)
+        if lines:
+            events = [_fast_event(line) for line in _lines(body)]
+        else:
+            events = _fast_list(body) if len(body) < CHECKED_BYTES else _in_pieces(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return _checked(events)
+
+
+def _in_pieces(body: bytes) -> list[Event]:
+    """The same as `_fast_list`, in half the memory."""
+    cut, events, codes = _fast_cut(body), [], {}
+    while cut:
+        piece = _fast_list(b"[%b]" % b",".join(cut[:PIECE_EVENTS]))
+        del cut[:PIECE_EVENTS]
+        for event in piece:
+            _share_codes(event, codes)
+        events += piece
+    return events
+
+
+def _share_codes(event: Event, codes: dict[str, str]) -> None:
+    """Have events with the same codes share them, as many have the same: each text takes more room than a number."""
+    event.customer = codes.setdefault(event.customer, event.customer)
+    event.product = codes.setdefault(event.product, event.product)
+    event.type = codes.setdefault(event.type, event.type)
 
 
 def _checked(events: list[Event]) -> list[Event] | None:
@@ -353,15 +377,18 @@ def _checked(events: list[Event]) -> list[Event] | None:
     return None if CONTROL.search("".join(codes)) else events
 
 
+def _checked_one(event: Event) -> Event | None:
+    return None if CONTROL.search(f"{event.customer}{event.product}{event.type}") else event
+
+
 def _fast_one(item: bytes) -> Event | None:
     """The same for one event."""
     if ESCAPED_NUL in item:
         return None
     try:
-        checked = _checked([_fast_event(item)])
+        return _checked_one(_fast_event(item))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return checked and checked[0]
 
 
 def _made_plain(value: object, ignored: set[str], *, is_clean: bool) -> Event | None:
@@ -383,10 +410,10 @@ def _made_plain(value: object, ignored: set[str], *, is_clean: bool) -> Event | 
     if isinstance(plain.get("timestamp"), json.Number):
         plain["timestamp"] = whole(plain["timestamp"].text)
     try:
-        checked = _checked([msgspec.convert(plain, Event)])
+        event = _checked_one(msgspec.convert(plain, Event))
     except msgspec.ValidationError:
         return None
-    return checked[0] if checked and (is_clean or not json.unkeepable(value)) else None
+    return event if event and (is_clean or not json.unkeepable(value)) else None
 
 
 def _cut(body: bytes) -> object:

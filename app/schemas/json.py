@@ -144,7 +144,7 @@ def _decoded(decoder: json.JSONDecoder, body: bytes, depth: int) -> object:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise BodyMalformed(f"The body is not valid JSON: {error.msg} at {where}.") from None
-    if _count(body, b"[{") > depth and _is_deep(value, depth):
+    if len(body) > depth and _count(body, b"[{") > depth and _is_deep(value, depth):
         raise BodyMalformed(TOO_DEEP)
     return value
 

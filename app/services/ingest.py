@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from random import getrandbits
 
 import zstandard
@@ -22,6 +23,8 @@ from app.store import idempotency
 from app.store.backends.row import Row
 from app.store.database import release
 from app.store.writer import TWIN, Entry, Writer
+
+ENCODED_EVENTS = 1_000  # at a time
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,12 @@ class Ingest:
                 self._rejected.keep(batch.rejected, origin, sender, whole)
             if not lenient:
                 raise refusal([fault for one in batch.rejected for fault in one.faults])
-        stored = as_stored(batch)
-        receipt = Receipt(encode_stored(stored), len(batch.rejected) if lenient else None, ignored=ignored)
-        entry = self._entry(stored, _claim(key, digest, receipt) if key else None)
+        entry, answer = _encoded(batch)
+        receipt = Receipt(answer, len(batch.rejected) if lenient else None, ignored=ignored)
+        if key:
+            entry.key = _claim(key, digest, receipt)
         if also:
             entry.also = lambda: also(receipt.answer)
-        del batch, stored  # many requests wait at once; none needs its events twice meanwhile
         if entry.count or key:
             self._writer.write(entry)
         return receipt if entry.state != TWIN else replace(self._first(key, digest), ignored=ignored)
@@ -120,11 +123,6 @@ class Ingest:
     def count(self) -> int:
         """How many events are stored."""
         return store.count()
-
-    def _entry(self, stored: Sequence[StoredEvent], claim: idempotency.Claim | None) -> Entry:
-        received = now()
-        payload = store.encode([as_row(event, received) for event in stored])
-        return Entry(payload, len(stored), received, sightings(stored), claim)
 
     def _earlier(self, key: str, digest: bytes) -> Receipt | None:
         """Like `_replay`, but where the database is away there is none.
@@ -174,12 +172,38 @@ class Ingest:
             release()  # the request goes on to wait for the writer, who may need a connection
 
 
+def _encoded(batch: Batch) -> tuple[Entry, bytes]:
+    """A batch as the writer takes it, and the answer: its events as stored.
+
+    It takes the events out of the batch, a few at a time: each is three times as large as its text, and there may be a
+    hundred thousand.
+    """
+    received, name, count = now(), batch_name(), len(batch.events)
+    answer, seen_here = BytesIO(), set()
+
+    def rows() -> Iterator[Row]:
+        for start in range(0, count, ENCODED_EVENTS):
+            stored = _stored(batch.events[:ENCODED_EVENTS], batch.places[start : start + ENCODED_EVENTS], name)
+            del batch.events[:ENCODED_EVENTS]
+            answer.write(b"[" if start == 0 else b",")
+            answer.write(encode_stored(stored)[1:-1])
+            seen_here.update(sightings(stored))
+            yield from [as_row(event, received) for event in stored]
+
+    payload = store.encode(rows())
+    answer.write(b"]" if count else b"[]")
+    return Entry(payload, count, received, seen_here), answer.getvalue()
+
+
 def as_stored(batch: Batch) -> list[StoredEvent]:
     """A batch's events with their sequences, under a name of its own."""
-    name = batch_name()
+    return _stored(batch.events, batch.places, batch_name())
+
+
+def _stored(events: Sequence[Event], places: Sequence[int], name: str) -> list[StoredEvent]:
     return [
         StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, name)
-        for e, place in zip(batch.events, batch.places, strict=True)
+        for e, place in zip(events, places, strict=True)
     ]
 
 
@@ -204,7 +228,9 @@ def as_row(event: StoredEvent, received: int) -> Row:
 
 def _digest(body: bytes, *, lenient: bool) -> bytes:
     """What makes two requests the same: the body, and how it is to be handled."""
-    return hashlib.sha256(body + (b"lenient" if lenient else b"strict")).digest()
+    digest = hashlib.sha256(body)
+    digest.update(b"lenient" if lenient else b"strict")
+    return digest.digest()
 
 
 def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from peewee import fn
@@ -73,7 +73,7 @@ class Measure:
     extra_rows: int | None
 
 
-def encode(rows: Sequence[Row]) -> object:
+def encode(rows: Iterable[Row]) -> object:
     """Events as the `Writer` takes them, made ready outside the transaction."""
     return database.encode_events(rows)
 

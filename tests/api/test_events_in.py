@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from app.services.ingest import ENCODED_EVENTS
 from app.store import events as store
 from tests.support.client import FIRST, Client, event, faults, root
 
@@ -314,3 +315,11 @@ class TestStrictCatalog:
         # Customers are nobody's business: who may send events is not told who else does.
         assert (near in message.partition("nearest")[2]) == (field != "customer")
         assert stored() == []
+
+
+def test_a_batch_that_is_encoded_in_pieces_is_answered_and_stored_in_its_order(nobody, services):
+    count = 2 * ENCODED_EVENTS + 1
+    answer = nobody.send(*[event(context=[str(number)]) for number in range(count)])
+    assert [(one["sequence"], one["context"]) for one in answer] == [(n + 1, [str(n)]) for n in range(count)]
+    assert len({one["batch"] for one in answer}) == 1
+    assert services.ingest.count() == count

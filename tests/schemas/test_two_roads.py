@@ -19,6 +19,7 @@ from app.schemas import events
 from app.schemas.events import BatchSchema, Event, EventSchema, load_event
 from app.schemas.fields import MAX_TIME
 from app.schemas.json import parse
+from tests.support.client import event
 
 LIMIT = 10_000
 EXAMPLES = settings(max_examples=300, deadline=None)
@@ -205,3 +206,13 @@ def test_what_the_fast_road_accepts_of_lines_the_slow_road_reads_the_same(body: 
 @given(st.lists(st.one_of(plain_events.map(dump), nearly_valid_events()), max_size=3))
 def test_a_batch_of_lines_is_read_as_the_same_batch_in_an_array(texts: list[str]):
     assert bare(load("\n".join(texts).encode(), lines=True)) == bare(load(f"[{','.join(texts)}]".encode()))
+
+
+def test_the_events_of_a_large_batch_share_their_codes():
+    """A hundred thousand events would hold three hundred thousand texts, most of them the same."""
+    text = json.dumps(event(context=["x" * 1_000]))
+    for last in (text, text.replace("{", '{"unknown":1,', 1)):
+        batch = BatchSchema(3_000).split_body(f"[{','.join([text] * 2_500 + [last])}]".encode())
+        assert len(batch.events) == 2_501
+        for name in ("customer", "product", "type"):
+            assert len({id(getattr(one, name)) for one in batch.events}) == 1

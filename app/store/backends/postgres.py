@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
 
 from peewee import Psycopg3Adapter
 from playhouse.pool import PooledPostgresqlDatabase
@@ -40,6 +42,7 @@ BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_
 COPY_EVENTS = "COPY event (customer, product, type, version, timestamp, context, sequence, batch, received) FROM STDIN"
 WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 NULL = "\\N"
+ENCODED_ROWS = 1_000  # at a time: as texts they take more room than as lines
 
 # What of a connection is ours to decide, whatever the role, the database or the server has set: a commit is on disk
 # when it returns, a statement sees what was committed before it, and texts mean what they say.
@@ -157,10 +160,13 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         """A context as the column keeps it."""
         return list(value)
 
-    def encode_events(self, rows: Sequence[Row]) -> bytes:
+    def encode_events(self, rows: Iterable[Row]) -> bytes:
         """Events as `insert_encoded` takes them: lines of COPY's text format."""
-        line = _plain_line if _are_plain(rows) else _careful_line
-        return "".join([line(*row) for row in rows]).encode()
+        left, lines = iter(rows), BytesIO()
+        while some := list(islice(left, ENCODED_ROWS)):
+            line = _plain_line if _are_plain(some) else _careful_line
+            lines.write("".join([line(*row) for row in some]).encode())
+        return lines.getvalue()
 
     def dump_payload(self, payload: bytes) -> bytes:
         """Encoded events as bytes."""

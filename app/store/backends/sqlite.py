@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         """A context as the column keeps it."""
         return orjson.dumps(value).decode()
 
-    def encode_events(self, rows: Sequence[Row]) -> list[tuple]:
+    def encode_events(self, rows: Iterable[Row]) -> list[tuple]:
         """Events as `insert_encoded` takes them."""
         dumps = orjson.dumps
         return [(c, p, t, v, at, dumps(context).decode(), s, b, r) for c, p, t, v, at, context, s, b, r in rows]

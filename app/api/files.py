@@ -15,13 +15,14 @@ from urllib.parse import quote
 from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.wsgi import FileWrapper
 
-from app.api.query import takes
+from app.api.query import checks_itself
 from app.auth import current_principal
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
 from app.services.principal import Principal
 from app.services.reports import Download, Reports
 
 blueprint = Blueprint("files", __name__)
+PARAMETERS = ("expires", "nonce", "signature")
 BLOCK_BYTES = 256 * 1024
 HANDED_OUT = (200, 206, 302)
 AT_ONCE = 128  # of a process's 512 threads
@@ -31,11 +32,12 @@ places = threading.BoundedSemaphore(AT_ONCE)
 
 
 @blueprint.get("/files/<source>")
-@takes("expires", "nonce", "signature")
+@checks_itself
 def download(source: str) -> Response:
-    """A report's file."""
-    given = [request.args.get(name, "") for name in ("expires", "nonce", "signature")]
-    if not given[0].isascii() or not given[0].isdigit():
+    """A report's file; a link with anything more, or less, was changed."""
+    given = [request.args.get(name, "") for name in PARAMETERS]
+    is_changed = sorted(name for name, _ in request.args.items(multi=True)) != sorted(PARAMETERS)
+    if is_changed or not given[0].isascii() or not given[0].isdigit():
         raise LinkInvalid("This link is not one that the service made. Ask for the report's file again.")
     reports: Reports = current_app.extensions["services"].reports
     found = reports.file(source, *given)

@@ -109,6 +109,7 @@ def test_a_report_that_is_described_as_valid_is_accepted(api: schemathesis.BaseS
     def run(case: schemathesis.Case):
         case.headers.pop("Content-Encoding", None)
         case.body["filter"] |= {"customer": "BARCHART", "product": "PORTFOLIO", "start": 0}
+        case.body["filter"].pop("types", None)  # what is described as a code may be one that is not known
         output = case.body.get("output", {})
         given = len({"bucketName", "bucketKey"} & set(output))
         assert check(case) == {0: 200, 1: 400, 2: 403}[given]

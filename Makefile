@@ -41,7 +41,7 @@ bench: .venv/develop ## Measure, and compare with the goals
 demo: .venv/run ## Send a month of made-up events to the service that `make run` started
 	$(BIN)/python -m bench.demo
 
-screenshots: .venv/develop packages ## Photograph every page, of a service of their own, into docs/screenshots
+screenshots: .venv/develop packages ## Photograph every page, of a service of their own, into bench/out/screenshots
 	$(BIN)/python -m bench.screenshots
 
 clean: ## Remove what was installed and built here; the data in var/ stays

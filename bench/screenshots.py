@@ -1,6 +1,6 @@
-"""Photographs every page of the dashboard, light and dark, wide and narrow, for the docs and for whoever looks.
+"""Photographs every page of the dashboard, light and dark, wide and narrow, to be looked at; docs show a few.
 
-    python -m bench.screenshots [--only WORD] [--folder docs/screenshots]
+    python -m bench.screenshots [--only WORD] [--folder bench/out/screenshots]
 
 Pages are found by their links. A page that no link leads to, and that no line below tells the way to, ends it: a new
 page cannot be forgotten. States that a page has beside its usual one are `STATES`.
@@ -27,7 +27,7 @@ from bench.servers import ROOT, BenchFailed, interruptible, workspace
 from bench.visitor import Visitor
 from bench.whole import PASSWORD
 
-FOLDER = ROOT / "docs" / "screenshots"
+FOLDER = ROOT / "bench" / "out" / "screenshots"
 WIDTHS = {1280: (800, 1600), 390: (844, 2000)}  # pixels: the least and the greatest height of a picture
 ALIKE = 6  # pages of a kind whose links are followed
 THEMES = ("light", "dark")

@@ -33,7 +33,7 @@ audit: .venv/develop ## Ask on the internet for known flaws in what Tally stands
 	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement .venv/installed.txt
 
 soak: .venv/develop packages ## Make every fault again and again, for half an hour
-	SOAK=1 $(BIN)/python -m pytest tests/faults
+	SOAK=1 $(BIN)/python -m pytest tests/faults tests/flows/test_restarts.py tests/services/test_codes_that_come_and_go.py
 
 bench: .venv/develop ## Measure, and compare with the goals
 	$(BIN)/python -m bench --short

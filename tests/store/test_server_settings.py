@@ -96,6 +96,13 @@ def test_a_database_of_another_encoding_is_refused_in_one_sentence(postgres_serv
         connection.execute(f"DROP DATABASE {name}")
 
 
+def test_a_server_that_is_too_old_is_refused_in_one_sentence(postgres_url, monkeypatch):
+    monkeypatch.setattr(postgres, "OLDEST", 99)  # as if what is needed came with a version that nobody has yet
+    store.open_database(postgres_url)
+    with pytest.raises(DatabaseUnsuitable, match=r"the server is PostgreSQL \d\d, and Tally needs 99"):
+        store.pending()
+
+
 def test_texts_times_and_bytes_come_back_whatever_the_role_has_set(as_role, monkeypatch):
     monkeypatch.setenv("PGCLIENTENCODING", "WIN1252")
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")

@@ -20,6 +20,7 @@ from app.store.backends import copying
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
 from app.store.backends.row import Block, Context, Row
 
+OLDEST = 15  # the first version of PostgreSQL with MERGE, which counts events
 CONNECTIONS = 20  # of one process; a thread that finds none waits
 WAIT_SECONDS = 10  # for a free connection
 CONNECT_SECONDS = 5
@@ -407,7 +408,12 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
 
 
 def set_up(connection: Connection) -> None:
-    """Refuse a database that cannot keep texts, and set what `SESSION` names."""
+    """Refuse a server that is too old, or cannot keep texts, and set what `SESSION` names."""
+    if connection.info.server_version < OLDEST * 10_000:
+        found = connection.info.server_version // 10_000
+        raise DatabaseUnsuitable(
+            f"DATABASE_URL: the server is PostgreSQL {found}, and Tally needs {OLDEST} or newer. Upgrade it."
+        )
     pid, encoding, *values = connection.execute(FOUND).fetchone()
     if encoding != "UTF8":
         raise DatabaseUnsuitable(

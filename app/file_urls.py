@@ -1,7 +1,7 @@
-"""Paths of files as they stand in URLs: any byte but `/` is escaped where a URL gives it a meaning.
+"""Conversion between file paths and paths in URLs. Every byte with a meaning in URLs, except `/`, is escaped.
 
-Escapes are bytes of the file system's names, so they are kept apart from text: under a locale of ASCII Python reads
-other characters of a path as surrogates.
+The escapes encode the bytes of the file name, not its characters, because in an ASCII locale Python decodes other bytes
+of a path as surrogates.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 
 def quoted(path: Path) -> str:
-    """A path as it stands in a URL."""
+    """Return the path in the form that URLs use."""
     return quote(os.fsencode(path))
 
 
 def unquoted(text: str) -> Path:
-    """The path that stands in a URL."""
+    """Return the file path that a URL contains."""
     return Path(os.fsdecode(unquote_to_bytes(os.fsencode(text))))

@@ -1,4 +1,4 @@
-"""Text that looks alike and is not the same: composed and decomposed letters, invisible characters, kinds of blanks."""
+"""Text that looks alike but differs: composed and decomposed letters, invisible characters, different blanks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ INVISIBLE = re.compile(
 )
 BLANKS = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 MAX_CHARACTERS = 1_000
-# Scripts whose letters are taken for Latin ones.
+# Scripts with letters that readers mistake for Latin ones.
 MIXED = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"}
 
 
 def folded(text: str) -> str:
-    """Return a text as it is compared: in NFC, without invisible characters and surrounding blanks.
+    """Return the text in its form for comparison: in NFC, without invisible characters and surrounding blanks.
 
-    A longer text than any name or code stays as it is: to normalize combining marks takes quadratic time.
+    A text longer than any name or code is returned unchanged, because normalizing combining marks takes quadratic time.
     """
     if len(text) > MAX_CHARACTERS:
         return text
@@ -29,7 +29,7 @@ def folded(text: str) -> str:
 
 
 def written_out(code: str) -> str:
-    """Return a code in ASCII escapes where it may look like another one; else an empty text."""
+    """Return the code in ASCII escapes if it can look like another code, otherwise an empty string."""
     scripts = {unicodedata.name(letter, "").partition(" ")[0] for letter in code if letter.isalpha()}
     is_plain = folded(code) == code and not ("LATIN" in scripts and scripts & MIXED)
     return "" if is_plain else code.encode("ascii", "backslashreplace").decode().replace(" ", r"\x20")

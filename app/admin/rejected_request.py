@@ -1,4 +1,4 @@
-"""Refused requests, kept whole: which there are, one with its invalid events, sent again or removed."""
+"""Pages of refused requests: list them, show one with its invalid events, send it again, or remove it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from app.services.rejected import RejectedRequest
 from app.services.resending import ResentRequest
 
 PAGE = 50
-MEMBERS = 50  # rejected events of a request that its page shows
+MEMBERS = 50  # the most rejected events that the page of a request shows
 
 
 @blueprint.get("/rejected/by/request")
 @signed_in
 def rejected_requests() -> str:
-    """The newest refused requests, or those before one of them."""
+    """Show the newest refused requests, or those before a given one."""
     need("system")
     before = request.args.get("before")
     found = services().rejected.requests(caller(), PAGE + 1, None if before is None else key_of(before))
@@ -34,7 +34,7 @@ def rejected_requests() -> str:
 @blueprint.get("/rejected/request/<uuid>")
 @signed_in
 def rejected_request(uuid: str) -> str:
-    """One of them."""
+    """Show a refused request with its invalid events."""
     need("system")
     return _page(_request(uuid))
 
@@ -42,7 +42,7 @@ def rejected_request(uuid: str) -> str:
 @blueprint.post("/rejected/request/<uuid>")
 @signed_in
 def send_request(uuid: str) -> tuple[str, int] | Response:
-    """Send it again whole, and say what was stored or what is still wrong."""
+    """Send a refused request again as a whole, and show what was stored or what is still invalid."""
     need("system")
     try:
         sent = services().resending.send_request(caller(), _uuid(uuid))
@@ -59,7 +59,7 @@ def send_request(uuid: str) -> tuple[str, int] | Response:
 @blueprint.get("/rejected/request/<uuid>/remove")
 @signed_in
 def remove_request(uuid: str) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before a refused request is removed, and show what is lost."""
     need("system")
     return render_template("admin/remove_request.html", one=_request(uuid))
 
@@ -67,7 +67,7 @@ def remove_request(uuid: str) -> str:
 @blueprint.post("/rejected/request/<uuid>/remove")
 @signed_in
 def end_request(uuid: str) -> Response:
-    """Remove it."""
+    """Remove a refused request."""
     need("system")
     services().rejected.discard_request(caller(), _request(uuid))
     flash("The refused request is removed.")
@@ -75,7 +75,7 @@ def end_request(uuid: str) -> Response:
 
 
 def describe_sent(sent: ResentRequest) -> str:
-    """What became of a request that was sent again, for people."""
+    """Return a sentence about the outcome of a request that was sent again."""
     events = "1 event is" if sent.events == 1 else f"{sent.events:,} events are"
     if sent.earlier:
         return f"It was stored before, under the same Idempotency-Key: {events} in the batch {sent.batch}, once."
@@ -94,10 +94,10 @@ def _request(uuid: str) -> RejectedRequest:
 
 
 def _uuid(text: str) -> str:
-    """The UUID of an address.
+    """Return the UUID in a URL in its canonical form.
 
     Raises:
-        NotFound: it is none.
+        NotFound: the text is not a UUID.
     """
     try:
         return str(uuids.UUID(text))

@@ -1,8 +1,8 @@
-"""What the bodies of a process's requests may take together: of memory first of all.
+"""Limit on the memory that the request bodies of a process may use together.
 
-A body of ten megabytes becomes ten times as much while its events are read, and 64 clients may send one at the same
-time. So large bodies wait for their turn, and a request that waits for too long is answered 503. Bodies below
-SMALL_BYTES, as nearly all are, are not counted: all threads together hold a few megabytes of them.
+A body of ten megabytes uses ten times as much memory while its events are parsed, and 64 clients may each send one at
+the same time. Large bodies therefore wait for each other, and a request that waits for too long receives a 503. Bodies
+below SMALL_BYTES, which are nearly all, do not count, because all threads together hold only a few megabytes of them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import threading
 from app.exceptions import Overloaded
 
 SMALL_BYTES = 100_000
-RECEIVED_BYTES = 80 * 1024 * 1024  # of all bodies that are being received, or are here
+RECEIVED_BYTES = 80 * 1024 * 1024  # of all bodies that are being received or are in memory
 WORK_BYTES = (
     20 * 1024 * 1024
-)  # of those whose events are being read, stored and answered: each costs ten times its size
+)  # of the bodies whose events are being parsed or stored, each of which uses ten times its size
 WAIT_SECONDS = 10.0
 
 
 class Budget:
-    """So many bytes, which requests share. One that wants more than there are takes all of them, alone."""
+    """Number of bytes that requests share. A request that needs more than the total must be the only one."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -28,10 +28,10 @@ class Budget:
         self._changed = threading.Condition()
 
     def take(self, count: int, wait_seconds: float = 0.0) -> None:
-        """Take some, once they are free.
+        """Acquire `count` bytes, waiting until they are free.
 
         Raises:
-            Overloaded: they were not in time.
+            Overloaded: the bytes did not become free in time.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: not self._taken or self._taken + count <= self._total, wait_seconds):
@@ -39,23 +39,23 @@ class Budget:
             self._taken += count
 
     def give_back(self, count: int) -> None:
-        """Let others have some."""
+        """Release `count` bytes."""
         with self._changed:
             self._taken -= count
             self._changed.notify_all()
 
 
-received, work = Budget(RECEIVED_BYTES), Budget(WORK_BYTES)  # a process's memory is one, however many apps it has
+received, work = Budget(RECEIVED_BYTES), Budget(WORK_BYTES)  # shared by all apps of the process, as its memory is
 
 
 class Share:
-    """What one request has of both."""
+    """Share of one request in both budgets."""
 
     def __init__(self) -> None:
         self._received = self._work = 0
 
     def receive(self, count: int, wait_seconds: float = 0.0) -> None:
-        """Count bytes that are about to be here. Whoever holds some already must not wait for more.
+        """Acquire bytes that are about to arrive. A request that already holds bytes must not wait for more.
 
         Raises:
             Overloaded: see `Budget.take`.
@@ -64,7 +64,7 @@ class Share:
         self._received += count
 
     def work(self, count: int) -> None:
-        """Wait until a body of so many bytes may be worked on.
+        """Wait until a body of `count` bytes may be processed.
 
         Raises:
             Overloaded: see `Budget.take`.
@@ -73,7 +73,7 @@ class Share:
         self._work = count
 
     def give_back(self) -> None:
-        """The request is done with its body."""
+        """Release everything when the request no longer needs its body."""
         received.give_back(self._received)
         work.give_back(self._work)
         self._received = self._work = 0

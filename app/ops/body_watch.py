@@ -1,14 +1,15 @@
-"""Bounds what clients can hold by sending a request's body slowly, or not at all.
+"""Limit the threads that clients can block by sending a request body slowly, or not at all.
 
-A read of a body blocks its thread until the bytes are there or the connection has ended, and nothing in Python can
-interrupt it: granian does not even answer a request while one of its reads is under way. So two bounds are kept here.
-Only so many threads may read bodies at a time; the rest is left to requests without one, such as a probe. And a thread
-of its own shuts the receiving side of connections that are silent for too long, which ends their reads.
+A read of a body blocks its thread until the bytes arrive or the connection ends. Nothing in Python can interrupt it,
+and granian cannot even respond to a request while one of its reads is in progress. This module therefore sets two
+limits. First, only `MAX_READS` threads may read bodies at the same time, so that requests without a body, such as
+probes, still find a thread. Second, a watch thread shuts the receiving side of connections that are silent for too
+long, which ends their reads.
 
-The server does not say by which connection a request came. Linux says of each socket of the process how long ago it
-sent and received something. A connection is shut only if it came from the address of an overdue read to the server's
-port, received something after it last sent, and has sent nothing since that body began. Without /proc only the first
-bound holds.
+The server does not reveal which connection carries a request. Linux reports for each socket how long ago it sent and
+received data. The watch shuts a connection only if all of these hold: it comes from the address of an overdue read to
+the server's port, it received data after it last sent data, and it has sent nothing since that body began. Without
+/proc only the first limit applies.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ if TYPE_CHECKING:
 
 MAX_READS = 448  # of the 512 threads that deploy/supervisord.conf gives a web process
 SILENT_SECONDS = 10.0
-CROWDED_SILENT_SECONDS = 2.0  # once half of the reads are taken
+CROWDED_SILENT_SECONDS = 2.0  # once half of MAX_READS are in use
 LOOK_SECONDS = 0.5
-CLOCK_MS = 10  # the kernel's clock of these times ticks as slowly
+CLOCK_MS = 10  # resolution of the kernel's clock for these times
 TCP_INFO = struct.Struct("=44xI4xI")  # milliseconds since data was last sent, and last received
-CLOSE_WAIT = 8  # the state, in its first byte, of a connection that the other end has ended
+CLOSE_WAIT = 8  # state of a connection that the peer has closed, in the first byte of tcp_info
 DESCRIPTORS = Path("/proc/self/fd")
 
-_reads: dict[int, WatchedBody] = {}  # by thread
+_reads: dict[int, WatchedBody] = {}  # by thread id
 _starting = threading.Lock()
 _watch: threading.Thread | None = None
 
 
 def watch(environ: WSGIEnvironment, seconds: float) -> None:
-    """Have the reads of a request's body counted and bounded; `seconds` is what the whole body may take."""
+    """Count and limit the reads of a request's body, which must arrive whole within `seconds`."""
     if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
         environ["wsgi.input"] = WatchedBody(environ, seconds)
 
 
 class WatchedBody:
-    """The input of one request.
+    """Input stream of one request.
 
     Attributes:
-        began: when its first read began, by the monotonic clock; 0: none did.
-        since: the same of the read that is under way.
-        is_shut: whether its connection was shut: it, or another overdue one from the same address.
+        began: when the first read began, from the monotonic clock, or 0 before the first read.
+        since: when the current read began.
+        is_shut: whether the watch shut its connection, or another overdue one from the same address.
     """
 
     __slots__ = ("_environ", "_stream", "began", "is_shut", "seconds", "since")
@@ -67,12 +68,12 @@ class WatchedBody:
         self.is_shut = False
 
     def read(self, size: int = -1) -> bytes:
-        """Read as the server's input does.
+        """Read from the server's input stream.
 
         Raises:
-            Overloaded: too many threads read bodies.
-            BodyMalformed: it is chunked, and its connection was shut, or ended within lines. The server does not say
-                so: the body would look whole, and part of it would be stored.
+            Overloaded: too many threads are reading bodies.
+            BodyMalformed: the body is chunked, and the connection was shut, or ended within lines. The server does not
+                report this, so the body would look complete and a part of it would be stored.
         """
         if len(_reads) >= MAX_READS:
             raise Overloaded("Too many requests are being received.")
@@ -91,31 +92,31 @@ class WatchedBody:
         return data
 
     def __getattr__(self, name: str) -> object:
-        """Other ways to read, which nobody uses on a client's time."""
+        """Return any other attribute of the stream, such as a read method that no request handler uses."""
         return getattr(self._stream, name)
 
     def _check_end(self, *, is_over: bool) -> None:
         if self.is_shut:
             raise BodyMalformed("The body took too long to arrive.")
-        # JSON says itself where it ends; lines do not, nor do they where each is compressed by itself.
+        # JSON has a definite end. Lines do not, even if each line is compressed separately.
         are_lines = "ndjson" in self._environ.get("CONTENT_TYPE", "").lower()
         if is_over and are_lines and any(_is_left(one, self) for one in _connections()):
             raise BodyMalformed("The client ended the connection, so the body may be cut short. Nothing was stored.")
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The port that the connection came to, and the address that it came from, whatever a proxy says of it."""
+        """Return the server's port and the peer's address, regardless of what a proxy reports."""
         address = self._environ.get("werkzeug.proxy_fix.orig", self._environ).get("REMOTE_ADDR", "")
         return self._environ.get("SERVER_PORT", ""), address
 
     @property
     def hears_first(self) -> bool:
-        """Whether the client waits for an interim answer, which is sent when the body's first read begins."""
+        """Return whether the client waits for `100 Continue`, which the server sends when the first read begins."""
         return "HTTP_EXPECT" in self._environ
 
 
 def shut_overdue() -> int:
-    """Shut the connections whose bodies are overdue, and return how many they were."""
+    """Shut the connections whose bodies are overdue, and return their number."""
     now = time.monotonic()
     silent = CROWDED_SILENT_SECONDS if len(_reads) > MAX_READS / 2 else SILENT_SECONDS
     overdue = [body for body in list(_reads.values()) if now - body.since >= min(silent, body.seconds)]
@@ -125,13 +126,13 @@ def shut_overdue() -> int:
     for connection in _connections():
         found = [body for body in overdue if _is_of(connection, body, now, silent)]
         for body in found:
-            body.is_shut = True  # first, as its read ends with the connection
+            body.is_shut = True  # set before the shutdown, because the shutdown ends the read
         number += bool(found) and _shut(connection)
     return number
 
 
 def _start() -> None:
-    global _watch  # one for the process, whichever request comes first
+    global _watch  # the first request starts the only watch thread of the process
     with _starting:
         if _watch is None:
             _watch = threading.Thread(target=_run, name="body-watch", daemon=True)
@@ -145,22 +146,22 @@ def _run() -> None:
 
 
 def _connections() -> Iterator[socket.socket]:
-    """The process's TCP connections, each by a descriptor of its own that is closed afterwards."""
+    """Yield the process's sockets, each through a duplicate descriptor that is closed afterwards."""
     for descriptor in DESCRIPTORS.iterdir() if DESCRIPTORS.is_dir() else ():
-        with suppress(OSError):  # no socket, or closed meanwhile
+        with suppress(OSError):  # not a socket, or closed in the meantime
             if str(descriptor.readlink()).startswith("socket:"):
                 with socket.socket(fileno=os.dup(int(descriptor.name))) as connection:
                     yield connection
 
 
 def _is_of(connection: socket.socket, body: WatchedBody, now: float, silent: float) -> bool:
-    """Whether a connection looks like the one that an overdue body comes by; see the module."""
+    """Return whether a connection appears to carry an overdue body; see the module docstring."""
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return False
     try:
         ends = str(connection.getsockname()[1]), connection.getpeername()[0].partition("%")[0]
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-    except OSError:  # it is no connection, or it has ended
+    except OSError:  # not a connection, or one that has ended
         return False
     sent, received = TCP_INFO.unpack(info)
     age = 1000 * (now - body.began)
@@ -169,11 +170,11 @@ def _is_of(connection: socket.socket, body: WatchedBody, now: float, silent: flo
 
 
 def _is_left(connection: socket.socket, body: WatchedBody) -> bool:
-    """Whether a connection looks like a body's, and its client has ended it."""
+    """Return whether a connection appears to carry the body and its client has closed it."""
     try:
         ends = str(connection.getsockname()[1]), connection.getpeername()[0].partition("%")[0]
         return ends == body.ends and connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == CLOSE_WAIT
-    except (OSError, IndexError):  # it is no connection over TCP, or it is gone
+    except (OSError, IndexError):  # not a TCP connection, or one that has ended
         return False
 
 

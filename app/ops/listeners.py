@@ -1,8 +1,8 @@
-"""The sockets that clients connect to: opened once by the launcher, which keeps them until everything has ended.
+"""Listening sockets that the launcher opens once and holds until every process has ended.
 
-A web process that is replaced, or dies, takes no connection with it: those that nobody has accepted yet stay in the
-socket's queue, for the next process. Each web process has a socket of its own on the same port (SO_REUSEPORT), so that
-the kernel shares connections out evenly; of one socket, whichever process woke first would accept a whole burst.
+No connection is lost when a web process is replaced or dies, because connections that are not yet accepted stay in the
+socket's queue for the next process. Each web process has its own socket on the same port (SO_REUSEPORT), so that the
+kernel distributes connections evenly. With a shared socket, the first process to wake would accept a whole burst.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import struct
 import sys
 from contextlib import suppress
 
-FIRST_DESCRIPTOR = 64  # from here on: supervisord closes what is below its `minfds` in each program that it starts
-BACKLOG = 1024  # connections that wait in a socket's queue; beyond it the kernel lets clients try again
+FIRST_DESCRIPTOR = 64  # the lowest usable one; supervisord closes those below `minfds` in each program that it starts
+BACKLOG = 1024  # the most connections in a socket's queue; beyond that the kernel makes clients retry
 
 _SO_BINDTOIFINDEX = 62
-_NO_INTERFACE = 2**31 - 1  # the index of none
+_NO_INTERFACE = 2**31 - 1  # an index that no interface has
 _TCP_INFO_BYTES = 104
-_UNACKED_OFFSET = 24  # tcpi_unacked of struct tcp_info: of a listening socket the connections in its queue
+_UNACKED_OFFSET = 24  # tcpi_unacked in struct tcp_info; for a listening socket, the length of its queue
 
 
 def open_listeners(host: str, port: int, count: int) -> list[socket.socket]:
-    """Open so many sockets that listen on one port, which a program may inherit.
+    """Open `count` inheritable sockets that listen on one port.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the sockets cannot listen on the address.
     """
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return [_open(family, kind, address) for _ in range(count)]
@@ -45,12 +45,12 @@ def _open(family: int, kind: int, address: tuple) -> socket.socket:
 
 
 def refuse_new(listeners: list[socket.socket]) -> None:
-    """Have the kernel refuse further clients; who is connected already, accepted or not, stays so.
+    """Make the kernel refuse new clients without dropping existing connections, accepted or not.
 
-    Closing a socket resets every connection in its queue, and those come as long as it listens. So it is bound to an
-    interface that is none: clients are told at once that nobody listens, and the queue can be emptied. A socket filter
-    would need rights. Where the kernel does not know this (before Linux 5.7), a client that comes just as the socket is
-    closed is reset.
+    Closing a socket resets every connection in its queue, and new ones arrive as long as the socket listens. This
+    function therefore binds the socket to an interface that does not exist. Clients are refused at once, and the web
+    processes can empty the queue. A socket filter would need privileges. Before Linux 5.7, unprivileged processes
+    cannot bind to an interface, so a client that connects just before the socket closes is reset.
     """
     for listener in listeners:
         with suppress(OSError):
@@ -58,7 +58,7 @@ def refuse_new(listeners: list[socket.socket]) -> None:
 
 
 def waiting(listeners: list[socket.socket]) -> int:
-    """How many connections are in the queues; elsewhere than on Linux nobody can say, so none."""
+    """Return how many connections are in the queues, or 0 on systems other than Linux, which do not report it."""
     if sys.platform != "linux":
         return 0
     infos = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES) for one in listeners]

@@ -1,12 +1,13 @@
-"""New code without a pause: what the launcher does on SIGHUP, and how `flask reload` asks for it.
+"""Load new code without downtime: how the launcher handles SIGHUP, and how `flask reload` requests it.
 
-First a process of the new code looks whether it can run, and migrates the database. Where that fails nothing else
-happens, and what ran goes on. Then each web process is replaced by one that has loaded the new code, and after them the
-workers, which hand back the reports that they are at, and the scheduler. The launcher, supervisord, granian's main
-process and the private Valkey stay; what is new in them takes a stop and a start.
+First a process with the new code checks whether it can run, and migrates the database. If that fails, nothing else
+happens and the old processes continue to run. Then the launcher replaces each web process with one that has loaded the
+new code. After that it restarts the scheduler and the workers, which return their current reports to the queue. The
+launcher, supervisord, granian's main process and the private Valkey continue to run. Changes to these need a stop and
+a start.
 
-Web processes go first: a page or an answer of the new code that names what only a new worker can do is a moment of
-waiting, but the old code would refuse it.
+Web processes are replaced first, because a new web process can create a report that only a new worker can write. Such a
+report waits for a moment, whereas the old code would refuse it.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from app.exceptions import ReloadFailed
 from app.ops.preflight import LOCK, run_folder
 from app.ops.programs import WEB, Programs
 
-PREPARE = "--prepare"  # the option of `flask reload` that the launcher uses
-OUTCOME = "reloaded"  # the file in the run folder that tells how the last one ended
-LOADED, NOT_LOADED = b"web: reloaded", b"web: not reloaded"  # granian's main process says so, see `web`
+PREPARE = "--prepare"  # the option of `flask reload` that the launcher passes
+OUTCOME = "reloaded"  # the file in the run folder that records the outcome of the last reload
+LOADED, NOT_LOADED = b"web: reloaded", b"web: not reloaded"  # printed by granian's main process, see `web`
 
-REPLACE_SECONDS = 600.0  # for all web processes
-END_SECONDS = 15.0  # for a worker or the scheduler to end, before it is killed; workers hand back within two
+REPLACE_SECONDS = 600.0  # time limit for all web processes
+END_SECONDS = 15.0  # time before a worker or the scheduler is killed; workers return their reports within 2 s
 
 STAYS = ("valkey", WEB)
 NOT_REPLACED = "A new web process could not load the application, so the old ones stay. Its last words are above."
@@ -40,10 +41,10 @@ TOO_LATE = "The web processes were not replaced in time."
 
 
 class Reload:
-    """A reload, one step at a time, as the launcher has more to look after.
+    """Reload that runs one step at a time, because the launcher has other work between steps.
 
     Args:
-        tell: says a sentence on the terminal.
+        tell: prints a sentence on the terminal.
     """
 
     def __init__(self, settings: Settings, programs: Programs, tell: Callable[[str], None]) -> None:
@@ -55,21 +56,21 @@ class Reload:
         self._steps: Generator[None, None, None] | None = None
 
     def ask(self) -> None:
-        """Have it begin as soon as it can; behind one that is under way another one follows."""
+        """Request a reload, which begins as soon as possible or after the one in progress."""
         self._asked = True
 
     def hear(self, line: bytes) -> bool:
-        """Take a line of a program's output; whether it was meant for this."""
+        """Process a line of a program's output, and return whether the line reports a reload."""
         if line not in (LOADED, NOT_LOADED):
             return False
         self._heard = line
         return True
 
     def go_on(self, *, can_begin: bool) -> None:
-        """Take the next step, if there is one.
+        """Run the next step, if there is one.
 
         Args:
-            can_begin: whether the web server answers.
+            can_begin: whether the web server responds.
         """
         if self._steps is None:
             if not (self._asked and can_begin):
@@ -90,13 +91,13 @@ class Reload:
         new.replace(self._folder / OUTCOME)
 
     def _prepare(self) -> Generator[None, None, str | None]:
-        """Have the new code look whether it can run, and migrate; what is wrong, in its own words."""
+        """Run the new code's own checks and its migrations, and return its error message if they fail."""
         said = self._folder / "reload.txt"
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "reload", PREPARE]
         with said.open("w") as file:
             process = subprocess.Popen(
                 command,
-                env=os.environ | {"LOG_FORMAT": "text"},  # its words become part of a sentence
+                env=os.environ | {"LOG_FORMAT": "text"},  # the output becomes part of a sentence
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -108,7 +109,7 @@ class Reload:
 
     def _replace_web(self) -> Generator[None, None, str | None]:
         web = self._programs.running.get(WEB)
-        if web is None:  # it died at this moment, and is started again: with the new code
+        if web is None:  # the web server has just died, and supervisord restarts it with the new code
             return None
         self._heard, deadline = b"", time.monotonic() + REPLACE_SECONDS
         os.kill(web, signal.SIGHUP)
@@ -119,7 +120,7 @@ class Reload:
         return NOT_REPLACED if self._heard == NOT_LOADED else None
 
     def _restart_others(self) -> Generator[None, None, None]:
-        """End workers and scheduler; supervisord starts them again."""
+        """Stop the workers and the scheduler, which supervisord then restarts."""
         old = {name: pid for name, pid in self._programs.running.items() if name not in STAYS}
         for name, pid in old.items():
             self._programs.expect_restart(name)
@@ -135,13 +136,13 @@ class Reload:
 
 
 def reload(settings: Settings, seconds: float) -> None:
-    """Ask the launcher that runs with this DATA_DIR to reload, and return when it has.
+    """Ask the launcher that runs with this DATA_DIR to reload, and return when it has finished.
 
     Args:
-        seconds: how long to wait for it.
+        seconds: how long to wait.
 
     Raises:
-        ReloadFailed: it did not reload, or there is none.
+        ReloadFailed: the launcher did not reload in time, or is not running.
     """
     folder, asked = run_folder(settings), time.monotonic()
     pid = _launcher(folder / LOCK)
@@ -159,7 +160,7 @@ def reload(settings: Settings, seconds: float) -> None:
 
 
 def _launcher(lock: Path) -> int | None:
-    """The id of the launcher that holds a lock; None where nobody does."""
+    """Return the process id of the launcher that holds the lock, or None if no process holds it."""
     try:
         with lock.open() as file:
             try:
@@ -172,10 +173,10 @@ def _launcher(lock: Path) -> int | None:
 
 
 def _outcome(path: Path) -> dict:
-    """How the last reload ended; one that never was, long ago."""
+    """Return the outcome of the last reload, or a successful one in the distant past if there was none."""
     with suppress(FileNotFoundError):
         found = json.loads(path.read_text())
-        return found if found["began"] <= time.monotonic() else {"began": -1.0, "problem": None}  # before a reboot
+        return found if found["began"] <= time.monotonic() else {"began": -1.0, "problem": None}  # from before a reboot
     return {"began": -1.0, "problem": None}
 
 

@@ -1,16 +1,17 @@
-"""granian, only that no web process that is replaced or stopped takes a connection with it.
+"""Run granian so that replacing or stopping a web process drops no connection.
 
-It takes granian's own options, and is run by its path, like `lifeline`: granian's main process must not have loaded
-anything of ours, because the web processes are forked from it, and after SIGHUP they are to load the new code.
+The module accepts granian's own options. The launcher runs it by its path, like `lifeline`, because granian's main
+process must not import any application code. It forks the web processes, and after SIGHUP they must load the new code.
 
-What differs from `python -m granian`:
+Differences from `python -m granian`:
 
-- The listening sockets are those that the launcher holds (see `listeners`). granian's processes each open one of their
-  own, and a process that ends resets the connections that wait there.
-- SIGHUP replaces a web process only when the new one has loaded the application. Where that fails, the old one stays.
-- A web process that is to end accepts nothing more, and marks each answer as the last one of its connection, until no
-  request has come for a while. Only then does granian close the idle connections. It would close at once also those
-  that were accepted a moment ago, and a client may just send its next request over one that has become idle.
+- The web processes accept from the launcher's listening sockets (see `listeners`). Each of granian's processes would
+  open its own socket, and a process that exits resets the connections in that socket's queue.
+- SIGHUP replaces a web process only after the new process has loaded the application. If loading fails, the old
+  process continues to serve.
+- A web process that shuts down stops accepting and adds `Connection: close` to each response until no request has
+  arrived for a short time. Only then does granian close the idle connections. Closing them at once would also drop
+  connections that were just accepted, and connections on which a client is about to send its next request.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from granian.server.mp import MPServer, WorkerProcess
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-LISTENERS = "TALLY_LISTENERS"  # the descriptors of the sockets to accept from, one for each web process
-LOADED, NOT_LOADED = "web: reloaded", "web: not reloaded"  # the launcher waits for either
+LISTENERS = "TALLY_LISTENERS"  # the descriptors of the listening sockets, one for each web process
+LOADED, NOT_LOADED = "web: reloaded", "web: not reloaded"  # the launcher waits for one of these lines
 
-LOAD_SECONDS = 60.0  # for a new web process to load the application
-QUIET_SECONDS = 0.25  # without a request, before an ending process closes its idle connections
-LINGER_SECONDS = 2.0  # and then it does so in any case
-PATIENCE_SECONDS = 120.0  # for the requests under way in a process that was replaced: a slow download, for example
+LOAD_SECONDS = 60.0  # time limit for a new web process to load the application
+QUIET_SECONDS = 0.25  # time without a request before a retiring process closes its idle connections
+LINGER_SECONDS = 2.0  # the longest that a retiring process waits for that
+PATIENCE_SECONDS = 120.0  # time limit for a replaced process to finish its requests, such as a slow download
 
 
 class WebServer(MPServer):
-    """granian's main process."""
+    """Main process of granian that inherits its listening sockets and replaces web processes on SIGHUP."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -54,7 +55,7 @@ class WebServer(MPServer):
         self._replaced: list[WorkerProcess] = []
 
     def serve(self, *args: object, **kwargs: object) -> None:
-        """Serve until told to end."""
+        """Serve until a signal stops the process."""
         load = partial(_load, self.target, self.working_dir, self.factory, self._tell_loaded)
         super().serve(target_loader=load, wrap_loader=False)
 
@@ -70,7 +71,7 @@ class WebServer(MPServer):
         return super()._spawn_worker(idx, target, callback_loader)
 
     def _drop_shared_socket(self) -> None:
-        """The launcher closes them."""
+        """Leave the sockets open, because the launcher closes them."""
 
     def _reload(self, spawn_target: Callable, target_loader: Callable) -> None:
         self.reload_signal = False
@@ -82,13 +83,13 @@ class WebServer(MPServer):
                 break
         else:
             _tell(LOADED)
-        if self.interrupt_children or self.interrupt_signal:  # it came meanwhile
+        if self.interrupt_children or self.interrupt_signal:  # the interrupt arrived during the reload
             self.main_loop_interrupt.set()
 
     def _replace(self, idx: int, spawn_target: Callable, target_loader: Callable) -> bool:
-        """Put a new process into an old one's place, if it can load the application."""
+        """Replace a web process and return True if the new process can load the application."""
         new = self._spawn_worker(idx, spawn_target, target_loader)
-        new.interrupt_by_parent = True  # or granian would take its death for that of the old one
+        new.interrupt_by_parent = True  # otherwise granian would mistake its exit for that of the old process
         new.start()
         if not self._has_loaded(new):
             new.kill()
@@ -125,7 +126,7 @@ def _await_end(process: WorkerProcess) -> None:
 
 
 def _inherited(count: int) -> list[socket.socket]:
-    """The launcher's sockets; none where this was started by hand."""
+    """Return the launcher's sockets, or an empty list if the server was started by hand."""
     descriptors = os.environ.get(LISTENERS, "")
     listeners = [socket.socket(fileno=int(number)) for number in descriptors.split(",") if number]
     if listeners and len(listeners) != count:
@@ -134,14 +135,14 @@ def _inherited(count: int) -> list[socket.socket]:
 
 
 class _Retirement:
-    """How this web process ends, once it is told to."""
+    """Graceful shutdown of this web process."""
 
-    listener: int | None = None  # the descriptor that it accepts from
+    listener: int | None = None  # the descriptor of the listening socket
     begun = False
-    last_request = 0.0  # by time.monotonic()
+    last_request = 0.0  # from time.monotonic()
 
     def begin(self, stop: WorkerSignal) -> None:
-        """Accept nothing more, and end when nobody asks any more; the second time it is asked to, do nothing."""
+        """Stop accepting, and stop the process when requests cease. Do nothing if shutdown has already begun."""
         if self.begun:
             return
         self.begun, self.last_request = True, time.monotonic()
@@ -150,7 +151,7 @@ class _Retirement:
         threading.Thread(target=self._linger, args=(stop,), daemon=True).start()
 
     def _stop_accepting(self, listener: int) -> None:
-        """Put a socket that nobody connects to in the listening one's place: closing it would disturb its readers."""
+        """Replace the listening socket with one that nobody connects to, because closing it would break its readers."""
         self._nobody = socket.create_server(("127.0.0.1", 0))
         self._nobody.setblocking(False)
         os.dup2(self._nobody.fileno(), listener)
@@ -170,9 +171,9 @@ def _load(
     folder: Any,
     factory: bool,
     tell: Any,
-    listener: int | None = None,  # noqa: ANN401 - granian's own
+    listener: int | None = None,  # noqa: ANN401 - passed by granian
 ) -> WSGIApplication:
-    """Load the application, in a web process, and tell the main one so."""
+    """Load the application in a web process, and notify the main process."""
     app = load_target(target, wd=folder, factory=factory)
     _retirement.listener = listener
     tell.send(os.getpid())
@@ -187,12 +188,12 @@ def _load(
 
 
 def _start_last(start_response: StartResponse, status: str, headers: list[tuple[str, str]], *error: Any) -> Any:  # noqa: ANN401
-    """Start an answer after which the client opens another connection, to a process that stays."""
+    """Start a response with `Connection: close`, so that the client's next request reaches another process."""
     return start_response(status, [*headers, ("Connection", "close")], *error)
 
 
 def _set_signals() -> WorkerSignal:
-    """What granian calls in a web process in place of its own, which ends at once."""
+    """Install the signal handlers of a web process in place of granian's, which would stop it at once."""
     stop = WorkerSignal()
     granian._signals.set_main_signals(lambda signum, frame: _retirement.begin(stop))
     return stop

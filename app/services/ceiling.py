@@ -1,6 +1,7 @@
-"""The ceiling of codes (MAX_CODES): whoever sends new ones without end must not stop the others.
+"""Limit on the number of different codes (MAX_CODES).
 
-Events with codes that are known, by events or by the catalog, always pass.
+It stops a client that sends new codes endlessly from affecting others. Events whose codes are known, from
+earlier events or from the catalog, are always accepted.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from app.store import catalog as store
 from app.store.database import release
 
 KINDS = ("customer", "product", "type")
-COUNTED_SECONDS = 1.0  # a count is good for so long, unless the ceiling is near
-NEAR = 1_000  # codes below the ceiling: then each new one is counted anew
-MAX_REMEMBERED = 200_000  # codes of a process
-WARNED_SHARE = 0.8  # of the ceiling: from there on operators are told
+COUNTED_SECONDS = 1.0  # how long a count stays valid, unless the ceiling is near
+NEAR = 1_000  # codes below the ceiling from which on each new code triggers a new count
+MAX_REMEMBERED = 200_000  # codes of each kind that a process caches
+WARNED_SHARE = 0.8  # share of the ceiling from which on operators are warned
 WARNED_SECONDS = 15.0
 
 Code = tuple[str, str]  # kind, code
 
 
 class Ceiling:
-    """The ceiling, for the events of one process.
+    """Ceiling of codes for the events of one process.
 
     Args:
         limit: MAX_CODES.
@@ -41,7 +42,7 @@ class Ceiling:
         self._used: Kept[int] = Kept(WARNED_SECONDS)
 
     def checked(self, batch: Batch) -> Batch:
-        """A batch whose events with codes beyond the ceiling are rejected, too."""
+        """Return the batch with the events whose codes exceed the ceiling moved to its rejected events."""
         known, events = self._known, batch.events
         new = {("customer", code) for code in {event.customer for event in events} - known["customer"]}
         new |= {("product", code) for code in {event.product for event in events} - known["product"]}
@@ -52,12 +53,12 @@ class Ceiling:
             new -= self._looked_up(new)
             return self._admitted(batch, new) if new else batch
         except StoreUnavailable:
-            return batch  # nobody can tell; the spool must not be in vain
+            return batch  # the number is unknown, and the batch can still go to the spool
         finally:
-            release()  # the request goes on to wait for the writer, who may need a connection
+            release()  # the request next waits for the writer, which may need a connection
 
     def warning(self) -> str | None:
-        """How near it is, from 80 % on."""
+        """Return a warning once 80 % of the ceiling is in use, otherwise None."""
         number = self._used.get("all", store.number_of_codes)
         if number < self.limit * WARNED_SHARE:
             return None
@@ -68,7 +69,7 @@ class Ceiling:
         )
 
     def _looked_up(self, codes: set[Code]) -> set[Code]:
-        """Those that are known; the process remembers them."""
+        """Return the codes that the database knows, and cache them."""
         found = set()
         for kind in KINDS:
             known = store.known_among(kind, [code for of, code in codes if of == kind])
@@ -79,7 +80,7 @@ class Ceiling:
         return found
 
     def _admitted(self, batch: Batch, new: set[Code]) -> Batch:
-        """The events whose new codes have room, in order; the others are rejected."""
+        """Accept events in order while their new codes fit below the ceiling, and reject the others."""
         good, rejected = Batch([], []), list(batch.rejected)
         with self._admitting:
             room = before = self._room()
@@ -96,7 +97,7 @@ class Ceiling:
         return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
 
     def _room(self) -> int:
-        """For how many codes there is room. What was admitted in the last second may not be in the database yet."""
+        """Return how many more codes fit. Codes admitted in the last second may not be in the database yet."""
         if time.monotonic() > self._counted_until:
             self._number, self._counted_until = 0, time.monotonic() + COUNTED_SECONDS
         if not self._number or 0 < self.limit - self._number <= NEAR:

@@ -1,4 +1,4 @@
-"""How much one transaction may take on, so that nobody waits for it: as much as lately took about so long."""
+"""Adaptive size of transactions, so that other writers do not wait for long."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STEP_SECONDS = 0.015  # of one transaction: SQLite's other writers wait for it, and look again every few milliseconds
+STEP_SECONDS = 0.015  # per transaction, because SQLite's other writers wait for it and retry every few milliseconds
 MIN_PAUSE_SECONDS = 0.01
 
 
 class Pace:
-    """The size of the next step, by the time that the last one took.
+    """Size of the next step, adjusted by the duration of the last step.
 
     Args:
-        size: of the first step.
-        most: of any step.
-        seconds: that a step should take; None: STEP_SECONDS.
+        size: size of the first step.
+        most: upper limit of the size.
+        seconds: target duration of a step. None means STEP_SECONDS.
     """
 
     LEAST = 50
-    FASTER, SLOWER = 1.25, 0.3  # by which the size changes at most
+    FASTER, SLOWER = 1.25, 0.3  # the largest changes of the size per step
 
     def __init__(self, size: int, most: int, seconds: float | None = None) -> None:
         self._seconds = STEP_SECONDS if seconds is None else seconds
@@ -29,17 +29,17 @@ class Pace:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Time a step: inside its transaction, so that waiting for the lock is not counted."""
+        """Time a step. Enter it inside the transaction, so that the wait for the lock does not count."""
         began = time.monotonic()
         yield
         self.note(time.monotonic() - began)
 
     def note(self, took: float) -> None:
-        """A step of this size took so many seconds."""
+        """Adjust the size after a step that took `took` seconds."""
         change = min(self.FASTER, max(self.SLOWER, self._seconds / max(took, 1e-6)))
         self.size = min(self._most, max(self.LEAST, int(self.size * change)))
 
 
 def pause(began: float) -> None:
-    """Wait as long as the step took that began at a moment of time.monotonic(), so that others write as much."""
+    """Sleep for as long as the step that began at `began` (time.monotonic()) took, so that others can write."""
     time.sleep(max(MIN_PAUSE_SECONDS, time.monotonic() - began))

@@ -1,4 +1,4 @@
-"""Removing many rows: a few at a time, each time in a transaction of its own, so that nobody waits for long."""
+"""Removal of many rows in small transactions, so that other writers do not wait for long."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from peewee import Expression, Model
 
 from app.store.pace import Pace, pause
 
-FIRST, MOST = 200, 5_000  # rows of one transaction
+FIRST, MOST = 200, 5_000  # rows per transaction, at first and at most
 
 
 def purge(table: type[Model], condition: Expression) -> int:
-    """Remove the rows for which a condition holds; how many. Outside a transaction."""
+    """Remove the rows that match a condition, and return their number. Call it outside a transaction."""
     pace, number, key = Pace(FIRST, MOST), 0, table._meta.primary_key
     while True:
         began, asked = time.monotonic(), pace.size

@@ -1,15 +1,15 @@
-"""A slice of events becomes hourly counts: grouped by the database, nothing of it passing through this process.
+"""Count a slice of events into the hourly counts inside the database, without loading rows into this process.
 
-On PostgreSQL that is one statement. SQLite has one write lock, for which events wait, and so: the slice is grouped into
-a temporary table, for which nobody waits, and goes from there into the counts in steps of a few milliseconds, each in a
-transaction that also notes how far the slice is. Whoever finds a slice begun, as its process died, groups it again and
-goes on there: the groups of the same events in the same order are the same, and no event of a slice is erased before
-all of it is counted.
+On PostgreSQL this takes one statement. SQLite has a single write lock, which ingestion also needs. There the slice is
+first grouped into a temporary table, which takes no lock. Short transactions then add the groups to the counts, and
+each of them also records the progress. If a process dies during a slice, the next process groups the slice again and
+resumes at the recorded group. This is safe because the same events in the same order give the same groups, and no event
+of a slice is erased before the whole slice is counted.
 
-The larger a slice, the fewer groups there are for each event, and the closer they lie in the table.
+In a larger slice there are fewer groups per event, and they are closer together in the table.
 
-With an hour's events the counter notes their codes and their widest context (`seen`): whatever a process believed to
-have noted, what is counted is seen.
+Along with the counts, the statements record the codes of the events and their widest context (`seen`). Every counted
+code is therefore in `seen`, even if the process that stored the event failed to record it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from app.store.pace import Pace, pause
 
 HOUR_MS = 3_600_000
 
-STEP = Pace(500, 10_000)  # groups of one transaction on SQLite
-WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events of one transaction on PostgreSQL: who erases waits for it
+STEP = Pace(500, 10_000)  # groups per transaction on SQLite
+WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
 
 GROUPS = f"""
     SELECT customer, product, type, timestamp / {HOUR_MS} * {HOUR_MS} AS hour, count(*) AS number,
         min(timestamp) AS first, max(timestamp) AS last, max({{width}}) AS width
     FROM event WHERE id > {{begin:d}} AND id <= {{end:d}} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
 
-# In one order always, the one of `catalog.note_seen`, so that they wait for each other instead of for ever.
+# Rows are always written in the order of `catalog.note_seen`, so that concurrent transactions do not deadlock.
 NOTE_SEEN = """
     INSERT INTO seen (customer, product, type, since, width)
     SELECT customer, product, type, {clock}, width
@@ -49,8 +49,8 @@ ADD_STEP = """
     ON CONFLICT (customer, product, type, hour) DO UPDATE SET number = number + excluded.number,
         first = min(first, excluded.first), last = max(last, excluded.last)"""
 
-# MERGE takes three quarters of the time of INSERT … ON CONFLICT. Nobody else writes counts meanwhile: all of them
-# change the row of `counted` first.
+# MERGE takes three quarters of the time of INSERT … ON CONFLICT. No other transaction writes counts at the same time,
+# because every writer of counts first locks the row of `counted`.
 ADD_WHOLE = """
     WITH slice AS MATERIALIZED ({groups}), noted AS ({note_seen}), moved AS (
         UPDATE counted SET up_to = {end:d}, total = total + (SELECT coalesce(sum(number), 0) FROM slice))
@@ -64,10 +64,10 @@ ADD_WHOLE = """
 
 @dataclass(frozen=True)
 class Slice:
-    """Events to be counted: those behind one id, up to another.
+    """Range of events to count: ids above `begin`, up to and including `end`.
 
     Attributes:
-        done: how many of its groups are in the counts already.
+        done: how many groups of the slice are already in the counts.
     """
 
     begin: int
@@ -75,17 +75,17 @@ class Slice:
     done: int = 0
 
     def add(self) -> bool:
-        """Count it; False where somebody else does, who is further."""
+        """Count the slice, or return False if another process has already counted beyond its start."""
         return _add_in_steps(self) if database.has_one_writer else _add_whole(self)
 
     @property
     def groups(self) -> str:
-        """SQL for its groups, in the order of the counts' key."""
+        """Return the SQL that selects the groups of the slice in the order of the counts' key."""
         return GROUPS.format(width=database.context_width(), begin=self.begin, end=self.end)
 
 
 def longest(most: int) -> int:
-    """How many events the next slice should have."""
+    """Return how many events the next slice should have, at most `most`."""
     return most if database.has_one_writer else min(most, WHOLE.size)
 
 
@@ -98,7 +98,7 @@ def _add_whole(slice_: Slice) -> bool:
         if up_to != slice_.begin:
             return False
         database.execute_sql(ADD_WHOLE.format(groups=slice_.groups, note_seen=note, end=slice_.end))
-    if slice_.end - slice_.begin >= WHOLE.size // 2:  # a small one says nothing of large ones
+    if slice_.end - slice_.begin >= WHOLE.size // 2:  # the time of a small slice does not predict that of a large one
         WHOLE.note(time.monotonic() - began)
     return True
 
@@ -115,7 +115,7 @@ def _add_in_steps(slice_: Slice) -> bool:
 
 
 def _all_steps(slice_: Slice, number: int) -> bool:
-    """From the first group that is not counted to the last."""
+    """Count every remaining group."""
     done = slice_.done
     while True:
         began, to = time.monotonic(), min(done + STEP.size, number)
@@ -129,7 +129,7 @@ def _all_steps(slice_: Slice, number: int) -> bool:
 
 
 def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:
-    """Count some groups, if nobody else did."""
+    """Count some groups, or return False if another process has counted them."""
     groups = STEP_GROUPS.format(done=done, to=to)
     note = NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3")
     place = (slice_.end, 0, None) if is_last else (slice_.begin, to, slice_.end)

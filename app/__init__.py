@@ -16,10 +16,10 @@ from app.store.database import open_database, release
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Build the application; nothing connects, and nothing is written, before the first request.
+    """Build the application, which neither connects to anything nor writes anything before the first request.
 
     Args:
-        settings: None: read from the environment and `.env`.
+        settings: None means to read them from the environment and `.env`.
 
     Raises:
         SettingInvalid: a setting is wrong.

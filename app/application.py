@@ -30,7 +30,7 @@ from app.paths import is_api
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-NAME_DIGITS = 8  # of the cookie's name that are the installation's
+NAME_DIGITS = 8  # in the cookie's name, to identify the installation
 PROBES = ("/health/", "/metrics")
 FILES = "/files/"
 PORT = re.compile(r":\d{0,5}$")
@@ -58,9 +58,9 @@ class TallyRequest(Request):
 
 
 class PeopleSessions(SecureCookieSessionInterface):
-    """Sessions are people's: a program's request neither reads nor makes one, so no key is derived for it.
+    """Session interface for the pages. API requests use no session, so no key is derived for them.
 
-    The file of a report is for both: the audit log names the person who downloads it.
+    Downloads of report files do use it, because the audit log names the user who downloads a file.
     """
 
     def open_session(self, app: Flask, request: TallyRequest) -> SecureCookieSession | NullSession:
@@ -84,13 +84,13 @@ class Id(IntegerConverter):
 
 
 class Tally(Flask):
-    """The application.
+    """Flask application of the service.
 
     Attributes:
-        marks: each gives the headers that it sets on every answer for programs.
-        body_seconds: how long a request's body may take to arrive.
-        hosts: the names that requests may be addressed to; empty: any.
-        note: told of each request's verb, route, status, and seconds until its answer began.
+        marks: functions that return the headers to set on every API response.
+        body_seconds: time limit for receiving a request's body.
+        hosts: host names that requests may use. Empty means any.
+        note: called with each request's method, route, status, and seconds until the response began.
     """
 
     request_class = TallyRequest
@@ -105,22 +105,22 @@ class Tally(Flask):
         self.note: Note = lambda verb, route, status, seconds: None
 
     def stand_under(self, path: str) -> None:
-        """Answer under a path such as `/tally`, whether the proxy in front strips it from the address or not."""
+        """Serve under a path such as `/tally`, whether or not the proxy in front strips it from the URL."""
         if path:
             app = self.wsgi_app
             self.wsgi_app = lambda environ, start: app(_under(environ, path), start)
 
     @cached_property
     def secret_key(self) -> str:
-        """What signs sessions. Made when it is first asked for: a command that only reads writes no file."""
+        """Return the key that signs sessions. It is created on first use, so that read-only commands write no file."""
         return self.config["SETTINGS"].secret()
 
     @cached_property
     def cookie_name(self) -> str:
-        """The name of the session's cookie, the installation's own.
+        """Return the name of the session cookie, which is unique to the installation.
 
-        Browsers send the cookies of a host to each of its ports: another installation on the same host would otherwise
-        overwrite the cookie, and sign people out.
+        Browsers send the cookies of a host to each of its ports. Another installation on the same host would otherwise
+        overwrite the cookie and sign users out.
         """
         own = sha256(f"{self.secret_key} {self.config['SETTINGS'].base_url}".encode()).hexdigest()[:NAME_DIGITS]
         return f"{self.config['SESSION_COOKIE_NAME']}-{own}"
@@ -165,7 +165,7 @@ class Tally(Flask):
             request.routing_exception = BadRequest(f'The Host "{host[:60]}" is not one of this service.')
 
     def preprocess_request(self) -> object:
-        """Hooks before a request are for people's forms, and for preflights; a program's parameters are checked."""
+        """Run the hooks only for pages and preflight requests, and check the parameters of API requests."""
         request = request_ctx.request
         if not request.is_api or request.method == "OPTIONS":
             return super().preprocess_request()

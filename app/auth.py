@@ -24,13 +24,13 @@ basic = HTTPBasicAuth()
 
 
 def register(app: Flask) -> None:
-    """Set up the session's cookie. What it may be used for, and until when, `services.sessions` says.
+    """Configure the session cookie. `services.sessions` decides what a session may do and when it expires.
 
-    The name ends as `Tally.cookie_name` says.
+    `Tally.cookie_name` determines the end of the name.
     """
     settings = app.config["SETTINGS"]
     secure, path = settings.base_url.startswith("https://"), settings.base_path
-    # By the prefix a browser takes it only over TLS and, where it is for all paths, from this very host.
+    # With the prefix, a browser accepts the cookie only over TLS and, if it applies to all paths, only from this host.
     prefix = ("__Secure-" if path else "__Host-") if secure else ""
     app.config |= {
         "SESSION_COOKIE_NAME": f"{prefix}tally",
@@ -69,7 +69,7 @@ def unauthorized(status: int) -> Response:
 
 
 def may_send_key() -> bool:
-    """Whether a request has anything in which `sent_key` would find one; most have not, and this costs nothing."""
+    """Return whether a request may contain a key for `sent_key`. Most contain none, and this check is cheap."""
     return "HTTP_AUTHORIZATION" in request.environ or bool(request.environ.get("QUERY_STRING"))
 
 
@@ -110,9 +110,9 @@ def need(permission: str) -> None:
 
 
 def sign_in(principal: Principal) -> bool:
-    """Begin a session; the one before it, and what was in its cookie, is gone.
+    """Begin a session and discard the previous one with the content of its cookie.
 
-    False where their password was for one sign-in, and is used up by another.
+    Return False if the password was valid for one sign-in and another sign-in has used it.
     """
     earlier = current_visit()
     if earlier is not None:

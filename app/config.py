@@ -34,11 +34,11 @@ SWITCH = ("on", "off")
 SENDFILES = ("off", "x-accel", "x-sendfile")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
-# The first parts of the service's own paths: behind a proxy that strips its path nobody could tell them from it.
+# First segments of the service's own paths. BASE_PATH must differ, because a proxy that strips it makes it ambiguous.
 OWN_PATHS = ("admin", "bootstrap", "docs", "events", "files", "health", "metrics", "openapi.json", "reports", "service")
 OWN_PATHS += ("static", "system")
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
-LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 takes between two dots of a host
+LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 accepts between two dots of a host name
 BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 UNREADABLE = (
     "is not a URL that can be read. In a user's name or a password write % / ? # @ as %25 %2F %3F %23 %40, "
@@ -74,16 +74,16 @@ class Settings:
     rate_limit_key: int = 0  # RATE_LIMIT_KEY: requests a minute with one ingest key; 0: any number
     cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's answers
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
-    max_batch_events: int = 100_000  # MAX_BATCH_EVENTS: in one request
-    invalid_events: str = "refuse-batch"  # INVALID_EVENTS: what an invalid event does to its batch, without Prefer
-    max_codes: int = 50_000  # MAX_CODES: different customers, products and types that events may have, together
+    max_batch_events: int = 100_000  # MAX_BATCH_EVENTS: the most events in one request
+    invalid_events: str = "refuse-batch"  # INVALID_EVENTS: how a batch with invalid events is handled without Prefer
+    max_codes: int = 50_000  # MAX_CODES: the most different customers, products and types in total
     body_seconds: int = 30  # BODY_SECONDS: to read one request's body
     ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for a database that is away, then 503
     spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
     report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
     report_attempts: int = 5  # REPORT_ATTEMPTS: so many in a row that get no further, and a report has failed
-    reports_waiting_max: int = 1_000  # REPORTS_WAITING_MAX: reports of one user that may wait or run at once
-    schedules_max: int = 200  # SCHEDULES_MAX: recurring reports that one user may have
+    reports_waiting_max: int = 1_000  # REPORTS_WAITING_MAX: the most reports of one user that wait or run
+    schedules_max: int = 200  # SCHEDULES_MAX: the most recurring reports of one user
     report_shard_rows: int = 5_000_000  # REPORT_SHARD_ROWS: longer reports are written by several workers (PostgreSQL)
     report_buckets: tuple[str, ...] = ()  # REPORT_BUCKETS: S3 buckets that reports may be delivered to
     sendfile: str = "off"  # SENDFILE: the proxy's header that makes it send a file from this disk; off: we send it
@@ -93,7 +93,7 @@ class Settings:
     webhook_hosts: tuple[str, ...] = ()  # WEBHOOK_HOSTS: servers that webhooks may go to; none: no webhooks
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
-    rejected_max_bytes: int = 256 * 1024 * 1024  # REJECTED_MAX_BYTES: of them, and of refused requests; the newest
+    rejected_max_bytes: int = 256 * 1024 * 1024  # REJECTED_MAX_BYTES: size of each of both; the newest stay
     audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
     session_idle_minutes: int = 480  # SESSION_IDLE_MINUTES: without an act of a person, then a session ends
     session_days: int = 7  # SESSION_DAYS: after signing in, then it ends in any case
@@ -131,7 +131,7 @@ class Settings:
 
     @property
     def base_path(self) -> str:
-        """The path under which clients reach the service, such as `/tally`; empty where it has the host for itself."""
+        """Return the path under which clients reach the service, such as `/tally`, or an empty string for the root."""
         return urlsplit(self.base_url).path
 
     @property
@@ -229,7 +229,7 @@ class Settings:
 
 
 def _read_dotenv(path: Path) -> None:
-    """Put what a file says into the environment, where that does not have it; each value as it is written.
+    """Add the variables of a file to the environment unless they are already set. Values are used literally.
 
     Raises:
         SettingInvalid: the file cannot be read.
@@ -241,7 +241,7 @@ def _read_dotenv(path: Path) -> None:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingInvalid(f"The file .env cannot be read: {reason}.") from None
     for name, value in values.items():
-        # Flask's own command has read the file before, and replaced each ${NAME} in it.
+        # The flask command has already read the file and has replaced each ${NAME} in it.
         if value is not None and os.environ.get(name, filled_in[name]) == filled_in[name]:
             os.environ[name] = value
 
@@ -294,7 +294,7 @@ def _database(url: SplitResult) -> str | None:
         if (url.netloc + url.path).strip("/") in ("", ":memory:"):
             return "must name a file: sqlite:///path/events.db."
         return ENDS_EARLY if url.query or url.fragment else None
-    # Of these libpq and other libraries read different hosts, and would print part of a password as one.
+    # libpq and other libraries parse different hosts from these, and would print a part of a password as a host.
     is_ambiguous = url.netloc.count("@") > 1 or "@" in url.path or url.fragment
     return UNREADABLE if is_ambiguous or ("@" in url.query and "@" not in url.netloc) else None
 

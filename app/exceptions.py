@@ -1,47 +1,47 @@
-"""The errors that the service knows, and nothing about how they are told to anyone.
+"""Errors of the service, independent of how they are presented.
 
     TallyError
     ├── SettingInvalid        a setting is wrong; the service does not start
     ├── DatabaseNewer         the database was migrated by a newer version of this code
-    ├── ReloadFailed          the running service could not change to the new code, and goes on as it was
+    ├── ReloadFailed          the running service could not load the new code, and continues unchanged
     ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
-    │   ├── OutcomeUnknown    it was asked to commit, and no answer came in time
-    │   ├── StatementFailed   it can be reached, and could not carry out one statement
-    │   └── DatabaseUnsuitable  it cannot keep what is promised until an operator changes it
-    ├── Overloaded            more is under way than this process takes; nothing was stored
-    ├── StorageFailed         where report files are kept cannot be reached or written; a retry may mend it
+    │   ├── OutcomeUnknown    it was asked to commit, and did not respond in time
+    │   ├── StatementFailed   it can be reached, but could not execute one statement
+    │   └── DatabaseUnsuitable  it cannot provide what Tally needs until an operator changes it
+    ├── Overloaded            the process has no capacity for the request; nothing was stored
+    ├── StorageFailed         the storage of report files cannot be reached or written; a retry may succeed
     ├── FileMissing           a file that should be there is not
     │   └── FileDamaged       … or is not what was written
     ├── RowTooWide            a report's row has more items than the report was planned for
-    ├── QueueUnavailable      Redis cannot be reached in time; the sweeper does later what was to be done
-    ├── BodyMalformed         what came in is not the format it says it is
+    ├── QueueUnavailable      Redis cannot be reached in time; the sweeper completes the action later
+    ├── BodyMalformed         the body is not in its declared format
     ├── BodyTooLarge          more bytes or events than one request may carry
     ├── TypeUnsupported       a media type or content coding that is not accepted
-    ├── InputInvalid          well-formed, but some field is wrong: carries the faults
-    ├── KeyReused             an idempotency key that came before with another body
-    ├── Unauthenticated       nobody that is known: no credentials, or wrong ones
-    ├── Forbidden             known who, but not allowed: may carry the fault
-    ├── RateLimited           too many requests: carries the seconds until one passes again
+    ├── InputInvalid          well-formed, but a field is invalid; has the faults
+    ├── KeyReused             an idempotency key was used before with another body
+    ├── Unauthenticated       the credentials are missing or wrong
+    ├── Forbidden             the caller is known but not allowed; may have the fault
+    ├── RateLimited           too many requests; has the seconds until the next is accepted
     ├── KeyUnknown            there is no such ingest key
-    ├── CatalogUnknown        the catalog has no such entry, or it is not the caller's to see
-    ├── ImportOvertaken       somebody else imports the same file
+    ├── CatalogUnknown        the catalog has no such entry, or the caller may not see it
+    ├── ImportOvertaken       another process imports the same file
     ├── EventUnknown          there is no such event, or it is not the caller's
     ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
     ├── ScheduleUnknown       there is no such recurring report, or it is not the caller's
     ├── ScheduleBusy          the recurring report is being started at this moment
-    ├── WebhookFailed         the server that a webhook goes to gave no answer
-    ├── AccountInvalid        a user cannot be made or changed as asked
+    ├── WebhookFailed         the server of a webhook did not respond
+    ├── AccountInvalid        a user cannot be created or changed as requested
     │   └── AccountUnknown    there is no such user
     ├── SessionUnknown        there is no such session, or it has ended
     ├── LinkInvalid           a signed link was changed or has expired
     └── ReportError
         ├── ReportUnknown     no such report, or not the caller's
-        ├── ReportRunning     its file is not there yet
-        ├── ReportFailed      its file will never be there
-        ├── ReportEnded       it is complete, and cannot be tried again
+        ├── ReportRunning     its file does not exist yet
+        ├── ReportFailed      its file will never exist
+        ├── ReportEnded       it is complete and cannot be retried
         └── ReportExpired     its file was removed
 
-`api/errors.py` turns them into HTTP, `cli` into exit codes, `admin` into pages.
+`api/errors.py` turns them into HTTP responses, `cli` into exit codes, and `admin` into pages.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DatabaseNewer(TallyError):
 
 
 class ReloadFailed(TallyError):
-    """The running service did not change to the new code; what ran before goes on, or nothing ran."""
+    """The running service did not load the new code and continues with the old code, or no service runs."""
 
 
 class StoreUnavailable(TallyError):
@@ -75,7 +75,7 @@ class StoreUnavailable(TallyError):
 
     @property
     def plain(self) -> str:
-        """The same without the driver's words, which name servers, ports and users: for whoever is not known."""
+        """Return the message for unknown callers, without the driver's text, which names servers, ports and users."""
         return f"{str(self).partition(': ')[0].rstrip('.')}." if self.__cause__ else str(self)
 
 
@@ -84,15 +84,15 @@ class OutcomeUnknown(StoreUnavailable):
 
 
 class StatementFailed(StoreUnavailable):
-    """The database can be reached, and ended or refused a statement: a time limit, a privilege, a full disk."""
+    """The database is reachable but aborted or refused a statement: a time limit, a privilege, or a full disk."""
 
 
 class DatabaseUnsuitable(StoreUnavailable):
-    """The database cannot keep what Tally promises, such as texts in UTF-8, until an operator changes it."""
+    """The database lacks a property that Tally needs, such as UTF-8 text, until an operator changes it."""
 
 
 class Overloaded(TallyError):
-    """More is under way than this process takes at a time. Nothing was stored; a moment later there may be room."""
+    """The process has no capacity for the request. Nothing was stored, and a retry may succeed shortly."""
 
 
 class StorageFailed(TallyError):
@@ -111,7 +111,7 @@ class FileDamaged(FileMissing):
 
 
 class RowTooWide(TallyError):
-    """A context has more items than the report's columns have room for: the report is to be planned anew."""
+    """A context has more items than the report has columns, so the report must be planned again."""
 
     def __init__(self) -> None:
         super().__init__("A row has more context items than the report was planned for.")
@@ -122,7 +122,7 @@ class QueueUnavailable(TallyError):
 
     @property
     def plain(self) -> str:
-        """The same without Redis's or the system's words; see `StoreUnavailable.plain`."""
+        """Return the message without the text of Redis or the system; see `StoreUnavailable.plain`."""
         return f"{str(self).partition(': ')[0].rstrip('.')}."
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 POSITIONAL = "positional"
 COLUMNS = "columns"
-EXTRA = "*"  # marks the column of items without one; a layout kept by an older version may have it before others
-EXTRA_NAME = "extra"  # what files call that column
+EXTRA = "*"  # marks the column for items without their own; layouts stored by older versions may have it before others
+EXTRA_NAME = "extra"  # the name of that column in files
 COMMON = ("timestamp", "type")  # the first two columns of every report file
 # How a cell begins that a spreadsheet would run, by OWASP's list, the full-width forms of the four signs included
 # (https://owasp.org/www-community/attacks/CSV_Injection).
@@ -22,11 +22,11 @@ FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns behind `timestamp` and `type`.
+    """Layout of the columns after `timestamp` and `type`.
 
     Attributes:
-        kind: POSITIONAL (the context items as they came) or COLUMNS (by the catalog's names).
-        columns: the product's column names in the catalog's order, then EXTRA unless the catalog drops what has no
+        kind: POSITIONAL (the context items in their original order) or COLUMNS (by the catalog's names).
+        columns: the product's column names in the catalog's order, then EXTRA unless the catalog drops items without a
             column; empty for POSITIONAL.
         contexts: for each event type, the names of its context items in order; empty for POSITIONAL.
     """
@@ -36,17 +36,17 @@ class Layout:
     contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def header(self, width: int) -> list[str]:
-        """The column names of a file whose widest context has `width` items; no name comes twice."""
+        """Return the unique column names of a file whose widest context has `width` items."""
         if self.kind == POSITIONAL:
             return [*COMMON, *(f"context{number + 1}" for number in range(width))]
         return [*COMMON, *self.names(COMMON)]
 
     def names(self, taken: Sequence[str], fold: Callable[[str], str] = str) -> list[str]:
-        """The name of each column in a file, all different: one of the catalog's that is not gets a number.
+        """Return a unique name for each column of a file, with a number appended to duplicates from the catalog.
 
         Args:
             taken: names of other columns of the file.
-            fold: gives two names one value where a reader of the file takes them for the same.
+            fold: returns the same value for names that a reader of the file treats as equal.
         """
         fixed = [*taken, *([EXTRA_NAME] if EXTRA in self.columns else [])]
         used, names = {fold(name) for name in fixed}, []

@@ -23,7 +23,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
-    TimeoutError,  # noqa: A004 - redis-py's own, which is no OSError
+    TimeoutError,  # noqa: A004 - redis-py's class, which is not an OSError
 )
 from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
@@ -36,16 +36,16 @@ from rq.utils import decode_redis_hash, utcparse
 from app.exceptions import QueueUnavailable, SettingInvalid
 
 NAME = "reports"
-WORKER_PREFIX = "rq:worker:"  # of the key of what RQ keeps of a worker
+WORKER_PREFIX = "rq:worker:"  # prefix of the keys under which RQ stores its workers
 SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
 REQUESTS = "tally:requests"  # the hash of what `Meter` counts
 REMEMBERED_SECONDS = 7 * 86_400  # how long it is known when the last one fell silent
-PROBE = "tally:probe"  # the key that is written to see whether Redis takes writes
+PROBE = "tally:probe"  # the key that is written to check whether Redis accepts writes
 WORK, HELP = "app.jobs.work", "app.jobs.help_with"
-SECONDS = 1.5  # to reach Redis, and for each answer: redis-py's defaults wait for more than four
-HANGS_SECONDS = 2.0  # for which a Redis that did not answer in time is not asked again by this process
+SECONDS = 1.5  # timeout for connecting to Redis and for each reply; redis-py's defaults exceed four seconds
+HANGS_SECONDS = 2.0  # how long this process does not use Redis after a timeout
 PAUSE_SECONDS = 1.0  # between tries to reach it
-PROBLEMS: dict[type[RedisError], str] = {  # the first that fits; redis-py's classes derive from one another
+PROBLEMS: dict[type[RedisError], str] = {  # the first match applies, because redis-py's classes inherit from each other
     TimeoutError: "does not answer",
     BusyLoadingError: "is still loading its data",
     AuthenticationError: "refuses the user or the password",
@@ -81,17 +81,17 @@ class WorkerSeen:
 
 
 class ReportJob(Job):
-    """A call of one of our two functions.
+    """Job that calls one of this application's two functions.
 
-    RQ would import and call whatever a job names, and whoever may write to a shared Redis can name anything. What is
-    not a plain call of ours counts as no job at all: RQ passes it over wherever it reads jobs.
+    RQ would import and call any function that a job names, and every client of a shared Redis can write a job. A job
+    that is not a plain call of these functions counts as missing, so RQ skips it wherever it reads jobs.
     """
 
     def restore(self, raw_data: dict) -> None:
         """Read the job from its hash in Redis.
 
         Raises:
-            NoSuchJobError: it is none of ours.
+            NoSuchJobError: the job does not belong to this application.
         """
         if why := self._foreign(raw_data):
             log.error("a job in Redis was refused, as it is not the service's own", job=self.id, reason=why)
@@ -104,16 +104,16 @@ class ReportJob(Job):
                 return f"It calls {str(self.func_name)[:100]}."
         except NoSuchJobError:
             raise
-        except Exception as error:  # noqa: BLE001 - it may hold anything, and nothing in it is worth a worker
+        except Exception as error:  # noqa: BLE001 - it may contain anything, and must not make a worker fail
             return f"It cannot be read: {type(error).__name__}."
         callbacks = (self._success_callback_name, self._failure_callback_name, self._stopped_callback_name)
         return "It calls back, or sends webhooks." if any(callbacks) or self.webhooks else None
 
 
 class ReportQueue:
-    """The queue of reports.
+    """Queue of reports.
 
-    Where Redis does not answer in time, it is left alone for a moment: a page asks several questions, and would wait
+    After Redis times out, the queue does not use it for a moment, because a page sends several commands and would wait
     for each.
 
     Args:
@@ -185,7 +185,7 @@ class ReportQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        # Not by rq's Worker.all: it makes a worker of each, which raises this pool's time-out to minutes.
+        # RQ's Worker.all is unsuitable, because it creates Worker objects, which raise this pool's timeout to minutes.
         with self._asking(), self.connection().pipeline(transaction=False) as pipeline:
             keys = sorted(worker_registration.get_keys(queue=self._queue()))
             for key in keys:
@@ -273,7 +273,7 @@ class ReportQueue:
         return times
 
     def ping(self) -> None:
-        """Raise QueueUnavailable where Redis is away, or does not take writes: a replica, a full one."""
+        """Raise QueueUnavailable if Redis is unavailable or rejects writes, because it is a replica or full."""
         with self._asking():
             _probe(self.connection())
 
@@ -291,12 +291,12 @@ class ReportQueue:
             if isinstance(error, TimeoutError):
                 self._hangs_until, self._hangs = time.monotonic() + HANGS_SECONDS, why
             raise QueueUnavailable(why) from error
-        except (ValueError, LookupError) as error:  # not in our form, or not even text
+        except (ValueError, LookupError) as error:  # not in the expected format, or not even text
             raise QueueUnavailable(f"{FOREIGN}: {error}.") from error
 
 
 def queue(connection: Redis) -> Queue:
-    """The queue, for whoever puts calls in and whoever takes them out."""
+    """Return the queue, for both producers and workers."""
     return Queue(NAME, connection=connection, serializer=JSONSerializer, job_class=ReportJob)
 
 
@@ -312,7 +312,7 @@ def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: f
 
 
 def _check(url: str) -> None:
-    """Have redis-py read a URL. What it says of a wrong one may be part of a password."""
+    """Parse a URL by redis-py without showing its error messages, which may contain a part of a password."""
     try:
         connect(url).connection_pool.make_connection()
     except (ValueError, TypeError, AttributeError, RedisError):
@@ -323,7 +323,7 @@ def _check(url: str) -> None:
 
 
 def wait_until_there(url: str) -> None:
-    """Return as soon as Redis takes writes. A worker that ended instead would only be started again and again."""
+    """Wait until Redis accepts writes, because a worker that ended instead would be restarted repeatedly."""
     connection = connect(url)
     for attempt in itertools.count():
         try:

@@ -61,9 +61,9 @@ def _forged(error: CSRFError) -> Answer:
 
 
 def _is_unkept() -> bool:
-    """Whether the browser has no session because its cookie is for TLS alone, and the page came without.
+    """Return whether the browser has no session because its cookie requires TLS and the page came without TLS.
 
-    The browser's word comes first: a proxy in front that ends TLS need not be one that is believed.
+    The browser's own headers take precedence, because the proxy that terminates TLS may not be a trusted one.
     """
     config, origin = current_app.config, request.headers.get("Origin", "")
     is_plain = origin.startswith("http://") if "://" in origin else not request.is_secure

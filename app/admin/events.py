@@ -171,13 +171,13 @@ def _page(asked: Asked, filter: dict[str, object]) -> Page:
 
 
 def _until_now(filter: dict[str, object]) -> dict[str, object]:
-    """Without events that are dated in the future, unless they are asked for: they would stand before all others."""
+    """Exclude events dated in the future unless they are requested, because they would precede all others."""
     is_open = "end" not in filter and filter.get("start", 0) <= now()
     return filter | ({"end": now()} if is_open else {})
 
 
 def _later(filter: dict[str, object]) -> int:
-    """About how many events such a page leaves out."""
+    """Return about how many events such a page leaves out."""
     if _until_now(filter) == filter:
         return 0
     return services().traffic.estimate(caller(), Filter(**filter | {"start": now() + 1}))

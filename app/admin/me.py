@@ -55,7 +55,7 @@ def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[s
     form, who = PasswordForm(), caller()
     old, new = form.old.data or "", form.new.data or ""
     try:
-        is_used = who.temporary  # by the sign-in that began this session
+        is_used = who.temporary  # the sign-in that began this session used it up
         if services().door.enter(who.name, old, request.remote_addr or "", VIA, used=is_used) is None:
             form.old.errors = [WRONG]
             return _form(form), 400

@@ -23,7 +23,7 @@ from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 from app.services.reports import Preview
 from app.services.traffic import Filter
 
-SUGGESTED = 100  # codes that a field lists; more are typed
+SUGGESTED = 100  # codes that a field lists; users type others
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
 FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
@@ -88,18 +88,18 @@ def new_report() -> str:
     form = ReportForm(request.args or None)
     try:
         wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.wanted()["filter"]}))
-    except InputInvalid:  # it does not say yet of which report
+    except InputInvalid:  # the request does not identify a report yet
         return _page(form)
     try:
         return _page(form, wanted=wanted, preview=_preview(wanted))
-    except (InputInvalid, Forbidden):  # what is wrong with it is said when it is sent
+    except (InputInvalid, Forbidden):  # the errors are shown when the form is sent
         return _page(form, wanted=wanted)
 
 
 @blueprint.post("/reports/new")
 @signed_in
 def start_report() -> str | tuple[str, int] | Response:
-    """Start the report and show it, or say what it would have, or what is wrong."""
+    """Start the report and show it, or show its preview or its errors."""
     need("reports")
     form = ReportForm()
     try:

@@ -85,7 +85,7 @@ def _found(asked: Asked) -> dict[str, object]:
 
 
 def _codes() -> list[str]:
-    """That soon no new code will be accepted."""
+    """Return a warning if new codes will soon be rejected."""
     warning = services().catalog.is_nearly_full if caller().may("system") else None
     return [warning] if warning else []
 

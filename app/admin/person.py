@@ -29,7 +29,7 @@ def change_person(key: int) -> Response | tuple[str, int]:
     one, form = one_of(key), RightsForm()
     try:
         services().accounts.change(one, form.role.data or "", lines_of(form.customers), by=caller())
-    except AccountUnknown:  # somebody removed them meanwhile: that is no fault of the form
+    except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form
         raise
     except AccountInvalid as error:
         return _page(one, form, str(error)), 400

@@ -18,14 +18,14 @@ KEY_DIGITS = 18
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rejected events there are.
+    """Counts of rejected events and refused requests.
 
     Attributes:
-        fields: how many for each wrong field, most first; an empty name: the event as a whole.
-        number: of those kept.
-        dropped: how many were not kept.
-        requests: how many refused requests are kept whole.
-        waiting: how many valid events wait in these.
+        fields: number of events for each invalid field, largest first. An empty name means the event as a whole.
+        number: number of stored rejected events.
+        dropped: number of rejected events that were not stored.
+        requests: number of stored refused requests.
+        waiting: number of valid events in these requests.
     """
 
     fields: list[tuple[str, int]]

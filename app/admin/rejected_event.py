@@ -36,7 +36,7 @@ def rejected_event(key: str) -> str:
 @blueprint.post("/rejected/<key>")
 @signed_in
 def send_again(key: str) -> tuple[str, int] | Response:
-    """Send it again as it was edited, with its request or alone, and say what was stored or what is still wrong."""
+    """Send an edited event again, with its request or alone, and show what was stored or what is still invalid."""
     need("system")
     form = EventForm()
     text = form.event.data or ""

@@ -78,7 +78,7 @@ def act_on_report(source: str, act: str) -> Response:
     try:
         flash(ACTS[act].do(report))
     except (ReportError, Forbidden, RateLimited) as error:
-        # Somebody else was faster, its bucket is not allowed any more, or too many wait.
+        # Another user was faster, the bucket is no longer allowed, or too many reports wait.
         flash(str(error))
     return redirect(url_for("admin.report", source=source))
 

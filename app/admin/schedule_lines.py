@@ -103,7 +103,7 @@ def _state(schedule: object) -> State:
 
 
 def _last(schedule: object) -> ReportLine | None:
-    """Its last report, if it is the caller's to see: a schedule may have been about another customer in the past."""
+    """Return the last report if the caller may see it, because the schedule may have had another customer before."""
     if schedule.last_report is None:
         return None
     try:

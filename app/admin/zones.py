@@ -15,7 +15,7 @@ from flask import Flask, g, has_request_context, request
 from app.schemas.fields import MAX_TIME
 
 COOKIE = "zone"
-FIRST_TIME = -62_135_596_800_000  # 0001-01-01T00:00:00Z: no calendar begins earlier
+FIRST_TIME = -62_135_596_800_000  # 0001-01-01T00:00:00Z, the earliest time that datetime supports
 
 
 def register(app: Flask) -> None:
@@ -52,9 +52,9 @@ def offset_name(moment: datetime) -> str:
 
 
 def at(milliseconds: int) -> datetime:
-    """A moment in the zone, less its milliseconds.
+    """Return a time in the zone, without its milliseconds.
 
-    The first and the last hours of the calendar have no local time in some zones, and stay UTC.
+    The first and last hours that datetime supports have no local time in some zones, so these stay in UTC.
     """
     moment = at_utc(milliseconds)
     try:
@@ -64,9 +64,9 @@ def at(milliseconds: int) -> datetime:
 
 
 def at_utc(milliseconds: int) -> datetime:
-    """A moment in UTC, less its milliseconds; the first or last one there is for what is beyond the calendar.
+    """Return a time in UTC without its milliseconds, limited to the range that datetime supports.
 
-    A time that somebody types may be before the year 1 in UTC, and the last bar of a chart ends in the year 10000.
+    A time that a user types may be before the year 1 in UTC, and the last bar of a chart ends in the year 10000.
     """
     return datetime.fromtimestamp(min(max(milliseconds, FIRST_TIME), MAX_TIME) // 1000, UTC)
 

@@ -1,12 +1,12 @@
-"""Reading a request's body: counted while it is read, decompressed within bounds, given up when it takes too long.
+"""Read the body of a request within limits on its size, its decompressed size and its duration.
 
-Werkzeug's own limit cuts a chunked body silently, so nothing here relies on it; granian ends a body as quietly when
-the client goes away in its middle, so what arrived is compared with what was announced. Media types and content
-codings are checked before a byte is read.
+Werkzeug's own limit truncates a chunked body silently, so this module does not rely on it. granian also ends a body
+silently when the client disconnects, so the received length is compared with the announced one. Media types and
+content codings are validated before any byte is read.
 
-A `read` blocks until all that it asks for is there or the client is gone; `ops.body_watch` ends those that take too
-long. (No other thread can read while this one answers: granian then waits for that thread with Python's lock in its
-hand, and all stands still.) What all bodies take together is bounded by `body_budget`.
+A `read` blocks until all requested bytes have arrived or the client has disconnected, and `ops.body_watch` ends reads
+that take too long. (A request cannot respond while another thread reads its body, because granian would wait for that
+thread while it holds the GIL, which blocks the process.) `body_budget` limits the memory of all bodies together.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from app.api.body_budget import SMALL_BYTES, WAIT_SECONDS, Share
 from app.exceptions import BodyMalformed, BodyTooLarge, Overloaded, TypeUnsupported
 
 CHUNK_BYTES = 64 * 1024
-MAX_PARTS = 1_000  # members of a gzip stream, frames of a zstd one: each costs more than its bytes, and may be empty
+MAX_PARTS = 1_000  # gzip members or zstd frames; each costs more time than its bytes suggest, and may be empty
 SMALL_DIGITS = 5  # of a length that is read in one piece: below 100 kB
 MAX_WINDOW_BYTES = 8 * 1024 * 1024  # RFC 9659: what a zstd content coding may ask of a receiver
 DRAINED_BYTES = 64 * 1024 * 1024
 DRAINED_SECONDS = 5
 
-# text/plain is what a browser's beacon sends; a form's type is what `curl -d` says of whatever it sends.
+# Browser beacons send text/plain. `curl -d` sends the media type of a form, regardless of the content.
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
 UNTYPED = ""
 LINES_TYPE = "application/x-ndjson"
@@ -43,10 +43,10 @@ def register(app: Flask) -> None:
 
 
 class Body:
-    """A request's body in memory; it counts there until the context that it is ends.
+    """Body of a request in memory. As a context manager, it releases its share of the budget on exit.
 
     Attributes:
-        is_lines: whether it has an event a line.
+        is_lines: whether the body has one event per line.
     """
 
     __slots__ = ("_data", "_share", "is_lines")
@@ -63,18 +63,18 @@ class Body:
 
 
 def read_json_body() -> Body:
-    """The body of a request that takes JSON.
+    """Return the body of a request that accepts JSON.
 
     Raises:
-        TypeUnsupported, BodyTooLarge, BodyMalformed: see the module.
-        Overloaded: there is no room for it now.
+        TypeUnsupported, BodyTooLarge, BodyMalformed: see the module docstring.
+        Overloaded: the process has no room for the body now.
     """
     _check_type(JSON_TYPES)
     return _read()
 
 
 def read_events_body() -> Body:
-    """The body of a batch; see `read_json_body`."""
+    """Return the body of a batch; see `read_json_body`."""
     _check_type((*JSON_TYPES, LINES_TYPE))
     return _read(is_lines=request.mimetype == LINES_TYPE)
 
@@ -137,7 +137,7 @@ def _is_chunked() -> bool:
 
 
 def _counted(limit: int, share: Share) -> Iterator[bytes]:
-    """The body's pieces, counted: an honest compressed body is no larger than what it becomes may be."""
+    """Yield the pieces of the body, and limit a compressed body to the size allowed for its decompressed form."""
     length = None if _is_chunked() else request.content_length
     if length is not None:
         if length > limit:
@@ -242,9 +242,9 @@ def _grow(out: bytearray, piece: bytes, limit: int, share: Share) -> None:
 
 
 def _check_whole(compressed: bytes) -> None:
-    """The reader takes a cut frame for an ended one; a decompression object knows.
+    """Decompress with a decompression object, because the stream reader treats a truncated frame as complete.
 
-    It is fed a piece at a time, as it copies what is behind a frame's end.
+    The object receives one piece at a time, because it copies everything after the end of a frame.
     """
     one, begun, start = None, 0, 0
     while start < len(compressed):

@@ -38,10 +38,10 @@ def marks(request: Request) -> list[tuple[str, str]]:
 
 
 def check_origin() -> None:
-    """Let pass what no page sent, or one that may: a browser sends a form or a beacon without asking first.
+    """Reject a request from a page of a disallowed origin, because browsers send forms and beacons without preflight.
 
     Raises:
-        Forbidden: a page of another origin had a browser send it.
+        Forbidden: a page of another origin sent the request.
     """
     allowed = current_app.config["SETTINGS"].cors_origins
     if "*" in allowed:

@@ -27,7 +27,7 @@ CONFIG = {
 
 
 def register(app: Flask) -> None:
-    """Add the page to the application. What it links to is below the path under which clients reach the service."""
+    """Add the page to the application. Its links are below the path under which clients reach the service."""
     base = app.config["SETTINGS"].base_path
     config = CONFIG | {"oauth2RedirectUrl": f"{base}{PATH}/oauth2-redirect.html"}
     blueprint = get_swaggerui_blueprint(base + PATH, base + DOCUMENT, config=config)

@@ -76,9 +76,9 @@ def _file(words: str) -> Told:
 
 
 def _body(schema: str | type, examples: dict[str, object], **others: Told) -> Told:
-    """A request's body as JSON, and as what a browser's beacon sends: the same JSON called text.
+    """Describe a request body as JSON, and as the text/plain that browser beacons send, which holds the same JSON.
 
-    A form's type is read as JSON, too, but a tool that reads this would send a form.
+    The API also accepts the media type of a form as JSON, but a tool that reads this document would send a form.
     """
     shown = {name: {"value": value} for name, value in examples.items()}
     as_text = {name: {"value": json.dumps(value)} for name, value in examples.items()}
@@ -236,12 +236,12 @@ OPERATIONS: dict[str, Told] = {
 
 
 def operation(endpoint: str, *, needs_key: bool, is_limited: bool, needs_token: bool) -> Told:
-    """What a route takes and answers, to be changed at will.
+    """Return a copy of a route's description, which the caller may change.
 
     Args:
-        needs_key: whether `POST /events` asks for an ingest key, which it otherwise takes as well.
-        is_limited: whether it limits how many requests come.
-        needs_token: whether `GET /metrics` asks for a token.
+        needs_key: whether `POST /events` requires an ingest key. Otherwise the key is optional.
+        is_limited: whether the rate of requests is limited.
+        needs_token: whether `GET /metrics` requires a token.
     """
     told = deepcopy(OPERATIONS[endpoint])
     if endpoint == "events.record":

@@ -105,7 +105,7 @@ def _sentence(error: errors.TallyError, status: int) -> str:
 
 
 def _plain(error: errors.TallyError) -> str:
-    """An error without what the log alone may have."""
+    """Return an error message without the details that only the log may contain."""
     return error.plain if isinstance(error, errors.StoreUnavailable) else str(error)
 
 

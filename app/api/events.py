@@ -46,7 +46,7 @@ def index() -> Response:
     filter = load_query(FilterSchema(partial=True), lists=("types",))
     services, after = current_app.extensions["services"], request.args.get("after")
     page = services.feed.page(caller(), Wanted(**filter), number("limit", PAGE, MAX_PAGE), after)
-    if after is None:  # else it was asked before the first page
+    if after is None:  # otherwise the first page has already checked it
         named = (filter.get(name) for name in ("customer", "product", "types"))
         services.catalog.check_known(caller(), *named, place="")
     body = {"events": page.events}

@@ -27,7 +27,7 @@ BLOCK_BYTES = 256 * 1024
 HANDED_OUT = (200, 206, 302)
 AT_ONCE = 128  # of a process's 512 threads
 RETRY_SECONDS = 5
-NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")  # what a name in ASCII, without quotes, cannot have
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")  # characters that an unquoted ASCII name cannot contain
 places = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -43,7 +43,7 @@ def download(source: str) -> Response:
     found = reports.file(source, *given)
     response = _elsewhere(found) if found.link else _here(found, found.path.absolute())
     response.headers["Cache-Control"] = "private, no-store"
-    who = current_principal()  # asked for HEAD, too: the answers' headers are the same
+    who = current_principal()  # checked for HEAD, too, so that both methods return the same headers
     if request.method == "GET" and response.status_code in HANDED_OUT:
         _note(reports, found, who, response)
     return response
@@ -89,7 +89,7 @@ def _described(found: Download) -> Response:
 
 
 def _disposition(name: str) -> str:
-    """What makes a browser save a file under a name of any letters (RFC 6266, 8187); old ones read the ASCII before."""
+    """Return the header for saving a file under a Unicode name (RFC 6266, 8187), with ASCII for old browsers."""
     plain = NOT_PLAIN.sub("-", name)
     plain = f"_{plain}" if plain.startswith(("-", ".")) else plain
     real = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"

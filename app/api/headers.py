@@ -13,9 +13,9 @@ from app.exceptions import Fault, InputInvalid
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 PREFERENCE = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])+')
 HANDLING = re.compile(r'\s*handling\s*=\s*"?(lenient|strict)"?\s*(?:;|$)', re.IGNORECASE)
-NAMES = 20  # of ignored fields that an answer names
+NAMES = 20  # the most ignored fields that a response names
 NAME_CHARACTERS = 60
-PLAIN = "!#$&'*+.^`|~[]()@:/?=<>{} "  # what a name may have beside letters, digits, - and _ without being escaped
+PLAIN = "!#$&'*+.^`|~[]()@:/?=<>{} "  # unescaped characters in a name, besides letters, digits, - and _
 
 
 def idempotency_key() -> str | None:
@@ -32,7 +32,7 @@ def idempotency_key() -> str | None:
 
 
 def prefers_lenient() -> bool | None:
-    """Whether the client wants its valid events stored although others are invalid; None where it does not say."""
+    """Return whether the client wants valid events stored despite invalid ones, or None if it does not specify."""
     for preference in PREFERENCE.findall(request.environ.get("HTTP_PREFER", "")):
         found = HANDLING.match(preference)
         if found:
@@ -41,7 +41,7 @@ def prefers_lenient() -> bool | None:
 
 
 def name_ignored(response: Response, names: Collection[str]) -> Response:
-    """Name in an answer the keys of the request's JSON that nobody knows, written as in an address."""
+    """Name the unknown keys of the request's JSON in a response header, percent-encoded."""
     if names:
         shown = [quote(name[:NAME_CHARACTERS], safe=PLAIN, errors="replace") for name in sorted(names)[:NAMES]]
         rest = len(names) - len(shown)

@@ -84,7 +84,7 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str]]:
 def _operation(operation: documented.Told, rule: Rule, method: str, view: object) -> dict[str, object]:
     """One route's operation; `errors` and `basic` of its description become responses."""
     responses = {status: _with_headers(response) for status, response in operation.pop("responses").items()}
-    errors = sorted({*operation.pop("errors"), "400", "500"})  # no route takes a parameter that it does not know
+    errors = sorted({*operation.pop("errors"), "400", "500"})  # every route rejects unknown parameters
     parameters = [*sorted(rule.arguments), *operation.pop("parameters", []), "X-Request-ID"]
     if operation.pop("basic", False):
         operation["security"] = [{"Basic": []}]

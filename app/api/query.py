@@ -12,12 +12,12 @@ from app.schemas.reports import FilterSchema
 
 FILTER = ("customer", "product", "types", "start", "end")
 REPEATABLE = frozenset({"types"})
-OWN_CHECK = object()  # of a view that looks at its parameters itself
-HINTS = 10  # unknown parameters whose nearest known ones are looked for
+OWN_CHECK = object()  # marks a view that validates its own parameters
+HINTS = 10  # unknown parameters for which the nearest known ones are suggested
 
 
 def takes(*names: str) -> Callable[[Callable], Callable]:
-    """Say which parameters a view takes; a view that says nothing takes none."""
+    """Declare the parameters that a view accepts. A view without a declaration accepts none."""
 
     def mark(view: Callable) -> Callable:
         view.parameters = names
@@ -27,16 +27,16 @@ def takes(*names: str) -> Callable[[Callable], Callable]:
 
 
 def checks_itself(view: Callable) -> Callable:
-    """Mark a view that refuses parameters in its own words."""
+    """Mark a view that rejects parameters with its own messages."""
     view.parameters = OWN_CHECK
     return view
 
 
 def check_parameters() -> None:
-    """Refuse parameters that the request's route does not take, or that come twice.
+    """Reject parameters that the request's route does not accept, or that occur twice.
 
     Raises:
-        InputInvalid: names each, and the nearest that there is.
+        InputInvalid: names each of them and the nearest known parameter.
     """
     if not request.query_string or request.endpoint is None:
         return

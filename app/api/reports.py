@@ -19,7 +19,7 @@ from app.services.reports import Reports
 blueprint = Blueprint("reports", __name__)
 PAGE = 100
 MAX_PAGE = 1000
-MAX_HEADER = 2_000  # characters; nginx takes 4,096 for all headers together
+MAX_HEADER = 2_000  # characters; nginx accepts 4,096 for all headers together
 
 
 def _reports() -> Reports:
@@ -31,7 +31,7 @@ def _reports() -> Reports:
 def start() -> Response:
     """Accept a report; the job is answered as soon as its row is committed.
 
-    A job's keys are fixed, so a header tells what its file will have, unless that is longer than proxies take.
+    The keys of a job are fixed, so a header lists the columns of its file, unless it would be too long for proxies.
     """
     need("reports")
     with read_json_body() as body:

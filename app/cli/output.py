@@ -23,7 +23,7 @@ def command(function: Callable) -> Callable:
     @with_appcontext
     @functools.wraps(function)
     def told(*args: object, **kwargs: object) -> object:
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII must not end a command
+        sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal must not make a command fail
         try:
             return function(*args, **kwargs)
         except InputInvalid as error:

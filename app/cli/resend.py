@@ -1,4 +1,4 @@
-"""`flask events resend`: rejected events and refused requests on their way in again, as they are."""
+"""`flask events resend`: send rejected events and refused requests again, unchanged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TOLD = 10  # refused events whose reasons are printed
 
 
 class Key(click.ParamType):
-    """The id of a rejected event, or the UUID of a refused request."""
+    """Parameter type: the id of a rejected event, or the UUID of a refused request."""
 
     name = "id"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """Return the one or the other as it is stored."""
+        """Return the id as an integer, or the UUID in its stored form."""
         if value.isascii() and value.isdigit() and 1 <= int(value) < 2**63:
             return int(value)
         try:

@@ -25,7 +25,7 @@ def serve() -> None:
     os.umask(OTHERS)
     try:
         lock = preflight.check(preflight.resolved(settings))
-        if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey is ours
+        if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey starts later
             _say(f"REDIS_URL: {problem}", err=True)
         welcome = _welcome(setup.prepare(services(), settings.admin_password))
         code = _run(lock, welcome)
@@ -38,7 +38,7 @@ def serve() -> None:
 def _welcome(start: setup.FirstStart) -> list[str]:
     if not start.is_first:
         return []
-    if start.password is None:  # whoever set it knows it, and logs are kept
+    if start.password is None:  # do not log a configured password, because its owner knows it and logs are stored
         return [f"Sign in as the user {setup.FIRST_USER} with the password that ADMIN_PASSWORD has."]
     name, password = setup.FIRST_USER, start.password
     return ["Sign in as", f"    user:     {name}", f"    password: {password}", "This password is shown only now."]
@@ -60,5 +60,5 @@ def _run(lock: int, welcome: list[str]) -> int:
 
 
 def _say(sentence: str, *, err: bool = False) -> None:
-    """Print a sentence as the log has its lines."""
+    """Print a sentence in the format of log lines."""
     click.echo(logs.render_line(sentence.encode()), nl=False, err=err)

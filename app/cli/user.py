@@ -62,7 +62,7 @@ def remove(name: str, as_json: bool) -> None:
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
-        # A byte order mark is what some editors and shells put before a text; it is no part of it.
+        # Some editors and shells write a byte order mark before a text, which is not part of the password.
         return sys.stdin.readline().removeprefix("\ufeff").rstrip("\r\n")
     return click.prompt("Password", hide_input=True, confirmation_prompt=True)
 

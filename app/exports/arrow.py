@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Columns = list[list]  # of some rows, in the order of FullRow
-# What an event has beside its timestamp, type and context, behind the columns that those fill.
+# Further fields of an event, in columns after those of its timestamp, type and context.
 REST = ("customer", "product", "version", "sequence", "batch", "received")
-ROW_COLUMNS, CONTEXT = 9, 5  # how many a FullRow has, and which of them is the context
+ROW_COLUMNS, CONTEXT = 9, 5  # number of columns in a FullRow, and the index of the context
 
-ROW_BYTES = 128  # of a row beside its context's text, about
+ROW_BYTES = 128  # approximate size of a row without its context's text
 
 
 def library() -> ModuleType:
@@ -36,10 +36,10 @@ def library() -> ModuleType:
 
 
 def names(layout: Layout) -> list[str]:
-    """The columns: timestamp, type, what the context fills, and what an event has besides; last of all the extras.
+    """Return the columns: timestamp, type, context, the further fields of an event, and finally the extras.
 
-    The context fills a column for each of the catalog's, or one list. Many readers take names that differ in capitals
-    only for the same, so no two do.
+    The context fills one column for each catalog column, or a single list. Many readers treat names that differ only in
+    case as equal, so the names differ in more than case.
     """
     if layout.kind != COLUMNS:
         return [*COMMON, "context", *REST]
@@ -49,7 +49,7 @@ def names(layout: Layout) -> list[str]:
 
 
 def schema(layout: Layout) -> pa.Schema:
-    """The columns with their types; what the context fills is text."""
+    """Return the columns with their types. The columns of the context are text."""
     pa = library()
     moment, text = pa.timestamp("ms", "UTC"), pa.string()
     found = [pa.field(name, text) for name in names(layout)]

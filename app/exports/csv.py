@@ -35,7 +35,7 @@ def line_writer(delimiter: str, *, safe: bool = False) -> Callable[[Sequence[Cel
 
 
 def lines(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, safe: bool = False) -> Generator[bytes]:
-    """A report's lines; the rows are closed when the lines end, however they do.
+    """Yield the lines of a report, and close the rows when the iteration ends for any reason.
 
     Raises:
         RowTooWide: in positional layout, a context has more items than `width`.

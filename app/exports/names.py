@@ -6,20 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
-# Controls, what Windows or a path has a use for, and what writes text backwards.
+# Control characters, characters with a meaning in paths or on Windows, and marks that reverse the text direction.
 FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]+')
-LONGEST = 180  # bytes of a product: a file's name may have 255
+LONGEST = 180  # bytes of a product code, because a file name may have 255
 COMPRESSED = {"gzip": (".gz", "application/gzip"), "zstd": (".zst", "application/zstd")}
 
 
 def file_name(product: str, days: Sequence[str], output: Mapping | None) -> str:
-    """Such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`: the product as it is, but for what no file's name may have.
+    """Return a name such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`, with characters replaced that no name may have.
 
-    No shell takes the name for an option, nor is the file hidden.
+    The name never looks like an option to a shell, and the file is not hidden.
 
     Args:
-        days: the days it covers, `YYYY-MM-DD`: first and last, as far as they are set.
-        output: of the report's request, None: not sent.
+        days: the first and last day that the report covers (`YYYY-MM-DD`), as far as they are set.
+        output: the `output` of the report's request. None means that the request had none.
     """
     plain = FORBIDDEN.sub("-", product).encode()[:LONGEST].decode(errors="ignore").strip()
     named = plain if plain and plain[0] not in "-." else f"_{plain}"

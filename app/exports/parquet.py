@@ -138,7 +138,7 @@ def _text_of_first(batch: pa.RecordBatch) -> TextOf:
     """Of so many of the first rows, the bytes of text."""
     import pyarrow as pa
 
-    texts = [column for column in batch.columns if not pa.types.is_primitive(column.type)]  # no time, no number
+    texts = [column for column in batch.columns if not pa.types.is_primitive(column.type)]  # neither times nor numbers
     columns = [_text_of(column) for column in texts]
     return lambda count: sum(text_of(count) for text_of in columns)
 

@@ -1,8 +1,8 @@
-"""Lines of CSV cut straight out of a context's JSON text, for rows that need no thought: most of them.
+"""Build CSV lines directly from a context's JSON text, for plain contexts, which most rows have.
 
-A context is plain where nothing in its text is escaped, no item is null or empty, and none has the delimiter. Then
-`","` stands between two items and nowhere else, and no cell needs quotes. Every other row is parsed and written with
-care, to the same line; so is one that is wider than the columns, which `careful` refuses.
+A context is plain if nothing in its text is escaped, no item is null or empty, and none contains the delimiter. Then
+`","` occurs only between two items, and no cell needs quotes. `careful` parses every other row and writes the same
+line. It also receives rows that are wider than the columns, and rejects them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, ca
 
     def lines(rows: Sequence[Row]) -> str:
         contexts = [context for _, _, context in rows]
-        text = "\n".join(contexts)  # inside JSON's texts a line's end is escaped
+        text = "\n".join(contexts)  # JSON strings contain no unescaped line feed
         # Each context fills the columns; all its items are texts, and none is empty, if there are two quotes for each.
         is_plain = set(map(str.count, contexts, repeat(BETWEEN))) == {width - 1}
         is_plain = is_plain and text.count('"') == 2 * width * len(rows)

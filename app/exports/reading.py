@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 
-RECORDS = 2_000  # of one chunk, which is one transaction: others wait for it
+RECORDS = 2_000  # per chunk, which is one transaction that other writers wait for
 BYTES = 2 * 1024 * 1024  # of one chunk, about
 MAX_RECORD = 8 * 1024 * 1024  # bytes: the largest event has 5 million when all its text is escaped
 KEPT_OF_LONGER = 1024 * 1024  # bytes

@@ -1,15 +1,16 @@
-"""Ties a process to its parent: when the parent dies, however it dies, the process dies with it.
+"""Terminate a process when its parent dies for any reason.
 
-Without it a SIGKILL leaves orphans: a web server's main process that is killed leaves its workers on the port, a
-report worker's leaves a child that finishes the same report a second time. Linux only; elsewhere it does nothing.
+Without this, a SIGKILL leaves orphans. If the web server's main process is killed, its workers keep the port. If a
+report worker is killed, its child writes the same report a second time. On systems other than Linux it does nothing.
 
-As a program it ties itself and then becomes another program, which stays tied:
+Run as a program, this module ties itself to its parent and then executes another program, which stays tied:
 
     python -I -S app/ops/lifeline.py KILL python -m worker
 
-Before that it waits as long as `Programs` wants a program to pause that dies again and again.
+Before that it waits for the pause that `Programs` sets for a program that dies repeatedly.
 
-It is started by its path and imports nothing of ours, so that it costs some 20 ms and not Flask's second.
+It is started by its path and imports no application code, so that it starts in about 20 ms, while importing Flask takes
+a second.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import time
 
 PARENT = "TALLY_PARENT"  # the process that a program's children must find as their parent; inherited by them
-PAUSE = ".pause"  # the ending of a file in TALLY_RUN: until when, by time.monotonic(), a program is to wait
+PAUSE = ".pause"  # suffix of a file in TALLY_RUN with the time.monotonic() until which a program waits
 LONGEST_PAUSE_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 
@@ -44,7 +45,7 @@ def die_with_parent(signum: int = signal.SIGKILL) -> None:
 
 
 def pause() -> None:
-    """Wait, where the program that this is to become has died again and again."""
+    """Wait if the program to execute has died repeatedly."""
     name = os.environ.get("SUPERVISOR_PROCESS_NAME")
     if not name:
         return

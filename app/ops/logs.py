@@ -1,7 +1,7 @@
-"""Logs: one line each on standard error, readable text for people or JSON for collectors.
+"""Logs on standard error, one line per record, as readable text for people or as JSON for collectors.
 
-What clients sent stands in many a line. In text its control characters are escaped: a line feed would begin a line that
-nobody logged, and an escape sequence would be carried out by the terminal that shows it.
+Many lines contain text from clients. In text format its control characters are escaped. Otherwise a line feed would
+forge a log line, and the terminal that shows the log would execute an escape sequence.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from app.ops.requests import current_id
 
-LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]")  # as Granian begins its lines
+LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]")  # the start of Granian's lines
 _hooks = (sys.excepthook, threading.excepthook)
 _format = "text"
-# Controls, line ends beyond ASCII's, and marks that change the direction of what follows.
+# Control characters, line separators beyond ASCII, and marks that change the direction of the text after them.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 IN_TRACEBACK = re.compile(f"(?![\\n\\t]){CONTROL.pattern}")
 
@@ -36,7 +36,7 @@ def configure(log_format: str) -> None:
     Args:
         log_format: `text` or `json`.
     """
-    global _format  # noqa: PLW0603 - how this process says things, as all of logging is the process's
+    global _format  # noqa: PLW0603 - the format of this process, because logging is global to the process
     _format = log_format
     renderer = (
         structlog.processors.JSONRenderer()
@@ -73,7 +73,7 @@ def configure(log_format: str) -> None:
 
 
 def render_line(line: bytes) -> bytes:
-    """Return a line of any program as the log has lines: in JSON, where that is asked for, a blank one not at all."""
+    """Return a program's line in the format of the log, which may be JSON, or nothing for a blank line."""
     if _format != "json" or _is_object(line):
         return line + b"\n"
     if not line.strip():
@@ -86,7 +86,7 @@ def render_line(line: bytes) -> bytes:
 
 
 def exit_with(error: Exception) -> NoReturn:
-    """End the process because its settings are wrong. LOG_FORMAT among them may be right, and then holds."""
+    """Exit because the settings are invalid. If LOG_FORMAT itself is valid, it applies to the message."""
     configure("json" if os.environ.get("LOG_FORMAT") == "json" else "text")
     sys.stderr.buffer.write(render_line(str(error).encode()))
     sys.exit(1)
@@ -119,7 +119,7 @@ def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 
 
 def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Escape control characters; values that are no text are written by `repr`, which does it."""
+    """Escape control characters. Values that are not text are formatted by `repr`, which escapes them."""
     return {name: _escaped(value, CONTROL) if isinstance(value, str) else value for name, value in event.items()}
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from app.config import Settings
 from app.exceptions import SettingInvalid
 
-LOCK = "lock"  # in the run folder; who holds it has written its process id there
+LOCK = "lock"  # file in the run folder that contains the process id of its holder
 SOCKET_PATH_BYTES = 107  # what the kernel lets a Unix socket's path have (struct sockaddr_un), less its closing NUL
 
 
@@ -42,10 +42,10 @@ def check(settings: Settings) -> int:
 
 
 def resolved(settings: Settings) -> Settings:
-    """The settings with an address for HOST, which may be a name; of several the first of IPv4, which most clients try.
+    """Return the settings with HOST resolved to an address, preferably IPv4, which most clients try.
 
     Raises:
-        SettingInvalid: there is no such name.
+        SettingInvalid: the name cannot be resolved.
     """
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)

@@ -1,11 +1,12 @@
-"""Reads supervisord's log: what to tell people about it, which programs run, and which of them cannot stay up.
+"""Read supervisord's log: what to print, which programs run, and which programs cannot stay up.
 
-supervisord would judge the last itself, but by a pause that grows with each death (`startsecs`, `startretries`): then
-a program killed twice would be away for longer than three seconds. So it starts again at once, and here is counted.
+supervisord could detect the last itself, but with a pause that grows with each death (`startsecs`, `startretries`).
+A program that is killed twice would then be down for more than three seconds. Therefore supervisord restarts programs
+at once, and this module counts the deaths.
 
-Without the web server there is no service, so one that cannot stay up ends everything. Any other program that cannot
-is started again after longer and longer pauses, and everything else goes on: a service that takes events is worth more
-than none, and health says what is missing.
+Without the web server there is no service, so everything stops if the web server cannot stay up. Any other program is
+restarted after longer and longer pauses while the rest continues to run. A service that only accepts events is better
+than none, and the health check reports what is missing.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _NOT_SPAWNED = re.compile(r"spawnerr: (?P<why>.+)")
 
 
 class Programs:
-    """What supervisord's log says about its programs: which run, and which cannot stay up.
+    """State of supervisord's programs according to its log: which run, and which cannot stay up.
 
     Args:
-        folder: where a program finds how long it is to pause (see `lifeline`).
+        folder: where a program finds how long it must pause (see `lifeline`).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,7 +70,7 @@ class Programs:
         self._quick_deaths[name] = 0
 
     def expect_restart(self, name: str) -> None:
-        """Take note that a program is about to end because it was told to, and that what it did before is forgiven."""
+        """Record that a program is about to end on request, and reset its count of deaths."""
         self._restarting.add(name)
         self._quick_deaths[name] = 0
         self._pause(name, 0.0)
@@ -98,9 +99,9 @@ class Programs:
         )
 
     def _count(self, name: str, how: str, age: float) -> int:
-        """Count deaths in a row; those beyond which a program cannot stay up, from 0, or -1.
+        """Count a death, and return how many deaths exceed the limit, from 0, or -1 below the limit.
 
-        A SIGKILL comes from outside, so it says nothing about the program.
+        A SIGKILL comes from outside, so it does not count against the program.
         """
         if age >= QUICK_SECONDS:
             self.works(name)

@@ -1,17 +1,21 @@
-"""Runs every process of the service in the foreground, under one supervisord, and tells people what happens to them.
+"""Run every process of the service in the foreground under one supervisord, and print what happens to them.
 
-supervisord (the PyPI package `supervisor`) starts the programs of deploy/supervisord.conf and starts again what dies.
-Here is what it leaves open: the listening sockets, stopping all by Ctrl-C, new code by SIGHUP (see `reloading`), one
-readable line per start, longer and longer pauses for a program that dies again and again, and an end to everything when
-that is the web server. Its log says what it does, so this process reads that log; an event listener of supervisord's
-would be one process more that can die, and is told neither a program's id at its start nor the signal it died of.
+supervisord (the PyPI package `supervisor`) starts the programs of deploy/supervisord.conf and restarts those that die.
+This module adds the rest:
+
+- the listening sockets, a stop by Ctrl-C, and a reload by SIGHUP (see `reloading`)
+- one readable line per start
+- growing pauses for a program that dies repeatedly, and a stop of everything if that program is the web server
+
+This process reads supervisord's log to follow its actions. A supervisord event listener would be another process that
+can die, and its events contain neither the process id of a started program nor the signal that killed it.
 
     make run ─ flask serve (here) ─ supervisord ┬ valkey
                                                 ├ web (granian) ─ its worker processes
                                                 ├ worker-1, … ─ a child per report
                                                 └ scheduler
 
-Each of them dies with its parent (see `lifeline`), so that no SIGKILL leaves anything behind.
+Each process dies with its parent (see `lifeline`), so that a SIGKILL leaves no orphans.
 """
 
 from __future__ import annotations
@@ -44,9 +48,9 @@ from app.ops.programs import WEB, Programs
 from app.ops.reloading import Reload
 
 CONFIGURATION = "supervisord.conf"
-STOP_SECONDS = 18  # for everything to end; the stopwaitsecs in the configuration add up to 11
-QUEUE_SECONDS = 0.3  # for clients that are connecting to be accepted, before the programs are stopped; …
-QUEUE_MOST_SECONDS = 2.0  # … and for so long where a socket's queue is not empty by then
+STOP_SECONDS = 18  # time limit for everything to end; the stopwaitsecs in the configuration add up to 11
+QUEUE_SECONDS = 0.3  # time for pending connections to be accepted before the programs stop
+QUEUE_MOST_SECONDS = 2.0  # the limit of that time if a socket's queue is not empty by then
 TICK_SECONDS = 0.1
 OPEN_FILES = 65_536  # wanted limit: each waiting client is one, and many systems begin at 1,024
 
@@ -60,12 +64,12 @@ def run(settings: Settings, lock: int, announce: Callable[[], None]) -> int:
     """Start everything, stay until it has ended, and return the exit code.
 
     Args:
-        settings: what the processes are started with.
+        settings: the settings of the processes.
         lock: the descriptor from `preflight.check`; supervisord holds it too, until the last program has ended.
-        announce: called once, when the web server answers.
+        announce: called once, when the web server responds.
 
     Returns:
-        0 after Ctrl-C, SIGTERM or a terminal that was closed; 1 when the web server could not stay up or supervisord
+        0 after Ctrl-C, SIGTERM or the closing of the terminal; 1 if the web server could not stay up or supervisord
         died.
 
     Raises:
@@ -93,7 +97,7 @@ class _Supervision:
         self._asked = False  # by Ctrl-C or a signal, to end everything
         self._hung_up = False  # by SIGHUP
         self._reload = Reload(settings, self._programs, _tell)
-        self._stopping_since: float | None = None  # set once everything is to end, whoever wants it
+        self._stopping_since: float | None = None  # set when the shutdown begins, for any reason
         self._terminated = False
         self._has_terminal = _has_terminal()
         self._nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
@@ -159,7 +163,7 @@ class _Supervision:
         self._hung_up = True
 
     def _answer_hang_up(self) -> None:
-        """SIGHUP is sent by whoever wants a reload, and by the system when the terminal is closed."""
+        """Handle SIGHUP, which either requests a reload or reports that the terminal was closed."""
         if not self._hung_up:
             return
         self._hung_up = False
@@ -183,7 +187,7 @@ class _Supervision:
             self._process.kill()
 
     def _stop(self) -> None:
-        """Take no further clients; who waits for its connection to be accepted is still answered."""
+        """Refuse new clients, but still serve those whose connections wait to be accepted."""
         self._stopping_since = time.monotonic()
         listeners.refuse_new(self._sockets)
 
@@ -222,7 +226,7 @@ def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) ->
     return {
         lifeline.PARENT: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONUTF8": "1",  # whatever the locale is: paths, supervisord's configuration and log lines are UTF-8
+        "PYTHONUTF8": "1",  # paths, supervisord's configuration and log lines are UTF-8 in every locale
         "PYTHONIOENCODING": "utf-8",
         "MALLOC_ARENA_MAX": "2",  # glibc gives many threads many heaps, which keep what they once had
         "TALLY_SUPERVISED": "1",
@@ -243,7 +247,7 @@ def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) ->
 
 
 def _temporary_folder(settings: Settings) -> dict[str, str]:
-    """Where Python and SQLite may write for a moment, if the machine has no place for it, as with a read-only root."""
+    """Return variables that give Python and SQLite a temporary folder if the machine has none (read-only root)."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -285,7 +289,7 @@ def _web_answers(settings: Settings) -> bool:
 
 
 def _has_terminal() -> bool:
-    """Whether this process has a terminal, which may have been closed meanwhile."""
+    """Return whether this process has a terminal, which may have been closed in the meantime."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

@@ -10,7 +10,7 @@ from app.schemas import json
 from app.schemas.faults import refuse
 from app.schemas.fields import Choice, Code, Described
 
-# What a report does with context items that have no column: they go into a last column, or are left out.
+# How a report handles context items without a column: it writes them to a last column, or omits them.
 EXTRAS = COLUMN, DROP = ("column", "drop")
 
 

@@ -216,7 +216,7 @@ def whole(text: str) -> int | None:
 
 
 def item_text(item: object) -> str | None:
-    """A context's item as it is kept: numbers and booleans by their JSON text, all else as it is."""
+    """Return a context item in its stored form: numbers and booleans as JSON text, other items unchanged."""
     if isinstance(item, Number):
         return item.text
     if isinstance(item, bool):

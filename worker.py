@@ -30,7 +30,7 @@ from app.store.database import disconnect, forget_connections
 
 TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
 CHECK_SECONDS = 5  # between looks at what dead workers left
-AGAIN_SECONDS = 5.0  # before the worker begins again that Redis made end
+AGAIN_SECONDS = 5.0  # pause before restarting a worker that Redis caused to end
 UNUSED = ("numpy", "pandas")  # pyarrow loads them wherever they are installed: 50 MiB that no report has a use for
 
 log = structlog.get_logger(__name__)
@@ -49,18 +49,18 @@ class ReportWorker(Worker):
             worker_registration.register(self, pipeline)
 
     def maintain_heartbeats(self, *args: object) -> None:
-        """The same for the call that a child is at."""
+        """Do the same for the call that a child process runs."""
         with self._whatever_redis_says():
             super().maintain_heartbeats(*args)
 
     def set_shutdown_requested_date(self) -> None:
-        """Tell that this worker is to end."""
+        """Record that this worker must end."""
         with self._whatever_redis_says():
             super().set_shutdown_requested_date()
 
     @contextmanager
     def _whatever_redis_says(self) -> Iterator[None]:
-        """While a child writes a report, which needs no Redis, its parent stays."""
+        """Continue despite Redis errors while a child writes a report, which does not need Redis."""
         try:
             yield
         except RedisError as error:
@@ -69,7 +69,7 @@ class ReportWorker(Worker):
             log.warning("a sign of life did not reach Redis", worker=self.name, reason=str(error))
 
     def subscribe(self) -> None:
-        """Take no commands through Redis: nobody sends any, and whoever shares it could kill what runs here."""
+        """Accept no commands through Redis, because none are sent and other clients of Redis could kill jobs."""
 
     def unsubscribe(self) -> None:
         """See `subscribe`."""
@@ -133,10 +133,10 @@ def travel_light() -> None:
 
 
 def main() -> None:
-    """Work until told to stop, whatever becomes of Redis meanwhile."""
+    """Work until a signal stops the worker, regardless of the state of Redis."""
     travel_light()
     app = create_app()
-    app.config["SETTINGS"].secret()  # a key that cannot be read stops the start
+    app.config["SETTINGS"].secret()  # an unreadable key must prevent the start
     gc.collect()
     gc.freeze()  # children share it with this process: a collector that walks through it would copy every page
     while not work(app.extensions["services"], app.config["SETTINGS"].redis):
@@ -144,7 +144,7 @@ def main() -> None:
 
 
 def work(services: Services, url: str) -> bool:
-    """Work until told to stop (True), or until Redis makes RQ's worker end: it is a replica, full, or hangs (False)."""
+    """Work until a signal (return True), or until Redis ends it as a replica, full or hanging (False)."""
     wait_until_there(url)
     connection = connect(url, answer_seconds=None)
     worker = None
@@ -165,7 +165,7 @@ def work(services: Services, url: str) -> bool:
     except RedisError as error:
         log.warning("the worker could not go on, and begins again", reason=str(error))
     finally:
-        # RQ's handlers, of a worker that has ended, would wait for Redis, or break off the pause with a traceback.
+        # The handlers of an RQ worker that has ended would wait for Redis, or interrupt the pause with a traceback.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         connection.close()

@@ -14,7 +14,7 @@ if os.environ.get("TALLY_SUPERVISED"):
     die_with_parent()
 try:
     app = create_app()
-    if not os.environ.get("FLASK_RUN_FROM_CLI"):  # a command may only read, and then makes no key
+    if not os.environ.get("FLASK_RUN_FROM_CLI"):  # a read-only command must not create a key
         app.config["SETTINGS"].secret()
 except SettingInvalid as error:
     logs.exit_with(error)

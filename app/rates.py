@@ -60,7 +60,7 @@ class Rates:
     def _ask(self, ask: Ask, kind: str, who: str, most: int) -> int | None:
         item = RateLimitItemPerMinute(most)
         if time.monotonic() >= self._away_until:
-            if self._away_until:  # one asks whether Redis is back; the others do not wait with it
+            if self._away_until:  # one thread checks whether Redis is back, and the others do not wait
                 self._away_until = time.monotonic() + PAUSE_SECONDS
             try:
                 left = _answer(ask, self._in_redis, item, kind, who)

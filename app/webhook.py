@@ -68,7 +68,7 @@ def post(server: Server, asked: str, body: bytes, headers: Mapping[str, str]) ->
 
 
 class _Final(http.client.HTTPResponse):
-    """The answer itself: those before it (1xx, such as 103 Early Hints) say only that it will come."""
+    """Return the final response, and skip interim ones (1xx, such as 103 Early Hints)."""
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:

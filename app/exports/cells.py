@@ -23,7 +23,7 @@ def items(context: str | Context) -> Context:
 
 
 def cells(layout: Layout, width: int) -> Cells:
-    """The cells of each event.
+    """Return a function that gives the cells of each event.
 
     Args:
         width: how many there are in positional layout: as many as the widest context has items.

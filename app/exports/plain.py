@@ -58,7 +58,7 @@ def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, ca
     def lines(rows: Sequence[Row]) -> str:
         contexts = [context for _, _, context in rows]
         text = "\n".join(contexts)  # JSON strings contain no unescaped line feed
-        # Each context fills the columns; all its items are texts, and none is empty, if there are two quotes for each.
+        # With two quotes per column, every context fills the columns, and all its items are non-empty strings.
         is_plain = set(map(str.count, contexts, repeat(BETWEEN))) == {width - 1}
         is_plain = is_plain and text.count('"') == 2 * width * len(rows)
         if not is_plain or delimiter in text or "\\" in text or '""' in text:
@@ -74,7 +74,7 @@ def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, ca
 
 def _positional_line(code: Callable[[str], str], width: int, delimiter: str) -> PlainLine:
     """One row's, in one function: calls of others are a third of its time."""
-    fillings = {width - 1 - missing: delimiter * missing for missing in range(width)}  # by what stands between items
+    fillings = {width - 1 - missing: delimiter * missing for missing in range(width)}  # by the number of separators
 
     def line(timestamp: int, event_type: str, context: str) -> str | None:
         if delimiter in context or "\\" in context or '""' in context or "null" in context or context == "[]":

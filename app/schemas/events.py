@@ -1,13 +1,13 @@
-"""What an event is. marshmallow is the authority; a list that is plainly valid takes a road forty times as fast.
+"""Schema of events. marshmallow is authoritative, but plainly valid lists use a fast path that is 40 times as fast.
 
-The fast road (msgspec) accepts only what needs no second thought: exactly the known fields, whole numbers written as
-such, strings and nulls in the context. Of a batch that it refuses each event is looked at alone, so that a few odd ones
-do not slow down the rest: what is odd but valid (numbers in the context, keys that nobody knows) is made plain first
-and then takes the same road, and what is still refused goes the slow road, which explains what is wrong. So the two can
-only differ if the fast road accepts too much, and a property test looks for that.
+The fast path (msgspec) accepts only plain events: exactly the known fields, whole numbers written as integers, and
+strings and nulls in the context. If it rejects a batch, each event is validated separately, so that a few unusual ones
+do not slow down the rest. Events that are unusual but valid (numbers in the context, unknown keys) are normalized
+first and then use the fast path. The slow path validates the remaining events and explains what is invalid. The two
+paths can differ only if the fast path accepts too much, which a property test checks.
 
-Before any of it the values are counted (`json.check_values`), and a batch is cut into its events before they are
-parsed: what a request costs is bounded by what it may have, not by what somebody thinks of sending.
+Before parsing, the values are counted (`json.check_values`), and a batch is split into its events. The cost of a
+request therefore depends on the limits, not on what a client sends.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ Items = Annotated[list[Item | None], msgspec.Meta(max_length=MAX_CONTEXT_ITEMS)]
 
 ESCAPED_NUL = b"\\u0000"
 ESCAPE = b"\\u"  # without one, a text in UTF-8 has neither a NUL character nor a lone surrogate
-MAX_VALUES = 1_000_000  # of one request: a hundred thousand events of ten
-MAX_EVENT_VALUES = 20_000  # of one event, keys that nobody knows among them; a valid one needs 106
-MAX_EXPLAINED = 2_000  # invalid events of a request whose faults are named
-MAX_IGNORED = 100  # names of unknown keys that are remembered of a request
-CHECKED_BYTES = 1_000_000  # a shorter text cannot have as many values
-PIECE_EVENTS = 1_000  # of a longer one that are parsed at a time
+MAX_VALUES = 1_000_000  # of one request, such as 100,000 events with ten values each
+MAX_EVENT_VALUES = 20_000  # of one event, including unknown keys; a valid event needs 106
+MAX_EXPLAINED = 2_000  # invalid events of a request whose faults are reported
+MAX_IGNORED = 100  # names of unknown keys that are recorded for a request
+CHECKED_BYTES = 1_000_000  # a shorter text cannot contain MAX_VALUES values
+PIECE_EVENTS = 1_000  # events of a longer text that are parsed at a time
 ROOM_FOR_KEYS = len('{"events":,"":0}')
 
 
@@ -99,7 +99,7 @@ class Envelope(msgspec.Struct):
 
 
 class Unparsed(NamedTuple):
-    """The JSON of a batch's events: an array, or with `lines` an event a line; `ignored` keys stood beside it."""
+    """Unparsed events of a batch: a JSON array, or one event per line with `lines`. `ignored` are unknown keys."""
 
     body: bytes
     lines: bool = False
@@ -169,10 +169,10 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Batch:
-    """A request's events: the valid ones with their places in the request, from 1, and the invalid ones.
+    """Events of a request: the valid ones with their places in the request, from 1, and the invalid ones.
 
     Attributes:
-        ignored: keys of the request, or of its events, that nobody knows; not more than MAX_IGNORED.
+        ignored: unknown keys of the request or of its events, at most MAX_IGNORED.
     """
 
     events: list[Event]
@@ -213,7 +213,7 @@ class EventList(Described):
             raise BodyTooLarge(f"events has {len(events)} events; one request may have at most {limit}.")
 
     def _one_by_one(self, items: Sequence[object]) -> Batch:
-        """A batch of events, each unparsed (one in bytes is a line) or parsed."""
+        """Return a batch of events, each of which is parsed or unparsed (bytes hold a line)."""
         batch, codes = Batch([], []), {}
         for index, item in enumerate(items):
             text = bytes(item) if isinstance(item, bytes | msgspec.Raw) else None
@@ -353,7 +353,7 @@ def _fast(body: bytes, *, lines: bool = False) -> list[Event] | None:
 
 
 def _in_pieces(body: bytes) -> list[Event]:
-    """The same as `_fast_list`, in half the memory."""
+    """Return the same as `_fast_list` with half the memory."""
     cut, events, codes = _fast_cut(body), [], {}
     while cut:
         piece = _fast_list(b"[%b]" % b",".join(cut[:PIECE_EVENTS]))
@@ -365,7 +365,7 @@ def _in_pieces(body: bytes) -> list[Event]:
 
 
 def _share_codes(event: Event, codes: dict[str, str]) -> None:
-    """Have events with the same codes share them, as many have the same: each text takes more room than a number."""
+    """Let events with equal codes share one string each, because a string takes more memory than a number."""
     event.customer = codes.setdefault(event.customer, event.customer)
     event.product = codes.setdefault(event.product, event.product)
     event.type = codes.setdefault(event.type, event.type)
@@ -382,7 +382,7 @@ def _checked_one(event: Event) -> Event | None:
 
 
 def _fast_one(item: bytes) -> Event | None:
-    """The same for one event."""
+    """Return one event parsed by the fast path, or None if the fast path rejects it."""
     if ESCAPED_NUL in item:
         return None
     try:
@@ -392,11 +392,11 @@ def _fast_one(item: bytes) -> Event | None:
 
 
 def _made_plain(value: object, ignored: set[str], *, is_clean: bool) -> Event | None:
-    """An event of a parsed value that is odd but valid, by the fast road; None where it takes a closer look.
+    """Return the event of a parsed value that is unusual but valid, or None if the slow path must validate it.
 
     Args:
-        ignored: takes the keys that nobody knows.
-        is_clean: whether all of its text can be kept, as it is known to have no escape.
+        ignored: collects the unknown keys.
+        is_clean: whether all of its text can be stored, because it is known to contain no escapes.
     """
     if not isinstance(value, dict):
         return None
@@ -417,10 +417,10 @@ def _made_plain(value: object, ignored: set[str], *, is_clean: bool) -> Event | 
 
 
 def _cut(body: bytes) -> object:
-    """The unparsed events of a JSON array; of a body that is none, its parsed value.
+    """Return the unparsed events of a JSON array, or the parsed value of any other body.
 
     Raises:
-        BodyMalformed: it is not JSON.
+        BodyMalformed: the body is not JSON.
     """
     try:
         return _fast_cut(body)
@@ -435,7 +435,7 @@ def _parse_item(item: bytes, index: int, *, is_line: bool) -> object:
         return json.parse(item, depth=json.MAX_DEPTH - 1, values=MAX_EVENT_VALUES)
     except BodyTooLarge:
         raise BodyTooLarge(f"events[{index}] has more than {MAX_EVENT_VALUES:,} values.") from None
-    except BodyMalformed as error:  # msgspec does not look into what it cuts
+    except BodyMalformed as error:  # msgspec does not validate the raw values that it splits off
         raise BodyMalformed(f"{str(error).rstrip('.')}, in events[{index}].") from None
 
 
@@ -452,7 +452,7 @@ def _open(body: bytes) -> Unparsed | Mapping[str, object]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = json.parse(body)
     else:
-        # What is around the events has no room for another key, or it is looked at.
+        # Parse the text around the events only if it is long enough to contain another key.
         return Unparsed(events, ignored=() if len(body) - len(events) < ROOM_FOR_KEYS else _beside(body, events))
     if isinstance(value, dict):
         _check_beside(value)
@@ -463,12 +463,12 @@ def _open(body: bytes) -> Unparsed | Mapping[str, object]:
 
 
 def _beside(body: bytes, events: bytes) -> list[str]:
-    """The keys of a batch in its object form that nobody knows.
+    """Return the unknown keys of a batch in its object form.
 
     Raises:
-        BodyMalformed: what they hold is no JSON, or text that cannot be kept.
+        BodyMalformed: their values are not JSON, or contain text that cannot be stored.
         BodyTooLarge: they have too many values.
-        InputInvalid: the events come twice.
+        InputInvalid: the key of the events occurs twice.
     """
     rest = body.replace(events, b"0", 1) if events.startswith(b"[") else body
     names = json.keys(rest, values=MAX_EVENT_VALUES)

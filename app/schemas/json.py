@@ -18,8 +18,8 @@ from app.exceptions import BodyMalformed, BodyTooLarge, Fault, InputInvalid
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN = 60  # characters of a wrong value that a message repeats
 MAX_DEPTH = 200  # of arrays and objects: Python's own limit depends on how deep the caller stands, orjson's is 254
-MAX_VALUES = 500_000  # of one parsed text: each takes a hundred bytes, though it may be sent in two
-LOOKED_AT = 10_000  # bytes of a refused text, for whether it is too deep
+MAX_VALUES = 500_000  # of one parsed text, because each takes a hundred bytes but may be sent in two
+LOOKED_AT = 10_000  # bytes of a rejected text that are checked for excessive depth
 TOO_DEEP = "The body is not acceptable JSON: it is nested too deeply."
 
 Trail = tuple["Trail", str | int] | None  # where a value stands: where its container stands, and its key or index
@@ -32,22 +32,22 @@ class Number(msgspec.Struct, frozen=True):
 
 
 def parse(body: bytes, *, depth: int = MAX_DEPTH, values: int = MAX_VALUES) -> object:
-    """Parse one JSON value: dict, list, str, bool, None and Number.
+    """Parse one JSON value into dict, list, str, bool, None and Number.
 
     Args:
-        depth: of arrays and objects, at most.
-        values: how many it may have.
+        depth: the most levels of arrays and objects.
+        values: the most values.
 
     Raises:
-        BodyMalformed: it is not JSON in UTF-8, has NaN or Infinity, or is too deep.
-        BodyTooLarge: it has too many values; found out before any is made.
+        BodyMalformed: the text is not JSON in UTF-8, contains NaN or Infinity, or is too deep.
+        BodyTooLarge: it has too many values, which is detected before any is created.
     """
     check_values(body, values)
     return _decoded(_DECODER, body, depth)
 
 
 def keys(body: bytes, *, levels: int = 1, values: int = MAX_VALUES) -> list[str]:
-    """The keys of an object as they came, one that came twice among them; below the first level as `outer.inner`.
+    """Return the keys of an object in order, including duplicates, with nested ones as `outer.inner`.
 
     Raises:
         BodyMalformed, BodyTooLarge: see `parse`.
@@ -57,14 +57,14 @@ def keys(body: bytes, *, levels: int = 1, values: int = MAX_VALUES) -> list[str]
 
 
 def check_values(body: bytes, most: int, *, lines: bool = False) -> None:
-    """Refuse a text with more values than that, by its punctuation alone.
+    """Reject a text with too many values, judged by its punctuation alone.
 
     Args:
-        lines: each line is a text of its own.
+        lines: each line is a separate text.
 
     Raises:
-        BodyTooLarge: it has more.
-        BodyMalformed: it begins with more brackets than may stand inside each other.
+        BodyTooLarge: it has too many values.
+        BodyMalformed: it begins with more brackets than may be nested.
     """
     marks = b",[{\n" if lines else b",[{"
     if len(body) > most and _count(body, marks) > most and _count_outside_strings(body, marks, most) > most:
@@ -74,7 +74,7 @@ def check_values(body: bytes, most: int, *, lines: bool = False) -> None:
 
 
 def parse_clean(body: bytes, *, values: int = MAX_VALUES) -> object:
-    """Like `parse`, and refuses strings that cannot be kept.
+    """Parse like `parse`, and reject strings that cannot be stored.
 
     Raises:
         BodyMalformed, BodyTooLarge: see `parse`.
@@ -120,7 +120,7 @@ def kind(value: object) -> str:
 
 
 class _Members:
-    """An object's members, a key that came twice among them."""
+    """Members of an object, including those with duplicate keys."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         self.pairs = pairs
@@ -150,7 +150,7 @@ def _decoded(decoder: json.JSONDecoder, body: bytes, depth: int) -> object:
 
 
 def _count(body: bytes, marks: bytes) -> int:
-    """How many of some bytes a text has; all but the first value of an array or object have a comma before them."""
+    """Count certain bytes in a text. Every value of an array or object except the first follows a comma."""
     return sum([body.count(mark) for mark in marks])
 
 
@@ -174,7 +174,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _count_outside_strings(body: bytes, marks: bytes, most: int) -> int:
-    """The same without what is text; a piece at a time, and no further than it takes."""
+    """Count certain bytes outside strings, piece by piece, and stop once there are more than `most`."""
     found = start = 0
     while found <= most and start < len(body):
         piece = _STRINGS.match(body, start)
@@ -205,7 +205,7 @@ def _contents(item: dict | list | _Members) -> Iterable[object]:
     return item if isinstance(item, list) else [value for _, value in item.pairs]
 
 
-# Without backtracking, and a string that is not closed to its end: a text made for it would take minutes otherwise.
+# The patterns do not backtrack, and an unclosed string extends to the end. Otherwise a crafted text would take minutes.
 _INSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING = re.compile(rb'"%s"?' % _INSIDE, re.DOTALL)
 _STRINGS = re.compile(rb'(?:[^"]*+"%s"){1,5000}+' % _INSIDE, re.DOTALL)

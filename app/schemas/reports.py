@@ -21,7 +21,7 @@ UNCOMPRESSED = "none"
 COMPRESSIONS = (UNCOMPRESSED, "gzip", "zstd")
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
-MAX_VALUES = 20_000  # of a request; one with a thousand types has as many
+MAX_VALUES = 20_000  # of a request; one with a thousand types needs about as many
 
 
 class Text(Described):
@@ -119,17 +119,17 @@ class ReportRequestSchema(Lenient):
     output = Part(OutputSchema)
 
     def load_body(self, body: bytes) -> dict[str, dict]:
-        """The request's `filter` and, if one was sent, `output`, keys in the order of the answer.
+        """Return the request's `filter` and, if one was sent, its `output`, with keys in the order of the response.
 
         Raises:
             BodyMalformed: the body is not JSON.
             BodyTooLarge: it has too many values.
-            InputInvalid: a field is wrong, or comes twice.
+            InputInvalid: a field is invalid or occurs twice.
         """
         return self.load_with_ignored(body)[0]
 
     def load_with_ignored(self, body: bytes) -> tuple[dict[str, dict], list[str]]:
-        """The same, and the places of the keys that nobody knows."""
+        """Return the same together with the places of the unknown keys."""
         value = json.parse_clean(body, values=MAX_VALUES)
         keys = Counter(json.keys(body, levels=2, values=MAX_VALUES))
         known = set(self.fields) | {f"{name}.{key}" for name, part in self.fields.items() for key in part.schema.fields}

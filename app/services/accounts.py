@@ -1,9 +1,9 @@
-"""Users: who there is, what each may do and see, and whether a password is theirs.
+"""Users, their rights, and the verification of their passwords.
 
-Whoever is limited to customers and may change users changes only those who see no more than they do, and gives nobody
-more. The last admin stays one, and so does the last who is not limited to customers.
+A user manager who is limited to customers can change only users who see no more than the manager does, and cannot grant
+more. The last admin cannot lose that role, and the last admin without a limit to customers cannot be limited.
 
-A name is compared in NFC, without surrounding blanks and invisible characters.
+Names are compared in NFC, without surrounding blanks and invisible characters.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Accounts:
         self._passwords = Passwords()
 
     def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
-        """Whoever has that name and password, or None. See `door` for whoever comes over the network.
+        """Return the user with that name and password, or None. Use `door` for sign-ins over the network.
 
         Args:
-            used: also a password for one sign-in that is used up.
+            used: also accept a one-time password that has been used.
         """
         account = self._account(name, used=used)
         right = self._passwords.matches(name, password, account.password if account else None)
@@ -108,12 +108,12 @@ class Accounts:
         return principal(made)
 
     def change(self, who: Principal, role: str, customers: Sequence[str] | None, *, by: Principal = SYSTEM) -> None:
-        """Give a user another role or other customers: it counts with their next request.
+        """Change a user's role or customers, which applies from their next request.
 
         Raises:
-            AccountInvalid: the role or a customer will not do, or they are the last admin.
-            AccountUnknown: somebody removed them meanwhile.
-            Forbidden: they see more than whoever changes them, or would.
+            AccountInvalid: the role or a customer is invalid, or the user is the last admin.
+            AccountUnknown: the user was removed in the meantime.
+            Forbidden: the user sees more than the caller, or would see more.
         """
         limited = _limits(role, customers)
         _check_reach(by, who.name, limited)
@@ -122,20 +122,20 @@ class Accounts:
             account = store.by_id(who.id)
             if account is None:
                 raise AccountUnknown(f"There is no user {who.name} any more.")
-            _check_reach(by, who.name, account.customers)  # as they are now: somebody may have given them more
+            _check_reach(by, who.name, account.customers)  # by the current rights, which may have grown
             store.change(who.id, role, limited)
             self._audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
-        """Give a user another password; their sessions end.
+        """Change a user's password and end their sessions.
 
         Args:
-            temporary: it is for one sign-in, at which they choose their own.
+            temporary: the password is valid for one sign-in, at which the user must choose another one.
 
         Raises:
-            AccountInvalid: the password will not do.
+            AccountInvalid: the password is invalid.
             AccountUnknown: there is no such user.
-            Forbidden: they see more than whoever gives it.
+            Forbidden: the user sees more than the caller.
         """
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
@@ -149,12 +149,12 @@ class Accounts:
         return principal(account)
 
     def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
-        """Remove a user; their sessions end, their reports stay.
+        """Remove a user and end their sessions, but keep their reports.
 
         Raises:
-            AccountInvalid: they are the last admin.
+            AccountInvalid: the user is the last admin.
             AccountUnknown: there is no such user.
-            Forbidden: they see more than whoever removes them.
+            Forbidden: the user sees more than the caller.
         """
         with transaction():
             account = self._in_reach(by, name)
@@ -172,10 +172,11 @@ class Accounts:
         return store.exists()
 
     def _in_reach(self, by: Principal, name: str) -> Account:
-        """The user of that name, whom somebody may change.
+        """Return the user with that name if `by` may change them.
 
         Raises:
-            AccountUnknown, Forbidden: there is none; they see more than `by` does.
+            AccountUnknown: there is no such user.
+            Forbidden: the user sees more than `by` does.
         """
         account = store.by_name(folded(name))
         if account is None:
@@ -185,7 +186,7 @@ class Accounts:
         return account
 
     def _account(self, name: str, *, used: bool = False) -> Account | None:
-        """The user of that name, whose password has not expired and is not used up (unless `used`)."""
+        """Return the user with that name if their password has neither expired nor been used up (unless `used`)."""
         name = folded(name)
         account = store.by_name(name) if _storable(name) else None
         if account is None or account.password_expires is None:
@@ -235,9 +236,9 @@ def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> N
 
 
 def _check_not_last(key: int, name: str, role: str = "", customers: Sequence[str] | None = None) -> None:
-    """Refuse a change, or a removal (no role), after which no admin, or none who sees all customers, would be left.
+    """Reject a change or removal (no role) that would leave no admin, or no admin who sees all customers.
 
-    Inside a transaction: two who change one another wait here for each other.
+    Call it inside a transaction, so that two admins who change each other at the same time are serialized.
     """
     admins = store.lock_admins()
     unlimited = {admin for admin, limits in admins.items() if limits is None}

@@ -86,11 +86,11 @@ class Attempt:
         """Write the report's file and complete it.
 
         Raises:
-            TimedOut, Lost, Stopping, Paused: it is not complete, for good or for now.
-            Forbidden: its bucket is not allowed any more.
-            Exception: whatever went wrong.
+            TimedOut, Lost, Stopping, Paused: the report is incomplete, either permanently or for now.
+            Forbidden: its bucket is no longer allowed.
+            Exception: any other failure.
         """
-        self._means.filing.check(self._report.output or {})  # the operator may have taken the bucket off the list
+        self._means.filing.check(self._report.output or {})  # the operator may have removed the bucket from the list
         key = self._means.filing.key(self._report)
         with self._pulse:
             if self._report.planned:
@@ -106,7 +106,7 @@ class Attempt:
             self._complete(key, written)
 
     def _plan(self, *, anew: bool = False) -> None:
-        """Measure the report, and cut it into parts where it is long; once, whoever goes on with it.
+        """Measure the report, and split it into parts if it is long. Later attempts reuse this plan.
 
         Args:
             anew: see `planning.plan_anew`.

@@ -131,11 +131,11 @@ class Audit:
         )
 
     def page(self, who: Principal, sought: Sought, limit: int, before: int | None = None) -> Page:
-        """The newest entries that somebody may see: their own, and others' as far as their role goes.
+        """Return the newest entries that a user may see: their own, and those of others that their role permits.
 
-        Those about a customer only if they may see the customer now.
+        Entries about a customer are included only if the user may currently see that customer.
 
-        Where others were is for those who manage users.
+        Only user managers see the addresses of other users.
         """
         actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
         found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)

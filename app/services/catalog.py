@@ -27,8 +27,8 @@ KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
 NAMED = 3  # how many near codes an error names
 COMPARED = 200  # codes that are compared for it: up to a millisecond each
 NOT_KNOWN = ", which is not known"  # the suggestions follow
-NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # of a field, at the end of its place
-HINTS = 20  # different unknown codes of a request whose faults name near ones: a batch may have thirty thousand
+NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # the name of a field at the end of its place
+HINTS = 20  # unknown codes of a request that get suggestions, because a batch may contain 30,000
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Vocabulary:
 
 
 class Catalog:
-    """The catalog of one process.
+    """Catalog of one process.
 
     Args:
         strict: whether an event's codes must be in the catalog.
-        ceiling: of the codes otherwise; None: there is none.
+        ceiling: limit on codes in the other mode. None means no limit.
     """
 
     def __init__(self, *, strict: bool = False, ceiling: Ceiling | None = None) -> None:
@@ -54,7 +54,7 @@ class Catalog:
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
     def checked(self, batch: Batch) -> Batch:
-        """A batch with those events rejected whose codes the catalog (strict mode) or the ceiling refuses."""
+        """Return the batch with events rejected whose codes the catalog (strict mode) or the ceiling disallows."""
         if not self.strict:
             return self._ceiling.checked(batch) if self._ceiling else batch
         words = self._words()
@@ -70,7 +70,7 @@ class Catalog:
 
     @property
     def is_nearly_full(self) -> str | None:
-        """How near the ceiling of codes is, in words; None where there is room, or none is asked for."""
+        """Return a warning if the number of codes is near the ceiling, otherwise None."""
         return self._ceiling.warning() if self._ceiling and not self.strict else None
 
     def check_known(
@@ -81,15 +81,15 @@ class Catalog:
         types: Sequence[str] | None = None,
         place: str = "filter.",
     ) -> None:
-        """Refuse a filter that names what was neither catalogued nor seen; only what they may see is named as near.
+        """Reject a filter with codes that are neither in the catalog nor seen. Suggest only codes the caller may see.
 
-        What was seen may lack some events, so for a customer and product the events themselves have the last word.
+        The table of seen codes may lack recent events, so the events themselves decide for a customer and product.
 
         Args:
-            customer: one that they may see; None: all that they may.
-            product: None: all.
-            types: none: all.
-            place: what stands before the name of a field in messages.
+            customer: a customer that the caller may see. None means all of them.
+            product: None means all products.
+            types: an empty value means all types.
+            place: prefix of field names in messages.
 
         Raises:
             InputInvalid: names the nearest known codes.
@@ -136,7 +136,7 @@ class Catalog:
         return self.naming(product)
 
     def naming(self, product: str) -> Layout:
-        """A product's columns, if it has any, and the names of each type's context items."""
+        """Return a product's columns, if it has any, and the names of each type's context items."""
         row = store.product(product)
         columns, drops = (row.columns, row.extra == DROP) if row else ((), False)
         return columns_layout(product, columns, store.types(), drops_extras=drops)
@@ -172,16 +172,16 @@ class Catalog:
         self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
 
     def known(self, who: Principal = SYSTEM, limit: int | None = None) -> tuple[list[str], list[str]]:
-        """The customers and products, catalogued or seen, that somebody may know of; by code, so many at most."""
+        """Return the customers and products, in the catalog or seen, that a user may see, by code, up to a limit."""
         products = store.known_products(limit) if who.customers is None else store.seen_products(who.customers, limit)
         return sorted(store.known_customers(who.customers, limit))[:limit], sorted(products)[:limit]
 
     def types_seen(self, who: Principal, customer: str | None, product: str | None, limit: int) -> set[str]:
-        """The types of events that somebody may see, so many at most; of a customer or product, if named."""
+        """Return the event types that a user may see, up to a limit, optionally of a customer or product."""
         return store.types_with(customer, product, who.customers, limit)
 
     def types(self, who: Principal, limit: int) -> list[EventType]:
-        """The catalog's types that somebody may see, by product and code, so many at most."""
+        """Return the catalog's types that a user may see, by product and code, up to a limit."""
         return store.types_of(who.customers, limit)
 
     def type_named(self, product: str, code: str) -> EventType | None:
@@ -216,15 +216,15 @@ class Catalog:
 def columns_layout(
     product: str, columns: Sequence[str], types: Iterable[EventType], *, drops_extras: bool = False
 ) -> Layout:
-    """How a product's columns are filled.
+    """Return the layout of a product's columns.
 
-    A type that the catalog has under this product speaks first, its namesake elsewhere only where there is none.
+    A type that the catalog has under this product takes precedence over types of the same name under other products.
 
     Args:
-        drops_extras: whether items without a column of their own are left out.
+        drops_extras: whether items without their own column are omitted.
     """
     rows = sorted(types, key=lambda row: row.product == product)
-    names = [name for name in columns if name != EXTRA]  # in older catalogs it asks for what every product has now
+    names = [name for name in columns if name != EXTRA]  # older catalogs list it explicitly
     names += [] if drops_extras else [EXTRA]
     return Layout(COLUMNS, tuple(names), {row.code: tuple(row.context) for row in rows})
 
@@ -258,9 +258,9 @@ def _not_known(place: str, code: str, hint: str) -> Fault:
 
 
 def _hint(code: str, known: Iterable[str]) -> str:
-    """The nearest known codes, in words; of very many only the neighbours by alphabet are compared.
+    """Return a phrase with the nearest known codes. Of very many codes, only alphabetical neighbors are compared.
 
-    Whether letters are small or capital makes no difference: that is what is mistaken most.
+    The comparison ignores case, because wrong case is the most frequent mistake.
     """
     words = sorted((word.casefold(), word) for word in known)
     begin = max(0, min(bisect(words, (code.casefold(),)) - COMPARED // 2, len(words) - COMPARED))

@@ -22,7 +22,7 @@ from app.services.principal import Principal
 from app.store import catalog as store
 from app.store.database import transaction
 
-ADOPTED_AT_ONCE = 1_000  # codes in one transaction
+ADOPTED_AT_ONCE = 1_000  # codes per transaction
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Cataloguing:
             raise Forbidden("Only operators and administrators who see every customer may change the catalog.")
 
     def products(self, limit: int) -> list[str]:
-        """The codes that a type's product may be: those in the catalog and those seen; so many at most."""
+        """Return the possible product codes of a type, in the catalog or seen, up to a limit."""
         return sorted(store.known_products(limit))[:limit]
 
     def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> Entry:
@@ -102,13 +102,13 @@ class Cataloguing:
         return self._write(who, kind, values, lambda entry: self._entries.get(who, kind, entry.key))
 
     def adopt(self, who: Principal, wanted: Sequence[tuple[str, Key]] | None) -> list[Entry]:
-        """Take codes in that were seen; those that are there by now, or were never seen, are passed over.
+        """Add seen codes to the catalog, and skip codes that it already has or that were never seen.
 
         Args:
-            wanted: a kind and key for each; None: all, the first `ADOPTED_AT_ONCE` if there are more.
+            wanted: the kind and key of each code. None means all, limited to the first `ADOPTED_AT_ONCE`.
 
         Raises:
-            Forbidden: the catalog is not theirs to change.
+            Forbidden: the caller may not change the catalog.
         """
         self.allow(who)
         found = self._entries.missing(who, ADOPTED_AT_ONCE if wanted is None else None)
@@ -136,14 +136,14 @@ class Cataloguing:
         return Loss(columns, (), is_refused)
 
     def remove(self, who: Principal, entry: Entry, *, with_types: bool = False) -> None:
-        """Take an entry out of the catalog; its events stay.
+        """Remove an entry from the catalog, but keep its events.
 
         Args:
-            with_types: a product's types, too.
+            with_types: also remove the types of a product.
 
         Raises:
-            Forbidden: the catalog is not theirs to change.
-            CatalogUnknown: somebody removed it meanwhile.
+            Forbidden: the caller may not change the catalog.
+            CatalogUnknown: the entry was removed in the meantime.
         """
         self.allow(who)
         with transaction():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-SKEW_MS = 300_000  # by which machines' clocks may differ; a time further ahead was written by a wrong clock
+SKEW_MS = 300_000  # allowed difference between the clocks of machines; a time further ahead comes from a wrong clock
 
 
 def now() -> int:

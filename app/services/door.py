@@ -42,17 +42,17 @@ class Door:
         self._turns = [Lock() for _ in range(TURNS)]
 
     def enter(self, name: str, password: str, address: str, via: str, *, used: bool = False) -> Principal | None:
-        """Whoever has that name and password; None where nobody has.
+        """Return the user with that name and password, or None.
 
         Args:
-            address: of the client.
-            via: where they knock, in words, for the audit log.
-            used: also a password for one sign-in that is used up: somebody signed in with it, and gives it again.
+            address: the client's address.
+            via: a description of the sign-in form, for the audit log.
+            used: also accept a used one-time password, which a signed-in user may enter again.
 
         Raises:
-            RateLimited: too many wrong ones came from there.
+            RateLimited: too many wrong passwords came from that address.
         """
-        name = folded(name)  # other spellings of a name are no further tries
+        name = folded(name)  # spelling a name differently gives no additional attempts
         limits = self._limits(name, address)
         self._check(limits, address)
         found = self._accounts.remembered(name, password)

@@ -27,15 +27,15 @@ Key = tuple[str, ...]  # (code,), of a type (product, code)
 
 @dataclass(frozen=True)
 class Entry:
-    """A customer, product or event type.
+    """Customer, product or event type.
 
     Attributes:
         kind: one of KINDS.
-        product: a type's; empty for the others.
-        names: a product's columns, a type's context.
-        extra: what a product's reports do with items without a column; empty for the others.
-        day, week: how many events it had in the last 24 hours, and in the last seven days.
-        is_catalogued: False where it was merely seen.
+        product: the product of a type; empty for the others.
+        names: the columns of a product, or the context items of a type.
+        extra: how a product's reports handle items without a column; empty for the others.
+        day, week: number of events in the last 24 hours and in the last seven days.
+        is_catalogued: False if it was seen but is not in the catalog.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Entry:
         return (self.product, self.code) if self.kind == TYPES else (self.code,)
 
     def has(self, word: str) -> bool:
-        """Whether a word stands somewhere in it, in capitals or not."""
+        """Return whether the entry contains a word, ignoring case."""
         words = (self.code, self.product, self.description, *self.names)
         return any(word.casefold() in one.casefold() for one in words)
 
@@ -72,11 +72,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """Some entries.
+    """Page of entries.
 
     Attributes:
-        fitting: how many have what is looked for.
-        number: how many there are.
+        fitting: number of entries that match the search.
+        number: number of all entries.
     """
 
     entries: Sequence[Entry]
@@ -104,11 +104,11 @@ class Entries:
         self._catalog = catalog
 
     def page(self, who: Principal, kind: str, find: str, begin: int, size: int) -> Page:
-        """Some of the catalog's entries of a kind that somebody may see, with their use; by code.
+        """Return a page of the catalog's entries of a kind that a user may see, with their usage, ordered by code.
 
         Args:
-            find: what stands somewhere in them; capitals do not matter.
-            begin: how many come before them.
+            find: text that the entries contain, ignoring case.
+            begin: number of entries to skip.
         """
         entries = self._all(who, kind)
         fitting = [one for one in entries if one.has(find)]
@@ -116,10 +116,10 @@ class Entries:
         return Page(shown, len(fitting), len(entries))
 
     def missing_page(self, who: Principal, find: str, begin: int, size: int) -> Page:
-        """The same of what was seen and is not in the catalog, by kind and code.
+        """Return a page of the codes that were seen but are not in the catalog, ordered by kind and code.
 
-        A type that the catalog has under another product is not missing: events with it are accepted in both modes,
-        and their context is understood.
+        A type that the catalog has under another product is not missing, because events with it are accepted in both
+        modes and the names of their context items are known.
         """
         found = self.missing(who, size, find, begin)
         shown = [one for kind in KINDS for one in self._used(who, kind, [one for one in found if one.kind == kind])]
@@ -127,7 +127,7 @@ class Entries:
         return Page(shown, store.number_missing(who.customers, find) if find else number, number)
 
     def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[Entry]:
-        """The first of what was seen and is not in the catalog, without its use."""
+        """Return the first codes that were seen but are not in the catalog, without their usage."""
         found = store.missing(who.customers, find, limit, begin)
         extra = {PRODUCTS: COLUMN}
         return [
@@ -135,7 +135,7 @@ class Entries:
         ]
 
     def number_missing(self, who: Principal) -> int:
-        """How much was seen and is not in the catalog."""
+        """Return the number of codes that were seen but are not in the catalog."""
         return store.number_missing(who.customers)
 
     def get(self, who: Principal, kind: str, key: Key) -> Entry:

@@ -38,15 +38,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What would go.
+    """Preview of an erasure.
 
     Attributes:
-        doomed: which events, no later ones than there are now.
-        events: how many.
-        rejected: the ids of the rejected events that fit, too.
-        waiting: how many valid events that fit wait in refused requests.
-        reports: those whose file holds some of the events, or may hold them when it is ready.
-        newest: the id of the last report that there was.
+        doomed: filter for the events, limited to events that exist now.
+        events: number of matching events.
+        rejected: ids of the matching rejected events.
+        waiting: number of matching valid events in refused requests.
+        reports: reports whose file contains some of the events, or may contain them when it is complete.
+        newest: id of the newest report at that time.
     """
 
     doomed: Doomed
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def rejected_number(self) -> int:
-        """How many events that were never stored would go."""
+        """Return how many of the events to erase were never stored."""
         return len(self.rejected) + self.waiting
 
 
@@ -115,9 +115,9 @@ class Erasing:
             log.info("events past EVENT_KEEP_DAYS erased", events=number)
 
     def _remove_file(self, who: Principal, report: Report) -> None:
-        """A file that is there goes; a report that is being written begins again, without the events.
+        """Remove existing files, and restart reports that are being written so that they omit the events.
 
-        One whose bucket is not allowed any more stays cancelled.
+        A report whose bucket is no longer allowed stays cancelled.
         """
         if self._reports.cancel(who, report):
             with suppress(Forbidden):
@@ -145,9 +145,9 @@ def _fitting(doomed: Doomed) -> Iterator[int]:
 
 
 def _fitting_requests(doomed: Doomed) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
-    """The refused requests that have events that fit, the places of these, and of those that do not wait in them.
+    """Yield refused requests with matching events, the places of these, and the places of those excluded from it.
 
-    What was removed from a request, or sent alone, still stands in its body.
+    Events that were removed from a request or sent alone are still in its body.
     """
     before = None
     while doomed.batch is None and (

@@ -51,19 +51,19 @@ class Filing:
         return self._buckets[bucket]
 
     def discard(self, report: Report, key: str) -> None:
-        """Remove a file of ours. What was delivered stays: under its name may be another's by now, or on its way."""
+        """Remove a file in Tally's own storage. Delivered files stay, because others may write under their names."""
         if self.place(report) is self.own:
             self.own.discard(key)
 
     def has(self, report: Report) -> bool:
-        """Whether the file that a report completed with is still where it was put, and no other under its name.
+        """Return whether a report's file still exists and was not replaced by another file of the same name.
 
         Raises:
-            StorageFailed: it cannot be asked for now.
+            StorageFailed: the storage cannot be reached.
         """
         place = self.place(report)
         if place is not self.own and report.etag is None:
-            return False  # delivered by a version that did not note which object it was
+            return False  # delivered by a version that did not record the object's ETag
         is_there = place.size(report.file) == report.bytes
         return is_there and (report.etag is None or place.is_same(report.file, report.etag))
 

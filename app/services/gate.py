@@ -12,12 +12,12 @@ from app.services.keys import KEPT_SECONDS, IngestKey, Keys
 
 
 class Gate:
-    """The gate before `POST /events`.
+    """Admission control of `POST /events`.
 
     Attributes:
-        needs_key: whether keys are asked for; one that is sent counts either way.
-        is_limited: whether requests are counted.
-        stands_open: whether there is nothing to ask of a request that sends no key.
+        needs_key: whether a key is required. A key that is sent is checked in any case.
+        is_limited: whether the rate of requests is limited.
+        stands_open: whether a request without a key needs no check.
     """
 
     def __init__(self, settings: Settings, keys: Keys, rates: Rates) -> None:
@@ -27,20 +27,20 @@ class Gate:
         self._per_address = settings.rate_limit_address
         self._per_key = settings.rate_limit_key if self.needs_key else 0
         self.is_limited = bool(self._per_address or self._per_key)
-        self._blind_until = 0.0  # no key can be looked up before
+        self._blind_until = 0.0  # no key can be looked up before this time
         self.stands_open = not (self.needs_key or self.is_limited)
 
     def admit(self, address: str, token: str | None) -> IngestKey | None:
-        """Let a request in, or raise; return the key that it came with, if it is one.
+        """Admit a request or raise, and return its key if it has a valid one.
 
         Args:
-            address: of the client; behind a proxy that is not trusted (TRUSTED_PROXIES), the proxy's for everybody.
-            token: what was sent as a key, if anything was.
+            address: the client's address, which behind an untrusted proxy (TRUSTED_PROXIES) is the proxy's.
+            token: the credential that was sent as a key, if any.
 
         Raises:
-            RateLimited: more requests of this address or key than may come in a minute.
-            Unauthenticated: a key is asked for, and this is none; or it is revoked, whether one is asked for or not.
-            StoreUnavailable: a key is asked for, and whether it is one cannot be told now.
+            RateLimited: this address or key sent more requests than allowed in a minute.
+            Unauthenticated: a key is required and this is not one, or the key is revoked.
+            StoreUnavailable: a key is required and cannot be looked up now.
         """
         if self._per_address:
             self._limit("address", subscriber(address), self._per_address)
@@ -54,16 +54,16 @@ class Gate:
         return key
 
     def _offered(self, token: str) -> IngestKey | None:
-        """The key that a request sends unasked; None where it is no key of ours, as clients send other credentials too.
+        """Return the optional key of a request, or None if its credential is not an ingest key of this installation.
 
         Raises:
-            Unauthenticated: it is revoked.
+            Unauthenticated: the key is revoked.
         """
         if time.monotonic() < self._blind_until:
             return None
         try:
             key = self._keys.find(token)
-        except StoreUnavailable:  # the events go on without it: they may be spooled
+        except StoreUnavailable:  # accept the events without the key, because they may be spooled
             self._blind_until = time.monotonic() + KEPT_SECONDS
             return None
         if key and key.revoked is not None:

@@ -1,9 +1,9 @@
-"""Whether everything that the service needs is there: told in words, with what to do.
+"""Health checks of everything that the service needs, with a description of each problem and its fix.
 
-The service is ready as long as it accepts events, into the database or into the spool: a load balancer that took it
-away because reports wait would make things worse. What else is wrong is told all the same. `glance` is kept for a
-moment, since many operators keep a page open that asks every two seconds. Nothing in here waits for long: what hangs is
-told as what is away.
+The service is ready as long as it accepts events into the database or the spool. A load balancer that removed it
+because reports wait would make things worse. Other problems are reported without affecting readiness. The result of
+`glance` is cached for a moment, because many operators have a page open that polls every two seconds. No check waits
+for long, and a component that hangs is reported as unavailable.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ MESSAGES = (
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """Result of one check.
 
     Attributes:
-        problem: what is wrong and what to do; None where it is well.
-        plain: the same for whoever is not known: no address, bucket or folder.
-        note: what else is worth knowing of it, in a word or two.
-        stops_events: whether none is accepted because of it.
+        problem: the problem and its fix, or None if the check passed.
+        plain: the same for unknown callers, without addresses, buckets and folders.
+        note: further information in a few words.
+        stops_events: whether the problem prevents the service from accepting events.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Health:
         self._glances: Kept[list[Check]] = Kept(GLANCE_SECONDS)
 
     def checks(self) -> list[Check]:
-        """Database, Redis, worker, scheduler, storage, disk and spool, each looked at now; the storage, lately."""
+        """Check the database, Redis, workers, scheduler, disk and spool now. The result for the storage is cached."""
         why_no_spool = self._spooling.why_not() if self._settings.spool else None
         redis = self.redis()
         is_away = redis.problem is not None
@@ -112,21 +112,21 @@ class Health:
         ]
 
     def glance(self) -> list[Check]:
-        """The same, as it was at most two seconds ago; the storage, fifteen."""
+        """Return results that are at most two seconds old, or fifteen for the storage."""
         return self._glances.get("all", self.checks)
 
     def _database(self, *, spools: bool) -> Check:
         try:
             missing = self._pending.answer()
         except (StoreUnavailable, TimeoutError) as error:
-            reason = error.plain if isinstance(error, StoreUnavailable) else SILENT  # anybody may ask
+            reason = error.plain if isinstance(error, StoreUnavailable) else SILENT  # unknown callers see it, too
             return Check("database", (ASIDE if spools else AWAY).format(reason=reason), stops_events=not spools)
         if missing:
             return Check("database", UNMIGRATED.format(first=missing[0]), stops_events=True)
         return Check("database", None)
 
     def redis(self) -> Check:
-        """Redis, looked at now."""
+        """Check Redis now."""
         try:
             self._queue.ping()
         except QueueUnavailable as error:

@@ -34,7 +34,7 @@ def help_with(job: str, worker: str, means: Means, is_stopping: Callable[[], boo
                     return
     except (Lost, TimedOut):
         log.info("report needs no more help", report=job)
-    except RowTooWide:  # the attempt finds it out, too, and plans the report anew
+    except RowTooWide:  # the attempt detects this, too, and plans the report again
         log.info("report has to be planned anew", report=job)
     except Stopping:
         parts.release_of(worker)

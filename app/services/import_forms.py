@@ -1,4 +1,4 @@
-"""The two forms of a file of events, and how its records become events: NDJSON, and a report's CSV in either layout."""
+"""Conversion of records into events for both forms of an import file: NDJSON, and a report's CSV in either layout."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from app.schemas.json import Number
 LOOKED_AT = 100  # records: where one is invalid, so many take the slow road
 NAMED = re.compile(r"context[1-9][0-9]*")  # the items in the header of a positional file
 DIGITS = re.compile(r"[0-9]{1,15}")
-# JSON's, but for exponents: whatever wrote one has rounded the time, as spreadsheets do.
+# A JSON number without an exponent, because a program that writes one has rounded the time, as spreadsheets do.
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-WIDE = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins, and UTF-32
-PARQUET = b"PAR1"  # how such a file begins
-GOES_ON = (b"{", b"[", b",", b":")  # how the first line ends of JSON that is laid out over several
+WIDE = (b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-16 and UTF-32
+PARQUET = b"PAR1"  # the start of a Parquet file
+GOES_ON = (b"{", b"[", b",", b":")  # last characters of the first line of JSON that spans several lines
 
 
 @dataclass(frozen=True)
 class Csv:
-    """How a CSV file is read, and what its rows do not say.
+    """Options for reading a CSV file, and the values that its rows lack.
 
     Attributes:
-        header: whether its first row is left out, whatever it has; our own headers are known without.
-        layout: of a file without a header of ours: COLUMNS, POSITIONAL or None, which will do where it is plain.
+        header: whether to skip the first row regardless of its content. A report's own header is recognized anyway.
+        layout: layout of a file without a report's header: COLUMNS, POSITIONAL, or None if it is unambiguous.
     """
 
     customer: str
@@ -68,10 +68,10 @@ class Form(Protocol):
 
 
 def form_of(csv: Csv | None, naming: Callable[[str], Layout]) -> Form:
-    """The form of a file that is CSV, or else NDJSON.
+    """Return the form of a file: CSV, or otherwise NDJSON.
 
     Args:
-        naming: gives a product's layout `columns`, as the catalog has it now.
+        naming: returns a product's layout `columns` according to the current catalog.
     """
     return CsvForm(csv, naming(csv.product)) if csv else LinesForm()
 
@@ -107,16 +107,16 @@ class LinesForm:
 
 
 class CsvForm:
-    """The file of a report.
+    """CSV file of a report.
 
     Args:
-        naming: how a row of the layout `columns` is read.
+        naming: determines how to read a row of the layout `columns`.
     """
 
     def __init__(self, csv: Csv, naming: Layout) -> None:
         self._csv = csv
         self._naming = naming
-        self._by_name: Layout | None = None  # of this file, once its beginning was read; None: it is positional
+        self._by_name: Layout | None = None  # set once the start is read; None: positional
         self._records = CsvRecords(csv.delimiter)
         self._schema = BatchSchema(LOOKED_AT)
         self.cut = self._records.cut
@@ -142,7 +142,7 @@ class CsvForm:
         return self._schema.split_values([self._value(row, Number) for row in rows])
 
     def _named_by(self, header: Sequence[str | None]) -> Layout | None:
-        """The layout that a header of ours tells; None: positional."""
+        """Return the layout that a report's header indicates, or None for positional."""
         if all(name and NAMED.fullmatch(name) for name in header):
             return None
         if header[-1] != EXTRA_NAME:
@@ -152,7 +152,7 @@ class CsvForm:
         return Layout(COLUMNS, (*columns, EXTRA), self._naming.contexts)
 
     def _named_without(self, first: list[str | None] | BrokenLine) -> Layout | None:
-        """The layout of a file whose header, if it has one, is not ours; None: positional."""
+        """Return the layout of a file without a report's header, or None for positional."""
         named = [column for column in self._naming.columns if column != EXTRA]
         if self._csv.layout is None:
             width = len(COMMON) + len(self._naming.columns)
@@ -171,7 +171,7 @@ class CsvForm:
         return self._naming
 
     def _row(self, record: bytes) -> list[object] | BrokenLine:
-        """The time, type and context items of a record."""
+        """Return the time, type and context items of a record."""
         cells = self._cells(record)
         if self._by_name is None or isinstance(cells, BrokenLine):
             return cells
@@ -207,10 +207,10 @@ def _broken(record: bytes, error: ValueError) -> BrokenLine:
 
 
 def _in_order(layout: Layout, cells: Sequence[str | None]) -> list[object]:
-    """The context of a row with columns: what stands under the names of its type, in their order, and the extras.
+    """Return the context of a row with columns: the values under the names of its type, in order, and the extras.
 
     Raises:
-        ValueError: the row does not fit the columns, or has what its type has no name for.
+        ValueError: the row does not fit the columns, or has a value in a column that its type does not name.
     """
     columns = len(COMMON) + len(layout.columns)
     if len(cells) != columns:
@@ -247,7 +247,7 @@ def _check_encoding(chunk: Chunk) -> None:
 
 
 def _is_request(record: bytes) -> bool:
-    """Whether a line is what `POST /events` takes: all events in one."""
+    """Return whether a line is a body of `POST /events` that contains all events."""
     try:
         found = json.parse(record)
     except BodyMalformed:

@@ -161,7 +161,7 @@ def _begin(identity: str, name: str, *, again: bool) -> Progress:
 
 def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
     """The chunks that are left; of the file's first one, what are events."""
-    if progress.offset:  # the beginning says how the rest is read
+    if progress.offset:  # the start of the file determines how to read the rest
         form.begin(next(reading.chunks(content(source.file), form.cut)))
         source.file.seek(0)
     blocks = content(source.file, progress.offset)

@@ -29,13 +29,13 @@ ENCODED_EVENTS = 1_000  # at a time
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a request is answered.
+    """Result of a request.
 
     Attributes:
-        answer: JSON, the events as stored.
-        rejected: how many events were left out; None unless the request was lenient.
-        replayed: whether this is the answer to an earlier request with the same key.
-        ignored: keys of this request's JSON that nobody knows.
+        answer: the response as JSON, with the stored events.
+        rejected: number of rejected events, or None unless the request was lenient.
+        replayed: whether this is the response to an earlier request with the same key.
+        ignored: unknown keys of this request's JSON.
     """
 
     answer: bytes
@@ -45,11 +45,11 @@ class Receipt:
 
 
 class Ingest:
-    """The way in. One for a process; threads share it.
+    """Ingestion of events. The threads of a process share one instance.
 
     Args:
-        limit: how many events a request may have.
-        store_valid: what `lenient` is for a request that does not say.
+        limit: the most events in a request.
+        store_valid: the default of `lenient` for requests that do not specify it.
     """
 
     def __init__(
@@ -75,24 +75,24 @@ class Ingest:
         """Commit a request's events as one batch.
 
         Args:
-            body: JSON, or with `lines` an event a line.
-            origin: who sent it, for the rejected events; None: they are kept already.
-            lenient: store the valid events although others are invalid; None: as the settings say.
-            key: an idempotency key; a repeat with the same body is answered the same, and stores nothing.
-            sender: the ingest key that it came with, where one is asked for.
-            also: called with the answer in the transaction that stores the events; an error of its keeps them out.
+            body: JSON, or one event per line with `lines`.
+            origin: the sender to record with rejected events. None means that they are stored already.
+            lenient: store the valid events even if others are invalid. None means to follow the settings.
+            key: an idempotency key. A repeated request with the same body gets the same response and stores nothing.
+            sender: the ingest key of the request, if one is required.
+            also: called with the response in the transaction that stores the events. If it raises, nothing is stored.
 
         Raises:
             BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
-            Forbidden: the sender may not send one of them; nothing was stored.
-            KeyReused: the key came before with another body.
-            StoreUnavailable: the database is away; nothing was stored.
+            Forbidden: the sender may not send one of the events; nothing was stored.
+            KeyReused: the key was used before with another body.
+            StoreUnavailable: the database is unavailable; nothing was stored.
         """
         batch = self._schema.split_body(body, lines=lines)
         ignored = batch.ignored
         if sender:
             sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
-        digest = _digest(body, lenient=bool(lenient)) if key else b""  # as it was sent: settings may have changed
+        digest = _digest(body, lenient=bool(lenient)) if key else b""  # by the header, not the settings
         if lenient is None:
             lenient = self._store_valid
         earlier = self._earlier(key, digest) if key else None
@@ -136,7 +136,7 @@ class Ingest:
             return None
 
     def _first(self, key: str, digest: bytes) -> Receipt:
-        """Like `_replay`, of a request that lost to another one."""
+        """Replay like `_replay` for a request that lost a race against another one with the same key."""
         first = self._replay(key, digest)
         if first is None:
             raise StoreUnavailable("The answer to the first request with this Idempotency-Key cannot be read now.")
@@ -157,9 +157,9 @@ class Ingest:
         return Receipt(answer, int(rejected) if rejected else None, replayed=True)
 
     def _find(self, key: str) -> tuple[bytes, bytes] | None:
-        """The digest and the answer that are kept under a key: in the database, or else beside it until it is back.
+        """Return the digest and response stored under a key, in the database or otherwise in the spool.
 
-        In this order, as what is set aside moves to the database.
+        The order matters, because spooled events move into the database.
         """
         try:
             return idempotency.find(key) or self._writer.find_aside(key)
@@ -169,14 +169,14 @@ class Ingest:
                 raise
             return found
         finally:
-            release()  # the request goes on to wait for the writer, who may need a connection
+            release()  # the request next waits for the writer, which may need a connection
 
 
 def _encoded(batch: Batch) -> tuple[Entry, bytes]:
-    """A batch as the writer takes it, and the answer: its events as stored.
+    """Return a batch in the form for the writer, and the response with its events as stored.
 
-    It takes the events out of the batch, a few at a time: each is three times as large as its text, and there may be a
-    hundred thousand.
+    The function removes the events from the batch a few at a time, because each uses three times the memory of its text
+    and there may be 100,000.
     """
     received, name, count = now(), batch_name(), len(batch.events)
     answer, seen_here = BytesIO(), set()

@@ -76,7 +76,7 @@ class IngestKey:
                     raise self._refusal(f"events[{place - 1}].{field}", field, code, allowed)
 
     def allows(self, customer: str, product: str) -> bool:
-        """Whether it may send events of a customer and product; an empty code is none that could be told."""
+        """Return whether the key may send events of a customer and product. An empty code means an unknown one."""
         pairs = ((customer, self.customers), (product, self.products))
         return all(not code or allowed is None or code in allowed for code, allowed in pairs)
 
@@ -98,7 +98,7 @@ class Keys:
         self._thread: threading.Thread | None = None
 
     def verify(self, token: str) -> IngestKey | None:
-        """The key that a client sent; None where it is none of ours, or revoked.
+        """Return the key that a client sent, or None if it is unknown or revoked.
 
         Raises:
             StoreUnavailable: see `find`.
@@ -107,13 +107,13 @@ class Keys:
         return key if key and key.revoked is None else None
 
     def find(self, token: str) -> IngestKey | None:
-        """The key that a client sent, in use or revoked; None where it is none of ours.
+        """Return the key that a client sent, active or revoked, or None if it is unknown.
 
-        What was read is good for two seconds. While the database is away a key that was good before stays good, as
-        what would be refused is lost, and nobody can revoke a key then either.
+        Results are cached for two seconds. While the database is unavailable, a key that was valid before stays valid.
+        Refused events would be lost, and no key can be revoked during that time either.
 
         Raises:
-            StoreUnavailable: the database is away, and this process has not seen the key yet.
+            StoreUnavailable: the database is unavailable, and this process has not looked up the key before.
         """
         if not FORM.fullmatch(token):
             return None

@@ -19,7 +19,7 @@ from app.store.models import Report, ReportPart
 
 @dataclass(frozen=True)
 class Written:
-    """What became of some rows; of a part nobody asks for the hash.
+    """Result of writing rows. The hash of a part is not needed.
 
     Attributes:
         etag: see `Upload.commit`.
@@ -62,15 +62,15 @@ class Pen:
     def write(
         self, rows: events.Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
     ) -> Written:
-        """Write rows into a new file: it is there, whole, or not at all.
+        """Write rows into a new file, which appears complete or not at all.
 
         Args:
-            upload: just begun.
-            check: raises when it is time to stop.
-            part: which one of a longer file it is.
+            upload: a new upload.
+            check: raises when the attempt must stop.
+            part: the part of a longer file to write.
 
         Raises:
-            RowTooWide: the report is to be planned anew.
+            RowTooWide: the report must be planned again.
         """
         try:
             with ReportFile(upload, self._output.compressor(), is_part=part is not None) as file:
@@ -97,7 +97,7 @@ class Pen:
         if part is None:
             return False
         self._file, self._part = None, (part, token)
-        self._report.width = store.by_job(part.job).width  # the plan that this part is of: it may be another by now
+        self._report.width = store.by_job(part.job).width  # the plan of this part, which may have changed
         try:
             self._write_part(part, token, check)
         except BaseException:

@@ -36,15 +36,15 @@ class Plan:
 
 
 def plan(rows: Selection, layout: Layout, output: Output) -> Plan:
-    """Measure a report, and cut it into parts where it is long.
+    """Measure a report, and split it into parts if it is long.
 
-    How wide it is mostly follows from what was seen of its types. Whoever writes it notices where that was too little.
+    Its width is usually derived from the recorded widths of its types. The writer detects rows that exceed it.
     """
     return _plan(rows, layout, output, trusting=True)
 
 
 def plan_anew(rows: Selection, layout: Layout, output: Output) -> Plan:
-    """The same for a report whose rows are wider than it was planned for: each row is looked at."""
+    """Plan a report again whose rows exceed the planned width, this time by reading every row."""
     return _plan(rows, layout, output, trusting=False)
 
 

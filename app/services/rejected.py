@@ -32,15 +32,15 @@ from app.store.models import RejectedEvent, RejectedRequest
 
 DAY_MS = 86_400_000
 QUEUE_EVENTS = 2_000
-QUEUE_BYTES = 32 * 1024 * 1024  # of memory
-ROW_BYTES = 2_000  # of memory, for what an event has beside its text and reasons
+QUEUE_BYTES = 32 * 1024 * 1024  # memory of the queue
+ROW_BYTES = 2_000  # memory per event, besides its text and reasons
 SAMPLED_FROM = 1_000  # queued events beyond which only every tenth is kept
 SAMPLE = 10
 PAUSE_SECONDS = 0.2  # between two transactions, so that good events come first
 AWAY_SECONDS = 2.0  # until the next try while the database is away
 GROUP_EVENTS = 500
 GROUP_BYTES = 4_000_000
-PURGE_BYTES = 16 * 1024 * 1024  # written between two looks at the bounds: a flood must not wait for the scheduler
+PURGE_BYTES = 16 * 1024 * 1024  # bytes written between purges, without waiting for the scheduler
 MAX_REASONS = 20
 MAX_TEXT = 1_000_000  # characters of one event: a valid one has 400,000 and what their escapes add
 
@@ -62,12 +62,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class RefusedRequest:
-    """A request that is refused although some of its events are valid.
+    """Request that is refused although some of its events are valid.
 
     Attributes:
-        body: as it was sent, decoded.
-        lines: whether it has an event a line.
-        key: its Idempotency-Key; None: it has none.
+        body: the decoded body.
+        lines: whether the body has one event per line.
+        key: its Idempotency-Key, or None.
         valid: its valid events.
     """
 
@@ -78,11 +78,11 @@ class RefusedRequest:
 
 
 class RejectedEvents:
-    """The rejected events of one process, and of all of them once they are written.
+    """Store of rejected events with a queue in each process.
 
     Args:
-        keep_days, max_number, max_bytes: for how long, how many and how many bytes of events are kept; whole requests
-            are bounded alike, beside them.
+        keep_days, max_number, max_bytes: limits on the age, number and size of the stored events. The same limits apply
+            separately to refused requests.
     """
 
     def __init__(self, keep_days: int, max_number: int, max_bytes: int) -> None:
@@ -90,7 +90,7 @@ class RejectedEvents:
         self._bounds = (keep_days, max_number, max_bytes)
         self._queue: deque[dict] = deque()
         self._requests: deque[dict] = deque()
-        self._bytes = 0  # of memory, in both
+        self._bytes = 0  # memory of both queues
         self._written = 0  # bytes since the last purge
         self._dropped = 0
         self._offered = 0
@@ -105,11 +105,11 @@ class RejectedEvents:
         sender: IngestKey | None = None,
         refused: RefusedRequest | None = None,
     ) -> None:
-        """Take note of a request's invalid events; never waits, never raises for want of room.
+        """Queue a request's invalid events. Never block, and never raise because the queue is full.
 
         Args:
-            sender: the ingest key that they came with; what it may not send is kept as nobody's.
-            refused: the request, where valid events are refused with them.
+            sender: the ingest key of the request. Events that it may not send are stored without an owner.
+            refused: the request, if valid events are refused with it.
         """
         received, address = now(), shortened(origin.address)
         shared = {"received": received, "address": address, "request_id": origin.request_id}
@@ -162,18 +162,18 @@ class RejectedEvents:
         return found
 
     def requests(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedRequest]:
-        """Return the newest refused requests of which somebody may see every event, without their bodies."""
+        """Return the newest refused requests, without bodies, of which the caller may see every event."""
         return store.requests(limit, before=before, customers=who.customers)
 
     def request_totals(self, who: Principal) -> tuple[int, int]:
-        """Return how many of those there are, and how many valid events wait in them."""
+        """Return the number of those requests, and of the valid events in them."""
         return store.request_totals(who.customers)
 
     def request(self, who: Principal, uuid: str | None) -> RejectedRequest:
-        """Return one of them, whole.
+        """Return one refused request with its body.
 
         Raises:
-            RejectedUnknown: there is none, or not all of its events are the caller's to see.
+            RejectedUnknown: there is no such request, or the caller may not see all of its events.
         """
         found = store.request(uuid) if uuid else None
         if found is None or not who.sees(found.customer):
@@ -185,17 +185,17 @@ class RejectedEvents:
         return [one for one in store.members(request.uuid, limit) if who.sees(one.customer)]
 
     def start_of_body(self, request: RejectedRequest, characters: int) -> str:
-        """Return how the body of a request begins."""
+        """Return the start of a request's body."""
         with zstandard.ZstdDecompressor().stream_reader(request.body) as reader:
             return reader.read(characters).decode(errors="replace")
 
     def companions(self, who: Principal, found: Sequence[RejectedEvent]) -> dict[str, RejectedRequest]:
-        """Return the refused requests of some rejected events by their UUIDs, as far as somebody may see them whole."""
+        """Return the refused requests of some rejected events by UUID, if the caller may see all of their events."""
         uuids = {one.request for one in found if one.request}
         return {one.uuid: one for one in store.requests_of(uuids, who.customers)} if uuids else {}
 
     def discard_request(self, who: Principal, request: RejectedRequest) -> None:
-        """Remove a refused request with its rejected events, as somebody wants it; the audit log says so."""
+        """Remove a refused request with its rejected events, and record this in the audit log."""
         with transaction():
             if store.remove_request(request.uuid):
                 details = {"events": request.events - len(request.excluded_places)}
@@ -203,7 +203,7 @@ class RejectedEvents:
                 self._audit.note(who, "rejected request removed", name, details, customer=request.customer)
 
     def purge(self) -> None:
-        """Remove what is too old or too much: the oldest first."""
+        """Remove rejected events and refused requests beyond the limits, oldest first."""
         keep_days, max_number, max_bytes = self._bounds
         store.purge(server_time() - keep_days * DAY_MS, max_number, max_bytes)
 
@@ -218,7 +218,7 @@ class RejectedEvents:
                 self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
 
     def _queue_request(self, request: dict) -> str | None:
-        """Queue a whole request; its UUID, or None where there was no room."""
+        """Queue a whole request, and return its UUID, or None if the queue is full."""
         if self._bytes + _request_size(request) > QUEUE_BYTES:
             self._dropped += request["events"] - request["invalid"]
             return None
@@ -284,10 +284,10 @@ class RejectedEvents:
             self.purge()
 
     def _take(self) -> tuple[list[dict], list[dict], int]:
-        """The next rows, the refused requests, and how many events were dropped.
+        """Return the next rows, the refused requests, and the number of dropped events.
 
-        A request goes with all of its rows: if one of both could be sent again before the other is known, an event
-        would be stored twice.
+        A request is always written together with all of its rows. If one of both could be sent again before the other
+        is visible, an event would be stored twice.
         """
         rows, size, requests = [], 0, []
         with self._lock:
@@ -301,7 +301,7 @@ class RejectedEvents:
                 whole = rows[-1]["request"]
                 while whole in waiting and not (requests and requests[-1]["uuid"] == whole):
                     requests.append(self._requests.popleft())
-            if self._requests and not rows:  # there was no room for its rows
+            if self._requests and not rows:  # the queue had no room for its rows
                 requests.append(self._requests.popleft())
             self._bytes -= size + sum(map(_request_size, requests))
             dropped, self._dropped = self._dropped, 0
@@ -322,11 +322,11 @@ def shortened(address: str) -> str:
 def row(
     one: Rejected, received: int, address: str, request_id: str, sender: IngestKey | None = None
 ) -> dict[str, object]:
-    """A rejected event as the store keeps it.
+    """Return a rejected event as a row for the store.
 
     Args:
-        sender: the ingest key that it came with. An event that the key may not send is nobody's: otherwise the key of
-            one customer could put events before the people of another, who would send them again.
+        sender: the ingest key of the request. An event that the key may not send gets no owner. Otherwise a customer's
+            key could show events to another customer's users, who might send them again.
     """
     text, reasons, codes = one.text[:MAX_TEXT], _reasons(one.faults), _codes(one.text)
     if sender and not sender.allows(codes["customer"], codes["product"]):
@@ -346,7 +346,7 @@ def row(
 
 
 def is_forbidden(one: RejectedEvent) -> bool:
-    """Whether a rejected event came with an ingest key that may not send it: it names a customer, but is nobody's."""
+    """Return whether the ingest key of a rejected event may not send it, i.e. it names a customer but has no owner."""
     return not one.customer and bool(_codes(one.event)["customer"])
 
 
@@ -370,7 +370,7 @@ def erase_from(request: RejectedRequest, places: Collection[int]) -> None:
 def _request_row(
     refused: RefusedRequest, rejected: Sequence[Rejected], sender: IngestKey | None, shared: dict
 ) -> dict[str, object]:
-    """A refused request as the store keeps it."""
+    """Return a refused request as a row for the store."""
     body = zstandard.ZstdCompressor(level=1).compress(refused.body)
     known = {one.place: _customer(one, sender) for one in rejected}
     customers = {event.customer for event in refused.valid} | {code for code, _ in known.values()}
@@ -388,14 +388,14 @@ def _request_row(
 
 
 def _customer(one: Rejected, sender: IngestKey | None) -> tuple[str, bool]:
-    """Whose an invalid event is, and whether its sender may send it."""
+    """Return the owner of an invalid event, and whether its sender may send it."""
     codes = _codes(one.text)
     is_allowed = sender is None or sender.allows(codes["customer"], codes["product"])
     return codes["customer"] if is_allowed else "", is_allowed
 
 
 def _size(row: dict) -> int:
-    """Bytes of memory that a waiting event takes."""
+    """Return the memory in bytes that a queued event uses."""
     return ROW_BYTES + sys.getsizeof(row["event"]) + sum(map(sys.getsizeof, row["reasons"]))
 
 

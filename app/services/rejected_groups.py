@@ -54,13 +54,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of a group that was sent again.
+    """Result of sending a group again.
 
     Attributes:
-        stored: how many passed; with them the valid events of their requests.
-        refused: how many did not, and stay.
-        reasons: why the first of these did not.
-        left: how many were not tried, as it took too long.
+        stored: number of events that were accepted, including the valid events of their requests.
+        refused: number of events that were rejected again and remain.
+        reasons: reasons of the first of these.
+        left: number of events that were not tried, because the time limit was reached.
     """
 
     stored: int
@@ -112,7 +112,7 @@ class RejectedGroups:
             StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
         """
         stored, refused, reasons, last = 0, 0, [], 0
-        for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - where it ended is asked below
+        for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - the last value is used below
             stored += sum(outcome.events for outcome in outcomes if not outcome.reasons)
             refused += sum(outcome.events for outcome in outcomes if outcome.reasons)
             reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), [])
@@ -135,7 +135,7 @@ class RejectedGroups:
         return number
 
     def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[tuple[int, list[Outcome]]]:
-        """What became of each page of events, and the last one's id."""
+        """Yield the last id and the outcomes of each page of events."""
         deadline, last, tried = time.monotonic() + BUDGET_SECONDS, 0, set()
         while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
             last = page[-1].id

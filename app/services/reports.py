@@ -50,9 +50,9 @@ NO_PARQUET = (
     'output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed here (the extra "parquet").'
 )
 
-ROOM_SECONDS = 60  # when a user with too many waiting reports may try again: one may have ended
+ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
-COUNTED_AT_ONCE = 200_000  # events that a preview looks at
+COUNTED_AT_ONCE = 200_000  # the most events that a preview reads
 LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
 
 log = structlog.get_logger(__name__)
@@ -68,12 +68,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a report's file would have.
+    """Preview of a report's file.
 
     Attributes:
-        columns: of each event, by name; of positional ones not all are known before.
-        is_whole: whether each event keeps all its context.
-        losing: how many rows would lose items, where that can be counted at once.
+        columns: column names. Those of a positional layout are only partly known in advance.
+        is_whole: whether the file includes the whole context of each event.
+        losing: number of rows that would lose items, if it can be counted quickly.
     """
 
     columns: list[str]
@@ -127,12 +127,12 @@ class Reports:
         """Accept a report: its row is committed, then a worker is woken.
 
         Args:
-            filter, output: as `ReportRequestSchema` gives them; output None: not sent.
-            after: the id of the last event that an earlier report had; this one has those behind it.
-            origin: the recurring report that starts it.
+            filter, output: the result of `ReportRequestSchema`. An output of None means that none was sent.
+            after: the id of the last event of an earlier report. This report has only events after it.
+            origin: the recurring report that starts this one.
 
         Raises:
-            Forbidden: the customer is not the caller's, or the bucket not allowed.
+            Forbidden: the caller may not see the customer, or the bucket is not allowed.
             InputInvalid: the customer, product or a type is not known, the product has no columns, or the format cannot
                 be written here.
             RateLimited: too many of the caller's reports wait; see `check_room`.
@@ -161,13 +161,13 @@ class Reports:
         return report
 
     def check_room(self, account: int | None) -> None:
-        """Refuse another report of a user who has as many waiting as one user may have.
+        """Reject another report of a user who has the maximum number of waiting reports.
 
         Args:
-            account: the user's id. Whoever runs commands on the server is no user, and has no bound.
+            account: the user's id. Commands on the server have no user and no limit.
 
         Raises:
-            RateLimited: says how many there are.
+            RateLimited: the user has too many waiting reports; names the number.
         """
         if account and store.number(store.RUNNING, account, None) >= self._waiting_max:
             raise RateLimited(
@@ -177,7 +177,7 @@ class Reports:
             )
 
     def preview(self, who: Principal, filter: Mapping, output: Mapping | None) -> Preview:
-        """What a report's file would have, if it was started now.
+        """Return a preview of the file of a report that would start now.
 
         Raises:
             Forbidden, InputInvalid: see `start`.
@@ -191,7 +191,7 @@ class Reports:
         return Preview(columns(layout, wanted, None), is_whole, losing)
 
     def columns(self, report: Report) -> list[str]:
-        """What a report's file has of each event, by name."""
+        """Return the column names of a report's file."""
         return columns(Layout.from_json(report.layout), Output.of(report.output), report.width)
 
     def get(self, who: Principal, name: str) -> Report:
@@ -259,12 +259,12 @@ class Reports:
             self._sweeper.remove_file(report)
 
     def retry(self, who: Principal, report: Report) -> Report:
-        """Let a report run again that has no file, with the snapshot that it had.
+        """Retry a report that has no file, with its original snapshot.
 
         Raises:
-            ReportRunning: it runs.
+            ReportRunning: the report is waiting or running.
             ReportEnded: it is complete.
-            Forbidden: its bucket is not allowed any more.
+            Forbidden: its bucket is no longer allowed.
             RateLimited: too many reports of its user wait.
         """
         self.check_room(report.account)
@@ -325,16 +325,16 @@ class Reports:
         place = self._filing.place(report)
         given = file_name(report), names.media_type(report.output)
         link, path = place.link(report.file, *given, LINK_SECONDS, report.etag), place.path(report.file)
-        if link is None and path is None:  # it went just now
+        if link is None and path is None:  # it was removed just now
             raise ReportExpired(REMOVED)
         return Download(report, *given, path, link)
 
     def note_download(self, report: Report, who: Principal | None, address: str) -> None:
-        """Record that somebody downloads the file.
+        """Record a download of the file.
 
         Args:
-            who: whoever is signed in; None: somebody who holds a link.
-            address: from where.
+            who: the signed-in user, or None for the holder of a link.
+            address: the client's address.
         """
         self._note(who or nobody(address), "report downloaded", report)
 
@@ -354,7 +354,7 @@ class Reports:
         return store.by_job(match[1]) if match else None
 
     def _checked(self, who: Principal, filter: Mapping, output: Mapping | None) -> Layout:
-        """The layout of a report that somebody may start as they ask for it."""
+        """Return the layout of a requested report after checking that the caller may start it."""
         if not who.sees(filter["customer"]):
             raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
         wanted = output or {}

@@ -1,7 +1,8 @@
-"""Rejected events on their way in again: edited by a person, or as they are once what was in their way is gone.
+"""Send rejected events again, either edited by a user or unchanged after the cause has been fixed.
 
-An event of a refused request goes with all of that request, as one batch: its valid events were refused with it. Only
-who does not see the whole request, or asks for it, sends such an event alone; the request then goes without it.
+An event of a refused request is sent with the whole request as one batch, because the request's valid events were
+refused with it. Such an event is sent alone only on request, or if the user cannot see the whole request. The request
+is then sent without it later.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ class Resent:
 
 @dataclass(frozen=True)
 class ResentRequest:
-    """What became of a refused request.
+    """Result of sending a refused request again.
 
     Attributes:
-        batch: the UUID that its events are stored under; None: it had none left.
-        events: how many are stored.
-        earlier: whether its client had sent it again before, under the same Idempotency-Key.
+        batch: the UUID of the stored batch, or None if the request had no events left.
+        events: number of stored events.
+        earlier: whether the client had already sent it again under the same Idempotency-Key.
     """
 
     batch: str | None
@@ -59,12 +60,12 @@ class ResentRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one of many fared: an event alone, or a refused request.
+    """Result for a single event or a refused request.
 
     Attributes:
-        id: of the event, or of the request's first one that was meant; a request's UUID where it has none.
-        reasons: why it is still refused; empty: it was sent.
-        events: how many were stored; or are still refused, of those that were meant.
+        id: id of the event, or of the request's first selected event, or the request's UUID if it has none.
+        reasons: why it is still refused; empty if it was accepted.
+        events: number of stored events, or of selected events that are still refused.
     """
 
     id: int | str
@@ -135,33 +136,33 @@ class Resending:
         return self._send(who, one, text, by_hand=True)
 
     def send_request(self, who: Principal, uuid: str, edited: Mapping[int, str] | None = None) -> ResentRequest:
-        """Store a refused request as one batch, without the events that were removed or sent alone; it goes.
+        """Store a refused request as one batch, and remove it. Omit events that were removed or sent alone.
 
-        It is sent under its own Idempotency-Key, where it had one: if its client sends the same once more, or did
-        since, nothing is stored twice.
+        The request keeps its Idempotency-Key, if it had one. If the client sends the same request again, or has already
+        done so, nothing is stored twice. If an error is raised, nothing is stored and the request remains.
 
         Args:
-            edited: events as JSON that take the places of others, by these.
+            edited: replacement events as JSON, by place.
 
         Raises:
-            RejectedUnknown: there is none of that UUID, or not all of its events are the caller's.
-            BodyMalformed: an edited event is not JSON; nothing is stored, and the request stays, as with the others.
+            RejectedUnknown: there is no such request, or the caller may not see all of its events.
+            BodyMalformed: an edited event is not JSON.
             InputInvalid: some of its events are still invalid.
-            Forbidden: an edited event is of a customer that is not the caller's.
-            KeyReused: its client stored other events under the same Idempotency-Key since.
-            StoreUnavailable: the database is away.
+            Forbidden: an edited event has a customer that the caller may not see.
+            KeyReused: the client has since stored other events under the same Idempotency-Key.
+            StoreUnavailable: the database is unavailable.
         """
         return self._send_request(who, self._rejected.request(who, uuid), edited or {})
 
     def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
-        """Send rejected events again unchanged, for whoever runs commands on the server; those that pass go.
+        """Send rejected events again unchanged from the command line, and remove those that are accepted.
 
         Args:
-            keys: ids of events, and UUIDs of refused requests; None: all that there are now.
+            keys: ids of events and UUIDs of refused requests. None means all that exist now.
 
         Raises:
-            RejectedUnknown: there is none of such an id.
-            StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
+            RejectedUnknown: an id does not exist.
+            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
         """
         named = None if keys is None else list(keys)
         if named is None:
@@ -180,13 +181,13 @@ class Resending:
     def send_some(
         self, who: Principal, page: Sequence[RejectedEvent], change: Change, tried: set[str]
     ) -> list[Outcome]:
-        """Send rejected events again, each changed alike; those that pass go.
+        """Send rejected events again, each with the same change, and remove those that are accepted.
 
         Args:
-            tried: the UUIDs of the requests that were sent already, whether they passed or not; it grows.
+            tried: the UUIDs of the requests that were already sent, accepted or not. This method adds to it.
 
         Raises:
-            StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
+            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
         """
         with ThreadPoolExecutor(THREADS) as pool:
             return self._send_page(who, page, change, pool, tried)
@@ -207,7 +208,7 @@ class Resending:
         return outcomes + sent
 
     def _all_requests(self) -> Iterator[RejectedRequest]:
-        """Every refused request, the newest first."""
+        """Yield every refused request, newest first."""
         before = None
         while page := store.requests(AT_ONCE, before=before):
             before = page[-1].id
@@ -221,7 +222,7 @@ class Resending:
             yield page
 
     def _request_of(self, who: Principal, one: RejectedEvent) -> RejectedRequest | None:
-        """The request with which an event goes; None where it goes alone."""
+        """Return the request with which an event is sent, or None if it is sent alone."""
         try:
             return self._rejected.request(who, one.request)
         except RejectedUnknown:
@@ -259,7 +260,7 @@ class Resending:
         key = request.idempotency_key or f"\x01resend-request-{request.uuid}"
 
         def claim(answer: bytes) -> None:
-            """In the transaction that stores the events: none of them was sent alone meanwhile, nor will be."""
+            """Verify, in the transaction that stores the events, that none of them is sent alone concurrently."""
             if not store.claim_request(request.uuid, request.excluded_places):
                 raise RejectedUnknown(
                     "This request, or one of its events, was sent again or removed meanwhile. Look at what is left."
@@ -283,7 +284,7 @@ class Resending:
         return ResentRequest(events[0]["batch"] if events else None, len(events), receipt.replayed)
 
     def _compose(self, request: RejectedRequest, edited: Mapping[int, str]) -> tuple[bytes, bool]:
-        """The body to send, and whether it has an event a line: as it came, where nothing is changed in it."""
+        """Return the body to send, unchanged if no event changed, and whether it has one event per line."""
         if not edited and not request.excluded_places:
             return zstandard.decompress(request.body), request.is_lines
         texts = texts_of(request)[0] | {place: json.text(json.parse(text.encode())) for place, text in edited.items()}
@@ -296,7 +297,7 @@ class Resending:
         body = f"[{json.text(value)}]".encode()  # one event, whatever was typed
 
         def claim(answer: bytes) -> None:
-            """In the transaction that stores the event: it is not sent with its request meanwhile."""
+            """Ensure, in the transaction that stores the event, that it is not sent with its request concurrently."""
             if not store.claim([one.id]):
                 raise RejectedUnknown(f"The rejected event {one.id} was sent again or removed meanwhile.")
             if by_hand:
@@ -330,13 +331,13 @@ class Resending:
 
 
 def _claim_late(claim: Callable[[bytes], None], receipt: Receipt) -> None:
-    """Remove what its client, or an older version that stopped there, has stored without removing it."""
+    """Remove what the client, or an interrupted older version, has stored without removing it."""
     with suppress(RejectedUnknown), transaction():
         claim(receipt.answer)
 
 
 def _reasons(send: Callable[[], object]) -> list[str]:
-    """Send something; why it is still refused, empty where it was sent."""
+    """Send an event or request, and return why it is still refused, or an empty result if it was accepted."""
     try:
         send()
     except InputInvalid as error:
@@ -355,7 +356,7 @@ def _check_customer(who: Principal, value: object) -> None:
 
 
 def _alike(one: RejectedEvent) -> tuple[str, ...]:
-    """What makes events a group."""
+    """Return the key by which events form a group."""
     return one.field, one.fault, one.product, one.type
 
 

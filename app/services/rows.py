@@ -54,10 +54,10 @@ class Output:
 
 
 def columns(layout: Layout, output: Output, width: int | None) -> list[str]:
-    """What a file has of each event, by name.
+    """Return the column names of a file.
 
     Args:
-        width: how many items the widest context has; None: that is not known yet, and the names end with the first.
+        width: number of items in the widest context. None means unknown, so the names end with the first item.
     """
     if output.format == JSONL:
         return list(jsonl.Line.__struct_fields__)

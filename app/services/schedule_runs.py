@@ -43,12 +43,12 @@ class ScheduleRuns:
         self._reports = reports
 
     def run(self, by: Principal, schedule: Schedule) -> Report:
-        """Start a report now, paused or not; the next one comes when it would have.
+        """Start a report now, even if the schedule is paused, without changing the time of the next run.
 
         Raises:
-            ScheduleBusy: it is being started at this moment.
-            ScheduleUnknown: somebody removed it meanwhile.
-            Forbidden, InputInvalid, RateLimited: see `Reports.start`; or its owner is no user any more.
+            ScheduleBusy: a report of the schedule is being started now.
+            ScheduleUnknown: the schedule was removed in the meantime.
+            Forbidden, InputInvalid, RateLimited: see `Reports.start`. Forbidden also if the owner no longer exists.
         """
         moment = now()
         self._reports.check_room(schedule.owner)
@@ -91,11 +91,11 @@ class ScheduleRuns:
             log.info("recurring report started", schedule=taken.id, report=report.job)
 
     def _start(self, taken: Schedule, at: int, *, by: Principal | None = None) -> Report:
-        """Start the report of a schedule that is claimed, and let the claim go.
+        """Start the report of a claimed schedule, and release the claim.
 
         Args:
-            at: the moment whose period it covers.
-            by: whoever asked for it; None: it was due.
+            at: the time that determines the period of the report.
+            by: the user who requested it, or None if it was due.
         """
         try:
             report = self._reports.start(owner(taken), _filter(taken, at), taken.output, **_chain(taken))
@@ -123,15 +123,15 @@ class ScheduleRuns:
             is_settled = store.settle(taken.id, taken.claim, ran=True, **values)
             if is_settled and by is not None:
                 note(by, "run", taken, {"report": f"JOB-{report.job}"})
-        if not is_settled:  # somebody else starts one, or it is removed
+        if not is_settled:  # another process starts one, or the schedule was removed
             log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
             self._reports.cancel(SYSTEM, report)
 
     def _wake_oversleepers(self) -> None:
-        """Bring a next run back that is more than a period away: a scheduler whose clock was ahead has set it."""
+        """Reset a next run that is more than a period away, because a scheduler with a fast clock has set it."""
         moment = now()
         for schedule in store.waiting(moment + HOUR_MS):
-            # The run that another scheduler has just made must not be next again by a clock that is a little behind.
+            # With a slightly slow clock, this must not schedule again the run that another scheduler has just started.
             if schedule.next_run > rhythm(schedule).next_run(moment + SKEW_MS):
                 next_run = rhythm(schedule).next_run(moment)
                 if store.set_next_run(schedule.id, schedule.next_run, next_run):
@@ -186,7 +186,7 @@ def _chain(schedule: Schedule) -> dict[str, int | None]:
 
 
 def without_suggestions(error: InputInvalid) -> InputInvalid:
-    """The same without the codes that it suggests: the owner may see more customers than whoever reads it."""
+    """Return the error without suggested codes, because the owner may see more customers than the reader."""
     faults = [
         replace(fault, message="".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
         for fault in error.faults

@@ -39,10 +39,10 @@ class Saved:
 
 
 class Schedules:
-    """The recurring reports.
+    """Service for recurring reports.
 
     Args:
-        most: how many one user may have.
+        most: the most recurring reports of one user.
     """
 
     def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
@@ -71,17 +71,17 @@ class Schedules:
         return found if found and _is_theirs(who, found) else None
 
     def add(self, owner: Principal, wanted: Mapping[str, object], *, by: Principal | None = None) -> Saved:
-        """Make one.
+        """Create a recurring report.
 
         Args:
-            owner: whose it is: as whom its reports are started.
-            wanted: as `ScheduleSchema` describes it, unchecked.
-            by: whoever makes it, if not the owner.
+            owner: the user as whom its reports are started.
+            wanted: unvalidated input for `ScheduleSchema`.
+            by: the user who creates it, if not the owner.
 
         Raises:
-            InputInvalid: a field is wrong, something is not known, or the webhook may not go there.
-            Forbidden: the customer is not the owner's.
-            RateLimited: the owner has as many as one user may have.
+            InputInvalid: a field is invalid, a code is unknown, or the webhook's server is not allowed.
+            Forbidden: the owner may not see the customer.
+            RateLimited: the owner has the maximum number of recurring reports.
         """
         if owner.id and store.number(owner.id) >= self._most:
             raise RateLimited(
@@ -100,14 +100,14 @@ class Schedules:
         return self._saved(made, bool(made.webhook))
 
     def change(self, by: Principal, schedule: Schedule, wanted: Mapping[str, object]) -> Saved:
-        """Make it another one, from its next report on.
+        """Change a recurring report from its next report on.
 
         Raises:
-            InputInvalid: see `add`; or it names another customer than the schedule has.
-            Forbidden: the customer is not the caller's, or not the owner's any more, or the owner is no user any more.
-            ScheduleUnknown: somebody removed it meanwhile.
+            InputInvalid: see `add`; or the customer differs from that of the schedule.
+            Forbidden: the caller may not see the customer, the owner no longer may, or the owner no longer exists.
+            ScheduleUnknown: the schedule was removed in the meantime.
         """
-        # The caller's rights decide what an error may name: the owner may see more customers.
+        # The caller's rights determine which codes an error may name, because the owner may see more customers.
         values = self._checked(by, wanted, schedule)
         self._check_owner(owner_of(schedule), values)
         moment, changed = now(), Rhythm(values["rhythm"], values["hour"])
@@ -127,10 +127,11 @@ class Schedules:
         return self._saved(made, bool(made.webhook) and not schedule.webhook)
 
     def pause(self, by: Principal, schedule: Schedule) -> None:
-        """Start no more of them until it is resumed.
+        """Pause a recurring report until it is resumed.
 
         Raises:
-            ScheduleUnknown: somebody removed it meanwhile; also with `resume`, `remove`, `new_secret`, `send_again`.
+            ScheduleUnknown: it was removed in the meantime. `resume`, `remove`, `new_secret` and `send_again` raise it,
+                too.
         """
         with transaction():
             _update(schedule, active=False, next_run=None, reason=None)
@@ -170,22 +171,22 @@ class Schedules:
             note(by, "changed", schedule, {"webhook": "sent again", "report": f"JOB-{delivery.report}"})
 
     def reports(self, who: Principal, schedule: Schedule, limit: int) -> list[Report]:
-        """Its newest reports that the caller may see."""
+        """Return the newest reports of the schedule that the caller may see."""
         return store.reports(schedule.id, limit, who.customers)
 
     def count_reports(self, who: Principal, schedule: Schedule) -> int:
-        """How many reports that the caller may see it has started."""
+        """Return the number of the schedule's reports that the caller may see."""
         return store.count_reports(schedule.id, who.customers)
 
     def deliveries(self, who: Principal, schedule: Schedule, limit: int) -> list[Delivery]:
-        """Its newest webhooks about reports that the caller may see."""
+        """Return the newest webhooks of the schedule about reports that the caller may see."""
         return deliveries.newest(schedule.id, limit, who.customers)
 
     def delivery(self, who: Principal, schedule: Schedule, key: int) -> Delivery:
-        """One of its webhooks.
+        """Return one webhook of the schedule.
 
         Raises:
-            ScheduleUnknown: there is none of that id, or its report is not the caller's to see.
+            ScheduleUnknown: there is no webhook with that id, or the caller may not see its report.
         """
         found = deliveries.by_id(key)
         report = reports.by_job(found.report) if found and found.schedule == schedule.id else None
@@ -211,7 +212,7 @@ class Schedules:
         return columns | {"output": output, "webhook": asked.get("webhook"), "reason": None}
 
     def _check_owner(self, owner: Principal, values: Mapping[str, object]) -> None:
-        """Refuse what could not be started as the owner, without naming what only the owner may see."""
+        """Reject a request that the owner could not start, without naming codes that only the owner may see."""
         _allowed(owner, values["customer"])
         try:
             self._catalog.check_known(owner, values["customer"], values["product"])
@@ -257,7 +258,7 @@ def _removed(key: int) -> ScheduleUnknown:
 
 
 def _other_customer(wanted: str, customer: str) -> InputInvalid:
-    """Its reports and webhooks of the customer before would go to whoever sees the new one."""
+    """Reject another customer, whose users would otherwise see the reports and webhooks of the previous customer."""
     message = f"filter.customer is {shown(wanted)}, but this recurring report is about {shown(customer)} for good. "
     message += "Add another recurring report for another customer."
     return InputInvalid("The recurring report cannot be saved.", [Fault(message, field="customer")])

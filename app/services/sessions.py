@@ -50,14 +50,14 @@ class Sessions:
         self._audit = Audit()
 
     def begin(self, who: Principal, agent: str) -> str | None:
-        """Sign somebody in who gave the right password; what their browser is to keep.
+        """Begin a session for a user with a verified password, and return the token for their browser.
 
-        A password that is changed meanwhile ends this session, too: it has the word of the old one. None where it is
-        for one sign-in, and another was first.
+        If the password is changed in the meantime, this session ends, too, because it belongs to the old password.
+        Return None if a one-time password was used by another sign-in first.
 
         Args:
-            who: as the password's check told them, with their address.
-            agent: what their browser calls itself.
+            who: the user returned by the password check, with their address.
+            agent: the User-Agent of the browser.
         """
         token, moment = secrets.token_urlsafe(SECRET_BYTES), now()
         with transaction():
@@ -131,9 +131,9 @@ class Sessions:
         return number
 
     def purge(self) -> None:
-        """Forget the sessions that ended by themselves.
+        """Remove expired sessions.
 
-        One that began by a clock that was ahead would live for longer than SESSION_DAYS: it begins now.
+        A session that began by a fast clock would last longer than SESSION_DAYS, so its start is set to now.
         """
         moment = server_time()
         store.bring_back(moment, moment + SKEW_MS)

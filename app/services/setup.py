@@ -1,4 +1,4 @@
-"""A start: the database migrated, changed settings noted; the first one: somebody who can sign in."""
+"""Startup: migrate the database, record changed settings and, on the first start, create a user."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FIRST_USER = "admin"
 
 @dataclass(frozen=True)
 class FirstStart:
-    """What a start found.
+    """Result of a start.
 
     Attributes:
-        is_first: whether this start made the first user.
-        password: the first user's, if it was made up just now; None where ADMIN_PASSWORD has it, or it is known.
+        is_first: whether this start created the first user.
+        password: the generated password of the first user. None if ADMIN_PASSWORD sets it or the user existed.
     """
 
     is_first: bool
@@ -28,16 +28,16 @@ class FirstStart:
 
 
 def prepare(services: Services, password: str) -> FirstStart:
-    """Migrate, and on the very first start make the user `admin`.
+    """Migrate the database and, on the very first start, create the user `admin`.
 
-    The catalog stays empty: made-up columns would rearrange the reports of real products.
+    The catalog stays empty, because invented columns would rearrange the reports of real products.
 
     Args:
-        password: the user's; empty: a random one, which is told once.
+        password: the user's password. Empty means a random one, which is shown once.
 
     Raises:
-        DatabaseNewer: the database is of a newer version.
-        SettingInvalid: ADMIN_PASSWORD will not do.
+        DatabaseNewer: the database was migrated by a newer version.
+        SettingInvalid: ADMIN_PASSWORD is invalid.
     """
     upgrade()
     _note_settings(services)

@@ -19,18 +19,18 @@ log = structlog.get_logger(__name__)
 
 
 class Spooling:
-    """Takes events aside, and brings them home.
+    """Spool that stores events on disk while the database is unavailable, and later moves them into it.
 
-    Each idempotency key is taken once, whichever process of this machine is asked: the spool's files, which all of them
-    read, say which keys it has.
+    Each idempotency key is accepted only once by all processes of this machine, because they all read the keys from the
+    spool's files.
 
     Args:
-        spool: of this machine.
+        spool: the spool of this machine.
     """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._places: dict[Path, dict[int, int]] = {}  # file: hash of a key: the place of its record
+        self._places: dict[Path, dict[int, int]] = {}  # by file, then by hash of a key: the offset of its record
         self._reading = threading.Lock()
 
     def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
@@ -51,10 +51,10 @@ class Spooling:
         return twins
 
     def find(self, key: str) -> tuple[bytes, bytes] | None:
-        """The digest and the answer of what is kept under an idempotency key."""
+        """Return the digest and the response stored under an idempotency key."""
         if self._kept(key) is None:
             return None
-        with self._spool.alone():  # while it is being written it may be taken back
+        with self._spool.alone():  # a record that is still being written may be withdrawn
             claim = self._kept(key)
         return (claim.digest, claim.answer) if claim else None
 
@@ -63,7 +63,7 @@ class Spooling:
         self._spool.close()
 
     def why_not(self) -> str | None:
-        """Why events could not be kept now; None where they could."""
+        """Return why events cannot be spooled now, or None if they can."""
         try:
             self._spool.probe()
         except OSError as error:
@@ -88,7 +88,7 @@ class Spooling:
             log.info("spooled events delivered", events=delivered)
 
     def _twins(self, keyed: Iterable[Entry]) -> set[Entry]:
-        """The entries that come second under their key."""
+        """Return the entries whose key an earlier entry has."""
         first: set[str] = set()
         twins = set()
         for entry in keyed:

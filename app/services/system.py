@@ -219,7 +219,7 @@ def _text(value: object) -> str:
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
     return text.encode(errors="surrogateescape").decode(
         errors="replace"
-    )  # what the environment has that is not UTF-8 is no text
+    )  # a value in the environment may not be valid UTF-8
 
 
 def _worker(seen: WorkerSeen, report: Report | None, who: Principal, *, helps: bool) -> Worker:

@@ -26,7 +26,7 @@ MOST_ACTIVE = 10
 COUNTED_AT_ONCE = 100_000  # events whose minutes are counted on request
 FEWEST_MINUTES = 5
 KEPT_SECONDS = 2.0
-YEAR_1970 = 365 * DAY  # its end
+YEAR_1970 = 365 * DAY  # the end of 1970
 
 Row = tuple[int, str, int]  # the beginning of a step, a code, the number
 Active = tuple[str, str, int]  # product, type, number
@@ -122,7 +122,7 @@ class Traffic:
         return store.estimate(replace(wanted, customers=who.customers), now())
 
     def of_1970(self, who: Principal) -> int:
-        """How many counted events are dated 1970: whoever sent them took seconds for milliseconds."""
+        """Return how many counted events are dated 1970, because the client sent seconds instead of milliseconds."""
         return self._old.get(who.customers, lambda: store.total(who.customers, 0, YEAR_1970))
 
     def uncounted(self) -> int:

@@ -79,9 +79,9 @@ class Upkeep:
                 self._run(task)
 
     def count_beside(self) -> None:
-        """Count in a thread of its own from now on: the other tasks must not wait while millions are counted.
+        """Count in a separate thread from now on, so that other tasks do not wait while millions are counted.
 
-        It ends with the process, at any moment: each of its transactions is whole or was not.
+        The thread may end with the process at any time, because each of its transactions is atomic.
         """
         place = [task for task, _ in self._tasks].index(self._count)
         del self._tasks[place], self._due[place]

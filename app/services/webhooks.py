@@ -47,17 +47,17 @@ SHOWN = 500  # characters of an answer
 # What an answer may repeat of what it was sent: the signature of the link, and that of the whole.
 REPEATED = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
 DAY_MS = 86_400_000
-LONGEST_MS = PAUSES[-1] * 1000 + SKEW_MS  # no try is set further ahead
+LONGEST_MS = PAUSES[-1] * 1000 + SKEW_MS  # no retry is scheduled further ahead
 
 log = structlog.get_logger(__name__)
 
 
 class Webhooks:
-    """The webhooks of one process.
+    """Webhooks of one process.
 
     Args:
-        allowed: the servers that the operator allows, as WEBHOOK_HOSTS names them.
-        secret: gives the installation's, from which each schedule's is made.
+        allowed: the servers that the operator allows in WEBHOOK_HOSTS.
+        secret: returns the installation's secret, from which each schedule's secret is derived.
     """
 
     def __init__(self, allowed: Sequence[str], secret: Callable[[], str], reports: Reports) -> None:
@@ -186,11 +186,11 @@ class Webhooks:
 
 
 def _check_rights(schedule: Schedule, report: Report) -> None:
-    """Ask at each try, as each one gives a new link: the owner may have lost the customer since the report.
+    """Check the owner's rights at each try, because each try sends a new link and the owner may have lost access.
 
     Raises:
-        Forbidden: the owner is no user any more, or may not see the report; or it is about another customer than the
-            schedule, as one could be changed in earlier versions.
+        Forbidden: the owner no longer exists or may not see the report, or the report and the schedule have different
+            customers, which earlier versions allowed.
     """
     if report.customer != schedule.customer:
         raise Forbidden("The report is about another customer than the recurring report.")

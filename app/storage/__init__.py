@@ -28,10 +28,10 @@ class Upload(Protocol):
         """Append bytes."""
 
     def commit(self) -> str | None:
-        """Make the file appear: all at once, whole, and to stay.
+        """Make the complete file visible, atomically and durably.
 
         Returns:
-            By what this very file is known again where others may write under its key, else None.
+            An ETag that identifies this file if others may write under its key, otherwise None.
         """
 
     def abort(self) -> None:
@@ -62,21 +62,21 @@ class Storage(Protocol):
         """
 
     def open(self, key: str, check: Callable[[], None] = ..., etag: str | None = None) -> BinaryIO:
-        """A whole file as a stream, to be closed by whoever reads it; only a block of it is in memory.
+        """Open a file as a stream that the caller must close. Only one block at a time is in memory.
 
         Args:
             check: see `create`.
-            etag: what `commit` returned; None: whichever file has the key.
+            etag: the value that `commit` returned. None means any file with the key.
 
         Raises:
-            FileMissing: there is none, or another one.
+            FileMissing: there is no such file, or another one replaced it.
         """
 
     def size(self, key: str) -> int | None:
         """How many bytes a whole file has, or None where there is none."""
 
     def is_same(self, key: str, etag: str) -> bool:
-        """Whether the file of a key is the one of which `commit` returned this."""
+        """Return whether the file under a key is the one for which `commit` returned this value."""
 
     def delete(self, key: str) -> None:
         """Remove a whole file; nothing happens where there is none."""
@@ -95,12 +95,12 @@ class Storage(Protocol):
         """
 
     def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str | None:
-        """An address that whoever has it reads the file from, or None where the service serves it itself.
+        """Return a URL that grants access to the file, or None if the service itself serves it.
 
         Args:
-            name: what the file is called when it is saved.
-            seconds: how long the address works.
-            etag: see `open`; a store that keeps versions gives this very one.
+            name: the name under which browsers save the file.
+            seconds: how long the URL is valid.
+            etag: see `open`. A store with versioning returns exactly this version.
         """
 
     def path(self, key: str) -> Path | None:

@@ -87,7 +87,7 @@ class LocalStorage:
             return LocalUpload(path)
 
     def open(self, key: str, check: Callable[[], None] | None = None, etag: str | None = None) -> BinaryIO:
-        """A whole file, to be read; nobody else writes under its key."""
+        """Open a file for reading, without checking the ETag, because only Tally writes under its key."""
         path = self._path(key)
         with _told():
             try:
@@ -96,7 +96,7 @@ class LocalStorage:
                 raise FileMissing("The report's file is not in the folder of report files.") from None
 
     def is_same(self, key: str, etag: str) -> bool:
-        """It is: nobody else writes under its key."""
+        """Return True, because only Tally writes under the key."""
         return True
 
     def size(self, key: str) -> int | None:

@@ -61,7 +61,7 @@ class Spool:
             self.close()
 
     def probe(self) -> None:
-        """Raise OSError where a record could not be kept now: the disk is full, or read-only."""
+        """Raise OSError if a record cannot be written now, because the disk is full or read-only."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{os.getpid()}.probe"
         try:
@@ -77,10 +77,10 @@ class Spool:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep out the other processes that ask for the same.
+        """Hold a lock against other processes that call this.
 
         Raises:
-            OSError: the folder cannot be made.
+            OSError: the folder cannot be created.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self._folder, os.O_RDONLY)
@@ -91,10 +91,10 @@ class Spool:
             os.close(descriptor)
 
     def news(self) -> tuple[set[Path], list[tuple[Path, int, bytes]]]:
-        """The files there are, of all processes, and the records that came since the last call.
+        """Return the files of all processes, and the records added since the last call.
 
         Returns:
-            Each record with its file and its place in it, for `read`.
+            Each record with its file and its offset, for `read`.
         """
         files, found = self._files(), []
         self._read = {path: self._read.get(path, 0) for path in files}
@@ -105,7 +105,7 @@ class Spool:
         return set(files), found
 
     def read(self, path: Path, place: int) -> bytes | None:
-        """One record; None where it is gone."""
+        """Return one record, or None if it was removed."""
         return next((data for _, data in _records_at(path, place)), None)
 
     def waiting(self) -> int:
@@ -192,7 +192,7 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
-    """The records of a file from a place on, each with its own; none where it was emptied."""
+    """Yield the records of a file from an offset on, each with its offset, or none if the file was emptied."""
     try:
         file = path.open("rb")
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from peewee import IntegrityError
 from app.store.database import database
 from app.store.models import Account
 
-USED_UP = 0  # stands for the time when a password for one sign-in expires, once it was used
+USED_UP = 0  # replaces the expiry of a one-time password once it was used
 TOO_LARGE = 2**63  # for an id: the drivers refuse it
 
 
@@ -34,9 +34,9 @@ def exists() -> bool:
 
 
 def lock_admins() -> dict[int, list[str] | None]:
-    """The customers of each admin by their id (None: all), who stay as they are until the transaction ends.
+    """Return the customers of each admin by id (None means all), and lock the admins until the transaction ends.
 
-    The update changes nothing and locks the rows: whoever comes second waits for the first, and sees what is left.
+    The update changes nothing but locks the rows, so that a concurrent caller waits and then sees the result.
     """
     Account.update(role="admin").where(Account.role == "admin").execute()
     return dict(Account.select(Account.id, Account.customers).where(Account.role == "admin").tuples())
@@ -72,7 +72,7 @@ def set_password(key: int, password: str, password_expires: int | None, session:
 
 
 def use_up_password(key: int, session: str) -> bool:
-    """Let a password that is for one sign-in expire; False where another sign-in was first, or it was changed."""
+    """Expire a one-time password, or return False if another sign-in used it first or it was changed."""
     unused = (Account.id == key) & (Account.session == session) & (Account.password_expires > USED_UP)
     return Account.update(password_expires=USED_UP).where(unused).execute() == 1
 

@@ -18,8 +18,8 @@ from app.store.database import database
 from app.store.pace import Pace, pause
 from app.store.writer import Entry, write_entries
 
-GROUP = 200  # records of one transaction, at most
-FIRST_EVENTS, MOST_EVENTS = 500, 10_000  # of one transaction, but for a single record with more
+GROUP = 200  # the most records per transaction
+FIRST_EVENTS, MOST_EVENTS = 500, 10_000  # events per transaction, unless a single record has more
 MARK = "\x01aside:"  # no client's key has a control character
 
 
@@ -56,7 +56,7 @@ def encode(entry: Entry, ticket: object) -> tuple[bytes, int]:
 
 
 def claim_of(data: bytes) -> idempotency.Claim | None:
-    """The claim to an idempotency key of an entry that was set aside."""
+    """Return the claim of a spooled entry to its idempotency key."""
     claim = msgspec.msgpack.decode(data, type=Record).claim
     return idempotency.Claim(*claim) if claim else None
 
@@ -79,7 +79,7 @@ def _was_committed(record: Record) -> bool:
 
 
 def _groups(records: Iterable[bytes], pace: Pace) -> Iterator[list[Record]]:
-    """Records that are stored together: about as many events as the pace says."""
+    """Yield groups of records to store together, each with about as many events as the pace allows."""
     group, events = [], 0
     for record in (msgspec.msgpack.decode(data, type=Record) for data in records):
         if group and (len(group) >= GROUP or events + record.count > pace.size):
@@ -109,9 +109,10 @@ def _store(records: Sequence[Record], pace: Pace) -> None:
 
 
 def _is_repeat(entry: Entry) -> bool:
-    """Whether the same request came first under its key.
+    """Return whether the same request was first under its key.
 
-    Another one may have, where nobody could look: as both were answered that they are stored, both are.
+    A different request may have been first if the key could not be checked. Both clients were told that their events
+    are stored, so both are stored.
     """
     return idempotency.find(entry.key.key)[0] == entry.key.digest
 

@@ -29,12 +29,12 @@ class Sought:
 
 @dataclass(frozen=True)
 class Seen:
-    """Which entries somebody may see.
+    """Rule for the entries that a user may see.
 
     Attributes:
-        account: whose own entries they are, whatever they did.
-        actions: what others' entries may tell of.
-        customers: whose data all of them may be about; None: everybody's.
+        account: the user whose own entries are visible, regardless of the action.
+        actions: the actions of other users that are visible.
+        customers: the customers that any visible entry may concern. None means all.
     """
 
     account: int
@@ -65,7 +65,7 @@ def purge(before: int) -> int:
 def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:
     own, others = AuditEntry.account == seen.account, AuditEntry.action.in_(list(seen.actions))
     if seen.customers is not None:
-        own &= AuditEntry.customer.in_(["", *seen.customers])  # they may have seen more when they acted
+        own &= AuditEntry.customer.in_(["", *seen.customers])  # the user may have seen more at that time
         others &= AuditEntry.customer.in_(list(seen.customers))  # what is about nobody's data may name anybody
     return query.where(own | others)
 

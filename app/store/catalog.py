@@ -50,7 +50,7 @@ def seen(customers: Sequence[str] | None = None) -> list[Triple]:
 
 
 def seen_products(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
-    """The products seen, the first so many by code if there is a limit; of some customers only, if named."""
+    """Return the products seen, by code and up to an optional limit, optionally only of some customers."""
     return _codes(_of(Seen.select(Seen.product).distinct(), customers).order_by(Seen.product).limit(limit))
 
 
@@ -76,14 +76,14 @@ def customer_is_known(code: str) -> bool:
 def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
     """Whether a product is in the catalog or was ever seen, with some customers if named."""
     noted = Seen.product == code
-    new = (Event.product == code) & (Event.id > _counted_to())  # whoever counts them notes their codes, at the latest
+    new = (Event.product == code) & (Event.id > _counted_to())  # counting records their codes at the latest
     if customers is not None:
         noted, new = noted & Seen.customer.in_(list(customers)), new & Event.customer.in_(list(customers))
     return _exists(Product, Product.code == code) or _exists(Seen, noted) or _exists(Event, new)
 
 
 def known_among(kind: str, codes: Iterable[str]) -> set[str]:
-    """Those of some codes that events have, or the catalog.
+    """Return those of the given codes that occur in events or in the catalog.
 
     Args:
         kind: `customer`, `product` or `type`.
@@ -102,7 +102,7 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
 
 
 def known_types(types: Sequence[str], customers: Sequence[str] | None = None) -> set[str]:
-    """Which of these types are in the catalog or were ever seen, with some customers if named."""
+    """Return those of the given types that are in the catalog or were seen, optionally with some customers."""
     if not types:
         return set()
     seen = Seen.select(Seen.type).distinct().where(Seen.type.in_(list(types)))
@@ -117,17 +117,17 @@ def known_types(types: Sequence[str], customers: Sequence[str] | None = None) ->
 
 
 def number_of_codes() -> int:
-    """How many different customers, products and types events have, together."""
-    # Distinct rows are counted, as PostgreSQL sorts for count(DISTINCT …), which takes ten times as long.
+    """Return the total number of different customers, products and types in events."""
+    # Count distinct rows, because PostgreSQL sorts for count(DISTINCT …), which takes ten times as long.
     each = (Seen.select(field).where(~Seen.gone).distinct() for field in (Seen.customer, Seen.product, Seen.type))
     return sum(codes.count() for codes in each)
 
 
 def known_customers(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
-    """The codes of the customers in the catalog and of those seen; only these, if named.
+    """Return the codes of the customers in the catalog and of those seen, optionally only of some.
 
     Args:
-        limit: so many of each at most, the first by code.
+        limit: the most of each, in the order of the codes.
     """
     catalogued = Customer.select(Customer.code).order_by(Customer.code).limit(limit)
     catalogued = catalogued if customers is None else catalogued.where(Customer.code.in_(list(customers)))
@@ -136,14 +136,14 @@ def known_customers(customers: Sequence[str] | None = None, limit: int | None = 
 
 
 def known_products(limit: int | None = None) -> set[str]:
-    """The codes of the products in the catalog and of those seen; so many of each at most, the first by code."""
+    """Return the codes of the products in the catalog and of those seen, by code and up to a limit for each."""
     return _codes(Product.select(Product.code).order_by(Product.code).limit(limit)) | seen_products(limit=limit)
 
 
 def types_with(
     customer: str | None, product: str | None, customers: Sequence[str] | None = None, limit: int | None = None
 ) -> set[str]:
-    """The types seen with a customer and product, None being any; of some customers only; the first so many by code."""
+    """Return the types seen with a customer and product (None means any), by code and up to a limit."""
     query = _of(Seen.select(Seen.type).distinct(), customers).order_by(Seen.type).limit(limit)
     for field, wanted in ((Seen.customer, customer), (Seen.product, product)):
         query = query if wanted is None else query.where(field == wanted)
@@ -151,7 +151,7 @@ def types_with(
 
 
 def types_of(customers: Sequence[str] | None, limit: int) -> list[EventType]:
-    """The catalog's first types by product and code; those that some customers had, if named."""
+    """Return the catalog's first types by product and code, optionally only those that some customers had."""
     query = EventType.select().order_by(EventType.product, EventType.code).limit(limit)
     if customers is not None:
         theirs = _of(Seen.select(SQL("1")), customers)
@@ -162,11 +162,13 @@ def types_of(customers: Sequence[str] | None, limit: int) -> list[EventType]:
 def missing(
     customers: Sequence[str] | None, find: str = "", limit: int | None = None, offset: int = 0
 ) -> list[tuple[str, str, str]]:
-    """What was seen and the catalog lacks, by kind and code: (kind, product, code), the product of a type alone.
+    """Return the codes that were seen but are not in the catalog as (kind, product, code), by kind and code.
+
+    Only types have a product.
 
     Args:
-        customers: only what was seen with these; None: all.
-        find: what the code or product has in it; capitals do not matter.
+        customers: only codes seen with these customers. None means all.
+        find: text that the code or product contains, ignoring case.
     """
     query, values = _missing(customers, find)
     page = "" if limit is None else f" LIMIT {limit:d} OFFSET {offset:d}"
@@ -175,7 +177,7 @@ def missing(
 
 
 def number_missing(customers: Sequence[str] | None, find: str = "") -> int:
-    """How many those are."""
+    """Return the number of codes that were seen but are not in the catalog."""
     query, values = _missing(customers, find)
     return database.execute_sql(f"SELECT count(*) {query}", values).fetchone()[0]
 

@@ -66,7 +66,7 @@ def by_minute(customers: Customers, begin: int, end: int) -> list[tuple[int, str
     """Counts of the minutes from `begin` to before `end`, made now: (minute's begin, product, type, number)."""
     where, values = _hours(customers, hour(begin), end)
     theirs = "" if customers is None else f"WHERE {_among('customer', customers)}"
-    pairs = (  # of the counted hours, and of what is too new to be counted
+    pairs = (  # from the counted hours and from events too new to be counted
         f"WITH tail AS MATERIALIZED (SELECT customer, product FROM event WHERE id > {database.param}) "
         f"SELECT customer, product FROM hourly_count {where} UNION SELECT customer, product FROM tail {theirs}"
     )
@@ -134,7 +134,7 @@ def _hours(customers: Customers, begin: int, end: int) -> tuple[str, list[str]]:
 
 
 def _known(customers: Customers) -> tuple[str, list[str]]:
-    """SQL for counts of codes that were seen: see `hours.of_known`."""
+    """Return the SQL for counts of seen codes; see `hours.of_known`."""
     where = "" if customers is None else f" WHERE {_among('customer', customers)}"
     return f"(customer, product, type) IN (SELECT customer, product, type FROM seen{where})", list(customers or ())
 

@@ -17,7 +17,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Proxy(DatabaseProxy):
-    """Peewee's proxy, which makes savepoints of the database that it stands for."""
+    """Peewee proxy whose savepoints are those of the actual database."""
 
     def savepoint(self) -> AbstractContextManager:
         """See Peewee's `Database.savepoint`."""
@@ -64,15 +64,15 @@ def forget_connections() -> None:
 
 
 def server_time() -> int:
-    """Return the time by the database's clock, in milliseconds.
+    """Return the time of the database's clock in milliseconds.
 
-    It is the one clock for what is removed by age: a machine whose clock is ahead would remove what is still needed.
+    Removal by age uses only this clock, because a machine with a fast clock would remove data that is still needed.
     """
     return database.execute_sql(f"SELECT {database.clock_ms}").fetchone()[0]
 
 
 def shrink_log() -> None:
-    """Give back the disk space of a write-ahead log that grew, where it can be done without others waiting."""
+    """Release the disk space of a write-ahead log that grew, if this does not block others."""
     database.shrink_log()
 
 
@@ -87,7 +87,7 @@ def pending() -> list[str]:
 
 
 def check_writable() -> None:
-    """Raise StoreUnavailable where the database can be read, and no event can be written."""
+    """Raise StoreUnavailable if the database is readable but events cannot be written."""
     database.check_writable()
 
 
@@ -97,11 +97,11 @@ def migrations() -> list[tuple[str, bool]]:
 
 
 def upgrade(said: Callable[[str], None] = lambda name: None) -> list[str]:
-    """Bring the database to this version; the names of the migrations applied.
+    """Migrate the database to this version, and return the names of the applied migrations.
 
     Raises:
-        DatabaseNewer: it was migrated by a newer version; nothing is changed.
-        SettingInvalid: SQLite's file cannot be made.
+        DatabaseNewer: a newer version has migrated the database; nothing is changed.
+        SettingInvalid: SQLite's file cannot be created.
     """
     database.create()
     refuse_newer()
@@ -124,9 +124,9 @@ def refuse_newer() -> None:
 
 
 def refuse_beside_older_code() -> None:
-    """Raise ReloadFailed where the database needs a migration that the code before it could not live with.
+    """Raise ReloadFailed if the database needs a migration that is incompatible with the older code.
 
-    Such a migration says so itself, by `needs_stop = True`.
+    Such a migration declares `needs_stop = True`.
     """
     for migration in _runner().status():
         if not migration.applied and getattr(migration.load(), "needs_stop", False):

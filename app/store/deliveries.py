@@ -34,10 +34,10 @@ def by_id(key: int) -> Delivery | None:
 
 
 def due(now: int, limit: int, *, latest: int) -> list[Delivery]:
-    """Those to be tried now, the longest due first.
+    """Return the deliveries that are due, the longest due first.
 
     Args:
-        latest: no try waits for longer than until then; one that does was set by a clock that was ahead.
+        latest: the latest valid time of a try. A later one was set by a fast clock, so it is due, too.
     """
     is_due = (Delivery.next_try <= now) | (Delivery.next_try > latest)
     return list(Delivery.select().where(is_due).order_by(Delivery.next_try).limit(limit))
@@ -76,12 +76,12 @@ def give_up_all(schedule: int) -> None:
 
 
 def again(delivery: int, now: int) -> bool:
-    """Begin anew; return whether the delivery still exists."""
+    """Restart a delivery, and return whether it still exists."""
     return Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery).execute() == 1
 
 
 def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) -> list[Delivery]:
-    """A schedule's newest deliveries, newest first; only those of reports about `customers`, if given."""
+    """Return a schedule's newest deliveries, newest first, optionally only for reports about `customers`."""
     query = Delivery.select().where(Delivery.schedule == schedule)
     if customers is not None:
         query = query.join(Report, on=Report.job == Delivery.report).where(Report.customer.in_(list(customers)))

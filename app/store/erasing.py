@@ -18,9 +18,9 @@ from app.store.events import Selection
 from app.store.models import Event, Report, Seen
 from app.store.pace import Pace
 
-CHUNK = 2_000  # events in one transaction, at most
-FIRST_CHUNK = 500  # the next ones have as many as took a few hundredths of a second
-RETRY_SECONDS = 0.2  # until it is looked again whether whoever counts is done
+CHUNK = 2_000  # the most events per transaction
+FIRST_CHUNK = 500  # the size of later chunks depends on the duration of the earlier ones
+RETRY_SECONDS = 0.2  # pause before checking again whether counting has finished
 START = (-1, -1)  # before every event
 
 Position = tuple[int, int]  # timestamp, id
@@ -68,7 +68,7 @@ def counted_cut() -> int:
     """Count what came until now; the id of the last event that may be erased."""
     newest = database.settled_cut(hours.PATIENCE_MS)
     while hours.counted_to() < newest:
-        if not hours.count_up():  # another counts, too, and was faster
+        if not hours.count_up():  # another process counted faster
             time.sleep(RETRY_SECONDS)
     return hours.counted_to()
 
@@ -153,11 +153,11 @@ def _erase(keys: Sequence[int], pace: Pace) -> int:
 
 
 def _forget_seen(customer: str, product: str) -> None:
-    """The types of which a customer's product has no event any more are not shown as seen.
+    """Stop showing types as seen if a customer's product has no more events of them.
 
-    Their rows stay: processes remember that they noted them and how wide the contexts were, and reports rely on it.
-    Events that are not counted yet are looked at before the transaction, all but the newest, as they may be many; and
-    whoever counts waits, as else a type could be counted in between.
+    The rows remain, because processes cache that they recorded them with their widths, and reports rely on that.
+    Uncounted events may be many, so all but the newest are read before the transaction. Counting is blocked meanwhile,
+    because otherwise a type could be counted in between.
     """
     mark = database.param
     same = "customer = seen.customer AND product = seen.product AND type = seen.type"
@@ -176,9 +176,9 @@ def _forget_seen(customer: str, product: str) -> None:
 
 
 def _types_behind(key: int, customer: str, product: str) -> set[str]:
-    """The types of the events that a customer's product got after an event's id."""
+    """Return the types of the events of a customer's product after an event id."""
     mark = database.param
-    # They are found by their ids alone: the planner must not walk through all of the customer's events for it.
+    # Select by id alone, so that the planner does not scan all events of the customer.
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {mark}) "
         f"SELECT DISTINCT type FROM tail WHERE customer = {mark} AND product = {mark}"

@@ -94,9 +94,9 @@ def count() -> int:
 
 
 def exist(customer: str, product: str | None = None, kind: str | None = None) -> bool:
-    """Whether a customer, a product of theirs, or a type of that product has an event.
+    """Return whether a customer, one of its products, or a type of that product has an event.
 
-    A type is looked for in the hourly counts and among the events that are not counted yet: there is no index on it.
+    Types have no index, so this searches the hourly counts and the events that are not counted yet.
     """
     if kind is None:
         mine = Event.select().where(Event.customer == customer)
@@ -137,10 +137,10 @@ def survey(selection: Selection, layout: Layout) -> tuple[Measure, list[tuple[in
 
 
 def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
-    """The same without a look at every row, by what was seen of the types; None where that does not tell.
+    """Return the same from the recorded types without reading every row, or None if they are not sufficient.
 
-    What was seen may lack some of them. So `csv_blocks` and `exports.csv` look at each row that they write, and raise
-    RowTooWide for one that is wider; how many rows lose items is counted, never concluded.
+    The recorded types may be incomplete. Therefore `csv_blocks` and `exports.csv` check each row that they write, and
+    raise RowTooWide for a wider one. The number of rows that lose items is always counted, never inferred.
 
     Args:
         total: about how many rows there are.
@@ -176,13 +176,13 @@ def full_rows(selection: Selection) -> Generator[tuple]:
 def csv_blocks(
     selection: Selection, layout: Layout, width: int, delimiter: str, *, safe: bool = False
 ) -> Generator[Block] | None:
-    """A report's rows as CSV lines that the database cuts and quotes; None where it cannot.
+    """Return a report's rows as CSV lines that the database splits and quotes, or None if it cannot.
 
     Args:
-        safe: put `'` before a cell that a spreadsheet would run as a formula.
+        safe: prefix `'` to cells that a spreadsheet would execute as formulas.
 
     Raises:
-        RowTooWide: in positional layout, a context has more items than `width`; with the rows, not before.
+        RowTooWide: in positional layout, a context has more items than `width`. It is raised during iteration.
     """
     as_cell = _harmless if safe else str
     cells, names = _cells(layout, width, as_cell)
@@ -278,9 +278,10 @@ def _harmless(text: str) -> str:
 
 
 def _extras_cell(layout: Layout) -> tuple[str, list[object]]:
-    """A JSON array of the items without a column, NULL where there are none; its bracket begins no formula.
+    """Return SQL for a JSON array of the items without a column, or NULL. Its bracket cannot start a formula.
 
-    Most rows have none, and their context's length says so: the array costs several times as much as the comparison.
+    The SQL compares the context's length first, because most rows have no such items and the array costs several times
+    as much as the comparison.
     """
     cases, names = [], []
     for code in layout.contexts:

@@ -1,12 +1,12 @@
-"""Events newest first, a page at a time, each page as fast as the first: `GET /events` and the pages that list events.
+"""Pages of events, newest first, for `GET /events` and the pages that list events. Every page is as fast as the first.
 
-There is one index on events, (customer, product, timestamp), because each costs every insert. A question that names
-customer and product walks it backwards. One that names less asks every pair of the two that was ever seen, and merges,
-where pairs are few; where they are many, it asks those that the hourly counts have in the hours that fill a page. One
-for a type that is rare among its neighbours would walk through millions of others; the hourly counts say in which hours
-it is, and between which times, and only that is read.
+Events have only one index, (customer, product, timestamp), because each index slows down every insert. A query for one
+customer and product scans it backwards. A less specific query depends on the number of pairs of customer and product
+that were ever seen. It queries a few pairs one by one and merges the results. Of many pairs it queries only those that
+the hourly counts have in the hours that fill a page. A query for a rare type would scan millions of other events, so
+it reads only the hours and the time ranges that the hourly counts have for the type.
 
-What was seen, and the counts, may lack the newest events: those are looked at one by one, so that none is missed.
+The table of seen codes and the counts may lack the newest events, so these are read one by one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PARAMETERS = 30_000  # in one query; SQLite takes 32,766
 RARE = 50  # a type is rare where fewer than one in so many of its neighbours is of it
 RECENT = 2_000  # events accepted last, among which somebody's are looked for
 HOURS = 100  # in which a rare type is looked for at a time
-MANY_PAIRS = 100  # of customer and product: more are not asked one by one
-SLICE_EVENTS = 20_000  # of many pairs: an hour that has more is read a stretch at a time
+MANY_PAIRS = 100  # pairs of customer and product above which they are not queried one by one
+SLICE_EVENTS = 20_000  # with many pairs, an hour that has more events is read in parts
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
 Span = tuple[int, int]  # milliseconds: from, to before
@@ -91,7 +91,7 @@ def positions(wanted: Wanted, limit: int) -> list[Position]:
 
 
 def _of_few(wanted: Wanted, parts: Sequence[Wanted], counted: int, limit: int) -> set[Position]:
-    """The first positions of a few pairs, and perhaps others."""
+    """Return the first positions of a few pairs, possibly with additional ones."""
     dense, rare = [], []
     for part in parts:
         (dense if not part.types or _is_dense(part, limit) else rare).append(part)
@@ -103,10 +103,10 @@ def _of_few(wanted: Wanted, parts: Sequence[Wanted], counted: int, limit: int) -
 
 
 def _parts(wanted: Wanted, counted: int) -> list[Wanted] | None:
-    """What is wanted of each pair of customer and product that has such events; None where the pairs are many.
+    """Return the filter for each pair of customer and product with matching events, or None for many pairs.
 
     Args:
-        counted: the last event that the table of what was seen surely has.
+        counted: the last event that the table of seen codes is certain to include.
     """
     if wanted.customer is not None and wanted.product is not None:
         is_visible = wanted.customers is None or wanted.customer in wanted.customers
@@ -125,7 +125,7 @@ def _parts(wanted: Wanted, counted: int) -> list[Wanted] | None:
 
 
 def _uncounted_pairs(wanted: Wanted, counted: int) -> list[tuple[str, str]]:
-    """The pairs of the events that are too new to be counted."""
+    """Return the pairs of the events that are too new to be counted."""
     condition, values = _condition(wanted)
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) "
@@ -182,7 +182,7 @@ def _tail(key: int, condition: str, values: list[object], order: str, limit: int
 
 
 def _of_many(wanted: Wanted, limit: int) -> list[Position]:
-    """The first positions among the counted events of very many pairs, a stretch of time after the other."""
+    """Return the first positions among the counted events of many pairs, one time range after another."""
     found: list[Position] = []
     rest, tries = wanted, 0
     while len(found) < limit and (filled := _hours_of_many(rest)):
@@ -194,7 +194,7 @@ def _of_many(wanted: Wanted, limit: int) -> list[Position]:
 
 
 def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
-    """The first hours that have what is wanted, and how much: (hour, number)."""
+    """Return the first hours with matching events, and their numbers, as (hour, number)."""
     edge = _first_hour(rest)
     if edge is None:
         return []
@@ -207,7 +207,7 @@ def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
 
 
 def _first_hour(rest: Wanted) -> int | None:
-    """The first hour that has what is wanted: of each code by the counts' key, which are in no other order."""
+    """Return the first hour with matching events, found separately for each code, because the counts' key needs it."""
     which = "min" if rest.forward else "max"
     same = " AND ".join(f"hourly_count.{name} = seen.{name}" for name in ("customer", "product", "type"))
     within = " AND ".join([same, *_hour_bounds(rest.first, rest.last)])
@@ -219,10 +219,10 @@ def _first_hour(rest: Wanted) -> int | None:
 
 
 def _stretch(rest: Wanted, filled: Sequence[tuple[int, int]], limit: int, tries: int) -> Span:
-    """The next stretch of time to read, both ends included: hours that should fill the page, or a part of a full one.
+    """Return the next time range to read, both ends included: hours that should fill the page, or a part of an hour.
 
     Args:
-        tries: in how many parts of a full hour too little was found: the next one is longer.
+        tries: number of parts of a full hour that had too few events. Each makes the next part longer.
     """
     (hour, number), *others = filled
     edge, rows = hour, 0  # of the first hour a part may lie on another page
@@ -240,7 +240,7 @@ def _stretch(rest: Wanted, filled: Sequence[tuple[int, int]], limit: int, tries:
 
 
 def _within(wanted: Wanted, first: int, last: int, limit: int) -> list[Position]:
-    """The first positions in a stretch of time, of all pairs that the counts have in its hours."""
+    """Return the first positions in a time range of all pairs that the counts have in its hours."""
     within, values = _hour_condition(wanted, first, last)
     some = replace(wanted, customers=None, customer=None, product=None)
     condition, more = _condition(some, (first, last + 1))
@@ -252,15 +252,15 @@ def _within(wanted: Wanted, first: int, last: int, limit: int) -> list[Position]
 
 
 def _hour_condition(wanted: Wanted, first: int | None, last: int | None) -> Condition:
-    """The SQL of the counts of what is wanted, of the hours between two times."""
+    """Return the SQL for the counts of matching events in the hours between two times."""
     condition, values = _condition(replace(wanted, start=None, end=None, after=None, before=None))
-    # As in `hours.of_known`: they are found by their codes.
+    # The counts are selected by their codes, as in `hours.of_known`.
     known = f"(customer, product, type) IN (SELECT customer, product, type FROM seen WHERE {condition or 'TRUE'})"
     return f"WHERE {' AND '.join([known, *_hour_bounds(first, last)])}", values
 
 
 def _hour_bounds(first: int | None, last: int | None) -> list[str]:
-    """SQL for hours between two times, wholly or not."""
+    """Return the SQL for hours that lie between two times, entirely or partly."""
     bounds = [f"hour > {first - hours.HOUR_MS:d}"] if first is not None else []
     return bounds + ([f"hour <= {last:d}"] if last is not None else [])
 
@@ -340,7 +340,7 @@ def _condition(wanted: Wanted, span: Span | None = None) -> Condition:
             values.append(value)
     for name, several in (("customer", wanted.customers), ("type", wanted.types or None)):
         if several is not None:
-            # Of none, nothing: SQLite takes an empty list, PostgreSQL does not.
+            # With no values, select nothing, because PostgreSQL does not accept an empty list, unlike SQLite.
             parts.append(f"{name} IN ({', '.join([mark] * len(several))})" if several else "1 = 0")
             values += several
     # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
@@ -372,13 +372,13 @@ def batch(name: str, key: int, reach: int) -> list[tuple]:
 
 
 def arrivals(limit: int, customers: Sequence[str] | None, now: int | None = None) -> list[tuple]:
-    """The events accepted last, newest first: rows of the columns in FULL.
+    """Return the most recently accepted events, newest first, with the columns in FULL.
 
-    Of some customers only, they are looked for among the last ones of all, and among theirs with the latest times: no
-    index knows who was accepted when.
+    For some customers only, it searches the last events of all customers and the latest ones of these customers,
+    because no index covers customer and time of acceptance.
 
     Args:
-        now: milliseconds; what is dated later says nothing about its arrival.
+        now: the current time in milliseconds. Events dated later are ignored, because their time is unreliable.
     """
     if customers is None:
         return database.execute_sql(f"SELECT {FULL} FROM event ORDER BY id DESC LIMIT {limit}").fetchall()  # noqa: S608

@@ -1,8 +1,7 @@
-"""Counts of events by hour, kept beside the events: a page's charts, and where the rare ones are.
+"""Counts of events per hour, which serve charts and locate rare events.
 
-They are made from the events that were committed since the last time, by the scheduler, so that recording an event
-costs nothing more. What is newer than `counted_to` is not in them yet, or only some of it: of the slice that is being
-counted (`slices`).
+The scheduler counts the events committed since the last run, so that recording an event has no additional cost. Events
+after `counted_to` are not in the counts yet, except for a part of the slice that is being counted (`slices`).
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from app.store.database import database
 from app.store.models import Counted, HourlyCount, Seen
 from app.store.slices import HOUR_MS, Slice
 
-PATIENCE_MS = 5_000  # for those that insert, who do not notice
-SLICE = 1_000_000  # events grouped at a time, at most
+PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
+SLICE = 1_000_000  # the most events grouped at a time
 
 
 class Filled(NamedTuple):
@@ -36,12 +35,12 @@ def counted_to() -> int:
 
 
 def count_up() -> int:
-    """Count the events that came since the last time, a slice at most; how many ids it went on.
+    """Count the events since the last run, at most one slice, and return by how many ids the count advanced.
 
-    Safe when several run it at once: whoever finds that another was faster changes nothing.
+    Concurrent calls are safe, because a call changes nothing if another one was faster.
 
     Raises:
-        StoreUnavailable: somebody inserts events for longer than PATIENCE_MS; they are counted later.
+        StoreUnavailable: an insert takes longer than PATIENCE_MS. The events are counted later.
     """
     begin, end, done = Counted.select(Counted.up_to, Counted.slice_end, Counted.slice_groups).tuples().get()
     if end is None:
@@ -52,13 +51,13 @@ def count_up() -> int:
 
 
 def take_off(chosen: str, keys: object) -> None:
-    """Count some events no more, which are erased next.
+    """Subtract events that are about to be erased from the counts.
 
-    Inside the transaction that erases them, and only of events that are counted (`counted_to`). The one row first, as
-    whoever counts does, so that they wait for each other instead of for ever.
+    Call it inside the transaction that erases them, and only for counted events (`counted_to`). It locks the row of
+    `counted` first, as counting does, so that the two do not deadlock.
 
     Args:
-        chosen: a condition on events, of one parameter: the keys.
+        chosen: a condition on events with one parameter, the keys.
     """
     hour = f"timestamp / {HOUR_MS} * {HOUR_MS}"
     grouped = (
@@ -77,7 +76,7 @@ def take_off(chosen: str, keys: object) -> None:
 
 
 def hold() -> None:
-    """Have whoever counts wait until this transaction ends."""
+    """Block counting until this transaction ends."""
     Counted.update(up_to=Counted.up_to).execute()
 
 
@@ -127,7 +126,7 @@ def newest(
 
 
 def has(customer: str, product: str, kind: str) -> bool:
-    """Whether an event of a type is counted."""
+    """Return whether an event of a type is counted."""
     return _of(customer, product, [kind]).exists()
 
 

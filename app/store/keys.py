@@ -11,7 +11,7 @@ from app.store.models import IngestKey
 
 
 def find(digest: str) -> IngestKey | None:
-    """The key with a digest, in use or not."""
+    """Return the key with a digest, active or revoked."""
     return IngestKey.get_or_none(IngestKey.digest == digest)
 
 

@@ -54,9 +54,9 @@ def by_state() -> dict[str, int]:
 
 
 def waited() -> int:
-    """How long the oldest report waits that no worker has, since it was accepted or its last attempt ended.
+    """Return how long the oldest waiting report has waited since it was accepted or its last attempt ended.
 
-    In milliseconds; 0: none waits.
+    The result is in milliseconds, or 0 if no report waits.
     """
     since = Report.select(fn.min(fn.coalesce(Report.touched, Report.started))).where(reports.WAITS).scalar()
     return 0 if since is None else max(0, reports.now() - since)

@@ -1,4 +1,4 @@
-"""Queries about rejected events, and about the refused requests that some of them came in."""
+"""Queries about rejected events and refused requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, Rejecte
 
 
 def add(rows: Sequence[dict], dropped: int, requests: Sequence[dict] = ()) -> None:
-    """Keep rejected events and refused requests, and count the events for which there was no room."""
+    """Store rejected events and refused requests, and add to the count of dropped events."""
     with database.atomic():
         for request in requests:
             RejectedRequest.insert(request).execute()
@@ -21,7 +21,7 @@ def add(rows: Sequence[dict], dropped: int, requests: Sequence[dict] = ()) -> No
 
 
 def write(rows: Sequence[dict], dropped: int) -> None:
-    """The same of events, inside a transaction."""
+    """Store rejected events. Call it inside a transaction."""
     if rows:
         RejectedEvent.insert_many(rows).execute()
         _count(rows)
@@ -42,7 +42,7 @@ def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
 
 
 def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:
-    """The oldest ones that may be a customer's: those that say so, and nobody's; `after` an id, for the next page."""
+    """Return the oldest events of a customer or without an owner, `after` an id for the next page."""
     query = RejectedEvent.select().where(RejectedEvent.customer.in_([customer, ""]), RejectedEvent.id > after)
     return list(query.order_by(RejectedEvent.id).limit(limit))
 
@@ -65,13 +65,13 @@ def dropped() -> int:
 
 
 def remove(keys: Sequence[int]) -> int:
-    """Remove some, also from the requests that they came in; return how many there were."""
+    """Remove events, also from their requests, and return how many existed."""
     with database.atomic():
         return claim(keys)
 
 
 def claim(keys: Sequence[int]) -> int:
-    """The same inside a transaction: of two that remove an event, one alone finds it."""
+    """Remove events inside a transaction. Of two concurrent calls, only one finds an event."""
     chosen = RejectedEvent.id.in_(list(keys))
     places: dict[str, list[int]] = defaultdict(list)
     columns = (RejectedEvent.request, RejectedEvent.place)
@@ -83,23 +83,23 @@ def claim(keys: Sequence[int]) -> int:
 
 
 def request(uuid: str) -> RejectedRequest | None:
-    """One refused request, whole."""
+    """Return one refused request with its body."""
     return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
 
 
 def requests(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedRequest]:
-    """The newest refused requests, without their bodies; `before` an id, for the next page."""
+    """Return the newest refused requests without their bodies, `before` an id for the next page."""
     query = _without_bodies(customers).order_by(RejectedRequest.id.desc()).limit(limit)
     return list(query if before is None else query.where(RejectedRequest.id < before))
 
 
 def requests_of(uuids: Collection[str], customers: Sequence[str] | None = None) -> list[RejectedRequest]:
-    """Some refused requests, without their bodies; of some customers only, if named."""
+    """Return some refused requests without their bodies, optionally only of some customers."""
     return list(_without_bodies(customers).where(RejectedRequest.uuid.in_(list(uuids))))
 
 
 def request_totals(customers: Sequence[str] | None = None) -> tuple[int, int]:
-    """How many refused requests there are, and how many valid events wait in them."""
+    """Return the number of refused requests and of the valid events in them."""
     valid = fn.coalesce(fn.sum(RejectedRequest.events - RejectedRequest.invalid), 0)
     query = _of(RejectedRequest, RejectedRequest.select(fn.count(RejectedRequest.id), valid), customers)
     number, waiting = query.tuples().get()
@@ -107,15 +107,15 @@ def request_totals(customers: Sequence[str] | None = None) -> tuple[int, int]:
 
 
 def members(uuid: str, limit: int | None = None) -> list[RejectedEvent]:
-    """The rejected events of a request, in its order."""
+    """Return the rejected events of a request in their original order."""
     query = RejectedEvent.select().where(RejectedEvent.request == uuid).order_by(RejectedEvent.place, RejectedEvent.id)
     return list(query if limit is None else query.limit(limit))
 
 
 def exclude(uuid: str, places: Sequence[int]) -> None:
-    """Leave some events out of a request that is sent again; a request without any event left is removed.
+    """Exclude events from a request that is sent again, and remove the request if no event remains.
 
-    Inside a transaction.
+    Call it inside a transaction.
     """
     found = _locked(uuid)
     if found is None:
@@ -128,22 +128,22 @@ def exclude(uuid: str, places: Sequence[int]) -> None:
 
 
 def replace_body(uuid: str, body: bytes, *, is_lines: bool) -> None:
-    """Replace a request's body, as parts of it were erased."""
+    """Replace the body of a request after parts of it were erased."""
     query = RejectedRequest.update(body=body, bytes=len(body), is_lines=is_lines)
     query.where(RejectedRequest.uuid == uuid).execute()
 
 
 def remove_request(uuid: str) -> bool:
-    """Remove a request and its rejected events; return whether it was there."""
+    """Remove a request and its rejected events, and return whether it existed."""
     with database.atomic():
         return claim_request(uuid)
 
 
 def claim_request(uuid: str, excluded: Sequence[int] | None = None) -> bool:
-    """The same inside a transaction: of two that remove a request, one alone finds it.
+    """Remove a request inside a transaction. Of two concurrent calls, only one finds it.
 
     Args:
-        excluded: the places that must be excluded from it, no more and no less: otherwise it stays.
+        excluded: the places that must be exactly those excluded from the request. Otherwise it remains.
     """
     found = _locked(uuid)
     if found is None or excluded not in (None, found.excluded_places):
@@ -153,14 +153,14 @@ def claim_request(uuid: str, excluded: Sequence[int] | None = None) -> bool:
 
 
 def purge(before: int, max_number: int, max_bytes: int) -> None:
-    """Remove what was received before a time, and the oldest beyond a number or bytes: of events, and of requests."""
+    """Remove events and requests received before a time, and the oldest ones beyond a number or size."""
     for table in (RejectedEvent, RejectedRequest):
         last = max(_last_beyond_number(table, max_number), _last_beyond_bytes(table, max_bytes))
         purging.purge(table, (table.received < before) | (table.id <= last))
 
 
 def _locked(uuid: str) -> RejectedRequest | None:
-    """A request as it is now and stays until the transaction ends: who wants to change it meanwhile waits."""
+    """Return a request and lock it against changes until the transaction ends."""
     same = RejectedRequest.uuid == uuid
     RejectedRequest.update(events=RejectedRequest.events).where(same).execute()
     return RejectedRequest.select(RejectedRequest.events, RejectedRequest.excluded_places).where(same).first()
@@ -172,12 +172,12 @@ def _without_bodies(customers: Sequence[str] | None) -> ModelSelect:
 
 
 def _last_beyond_number(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
-    """The id of the newest row beyond a number of rows; 0: there are no more than that."""
+    """Return the id of the newest row beyond a number of rows, or 0 if there are not more."""
     return table.select(table.id).order_by(table.id.desc()).offset(most).limit(1).scalar() or 0
 
 
 def _last_beyond_bytes(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
-    """The id of the newest row that is too much for a number of bytes; 0: all of them fit."""
+    """Return the id of the newest row beyond a number of bytes, or 0 if all rows fit."""
     if (table.select(fn.sum(table.bytes)).scalar() or 0) <= most:
         return 0
     running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))

@@ -1,7 +1,7 @@
-"""Queries about reports. Each write of a worker names its attempt's token: who lost the report changes nothing.
+"""Queries about reports. Each write of a worker includes its attempt's token, so a stale attempt cannot write.
 
-When a report started, was tried, gave a sign of life and ended is told by the database's own clock, and so is how long
-it may run: the machines of web processes, workers and sweepers may tell other times.
+The database's clock sets the start, attempt, heartbeat and end of a report, and measures its time limit, because the
+clocks of web processes, workers and sweepers may differ.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def clock() -> SQL:
 
 
 def now() -> int:
-    """The database's time in milliseconds."""
+    """Return the database's time in milliseconds."""
     return server_time()
 
 

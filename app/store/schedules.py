@@ -31,7 +31,7 @@ def every(owner: int | None = None, customers: Sequence[str] | None = None) -> l
 
 
 def number(owner: int) -> int:
-    """How many recurring reports a user has."""
+    """Return how many recurring reports a user has."""
     return Schedule.select().where(Schedule.owner == owner).count()
 
 
@@ -45,7 +45,7 @@ def add(**values: object) -> Schedule | None:
 
 
 def change(key: int, **values: object) -> int | None:
-    """Change a recurring report: 1, or 0 where it is removed; None where its owner has another of that name."""
+    """Change a recurring report, and return 1, 0 if it was removed, or None if its owner has another of that name."""
     try:
         with transaction():
             return Schedule.update(values).where(Schedule.id == key).execute()
@@ -54,7 +54,7 @@ def change(key: int, **values: object) -> int | None:
 
 
 def remove(key: int) -> bool:
-    """Remove a recurring report and what is known of its webhooks, and return whether it existed; its reports stay."""
+    """Remove a recurring report with its webhook deliveries but not its reports, and return whether it existed."""
     deliveries = Delivery.select(Delivery.id).where(Delivery.schedule == key)
     with transaction():
         DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)).execute()
@@ -96,39 +96,39 @@ def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
 
 
 def waiting(after: int) -> list[Schedule]:
-    """The active ones whose next run is after a time."""
+    """Return the active schedules whose next run is after a time."""
     return list(Schedule.select().where(Schedule.active, Schedule.next_run > after))
 
 
 def set_next_run(key: int, seen: int, next_run: int) -> bool:
-    """Change the next run of a recurring report; False where it is not the one that was seen any more."""
+    """Change the next run of a recurring report, or return False if it is no longer the expected one."""
     unchanged = (Schedule.id == key) & Schedule.active & (Schedule.next_run == seen)
     return Schedule.update(next_run=next_run).where(unchanged).execute() == 1
 
 
 def abandoned(before: int, after: int) -> list[Schedule]:
-    """Those claimed before a time, or after one that is yet to come, and never let go: whoever had them died."""
+    """Return schedules that were claimed before a time, or in the future, and not released, because a process died."""
     is_over = (Schedule.claimed < before) | (Schedule.claimed > after)
     return list(Schedule.select().where(Schedule.claim.is_null(False), is_over))
 
 
 def left_by(schedule: Schedule) -> Report | None:
-    """The report that was started for a recurring one and not written down there; its holder may have died."""
+    """Return a report that was started but not recorded in its schedule, because the process may have died."""
     newest = Report.select().where(Report.schedule == schedule.id).order_by(Report.id.desc()).first()
     return None if newest is None or newest.cancelled or newest.job == schedule.last_report else newest
 
 
 def reports(key: int, limit: int, customers: Sequence[str] | None = None) -> list[Report]:
-    """The newest reports of a recurring one, newest first; only those about `customers`, if given."""
+    """Return the newest reports of a schedule, newest first, optionally only those about `customers`."""
     return list(_started(key, customers).order_by(Report.id.desc()).limit(limit))
 
 
 def count_reports(key: int, customers: Sequence[str] | None = None) -> int:
-    """How many reports a recurring one has started; only those about `customers`, if given."""
+    """Return how many reports a schedule has started, optionally only those about `customers`."""
     return _started(key, customers).count()
 
 
 def _started(key: int, customers: Sequence[str] | None) -> ModelSelect:
-    """A report keeps its own customer: the schedule's may have been another one in the past."""
+    """Return a condition on the report's own customer, because the schedule may have had another one before."""
     query = Report.select().where(Report.schedule == key)
     return query if customers is None else query.where(Report.customer.in_(list(customers)))

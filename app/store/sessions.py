@@ -79,7 +79,7 @@ def remove_oldest(account: int, most: int) -> None:
 
 
 def bring_back(now: int, latest: int) -> int:
-    """Let sessions that seem to begin, or to be seen, after a time yet to come do so now; how many."""
+    """Reset the start and last use of sessions to now if they are in the future, and return how many were reset."""
     number = 0
     for column in (Session.created, Session.seen):
         number += Session.update({column: now}).where(column > latest).execute()

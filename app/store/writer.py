@@ -28,15 +28,15 @@ from app.store import catalog, idempotency
 from app.store.database import database
 from app.store.pace import Pace
 
-SMALL_EVENTS = 100  # of an entry; larger ones do not go with it
-GROUP_SECONDS = 0.05  # which the large entries of one transaction should take
+SMALL_EVENTS = 100  # the most events of a small entry; larger entries form separate groups
+GROUP_SECONDS = 0.05  # target duration of a transaction of large entries
 MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
 MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
 PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
 LINGER_SECONDS = 0.001  # for company, where there was some a moment ago; see docs/performance.md
 AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
-NOTED_SECONDS = 60.0  # until sightings are written again; see `CommittedSightings`
-MAX_NOTED = 100_000  # sightings that are remembered: codes are free text
+NOTED_SECONDS = 60.0  # time until sightings are written again; see `CommittedSightings`
+MAX_NOTED = 100_000  # the most cached sightings, because codes are free text
 IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
 GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
 
@@ -125,9 +125,9 @@ class Writer:
         self._away_until = 0.0
         self._crowded = False
         self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
-        self._small: deque[Entry] = deque()  # those that wait for their turn
+        self._small: deque[Entry] = deque()  # waiting small entries
         self._large: deque[Entry] = deque()
-        self._is_large = False  # whether the last group was of large ones
+        self._is_large = False  # whether the last group had large entries
         self._pace = Pace(MAX_GROUP_EVENTS, MAX_GROUP_EVENTS, GROUP_SECONDS)
         self._room = threading.Condition()
         self._waiting_events = 0
@@ -153,7 +153,7 @@ class Writer:
             raise entry.error
 
     def find_aside(self, key: str) -> tuple[bytes, bytes] | None:
-        """The digest and the answer of what is set aside under an idempotency key."""
+        """Return the digest and the response of a spooled entry by its idempotency key."""
         return self._aside.find(key) if self._aside else None
 
     def _overdue(self, entry: Entry) -> None:
@@ -330,7 +330,7 @@ class CommittedSightings:
         self._sightings.update(*(entry.sightings for entry in committed))
 
     def forget(self) -> None:
-        """Remember nothing."""
+        """Forget all sightings."""
         self._sightings = set()
 
 

@@ -52,7 +52,7 @@ class S3Storage:
         return self._objects.size(self._name(key))
 
     def is_same(self, key: str, etag: str) -> bool:
-        """Whether nobody wrote another under its name."""
+        """Return whether no other object has replaced it under its name."""
         return self._objects.is_same(self._name(key), etag)
 
     def delete(self, key: str) -> None:
@@ -115,7 +115,7 @@ class S3Bucket:
         return self._objects.size(key)
 
     def is_same(self, key: str, etag: str) -> bool:
-        """Whether nobody wrote another under its name."""
+        """Return whether no other object has replaced it under its name."""
         return self._objects.is_same(key, etag)
 
     def delete(self, key: str) -> None:

@@ -44,10 +44,10 @@ class Objects:
         return S3Upload(client, self._bucket, name, media_type, abandon=abandon, is_ours=is_ours, check=check)
 
     def open(self, name: str, check: Check, etag: str | None) -> BinaryIO:
-        """An object as a stream.
+        """Open an object as a stream.
 
         Raises:
-            FileMissing: there is none, or another one.
+            FileMissing: there is no such object, or another one replaced it.
         """
         reader = Reader(self._store.work, self._bucket, name, check, _parts(etag)[0])
         return io.BufferedReader(reader, READ_BYTES)
@@ -58,7 +58,7 @@ class Objects:
         return found and found["ContentLength"]
 
     def is_same(self, name: str, etag: str) -> bool:
-        """Whether an object is the one that was committed."""
+        """Return whether an object is the one that was committed."""
         found = self._head(name)
         return found is not None and found["ETag"] == _parts(etag)[0]
 
@@ -124,7 +124,7 @@ class Objects:
 
 
 def _parts(etag: str | None) -> tuple[str | None, str | None]:
-    """What `S3Upload.commit` returned: the ETag and, of a bucket that keeps versions, which one it is."""
+    """Split the result of `S3Upload.commit` into the ETag and, for a bucket with versioning, the version."""
     tag, _, version = (etag or "").partition(" ")
     return tag or None, version or None
 

@@ -16,15 +16,15 @@ BREAKS = 3  # in a row without a byte between, then it is told
 
 
 class Reader(io.RawIOBase):
-    """Reads one object from its beginning to its end.
+    """Stream that reads one object from start to end.
 
     Args:
-        check: asked while the store is waited for; raises when it is time to stop.
-        etag: the object's; None: whichever has the name.
+        check: called while waiting for the store; raises when the attempt must stop.
+        etag: the object's ETag. None means any object with the name.
 
     Raises:
         FileMissing: there is no such object.
-        StorageFailed: the store does not give it, or another one was written in its place meanwhile.
+        StorageFailed: the store does not return the object, or another one has replaced it in the meantime.
     """
 
     def __init__(self, client: Client, bucket: str, name: str, check: Check, etag: str | None = None) -> None:

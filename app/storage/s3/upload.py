@@ -30,10 +30,10 @@ class S3Upload:
     """See `app.storage.Upload`.
 
     Args:
-        abandon: removes whatever was begun under this name and not finished.
-        is_ours: nobody else writes under this name. So a commit that got no answer is undone by `abort`, and what was
-            begun twice is abandoned.
-        check: asked while the store is waited for; raises when it is time to stop.
+        abandon: removes unfinished uploads under this name.
+        is_ours: whether only Tally writes under this name. If so, `abort` undoes a commit without a response, and
+            duplicate uploads are abandoned.
+        check: called while waiting for the store; raises when the attempt must stop.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class S3Upload:
                 self._send()
 
     def commit(self) -> str:
-        """Make the object appear; its ETag and, behind a space, its version where the bucket keeps versions."""
+        """Complete the object, and return its ETag and, after a space, its version if the bucket has versioning."""
         with told(self._bucket):
             if self._upload:
                 if self._buffer:
@@ -161,9 +161,9 @@ class S3Upload:
             return found
 
     def _joined(self, tags: list[str]) -> dict | None:
-        """The object, if the joining was done the first time, and the answer lost: then S3 knows of no such upload.
+        """Return the object if the first completion succeeded but its response was lost, so S3 has no such upload.
 
-        Where others write under the name, too, only an ETag that follows from the parts' proves that it is this one.
+        If others also write under the name, only an ETag computed from those of the parts proves that it is this one.
         """
         with suppress(ClientError, BotoCoreError):
             found = self._ask(self._client.head_object, **self._place)
@@ -200,7 +200,7 @@ class S3Upload:
 
 
 def _joint(tags: list[str]) -> str | None:
-    """The ETag of parts that were joined; None where theirs are no MD5, as of encrypted ones."""
+    """Return the ETag of the completed parts, or None if their ETags are not MD5, as with encryption."""
     with suppress(ValueError):
         digests = b"".join(bytes.fromhex(tag.strip('"')) for tag in tags)
         return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(tags)}"

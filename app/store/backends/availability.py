@@ -1,7 +1,7 @@
-"""Tells a database that cannot do its work now from a statement that is wrong, by the code that the driver reports.
+"""Distinguish an unavailable database from an invalid statement by the code that the driver reports.
 
-The class of a driver's exception does not tell: psycopg raises an InternalError for a read-only server and a
-ProgrammingError for a missing privilege, and SQLite has one class for a full disk and for a wrong statement.
+The class of a driver's exception is not sufficient. psycopg raises an InternalError for a read-only server and a
+ProgrammingError for a missing privilege, and SQLite uses one class for a full disk and for an invalid statement.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ INCOMPLETE = (
 DAMAGED = "The database is damaged"
 UNREADABLE = "The file of the database cannot be opened, read or written"
 
-PASSING = (AWAY, BUSY, READ_ONLY)  # whatever the statement is, it has to wait; the others may be due to it
+PASSING = (AWAY, BUSY, READ_ONLY)  # every statement must wait; other problems may depend on the statement
 
-# What an operator, or the machine, causes. A SQLSTATE is looked up whole, then by its class, the first two characters:
-# https://www.postgresql.org/docs/current/errcodes-appendix.html. Any other one is a fault of the statement.
+# Errors that an operator or the machine causes. A SQLSTATE is looked up as a whole, then by its first two characters,
+# its class: https://www.postgresql.org/docs/current/errcodes-appendix.html. Any other code means an invalid statement.
 POSTGRES = {
     "08": AWAY,
     "25006": READ_ONLY,
@@ -43,7 +43,7 @@ POSTGRES = {
     "25P04": ENDED,  # transaction_timeout
     "28": FORBIDDEN,
     "3D": AWAY,  # no such database
-    "3F": INCOMPLETE,  # no schema of the search_path is there
+    "3F": INCOMPLETE,  # no schema of the search_path exists
     "40": ENDED,  # serialization failures, deadlocks, conflicts with the recovery of a standby
     "42501": FORBIDDEN,
     "42P01": INCOMPLETE,  # no such table
@@ -52,7 +52,7 @@ POSTGRES = {
     "53100": FULL,
     "55": ENDED,  # lock_timeout among others
     "57": AWAY,  # shutdown, starting up, dropped
-    "57014": ENDED,  # statement_timeout, or somebody's cancel request
+    "57014": ENDED,  # statement_timeout, or a cancel request
     "58": UNREADABLE,
     "F0": UNREADABLE,
     "XX001": DAMAGED,
@@ -72,17 +72,17 @@ SQLITE = {
     sqlite3.SQLITE_PROTOCOL: BUSY,
     sqlite3.SQLITE_NOTADB: DAMAGED,
 }
-PRIMARY = 0xFF  # the bits of SQLite's extended codes that are the primary one
+PRIMARY = 0xFF  # mask for the primary code in SQLite's extended codes
 MISSING = ("no such table", "no such column", "has no column")  # SQLite has no code for these
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise StoreUnavailable where the database cannot do its work now; every other error passes.
+    """Raise StoreUnavailable if the database is unavailable now, and let every other error pass.
 
     Raises:
-        StatementFailed: it can be reached, and this statement cannot be carried out.
-        StoreUnavailable: no statement can.
+        StatementFailed: the database is reachable, but cannot execute this statement.
+        StoreUnavailable: the database cannot execute any statement.
     """
     try:
         yield
@@ -98,21 +98,21 @@ def translated() -> Iterator[None]:
 
 
 def _problem(error: Exception) -> str | None:
-    """What is wrong with the database; None where the statement is wrong."""
-    error = getattr(error, "orig", error)  # the driver's, where Peewee has wrapped it
+    """Return the problem of the database, or None if the statement is invalid."""
+    error = getattr(error, "orig", error)  # the driver's exception, if Peewee has wrapped it
     if isinstance(error, sqlite3.Error):
         found = SQLITE.get(getattr(error, "sqlite_errorcode", 0) & PRIMARY)
         return found or (INCOMPLETE if any(words in str(error) for words in MISSING) else None)
     state = getattr(error, "sqlstate", None)
     if state:
         return POSTGRES.get(state) or POSTGRES.get(state[:2])
-    # libpq gives no code where a connection cannot be opened or breaks.
+    # libpq reports no code if a connection cannot be opened or breaks.
     is_broken = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | peewee.InterfaceError)
     return AWAY if is_broken else None
 
 
 class Availability(peewee.Database):
-    """A Peewee database that raises StoreUnavailable wherever the database cannot do its work now."""
+    """Peewee database that raises StoreUnavailable whenever the database is unavailable."""
 
     def connect(self, *args: object, **kwargs: object) -> bool:
         """See Peewee's `Database.connect`."""
@@ -135,10 +135,10 @@ class Availability(peewee.Database):
             return super().commit()
 
     def rollback(self) -> None:
-        """Undo the transaction. The error that made it necessary is the one that counts, so this raises none.
+        """Roll back the transaction without raising, so that the original error is the one that propagates.
 
-        SQLite undoes a transaction by itself where its disk is full or fails. A connection that cannot undo is closed,
-        which undoes as well.
+        SQLite itself rolls back a transaction if its disk is full or fails. If the rollback fails, the connection is
+        closed, which also rolls back.
         """
         try:
             super().rollback()
@@ -151,10 +151,10 @@ class Availability(peewee.Database):
 
 
 class Savepoint(peewee._savepoint):
-    """A savepoint whose rollback hides no error: where its transaction is gone, there is nothing to undo."""
+    """Savepoint whose rollback hides no error. If its transaction has ended, there is nothing to roll back."""
 
     def rollback(self, begin: bool = True) -> None:
-        """Undo what came since the savepoint."""
+        """Roll back to the savepoint."""
         try:
             super().rollback(begin)
         except (*ERRORS, StoreUnavailable):

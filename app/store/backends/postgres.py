@@ -20,7 +20,7 @@ from app.store.backends import copying
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
 from app.store.backends.row import Block, Context, Row
 
-OLDEST = 15  # the first version of PostgreSQL with MERGE, which counts events
+OLDEST = 15  # the first version of PostgreSQL with MERGE, which the hourly counts use
 CONNECTIONS = 20  # of one process; a thread that finds none waits
 WAIT_SECONDS = 10  # for a free connection
 CONNECT_SECONDS = 5
@@ -30,7 +30,7 @@ ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive f
 MIGRATION = 7_201_002
 ERASURE = 7_201_003
 
-# Who holds the shared one at this moment.
+# The current holders of the shared lock.
 INSERTING = f"""
     SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND objid = {ACCEPTANCE} AND objsubid = 1
         AND mode = 'ShareLock' AND granted
@@ -43,22 +43,22 @@ BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_
 COPY_EVENTS = "COPY event (customer, product, type, version, timestamp, context, sequence, batch, received) FROM STDIN"
 WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 NULL = "\\N"
-ENCODED_ROWS = 1_000  # at a time: as texts they take more room than as lines
+ENCODED_ROWS = 1_000  # at a time, because strings use more memory than encoded lines
 
-# What of a connection is ours to decide, whatever the role, the database or the server has set: a commit is on disk
-# when it returns, a statement sees what was committed before it, and texts mean what they say.
+# Session settings that Tally requires regardless of the role, the database and the server: a commit is on disk when it
+# returns, a statement sees everything committed before it, and string literals are interpreted literally.
 SESSION = {
     "default_transaction_isolation": ("read committed",),
-    "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),  # the first unless it is another of these
+    "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),  # the first, unless another one is set
     "standard_conforming_strings": ("on",),
     "DateStyle": ("ISO, YMD", "ISO, MDY", "ISO, DMY"),
 }
-KEPT_BY_POOLERS = ("standard_conforming_strings", "DateStyle")  # pgbouncer sets these again for each transaction
+KEPT_BY_POOLERS = ("standard_conforming_strings", "DateStyle")  # pgbouncer restores these for each transaction
 FOUND = f"""
     SELECT pg_backend_pid(), current_setting('server_encoding'),
         {", ".join(f"current_setting('{name}')" for name in SESSION)}"""
 
-# Limits that an operator may set for everybody, and that a long read or a migration must not end at.
+# Limits that an operator may set globally, and that must not abort a long read or a migration.
 TIMEOUTS = "'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout'"
 # A server before version 17 has no transaction_timeout.
 LIFTED = f"""
@@ -86,13 +86,13 @@ IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\
 
 
 class Adapter(Psycopg3Adapter):
-    """Psycopg, with every new connection checked and set up before it is used."""
+    """Psycopg adapter that validates and configures every new connection before use."""
 
     def connect(self, *args: object, **kwargs: object) -> Connection:
         """Open a connection.
 
         Raises:
-            DatabaseUnsuitable: the database, or a pooler in front of it, cannot keep what Tally promises.
+            DatabaseUnsuitable: the database, or a pooler in front of it, lacks a property that Tally needs.
         """
         connection = super().connect(*args, **kwargs)
         try:
@@ -114,10 +114,10 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
-        """Open by libpq's URL; connections are made as threads ask for them.
+        """Initialize the database from a libpq URL. Connections are opened when threads first need them.
 
         Raises:
-            SettingInvalid: libpq cannot read it; what it says of it may be part of a password.
+            SettingInvalid: libpq cannot parse the URL. Its message is omitted, because it may contain a password.
         """
         url = url.replace("postgres://", "postgresql://", 1)
         try:
@@ -135,18 +135,18 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             connect_timeout=CONNECT_SECONDS,
             application_name="tally",
             client_encoding="UTF8",
-            prepare_threshold=None,  # pgbouncer may run each transaction on another connection, which knows no name
+            prepare_threshold=None,  # pgbouncer may switch connections, which lose prepared statements
         )
 
     def create(self) -> None:
-        """The database is the operator's to make."""
+        """Do nothing, because the operator creates the database."""
 
     @contextmanager
     def migration_lock(self) -> Iterator[None]:
-        """One migrates at a time; the others wait, then find nothing to do.
+        """Hold the migration lock, so that concurrent processes wait and then find nothing to do.
 
-        A transaction on a connection of its own holds the lock: pgbouncer in transaction mode keeps nothing longer,
-        and a migration must be free to begin and end transactions.
+        A transaction on a separate connection holds the lock, because pgbouncer in transaction mode retains nothing
+        longer, and migrations begin and end their own transactions.
         """
         with translated(), self._adapter.connect(self, **self.connect_params) as lock, lock.transaction():
             lock.execute(f"SELECT {LIFTED.format(is_local='true')}")
@@ -218,14 +218,14 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             self.manual_close()
 
     def was_committed(self, ticket: str, payload: bytes = b"") -> bool:
-        """Return whether a transaction was committed, as the server knows it, also after a crash of its own.
+        """Return whether the server has committed a transaction, even if the server has crashed since.
 
         Args:
-            payload: events that the transaction inserted. After a crash, or a failover, the server gives the id of a
-                transaction that it lost to another one, so what counts is that the events are there.
+            payload: events that the transaction inserted. After a crash or failover, the server may reuse the id of a
+                lost transaction, so the presence of the events decides.
 
         Raises:
-            StoreUnavailable: the server is away, or the transaction is still in progress.
+            StoreUnavailable: the server is unavailable, or the transaction is still in progress.
         """
         # Of a number that it has not given out yet, as it was restored from a backup, the server would make an error.
         # (The end of a snapshot does not tell: transactions behind it may be under way.)
@@ -236,7 +236,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return status == "committed" and (not payload or self._has_first_event(payload))
 
     def _has_first_event(self, payload: bytes) -> bool:
-        """Return whether the first event of an `encode_events` is stored: all are, or none."""
+        """Return whether the first event of an `encode_events` result is stored, because either all are or none."""
         customer, product, _, _, timestamp, _, _, batch, _ = payload.partition(b"\n")[0].decode().split("\t")
         codes = [code.replace("\\\\", "\\") for code in (customer, product)]  # codes have no other escapes
         query = (
@@ -262,13 +262,14 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
 
     def settled_cut(self, patience_ms: int) -> int:
-        """The id of an event so that no lower one can appear any more; outside a transaction.
+        """Return an event id below which no new id can appear. Call it outside a transaction.
 
-        Unlike `acceptance_cut` it holds back nobody. Whoever inserts has the shared lock before the first id is taken,
-        and keeps it until the commit is seen: so those are waited for that have it once the newest id is known.
+        Unlike `acceptance_cut`, it does not block inserts. Each insert holds the shared lock from before its first id
+        is assigned until its commit is visible. So this waits for the holders of the lock at the time the newest id is
+        read.
 
         Raises:
-            StoreUnavailable: they took longer than `patience_ms`.
+            StoreUnavailable: the holders took longer than `patience_ms`.
         """
         newest = self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
         deadline = time.monotonic() + patience_ms / 1000
@@ -281,14 +282,14 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return newest
 
     def _inserting(self) -> set[str]:
-        """The transactions that hold the shared lock."""
+        """Return the transactions that hold the shared lock."""
         return {name for (name,) in self.execute_sql(INSERTING).fetchall()}
 
     def shrink_log(self) -> None:
-        """PostgreSQL sees to its own."""
+        """Do nothing, because PostgreSQL manages its own log."""
 
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
-        """SQL for events with one of these ids, and its parameter."""
+        """Return a SQL condition for events with one of these ids, and its parameter."""
         return "id = ANY(%s)", list(keys)
 
     def context_width(self) -> str:
@@ -300,12 +301,12 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return f"context[{index + 1}]"
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
-        """SQL for `FROM`: of each of many pairs of customer and product the events under a condition, by the index.
+        """Return SQL for `FROM` that selects, by index, the matching events of many pairs of customer and product.
 
         Args:
-            pairs: a query for them.
-            condition: on `event`, with the columns timestamp, id and type alone.
-            ends: what of each pair's events is enough, if the whole query asks for the same: ORDER BY … LIMIT ….
+            pairs: a query for the pairs.
+            condition: a condition on the columns timestamp, id and type of `event`.
+            ends: the ORDER BY … LIMIT … of the whole query, if it can also limit the events of each pair.
         """
         return (
             f"({pairs}) AS pair CROSS JOIN LATERAL (SELECT * FROM event "
@@ -313,7 +314,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         )
 
     def unless_wider(self, value: str, width: int) -> str:
-        """SQL for a whole number; it fails, as RowTooWide, in a row whose context has more than `width` items."""
+        """Return SQL for a whole number that raises RowTooWide in a row whose context has more than `width` items."""
         return f"{value} / ({self.context_width()} <= {int(width)})::int"
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
@@ -334,7 +335,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return "%s = ANY(context)"
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable where no event can be written: a standby, a read-only role, no privilege."""
+        """Raise StoreUnavailable if events cannot be written: on a standby, with a read-only role or no privilege."""
         query = "SELECT current_setting('transaction_read_only'), has_table_privilege('event', 'INSERT')"
         read_only, may_insert = self.execute_sql(query).fetchone()
         if read_only == "on":
@@ -361,13 +362,13 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
     def csv_blocks(
         self, query: str, parameters: Sequence[object], delimiter: str, *, picked: bool
     ) -> Generator[Block] | None:
-        """The rows of a query as CSV lines, quoted by the server; None where COPY cannot write that delimiter.
+        """Return a query's rows as CSV lines quoted by the server, or None if COPY does not support the delimiter.
 
         Args:
-            picked: whether the rows are a small part of the table, side by side in the index.
+            picked: whether the rows are a small part of the table and adjacent in the index.
 
         Raises:
-            RowTooWide: see `unless_wider`; with the rows, not before.
+            RowTooWide: see `unless_wider`. It is raised during iteration.
         """
         if not delimiter.isascii():
             return None
@@ -400,15 +401,15 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             try:
                 yield from copying.receive(connection.pgconn, before.encode(), bound.encode())
             except DivisionByZero:
-                self.manual_close()  # with the transaction that failed
+                self.manual_close()  # closes the failed transaction, too
                 raise RowTooWide from None
             finally:
-                if copying.is_busy(connection.pgconn) and not connection.closed:  # nobody wants the rest
+                if copying.is_busy(connection.pgconn) and not connection.closed:  # the remaining rows are not needed
                     self.manual_close()
 
 
 def set_up(connection: Connection) -> None:
-    """Refuse a server that is too old, or cannot keep texts, and set what `SESSION` names."""
+    """Reject a server that is too old or cannot store all text, and apply the settings in `SESSION`."""
     if connection.info.server_version < OLDEST * 10_000:
         found = connection.info.server_version // 10_000
         raise DatabaseUnsuitable(
@@ -423,7 +424,7 @@ def set_up(connection: Connection) -> None:
     other = {
         name: allowed[0] for (name, allowed), value in zip(SESSION.items(), values, strict=True) if value not in allowed
     }
-    is_pooled = pid != connection.pgconn.backend_pid  # a pooler gives its clients process ids of its own
+    is_pooled = pid != connection.pgconn.backend_pid  # a pooler assigns its own process ids to clients
     for name in other:
         if is_pooled and name not in KEPT_BY_POOLERS:
             raise DatabaseUnsuitable(

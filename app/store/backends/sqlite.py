@@ -19,9 +19,9 @@ from app.file_urls import quoted, unquoted
 from app.store.backends.availability import PRIMARY, Availability, translated
 from app.store.backends.row import Block, Row
 
-LOG_BYTES = 64 * 1024 * 1024  # of the write-ahead log, to which it shrinks when it begins anew
-LOG_PAGES = 1_000  # after so many a commit copies them into the file; SQLite's own number
-SHRINK_MS = 50  # for the write lock, and for readers to end, while others wait
+LOG_BYTES = 64 * 1024 * 1024  # size to which the write-ahead log shrinks when it restarts
+LOG_PAGES = 1_000  # pages in the log after which a commit copies them into the file; SQLite's default
+SHRINK_MS = 50  # time limit for the write lock and for readers to end, because others wait
 
 # WAL and synchronous=FULL: a commit is on disk when it returns, and readers never wait for the writer.
 PRAGMAS = {
@@ -53,18 +53,18 @@ class SqliteBackend(Availability, SqliteDatabase):
     def from_url(cls, url: str) -> SqliteBackend:
         """Open the file of `sqlite:///relative` or `sqlite:////absolute`."""
         path = unquoted(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/"))
-        # IMMEDIATE: a transaction that reads first and writes later must not lose its place to another writer.
-        # mode=rw: only `create` makes the file, so that a command in another folder leaves no empty database there.
+        # IMMEDIATE, because a transaction that reads first and writes later must not fail due to another writer.
+        # mode=rw, because only `create` creates the file, so that a command in another folder leaves no empty database.
         uri = f"file:{quoted(path)}?mode=rw"
         found = cls(uri, uri=True, pragmas=PRAGMAS, timeout=WAIT_SECONDS, lock_type="IMMEDIATE")
         found.path = path
         return found
 
     def create(self) -> None:
-        """Make the file and its folder, if they are not there.
+        """Create the file and its folder if they do not exist.
 
         Raises:
-            SettingInvalid: they cannot be made.
+            SettingInvalid: they cannot be created.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class SqliteBackend(Availability, SqliteDatabase):
             raise SettingInvalid(f"DATA_DIR: cannot make the database {self.path}: {error.strerror}.") from error
 
     def _connect(self) -> sqlite3.Connection:
-        """As Peewee does, with a sentence about a file that is not there."""
+        """Connect as Peewee does, but with a clear message if the file does not exist."""
         try:
             return super()._connect()
         except sqlite3.OperationalError:
@@ -148,7 +148,7 @@ class SqliteBackend(Availability, SqliteDatabase):
 
     @contextmanager
     def without_checkpoints(self) -> Iterator[None]:
-        """This thread's commits copy nothing from the log into the file meanwhile; `checkpoint` does."""
+        """Disable automatic checkpoints in this thread's commits within the context. Call `checkpoint` instead."""
         self.execute_sql("PRAGMA wal_autocheckpoint = 0")
         try:
             yield
@@ -156,12 +156,12 @@ class SqliteBackend(Availability, SqliteDatabase):
             self.execute_sql(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
     def checkpoint(self) -> bool:
-        """Copy what is in the log into the file, nobody waiting for it; whether all is, as no reader needs the log."""
+        """Copy the log into the file without blocking others, and return whether all of it was copied."""
         _, pages, copied = self.execute_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return pages == copied
 
     def shrink_log(self) -> None:
-        """Make the log small again that grew while somebody read for long, once they have ended."""
+        """Shrink the log that grew during a long read, once the read has ended."""
         log = self.path.with_name(f"{self.path.name}-wal")
         if not log.exists() or log.stat().st_size <= LOG_BYTES or not self.checkpoint():
             return
@@ -172,7 +172,7 @@ class SqliteBackend(Availability, SqliteDatabase):
             self.execute_sql(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}").fetchall()
 
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
-        """SQL for events with one of these ids, and its parameter."""
+        """Return a SQL condition for events with one of these ids, and its parameter."""
         return "id IN (SELECT value FROM json_each(?))", orjson.dumps(keys).decode()
 
     def context_width(self) -> str:
@@ -184,12 +184,12 @@ class SqliteBackend(Availability, SqliteDatabase):
         return f"json_extract(context, '$[{index}]')"
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
-        """SQL for `FROM`: of each of many pairs of customer and product the events under a condition, by the index.
+        """Return SQL for `FROM` that selects, by index, the matching events of many pairs of customer and product.
 
         Args:
-            pairs: a query for them.
-            condition: on `event`, with the columns timestamp, id and type alone.
-            ends: what of each pair's events is enough, if the whole query asks for the same: ORDER BY … LIMIT ….
+            pairs: a query for the pairs.
+            condition: a condition on the columns timestamp, id and type of `event`.
+            ends: the ORDER BY … LIMIT … of the whole query, if it can also limit the events of each pair.
         """
         return (
             f"({pairs}) AS pair CROSS JOIN event "
@@ -197,7 +197,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         )
 
     def unless_wider(self, value: str, width: int) -> str:
-        """SQLite cuts no columns; `exports/csv.py` looks how wide each row is."""
+        """Return nothing to check, because SQLite splits no columns and `exports/csv.py` checks each row's width."""
         return value
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
@@ -220,14 +220,14 @@ class SqliteBackend(Availability, SqliteDatabase):
         return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable where no event can be written: the file or its disk is read-only."""
+        """Raise StoreUnavailable if events cannot be written, because the file or its disk is read-only."""
         with translated():
             connection = self.connection()
             connection.execute("PRAGMA busy_timeout = 0")
             try:
                 connection.execute("DELETE FROM event WHERE 0")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:  # somebody writes, so it can be written to
+                if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:  # busy means that another process can write
                     raise
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")

@@ -258,7 +258,7 @@ def _removed(key: int) -> ScheduleUnknown:
 
 
 def _other_customer(wanted: str, customer: str) -> InputInvalid:
-    """Reject another customer, whose users would otherwise see the reports and webhooks of the previous customer."""
+    """Return the error for another customer, whose users would see reports and webhooks of the previous customer."""
     message = f"filter.customer is {shown(wanted)}, but this recurring report is about {shown(customer)} for good. "
     message += "Add another recurring report for another customer."
     return InputInvalid("The recurring report cannot be saved.", [Fault(message, field="customer")])

@@ -207,7 +207,7 @@ def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
 
 
 def _first_hour(rest: Wanted) -> int | None:
-    """Return the first hour with matching events, found separately for each code, because the counts' key needs it."""
+    """Return the first hour with matching events. It is found per code, because the only index starts with codes."""
     which = "min" if rest.forward else "max"
     same = " AND ".join(f"hourly_count.{name} = seen.{name}" for name in ("customer", "product", "type"))
     within = " AND ".join([same, *_hour_bounds(rest.first, rest.last)])

@@ -81,9 +81,9 @@ def hold() -> None:
 
 
 def of_known(customers: Sequence[str] | None, *conditions: object) -> object:
-    """The condition that counts are of codes that were seen, which all are; of some customers, if named.
+    """Return the condition that counts have seen codes, as all counts do, optionally only of some customers.
 
-    By it hours are found that are asked for without all their codes: the counts have one order, by code.
+    The only index on the counts starts with the codes, so queries without all codes use this condition to select hours.
 
     Args:
         conditions: on `Seen`.

@@ -112,27 +112,27 @@ class RejectedEvent(Table):
     product = TextField(default="")  # the same of its product and type
     type = TextField(default="")
     fault = TextField(default="")  # of that field: missing, unknown or wrong; empty: kept before this was told
-    request = TextField(null=True, index=True)  # the RejectedRequest whose event it is; null: it stands alone
+    request = TextField(null=True, index=True)  # the RejectedRequest of the event, or null
     bytes = BigIntegerField(default=0)  # of the event and its reasons
 
 
 class RejectedRequest(Table):
-    """A request that was refused because some of its events are invalid, kept whole: its valid events are in it."""
+    """Request that was refused because some of its events are invalid, with its whole body including valid events."""
 
     id = BigAutoField()
     uuid = TextField(unique=True)
     received = BigIntegerField(index=True)
     address = TextField()  # of the client, shortened
     request_id = TextField()
-    idempotency_key = TextField(null=True)  # as the client sent it; null: it sent none
-    body = BlobField()  # as it was sent, decoded, then compressed by zstd
-    bytes = BigIntegerField()  # of that
-    is_lines = BooleanField()  # whether the body has an event a line
+    idempotency_key = TextField(null=True)  # as the client sent it, or null
+    body = BlobField()  # the decoded body, compressed by zstd
+    bytes = BigIntegerField()  # size of the compressed body
+    is_lines = BooleanField()  # whether the body has one event per line
     events = IntegerField()  # in the body
     invalid = IntegerField()  # of those, when it was refused
-    customer = TextField()  # whose events all of them are; empty: of several, or it cannot be told
-    excluded_places = JsonField(default=list)  # of events, from 1, that were removed or sent alone
-    forbidden_places = JsonField(default=list)  # of events that the ingest key of the request may not send
+    customer = TextField()  # of all events; empty if there are several or it is unknown
+    excluded_places = JsonField(default=list)  # places, from 1, of events that were removed or sent alone
+    forbidden_places = JsonField(default=list)  # places of events that the request's ingest key may not send
 
 
 class RejectedDrop(Table):
@@ -192,7 +192,7 @@ class Counted(Table):
     up_to = BigIntegerField()
     total = BigIntegerField(default=0)  # events counted ever
     erased = BigIntegerField(default=0)  # of those
-    slice_end = BigIntegerField(null=True)  # the last event of the slice that is being counted; null: none is
+    slice_end = BigIntegerField(null=True)  # the last event of the slice that is being counted, or null
     slice_groups = BigIntegerField(default=0)  # how many of its groups are in the counts
 
 
@@ -209,7 +209,7 @@ class Product(Table):
     code = TextField(primary_key=True)
     description = TextField(default="")
     columns = JsonField(default=list)
-    extra = TextField(default="column")  # where items without a column go: column (one of their own), drop (nowhere)
+    extra = TextField(default="column")  # items without a column: column (a common column), drop (omitted)
 
 
 class EventType(Table):
@@ -328,7 +328,7 @@ class Report(Table):
     width = BigIntegerField(null=True)  # items of the widest context
     extra_rows = BigIntegerField(null=True)  # rows whose context had items without a column
     file = TextField(null=True)  # the storage's key
-    etag = TextField(null=True)  # which file under that key, where others may write there, too
+    etag = TextField(null=True)  # identifies the file, if others may also write under that key
     bytes = BigIntegerField(null=True)
     sha256 = TextField(null=True)
     expires = BigIntegerField(null=True)  # when the file goes

@@ -129,6 +129,6 @@ def count_reports(key: int, customers: Sequence[str] | None = None) -> int:
 
 
 def _started(key: int, customers: Sequence[str] | None) -> ModelSelect:
-    """Return a condition on the report's own customer, because the schedule may have had another one before."""
+    """Select a schedule's reports by their own customer, because the schedule may have had another one before."""
     query = Report.select().where(Report.schedule == key)
     return query if customers is None else query.where(Report.customer.in_(list(customers)))

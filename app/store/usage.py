@@ -22,12 +22,12 @@ FIELDS = {
 def lately(
     kind: str, moment: int, days: int, codes: Sequence[str], customers: Sequence[str] | None = None
 ) -> dict[tuple, tuple[int, int]]:
-    """How many events each customer, product or type had in the last 24 hours, and in the last days.
+    """Return how many events each customer, product or type had in the last 24 hours, and in the last days.
 
     Args:
-        kind: `customers`, `products` or `types`, by which the keys are (code,) or (product, code).
-        codes: of these only.
-        customers: only events of these; None: all.
+        kind: `customers`, `products` or `types`, which determines whether keys are (code,) or (product, code).
+        codes: only these codes.
+        customers: only events of these customers. None means all.
     """
     fields = FIELDS[kind]
     last = Case(None, [(HourlyCount.hour >= _hour(moment - DAY_MS), HourlyCount.number)], 0)

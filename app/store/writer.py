@@ -46,16 +46,16 @@ STORED, TWIN, GIVEN_UP = "stored", "twin", "given up"
 
 @dataclass(eq=False)
 class Entry:
-    """What one request wants written.
+    """Write request of one client request.
 
     Attributes:
-        payload: its events as the backend's `encode_events` made them.
-        count: how many they are.
-        received: when they were received, in milliseconds.
-        sightings: which codes its events have, and how many context items; see `catalog.note_seen`.
-        key: the idempotency key that they were sent under, if any.
-        also: what else is written in the same transaction; an error of its keeps the entry out.
-        state: how far it is; STORED, TWIN (another request with the same key came first) and GIVEN_UP are ends.
+        payload: its events, encoded by the backend's `encode_events`.
+        count: number of events.
+        received: time of receipt in milliseconds.
+        sightings: the codes of its events and the number of their context items; see `catalog.note_seen`.
+        key: the idempotency key of the request, if any.
+        also: called to write more in the same transaction. If it raises, the entry is not stored.
+        state: current state. STORED, TWIN (another request with the same key came first) and GIVEN_UP are final.
         error: why it was not stored.
     """
 
@@ -97,14 +97,14 @@ class Aside(Protocol):
     """Where entries go that the database cannot take now: see `aside`."""
 
     def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
-        """Keep them, on disk when this returns; those whose idempotency key it has already, which are not kept.
+        """Store entries durably, and return those whose idempotency key already exists, which are not stored.
 
         Raises:
-            StoreUnavailable: there is no room.
+            StoreUnavailable: there is no space.
         """
 
     def find(self, key: str) -> tuple[bytes, bytes] | None:
-        """The digest and the answer of what it keeps under an idempotency key; see `idempotency.find`."""
+        """Return the digest and the response stored under an idempotency key; see `idempotency.find`."""
 
     def rest(self) -> None:
         """The database takes entries again, or none came for a while."""
@@ -203,10 +203,10 @@ class Writer:
         return self._queue.get()
 
     def _gather(self) -> list[Entry]:
-        """The next entries: at least one, then whatever waits already, of large ones what makes a short transaction.
+        """Return the next entries: at least one, then all that wait, limited for large ones to a short transaction.
 
-        Where small and large ones wait they take turns, so that a single event does not wait behind all the batches
-        that came before it, nor go with one of them.
+        If both small and large entries wait, groups of them alternate. A single event therefore waits neither behind
+        all earlier batches nor in a transaction with one of them.
         """
         group: list[Entry] = []
         while not group:
@@ -225,7 +225,7 @@ class Writer:
         (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
 
     def _take(self) -> list[Entry]:
-        """The first of those whose turn it is, as many as go into one transaction."""
+        """Return the first entries of the next size, as many as fit into one transaction."""
         waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
         group, events = [], 0
         while waiting and (not group or events + waiting[0].count <= most):
@@ -271,9 +271,10 @@ class Writer:
             self._aside.rest()
 
     def _set_aside(self, group: Sequence[Entry], attempt: Attempt) -> bool:
-        """Keep a group elsewhere, if there is an elsewhere with room; the next ones go there without a try.
+        """Spool a group if there is a spool with space. Later groups are then spooled without trying the database.
 
-        What writes more than events cannot go there: alone it waits for the database, with others it is refused.
+        Entries that write more than events cannot be spooled. Alone, such an entry waits for the database. In a group
+        with others it is refused.
         """
         if self._aside is None or all(entry.also for entry in group):
             return False
@@ -306,12 +307,12 @@ class Withdrawn(Exception):
 
 
 class CommittedSightings:
-    """The sightings that the writer's connection has committed: they are not written again.
+    """Cache of the sightings that the writer's connection has committed and need not write again.
 
-    Readers trust the table `seen`, so nothing may be remembered that the database does not have. A remembered sighting
-    holds for the connection that committed it only: behind another one may be a server that lost the commit, in a
-    failover or by a restored backup. So each failure forgets all of them. A restore that breaks no connection (SQLite,
-    a connection pooler) is found out by time.
+    Readers trust the table `seen`, so the cache must not contain a sighting that the database lacks. A cached sighting
+    is valid only for the connection that committed it. A new connection may reach a server that lost the commit in a
+    failover or by a restored backup, so each failure clears the cache. Entries also expire, because a restore may
+    break no connection (SQLite, a connection pooler).
     """
 
     def __init__(self) -> None:
@@ -319,14 +320,14 @@ class CommittedSightings:
         self._until = 0.0
 
     def known(self) -> set[catalog.Sighting]:
-        """Those that need not be written now; none where the last ones are too old."""
+        """Return the sightings that need not be written now, or none if the cache has expired."""
         if time.monotonic() > self._until or len(self._sightings) > MAX_NOTED:
             self.forget()
             self._until = time.monotonic() + NOTED_SECONDS
         return self._sightings
 
     def add(self, committed: Iterable[Entry]) -> None:
-        """Remember those of entries that this connection committed."""
+        """Cache the sightings of entries that this connection committed."""
         self._sightings.update(*(entry.sightings for entry in committed))
 
     def forget(self) -> None:
@@ -335,15 +336,15 @@ class CommittedSightings:
 
 
 class Attempt:
-    """One group's way into the database.
+    """Transaction that stores one group.
 
     Args:
-        noted: what need not be written again.
+        noted: the sightings that need not be written again.
 
     Attributes:
-        in_doubt: a commit was sent, and the connection broke before its answer came.
-        ticket: by which the database knows the transaction.
-        twins: the entries whose key was taken.
+        in_doubt: whether a commit was sent but the connection broke before its response.
+        ticket: identifier of the transaction in the database.
+        twins: the entries whose key already exists.
     """
 
     def __init__(self, noted: CommittedSightings) -> None:
@@ -395,10 +396,10 @@ class Attempt:
 
 
 def write_entries(group: Sequence[Entry], known: Set[catalog.Sighting] = frozenset()) -> set[Entry]:
-    """Write entries inside a transaction; those whose key was taken, which write nothing.
+    """Write entries inside a transaction, and return those whose key already exists, which write nothing.
 
     Args:
-        known: the sightings that the database has already.
+        known: the sightings that the database already has.
     """
     twins = _twins(group)
     mine = [entry for entry in group if entry not in twins] if twins else group

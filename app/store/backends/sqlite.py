@@ -197,7 +197,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         )
 
     def unless_wider(self, value: str, width: int) -> str:
-        """Return nothing to check, because SQLite splits no columns and `exports/csv.py` checks each row's width."""
+        """Return the value unchanged, because SQLite splits no columns and `exports/csv.py` checks each row's width."""
         return value
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:

@@ -1,12 +1,12 @@
-"""Codes that a process took for noted although they were not: the hourly counts have every one that was counted."""
+"""Record codes that a process mistakenly considered recorded, from the hourly counts, which have every counted code."""
 
 from peewee import SqliteDatabase
 
-MOST = 100  # items: how wide their contexts are, nobody wrote down
+MOST = 100  # items; the actual widths of their contexts are unknown
 
 
 def up(migrator, db):
-    """Note them, and index types: whether one is known is asked before it is accepted."""
+    """Record the codes, and index types, because each type is looked up before it is accepted."""
     ignore = "OR IGNORE " if isinstance(db, SqliteDatabase) else ""
     otherwise = "" if isinstance(db, SqliteDatabase) else " ON CONFLICT DO NOTHING"
     db.execute_sql(

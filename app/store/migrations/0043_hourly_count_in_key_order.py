@@ -1,7 +1,7 @@
-"""Hourly counts in the order of their key alone: each index more than that cost every counted hour a page of its own.
+"""Index hourly counts only by their key, because another index costs each counted hour a separate page.
 
-What asks for hours of all customers finds them by the codes in `seen` (`app.store.hours.of_known`), where
-whatever is counted has a row. A slice of events that is counted in several transactions keeps its place in `counted`.
+Queries for hours of all customers select them by the codes in `seen` (`app.store.hours.of_known`), which has a row for
+every counted code. `counted` records the progress of a slice that is counted in several transactions.
 """
 
 from peewee import SqliteDatabase
@@ -10,7 +10,7 @@ COLUMNS = "customer, product, type, hour, number, first, last"
 
 
 def up(migrator, db):
-    """Drop the second index, and add the place in a slice."""
+    """Drop the second index, and add the columns for the progress in a slice."""
     sqlite = isinstance(db, SqliteDatabase)
     big = "INTEGER" if sqlite else "bigint"
     db.execute_sql("DROP INDEX hourly_count_hour")
@@ -26,6 +26,6 @@ def up(migrator, db):
         db.execute_sql("DROP TABLE hourly_count")
         db.execute_sql("ALTER TABLE hourly_count_new RENAME TO hourly_count")
     else:
-        db.execute_sql("ALTER TABLE hourly_count SET (fillfactor = 70)")  # a count goes up in its place
+        db.execute_sql("ALTER TABLE hourly_count SET (fillfactor = 70)")  # leaves space to update counts in place
     db.execute_sql(f"ALTER TABLE counted ADD COLUMN slice_end {big}")
     db.execute_sql(f"ALTER TABLE counted ADD COLUMN slice_groups {big} NOT NULL DEFAULT 0")

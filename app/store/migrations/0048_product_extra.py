@@ -1,6 +1,6 @@
-"""What reports do with context items that have no column: one of their own for them, unless the catalog drops them."""
+"""Add how reports handle context items without a column: they get a common column, unless the catalog drops them."""
 
 
 def up(migrator, db):
-    """Add the choice."""
+    """Add the column."""
     db.execute_sql("ALTER TABLE product ADD COLUMN extra TEXT NOT NULL DEFAULT 'column'")

@@ -1,6 +1,6 @@
-"""Which object under its key a report's file is: whoever owns a bucket, or another report, may write there, too."""
+"""Record which object is a report's file, because a bucket's owner or another report may write under the same key."""
 
 
 def up(migrator, db):
-    """Add the column; of files that were delivered before nobody can tell."""
+    """Add the column, which stays empty for files that were delivered before."""
     db.execute_sql("ALTER TABLE report ADD COLUMN etag TEXT")

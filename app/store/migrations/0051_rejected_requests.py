@@ -1,13 +1,13 @@
-"""Requests that were refused because of an invalid event, kept whole; and the bytes of rejected events, for a bound.
+"""Store requests that were refused because of an invalid event, and the size of rejected events, to limit it.
 
-The index answers how many bytes are kept, and from which event on they are too many, without reading the events.
+The index gives the stored bytes, and the event from which on they exceed the limit, without reading the events.
 """
 
 from peewee import SqliteDatabase
 
 
 def up(migrator, db):
-    """Make the table and add the columns."""
+    """Create the table and add the columns."""
     sqlite = isinstance(db, SqliteDatabase)
     kinds = {
         "key": "INTEGER PRIMARY KEY AUTOINCREMENT" if sqlite else "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",

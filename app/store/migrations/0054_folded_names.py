@@ -1,14 +1,14 @@
-"""Users are known by names in NFC, without surrounding blanks and invisible characters.
+"""Store user names in NFC, without surrounding blanks and invisible characters.
 
-Of users whose names differ in nothing else, one keeps the name: who has it in that form already, else the first. The
-others get a number behind theirs, so that nobody is taken for another, and an administrator sees whom to inform.
+If several users have the same name in this form, the user who already has exactly this name keeps it, otherwise the
+first. The names of the others get a number, so that users stay distinct and an administrator sees whom to inform.
 """
 
 from app.lookalikes import folded
 
 
 def up(migrator, db):
-    """Rename the users whose names are others now."""
+    """Rename the users whose names change."""
     users = list(db.execute_sql("SELECT id, name FROM account ORDER BY id").fetchall())
     taken = {name for _, name in users if folded(name) == name}
     mark = db.param

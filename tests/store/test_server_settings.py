@@ -259,6 +259,7 @@ class Pooled:
 
     class info:  # noqa: N801 - psycopg's name
         user = "tally"
+        server_version = postgres.OLDEST * 10_000
 
     def __init__(self, **settings: str) -> None:
         values = {name: allowed[0] for name, allowed in postgres.SESSION.items()} | settings

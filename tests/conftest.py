@@ -1,7 +1,8 @@
 """Fixtures: an application on each database, with a real Valkey, and clients of it.
 
-A test that asks for `app` (or anything made of it) runs twice: on SQLite and on PostgreSQL, unless its module's
-`database_url` says why one of them is enough.
+A test that asks for `app` (or anything made of it) runs on SQLite and on PostgreSQL, unless its module's
+`database_url` says why one of them is enough. A test with several other parameters tries them on the databases in
+turn, so that both run the test, but not with every value. SOAK=1 tries every value on both.
 """
 
 from __future__ import annotations
@@ -43,10 +44,29 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"] = str(MEMORY)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest: the browser's tests, then those of real processes."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Try the values of a test on the databases in turn, and run first what takes longest: browsers, real processes."""
+    if not os.environ.get("SOAK"):
+        kept = in_turn(items)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
     order = ("browser", "processes")
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in order])
+
+
+def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items without those whose values the same test tries on the other database."""
+    values: dict[str, list[dict[str, int]]] = {}
+    places = {}
+    for item in items:
+        indices = dict(item.callspec.indices) if hasattr(item, "callspec") else {}
+        database = indices.pop("database_url", None)
+        if database is not None:
+            tried = values.setdefault(item.nodeid.partition("[")[0], [])
+            if indices not in tried:
+                tried.append(indices)
+            places[item] = (tried, tried.index(indices) + database)
+    return [item for item in items if item not in places or len(places[item][0]) == 1 or places[item][1] % 2 == 0]
 
 
 class ByService(LoadScopeScheduling):

@@ -251,8 +251,8 @@ class Door:
         self.requests: list[str] = []
         self.strays: list[str] = []
 
-    def open(self, service: Service, name: str | None = "admin", *, hurried: bool = True, **options: object) -> Page:
-        """A page at the overview, signed in; name None: at the sign-in form."""
+    def open(self, service: Service, name: str | None = "admin", *, hurried: bool = False, **options: object) -> Page:
+        """Open a page at the overview, or at the sign-in form if `name` is None. `hurried`: it refreshes faster."""
         session = self._sessions.get((service.url, name))
         context = self._browser.new_context(base_url=service.url, storage_state=session, **options)
         self._contexts.append(context)

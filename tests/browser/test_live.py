@@ -21,7 +21,7 @@ def moving(service: Service) -> None:
 
 
 def test_what_moves_is_looked_at_every_two_seconds_and_the_rest_every_fifteen(service: Service, door: Door):
-    page = door.open(service, hurried=False)
+    page = door.open(service)
     page.clock.install()
     page.goto("/admin/")
     expect(page.locator("#traffic-head")).to_be_visible()
@@ -42,7 +42,7 @@ def await_refresh(page: Page) -> None:
 
 
 def test_focus_and_selection_stay_while_rows_arrive(service: Service, door: Door):
-    page = door.open(service)
+    page = door.open(service, hurried=True)
     page.get_by_role("link", name="New report").focus()
     page.evaluate("getSelection().selectAllChildren(document.querySelector('.events .type'))")
     service.post(event(type="LATER"))
@@ -52,7 +52,7 @@ def test_focus_and_selection_stay_while_rows_arrive(service: Service, door: Door
 
 
 def test_a_new_row_is_marked_and_those_before_it_are_not(service: Service, door: Door):
-    page = door.open(service, hurried=False)  # the mark lasts until the next look
+    page = door.open(service)  # the mark lasts until the next look
     service.post(event(type="BRAND-NEW"))
     new = page.locator("tr.is-new")
     expect(new).to_have_count(1)
@@ -60,7 +60,7 @@ def test_a_new_row_is_marked_and_those_before_it_are_not(service: Service, door:
 
 
 def test_it_says_when_the_server_cannot_be_reached_and_when_it_can_again(service: Service, door: Door):
-    page = door.open(service)
+    page = door.open(service, hurried=True)
     note = page.locator(".head [data-freshness]")
     expect(note).to_have_text(re.compile("^updated "))
     page.context.set_offline(True)
@@ -70,7 +70,7 @@ def test_it_says_when_the_server_cannot_be_reached_and_when_it_can_again(service
 
 
 def test_it_says_when_the_server_answers_with_an_error(service: Service, door: Door):
-    page = door.open(service)
+    page = door.open(service, hurried=True)
     page.route(f"**{PART}", lambda route: route.fulfill(status=503, body="<p>no</p>"))
     expect(page.locator(".head [data-freshness]")).to_contain_text("the server answers with an error, updated ")
     expect(page.get_by_role("cell", name="EARLIER").first).to_be_visible()
@@ -79,7 +79,7 @@ def test_it_says_when_the_server_answers_with_an_error(service: Service, door: D
 
 
 def test_a_session_that_ended_leads_to_sign_in_and_back(service: Service, door: Door):
-    page = door.open(service)
+    page = door.open(service, hurried=True)
     page.goto("/admin/reports/new")  # so that the way back is not merely the default
     page.goto("/admin/")
     page.context.clear_cookies()
@@ -87,7 +87,7 @@ def test_a_session_that_ended_leads_to_sign_in_and_back(service: Service, door: 
 
 
 def test_a_page_that_nobody_looks_at_does_not_ask(service: Service, door: Door):
-    page = door.open(service)
+    page = door.open(service, hurried=True)
     await_refresh(page)
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
     page.evaluate("window.away = true")
@@ -101,7 +101,7 @@ def test_a_page_that_nobody_looks_at_does_not_ask(service: Service, door: Door):
 
 def test_the_first_events_command_is_copied(service: Service, door: Door):
     service.add_analyst("lena", "NOBODY-YET")
-    page = door.open(service, "lena", permissions=["clipboard-read", "clipboard-write"])
+    page = door.open(service, "lena", permissions=["clipboard-read", "clipboard-write"], hurried=True)
     page.get_by_role("button", name="Copy the command").click()
     expect(page.get_by_text("Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").startswith(f"curl {service.url}/events \\\n")

@@ -34,8 +34,8 @@ pytestmark = [
 CLIENTS = 64
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
-PAUSE_SECONDS = 0.05  # of a client between two requests: the machine has something else to do, too
-ENOUGH = 200  # requests between two steps
+PAUSE_SECONDS = 0.2  # of a client between two requests: the machine has something else to do, too
+ENOUGH = 100  # requests between two steps
 
 
 class Clients:

@@ -138,7 +138,7 @@ class TypeUnsupported(TallyError):
     """The media type or the content coding is not one that is accepted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a request may have very many
 class Fault:
     """One wrong field.
 

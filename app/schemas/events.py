@@ -12,9 +12,11 @@ request therefore depends on the limits, not on what a client sends.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from io import BytesIO
 from itertools import islice
 from typing import Annotated, NamedTuple
 
@@ -47,17 +49,19 @@ Item = Annotated[str, msgspec.Meta(max_length=MAX_CONTEXT_TEXT)]
 Items = Annotated[list[Item | None], msgspec.Meta(max_length=MAX_CONTEXT_ITEMS)]
 
 ESCAPED_NUL = b"\\u0000"
-ESCAPE = b"\\u"  # without one, a text in UTF-8 has neither a NUL character nor a lone surrogate
+# Without such an escape, a text in UTF-8 has neither a NUL character nor a lone surrogate.
+SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 MAX_VALUES = 1_000_000  # of one request, such as 100,000 events with ten values each
 MAX_EVENT_VALUES = 20_000  # of one event, including unknown keys; a valid event needs 106
 MAX_EXPLAINED = 2_000  # invalid events of a request whose faults are reported
 MAX_IGNORED = 100  # names of unknown keys that are recorded for a request
 CHECKED_BYTES = 1_000_000  # a shorter text cannot contain MAX_VALUES values
+RETRIED_EVENTS = 10  # after an unusual event, only one of so many tries the fast path, until one succeeds
 PIECE_EVENTS = 1_000  # events of a longer text that are parsed at a time
 ROOM_FOR_KEYS = len('{"events":,"":0}')
 
 
-class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A valid event, as the product sent it; its fields in the order of the answer."""
 
     customer: CodeText
@@ -68,7 +72,7 @@ class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     context: Items
 
 
-class StoredEvent(msgspec.Struct):
+class StoredEvent(msgspec.Struct, gc=False):
     """An event as it is stored and answered: keys in this order, `version` only where one was sent.
 
     Attributes:
@@ -86,7 +90,7 @@ class StoredEvent(msgspec.Struct):
     batch: str
 
 
-class FullEvent(StoredEvent):
+class FullEvent(StoredEvent, gc=False):
     """An event as it is read back: `received` is when it was accepted, in milliseconds."""
 
     received: int
@@ -152,8 +156,7 @@ class EventSchema(Schema):
     context = Context(required=True, metadata={"description": "Details, in the order that the type names them."})
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """An invalid event of a request.
 
     Attributes:
@@ -179,6 +182,12 @@ class Batch:
     places: Sequence[int]
     rejected: list[Rejected] = dataclass_field(default_factory=list)
     ignored: set[str] = dataclass_field(default_factory=set)
+
+
+def unexplained(place: int, text: str) -> Rejected:
+    """Return an invalid event without an explanation, which costs time and memory, because there are MAX_EXPLAINED."""
+    fault = Fault(f"events[{place - 1}] is invalid; of a request the first {MAX_EXPLAINED:,} are explained.")
+    return Rejected(place, text, [fault])
 
 
 class EventList(Described):
@@ -215,15 +224,16 @@ class EventList(Described):
     def _one_by_one(self, items: Sequence[object]) -> Batch:
         """Return a batch of events, each of which is parsed or unparsed (bytes hold a line)."""
         batch, codes = Batch([], []), {}
+        is_plain = True  # whether the previous event was; the fast path costs time even if it rejects an event
         for index, item in enumerate(items):
             text = bytes(item) if isinstance(item, bytes | msgspec.Raw) else None
-            event = None if text is None else _fast_one(text)
+            event = _fast_one(text) if text is not None and (is_plain or index % RETRIED_EVENTS == 0) else None
+            is_plain = event is not None
             if event is None:
                 value = item if text is None else _parse_item(text, index, is_line=text is item)
-                event = _made_plain(value, batch.ignored, is_clean=text is not None and ESCAPE not in text)
+                event = _made_plain(value, batch.ignored, is_clean=text is not None and not SUSPICIOUS.search(text))
             if event is None and text is not None and len(batch.rejected) >= MAX_EXPLAINED:
-                fault = Fault(f"events[{index}] is invalid; of a request the first {MAX_EXPLAINED:,} are explained.")
-                batch.rejected.append(Rejected(index + 1, text.decode(errors="backslashreplace"), [fault]))
+                batch.rejected.append(unexplained(index + 1, text.decode(errors="backslashreplace")))
                 continue
             if event is None:
                 try:
@@ -344,20 +354,31 @@ def _fast(body: bytes, *, lines: bool = False) -> list[Event] | None:
         return None
     try:
         if lines:
-            events = [_fast_event(line) for line in _lines(body)]
+            events = _joined(_line_pieces(body))
         else:
-            events = _fast_list(body) if len(body) < CHECKED_BYTES else _in_pieces(body)
+            events = _fast_list(body) if len(body) < CHECKED_BYTES else _joined(_array_pieces(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return _checked(events)
 
 
-def _in_pieces(body: bytes) -> list[Event]:
-    """Return the same as `_fast_list` with half the memory."""
-    cut, events, codes = _fast_cut(body), [], {}
+def _array_pieces(body: bytes) -> Iterator[list[Event]]:
+    """Yield the same as `_fast_list`, some events at a time, with half the memory."""
+    cut = _fast_cut(body)
     while cut:
-        piece = _fast_list(b"[%b]" % b",".join(cut[:PIECE_EVENTS]))
+        yield _fast_list(b"[%b]" % b",".join(cut[:PIECE_EVENTS]))
         del cut[:PIECE_EVENTS]
+
+
+def _line_pieces(body: bytes) -> Iterator[list[Event]]:
+    lines = _lines(body)
+    while piece := [_fast_event(line) for line in islice(lines, PIECE_EVENTS)]:
+        yield piece
+
+
+def _joined(pieces: Iterator[list[Event]]) -> list[Event]:
+    events, codes = [], {}
+    for piece in pieces:
         for event in piece:
             _share_codes(event, codes)
         events += piece
@@ -396,15 +417,13 @@ def _made_plain(value: object, ignored: set[str], *, is_clean: bool) -> Event | 
 
     Args:
         ignored: collects the unknown keys.
-        is_clean: whether all of its text can be stored, because it is known to contain no escapes.
+        is_clean: whether all of its text can be stored, because it is known to contain no suspicious escapes.
     """
     if not isinstance(value, dict):
         return None
-    if not value.keys() <= FIELDS:
-        ignored.update(islice(value.keys() - FIELDS, max(0, MAX_IGNORED - len(ignored))))
-        plain = {name: value[name] for name in value.keys() & FIELDS}
-    else:
-        plain = value.copy()
+    plain = {name: value[name] for name in FIELDS if name in value}
+    if len(plain) < len(value) and len(ignored) < MAX_IGNORED:
+        ignored.update(islice(value.keys() - FIELDS, MAX_IGNORED - len(ignored)))
     if isinstance(plain.get("context"), list):
         plain["context"] = [item_text(item) for item in plain["context"]]
     if isinstance(plain.get("timestamp"), json.Number):
@@ -486,7 +505,7 @@ def _check_beside(value: Mapping[str, object]) -> None:
 
 def _lines(body: bytes) -> Iterator[bytes]:
     """The lines that are not blank. (msgspec's own decode_lines takes an event over two lines, or two on one.)"""
-    return (line for line in body.split(b"\n") if line.strip())
+    return (line.rstrip(b"\n") for line in BytesIO(body) if line.strip())
 
 
 def _parse_line(line: bytes) -> object:

@@ -92,7 +92,7 @@ def unkeepable(value: object) -> str | None:
     for trail, text in _strings(value):
         if "\0" in text:
             return f"{_place(trail)} has a NUL character; text must not have one"
-        if not _encodable(text):
+        if not (text.isascii() or _encodable(text)):
             return f"{_place(trail)} has a lone surrogate; text must be valid Unicode"
     return None
 

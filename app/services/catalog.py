@@ -14,7 +14,7 @@ from importlib import resources
 from app.exceptions import Fault, InputInvalid, StoreUnavailable
 from app.layout import COLUMNS, EXTRA, POSITIONAL, Layout
 from app.schemas.catalog import DROP, CatalogSchema, document
-from app.schemas.events import Batch, Event, Rejected, encode_event
+from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
 from app.schemas.json import shown
 from app.services.ceiling import Ceiling
 from app.services.principal import SYSTEM, Principal
@@ -60,12 +60,13 @@ class Catalog:
         words = self._words()
         good, rejected, hints = Batch([], []), list(batch.rejected), {}
         for event, place in zip(batch.events, batch.places, strict=True):
-            faults = _unknown(event, place - 1, words, hints)
-            if faults:
-                rejected.append(Rejected(place, encode_event(event), faults))
-            else:
+            if event.type in words.type and event.product in words.product and event.customer in words.customer:
                 good.events.append(event)
                 good.places.append(place)
+            elif len(rejected) < MAX_EXPLAINED:
+                rejected.append(Rejected(place, encode_event(event), _unknown(event, place - 1, words, hints)))
+            else:
+                rejected.append(unexplained(place, encode_event(event)))
         return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
 
     @property

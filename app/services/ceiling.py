@@ -10,8 +10,8 @@ import threading
 import time
 from dataclasses import replace
 
-from app.exceptions import Fault, StoreUnavailable
-from app.schemas.events import Batch, Event, Rejected, encode_event
+from app.exceptions import BodyTooLarge, Fault, StoreUnavailable
+from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
 from app.schemas.json import shown
 from app.services.kept import Kept
 from app.store import catalog as store
@@ -20,11 +20,10 @@ from app.store.database import release
 KINDS = ("customer", "product", "type")
 COUNTED_SECONDS = 1.0  # how long a count stays valid, unless the ceiling is near
 NEAR = 1_000  # codes below the ceiling from which on each new code triggers a new count
+MAX_LOOKED_UP = 120_000  # unknown codes of one request, because each is looked up in the database
 MAX_REMEMBERED = 200_000  # codes of each kind that a process caches
 WARNED_SHARE = 0.8  # share of the ceiling from which on operators are warned
 WARNED_SECONDS = 15.0
-
-Code = tuple[str, str]  # kind, code
 
 
 class Ceiling:
@@ -42,16 +41,26 @@ class Ceiling:
         self._used: Kept[int] = Kept(WARNED_SECONDS)
 
     def checked(self, batch: Batch) -> Batch:
-        """Return the batch with the events whose codes exceed the ceiling moved to its rejected events."""
-        known, events = self._known, batch.events
-        new = {("customer", code) for code in {event.customer for event in events} - known["customer"]}
-        new |= {("product", code) for code in {event.product for event in events} - known["product"]}
-        new |= {("type", code) for code in {event.type for event in events} - known["type"]}
-        if not new:
-            return batch
+        """Return the batch with the events whose codes exceed the ceiling moved to its rejected events.
+
+        Raises:
+            BodyTooLarge: it has more codes than are looked up for one request.
+        """
+        new = {
+            "customer": {event.customer for event in batch.events} - self._known["customer"],
+            "product": {event.product for event in batch.events} - self._known["product"],
+            "type": {event.type for event in batch.events} - self._known["type"],
+        }
+        if sum(map(len, new.values())) > MAX_LOOKED_UP:
+            raise BodyTooLarge(
+                f"events has more than {MAX_LOOKED_UP:,} different customers, products and types; "
+                "send them in several requests."
+            )
         try:
-            new -= self._looked_up(new)
-            return self._admitted(batch, new) if new else batch
+            for kind, codes in new.items():
+                if codes:
+                    codes -= self._looked_up(kind, codes)
+            return self._admitted(batch, new) if any(new.values()) else batch
         except StoreUnavailable:
             return batch  # the number is unknown, and the batch can still go to the spool
         finally:
@@ -68,29 +77,29 @@ class Ceiling:
             f"allows. Events with a new one {then}. Erase events of codes that nobody needs, or raise MAX_CODES."
         )
 
-    def _looked_up(self, codes: set[Code]) -> set[Code]:
+    def _looked_up(self, kind: str, codes: set[str]) -> set[str]:
         """Return the codes that the database knows, and cache them."""
-        found = set()
-        for kind in KINDS:
-            known = store.known_among(kind, [code for of, code in codes if of == kind])
-            if len(self._known[kind]) > MAX_REMEMBERED:
-                self._known[kind] = set()
-            self._known[kind] |= known
-            found |= {(kind, code) for code in known}
-        return found
+        known = store.known_among(kind, codes)
+        if len(self._known[kind]) > MAX_REMEMBERED:
+            self._known[kind] = set()
+        self._known[kind] |= known
+        return known
 
-    def _admitted(self, batch: Batch, new: set[Code]) -> Batch:
+    def _admitted(self, batch: Batch, new: dict[str, set[str]]) -> Batch:
         """Accept events in order while their new codes fit below the ceiling, and reject the others."""
         good, rejected = Batch([], []), list(batch.rejected)
+        customers, products, types = new["customer"], new["product"], new["type"]
         with self._admitting:
             room = before = self._room()
             for event, place in zip(batch.events, batch.places, strict=True):
-                mine = {(kind, getattr(event, kind)) for kind in KINDS} & new
-                if len(mine) > room:
-                    rejected.append(Rejected(place, encode_event(event), self._faults(event, place, mine)))
-                    continue
-                room -= len(mine)
-                new -= mine
+                if event.type in types or event.product in products or event.customer in customers:
+                    fields = [kind for kind in KINDS if getattr(event, kind) in new[kind]]
+                    if len(fields) > room:
+                        rejected.append(self._refused(event, place, fields, len(rejected)))
+                        continue
+                    room -= len(fields)
+                    for kind in fields:
+                        new[kind].remove(getattr(event, kind))
                 good.events.append(event)
                 good.places.append(place)
             self._number += before - room
@@ -104,13 +113,16 @@ class Ceiling:
             self._number = max(self._number, store.number_of_codes())
         return max(0, self.limit - self._number)
 
-    def _faults(self, event: Event, place: int, codes: set[Code]) -> list[Fault]:
+    def _refused(self, event: Event, place: int, fields: list[str], earlier: int) -> Rejected:
+        """Return an event as rejected because of new codes in some fields, after so many earlier ones."""
+        if earlier >= MAX_EXPLAINED:
+            return unexplained(place, encode_event(event))
         why = (
             f"a new code, and events have as many as MAX_CODES allows ({self.limit:,}). "
             "Erase events of codes that nobody needs, or raise MAX_CODES."
         )
-        fields = [kind for kind in KINDS if (kind, getattr(event, kind)) in codes]
-        return [
+        faults = [
             Fault(f"events[{place - 1}].{field} is {shown(getattr(event, field))}, {why}", field=field)
             for field in fields
         ]
+        return Rejected(place, encode_event(event), faults)

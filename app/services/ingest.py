@@ -235,7 +235,8 @@ def _digest(body: bytes, *, lenient: bool) -> bytes:
 
 def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:
     rejected = b"" if receipt.rejected is None else str(receipt.rejected).encode()
-    kept = zstandard.ZstdCompressor(level=1).compress(rejected + b"\n" + receipt.answer)
+    packer = zstandard.ZstdCompressor(level=1).compressobj(size=len(rejected) + 1 + len(receipt.answer))
+    kept = packer.compress(rejected + b"\n") + packer.compress(receipt.answer) + packer.flush()
     return idempotency.Claim(key, digest, kept, now())
 
 

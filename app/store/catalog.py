@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby, islice
+from operator import itemgetter
 
-from peewee import EXCLUDED, SQL, Case, Model, ModelSelect, fn
+from peewee import SQL, Model, ModelSelect, fn
 
 from app.store.database import database
 from app.store.models import Counted, Customer, Event, EventType, Product, Seen
 
 MISSING_KINDS = ("customers", "products", "types")
 AT_ONCE = 1_000  # rows of five parameters in a statement, which takes 32,766
+# Not by Peewee, which takes several times as long as the database to build a statement of so many values.
+NOTE = """
+    INSERT INTO seen (customer, product, type, since, width) VALUES {values}
+    ON CONFLICT (customer, product, type) DO UPDATE SET gone = false,
+        width = CASE WHEN seen.width < excluded.width THEN excluded.width ELSE seen.width END
+    WHERE seen.width < excluded.width OR seen.gone"""
 Triple = tuple[str, str, str]  # customer, product, type
 Sighting = tuple[str, str, str, int]  # the same, and how many items the event's context had
 
@@ -24,18 +32,10 @@ def note_seen(sightings: Iterable[Sighting], now: int) -> None:
 
     In one order always, so that two transactions with the same news wait for each other instead of for ever.
     """
-    widest: dict[Triple, int] = {}
-    for *triple, width in sorted(sightings):
-        widest[tuple(triple)] = width
-    rows = [(*triple, now, width) for triple, width in widest.items()]
-    fields = [Seen.customer, Seen.product, Seen.type, Seen.since, Seen.width]
-    wider = Case(None, [(Seen.width < EXCLUDED.width, EXCLUDED.width)], Seen.width)
-    for begin in range(0, len(rows), AT_ONCE):
-        Seen.insert_many(rows[begin : begin + AT_ONCE], fields).on_conflict(
-            conflict_target=[Seen.customer, Seen.product, Seen.type],
-            update={Seen.width: wider, Seen.gone: False},
-            where=(Seen.width < EXCLUDED.width) | Seen.gone,
-        ).execute()
+    each = groupby(sorted(sightings), itemgetter(0, 1, 2))
+    rows = ((*triple, now, max(width for *_, width in same)) for triple, same in each)
+    while some := list(islice(rows, AT_ONCE)):
+        database.execute_sql(NOTE.format(values=", ".join([_marks(5)] * len(some))), list(chain.from_iterable(some)))
 
 
 def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
@@ -88,16 +88,13 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
     Args:
         kind: `customer`, `product` or `type`.
     """
-    seen, entry = {
-        "customer": (Seen.customer, Customer),
-        "product": (Seen.product, Product),
-        "type": (Seen.type, EventType),
-    }[kind]
+    entry = {"customer": Customer, "product": Product, "type": EventType}[kind]._meta.table_name
     known, asked = set(), sorted(codes)
     for begin in range(0, len(asked), AT_ONCE):
         some = asked[begin : begin + AT_ONCE]
-        known |= _codes(Seen.select(seen).distinct().where(seen.in_(some), ~Seen.gone))
-        known |= _codes(entry.select(entry.code).where(entry.code.in_(some)))
+        seen = f"SELECT {kind} FROM seen WHERE {kind} IN {_marks(len(some))} AND NOT gone"  # noqa: S608
+        query = f"{seen} UNION SELECT code FROM {entry} WHERE code IN {_marks(len(some))}"
+        known.update(code for (code,) in database.execute_sql(query, some * 2).fetchall())
     return known
 
 
@@ -246,6 +243,11 @@ def _upsert(model: type[Model], key: Sequence[str], rows: Sequence[Mapping[str, 
     for row in rows:
         rest = [name for name in row if name not in key]
         model.insert(**row).on_conflict(conflict_target=key, preserve=rest).execute()
+
+
+def _marks(number: int) -> str:
+    """SQL for a list of parameters."""
+    return f"({', '.join([database.param] * number)})"
 
 
 def _counted_to() -> int:

@@ -376,7 +376,7 @@ class Attempt:
         self.in_doubt, self.twins = False, set()
         try:
             known = self._noted.known()
-            has_more = any(entry.key or entry.also or entry.sightings - known for entry in group)
+            has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
             self.ticket = database.begin_group(events_only=not has_more)
             self.twins = write_entries(group, known)
             if len(_wanted(group, COMMITTING)) < len(group):
@@ -404,7 +404,8 @@ def write_entries(group: Sequence[Entry], known: Set[catalog.Sighting] = frozens
     twins = _twins(group)
     mine = [entry for entry in group if entry not in twins] if twins else group
     database.insert_encoded([entry.payload for entry in mine])
-    sightings = set().union(*(entry.sightings for entry in mine)) - known
+    sightings = set().union(*(entry.sightings for entry in mine))
+    sightings -= known
     if sightings:
         catalog.note_seen(sightings, mine[0].received)
     for entry in mine:

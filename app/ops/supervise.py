@@ -229,6 +229,7 @@ def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) ->
         "PYTHONUTF8": "1",  # paths, supervisord's configuration and log lines are UTF-8 in every locale
         "PYTHONIOENCODING": "utf-8",
         "MALLOC_ARENA_MAX": "2",  # glibc gives many threads many heaps, which keep what they once had
+        "MALLOC_MMAP_THRESHOLD_": "1048576",  # bytes; otherwise answers that grow leave holes in a heap
         "TALLY_SUPERVISED": "1",
         "TALLY_RUN": str(run_folder(settings)),
         "TALLY_HOLD": hold,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sysconfig
 from pathlib import Path
+from wsgiref.types import WSGIApplication
 
 from flask import Flask
 
 from app import admin, api, auth, cli
-from app.application import Tally
 from app.config import Settings
-from app.ops import logs, requests
+from app.hot_path import HotPath
+from app.ops import body_watch, hosts, logs, proxies, requests
 from app.services import build
 from app.store.database import open_database, release
 
@@ -25,24 +26,28 @@ def create_app(settings: Settings | None = None) -> Flask:
         SettingInvalid: a setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    app = Tally(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
+    app = Flask(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
     app.config["SETTINGS"] = settings
     app.json.sort_keys = False
-    app.body_seconds = settings.body_seconds
-    app.hosts = settings.trusted_hosts
-    app.stand_under(settings.base_path)
-    app.stand_behind(settings.trusted_proxies)
     logs.configure(settings.log_format)
     open_database(settings.database)
     app.extensions["services"] = build(settings)
-    app.note = app.extensions["services"].meter.note
     app.teardown_appcontext(lambda error: release())
-    requests.register(app)
     auth.register(app)
     api.register(app)
+    hosts.register(app, settings.trusted_hosts)
     admin.register(app)
     cli.register(app)
+    requests.register(app, app.extensions["services"].meter.note)
+    app.wsgi_app = _middlewares(app, settings)
     return app
+
+
+def _middlewares(app: Flask, settings: Settings) -> WSGIApplication:
+    """Return what a request passes on its way to Flask, from the inside out."""
+    inner = HotPath(app) if settings.hot_path else app.wsgi_app
+    inner = proxies.below(body_watch.guard(inner, settings.body_seconds), settings.base_path)
+    return requests.identify(proxies.behind(inner, settings.trusted_proxies))
 
 
 def _folder(name: str) -> str:

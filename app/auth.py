@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, g, redirect, request, session, url_for
+from flask import Flask, Request, Response, current_app, g, redirect, request, session, url_for
+from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 from flask_httpauth import HTTPBasicAuth
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.datastructures import Authorization
 
 from app.exceptions import Forbidden
 from app.origins import is_forged_call, is_from_elsewhere
+from app.paths import is_api
 from app.services import Services
 from app.services.principal import Principal
 from app.services.sessions import Visit
@@ -20,14 +24,49 @@ from app.services.sessions import Visit
 TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
 REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh
 
+FILES = "/files/"
+NAME_DIGITS = 8  # in the cookie's name, to identify the installation
+
 basic = HTTPBasicAuth()
+
+
+class PeopleSessions(SecureCookieSessionInterface):
+    """Session interface for the pages. API requests use no session.
+
+    Downloads of report files do use it, because the audit log names the user who downloads a file.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | NullSession | None:
+        """See Flask's."""
+        is_program = is_api(request.path) and not request.path.startswith(FILES)
+        return self.make_null_session(app) if is_program else super().open_session(app, request)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """See Flask's. The key is created on first use, so that read-only commands write no file."""
+        app.secret_key = app.secret_key or app.config["SETTINGS"].secret()
+        return super().get_signing_serializer(app)
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name of the session cookie, which is unique to the installation.
+
+        Browsers send the cookies of a host to each of its ports. Another installation on the same host would otherwise
+        overwrite the cookie and sign users out.
+        """
+        settings = app.config["SETTINGS"]
+        own = sha256(f"{app.secret_key or settings.secret()} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
+        return f"{super().get_cookie_name(app)}-{own}"
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Also where a trusted proxy says that the request came over TLS, whatever PUBLIC_URL is."""
+        return super().get_cookie_secure(app) or request.is_secure
 
 
 def register(app: Flask) -> None:
     """Configure the session cookie. `services.sessions` decides what a session may do and when it expires.
 
-    `Tally.cookie_name` determines the end of the name.
+    `PeopleSessions.get_cookie_name` determines the end of the name.
     """
+    app.session_interface = PeopleSessions()
     settings = app.config["SETTINGS"]
     secure, path = settings.base_url.startswith("https://"), settings.base_path
     # With the prefix, a browser accepts the cookie only over TLS and, if it applies to all paths, only from this host.
@@ -78,12 +117,15 @@ def sent_key() -> str | None:
 
     The address is for browsers' beacons, which can set no header. Whether it is one is for the gate to say.
     """
-    given = _credentials()
+    return key_in(request.headers.get("Authorization"), request.args.get("key"))
+
+
+def key_in(header: str | None, otherwise: str | None = None) -> str | None:
+    """Return what an Authorization header has in the place of an ingest key, or `otherwise` if it has no such place."""
+    given = _parsed(header)
     if given is not None and given.type == "bearer":
         return given.token
-    if given is not None and given.type == "basic":
-        return given.username
-    return request.args.get("key")
+    return given.username if given is not None and given.type == "basic" else otherwise
 
 
 def sent_token() -> str | None:
@@ -194,9 +236,13 @@ def _services() -> Services:
 
 
 def _credentials() -> Authorization | None:
-    """What the request's Authorization says; Werkzeug fails on one with other characters than ASCII's."""
+    return _parsed(request.headers.get("Authorization"))
+
+
+def _parsed(header: str | None) -> Authorization | None:
+    """What an Authorization header says; Werkzeug fails on one with other characters than ASCII's."""
     try:
-        return request.authorization
+        return Authorization.from_header(header)
     except ValueError:
         return None
 

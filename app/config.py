@@ -100,6 +100,7 @@ class Settings:
     trusted_hosts: tuple[str, ...] = ()  # TRUSTED_HOSTS: names that requests may be addressed to; empty: any
     trusted_proxies: int = 0  # TRUSTED_PROXIES: how many proxies stand before the service; 0: none is believed
     metrics_token: str = field(default="", repr=False)  # METRICS_TOKEN: who reads /metrics must send it; empty: anybody
+    hot_path: bool = True  # HOT_PATH: on answers the plainest POST /events without Flask, off leaves all to Flask
     log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
     environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
 
@@ -214,6 +215,7 @@ class Settings:
             trusted_hosts=tuple(env.list("TRUSTED_HOSTS", [], subcast=_host, validate=_hosts) or ()),
             trusted_proxies=env.int("TRUSTED_PROXIES", cls.trusted_proxies, validate=validate.Range(0, 10)),
             metrics_token=env.str("METRICS_TOKEN", "", validate=_token),
+            hot_path=env.str("HOT_PATH", "on", validate=validate.OneOf(SWITCH)) == "on",
             log_format=env.str("LOG_FORMAT", cls.log_format, validate=validate.OneOf(LOG_FORMATS)),
             environment=env.str("ENVIRONMENT", cls.environment, validate=_filled),
         )

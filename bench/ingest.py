@@ -31,10 +31,10 @@ FLAT_GOAL = Goal(1.1, at_most=True)  # of the memory after the first round
 
 # (database, batch, against) → the least ratio.
 GOALS: Mapping[tuple[str, int, str], float] = {
-    (POSTGRES, 1, ECHO.name): 0.40,
-    (POSTGRES, 1, COMMITS): 2.5,
+    (POSTGRES, 1, ECHO.name): 0.70,
+    (POSTGRES, 1, COMMITS): 3.3,
     (POSTGRES, 100, COPY): 1.2,
-    (SQLITE, 1, ECHO.name): 0.30,
+    (SQLITE, 1, ECHO.name): 0.62,
     (SQLITE, 100, EXECUTEMANY): 0.65,
     **{(POSTGRES, batch, PLAIN.name): 4.0 for batch in BATCHES},
     (SQLITE, 1, PLAIN.name): 3.5,

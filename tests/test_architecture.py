@@ -46,16 +46,16 @@ ARROWS = {
     "api": GROUND | {"schemas", "services", "auth"},
     "admin": GROUND | {"schemas", "services", "auth"},
     "cli": GROUND | {"schemas", "services", "ops", "store"},
-    "application": GROUND | {"api", "ops"},
-    "factory": GROUND | {"application", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
+    "hot_path": GROUND | {"services", "auth", "api", "ops"},
+    "factory": GROUND | {"hot_path", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
     "worker": {"factory", "exceptions", "jobs", "ops", "queue", "services", "store"},
     "wsgi": {"factory", "exceptions", "ops"},
 }
 
 # Who may speak to what is outside.
 OWNERS = {
-    "flask": {"application", "factory", "api", "admin", "auth", "cli", "ops"},
-    "werkzeug": {"application", "api", "admin", "auth"},
+    "flask": {"hot_path", "factory", "api", "admin", "auth", "cli", "ops"},
+    "werkzeug": {"hot_path", "api", "admin", "auth", "ops"},
     "flask_httpauth": {"auth"},
     "click": {"cli"},
     "marshmallow": {"schemas", "api"},  # the API reads the schemas to describe itself

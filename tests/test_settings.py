@@ -110,6 +110,7 @@ GOOD = {
     "TRUSTED_HOSTS": ("Tally.example.com, .example.org,[::1]", ("tally.example.com", ".example.org", "[::1]")),
     "TRUSTED_PROXIES": ("2", 2),
     "METRICS_TOKEN": ("sixteen-letters!", "sixteen-letters!"),
+    "HOT_PATH": ("off", False),
     "LOG_FORMAT": ("json", "json"),
     "ENVIRONMENT": ("staging", "staging"),
 }
@@ -212,6 +213,7 @@ WRONG = [
     ("TRUSTED_PROXIES", "10.0.0.1"),
     ("METRICS_TOKEN", "too-short"),
     ("METRICS_TOKEN", "sixteen letters and blanks"),
+    ("HOT_PATH", "yes"),
     ("LOG_FORMAT", "xml"),
     ("ENVIRONMENT", ""),
 ]

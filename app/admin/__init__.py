@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, Response, redirect, url_for
 from flask_bootstrap import Bootstrap5
+from werkzeug.routing import IntegerConverter
 
 from app.admin import (
     audit,
@@ -81,10 +82,17 @@ def register(app: Flask) -> None:
     app.jinja_options = app.jinja_options | {"trim_blocks": True, "lstrip_blocks": True}
     Bootstrap5(app)
     csrf.init_app(app)
+    app.url_map.converters["int"] = Id
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
     for module in (words, zones, themes, chart, icons, places, headers, errors):
         module.register(app)
+
+
+class Id(IntegerConverter):
+    """An id in a path: digits of ASCII, as Python takes those of every script, and as many as databases take."""
+
+    regex = "[0-9]{1,18}"
 
 
 def home() -> Response:

@@ -67,7 +67,8 @@ def _is_unkept() -> bool:
     """
     config, origin = current_app.config, request.headers.get("Origin", "")
     is_plain = origin.startswith("http://") if "://" in origin else not request.is_secure
-    return is_plain and config["SESSION_COOKIE_SECURE"] and current_app.cookie_name not in request.cookies
+    name = current_app.session_interface.get_cookie_name(current_app)
+    return is_plain and config["SESSION_COOKIE_SECURE"] and name not in request.cookies
 
 
 def _whoever() -> auth.Principal | None:

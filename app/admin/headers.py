@@ -29,7 +29,7 @@ def register(app: Flask) -> None:
 def _mark(response: Response) -> Response:
     is_page = request.path.startswith("/admin")
     if response.headers.get("Content-Type") == JSON and not is_page:
-        response.headers.setdefault(NOSNIFF, HEADERS[NOSNIFF])  # an `Answer` of the API has it already
+        response.headers[NOSNIFF] = HEADERS[NOSNIFF]  # an error quotes what was sent
         return response
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)  # a page may have a policy of its own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import body, cors, errors, events, files, health, metrics, openapi, reports, service
+from app.api import body, cors, errors, events, files, health, metrics, openapi, query, reports, service
 
 
 def register(app: Flask) -> None:
@@ -13,5 +13,6 @@ def register(app: Flask) -> None:
         app.register_blueprint(module.blueprint)
     openapi.register_docs(app)
     cors.register(app)
+    query.register(app)
     body.register(app)
     errors.register(app)

@@ -112,7 +112,7 @@ def _at_once(stream: IO[bytes], length: int, limit: int) -> bytes:
     body = stream.read(length)
     g.body_is_over = True
     if len(body) < length:
-        raise _cut_short(len(body), length)
+        raise cut_short(len(body), length)
     return body
 
 
@@ -152,14 +152,15 @@ def _counted(limit: int, share: Share) -> Iterator[bytes]:
             share.receive(len(chunk))
         yield chunk
     if length is not None and read < length:
-        raise _cut_short(read, length)
+        raise cut_short(read, length)
 
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limit} bytes, the most that one request may have.")
 
 
-def _cut_short(read: int, length: int) -> BodyMalformed:
+def cut_short(read: int, length: int) -> BodyMalformed:
+    """Return the error of a body that ended early."""
     return BodyMalformed(f"The body is cut short: {read} of its {length} bytes arrived.")
 
 

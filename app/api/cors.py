@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Flask, Request, Response, current_app, request
+from collections.abc import Sequence
+
+from flask import Flask, Response, current_app, request
 
 from app.auth import comes_from_elsewhere
 from app.exceptions import Forbidden
+from app.paths import is_api
 
 HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefer, x-request-id"
 METHODS = "GET, POST, DELETE, OPTIONS"
@@ -21,15 +24,12 @@ def register(app: Flask) -> None:
     """Answer preflights, and mark every answer of the API."""
     app.before_request(_preflight)
     app.after_request(_mark)
-    app.marks.append(marks)
 
 
-def marks(request: Request) -> list[tuple[str, str]]:
-    """What an answer to a program carries."""
-    allowed = current_app.config["SETTINGS"].cors_origins
+def marks(allowed: Sequence[str], origin: str | None = None) -> list[tuple[str, str]]:
+    """Return what a response to a request with this Origin carries, where some origins are allowed (CORS_ORIGINS)."""
     if "*" in allowed:
         return EVERYONE
-    origin = request.headers.get("Origin")
     return [
         ("Access-Control-Allow-Origin", origin if origin in allowed else allowed[0]),
         ("Access-Control-Expose-Headers", EXPOSED),
@@ -53,7 +53,7 @@ def check_origin() -> None:
 
 def _preflight() -> Response | None:
     """A preflight comes without credentials, for any path and before any other check."""
-    if request.method != "OPTIONS" or not request.is_api:
+    if request.method != "OPTIONS" or not is_api(request.path):
         return None
     response = Response(status=204)
     del response.headers["Content-Type"]
@@ -64,6 +64,6 @@ def _preflight() -> Response | None:
 
 
 def _mark(response: Response) -> Response:
-    if request.is_api:
-        response.headers.extend(marks(request))
+    if is_api(request.path):
+        response.headers.extend(marks(current_app.config["SETTINGS"].cors_origins, request.headers.get("Origin")))
     return response

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import request
 
 from app.exceptions import Fault, InputInvalid
+from app.services.ingest import Receipt
 
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 PREFERENCE = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])+')
@@ -40,10 +41,20 @@ def prefers_lenient() -> bool | None:
     return None
 
 
-def name_ignored(response: Response, names: Collection[str]) -> Response:
-    """Name the unknown keys of the request's JSON in a response header, percent-encoded."""
-    if names:
-        shown = [quote(name[:NAME_CHARACTERS], safe=PLAIN, errors="replace") for name in sorted(names)[:NAMES]]
-        rest = len(names) - len(shown)
-        response.headers["X-Ignored-Fields"] = ", ".join([*shown, *([f"and {rest} more"] if rest else [])])
-    return response
+def of_receipt(receipt: Receipt) -> list[tuple[str, str]]:
+    """Return the headers that tell how a batch was handled."""
+    headers = ignored_fields(receipt.ignored)
+    if receipt.rejected is not None:
+        headers += [("Preference-Applied", "handling=lenient"), ("X-Rejected-Events", str(receipt.rejected))]
+    if receipt.replayed:
+        headers.append(("Idempotency-Replayed", "true"))
+    return headers
+
+
+def ignored_fields(names: Collection[str]) -> list[tuple[str, str]]:
+    """Return the header that names the unknown keys of the request's JSON, percent-encoded, if there are any."""
+    if not names:
+        return []
+    shown = [quote(name[:NAME_CHARACTERS], safe=PLAIN, errors="replace") for name in sorted(names)[:NAMES]]
+    rest = len(names) - len(shown)
+    return [("X-Ignored-Fields", ", ".join([*shown, *([f"and {rest} more"] if rest else [])]))]

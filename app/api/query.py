@@ -5,15 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 
-from flask import current_app, request
+from flask import Flask, current_app, request
 
 from app.exceptions import Fault, InputInvalid
+from app.paths import is_api
 from app.schemas.reports import FilterSchema
 
 FILTER = ("customer", "product", "types", "start", "end")
 REPEATABLE = frozenset({"types"})
 OWN_CHECK = object()  # marks a view that validates its own parameters
 HINTS = 10  # unknown parameters for which the nearest known ones are suggested
+
+
+def register(app: Flask) -> None:
+    """Check the parameters of every request to the API."""
+    app.before_request(check_parameters)
 
 
 def takes(*names: str) -> Callable[[Callable], Callable]:
@@ -38,7 +44,7 @@ def check_parameters() -> None:
     Raises:
         InputInvalid: names each of them and the nearest known parameter.
     """
-    if not request.query_string or request.endpoint is None:
+    if not request.query_string or request.endpoint is None or not is_api(request.path):
         return
     known = getattr(current_app.view_functions[request.endpoint], "parameters", ())
     if known is OWN_CHECK:

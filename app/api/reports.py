@@ -9,7 +9,7 @@ from werkzeug.datastructures import MIMEAccept
 
 from app.api.answers import JSON, answer
 from app.api.body import read_json_body
-from app.api.headers import name_ignored
+from app.api.headers import ignored_fields
 from app.api.query import choice, cursor, number, takes
 from app.auth import basic, caller, need
 from app.schemas.progress import progress
@@ -40,7 +40,8 @@ def start() -> Response:
     response, columns = answer(job(report)), json.dumps(_reports().columns(report), separators=(",", ":"))
     if len(columns) <= MAX_HEADER:
         response.headers["X-Report-Columns"] = columns
-    return name_ignored(response, ignored)
+    response.headers.extend(ignored_fields(ignored))
+    return response
 
 
 @blueprint.get("/reports")

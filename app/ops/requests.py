@@ -1,41 +1,66 @@
-"""Every request has an id, in its answer and in every log line about it: the client's, if it sent a sane one."""
+"""The id and the arrival time of each request, whichever part of the application answers it.
+
+The id is in the response and in every log line about the request. It is the client's id if that is a sane one.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from random import getrandbits
+from time import perf_counter
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, Request, Response, has_request_context, request
+from flask import Flask, Response, request
 
-HEADER = "X-Request-ID"
+HEADER, VARIABLE = "X-Request-ID", "HTTP_X_REQUEST_ID"
+ARRIVED = "tally.arrived"  # when the request arrived, by time.perf_counter()
 SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+NO_ROUTE = ("other", "none")  # clients may invent any number of other methods and paths
+
+Note = Callable[[str, str, int, float], None]
+_current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
-def register(app: Flask) -> None:
-    """Tell each request's id in its answer."""
-    app.marks.append(marks)
-    app.after_request(_end)
+def identify(app: WSGIApplication) -> WSGIApplication:
+    """Give each request of an application an arrival time and an id, which replaces the client's header."""
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[ARRIVED] = perf_counter()
+        environ[VARIABLE] = request_id(environ.get(VARIABLE))
+        token = _current.set(environ[VARIABLE])
+        try:
+            return app(environ, start_response)
+        finally:
+            _current.reset(token)
+
+    return serve
+
+
+def register(app: Flask, note: Note) -> None:
+    """Add the id to each response, and call `note` with its method, route, status and the seconds until it began.
+
+    Flask calls the last registered function first, so register this one last.
+    """
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        rule = request.url_rule
+        method, route = (request.method, rule.rule) if rule else NO_ROUTE
+        note(method, route, response.status_code, perf_counter() - request.environ[ARRIVED])
+        response.headers[HEADER] = request.headers[HEADER]
+        return response
 
 
 def request_id(given: str | None) -> str:
-    """The id of a request that came with one, or with none.
+    """Return the id of a request that came with one, or with none.
 
-    Not from the system's random numbers: it is no secret, and asking for those lets go of the interpreter, for which
-    sixty-three others wait.
+    The id is no secret. The system's random numbers would release the interpreter, for which 63 other threads wait.
     """
     return given if given and SANE.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
 def current_id() -> str | None:
-    """The id of the request that this thread is at, if it is at one."""
-    return request.id if has_request_context() else None
-
-
-def marks(request: Request) -> list[tuple[str, str]]:
-    """What an answer to a program carries."""
-    return [(HEADER, request.id)]
-
-
-def _end(response: Response) -> Response:
-    response.headers[HEADER] = request.id
-    return response
+    """Return the id of the request that this thread answers, or None if it answers none."""
+    return _current.get()

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from types import CodeType
 
 import pytest
+from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
-
-from app.application import Tally
 
 
 class Templates(BytecodeCache):
@@ -33,7 +32,7 @@ class Templates(BytecodeCache):
 
 def keep(patch: pytest.MonkeyPatch) -> None:
     """From now on, compile each template and each route once in this process."""
-    patch.setattr(Tally, "jinja_options", {**Tally.jinja_options, "bytecode_cache": Templates()})
+    patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
     patch.setattr(Rule, "_compile_builder", _kept(Rule._compile_builder))
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 from app import admin, api, auth, cli
 from app.config import Settings
 from app.hot_path import HotPath
-from app.ops import body_watch, hosts, logs, proxies, requests
+from app.ops import hosts, logs, proxies, requests
 from app.services import build
 from app.store.database import open_database, release
 
@@ -46,8 +46,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _middlewares(app: Flask, settings: Settings) -> WSGIApplication:
     """Return what a request passes on its way to Flask, from the inside out."""
     inner = HotPath(app) if settings.hot_path else app.wsgi_app
-    inner = proxies.below(body_watch.guard(inner, settings.body_seconds), settings.base_path)
-    return requests.identify(proxies.behind(inner, settings.trusted_proxies))
+    inner = proxies.behind(proxies.below(inner, settings.base_path), settings.trusted_proxies)
+    return requests.receive(inner, settings.body_seconds)
 
 
 def _folder(name: str) -> str:

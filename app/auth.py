@@ -90,7 +90,7 @@ def verify(name: str, password: str) -> Principal | None:
         RateLimited: too many wrong ones came from there.
         Forbidden: another site's page made a browser send them, or the password is for one sign-in.
     """
-    given = _credentials()
+    given = _credentials(request.headers.get("Authorization"))
     if given is None or given.type != "basic" or not name:
         return None
     principal = _services().door.enter(name, password, request.remote_addr or "", "API")
@@ -107,11 +107,6 @@ def unauthorized(status: int) -> Response:
     return response
 
 
-def may_send_key() -> bool:
-    """Return whether a request may contain a key for `sent_key`. Most contain none, and this check is cheap."""
-    return "HTTP_AUTHORIZATION" in request.environ or bool(request.environ.get("QUERY_STRING"))
-
-
 def sent_key() -> str | None:
     """What a request carries as an ingest key: as a bearer's token, as the user of Basic, or in the address.
 
@@ -122,7 +117,7 @@ def sent_key() -> str | None:
 
 def key_in(header: str | None, otherwise: str | None = None) -> str | None:
     """Return what an Authorization header has in the place of an ingest key, or `otherwise` if it has no such place."""
-    given = _parsed(header)
+    given = _credentials(header)
     if given is not None and given.type == "bearer":
         return given.token
     return given.username if given is not None and given.type == "basic" else otherwise
@@ -130,7 +125,7 @@ def key_in(header: str | None, otherwise: str | None = None) -> str | None:
 
 def sent_token() -> str | None:
     """What a request carries as a token: a bearer's, or the password of Basic."""
-    given = _credentials()
+    given = _credentials(request.headers.get("Authorization"))
     if given is not None and given.type == "bearer":
         return given.token
     return given.password if given is not None and given.type == "basic" else None
@@ -235,11 +230,7 @@ def _services() -> Services:
     return current_app.extensions["services"]
 
 
-def _credentials() -> Authorization | None:
-    return _parsed(request.headers.get("Authorization"))
-
-
-def _parsed(header: str | None) -> Authorization | None:
+def _credentials(header: str | None) -> Authorization | None:
     """What an Authorization header says; Werkzeug fails on one with other characters than ASCII's."""
     try:
         return Authorization.from_header(header)

@@ -70,9 +70,8 @@ class HotPath:
         )
 
     def _record(self, environ: WSGIEnvironment) -> Receipt:
-        address, gate, sender = environ.get("REMOTE_ADDR", ""), self._services.gate, None
-        if "HTTP_AUTHORIZATION" in environ or not gate.stands_open:
-            sender = gate.admit(address, key_in(environ.get("HTTP_AUTHORIZATION")))
+        address = environ.get("REMOTE_ADDR", "")
+        sender = self._services.gate.admit(address, key_in(environ.get("HTTP_AUTHORIZATION")))
         body = environ["wsgi.input"].read(length := int(environ["CONTENT_LENGTH"]))
         environ["wsgi.input"] = BytesIO(body)
         if len(body) < length:

@@ -13,6 +13,6 @@ def register(app: Flask) -> None:
         app.register_blueprint(module.blueprint)
     openapi.register_docs(app)
     cors.register(app)
-    query.register(app)
+    app.before_request(query.check_parameters)
     body.register(app)
     errors.register(app)

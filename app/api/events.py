@@ -9,7 +9,7 @@ from app.api.body import read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
 from app.api.query import FILTER, load_query, number, takes
-from app.auth import basic, caller, may_send_key, need, sent_key
+from app.auth import basic, caller, need, sent_key
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
 from app.services.feed import Wanted
@@ -29,8 +29,7 @@ def record() -> Response:
         raise request.environ.pop(FAILURE)
     check_origin()
     services = current_app.extensions["services"]
-    is_asked = not services.gate.stands_open or may_send_key()
-    sender = services.gate.admit(request.remote_addr or "", sent_key()) if is_asked else None
+    sender = services.gate.admit(request.remote_addr or "", sent_key())
     key, lenient = idempotency_key(), prefers_lenient()
     origin = Origin(request.remote_addr or "", request.headers["X-Request-ID"])
     received = read_events_body()

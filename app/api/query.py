@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 
-from flask import Flask, current_app, request
+from flask import current_app, request
 
 from app.exceptions import Fault, InputInvalid
 from app.paths import is_api
@@ -15,11 +15,6 @@ FILTER = ("customer", "product", "types", "start", "end")
 REPEATABLE = frozenset({"types"})
 OWN_CHECK = object()  # marks a view that validates its own parameters
 HINTS = 10  # unknown parameters for which the nearest known ones are suggested
-
-
-def register(app: Flask) -> None:
-    """Check the parameters of every request to the API."""
-    app.before_request(check_parameters)
 
 
 def takes(*names: str) -> Callable[[Callable], Callable]:

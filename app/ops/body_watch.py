@@ -19,7 +19,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING
 from app.exceptions import BodyMalformed, Overloaded
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
 
 MAX_READS = 448  # of the 512 threads that deploy/supervisord.conf gives a web process
 SILENT_SECONDS = 10.0
@@ -41,16 +41,6 @@ DESCRIPTORS = Path("/proc/self/fd")
 _reads: dict[int, WatchedBody] = {}  # by thread id
 _starting = threading.Lock()
 _watch: threading.Thread | None = None
-
-
-def guard(app: WSGIApplication, seconds: float) -> WSGIApplication:
-    """Watch the bodies of an application's requests."""
-
-    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        watch(environ, seconds)
-        return app(environ, start_response)
-
-    return serve
 
 
 def watch(environ: WSGIEnvironment, seconds: float) -> None:

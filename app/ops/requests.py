@@ -14,26 +14,34 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 
+from app.ops import body_watch
+
 HEADER, VARIABLE = "X-Request-ID", "HTTP_X_REQUEST_ID"
 ARRIVED = "tally.arrived"  # when the request arrived, by time.perf_counter()
 SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NO_ROUTE = ("other", "none")  # clients may invent any number of other methods and paths
 
 Note = Callable[[str, str, int, float], None]
-_current: ContextVar[str | None] = ContextVar("request_id", default=None)
+_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+current_id = _id.get  # of the request that this thread answers, or None if it answers none
 
 
-def identify(app: WSGIApplication) -> WSGIApplication:
-    """Give each request of an application an arrival time and an id, which replaces the client's header."""
+def receive(app: WSGIApplication, body_seconds: float) -> WSGIApplication:
+    """Give each request of an application an arrival time, an id in place of the client's, and a watched body.
+
+    The id is no secret. The system's random numbers would release the interpreter, for which 63 other threads wait.
+    """
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ[ARRIVED] = perf_counter()
-        environ[VARIABLE] = request_id(environ.get(VARIABLE))
-        token = _current.set(environ[VARIABLE])
+        given = environ.get(VARIABLE, "")
+        environ[VARIABLE] = id = given if SANE.fullmatch(given) else f"{getrandbits(128):032x}"
+        body_watch.watch(environ, body_seconds)
+        token = _id.set(id)
         try:
             return app(environ, start_response)
         finally:
-            _current.reset(token)
+            _id.reset(token)
 
     return serve
 
@@ -51,16 +59,3 @@ def register(app: Flask, note: Note) -> None:
         note(method, route, response.status_code, perf_counter() - request.environ[ARRIVED])
         response.headers[HEADER] = request.headers[HEADER]
         return response
-
-
-def request_id(given: str | None) -> str:
-    """Return the id of a request that came with one, or with none.
-
-    The id is no secret. The system's random numbers would release the interpreter, for which 63 other threads wait.
-    """
-    return given if given and SANE.fullmatch(given) else f"{getrandbits(128):032x}"
-
-
-def current_id() -> str | None:
-    """Return the id of the request that this thread answers, or None if it answers none."""
-    return _current.get()

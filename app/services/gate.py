@@ -17,7 +17,6 @@ class Gate:
     Attributes:
         needs_key: whether a key is required. A key that is sent is checked in any case.
         is_limited: whether the rate of requests is limited.
-        stands_open: whether a request without a key needs no check.
     """
 
     def __init__(self, settings: Settings, keys: Keys, rates: Rates) -> None:
@@ -28,7 +27,6 @@ class Gate:
         self._per_key = settings.rate_limit_key if self.needs_key else 0
         self.is_limited = bool(self._per_address or self._per_key)
         self._blind_until = 0.0  # no key can be looked up before this time
-        self.stands_open = not (self.needs_key or self.is_limited)
 
     def admit(self, address: str, token: str | None) -> IngestKey | None:
         """Admit a request or raise, and return its key if it has a valid one.

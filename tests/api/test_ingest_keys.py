@@ -117,8 +117,8 @@ def test_without_the_setting_the_events_do_not_wait_for_a_key_that_cannot_be_loo
     assert len(asked) == 1
 
 
-def test_without_the_setting_the_gate_is_not_asked_unless_something_is_sent(nobody, services, monkeypatch):
-    monkeypatch.setattr(services.gate, "admit", lambda *_: 1 / 0)
+def test_without_the_setting_no_key_is_looked_up_unless_one_is_sent(nobody, monkeypatch):
+    monkeypatch.setattr(Keys, "find", lambda *_: 1 / 0)
     assert post(nobody).status_code == 200
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 from flask import Flask, Response, current_app, make_response, request
-from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
+from werkzeug.exceptions import BadHost, HTTPException, RequestedRangeNotSatisfiable
 
 from app import exceptions as errors
 from app.api.answers import answer
@@ -115,6 +115,8 @@ def _http(error: HTTPException) -> Response | HTTPException:
     if is_api(request.path):
         code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
         response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
+    elif isinstance(error, BadHost):
+        response = error.get_response()  # no address can be built under this host, so there is no page either
     else:
         response = _page(error.code)
     allowed = getattr(error, "valid_methods", None)

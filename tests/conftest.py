@@ -1,8 +1,8 @@
 """Fixtures: an application on each database, with a real Valkey, and clients of it.
 
 A test that asks for `app` (or anything made of it) runs on SQLite and on PostgreSQL, unless its module's
-`database_url` says why one of them is enough. A test with several other parameters tries them on the databases in
-turn, so that both run the test, but not with every value. SOAK=1 tries every value on both.
+`database_url` says why one of them is enough. Tests with several other parameters, and those of the rooms that know no
+database, are tried on the two in turn. SOAK=1, as asking for a test by its name, tries everything on both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,44 +30,56 @@ from tests.support import compiled, servers
 from tests.support import s3 as s3_support
 from tests.support.client import Client
 from tests.support.emptied import Database
+from tests.support.pace import SOAK
 from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
 
+# Tests of what stands above the services, where it plays no part which database is below them.
+KNOW_NO_DATABASE = ("tests/admin/", "tests/api/", "tests/cli/", "tests/security/")
 MEMORY = Path("/dev/shm")  # where a commit does not wait for a disk: what dies in these tests are processes
 MEMORY_BYTES = 6 * 1024**3  # what a run needs of it at most
 
 
 def pytest_configure() -> None:
     """Put temporary files into memory, where there is room: the suite commits some hundred thousand times."""
+    gc.disable()  # until all tests are collected: none of them is garbage
     is_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
     if is_roomy and "TMPDIR" not in os.environ:
         os.environ["TMPDIR"] = str(MEMORY)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try the values of a test on the databases in turn, and run first what takes longest: browsers, real processes."""
-    if not os.environ.get("SOAK"):
-        kept = in_turn(items)
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+    """Try tests on the databases in turn, and run first what takes longest: browsers, real processes."""
+    if not SOAK and not any("::" in argument for argument in config.args):  # what is asked for by name is run
+        dropped = tried_by_turns(items)
+        config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+        items[:] = [item for item in items if item not in dropped]
     order = ("browser", "processes")
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in order])
 
 
-def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the items without those whose values the same test tries on the other database."""
-    values: dict[str, list[dict[str, int]]] = {}
-    places = {}
+def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the items that are left out, as the same is tried on the other database.
+
+    Of a test with several values each is tried on one database. So is each test of the rooms that know no database:
+    there it is the next test's turn on the other one.
+    """
+    twins: dict[tuple[str, str, str], list[pytest.Item]] = {}
     for item in items:
-        indices = dict(item.callspec.indices) if hasattr(item, "callspec") else {}
-        database = indices.pop("database_url", None)
-        if database is not None:
-            tried = values.setdefault(item.nodeid.partition("[")[0], [])
-            if indices not in tried:
-                tried.append(indices)
-            places[item] = (tried, tried.index(indices) + database)
-    return [item for item in items if item not in places or len(places[item][0]) == 1 or places[item][1] % 2 == 0]
+        if hasattr(item, "callspec") and (database := item.callspec.params.get("database_url")):
+            module, _, test = item.nodeid.partition("[")[0].partition("::")
+            twins.setdefault((module, test, item.callspec.id.replace(database, "", 1)), []).append(item)
+    values = Counter((module, test) for module, test, _ in twins)
+    turns: Counter[tuple[str, str]] = Counter()
+    dropped = set()
+    for (module, test, _), both in twins.items():
+        knows_none = module.startswith(KNOW_NO_DATABASE)
+        if len(both) == 2 and (knows_none or values[module, test] > 1):
+            taking_turns = (module, "" if knows_none else test)
+            turns[taking_turns] += 1
+            dropped.add(both[turns[taking_turns] % 2])
+    return dropped
 
 
 class ByService(LoadScopeScheduling):
@@ -88,6 +101,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 10)
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

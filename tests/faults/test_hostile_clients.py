@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.conftest import Service, times
+from tests.faults.conftest import Service
 from tests.faults.ledger import Ledger, Load
 from tests.support.client import event
+from tests.support.pace import times
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes

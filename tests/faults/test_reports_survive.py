@@ -19,10 +19,10 @@ import psycopg
 import pytest
 import requests
 
-from tests.faults.conftest import SOAK, Postgres, Service, kill, times
+from tests.faults.conftest import Postgres, Service, kill
 from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill
 from tests.support.client import FIRST
-from tests.support.pace import slack
+from tests.support.pace import SOAK, slack, times
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes

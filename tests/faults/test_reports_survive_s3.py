@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from tests.faults.conftest import Service, kill, times
+from tests.faults.conftest import Service, kill
 from tests.faults.reporting import ADMIN, Analyst, fill
+from tests.support.pace import times
 from tests.support.running import wait_until
 from tests.support.s3 import DELIVERED, S3, STORAGE
 from tests.support.wire import Wire

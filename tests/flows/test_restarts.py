@@ -21,10 +21,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.conftest import times
 from tests.flows.conftest import ADMIN
 from tests.support import nginx, servers
 from tests.support.client import event
+from tests.support.pace import times
 from tests.support.running import Running, free_port, wait_until
 
 pytestmark = [

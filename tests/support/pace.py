@@ -1,4 +1,4 @@
-"""How fast this machine is at this moment, so that a bound on time follows it.
+"""How fast this machine is at this moment, so that a bound on time follows it; and how much is to be tried.
 
 A suite that shares its processors with other programs must fail for what is wrong, not for what is slow.
 """
@@ -6,12 +6,20 @@ A suite that shares its processors with other programs must fail for what is wro
 from __future__ import annotations
 
 import hashlib
+import os
 import time
+
+SOAK = bool(os.environ.get("SOAK"))  # `make soak`: the long form of every test
 
 BLOCK = bytes(4 * 1024 * 1024)
 REFERENCE_SECONDS = 0.003  # of `_measure`, on the quiet machine that the bounds were chosen on
 ROUNDS = 5
 SLOWEST = 10.0
+
+
+def times(short: int, long: int) -> int:
+    """Return how often or how much something is tried: `short` in `make test`, `long` in `make soak`."""
+    return long if SOAK else short
 
 
 def slack(seconds: float) -> float:

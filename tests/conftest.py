@@ -2,7 +2,8 @@
 
 A test that asks for `app` (or anything made of it) runs on SQLite and on PostgreSQL, unless its module's
 `database_url` says why one of them is enough. Tests with several other parameters, and those of the rooms that know no
-database, are tried on the two in turn. SOAK=1, as asking for a test by its name, tries everything on both.
+database, are tried on the two in turn, unless marked `both_databases`. SOAK=1, as asking for a test by its name, tries
+everything on both.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
 
-# Tests of what stands above the services, where it plays no part which database is below them.
-KNOW_NO_DATABASE = ("tests/admin/", "tests/api/", "tests/cli/", "tests/security/")
+# Rooms that know no database: only the store does. What depends on its locks and transactions is marked.
+KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "cli", "security", "services"))
 MEMORY = Path("/dev/shm")  # where a commit does not wait for a disk: what dies in these tests are processes
 MEMORY_BYTES = 6 * 1024**3  # what a run needs of it at most
 
@@ -74,7 +75,7 @@ def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
     turns: Counter[tuple[str, str]] = Counter()
     dropped = set()
     for (module, test, _), both in twins.items():
-        knows_none = module.startswith(KNOW_NO_DATABASE)
+        knows_none = module.startswith(KNOW_NO_DATABASE) and not both[0].get_closest_marker("both_databases")
         if len(both) == 2 and (knows_none or values[module, test] > 1):
             taking_turns = (module, "" if knows_none else test)
             turns[taking_turns] += 1

@@ -14,12 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.client import Client, event
+from tests.support.pace import times
 
 # The application and its database serve all examples of a test: each example writes under codes of its own.
 EXAMPLES = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=times(70, 200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-FEWER_EXAMPLES = settings(EXAMPLES, max_examples=60)  # each is a report of its own
+FEWER_EXAMPLES = settings(EXAMPLES, max_examples=times(20, 60))  # each is a report of its own
 CUSTOMER = b"CUSTOMER"  # stands for the example's own code
 TYPES = ["application/json", "text/plain", "application/x-ndjson"]
 

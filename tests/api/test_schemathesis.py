@@ -14,6 +14,7 @@ from schemathesis.specs.openapi import checks
 
 from tests.conftest import PASSWORD
 from tests.support.client import Client
+from tests.support.pace import times
 
 PROMISES = [
     checks.status_code_conformance,
@@ -21,8 +22,8 @@ PROMISES = [
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 ]
-EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-MORE_EXAMPLES = settings(EXAMPLES, max_examples=100)
+EXAMPLES = settings(max_examples=times(10, 25), deadline=None, suppress_health_check=list(HealthCheck))
+MORE_EXAMPLES = settings(EXAMPLES, max_examples=times(40, 100))
 # A NUL is refused anywhere, and JSON Schema cannot say that of keys that it does not know.
 CONFIG = schemathesis.Config.from_dict({"generation": {"allow-x00": False}})
 

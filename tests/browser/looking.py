@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Sequence
 
 from axe_playwright_python.base import AXE_SCRIPT
 from flask import Flask
@@ -10,9 +12,11 @@ from playwright.sync_api import Page
 from werkzeug.exceptions import HTTPException
 
 from app.admin.blueprint import blueprint
+from tests.support.pace import SOAK
 
-WIDE, WIDTHS, PHONE = 1280, (1920, 1024, 768, 390), 390  # the last is where axe runs again, in the other theme
+WIDE, WIDTHS, PHONE = 1280, (1920, 1024, 768, 390), 390
 HEIGHT = 844
+LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe looks at a page
 FRAGMENTS = ("_part", "_chart")
 FILES = {"admin.download", "admin.audit_file", "admin.export_catalog"}
 
@@ -42,23 +46,35 @@ class Looker:
         bare = Flask(__name__)
         bare.register_blueprint(blueprint)
         self._map = bare.url_map.bind("")
+        self._turns = itertools.count()
         self.seen: set[str] = set()
 
     def faults(self, page: Page, name: str) -> list[str]:
         """What is wrong with a page, which is left as it was."""
         self._note(page)
+        looks, widths = self._turn()
         page.emulate_media(reduced_motion="reduce")  # or a colour would be looked at on its way to the other theme's
         page.evaluate(AXE_SCRIPT)
-        found = [f"light: {fault}" for fault in page.evaluate(AXE)]
-        page.emulate_media(color_scheme="dark")
-        for width in WIDTHS:
+        found = []
+        for theme, width in looks:
+            page.emulate_media(color_scheme=theme)
+            page.set_viewport_size({"width": width, "height": HEIGHT})
+            found += [f"{theme}, {width} px: {fault}" for fault in page.evaluate(AXE)]
+        for width in widths:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 found.append(f"{width} px: scrolls sideways")
-        found += [f"dark, {PHONE} px: {fault}" for fault in page.evaluate(AXE)]
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDE, "height": HEIGHT})
         return [f"{name}, {fault}" for fault in found]
+
+    def _turn(self) -> tuple[Sequence[tuple[str, int]], Sequence[int]]:
+        """The looks and widths for the next page: some, so that pages take turns, or each with SOAK=1."""
+        if SOAK:
+            return LOOKS, WIDTHS
+        turn = next(self._turns)
+        wide = WIDTHS[turn // 2 % (len(WIDTHS) - 1)]
+        return LOOKS[turn % 2 :][:1], (PHONE, wide)  # on a phone there is the least room
 
     def _note(self, page: Page) -> None:
         path = "/" + page.url.partition("://")[2].partition("/")[2].partition("?")[0]

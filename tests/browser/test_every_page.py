@@ -1,7 +1,9 @@
 """Every page in each of its states: anybody can use it, in both themes, on any screen.
 
-Each is visited once. That no page was forgotten is told by the map of addresses; that none has an error on its console
-or asks another host, by the door through which all of them are opened.
+Each is visited once. axe looks at every second one as it is on a wide screen in the light theme, at the others as they
+are on a phone in the dark one, and each is tried on the phone and on another screen; `make soak` does all with all.
+That no page was forgotten is told by the map of addresses; that none has an error on its console or asks another host,
+by the door through which all of them are opened.
 """
 
 from __future__ import annotations

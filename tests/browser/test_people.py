@@ -39,10 +39,10 @@ def add(page: Page, name: str, **ticked: str) -> str:
     return page.locator("#password").inner_text()
 
 
-def test_somebody_new_comes_in_chooses_a_password_and_is_shown_out(either_service: Service, door: Door, name: str):
-    boss = door.open(either_service)
+def test_somebody_new_comes_in_chooses_a_password_and_is_shown_out(on_postgresql: Service, door: Door, name: str):
+    boss = door.open(on_postgresql)
     given = add(boss, name, role="Operator")
-    page = door.open(either_service, None)
+    page = door.open(on_postgresql, None)
     fill_in(page, name, given)
     expect(page.get_by_role("heading", name="Choose a password")).to_be_visible()
     page.goto("/admin/reports")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.exports.csv import line_writer
+from tests.support.pace import times
 
 NOT_DELIMITERS = '"\r\n\0'
 AWKWARD = st.sampled_from(
@@ -21,7 +22,9 @@ CELL = st.none() | TEXT | st.lists(AWKWARD, max_size=4).map("".join)
 ROWS = st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=30)
 DELIMITER = st.sampled_from([chr(code) for code in range(1, 128) if chr(code) not in NOT_DELIMITERS])
 ANY_DELIMITER = DELIMITER | st.characters(exclude_characters=NOT_DELIMITERS, exclude_categories=["Cs"])
-quick = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=times(60, 150), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture(scope="module")

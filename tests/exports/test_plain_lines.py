@@ -14,6 +14,7 @@ from app.exports import csv
 from app.exports.plain import plain_lines
 from app.exports.reading import CsvRecords
 from app.layout import COLUMNS, POSITIONAL, Layout
+from tests.support.pace import times
 
 BY_NAME = {"LOADED": ("viewName", "userId"), "=ADDED": ("x", "userId", "y")}
 LAYOUTS = [
@@ -47,7 +48,7 @@ def test_it_is_the_same_for_every_short_context(layout, delimiter):
         assert list(csv.lines(as_text, layout, 3, delimiter, safe=safe)) == careful
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=times(100, 300))
 @given(EVENTS, st.sampled_from(LAYOUTS), st.sampled_from(DELIMITERS), st.booleans())
 def test_it_is_the_same(rows, layout, delimiter, safe):
     as_text = [(timestamp, kind, orjson.dumps(context).decode()) for timestamp, kind, context in rows]
@@ -89,7 +90,7 @@ def not_plain(*row: object) -> str:
     raise AssertionError(f"{row} is plain")
 
 
-@settings(max_examples=200)
+@settings(max_examples=times(70, 200))
 @given(
     contexts=st.lists(st.lists(ITEM, max_size=5), min_size=1, max_size=6),
     width=st.integers(0, 4),

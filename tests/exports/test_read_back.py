@@ -21,6 +21,7 @@ from app.exports import csv, jsonl, parquet
 from app.exports.blocks import of_lines
 from app.exports.reading import CsvRecords
 from app.layout import COLUMNS, POSITIONAL, Layout
+from tests.support.pace import times
 
 LAST = 253_402_300_799_999  # the last millisecond of the year 9999
 AWKWARD = ["", " ", "|", '"', '""', ",", ";", "\t", "\n", "\r", "\r\n", "\\", "\\N", "NULL", "null", "NaN", "'", "=1"]
@@ -35,7 +36,7 @@ BY_NAME = Layout(
 )
 WITHOUT_EXTRAS = Layout(COLUMNS, ("view name", "timestamp"), {"LOADED": ("view name", "timestamp"), "ADDED": ("x",)})
 LAYOUTS = st.sampled_from([Layout(POSITIONAL), BY_NAME, WITHOUT_EXTRAS])
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(deadline=None, max_examples=times(25, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from app.exports import csv, reading
 from app.exports.reading import CsvRecords, chunks, lines
+from tests.support.pace import times
 
-EXAMPLES = settings(max_examples=200, deadline=None)
+EXAMPLES = settings(max_examples=times(70, 200), deadline=None)
 DELIMITERS = ["|", ",", ";", "\t", "§", "😀", "a", ".", "\\", "^", " "]
 
 odd = st.text(

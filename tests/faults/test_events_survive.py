@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.conftest import Service
 from tests.faults.ledger import Load, Sent, send
-from tests.support.pace import slack, times
+from tests.support.pace import SOAK, slack, times
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes
@@ -34,15 +34,19 @@ def with_spool(start_shared) -> Service:
     return start_shared("postgresql", SPOOL="on")
 
 
-@pytest.fixture(params=["on_sqlite", "on_postgresql"])
+BOTH = ["on_sqlite", "on_postgresql"]
+
+
+@pytest.fixture(params=BOTH)
 def service(request) -> Service:
     """The service on each database, which is to survive all of it, one after the other."""
     return request.getfixturevalue(request.param).for_another_test()
 
 
+@pytest.mark.parametrize("service", BOTH if SOAK else ["on_sqlite"], indirect=True)
 def test_killed_web_processes_lose_nothing_and_store_nothing_twice(service):
     with Load(service.running.port, service.ledger) as load:
-        for _ in range(times(3, 20)):
+        for _ in range(times(2, 20)):
             load.until_acknowledged(20)
             os.kill(service.running.pid("web-process"), signal.SIGKILL)
             wait_until(service.running.answers, 15)
@@ -78,6 +82,7 @@ def test_everything_killed_at_once_loses_nothing_and_stores_nothing_twice(servic
         service.start_again()
 
 
+@pytest.mark.parametrize("service", BOTH if SOAK else ["on_postgresql"], indirect=True)
 def test_every_request_sent_again_with_its_key_is_replayed(service):
     with Load(service.running.port, service.ledger, keys=True) as load:
         load.until_acknowledged(20)

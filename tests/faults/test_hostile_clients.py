@@ -183,8 +183,8 @@ def test_overload_is_answered_and_the_ledger_balances(service):
     ledger: Ledger = service.for_another_test().ledger
     with contextlib.ExitStack() as loads:
         for _ in range(times(8, 24)):
-            loads.enter_context(Load(service.running.port, ledger))
-        time.sleep(times(4, 30))
+            loads.enter_context(Load(service.running.port, ledger, pause=0))
+        time.sleep(times(2, 30))
     statuses = Counter(batch.status for batch in ledger.batches)
     assert statuses.keys() <= {200, 429, 503}, statuses
     ledger.balance(service.ids()).check()

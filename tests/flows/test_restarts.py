@@ -24,7 +24,7 @@ import pytest
 from tests.flows.conftest import ADMIN
 from tests.support import nginx, servers
 from tests.support.client import event
-from tests.support.pace import times
+from tests.support.pace import SOAK, times
 from tests.support.running import Running, free_port, wait_until
 
 pytestmark = [
@@ -34,7 +34,7 @@ pytestmark = [
 CLIENTS = 64
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
-PAUSE_SECONDS = 0.2  # of a client between two requests: the machine has something else to do, too
+PAUSE_SECONDS = 0.2 if SOAK else 0.6  # of a client between two requests: the machine has something else to do, too
 ENOUGH = 100  # requests between two steps
 
 
@@ -93,7 +93,7 @@ class Clients:
         connection.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql"] if SOAK else ["postgresql"])  # of several web processes
 def database_url(request, short_folder) -> Iterator[str]:
     """A database that two services share."""
     if request.param == "sqlite":

@@ -9,12 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 import rq
 
-from tests.support.running import ROOT, START_SECONDS, wait_until
+from tests.support.pace import slack
+from tests.support.running import ROOT, START_SECONDS, Running, wait_until
 
 pytestmark = [
     pytest.mark.processes,
@@ -25,29 +29,70 @@ PASSWORD = re.compile(r"user: +admin\n +password: (\S+)")
 BACK_SECONDS = 20  # 3 are promised, and some 0.7 measured; the rest is for a busy machine
 
 
-def test_the_first_start_starts_everything_and_prints_the_url_and_the_password(serve, folder):
-    service = serve(folder).until_ready()
-    wait_until(lambda: PASSWORD.search(service.said()), 5)
-    assert all(service.pid(program) in service.left() for program in PROGRAMS)
-    assert service.said().count("Tally is at") == 1
-    assert service.answers()
+@pytest.fixture(scope="module")
+def odd_service(short_folder: Path) -> Iterator[Running]:
+    """One in an odd folder, at a host by name, with a locale that is missing; the last of its tests ends it."""
+    folder = Path(tempfile.mkdtemp(dir=short_folder)) / "a b#%41%='\"$;ü"
+    folder.mkdir()
+    yield from starting(folder, HOST="localhost", LC_ALL="xx_XX.ISO-8859-1", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
 
 
-def test_the_first_password_may_be_chosen(serve, folder):
-    service = serve(folder, ADMIN_PASSWORD="chosen by the operator").until_ready()
-    wait_until(lambda: "with the password that ADMIN_PASSWORD has" in service.said(), 5)
-    assert "chosen by the operator" not in service.said()
+@pytest.fixture(scope="module")
+def service_without_worker(short_folder: Path) -> Iterator[Running]:
+    """One whose worker cannot stay up as long as there is a file; the last of its tests ends it."""
+    folder = Path(tempfile.mkdtemp(dir=short_folder))
+    (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
+    yield from starting(folder)
 
 
-def test_a_second_start_finds_everything_and_prints_no_password(serve, folder):
-    first = serve(folder).until_ready()
+@pytest.fixture(scope="module")
+def terminal() -> tuple[int, int]:
+    """Our end of one, and its own."""
+    return pty.openpty()
+
+
+@pytest.fixture(scope="module")
+def service_without_redis(short_folder: Path, terminal: tuple[int, int]) -> Iterator[Running]:
+    """One on a terminal, without Redis; the last of its tests ends it."""
+    yield from starting(
+        Path(tempfile.mkdtemp(dir=short_folder)), terminal=terminal[1], REDIS_URL="redis://127.0.0.1:1/0"
+    )
+
+
+def starting(folder: Path, **given: object) -> Iterator[Running]:
+    service = Running(folder, **given)
+    wait_until(lambda: "Tally is at http://" in service.said() or service.ended(), START_SECONDS)
+    assert not service.ended(), service.said()
+    yield service
+    if not service.ended():
+        service.stop()
+
+
+def test_the_first_start_starts_everything_and_prints_the_url_and_the_password(shared_service):
+    wait_until(lambda: PASSWORD.search(shared_service.said()), 5)
+    assert all(shared_service.pid(program) in shared_service.left() for program in PROGRAMS)
+    assert shared_service.said().count("Tally is at") == 1
+    assert shared_service.answers()
+
+
+def test_the_first_password_may_be_chosen_and_a_second_start_finds_everything_and_prints_none(serve, folder):
+    """Each ends cleanly, by Ctrl-C and by SIGTERM."""
+    first = serve(folder, ADMIN_PASSWORD="chosen by the operator").until_ready()
+    wait_until(lambda: "with the password that ADMIN_PASSWORD has" in first.said(), 5)
+    assert "chosen by the operator" not in first.said()
     database = redis.Redis(unix_socket_path=str(first.data / "valkey" / "valkey.sock"))
     database.set("kept", "yes")
-    assert first.stop() == 0
+    ends_cleanly(first, signal.SIGINT)
     second = serve(folder).until_ready()
     assert database.get("kept") == b"yes"
-    assert second.stop() == 0
+    ends_cleanly(second, signal.SIGTERM)
     assert "password" not in second.said()
+
+
+def ends_cleanly(service: Running, signum: int) -> None:
+    service.process.send_signal(signum)  # make sends its own after the terminal's
+    assert service.stop(signum) == 0
+    assert service.left() == {}
 
 
 def test_the_private_valkey_has_no_port_and_a_folder_of_its_own(shared_service):
@@ -56,44 +101,6 @@ def test_the_private_valkey_has_no_port_and_a_folder_of_its_own(shared_service):
     wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
     assert settings.items() >= wanted.items()
     assert valkey.stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize("program", ["web", "web-process", "worker-1", "scheduler", "valkey"])
-def test_a_process_that_is_killed_is_back_at_once(shared_service, program):
-    victim = shared_service.pid(program)
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: is_back(shared_service, program, victim), BACK_SECONDS)
-    assert "died" in shared_service.said()
-
-
-def is_back(service, program, victim):
-    if victim in service.left() or service.pid(program) in (0, victim):
-        return False
-    connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
-    if program == "valkey":
-        return connection.ping()
-    if program == "worker-1":
-        return service.pid(program) in {worker.pid for worker in rq.Worker.all(connection=connection)}
-    return service.answers()
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda signum: signum.name)
-def test_a_signal_ends_every_process_cleanly(serve, folder, signum):
-    service = serve(folder).until_ready()
-    service.process.send_signal(signum)  # make sends its own after the terminal's
-    assert service.stop(signum) == 0
-    assert service.left() == {}
-
-
-def test_everything_ends_when_its_terminal_is_closed(serve, folder):
-    """SIGHUP in any other case asks for new code."""
-    ours, its = pty.openpty()
-    service = serve(folder, terminal=its).until_ready()
-    os.close(its)
-    os.close(ours)
-    service.process.send_signal(signal.SIGHUP)  # a shell passes on what it got, and there is none here
-    assert service.process.wait(20) == 0
-    assert service.left() == {}
 
 
 @pytest.mark.parametrize(
@@ -120,35 +127,45 @@ def test_new_code_that_cannot_run_is_refused_and_what_ran_goes_on(shared_service
     assert old == [shared_service.pid(name) for name in ("web", "web-process", "worker-1", "scheduler")]
 
 
-def test_when_the_supervisor_is_killed_everything_ends_with_an_error(serve, folder):
-    service = serve(folder).until_ready()
-    os.kill(service.supervisor(), signal.SIGKILL)
-    assert service.process.wait(60) != 0
-    wait_until(lambda: not service.left(), 10)
-    assert "The supervisor died (SIGKILL), so everything is stopped." in service.said()
+@pytest.mark.parametrize("program", ["web", "web-process", "worker-1", "scheduler", "valkey"])
+def test_a_process_that_is_killed_is_back_at_once(shared_service, program):
+    victim = shared_service.pid(program)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: is_back(shared_service, program, victim), BACK_SECONDS)
+    assert "died" in shared_service.said()
 
 
-def test_when_the_launcher_is_killed_everything_ends(serve, folder):
-    service = serve(folder).until_ready()
-    service.process.kill()
-    service.process.wait()
-    wait_until(lambda: not service.left(), 10)
+def is_back(service, program, victim):
+    if victim in service.left() or service.pid(program) in (0, victim):
+        return False
+    connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
+    if program == "valkey":
+        return connection.ping()
+    if program == "worker-1":
+        return service.pid(program) in {worker.pid for worker in rq.Worker.all(connection=connection)}
+    return service.answers()
 
 
-def test_a_worker_that_cannot_stay_up_does_not_take_the_web_server_with_it(serve, folder):
-    (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
-    service = serve(folder).until_ready()
+def test_a_worker_that_cannot_stay_up_does_not_take_the_web_server_with_it(service_without_worker):
+    service = service_without_worker
     wait_until(lambda: "worker-1 died (exit status 1), again and again." in service.said(), 60)
     assert "these are my last words" in service.said()
     assert service.answers()
-    (folder / "worker.py").unlink()
+    (service.data.parent / "worker.py").unlink()
     wait_until(lambda: worker_there(service), 60)
-    assert service.stop() == 0
 
 
 def worker_there(service):
     connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
     return rq.Worker.all(connection=connection)
+
+
+def test_when_the_supervisor_is_killed_everything_ends_with_an_error(service_without_worker):
+    service = service_without_worker
+    os.kill(service.supervisor(), signal.SIGKILL)
+    assert service.process.wait(60) != 0
+    wait_until(lambda: not service.left(), 10)
+    assert "The supervisor died (SIGKILL), so everything is stopped." in service.said()
 
 
 def test_a_web_server_that_cannot_stay_up_ends_everything_with_an_error(serve, folder):
@@ -202,17 +219,29 @@ def test_a_second_service_in_the_same_folder_is_refused(serve, shared_service, f
     )
 
 
-def test_redis_that_is_away_is_a_warning_only(serve, folder):
-    service = serve(folder, REDIS_URL="redis://127.0.0.1:1/0").until_ready()
-    assert "REDIS_URL: Redis cannot be reached: Error 111 connecting to 127.0.0.1:1." in service.said()
-    assert "valkey started" not in service.said()
-    assert service.stop() == 0
+def test_redis_that_is_away_is_a_warning_only(service_without_redis):
+    said = service_without_redis.said()
+    assert "REDIS_URL: Redis cannot be reached: Error 111 connecting to 127.0.0.1:1." in said
+    assert "valkey started" not in said
 
 
-def test_an_odd_folder_a_host_by_name_and_a_locale_that_is_missing_stop_no_start(serve, folder):
-    odd = folder / "a b#%41%='\"$;ü"
-    odd.mkdir()
-    service = serve(odd, HOST="localhost", LC_ALL="xx_XX.ISO-8859-1", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
-    wait_until(lambda: "Tally is at http://localhost:" in service.said() or service.ended(), START_SECONDS)
-    assert service.stop() == 0, service.said()
-    assert {path.name for path in odd.rglob("*")} >= {"events.db", "secret.key", "valkey"}
+def test_everything_ends_when_its_terminal_is_closed(service_without_redis, terminal):
+    """SIGHUP in any other case asks for new code."""
+    ours, its = terminal
+    os.close(its)
+    os.close(ours)
+    service_without_redis.process.send_signal(signal.SIGHUP)  # a shell passes on what it got; there is none here
+    assert service_without_redis.process.wait(slack(20)) == 0
+    assert service_without_redis.left() == {}
+
+
+def test_an_odd_folder_a_host_by_name_and_a_locale_that_is_missing_stop_no_start(odd_service):
+    assert "Tally is at http://localhost:" in odd_service.said()
+    assert odd_service.answers()
+    assert {path.name for path in odd_service.data.parent.rglob("*")} >= {"events.db", "secret.key", "valkey"}
+
+
+def test_when_the_launcher_is_killed_everything_ends(odd_service):
+    odd_service.process.kill()
+    odd_service.process.wait()
+    wait_until(lambda: not odd_service.left(), 10)

@@ -20,9 +20,10 @@ from app.schemas.events import BatchSchema, Event, EventSchema, load_event
 from app.schemas.fields import MAX_TIME
 from app.schemas.json import parse
 from tests.support.client import event
+from tests.support.pace import times
 
 LIMIT = 10_000
-EXAMPLES = settings(max_examples=300, deadline=None)
+EXAMPLES = settings(max_examples=times(100, 300), deadline=None)
 
 # Characters that JSON, UTF-8, PostgreSQL or our own rules treat unlike others; an astral one counts once.
 ODD = ["\0", "\x01", "\t", "\n", "\x1f", " ", '"', "\\", "/", "\x7f", "\x80", "\x85", "\x9f", "\xa0", "é", "\u0301"]

@@ -16,6 +16,7 @@ from tests.security.matrix import SENT, rows
 from tests.security.test_markup import PARAMETERS
 from tests.security.world import VARIABLE, World
 from tests.support.client import Client
+from tests.support.pace import times
 
 ROWS = [row.split() for row in rows()]
 # Encoded as they would stand in an address.
@@ -103,12 +104,17 @@ def test_an_address_with_a_nul_is_refused_on_every_page(attacker):
     assert set(statuses) == {400}
 
 
+def some(names: set[str]) -> list[str]:
+    """Every second one: each is known to several views. SOAK=1 tries all with all."""
+    return sorted(names)[:: times(2, 1)]
+
+
 def test_no_query_breaks_anything(attacker):
     found, turns = [], itertools.cycle(HOSTILE)
     for path in (path for verb, path in ROWS if verb == "GET" and "/health/" not in path):
         address = attacker._address("GET", path)
         joined = f"{address}{'&' if '?' in address else '?'}"
-        for name in sorted(attacker.view("GET", path)):
+        for name in some(attacker.view("GET", path)):
             text = next(turns)
             status = attacker.status("GET", f"{joined}{name}={text}")
             found += [(path, name, text[:30], status)] if status >= 500 else []
@@ -120,7 +126,7 @@ def test_no_form_breaks_anything(attacker):
     for path in (path for verb, path in ROWS if verb == "POST" and not is_api(path) and path != "/admin/sign-out"):
         address = attacker._address("POST", path)
         usual = {name: value.replace("{}", "n") for name, value in SENT.get(f"POST {path}", {}).items()}
-        for name in sorted(attacker.view("POST", path)):
+        for name in some(attacker.view("POST", path)):
             text = next(turns)
             status = attacker.status("POST", address, usual | {name: unquote(text)})
             found += [(path, name, text[:30], status)] if status >= 500 else []

@@ -19,6 +19,8 @@ from tests.support.client import FIRST, event
 from tests.support.pace import slack
 from tests.support.threads import Aside
 
+pytestmark = pytest.mark.both_databases
+
 SECONDS = 60  # for something to be reached
 STOPS_WITHIN = 2
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"

@@ -11,7 +11,6 @@ import csv
 import io
 import itertools
 import json
-import os
 import random
 import threading
 from collections import Counter
@@ -29,12 +28,13 @@ from app.store.erasing import Doomed
 from app.store.feed import Wanted
 from app.store.models import IdempotencyKey, Report, Seen
 from tests.support.client import FIRST, event
+from tests.support.pace import SOAK
 from tests.support.running import wait_until
 from tests.support.threads import at_once
 
 pytestmark = pytest.mark.settings(spool=True)
 
-SEEDS = range(40) if os.environ.get("SOAK") else (9, 28)
+SEEDS = range(40) if SOAK else (9, 28)
 STEPS = 25
 CODES = [f"{name}{number}" for name, number in itertools.product("AB", range(5))]
 Truth = list[tuple[int, int, str, str, str, list[str | None]]]  # timestamp, id, customer, product, type, context

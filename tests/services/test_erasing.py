@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from app.services.principal import SYSTEM
 from app.store import events
 from app.store.models import Report
 from tests.support.client import event
 from tests.support.rows import fill
 from tests.support.threads import Aside
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_report_may_run_while_its_events_are_erased(admin, services, along):

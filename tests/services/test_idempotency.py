@@ -18,6 +18,8 @@ from app.store.models import IdempotencyKey
 from tests.support.client import event
 from tests.support.threads import at_once
 
+pytestmark = pytest.mark.both_databases
+
 ORIGIN = Origin("203.0.113.7", "request-1")
 HOUR = 3_600_000  # milliseconds
 BODY = json.dumps([event(context=["é", None, 'q"\\']), event(version="1")]).encode()

@@ -18,7 +18,7 @@ from app.store import reports as store
 from app.store.models import Report, ReportAttempt, ReportPart
 from tests.services.conftest import LONG_ROWS as ROWS
 
-pytestmark = pytest.mark.usefixtures("small_parts")
+pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("small_parts")]
 Ending = Callable[[], BaseException | None]
 
 

@@ -22,6 +22,8 @@ from tests.support.pace import slack
 from tests.support.running import wait_until
 from tests.support.threads import Aside, at_once
 
+pytestmark = pytest.mark.both_databases
+
 ORIGIN = Origin("", "")
 BAD = "BAD"  # events of this product are refused by the database itself
 postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -26,7 +26,7 @@ from tests.support.client import FIRST, event
 from tests.support.running import ROOT, wait_until
 from tests.support.threads import at_once
 
-pytestmark = pytest.mark.settings(spool=True)
+pytestmark = [pytest.mark.both_databases, pytest.mark.settings(spool=True)]
 postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 

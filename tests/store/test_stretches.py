@@ -14,6 +14,7 @@ from app.store import events
 from app.store.database import database, transaction
 from app.store.events import Selection
 from app.store.models import Event
+from tests.support import pace
 
 LAYOUT = Layout(POSITIONAL)
 BASE = 1_793_000_000_000
@@ -65,7 +66,7 @@ def cut(selection: Selection, size: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.usefixtures("app")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=pace.times(30, 60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), rows=some, late=some, size=st.integers(1, 20))
 def test_stretches_have_every_row_once_and_in_order(data, rows, late, size):
     Event.delete().execute()

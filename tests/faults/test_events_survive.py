@@ -100,12 +100,13 @@ def test_every_request_sent_again_with_its_key_is_replayed(service):
     service.ledger.balance(service.ids()).check()
 
 
-def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(start_service):
-    service = start_service("postgresql", INGEST_WAIT_SECONDS="1")
+def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(on_postgresql):
+    service = on_postgresql.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         load.until_acknowledged(20)
         service.postgres.stop()
-        time.sleep(times(4, 30))
+        time.sleep(times(0, 30))
+        wait_until(lambda: service.ledger.ids(503), 30)  # INGEST_WAIT_SECONDS is 10
         service.postgres.start()
         came_back = time.monotonic()
         load.until_acknowledged(20)

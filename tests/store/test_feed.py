@@ -16,12 +16,13 @@ from app.store import feed, hours
 from app.store.database import database
 from app.store.feed import Wanted
 from tests.support.client import FIRST, event
+from tests.support.pace import times
 from tests.support.rows import numbered
 
 HOUR = hours.HOUR_MS
 TOP = FIRST - FIRST % HOUR
 HOURS = 40
-EVENTS = 1_000
+EVENTS = times(400, 1_000)
 ANNA = Principal(1, "anna", "analyst", ("A", "C"), "")
 
 FILTERS = [

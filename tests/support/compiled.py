@@ -1,14 +1,16 @@
 """Keeps what each new application would compile anew: every test makes one, of the same routes and templates.
 
-Compiling takes 40 ms for the routes, and about 10 ms for each template: more than most tests take for all the rest.
+Compiling takes 60 ms for the routes, and about 10 ms for each template: more than most tests take for all the rest.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import CodeType
 
 import pytest
+import redis
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
@@ -33,17 +35,22 @@ class Templates(BytecodeCache):
 def keep(patch: pytest.MonkeyPatch) -> None:
     """From now on, compile each template and each route once in this process."""
     patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
-    patch.setattr(Rule, "_compile_builder", _kept(Rule._compile_builder))
+    patch.setattr(Rule, "compile", _kept(Rule.compile))
+    patch.setattr(redis.utils, "get_lib_version", functools.cache(redis.utils.get_lib_version))  # read for each client
 
 
-def _kept(compile_builder: Callable) -> Callable:
-    """Werkzeug's function that builds a rule's address depends on nothing but the rule's text and defaults."""
-    builders: dict[tuple, Callable] = {}
+def _kept(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
+    """Werkzeug's function that compiles a rule depends on nothing but the rule's text and a few options."""
+    compiled: dict[tuple, dict[str, object]] = {}
 
-    def kept(rule: Rule, append_unknown: bool = True) -> Callable:
-        key = (rule.rule, tuple(rule._trace), repr(rule.defaults), append_unknown)
-        if key not in builders:
-            builders[key] = compile_builder(rule, append_unknown)
-        return builders[key]
+    def kept(rule: Rule) -> None:
+        options = (rule.host, rule.subdomain, rule.merge_slashes, rule.map.host_matching, repr(rule.defaults))
+        key = (rule.rule, *options, frozenset(rule.map.converters.items()))
+        if key not in compiled:
+            compile_rule(rule)
+            compiled[key] = {name: getattr(rule, name) for name in ("_parts", "_trace", "_converters", "arguments")}
+            compiled[key] |= {name: getattr(rule, name).__func__ for name in ("_build", "_build_unknown")}
+        for name, value in compiled[key].items():
+            setattr(rule, name, value.__get__(rule) if name.startswith("_build") else value)
 
     return kept

@@ -31,10 +31,10 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for what only Linux has"),
 ]
-CLIENTS = 64
+CLIENTS = times(24, 64)
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
-PAUSE_SECONDS = 0.2 if SOAK else 0.6  # of a client between two requests: the machine has something else to do, too
+PAUSE_SECONDS = 0.2  # of a client between two requests: the machine has something else to do, too
 ENOUGH = 100  # requests between two steps
 
 

@@ -34,7 +34,7 @@ pytestmark = [
 CLIENTS = times(24, 64)
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
-PAUSE_SECONDS = 0.2  # of a client between two requests: the machine has something else to do, too
+PAUSE_SECONDS = 0.2  # of a client between two requests; less than web.QUIET_SECONDS, or it is taken for idle
 ENOUGH = 100  # requests between two steps
 
 

@@ -18,13 +18,14 @@ import pytest
 from tests.flows.conftest import ADMIN, Visitor
 from tests.support import servers
 from tests.support.client import FIRST
+from tests.support.pace import times
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
 
-EVENTS = 10_000
+EVENTS = times(4_000, 10_000)
 SIZES = (1, 2, 10, 137, 400, 1000)  # of the batches, over and over
 OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
 AWKWARD = [
@@ -46,7 +47,7 @@ def visitor(request, start) -> Visitor:
 
 
 def events() -> list[dict]:
-    """Ten thousand, with all that is awkward, many at the same millisecond, in no order of time."""
+    """Thousands, with all that is awkward, many at the same millisecond, in no order of time."""
     chance = random.Random(11)
     made = [OURS | {"type": "AWKWARD", "timestamp": FIRST, "context": [item]} for item in AWKWARD]
     made += [OURS | {"type": "AWKWARD", "timestamp": FIRST, "context": AWKWARD}]

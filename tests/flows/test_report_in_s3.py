@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
-from tests.flows.conftest import ADMIN
+from tests.flows.conftest import ADMIN, Visitor
 from tests.support.client import event
-from tests.support.s3 import DELIVERED
+from tests.support.running import Running
+from tests.support.s3 import DELIVERED, S3
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
-EVENTS = 6_000
+EVENTS = 3_000  # 12 MB: more than one part of an upload
 
 
-def test_a_report_goes_to_the_store_and_comes_back_by_a_link_without_credentials(start, s3):
-    visitor = start(**s3.environment)
+@pytest.fixture(scope="module")
+def running(short_folder: Path, s3_server: S3) -> Iterator[Running]:
+    service = Running(Path(tempfile.mkdtemp(dir=short_folder)), ADMIN_PASSWORD=ADMIN[1], **s3_server.environment)
+    yield service.until_ready()
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def visitor(running: Running, s3: S3) -> Visitor:
+    """Of a service whose store is empty."""
+    return Visitor(running)
+
+
+def test_a_report_goes_to_the_store_and_comes_back_by_a_link_without_credentials(visitor, s3):
     made = [event(context=["x" * 4000], timestamp=number) for number in range(EVENTS)]
     for first in range(0, EVENTS, 2000):
         assert visitor.post("/events", json={"events": made[first : first + 2000]}).status_code == 200
@@ -47,11 +63,10 @@ def test_a_report_goes_to_the_store_and_comes_back_by_a_link_without_credentials
     assert (s3.objects(), s3.unfinished()) == ({}, [])
 
 
-def test_a_report_is_delivered_to_a_bucket_that_the_operator_allows_and_stays_there(start, s3):
-    visitor = start(**s3.environment)
-    visitor.post("/events", json=[event(context=["a"])])
+def test_a_report_is_delivered_to_a_bucket_that_the_operator_allows_and_stays_there(visitor, s3):
+    visitor.post("/events", json=[event(customer="OTHER", context=["a"])])
     asked = {"layout": "positional", "bucketName": DELIVERED, "bucketKey": "daily/report.csv"}
-    job = visitor.start_report("BARCHART", "PORTFOLIO", **asked)
+    job = visitor.start_report("OTHER", "PORTFOLIO", **asked)
     assert visitor.until_ended(job)["status"] == "COMPLETE"
     [(name, content)] = s3.objects(DELIVERED).items()
     assert (name, content.endswith(b"|a\n"), s3.objects()) == ("daily/report.csv", True, {})

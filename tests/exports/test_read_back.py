@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -172,6 +171,8 @@ def test_duckdb_reads_a_csv_back_nulls_and_all(tmp_path: Path, parts, layout, de
 @quick
 @given(parts.filter(flat), LAYOUTS, DELIMITERS)
 def test_pandas_reads_a_csv_back(parts, layout, delimiter):
+    import pandas  # a second: not in each process of a run
+
     read = pandas.read_csv(
         io.BytesIO(csv_file(parts, layout, delimiter)),
         sep=delimiter,
@@ -196,6 +197,8 @@ def test_python_s_json_reads_json_lines_back(parts):
 @quick
 @given(parts.filter(flat))
 def test_duckdb_and_pandas_read_json_lines_back(tmp_path: Path, parts):
+    import pandas  # a second: not in each process of a run
+
     path, sent = tmp_path / "report.jsonl", [as_json(one) for one in flat(parts)]
     path.write_bytes(jsonl_file(parts))
     columns = dict.fromkeys(("customer", "product", "type", "version", "batch"), "VARCHAR")
@@ -215,6 +218,8 @@ def test_duckdb_and_pandas_read_json_lines_back(tmp_path: Path, parts):
 @quick
 @given(parts, LAYOUTS)
 def test_pyarrow_duckdb_and_pandas_read_a_parquet_back(tmp_path: Path, parts, layout):
+    import pandas  # a second: not in each process of a run
+
     path, sent = tmp_path / "report.parquet", flat(parts)
     path.write_bytes(parquet_file(parts, layout))
     rows = [[one.timestamp, one.type, *typed_cells(one, layout)] for one in sent]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 SECRET = "the secret of the tests"
@@ -44,6 +43,7 @@ def checked(app: Callable) -> Callable:
 
 def is_good(environ: dict, query: dict[str, str]) -> bool:
     """Whether a link's signature is right, and its time not over (AWS Signature Version 4 in the query)."""
+
     signature = query.pop("X-Amz-Signature")
     stamp = query["X-Amz-Date"]
     begun = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -61,5 +61,8 @@ def is_good(environ: dict, query: dict[str, str]) -> bool:
 
 
 if __name__ == "__main__":
+    # Here, as whoever imports the secret needs no moto.
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
     moto = DomainDispatcherApplication(create_backend_app)
     run_simple("127.0.0.1", int(sys.argv[1]), checked(moto), threaded=True, request_handler=Quiet)

@@ -20,6 +20,9 @@ help: ## List what can be made
 run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/python -m flask --app wsgi serve
 
+# The tests, which pytest rewrites, are kept compiled for the next run, also where Python is told to keep nothing.
+test soak: export PYTHONDONTWRITEBYTECODE =
+
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 

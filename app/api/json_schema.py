@@ -14,7 +14,6 @@ from marshmallow import Schema, fields
 from app.schemas.events import EventList
 from app.schemas.fields import (
     CONTROL,
-    DIGITS,
     MAX_CODE,
     MAX_CONTEXT_ITEMS,
     MAX_CONTEXT_TEXT,
@@ -37,6 +36,16 @@ from app.schemas.reports import COMPRESSIONS, PARQUET, UNCOMPRESSED, OutputSchem
 
 JsonSchema = dict[str, object]
 
+
+def digits_up_to(most: int) -> str:
+    """Return the pattern of the numbers from 0 to `most`, written in at most as many digits."""
+    text = str(most)
+    smaller = [
+        f"{text[:at]}[0-{int(digit) - 1}][0-9]{{{len(text) - at - 1}}}" for at, digit in enumerate(text) if digit > "0"
+    ]
+    return f"^({'|'.join([f'[0-9]{{1,{len(text) - 1}}}', *smaller, text])})$"
+
+
 NO_NUL = r"^[^\x00]*$"
 CODE: JsonSchema = {
     "type": "string",
@@ -54,7 +63,7 @@ OBJECT: JsonSchema = {
 }
 DELIMITER: JsonSchema = {"type": "string", "minLength": 1, "maxLength": 1, "pattern": r'^[^"\r\n\x00]$'}
 TIME: JsonSchema = {"type": "integer", "minimum": 0, "maximum": MAX_TIME}
-TIME_OR_DIGITS: JsonSchema = {"oneOf": [TIME, {"type": "string", "pattern": f"^{DIGITS.pattern}$"}]}
+TIME_OR_DIGITS: JsonSchema = {"oneOf": [TIME, {"type": "string", "pattern": digits_up_to(MAX_TIME)}]}
 CONTEXT: JsonSchema = {
     "type": "array",
     "maxItems": MAX_CONTEXT_ITEMS,

@@ -157,7 +157,8 @@ class Entries:
             TYPES: (None, entry.product, entry.code),
         }[entry.kind]
         seen = store.seen_with(code, who.customers)
-        today = now() - now() % DAY_MS
+        moment = now()
+        today = moment - moment % DAY_MS
         first = today - (SHOWN_DAYS - 1) * DAY_MS
         found = usage.by_day(code, first, who.customers) if seen else {}
         return Uses([(day, found.get(day, 0)) for day in range(first, today + 1, DAY_MS)], seen)

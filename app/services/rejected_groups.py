@@ -145,7 +145,8 @@ class RejectedGroups:
 
     def _trends(self, who: Principal, step: str) -> dict[Key, list[int]]:
         length, bars = STEPS[step]
-        current = now() - now() % length
+        moment = now()
+        current = moment - moment % length
         first = current - (bars - 1) * length
         trends: dict[Key, list[int]] = defaultdict(lambda: [0] * bars)
         for key, begin, number in rejected_groups.trend(who.customers, first, length):

@@ -11,7 +11,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.api.documentation import OPERATIONS
+from app.api.json_schema import digits_up_to
 from app.schemas.events import EventSchema, FullEvent, StoredEvent
+from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema, OutputSchema
 from tests.support.client import Client, event, keys
 
@@ -207,3 +209,11 @@ def test_the_page_says_nothing_that_the_request_put_into_it(nobody: Client):
     one, other = nobody.get("/docs/"), nobody.get("/docs/index.html?a=1", headers={"Host": "evil.example"})
     assert one.get_data() == other.get_data()
     assert one.headers["Content-Security-Policy"] == other.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("most", [10, 999, MAX_TIME])
+def test_the_digits_of_a_number_are_described_up_to_the_largest(most):
+    pattern = re.compile(digits_up_to(most))
+    width = len(str(most))
+    assert all(pattern.fullmatch(text) for text in ("0", "1", str(most), str(most - 1), "1".zfill(width)))
+    assert not any(pattern.fullmatch(text) for text in ("", "-1", "1.5", str(most + 1), "0" * (width + 1)))

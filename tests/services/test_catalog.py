@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
 from app.exceptions import BodyMalformed, InputInvalid
+from app.services import entries
+from app.services.accounts import SYSTEM
+from app.services.clock import now
 from app.store import catalog as store
 from tests.support.client import event
 
@@ -147,3 +151,18 @@ def test_the_known_codes_are_those_of_the_catalog_and_those_seen(nobody, service
     put(services, DOCUMENT)
     nobody.send(event())
     assert services.catalog.known() == (["ACME", "BARCHART"], ["PORTFOLIO", "SHOP"])
+
+
+def test_time_that_passes_while_a_page_is_made_moves_no_event_out_of_its_days(services, nobody, monkeypatch):
+    moment = now()
+    nobody.send(event(timestamp=moment))
+    nobody.post("/events", [event(type="")])
+    services.rejected.flush()
+    services.upkeep.run_all()
+    ticks = itertools.count(moment)
+    monkeypatch.setattr("app.services.entries.now", lambda: next(ticks))
+    monkeypatch.setattr("app.services.rejected_groups.now", lambda: next(ticks))
+    customer = entries.Entry(entries.CUSTOMERS, "BARCHART", is_catalogued=False)
+    assert sum(number for _, number in services.entries.uses(SYSTEM, customer).days) == 1
+    (group,) = services.rejected_groups.every(SYSTEM, "day")
+    assert sum(group.trend) == 1

@@ -63,10 +63,13 @@ class S3:
             self.client.create_bucket(Bucket=name)
 
     def objects(self, bucket: str = STORAGE) -> dict[str, bytes]:
-        """Every object of a bucket by its name."""
+        """Return the objects of a bucket by name, without those that are deleted meanwhile."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        names = [one["Key"] for page in pages for one in page.get("Contents", ())]
-        return {name: self.client.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
+        objects = {}
+        for name in [one["Key"] for page in pages for one in page.get("Contents", ())]:
+            with contextlib.suppress(self.client.exceptions.NoSuchKey):
+                objects[name] = self.client.get_object(Bucket=bucket, Key=name)["Body"].read()
+        return objects
 
     def unfinished(self, bucket: str = STORAGE) -> list[str]:
         """The names of multipart uploads that were neither completed nor aborted."""

@@ -18,7 +18,7 @@ help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
-	@exec $(BIN)/python -I -S app/ops/lifeline.py TERM $(BIN)/python -m flask --app wsgi serve
+	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/python -m flask --app wsgi serve
 
 # The tests, which pytest rewrites, are kept compiled for the next run, also where Python is told to keep nothing.
 test soak: export PYTHONDONTWRITEBYTECODE =

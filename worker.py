@@ -23,8 +23,8 @@ from rq.serializers import JSONSerializer
 from app import create_app, jobs
 from app.exceptions import SettingInvalid, StoreUnavailable
 from app.ops import logs
-from app.ops.lifeline import die_with_parent
-from app.queue import ReportJob, connect, queue, wait_until_there
+from app.ops.die_with_parent import die_with_parent
+from app.redis.queue import ReportJob, connect, queue, wait_until_there
 from app.services import Services
 from app.store.database import disconnect, forget_connections
 

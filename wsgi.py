@@ -8,7 +8,7 @@ import os
 from app import create_app
 from app.exceptions import SettingInvalid
 from app.ops import logs
-from app.ops.lifeline import die_with_parent
+from app.ops.die_with_parent import die_with_parent
 
 if os.environ.get("TALLY_SUPERVISED"):
     die_with_parent()

@@ -15,11 +15,11 @@ from itsdangerous import URLSafeTimedSerializer
 from werkzeug.datastructures import Authorization
 
 from app.exceptions import Forbidden
-from app.origins import is_forged_call, is_from_elsewhere
-from app.paths import is_api
 from app.services import Services
-from app.services.principal import Principal
-from app.services.sessions import Visit
+from app.services.people.principal import Principal
+from app.services.people.sessions import Visit
+from app.support.paths import is_api
+from app.support.same_origin import is_forged_call, is_from_elsewhere
 
 TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
 REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh

@@ -21,8 +21,8 @@ from dotenv import dotenv_values
 from environs import Env, EnvValidationError, validate
 
 from app.exceptions import SettingInvalid
-from app.file_urls import quoted
-from app.servers import named
+from app.support.file_urls import quoted
+from app.support.url_origin import named
 
 CATALOG_MODES = ("open", "strict")
 KEY_NEEDED = "key"

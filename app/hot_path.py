@@ -2,7 +2,7 @@
 
 It answers what almost every SDK sends: small, uncompressed JSON with a length. Flask answers everything else, every
 error included: an exception raised here is raised again by the view. The view alone is complete (HOT_PATH=off), and
-`tests/api/test_hot_path.py` proves that both answer alike.
+`tests/api/events/test_hot_path.py` proves that both answer alike.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
 
-from app.api.answers import JSON
 from app.api.body import cut_short
 from app.api.cors import marks
 from app.api.events import FAILURE
 from app.api.headers import of_receipt
+from app.api.responses import JSON
 from app.auth import key_in
 from app.ops.hosts import is_one_of
 from app.ops.requests import ARRIVED, HEADER, VARIABLE
-from app.services.ingest import Receipt
-from app.services.rejected import Origin
+from app.services.events.ingest import Receipt
+from app.services.events.rejected import Origin
 
 PATH = "/events"
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*(:\d{1,5})?")  # Werkzeug rejects some others

@@ -18,14 +18,15 @@ from contextlib import closing, contextmanager
 
 import psycopg
 
-from app.store import database, hours, slices
-from app.store.pace import Pace
+from app.store import database
+from app.store.events import count_slices, hourly_counts
+from app.store.step_size import Pace
 from bench import scattered
+from bench.databases import STAGES, Stage
+from bench.db_baseline import PRAGMAS
 from bench.load import Connection
-from bench.raw import PRAGMAS
 from bench.report import Figure, Goal, command, progress
 from bench.servers import SERVICE
-from bench.stages import STAGES, Stage
 
 SHORT, LONG = 200_000, 5_000_000  # events
 BETWEEN_SECONDS = 0.01  # two single events
@@ -36,7 +37,8 @@ SINGLE_GOAL = Goal(100, at_most=True)  # ms
 KEY = "customer, product, type, hour"
 RAW_TABLE = f"CREATE TABLE raw_count AS SELECT {KEY}, number, first, last FROM hourly_count WHERE 1 = 0"
 RAW = f"""
-    INSERT INTO raw_count SELECT customer, product, type, timestamp / {slices.HOUR_MS} * {slices.HOUR_MS}, count(*),
+    INSERT INTO raw_count
+        SELECT customer, product, type, timestamp / {count_slices.HOUR_MS} * {count_slices.HOUR_MS}, count(*),
         min(timestamp), max(timestamp) FROM event GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
 
 
@@ -44,7 +46,7 @@ class Noted(Pace):
     """A pace that keeps how long each step took, in seconds."""
 
     def __init__(self) -> None:
-        super().__init__(slices.STEP.size, 10_000)
+        super().__init__(count_slices.STEP.size, 10_000)
         self.took: list[float] = []
 
     def note(self, took: float) -> None:
@@ -73,12 +75,12 @@ def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
     raw = number / _raw_seconds(url)
     server = stage.serve(SERVICE, "counting", url)
     progress(f"{stage.database}: counting them")
-    steps = slices.STEP = Noted()
+    steps = count_slices.STEP = Noted()
     with _single_events(server.port) as times:
         began = time.monotonic()
         database.open_database(url)
-        while hours.counted_to() < number:
-            hours.count_up()
+        while hourly_counts.counted_to() < number:
+            hourly_counts.count_up()
         rate = number / (time.monotonic() - began)
         database.release()
     progress()

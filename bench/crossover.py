@@ -19,11 +19,11 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from app.store.backends.postgres import ACCEPTANCE, BEGIN_GROUP, PostgresBackend
+from bench.databases import Stage, postgres_stage
+from bench.db_baseline import COLUMNS, INSERT, Row, measure
 from bench.load import load
-from bench.raw import COLUMNS, INSERT, Row, measure
 from bench.report import Figure, command, progress, table
 from bench.servers import SERVICE
-from bench.stages import Stage, postgres_stage
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 1000)
 CONNECTIONS = (1, 4, 16, 64)  # that post single events

@@ -18,13 +18,16 @@ from werkzeug.routing import Map
 
 from app import create_app
 from app.config import Settings
-from app.services.principal import SYSTEM
-from app.store import catalog, database, feed, hours
+from app.services.people.principal import SYSTEM
+from app.store import database
+from app.store.catalog import catalog
+from app.store.events import hourly_counts
+from app.store.events import pages as feed
+from bench.dashboard_client import Visitor
+from bench.databases import STAGES, Stage
 from bench.load import CUSTOMERS, PRODUCT, TYPE
 from bench.report import Figure, Goal, command, progress, say, table
-from bench.stages import STAGES, Stage
-from bench.visitor import Visitor
-from bench.whole import whole
+from bench.service import whole
 
 FEW, MANY, MANY_SHORT = 100_000, 10_000_000, 1_000_000
 ROUNDS, ROUNDS_SHORT = 20, 10
@@ -71,7 +74,7 @@ def _prepared(url: str) -> dict[str, str]:
     database.open_database(url)
     catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
     progress("Counting the events by hour")
-    while hours.count_up():
+    while hourly_counts.count_up():
         pass
     newest = feed.page(feed.Wanted(), 1)[0][4]
     deep = f"{newest - 85 * DAY}-0"

@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.mixture import OTHER, Mixture
-from bench.pace import POSITIONAL, measure
+from bench.databases import Stage, postgres_stage, sqlite_stage
+from bench.export_speed import POSITIONAL, measure
 from bench.processes import processor_seconds
 from bench.report import Figure, Goal, command, progress, say, table
-from bench.stages import Stage, postgres_stage, sqlite_stage
-from bench.whole import Whole, whole
+from bench.scattered_rows import OTHER, Mixture
+from bench.service import Whole, whole
 
 STAGES = {"postgresql": postgres_stage, "sqlite": sqlite_stage}
 SPEED, MEMORY, GROWTH, SHARDS = "speed", "memory", "growth", "shards"

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from statistics import quantiles
 
-from app.store import catalog, database, feed, hours
+from app.store import database
+from app.store.catalog import catalog
+from app.store.events import hourly_counts, pages
+from bench.databases import STAGES, Stage
 from bench.load import CUSTOMERS, PRODUCT, TYPE
 from bench.report import Figure, Goal, command, progress
-from bench.stages import STAGES, Stage
 
 EVENTS, EVENTS_SHORT = 10_000_000, 1_000_000
 PAGE = 100
@@ -39,7 +41,7 @@ def _measure(stage: Stage, count: int) -> Iterator[Figure]:
     database.open_database(url)
     _note_seen()
     progress(f"{stage.database}: counting them by hour")
-    while hours.count_up():
+    while hourly_counts.count_up():
         pass
     for name, wanted, goal in _filters():
         progress(f"{stage.database}: reading {name}")
@@ -52,28 +54,28 @@ def _note_seen() -> None:
     catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
 
 
-def _filters() -> Iterator[tuple[str, feed.Wanted, Goal]]:
+def _filters() -> Iterator[tuple[str, pages.Wanted, Goal]]:
     one = CUSTOMERS[0]
-    newest, _ = feed.page(feed.Wanted(), 2)
+    newest, _ = pages.page(pages.Wanted(), 2)
     oldest = newest[4] - 85 * 86_400_000
-    yield "everything", feed.Wanted(), FAST
-    yield "a customer", feed.Wanted(customer=one), FAST
-    yield "a product", feed.Wanted(product=PRODUCT), FAST
-    yield "a customer and product", feed.Wanted(customer=one, product=PRODUCT), FAST
-    yield "a customer, product and common type", feed.Wanted(customer=one, product=PRODUCT, types=(TYPE,)), FAST
-    yield "a time range", feed.Wanted(customer=one, product=PRODUCT, start=oldest, end=oldest + 3_600_000), FAST
-    yield "everything, near the end", feed.Wanted(after=(oldest, 0)), FAST
-    yield "a rare type", feed.Wanted(types=("RARE",)), RARE
-    yield "a customer's rare type, near the end", feed.Wanted(customer=one, types=("RARE",), after=(oldest, 0)), RARE
+    yield "everything", pages.Wanted(), FAST
+    yield "a customer", pages.Wanted(customer=one), FAST
+    yield "a product", pages.Wanted(product=PRODUCT), FAST
+    yield "a customer and product", pages.Wanted(customer=one, product=PRODUCT), FAST
+    yield "a customer, product and common type", pages.Wanted(customer=one, product=PRODUCT, types=(TYPE,)), FAST
+    yield "a time range", pages.Wanted(customer=one, product=PRODUCT, start=oldest, end=oldest + 3_600_000), FAST
+    yield "everything, near the end", pages.Wanted(after=(oldest, 0)), FAST
+    yield "a rare type", pages.Wanted(types=("RARE",)), RARE
+    yield "a customer's rare type, near the end", pages.Wanted(customer=one, types=("RARE",), after=(oldest, 0)), RARE
 
 
-def _p95(wanted: feed.Wanted) -> float:
+def _p95(wanted: pages.Wanted) -> float:
     """Milliseconds; the first time, which fills the caches, does not count."""
-    feed.page(wanted, PAGE)
+    pages.page(wanted, PAGE)
     spent = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        feed.page(wanted, PAGE)
+        pages.page(wanted, PAGE)
         spent.append((time.perf_counter() - began) * 1000)
     return quantiles(spent, n=20)[-1]
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 
 from bench import scattered
+from bench.databases import STAGES, Stage
+from bench.db_baseline import SqliteTable, measure
 from bench.load import load
-from bench.raw import SqliteTable, measure
 from bench.report import Figure, Goal, command, progress
 from bench.servers import SERVICE, Web
-from bench.stages import STAGES, Stage
 
 SMALL, LARGE = 100_000, 10_000_000  # events stored before the first measurement
 BATCH = 100

@@ -16,11 +16,11 @@ from functools import partial
 from statistics import median
 
 from bench import scattered
+from bench.databases import STAGES, Stage
+from bench.db_baseline import Row, SqliteTable, measure, rows
 from bench.load import load
-from bench.raw import Row, SqliteTable, measure, rows
 from bench.report import Figure, Goal, command, progress, table
 from bench.servers import ECHO, PLAIN, SERVICE, Program, Web
-from bench.stages import STAGES, Stage
 
 BATCHES = (1, 10, 100, 1000)
 WARM_UP = (1, 100)

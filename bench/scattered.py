@@ -16,8 +16,8 @@ from contextlib import closing
 import orjson
 import psycopg
 
+from bench.db_baseline import COLUMNS, DAY, DAYS, FILL_ROWS, PRAGMAS, Row
 from bench.load import CUSTOMERS, head
-from bench.raw import COLUMNS, DAY, DAYS, FILL_ROWS, PRAGMAS, Row
 
 PRODUCTS, TYPES = 5, 40
 SPAN = DAYS * DAY  # milliseconds

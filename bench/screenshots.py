@@ -21,11 +21,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.routing import Map, Rule
 
+from bench.dashboard_client import Visitor
 from bench.report import progress, say
-from bench.scene import Scene, scene
+from bench.screenshot_data import Scene, scene
 from bench.servers import ROOT, BenchFailed, interruptible, workspace
-from bench.visitor import Visitor
-from bench.whole import PASSWORD
+from bench.service import PASSWORD
 
 FOLDER = ROOT / "bench" / "out" / "screenshots"
 WIDTHS = {1280: (800, 1600), 390: (844, 2000)}  # pixels: the least and the greatest height of a picture

@@ -137,7 +137,7 @@ class Program:
 
 SERVICE = Program("service", "wsgi:app")
 ECHO = Program("echo", "bench.echo:create_app", factory=True)
-PLAIN = Program("plain", "bench.plain:create_app", factory=True)
+PLAIN = Program("plain", "bench.naive_app:create_app", factory=True)
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from bench.databases import STAGES, Stage
 from bench.load import Connection, Requests
 from bench.report import Figure, Goal, command, progress, table
 from bench.servers import HOST, SERVICE, Web
-from bench.stages import STAGES, Stage
 
 NUMBERS = (0, 40, 400)  # of slow headers, and as many slow bodies
 GOALS = {40: Goal(100, at_most=True), 400: Goal(1000, at_most=True)}  # milliseconds, of the 99th percentile

@@ -25,9 +25,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from app import create_app
 from app.config import Settings
-from app.services import passwords
+from app.services.people import passwords
 from app.store import database as store
-from tests.support import compiled, servers
+from tests.support import backing_servers, compiled
 from tests.support import s3 as s3_support
 from tests.support.client import Client
 from tests.support.emptied import Database
@@ -135,13 +135,13 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server(short_folder: Path) -> Iterator[str]:
-    with servers.postgres(short_folder) as url:
+    with backing_servers.postgres(short_folder) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def valkey_server(short_folder: Path) -> Iterator[str]:
-    with servers.valkey(short_folder) as url:
+    with backing_servers.valkey(short_folder) as url:
         yield url
 
 
@@ -165,7 +165,7 @@ def sqlite_template(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: str) -> Iterator[Database]:
     """A migrated PostgreSQL database."""
-    url = servers.make_database(postgres_server, "tally")
+    url = backing_servers.make_database(postgres_server, "tally")
     store.open_database(url)
     store.upgrade()
     store.database.close_all()
@@ -221,8 +221,10 @@ def s3(s3_server: S3, monkeypatch) -> S3:
 
 @pytest.fixture
 def app(settings: Settings, monkeypatch):
-    monkeypatch.setattr("app.services.rejected.PAUSE_SECONDS", 0.005)
-    monkeypatch.setattr("app.services.meter.Meter._start", lambda meter: None)  # it would tell the next test's Redis
+    monkeypatch.setattr("app.services.events.rejected.PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(
+        "app.services.operations.request_metrics.Meter._start", lambda meter: None
+    )  # it would tell the next test's Redis
     application = create_app(settings)
     application.testing = False  # errors are answered, as in production
     yield application

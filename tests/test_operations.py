@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.queue import FOREIGN, PROBLEMS
-from app.services import health
+from app.redis.queue import FOREIGN, PROBLEMS
+from app.services.operations import health
 from app.store.backends import availability
 
 ROOT = Path(__file__).parent.parent
@@ -29,9 +29,9 @@ LOG = "Lines of the log"
 TELL_REASONS = (
     "app/storage/s3",
     "app/storage/local.py",
-    "app/services/sweeping.py",
-    "app/services/running.py",
-    "app/services/attempt.py",
+    "app/services/reports/cleanup.py",
+    "app/services/reports/runner.py",
+    "app/services/reports/attempt.py",
 )
 # Reasons that others put together: the database's, the health's, whoever cancels, and any fault of ours.
 OTHERS = {

@@ -21,7 +21,7 @@ from app import create_app
 from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.ops import preflight, supervise
-from app.queue import connect
+from app.redis.queue import connect
 from app.store import database
 
 ROOT = Path(__file__).parent.parent

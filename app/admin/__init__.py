@@ -7,67 +7,25 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.routing import IntegerConverter
 
 from app.admin import (
-    audit,
+    access,
     catalog,
-    catalog_document,
-    catalog_entry,
-    chart,
-    ending_sessions,
     errors,
     events,
     headers,
     icons,
-    keys,
-    me,
-    new_report,
-    overview,
+    navigation,
+    operations,
     people,
-    person,
-    places,
-    recurring,
-    rejected,
-    rejected_event,
-    rejected_group,
-    rejected_request,
-    report_acts,
     reports,
-    schedule_form,
-    sign_in,
-    system,
+    schedules,
+    template_filters,
     themes,
-    traffic,
-    words,
     zones,
 )
 from app.admin.blueprint import blueprint, csrf
 
-# These add their pages to the blueprint.
-__all__ = [
-    "audit",
-    "catalog",
-    "catalog_document",
-    "catalog_entry",
-    "ending_sessions",
-    "events",
-    "keys",
-    "me",
-    "new_report",
-    "overview",
-    "people",
-    "person",
-    "recurring",
-    "register",
-    "rejected",
-    "rejected_event",
-    "rejected_group",
-    "rejected_request",
-    "report_acts",
-    "reports",
-    "schedule_form",
-    "sign_in",
-    "system",
-    "traffic",
-]
+# These packages add their pages to the blueprint.
+__all__ = ["access", "catalog", "events", "operations", "people", "register", "reports", "schedules"]
 
 
 def register(app: Flask) -> None:
@@ -85,7 +43,7 @@ def register(app: Flask) -> None:
     app.url_map.converters["int"] = Id
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (words, zones, themes, chart, icons, places, headers, errors):
+    for module in (template_filters, zones, themes, events.chart, icons, navigation, headers, errors):
         module.register(app)
 
 

@@ -8,8 +8,8 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import BadRequest
 
 from app.auth import comes_from_elsewhere
-from app.origins import SAFE_METHODS
 from app.services import Services
+from app.support.same_origin import SAFE_METHODS
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 ELSEWHERE = "The form was sent from a page of another site. Nothing was done. Send it again from here."

@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, request
 
 from app.auth import comes_from_elsewhere
 from app.exceptions import Forbidden
-from app.paths import is_api
+from app.support.paths import is_api
 
 HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefer, x-request-id"
 METHODS = "GET, POST, DELETE, OPTIONS"

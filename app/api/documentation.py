@@ -21,7 +21,7 @@ from app.api.documented import (
     TOKEN_UNAUTHORIZED,
     Told,
 )
-from app.schemas import answers
+from app.schemas import response_schemas
 from app.schemas.reports import FilterSchema, ReportRequestSchema
 
 ABOUT = (
@@ -99,8 +99,8 @@ LINES: Told = {
     "schema": {"type": "string", "contentMediaType": LINES_TYPE, "description": "One event a line."},
     "examples": {"lines": {"value": f"{json.dumps(EVENT)}\n{json.dumps(OTHER_EVENT)}\n"}},
 }
-JOB_ANSWER = _answer("The report.", answers.JobSchema)
-VERSION_ANSWER = _answer("The version.", answers.VersionSchema)
+JOB_ANSWER = _answer("The report.", response_schemas.JobSchema)
+VERSION_ANSWER = _answer("The version.", response_schemas.VersionSchema)
 NUMBERS_ANSWER: Told = {
     "description": "Prometheus's text format, version 0.0.4.",
     "content": {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}},
@@ -119,7 +119,7 @@ OPERATIONS: dict[str, Told] = {
         "responses": {
             "200": _answer(
                 "The events as stored, in the order sent.",
-                {"type": "array", "items": answers.StoredEventSchema},
+                {"type": "array", "items": response_schemas.StoredEventSchema},
                 ("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed", "X-Ignored-Fields"),
             )
         },
@@ -129,7 +129,7 @@ OPERATIONS: dict[str, Told] = {
         "tags": ["events"],
         "basic": True,
         "parameters": [{"in": "query", "schema": FilterSchema(partial=True)}, "limit", "after"],
-        "responses": {"200": _answer("A page of events.", answers.EventPageSchema)},
+        "responses": {"200": _answer("A page of events.", response_schemas.EventPageSchema)},
         "errors": ["400", "403", "503"],
     },
     "reports.start": {
@@ -137,14 +137,14 @@ OPERATIONS: dict[str, Told] = {
         "basic": True,
         "parameters": ["Content-Encoding"],
         "requestBody": _body(ReportRequestSchema, {"report": REPORT}),
-        "responses": {"200": _answer("The report.", answers.JobSchema, ("X-Ignored-Fields",))},
+        "responses": {"200": _answer("The report.", response_schemas.JobSchema, ("X-Ignored-Fields",))},
         "errors": ["400", "403", "413", "415", "503"],
     },
     "reports.index": {
         "tags": ["reports"],
         "basic": True,
         "parameters": ["status", "limit", "after"],
-        "responses": {"200": _answer("A page of reports.", answers.JobPageSchema)},
+        "responses": {"200": _answer("A page of reports.", response_schemas.JobPageSchema)},
         "errors": ["400", "503"],
     },
     "reports.availability": {
@@ -156,7 +156,7 @@ OPERATIONS: dict[str, Told] = {
     "reports.show_progress": {
         "tags": ["reports"],
         "basic": True,
-        "responses": {"200": _answer("What is known so far.", answers.ProgressSchema)},
+        "responses": {"200": _answer("What is known so far.", response_schemas.ProgressSchema)},
         "errors": ["404", "503"],
     },
     "reports.fetch": {
@@ -164,7 +164,7 @@ OPERATIONS: dict[str, Told] = {
         "basic": True,
         "description": "`Accept` decides: 200 where it allows `application/json`, else 302.",
         "responses": {
-            "200": _answer("Where the file is.", answers.LinkSchema),
+            "200": _answer("Where the file is.", response_schemas.LinkSchema),
             "302": {"description": "The same link.", "headers": {"Location": "Location"}, "content": {"text/html": {}}},
         },
         "errors": ["404", "409", "410", "503"],
@@ -205,19 +205,21 @@ OPERATIONS: dict[str, Told] = {
     "service.authenticate": {
         "tags": ["service"],
         "basic": True,
-        "responses": {"200": _answer("The caller.", answers.AuthenticationSchema)},
+        "responses": {"200": _answer("The caller.", response_schemas.AuthenticationSchema)},
         "errors": ["503"],
     },
     "health.live": {
         "tags": ["health"],
-        "responses": {"200": _answer("It lives.", answers.LiveSchema)},
+        "responses": {"200": _answer("It lives.", response_schemas.LiveSchema)},
         "errors": [],
     },
     "health.ready": {
         "tags": ["health"],
         "responses": {
-            "200": _answer("Events are accepted. What else is wrong stands among the checks.", answers.ReadySchema),
-            "503": _answer("Events are refused, for these reasons.", answers.ReadySchema),
+            "200": _answer(
+                "Events are accepted. What else is wrong stands among the checks.", response_schemas.ReadySchema
+            ),
+            "503": _answer("Events are refused, for these reasons.", response_schemas.ReadySchema),
         },
         "errors": [],
     },

@@ -8,7 +8,7 @@ from app.api.body import CODINGS
 from app.api.errors import EVENTS_FAILED, GENERAL, RETRY_SECONDS, tree
 from app.api.reports import MAX_PAGE, PAGE
 from app.exceptions import FORBIDDEN, Fault
-from app.schemas import answers
+from app.schemas import response_schemas
 from app.schemas.reports import STATUSES
 
 Told = dict[str, object]
@@ -116,7 +116,7 @@ ERRORS: dict[str, Told] = {
     "401": {
         "description": "The user or the password is missing or wrong.",
         "headers": {"WWW-Authenticate": "WWW-Authenticate"},
-        "content": {"application/json": {"schema": answers.UnauthorizedSchema}},
+        "content": {"application/json": {"schema": response_schemas.UnauthorizedSchema}},
     },
     "403": _error(
         "the caller may not see this customer's data, or a bucket is not allowed.",

@@ -12,9 +12,9 @@ from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import BadHost, HTTPException, RequestedRangeNotSatisfiable
 
 from app import exceptions as errors
-from app.api.answers import answer
+from app.api.responses import answer
 from app.auth import unauthorized
-from app.paths import is_api
+from app.support.paths import is_api
 
 MAX_CHILDREN = 100
 RETRY_SECONDS = "5"

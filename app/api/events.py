@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, request
 
-from app.api.answers import encoded
 from app.api.body import read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
 from app.api.query import FILTER, load_query, number, takes
+from app.api.responses import encoded
 from app.auth import basic, caller, need, sent_key
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
-from app.services.feed import Wanted
-from app.services.rejected import Origin
+from app.services.events.listing import Wanted
+from app.services.events.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
 PAGE = 100

@@ -18,8 +18,8 @@ from werkzeug.wsgi import FileWrapper
 from app.api.query import checks_itself
 from app.auth import current_principal
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
-from app.services.principal import Principal
-from app.services.reports import Download, Reports
+from app.services.people.principal import Principal
+from app.services.reports.service import Download, Reports
 
 blueprint = Blueprint("files", __name__)
 PARAMETERS = ("expires", "nonce", "signature")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from flask import request
 
 from app.exceptions import Fault, InputInvalid
-from app.services.ingest import Receipt
+from app.services.events.ingest import Receipt
 
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 PREFERENCE = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])+')

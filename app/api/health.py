@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
-from app.api.answers import answer
+from app.api.responses import answer
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 

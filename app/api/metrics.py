@@ -20,8 +20,8 @@ from prometheus_client.registry import Collector
 
 from app.auth import sent_token
 from app.exceptions import Unauthenticated
-from app.services.meter import BOUNDS
-from app.services.metrics import AtWork, Numbers, Recorded
+from app.services.operations.metrics import AtWork, Numbers, Recorded
+from app.services.operations.request_metrics import BOUNDS
 from app.version import VERSION
 
 blueprint = Blueprint("metrics", __name__)

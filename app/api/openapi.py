@@ -11,11 +11,11 @@ from flask import Blueprint, Flask, Response, current_app
 from werkzeug.routing import Rule
 
 from app.api import docs, documentation, documented
-from app.api.answers import answer
 from app.api.json_schema import Plugin
-from app.paths import is_api
-from app.schemas import answers
+from app.api.responses import answer
+from app.schemas import response_schemas
 from app.schemas.events import BatchSchema
+from app.support.paths import is_api
 from app.version import VERSION
 
 blueprint = Blueprint("openapi", __name__)
@@ -61,7 +61,7 @@ def _add_components(spec: APISpec, limit: int, *, needs_token: bool) -> None:
         components.security_scheme(name, scheme)
     if needs_token:
         components.security_scheme("Token", documented.TOKEN_SCHEME)
-    components.schema("Error", schema=answers.ErrorSchema)
+    components.schema("Error", schema=response_schemas.ErrorSchema)
     components.schema("Errors", {"type": "array", "items": "Error", "minItems": 1, "maxItems": 1})
     components.schema("Batch", schema=BatchSchema(limit))
     bare = components.schemas["Batch"]["properties"]["events"]

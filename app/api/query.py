@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from flask import current_app, request
 
 from app.exceptions import Fault, InputInvalid
-from app.paths import is_api
 from app.schemas.reports import FilterSchema
+from app.support.paths import is_api
 
 FILTER = ("customer", "product", "types", "start", "end")
 REPEATABLE = frozenset({"types"})

@@ -7,14 +7,14 @@ import json
 from flask import Blueprint, Response, current_app, redirect, request
 from werkzeug.datastructures import MIMEAccept
 
-from app.api.answers import JSON, answer
 from app.api.body import read_json_body
 from app.api.headers import ignored_fields
 from app.api.query import choice, cursor, number, takes
+from app.api.responses import JSON, answer
 from app.auth import basic, caller, need
 from app.schemas.progress import progress
 from app.schemas.reports import STATUSES, ReportRequestSchema, job
-from app.services.reports import Reports
+from app.services.reports.service import Reports
 
 blueprint = Blueprint("reports", __name__)
 PAGE = 100

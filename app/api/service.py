@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
-from app.api.answers import answer
+from app.api.responses import answer
 from app.auth import basic, caller
 from app.version import VERSION
 

@@ -8,7 +8,7 @@ import click
 import orjson
 
 from app.cli.output import as_json, command, say, services
-from app.services.principal import SYSTEM
+from app.services.people.principal import SYSTEM
 from app.store.database import transaction
 
 

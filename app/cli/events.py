@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from app.cli.erase import erase
+from app.cli.erase_events import erase
 from app.cli.import_events import import_file
 from app.cli.output import as_json, command, say, services
-from app.cli.resend import resend
+from app.cli.resend_events import resend
 
 
 @click.group()

@@ -13,11 +13,11 @@ from typing import BinaryIO
 import click
 
 from app.cli.output import as_json, command, say, services
-from app.cli.resend import REFUSED
+from app.cli.resend_events import REFUSED
 from app.schemas.imports import CsvSchema
 from app.schemas.reports import LAYOUTS
-from app.services.import_forms import Csv
-from app.services.importing import Progress, Source
+from app.services.events.import_formats import Csv
+from app.services.events.importing import Progress, Source
 
 STDIN = "-"
 

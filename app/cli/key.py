@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from app.cli.output import as_json, command, say, services
-from app.services.keys import IngestKey
+from app.services.access.ingest_keys import IngestKey
 
 
 @click.group()

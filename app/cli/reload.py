@@ -8,8 +8,9 @@ import click
 from flask import current_app
 
 from app.cli.output import as_json, command, say, services
-from app.ops import preflight, reloading
-from app.services import setup
+from app.ops import preflight
+from app.ops import reload as reloading
+from app.services.operations import bootstrap
 from app.store.database import refuse_beside_older_code
 
 WAIT_SECONDS = 900.0
@@ -32,4 +33,4 @@ def reload(prepare: bool, as_json: bool) -> None:
     preflight.private_folder(preflight.run_folder(settings))
     importlib.import_module("worker")
     refuse_beside_older_code()
-    setup.prepare(services(), settings.admin_password)
+    bootstrap.prepare(services(), settings.admin_password)

@@ -13,9 +13,9 @@ import orjson
 from app.cli.file_options import file_options, output_of
 from app.cli.output import as_json, command, say, services
 from app.cli.schedule import schedule
-from app.cli.waiting import until_ended
+from app.cli.wait_for import until_ended
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
-from app.services.accounts import SYSTEM
+from app.services.people.accounts import SYSTEM
 from app.store.models import Report
 
 READ_BYTES = 1024 * 1024

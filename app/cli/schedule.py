@@ -9,11 +9,11 @@ import click
 from app.cli.file_options import file_options, output_of
 from app.cli.output import as_json, command, say, services
 from app.exceptions import AccountInvalid
-from app.lookalikes import folded
 from app.schemas.reports import job, source
 from app.schemas.schedules import covers, when
-from app.services.principal import SYSTEM, Principal
-from app.services.schedules import Schedule
+from app.services.people.principal import SYSTEM, Principal
+from app.services.schedules.service import Schedule
+from app.support.lookalikes import folded
 
 ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 

@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 from app.cli.output import services
 from app.exceptions import TallyError
 from app.ops import logs, preflight, supervise
-from app.services import setup
+from app.services.operations import bootstrap
 
 OTHERS = 0o027  # what is written is the service's own: its group may read (a proxy that sends files), others nothing
 
@@ -27,7 +27,7 @@ def serve() -> None:
         lock = preflight.check(preflight.resolved(settings))
         if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey starts later
             _say(f"REDIS_URL: {problem}", err=True)
-        welcome = _welcome(setup.prepare(services(), settings.admin_password))
+        welcome = _welcome(bootstrap.prepare(services(), settings.admin_password))
         code = _run(lock, welcome)
     except TallyError as error:
         _say(str(error), err=True)
@@ -35,12 +35,12 @@ def serve() -> None:
     sys.exit(code)
 
 
-def _welcome(start: setup.FirstStart) -> list[str]:
+def _welcome(start: bootstrap.FirstStart) -> list[str]:
     if not start.is_first:
         return []
     if start.password is None:  # do not log a configured password, because its owner knows it and logs are stored
-        return [f"Sign in as the user {setup.FIRST_USER} with the password that ADMIN_PASSWORD has."]
-    name, password = setup.FIRST_USER, start.password
+        return [f"Sign in as the user {bootstrap.FIRST_USER} with the password that ADMIN_PASSWORD has."]
+    name, password = bootstrap.FIRST_USER, start.password
     return ["Sign in as", f"    user:     {name}", f"    password: {password}", "This password is shown only now."]
 
 

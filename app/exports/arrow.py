@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from app.exports.blocks import BLOCK_BYTES, steps
 from app.exports.cells import Context, cells, items
 from app.exports.jsonl import FullRow
-from app.layout import COLUMNS, COMMON, EXTRA, Layout
+from app.exports.layout import COLUMNS, COMMON, EXTRA, Layout
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from operator import itemgetter
 import orjson
 
 from app.exceptions import RowTooWide
-from app.layout import COLUMNS, EXTRA, Layout
+from app.exports.layout import COLUMNS, EXTRA, Layout
 
 Cell = str | None
 Context = list[Cell]

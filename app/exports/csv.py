@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 
 from app.exports.blocks import Block, ended, of_pieces, steps
 from app.exports.cells import Cell, Context, cells, items
+from app.exports.layout import FORMULA_STARTS, Layout
 from app.exports.plain import Lines, plain_lines
-from app.layout import FORMULA_STARTS, Layout
 
 LINE_END = "\n"
 

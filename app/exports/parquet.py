@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from app.exports import arrow
 from app.exports.blocks import Block, ended
 from app.exports.jsonl import FullRow
-from app.layout import Layout
+from app.exports.layout import Layout
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from functools import cache, lru_cache, partial
 from itertools import repeat
 
 from app.exports.cells import picker
-from app.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
+from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
 
 BETWEEN = '","'
 TYPES = 1_000  # whose cells are kept

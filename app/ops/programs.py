@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from app.ops.lifeline import LONGEST_PAUSE_SECONDS, PAUSE
+from app.ops.die_with_parent import LONGEST_PAUSE_SECONDS, PAUSE
 
 WEB = "web"
 QUICK_DEATHS = 5  # so many in a row, and a program cannot stay up …

@@ -41,11 +41,11 @@ from types import FrameType
 
 from app.config import Settings
 from app.exceptions import SettingInvalid
-from app.ops import lifeline, listeners
+from app.ops import die_with_parent, listeners
 from app.ops.logs import render_line
 from app.ops.preflight import private_folder, run_folder
 from app.ops.programs import WEB, Programs
-from app.ops.reloading import Reload
+from app.ops.reload import Reload
 
 CONFIGURATION = "supervisord.conf"
 STOP_SECONDS = 18  # time limit for everything to end; the stopwaitsecs in the configuration add up to 11
@@ -208,7 +208,7 @@ class _Supervision:
 
 def _start_supervisord(settings: Settings, lock: int, sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
     """Start supervisord in a session of its own: the terminal's Ctrl-C reaches this process, and only this one."""
-    hold = [sys.executable, "-I", "-S", lifeline.__file__]
+    hold = [sys.executable, "-I", "-S", die_with_parent.__file__]
     supervisord = Path(__file__).with_name("supervisord.py")
     return subprocess.Popen(
         [*hold, "TERM", sys.executable, "-P", str(supervisord), "--configuration", _configuration()],
@@ -224,7 +224,7 @@ def _start_supervisord(settings: Settings, lock: int, sockets: list[socket.socke
 def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) -> dict[str, str]:
     """What the configuration's %(ENV_…)s stand for; those within a command are quoted for it."""
     return {
-        lifeline.PARENT: str(os.getpid()),
+        die_with_parent.PARENT: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",  # paths, supervisord's configuration and log lines are UTF-8 in every locale
         "PYTHONIOENCODING": "utf-8",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.schemas import json
-from app.schemas.faults import refuse
+from app.schemas.field_errors import refuse
 from app.schemas.fields import Choice, Code, Described
 
 # How a report handles context items without a column: it writes them to a last column, or omits them.

@@ -25,7 +25,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 
 from app.exceptions import BodyMalformed, BodyTooLarge, Fault
 from app.schemas import json
-from app.schemas.faults import flatten, refusal, refuse
+from app.schemas.field_errors import flatten, refusal, refuse
 from app.schemas.fields import (
     CONTROL,
     MAX_CODE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError
 
-from app.schemas.faults import refuse
+from app.schemas.field_errors import refuse
 from app.schemas.fields import Code, Delimiter
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
 from app.schemas import json
-from app.schemas.faults import refuse
+from app.schemas.field_errors import refuse
 from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, ObjectName, Time
 
 PARQUET = "parquet"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from marshmallow import Schema, ValidationError
 
-from app.schemas.faults import refuse
+from app.schemas.field_errors import refuse
 from app.schemas.fields import Choice, Code, Described
 from app.schemas.reports import FilterSchema, Lenient, OutputSchema, Part
-from app.servers import split
+from app.support.url_origin import split
 
 RHYTHMS = ("daily", "weekly", "monthly")
 MODES = ("period", "since_last")

@@ -8,43 +8,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.config import STORE_VALID, Settings
-from app.queue import ReportQueue
-from app.rates import Rates
-from app.services.accounts import Accounts
-from app.services.attempt import Means
-from app.services.audit import Audit
-from app.services.catalog import Catalog
-from app.services.cataloguing import Cataloguing
-from app.services.ceiling import Ceiling
-from app.services.door import Door
-from app.services.entries import Entries
-from app.services.erasing import Erasing
-from app.services.feed import Feed
-from app.services.filing import Filing
-from app.services.gate import Gate
-from app.services.health import Health
-from app.services.importing import Importing
-from app.services.ingest import Ingest
-from app.services.keys import Keys
-from app.services.meter import Meter
-from app.services.metrics import Metrics
-from app.services.rejected import RejectedEvents
-from app.services.rejected_groups import RejectedGroups
-from app.services.reports import Reports
-from app.services.resending import Resending
-from app.services.running import Running
-from app.services.schedule_runs import ScheduleRuns
-from app.services.schedules import Schedules
-from app.services.sessions import Sessions
-from app.services.spooling import Spooling
-from app.services.sweeping import Sweeper
-from app.services.system import System
-from app.services.traffic import Traffic
-from app.services.upkeep import DAY_MS, Upkeep
-from app.services.webhooks import Webhooks
+from app.redis.queue import ReportQueue
+from app.redis.rate_limit import Rates
+from app.services.access.admission import Gate
+from app.services.access.ingest_keys import Keys
+from app.services.catalog.code_limit import Ceiling
+from app.services.catalog.editor import Cataloguing
+from app.services.catalog.listing import Entries
+from app.services.catalog.lookup import Catalog
+from app.services.events.importing import Importing
+from app.services.events.ingest import Ingest
+from app.services.events.listing import Feed
+from app.services.events.rejected import RejectedEvents
+from app.services.events.rejected_groups import RejectedGroups
+from app.services.events.resend import Resending
+from app.services.events.spool import Spooling
+from app.services.events.volume import Traffic
+from app.services.operations.health import Health
+from app.services.operations.metrics import Metrics
+from app.services.operations.request_metrics import Meter
+from app.services.operations.retention import Erasing
+from app.services.operations.scheduler import DAY_MS, Upkeep
+from app.services.operations.system import System
+from app.services.people.accounts import Accounts
+from app.services.people.audit import Audit
+from app.services.people.login import Door
+from app.services.people.sessions import Sessions
+from app.services.reports.attempt import Means
+from app.services.reports.cleanup import Sweeper
+from app.services.reports.destinations import Filing
+from app.services.reports.runner import Running
+from app.services.reports.service import Reports
+from app.services.schedules.runs import ScheduleRuns
+from app.services.schedules.service import Schedules
+from app.services.schedules.webhooks import Webhooks
 from app.storage import open_storage
 from app.storage.spool import Spool
-from app.store.writer import Writer
+from app.store.events.writer import Writer
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from app.exceptions import SettingInvalid
-from app.file_urls import unquoted
 from app.storage.local import KEY, LocalStorage
+from app.support.file_urls import unquoted
 
 
 class Upload(Protocol):

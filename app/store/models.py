@@ -276,7 +276,7 @@ class AuditEntry(Table):
     moment = BigIntegerField(index=True)
     account = BigIntegerField(null=True)  # the user's id; null: nobody who had proved to be one
     who = TextField()  # the user's name at that time; empty: nobody's
-    action = TextField()  # one of app.services.audit.ACTIONS
+    action = TextField()  # one of app.services.people.audit.ACTIONS
     object = TextField()  # what it was done to: "user olga", "report JOB-…"
     customer = TextField(default="")  # whose data it was about; empty: no single customer's
     address = TextField(default="")  # from where; empty: from the server itself
@@ -302,7 +302,7 @@ class Report(Table):
     start = BigIntegerField(null=True)
     end = BigIntegerField(null=True)
     output = JsonField(null=True)  # as sent; null: not sent
-    layout = JsonField()  # app.layout.Layout, fixed at acceptance
+    layout = JsonField()  # app.exports.layout.Layout, fixed at acceptance
     after = BigIntegerField(null=True)  # the last event id that does not belong to it; null: all before the cut do
     cut = BigIntegerField()  # the last event id that belongs to the snapshot
     expected = BigIntegerField(default=0)  # rows, by the hourly counts at acceptance: an estimate

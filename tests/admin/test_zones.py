@@ -9,7 +9,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 from wtforms import Form
 
-from app.admin import moments, words, zones
+from app.admin import datetime_field, template_filters, zones
 from tests.support.client import FIRST, event
 
 ROOT = Path(__file__).parents[2]
@@ -28,34 +28,34 @@ def looking(app, zone: str):
 
 
 class Times(Form):
-    start = moments.MomentField("From")
+    start = datetime_field.MomentField("From")
 
 
-def read(told: str) -> moments.MomentField:
+def read(told: str) -> datetime_field.MomentField:
     """What a form makes of what was filled in."""
     return Times(MultiDict({"start": told})).start
 
 
 def test_without_a_choice_it_is_utc(app):
     with app.test_request_context("/admin/"):
-        assert (words.moment(FIRST), zones.is_local()) == ("2026-10-26 07:33:20.000 UTC", False)
+        assert (template_filters.moment(FIRST), zones.is_local()) == ("2026-10-26 07:33:20.000 UTC", False)
 
 
 def test_a_chosen_zone_is_used_and_named_everywhere(app):
     with looking(app, "Europe/Berlin"):
-        assert words.moment(FIRST + 7) == "2026-10-26 08:33:20.007 Europe/Berlin"
-        assert words.clock(FIRST) == "08:33:20"
-        assert words.iso(FIRST) == "2026-10-26T07:33:20.000Z"  # for programs
-        assert words.full_time(FIRST) == "Monday 26 October 2026, 08:33:20.000 UTC+01:00 (Europe/Berlin)"
-        assert words.full_time(SUMMER).endswith("14:00:00.000 UTC+02:00 (Europe/Berlin)")
-        assert words.period(FIRST, None) == "Since 26 Oct 2026, 08:33:20 Europe/Berlin"
+        assert template_filters.moment(FIRST + 7) == "2026-10-26 08:33:20.007 Europe/Berlin"
+        assert template_filters.clock(FIRST) == "08:33:20"
+        assert template_filters.iso(FIRST) == "2026-10-26T07:33:20.000Z"  # for programs
+        assert template_filters.full_time(FIRST) == "Monday 26 October 2026, 08:33:20.000 UTC+01:00 (Europe/Berlin)"
+        assert template_filters.full_time(SUMMER).endswith("14:00:00.000 UTC+02:00 (Europe/Berlin)")
+        assert template_filters.period(FIRST, None) == "Since 26 Oct 2026, 08:33:20 Europe/Berlin"
 
 
 def test_whole_days_are_those_of_the_zone(app):
     begin = 1_793_487_600_000  # 2026-11-01T00:00:00+01:00
     with looking(app, "Europe/Berlin"):
-        assert words.period(begin, begin + 30 * words.DAY - 1) == "1–30 Nov 2026 Europe/Berlin"
-    assert words.period(begin, begin + 30 * words.DAY - 1).startswith("31 Oct 2026, 23:00 –")
+        assert template_filters.period(begin, begin + 30 * template_filters.DAY - 1) == "1–30 Nov 2026 Europe/Berlin"
+    assert template_filters.period(begin, begin + 30 * template_filters.DAY - 1).startswith("31 Oct 2026, 23:00 –")
 
 
 @pytest.mark.parametrize(
@@ -63,22 +63,22 @@ def test_whole_days_are_those_of_the_zone(app):
 )
 def test_what_is_no_zone_is_utc(app, name):
     with looking(app, name):
-        assert (words.moment(FIRST), zones.is_local()) == ("2026-10-26 07:33:20.000 UTC", False)
+        assert (template_filters.moment(FIRST), zones.is_local()) == ("2026-10-26 07:33:20.000 UTC", False)
 
 
 def test_times_at_both_ends_of_what_is_allowed_are_shown(app):
     for name in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
         with looking(app, name):
-            assert words.full_time(0).startswith(("Thursday 1 January 1970", "Wednesday 31 December 1969"))
-            assert "9999" in words.full_time(LAST)
-            assert words.stamp(LAST).startswith("9999-12-31 ")
+            assert template_filters.full_time(0).startswith(("Thursday 1 January 1970", "Wednesday 31 December 1969"))
+            assert "9999" in template_filters.full_time(LAST)
+            assert template_filters.stamp(LAST).startswith("9999-12-31 ")
 
 
 def test_what_is_written_is_read_in_the_same_zone(app):
     for name, told in (("", "2026-10-26T07:33:20"), ("Europe/Berlin", "2026-10-26T08:33:20")):
         with looking(app, name):
             assert read(told).data == FIRST
-            assert moments.written(FIRST) == told
+            assert datetime_field.written(FIRST) == told
 
 
 def test_milliseconds_in_an_address_mean_the_same_in_every_zone(app):

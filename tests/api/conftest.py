@@ -18,7 +18,7 @@ BODY_SECONDS = 2
 def fast_passwords(monkeypatch) -> None:
     """A hash costs 100 ms by design; no test here is about that."""
     weak = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr("app.services.passwords.PasswordHasher", weak)
+    monkeypatch.setattr("app.services.people.passwords.PasswordHasher", weak)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.paths import is_api
+from app.support.paths import is_api
 from tests.conftest import PASSWORD
 from tests.security.matrix import rows
 from tests.security.world import World

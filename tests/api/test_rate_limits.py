@@ -8,7 +8,7 @@ import time
 import pytest
 import redis as redis_py
 
-from app.rates import Rates
+from app.redis.rate_limit import Rates
 from tests.support.client import event, root
 from tests.support.pace import slack
 
@@ -173,7 +173,7 @@ def test_redis_is_asked_again_after_a_while(redis_url, monkeypatch):
     back._away_until = rates._away_until
     assert [back.count("address", HOME, 1) for _ in range(2)] == [None, None]
     clock = time.monotonic
-    monkeypatch.setattr("app.rates.time.monotonic", lambda: clock() + 5)
+    monkeypatch.setattr("app.redis.rate_limit.time.monotonic", lambda: clock() + 5)
     assert [back.count("address", HOME, 1) is None for _ in range(2)] == [True, False]
 
 

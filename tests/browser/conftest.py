@@ -26,10 +26,10 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
-from app.admin.people import PROGRAM
+from app.admin.people.people import PROGRAM
 from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
-from tests.support import rows, servers
+from tests.support import backing_servers, rows
 from tests.support.client import FIRST, event
 from tests.support.receivers import Receiver, receiver
 from tests.support.running import Running, wait_until
@@ -213,7 +213,7 @@ def on_sqlite(short_folder: Path, there: Receiver) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def on_postgresql(short_folder: Path, postgres_server: str) -> Iterator[Service]:
-    with serve(short_folder, DATABASE_URL=servers.make_database(postgres_server, "browser")) as service:
+    with serve(short_folder, DATABASE_URL=backing_servers.make_database(postgres_server, "browser")) as service:
         yield service
 
 

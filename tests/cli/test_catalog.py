@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from app.services.catalog import Catalog
-from tests.services.test_catalog import DOCUMENT
+from app.services.catalog.lookup import Catalog
+from tests.services.catalog.test_lookup import DOCUMENT
 
 
 def test_what_was_exported_is_imported_again_as_it_was(succeeds, prints, services, tmp_path):

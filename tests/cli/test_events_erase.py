@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from app.store import catalog, erasing, events, hours, rejected
+from app.store.catalog import catalog
+from app.store.events import erase as erasing
+from app.store.events import hourly_counts, rejected, select
 from app.store.models import AuditEntry, Event
-from tests.store.test_hours import count_all, counts, truth
+from tests.store.events.test_hourly_counts import count_all, counts, truth
 from tests.support.client import FIRST, event
 from tests.support.rows import fill
 
@@ -193,18 +195,18 @@ def test_one_that_fails_halfway_says_how_far_it_came(flask, monkeypatch, nobody)
     result = flask("events", "erase", "--customer", "BARCHART", "--yes")
     assert result.exit_code == 1
     assert f"Stopped: {sum(gone)} events gone for good. Run it again for the rest." in result.stderr
-    assert (events.count(), counts()) == (250 - sum(gone), truth())
+    assert (select.count(), counts()) == (250 - sum(gone), truth())
 
 
 def test_nothing_expires_unless_days_are_set(nobody, services):
     nobody.send(event(timestamp=0))
     services.upkeep.run_all()
-    assert events.count() == 1
+    assert select.count() == 1
 
 
 @pytest.mark.settings(event_keep_days=30)
 def test_events_expire_by_their_timestamp(nobody, services, monkeypatch):
-    monkeypatch.setattr("app.services.erasing.server_time", lambda: FIRST + 30 * DAY_MS)
+    monkeypatch.setattr("app.services.operations.retention.server_time", lambda: FIRST + 30 * DAY_MS)
     monkeypatch.setattr(erasing, "CHUNK", 2)
     nobody.send(*[event(timestamp=FIRST + number, product="AB"[number % 2]) for number in range(-5, 5)])
     services.upkeep.run_all()
@@ -215,14 +217,14 @@ def test_events_expire_by_their_timestamp(nobody, services, monkeypatch):
 
 @pytest.mark.settings(event_keep_days=30)
 def test_expiry_stops_after_a_while_and_goes_on_the_next_time(app, services, monkeypatch):
-    monkeypatch.setattr("app.services.erasing.BUDGET_SECONDS", 0)
-    monkeypatch.setattr("app.services.erasing.server_time", lambda: FIRST + 99 * DAY_MS)
+    monkeypatch.setattr("app.services.operations.retention.BUDGET_SECONDS", 0)
+    monkeypatch.setattr("app.services.operations.retention.server_time", lambda: FIRST + 99 * DAY_MS)
     monkeypatch.setattr(erasing, "CHUNK", 400)
     fill(1_000)
     count_all()
     for number in (600, 200, 0):
         services.upkeep._expire()
-        assert events.count() == number
+        assert select.count() == number
         assert counts() == truth()
     services.upkeep._expire()
     assert catalog.seen() == []
@@ -232,7 +234,7 @@ def test_expiry_stops_after_a_while_and_goes_on_the_next_time(app, services, mon
 def test_what_is_not_counted_yet_expires_once_it_is(nobody, services):
     nobody.send(event(timestamp=5))
     services.upkeep._expire()
-    assert events.count() == 1
-    hours.count_up()
+    assert select.count() == 1
+    hourly_counts.count_up()
     services.upkeep._expire()
-    assert (events.count(), counts()) == (0, {})
+    assert (select.count(), counts()) == (0, {})

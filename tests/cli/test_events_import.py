@@ -18,11 +18,11 @@ import zstandard
 
 from app.exceptions import ImportOvertaken
 from app.exports import reading
-from app.services.import_forms import Csv
-from app.services.importing import Importing, Source
-from app.store import imports, rejected
+from app.services.events.import_formats import Csv
+from app.services.events.importing import Importing, Source
 from app.store.database import database, release
-from app.store.writer import Writer
+from app.store.events import imports, rejected
+from app.store.events.writer import Writer
 from tests.support.client import FIRST, event
 from tests.support.running import ROOT
 
@@ -131,7 +131,7 @@ def test_invalid_lines_are_kept_and_do_not_stop_it(flask, file):
 
 
 def test_a_file_of_garbage_fills_no_table(flask, file, monkeypatch, services):
-    monkeypatch.setattr("app.services.importing.KEPT_REJECTS", 5)
+    monkeypatch.setattr("app.services.events.importing.KEPT_REJECTS", 5)
     result = flask("events", "import", file(lines(numbered(1)) + b"{}\n" * 500), "--json")
     assert json.loads(result.stdout)["rejected"] == 500
     assert len(rejected.newest(100)) == 5

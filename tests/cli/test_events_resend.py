@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from app.exceptions import RejectedUnknown
-from app.services.principal import SYSTEM
-from app.store import events, rejected
+from app.services.people.principal import SYSTEM
+from app.store.events import rejected, select
 from tests.support.client import event
 from tests.support.threads import Aside
 
@@ -29,7 +29,7 @@ def refuse(nobody, services):
 
 
 def contexts() -> list[list]:
-    return sorted(row.context for row in events.newest(1_000))
+    return sorted(row.context for row in select.newest(1_000))
 
 
 @strict
@@ -57,7 +57,7 @@ def test_only_those_that_are_named_are_sent(refuse, succeeds, services):
 
 @strict
 def test_hundreds_are_sent_page_by_page(refuse, prints, services, monkeypatch):
-    monkeypatch.setattr("app.services.resending.AT_ONCE", 30)
+    monkeypatch.setattr("app.services.events.resend.AT_ONCE", 30)
     refuse(*[event(context=[f"{number:03}"]) for number in range(100)])
     services.catalog.load_sample()
     assert prints("events", "resend", "--all") == {"sent": 100, "refused": 0}
@@ -139,7 +139,7 @@ def test_a_refused_request_is_stored_whole_however_it_is_named(refused, flask, p
     services.cataloguing.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
     assert prints("events", "resend", argument) == {"sent": 2, "refused": 0}
     assert contexts() == [["1"], ["2"]]
-    assert len({row.batch for row in events.newest(10)}) == 1
+    assert len({row.batch for row in select.newest(10)}) == 1
     assert (rejected.newest(1), rejected.requests(1)) == ([], [])
 
 

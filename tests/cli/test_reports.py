@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli import waiting
+from app.cli import wait_for
 from app.exceptions import StoreUnavailable
-from app.services.accounts import SYSTEM
+from app.services.people.accounts import SYSTEM
 from app.store.models import Report
 from tests.support.client import FIRST, event
 from tests.support.running import wait_until
@@ -78,7 +78,7 @@ def test_the_newest_reports_are_listed_first_and_no_more_than_asked_for(succeeds
 
 @pytest.mark.settings(report_attempts=1)
 def test_waiting_for_a_report_that_failed_exits_with_one_and_says_why(flask, services, source, monkeypatch):
-    monkeypatch.setattr("app.services.pen.blocks", lambda *args: 1 / 0)
+    monkeypatch.setattr("app.services.reports.part_writer.blocks", lambda *args: 1 / 0)
     run(services, source)
     result = flask("reports", "wait", source)
     assert result.exit_code == 1
@@ -137,14 +137,14 @@ def test_who_is_interrupted_while_waiting_reads_that_the_report_goes_on(flask, s
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(waiting.time, "sleep", interrupt)
+    monkeypatch.setattr(wait_for.time, "sleep", interrupt)
     result = flask("reports", "wait", source)
     assert result.exit_code == 1
     assert f"{source} goes on. Wait for it: flask --app wsgi reports wait {source}. End it: " in result.stderr
 
 
 def test_who_waits_where_there_is_no_worker_is_told_so_once(flask, source, monkeypatch):
-    monkeypatch.setattr(waiting, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(wait_for, "PATIENCE_SECONDS", 0)
     result = flask("reports", "wait", source, "--timeout", 1)
     assert result.stderr.count("No worker has been heard from lately. Reports wait. Start one: python worker.py.") == 1
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.services.webhooks import Webhooks
+from app.services.schedules.webhooks import Webhooks
 from app.store.models import AuditEntry, Report, Schedule
 from tests.support.client import event
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.exports.csv import line_writer, lines
-from app.layout import POSITIONAL, Layout
+from app.exports.layout import POSITIONAL, Layout
 
 SIGNS = "=+-@\t\r\n＝＋－＠"
 TEXT = st.text(st.sampled_from(SIGNS + "'\"|a,"), max_size=3)

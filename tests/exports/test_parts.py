@@ -13,7 +13,7 @@ import pytest
 
 from app.exports import arrow, blocks, csv, jsonl, parquet
 from app.exports.blocks import BLOCK_BYTES, STEP_ROWS, of_lines
-from app.layout import COLUMNS, POSITIONAL, Layout
+from app.exports.layout import COLUMNS, POSITIONAL, Layout
 
 NUMBER = 9_000
 CUTS = [[], [0, 1, 1, 5_000], [4_321], list(range(700, NUMBER, 700)), [NUMBER, NUMBER]]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from app.exceptions import RowTooWide
 from app.exports import csv
+from app.exports.layout import COLUMNS, POSITIONAL, Layout
 from app.exports.plain import plain_lines
 from app.exports.reading import CsvRecords
-from app.layout import COLUMNS, POSITIONAL, Layout
 from tests.support.pace import times
 
 BY_NAME = {"LOADED": ("viewName", "userId"), "=ADDED": ("x", "userId", "y")}

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from app.exports import csv, jsonl, parquet
 from app.exports.blocks import of_lines
+from app.exports.layout import COLUMNS, POSITIONAL, Layout
 from app.exports.reading import CsvRecords
-from app.layout import COLUMNS, POSITIONAL, Layout
 from tests.support.pace import times
 
 LAST = 253_402_300_799_999  # the last millisecond of the year 9999

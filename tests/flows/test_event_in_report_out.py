@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.flows.conftest import ADMIN, Visitor
-from tests.support import servers
+from tests.support import backing_servers
 from tests.support.client import FIRST
 from tests.support.pace import times
 
@@ -43,7 +43,7 @@ Event = tuple[int, str, list]  # timestamp, type, context
 def visitor(request, start) -> Visitor:
     if request.param == "sqlite":
         return start()
-    return start(DATABASE_URL=servers.make_database(request.getfixturevalue("postgres_server"), "flow"))
+    return start(DATABASE_URL=backing_servers.make_database(request.getfixturevalue("postgres_server"), "flow"))
 
 
 def events() -> list[dict]:

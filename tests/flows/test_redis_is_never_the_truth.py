@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Visitor
-from tests.support import servers
+from tests.support import backing_servers
 from tests.support.client import event
 from tests.support.running import wait_until
 
@@ -31,7 +31,7 @@ class Redis:
         self._running = contextlib.ExitStack()
 
     def start(self) -> None:
-        assert self._running.enter_context(servers.valkey(self._folder)) == self.url
+        assert self._running.enter_context(backing_servers.valkey(self._folder)) == self.url
 
     def kill(self) -> None:
         self._running.close()

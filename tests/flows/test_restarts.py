@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from tests.flows.conftest import ADMIN
-from tests.support import nginx, servers
+from tests.support import backing_servers, nginx
 from tests.support.client import event
 from tests.support.pace import SOAK, times
 from tests.support.running import Running, free_port, wait_until
@@ -99,7 +99,7 @@ def database_url(request, short_folder) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tempfile.mkdtemp(dir=short_folder)}/events.db"
     else:
-        yield servers.make_database(request.getfixturevalue("postgres_server"), "restarts")
+        yield backing_servers.make_database(request.getfixturevalue("postgres_server"), "restarts")
 
 
 def stored(url: str) -> Counter:

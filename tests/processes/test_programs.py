@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.ops import lifeline
+from app.ops import die_with_parent
 from app.ops.programs import QUICK_SECONDS, Programs
 
 STARTED = "2026-11-23 10:00:00,000 INFO spawned: 'web' with pid 12"
@@ -116,7 +116,7 @@ def test_a_program_begins_behind_its_pause(tmp_path):
     (tmp_path / "worker-1.pause").write_text(str(time.monotonic() + 1))
     environment = os.environ | {"TALLY_RUN": str(tmp_path), "SUPERVISOR_PROCESS_NAME": "worker-1"}
     began = time.monotonic()
-    command = [sys.executable, "-I", "-S", lifeline.__file__, "KILL", "echo", "it runs"]
+    command = [sys.executable, "-I", "-S", die_with_parent.__file__, "KILL", "echo", "it runs"]
     result = subprocess.run(command, env=environment, check=True, capture_output=True)
     assert result.stdout == b"it runs\n"
     assert time.monotonic() - began >= 0.9

@@ -11,7 +11,8 @@ import pytest
 
 from app.config import Settings
 from app.exceptions import ReloadFailed
-from app.ops import preflight, reloading
+from app.ops import preflight
+from app.ops import reload as reloading
 from app.ops.programs import Programs
 from tests.support.running import wait_until
 

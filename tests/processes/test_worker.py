@@ -15,14 +15,14 @@ import redis as redis_py
 import rq
 from rq.serializers import JSONSerializer
 
-from app.queue import NAME
-from app.services import attempt
-from app.services.clock import now
-from app.services.principal import SYSTEM
-from app.store import parts
-from app.store import reports as store
+from app.redis.queue import NAME
+from app.services.people.principal import SYSTEM
+from app.services.reports import attempt
 from app.store.database import database
 from app.store.models import Report, ReportPart
+from app.store.reports import parts
+from app.store.reports import reports as store
+from app.support.clock import now
 from tests.support.client import FIRST, event
 from tests.support.running import wait_until
 from worker import ReportWorker

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.paths import is_api
+from app.support.paths import is_api
 from tests.security.matrix import OPTIONS, VERBS, WHO, rows
 from tests.security.world import World
 

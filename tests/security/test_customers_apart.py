@@ -13,12 +13,13 @@ import uuid
 import orjson
 import pytest
 
-from app.paths import is_api
 from app.schemas.reports import source
-from app.services.clock import now
-from app.services.principal import Principal
-from app.store import deliveries, hours, rejected, schedules
+from app.services.people.principal import Principal
+from app.store.events import hourly_counts, rejected
 from app.store.models import Event, RejectedEvent
+from app.store.schedules import deliveries, schedules
+from app.support.clock import now
+from app.support.paths import is_api
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.security.matrix import RECURRING, rows
@@ -127,7 +128,7 @@ class Apart(World):
         return {"recurring": made.id, "number": deliveries.newest(made.id, 1)[0].id}
 
     def _count(self) -> None:
-        while hours.count_up():
+        while hourly_counts.count_up():
             pass
 
 
@@ -135,7 +136,7 @@ class Apart(World):
 def world(app, monkeypatch) -> Apart:
     """Charts stand still: a minute that begins between two looks would change them, too."""
     made, moment = Apart(app), now()
-    for module in ("app.services.traffic", "app.admin.traffic"):
+    for module in ("app.services.events.volume", "app.admin.events.volume"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
 

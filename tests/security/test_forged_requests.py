@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.origins import SAFE_METHODS, is_forged_call, is_from_elsewhere
-from app.paths import is_api
+from app.support.paths import is_api
+from app.support.same_origin import SAFE_METHODS, is_forged_call, is_from_elsewhere
 from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.security.matrix import SENT, rows

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from app.paths import is_api
+from app.support.paths import is_api
 from tests.conftest import PASSWORD
 from tests.security.matrix import SENT, rows
 from tests.security.test_markup import PARAMETERS

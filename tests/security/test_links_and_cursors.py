@@ -66,7 +66,7 @@ class TestLinks:
         assert nobody.get(link.replace("signature=", "signature=x&signature=")).status_code == 403
 
     def test_it_runs_out(self, nobody, link, monkeypatch):
-        monkeypatch.setattr("app.services.reports.now", lambda: 4_102_444_800_000)
+        monkeypatch.setattr("app.services.reports.service.now", lambda: 4_102_444_800_000)
         assert nobody.get(link).status_code == 403
 
     def test_one_of_another_report_does_not_fit(self, admin, nobody, link):

@@ -10,8 +10,7 @@ import pytest
 import zstandard
 from werkzeug.test import TestResponse
 
-from app.services.clock import now
-from app.store import hours, rejected
+from app.store.events import hourly_counts, rejected
 from app.store.models import (
     AuditEntry,
     Delivery,
@@ -25,6 +24,7 @@ from app.store.models import (
     Schedule,
     Session,
 )
+from app.support.clock import now
 from tests.admin.conftest import Visitor
 from tests.admin.test_pages import CORPUS, inline
 from tests.conftest import PASSWORD
@@ -198,7 +198,7 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     codes = {name: _hostile(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
     hostile = event(**codes, timestamp=now(), context=[_hostile("Event.context")])
     Client(app, None).send(event(timestamp=now()), hostile)  # a bar of the chart names what it is of where it is of two
-    while hours.count_up():
+    while hourly_counts.count_up():
         pass
     for one in Delivery.select():
         DeliveryTry.insert(delivery=one.id, moment=now(), took=1, code=500, said="").execute()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.store import hours
+from app.store.events import hourly_counts
 from tests.admin.conftest import Visitor
 from tests.support.client import event
 
@@ -47,7 +47,7 @@ def mixed(admin, services) -> None:
     asked = {"name": "hidden schedule", "rhythm": "daily", "hour": 6, "mode": "period"}
     boss = services.accounts.everyone()[0]
     services.schedules.add(boss, asked | {"filter": {"customer": "HIDDEN-CUSTOMER", "product": "HIDDEN-PRODUCT"}})
-    hours.count_up()
+    hourly_counts.count_up()
 
 
 @pytest.mark.usefixtures("mixed")

@@ -22,7 +22,7 @@ import pytest
 import redis as redis_py
 
 from tests.admin.conftest import TOKEN
-from tests.support import servers
+from tests.support import backing_servers
 from tests.support.pace import SOAK
 from tests.support.running import ROOT, Running, wait_until
 
@@ -144,14 +144,16 @@ def with_servers(short_folder: Path, postgres_server: str) -> Told:
     """One whose servers ask for passwords, and of which one goes away; it tells in JSON."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     passwords = {name: f"hush-{secrets.token_hex(12)}" for name in ("database", "redis", "s3", "signing key")}
-    with servers.valkey(folder, passwords["redis"]) as redis_url:
+    with backing_servers.valkey(folder, passwords["redis"]) as redis_url:
         service = Running(
             folder,
             ADMIN_PASSWORD=PASSWORD,
             INGEST_AUTH="key",
             LOG_FORMAT="json",
             SECRET_KEY=passwords["signing key"],
-            DATABASE_URL=with_password(servers.make_database(postgres_server, "secrets"), passwords["database"]),
+            DATABASE_URL=with_password(
+                backing_servers.make_database(postgres_server, "secrets"), passwords["database"]
+            ),
             REDIS_URL=redis_url,
             AWS_ACCESS_KEY_ID="tally",
             AWS_SECRET_ACCESS_KEY=passwords["s3"],

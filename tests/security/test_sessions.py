@@ -12,9 +12,9 @@ from itsdangerous import URLSafeTimedSerializer
 from app import create_app
 from app.auth import REFRESHES
 from app.exceptions import SessionUnknown, StoreUnavailable
-from app.services.clock import now
-from app.store import sessions as store
 from app.store.models import AuditEntry, Session
+from app.store.people import sessions as store
+from app.support.clock import now
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.support.client import event

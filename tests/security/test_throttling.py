@@ -10,12 +10,12 @@ import pytest
 import redis as redis_py
 from argon2 import PasswordHasher
 
-from app.services import door, passwords
-from app.services.accounts import Accounts
-from app.services.passwords import Passwords
+from app.services.people import login, passwords
+from app.services.people.accounts import Accounts
+from app.services.people.passwords import Passwords
 from app.store.models import AuditEntry
 from tests.admin.conftest import TOKEN, Visitor
-from tests.api.test_auth import basic
+from tests.api.people.test_auth import basic
 from tests.conftest import PASSWORD
 from tests.support.client import root
 from tests.support.threads import at_once
@@ -153,7 +153,7 @@ class TestOnThePage:
 
 class TestTogether:
     def test_all_processes_count_together(self, settings, nobody, admin, services):
-        other = door.Door(services.accounts, type(services.door._rates)(settings.redis, alone=True))
+        other = login.Door(services.accounts, type(services.door._rates)(settings.redis, alone=True))
         for _ in range(6):
             assert other.enter("admin", "wrong", HOME, "API") is None
         assert statuses(nobody, 5, "admin", "wrong") == [401] * 4 + [429]
@@ -176,7 +176,7 @@ class TestTogether:
         def try_one(number: int) -> str:
             try:
                 return "wrong" if services.door.enter("admin", f"wrong {number}", HOME, "API") is None else "right"
-            except door.RateLimited:
+            except login.RateLimited:
                 return "throttled"
 
         found = at_once(60, try_one)
@@ -202,13 +202,13 @@ class TestTogether:
 
         monkeypatch.setattr(Passwords, "_verify", slow)
         at_once(30, lambda number: services.door.enter(f"user-{number}", "wrong", f"198.51.100.{number}", "API"))
-        assert most[0] == door.HASHES_AT_ONCE
+        assert most[0] == login.HASHES_AT_ONCE
 
     def test_whoever_waits_too_long_for_that_is_told_to_come_again(self, services, admin, monkeypatch):
-        monkeypatch.setattr(door, "WAIT_SECONDS", 0.05)
-        for _ in range(door.HASHES_AT_ONCE):
+        monkeypatch.setattr(login, "WAIT_SECONDS", 0.05)
+        for _ in range(login.HASHES_AT_ONCE):
             services.door._hashing.acquire()
-        with pytest.raises(door.RateLimited, match="at this moment"):
+        with pytest.raises(login.RateLimited, match="at this moment"):
             services.door.enter("admin", PASSWORD, HOME, "API")
 
 
@@ -230,7 +230,7 @@ class TestKnownAndUnknown:
     def test_they_take_the_same_time(self, services, monkeypatch):
         """Medians of ten each, taken in turns; a hash costs so much that the rest does not show."""
         monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real price
-        real = door.Door(accounts := Accounts(), services.door._rates)
+        real = login.Door(accounts := Accounts(), services.door._rates)
         accounts.add("admin", "admin", None, PASSWORD)
         taken = {"admin": [], "nobody": []}
         for number in range(10):

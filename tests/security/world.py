@@ -8,12 +8,13 @@ import re
 
 from werkzeug.test import TestResponse
 
-from app.paths import is_api
 from app.schemas.reports import source
-from app.services.clock import now
-from app.services.principal import SYSTEM, Principal
-from app.store import deliveries, rejected, schedules
+from app.services.people.principal import SYSTEM, Principal
+from app.store.events import rejected
 from app.store.models import Event, RejectedEvent, Session
+from app.store.schedules import deliveries, schedules
+from app.support.clock import now
+from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor
 from tests.conftest import PASSWORD
 from tests.security.matrix import QUERIES, RECURRING, SENT, rows

@@ -11,9 +11,9 @@ from redis import Redis
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
-from app.queue import NAME
-from app.services import pen, planning
-from app.services.principal import SYSTEM
+from app.redis.queue import NAME
+from app.services.people.principal import SYSTEM
+from app.services.reports import part_writer, planning
 from app.store.models import Report, ReportPart
 from tests.support.client import FIRST, event
 
@@ -46,7 +46,7 @@ def files(settings) -> Callable[[], list[str]]:
 @pytest.fixture
 def along(monkeypatch) -> Callable[[Through], None]:
     """Do something between the lines of every report: `along(lines -> lines)`."""
-    made = pen.blocks
+    made = part_writer.blocks
 
     def change(through: Through) -> None:
         def blocks(*args: object) -> Iterator[tuple[bytes, int]]:
@@ -54,7 +54,7 @@ def along(monkeypatch) -> Callable[[Through], None]:
                 for line in through(line for data, _ in unchanged for line in data.splitlines(keepends=True)):
                     yield line, 1
 
-        monkeypatch.setattr(pen, "blocks", blocks)
+        monkeypatch.setattr(part_writer, "blocks", blocks)
 
     return change
 
@@ -111,13 +111,13 @@ def whole() -> bytes:
 def written(monkeypatch) -> list[int]:
     """The numbers of the parts that were written, in the order in which they were begun; a test may clear it."""
     numbers = []
-    write = pen.Pen._write_part
+    write = part_writer.Pen._write_part
 
-    def noted(writer: pen.Pen, part: ReportPart, *args: object) -> None:
+    def noted(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
         numbers.append(part.number)
         write(writer, part, *args)
 
-    monkeypatch.setattr(pen.Pen, "_write_part", noted)
+    monkeypatch.setattr(part_writer.Pen, "_write_part", noted)
     return numbers
 
 

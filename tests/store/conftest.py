@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.store import database as store
-from tests.support import servers
+from tests.support import backing_servers
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -17,7 +17,7 @@ def empty_database_url(request, tmp_path: Path) -> str:
     if request.param == "sqlite":
         (tmp_path / "empty.db").touch()
         return f"sqlite:///{tmp_path / 'empty.db'}"
-    return servers.make_database(request.getfixturevalue("postgres_server"), "empty")
+    return backing_servers.make_database(request.getfixturevalue("postgres_server"), "empty")
 
 
 @pytest.fixture

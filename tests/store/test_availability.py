@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 from app import create_app
 from app.config import Settings
 from app.exceptions import StoreUnavailable
-from app.store import catalog
 from app.store import database as store
 from app.store.backends import availability, postgres, sqlite
+from app.store.catalog import catalog
 from app.store.database import transaction
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD

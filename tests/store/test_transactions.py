@@ -5,7 +5,7 @@ from __future__ import annotations
 import peewee
 import pytest
 
-from app.store import catalog
+from app.store.catalog import catalog
 from app.store.database import transaction
 
 NEWS = [("BARCHART", "PORTFOLIO", "OPENED", 3)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from werkzeug.test import TestResponse
 
-from app.paths import is_api
+from app.support.paths import is_api
 
 FIRST = 1_793_000_000_000
 

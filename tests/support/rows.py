@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.store import catalog
+from app.store.catalog import catalog
 from app.store.database import database, release, transaction
 from tests.support.client import FIRST
 

@@ -15,9 +15,9 @@ import orjson
 from peewee import SqliteDatabase
 
 from app.exceptions import DatabaseUnsuitable, SettingInvalid
-from app.file_urls import quoted, unquoted
 from app.store.backends.availability import PRIMARY, Availability, translated
 from app.store.backends.row import Block, Row
+from app.support.file_urls import quoted, unquoted
 
 LOG_BYTES = 64 * 1024 * 1024  # size to which the write-ahead log shrinks when it restarts
 LOG_PAGES = 1_000  # pages in the log after which a commit copies them into the file; SQLite's default

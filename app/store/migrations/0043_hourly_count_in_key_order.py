@@ -1,7 +1,7 @@
 """Index hourly counts only by their key, because another index costs each counted hour a separate page.
 
-Queries for hours of all customers select them by the codes in `seen` (`app.store.hours.of_known`), which has a row for
-every counted code. `counted` records the progress of a slice that is counted in several transactions.
+Queries for hours of all customers select them by the codes in `seen` (`hourly_counts.of_known`), which has a
+row for every counted code. `counted` records the progress of a slice that is counted in several transactions.
 """
 
 from peewee import SqliteDatabase

@@ -4,7 +4,7 @@ If several users have the same name in this form, the user who already has exact
 first. The names of the others get a number, so that users stay distinct and an administrator sees whom to inform.
 """
 
-from app.lookalikes import folded
+from app.support.lookalikes import folded
 
 
 def up(migrator, db):

@@ -1,0 +1,118 @@
+"""Ingest keys: which there are, a new one, and the end of one."""
+
+from __future__ import annotations
+
+import re
+
+import structlog
+from flask import current_app, flash, redirect, render_template, url_for
+from flask_wtf import FlaskForm
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+from wtforms import Field, StringField, TextAreaField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.reports.report_rows import State
+from app.auth import caller, need, signed_in
+from app.exceptions import MISSING, Fault, InputInvalid
+from app.services.access.ingest_keys import IngestKey
+
+IN_USE = State("In use", "check-circle", "good")
+REVOKED = State("Revoked", "slash-circle", "quiet")
+PLACE = re.compile(r"(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
+
+log = structlog.get_logger(__name__)
+
+
+class KeyForm(FlaskForm):
+    """What a key is made of."""
+
+    name = StringField("Name")
+    customers = TextAreaField("Customers")
+    products = TextAreaField("Products")
+
+    def refuse(self, fault: Fault) -> str | None:
+        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        place = PLACE.fullmatch(fault.message)
+        if place is None or place[1] not in self:
+            return fault.message
+        field: Field = self[place[1]]
+        line = f", line {int(place[2]) + 1}," if place[2] else ""
+        told = " is missing." if fault.code == MISSING or not (field.data or "").strip() else place[3]
+        field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
+        return None
+
+
+@blueprint.get("/keys")
+@signed_in
+def keys() -> str:
+    """All keys."""
+    need("keys")
+    lines = [{"key": key, "state": REVOKED if key.revoked else IN_USE} for key in services().keys.all(by=caller())]
+    return render_template("admin/access/keys.html", lines=lines, needed=services().gate.needs_key)
+
+
+@blueprint.get("/keys/new")
+@signed_in
+def new_key() -> str:
+    """The form."""
+    need("keys")
+    return _form(KeyForm())
+
+
+@blueprint.post("/keys/new")
+@signed_in
+def add_key() -> str | tuple[str, int]:
+    """Add a key and show it, this once: so the answer is a page, and not a redirect to one."""
+    need("keys")
+    form = KeyForm()
+    try:
+        key, token = services().keys.add(
+            form.name.data or "", _lines(form.customers), _lines(form.products), by=caller()
+        )
+    except InputInvalid as error:
+        return _form(form, error.faults), 400
+    log.info("ingest key added", key=key.name, by=caller().name)
+    known = {"needed": services().gate.needs_key, "base_url": current_app.config["SETTINGS"].base_url}
+    return render_template("admin/access/key_added.html", key=key, token=token, **known)
+
+
+@blueprint.get("/keys/<key>/revoke")
+@signed_in
+def revoke_key(key: str) -> str:
+    """Ask whether it is meant, and say what goes."""
+    need("keys")
+    return render_template("admin/access/revoke_key.html", key=_key(key))
+
+
+@blueprint.post("/keys/<key>/revoke")
+@signed_in
+def end_key(key: str) -> Response:
+    """Revoke it."""
+    need("keys")
+    found = _key(key)
+    services().keys.revoke(found, by=caller())
+    log.info("ingest key revoked", key=found.name, by=caller().name)
+    flash(f"{found.name} is revoked. Within 5 seconds nobody can send with it any more.")
+    return redirect(url_for("admin.keys"))
+
+
+def _form(form: KeyForm, faults: list[Fault] = ()) -> str:
+    general = [told for fault in faults if (told := form.refuse(fault))]
+    return render_template("admin/access/new_key.html", form=form, general=general)
+
+
+def _lines(field: Field) -> list[str]:
+    return [line.strip() for line in (field.data or "").splitlines() if line.strip()]
+
+
+def _key(text: str) -> IngestKey:
+    """The key of an address's id.
+
+    Raises:
+        NotFound: it is no id.
+        KeyUnknown: there is none in use.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise NotFound
+    return services().keys.get(int(text), by=caller())

@@ -1,0 +1,91 @@
+"""The catalog: its products, types and customers, and what was seen and is not in it."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.admin.blueprint import blueprint, services
+from app.auth import caller, need, signed_in
+from app.services.catalog.editor import ADOPTED_AT_ONCE
+from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, Entry, Key
+
+PAGE = 100
+MAX_PAGE = 1_000_000
+MISSING = "missing"  # beside the three kinds: what was merely seen
+TABS = {PRODUCTS: "Products", TYPES: "Types", CUSTOMERS: "Customers", MISSING: "Not in the catalog"}
+PATHS = {PRODUCTS: "", TYPES: "/types", CUSTOMERS: "/customers", MISSING: "/missing"}
+
+
+@signed_in
+def catalog(kind: str) -> str:
+    """One kind of entry, by code."""
+    return render_template("admin/catalog/catalog.html", **_found(kind))
+
+
+@blueprint.get("/catalog/part")
+@signed_in
+def catalog_part() -> str:
+    """What of the page refreshes itself."""
+    kind = request.args.get("kind", "")
+    return render_template("admin/catalog/_catalog.html", **_found(kind if kind in TABS else PRODUCTS))
+
+
+for _kind, _path in PATHS.items():
+    blueprint.add_url_rule(f"/catalog{_path}", "catalog", catalog, defaults={"kind": _kind}, methods=["GET"])
+
+
+@blueprint.post("/catalog/adopt")
+@signed_in
+def adopt() -> Response:
+    """Take codes in that were seen: the one that was clicked, or with none named all of them."""
+    need("catalog")
+    kind = request.form.get("kind")
+    wanted = [(kind, named(kind, request.form))] if kind in KINDS else None
+    found = services().cataloguing.adopt(caller(), wanted)
+    flash(_adopted(found))
+    return redirect(url_for("admin.catalog", kind=MISSING))
+
+
+def named(kind: str, values: dict[str, str]) -> Key:
+    """Which entry an address or a form means."""
+    code = values.get("code", "")
+    return (values.get("product", ""), code) if kind == TYPES else (code,)
+
+
+def _found(kind: str) -> dict[str, object]:
+    who = caller()
+    wanted, page = request.args.get("find", "").strip(), _page(request.args.get("page", ""))
+    entries, begin = services().entries, (page - 1) * PAGE
+    is_missing = kind == MISSING
+    found = (
+        entries.missing_page(who, wanted, begin, PAGE) if is_missing else entries.page(who, kind, wanted, begin, PAGE)
+    )
+    return {
+        "kind": kind,
+        "tabs": TABS,
+        "missing": found.number if is_missing else entries.number_missing(who),
+        "at_once": ADOPTED_AT_ONCE,
+        "find": wanted,
+        "number": found.number,
+        "fitting": found.fitting,
+        "entries": found.entries,
+        "page": page,
+        "more": found.fitting > page * PAGE,
+        "strict": services().catalog.strict,
+        "may_change": services().cataloguing.may_change(who),
+    }
+
+
+def _page(text: str) -> int:
+    return max(1, min(int(text), MAX_PAGE)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+def _adopted(found: list[Entry]) -> str:
+    if not found:
+        return "It is in the catalog already."
+    if len(found) > 1:
+        return f"{len(found):,} codes are in the catalog now."
+    one = found[0]
+    then = {PRODUCTS: " Name its columns there.", TYPES: " Name its context there."}.get(one.kind, "")
+    return f"The {one.title} is in the catalog now.{then}"

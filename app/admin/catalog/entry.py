@@ -1,0 +1,153 @@
+"""One entry of the catalog: what it is, how it is used; the forms that add, change and remove one."""
+
+from __future__ import annotations
+
+import re
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import Field, StringField, TextAreaField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.catalog.catalog import named
+from app.admin.reports.new_report import SUGGESTED
+from app.auth import caller, signed_in
+from app.exceptions import MISSING, Fault, InputInvalid
+from app.schemas.catalog import COLUMN
+from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, Entry
+
+KIND = "<any(product,type,customer):word>"
+SHOWN = 50  # codes that an entry was seen with
+PLACE = re.compile(r"\w+\[0\]\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
+
+
+class EntryForm(FlaskForm):
+    """What an entry is made of; the names are the document's."""
+
+    code = StringField("Code")
+    product = StringField("Product")
+    description = TextAreaField("Description")
+    columns = TextAreaField("Columns")
+    context = TextAreaField("Context")
+    extra = StringField("Context items without a column")
+
+    def values(self, kind: str) -> dict[str, object]:
+        """The entry, as the document has it."""
+        given = {"code": self.code.data or "", "description": (self.description.data or "").strip()}
+        given |= {"product": self.product.data or ""} if kind == TYPES else {}
+        if kind in NAMES:
+            lines = (self[NAMES[kind]].data or "").splitlines()
+            given[NAMES[kind]] = [line.strip() for line in lines if line.strip()]
+        given |= {"extra": self.extra.data or COLUMN} if kind == PRODUCTS else {}
+        return given
+
+    def refuse(self, fault: Fault) -> str | None:
+        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        place = PLACE.fullmatch(fault.message)
+        if place is None or place[1] not in self:
+            return fault.message
+        field: Field = self[place[1]]
+        line = f", line {int(place[2]) + 1}," if place[2] else ""
+        is_missing = fault.code == MISSING or not (field.data or "").strip()
+        field.errors = [*field.errors, f"{field.label.text}{line}{' is missing.' if is_missing else place[3]}"]
+        return None
+
+
+@blueprint.get(f"/catalog/{KIND}")
+@signed_in
+def entry(word: str) -> str:
+    """What it is and how it is used; for who may change it, in a form."""
+    one = _one(word)
+    names = "\n".join(one.names)
+    filled = {"description": one.description, "columns": names, "context": names, "extra": one.extra}
+    return _page(one, EntryForm(None, **filled))
+
+
+@blueprint.post(f"/catalog/{KIND}")
+@signed_in
+def change_entry(word: str) -> tuple[str, int] | Response:
+    """Give it other values."""
+    services().cataloguing.allow(caller())
+    one, form = _one(word), EntryForm()
+    form.code.data, form.product.data = one.code, one.product
+    try:
+        services().cataloguing.change(caller(), one.kind, form.values(one.kind))
+    except InputInvalid as error:
+        return _page(one, form, error.faults), 400
+    flash(f"The {one.title} is changed. Reports that are started from now on follow it.")
+    return redirect(_address(one))
+
+
+@blueprint.get(f"/catalog/{KIND}/new")
+@signed_in
+def new_entry(word: str) -> str:
+    """The form of another one, filled in as far as the address says."""
+    services().cataloguing.allow(caller())
+    return _new(word, EntryForm(request.args or None))
+
+
+@blueprint.post(f"/catalog/{KIND}/new")
+@signed_in
+def add_entry(word: str) -> tuple[str, int] | Response:
+    """Add it."""
+    services().cataloguing.allow(caller())
+    form = EntryForm()
+    kind = f"{word}s"
+    try:
+        made = services().cataloguing.add(caller(), kind, form.values(kind))
+    except InputInvalid as error:
+        return _new(word, form, error.faults), 400
+    flash(f"The {made.title} is in the catalog now.")
+    return redirect(_address(made))
+
+
+@blueprint.get(f"/catalog/{KIND}/remove")
+@signed_in
+def remove_entry(word: str) -> str:
+    """Ask whether it is meant, and say what goes."""
+    services().cataloguing.allow(caller())
+    one = _one(word)
+    known = {"loss": services().cataloguing.loss(one), "strict": services().catalog.strict}
+    return render_template("admin/catalog/remove_entry.html", entry=one, address=_address(one), **known)
+
+
+@blueprint.post(f"/catalog/{KIND}/remove")
+@signed_in
+def end_entry(word: str) -> Response:
+    """Remove it."""
+    services().cataloguing.allow(caller())
+    one = _one(word)
+    services().cataloguing.remove(caller(), one, with_types="with_types" in request.form)
+    flash(f"The {one.title} is not in the catalog any more. Its events stay.")
+    return redirect(url_for("admin.catalog", kind=one.kind))
+
+
+def _page(one: Entry, form: EntryForm, faults: list[Fault] = ()) -> str:
+    general = [told for fault in faults if (told := form.refuse(fault))]
+    uses = services().entries.uses(caller(), one)
+    known = {"uses": uses, "shown": SHOWN, "may_change": services().cataloguing.may_change(caller())}
+    return render_template("admin/catalog/entry.html", entry=one, form=form, general=general, **known)
+
+
+def _new(word: str, form: EntryForm, faults: list[Fault] = ()) -> str:
+    general = [told for fault in faults if (told := form.refuse(fault))]
+    known = {"products": services().cataloguing.products(SUGGESTED + 1), "kind": f"{word}s", "word": word}
+    return render_template("admin/catalog/new_entry.html", form=form, general=general, **known)
+
+
+def _one(word: str) -> Entry:
+    """The entry that an address means.
+
+    Raises:
+        CatalogUnknown: there is none, or it is not the caller's to see.
+    """
+    if not request.args.get("code"):
+        abort(404)
+    kind = f"{word}s"
+    return services().entries.get(caller(), kind, named(kind, request.args))
+
+
+def _address(one: Entry) -> str:
+    of = {"product": one.product} if one.kind == TYPES else {}
+    return url_for("admin.entry", word=one.word, code=one.code, **of)

@@ -1,0 +1,231 @@
+"""The events: filtered, a page at a time or live, and one of them with its batch and what its context means.
+
+A filter is the address, so that it can be kept and sent on; a time in it is milliseconds, which mean the same to
+everybody. What a browser's form makes of it is led to that address first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+from wtforms import Form, StringField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.datetime_field import MomentField, words_for_times
+from app.admin.events import first_event
+from app.admin.reports.new_report import SUGGESTED
+from app.auth import caller, need, signed_in
+from app.exceptions import Fault, InputInvalid
+from app.schemas.events import readable
+from app.schemas.fields import MAX_TIME
+from app.schemas.reports import FilterSchema
+from app.services.events.listing import MAX_TEXT, Page, Wanted
+from app.services.events.volume import DAY, HOUR, MINUTE, Filter
+from app.support.clock import now
+
+PAGE = 50
+OF_A_BATCH = 30  # events of one that are shown
+OFFERED = 200  # types to tick; more are typed
+KEY_DIGITS = 18
+# How far back from now, and in what words.
+RANGES = {
+    "15m": (15 * MINUTE, "15 minutes"),
+    "1h": (HOUR, "Hour"),
+    "24h": (DAY, "24 hours"),
+    "7d": (7 * DAY, "7 days"),
+    "30d": (30 * DAY, "30 days"),
+}
+
+
+class EventsForm(Form):
+    """A filter, as a browser fills it in."""
+
+    customer = StringField("Customer")
+    product = StringField("Product")
+    start = MomentField("From")
+    end = MomentField("To", whole=True)
+    text = StringField("Text in the context")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an address asks for."""
+
+    args: MultiDict
+
+    @cached_property
+    def form(self) -> EventsForm:
+        """The fields as they were filled in."""
+        return EventsForm(self.args)
+
+    @cached_property
+    def types(self) -> list[str]:
+        """The types, ticked or one on a line."""
+        return [line.strip() for several in self.args.getlist("types") for line in several.splitlines() if line.strip()]
+
+    @cached_property
+    def address(self) -> dict[str, object]:
+        """The same as arguments of an address, without what is empty or goes without saying."""
+        form = self.form
+        told = {name: (form[name].data or "").strip() for name in ("customer", "product", "text")}
+        told |= {name: "" if form[name].data is None else str(form[name].data) for name in ("start", "end")}
+        if self.args.get("range") in RANGES and not (told["start"] or told["end"]):
+            told["range"] = self.args["range"]
+        cursor = "before" if self.args.get("before") and not self.args.get("after") else "after"
+        told[cursor] = self.args.get(cursor, "")
+        return {name: value for name, value in (told | {"types": self.types}).items() if value}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the address is as short as it can be."""
+        given = {name: values if name == "types" else values[0] for name, values in self.args.lists()}
+        return given == self.address and all(len(self.args.getlist(name)) == 1 for name in given if name != "types")
+
+    def filter(self) -> dict[str, object]:
+        """What a report's filter would be, without what was not asked for.
+
+        Raises:
+            InputInvalid: something in it is no filter.
+        """
+        given = {name: self.address[name] for name in ("customer", "product", "start", "end") if name in self.address}
+        if "range" in self.address:
+            given |= {"start": str(now() - RANGES[self.address["range"]][0]), "end": str(now())}
+        return FilterSchema(partial=True).load_query(given | ({"types": self.types} if self.types else {}))
+
+    def without_page(self) -> dict[str, object]:
+        """The address of the newest that are like that."""
+        return {name: value for name, value in self.address.items() if name not in ("after", "before")}
+
+    def within(self, range: str | None = None) -> dict[str, object]:
+        """The same in a range of time that has a name, or at any time."""
+        rest = {name: value for name, value in self.without_page().items() if name not in ("range", "start", "end")}
+        return rest | ({"range": range} if range else {})
+
+    def refuse(self, faults: Sequence[Fault]) -> list[str]:
+        """Put each fault beside its field; those that belong to none."""
+        general = []
+        for fault in faults:
+            name = fault.message.partition(" ")[0]
+            if name not in self.form:
+                general.append(fault.message)
+                continue
+            field = self.form[name]
+            told = fault.message.removeprefix(name)
+            told = words_for_times(told) if isinstance(field, MomentField) else told
+            field.errors = [*field.errors, f"{field.label.text}{told}"]
+        return general
+
+
+@blueprint.get("/events")
+@signed_in
+def events() -> str | tuple[str, int] | Response:
+    """The newest events that are like what the address says."""
+    need("events")
+    asked = Asked(request.args)
+    if not asked.is_plain:
+        return redirect(url_for("admin.events", **asked.address))
+    try:
+        filter = asked.filter()
+        page = _page(asked, filter)
+    except InputInvalid as error:
+        general = asked.refuse(error.faults)
+        return render_template("admin/events/events.html", **_offered(asked, {}), general=general, page=None), 400
+    if "before" in asked.address and page.previous is None:
+        return redirect(url_for("admin.events", **asked.without_page()))  # the newest page is live
+    return render_template(
+        "admin/events/events.html", **(_offered(asked, filter) | _found(asked, filter, page)), general=[]
+    )
+
+
+@blueprint.get("/events/part")
+@signed_in
+def events_part() -> str:
+    """What of the page refreshes itself."""
+    need("events")
+    asked = Asked(request.args)
+    filter = asked.filter()
+    return render_template("admin/events/_events.html", **_found(asked, filter, _page(asked, filter)))
+
+
+@blueprint.get("/events/<key>")
+@signed_in
+def event(key: str) -> str:
+    """One event, its context named, and its batch."""
+    need("events")
+    one = services().feed.one(caller(), _key(key))
+    batch = services().feed.batch(caller(), int(key), one)
+    place = next((place for place, (other, _) in enumerate(batch) if other == int(key)), 0)
+    begin = max(0, min(place - OF_A_BATCH // 2, len(batch) - OF_A_BATCH))
+    known = {"batch": batch, "shown": batch[begin : begin + OF_A_BATCH], "begin": begin, "place": place}
+    known["entry"] = services().catalog.type_named(one.product, one.type)
+    return render_template(
+        "admin/events/event.html", key=int(key), event=one, json=readable(one), minute=MINUTE, **known
+    )
+
+
+def _page(asked: Asked, filter: dict[str, object]) -> Page:
+    cursors = {name: asked.address.get(name) for name in ("after", "before", "text")}
+    return services().feed.page(caller(), Wanted(**_until_now(filter)), PAGE, **cursors)
+
+
+def _until_now(filter: dict[str, object]) -> dict[str, object]:
+    """Exclude events dated in the future unless they are requested, because they would precede all others."""
+    is_open = "end" not in filter and filter.get("start", 0) <= now()
+    return filter | ({"end": now()} if is_open else {})
+
+
+def _later(filter: dict[str, object]) -> int:
+    """Return about how many events such a page leaves out."""
+    if _until_now(filter) == filter:
+        return 0
+    return services().traffic.estimate(caller(), Filter(**filter | {"start": now() + 1}))
+
+
+def _found(asked: Asked, filter: dict[str, object], page: Page) -> dict[str, object]:
+    """What the part that refreshes needs, and the rest of the page as well."""
+    is_first = not {"after", "before"} & set(asked.address)
+    return {
+        "asked": asked,
+        "page": page,
+        "is_first": is_first,
+        "live": is_first and ("end" not in asked.address or filter["end"] >= now()),
+        "later": _later(filter),
+        "in_future": asked.without_page() | {"start": now(), "end": MAX_TIME},
+        "page_size": PAGE,
+        "moving": "text" not in asked.address,  # a search is dear, and its finds come seldom
+        "about": services().traffic.estimate(caller(), Filter(**filter)),
+        "filter": filter,
+        "export": _export(filter),
+        **first_event.known(),
+    }
+
+
+def _export(filter: dict[str, object]) -> dict[str, object]:
+    """What fills in the form of a new report."""
+    return filter | ({"types": "\n".join(filter["types"])} if "types" in filter else {})
+
+
+def _offered(asked: Asked, filter: dict[str, object]) -> dict[str, object]:
+    """What there is to choose from; of types those that fit the rest."""
+    customers, products = services().catalog.known(caller(), SUGGESTED + 1)
+    seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED + 1)
+    types = sorted({*seen, *asked.types})
+    known = {"customers": customers, "products": products, "types": types, "offered": OFFERED}
+    return known | {"asked": asked, "form": asked.form, "ranges": RANGES, "max_text": MAX_TEXT}
+
+
+def _key(text: str) -> int:
+    """The id of an address.
+
+    Raises:
+        NotFound: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
+        raise NotFound
+    return int(text)

@@ -1,0 +1,125 @@
+"""Rejected events that are alike: looked at, sent again all of them, with one thing changed perhaps, or removed."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import StringField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.events.rejected import SHOWN_CHARACTERS, key_of
+from app.auth import caller, need, signed_in
+from app.services.events.rejected_groups import Group, Key, Sent
+from app.services.events.resend import Change
+
+PAGE = 20
+# What may be changed in each before it is sent.
+CHANGES = {
+    "": "As they are",
+    "customer": "With another customer",
+    "product": "With another product",
+    "type": "With another type",
+    "version": "With another version",
+    "timestamp": "With the time of arrival as timestamp",
+}
+
+
+class GroupForm(FlaskForm):
+    """How a group is sent again."""
+
+    change = StringField("Send them")
+    value = StringField("Which one")
+
+
+@blueprint.get("/rejected/group")
+@signed_in
+def rejected_group() -> str:
+    """Its newest events, or those before one of them."""
+    need("system")
+    return _page(_group(), GroupForm())
+
+
+@blueprint.post("/rejected/group")
+@signed_in
+def send_group() -> str | tuple[str, int] | Response:
+    """Send all of it again, as far as was looked at, and say how they fared."""
+    need("system")
+    group, form = _group(), GroupForm()
+    field, value = form.change.data or "", (form.value.data or "").strip()
+    if field not in CHANGES:
+        form.change.errors = [f"{form.change.label.text} has no such choice."]
+    elif field not in ("", "timestamp") and not value:
+        form.value.errors = ["It is missing: what is to stand there instead?"]
+    if form.change.errors or form.value.errors:
+        return _page(group, form), 400
+    change = Change(field, value if field != "timestamp" else "")
+    sent = services().rejected_groups.send(caller(), group.key, _up_to(), change)
+    flash(_told(sent))
+    return redirect(_address("admin.rejected_group", group.key) if sent.refused or sent.left else _all())
+
+
+@blueprint.get("/rejected/group/remove")
+@signed_in
+def remove_group() -> str:
+    """Ask whether it is meant, and say how many go."""
+    need("system")
+    group = _group()
+    return render_template(
+        "admin/events/remove_group.html", group=group, samples=_events(group, 3), shown=SHOWN_CHARACTERS
+    )
+
+
+@blueprint.post("/rejected/group/remove")
+@signed_in
+def end_group() -> Response:
+    """Remove those that were asked about."""
+    need("system")
+    number = services().rejected_groups.purge(caller(), _key(), _up_to())
+    flash(f"{number:,} rejected {'event is' if number == 1 else 'events are'} removed.")
+    return redirect(_all())
+
+
+def _page(group: Group, form: GroupForm) -> str:
+    before = request.args.get("before")
+    found = _events(group, PAGE + 1, None if before is None else key_of(before))
+    more = found[PAGE - 1].id if len(found) > PAGE else None
+    known = {"shown": SHOWN_CHARACTERS, "changes": CHANGES, "more": more, "is_first": before is None}
+    known["companions"] = services().rejected.companions(caller(), found)
+    return render_template("admin/events/rejected_group.html", group=group, form=form, found=found[:PAGE], **known)
+
+
+def _events(group: Group, limit: int, before: int | None = None) -> list:
+    return services().rejected_groups.events(caller(), group.key, limit, before)
+
+
+def _group() -> Group:
+    return services().rejected_groups.get(caller(), _key())
+
+
+def _key() -> Key:
+    """The group that an address means."""
+    return Key(*(request.args.get(name, "") for name in ("field", "fault", "product", "type")))
+
+
+def _up_to() -> int:
+    """The last event that whoever asks has been told of: what came since is not meant."""
+    return key_of(request.form.get("up_to", ""))
+
+
+def _address(endpoint: str, key: Key) -> str:
+    return url_for(endpoint, field=key.field, fault=key.fault, product=key.product, type=key.type)
+
+
+def _all() -> str:
+    return url_for("admin.rejected")
+
+
+def _told(sent: Sent) -> str:
+    words = [f"{sent.stored:,} {'event is' if sent.stored == 1 else 'events are'} stored."]
+    if sent.refused:
+        still = "is" if sent.refused == 1 else "are"
+        words.append(f"{sent.refused:,} {still} still refused, the first of them as {' '.join(sent.reasons)[:300]}")
+    if sent.left:
+        words.append(f"{sent.left:,} were not tried, as it took too long: send them again.")
+    return " ".join(words)

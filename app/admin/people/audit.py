@@ -1,0 +1,163 @@
+"""The audit log: who did what to what, when and from where; filtered, a page at a time, or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+from flask import Response, render_template, request
+from werkzeug.exceptions import NotFound
+from wtforms import Form, StringField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.datetime_field import MomentField
+from app.admin.template_filters import iso
+from app.admin.zones import zone_name
+from app.auth import caller, need, signed_in
+from app.exceptions import Fault, InputInvalid
+from app.exports.layout import FORMULA_STARTS
+from app.services.people.audit import ACTIONS, Entry, Page, Sought
+
+PAGE = 50
+MAX_ROWS = 10_000  # of the CSV: the newest
+ROWS_AT_ONCE = 1_000
+MAX_TEXT = 200
+KEY_DIGITS = 18
+COLUMNS = ("time", "who", "action", "object", "customer", "address", "details")
+
+
+class AuditForm(Form):
+    """A filter, as a browser fills it in."""
+
+    who = StringField("Who")
+    action = StringField("What")
+    start = MomentField("From")
+    end = MomentField("To", whole=True)
+    text = StringField("Text")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an address asks for.
+
+    Attributes:
+        wrong: what is no filter, in words.
+    """
+
+    form: AuditForm
+    sought: Sought
+    before: int | None
+    wrong: list[str]
+
+    def address(self, before: int | None = None) -> dict[str, str]:
+        """The same as arguments of an address, without what is empty."""
+        given = {name: self.form[name].data for name in ("who", "action", "text")}
+        given |= {"start": self.sought.start, "end": self.sought.end, "before": before}
+        return {name: str(value) for name, value in given.items() if value not in ("", None)}
+
+
+@blueprint.get("/audit")
+@signed_in
+def audit() -> str | tuple[str, int]:
+    """The newest entries, or those before one of them."""
+    asked = _asked()
+    page = render_template(
+        "admin/people/audit.html", **_found(asked), names=_names(), actions=list(ACTIONS), max_text=MAX_TEXT
+    )
+    return (page, 400) if asked.wrong else page
+
+
+@blueprint.get("/audit/part")
+@signed_in
+def audit_part() -> str:
+    """What of the page refreshes itself."""
+    return render_template("admin/people/_audit.html", **_found(_asked()))
+
+
+@blueprint.get("/audit.csv")
+@signed_in
+def audit_file() -> Response:
+    """The entries as a file, the newest first."""
+    asked = _asked()
+    if asked.wrong:
+        raise InputInvalid(asked.wrong[0], [Fault(wrong) for wrong in asked.wrong])
+    services().audit.note(caller(), "audit log exported", details=asked.address())
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows(_row(entry) for entry in _entries(asked.sought))
+    headers = {"Content-Disposition": "attachment; filename=audit.csv"}
+    return Response(out.getvalue(), mimetype="text/csv", headers=headers)
+
+
+@blueprint.app_template_filter()
+def detail(value: object) -> str:
+    """A detail of an entry in words."""
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "all" if value is None else str(value)
+
+
+def _asked() -> Asked:
+    need("system")
+    form = AuditForm(request.args)
+    wrong, times = [], {}
+    for field in (form.start, form.end):
+        if field.data is not None and not isinstance(field.data, int):
+            field.errors = [f"{field.label.text} is not a date and time in {zone_name()}, such as 2026-11-23T10:57."]
+            wrong += field.errors
+        times[field.name] = field.data if isinstance(field.data, int) else None
+    action = form.action.data or ""
+    if action and action not in ACTIONS:
+        form.action.errors = [f'{form.action.label.text} is "{action[:60]}", which nobody does.']
+        wrong += form.action.errors
+    text = (form.text.data or "").strip()[:MAX_TEXT]
+    who = (form.who.data or "").strip()
+    return Asked(form, Sought(who, action, text, **times), _cursor(request.args.get("before", "")), wrong)
+
+
+def _cursor(text: str) -> int | None:
+    """The id of an address.
+
+    Raises:
+        NotFound: it is none.
+    """
+    if text and not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
+        raise NotFound
+    return int(text) if text else None
+
+
+def _found(asked: Asked) -> dict[str, object]:
+    nothing = Page([], None)
+    page = nothing if asked.wrong else services().audit.page(caller(), asked.sought, PAGE, asked.before)
+    is_live = asked.before is None and not asked.wrong
+    return {"asked": asked, "form": asked.form, "page": page, "live": is_live}
+
+
+def _names() -> list[str]:
+    """Whom there is to ask for, for whoever may know."""
+    return [one.name for one in services().accounts.everyone(by=caller())] if caller().may("users") else []
+
+
+def _entries(sought: Sought) -> Iterator[Entry]:
+    before, left = None, MAX_ROWS
+    while left > 0:
+        page = services().audit.page(caller(), sought, min(left, ROWS_AT_ONCE), before)
+        yield from page.entries
+        before, left = page.next, left - len(page.entries)
+        if before is None:
+            return
+
+
+def _row(entry: Entry) -> list[str]:
+    details = orjson.dumps(entry.details).decode() if entry.details else ""
+    cells = (entry.who, entry.action, entry.object, entry.customer, entry.address, details)
+    return [iso(entry.moment), *(_harmless(cell) for cell in cells)]
+
+
+def _harmless(cell: str) -> str:
+    """With a ' before what a spreadsheet would run as a formula."""
+    return f"'{cell}" if cell.startswith(tuple(FORMULA_STARTS)) else cell

@@ -1,0 +1,105 @@
+"""Users: who there is, and a new one."""
+
+from __future__ import annotations
+
+from flask import render_template
+from flask_wtf import FlaskForm
+from wtforms import Field, StringField, TextAreaField
+
+from app.admin.blueprint import blueprint, services
+from app.auth import caller, need, signed_in
+from app.exceptions import AccountInvalid, Forbidden
+from app.services.people.accounts import TEMPORARY_DAYS, temporary_password
+from app.services.people.principal import ADMIN, ANALYST, OPERATOR
+
+ROLES = {
+    ADMIN: ("Admin", "Does and sees everything, users and keys too"),
+    OPERATOR: ("Operator", "Runs and sees everything but users and keys"),
+    ANALYST: ("Analyst", "Sees events and reports of the customers named here"),
+}
+PERSON, PROGRAM = "person", "program"
+KINDS = {
+    PERSON: ("A person", f"A password for one sign-in within {TEMPORARY_DAYS} days, at which they choose their own"),
+    PROGRAM: ("A program", "A password that stays, for the API"),
+}
+
+
+class RightsForm(FlaskForm):
+    """What a user may do and see."""
+
+    role = StringField("Role", default=ANALYST)
+    customers = TextAreaField("Customers")
+
+
+class PersonForm(RightsForm):
+    """What a user is made of."""
+
+    name = StringField("Name")
+    kind = StringField("Who signs in", default=PERSON)
+
+
+@blueprint.get("/people")
+@signed_in
+def people() -> str:
+    """All users."""
+    return render_template("admin/people/people.html", **_found())
+
+
+@blueprint.get("/people/part")
+@signed_in
+def people_part() -> str:
+    """What of the page refreshes itself."""
+    return render_template("admin/people/_people.html", **_found())
+
+
+@blueprint.get("/people/new")
+@signed_in
+def new_person() -> str:
+    """The form."""
+    need("users")
+    return _form(PersonForm())
+
+
+@blueprint.post("/people/new")
+@signed_in
+def add_person() -> str | tuple[str, int]:
+    """Add a user and show their password, this once: so the answer is a page, and not a redirect to one."""
+    need("users")
+    form, password = PersonForm(), temporary_password()
+    temporary = form.kind.data != PROGRAM
+    try:
+        made = services().accounts.add(
+            form.name.data or "",
+            form.role.data or "",
+            lines_of(form.customers),
+            password,
+            temporary=temporary,
+            by=caller(),
+        )
+    except AccountInvalid as error:
+        return _form(form, str(error)), 400
+    except Forbidden as error:
+        return _form(form, str(error)), 403
+    return render_template("admin/people/password_shown.html", person=made, password=password, is_new=True, **known())
+
+
+def lines_of(field: Field) -> list[str]:
+    """The codes of a field, one on a line."""
+    return [line.strip() for line in (field.data or "").splitlines() if line.strip()]
+
+
+def known() -> dict[str, object]:
+    """What every page about users says in words."""
+    return {"roles": ROLES, "kinds": KINDS, "days": TEMPORARY_DAYS}
+
+
+def _found() -> dict[str, object]:
+    need("users")
+    sessions = services().sessions.numbers()
+    everyone = services().accounts.everyone(by=caller())
+    lines = [{"person": one, "sessions": sessions.get(one.id, [])} for one in everyone]
+    return {"lines": lines, **known()}
+
+
+def _form(form: PersonForm, wrong: str | None = None) -> str:
+    return render_template("admin/people/new_person.html", form=form, wrong=wrong, **known())

@@ -1,0 +1,80 @@
+"""What everybody has to themselves: their sessions, their password, and what they did lately."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import PasswordField
+
+from app import auth
+from app.admin.blueprint import blueprint, services
+from app.admin.people.people import known
+from app.admin.people.session_rows import lines
+from app.auth import caller, open_to_temporary, signed_in
+from app.exceptions import AccountInvalid, RateLimited
+from app.services.people.audit import Sought
+from app.services.people.passwords import MIN_PASSWORD
+
+ENTRIES = 10
+WRONG = "That is not your password."
+SAME = "It is the one you have. Choose another."
+VIA = "the page of the own password"
+
+
+class PasswordForm(FlaskForm):
+    """The old one and the new one."""
+
+    old = PasswordField("Your password")
+    new = PasswordField("A new one")
+
+
+@blueprint.get("/me")
+@signed_in
+def me() -> str:
+    """Who you are to this service."""
+    who = caller()
+    found = services().audit.page(who, Sought(who=who.name), ENTRIES)
+    entries = [entry for entry in found.entries if entry.account == who.id]
+    return render_template("admin/people/me.html", sessions=lines(who.id), entries=entries, **known())
+
+
+@blueprint.get("/me/password")
+@signed_in
+@open_to_temporary
+def own_password() -> str:
+    """The form."""
+    return _form(PasswordForm())
+
+
+@blueprint.post("/me/password")
+@signed_in
+@open_to_temporary
+def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Change it: every other session ends, and this one goes on under another name."""
+    form, who = PasswordForm(), caller()
+    old, new = form.old.data or "", form.new.data or ""
+    try:
+        is_used = who.temporary  # the sign-in that began this session used it up
+        if services().door.enter(who.name, old, request.remote_addr or "", VIA, used=is_used) is None:
+            form.old.errors = [WRONG]
+            return _form(form), 400
+        if new == old:
+            form.new.errors = [SAME]
+            return _form(form), 400
+        changed = services().accounts.set_password(who.name, new, by=who)
+    except RateLimited as error:
+        form.old.errors = [str(error)]
+        return _form(form), 429, {"Retry-After": str(error.seconds)}
+    except AccountInvalid as error:
+        form.new.errors = [str(error)]
+        return _form(form), 400
+    auth.sign_in(changed)
+    flash("Your password is changed. You are signed out everywhere else.")
+    return redirect(url_for("admin.me"))
+
+
+def _form(form: PasswordForm) -> str:
+    if caller().temporary:
+        form.old.label.text = "The password that you were given"
+    return render_template("admin/people/own_password.html", form=form, least=MIN_PASSWORD)

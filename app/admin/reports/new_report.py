@@ -1,0 +1,149 @@
+"""The form that starts a report.
+
+It has no rules of its own: what was filled in becomes a request like any program's, and the schema and the service
+say what is wrong with it. This module only finds the field that each fault belongs to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import orjson
+from flask import current_app, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, Field, StringField, TextAreaField
+
+from app.admin.blueprint import blueprint, services
+from app.admin.datetime_field import MomentField, words_for_times
+from app.auth import caller, need, signed_in
+from app.exceptions import MISSING, Fault, Forbidden, InputInvalid, RateLimited
+from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
+from app.services.events.volume import Filter
+from app.services.reports.service import Preview
+
+SUGGESTED = 100  # codes that a field lists; users type others
+OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
+FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
+COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
+TAB = "tab"  # a tab cannot be typed into a field
+PLACE = re.compile(r"(?:(?:filter|output)\.)?(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
+LAYOUTS = {
+    "": "The product's own",
+    "columns": "Columns: each context item under its name, those without one in a last column, extra",
+    "positional": "Positional: context items as they came",
+}
+
+
+class ReportForm(FlaskForm):
+    """What a report is made of; the names are the request's."""
+
+    customer = StringField("Customer")
+    product = StringField("Product")
+    types = TextAreaField("Event types")
+    start = MomentField("From")
+    end = MomentField("To", whole=True)
+    delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
+    layout = StringField("Layout")
+    header = BooleanField("First row has the column names")
+    format = StringField("Format")
+    compression = StringField("Compression")
+    spreadsheetSafe = BooleanField("Let no cell run as a formula in a spreadsheet")
+    bucketName = StringField("Bucket")
+    bucketKey = StringField("Name in the bucket")
+
+    def wanted(self) -> dict[str, dict]:
+        """The request, as a program would send it; what was left empty is left out."""
+        filter = _filled(self, "customer", "product", "start", "end")
+        types = [line.strip() for line in (self.types.data or "").splitlines() if line.strip()]
+        output = _filled(self, *OUTPUT)
+        if output.get("delimiter") == TAB:
+            output["delimiter"] = "\t"
+        return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
+
+    def refuse(self, fault: Fault) -> str | None:
+        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        place = PLACE.fullmatch(fault.message)
+        if place is None or place[1] not in self:
+            return fault.message
+        field: Field = self[place[1]]
+        line = f", line {int(place[2]) + 1}," if place[2] else ""
+        told = " is missing." if fault.code == MISSING else place[3]
+        told = words_for_times(told) if isinstance(field, MomentField) else told
+        field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
+        return None
+
+    def refuse_all(self, sentence: str) -> None:
+        """Put why the whole is forbidden beside the field that it is about."""
+        field = self.bucketName if sentence.startswith("output.bucket") else self.customer
+        field.errors = [sentence]
+
+
+@blueprint.get("/reports/new")
+@signed_in
+def new_report() -> str:
+    """The form, filled in as far as the address says."""
+    need("reports")
+    form = ReportForm(request.args or None)
+    try:
+        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.wanted()["filter"]}))
+    except InputInvalid:  # the request does not identify a report yet
+        return _page(form)
+    try:
+        return _page(form, wanted=wanted, preview=_preview(wanted))
+    except (InputInvalid, Forbidden):  # the errors are shown when the form is sent
+        return _page(form, wanted=wanted)
+
+
+@blueprint.post("/reports/new")
+@signed_in
+def start_report() -> str | tuple[str, int] | Response:
+    """Start the report and show it, or show its preview or its errors."""
+    need("reports")
+    form = ReportForm()
+    try:
+        wanted = ReportRequestSchema().load_body(orjson.dumps(form.wanted()))
+        if "estimate" in request.form:
+            return _page(form, wanted=wanted, preview=_preview(wanted))
+        report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
+    except InputInvalid as error:
+        return _page(form, error.faults), 400
+    except Forbidden as error:
+        form.refuse_all(str(error))
+        return _page(form), 403
+    except RateLimited as error:
+        return _page(form, [Fault(str(error))]), 429
+    return redirect(url_for("admin.report", source=source(report)))
+
+
+def choices() -> dict[str, object]:
+    """What the fields offer."""
+    customers, products = services().catalog.known(caller(), SUGGESTED + 1)
+    types = services().catalog.types(caller(), SUGGESTED + 1)
+    known = {"customers": customers, "products": products, "types": types[:SUGGESTED], "more": types[SUGGESTED:]}
+    known |= {"layouts": LAYOUTS, "formats": FORMATS, "compressions": COMPRESSIONS}
+    return known | {"buckets": current_app.config["SETTINGS"].report_buckets}
+
+
+def _page(
+    form: ReportForm, faults: list[Fault] = (), *, wanted: Mapping | None = None, preview: Preview | None = None
+) -> str:
+    """The form.
+
+    Args:
+        wanted: a request of which is told about how many rows its report would have.
+        preview: what else is told of it.
+    """
+    general = [told for fault in faults if (told := form.refuse(fault))]
+    about = services().traffic.estimate(caller(), Filter(**wanted["filter"])) if wanted else None
+    known = choices() | {"about": about, "preview": preview}
+    return render_template("admin/reports/new_report.html", form=form, general=general, **known)
+
+
+def _preview(wanted: Mapping) -> Preview:
+    return services().reports.preview(caller(), wanted["filter"], wanted.get("output"))
+
+
+def _filled(form: ReportForm, *names: str) -> Mapping[str, object]:
+    return {name: form[name].data for name in names if name in form and form[name].data not in (None, "", False)}

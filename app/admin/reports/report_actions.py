@@ -1,0 +1,90 @@
+"""What people do to a report: cancel it, try it again, delete its file. Each asks first, and says what will go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import flash, redirect, render_template, url_for
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from app.admin.blueprint import blueprint, services
+from app.admin.reports.report_rows import Line, line
+from app.auth import caller, need, signed_in
+from app.exceptions import Forbidden, RateLimited, ReportError
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that can be done.
+
+    Attributes:
+        word: on its button.
+        may: whether it can be done to a report in its state.
+        do: does it, and says what was done.
+        destroys: whether something is gone afterwards.
+    """
+
+    word: str
+    icon: str
+    may: Callable[[Line], bool]
+    do: Callable[[object], str]
+    destroys: bool = True
+
+
+def _cancel(report: object) -> str:
+    done = services().reports.cancel(caller(), report)
+    return "The report is cancelled." if done else "The report had ended by then."
+
+
+def _retry(report: object) -> str:
+    services().reports.retry(caller(), report)
+    return "The report waits for a worker, with the events that it had."
+
+
+def _delete(report: object) -> str:
+    services().reports.delete(caller(), report)
+    return "The file is removed. The report stays in the list."
+
+
+ACTS = {
+    "cancel": Act("Cancel", "x-circle", lambda line: line.moves, _cancel),
+    "retry": Act("Try again", "arrow-repeat", lambda line: line.failed, _retry, destroys=False),
+    "delete": Act("Delete the file", "trash", lambda line: line.has_file, _delete),
+}
+
+
+def possible(found: Line) -> dict[str, Act]:
+    """What can be done to a report now."""
+    return {name: act for name, act in ACTS.items() if act.may(found)}
+
+
+@blueprint.get("/reports/<source>/<any(cancel, retry, delete):act>")
+@signed_in
+def ask_about_report(source: str, act: str) -> str:
+    """Ask whether it is meant, and say what goes."""
+    need("reports")
+    found = line(services().reports.get(caller(), source))
+    return render_template("admin/reports/report_act.html", line=found, name=act, act=_possible(found, act))
+
+
+@blueprint.post("/reports/<source>/<any(cancel, retry, delete):act>")
+@signed_in
+def act_on_report(source: str, act: str) -> Response:
+    """Do it."""
+    need("reports")
+    report = services().reports.get(caller(), source)
+    try:
+        flash(ACTS[act].do(report))
+    except (ReportError, Forbidden, RateLimited) as error:
+        # Another user was faster, the bucket is no longer allowed, or too many reports wait.
+        flash(str(error))
+    return redirect(url_for("admin.report", source=source))
+
+
+def _possible(found: Line, name: str) -> Act:
+    """An act on a report in another state than it needs leads nowhere."""
+    if name not in possible(found):
+        raise NotFound
+    return ACTS[name]

@@ -1,0 +1,87 @@
+"""What pages say about a report: its state in words, and the numbers beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.admin.blueprint import services
+from app.schemas.progress import eta_ms, percent
+from app.schemas.reports import source
+from app.support.clock import now
+
+
+@dataclass(frozen=True)
+class State:
+    """A state as a badge shows it: never by colour alone."""
+
+    word: str
+    icon: str
+    tone: str
+
+
+QUEUED = State("Queued", "hourglass", "quiet")
+RUNNING = State("Running", "arrow-repeat", "accent")
+PAUSED = State("Paused", "pause-circle", "quiet")
+CANCELLED = State("Cancelled", "slash-circle", "quiet")
+EXPIRED = State("Expired", "archive", "hollow")
+DELETED = State("Deleted", "trash", "hollow")
+ENDED = {
+    "COMPLETE": State("Complete", "check-circle", "good"),
+    "TIMEOUT": State("Timed out", "clock-history", "warning"),
+    "FAILED": State("Failed", "x-circle", "bad"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A report, ready to be shown.
+
+    Attributes:
+        report: the row itself, for what is shown as it is.
+        percent: 0 to 100; None while nothing can be told.
+        eta: milliseconds, while that can be told.
+        place: 1 for the report that the next free worker takes; None where it does not wait.
+    """
+
+    report: object
+    source: str
+    state: State
+    percent: int | None
+    eta: int | None
+    place: int | None
+
+    @property
+    def moves(self) -> bool:
+        """Whether the next look may find something else."""
+        return self.report.status == "RUNNING"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a file, and can be tried again."""
+        return self.report.status in ("FAILED", "TIMEOUT")
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is something to download."""
+        return self.state.word == "Complete"
+
+
+def line(report: object) -> Line:
+    """A report, ready to be shown.
+
+    Args:
+        report: a row of the table of reports.
+    """
+    place = services().reports.place_in_queue(report)
+    return Line(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
+
+
+def _state(report: object, place: int | None) -> State:
+    if report.status == "RUNNING":
+        waiting = PAUSED if report.paused else QUEUED
+        return RUNNING if place is None else waiting
+    if report.status == "COMPLETE" and report.expires <= now():
+        return EXPIRED
+    if report.status == "COMPLETE" and report.removed:
+        return DELETED
+    return CANCELLED if report.cancelled else ENDED[report.status]

@@ -1,0 +1,105 @@
+"""The list of reports, one report, and the way to its file."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from flask import Response, redirect, render_template, request
+from werkzeug.exceptions import NotFound
+
+from app.admin.blueprint import blueprint, services
+from app.admin.datetime_field import written
+from app.admin.reports.new_report import OUTPUT, TAB
+from app.admin.reports.report_actions import possible
+from app.admin.reports.report_rows import line
+from app.auth import caller, need, signed_in
+from app.schemas.reports import DEFAULT_DELIMITER
+from app.services.reports.service import file_name
+
+REPORTS = 50
+TABS = {
+    "": "All",
+    "running": "At work",
+    "complete": "Complete",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+    "expired": "Without file",
+}
+
+
+@blueprint.get("/reports")
+@signed_in
+def reports() -> str:
+    """The newest reports."""
+    return render_template("admin/reports/reports.html", **_found())
+
+
+@blueprint.get("/reports/part")
+@signed_in
+def reports_part() -> str:
+    """What of the list refreshes itself."""
+    return render_template("admin/reports/_reports.html", **_found())
+
+
+@blueprint.get("/reports/<source>")
+@signed_in
+def report(source: str) -> str:
+    """One report."""
+    return render_template("admin/reports/report.html", **_one(source))
+
+
+@blueprint.get("/reports/<source>/part")
+@signed_in
+def report_part(source: str) -> str:
+    """What of one report refreshes itself."""
+    return render_template("admin/reports/_report.html", **_one(source))
+
+
+@blueprint.get("/reports/<source>/download")
+@signed_in
+def download(source: str) -> Response:
+    """Lead to a report's file by a link made for this once."""
+    need("reports")
+    return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
+
+
+@blueprint.get("/reports/<source>/link")
+@signed_in
+def report_link(source: str) -> str:
+    """A link made for this once, to be copied: whoever has it has the file, until it expires."""
+    need("reports")
+    report = services().reports.get(caller(), source)
+    link = services().reports.link(report, by=caller())
+    (expires,) = parse_qs(urlsplit(link).query)["expires"]
+    known = {"line": line(report), "file_name": file_name(report), "link": link, "expires": int(expires)}
+    return render_template("admin/reports/report_link.html", **known)
+
+
+def _found() -> dict[str, object]:
+    need("reports")
+    tab = request.args.get("state", "")
+    if tab not in TABS:
+        raise NotFound
+    lines = [line(report) for report in services().reports.visible(caller(), REPORTS, state=tab or None)]
+    known = {"tabs": TABS, "tab": tab, "at_work": services().reports.at_work(caller())}
+    return known | {"lines": lines, "most": REPORTS, "moving": any(line.moves for line in lines)}
+
+
+def _one(source: str) -> dict[str, object]:
+    need("reports")
+    report = services().reports.get(caller(), source)
+    known = {"file_name": file_name(report), "default_delimiter": DEFAULT_DELIMITER, "again": _again(report)}
+    known["columns"] = services().reports.columns(report)
+    known["recurring"] = services().schedules.origin(caller(), report.schedule)
+    found = line(report)
+    return {"line": found, "acts": possible(found), "attempts": services().reports.attempts(report)} | known
+
+
+def _again(report: object) -> dict[str, str]:
+    """What fills the form of a new report in, so that it asks for the same."""
+    filled = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
+    times = {"start": report.start, "end": report.end}
+    filled |= {name: written(time) for name, time in times.items() if time is not None}
+    output = {name: value for name, value in (report.output or {}).items() if name in OUTPUT and value}
+    output |= {"delimiter": TAB} if output.get("delimiter") == "\t" else {}
+    return filled | {name: "y" if value is True else value for name, value in output.items()}

@@ -1,0 +1,112 @@
+"""What pages say about a recurring report: its state, when it runs, what it left out, and how its webhooks fare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.admin.blueprint import services
+from app.admin.reports.report_rows import ENDED, State
+from app.admin.reports.report_rows import Line as ReportLine
+from app.admin.reports.report_rows import line as report_line
+from app.auth import caller
+from app.exceptions import ReportUnknown
+from app.schemas.schedules import covers, when
+
+ACTIVE = State("Active", "check-circle", "good")
+PAUSED = State("Paused", "pause-circle", "quiet")
+STOPPED = State("Stopped", "exclamation-triangle", "warning")
+OF_DELIVERY = {
+    "waiting": State("Waiting", "hourglass", "quiet"),
+    "delivered": State("Delivered", "check-circle", "good"),
+    "given_up": State("Given up", "x-circle", "bad"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A recurring report, ready to be shown.
+
+    Attributes:
+        schedule: the row itself.
+        when, covers: in words.
+        last: its last report, if there was one.
+    """
+
+    schedule: object
+    state: State
+    when: str
+    covers: str
+    last: ReportLine | None
+
+    @property
+    def moves(self) -> bool:
+        """Whether the next look may find something else."""
+        return self.last is not None and self.last.moves
+
+
+@dataclass(frozen=True)
+class DeliveryLine:
+    """A webhook, ready to be shown.
+
+    Attributes:
+        delivery: the row itself.
+        source: of its report.
+        was: how the report ended.
+        tries: all that are on record, the first first.
+    """
+
+    delivery: object
+    source: str
+    was: State
+    state: State
+    tries: Sequence[object]
+
+
+def line(schedule: object) -> Line:
+    """A recurring report, ready to be shown.
+
+    Args:
+        schedule: a row of the table of schedules.
+    """
+    return Line(schedule, _state(schedule), when(schedule), covers(schedule), _last(schedule))
+
+
+def delivery_lines(deliveries: Sequence[object]) -> list[DeliveryLine]:
+    """Webhooks, ready to be shown.
+
+    Args:
+        deliveries: rows of the table of deliveries.
+    """
+    tries = services().webhooks.tries(deliveries)
+    return [
+        DeliveryLine(one, f"JOB-{one.report}", ENDED[one.status], OF_DELIVERY[one.state], tries[one.id])
+        for one in deliveries
+    ]
+
+
+def gaps(reports: Sequence[object]) -> list[tuple[int, int]]:
+    """The stretches of time between reports of whole periods that none of them covers, the latest first.
+
+    Args:
+        reports: rows of the table of reports; those without both ends are left out.
+    """
+    ends = sorted((one.start, one.end) for one in reports if one.start is not None and one.end is not None)
+    pairs = zip(ends, ends[1:], strict=False)
+    return [(before[1] + 1, after[0] - 1) for before, after in pairs if after[0] > before[1] + 1][::-1]
+
+
+def _state(schedule: object) -> State:
+    if schedule.active:
+        return ACTIVE
+    return STOPPED if schedule.reason else PAUSED
+
+
+def _last(schedule: object) -> ReportLine | None:
+    """Return the last report if the caller may see it, because the schedule may have had another customer before."""
+    if schedule.last_report is None:
+        return None
+    try:
+        return report_line(services().reports.get(caller(), f"JOB-{schedule.last_report}"))
+    except ReportUnknown:
+        return None

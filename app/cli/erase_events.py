@@ -1,0 +1,85 @@
+"""`flask events erase`: events gone for good, after a look at what would go."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from app.cli.output import as_json, command, say, services
+from app.schemas.reports import source
+from app.schemas.retention import ErasingSchema
+from app.services.operations.retention import Plan
+from app.services.people.principal import SYSTEM
+
+
+@click.command()
+@click.option("--customer", required=True, metavar="CODE", help="Whose events.")
+@click.option("--product", metavar="CODE", help="Only of this product.")
+@click.option("--type", "types", multiple=True, metavar="CODE", help="Only of this type; repeatable.")
+@click.option("--after", metavar="TIME", help="Only from this time on, by their timestamp.")
+@click.option("--before", metavar="TIME", help="Only from before this time.")
+@click.option("--batch", metavar="UUID", help="Only of this batch.")
+@click.option(
+    "--context", "item", metavar="TEXT", help="Only those with this context item, whole, such as a user's id."
+)
+@click.option("--delete-files", is_flag=True, help="Delete the report files that hold some of them, too.")
+@click.option("--yes", is_flag=True, help="Do it. Without this it is only said what would go.")
+@as_json
+@command
+def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], **wanted: object) -> None:
+    """Erase events for good: without --yes it only counts what would go.
+
+    A TIME is a day (2026-11-23: its first moment), a time (2026-11-23T10:57), both in UTC, or milliseconds since 1970.
+
+    Events that come in meanwhile stay. Rejected events of the customer go as well where they fit. Report files are
+    copies: those that hold some of the events are named, and go with --delete-files; reports that are being written
+    then begin again. Reports that run meanwhile may have less than was there when they started.
+    """
+    plan = services().erasing.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
+    gone = _erase(plan, delete_files) if yes else 0
+    result = {"events": plan.events, "rejected": plan.rejected_number, "erased": gone if yes else None}
+    result |= {"reports": [source(report) for report in plan.reports], "files_deleted": yes and delete_files}
+    say(result, _words(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
+
+
+def _erase(plan: Plan, delete_files: bool) -> int:
+    """Do it, with a bar on a terminal; how many events are gone."""
+    gone = 0
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=plan.events, label="Erasing", file=sys.stderr, hidden=hidden) as bar:
+        try:
+            for number in services().erasing.erase(SYSTEM, plan, delete_files=delete_files):
+                gone += number
+                bar.update(number)
+        except Exception:
+            click.echo(f"Stopped: {_counted(gone, 'event')} gone for good. Run it again for the rest.", err=True)
+            raise
+    return gone
+
+
+def _words(plan: Plan, gone: int, *, yes: bool, delete_files: bool) -> str:
+    if not plan.events and not plan.rejected_number:
+        return "There is no such event."
+    number = gone if yes else plan.events
+    lines = [f"{_counted(number, 'event')} {'erased' if yes else 'would be erased'}."]
+    if plan.rejected_number:
+        lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {'erased' if yes else 'would go'} as well.")
+    if plan.reports:
+        lines += _of_files(plan, deleted=yes and delete_files, wanted=delete_files)
+    if not yes:
+        lines.append("Nothing is erased yet. To do it, run this again with --yes.")
+    return "\n".join(lines)
+
+
+def _of_files(plan: Plan, *, deleted: bool, wanted: bool) -> list[str]:
+    held = f"{_counted(len(plan.reports), 'report')} {{}} some of them:"
+    names = [f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in plan.reports]
+    if deleted:
+        return [held.format("held"), *names, "Their files are deleted; those that were being written begin again."]
+    rest = [] if wanted else ["Their files stay: with --delete-files they go, too."]
+    return [held.format("hold"), *names, *rest]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""The RQ queue of reports, and rate limits: everything that uses Redis."""

@@ -1,0 +1,92 @@
+"""How often somebody came within the last minute, counted in Redis for all processes together.
+
+A sliding window of the library `limits`: one script in Redis looks and counts, so that two processes cannot both take
+the last place. Whoever is refused is not counted, and may come again as soon as the oldest requests are a minute old.
+
+Where Redis is away, events all pass. They matter more than limits: what is refused is lost, and a limit that is not
+kept for a while costs some load. Wrong passwords are then counted in this process alone. Either way Redis is left alone
+for a few seconds, so that requests do not wait for it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import cached_property
+
+import structlog
+from limits import RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from app.redis.queue import connect
+
+PREFIX = "tally:rate"
+SECONDS = 0.25  # to reach Redis, and for each answer: requests wait for it
+PAUSE_SECONDS = 5.0
+
+Ask = Callable[[SlidingWindowCounterRateLimiter, RateLimitItemPerMinute, str, str], bool]
+log = structlog.get_logger(__name__)
+
+
+class Rates:
+    """The counts of the last minute.
+
+    Args:
+        url: `redis://…` or `unix://…`; it is connected to by the first request that is counted.
+        alone: whether this process counts by itself while Redis is away; else everybody passes then.
+    """
+
+    def __init__(self, url: str, *, alone: bool = False) -> None:
+        self._url = url
+        self._alone = alone
+        self._away_until = 0.0
+
+    def count(self, kind: str, who: str, most: int) -> int | None:
+        """Count a request, and let it pass (None), or tell after how many seconds it may come again.
+
+        Args:
+            kind: what `who` is, such as an address.
+            most: requests a minute.
+        """
+        return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
+
+    def full(self, kind: str, who: str, most: int) -> int | None:
+        """The same without counting it: after how many seconds one may come, None where it may now."""
+        return self._ask(SlidingWindowCounterRateLimiter.test, kind, who, most)
+
+    def _ask(self, ask: Ask, kind: str, who: str, most: int) -> int | None:
+        item = RateLimitItemPerMinute(most)
+        if time.monotonic() >= self._away_until:
+            if self._away_until:  # one thread checks whether Redis is back, and the others do not wait
+                self._away_until = time.monotonic() + PAUSE_SECONDS
+            try:
+                left = _answer(ask, self._in_redis, item, kind, who)
+            except StorageError as error:
+                self._away_until = time.monotonic() + PAUSE_SECONDS
+                what = "counted in this process alone" if self._alone else "not limited"
+                log.warning(f"requests are {what}, as Redis is away", reason=str(error.storage_error))
+            else:
+                self._away_until = 0.0
+                return left
+        return _answer(ask, self._here, item, kind, who) if self._alone else None
+
+    @cached_property
+    def _in_redis(self) -> SlidingWindowCounterRateLimiter:
+        pool = connect(self._url, SECONDS, SECONDS).connection_pool
+        storage = RedisStorage(self._url, connection_pool=pool, key_prefix=PREFIX, wrap_exceptions=True)
+        return SlidingWindowCounterRateLimiter(storage)
+
+    @cached_property
+    def _here(self) -> SlidingWindowCounterRateLimiter:
+        return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+
+def _answer(
+    ask: Ask, limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, kind: str, who: str
+) -> int | None:
+    if ask(limiter, item, kind, who):
+        return None
+    return max(1, math.ceil(limiter.get_window_stats(item, kind, who).reset_time - time.time()))

@@ -1,0 +1,1 @@
+"""Who may send events: ingest keys and admission."""

@@ -1,0 +1,265 @@
+"""Ingest keys: which products may send events, and whose events each may send.
+
+A key is 256 random bits, shown once and kept as its SHA-256. A slow hash such as argon2 is for passwords, which people
+choose and others can guess; nobody guesses 256 random bits, and every request would pay for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from app.exceptions import FORBIDDEN, Fault, Forbidden, InputInvalid, KeyUnknown, StoreUnavailable
+from app.schemas.access import KeySchema
+from app.schemas.events import Batch
+from app.schemas.json import shown
+from app.services.people.audit import Audit
+from app.services.people.principal import SYSTEM, Principal
+from app.store.access import ingest_keys as store
+from app.store.database import release, transaction
+from app.store.models import IngestKey as KeyRow
+from app.support.clock import now
+
+PREFIX = "tally_"  # by which people, and tools that look for leaked secrets, know one
+SECRET_BYTES = 32
+FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+HINT_CHARACTERS = len(PREFIX) + 4  # 24 of the 256 bits
+
+KEPT_SECONDS = 2.0  # how long a process may go on with what it read: a revocation counts everywhere after that
+MAX_KEPT = 10_000
+NOTED_MS = 60_000  # how exactly the last use is known
+NAMED = 5  # how many of the codes that are allowed an error names
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class IngestKey:
+    """A product's permission to send events.
+
+    Attributes:
+        hint: how the key begins.
+        customers: whose events it may send; None: everybody's.
+        products: of which products; None: of all.
+        used: when it was last used, to the minute; None: never.
+        revoked: since when it is refused; None: it is in use.
+    """
+
+    id: int
+    name: str
+    hint: str
+    customers: tuple[str, ...] | None
+    products: tuple[str, ...] | None
+    created: int
+    used: int | None
+    revoked: int | None
+
+    def check(self, batch: Batch) -> None:
+        """Refuse a batch with an event that this key may not send.
+
+        Raises:
+            Forbidden: names the first one.
+        """
+        if self.customers is None and self.products is None:
+            return
+        for event, place in zip(batch.events, batch.places, strict=True):
+            for field, allowed in (("customer", self.customers), ("product", self.products)):
+                code = getattr(event, field)
+                if allowed is not None and code not in allowed:
+                    raise self._refusal(f"events[{place - 1}].{field}", field, code, allowed)
+
+    def allows(self, customer: str, product: str) -> bool:
+        """Return whether the key may send events of a customer and product. An empty code means an unknown one."""
+        pairs = ((customer, self.customers), (product, self.products))
+        return all(not code or allowed is None or code in allowed for code, allowed in pairs)
+
+    def _refusal(self, place: str, field: str, code: str, allowed: Sequence[str]) -> Forbidden:
+        named = " or ".join(shown(one) for one in allowed[:NAMED]) + (" or another" if len(allowed) > NAMED else "")
+        fault = Fault(f"{place} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
+        return Forbidden(f"The key {self.name} may not send {place}; nothing was stored.", [fault])
+
+
+class Keys:
+    """The ingest keys, as one process knows them."""
+
+    def __init__(self) -> None:
+        self._audit = Audit()
+        self._kept: dict[str, tuple[float, IngestKey | None]] = {}
+        self._noted: dict[int, int] = {}
+        self._to_note: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def verify(self, token: str) -> IngestKey | None:
+        """Return the key that a client sent, or None if it is unknown or revoked.
+
+        Raises:
+            StoreUnavailable: see `find`.
+        """
+        key = self.find(token)
+        return key if key and key.revoked is None else None
+
+    def find(self, token: str) -> IngestKey | None:
+        """Return the key that a client sent, active or revoked, or None if it is unknown.
+
+        Results are cached for two seconds. While the database is unavailable, a key that was valid before stays valid.
+        Refused events would be lost, and no key can be revoked during that time either.
+
+        Raises:
+            StoreUnavailable: the database is unavailable, and this process has not looked up the key before.
+        """
+        if not FORM.fullmatch(token):
+            return None
+        digest, moment = _digest(token), time.monotonic()
+        read, known = self._kept.get(digest, (None, None))
+        if read is not None and moment - read < KEPT_SECONDS:
+            return known
+        if known:
+            self._kept[digest] = (moment, known)  # meanwhile the other threads go on with it: one look is enough
+        try:
+            found = self._find(digest)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            return known
+        self._keep(digest, moment, found)
+        if found and found.revoked is None:
+            self._note_use(found)
+        return found
+
+    def add(
+        self, name: str, customers: Sequence[str] = (), products: Sequence[str] = (), *, by: Principal = SYSTEM
+    ) -> tuple[IngestKey, str]:
+        """Make a key; it, and what clients send, which is told here and never again.
+
+        Args:
+            customers: whose events it may send; none: everybody's.
+            products: of which products; none: of all.
+            by: whoever makes it.
+
+        Raises:
+            InputInvalid: a code or the name will not do, a key of that name is in use, or it is for more customers
+                than whoever makes it sees.
+        """
+        name, customers, products = name.strip(), _distinct(customers), _distinct(products)
+        KeySchema().check(name, customers, products)
+        if not _is_in_reach(by, customers or None):
+            told = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
+            raise InputInvalid("The key cannot be made.", [Fault(told, field="customers")])
+        token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+        hint = token[:HINT_CHARACTERS]
+        with transaction():
+            made = store.add(name, _digest(token), hint, customers or None, products or None, now())
+            if made is None:
+                fault = Fault(f"name is {shown(name)}, and a key of that name is in use.", field="name")
+                raise InputInvalid("The key cannot be made.", [fault])
+            known = {"begins with": hint, "customers": customers or None, "products": products or None}
+            self._audit.note(by, "key added", f"key {name}", known)
+        return _key(made), token
+
+    def all(self, *, by: Principal = SYSTEM) -> list[IngestKey]:
+        """All keys that are somebody's to see: those in use by name, then the revoked ones, the last revoked first."""
+        return [key for key in map(_key, store.every()) if _is_in_reach(by, key.customers)]
+
+    def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
+        """One that is in use.
+
+        Raises:
+            KeyUnknown: there is none of that id, or it is not theirs to see.
+        """
+        row = store.by_id(key)
+        if row is None or row.revoked is not None or not _is_in_reach(by, row.customers):
+            raise KeyUnknown("There is no such key, or it is revoked already.")
+        return _key(row)
+
+    def named(self, name: str) -> IngestKey:
+        """One that is in use.
+
+        Raises:
+            KeyUnknown: there is none of that name.
+        """
+        row = store.by_name(name)
+        if row is None:
+            raise KeyUnknown(f"There is no key {name} in use.")
+        return _key(row)
+
+    def revoke(self, key: IngestKey, *, by: Principal = SYSTEM) -> None:
+        """Refuse a key from now on: in this process at once, in the others within seconds.
+
+        Raises:
+            KeyUnknown: somebody else revoked it.
+        """
+        with transaction():
+            if not store.revoke(key.id, now()):
+                raise KeyUnknown(f"The key {key.name} is revoked already.")
+            self._audit.note(by, "key revoked", f"key {key.name}", {"begins with": key.hint})
+        self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1] and kept[1].id != key.id}
+
+    def flush(self) -> None:
+        """Wait until every last use so far is written."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _find(self, digest: str) -> IngestKey | None:
+        """Look it up, and give the connection back: the request goes on to wait for the writer, who needs one."""
+        try:
+            row = store.find(digest)
+        finally:
+            release()
+        return _key(row) if row else None
+
+    def _keep(self, digest: str, moment: float, found: IngestKey | None) -> None:
+        if len(self._kept) >= MAX_KEPT:  # wrong ones, as there is no end of those
+            self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
+        self._kept[digest] = (moment, found)
+
+    def _note_use(self, key: IngestKey) -> None:
+        """Have the last use written, once a minute, by a thread of its own: it may have to wait for the disk."""
+        moment = now()
+        with self._lock:
+            if moment - max(key.used or 0, self._noted.get(key.id, 0)) < NOTED_MS:
+                return
+            self._noted[key.id] = self._to_note[key.id] = moment
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._write_uses, name="keys", daemon=True)
+                self._thread.start()
+
+    def _write_uses(self) -> None:
+        while True:
+            with self._lock:
+                if not self._to_note:
+                    self._thread = None
+                    return
+                key, moment = self._to_note.popitem()
+            try:
+                store.note_use(key, moment)
+            except StoreUnavailable as error:
+                log.warning("last use of an ingest key not noted", reason=str(error))
+            finally:
+                release()
+
+
+def _key(row: KeyRow) -> IngestKey:
+    customers, products = (None if codes is None else tuple(codes) for codes in (row.customers, row.products))
+    return IngestKey(row.id, row.name, row.hint, customers, products, row.created, row.used, row.revoked)
+
+
+def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
+    """Whether a key for some customers (None: for all) is somebody's to see, and to give."""
+    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _distinct(codes: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(codes))

@@ -1,0 +1,1 @@
+"""The catalog of customers, products and event types."""

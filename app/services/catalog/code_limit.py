@@ -1,0 +1,128 @@
+"""Limit on the number of different codes (MAX_CODES).
+
+It stops a client that sends new codes endlessly from affecting others. Events whose codes are known, from
+earlier events or from the catalog, are always accepted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from app.exceptions import BodyTooLarge, Fault, StoreUnavailable
+from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
+from app.schemas.json import shown
+from app.store.catalog import catalog as store
+from app.store.database import release
+from app.support.ttl_cache import Kept
+
+KINDS = ("customer", "product", "type")
+COUNTED_SECONDS = 1.0  # how long a count stays valid, unless the ceiling is near
+NEAR = 1_000  # codes below the ceiling from which on each new code triggers a new count
+MAX_LOOKED_UP = 120_000  # unknown codes of one request, because each is looked up in the database
+MAX_REMEMBERED = 200_000  # codes of each kind that a process caches
+WARNED_SHARE = 0.8  # share of the ceiling from which on operators are warned
+WARNED_SECONDS = 15.0
+
+
+class Ceiling:
+    """Ceiling of codes for the events of one process.
+
+    Args:
+        limit: MAX_CODES.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._known: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._number, self._counted_until = 0, 0.0
+        self._admitting = threading.Lock()
+        self._used: Kept[int] = Kept(WARNED_SECONDS)
+
+    def checked(self, batch: Batch) -> Batch:
+        """Return the batch with the events whose codes exceed the ceiling moved to its rejected events.
+
+        Raises:
+            BodyTooLarge: it has more codes than are looked up for one request.
+        """
+        new = {
+            "customer": {event.customer for event in batch.events} - self._known["customer"],
+            "product": {event.product for event in batch.events} - self._known["product"],
+            "type": {event.type for event in batch.events} - self._known["type"],
+        }
+        if sum(map(len, new.values())) > MAX_LOOKED_UP:
+            raise BodyTooLarge(
+                f"events has more than {MAX_LOOKED_UP:,} different customers, products and types; "
+                "send them in several requests."
+            )
+        try:
+            for kind, codes in new.items():
+                if codes:
+                    codes -= self._looked_up(kind, codes)
+            return self._admitted(batch, new) if any(new.values()) else batch
+        except StoreUnavailable:
+            return batch  # the number is unknown, and the batch can still go to the spool
+        finally:
+            release()  # the request next waits for the writer, which may need a connection
+
+    def warning(self) -> str | None:
+        """Return a warning once 80 % of the ceiling is in use, otherwise None."""
+        number = self._used.get("all", store.number_of_codes)
+        if number < self.limit * WARNED_SHARE:
+            return None
+        then = "are rejected now" if number >= self.limit else "are rejected beyond it"
+        return (
+            f"Events have {number:,} of the {self.limit:,} different customers, products and types that MAX_CODES "
+            f"allows. Events with a new one {then}. Erase events of codes that nobody needs, or raise MAX_CODES."
+        )
+
+    def _looked_up(self, kind: str, codes: set[str]) -> set[str]:
+        """Return the codes that the database knows, and cache them."""
+        known = store.known_among(kind, codes)
+        if len(self._known[kind]) > MAX_REMEMBERED:
+            self._known[kind] = set()
+        self._known[kind] |= known
+        return known
+
+    def _admitted(self, batch: Batch, new: dict[str, set[str]]) -> Batch:
+        """Accept events in order while their new codes fit below the ceiling, and reject the others."""
+        good, rejected = Batch([], []), list(batch.rejected)
+        customers, products, types = new["customer"], new["product"], new["type"]
+        with self._admitting:
+            room = before = self._room()
+            for event, place in zip(batch.events, batch.places, strict=True):
+                if event.type in types or event.product in products or event.customer in customers:
+                    fields = [kind for kind in KINDS if getattr(event, kind) in new[kind]]
+                    if len(fields) > room:
+                        rejected.append(self._refused(event, place, fields, len(rejected)))
+                        continue
+                    room -= len(fields)
+                    for kind in fields:
+                        new[kind].remove(getattr(event, kind))
+                good.events.append(event)
+                good.places.append(place)
+            self._number += before - room
+        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+
+    def _room(self) -> int:
+        """Return how many more codes fit. Codes admitted in the last second may not be in the database yet."""
+        if time.monotonic() > self._counted_until:
+            self._number, self._counted_until = 0, time.monotonic() + COUNTED_SECONDS
+        if not self._number or 0 < self.limit - self._number <= NEAR:
+            self._number = max(self._number, store.number_of_codes())
+        return max(0, self.limit - self._number)
+
+    def _refused(self, event: Event, place: int, fields: list[str], earlier: int) -> Rejected:
+        """Return an event as rejected because of new codes in some fields, after so many earlier ones."""
+        if earlier >= MAX_EXPLAINED:
+            return unexplained(place, encode_event(event))
+        why = (
+            f"a new code, and events have as many as MAX_CODES allows ({self.limit:,}). "
+            "Erase events of codes that nobody needs, or raise MAX_CODES."
+        )
+        faults = [
+            Fault(f"events[{place - 1}].{field} is {shown(getattr(event, field))}, {why}", field=field)
+            for field in fields
+        ]
+        return Rejected(place, encode_event(event), faults)

@@ -1,0 +1,228 @@
+"""Changing the catalog: an entry added, changed, adopted as it was seen, or removed; a whole document imported.
+
+The catalog is everybody's: a product's columns are those of each customer's reports. So who is limited to customers
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from app.exceptions import CatalogUnknown, Fault, Forbidden, InputInvalid
+from app.exports.layout import Layout
+from app.schemas.catalog import CatalogSchema
+from app.schemas.json import shown
+from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, Entries, Entry, Key, entry_of, row_of
+from app.services.catalog.lookup import Catalog, columns_layout
+from app.services.people.audit import Audit
+from app.services.people.principal import Principal
+from app.store.catalog import catalog as store
+from app.store.database import transaction
+
+ADOPTED_AT_ONCE = 1_000  # codes per transaction
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What goes when an entry goes.
+
+    Attributes:
+        columns: for each product, the columns that nothing of it fills any more, or that are no columns any more.
+        types: the codes of a product's types, which stay unless they are removed with it.
+        is_refused: whether events with the code are rejected from then on.
+    """
+
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    types: Sequence[str] = ()
+    is_refused: bool = False
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a document changes, by titles of entries; what it says and the catalog has already is `same`."""
+
+    added: Sequence[str]
+    changed: Sequence[str]
+    same: int
+
+
+class Cataloguing:
+    """The catalog of one process, for people who change it.
+
+    Args:
+        catalog: whose rules events and reports follow.
+        audit: where each change is noted.
+    """
+
+    def __init__(self, catalog: Catalog, entries: Entries, audit: Audit) -> None:
+        self._catalog = catalog
+        self._entries = entries
+        self._audit = audit
+
+    def may_change(self, who: Principal) -> bool:
+        """Whether somebody may change the catalog."""
+        return who.may("catalog") and who.customers is None
+
+    def allow(self, who: Principal) -> None:
+        """Let pass only who may change the catalog.
+
+        Raises:
+            Forbidden: they may not.
+        """
+        if not self.may_change(who):
+            raise Forbidden("Only operators and administrators who see every customer may change the catalog.")
+
+    def products(self, limit: int) -> list[str]:
+        """Return the possible product codes of a type, in the catalog or seen, up to a limit."""
+        return sorted(store.known_products(limit))[:limit]
+
+    def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> Entry:
+        """Take a new entry in.
+
+        Args:
+            values: as the document has them.
+
+        Raises:
+            InputInvalid: some value will not do, or there is such an entry.
+            Forbidden: the catalog is not theirs to change.
+        """
+        return self._write(who, kind, values, self._refuse_known)
+
+    def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> Entry:
+        """Give an entry other values; reports that were started before keep the columns that they had.
+
+        Raises:
+            InputInvalid: some value will not do.
+            CatalogUnknown: there is no such entry.
+            Forbidden: the catalog is not theirs to change.
+        """
+        return self._write(who, kind, values, lambda entry: self._entries.get(who, kind, entry.key))
+
+    def adopt(self, who: Principal, wanted: Sequence[tuple[str, Key]] | None) -> list[Entry]:
+        """Add seen codes to the catalog, and skip codes that it already has or that were never seen.
+
+        Args:
+            wanted: the kind and key of each code. None means all, limited to the first `ADOPTED_AT_ONCE`.
+
+        Raises:
+            Forbidden: the caller may not change the catalog.
+        """
+        self.allow(who)
+        found = self._entries.missing(who, ADOPTED_AT_ONCE if wanted is None else None)
+        found = [one for one in found if wanted is None or (one.kind, one.key) in wanted]
+        document = {kind: [row_of(one) for one in found if one.kind == kind] for kind in KINDS}
+        with transaction():
+            self._catalog.put(orjson.dumps(document))
+            for one in found:
+                self._audit.note(who, "catalog changed", one.title, {"change": "added as it was seen"})
+        return found
+
+    def loss(self, entry: Entry) -> Loss:
+        """What goes when an entry goes."""
+        rows = store.types()
+        left = [row for row in rows if entry.kind != TYPES or (row.product, row.code) != entry.key]
+        is_refused = self._catalog.strict and (entry.kind != TYPES or all(row.code != entry.code for row in left))
+        if entry.kind == PRODUCTS:
+            types = [row.code for row in rows if row.product == entry.code]
+            return Loss({entry.code: entry.names} if entry.names else {}, types, is_refused)
+        columns = {}
+        for row in store.products() if entry.kind == TYPES else ():
+            before, after = (columns_layout(row.code, row.columns, types) for types in (rows, left))
+            emptied = [name for name in row.columns if _fills(before, entry, name) and not _fills(after, entry, name)]
+            columns |= {row.code: emptied} if emptied else {}
+        return Loss(columns, (), is_refused)
+
+    def remove(self, who: Principal, entry: Entry, *, with_types: bool = False) -> None:
+        """Remove an entry from the catalog, but keep its events.
+
+        Args:
+            with_types: also remove the types of a product.
+
+        Raises:
+            Forbidden: the caller may not change the catalog.
+            CatalogUnknown: the entry was removed in the meantime.
+        """
+        self.allow(who)
+        with transaction():
+            if entry.kind == CUSTOMERS:
+                is_gone = store.remove_customer(entry.code)
+            elif entry.kind == PRODUCTS:
+                is_gone = store.remove_product(entry.code)
+            else:
+                is_gone = store.remove_types(*entry.key) > 0
+            if not is_gone:
+                raise CatalogUnknown(f"The {entry.title} is not in the catalog any more: somebody removed it.")
+            if entry.kind == PRODUCTS and with_types:
+                store.remove_types(entry.code)
+            details = {**row_of(entry), **({"with": "its types"} if with_types else {})}
+            self._audit.note(who, "catalog removed", entry.title, details)
+        self._catalog.forget()
+
+    def preview(self, body: bytes) -> Changes:
+        """What a document would change.
+
+        Raises:
+            BodyMalformed, InputInvalid: it is not a catalog document.
+        """
+        entries, catalog = CatalogSchema().load_body(body), self._catalog.export()
+        added, changed, same = {}, {}, 0
+        for kind in KINDS:
+            known = {one.key: one for one in (entry_of(kind, row) for row in catalog[kind])}
+            for one in (entry_of(kind, row) for row in entries[kind]):
+                if one.key not in known:
+                    added[kind, one.key] = one.title
+                elif one != known[one.key]:
+                    changed[kind, one.key] = one.title
+                else:
+                    same += 1
+        return Changes(list(added.values()), list(changed.values()), same)
+
+    def put(self, who: Principal, body: bytes) -> Changes:
+        """Import a document: new codes are added, known ones take its values, none is removed.
+
+        Raises:
+            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
+            Forbidden: the catalog is not theirs to change.
+        """
+        self.allow(who)
+        with transaction():
+            changes = self.preview(body)
+            self._catalog.put(body)
+            details = {"added": changes.added, "changed": changes.changed, "same": changes.same}
+            self._audit.note(who, "catalog imported", "", details)
+        return changes
+
+    def _write(
+        self, who: Principal, kind: str, values: Mapping[str, object], check: Callable[[Entry], Entry | None]
+    ) -> Entry:
+        self.allow(who)
+        body = orjson.dumps({kind: [values]})
+        entry = entry_of(kind, CatalogSchema().load_body(body)[kind][0])
+        with transaction():
+            before = check(entry)
+            self._catalog.put(body)
+            self._audit.note(who, "catalog changed", entry.title, _told(entry, before))
+        return entry
+
+    def _refuse_known(self, entry: Entry) -> None:
+        known = {entry_of(entry.kind, row).key for row in self._catalog.export()[entry.kind]}
+        if entry.key in known:
+            of = f" under {entry.product}" if entry.product else ""
+            message = f"{entry.kind}[0].code is {shown(entry.code)}, which the catalog has already{of}."
+            raise InputInvalid("The catalog has it already.", [Fault(message, field="code")])
+
+
+def _told(entry: Entry, before: Entry | None) -> dict[str, object]:
+    """What the audit log says of an entry as it is now."""
+    values = row_of(entry)
+    if before is None:
+        return values | {"change": "added"}
+    earlier = {f"{name} before": value for name, value in row_of(before).items() if value != values[name]}
+    return values | earlier
+
+
+def _fills(layout: Layout, entry: Entry, column: str) -> bool:
+    return layout.place(entry.code, column) is not None

@@ -1,0 +1,274 @@
+"""The catalog: which customers, products and event types are known, and how a product's report file is laid out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+
+from app.exceptions import Fault, InputInvalid, StoreUnavailable
+from app.exports.layout import COLUMNS, EXTRA, POSITIONAL, Layout
+from app.schemas.catalog import DROP, CatalogSchema, document
+from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
+from app.schemas.json import shown
+from app.services.catalog.code_limit import Ceiling
+from app.services.people.principal import SYSTEM, Principal
+from app.store.catalog import catalog as store
+from app.store.database import release
+from app.store.events import select
+from app.store.models import EventType
+
+KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
+NAMED = 3  # how many near codes an error names
+COMPARED = 200  # codes that are compared for it: up to a millisecond each
+NOT_KNOWN = ", which is not known"  # the suggestions follow
+NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # the name of a field at the end of its place
+HINTS = 20  # unknown codes of a request that get suggestions, because a batch may contain 30,000
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The catalog's codes, for strict mode."""
+
+    customer: frozenset[str]
+    product: frozenset[str]
+    type: frozenset[str]
+
+
+class Catalog:
+    """Catalog of one process.
+
+    Args:
+        strict: whether an event's codes must be in the catalog.
+        ceiling: limit on codes in the other mode. None means no limit.
+    """
+
+    def __init__(self, *, strict: bool = False, ceiling: Ceiling | None = None) -> None:
+        self.strict = strict
+        self._ceiling = ceiling
+        self._vocabulary: tuple[float, Vocabulary] | None = None
+
+    def checked(self, batch: Batch) -> Batch:
+        """Return the batch with events rejected whose codes the catalog (strict mode) or the ceiling disallows."""
+        if not self.strict:
+            return self._ceiling.checked(batch) if self._ceiling else batch
+        words = self._words()
+        good, rejected, hints = Batch([], []), list(batch.rejected), {}
+        for event, place in zip(batch.events, batch.places, strict=True):
+            if event.type in words.type and event.product in words.product and event.customer in words.customer:
+                good.events.append(event)
+                good.places.append(place)
+            elif len(rejected) < MAX_EXPLAINED:
+                rejected.append(Rejected(place, encode_event(event), _unknown(event, place - 1, words, hints)))
+            else:
+                rejected.append(unexplained(place, encode_event(event)))
+        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+
+    @property
+    def is_nearly_full(self) -> str | None:
+        """Return a warning if the number of codes is near the ceiling, otherwise None."""
+        return self._ceiling.warning() if self._ceiling and not self.strict else None
+
+    def check_known(
+        self,
+        who: Principal,
+        customer: str | None,
+        product: str | None,
+        types: Sequence[str] | None = None,
+        place: str = "filter.",
+    ) -> None:
+        """Reject a filter with codes that are neither in the catalog nor seen. Suggest only codes the caller may see.
+
+        The table of seen codes may lack recent events, so the events themselves decide for a customer and product.
+
+        Args:
+            customer: a customer that the caller may see. None means all of them.
+            product: None means all products.
+            types: an empty value means all types.
+            place: prefix of field names in messages.
+
+        Raises:
+            InputInvalid: names the nearest known codes.
+        """
+        faults = []
+        if customer is not None and not store.customer_is_known(customer) and not select.exist(customer):
+            hint = _hint(customer, [code for code in store.known_customers() if who.sees(code)])
+            faults.append(_not_known(f"{place}customer", customer, hint))
+        if (
+            product is not None
+            and not store.product_is_known(product, who.customers)
+            and not (customer is not None and select.exist(customer, product))
+        ):
+            faults.append(_not_known(f"{place}product", product, _hint(product, self._products(who))))
+        missing = set(types or ()) - store.known_types(types or (), who.customers)
+        if missing and customer is not None and product is not None:
+            missing = {code for code in missing if not select.exist(customer, product, code)}
+        if missing:
+            known = {kind for _, kind in store.seen_types(who.customers)}
+            known |= {row.code for row in store.types()} if who.customers is None else set()
+            for index, code in enumerate(types):
+                if code in missing:
+                    hint = _hint(code, known) if len(faults) < HINTS else ""
+                    faults.append(_not_known(f"{place}types[{index}]", code, hint))
+        if faults:
+            raise InputInvalid("The filter names something unknown.", faults)
+
+    def layout(self, product: str, wanted: str | None) -> Layout:
+        """How a report about a product is laid out now.
+
+        Args:
+            wanted: `columns`, `positional`, or None for the product's default.
+
+        Raises:
+            InputInvalid: columns are wanted, and the catalog gives the product none.
+        """
+        row = store.product(product)
+        columns = tuple(row.columns) if row else ()
+        if wanted == COLUMNS and not columns:
+            message = f'output.layout is "columns", but the catalog has no columns for {product}; use "positional".'
+            raise InputInvalid("The report cannot be laid out so.", [Fault(message)])
+        if wanted == POSITIONAL or not columns:
+            return Layout(POSITIONAL)
+        return self.naming(product)
+
+    def naming(self, product: str) -> Layout:
+        """Return a product's columns, if it has any, and the names of each type's context items."""
+        row = store.product(product)
+        columns, drops = (row.columns, row.extra == DROP) if row else ((), False)
+        return columns_layout(product, columns, store.types(), drops_extras=drops)
+
+    def put(self, body: bytes) -> dict[str, int]:
+        """Import a catalog document; how many entries of each kind it had.
+
+        Raises:
+            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
+        """
+        entries = CatalogSchema().load_body(body)
+        store.put(entries)
+        self.forget()
+        return {kind: len(rows) for kind, rows in entries.items()}
+
+    def export(self, who: Principal = SYSTEM) -> dict[str, list[dict]]:
+        """The catalog as a document; for who is limited to customers, what those have to do with."""
+        customers, products, types = store.customers(), store.products(), store.types()
+        if who.customers is not None:
+            pairs = store.seen_types(who.customers)
+            theirs = {product for product, _ in pairs}
+            customers = [row for row in customers if who.sees(row.code)]
+            products = [row for row in products if row.code in theirs]
+            types = [row for row in types if (row.product, row.code) in pairs]
+        return document(customers, products, types)
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever imported."""
+        return not (store.customers() or store.products() or store.types())
+
+    def load_sample(self) -> None:
+        """Import the sample catalog that comes with the service."""
+        self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
+
+    def known(self, who: Principal = SYSTEM, limit: int | None = None) -> tuple[list[str], list[str]]:
+        """Return the customers and products, in the catalog or seen, that a user may see, by code, up to a limit."""
+        products = store.known_products(limit) if who.customers is None else store.seen_products(who.customers, limit)
+        return sorted(store.known_customers(who.customers, limit))[:limit], sorted(products)[:limit]
+
+    def types_seen(self, who: Principal, customer: str | None, product: str | None, limit: int) -> set[str]:
+        """Return the event types that a user may see, up to a limit, optionally of a customer or product."""
+        return store.types_with(customer, product, who.customers, limit)
+
+    def types(self, who: Principal, limit: int) -> list[EventType]:
+        """Return the catalog's types that a user may see, by product and code, up to a limit."""
+        return store.types_of(who.customers, limit)
+
+    def type_named(self, product: str, code: str) -> EventType | None:
+        """What the catalog has of an event type: under this product, or else under another."""
+        rows = [row for row in store.types() if row.code == code]
+        return next((row for row in rows if row.product == product), rows[0] if rows else None)
+
+    def _products(self, who: Principal) -> set[str]:
+        """For who is limited to customers, the products that those use: another's product is another's business."""
+        return store.known_products() if who.customers is None else store.seen_products(who.customers)
+
+    def forget(self) -> None:
+        """Read the catalog anew for the next event: it was changed."""
+        self._vocabulary = None
+
+    def _words(self) -> Vocabulary:
+        kept = self._vocabulary
+        if kept and kept[0] > time.monotonic():
+            return kept[1]
+        try:
+            words = _read_vocabulary()
+        except StoreUnavailable:
+            if kept is None:
+                raise
+            return kept[1]  # the last one known: a database that is away need not stop the events
+        finally:
+            release()  # the request goes on to wait for the writer, who may need a connection
+        self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
+        return words
+
+
+def columns_layout(
+    product: str, columns: Sequence[str], types: Iterable[EventType], *, drops_extras: bool = False
+) -> Layout:
+    """Return the layout of a product's columns.
+
+    A type that the catalog has under this product takes precedence over types of the same name under other products.
+
+    Args:
+        drops_extras: whether items without their own column are omitted.
+    """
+    rows = sorted(types, key=lambda row: row.product == product)
+    names = [name for name in columns if name != EXTRA]  # older catalogs list it explicitly
+    names += [] if drops_extras else [EXTRA]
+    return Layout(COLUMNS, tuple(names), {row.code: tuple(row.context) for row in rows})
+
+
+def _read_vocabulary() -> Vocabulary:
+    return Vocabulary(
+        frozenset(row.code for row in store.customers()),
+        frozenset(row.code for row in store.products()),
+        frozenset(row.code for row in store.types()),
+    )
+
+
+def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[Fault]:
+    """The faults of an event; `hints` has what was said of each field's code before."""
+    faults = []
+    for field in ("customer", "product", "type"):
+        code, known = getattr(event, field), getattr(words, field)
+        if code in known:
+            continue
+        if (field, code) not in hints:
+            # Who the customers are is nothing for anybody who can send an event.
+            is_told = field != "customer" and len(hints) < HINTS
+            hints[field, code] = _hint(code, known) if is_told else ""
+        faults.append(_not_known(f"events[{index}].{field}", code, hints[field, code]))
+    return faults
+
+
+def _not_known(place: str, code: str, hint: str) -> Fault:
+    field = NAME.search(place)[1]
+    return Fault(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=field, is_unknown=True)
+
+
+def _hint(code: str, known: Iterable[str]) -> str:
+    """Return a phrase with the nearest known codes. Of very many codes, only alphabetical neighbors are compared.
+
+    The comparison ignores case, because wrong case is the most frequent mistake.
+    """
+    words = sorted((word.casefold(), word) for word in known)
+    begin = max(0, min(bisect(words, (code.casefold(),)) - COMPARED // 2, len(words) - COMPARED))
+    words = words[begin : begin + COMPARED]
+    named: dict[str, list[str]] = defaultdict(list)
+    for folded, word in words:
+        named[folded].append(word)
+    near = difflib.get_close_matches(code.casefold(), named, NAMED, cutoff=0.4) or list(named)[:NAMED]
+    told = [word for folded in near for word in named[folded]][:NAMED]
+    return f"; the nearest known: {', '.join(told)}" if told else "; none is known yet"

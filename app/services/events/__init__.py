@@ -1,0 +1,1 @@
+"""Accepting, listing, importing, rejecting and resending events."""

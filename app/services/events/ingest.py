@@ -1,0 +1,246 @@
+"""Recording events: all of a request's or none, on disk before anyone is told so, and once however often it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from random import getrandbits
+
+import zstandard
+
+from app.exceptions import KeyReused, StoreUnavailable
+from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
+from app.schemas.field_errors import refusal
+from app.services.access.ingest_keys import IngestKey
+from app.services.catalog.lookup import Catalog
+from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents
+from app.store.backends.row import Row
+from app.store.catalog import catalog as seen
+from app.store.database import release
+from app.store.events import idempotency
+from app.store.events import select as store
+from app.store.events.writer import TWIN, Entry, Writer
+from app.support.clock import now
+
+ENCODED_EVENTS = 1_000  # at a time
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Result of a request.
+
+    Attributes:
+        answer: the response as JSON, with the stored events.
+        rejected: number of rejected events, or None unless the request was lenient.
+        replayed: whether this is the response to an earlier request with the same key.
+        ignored: unknown keys of this request's JSON.
+    """
+
+    answer: bytes
+    rejected: int | None = None
+    replayed: bool = False
+    ignored: Collection[str] = ()
+
+
+class Ingest:
+    """Ingestion of events. The threads of a process share one instance.
+
+    Args:
+        limit: the most events in a request.
+        store_valid: the default of `lenient` for requests that do not specify it.
+    """
+
+    def __init__(
+        self, catalog: Catalog, writer: Writer, rejected: RejectedEvents, limit: int, *, store_valid: bool = False
+    ) -> None:
+        self._catalog = catalog
+        self._writer = writer
+        self._rejected = rejected
+        self._schema = BatchSchema(limit)
+        self._store_valid = store_valid
+
+    def accept(
+        self,
+        body: bytes,
+        origin: Origin | None,
+        *,
+        lines: bool = False,
+        lenient: bool | None = None,
+        key: str | None = None,
+        sender: IngestKey | None = None,
+        also: Callable[[bytes], None] | None = None,
+    ) -> Receipt:
+        """Commit a request's events as one batch.
+
+        Args:
+            body: JSON, or one event per line with `lines`.
+            origin: the sender to record with rejected events. None means that they are stored already.
+            lenient: store the valid events even if others are invalid. None means to follow the settings.
+            key: an idempotency key. A repeated request with the same body gets the same response and stores nothing.
+            sender: the ingest key of the request, if one is required.
+            also: called with the response in the transaction that stores the events. If it raises, nothing is stored.
+
+        Raises:
+            BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
+            Forbidden: the sender may not send one of the events; nothing was stored.
+            KeyReused: the key was used before with another body.
+            StoreUnavailable: the database is unavailable; nothing was stored.
+        """
+        batch = self._schema.split_body(body, lines=lines)
+        ignored = batch.ignored
+        if sender:
+            sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
+        digest = _digest(body, lenient=bool(lenient)) if key else b""  # by the header, not the settings
+        if lenient is None:
+            lenient = self._store_valid
+        earlier = self._earlier(key, digest) if key else None
+        if earlier:
+            return replace(earlier, ignored=ignored)
+        batch = self._catalog.checked(batch)
+        if batch.rejected:
+            if origin:
+                whole = None if lenient or not batch.events else RefusedRequest(body, lines, key, batch.events)
+                self._rejected.keep(batch.rejected, origin, sender, whole)
+            if not lenient:
+                raise refusal([fault for one in batch.rejected for fault in one.faults])
+        entry, answer = _encoded(batch)
+        receipt = Receipt(answer, len(batch.rejected) if lenient else None, ignored=ignored)
+        if key:
+            entry.key = _claim(key, digest, receipt)
+        if also:
+            entry.also = lambda: also(receipt.answer)
+        if entry.count or key:
+            self._writer.write(entry)
+        return receipt if entry.state != TWIN else replace(self._first(key, digest), ignored=ignored)
+
+    def answer(self, key: str) -> bytes | None:
+        """What the first request with a key was answered; None where there was none."""
+        found = self._find(key)
+        return _kept(found[1])[1] if found else None
+
+    def count(self) -> int:
+        """How many events are stored."""
+        return store.count()
+
+    def _earlier(self, key: str, digest: bytes) -> Receipt | None:
+        """Like `_replay`, but where the database is away there is none.
+
+        The writer waits for it, or sets the events aside; the key is claimed in the transaction that stores them, so
+        whoever comes second stores nothing either way.
+        """
+        try:
+            return self._replay(key, digest)
+        except StoreUnavailable:
+            return None
+
+    def _first(self, key: str, digest: bytes) -> Receipt:
+        """Replay like `_replay` for a request that lost a race against another one with the same key."""
+        first = self._replay(key, digest)
+        if first is None:
+            raise StoreUnavailable("The answer to the first request with this Idempotency-Key cannot be read now.")
+        return first
+
+    def _replay(self, key: str, digest: bytes) -> Receipt | None:
+        """The first answer under a key, or None where there was none.
+
+        Raises:
+            KeyReused: it was to another body.
+        """
+        found = self._find(key)
+        if found is None:
+            return None
+        if found[0] != digest:
+            raise KeyReused("Idempotency-Key was sent before with another body. Use a new key for a new batch.")
+        rejected, answer = _kept(found[1])
+        return Receipt(answer, int(rejected) if rejected else None, replayed=True)
+
+    def _find(self, key: str) -> tuple[bytes, bytes] | None:
+        """Return the digest and response stored under a key, in the database or otherwise in the spool.
+
+        The order matters, because spooled events move into the database.
+        """
+        try:
+            return idempotency.find(key) or self._writer.find_aside(key)
+        except StoreUnavailable:
+            found = self._writer.find_aside(key)
+            if found is None:
+                raise
+            return found
+        finally:
+            release()  # the request next waits for the writer, which may need a connection
+
+
+def _encoded(batch: Batch) -> tuple[Entry, bytes]:
+    """Return a batch in the form for the writer, and the response with its events as stored.
+
+    The function removes the events from the batch a few at a time, because each uses three times the memory of its text
+    and there may be 100,000.
+    """
+    received, name, count = now(), batch_name(), len(batch.events)
+    answer, seen_here = BytesIO(), set()
+
+    def rows() -> Iterator[Row]:
+        for start in range(0, count, ENCODED_EVENTS):
+            stored = _stored(batch.events[:ENCODED_EVENTS], batch.places[start : start + ENCODED_EVENTS], name)
+            del batch.events[:ENCODED_EVENTS]
+            answer.write(b"[" if start == 0 else b",")
+            answer.write(encode_stored(stored)[1:-1])
+            seen_here.update(sightings(stored))
+            yield from [as_row(event, received) for event in stored]
+
+    payload = store.encode(rows())
+    answer.write(b"]" if count else b"[]")
+    return Entry(payload, count, received, seen_here), answer.getvalue()
+
+
+def as_stored(batch: Batch) -> list[StoredEvent]:
+    """A batch's events with their sequences, under a name of its own."""
+    return _stored(batch.events, batch.places, batch_name())
+
+
+def _stored(events: Sequence[Event], places: Sequence[int], name: str) -> list[StoredEvent]:
+    return [
+        StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, name)
+        for e, place in zip(events, places, strict=True)
+    ]
+
+
+def batch_name() -> str:
+    """A random UUID (RFC 9562, version 4). See `app.ops.requests` for why not from the system's random numbers."""
+    first, rest = divmod(getrandbits(122), 1 << 120)
+    digits = f"{rest:030x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[first]}{digits[15:18]}-{digits[18:]}"
+
+
+def sightings(events: Sequence[StoredEvent | Event]) -> set[seen.Sighting]:
+    """What is remembered of events' codes and contexts."""
+    return {(event.customer, event.product, event.type, len(event.context)) for event in events}
+
+
+def as_row(event: StoredEvent, received: int) -> Row:
+    """An event as the store takes it."""
+    e = event
+    version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""
+    return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)
+
+
+def _digest(body: bytes, *, lenient: bool) -> bytes:
+    """What makes two requests the same: the body, and how it is to be handled."""
+    digest = hashlib.sha256(body)
+    digest.update(b"lenient" if lenient else b"strict")
+    return digest.digest()
+
+
+def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:
+    rejected = b"" if receipt.rejected is None else str(receipt.rejected).encode()
+    packer = zstandard.ZstdCompressor(level=1).compressobj(size=len(rejected) + 1 + len(receipt.answer))
+    kept = packer.compress(rejected + b"\n") + packer.compress(receipt.answer) + packer.flush()
+    return idempotency.Claim(key, digest, kept, now())
+
+
+def _kept(answer: bytes) -> tuple[bytes, bytes]:
+    """What `_claim` kept: the number of rejected events, empty where none was told, and the answer."""
+    rejected, _, events = zstandard.decompress(answer).partition(b"\n")
+    return rejected, events

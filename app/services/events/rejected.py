@@ -1,0 +1,430 @@
+"""Rejected events: what products sent and the service refused, kept whole for a person to look at and send again.
+
+They are kept beside the way in, never in it: requests drop them into a bounded queue, and one thread writes them at
+its leisure. A flood of rejects fills the queue, is sampled, and in the end only counted; good events do not notice.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+import zstandard
+
+from app.exceptions import MISSING, BodyMalformed, Fault, RejectedUnknown, StoreUnavailable
+from app.schemas import json
+from app.schemas.events import BatchSchema, Event, Rejected, encode_event
+from app.schemas.fields import CONTROL, MAX_CODE
+from app.services.access.ingest_keys import IngestKey
+from app.services.people.audit import Audit
+from app.services.people.principal import SYSTEM, Principal
+from app.store.database import release, server_time, transaction
+from app.store.events import rejected as store
+from app.store.models import RejectedEvent, RejectedRequest
+from app.support.clock import now
+
+DAY_MS = 86_400_000
+QUEUE_EVENTS = 2_000
+QUEUE_BYTES = 32 * 1024 * 1024  # memory of the queue
+ROW_BYTES = 2_000  # memory per event, besides its text and reasons
+SAMPLED_FROM = 1_000  # queued events beyond which only every tenth is kept
+SAMPLE = 10
+PAUSE_SECONDS = 0.2  # between two transactions, so that good events come first
+AWAY_SECONDS = 2.0  # until the next try while the database is away
+GROUP_EVENTS = 500
+GROUP_BYTES = 4_000_000
+PURGE_BYTES = 16 * 1024 * 1024  # bytes written between purges, without waiting for the scheduler
+MAX_REASONS = 20
+MAX_TEXT = 1_000_000  # characters of one event: a valid one has 400,000 and what their escapes add
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a request came from.
+
+    Attributes:
+        address: of the client; kept shortened.
+        request_id: its X-Request-ID.
+    """
+
+    address: str
+    request_id: str
+
+
+@dataclass(frozen=True)
+class RefusedRequest:
+    """Request that is refused although some of its events are valid.
+
+    Attributes:
+        body: the decoded body.
+        lines: whether the body has one event per line.
+        key: its Idempotency-Key, or None.
+        valid: its valid events.
+    """
+
+    body: bytes
+    lines: bool
+    key: str | None
+    valid: Sequence[Event]
+
+
+class RejectedEvents:
+    """Store of rejected events with a queue in each process.
+
+    Args:
+        keep_days, max_number, max_bytes: limits on the age, number and size of the stored events. The same limits apply
+            separately to refused requests.
+    """
+
+    def __init__(self, keep_days: int, max_number: int, max_bytes: int) -> None:
+        self._audit = Audit()
+        self._bounds = (keep_days, max_number, max_bytes)
+        self._queue: deque[dict] = deque()
+        self._requests: deque[dict] = deque()
+        self._bytes = 0  # memory of both queues
+        self._written = 0  # bytes since the last purge
+        self._dropped = 0
+        self._offered = 0
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def keep(
+        self,
+        rejected: Sequence[Rejected],
+        origin: Origin,
+        sender: IngestKey | None = None,
+        refused: RefusedRequest | None = None,
+    ) -> None:
+        """Queue a request's invalid events. Never block, and never raise because the queue is full.
+
+        Args:
+            sender: the ingest key of the request. Events that it may not send are stored without an owner.
+            refused: the request, if valid events are refused with it.
+        """
+        received, address = now(), shortened(origin.address)
+        shared = {"received": received, "address": address, "request_id": origin.request_id}
+        request = _request_row(refused, rejected, sender, shared) if refused else None
+        with self._lock:
+            whole = self._queue_request(request) if request else None
+            for one in rejected:
+                if self._has_room(sys.getsizeof(one.text)):
+                    kept = row(one, **shared, sender=sender) | {"request": whole}
+                    self._queue.append(kept)
+                    self._bytes += _size(kept)
+                else:
+                    self._dropped += 1
+            if self._thread is None or not self._thread.is_alive():
+                # No daemon: a process that ends waits for it, so that nothing queued is lost.
+                self._thread = threading.Thread(target=self._run, name="rejected")
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Return when what is queued is written.
+
+        Raises:
+            StoreUnavailable: the database is away; what was taken out of the queue is back in it.
+        """
+        with self._writing:
+            while self._is_waiting():
+                self._write_some()
+
+    def page(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedEvent]:
+        """The newest rejected events that somebody may see; `before` an id, for the next page."""
+        return store.newest(limit, before=before, customers=who.customers)
+
+    def by_field(self, who: Principal = SYSTEM) -> list[tuple[str, int]]:
+        """How many that somebody may see for each wrong field, most first; an empty name: the event as a whole."""
+        return store.by_field(who.customers)
+
+    def dropped(self) -> int:
+        """How many were not kept, as there were too many; whose they were nobody knows."""
+        return store.dropped()
+
+    def get(self, who: Principal, key: int) -> RejectedEvent:
+        """One of them.
+
+        Raises:
+            RejectedUnknown: there is none of that id, or it is not the caller's.
+        """
+        found = store.by_id(key)
+        if found is None or not who.sees(found.customer):
+            raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
+        return found
+
+    def requests(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedRequest]:
+        """Return the newest refused requests, without bodies, of which the caller may see every event."""
+        return store.requests(limit, before=before, customers=who.customers)
+
+    def request_totals(self, who: Principal) -> tuple[int, int]:
+        """Return the number of those requests, and of the valid events in them."""
+        return store.request_totals(who.customers)
+
+    def request(self, who: Principal, uuid: str | None) -> RejectedRequest:
+        """Return one refused request with its body.
+
+        Raises:
+            RejectedUnknown: there is no such request, or the caller may not see all of its events.
+        """
+        found = store.request(uuid) if uuid else None
+        if found is None or not who.sees(found.customer):
+            raise RejectedUnknown("There is no such refused request: it was sent again, or removed.")
+        return found
+
+    def members(self, who: Principal, request: RejectedRequest, limit: int) -> list[RejectedEvent]:
+        """Return the first rejected events of a request."""
+        return [one for one in store.members(request.uuid, limit) if who.sees(one.customer)]
+
+    def start_of_body(self, request: RejectedRequest, characters: int) -> str:
+        """Return the start of a request's body."""
+        with zstandard.ZstdDecompressor().stream_reader(request.body) as reader:
+            return reader.read(characters).decode(errors="replace")
+
+    def companions(self, who: Principal, found: Sequence[RejectedEvent]) -> dict[str, RejectedRequest]:
+        """Return the refused requests of some rejected events by UUID, if the caller may see all of their events."""
+        uuids = {one.request for one in found if one.request}
+        return {one.uuid: one for one in store.requests_of(uuids, who.customers)} if uuids else {}
+
+    def discard_request(self, who: Principal, request: RejectedRequest) -> None:
+        """Remove a refused request with its rejected events, and record this in the audit log."""
+        with transaction():
+            if store.remove_request(request.uuid):
+                details = {"events": request.events - len(request.excluded_places)}
+                name = f"refused request {request.uuid}"
+                self._audit.note(who, "rejected request removed", name, details, customer=request.customer)
+
+    def purge(self) -> None:
+        """Remove rejected events and refused requests beyond the limits, oldest first."""
+        keep_days, max_number, max_bytes = self._bounds
+        store.purge(server_time() - keep_days * DAY_MS, max_number, max_bytes)
+
+    def remove(self, one: RejectedEvent) -> bool:
+        """Forget one; False where somebody else was faster."""
+        return store.remove([one.id]) == 1
+
+    def discard(self, who: Principal, one: RejectedEvent) -> None:
+        """Forget one, as somebody wants it; the audit log says so."""
+        with transaction():
+            if self.remove(one):
+                self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
+
+    def _queue_request(self, request: dict) -> str | None:
+        """Queue a whole request, and return its UUID, or None if the queue is full."""
+        if self._bytes + _request_size(request) > QUEUE_BYTES:
+            self._dropped += request["events"] - request["invalid"]
+            return None
+        self._requests.append(request)
+        self._bytes += _request_size(request)
+        return request["uuid"]
+
+    def _has_room(self, size: int) -> bool:
+        self._offered += 1
+        waiting = len(self._queue)
+        if self._bytes + size > QUEUE_BYTES:
+            return False
+        return waiting < SAMPLED_FROM or (waiting < QUEUE_EVENTS and self._offered % SAMPLE == 0)
+
+    def _is_waiting(self) -> bool:
+        return bool(self._queue or self._requests or self._dropped)
+
+    def _run(self) -> None:
+        """Write until nothing is left, then end; the next rejected event starts another thread."""
+        while True:
+            with self._lock:
+                if not self._is_waiting():
+                    self._thread = None
+                    return
+            if self._try_some():
+                time.sleep(PAUSE_SECONDS)
+            elif threading.main_thread().is_alive():
+                time.sleep(AWAY_SECONDS)
+            else:  # the process ends, and cannot wait for the database
+                return
+
+    def _try_some(self) -> bool:
+        try:
+            with self._writing:
+                self._write_some()
+        except StoreUnavailable as error:
+            log.warning("rejected events not kept yet", reason=str(error))
+        except Exception:  # noqa: BLE001 - a fault of ours: told in full, and others wait behind these
+            log.exception("rejected events not kept")
+        else:
+            return True
+        finally:
+            release()
+        return False
+
+    def _write_some(self) -> None:
+        rows, requests, dropped = self._take()
+        try:
+            store.add(rows, dropped, requests)
+        except Exception as error:
+            with self._lock:
+                self._dropped += dropped
+                if isinstance(error, StoreUnavailable):
+                    self._queue.extendleft(reversed(rows))
+                    self._requests.extendleft(reversed(requests))
+                    self._bytes += sum(map(_size, rows)) + sum(map(_request_size, requests))
+                else:  # they would never be taken
+                    self._dropped += len(rows)
+            raise
+        self._written += sum(one["bytes"] for one in (*rows, *requests))
+        if self._written > PURGE_BYTES:
+            self._written = 0
+            self.purge()
+
+    def _take(self) -> tuple[list[dict], list[dict], int]:
+        """Return the next rows, the refused requests, and the number of dropped events.
+
+        A request is always written together with all of its rows. If one of both could be sent again before the other
+        is visible, an event would be stored twice.
+        """
+        rows, size, requests = [], 0, []
+        with self._lock:
+            waiting = {request["uuid"] for request in self._requests}
+            while self._queue and (
+                (len(rows) < GROUP_EVENTS and size < GROUP_BYTES)
+                or (requests and self._queue[0]["request"] == requests[-1]["uuid"])
+            ):
+                rows.append(self._queue.popleft())
+                size += _size(rows[-1])
+                whole = rows[-1]["request"]
+                while whole in waiting and not (requests and requests[-1]["uuid"] == whole):
+                    requests.append(self._requests.popleft())
+            if self._requests and not rows:  # the queue had no room for its rows
+                requests.append(self._requests.popleft())
+            self._bytes -= size + sum(map(_request_size, requests))
+            dropped, self._dropped = self._dropped, 0
+        return rows, requests, dropped
+
+
+def shortened(address: str) -> str:
+    """An address without what tells one person from the neighbours: /24 of IPv4, /48 of IPv6."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    mapped = getattr(ip, "ipv4_mapped", None)
+    ip = mapped or ip
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
+
+
+def row(
+    one: Rejected, received: int, address: str, request_id: str, sender: IngestKey | None = None
+) -> dict[str, object]:
+    """Return a rejected event as a row for the store.
+
+    Args:
+        sender: the ingest key of the request. An event that the key may not send gets no owner. Otherwise a customer's
+            key could show events to another customer's users, who might send them again.
+    """
+    text, reasons, codes = one.text[:MAX_TEXT], _reasons(one.faults), _codes(one.text)
+    if sender and not sender.allows(codes["customer"], codes["product"]):
+        reasons.append(f"The ingest key {sender.name} may not send events of this customer and product.")
+        codes["customer"] = ""
+    return {
+        "received": received,
+        "address": address,
+        "request_id": request_id,
+        "place": one.place,
+        "event": text,
+        "field": one.faults[0].field,
+        "fault": _kind(one.faults[0]),
+        "reasons": reasons,
+        "bytes": len(text.encode()) + sum(map(len, reasons)),
+    } | codes
+
+
+def is_forbidden(one: RejectedEvent) -> bool:
+    """Return whether the ingest key of a rejected event may not send it, i.e. it names a customer but has no owner."""
+    return not one.customer and bool(_codes(one.event)["customer"])
+
+
+def texts_of(request: RejectedRequest) -> tuple[dict[int, str], set[int]]:
+    """Return the events of a refused request as JSON by their places, and the places of the invalid ones."""
+    batch = BatchSchema(request.events).split_body(zstandard.decompress(request.body), lines=request.is_lines)
+    texts = {place: encode_event(event) for event, place in zip(batch.events, batch.places, strict=True)}
+    return texts | {one.place: one.text for one in batch.rejected}, {one.place for one in batch.rejected}
+
+
+def erase_from(request: RejectedRequest, places: Collection[int]) -> None:
+    """Erase events from a refused request for good; the others keep their places."""
+    texts, _ = texts_of(request)
+    lines = ["{}" if place in places else texts[place] for place in sorted(texts)]
+    body = zstandard.ZstdCompressor(level=1).compress("\n".join(lines).encode())
+    with transaction():
+        store.replace_body(request.uuid, body, is_lines=True)
+        store.exclude(request.uuid, sorted(places))
+
+
+def _request_row(
+    refused: RefusedRequest, rejected: Sequence[Rejected], sender: IngestKey | None, shared: dict
+) -> dict[str, object]:
+    """Return a refused request as a row for the store."""
+    body = zstandard.ZstdCompressor(level=1).compress(refused.body)
+    known = {one.place: _customer(one, sender) for one in rejected}
+    customers = {event.customer for event in refused.valid} | {code for code, _ in known.values()}
+    return shared | {
+        "uuid": str(uuid.uuid4()),
+        "idempotency_key": refused.key,
+        "body": body,
+        "bytes": len(body),
+        "is_lines": refused.lines,
+        "events": len(refused.valid) + len(rejected),
+        "invalid": len(rejected),
+        "customer": customers.pop() if len(customers) == 1 else "",
+        "forbidden_places": [place for place, (_, is_allowed) in known.items() if not is_allowed],
+    }
+
+
+def _customer(one: Rejected, sender: IngestKey | None) -> tuple[str, bool]:
+    """Return the owner of an invalid event, and whether its sender may send it."""
+    codes = _codes(one.text)
+    is_allowed = sender is None or sender.allows(codes["customer"], codes["product"])
+    return codes["customer"] if is_allowed else "", is_allowed
+
+
+def _size(row: dict) -> int:
+    """Return the memory in bytes that a queued event uses."""
+    return ROW_BYTES + sys.getsizeof(row["event"]) + sum(map(sys.getsizeof, row["reasons"]))
+
+
+def _request_size(request: dict) -> int:
+    return ROW_BYTES + request["bytes"]
+
+
+def _reasons(faults: Sequence[Fault]) -> list[str]:
+    rest = len(faults) - MAX_REASONS
+    return [fault.message for fault in faults[:MAX_REASONS]] + ([f"And {rest} more."] if rest > 0 else [])
+
+
+def _kind(fault: Fault) -> str:
+    """What is the matter with a field, in a word."""
+    if fault.code == MISSING:
+        return "missing"
+    return "unknown" if fault.is_unknown else "wrong"
+
+
+def _codes(text: str) -> dict[str, str]:
+    """Whose an event seems to be, of which product and type; empty where it does not say in a way that could be one."""
+    try:
+        event = json.parse(text.encode())
+    except BodyMalformed:
+        event = None
+    given = event if isinstance(event, dict) else {}
+    return {name: _code(given.get(name)) for name in ("customer", "product", "type")}
+
+
+def _code(value: object) -> str:
+    is_one = isinstance(value, str) and len(value) <= MAX_CODE and not (CONTROL.search(value) or json.unkeepable(value))
+    return value if is_one else ""

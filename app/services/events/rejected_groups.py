@@ -1,0 +1,161 @@
+"""Rejected events by what they have in common, so that a thousand of a kind are looked at, mended and sent as one."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from app.exceptions import RejectedUnknown
+from app.services.events.resend import Change, Outcome, Resending
+from app.services.people.audit import Audit
+from app.services.people.principal import Principal
+from app.store.events import rejected, rejected_groups
+from app.store.events.rejected_groups import Key
+from app.store.models import RejectedEvent
+from app.support.clock import now
+
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+STEPS = {"hour": (HOUR_MS, 24), "day": (DAY_MS, 30)}  # how long a bar is, and how many there are
+MOST = 100  # groups that are told of
+AT_ONCE = 200  # events that are read, sent and removed together
+BUDGET_SECONDS = 10.0  # of one request to send a group
+PURGED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rejected events that are alike.
+
+    Attributes:
+        number: how many.
+        customers: of how many customers they seem to be.
+        last: when the last one came.
+        newest: its id, where one group was asked for.
+        trend: how many came in each hour or day, the oldest first.
+    """
+
+    key: Key
+    number: int
+    customers: int
+    last: int
+    newest: int = 0
+    trend: Sequence[int] = ()
+
+    @property
+    def reason(self) -> str:
+        """What is the matter, in words."""
+        if not self.key.field:
+            return "It is no event"
+        told = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
+        return f"{self.key.field} {told}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Result of sending a group again.
+
+    Attributes:
+        stored: number of events that were accepted, including the valid events of their requests.
+        refused: number of events that were rejected again and remain.
+        reasons: reasons of the first of these.
+        left: number of events that were not tried, because the time limit was reached.
+    """
+
+    stored: int
+    refused: int
+    reasons: Sequence[str]
+    left: int
+
+
+class RejectedGroups:
+    """The groups, for whoever may see them."""
+
+    def __init__(self, resending: Resending, audit: Audit) -> None:
+        self._resending = resending
+        self._audit = audit
+
+    def every(self, who: Principal, step: str) -> list[Group]:
+        """The groups with most events, each with its trend.
+
+        Args:
+            step: `hour` or `day`.
+        """
+        groups = [Group(*row) for row in rejected_groups.every(who.customers, MOST)]
+        trends = self._trends(who, step)
+        return [replace(group, trend=trends[group.key]) for group in groups]
+
+    def get(self, who: Principal, key: Key) -> Group:
+        """One of them.
+
+        Raises:
+            RejectedUnknown: there is none, or none of it is the caller's.
+        """
+        found = rejected_groups.one(key, who.customers)
+        if found is None:
+            raise RejectedUnknown("There is no such rejected event any more: they were sent again, or removed.")
+        return Group(key, *found)
+
+    def events(self, who: Principal, key: Key, limit: int, before: int | None = None) -> list[RejectedEvent]:
+        """A group's newest events; `before` an id, for the next page."""
+        return rejected_groups.events(key, who.customers, limit, before=before)
+
+    def send(self, who: Principal, key: Key, up_to: int, change: Change) -> Sent:
+        """Send a group's events again, as many as can be in a few seconds; those that pass go.
+
+        Args:
+            up_to: the id of the last event that is meant: what came since was not looked at.
+            change: what is changed in each.
+
+        Raises:
+            StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
+        """
+        stored, refused, reasons, last = 0, 0, [], 0
+        for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - the last value is used below
+            stored += sum(outcome.events for outcome in outcomes if not outcome.reasons)
+            refused += sum(outcome.events for outcome in outcomes if outcome.reasons)
+            reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), [])
+        left = rejected_groups.number(key, who.customers, after=last, up_to=up_to)
+        details = {"stored": stored, "refused": refused, "changed": change.told}
+        self._audit.note(who, "rejected event sent again", _named(key), details)
+        return Sent(stored, refused, reasons, left)
+
+    def purge(self, who: Principal, key: Key, up_to: int) -> int:
+        """Forget a group's events; how many.
+
+        Args:
+            up_to: the id of the last event that is meant.
+        """
+        number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
+        self._audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
+        number = 0
+        while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
+            number += rejected.remove(some)
+        return number
+
+    def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[tuple[int, list[Outcome]]]:
+        """Yield the last id and the outcomes of each page of events."""
+        deadline, last, tried = time.monotonic() + BUDGET_SECONDS, 0, set()
+        while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
+            last = page[-1].id
+            yield last, self._resending.send_some(who, page, change, tried)
+            if time.monotonic() > deadline:
+                return
+
+    def _trends(self, who: Principal, step: str) -> dict[Key, list[int]]:
+        length, bars = STEPS[step]
+        moment = now()
+        current = moment - moment % length
+        first = current - (bars - 1) * length
+        trends: dict[Key, list[int]] = defaultdict(lambda: [0] * bars)
+        for key, begin, number in rejected_groups.trend(who.customers, first, length):
+            place = (begin - first) // length
+            if place < bars:  # the next hour may have begun meanwhile
+                trends[key][place] = number
+        return trends
+
+
+def _named(key: Key) -> str:
+    codes = " of ".join(code for code in (key.type, key.product) if code)
+    return f"{key.field or 'event'} {key.fault}".strip() + (f", {codes}" if codes else "")

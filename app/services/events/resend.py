@@ -1,0 +1,370 @@
+"""Send rejected events again, either edited by a user or unchanged after the cause has been fixed.
+
+An event of a refused request is sent with the whole request as one batch, because the request's valid events were
+refused with it. Such an event is sent alone only on request, or if the user cannot see the whole request. The request
+is then sent without it later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import orjson
+import zstandard
+
+from app.exceptions import BodyMalformed, BodyTooLarge, Fault, Forbidden, InputInvalid, KeyReused, RejectedUnknown
+from app.schemas import json
+from app.services.events.ingest import Ingest, Receipt
+from app.services.events.rejected import RejectedEvents, is_forbidden, texts_of
+from app.services.people.audit import Audit
+from app.services.people.principal import SYSTEM, Principal
+from app.store.database import release, transaction
+from app.store.events import rejected as store
+from app.store.models import RejectedEvent, RejectedRequest
+
+THREADS = 16  # they share commits
+AT_ONCE = 200  # events that are read, sent and removed together
+FORBIDDEN_SENDER = "The ingest key that it came with may not send this event. Edit it alone, or remove it."
+
+
+@dataclass(frozen=True)
+class Resent:
+    """What became of a rejected event.
+
+    Attributes:
+        event: as it is stored, as in the answer to `POST /events`.
+        earlier: whether it was stored before, by somebody else or by the first of two clicks.
+    """
+
+    event: dict[str, object]
+    earlier: bool
+
+
+@dataclass(frozen=True)
+class ResentRequest:
+    """Result of sending a refused request again.
+
+    Attributes:
+        batch: the UUID of the stored batch, or None if the request had no events left.
+        events: number of stored events.
+        earlier: whether the client had already sent it again under the same Idempotency-Key.
+    """
+
+    batch: str | None
+    events: int
+    earlier: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result for a single event or a refused request.
+
+    Attributes:
+        id: id of the event, or of the request's first selected event, or the request's UUID if it has none.
+        reasons: why it is still refused; empty if it was accepted.
+        events: number of stored events, or of selected events that are still refused.
+    """
+
+    id: int | str
+    reasons: list[str]
+    events: int = 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is changed in each of many events before they are sent again; nothing, unless it says so.
+
+    Attributes:
+        field: customer, product, type or version, which becomes `value`; or timestamp, which becomes the time at which
+            the event was received.
+    """
+
+    field: str = ""
+    value: str = ""
+
+    @property
+    def told(self) -> str:
+        """It in words."""
+        if not self.field:
+            return "nothing"
+        return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
+
+    def applied(self, one: RejectedEvent) -> str:
+        """A rejected event's text, changed.
+
+        Raises:
+            BodyMalformed: it is not JSON.
+        """
+        if not self.field:
+            return one.event
+        event = json.parse(one.event.encode())
+        if not isinstance(event, dict):
+            return one.event  # it is refused as it was
+        value = json.Number(str(one.received)) if self.field == "timestamp" else self.value
+        return json.text(event | {self.field: value})
+
+
+class Resending:
+    """Sends rejected events again, each at most once whoever sends it: under an idempotency key made of its id."""
+
+    def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
+        self._ingest = ingest
+        self._audit = audit
+        self._rejected = rejected
+
+    def send(self, who: Principal, key: int, text: str) -> Resent:
+        """Store an event in the place of a rejected one, which goes.
+
+        Args:
+            key: the rejected event's id.
+            text: the event as JSON.
+
+        Raises:
+            RejectedUnknown: there is none of that id, or it is not the caller's.
+            BodyMalformed: the text is not JSON; the rejected event stays, as it does with the other errors.
+            InputInvalid: the event is invalid.
+            Forbidden: the event is of a customer that is not the caller's.
+            StoreUnavailable: the database is away.
+        """
+        try:
+            one = self._rejected.get(who, key)
+        except RejectedUnknown:
+            return self._earlier(who, key)
+        return self._send(who, one, text, by_hand=True)
+
+    def send_request(self, who: Principal, uuid: str, edited: Mapping[int, str] | None = None) -> ResentRequest:
+        """Store a refused request as one batch, and remove it. Omit events that were removed or sent alone.
+
+        The request keeps its Idempotency-Key, if it had one. If the client sends the same request again, or has already
+        done so, nothing is stored twice. If an error is raised, nothing is stored and the request remains.
+
+        Args:
+            edited: replacement events as JSON, by place.
+
+        Raises:
+            RejectedUnknown: there is no such request, or the caller may not see all of its events.
+            BodyMalformed: an edited event is not JSON.
+            InputInvalid: some of its events are still invalid.
+            Forbidden: an edited event has a customer that the caller may not see.
+            KeyReused: the client has since stored other events under the same Idempotency-Key.
+            StoreUnavailable: the database is unavailable.
+        """
+        return self._send_request(who, self._rejected.request(who, uuid), edited or {})
+
+    def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
+        """Send rejected events again unchanged from the command line, and remove those that are accepted.
+
+        Args:
+            keys: ids of events and UUIDs of refused requests. None means all that exist now.
+
+        Raises:
+            RejectedUnknown: an id does not exist.
+            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
+        """
+        named = None if keys is None else list(keys)
+        if named is None:
+            requests, pages = self._all_requests(), self._all()
+        else:
+            requests = [self._rejected.request(SYSTEM, key) for key in named if isinstance(key, str)]
+            pages = [[self._rejected.get(SYSTEM, key) for key in named if isinstance(key, int)]]
+        tried: set[str] = set()
+        with ThreadPoolExecutor(THREADS) as pool:
+            for request in requests:
+                tried.add(request.uuid)
+                yield self._try_request(SYSTEM, request, store.members(request.uuid), Change())
+            for page in pages:
+                yield from self._send_page(SYSTEM, page, Change(), pool, tried)
+
+    def send_some(
+        self, who: Principal, page: Sequence[RejectedEvent], change: Change, tried: set[str]
+    ) -> list[Outcome]:
+        """Send rejected events again, each with the same change, and remove those that are accepted.
+
+        Args:
+            tried: the UUIDs of the requests that were already sent, accepted or not. This method adds to it.
+
+        Raises:
+            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
+        """
+        with ThreadPoolExecutor(THREADS) as pool:
+            return self._send_page(who, page, change, pool, tried)
+
+    def _send_page(
+        self, who: Principal, page: Sequence[RejectedEvent], change: Change, pool: ThreadPoolExecutor, tried: set[str]
+    ) -> list[Outcome]:
+        alone, outcomes = [], []
+        for one in page:
+            request = self._request_of(who, one)
+            if request is None and one.request not in tried:
+                alone.append(one)
+            elif request is not None and request.uuid not in tried:
+                tried.add(request.uuid)
+                alike = [other for other in store.members(request.uuid) if _alike(other) == _alike(one)]
+                outcomes.append(self._try_request(who, request, alike, change))
+        sent = list(pool.map(lambda one: self._try(who, one, change), alone))
+        return outcomes + sent
+
+    def _all_requests(self) -> Iterator[RejectedRequest]:
+        """Yield every refused request, newest first."""
+        before = None
+        while page := store.requests(AT_ONCE, before=before):
+            before = page[-1].id
+            yield from filter(None, (store.request(listed.uuid) for listed in page))
+
+    def _all(self) -> Iterator[list[RejectedEvent]]:
+        newest = store.newest(1)
+        last, end = 0, newest[0].id if newest else 0
+        while page := store.oldest(AT_ONCE, after=last, up_to=end):
+            last = page[-1].id
+            yield page
+
+    def _request_of(self, who: Principal, one: RejectedEvent) -> RejectedRequest | None:
+        """Return the request with which an event is sent, or None if it is sent alone."""
+        try:
+            return self._rejected.request(who, one.request)
+        except RejectedUnknown:
+            return None
+
+    def _try(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
+        if is_forbidden(one):
+            return Outcome(one.id, [FORBIDDEN_SENDER])
+        reasons = _reasons(lambda: self._send(who, one, change.applied(one)))
+        return Outcome(one.id, reasons)
+
+    def _try_request(
+        self, who: Principal, request: RejectedRequest, members: Sequence[RejectedEvent], change: Change
+    ) -> Outcome:
+        """Send a request with some of its rejected events changed."""
+        first = members[0].id if members else request.uuid
+        stored = []
+
+        def send() -> None:
+            edited = {one.place: change.applied(one) for one in members} if change.field else {}
+            stored.append(self._send_request(who, request, edited, by_hand=False).events)
+
+        reasons = _reasons(send)
+        return Outcome(first, reasons, len(members) if reasons else stored[0])
+
+    def _send_request(
+        self, who: Principal, request: RejectedRequest, edited: Mapping[int, str], *, by_hand: bool = True
+    ) -> ResentRequest:
+        for text in edited.values():
+            _check_customer(who, json.parse(text.encode()))
+        barred = set(request.forbidden_places) - set(request.excluded_places) - (set(edited) if by_hand else set())
+        if barred:
+            raise Forbidden(f"{FORBIDDEN_SENDER} It is event {min(barred)} of its request.")
+        body, lines = self._compose(request, edited)
+        key = request.idempotency_key or f"\x01resend-request-{request.uuid}"
+
+        def claim(answer: bytes) -> None:
+            """Verify, in the transaction that stores the events, that none of them is sent alone concurrently."""
+            if not store.claim_request(request.uuid, request.excluded_places):
+                raise RejectedUnknown(
+                    "This request, or one of its events, was sent again or removed meanwhile. Look at what is left."
+                )
+            if by_hand:
+                events = orjson.loads(answer)
+                details = {"batch": events[0]["batch"] if events else None, "events": len(events)}
+                name = f"refused request {request.uuid}"
+                self._audit.note(who, "rejected request sent again", name, details, customer=request.customer)
+
+        try:
+            receipt = self._ingest.accept(body, None, lines=lines, lenient=False, key=key, also=claim)
+        except KeyReused:
+            raise KeyReused(
+                "Other events were stored under the Idempotency-Key of this request since, most likely the same ones "
+                "after a fix. Nothing was stored. If you find them among the events, remove the request."
+            ) from None
+        if receipt.replayed:
+            _claim_late(claim, receipt)
+        events = orjson.loads(receipt.answer)
+        return ResentRequest(events[0]["batch"] if events else None, len(events), receipt.replayed)
+
+    def _compose(self, request: RejectedRequest, edited: Mapping[int, str]) -> tuple[bytes, bool]:
+        """Return the body to send, unchanged if no event changed, and whether it has one event per line."""
+        if not edited and not request.excluded_places:
+            return zstandard.decompress(request.body), request.is_lines
+        texts = texts_of(request)[0] | {place: json.text(json.parse(text.encode())) for place, text in edited.items()}
+        excluded = set(request.excluded_places)
+        return "\n".join(texts[place] for place in sorted(texts) if place not in excluded).encode(), True
+
+    def _send(self, who: Principal, one: RejectedEvent, text: str, *, by_hand: bool = False) -> Resent:
+        value = json.parse(text.encode())
+        _check_customer(who, value)
+        body = f"[{json.text(value)}]".encode()  # one event, whatever was typed
+
+        def claim(answer: bytes) -> None:
+            """Ensure, in the transaction that stores the event, that it is not sent with its request concurrently."""
+            if not store.claim([one.id]):
+                raise RejectedUnknown(f"The rejected event {one.id} was sent again or removed meanwhile.")
+            if by_hand:
+                event = orjson.loads(answer)[0]
+                details = {name: event[name] for name in ("batch", "product", "type")}
+                name = f"rejected event {one.id}"
+                self._audit.note(who, "rejected event sent again", name, details, customer=event["customer"])
+
+        try:
+            receipt = self._ingest.accept(body, None, lenient=False, key=_key(one.id), also=claim)
+        except KeyReused:
+            return self._earlier(who, one.id)
+        except InputInvalid as error:
+            faults = [_without_place(fault) for fault in error.faults]
+            raise InputInvalid("The event is still invalid.", faults) from None
+        if receipt.replayed:
+            _claim_late(claim, receipt)
+        return Resent(orjson.loads(receipt.answer)[0], receipt.replayed)
+
+    def _earlier(self, who: Principal, key: int) -> Resent:
+        """What somebody else stored in its place.
+
+        Raises:
+            RejectedUnknown: nobody did, or it is not the caller's.
+        """
+        answer = self._ingest.answer(_key(key))
+        event = orjson.loads(answer)[0] if answer else None
+        if event is None or not who.sees(event["customer"]):
+            raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
+        return Resent(event, earlier=True)
+
+
+def _claim_late(claim: Callable[[bytes], None], receipt: Receipt) -> None:
+    """Remove what the client, or an interrupted older version, has stored without removing it."""
+    with suppress(RejectedUnknown), transaction():
+        claim(receipt.answer)
+
+
+def _reasons(send: Callable[[], object]) -> list[str]:
+    """Send an event or request, and return why it is still refused, or an empty result if it was accepted."""
+    try:
+        send()
+    except InputInvalid as error:
+        return [fault.message for fault in error.faults]
+    except (BodyMalformed, BodyTooLarge, Forbidden, KeyReused, RejectedUnknown) as error:
+        return [str(error)]
+    finally:
+        release()
+    return []
+
+
+def _check_customer(who: Principal, value: object) -> None:
+    customer = value.get("customer") if isinstance(value, dict) else None
+    if isinstance(customer, str) and not who.sees(customer):
+        raise Forbidden(f"You may not send events of the customer {customer}.")
+
+
+def _alike(one: RejectedEvent) -> tuple[str, ...]:
+    """Return the key by which events form a group."""
+    return one.field, one.fault, one.product, one.type
+
+
+def _without_place(fault: Fault) -> Fault:
+    """A fault of the only event."""
+    message = fault.message.removeprefix("events[0].")
+    return replace(fault, message=message.replace("events[0]", "The event", 1))
+
+
+def _key(key: int) -> str:
+    return f"\x01resend-{key}"  # no client's key has a control character

@@ -1,0 +1,114 @@
+"""The spool beside the way in (SPOOL=on): events that the database cannot take now wait on this machine's disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import structlog
+
+from app.exceptions import StoreUnavailable
+from app.storage.spool import Spool
+from app.store.events import spool_records
+from app.store.events.idempotency import Claim
+from app.store.events.writer import Entry
+
+log = structlog.get_logger(__name__)
+
+
+class Spooling:
+    """Spool that stores events on disk while the database is unavailable, and later moves them into it.
+
+    Each idempotency key is accepted only once by all processes of this machine, because they all read the keys from the
+    spool's files.
+
+    Args:
+        spool: the spool of this machine.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._places: dict[Path, dict[int, int]] = {}  # by file, then by hash of a key: the offset of its record
+        self._reading = threading.Lock()
+
+    def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
+        """Keep entries until the database is back; see `app.store.events.writer.Aside`.
+
+        Raises:
+            StoreUnavailable: the spool's disk is full, too.
+        """
+        keyed = [entry for entry in group if entry.key]
+        try:
+            with self._spool.alone() if keyed else nullcontext():
+                twins = self._twins(keyed)
+                self._spool.append([spool_records.encode(entry, ticket) for entry in group if entry not in twins])
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The database is away, and the spool cannot be written: {error.strerror}."
+            ) from error
+        return twins
+
+    def find(self, key: str) -> tuple[bytes, bytes] | None:
+        """Return the digest and the response stored under an idempotency key."""
+        if self._kept(key) is None:
+            return None
+        with self._spool.alone():  # a record that is still being written may be withdrawn
+            claim = self._kept(key)
+        return (claim.digest, claim.answer) if claim else None
+
+    def rest(self) -> None:
+        """Let the spool's file go, so that it can be delivered."""
+        self._spool.close()
+
+    def why_not(self) -> str | None:
+        """Return why events cannot be spooled now, or None if they can."""
+        try:
+            self._spool.probe()
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def waiting(self) -> int:
+        """How many events wait for the database."""
+        return self._spool.waiting()
+
+    def deliver(self) -> None:
+        """Bring home what waits.
+
+        Raises:
+            StoreUnavailable: the database is still away.
+        """
+        before = self.waiting()
+        for path in self._spool.drain(spool_records.deliver):
+            log.error("a file of the spool is damaged; the rest of it is kept, for a person to look at", file=str(path))
+        delivered = before - self.waiting()
+        if delivered > 0:
+            log.info("spooled events delivered", events=delivered)
+
+    def _twins(self, keyed: Iterable[Entry]) -> set[Entry]:
+        """Return the entries whose key an earlier entry has."""
+        first: set[str] = set()
+        twins = set()
+        for entry in keyed:
+            if entry.key.key in first or self._kept(entry.key.key):
+                twins.add(entry)
+            first.add(entry.key.key)
+        return twins
+
+    def _kept(self, key: str) -> Claim | None:
+        with self._reading:
+            files, news = self._spool.news()
+            self._places = {path: self._places.get(path, {}) for path in files}
+            for path, place, data in news:
+                claim = spool_records.claim_of(data)
+                if claim:
+                    self._places[path][hash(claim.key)] = place
+            places = [(path, known[hash(key)]) for path, known in self._places.items() if hash(key) in known]
+        for path, place in places:
+            data = self._spool.read(path, place)
+            claim = spool_records.claim_of(data) if data else None
+            if claim and claim.key == key:
+                return claim
+        return None

@@ -1,0 +1,1 @@
+"""Running the installation: scheduler, health, metrics, retention, first start."""

@@ -1,0 +1,66 @@
+"""Startup: migrate the database, record changed settings and, on the first start, create a user."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from app.exceptions import AccountInvalid, SettingInvalid
+from app.services import Services
+from app.services.people.principal import ADMIN, SYSTEM
+from app.store.database import transaction, upgrade
+from app.store.operations import settings as store
+
+FIRST_USER = "admin"
+
+
+@dataclass(frozen=True)
+class FirstStart:
+    """Result of a start.
+
+    Attributes:
+        is_first: whether this start created the first user.
+        password: the generated password of the first user. None if ADMIN_PASSWORD sets it or the user existed.
+    """
+
+    is_first: bool
+    password: str | None
+
+
+def prepare(services: Services, password: str) -> FirstStart:
+    """Migrate the database and, on the very first start, create the user `admin`.
+
+    The catalog stays empty, because invented columns would rearrange the reports of real products.
+
+    Args:
+        password: the user's password. Empty means a random one, which is shown once.
+
+    Raises:
+        DatabaseNewer: the database was migrated by a newer version.
+        SettingInvalid: ADMIN_PASSWORD is invalid.
+    """
+    upgrade()
+    _note_settings(services)
+    if services.accounts.any():
+        return FirstStart(False, None)
+    made_up = None if password else secrets.token_urlsafe(12)
+    try:
+        services.accounts.add(FIRST_USER, ADMIN, None, password or made_up)
+    except AccountInvalid as error:
+        raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
+    return FirstStart(True, made_up)
+
+
+def _note_settings(services: Services) -> None:
+    """Have the audit log tell which settings are other than at the last start; passwords within them are starred."""
+    now = {one.name: one.value for one in services.system.settings()}
+    with transaction():
+        before = store.seen()
+        changed = {
+            name: f"{before[name] or 'empty'} → {now[name] or 'empty'}"
+            for name in now
+            if name in before and before[name] != now[name]
+        }
+        if changed:
+            services.audit.note(SYSTEM, "settings changed", details=changed)
+        store.keep(now)

@@ -1,0 +1,210 @@
+"""Health checks of everything that the service needs, with a description of each problem and its fix.
+
+The service is ready as long as it accepts events into the database or the spool. A load balancer that removed it
+because reports wait would make things worse. Other problems are reported without affecting readiness. The result of
+`glance` is cached for a moment, because many operators have a page open that polls every two seconds. No check waits
+for long, and a component that hangs is reported as unavailable.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.config import Settings
+from app.exceptions import QueueUnavailable, StorageFailed, StoreUnavailable
+from app.redis.queue import ReportQueue
+from app.services.events.spool import Spooling
+from app.storage import Storage
+from app.store.database import check_writable, pending, release
+from app.support.timed_call import Asking
+from app.support.ttl_cache import Kept
+
+SILENT_SECONDS = 60  # a worker says something every few seconds
+SCHEDULER_SILENT_SECONDS = 30  # it says something every five
+GLANCE_SECONDS = 2.0
+DATABASE_SECONDS = 3.0  # for its answer
+STORAGE_SECONDS = 2.0
+STORAGE_KEPT_SECONDS = 15.0  # each look is a request to the store, which may be paid for
+MIN_FREE_BYTES = 256 * 1024 * 1024
+
+# Each message is explained in docs/operations.md; a test holds the two together.
+SILENT = "The database does not answer."
+AWAY = "{reason} Events are refused until it is back."
+ASIDE = "{reason} Events are kept in the spool until it is back."
+UNMIGRATED = "The database needs migrating. Run: flask --app wsgi db upgrade. ({first})"
+NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
+NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: python worker.py."
+UNTOLD = "Whether a {program} is there cannot be told without Redis."
+NO_SCHEDULER = (
+    "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
+    "Start one: flask --app wsgi scheduler."
+)
+UNUSABLE = "The storage of report files cannot be used."
+NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."
+FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
+NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
+SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
+MESSAGES = (
+    AWAY,
+    ASIDE,
+    UNMIGRATED,
+    NO_REDIS,
+    NO_WORKER,
+    UNTOLD,
+    NO_SCHEDULER,
+    NO_STORAGE,
+    FULL,
+    NO_SPOOL,
+    SPOOLED,
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Result of one check.
+
+    Attributes:
+        problem: the problem and its fix, or None if the check passed.
+        plain: the same for unknown callers, without addresses, buckets and folders.
+        note: further information in a few words.
+        stops_events: whether the problem prevents the service from accepting events.
+    """
+
+    name: str
+    problem: str | None
+    note: str = ""
+    stops_events: bool = False
+    plain: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", self.plain or self.problem)
+
+
+class Health:
+    """Looks at what this process depends on."""
+
+    def __init__(self, settings: Settings, queue: ReportQueue, spooling: Spooling, storage: Storage) -> None:
+        self._settings = settings
+        self._spooling = spooling
+        self._queue = queue
+        self._pending = Asking(_missing, DATABASE_SECONDS, release)
+        self._storage_probe = Asking(storage.probe, STORAGE_SECONDS)
+        self._storage_checks: Kept[Check] = Kept(STORAGE_KEPT_SECONDS)
+        self._glances: Kept[list[Check]] = Kept(GLANCE_SECONDS)
+
+    def checks(self) -> list[Check]:
+        """Check the database, Redis, workers, scheduler, disk and spool now. The result for the storage is cached."""
+        why_no_spool = self._spooling.why_not() if self._settings.spool else None
+        redis = self.redis()
+        is_away = redis.problem is not None
+        storage = self._storage_checks.get("storage", self._storage)
+        return [
+            self._database(spools=self._settings.spool and why_no_spool is None),
+            redis,
+            self._worker(away=is_away),
+            self._scheduler(away=is_away),
+            storage,
+            self._disk(),
+            self._spool(why_no_spool),
+        ]
+
+    def glance(self) -> list[Check]:
+        """Return results that are at most two seconds old, or fifteen for the storage."""
+        return self._glances.get("all", self.checks)
+
+    def _database(self, *, spools: bool) -> Check:
+        try:
+            missing = self._pending.answer()
+        except (StoreUnavailable, TimeoutError) as error:
+            reason = error.plain if isinstance(error, StoreUnavailable) else SILENT  # unknown callers see it, too
+            return Check("database", (ASIDE if spools else AWAY).format(reason=reason), stops_events=not spools)
+        if missing:
+            return Check("database", UNMIGRATED.format(first=missing[0]), stops_events=True)
+        return Check("database", None)
+
+    def redis(self) -> Check:
+        """Check Redis now."""
+        try:
+            self._queue.ping()
+        except QueueUnavailable as error:
+            return _redis_problem("redis", error)
+        return Check("redis", None)
+
+    def _worker(self, *, away: bool) -> Check:
+        # Where Redis is known to be away it is not asked again: each question may wait for two seconds.
+        if away:
+            return Check("worker", UNTOLD.format(program="worker"))
+        try:
+            heartbeats = self._queue.heartbeats()
+        except QueueUnavailable as error:
+            return _redis_problem("worker", error)
+        living = sum(time.time() - beat <= SILENT_SECONDS for beat in heartbeats)
+        if not living:
+            return Check("worker", NO_WORKER, "none")
+        return Check("worker", None, f"{living}")
+
+    def _scheduler(self, *, away: bool) -> Check:
+        if away:
+            return Check("scheduler", UNTOLD.format(program="scheduler"))
+        try:
+            seen = self._queue.scheduler_seen()
+        except QueueUnavailable as error:
+            return _redis_problem("scheduler", error)
+        if seen is None or time.time() - seen > SCHEDULER_SILENT_SECONDS:
+            return Check("scheduler", NO_SCHEDULER.format(since=_silence(seen)))
+        return Check("scheduler", None)
+
+    def _storage(self) -> Check:
+        try:
+            self._storage_probe.answer()
+        except StorageFailed as error:
+            return Check("storage", NO_STORAGE.format(reason=error), plain=NO_STORAGE.format(reason=UNUSABLE))
+        except TimeoutError:
+            return Check("storage", NO_STORAGE.format(reason="The storage of report files does not answer."))
+        return Check("storage", None)
+
+    def _spool(self, why_not: str | None) -> Check:
+        if why_not is not None:
+            return Check("spool", NO_SPOOL.format(reason=why_not), "full or read-only")
+        waiting = self._spooling.waiting()
+        if not waiting:
+            return Check("spool", None, "empty")
+        return Check("spool", SPOOLED.format(events=waiting), f"{waiting:,} events")
+
+    def _disk(self) -> Check:
+        folder = self._settings.data_dir.absolute()
+        free = shutil.disk_usage(existing(folder)).free
+        note = f"{free / 1e9:,.0f} GB free" if free >= 1e10 else f"{free / 1e9:,.1f} GB free"
+        if free < MIN_FREE_BYTES:
+            megabytes = free // 2**20
+            plain = FULL.format(folder="DATA_DIR", megabytes=megabytes)
+            return Check("disk", FULL.format(folder=folder, megabytes=megabytes), note, plain=plain)
+        return Check("disk", None, note)
+
+
+def _redis_problem(name: str, error: QueueUnavailable) -> Check:
+    return Check(name, NO_REDIS.format(reason=error), plain=NO_REDIS.format(reason=error.plain))
+
+
+def _missing() -> list[str]:
+    missing = pending()
+    if not missing:
+        check_writable()
+    return missing
+
+
+def _silence(seen: float | None) -> str:
+    return "" if seen is None else f" for {_long(time.time() - seen)}"
+
+
+def _long(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    return f"{int(seconds)} seconds" if minutes == 0 else f"{minutes} minute{'s' if minutes > 1 else ''}"
+
+
+def existing(folder: Path) -> Path:
+    """A folder, or the nearest above it that is there."""
+    return folder if folder.exists() else existing(folder.parent)

@@ -1,0 +1,198 @@
+"""Erasing events for good: because somebody asks for it, or because they are older than EVENT_KEEP_DAYS.
+
+An event that was refused is erased as well where it fits. Report files are copies: they are told of, and go only if
+asked for. What else has copies is said in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from app.exceptions import BodyMalformed, Forbidden
+from app.schemas import json
+from app.schemas.fields import whole
+from app.services.events.rejected import erase_from, texts_of
+from app.services.people.audit import Audit
+from app.services.people.principal import Principal
+from app.services.reports.formats import selection
+from app.services.reports.service import Reports
+from app.store.database import server_time
+from app.store.events import erase as store
+from app.store.events import rejected
+from app.store.events.erase import Doomed
+from app.store.models import RejectedRequest, Report
+
+DAY_MS = 86_400_000
+PAUSE_SHARE = 1.0  # of the time that a chunk took, so that others write as much as this does
+MIN_PAUSE_SECONDS = 0.005
+BUDGET_SECONDS = 2.0  # of one run of `expire`: counting waits behind it
+REJECTED_AT_ONCE = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Preview of an erasure.
+
+    Attributes:
+        doomed: filter for the events, limited to events that exist now.
+        events: number of matching events.
+        rejected: ids of the matching rejected events.
+        waiting: number of matching valid events in refused requests.
+        reports: reports whose file contains some of the events, or may contain them when it is complete.
+        newest: id of the newest report at that time.
+    """
+
+    doomed: Doomed
+    events: int
+    rejected: Sequence[int]
+    waiting: int
+    reports: Sequence[Report]
+    newest: int
+
+    @property
+    def rejected_number(self) -> int:
+        """Return how many of the events to erase were never stored."""
+        return len(self.rejected) + self.waiting
+
+
+class Erasing:
+    """Erases events. One erases at a time, whoever it is."""
+
+    def __init__(self, reports: Reports, audit: Audit) -> None:
+        self._reports = reports
+        self._audit = audit
+
+    def plan(self, wanted: Mapping[str, object]) -> Plan:
+        """What would go; nothing goes yet.
+
+        Args:
+            wanted: as `ErasingSchema` gives it.
+        """
+        doomed = Doomed(**wanted, cut=store.counted_cut())
+        number = store.number(doomed)
+        met = store.reports(doomed) if number else []
+        reports = [report for report in met if store.has_any(doomed, selection(report))]
+        waiting = sum(len(places - elsewhere) for _, places, elsewhere in _fitting_requests(doomed))
+        return Plan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
+
+    def erase(self, who: Principal, plan: Plan, *, delete_files: bool = False) -> Iterator[int]:
+        """Erase what was planned; how many events went, chunk by chunk. What is gone is gone when it stops halfway.
+
+        Args:
+            delete_files: remove the report files that hold some of the events; reports at work begin again.
+        """
+        self._audit.note(
+            who, "events erased", _named(plan.doomed), _told(plan, delete_files), customer=plan.doomed.customer or ""
+        )
+        with closing(_paced(plan.doomed)) as steps:
+            yield from steps
+        for begin in range(0, len(plan.rejected), REJECTED_AT_ONCE):
+            rejected.remove(plan.rejected[begin : begin + REJECTED_AT_ONCE])
+        for request, places, _ in _fitting_requests(plan.doomed):
+            erase_from(request, places)
+        if delete_files:
+            meanwhile = [report for report in store.reports(plan.doomed) if report.id > plan.newest]
+            for report in (*plan.reports, *meanwhile):
+                self._remove_file(who, report)
+
+    def expire(self, days: int) -> None:
+        """Erase what is older than so many days, as far as it gets in a few seconds; the next run goes on."""
+        doomed = Doomed(before=server_time() - days * DAY_MS, cut=store.counted_to())
+        deadline, number = time.monotonic() + BUDGET_SECONDS, 0
+        with closing(_paced(doomed)) as steps:
+            for gone in steps:
+                number += gone
+                if time.monotonic() > deadline:
+                    break
+        if number:
+            log.info("events past EVENT_KEEP_DAYS erased", events=number)
+
+    def _remove_file(self, who: Principal, report: Report) -> None:
+        """Remove existing files, and restart reports that are being written so that they omit the events.
+
+        A report whose bucket is no longer allowed stays cancelled.
+        """
+        if self._reports.cancel(who, report):
+            with suppress(Forbidden):
+                self._reports.retry(who, report)
+        else:
+            self._reports.delete(who, report)
+
+
+def _paced(doomed: Doomed) -> Iterator[int]:
+    """Erase with pauses, so that whoever else writes gets his turn."""
+    began = time.monotonic()
+    with closing(store.erase(doomed)) as steps:
+        for gone in steps:
+            yield gone
+            time.sleep(max(MIN_PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))
+            began = time.monotonic()
+
+
+def _fitting(doomed: Doomed) -> Iterator[int]:
+    """The ids of the rejected events that fit, as far as can be told from what was sent."""
+    last = 0
+    while page := rejected.of_customer(doomed.customer, REJECTED_AT_ONCE, after=last):
+        last = page[-1].id
+        yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
+
+
+def _fitting_requests(doomed: Doomed) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
+    """Yield refused requests with matching events, the places of these, and the places of those excluded from it.
+
+    Events that were removed from a request or sent alone are still in its body.
+    """
+    before = None
+    while doomed.batch is None and (
+        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer, ""))
+    ):
+        before = page[-1].id
+        for listed in page:
+            request = rejected.request(listed.uuid)
+            texts, invalid = texts_of(request) if request else ({}, set())
+            places = {place for place, text in texts.items() if _fits(doomed, text)}
+            if places:
+                yield request, places, invalid | set(listed.excluded_places)
+
+
+def _fits(doomed: Doomed, text: str) -> bool:
+    try:
+        event = json.parse(text.encode())
+    except BodyMalformed:
+        return False
+    if not isinstance(event, dict) or event.get("customer") != doomed.customer:
+        return False
+    sent = event.get("timestamp")
+    moment = whole(sent.text) if isinstance(sent, json.Number) else None
+    context = event.get("context")
+    items = context if isinstance(context, list) else []
+    return (
+        doomed.product in (None, event.get("product"))
+        and (not doomed.types or event.get("type") in doomed.types)
+        and (doomed.after is None or (moment is not None and moment >= doomed.after))
+        and (doomed.before is None or (moment is not None and moment < doomed.before))
+        and (doomed.item is None or doomed.item in [getattr(item, "text", item) for item in items])
+    )
+
+
+def _named(doomed: Doomed) -> str:
+    return f"customer {doomed.customer}" + (f", product {doomed.product}" if doomed.product else "")
+
+
+def _told(plan: Plan, delete_files: bool) -> dict[str, object]:
+    """What the audit log says. A person's id does not stay in it: that is what may have been to go."""
+    wanted = replace(plan.doomed, item=None)
+    told = {name: getattr(wanted, name) for name in ("types", "after", "before", "batch")}
+    told |= {"by context": True} if plan.doomed.item is not None else {}
+    return {name: value for name, value in told.items() if value not in (None, ())} | {
+        "events": plan.events,
+        "rejected": plan.rejected_number,
+        "files deleted" if delete_files else "files kept": [f"JOB-{report.job}" for report in plan.reports],
+    }

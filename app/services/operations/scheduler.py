@@ -1,0 +1,127 @@
+"""What is done beside the requests, again and again: each task at its own pace, each safe when several run it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from app.config import Settings
+from app.exceptions import QueueUnavailable, StoreUnavailable
+from app.redis.queue import ReportQueue
+from app.services.events.rejected import RejectedEvents
+from app.services.events.spool import Spooling
+from app.services.operations.retention import Erasing
+from app.services.people.sessions import Sessions
+from app.services.reports.service import Reports
+from app.services.schedules.runs import ScheduleRuns
+from app.services.schedules.webhooks import Webhooks
+from app.store.database import release, server_time, shrink_log
+from app.store.events import hourly_counts, idempotency
+from app.store.people import audit
+
+SWEEP_SECONDS = 15.0
+WAKE_SECONDS = 1.0  # an attempt that failed is tried again after as little
+COUNT_SECONDS = 2.0
+DELIVER_SECONDS = 1.0
+SIGN_SECONDS = 5.0
+PURGE_SECONDS = 600.0
+EXPIRE_SECONDS = 10.0  # it stops after two, so that the others get their turn, and goes on here
+SHRINK_SECONDS = 10.0
+SCHEDULE_SECONDS = 10.0
+WEBHOOK_SECONDS = 5.0
+
+DAY_MS = 86_400_000
+KEY_DAYS = 2  # the contract promises one
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """The tasks of the scheduler."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        queue: ReportQueue,
+        reports: Reports,
+        spooling: Spooling,
+        erasing: Erasing,
+        schedule_runs: ScheduleRuns,
+        webhooks: Webhooks,
+        rejected: RejectedEvents,
+    ) -> None:
+        self._settings = settings
+        self._sessions = Sessions(settings)
+        self._erasing = erasing
+        self._webhooks = webhooks
+        self._rejected = rejected
+        self._tasks: list[tuple[Callable[[], None], float]] = [
+            (queue.note_scheduler, SIGN_SECONDS),
+            (reports.sweep, SWEEP_SECONDS),
+            (reports.wake, WAKE_SECONDS),
+            (spooling.deliver, DELIVER_SECONDS),
+            (self._count, COUNT_SECONDS),
+            (self._purge, PURGE_SECONDS),
+            (self._expire, EXPIRE_SECONDS),
+            (shrink_log, SHRINK_SECONDS),
+            (schedule_runs.run_due, SCHEDULE_SECONDS),
+            (webhooks.send, WEBHOOK_SECONDS),
+        ]
+        self._due = [0.0] * len(self._tasks)
+
+    def run_due(self) -> None:
+        """Run what is due; what cannot be done now, as the database or Redis is away, is tried again when next due."""
+        for place, (task, seconds) in enumerate(self._tasks):
+            if time.monotonic() >= self._due[place]:
+                self._due[place] = time.monotonic() + seconds
+                self._run(task)
+
+    def count_beside(self) -> None:
+        """Count in a separate thread from now on, so that other tasks do not wait while millions are counted.
+
+        The thread may end with the process at any time, because each of its transactions is atomic.
+        """
+        place = [task for task, _ in self._tasks].index(self._count)
+        del self._tasks[place], self._due[place]
+        threading.Thread(target=self._keep_counting, name="counting", daemon=True).start()
+
+    def run_all(self) -> None:
+        """Run every task once, due or not."""
+        self._due = [0.0] * len(self._tasks)
+        self.run_due()
+
+    def _run(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except (StoreUnavailable, QueueUnavailable) as error:
+            log.warning("upkeep not finished, it will go on", task=task.__name__.strip("_"), reason=str(error))
+        except Exception:  # noqa: BLE001 - told in full; the other tasks must not wait until somebody has mended this one
+            log.exception("upkeep failed", task=task.__name__.strip("_"))
+        finally:
+            release()
+
+    def _keep_counting(self) -> None:
+        while True:
+            self._run(self._count)
+            time.sleep(COUNT_SECONDS)
+
+    def _count(self) -> None:
+        """Bring the hourly counts up to date."""
+        while hourly_counts.count_up():
+            pass
+
+    def _purge(self) -> None:
+        """Forget what has had its time: idempotency keys, webhooks, rejected events, sessions, the audit log."""
+        idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
+        self._webhooks.purge()
+        self._rejected.purge()
+        self._sessions.purge()
+        audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
+
+    def _expire(self) -> None:
+        """Erase events that are older than EVENT_KEEP_DAYS."""
+        if self._settings.event_keep_days:
+            self._erasing.expire(self._settings.event_keep_days)

@@ -1,0 +1,1 @@
+"""Users: accounts, sign-in, sessions, passwords, permissions and the audit log."""

@@ -1,0 +1,271 @@
+"""Users, their rights, and the verification of their passwords.
+
+A user manager who is limited to customers can change only users who see no more than the manager does, and cannot grant
+more. The last admin cannot lose that role, and the last admin without a limit to customers cannot be limited.
+
+Names are compared in NFC, without surrounding blanks and invisible characters.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from app.exceptions import AccountInvalid, AccountUnknown, Forbidden
+from app.schemas.fields import CONTROL, MAX_CODE
+from app.services.people.audit import Audit
+from app.services.people.passwords import Passwords
+from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Principal
+from app.store.database import transaction
+from app.store.models import Account
+from app.store.people import accounts as store
+from app.store.people import sessions
+from app.support.clock import now
+from app.support.lookalikes import folded
+
+MAX_CUSTOMERS = 1_000
+TEMPORARY_DAYS = 3  # how long a password that is for one sign-in waits for it
+TEMPORARY_BYTES = 12
+DAY_MS = 86_400_000
+
+
+class Accounts:
+    """Users, as one process knows them."""
+
+    def __init__(self) -> None:
+        self._audit = Audit()
+        self._passwords = Passwords()
+
+    def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
+        """Return the user with that name and password, or None. Use `door` for sign-ins over the network.
+
+        Args:
+            used: also accept a one-time password that has been used.
+        """
+        account = self._account(name, used=used)
+        right = self._passwords.matches(name, password, account.password if account else None)
+        return principal(account) if right else None
+
+    def remembered(self, name: str, password: str) -> Principal | None:
+        """Whoever has that name and password, where it was found right within the last minute; else None."""
+        if not self._passwords.may_be_remembered(name, password):
+            return None
+        account = self._account(name)
+        right = account is not None and self._passwords.is_remembered(name, password, account.password)
+        return principal(account) if right else None
+
+    def is_known(self, name: str) -> bool:
+        """Whether there is such a user."""
+        return self._account(name) is not None
+
+    def get(self, key: int, *, by: Principal = SYSTEM) -> Principal:
+        """A user, for whoever wants to change them.
+
+        Raises:
+            AccountUnknown: there is none of that id.
+            Forbidden: the user sees more than whoever asks.
+        """
+        account = store.by_id(key)
+        if account is None:
+            raise AccountUnknown("There is no such user: somebody removed them.")
+        found = principal(account)
+        if not _is_in_reach(by, found.customers):
+            raise Forbidden("This user sees more customers than you do.")
+        return found
+
+    def add(
+        self,
+        name: str,
+        role: str,
+        customers: Sequence[str] | None,
+        password: str,
+        *,
+        temporary: bool = False,
+        by: Principal = SYSTEM,
+    ) -> Principal:
+        """Make a user.
+
+        Args:
+            customers: the customers they are limited to; None: an analyst sees none, the others all.
+            temporary: the password is for one sign-in, at which they choose their own.
+            by: whoever makes them.
+
+        Raises:
+            AccountInvalid: the name, role, a customer or the password will not do, or there is such a user.
+            Forbidden: they would see more than whoever makes them.
+        """
+        name = folded(name)
+        _check_name(name)
+        limited = _limits(role, customers)
+        _check_reach(by, name, limited)
+        hashed = self._passwords.hash(password)
+        expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
+        with transaction():
+            made = store.add(name, role, limited, hashed, expires, _word(), now())
+            if made is None:
+                raise AccountInvalid(f"There is a user {name} already.")
+            self._audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
+        return principal(made)
+
+    def change(self, who: Principal, role: str, customers: Sequence[str] | None, *, by: Principal = SYSTEM) -> None:
+        """Change a user's role or customers, which applies from their next request.
+
+        Raises:
+            AccountInvalid: the role or a customer is invalid, or the user is the last admin.
+            AccountUnknown: the user was removed in the meantime.
+            Forbidden: the user sees more than the caller, or would see more.
+        """
+        limited = _limits(role, customers)
+        _check_reach(by, who.name, limited)
+        with transaction():
+            _check_not_last(who.id, who.name, role, limited)
+            account = store.by_id(who.id)
+            if account is None:
+                raise AccountUnknown(f"There is no user {who.name} any more.")
+            _check_reach(by, who.name, account.customers)  # by the current rights, which may have grown
+            store.change(who.id, role, limited)
+            self._audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
+
+    def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
+        """Change a user's password and end their sessions.
+
+        Args:
+            temporary: the password is valid for one sign-in, at which the user must choose another one.
+
+        Raises:
+            AccountInvalid: the password is invalid.
+            AccountUnknown: there is no such user.
+            Forbidden: the user sees more than the caller.
+        """
+        hashed = self._passwords.hash(password)
+        expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
+        with transaction():
+            account = self._in_reach(by, name)
+            store.set_password(account.id, hashed, expires, _word())
+            account = store.by_id(account.id)
+            sessions.remove_of(account.id)
+            act = "password changed" if by.id == account.id else "password reset"
+            self._audit.note(by, act, f"user {account.name}")
+        return principal(account)
+
+    def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
+        """Remove a user and end their sessions, but keep their reports.
+
+        Raises:
+            AccountInvalid: the user is the last admin.
+            AccountUnknown: there is no such user.
+            Forbidden: the user sees more than the caller.
+        """
+        with transaction():
+            account = self._in_reach(by, name)
+            _check_not_last(account.id, account.name)
+            store.remove(account.id)
+            sessions.remove_of(account.id)
+            self._audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
+
+    def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
+        """All users that somebody may change, by name."""
+        return [one for one in map(principal, store.everyone()) if _is_in_reach(by, one.customers)]
+
+    def any(self) -> bool:
+        """Whether there is any user yet."""
+        return store.exists()
+
+    def _in_reach(self, by: Principal, name: str) -> Account:
+        """Return the user with that name if `by` may change them.
+
+        Raises:
+            AccountUnknown: there is no such user.
+            Forbidden: the user sees more than `by` does.
+        """
+        account = store.by_name(folded(name))
+        if account is None:
+            raise AccountUnknown(f"There is no user {name}.")
+        if by.id != account.id:
+            _check_reach(by, name, account.customers)
+        return account
+
+    def _account(self, name: str, *, used: bool = False) -> Account | None:
+        """Return the user with that name if their password has neither expired nor been used up (unless `used`)."""
+        name = folded(name)
+        account = store.by_name(name) if _storable(name) else None
+        if account is None or account.password_expires is None:
+            return account
+        is_good = account.password_expires > now() or (used and account.password_expires == store.USED_UP)
+        return account if is_good else None
+
+
+def principal(account: Account) -> Principal:
+    """Who a row of the table of users stands for."""
+    customers = None if account.customers is None else tuple(account.customers)
+    temporary = account.password_expires is not None
+    return Principal(account.id, account.name, account.role, customers, account.session, temporary=temporary)
+
+
+def temporary_password() -> str:
+    """One that nobody guesses, and that can be copied by hand."""
+    return secrets.token_urlsafe(TEMPORARY_BYTES)
+
+
+def _word() -> str:
+    return secrets.token_hex(16)
+
+
+def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
+    """The customers that a user of a role is limited to; None: to none."""
+    if role not in ROLES:
+        raise AccountInvalid(f"The role {role!r} is not one of {', '.join(ROLES)}.")
+    if not customers:
+        return [] if role == ANALYST else None
+    limited = list(dict.fromkeys(customers))
+    if len(limited) > MAX_CUSTOMERS:
+        raise AccountInvalid(f"{len(limited)} customers are named; at most {MAX_CUSTOMERS} may be.")
+    for code in limited:
+        if not 1 <= len(code) <= MAX_CODE or CONTROL.search(code):
+            raise AccountInvalid(f"A customer's code has 1 to {MAX_CODE} characters, and no control characters.")
+    return limited
+
+
+def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
+    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
+
+
+def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> None:
+    if not _is_in_reach(by, customers):
+        raise Forbidden(f"{name} sees more customers than you do, or would.")
+
+
+def _check_not_last(key: int, name: str, role: str = "", customers: Sequence[str] | None = None) -> None:
+    """Reject a change or removal (no role) that would leave no admin, or no admin who sees all customers.
+
+    Call it inside a transaction, so that two admins who change each other at the same time are serialized.
+    """
+    admins = store.lock_admins()
+    unlimited = {admin for admin, limits in admins.items() if limits is None}
+    if role != ADMIN and admins.keys() == {key}:
+        raise AccountInvalid(f"{name} is the last admin: without one nobody can manage users. Make another first.")
+    if (role != ADMIN or customers is not None) and unlimited == {key}:
+        raise AccountInvalid(
+            f"{name} is the last admin who is not limited to customers: without one nobody can manage all users. "
+            "Make another first."
+        )
+
+
+def _difference(who: Principal, role: str, customers: list[str] | None) -> dict[str, object]:
+    before = {"role": who.role, "customers": None if who.customers is None else list(who.customers)}
+    after = {"role": role, "customers": customers}
+    return {
+        f"{when} {key}": value[key]
+        for key in before
+        if before[key] != after[key]
+        for when, value in (("old", before), ("new", after))
+    }
+
+
+def _storable(name: str) -> bool:
+    return 1 <= len(name) <= 128 and not CONTROL.search(name)
+
+
+def _check_name(name: str) -> None:
+    if not _storable(name) or ":" in name:
+        raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")

@@ -1,0 +1,154 @@
+"""Sessions: who is signed in, in which browser, and until when.
+
+A browser has 256 random bits in its cookie, the database their SHA-256. So a session ends here, whatever the browser
+keeps: at sign-out, with a new password, when somebody ends it, and by two limits: SESSION_IDLE_MINUTES without a
+person's act (parts that refresh themselves are none), and SESSION_DAYS after signing in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, replace
+
+import structlog
+
+from app.config import Settings
+from app.exceptions import SessionUnknown, StoreUnavailable
+from app.services.people.accounts import principal
+from app.services.people.audit import Audit
+from app.services.people.principal import Principal
+from app.store.database import server_time, transaction
+from app.store.models import Session
+from app.store.people import accounts
+from app.store.people import sessions as store
+from app.support.clock import SKEW_MS, now
+
+SECRET_BYTES = 32
+NOTED_MS = 60_000  # how exactly the last act is known
+MOST = 50  # of one user: a program that signs in for each request must not fill the table
+MAX_AGENT = 300
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Somebody signed in: who, and by which session."""
+
+    id: int
+    principal: Principal
+
+
+class Sessions:
+    """The sessions of all processes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._idle_ms = settings.session_idle_minutes * MINUTE_MS
+        self._most_ms = settings.session_days * DAY_MS
+        self._audit = Audit()
+
+    def begin(self, who: Principal, agent: str) -> str | None:
+        """Begin a session for a user with a verified password, and return the token for their browser.
+
+        If the password is changed in the meantime, this session ends, too, because it belongs to the old password.
+        Return None if a one-time password was used by another sign-in first.
+
+        Args:
+            who: the user returned by the password check, with their address.
+            agent: the User-Agent of the browser.
+        """
+        token, moment = secrets.token_urlsafe(SECRET_BYTES), now()
+        with transaction():
+            if who.temporary and not accounts.use_up_password(who.id, who.session):
+                return None
+            store.add(
+                digest=_digest(token),
+                account=who.id,
+                word=who.session,
+                created=moment,
+                seen=moment,
+                address=who.address,
+                agent=agent[:MAX_AGENT],
+            )
+            store.remove_oldest(who.id, MOST)
+            self._audit.note(who, "signed in")
+        return token
+
+    def find(self, token: str, address: str, *, acts: bool = True) -> Visit | None:
+        """Whose session it is; None where it ended.
+
+        Args:
+            address: from which they came this time.
+            acts: whether a person does something; else a page refreshes itself.
+        """
+        found = store.find(_digest(token), self._limits(now()))
+        if found is None:
+            return None
+        session, account = found
+        if acts and now() - session.seen >= NOTED_MS:
+            self._note_seen(session)
+        return Visit(session.id, replace(principal(account), address=address))
+
+    def of(self, account: int) -> list[Session]:
+        """A user's sessions, the last seen first."""
+        return store.of(account, self._limits(now()))
+
+    def numbers(self) -> dict[int, list[Session]]:
+        """The sessions of each user who has any, by the user's id."""
+        found: dict[int, list[Session]] = {}
+        for session in store.every(self._limits(now())):
+            found.setdefault(session.account, []).append(session)
+        return found
+
+    def sign_out(self, visit: Visit) -> None:
+        """End the session by which somebody came."""
+        with transaction():
+            if store.remove(visit.id):
+                self._audit.note(visit.principal, "signed out")
+
+    def end(self, key: int, account: int, *, by: Principal) -> None:
+        """End a session of a user.
+
+        Raises:
+            SessionUnknown: the user has none of that id.
+        """
+        found = store.by_id(key, self._limits(now()))
+        if found is None or found[0].account != account:
+            raise SessionUnknown("There is no such session: it has ended.")
+        session, owner = found
+        with transaction():
+            if store.remove(session.id):
+                self._audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
+
+    def end_all(self, who: Principal, *, by: Principal, but: int = 0) -> int:
+        """End a user's sessions, one apart; how many."""
+        with transaction():
+            number = store.remove_of(who.id, but=but)
+            if number:
+                self._audit.note(by, "session ended", f"user {who.name}", {"sessions": number})
+        return number
+
+    def purge(self) -> None:
+        """Remove expired sessions.
+
+        A session that began by a fast clock would last longer than SESSION_DAYS, so its start is set to now.
+        """
+        moment = server_time()
+        store.bring_back(moment, moment + SKEW_MS)
+        store.purge(self._limits(moment))
+
+    def _limits(self, moment: int) -> store.Limits:
+        return store.Limits(moment - self._idle_ms, moment - self._most_ms)
+
+    def _note_seen(self, session: Session) -> None:
+        """A page need not fail because the database takes no note of it: the next one will."""
+        try:
+            store.note_seen(session.id, now())
+        except StoreUnavailable as error:
+            log.warning("last act of a session not noted", reason=str(error))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

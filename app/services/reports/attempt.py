@@ -1,0 +1,250 @@
+"""One attempt at a report: plan it, write its parts, join them, and complete it if it is still ours.
+
+A report of few rows is one stretch, written straight into its file. A longer one is cut by time into parts. Each is a
+file of its own as soon as it is written: what a dead worker leaves is not written again, other workers may write some
+of them at the same time, and a huge report can let a small one go first. Joined in order they are the same bytes,
+whoever wrote them. Whoever finds that the report is no longer this attempt's stops and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+import structlog
+
+from app.exceptions import FileDamaged, FileMissing, RowTooWide
+from app.exports import parquet
+from app.exports.compression import compressor
+from app.exports.file import ReportFile
+from app.exports.layout import Layout
+from app.exports.names import media_type
+from app.services.reports import fair_queue, planning
+from app.services.reports.destinations import Filing
+from app.services.reports.formats import Output, selection
+from app.services.reports.heartbeat import Lost, Pulse, never
+from app.services.reports.part_writer import Pen, Written
+from app.storage import Upload
+from app.store.database import database, transaction
+from app.store.models import Report, ReportPart
+from app.store.reports import attempts, parts
+from app.store.reports import reports as store
+
+WAIT_SECONDS = 0.05  # for parts that others write
+STEADY_SECONDS = 2.0  # before an attempt lets smaller reports go first
+SILENT_MS = 20_000  # whoever says nothing for so long is given up
+READ_BYTES = 256 * 1024  # at a time: several are under way
+
+log = structlog.get_logger(__name__)
+
+
+class Paused(Exception):
+    """Smaller reports wait: they go first."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What an attempt works with.
+
+    Attributes:
+        filing: where parts, and the report's file, go.
+        limit_ms: how long the report may run.
+        keep_ms: how long its file is kept.
+        shard_rows: from how many rows on other workers are asked to help.
+        call: asks for help with a report, so many times.
+    """
+
+    filing: Filing
+    limit_ms: int
+    keep_ms: int
+    shard_rows: int
+    call: Callable[[str, int], None]
+
+
+class Attempt:
+    """One worker's attempt at a report that it has claimed.
+
+    Args:
+        worker: its name.
+        is_stopping: whether it is to end.
+    """
+
+    def __init__(self, report: Report, worker: str, means: Means, is_stopping: Callable[[], bool] = never) -> None:
+        self._report = report
+        self._means = means
+        self._output = Output.of(report.output)
+        self._target = means.filing.place(report)
+        self._pen = Pen(report, worker, means.filing.own)
+        self._began = time.monotonic()
+        self._pulse = Pulse(self._note, seconds_left(report, means.limit_ms), is_stopping)
+
+    def run(self) -> None:
+        """Write the report's file and complete it.
+
+        Raises:
+            TimedOut, Lost, Stopping, Paused: the report is incomplete, either permanently or for now.
+            Forbidden: its bucket is no longer allowed.
+            Exception: any other failure.
+        """
+        self._means.filing.check(self._report.output or {})  # the operator may have removed the bucket from the list
+        key = self._means.filing.key(self._report)
+        with self._pulse:
+            if self._report.planned:
+                self._go_on()
+            else:
+                self._plan()
+            try:
+                written = self._written(key)
+            except RowTooWide:
+                log.warning("report planned anew, a row is wider than what was seen", report=self._report.job)
+                self._plan(anew=True)
+                written = self._written(key)
+            self._complete(key, written)
+
+    def _plan(self, *, anew: bool = False) -> None:
+        """Measure the report, and split it into parts if it is long. Later attempts reuse this plan.
+
+        Args:
+            anew: see `planning.plan_anew`.
+        """
+        report, make = self._report, planning.plan_anew if anew else planning.plan
+        plan = make(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
+        self._pulse.check()
+        report.total, report.width = plan.measure.total, plan.measure.width
+        report.extra_rows, report.expected = plan.measure.extra_rows, plan.measure.total
+        with transaction():
+            parts.plan(report.job, plan.parts)
+            found = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "expected")}
+            self._hold(**found, planned=True, writing=store.clock(), kept=0)
+        report.planned = True
+
+    def _go_on(self) -> None:
+        """Its speed is told by what is written from here on."""
+        self._hold(writing=store.clock(), kept=self._rows())
+
+    def _hold(self, **values: object) -> None:
+        if not self._note_report(**values):
+            raise Lost
+
+    def _written(self, key: str) -> Written:
+        if parts.of(self._report.job):
+            self._write_parts()
+            return self._join(key)
+        begun = self._begin(key)
+        return self._pen.write(selection(self._report), begun, self._pulse.check)
+
+    def _write_parts(self) -> None:
+        """Write what nobody writes, until all parts are written."""
+        job = self._report.job
+        self._call_help()
+        while not parts.are_done(job):
+            if self._pen.write_next(self._pulse.check):
+                if self._gives_way():
+                    raise Paused
+            else:
+                parts.release_silent(job, SILENT_MS)
+                self._pulse.wait(WAIT_SECONDS)
+
+    def _call_help(self) -> None:
+        if database.serves_many_workers and self._report.total > self._means.shard_rows:
+            self._means.call(self._report.job, parts.open_number(self._report.job) - 1)
+
+    def _gives_way(self) -> bool:
+        steady = time.monotonic() - self._began > STEADY_SECONDS
+        return steady and fair_queue.is_huge(self._report) and fair_queue.small_waits()
+
+    def _join(self, key: str) -> Written:
+        """One file of all parts, streamed through this worker."""
+        written = parts.of(self._report.job)
+        if not written:
+            raise Lost  # they were forgotten as the report ended
+        upload = self._begin(key)
+        try:
+            with ReportFile(upload, compressor("none")) as file:
+                self._put_together(written, file)
+                file.close()
+            self._pulse.check()
+            etag = upload.commit()
+        except BaseException as error:
+            upload.abort()
+            if isinstance(error, FileMissing):
+                self._write_again(written)
+            raise
+        return Written(sum(part.rows for part in written), file.bytes, file.sha256, etag)
+
+    def _put_together(self, written: Sequence[ReportPart], file: ReportFile) -> None:
+        if not self._output.is_joined:
+            for part in written:
+                self._copy(part, file)
+            return
+        streams = (self._opened(part) for part in written)
+        try:
+            rows = parquet.join(streams, partial(self._add, file), Layout.from_json(self._report.layout))
+        except (ValueError, OSError) as error:  # Arrow's; the storage has its own
+            raise FileDamaged(f"A part of the report cannot be read: {error}") from error
+        if rows != (wanted := sum(part.rows for part in written)):
+            raise FileDamaged(f"The report's parts have {rows} rows, not the {wanted} that were written.")
+
+    def _begin(self, key: str) -> Upload:
+        return self._target.create(key, media_type(self._report.output), self._pulse.check)
+
+    def _copy(self, part: ReportPart, file: ReportFile) -> None:
+        copied = 0
+        with closing(self._opened(part)) as stream:
+            while piece := stream.read(READ_BYTES):
+                self._add(file, piece)
+                copied += len(piece)
+        if copied != part.bytes:
+            raise FileDamaged(f"A part of the report has {copied} bytes, not the {part.bytes} that were written.")
+
+    def _add(self, file: ReportFile, piece: bytes) -> None:
+        file.add(piece)
+        self._pulse.check()
+
+    def _opened(self, part: ReportPart) -> BinaryIO:
+        return self._means.filing.own.open(part.file, self._pulse.check)
+
+    def _write_again(self, written: Sequence[ReportPart]) -> None:
+        """Let the next attempt write the parts whose files are gone, or not whole."""
+        for part in written:
+            if self._means.filing.own.size(part.file) != part.bytes:
+                parts.write_again(part)
+
+    def _complete(self, key: str, written: Written) -> None:
+        finished = store.now()
+        values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
+        values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
+        values["etag"] = written.etag
+        with transaction():
+            if done := self._note_report(**values):
+                attempts.end(self._report.job, self._report.token, attempts.COMPLETE, finished, rows=written.rows)
+        if not done:
+            self._means.filing.discard(self._report, key)
+            raise Lost
+        log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
+
+    def _note(self) -> bool:
+        """A sign of life, for the pulse."""
+        return self._pen.note() and self._note_report(rows=self._rows(), total=self._report.total)
+
+    def _rows(self) -> int | None:
+        """Rows written by all who write: never fewer than were told before, never more than there are."""
+        report = self._report
+        if not report.planned:
+            return report.rows
+        written = max(report.rows or 0, parts.rows(report.job) or self._pen.rows)
+        report.rows = written
+        report.total = max(report.total, written)
+        return report.rows
+
+    def _note_report(self, **values: object) -> bool:
+        return store.note(self._report.job, self._report.token, **values)
+
+
+def seconds_left(report: Report, limit_ms: int) -> float:
+    """Until a report has run as long as it may."""
+    return (report.began + limit_ms - store.now()) / 1000

@@ -1,0 +1,140 @@
+"""Sets right what nobody else will: silent attempts, reports queued nowhere, and files that nobody owns any more.
+
+Safe when several run it at once: each step is a conditional UPDATE, or harmless when done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from app.exceptions import StorageFailed
+from app.redis.queue import ReportQueue
+from app.services.reports.attempt import SILENT_MS
+from app.services.reports.destinations import Filing
+from app.store.database import transaction
+from app.store.models import Report
+from app.store.reports import attempts, parts
+from app.store.reports import reports as store
+
+UUID_LENGTH = 36
+YOUNG_MS = 60_000  # a file's owner may not have noted it yet
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps.
+
+    Args:
+        limit_ms: how long a report may run.
+        most: how many attempts in a row may get no further.
+    """
+
+    def __init__(self, queue: ReportQueue, filing: Filing, limit_ms: int, most: int) -> None:
+        self._queue = queue
+        self._filing = filing
+        self._storage = filing.own
+        self._limit_ms = limit_ms
+        self._most = most
+
+    def sweep(self) -> None:
+        """Do all of it.
+
+        Raises:
+            QueueUnavailable: Redis is away, and reports wait; everything else is done.
+        """
+        parts.forget_all_ended()  # a worker may have died between completing and tidying up
+        self._end_overdue()
+        for report in store.silent(SILENT_MS):
+            self.release(report, "Its worker was not heard from any more.")
+        for report in store.expired(store.now()):
+            self._try(self.remove_file, report)
+        self._try(self.remove_unowned)
+        self.wake()
+
+    def wake(self) -> None:
+        """Queue what may be tried now and is queued nowhere."""
+        for job in self._queue.missing([report.job for report in store.due()]):
+            self._queue.enqueue(job)
+
+    def release(self, report: Report, reason: str) -> None:
+        """Let a report wait again whose attempt is dead; where too many have died in a row, it has failed."""
+        if self.give_up(report, reason):
+            return
+        with transaction():
+            if store.release(report.job, report.token):
+                attempts.end(report.job, report.token, attempts.LOST, store.now(), reason=reason, rows=report.rows)
+        log.warning("attempt given up", report=report.job, reason=reason)
+
+    def release_worker(self, worker: str) -> list[str]:
+        """The same for all that a dead worker was at; the reports' UUIDs."""
+        parts.release_of(worker)
+        held = store.held_by(worker)
+        for report in held:
+            self.release(report, "Its worker died: it was killed, or used more memory than there is.")
+        return [report.job for report in held]
+
+    def give_up(self, report: Report, reason: str, outcome: str = attempts.LOST) -> bool:
+        """End a report whose attempt gets no further, where those before got no further either; whether it was so."""
+        times = "1 attempt" if self._most == 1 else f"{self._most} attempts in a row"
+        told = f"{times} got no further. The last one: {reason}"
+        with transaction():
+            if not store.fail(report.job, report.token, self._most - 1, told, store.now()):
+                return False
+            attempts.end(report.job, report.token, outcome, store.now(), reason=reason, rows=report.rows)
+        log.error("report failed", report=report.job, reason=told)
+        self.tidy(report.job)
+        return True
+
+    def tidy(self, job: str) -> None:
+        """Remove all that a report left beside its file, once it has ended."""
+        parts.forget_ended(job)
+        self._try(self._remove_left, job)
+
+    def _remove_left(self, job: str) -> None:
+        """First look what is there, then whether it is needed: nothing that comes meanwhile is removed.
+
+        In a hurry: whoever cancels waits for it, and so does the worker's next report.
+        """
+        storage = self._storage.hurried()
+        found = [key for key, _ in storage.contents(job)]
+        if not store.running_among([job]):
+            for key in set(found) - store.files_in_use([job]):
+                storage.discard(key)
+
+    def remove_file(self, report: Report) -> None:
+        """Remove a report's file; its row stays and says so."""
+        self._filing.discard(report, report.file)
+        store.mark_removed(report.job)
+
+    def remove_unowned(self) -> None:
+        """Remove what no report has: what was being written when its writer died, and nobody went on with."""
+        before = store.now() - YOUNG_MS
+        old = [key for key, since in self._storage.contents() if since < before]
+        jobs = list({key[:UUID_LENGTH] for key in old})
+        running = store.running_among(jobs)  # asked first: whoever completes now has a file by the next question
+        owned = store.files_in_use(jobs)
+        for key in old:
+            if key not in owned and key[:UUID_LENGTH] not in running:
+                log.warning("file removed, no report has it", file=key)
+                self._storage.discard(key)
+
+    def _try(self, step: Callable, *args: object) -> None:
+        """The storage may be away, and nothing else is to wait for it: the next sweep finds the same to do."""
+        try:
+            step(*args)
+        except StorageFailed as error:
+            log.warning("files not removed, the next sweep will", reason=str(error))
+
+    def _end_overdue(self) -> None:
+        seconds = self._limit_ms // 1000
+        for report in store.overdue(self._limit_ms + SILENT_MS):
+            with transaction():
+                ended = store.end(report.job, store.TIMEOUT, f"It ran longer than {seconds} seconds.", store.now())
+                if ended:
+                    attempts.end_all(report.job, attempts.TIMEOUT, store.now())
+            if ended:
+                log.error("report timed out", report=report.job)
+                self.tidy(report.job)

@@ -1,0 +1,153 @@
+"""What a worker does with its time: it takes the report whose turn it is, and sees to it that its attempt ends well.
+
+An attempt that fails is tried again after a while, longer each time. Where several in a row got no further, the report
+has failed, with each attempt's reason on record.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from app.exceptions import QueueUnavailable, StatementFailed, StoreUnavailable, TallyError
+from app.redis.queue import ReportQueue
+from app.services.reports import fair_queue
+from app.services.reports.attempt import Attempt, Means, Paused
+from app.services.reports.cleanup import Sweeper
+from app.services.reports.heartbeat import Lost, Stopping, TimedOut, never
+from app.services.reports.helper import help_with
+from app.store.database import transaction
+from app.store.models import Report
+from app.store.reports import attempts, parts
+from app.store.reports import reports as store
+
+BACK_OFF_MS = 1_000  # after the first failure; three times as long after each further one
+LONGEST_REASON = 1000  # characters
+
+log = structlog.get_logger(__name__)
+
+
+class Running:
+    """The work of one process.
+
+    Its methods take the worker's name, and a function that says whether the worker is to end.
+
+    Args:
+        means: what the attempts at a report work with.
+    """
+
+    def __init__(self, means: Callable[[Report], Means], queue: ReportQueue, sweeper: Sweeper) -> None:
+        self._means = means
+        self._queue = queue
+        self._sweeper = sweeper
+
+    def work(self, worker: str, is_stopping: Callable[[], bool] = never) -> None:
+        """Take the report whose turn it is, if any waits, and attempt it."""
+        for report in fair_queue.due():
+            if self.run(report.job, worker, is_stopping):
+                return
+        log.info("no report waits")
+
+    def help(self, job: str, worker: str, is_stopping: Callable[[], bool] = never) -> None:
+        """Write parts of a report that another worker holds. A report that nobody holds goes before."""
+        report = store.by_job(job)
+        if store.some_wait():
+            self._queue.call_help(job, 1)
+            self.work(worker, is_stopping)
+        elif report is not None:
+            help_with(job, worker, self._means(report), is_stopping)
+
+    def run(self, job: str, worker: str = "here", is_stopping: Callable[[], bool] = never) -> bool:
+        """Attempt a report; False where it does not wait for a worker."""
+        report = self._claim(job, worker)
+        if report is None:
+            return False
+        log.info("report started", report=job, attempt=report.attempt)
+        try:
+            Attempt(report, worker, self._means(report), is_stopping).run()
+        except StatementFailed as error:
+            self._ended_badly(report, error)
+        except StoreUnavailable as error:
+            self._leave(report, error)
+        except Exception as error:  # noqa: BLE001 - told on the row and in the log; what follows depends on which it is
+            self._ended_badly(report, error)
+        else:
+            self._sweeper.tidy(report.job)
+        return True
+
+    def _claim(self, job: str, worker: str) -> Report | None:
+        with transaction():
+            moment = store.now()
+            report = store.claim(job, secrets.token_hex(8), moment, worker)
+            if report is not None:
+                attempts.begin(job, report.attempt, report.token, worker, moment)
+        return report
+
+    def _ended_badly(self, report: Report, error: Exception) -> None:
+        if isinstance(error, Paused):
+            self._pause(report)
+        elif isinstance(error, Stopping):
+            self._hand_back(report)
+        elif isinstance(error, Lost):
+            self._lose(report)
+        elif isinstance(error, TimedOut):
+            self._time_out(report)
+        else:
+            told = {"reason": str(error)} if isinstance(error, TallyError) else {"exc_info": error}
+            log.error("attempt failed", report=report.job, **told)
+            self._try_later(report, f"{type(error).__name__}: {error}"[:LONGEST_REASON])
+
+    def _leave(self, report: Report, error: StoreUnavailable) -> None:
+        """The database went away: no fault of the report's. It goes on when the database is back."""
+        log.warning("report left, the database is away", report=report.job, reason=str(error))
+        attempts.end(report.job, report.token, attempts.LOST, store.now(), reason=str(error), rows=report.rows)
+        store.give_back(report.job, report.token, not_before=store.clock() + BACK_OFF_MS)
+
+    def _pause(self, report: Report) -> None:
+        if store.give_back(report.job, report.token, paused=True):
+            log.info("report gives way to smaller ones", report=report.job)
+            self._queue.enqueue(report.job)
+
+    def _hand_back(self, report: Report) -> None:
+        """The worker ends: another one goes on behind what is written, and it stays the same attempt."""
+        parts.release_of(report.worker)
+        if store.give_back(report.job, report.token, paused=True):
+            log.info("report handed back, its worker ends", report=report.job)
+            self._queue.enqueue(report.job)
+
+    def _lose(self, report: Report) -> None:
+        log.warning("report lost to another attempt, or ended", report=report.job)
+        attempts.end(report.job, report.token, attempts.LOST, store.now(), reason="Another attempt took over.")
+        if store.by_job(report.job).status != store.RUNNING:
+            self._sweeper.tidy(report.job)
+
+    def _time_out(self, report: Report) -> None:
+        seconds = self._means(report).limit_ms // 1000
+        reason = f"It ran longer than {seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
+        log.error("report timed out", report=report.job, seconds=seconds)
+        with transaction():
+            if store.note(report.job, report.token, status=store.TIMEOUT, ended=store.now(), reason=reason):
+                attempts.end(report.job, report.token, attempts.TIMEOUT, store.now(), reason=reason, rows=report.rows)
+        self._sweeper.tidy(report.job)
+
+    def _try_later(self, report: Report, reason: str) -> None:
+        """Where the database itself is away nothing can be noted: the sweeper releases the report then."""
+        if self._sweeper.give_up(report, reason, attempts.FAILED):
+            return
+        stalled = store.by_job(report.job).stalled + 1
+        pause = BACK_OFF_MS * 3 ** max(0, stalled - 1)
+        with transaction():
+            attempts.end(report.job, report.token, attempts.FAILED, store.now(), reason=reason, rows=report.rows)
+            given = store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause)
+        if given:
+            log.warning("report will be tried again", report=report.job, milliseconds=pause)
+
+    def worker_died(self, worker: str) -> None:
+        """Let what a dead worker was at go on at once."""
+        for job in self._sweeper.release_worker(worker):
+            try:
+                self._queue.enqueue(job)
+            except QueueUnavailable:  # the sweeper will
+                return

@@ -1,0 +1,398 @@
+"""Reports: accepted by a committed row, run by whoever claims it, downloaded by signed link.
+
+The row is the truth. Redis only wakes a worker; `sweeping` wakes one for whatever was missed.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from app.config import Settings
+from app.exceptions import (
+    Fault,
+    Forbidden,
+    InputInvalid,
+    RateLimited,
+    ReportEnded,
+    ReportExpired,
+    ReportFailed,
+    ReportRunning,
+    ReportUnknown,
+)
+from app.exports import names, parquet
+from app.exports.layout import Layout
+from app.redis.queue import ReportQueue
+from app.schemas.reports import day, source
+from app.services.catalog.lookup import Catalog
+from app.services.people.accounts import Principal
+from app.services.people.audit import Audit, nobody
+from app.services.reports import fair_queue
+from app.services.reports.cleanup import Sweeper
+from app.services.reports.destinations import Filing
+from app.services.reports.formats import JSONL, PARQUET, Output, columns
+from app.storage.links import Links
+from app.store.database import transaction
+from app.store.events import hourly_counts, select
+from app.store.models import Report, ReportAttempt
+from app.store.reports import attempts
+from app.store.reports import reports as store
+from app.support.clock import now
+
+SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+NO_PARQUET = (
+    'output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed here (the extra "parquet").'
+)
+
+ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
+REMOVED = "The report's file was removed, or another took its place. Start the report again."
+COUNTED_AT_ONCE = 200_000  # the most events that a preview reads
+LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some reports, and the cursor of the next page if there is one."""
+
+    reports: list[Report]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Preview of a report's file.
+
+    Attributes:
+        columns: column names. Those of a positional layout are only partly known in advance.
+        is_whole: whether the file includes the whole context of each event.
+        losing: number of rows that would lose items, if it can be counted quickly.
+    """
+
+    columns: list[str]
+    is_whole: bool
+    losing: int | None
+
+
+@dataclass(frozen=True)
+class Download:
+    """A report's file for whoever holds a link to it: it stands on this machine, or somebody else sends it.
+
+    Attributes:
+        name: what it is called.
+        link: where it is got from, for LINK_SECONDS; None where it has a path.
+    """
+
+    report: Report
+    name: str
+    media_type: str
+    path: Path | None
+    link: str | None
+
+
+class Reports:
+    """The reports of one process, as people and programs see them."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, filing: Filing, queue: ReportQueue, sweeper: Sweeper, audit: Audit
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._filing = filing
+        self._queue = queue
+        self._sweeper = sweeper
+        self._audit = audit
+        self._waiting_max = settings.reports_waiting_max
+
+    @cached_property
+    def _links(self) -> Links:
+        return Links(self._settings.base_url, self._settings.secret())
+
+    def start(
+        self,
+        who: Principal,
+        filter: Mapping,
+        output: Mapping | None,
+        *,
+        after: int | None = None,
+        origin: int | None = None,
+    ) -> Report:
+        """Accept a report: its row is committed, then a worker is woken.
+
+        Args:
+            filter, output: the result of `ReportRequestSchema`. An output of None means that none was sent.
+            after: the id of the last event of an earlier report. This report has only events after it.
+            origin: the recurring report that starts this one.
+
+        Raises:
+            Forbidden: the caller may not see the customer, or the bucket is not allowed.
+            InputInvalid: the customer, product or a type is not known, the product has no columns, or the format cannot
+                be written here.
+            RateLimited: too many of the caller's reports wait; see `check_room`.
+        """
+        if origin is None:
+            self.check_room(who.id)
+        layout = self._checked(who, filter, output)
+        asked = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
+        with transaction():
+            cut = select.acceptance_cut()
+            report = store.add(
+                job=str(uuid.uuid4()),
+                account=who.id,
+                account_name=who.name,
+                schedule=origin,
+                layout=layout.to_json(),
+                output=output,
+                after=after,
+                cut=cut,
+                expected=self._expected(asked, cut - (after or 0)),
+                started=store.now(),
+                **asked,
+            )
+            self._note(who, "report started", report)
+        self._queue.enqueue(report.job)
+        return report
+
+    def check_room(self, account: int | None) -> None:
+        """Reject another report of a user who has the maximum number of waiting reports.
+
+        Args:
+            account: the user's id. Commands on the server have no user and no limit.
+
+        Raises:
+            RateLimited: the user has too many waiting reports; names the number.
+        """
+        if account and store.number(store.RUNNING, account, None) >= self._waiting_max:
+            raise RateLimited(
+                f"Not started: {self._waiting_max:,} of the user's reports wait or run already, the most that may at "
+                "once (REPORTS_WAITING_MAX). Wait until some have ended, or cancel some.",
+                ROOM_SECONDS,
+            )
+
+    def preview(self, who: Principal, filter: Mapping, output: Mapping | None) -> Preview:
+        """Return a preview of the file of a report that would start now.
+
+        Raises:
+            Forbidden, InputInvalid: see `start`.
+        """
+        layout, wanted = self._checked(who, filter, output), Output.of(output)
+        names = filter["customer"], filter["product"], filter.get("types") or ()
+        asked = (*names, filter.get("start"), filter.get("end"))
+        is_whole, losing = wanted.laid_out(layout).keeps_extras, None
+        if not is_whole and hourly_counts.estimate(*asked) <= COUNTED_AT_ONCE:
+            losing = select.measure(select.Selection(*asked), layout).extra_rows
+        return Preview(columns(layout, wanted, None), is_whole, losing)
+
+    def columns(self, report: Report) -> list[str]:
+        """Return the column names of a report's file."""
+        return columns(Layout.from_json(report.layout), Output.of(report.output), report.width)
+
+    def get(self, who: Principal, name: str) -> Report:
+        """A report by its source.
+
+        Raises:
+            ReportUnknown: there is none, or it is not the caller's.
+        """
+        report = self._named(name)
+        if report is None or not self._is_theirs(who, report):
+            raise ReportUnknown(f"There is no report {name[:60]}, or it is not yours.")
+        return report
+
+    def page(self, who: Principal, *, status: str | None, limit: int, after: int | None) -> Page:
+        """The reports that the caller started, newest first."""
+        found = store.newest(limit + 1, account=who.id, customers=who.customers, status=status, before=after)
+        more = str(found[limit - 1].id) if len(found) > limit else None
+        return Page(found[:limit], more)
+
+    def visible(
+        self, who: Principal, limit: int, *, status: str | None = None, state: str | None = None
+    ) -> list[Report]:
+        """The newest reports that the caller may see, others' too where the role allows.
+
+        Args:
+            state: one of `store.reports.STATES`, as people tell them apart.
+        """
+        account = None if who.sees_all_reports else who.id
+        return store.newest(limit, account=account, customers=who.customers, status=status, state=state)
+
+    def at_work(self, who: Principal) -> int:
+        """How many of those run."""
+        return store.number(store.RUNNING, None if who.sees_all_reports else who.id, who.customers)
+
+    def attempts(self, report: Report) -> list[ReportAttempt]:
+        """What became of each try at a report, the first first."""
+        return attempts.of(report.job)
+
+    def place_in_queue(self, report: Report) -> int | None:
+        """1 for the report that the next free worker takes; None where it does not wait."""
+        if report.status != store.RUNNING or report.token is not None:
+            return None
+        waiting = [one.id for one in fair_queue.queue()]
+        return waiting.index(report.id) + 1 if report.id in waiting else None
+
+    def cancel(self, who: Principal, report: Report) -> bool:
+        """End a report that runs; False where it had ended by then. Whoever writes it stops within two seconds."""
+        reason = f"Cancelled by {who.name}."
+        with transaction():
+            if not store.end(report.job, store.FAILED, reason, store.now(), cancelled=True):
+                return False
+            self._note(who, "report cancelled", report)
+            attempts.end_all(report.job, attempts.CANCELLED, store.now(), reason)
+        log.info("report cancelled", report=report.job, by=who.name)
+        self._sweeper.tidy(report.job)
+        return True
+
+    def delete(self, who: Principal, report: Report) -> None:
+        """Cancel a report if it runs, remove its file if there is one; the row stays and says so."""
+        if self.cancel(who, report):
+            return
+        report = store.by_job(report.job)  # it may have ended a moment ago
+        if report.file and not report.removed:
+            self._note(who, "report deleted", report)
+            self._sweeper.remove_file(report)
+
+    def retry(self, who: Principal, report: Report) -> Report:
+        """Retry a report that has no file, with its original snapshot.
+
+        Raises:
+            ReportRunning: the report is waiting or running.
+            ReportEnded: it is complete.
+            Forbidden: its bucket is no longer allowed.
+            RateLimited: too many reports of its user wait.
+        """
+        self.check_room(report.account)
+        with transaction():
+            if not store.run_again(report.job):
+                if store.by_job(report.job).status == store.RUNNING:
+                    raise ReportRunning("The report runs, so there is nothing to try again.")
+                raise ReportEnded("The report is complete, so there is nothing to try again. Start a new one.")
+            self._filing.check(report.output or {})
+            self._note(who, "report retried", report)
+        self._queue.enqueue(report.job)
+        return store.by_job(report.job)
+
+    def link(self, report: Report, *, by: Principal | None = None) -> str:
+        """A new link to a report's file, which works for 15 minutes.
+
+        Args:
+            by: whoever wants it; None: nobody asked, it is told to a program that waits for it.
+
+        Raises:
+            ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
+        """
+        self._check_file(report)
+        if by is not None:
+            self._note(by, "report link given", report)
+        return self._links.make(source(report), now())
+
+    def path(self, report: Report) -> Path | None:
+        """Where a report's file stands on this machine; None where it stands elsewhere.
+
+        Raises:
+            ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
+        """
+        self._check_file(report)
+        return self._filing.place(report).path(report.file)
+
+    def open(self, report: Report) -> BinaryIO:
+        """A report's file as a stream, wherever it stands.
+
+        Raises:
+            ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
+        """
+        self._check_file(report)
+        return self._filing.place(report).open(report.file, etag=report.etag)
+
+    def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
+        """The file that a link leads to.
+
+        Raises:
+            LinkInvalid: the link was changed, or has expired.
+            ReportExpired: the file was removed.
+            StorageFailed: it cannot be asked for now.
+        """
+        self._links.check(name, expires, nonce, signature, now())
+        report = self._named(name)
+        if report is None or not report.file or report.removed or not self._filing.has(report):
+            raise ReportExpired(REMOVED)
+        place = self._filing.place(report)
+        given = file_name(report), names.media_type(report.output)
+        link, path = place.link(report.file, *given, LINK_SECONDS, report.etag), place.path(report.file)
+        if link is None and path is None:  # it was removed just now
+            raise ReportExpired(REMOVED)
+        return Download(report, *given, path, link)
+
+    def note_download(self, report: Report, who: Principal | None, address: str) -> None:
+        """Record a download of the file.
+
+        Args:
+            who: the signed-in user, or None for the holder of a link.
+            address: the client's address.
+        """
+        self._note(who or nobody(address), "report downloaded", report)
+
+    def sweep(self) -> None:
+        """See `Sweeper.sweep`."""
+        self._sweeper.sweep()
+
+    def wake(self) -> None:
+        """See `Sweeper.wake`."""
+        self._sweeper.wake()
+
+    def _note(self, who: Principal, action: str, report: Report) -> None:
+        self._audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
+
+    def _named(self, name: str) -> Report | None:
+        match = SOURCE.fullmatch(name)
+        return store.by_job(match[1]) if match else None
+
+    def _checked(self, who: Principal, filter: Mapping, output: Mapping | None) -> Layout:
+        """Return the layout of a requested report after checking that the caller may start it."""
+        if not who.sees(filter["customer"]):
+            raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
+        wanted = output or {}
+        self._filing.check(wanted)
+        self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
+        return self._layout(filter["product"], wanted)
+
+    def _layout(self, product: str, wanted: Mapping) -> Layout:
+        """The file's columns; what layout is asked for with JSON Lines, which have none, is ignored."""
+        if wanted.get("format") == PARQUET and not parquet.is_installed():
+            raise InputInvalid("The report's output cannot be made.", [Fault(NO_PARQUET)])
+        return self._catalog.layout(product, None if wanted.get("format") == JSONL else wanted.get("layout"))
+
+    def _expected(self, filter: Mapping, most: int) -> int:
+        names = (filter["customer"], filter["product"], filter["types"] or ())
+        return max(0, min(most, hourly_counts.estimate(*names, filter["start"], filter["end"])))
+
+    def _is_theirs(self, who: Principal, report: Report) -> bool:
+        return who.sees(report.customer) and (report.account == who.id or who.sees_all_reports)
+
+    def _check_file(self, report: Report) -> None:
+        if report.status == store.RUNNING:
+            raise ReportRunning("The report still runs, so there is no file yet. Ask for its availability again soon.")
+        if report.status != store.COMPLETE:
+            raise ReportFailed(f"The report has no file. {report.reason or ''}".strip())
+        if report.removed or not self._filing.has(report):
+            raise ReportExpired(f"The report's file {_went(report)}. Start a new report.")
+
+
+def _went(report: Report) -> str:
+    """Why the file of a complete report is not there."""
+    if report.expires <= store.now():
+        return "was kept as long as promised, and is removed"
+    return "was deleted" if report.removed else "is gone from where it was kept, or another took its place"
+
+
+def file_name(report: Report) -> str:
+    """What a report's file is called when it is downloaded."""
+    days = [day(time) for time in (report.start, report.end) if time is not None]
+    return names.file_name(report.product, days, report.output)

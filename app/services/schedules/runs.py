@@ -1,0 +1,198 @@
+"""Starting the reports of schedules: each run once, however many schedulers there are and whichever of them dies.
+
+Whoever starts a report holds the schedule's claim from before until it is written down what was started; a claim whose
+holder died is settled by what there is in the table of reports. Of the runs that nobody made only the latest is made up
+for, and covers the period that it would have covered in time.
+
+A report of "everything since the last one" begins at the event at which the one before ended, in the order of
+acceptance, whatever became of that one's file: if it failed, it is retried, and holds just its own part.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown, StoreUnavailable
+from app.services.catalog.lookup import NOT_KNOWN
+from app.services.people.accounts import principal
+from app.services.people.audit import Audit
+from app.services.people.principal import SYSTEM, Principal
+from app.services.reports.service import Reports
+from app.services.schedules.recurrence import Rhythm
+from app.store.database import transaction
+from app.store.models import Report, Schedule
+from app.store.people import accounts
+from app.store.schedules import schedules as store
+from app.support.clock import SKEW_MS, now
+
+HOUR_MS = 3_600_000
+PERIOD, SINCE_LAST = "period", "since_last"
+ABANDONED_MS = 120_000  # a claim is held for milliseconds; starting a report waits seconds at most
+
+log = structlog.get_logger(__name__)
+
+
+class ScheduleRuns:
+    """Starts reports of schedules."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+
+    def run(self, by: Principal, schedule: Schedule) -> Report:
+        """Start a report now, even if the schedule is paused, without changing the time of the next run.
+
+        Raises:
+            ScheduleBusy: a report of the schedule is being started now.
+            ScheduleUnknown: the schedule was removed in the meantime.
+            Forbidden, InputInvalid, RateLimited: see `Reports.start`. Forbidden also if the owner no longer exists.
+        """
+        moment = now()
+        self._reports.check_room(schedule.owner)
+        taken = store.claim(schedule.id, secrets.token_hex(8), moment, None, due=None)
+        if taken is None and store.by_id(schedule.id) is None:
+            raise ScheduleUnknown(f"There is no recurring report {schedule.id} any more: somebody removed it.")
+        if taken is None:
+            raise ScheduleBusy(f"{schedule.name} is being started at this moment.")
+        return self._start(taken, moment, by=by)
+
+    def run_due(self) -> None:
+        """Start what is due; for schedulers.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        self._settle_abandoned()
+        self._wake_oversleepers()
+        moment = now()
+        for schedule in store.due(moment):
+            try:
+                self._run_due(schedule, moment)
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - told in full; the others must not wait until somebody has mended this one
+                log.exception("recurring report not started, it will be tried again", schedule=schedule.id)
+
+    def _run_due(self, schedule: Schedule, moment: int) -> None:
+        following = rhythm(schedule).next_run(moment)
+        taken = store.claim(schedule.id, secrets.token_hex(8), moment, following, due=schedule.next_run)
+        if taken is None:  # another scheduler has it
+            return
+        try:
+            report = self._start(taken, rhythm(taken).latest_run(moment))
+        except Forbidden as error:
+            log.warning("recurring report paused", schedule=taken.id, reason=str(error))
+        except InputInvalid as error:
+            log.warning("recurring report not started", schedule=taken.id, reason=_sentence(error))
+        else:
+            log.info("recurring report started", schedule=taken.id, report=report.job)
+
+    def _start(self, taken: Schedule, at: int, *, by: Principal | None = None) -> Report:
+        """Start the report of a claimed schedule, and release the claim.
+
+        Args:
+            at: the time that determines the period of the report.
+            by: the user who requested it, or None if it was due.
+        """
+        try:
+            report = self._reports.start(owner(taken), _filter(taken, at), taken.output, **_chain(taken))
+        except Forbidden as error:
+            self._pause(taken, str(error))
+            raise
+        except InputInvalid as error:
+            told = without_suggestions(error)
+            store.settle(taken.id, taken.claim, ran=True, reason=_sentence(told))
+            raise told from None
+        except BaseException:
+            store.settle(taken.id, taken.claim, ran=False)  # it is still due
+            raise
+        self._settle(taken, report, by=by)
+        return report
+
+    def _pause(self, taken: Schedule, reason: str) -> None:
+        with transaction():
+            store.settle(taken.id, taken.claim, ran=True, active=False, next_run=None, reason=reason)
+            note(SYSTEM, "paused", taken, {"reason": reason})
+
+    def _settle(self, taken: Schedule, report: Report, *, by: Principal | None = None) -> None:
+        values = {"last_run": report.started, "last_report": report.job, "last_cut": report.cut, "reason": None}
+        with transaction():
+            is_settled = store.settle(taken.id, taken.claim, ran=True, **values)
+            if is_settled and by is not None:
+                note(by, "run", taken, {"report": f"JOB-{report.job}"})
+        if not is_settled:  # another process starts one, or the schedule was removed
+            log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
+            self._reports.cancel(SYSTEM, report)
+
+    def _wake_oversleepers(self) -> None:
+        """Reset a next run that is more than a period away, because a scheduler with a fast clock has set it."""
+        moment = now()
+        for schedule in store.waiting(moment + HOUR_MS):
+            # With a slightly slow clock, this must not schedule again the run that another scheduler has just started.
+            if schedule.next_run > rhythm(schedule).next_run(moment + SKEW_MS):
+                next_run = rhythm(schedule).next_run(moment)
+                if store.set_next_run(schedule.id, schedule.next_run, next_run):
+                    log.warning("next run of a recurring report was too far away", schedule=schedule.id)
+
+    def _settle_abandoned(self) -> None:
+        """Of claims whose holders died: write down the report that was started, else let it be due again."""
+        for schedule in store.abandoned(now() - ABANDONED_MS, now() + SKEW_MS):
+            report = store.left_by(schedule)
+            log.warning("a scheduler died starting a report", schedule=schedule.id, started=bool(report))
+            if report:
+                self._settle(schedule, report)
+            else:
+                store.settle(schedule.id, schedule.claim, ran=False)
+
+
+def note(by: Principal, act: str, schedule: Schedule, details: Mapping[str, object] | None = None) -> None:
+    """Write into the audit log that somebody did something with a schedule."""
+    named = f"recurring report {schedule.id}: {schedule.name}"
+    Audit().note(by, f"recurring report {act}", named, details, customer=schedule.customer)
+
+
+def rhythm(schedule: Schedule) -> Rhythm:
+    """When a schedule's reports run."""
+    return Rhythm(schedule.rhythm, schedule.hour)
+
+
+def owner(schedule: Schedule) -> Principal:
+    """As whom a schedule's reports are started: the user as they are now.
+
+    Raises:
+        Forbidden: there is no such user any more.
+    """
+    if schedule.owner == SYSTEM.id:
+        return SYSTEM
+    account = accounts.by_id(schedule.owner)
+    if account is None:
+        raise Forbidden(f"Its owner, {schedule.owner_name}, is no user any more.")
+    return principal(account)
+
+
+def _filter(schedule: Schedule, at: int) -> dict[str, object]:
+    wanted = {"customer": schedule.customer, "product": schedule.product, "types": schedule.types}
+    if schedule.mode == PERIOD:
+        wanted["start"], wanted["end"] = rhythm(schedule).period(at)
+    return wanted
+
+
+def _chain(schedule: Schedule) -> dict[str, int | None]:
+    """What ties a report to the schedule, and to the report before it."""
+    return {"origin": schedule.id, "after": schedule.last_cut if schedule.mode == SINCE_LAST else None}
+
+
+def without_suggestions(error: InputInvalid) -> InputInvalid:
+    """Return the error without suggested codes, because the owner may see more customers than the reader."""
+    faults = [
+        replace(fault, message="".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
+        for fault in error.faults
+    ]
+    return InputInvalid(str(error), faults)
+
+
+def _sentence(error: InputInvalid) -> str:
+    return " ".join(fault.message for fault in error.faults) or str(error)

@@ -1,0 +1,270 @@
+"""Recurring reports: a filter and an output that become a report every day, week or month. `schedule_runs` starts them.
+
+One covers the period that ended, or everything accepted since its last report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.exceptions import Fault, Forbidden, InputInvalid, RateLimited, ScheduleUnknown
+from app.schemas.json import shown
+from app.schemas.schedules import ScheduleSchema
+from app.services.catalog.lookup import Catalog
+from app.services.people.principal import Principal
+from app.services.reports.service import ROOM_SECONDS
+from app.services.schedules.recurrence import Rhythm
+from app.services.schedules.runs import note, rhythm, without_suggestions
+from app.services.schedules.runs import owner as owner_of
+from app.services.schedules.webhooks import Webhooks, new_salt
+from app.store.database import transaction
+from app.store.models import Delivery, Report, Schedule
+from app.store.reports import reports
+from app.store.schedules import deliveries
+from app.store.schedules import schedules as store
+from app.support.clock import now
+from app.support.url_origin import split
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A schedule as it was written.
+
+    Attributes:
+        secret: what signs its webhooks, if it was made just now: it is told here and never again.
+    """
+
+    schedule: Schedule
+    secret: str | None
+
+
+class Schedules:
+    """Service for recurring reports.
+
+    Args:
+        most: the most recurring reports of one user.
+    """
+
+    def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
+        self._catalog = catalog
+        self._webhooks = webhooks
+        self._most = most
+
+    def visible(self, who: Principal) -> list[Schedule]:
+        """Those that somebody may see, by name."""
+        return store.every(None if who.sees_all_reports else who.id, who.customers)
+
+    def get(self, who: Principal, key: int) -> Schedule:
+        """One of them.
+
+        Raises:
+            ScheduleUnknown: there is none of that id, or it is not the caller's.
+        """
+        found = self.origin(who, key)
+        if found is None:
+            raise ScheduleUnknown(f"There is no recurring report {key}, or it is not yours.")
+        return found
+
+    def origin(self, who: Principal, key: int | None) -> Schedule | None:
+        """The one that started a report, if one did and it is still there and the caller's to see."""
+        found = None if key is None else store.by_id(key)
+        return found if found and _is_theirs(who, found) else None
+
+    def add(self, owner: Principal, wanted: Mapping[str, object], *, by: Principal | None = None) -> Saved:
+        """Create a recurring report.
+
+        Args:
+            owner: the user as whom its reports are started.
+            wanted: unvalidated input for `ScheduleSchema`.
+            by: the user who creates it, if not the owner.
+
+        Raises:
+            InputInvalid: a field is invalid, a code is unknown, or the webhook's server is not allowed.
+            Forbidden: the owner may not see the customer.
+            RateLimited: the owner has the maximum number of recurring reports.
+        """
+        if owner.id and store.number(owner.id) >= self._most:
+            raise RateLimited(
+                f"The user has {self._most:,} recurring reports, the most allowed (SCHEDULES_MAX). Remove one first.",
+                ROOM_SECONDS,
+            )
+        values = self._checked(owner, wanted)
+        moment = now()
+        values |= _webhook(values["webhook"], None, moment)
+        values |= {"owner": owner.id, "owner_name": owner.name, "active": True, "created": moment}
+        with transaction():
+            made = store.add(next_run=Rhythm(values["rhythm"], values["hour"]).next_run(moment), **values)
+            if made is None:
+                raise _taken(values["name"])
+            note(by or owner, "added", made, _told(made))
+        return self._saved(made, bool(made.webhook))
+
+    def change(self, by: Principal, schedule: Schedule, wanted: Mapping[str, object]) -> Saved:
+        """Change a recurring report from its next report on.
+
+        Raises:
+            InputInvalid: see `add`; or the customer differs from that of the schedule.
+            Forbidden: the caller may not see the customer, the owner no longer may, or the owner no longer exists.
+            ScheduleUnknown: the schedule was removed in the meantime.
+        """
+        # The caller's rights determine which codes an error may name, because the owner may see more customers.
+        values = self._checked(by, wanted, schedule)
+        self._check_owner(owner_of(schedule), values)
+        moment, changed = now(), Rhythm(values["rhythm"], values["hour"])
+        values |= _webhook(values["webhook"], schedule, moment)
+        if schedule.active and changed != rhythm(schedule):  # else a run that is due just now would be lost
+            values["next_run"] = changed.next_run(moment)
+        with transaction():
+            changed_rows = store.change(schedule.id, **values)
+            if changed_rows is None:
+                raise _taken(values["name"])
+            if not changed_rows:
+                raise _removed(schedule.id)
+            if values["webhook"] is None:
+                deliveries.give_up_all(schedule.id)
+            made = store.by_id(schedule.id)
+            note(by, "changed", made, _told(made))
+        return self._saved(made, bool(made.webhook) and not schedule.webhook)
+
+    def pause(self, by: Principal, schedule: Schedule) -> None:
+        """Pause a recurring report until it is resumed.
+
+        Raises:
+            ScheduleUnknown: it was removed in the meantime. `resume`, `remove`, `new_secret` and `send_again` raise it,
+                too.
+        """
+        with transaction():
+            _update(schedule, active=False, next_run=None, reason=None)
+            note(by, "paused", schedule)
+
+    def resume(self, by: Principal, schedule: Schedule) -> None:
+        """Go on with the next run. What was missed meanwhile was meant to be.
+
+        Raises:
+            Forbidden: its owner is no user any more, or may not see the customer.
+        """
+        _allowed(owner_of(schedule), schedule.customer)
+        with transaction():
+            _update(schedule, active=True, next_run=rhythm(schedule).next_run(now()), reason=None)
+            note(by, "resumed", schedule)
+
+    def remove(self, by: Principal, schedule: Schedule) -> None:
+        """Remove it with what is known of its webhooks. Its reports stay."""
+        with transaction():
+            if not store.remove(schedule.id):
+                raise _removed(schedule.id)
+            note(by, "removed", schedule)
+
+    def new_secret(self, by: Principal, schedule: Schedule) -> str:
+        """Sign its webhooks with another secret from now on; it is told here and never again."""
+        salt = new_salt()
+        with transaction():
+            _update(schedule, webhook_salt=salt)
+            note(by, "changed", schedule, {"webhook": "new secret"})
+        return self._webhooks.secret(salt)
+
+    def send_again(self, by: Principal, schedule: Schedule, delivery: Delivery) -> None:
+        """Have a webhook sent once more, with all its tries; the scheduler does it."""
+        with transaction():
+            if not deliveries.again(delivery.id, now()):
+                raise _removed(schedule.id)
+            note(by, "changed", schedule, {"webhook": "sent again", "report": f"JOB-{delivery.report}"})
+
+    def reports(self, who: Principal, schedule: Schedule, limit: int) -> list[Report]:
+        """Return the newest reports of the schedule that the caller may see."""
+        return store.reports(schedule.id, limit, who.customers)
+
+    def count_reports(self, who: Principal, schedule: Schedule) -> int:
+        """Return the number of the schedule's reports that the caller may see."""
+        return store.count_reports(schedule.id, who.customers)
+
+    def deliveries(self, who: Principal, schedule: Schedule, limit: int) -> list[Delivery]:
+        """Return the newest webhooks of the schedule about reports that the caller may see."""
+        return deliveries.newest(schedule.id, limit, who.customers)
+
+    def delivery(self, who: Principal, schedule: Schedule, key: int) -> Delivery:
+        """Return one webhook of the schedule.
+
+        Raises:
+            ScheduleUnknown: there is no webhook with that id, or the caller may not see its report.
+        """
+        found = deliveries.by_id(key)
+        report = reports.by_job(found.report) if found and found.schedule == schedule.id else None
+        if report is None or not who.sees(report.customer):
+            raise ScheduleUnknown(f"{schedule.name} has no webhook {key}.")
+        return found
+
+    def _checked(
+        self, who: Principal, wanted: Mapping[str, object], before: Schedule | None = None
+    ) -> dict[str, object]:
+        """The columns of what was asked for."""
+        asked = ScheduleSchema().check(wanted)
+        filter, output = asked["filter"], asked.get("output")
+        _allowed(who, filter["customer"])
+        if before is not None and filter["customer"] != before.customer:
+            raise _other_customer(filter["customer"], before.customer)
+        self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
+        self._catalog.layout(filter["product"], (output or {}).get("layout"))
+        if "webhook" in asked:
+            self._webhooks.check(asked["webhook"])
+        columns = {name: asked[name] for name in ("name", "rhythm", "hour", "mode")}
+        columns |= {name: filter.get(name) for name in ("customer", "product", "types")}
+        return columns | {"output": output, "webhook": asked.get("webhook"), "reason": None}
+
+    def _check_owner(self, owner: Principal, values: Mapping[str, object]) -> None:
+        """Reject a request that the owner could not start, without naming codes that only the owner may see."""
+        _allowed(owner, values["customer"])
+        try:
+            self._catalog.check_known(owner, values["customer"], values["product"])
+        except InputInvalid as error:
+            raise without_suggestions(error) from None
+
+    def _saved(self, schedule: Schedule, is_new: bool) -> Saved:
+        return Saved(schedule, self._webhooks.secret(schedule.webhook_salt) if is_new else None)
+
+
+def _allowed(owner: Principal, customer: str) -> None:
+    if not owner.sees(customer):
+        raise Forbidden(f"{owner.name} may not see data of the customer {customer}.")
+
+
+def _is_theirs(who: Principal, schedule: Schedule) -> bool:
+    return who.sees(schedule.customer) and (schedule.owner == who.id or who.sees_all_reports)
+
+
+def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str, object]:
+    """The columns of a webhook: one that is new tells what ends from now on, and has a secret of its own."""
+    if url is None:
+        return {"webhook_since": None, "webhook_salt": None}
+    if before is not None and before.webhook:
+        return {}
+    return {"webhook_since": moment, "webhook_salt": new_salt()}
+
+
+def _told(schedule: Schedule) -> dict[str, object]:
+    """What of a schedule the audit log keeps; of a webhook only the server, as its path may open a door."""
+    names = ("product", "types", "rhythm", "hour", "mode")
+    server = str(split(schedule.webhook)[0]) if schedule.webhook else "none"
+    return {"owner": schedule.owner_name} | {name: getattr(schedule, name) for name in names} | {"webhook": server}
+
+
+def _update(schedule: Schedule, **values: object) -> None:
+    if not store.change(schedule.id, **values):
+        raise _removed(schedule.id)
+
+
+def _removed(key: int) -> ScheduleUnknown:
+    return ScheduleUnknown(f"There is no recurring report {key} any more: somebody removed it.")
+
+
+def _other_customer(wanted: str, customer: str) -> InputInvalid:
+    """Return the error for another customer, whose users would see reports and webhooks of the previous customer."""
+    message = f"filter.customer is {shown(wanted)}, but this recurring report is about {shown(customer)} for good. "
+    message += "Add another recurring report for another customer."
+    return InputInvalid("The recurring report cannot be saved.", [Fault(message, field="customer")])
+
+
+def _taken(name: str) -> InputInvalid:
+    fault = Fault(f"name is {shown(name)}, and its owner has another recurring report of that name.", field="name")
+    return InputInvalid("The recurring report cannot be saved.", [fault])

@@ -1,0 +1,209 @@
+"""Webhooks: others learn that a report of a schedule has ended, at least once, whatever dies.
+
+What is to be told follows from the reports' rows, so nothing is forgotten. A try is counted before it is made, and the
+next one fixed: whoever makes it may die. The scheduler sends, in threads of its own: a server that does not answer must
+not keep it from anything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import structlog
+
+from app.exceptions import Fault, Forbidden, InputInvalid, ReportError, StorageFailed, StoreUnavailable, WebhookFailed
+from app.schemas.reports import job
+from app.services.reports.service import Reports
+from app.services.schedules.runs import owner
+from app.services.schedules.webhook_client import Answer, post, signature
+from app.store.database import release, server_time
+from app.store.models import Delivery, DeliveryTry, Report, Schedule
+from app.store.reports import reports as reports_store
+from app.store.schedules import deliveries as store
+from app.store.schedules import schedules as schedules_store
+from app.support.clock import SKEW_MS, now
+from app.support.url_origin import Server, named, split
+from app.version import VERSION
+
+SIGNATURE, DELIVERY = "X-Tally-Signature", "X-Tally-Delivery"
+PREFIX = "tally_hook_"  # by which people, and tools that look for leaked secrets, know a secret
+THREADS = 4  # tries at the same time
+# Seconds from each try to the next: eight tries within a day.
+PAUSES = (30, 120, 600, 1_800, 7_200, 21_600, 54_000)
+LAST_WORD_SECONDS = 60  # for the last try; after that whoever made it is dead
+TOLD_DAYS = 14  # an end that is older is not told any more: the schedulers were away for so long
+KEPT_DAYS = 60
+SHOWN = 500  # characters of an answer
+# What an answer may repeat of what it was sent: the signature of the link, and that of the whole.
+REPEATED = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
+DAY_MS = 86_400_000
+LONGEST_MS = PAUSES[-1] * 1000 + SKEW_MS  # no retry is scheduled further ahead
+
+log = structlog.get_logger(__name__)
+
+
+class Webhooks:
+    """Webhooks of one process.
+
+    Args:
+        allowed: the servers that the operator allows in WEBHOOK_HOSTS.
+        secret: returns the installation's secret, from which each schedule's secret is derived.
+    """
+
+    def __init__(self, allowed: Sequence[str], secret: Callable[[], str], reports: Reports) -> None:
+        self._allowed = frozenset(named(text) for text in allowed)
+        self._secret = secret
+        self._reports = reports
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self._busy: set[int] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def allowed(self) -> list[str]:
+        """The servers that a webhook may go to, for people."""
+        return sorted(map(str, self._allowed))
+
+    def check(self, url: str) -> tuple[Server, str]:
+        """Where a webhook goes, if it may: its server, and what is asked of it.
+
+        Raises:
+            InputInvalid: the operator does not allow that server.
+        """
+        server, asked = split(url)
+        if server not in self._allowed:
+            allowed = " or ".join(self.allowed) or "none"
+            message = f"webhook goes to {server}, which WEBHOOK_HOSTS does not allow; it allows {allowed}."
+            raise InputInvalid("The webhook may not go there.", [Fault(message, field="webhook")])
+        return server, asked
+
+    def secret(self, salt: str) -> str:
+        """What signs a schedule's webhooks. It is made anew each time and kept nowhere: only the salt is."""
+        digest = hmac.digest(self._secret().encode(), f"webhook:{salt}".encode(), hashlib.sha256)
+        return PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def send(self) -> None:
+        """Have told what has ended, and begin the tries that are due, as many as there are threads.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        for report in store.unannounced(now() - TOLD_DAYS * DAY_MS):
+            store.add(str(uuid.uuid4()), report, now())
+        with self._lock:
+            for delivery in store.due(now(), THREADS + len(self._busy), latest=now() + LONGEST_MS):
+                if delivery.id not in self._busy and len(self._busy) < THREADS:
+                    self._busy.add(delivery.id)
+                    self._pool.submit(self._work, delivery)
+
+    def flush(self) -> None:
+        """Wait until every try that was begun has ended."""
+        while self._busy:
+            time.sleep(0.01)
+
+    def tries(self, deliveries: Sequence[Delivery]) -> dict[int, list[DeliveryTry]]:
+        """By the id of each of these deliveries: its tries, the first first."""
+        return store.tries([one.id for one in deliveries])
+
+    def purge(self) -> None:
+        """Forget what nobody asks about any more."""
+        store.purge(server_time() - KEPT_DAYS * DAY_MS)
+
+    def _work(self, delivery: Delivery) -> None:
+        try:
+            self._deliver(delivery)
+        except StoreUnavailable as error:
+            log.warning("webhook not tried, it will be", delivery=delivery.key, reason=str(error))
+        except Exception:  # noqa: BLE001 - nobody waits for this thread, so it tells in full; the next try comes anyway
+            log.exception("webhook failed", delivery=delivery.key)
+        finally:
+            release()
+            with self._lock:
+                self._busy.discard(delivery.id)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """One try, if it is ours to make."""
+        if delivery.tries > len(PAUSES):
+            return store.give_up(delivery.id)
+        number, begun = delivery.tries + 1, now()
+        is_last = number > len(PAUSES)
+        pause = LAST_WORD_SECONDS if is_last else PAUSES[number - 1]
+        if not store.claim(delivery, begun + pause * 1000):
+            return None
+        code, said = self._try(delivery, begun)
+        good = code is not None and 200 <= code < 300
+        state = store.DELIVERED if good else store.GIVEN_UP if is_last else store.WAITING
+        store.note(delivery.id, number, state, moment=begun, took=now() - begun, code=code, said=said)
+        (log.info if good else log.warning)("webhook tried", delivery=delivery.key, number=number, code=code, said=said)
+        return None
+
+    def _try(self, delivery: Delivery, moment: int) -> tuple[int | None, str]:
+        """The answer's status and beginning; without one None, and why."""
+        schedule = schedules_store.by_id(delivery.schedule)
+        report = reports_store.by_job(delivery.report)
+        if schedule is None or schedule.webhook is None or report is None:
+            return None, "Nobody is to be told any more."
+        try:
+            _check_rights(schedule, report)
+            body = orjson.dumps(self._body(schedule, report))
+            release()  # nobody needs a connection while a server takes its time
+            answer = self._post(schedule, delivery, body, moment)
+        except InputInvalid as error:
+            return None, error.faults[0].message
+        except (Forbidden, StorageFailed, WebhookFailed) as error:
+            return None, str(error)
+        return answer.status, _clean(answer.text)
+
+    def _post(self, schedule: Schedule, delivery: Delivery, body: bytes, moment: int) -> Answer:
+        server, asked = self.check(schedule.webhook)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"Tally/{VERSION}",
+            DELIVERY: delivery.key,
+            SIGNATURE: signature(self.secret(schedule.webhook_salt), moment // 1000, body),
+        }
+        return post(server, asked, body, headers)
+
+    def _body(self, schedule: Schedule, report: Report) -> dict[str, object]:
+        """The job as the API tells it, the schedule's name, and of the file what there is."""
+        told = job(report) | {"schedule": schedule.name}
+        if report.status != reports_store.COMPLETE:
+            return told | ({"reason": report.reason} if report.reason else {})
+        told |= {"rows": report.rows, "bytes": report.bytes, "sha256": report.sha256}
+        try:
+            return told | {"link": self._reports.link(report)}
+        except ReportError:  # its file is removed meanwhile
+            return told
+
+
+def _check_rights(schedule: Schedule, report: Report) -> None:
+    """Check the owner's rights at each try, because each try sends a new link and the owner may have lost access.
+
+    Raises:
+        Forbidden: the owner no longer exists or may not see the report, or the report and the schedule have different
+            customers, which earlier versions allowed.
+    """
+    if report.customer != schedule.customer:
+        raise Forbidden("The report is about another customer than the recurring report.")
+    if not owner(schedule).sees(report.customer):
+        raise Forbidden(f"Its owner, {schedule.owner_name}, may not see data of the customer {report.customer}.")
+
+
+def new_salt() -> str:
+    """A schedule's own part of its secret."""
+    return secrets.token_urlsafe(16)
+
+
+def _clean(text: str) -> str:
+    """The beginning of an answer as a database and a page can keep it."""
+    plain = "".join(character if character.isprintable() else " " for character in text).strip()
+    return REPEATED.sub(r"\1…", plain)[:SHOWN]

@@ -1,0 +1,1 @@
+"""Ingest keys in the database."""

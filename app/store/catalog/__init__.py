@@ -1,0 +1,1 @@
+"""The catalog and the observed codes in the database."""

@@ -1,0 +1,1 @@
+"""Events in the database: writing, reading, counting, erasing."""

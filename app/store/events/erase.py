@@ -1,0 +1,186 @@
+"""Erasing events: in chunks, so that nobody waits for long, and with the counts beside them kept right.
+
+Only what is counted is erased: whoever counts (`hours.count_up`) never looks back, so a count of an event that went
+before it was counted could never be taken off. So erasing counts first, and goes no further than the counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from peewee import fn
+
+from app.store.database import database
+from app.store.events import hourly_counts
+from app.store.events.select import Selection
+from app.store.models import Event, Report, Seen
+from app.store.step_size import Pace
+
+CHUNK = 2_000  # the most events per transaction
+FIRST_CHUNK = 500  # the size of later chunks depends on the duration of the earlier ones
+RETRY_SECONDS = 0.2  # pause before checking again whether counting has finished
+START = (-1, -1)  # before every event
+
+Position = tuple[int, int]  # timestamp, id
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """Which events are to go; what is None or empty is not asked about.
+
+    Attributes:
+        after, before: milliseconds; the first is included, the second is not.
+        item: a text that is one of the context's items, whole.
+        cut: the id of the last event that counts.
+    """
+
+    customer: str | None = None
+    product: str | None = None
+    types: Sequence[str] = ()
+    after: int | None = None
+    before: int | None = None
+    batch: str | None = None
+    item: str | None = None
+    cut: int | None = None
+
+    def where(self) -> tuple[str, list[object]]:
+        """The SQL condition and its parameters."""
+        mark = database.param
+        asked = [
+            (f"customer = {mark}", self.customer),
+            (f"product = {mark}", self.product),
+            (f"timestamp >= {mark}", self.after),
+            (f"timestamp < {mark}", self.before),
+            (f"batch = {mark}", self.batch),
+            (database.has_item(), self.item),
+            (f"id <= {mark}", self.cut),
+        ]
+        parts = [condition for condition, value in asked if value is not None]
+        values = [value for _, value in asked if value is not None]
+        if self.types:
+            parts.append(f"type IN ({', '.join([mark] * len(self.types))})")
+        return " AND ".join(parts), [*values, *self.types]
+
+
+def counted_cut() -> int:
+    """Count what came until now; the id of the last event that may be erased."""
+    newest = database.settled_cut(hourly_counts.PATIENCE_MS)
+    while hourly_counts.counted_to() < newest:
+        if not hourly_counts.count_up():  # another process counted faster
+            time.sleep(RETRY_SECONDS)
+    return hourly_counts.counted_to()
+
+
+def number(doomed: Doomed) -> int:
+    """How many events are to go."""
+    where, values = doomed.where()
+    return database.execute_sql(f"SELECT count(*) FROM event WHERE {where}", values).fetchone()[0]  # noqa: S608
+
+
+def has_any(doomed: Doomed, selection: Selection) -> bool:
+    """Whether some of them are in a report's selection."""
+    (one, values), (other, more) = doomed.where(), selection.where()
+    query = f"SELECT 1 FROM event WHERE {one} AND {other} LIMIT 1"  # noqa: S608
+    return database.execute_sql(query, [*values, *more]).fetchone() is not None
+
+
+def reports(doomed: Doomed) -> list[Report]:
+    """The reports that have a file, or are to have one, and whose filter meets what is to go."""
+    query = Report.select().where(Report.status.in_(["RUNNING", "COMPLETE"]), ~Report.removed).order_by(Report.id)
+    asked = ((Report.customer, doomed.customer), (Report.product, doomed.product))
+    for field, code in asked:
+        query = query if code is None else query.where(field == code)
+    if doomed.after is not None:
+        query = query.where(Report.end.is_null() | (Report.end >= doomed.after))
+    if doomed.before is not None:
+        query = query.where(Report.start.is_null() | (Report.start < doomed.before))
+    return [one for one in query if not (one.types and doomed.types) or set(one.types) & set(doomed.types)]
+
+
+def newest_report() -> int:
+    """The id of the last report that was accepted."""
+    return Report.select(fn.max(Report.id)).scalar() or 0
+
+
+def counted_to() -> int:
+    """The id of the last event that may be erased as things stand."""
+    return hourly_counts.counted_to()
+
+
+def erase(doomed: Doomed) -> Iterator[int]:
+    """Erase events, a chunk at a time, each committed when its number is given."""
+    pace = Pace(FIRST_CHUNK, CHUNK)
+    for customer, product in _pairs(doomed):
+        part = replace(doomed, customer=customer, product=product)
+        position = START
+        try:
+            while chunk := _chunk(part, position, pace.size):
+                position = chunk[-1]
+                yield _erase([key for _, key in chunk], pace)
+        finally:
+            if position != START:
+                _forget_seen(customer, product)
+
+
+def _pairs(doomed: Doomed) -> list[tuple[str, str]]:
+    query = Seen.select(Seen.customer, Seen.product).distinct()
+    for field, code in ((Seen.customer, doomed.customer), (Seen.product, doomed.product)):
+        query = query if code is None else query.where(field == code)
+    return sorted(query.tuples())
+
+
+def _chunk(doomed: Doomed, position: Position, size: int) -> list[Position]:
+    """The next events behind a position, along the index."""
+    # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
+    where, values = replace(doomed, after=max(doomed.after or 0, position[0])).where()
+    mark = database.param
+    query = (
+        f"SELECT timestamp, id FROM event WHERE {where} AND (timestamp, id) > ({mark}, {mark}) "  # noqa: S608
+        f"ORDER BY timestamp, id LIMIT {size:d}"
+    )
+    return database.execute_sql(query, [*values, *position]).fetchall()
+
+
+def _erase(keys: Sequence[int], pace: Pace) -> int:
+    """Erase some by their ids; how many of them were still there."""
+    chosen, value = database.keyed(keys)
+    with database.atomic(), pace.step():
+        database.erase_alone()
+        hourly_counts.take_off(chosen, value)
+        return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount  # noqa: S608
+
+
+def _forget_seen(customer: str, product: str) -> None:
+    """Stop showing types as seen if a customer's product has no more events of them.
+
+    The rows remain, because processes cache that they recorded them with their widths, and reports rely on that.
+    Uncounted events may be many, so all but the newest are read before the transaction. Counting is blocked meanwhile,
+    because otherwise a type could be counted in between.
+    """
+    mark = database.param
+    same = "customer = seen.customer AND product = seen.product AND type = seen.type"
+    newest = Event.select(fn.max(Event.id)).scalar() or 0
+    kept = _types_behind(hourly_counts.counted_to(), customer, product)
+    with database.atomic():
+        hourly_counts.hold()
+        kept |= _types_behind(newest, customer, product)
+        query = (
+            f"SELECT type, id FROM seen WHERE customer = {mark} AND product = {mark} AND NOT gone "  # noqa: S608
+            f"AND NOT EXISTS (SELECT 1 FROM hourly_count WHERE {same})"
+        )
+        found = database.execute_sql(query, [customer, product]).fetchall()
+        chosen, value = database.keyed([key for kind, key in found if kind not in kept])
+        database.execute_sql(f"UPDATE seen SET gone = TRUE WHERE {chosen}", [value])  # noqa: S608
+
+
+def _types_behind(key: int, customer: str, product: str) -> set[str]:
+    """Return the types of the events of a customer's product after an event id."""
+    mark = database.param
+    # Select by id alone, so that the planner does not scan all events of the customer.
+    query = (
+        f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {mark}) "
+        f"SELECT DISTINCT type FROM tail WHERE customer = {mark} AND product = {mark}"
+    )
+    return {kind for (kind,) in database.execute_sql(query, [key, customer, product]).fetchall()}

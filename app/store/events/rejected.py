@@ -1,0 +1,198 @@
+"""Queries about rejected events and refused requests."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+
+from peewee import SQL, ModelSelect, fn
+
+from app.store import purge as purging
+from app.store.database import database
+from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
+
+
+def add(rows: Sequence[dict], dropped: int, requests: Sequence[dict] = ()) -> None:
+    """Store rejected events and refused requests, and add to the count of dropped events."""
+    with database.atomic():
+        for request in requests:
+            RejectedRequest.insert(request).execute()
+        write(rows, dropped)
+
+
+def write(rows: Sequence[dict], dropped: int) -> None:
+    """Store rejected events. Call it inside a transaction."""
+    if rows:
+        RejectedEvent.insert_many(rows).execute()
+        _count(rows)
+    if dropped:
+        RejectedDrop.update(number=RejectedDrop.number + dropped).execute()
+
+
+def newest(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedEvent]:
+    """The newest ones; `before` an id, for the next page; of some customers only, if named."""
+    query = _of(RejectedEvent, RejectedEvent.select(), customers).order_by(RejectedEvent.id.desc()).limit(limit)
+    return list(query if before is None else query.where(RejectedEvent.id < before))
+
+
+def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
+    """The oldest ones with ids between two, the second included."""
+    query = RejectedEvent.select().where(RejectedEvent.id > after, RejectedEvent.id <= up_to)
+    return list(query.order_by(RejectedEvent.id).limit(limit))
+
+
+def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:
+    """Return the oldest events of a customer or without an owner, `after` an id for the next page."""
+    query = RejectedEvent.select().where(RejectedEvent.customer.in_([customer, ""]), RejectedEvent.id > after)
+    return list(query.order_by(RejectedEvent.id).limit(limit))
+
+
+def by_id(key: int) -> RejectedEvent | None:
+    """One of them."""
+    return RejectedEvent.get_or_none(RejectedEvent.id == key)
+
+
+def by_field(customers: Sequence[str] | None = None) -> list[tuple[str, int]]:
+    """How many for each wrong field, most first; of some customers only, if named."""
+    number = fn.count(RejectedEvent.id)
+    query = _of(RejectedEvent, RejectedEvent.select(RejectedEvent.field, number), customers)
+    return list(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field).tuples())
+
+
+def dropped() -> int:
+    """How many were not kept."""
+    return RejectedDrop.select(fn.sum(RejectedDrop.number)).scalar() or 0
+
+
+def remove(keys: Sequence[int]) -> int:
+    """Remove events, also from their requests, and return how many existed."""
+    with database.atomic():
+        return claim(keys)
+
+
+def claim(keys: Sequence[int]) -> int:
+    """Remove events inside a transaction. Of two concurrent calls, only one finds an event."""
+    chosen = RejectedEvent.id.in_(list(keys))
+    places: dict[str, list[int]] = defaultdict(list)
+    columns = (RejectedEvent.request, RejectedEvent.place)
+    for uuid, place in RejectedEvent.select(*columns).where(chosen, RejectedEvent.request.is_null(False)).tuples():
+        places[uuid].append(place)
+    for uuid in sorted(places):
+        exclude(uuid, places[uuid])
+    return RejectedEvent.delete().where(chosen).execute()
+
+
+def request(uuid: str) -> RejectedRequest | None:
+    """Return one refused request with its body."""
+    return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
+
+
+def requests(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedRequest]:
+    """Return the newest refused requests without their bodies, `before` an id for the next page."""
+    query = _without_bodies(customers).order_by(RejectedRequest.id.desc()).limit(limit)
+    return list(query if before is None else query.where(RejectedRequest.id < before))
+
+
+def requests_of(uuids: Collection[str], customers: Sequence[str] | None = None) -> list[RejectedRequest]:
+    """Return some refused requests without their bodies, optionally only of some customers."""
+    return list(_without_bodies(customers).where(RejectedRequest.uuid.in_(list(uuids))))
+
+
+def request_totals(customers: Sequence[str] | None = None) -> tuple[int, int]:
+    """Return the number of refused requests and of the valid events in them."""
+    valid = fn.coalesce(fn.sum(RejectedRequest.events - RejectedRequest.invalid), 0)
+    query = _of(RejectedRequest, RejectedRequest.select(fn.count(RejectedRequest.id), valid), customers)
+    number, waiting = query.tuples().get()
+    return number, int(waiting)
+
+
+def members(uuid: str, limit: int | None = None) -> list[RejectedEvent]:
+    """Return the rejected events of a request in their original order."""
+    query = RejectedEvent.select().where(RejectedEvent.request == uuid).order_by(RejectedEvent.place, RejectedEvent.id)
+    return list(query if limit is None else query.limit(limit))
+
+
+def exclude(uuid: str, places: Sequence[int]) -> None:
+    """Exclude events from a request that is sent again, and remove the request if no event remains.
+
+    Call it inside a transaction.
+    """
+    found = _locked(uuid)
+    if found is None:
+        return
+    excluded = sorted({*found.excluded_places, *places})
+    if len(excluded) >= found.events:
+        RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute()
+    else:
+        RejectedRequest.update(excluded_places=excluded).where(RejectedRequest.uuid == uuid).execute()
+
+
+def replace_body(uuid: str, body: bytes, *, is_lines: bool) -> None:
+    """Replace the body of a request after parts of it were erased."""
+    query = RejectedRequest.update(body=body, bytes=len(body), is_lines=is_lines)
+    query.where(RejectedRequest.uuid == uuid).execute()
+
+
+def remove_request(uuid: str) -> bool:
+    """Remove a request and its rejected events, and return whether it existed."""
+    with database.atomic():
+        return claim_request(uuid)
+
+
+def claim_request(uuid: str, excluded: Sequence[int] | None = None) -> bool:
+    """Remove a request inside a transaction. Of two concurrent calls, only one finds it.
+
+    Args:
+        excluded: the places that must be exactly those excluded from the request. Otherwise it remains.
+    """
+    found = _locked(uuid)
+    if found is None or excluded not in (None, found.excluded_places):
+        return False
+    RejectedEvent.delete().where(RejectedEvent.request == uuid).execute()
+    return RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute() == 1
+
+
+def purge(before: int, max_number: int, max_bytes: int) -> None:
+    """Remove events and requests received before a time, and the oldest ones beyond a number or size."""
+    for table in (RejectedEvent, RejectedRequest):
+        last = max(_last_beyond_number(table, max_number), _last_beyond_bytes(table, max_bytes))
+        purging.purge(table, (table.received < before) | (table.id <= last))
+
+
+def _locked(uuid: str) -> RejectedRequest | None:
+    """Return a request and lock it against changes until the transaction ends."""
+    same = RejectedRequest.uuid == uuid
+    RejectedRequest.update(events=RejectedRequest.events).where(same).execute()
+    return RejectedRequest.select(RejectedRequest.events, RejectedRequest.excluded_places).where(same).first()
+
+
+def _without_bodies(customers: Sequence[str] | None) -> ModelSelect:
+    columns = [column for column in RejectedRequest._meta.sorted_fields if column is not RejectedRequest.body]
+    return _of(RejectedRequest, RejectedRequest.select(*columns), customers)
+
+
+def _last_beyond_number(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
+    """Return the id of the newest row beyond a number of rows, or 0 if there are not more."""
+    return table.select(table.id).order_by(table.id.desc()).offset(most).limit(1).scalar() or 0
+
+
+def _last_beyond_bytes(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
+    """Return the id of the newest row beyond a number of bytes, or 0 if all rows fit."""
+    if (table.select(fn.sum(table.bytes)).scalar() or 0) <= most:
+        return 0
+    running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))
+    return RejectedEvent.select(fn.max(SQL("id"))).from_(running.alias("running")).where(SQL("total") > most).scalar()
+
+
+def _count(rows: Sequence[dict]) -> None:
+    """In one order always, so that two who count wait for each other instead of for ever."""
+    for (field, fault), number in sorted(Counter((row["field"], row["fault"]) for row in rows).items()):
+        RejectedCount.insert(field=field, fault=fault, number=number).on_conflict(
+            conflict_target=["field", "fault"], update={RejectedCount.number: RejectedCount.number + number}
+        ).execute()
+
+
+def _of(
+    table: type[RejectedEvent | RejectedRequest], query: ModelSelect, customers: Sequence[str] | None
+) -> ModelSelect:
+    return query if customers is None else query.where(table.customer.in_(list(customers)))

@@ -1,0 +1,129 @@
+"""Entries that the database could not take, as bytes to be kept elsewhere, and their way into it later, exactly once.
+
+Each carries a mark of its own, claimed like an idempotency key in the transaction that stores it: a record that comes
+again, as the process died between the commit and the removal of the record, finds its mark taken. One whose commit was
+interrupted also carries the transaction's id, and is looked up first.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from app.store.catalog import catalog
+from app.store.database import database
+from app.store.events import idempotency
+from app.store.events.writer import Entry, write_entries
+from app.store.step_size import Pace, pause
+
+GROUP = 200  # the most records per transaction
+FIRST_EVENTS, MOST_EVENTS = 500, 10_000  # events per transaction, unless a single record has more
+MARK = "\x01aside:"  # no client's key has a control character
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One entry, set aside."""
+
+    mark: str
+    ticket: str | None
+    payload: bytes
+    count: int
+    received: int
+    sightings: list[catalog.Sighting]
+    claim: tuple[str, bytes, bytes, int] | None
+
+
+def encode(entry: Entry, ticket: object) -> tuple[bytes, int]:
+    """An entry as bytes, and how many events it has.
+
+    Args:
+        ticket: of the transaction whose commit was interrupted; None where there was none.
+    """
+    key = entry.key
+    claim = (key.key, key.digest, key.answer, key.now) if key else None
+    record = Record(
+        MARK + uuid.uuid4().hex,
+        ticket,
+        database.dump_payload(entry.payload),
+        entry.count,
+        entry.received,
+        sorted(entry.sightings),
+        claim,
+    )
+    return msgspec.msgpack.encode(record), entry.count
+
+
+def claim_of(data: bytes) -> idempotency.Claim | None:
+    """Return the claim of a spooled entry to its idempotency key."""
+    claim = msgspec.msgpack.decode(data, type=Record).claim
+    return idempotency.Claim(*claim) if claim else None
+
+
+def deliver(records: Iterable[bytes]) -> None:
+    """Store entries that were set aside, each once however often it comes; many in one transaction.
+
+    Raises:
+        StoreUnavailable: the database is away; some may be stored, and will be passed over next time.
+    """
+    pace = Pace(FIRST_EVENTS, MOST_EVENTS)
+    for group in _groups(records, pace):
+        began = time.monotonic()
+        _store([one for one in group if one.ticket is None or not _was_committed(one)], pace)
+        pause(began)
+
+
+def _was_committed(record: Record) -> bool:
+    return database.was_committed(record.ticket, database.load_payload(record.payload))
+
+
+def _groups(records: Iterable[bytes], pace: Pace) -> Iterator[list[Record]]:
+    """Yield groups of records to store together, each with about as many events as the pace allows."""
+    group, events = [], 0
+    for record in (msgspec.msgpack.decode(data, type=Record) for data in records):
+        if group and (len(group) >= GROUP or events + record.count > pace.size):
+            yield group
+            group, events = [], 0
+        group.append(record)
+        events += record.count
+    if group:
+        yield group
+
+
+def _store(records: Sequence[Record], pace: Pace) -> None:
+    if not records:
+        return
+    now = time.time_ns() // 1_000_000
+    marks = {idempotency.Claim(record.mark, b"", b"", now): record for record in records}
+    database.begin_group()
+    try:
+        with pace.step():
+            free = idempotency.claim(list(marks))
+            late = write_entries([_entry(marks[mark]) for mark in marks if mark in free])
+            write_entries([_without_key(entry) for entry in late if not _is_repeat(entry)])
+            database.commit_group()
+    except BaseException:
+        database.abandon_group()
+        raise
+
+
+def _is_repeat(entry: Entry) -> bool:
+    """Return whether the same request was first under its key.
+
+    A different request may have been first if the key could not be checked. Both clients were told that their events
+    are stored, so both are stored.
+    """
+    return idempotency.find(entry.key.key)[0] == entry.key.digest
+
+
+def _without_key(entry: Entry) -> Entry:
+    entry.key = None
+    return entry
+
+
+def _entry(record: Record) -> Entry:
+    claim = idempotency.Claim(*record.claim) if record.claim else None
+    payload = database.load_payload(record.payload)
+    return Entry(payload, record.count, record.received, set(record.sightings), claim)

@@ -1,0 +1,438 @@
+"""The shared commit: requests that wait at the same moment are written in one transaction.
+
+A commit costs a wait for the disk, the same for one event as for a thousand, so one thread of a process writes for all
+of them: while it waits for one commit, the next group gathers. Each request's thread waits here until its events are
+on disk, or learns why they are not; when a process is told to stop, the requests under way are answered first, which
+drains the queue.
+
+What is promised to a waiting request: it is told "stored" only after the commit; a bad row of another request does not
+touch it; when the database goes away it is tried again until its time is up, and never stored twice: a transaction
+whose commit was interrupted is looked up before it is repeated. Once it was told that its time is up it is not stored
+any more, unless its commit was on the way at that moment.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from app.exceptions import OutcomeUnknown, StoreUnavailable
+from app.store.catalog import catalog
+from app.store.database import database
+from app.store.events import idempotency
+from app.store.step_size import Pace
+
+SMALL_EVENTS = 100  # the most events of a small entry; larger entries form separate groups
+GROUP_SECONDS = 0.05  # target duration of a transaction of large entries
+MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
+MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
+PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
+LINGER_SECONDS = 0.001  # for company, where there was some a moment ago; see docs/performance.md
+AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
+NOTED_SECONDS = 60.0  # time until sightings are written again; see `CommittedSightings`
+MAX_NOTED = 100_000  # the most cached sightings, because codes are free text
+IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
+GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
+
+WAITING, TAKEN, COMMITTING = "waiting", "taken", "committing"
+STORED, TWIN, GIVEN_UP = "stored", "twin", "given up"
+
+
+@dataclass(eq=False)
+class Entry:
+    """Write request of one client request.
+
+    Attributes:
+        payload: its events, encoded by the backend's `encode_events`.
+        count: number of events.
+        received: time of receipt in milliseconds.
+        sightings: the codes of its events and the number of their context items; see `catalog.note_seen`.
+        key: the idempotency key of the request, if any.
+        also: called to write more in the same transaction. If it raises, the entry is not stored.
+        state: current state. STORED, TWIN (another request with the same key came first) and GIVEN_UP are final.
+        error: why it was not stored.
+    """
+
+    payload: object
+    count: int
+    received: int
+    sightings: set[catalog.Sighting] = field(default_factory=set)
+    key: idempotency.Claim | None = None
+    also: Callable[[], None] | None = None
+    state: str = WAITING
+    error: Exception | None = None
+    deadline: float = 0.0
+    _done: threading.Lock = field(default_factory=threading.Lock)
+    _moving: ClassVar[threading.Lock] = threading.Lock()
+
+    def __post_init__(self) -> None:
+        self._done.acquire()
+
+    def move(self, to: str, *since: str) -> str | None:
+        """Go on from one of some states; the one it was in, or None where it was in none of them and stays."""
+        with self._moving:
+            was = self.state
+            if was not in since:
+                return None
+            self.state = to
+            return was
+
+    def finish(self, state: str, error: Exception | None = None) -> None:
+        """Wake the request that waits."""
+        self.state, self.error = state, error
+        self._done.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it was finished in time."""
+        return self._done.acquire(timeout=max(0.0, seconds))
+
+
+class Aside(Protocol):
+    """Where entries go that the database cannot take now: see `aside`."""
+
+    def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
+        """Store entries durably, and return those whose idempotency key already exists, which are not stored.
+
+        Raises:
+            StoreUnavailable: there is no space.
+        """
+
+    def find(self, key: str) -> tuple[bytes, bytes] | None:
+        """Return the digest and the response stored under an idempotency key; see `idempotency.find`."""
+
+    def rest(self) -> None:
+        """The database takes entries again, or none came for a while."""
+
+
+class Writer:
+    """The one writing thread of a process; it starts with the first entry.
+
+    Args:
+        wait_seconds: how long a request waits for a database that is away.
+        aside: where its events go then; None: they are refused.
+    """
+
+    def __init__(self, wait_seconds: float, aside: Aside | None = None) -> None:
+        self._wait_seconds = wait_seconds
+        self._aside = aside
+        self._noted = CommittedSightings()
+        self._away_until = 0.0
+        self._crowded = False
+        self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._small: deque[Entry] = deque()  # waiting small entries
+        self._large: deque[Entry] = deque()
+        self._is_large = False  # whether the last group had large entries
+        self._pace = Pace(MAX_GROUP_EVENTS, MAX_GROUP_EVENTS, GROUP_SECONDS)
+        self._room = threading.Condition()
+        self._waiting_events = 0
+        self._thread: threading.Thread | None = None
+
+    def write(self, entry: Entry) -> None:
+        """Return when an entry is committed (STORED), or its key was taken (TWIN).
+
+        Raises:
+            OutcomeUnknown: the commit was sent, and no answer came.
+            StoreUnavailable: the database was away until the time was up; nothing was stored.
+            Exception: whatever else the database said of this entry alone.
+        """
+        entry.deadline = time.monotonic() + self._wait_seconds
+        self._enter(entry)
+        try:
+            self._queue.put(entry)
+            if not entry.wait(entry.deadline - time.monotonic()):
+                self._overdue(entry)
+        finally:
+            self._leave(entry)
+        if entry.error:
+            raise entry.error
+
+    def find_aside(self, key: str) -> tuple[bytes, bytes] | None:
+        """Return the digest and the response of a spooled entry by its idempotency key."""
+        return self._aside.find(key) if self._aside else None
+
+    def _overdue(self, entry: Entry) -> None:
+        """The time is up: an entry that nobody took is withdrawn, one under way is waited for a little more."""
+        if not entry.move(GIVEN_UP, WAITING) and entry.wait(GRACE_SECONDS):
+            return
+        if entry.move(GIVEN_UP, TAKEN, COMMITTING) == COMMITTING:
+            raise OutcomeUnknown("The database did not answer in time whether it took the events.")
+        if entry.state == GIVEN_UP:
+            raise entry.error or StoreUnavailable("The database did not take the events in time.")
+
+    def _enter(self, entry: Entry) -> None:
+        """Back-pressure: wait for room, so that the events of waiting requests stay bounded."""
+        with self._room:
+            self._start()
+            room = self._room.wait_for(
+                lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
+                self._wait_seconds,
+            )
+            if not room:
+                raise StoreUnavailable("More events are waiting for the database than may wait.")
+            self._waiting_events += entry.count
+
+    def _leave(self, entry: Entry) -> None:
+        with self._room:
+            self._waiting_events -= entry.count
+            self._room.notify_all()  # a small one may find room where a big one does not
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            group = self._gather()
+            self._crowded = len(group) > 1
+            self._write_group(group)
+
+    def _next(self) -> Entry:
+        """The next entry, however long it takes to come."""
+        while self._aside:
+            try:
+                return self._queue.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._aside.rest()
+        return self._queue.get()
+
+    def _gather(self) -> list[Entry]:
+        """Return the next entries: at least one, then all that wait, limited for large ones to a short transaction.
+
+        If both small and large entries wait, groups of them alternate. A single event therefore waits neither behind
+        all earlier batches nor in a transaction with one of them.
+        """
+        group: list[Entry] = []
+        while not group:
+            if not (self._small or self._large):
+                self._sort(self._next())
+            if self._crowded:
+                time.sleep(LINGER_SECONDS)
+            with suppress(queue.Empty):
+                while True:
+                    self._sort(self._queue.get_nowait())
+            self._is_large = bool(self._large) and not (self._small and self._is_large)
+            group = self._take()
+        return group
+
+    def _sort(self, entry: Entry) -> None:
+        (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
+
+    def _take(self) -> list[Entry]:
+        """Return the first entries of the next size, as many as fit into one transaction."""
+        waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
+        group, events = [], 0
+        while waiting and (not group or events + waiting[0].count <= most):
+            entry = waiting.popleft()
+            if entry.move(TAKEN, WAITING):
+                group.append(entry)
+                events += entry.count
+        return group
+
+    def _write_group(self, group: Sequence[Entry]) -> None:
+        """Write a group, again and again while the database is away and somebody still waits."""
+        attempt = Attempt(self._noted)
+        if time.monotonic() < self._away_until and self._set_aside(group, attempt):
+            return
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            try:
+                if attempt.came_through():
+                    break
+                group = _wanted(group, TAKEN)
+                if not group:
+                    return
+                began = time.monotonic()
+                attempt.commit(group)
+                if self._is_large:
+                    self._pace.note(time.monotonic() - began)
+                break
+            except Withdrawn:
+                continue
+            except StoreUnavailable as error:
+                self._away_until = time.monotonic() + AWAY_SECONDS
+                if self._set_aside(group, attempt):
+                    return
+                group = group if attempt.in_doubt else _still_waiting(group, error)
+                if not group:
+                    return
+                time.sleep(pause)
+            except Exception as error:  # noqa: BLE001 - it is told to whoever caused it, and only to them
+                self._write_apart(group, error)
+                return
+        for entry in group:
+            entry.finish(TWIN if entry in attempt.twins else STORED)
+        if self._aside:
+            self._aside.rest()
+
+    def _set_aside(self, group: Sequence[Entry], attempt: Attempt) -> bool:
+        """Spool a group if there is a spool with space. Later groups are then spooled without trying the database.
+
+        Entries that write more than events cannot be spooled. Alone, such an entry waits for the database. In a group
+        with others it is refused.
+        """
+        if self._aside is None or all(entry.also for entry in group):
+            return False
+        group = _wanted(group, COMMITTING)
+        refused = {entry for entry in group if entry.also and entry not in attempt.twins}
+        mine = [entry for entry in group if entry not in attempt.twins | refused]
+        try:
+            twins = attempt.twins | self._aside.take(mine, attempt.ticket if attempt.in_doubt else None)
+        except StoreUnavailable:
+            return False
+        error = OutcomeUnknown if attempt.in_doubt else StoreUnavailable
+        for entry in group:
+            if entry in refused:
+                entry.finish(GIVEN_UP, error("The database is away."))
+            else:
+                entry.finish(TWIN if entry in twins else STORED)
+        return True
+
+    def _write_apart(self, group: Sequence[Entry], error: Exception) -> None:
+        """Some entry cannot be written: find out which, so that its neighbours are."""
+        if len(group) == 1:
+            group[0].finish(GIVEN_UP, error)
+            return
+        for entry in group:
+            self._write_group([entry])
+
+
+class Withdrawn(Exception):
+    """The time of some entry was up before the commit: the group is written again without it."""
+
+
+class CommittedSightings:
+    """Cache of the sightings that the writer's connection has committed and need not write again.
+
+    Readers trust the table `seen`, so the cache must not contain a sighting that the database lacks. A cached sighting
+    is valid only for the connection that committed it. A new connection may reach a server that lost the commit in a
+    failover or by a restored backup, so each failure clears the cache. Entries also expire, because a restore may
+    break no connection (SQLite, a connection pooler).
+    """
+
+    def __init__(self) -> None:
+        self._sightings: set[catalog.Sighting] = set()
+        self._until = 0.0
+
+    def known(self) -> set[catalog.Sighting]:
+        """Return the sightings that need not be written now, or none if the cache has expired."""
+        if time.monotonic() > self._until or len(self._sightings) > MAX_NOTED:
+            self.forget()
+            self._until = time.monotonic() + NOTED_SECONDS
+        return self._sightings
+
+    def add(self, committed: Iterable[Entry]) -> None:
+        """Cache the sightings of entries that this connection committed."""
+        self._sightings.update(*(entry.sightings for entry in committed))
+
+    def forget(self) -> None:
+        """Forget all sightings."""
+        self._sightings = set()
+
+
+class Attempt:
+    """Transaction that stores one group.
+
+    Args:
+        noted: the sightings that need not be written again.
+
+    Attributes:
+        in_doubt: whether a commit was sent but the connection broke before its response.
+        ticket: identifier of the transaction in the database.
+        twins: the entries whose key already exists.
+    """
+
+    def __init__(self, noted: CommittedSightings) -> None:
+        self._noted = noted
+        self.in_doubt = False
+        self.ticket: object = None
+        self.twins: set[Entry] = set()
+        self._payload: object = b""  # some events of the group
+
+    def came_through(self) -> bool:
+        """Whether an earlier `commit` did its work although it raised.
+
+        Raises:
+            StoreUnavailable: the database is away, and cannot be asked.
+        """
+        try:
+            return self.in_doubt and database.was_committed(self.ticket, self._payload)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def commit(self, group: Sequence[Entry]) -> None:
+        """Write and commit the group.
+
+        Raises:
+            StoreUnavailable: the database is away; nothing is committed, or it is `in_doubt`.
+            Withdrawn: nothing is committed.
+        """
+        self.in_doubt, self.twins = False, set()
+        try:
+            known = self._noted.known()
+            has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
+            self.ticket = database.begin_group(events_only=not has_more)
+            self.twins = write_entries(group, known)
+            if len(_wanted(group, COMMITTING)) < len(group):
+                raise Withdrawn
+            written = (entry.payload for entry in group if entry.count and entry not in self.twins)
+            self._payload = next(written, b"")
+            self.in_doubt = self.ticket is not None
+            database.commit_group()
+        except BaseException:
+            self._abandon()
+            raise
+        self._noted.add(entry for entry in group if entry not in self.twins)
+
+    def _abandon(self) -> None:
+        self._noted.forget()
+        database.abandon_group()
+
+
+def write_entries(group: Sequence[Entry], known: Set[catalog.Sighting] = frozenset()) -> set[Entry]:
+    """Write entries inside a transaction, and return those whose key already exists, which write nothing.
+
+    Args:
+        known: the sightings that the database already has.
+    """
+    twins = _twins(group)
+    mine = [entry for entry in group if entry not in twins] if twins else group
+    database.insert_encoded([entry.payload for entry in mine])
+    sightings = set().union(*(entry.sightings for entry in mine))
+    sightings -= known
+    if sightings:
+        catalog.note_seen(sightings, mine[0].received)
+    for entry in mine:
+        if entry.also:
+            entry.also()
+    return twins
+
+
+def _twins(group: Sequence[Entry]) -> set[Entry]:
+    """Claim the group's keys; the entries that come second under theirs."""
+    keyed = [entry for entry in group if entry.key]
+    if not keyed:
+        return set()
+    free = idempotency.claim([entry.key for entry in keyed])
+    return {entry for entry in keyed if entry.key not in free}
+
+
+def _wanted(group: Sequence[Entry], state: str) -> list[Entry]:
+    """The entries under way whose requests still wait, moved to a state."""
+    return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]
+
+
+def _still_waiting(group: Sequence[Entry], error: StoreUnavailable) -> list[Entry]:
+    """The entries whose time is not up; the others are told."""
+    now = time.monotonic()
+    for entry in group:
+        if entry.deadline <= now:
+            entry.finish(GIVEN_UP, error)
+    return [entry for entry in group if entry.deadline > now]

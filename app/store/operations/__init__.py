@@ -1,0 +1,1 @@
+"""Settings and figures about the installation in the database."""

@@ -1,0 +1,69 @@
+"""What monitoring asks of the database: numbers of the whole service, each cheap however many events there are."""
+
+from __future__ import annotations
+
+from peewee import SQL, Case, fn
+
+from app.store.events.hourly_counts import counted_to
+from app.store.models import Counted, Event, RejectedCount, RejectedEvent, Report, ReportPart
+from app.store.reports import reports
+
+# What state a report is in; the first that fits.
+STATES = (
+    (reports.WAITS, "queued"),
+    (reports.HELD, "running"),
+    (Report.removed, "expired"),
+    (Report.cancelled, "cancelled"),
+    (Report.status == reports.COMPLETE, "complete"),
+    (Report.status == reports.TIMEOUT, "timed_out"),
+    (Report.status == reports.FAILED, "failed"),
+)
+
+
+def accepted() -> int:
+    """How many events were accepted and counted, ever."""
+    return Counted.select(Counted.total).scalar() or 0
+
+
+def stored() -> int:
+    """How many events are stored, those not counted yet left out."""
+    return Counted.select(Counted.total - Counted.erased).scalar() or 0
+
+
+def uncounted_since() -> int | None:
+    """When the oldest event was received that is not counted yet, in milliseconds; None: all are."""
+    return Event.select(Event.received).where(Event.id > counted_to()).order_by(Event.id).limit(1).scalar()
+
+
+def rejected() -> dict[tuple[str, str], int]:
+    """How many events were ever rejected, by field and fault."""
+    query = RejectedCount.select(RejectedCount.field, RejectedCount.fault, RejectedCount.number)
+    return {(field, fault): number for field, fault, number in query.tuples()}
+
+
+def kept_rejected() -> int:
+    """How many rejected events wait for a person."""
+    return RejectedEvent.select().count()
+
+
+def by_state() -> dict[str, int]:
+    """How many reports are in each state."""
+    query = Report.select(Case(None, STATES), fn.count(Report.id)).group_by(SQL("1"))
+    found = dict(query.tuples())
+    return {name: found.get(name, 0) for _, name in STATES}
+
+
+def waited() -> int:
+    """Return how long the oldest waiting report has waited since it was accepted or its last attempt ended.
+
+    The result is in milliseconds, or 0 if no report waits.
+    """
+    since = Report.select(fn.min(fn.coalesce(Report.touched, Report.started))).where(reports.WAITS).scalar()
+    return 0 if since is None else max(0, reports.now() - since)
+
+
+def busy() -> int:
+    """How many workers write: a report, or a part of one that another holds."""
+    held = Report.select(Report.worker).where(reports.HELD)
+    helping = ReportPart.select(ReportPart.worker).where(~ReportPart.done, ReportPart.token.is_null(False))
+    return len({worker for (worker,) in [*held.tuples(), *helping.tuples()]})

@@ -1,0 +1,1 @@
+"""Reports, their parts and attempts in the database."""

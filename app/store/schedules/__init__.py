@@ -1,0 +1,1 @@
+"""Schedules and webhook deliveries in the database."""

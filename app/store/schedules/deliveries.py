@@ -1,0 +1,103 @@
+"""Queries about webhooks: which are to be sent, and each try on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peewee import fn
+
+from app.store import purge as purging
+from app.store.database import transaction
+from app.store.models import Delivery, DeliveryTry, Report, Schedule
+
+WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
+
+
+def unannounced(since: int) -> list[Report]:
+    """Reports that ended since a time, whose schedule has a webhook, and of whose end there is no delivery yet."""
+    told = Delivery.select().where(Delivery.report == Report.job, Delivery.ended == Report.ended)
+    ours = (Report.schedule == Schedule.id) & (Report.ended >= Schedule.webhook_since) & (Report.ended >= since)
+    query = Report.select(Report).join(Schedule, on=ours)
+    return list(query.where(Report.status != "RUNNING", Schedule.webhook.is_null(False), ~fn.EXISTS(told)))
+
+
+def add(key: str, report: Report, now: int) -> None:
+    """Have a report's end told; once, whoever else does the same."""
+    values = {"key": key, "schedule": report.schedule, "report": report.job, "ended": report.ended}
+    values |= {"status": report.status, "state": WAITING, "tries": 0, "next_try": now, "created": now}
+    Delivery.insert(values).on_conflict_ignore().execute()
+
+
+def by_id(key: int) -> Delivery | None:
+    """The delivery of that id."""
+    return Delivery.get_or_none(Delivery.id == key)
+
+
+def due(now: int, limit: int, *, latest: int) -> list[Delivery]:
+    """Return the deliveries that are due, the longest due first.
+
+    Args:
+        latest: the latest valid time of a try. A later one was set by a fast clock, so it is due, too.
+    """
+    is_due = (Delivery.next_try <= now) | (Delivery.next_try > latest)
+    return list(Delivery.select().where(is_due).order_by(Delivery.next_try).limit(limit))
+
+
+def claim(delivery: Delivery, next_try: int) -> bool:
+    """Take one for a try; of those that race one gets it. If whoever got it dies, the next try comes all the same."""
+    seen = (Delivery.id == delivery.id) & (Delivery.tries == delivery.tries) & (Delivery.next_try == delivery.next_try)
+    return Delivery.update(tries=delivery.tries + 1, next_try=next_try).where(seen).execute() == 1
+
+
+def note(delivery: int, tries: int, state: str, **tried: object) -> None:
+    """Keep a try on record, and how the delivery stands now; that of a schedule that was removed is forgotten.
+
+    Args:
+        tries: how many there were when it began: whoever asked for it anew meanwhile has the last word on its state.
+    """
+    ends = {} if state == WAITING else {"state": state, "next_try": None}
+    with transaction():
+        if Delivery.select().where(Delivery.id == delivery).exists():
+            DeliveryTry.create(delivery=delivery, **tried)
+            if ends:
+                Delivery.update(ends).where(Delivery.id == delivery, Delivery.tries == tries).execute()
+
+
+def give_up(delivery: int) -> None:
+    """End one of which the last try left no word."""
+    ends = {"state": GIVEN_UP, "next_try": None}
+    Delivery.update(ends).where(Delivery.id == delivery, Delivery.state == WAITING).execute()
+
+
+def give_up_all(schedule: int) -> None:
+    """End those of a schedule that nobody is to be told any more."""
+    ends = {"state": GIVEN_UP, "next_try": None}
+    Delivery.update(ends).where(Delivery.schedule == schedule, Delivery.state == WAITING).execute()
+
+
+def again(delivery: int, now: int) -> bool:
+    """Restart a delivery, and return whether it still exists."""
+    return Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery).execute() == 1
+
+
+def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) -> list[Delivery]:
+    """Return a schedule's newest deliveries, newest first, optionally only for reports about `customers`."""
+    query = Delivery.select().where(Delivery.schedule == schedule)
+    if customers is not None:
+        query = query.join(Report, on=Report.job == Delivery.report).where(Report.customer.in_(list(customers)))
+    return list(query.order_by(Delivery.id.desc()).limit(limit))
+
+
+def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
+    """The tries of each of these deliveries, the first first."""
+    by_delivery: dict[int, list[DeliveryTry]] = {key: [] for key in deliveries}
+    for tried in DeliveryTry.select().where(DeliveryTry.delivery.in_(list(deliveries))).order_by(DeliveryTry.id):
+        by_delivery[tried.delivery].append(tried)
+    return by_delivery
+
+
+def purge(before: int) -> None:
+    """Forget those that were made before a time and wait for nothing."""
+    old = (Delivery.created < before) & Delivery.next_try.is_null()
+    purging.purge(DeliveryTry, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
+    purging.purge(Delivery, old)

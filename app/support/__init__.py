@@ -1,0 +1,1 @@
+"""Clock, caches, time limits and addresses: modules without domain knowledge."""

@@ -1,0 +1,272 @@
+"""What screenshots show: a service of its own in which everything has happened that a page can tell of.
+
+Events, rejected ones, users, keys and reports come in as they do anywhere; `past` makes of some what takes days.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+
+from redis import Redis
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from app import create_app
+from app.config import Settings
+from app.redis.queue import NAME, SCHEDULER
+from app.services.people.principal import SYSTEM, Principal
+from app.store import database
+from app.store.models import RejectedEvent, Report, Schedule
+from bench import backfill, processes
+from bench.backfill import DAY, HOUR, MINUTE, now
+from bench.demo import BATCH_EVENTS, CATALOG, Client, Stream
+from bench.servers import HOST, LOG, BenchFailed, await_port, free_port, launch, own_environment, stop
+from bench.service import PASSWORD
+
+EVENTS, DAYS = 160_000, 61
+PATIENCE_SECONDS = 120
+PUBLIC_URL = "http://127.0.0.1:8000"  # as after `make run`, whatever port is free now
+HOOKS = "hooks.example.com"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_1) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26 Safari/605"
+# What is wrong with rejected events, and how many of each there are.
+FAULTS: Sequence[tuple[Mapping[str, object], int]] = (
+    ({"timestamp": "2026-11-20T08:00:00Z"}, 31),
+    ({"type": ""}, 9),
+    ({"customer": None}, 6),
+    ({"context": {"userId": "user-7"}}, 4),
+    ({"timestamp": -1, "version": 6}, 3),
+)
+# Codes that the catalog does not have: customer, product, type, how many.
+UNKNOWN = (("OAKMERE", "RESEARCH", "RESEARCH-NOTE-OPENED", 140), ("BARCHART", "PORTFOLIO", "PORTFOLIO-SHARED", 240))
+USERS = (
+    ("olga", "operator", None),
+    ("anna", "analyst", ["BARCHART"]),
+    ("ben", "analyst", ["HARBORLINE", "FERNHILL"]),
+    ("mira", "admin", None),
+)
+KEYS = (
+    ("web shop", (), ()),
+    ("portfolio app", ("BARCHART", "HARBORLINE"), ("PORTFOLIO",)),
+    ("old watchlist app", (), ("WATCHLIST",)),
+)
+
+
+@contextmanager
+def scene(folder: Path) -> Iterator[Scene]:
+    """A service on SQLite with a Valkey of its own, nothing in it but the sample catalog and the user `admin`."""
+    port = free_port()
+    own = {"REDIS_URL": "", "DATA_DIR": str(folder / "var"), "STORAGE_URL": "", "PUBLIC_URL": PUBLIC_URL}
+    own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS}
+    environment = {**own_environment(folder, f"sqlite:///{folder}/events.db", port), **own}
+    process = launch([sys.executable, "-m", "flask", "--app", "wsgi", "serve"], folder, environment)
+    try:
+        await_port(process, port, "service", folder / LOG)
+        found = Scene(port, process.pid, folder)
+        found.until(found.is_well, "is not ready")
+        found._services.catalog.load_sample()
+        yield found
+    finally:
+        database.release()
+        stop(process)
+
+
+class Scene:
+    """A running service, and what is made to happen in it.
+
+    Attributes:
+        rules: its URL map.
+    """
+
+    def __init__(self, port: int, pid: int, folder: Path) -> None:
+        self.port = port
+        self._pid = pid
+        same = {"database_url": f"sqlite:///{folder}/events.db", "secret_key": "of-the-benchmark-alone"}
+        settings = Settings(data_dir=folder / "var", webhook_hosts=(HOOKS,), **same)
+        app = create_app(settings)
+        self.rules = app.url_map
+        self._services = app.extensions["services"]
+        self._redis = Redis.from_url(settings.redis)
+        self._chance = random.Random(11)
+        self._moving: Report | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the service answers."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def secret(self) -> str:
+        """The address of the page that asks whether another secret of a webhook is meant."""
+        return f"/admin/reports/recurring/{Schedule.get(Schedule.webhook.is_null(False)).id}/secret"
+
+    def report(self, **wanted: object) -> str:
+        """The source of the newest report that is so."""
+        found = Report.select().where(*[getattr(Report, name) == value for name, value in wanted.items()])
+        return f"JOB-{found.order_by(Report.id.desc()).get().job}"
+
+    def until(self, is_so: Callable[[], bool], otherwise: str) -> None:
+        """Return when it is so.
+
+        Raises:
+            BenchFailed: it takes too long.
+        """
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not is_so():
+            if time.monotonic() > end:
+                raise BenchFailed(f"The service {otherwise}.")
+            time.sleep(0.1)
+
+    def is_well(self) -> bool:
+        """Whether everything that it needs is there."""
+        return not any(check.problem for check in self._services.health.checks())
+
+    def ask(self, verb: str, path: str, body: bytes | None = None, **headers: str) -> int:
+        """The status of an answer."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        connection.request(verb, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        return connection.getresponse().status
+
+    def play(self) -> None:
+        """Have everything happen."""
+        self._hire()
+        self._send()
+        self._refuse()
+        self._report()
+        self._recur()
+        backfill.spread(self._chance)
+        for worker in self._workers():
+            self._redis.hset(f"rq:worker:{worker}", "hostname", "tally-1")
+
+    def go_on(self) -> None:
+        """Send some events that have their time now, and bring what runs to where it stands in every picture."""
+        self._post(self._within(14, 9_000))
+        backfill.change(self._moving, began=now() - 41_000, claimed=now() - 41_000)
+
+    @contextmanager
+    def in_trouble(self) -> Iterator[None]:
+        """Meanwhile no worker and no scheduler gives a sign of life."""
+        held = [pid for pid in processes.below(self._pid) if _is_at_work(pid)]
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            self._redis.set(SCHEDULER, time.time() - 190)
+            self._redis.delete(*[f"rq:worker:{worker}" for worker in self._workers()])
+            yield
+        finally:
+            for pid in held:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _hire(self) -> None:
+        """Users of each role, some of them signed in, and keys."""
+        accounts, admin = self._services.accounts, self._who("admin")
+        for name, role, customers in USERS:
+            accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
+        for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("anna", FIREFOX), ("admin", SAFARI)):
+            self._services.sessions.begin(self._who(name), browser)
+        for name, customers, products in KEYS:
+            made, _ = self._services.keys.add(name, customers, products, by=admin)
+        self._services.keys.revoke(made, by=admin)
+
+    def _send(self) -> None:
+        self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))
+        self._post(self._within(400, HOUR))
+        for customer, product, kind, number in UNKNOWN:
+            strange = {"customer": customer, "product": product, "type": kind, "context": ["user-12", "note-4"]}
+            self._post({**strange, "timestamp": now() - one * 5 * MINUTE} for one in range(number))
+        self.until(lambda: self._services.system.uncounted() == 0, "does not count its events")
+
+    def _within(self, count: int, milliseconds: int) -> Iterator[dict]:
+        """Events that have their time within the last so many milliseconds."""
+        times = sorted(now() - self._chance.randrange(milliseconds) for _ in range(count))
+        for event, moment in zip(self._stream().events(count, 1, now()), times, strict=True):
+            yield event | {"timestamp": moment}
+
+    def _refuse(self) -> None:
+        events = list(self._within(200, HOUR))
+        sent = [self._chance.choice(events) | fault for fault, number in FAULTS for _ in range(number)]
+        self._chance.shuffle(sent)
+        body = json.dumps([*sent, "no event"]).encode()
+        self.ask("POST", "/events", body, Content_Type="application/json", Prefer="handling=lenient")
+        mixed = json.dumps([*events[:40], events[40] | {"timestamp": "soon"}]).encode()
+        self.ask("POST", "/events", mixed, Content_Type="application/json")
+        self.until(lambda: RejectedEvent.select().count() == len(sent) + 2, "does not keep rejected events")
+
+    def _report(self) -> None:
+        """Reports in every state, the newest last."""
+        today = now() // DAY * DAY
+        month, week = {"start": today - 30 * DAY, "end": today - 1}, {"start": today - 7 * DAY, "end": today - 1}
+        worker = self._workers()[0]
+        backfill.move(self._complete("anna", "BARCHART", "WATCHLIST", month), 9 * DAY)  # its file has expired
+        backfill.fail(self._complete("olga", "HARBORLINE", "PORTFOLIO", month), 27 * HOUR, worker)
+        backfill.time_out(self._complete("admin", "BARCHART", "ALERT", month), 22 * HOUR)
+        deleted = self._complete("olga", "FERNHILL", "WATCHLIST", week, format="jsonl")
+        backfill.move(deleted, 6 * HOUR)
+        self._services.reports.delete(self._who("olga"), deleted)
+        backfill.move(self._complete("anna", "BARCHART", "ALERT", week, compression="gzip", header=True), 3 * HOUR)
+        backfill.move(self._complete("admin", "BARCHART", "PORTFOLIO", month, header=True, delimiter=","), 40 * MINUTE)
+        cancelled = self._complete("olga", "HARBORLINE", "ALERT", month)
+        backfill.wait(cancelled, 12 * MINUTE)
+        self._services.reports.cancel(self._who("olga"), cancelled)
+        self._moving = self._complete("admin", "BARCHART", "PORTFOLIO", month, header=True)
+        backfill.stand(self._moving, worker)
+        backfill.wait(self._complete("olga", "HARBORLINE", "WATCHLIST", week), 31_000)
+        backfill.wait(self._complete("anna", "BARCHART", "ALERT", month), 12_000)
+
+    def _recur(self) -> None:
+        """A recurring report whose webhook had to be sent twice, another, and one that is paused."""
+        hook = {"mode": "period", "webhook": f"https://{HOOKS}/tally"}
+        weekly = self._schedule("Portfolio, every week", "BARCHART", "PORTFOLIO", rhythm="weekly", hour=6, **hook)
+        self._schedule("Alerts since the last time", "HARBORLINE", "ALERT", rhythm="daily", hour=5, mode="since_last")
+        monthly = {"rhythm": "monthly", "hour": 4, "mode": "period"}
+        paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
+        self._services.schedules.pause(self._who("admin"), paused)
+        Schedule.update(webhook_since=now() + 365 * DAY).execute()  # the service itself tells nobody
+        for age in (7 * DAY, 9 * MINUTE):
+            report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
+            backfill.move(report, age)
+            backfill.tell(weekly, Report.get_by_id(report.id), waits=age < HOUR)
+
+    def _complete(self, name: str, customer: str, product: str, times: Mapping[str, int], **output: object) -> Report:
+        filter = {"customer": customer, "product": product, **times}
+        return self._ended(self._services.reports.start(self._who(name), filter, output or None))
+
+    def _ended(self, report: Report) -> Report:
+        self.until(lambda: Report.get_by_id(report.id).status == "COMPLETE", "does not finish a report")
+        return Report.get_by_id(report.id)
+
+    def _schedule(self, name: str, customer: str, product: str, **when: object) -> Schedule:
+        asked = {"name": name, "filter": {"customer": customer, "product": product}, "output": {"header": True}}
+        return self._services.schedules.add(self._who("admin"), asked | when).schedule
+
+    def _who(self, name: str) -> Principal:
+        found = next(one for one in self._services.accounts.everyone() if one.name == name)
+        return Principal(found.id, name, found.role, found.customers, found.session, "203.0.113.24")
+
+    def _workers(self) -> list[str]:
+        names = self._redis.smembers(WORKERS_BY_QUEUE_KEY % NAME)
+        return sorted(name.decode().removeprefix("rq:worker:") for name in names)
+
+    def _stream(self) -> Stream:
+        return Stream(json.loads(CATALOG.read_text(encoding="utf-8")), self._chance)
+
+    def _post(self, events: Iterable[Mapping[str, object]]) -> None:
+        client, left = Client(self.url), iter(events)
+        while batch := list(islice(left, BATCH_EVENTS)):
+            client.post(batch)
+
+
+def _is_at_work(pid: int) -> bool:
+    """Whether it is a worker or the scheduler."""
+    words = processes.command(pid)
+    return words[1:3] == ["-m", "worker"] or "scheduler" in words

@@ -1,0 +1,361 @@
+"""The overview."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+
+import pytest
+
+from app.services.operations.health import Check
+from app.support.clock import now
+from tests.admin.test_pages import CORPUS, inline
+from tests.support.client import FIRST, event
+
+HOUR = 3_600_000
+
+
+def test_the_newest_events_are_shown_with_all_that_they_carry(boss, admin):
+    admin.send(event(type="OLDER"), event(type="NEWER", context=["user-7", None, ""]))
+    page = boss.see("/admin/")
+    assert page.index("NEWER") < page.index("OLDER")
+    assert "<bdi>BARCHART</bdi>" in page
+    assert "<bdi>PORTFOLIO</bdi>" in page
+    assert "<bdi>user-7</bdi>" in page
+    assert "null" in page
+    assert "empty" in page
+
+
+def test_an_events_time_is_shown_in_full_with_its_zone_on_hover(boss, admin):
+    admin.send(event(timestamp=FIRST + 7))
+    page = boss.see("/admin/")
+    assert 'datetime="2026-10-26T07:33:20.007Z"' in page
+    assert 'title="Monday 26 October 2026, 07:33:20.007 UTC"' in page
+    assert ">2026-10-26 07:33:20.007</time>" in page
+
+
+def test_times_at_both_ends_of_what_is_allowed_are_shown(boss, admin):
+    admin.send(event(timestamp=0), event(timestamp=253_402_300_799_999))
+    page = boss.see("/admin/")
+    assert "1970-01-01 00:00:00.000" in page
+    assert "9999-12-31 23:59:59.999" in page
+
+
+def test_a_huge_context_is_cut(boss, admin):
+    admin.send(*[event(context=["x" * 4096] * 100)] * 20)
+    page = boss.see("/admin/")
+    assert "and 99 more" in page
+    assert len(page) < 60_000
+
+
+def test_reports_are_shown_with_state_bar_rows_and_a_download(boss, admin):
+    admin.send(event(), event())
+    job, _ = admin.run_report()
+    page = boss.see("/admin/")
+    assert re.search(r'<progress class="good" max="100" value="100"', page)
+    assert "</svg>Complete</span>" in page
+    assert '<td class="count">2</td>' in page
+    assert f'href="/admin/reports/{job["source"]}/download"' in page
+
+
+def test_a_waiting_report_says_its_place_in_line(boss, admin):
+    admin.send(event())
+    admin.start_report()
+    admin.start_report()
+    page = boss.see("/admin/")
+    assert "</svg>Queued</span>" in page
+    assert "2nd in line" in page
+
+
+def test_without_events_it_says_how_to_send_the_first(boss):
+    page = boss.see("/admin/")
+    assert "Waiting for your first event" in page
+    assert "curl https://tally.example/events" in page
+    assert "make demo" in page
+
+
+def test_the_first_events_command_is_accepted_as_it_stands(boss, admin):
+    command = re.search(r"<pre[^>]*>(.*?)</pre>", boss.see("/admin/"), re.DOTALL)[1]
+    body = re.search(r"-d '(.*)'$", command, re.DOTALL)[1].replace("'$(date +%s)000'", "1793000000000")
+    assert admin.post("/events", body.encode()).status_code == 200
+    assert "Waiting for your first event" not in boss.see("/admin/")
+
+
+def test_the_part_that_refreshes_is_the_part_of_the_page(boss, admin):
+    admin.send(event())
+    part = boss.see("/admin/overview/part").strip()
+    assert part.startswith('<div data-live="/admin/overview/part"')
+    assert "<html" not in part
+    assert re.search(r"<tbody>.*</tbody>", part, re.DOTALL)[0] in boss.see("/admin/")
+
+
+def test_it_says_whether_more_is_to_come(boss, admin, services):
+    admin.send(event())
+    assert "data-moving" in boss.see("/admin/overview/part")  # an event came just now
+
+
+def test_somebody_who_can_mend_it_is_told_what_is_wrong(boss, anna, admin):
+    admin.send(event())
+    assert "No worker has been heard from" in boss.see("/admin/")
+    assert "No worker" not in anna.see("/admin/")
+
+
+def test_an_analyst_sees_own_customers_events_and_own_reports_only(anna, admin, analyst):
+    admin.send(event(type="MINE"), event(customer="OTHER", type="THEIRS"))
+    admin.start_report()
+    analyst.start_report(product="PORTFOLIO", types=["MINE"])
+    page = anna.see("/admin/")
+    assert "MINE" in page
+    assert "THEIRS" not in page
+    assert "OTHER" not in page
+    assert page.count('data-key="JOB-') == 1
+
+
+def chart_of(page: str) -> list[str]:
+    """What each bar tells."""
+    return re.findall(r'<a data-key="\d+" href="[^"]*" aria-label="([^"]*)">', page)
+
+
+class TestTraffic:
+    @pytest.fixture
+    def traffic(self, admin, services) -> int:
+        """Events of two products in this hour and the one before, the hours counted; this hour's beginning."""
+        services.traffic._charts.seconds = services.traffic._rates.seconds = 0
+        this = now() // HOUR * HOUR
+        admin.send(*[event(timestamp=this - 1 - number) for number in range(3)])
+        admin.send(event(timestamp=this, product="ALERT", type="RANG"))
+        admin.send(event(timestamp=this - HOUR, customer="OTHER", product="SECRET", type="HIDDEN"))
+        services.upkeep._count()
+        return this
+
+    def test_bars_tell_their_numbers_and_lead_to_their_events(self, boss, traffic):
+        page = boss.see("/admin/")
+        told = chart_of(page)
+        assert [words.rpartition(": ")[2] for words in told] == ["4 events", "1 event"]
+        address = re.findall(r'<a data-key="\d+" href="([^"]*)"', page)[0]
+        assert address == f"/admin/events?start={traffic - HOUR}&end={traffic - 1}"
+        assert boss.see(address).count('data-key="event-') == 4
+
+    def test_the_same_numbers_are_there_as_a_table(self, boss, traffic):
+        page = boss.see("/admin/?by=type")
+        table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
+        heads = re.findall(r'<th scope="col" class="count">(?:<bdi>)?([^<]*)', table)
+        assert heads == ["PORTFOLIO-APPLICATION-LOADED", "HIDDEN", "RANG", "Events"]
+        rows = [re.findall(r'<td class="count">([^<]*)', row) for row in table.split("<tr>")[2:]]
+        assert len(rows) == 24
+        assert rows[-2:] == [["3", "1", "0", "4"], ["0", "0", "1", "1"]]
+
+    def test_totals_and_the_change_against_the_time_before(self, boss, admin, services, traffic):
+        admin.send(*[event(timestamp=traffic - 25 * HOUR)] * 2)
+        services.upkeep._count()
+        page = boss.see("/admin/")
+        assert "5 events" in page
+        assert "+100 % on the 24 hours before" in page
+        admin.send(*[event(timestamp=traffic - 25 * HOUR)] * 6)
+        services.upkeep._count()
+        assert "−50 % on the 24 hours before" in boss.see("/admin/")
+
+    @pytest.mark.parametrize(
+        ("query", "unit", "count"),
+        [("range=1h", "minute", 60), ("", "hour", 24), ("range=7d", "hour", 168), ("range=30d", "day", 30)],
+    )
+    def test_a_range_is_cut_into_minutes_hours_or_days(self, boss, traffic, query, unit, count):
+        page = boss.see(f"/admin/?{query}")
+        assert f"Events per {unit}, each bar a way to them" in page
+        table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
+        assert table.count("<tr>") == count + 1
+
+    def test_a_range_of_ones_own_is_in_the_address_in_milliseconds(self, boss, traffic):
+        answer = boss.get("/admin/?start=2026-10-26T07:00&end=2026-10-26T07:59&by=type")
+        address = f"/admin/?start={FIRST - 2_000_000}&end={FIRST - 2_000_000 + HOUR - 1}&by=type"
+        assert answer.headers["Location"] == address
+        assert "Per minute, 26 Oct 2026, 07:00 to 26 Oct 2026, 08:00 UTC." in boss.see(address)
+
+    @pytest.mark.parametrize(
+        ("query", "told"),
+        [
+            ("start=2026-11-20T00:00&end=2026-11-19T00:00", "To is 2026-11-19 00:00:59.999 UTC, before From,"),
+            ("start=soon&end=2026-11-19T00:00", 'From is "soon"; it must be a date and time in UTC'),
+            ("start=2020-01-01T00:00&end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
+            ("end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
+        ],
+    )
+    def test_what_is_no_range_is_told_beside_it_and_the_usual_one_is_shown(self, boss, traffic, query, told):
+        answer = boss.get(f"/admin/?{query}")
+        assert answer.status_code == 400
+        page = html.unescape(answer.get_data(as_text=True))
+        assert told in page
+        assert len(chart_of(page)) == 2
+        assert 'data-live="/admin/overview/chart"' in page  # what refreshes is the usual one
+
+    def test_what_goes_without_saying_is_left_out_of_the_address(self, boss):
+        assert boss.get("/admin/?range=24h&by=product").headers["Location"] == "/admin/"
+        assert boss.get("/admin/?range=no&by=no&x=1").headers["Location"] == "/admin/"
+        assert boss.get("/admin/?range=7d&by=type").status_code == 200
+
+    def test_the_most_active_types_lead_to_their_events(self, boss, traffic):
+        page = boss.see("/admin/")
+        active = re.search(r'<table class="active">.*?</table>', page, re.DOTALL)[0]
+        assert re.findall(r"<bdi>([^<]*)</bdi>", active) == ["PORTFOLIO-APPLICATION-LOADED", "RANG", "HIDDEN"]
+        address = re.findall(r'href="([^"]*)"', active)[1]
+        assert boss.see(address).count('data-key="event-') == 1
+
+    def test_the_chart_refreshes_by_itself_and_the_rest_leaves_it_alone(self, boss, traffic):
+        part = boss.see("/admin/overview/chart?range=7d").strip()
+        assert part.startswith(
+            '<section class="traffic" data-key="traffic" data-live="/admin/overview/chart?range=7d" data-calm'
+        )
+        rest = boss.see("/admin/overview/part?range=7d")
+        assert 'data-live="/admin/overview/chart?range=7d" data-calm><p class="empty">Counting' in rest
+        assert '<svg class="bars"' not in rest
+
+    def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, traffic, monkeypatch, services):
+        assert "Counts follow the events within a few seconds." in boss.see("/admin/")
+        monkeypatch.setattr(services.traffic, "uncounted", lambda: 1_234_567)
+        assert "Up to 1,234,567 are not counted yet." in boss.see("/admin/")
+        assert "Counted just now." in boss.see("/admin/?range=1h")
+
+    def test_an_analyst_sees_own_customers_numbers_only(self, anna, traffic, monkeypatch, services):
+        monkeypatch.setattr(services.traffic, "uncounted", lambda: 1_234_567)
+        for query in ("", "?by=type", "?range=1h", "?range=7d&by=type", "?range=30d"):
+            page = anna.see(f"/admin/{query}")
+            for word in ("OTHER", "SECRET", "HIDDEN", "1,234,567"):
+                assert word not in page
+        assert [words.rpartition(": ")[2] for words in chart_of(anna.see("/admin/"))] == ["3 events", "1 event"]
+        assert "HIDDEN" not in anna.see("/admin/overview/chart?by=type")
+
+    def test_where_nothing_had_its_time_that_is_said(self, boss, admin):
+        admin.send(event(timestamp=FIRST))
+        assert "No event had its time then." in boss.see("/admin/?range=1h")
+
+
+class TestHealth:
+    def test_the_strip_says_what_is_looked_at_and_what_is_wrong(self, boss, admin, services):
+        services.upkeep.run_all()
+        strip = re.search(r'<ul class="strip".*?</ul>', boss.see("/admin/"), re.DOTALL)[0]
+        told = re.findall(
+            r'<li class="(\w+)">.*?<span>([^<]*)<span class="visually-hidden">: ([^<]*)<', strip, re.DOTALL
+        )
+        assert told == [
+            ("good", "Database", "well"),
+            ("good", "Valkey", "well"),
+            ("warning", "Workers", "needs you"),
+            ("good", "Scheduler", "well"),
+            ("good", "Report files", "well"),
+            ("good", "Disk", "well"),
+            ("good", "Spool", "well"),
+        ]
+        assert "1 thing needs you" in boss.see("/admin/")
+
+    def test_all_well_is_said_with_what_is_at_work(self, boss, admin, services, monkeypatch):
+        well = [Check("database", None), Check("worker", None, "2")]
+        monkeypatch.setattr(services.health, "glance", lambda: well)
+        admin.send(event(timestamp=now()))
+        page = boss.see("/admin/")
+        assert "All well" in page
+        assert "2 workers" in page
+        assert re.search(r"about \d+ events? a minute", page)
+
+    def test_an_analyst_is_not_told(self, anna):
+        assert 'class="strip"' not in anna.see("/admin/")
+
+
+class TestReports:
+    def test_those_at_work_come_first_however_old(self, boss, admin, services):
+        admin.send(event())
+        running = admin.start_report()
+        for _ in range(6):
+            admin.run_report()
+        page = boss.see("/admin/")
+        shown = re.findall(r'data-key="(JOB-[^"]*)"', page)
+        assert (shown[0], len(shown)) == (running["source"], 5)
+
+
+class TestFirstEvent:
+    def test_ways_to_send_it_are_shown_with_this_hosts_address(self, boss):
+        page = boss.see("/admin/")
+        for words in ("From a terminal", "JavaScript", "Python"):
+            assert f"<summary>{words}</summary>" in page
+        assert 'fetch("https://tally.example/events"' in page
+        assert '"https://tally.example/events",' in page
+        assert "YOUR-KEY" not in page
+
+    def test_the_python_is_accepted_as_it_stands(self, boss, admin, monkeypatch):
+        source = re.search(r'<pre id="first-python"[^>]*>(.*?)</pre>', boss.see("/admin/"), re.DOTALL)[1]
+        sent = []
+
+        def send(request):
+            sent.append(admin.post("/events", request.data))
+            return io.BytesIO(sent[-1].data)
+
+        monkeypatch.setattr("urllib.request.urlopen", send)
+        exec(source, {})
+        assert sent[0].status_code == 200
+
+    @pytest.mark.settings(ingest_auth="key")
+    def test_where_a_key_is_asked_for_its_place_is_shown(self, boss, anna):
+        page = boss.see("/admin/")
+        assert page.count("Bearer YOUR-KEY") == 3
+        assert 'href="/admin/keys/new"' in page
+        assert 'href="/admin/keys/new"' not in anna.see("/admin/")
+
+    def test_what_was_refused_is_told_beside_it(self, boss, admin):
+        admin.post("/events", {"events": [event(timestamp=-1)]})
+        admin.app.extensions["services"].rejected.flush()
+        assert "1 rejected event: timestamp (1)." in boss.see("/admin/")
+
+
+@pytest.mark.parametrize("split", ["product", "type"])
+def test_nothing_of_a_code_becomes_markup_in_the_chart(boss, admin, services, split):
+    services.traffic._charts.seconds = 0
+    admin.send(*[event(timestamp=now(), product=text, type=text, customer=text) for text in CORPUS])
+    services.upkeep._count()
+    for query in ("range=1h", "range=7d"):
+        page = boss.get(f"/admin/?{query}&by={split}", follow_redirects=True).get_data(as_text=True)
+        assert inline(page) == []
+        shown = html.unescape(page)
+        for text in sorted(CORPUS)[:5]:  # the others are among the others
+            assert f"<bdi>{text}</bdi>" in shown
+
+
+def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, services):
+    admin.send(event(), event(timestamp=FIRST // 1000), event(timestamp=FIRST // 1000 + 1))
+    services.upkeep._count()
+    page = boss.see("/admin/")
+    assert "2 events are dated 1970. Whoever sent them took seconds for milliseconds" in page
+    link = html.unescape(re.search(r'href="(/admin/events\?start=0[^"]*)"', page)[1])
+    assert len(set(re.findall(r'datetime="(1970[^"]*)"', boss.see(link)))) == 2
+    assert "2026-10-26" not in re.sub(r"as of.*?</time>", "", boss.see(link))
+
+
+def test_no_word_of_1970_where_no_event_is_of_it(boss, admin, services):
+    admin.send(event())
+    services.upkeep._count()
+    assert "1970" not in boss.see("/admin/")
+
+
+def test_events_dated_in_the_future_do_not_push_out_what_arrived_for_a_limited_user(anna, admin, monkeypatch):
+    """There are too many newer ones of others for the last arrivals to have them."""
+    monkeypatch.setattr("app.store.events.pages.RECENT", 5)
+    day = 24 * HOUR
+    admin.send(*[event(type=f"FUTURE{number}", timestamp=now() + day + number) for number in range(20)])
+    admin.send(event(type="PRESENT", timestamp=now()))
+    admin.send(*[event(customer="OTHER") for _ in range(10)])
+    assert "PRESENT" in anna.see("/admin/")
+
+
+@pytest.mark.settings(max_codes=5)
+@pytest.mark.parametrize(
+    ("types", "words"),
+    [
+        (1, None),
+        (2, "Events have 4 of the 5 different customers, products and types that MAX_CODES allows."),
+        (3, "Events with a new one are rejected now."),
+    ],
+)
+def test_from_four_fifths_of_the_ceiling_of_codes_on_it_is_said(boss, admin, types, words):
+    admin.send(*[event(type=f"T{number}") for number in range(types)])
+    page = boss.see("/admin/")
+    assert ("MAX_CODES" in page) == bool(words)
+    assert (words or "") in page

@@ -1,0 +1,179 @@
+"""The form that starts a report: it has no rules of its own, and puts each fault beside its field."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+
+from app.store.events import hourly_counts
+from tests.support.client import FIRST, event
+
+FILLED = {"customer": "BARCHART", "product": "PORTFOLIO", "types": "", "start": "", "end": "", "delimiter": "|"}
+
+
+def wrong(answer, field: str) -> str:
+    """What stands beside a field."""
+    page = html.unescape(answer.get_data(as_text=True))
+    found = re.search(rf'<p class="wrong" id="{field}-wrong">(.*?)</p>', page, re.DOTALL)
+    return " ".join(re.findall(r"<span>(.*?)</span>", found[1])) if found else ""
+
+
+@pytest.fixture(autouse=True)
+def known(admin):
+    admin.send(event(type="A"), event(type="B"), event(customer="OTHER"))
+
+
+def listed(page: str) -> list[str]:
+    """The columns that the form says the file will have."""
+    return re.findall(r'<bdi class="code listed">(.*?)</bdi>', page.partition('role="status"')[2])
+
+
+def start(somebody, **changes: str):
+    return somebody.send("/admin/reports/new", FILLED | changes)
+
+
+def started(boss, services, **changes: str):
+    """The report that a filled-in form became."""
+    answer = start(boss, **changes)
+    assert answer.status_code == 302, answer.get_data(as_text=True)
+    source = answer.headers["Location"].removeprefix("/admin/reports/")
+    return services.reports.get(services.accounts.everyone()[0], source)
+
+
+def test_a_filled_in_form_starts_the_report_and_leads_to_it(boss, services):
+    report = started(boss, services, types="A\r\n\r\n B \r\n", layout="positional", header="y", delimiter=";")
+    assert (report.customer, report.product, report.types) == ("BARCHART", "PORTFOLIO", ["A", "B"])
+    assert report.output == {"delimiter": ";", "layout": "positional", "header": True}
+
+
+def test_what_is_left_empty_is_not_sent(boss, services):
+    report = started(boss, services, delimiter="")
+    assert (report.types, report.start, report.end, report.output) == (None, None, None, None)
+
+
+def test_times_are_utc_and_the_last_minute_counts_whole(boss, services):
+    report = started(boss, services, start="2026-10-26T07:33", end="2026-10-26T07:33")
+    assert report.start == FIRST - 20_000
+    assert report.end == FIRST - 20_000 + 59_999
+
+
+def test_seconds_and_milliseconds_are_taken_as_they_are(boss, services):
+    report = started(boss, services, start="2026-10-26T07:33:20", end="2026-10-26T07:33:20.005")
+    assert (report.start, report.end) == (FIRST, FIRST + 5)
+
+
+def test_a_tab_is_written_as_a_word(boss, services):
+    assert started(boss, services, delimiter="tab").output == {"delimiter": "\t"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("customer", "", "Customer is missing."),
+        ("customer", "BARCHAR", 'Customer is "BARCHAR", which is not known; the nearest known: BARCHART.'),
+        ("product", "PORTFOLI", 'Product is "PORTFOLI", which is not known; the nearest known: PORTFOLIO.'),
+        ("types", "A\n" + "x" * 129, "Event types, line 2, has 129 characters; it must be"),
+        ("start", "soon", 'From is "soon"; it must be a date and time in UTC, such as 2026-11-23T10:57.'),
+        ("start", "1969-12-31T00:00", "From is 1969-12-31 00:00:00.000 UTC; it must be a date and time"),
+        ("delimiter", "||", 'Delimiter is "||"; it must be one character'),
+        ("delimiter", '"', "it must be one character other than a quote"),
+        ("layout", "diagonal", 'Layout is "diagonal"; it must be "columns" or "positional".'),
+        ("layout", "columns", 'Layout is "columns", but the catalog has no columns for PORTFOLIO'),
+    ],
+)
+def test_each_fault_stands_beside_its_field(boss, field, value, told):
+    answer = start(boss, **{field: value})
+    assert answer.status_code == 400
+    assert told in wrong(answer, field)
+    page = answer.get_data(as_text=True)
+    assert re.search(rf'id="{field}"[^>]* aria-invalid="true" aria-describedby="{field}-wrong', page)
+
+
+def test_an_end_before_the_start_is_told_in_dates(boss):
+    answer = start(boss, start="2026-11-20T00:00", end="2026-11-19T00:00")
+    assert wrong(answer, "end") == (
+        "To is 2026-11-19 00:00:59.999 UTC, before start, 2026-11-20 00:00:00.000 UTC; it must be start or later."
+    )
+
+
+def test_what_was_filled_in_stays(boss):
+    answer = start(boss, customer="NEW<i>", types="A\nB", start="2026-11-20T00:00", delimiter="||", header="y")
+    page = answer.get_data(as_text=True)
+    assert "<option selected>NEW&lt;i&gt;</option>" in page
+    assert ">A\r\nB</textarea>" in page or ">A\nB</textarea>" in page
+    assert 'value="2026-11-20T00:00"' in page
+    assert 'value="||"' in page
+    assert re.search(r'name="header" value="y" checked', page)
+
+
+def test_it_can_be_filled_in_by_the_address(boss):
+    page = boss.see("/admin/reports/new?customer=BARCHART&types=A%0AB&start=2026-11-20T00:00&header=y")
+    assert "<option selected>BARCHART</option>" in page
+    assert ">A\nB</textarea>" in page
+    assert 'value="2026-11-20T00:00"' in page
+
+
+def test_an_analyst_is_offered_own_customers_only(anna):
+    page = anna.see("/admin/reports/new")
+    assert "BARCHART" in page
+    assert "OTHER" not in page
+
+
+def test_an_analyst_cannot_ask_for_anothers_data(anna):
+    answer = start(anna, customer="OTHER")
+    assert answer.status_code == 403
+    assert wrong(answer, "customer") == "You may not see data of the customer OTHER."
+
+
+class TestHowManyRows:
+    """The estimate, before a report starts: from the counts by the hour, so here they are made first."""
+
+    @pytest.fixture(autouse=True)
+    def counted(self, known):
+        hourly_counts.count_up()
+
+    def test_a_form_that_is_filled_in_by_its_address_says_it_at_once(self, boss):
+        assert "About 2 rows, by counts" in boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+        one = boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
+        assert "About 1 row, by counts" in one
+
+    def test_an_empty_form_does_not(self, boss):
+        assert "by counts" not in boss.see("/admin/reports/new")
+
+    def test_asking_for_it_starts_nothing_and_keeps_what_was_filled_in(self, boss, services):
+        answer = start(boss, types="A", delimiter=";", estimate="y")
+        page = html.unescape(answer.get_data(as_text=True))
+        assert (answer.status_code, "About 1 row, by counts" in page) == (200, True)
+        assert 'name="delimiter" value=";"' in page
+        assert services.reports.visible(services.accounts.everyone()[0], 1) == []
+
+    def test_what_is_wrong_is_said_instead(self, boss):
+        answer = start(boss, customer="", estimate="y")
+        assert answer.status_code == 400
+        assert wrong(answer, "customer") == "Customer is missing."
+        assert "by counts" not in answer.get_data(as_text=True)
+
+    def test_it_says_what_the_file_will_have_and_what_is_left_out_of_how_many_rows(self, boss, services):
+        product = {"code": "PORTFOLIO", "columns": ["userId"]}
+        services.catalog.put(json.dumps({"products": [product]}).encode())
+        page = boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+        assert listed(page) == ["timestamp", "type", "userId", "extra"]
+        assert "The catalog drops" not in page
+        services.catalog.put(json.dumps({"products": [product | {"extra": "drop"}]}).encode())
+        page = start(boss, estimate="y").get_data(as_text=True)
+        assert listed(page) == ["timestamp", "type", "userId"]
+        assert "The catalog drops context items that have no column: of 2 rows." in page
+
+    def test_a_type_that_is_not_known_is_named_beside_its_field(self, boss):
+        for act in ({}, {"estimate": "y"}):
+            answer = start(boss, types="A\nb", **act)
+            assert answer.status_code == 400
+            assert wrong(answer, "types").startswith(
+                'Event types, line 2, is "b", which is not known; the nearest known:'
+            )
+
+    def test_an_analyst_learns_nothing_about_others(self, anna):
+        assert "About 0 rows" in anna.see("/admin/reports/new?customer=OTHER&product=PORTFOLIO")

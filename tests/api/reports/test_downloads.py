@@ -1,0 +1,270 @@
+"""`GET /files/…`: whole or in part, once or again, from this disk, by the proxy in front, or from an S3 store."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from app.api import files
+from app.exceptions import StorageFailed
+from app.store.models import Report
+from tests.support.client import event, root
+from tests.support.s3 import STORAGE
+
+JSON = {"Accept": "application/json"}
+FILE = b"1793000000000|PORTFOLIO-APPLICATION-LOADED|a|b\n"
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """A file is sent as it lies in the storage."""
+    return sqlite_url
+
+
+@pytest.fixture
+def job(admin, services) -> str:
+    """A complete report."""
+    admin.send(event(context=["a", "b"]))
+    job = admin.start_report()
+    services.running.run(job["job"])
+    return job["job"]
+
+
+@pytest.fixture
+def link(admin, job) -> str:
+    return link_of(admin, job)
+
+
+def link_of(admin, job: str) -> str:
+    return admin.get(f"/reports/JOB-{job}", headers=JSON).get_json()["link"].removeprefix("https://tally.example")
+
+
+class TestWhole:
+    def test_its_headers_say_what_it_is(self, nobody, link, job):
+        answer = nobody.get(link)
+        assert (answer.status_code, answer.get_data()) == (200, FILE)
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+        assert answer.headers["Content-Length"] == str(len(FILE))
+        assert answer.headers["ETag"] == f'"{hashlib.sha256(FILE).hexdigest()}"'
+        ended = datetime.fromtimestamp(Report.get(Report.job == job).ended // 1000, UTC)
+        assert answer.headers["Last-Modified"] == format_datetime(ended, usegmt=True)
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert answer.headers["Cache-Control"] == "private, no-store"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+
+    @pytest.mark.parametrize(
+        ("output", "kind", "ending"),
+        [
+            (None, "text/csv; charset=utf-8", "csv"),
+            ({"compression": "none"}, "text/csv; charset=utf-8", "csv"),
+            ({"compression": "gzip"}, "application/gzip", "csv.gz"),
+            ({"format": "jsonl"}, "application/x-ndjson", "jsonl"),
+            ({"format": "jsonl", "compression": "zstd"}, "application/zstd", "jsonl.zst"),
+            ({"format": "parquet"}, "application/vnd.apache.parquet", "parquet"),
+        ],
+    )
+    def test_its_type_and_name_say_what_is_inside(self, nobody, link, job, output, kind, ending):
+        Report.update(output=output).where(Report.job == job).execute()
+        answer = nobody.get(link)
+        assert answer.headers["Content-Type"] == kind
+        assert answer.headers["Content-Disposition"] == f"attachment; filename=PORTFOLIO.{ending}"
+        assert "Content-Encoding" not in answer.headers  # a compressed file stays one
+
+    def test_its_head_is_the_same_without_the_file(self, nobody, link):
+        head, whole = nobody.request("HEAD", link), nobody.get(link)
+        assert (head.status_code, head.get_data()) == (200, b"")
+        ours = {"X-Request-ID", "Date"}
+        assert {one for one in head.headers if one[0] not in ours} == {
+            one for one in whole.headers if one[0] not in ours
+        }
+
+    def test_a_head_has_no_parts(self, nobody, link):
+        head = nobody.request("HEAD", link, headers={"Range": "bytes=0-3"})
+        assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(FILE)))
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        ("range", "first", "last"),
+        [
+            ("bytes=0-", 0, 46),
+            ("bytes=0-0", 0, 0),
+            ("bytes=5-9", 5, 9),
+            ("bytes=46-46", 46, 46),
+            ("bytes=40-4000", 40, 46),
+            ("bytes=-7", 40, 46),
+            ("bytes=-47", 0, 46),
+        ],
+    )
+    def test_a_part_is_sent_as_one(self, nobody, link, range, first, last):
+        answer = nobody.get(link, headers={"Range": range})
+        assert (answer.status_code, answer.get_data()) == (206, FILE[first : last + 1])
+        assert answer.headers["Content-Range"] == f"bytes {first}-{last}/47"
+        assert answer.headers["Content-Length"] == str(last - first + 1)
+        assert answer.headers["ETag"] == f'"{hashlib.sha256(FILE).hexdigest()}"'
+
+    @pytest.mark.parametrize("range", ["bytes=47-", "bytes=1000-2000"])
+    def test_a_part_behind_the_end_is_not_there(self, nobody, link, range):
+        answer = nobody.get(link, headers={"Range": range})
+        assert (answer.status_code, root(answer)) == (416, "REQUEST_INPUT_MALFORMED")
+        assert answer.headers["Content-Range"] == "bytes */47"
+
+    @pytest.mark.parametrize(
+        "range", ["bytes=0-3,7-9", "bytes=-48", "lines=1-2", "bytes", "bytes=9-5", "bytes=x-y", ""]
+    )
+    def test_what_is_no_single_part_is_answered_with_the_whole(self, nobody, link, range):
+        answer = nobody.get(link, headers={"Range": range})
+        assert (answer.status_code, answer.get_data()) == (200, FILE)
+
+    def test_a_download_that_broke_off_goes_on_if_the_file_is_still_the_same(self, nobody, link):
+        tag = nobody.get(link).headers["ETag"]
+        same = nobody.get(link, headers={"Range": "bytes=40-", "If-Range": tag})
+        assert (same.status_code, same.get_data()) == (206, FILE[40:])
+        other = nobody.get(link, headers={"Range": "bytes=40-", "If-Range": '"another"'})
+        assert (other.status_code, other.get_data()) == (200, FILE)
+
+
+class TestAgain:
+    def test_what_the_client_has_is_not_sent_again(self, nobody, link):
+        tag = nobody.get(link).headers["ETag"]
+        for given in (tag, f'"another", {tag}', "*", f"W/{tag}"):
+            answer = nobody.get(link, headers={"If-None-Match": given})
+            assert (answer.status_code, answer.get_data()) == (304, b"")
+            assert answer.headers["ETag"] == tag
+        assert nobody.get(link, headers={"If-None-Match": '"another"'}).get_data() == FILE
+
+    def test_nor_where_it_only_knows_when_it_had_it(self, nobody, link):
+        moment = nobody.get(link).headers["Last-Modified"]
+        assert nobody.get(link, headers={"If-Modified-Since": moment}).status_code == 304
+        assert nobody.get(link, headers={"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"}).status_code == 200
+
+
+class TestPlaces:
+    """Whoever reads slowly holds a thread, so only some may, and those who send events find others."""
+
+    @pytest.fixture(autouse=True)
+    def two(self, monkeypatch) -> None:
+        monkeypatch.setattr(files, "places", threading.BoundedSemaphore(2))
+
+    def test_one_more_than_there_are_places_is_asked_to_come_again(self, app, nobody, link):
+        slow = [app.test_client().get(link, buffered=False) for _ in range(2)]
+        answer = nobody.get(link)
+        assert (answer.status_code, root(answer)) == (429, "REQUEST_RATE_LIMITED")
+        assert answer.headers["Retry-After"] == "5"
+        assert nobody.send(event())
+        slow[0].close()
+        assert nobody.get(link).get_data() == FILE
+        slow[1].close()
+
+    def test_a_place_is_free_again_however_a_download_ends(self, nobody, link):
+        tag = nobody.get(link).headers["ETag"]
+        for _ in range(3):
+            nobody.get(link)
+            nobody.request("HEAD", link)
+            nobody.get(link, headers={"Range": "bytes=2-3"})
+            nobody.get(link, headers={"Range": "bytes=100-"})
+            nobody.get(link, headers={"If-None-Match": tag})
+            nobody.get(link + "x")
+        assert files.places._value == 2
+
+    def test_and_where_the_file_is_removed_in_that_moment(self, nobody, link, settings, services, monkeypatch):
+        [file] = (settings.data_dir / "reports").iterdir()
+        monkeypatch.setattr(services.reports._filing.own, "size", lambda key: 47)
+        monkeypatch.setattr(services.reports._filing.own, "path", lambda key: file)
+        file.unlink()
+        assert (nobody.get(link).status_code, files.places._value) == (410, 2)
+
+    def test_and_where_an_answer_is_forgotten(self, nobody, link, settings):
+        [file] = (settings.data_dir / "reports").iterdir()
+        stream = files.Stream(file)
+        assert files.places._value == 1
+        del stream
+        assert files.places._value == 2
+
+
+class TestProxy:
+    @pytest.mark.settings(sendfile="x-accel")
+    def test_nginx_is_told_by_its_own_path_what_to_send(self, nobody, link, settings):
+        answer = nobody.get(link)
+        [file] = (settings.data_dir / "reports").iterdir()
+        assert (answer.status_code, answer.get_data()) == (200, b"")
+        assert answer.headers["X-Accel-Redirect"] == f"/report-files/{file.name}"
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+        assert answer.headers["Cache-Control"] == "private, no-store"
+
+    @pytest.mark.settings(sendfile="x-accel", sendfile_prefix="/of/tally/")
+    def test_that_path_is_a_setting(self, nobody, link):
+        assert nobody.get(link).headers["X-Accel-Redirect"].startswith("/of/tally/")
+
+    @pytest.mark.settings(sendfile="x-sendfile")
+    def test_others_are_told_the_file_s_place_on_the_disk(self, nobody, link, settings):
+        [file] = (settings.data_dir / "reports").iterdir()
+        answer = nobody.get(link)
+        assert (answer.headers["X-Sendfile"], answer.get_data()) == (str(file.absolute()), b"")
+
+    @pytest.mark.settings(sendfile="x-accel")
+    def test_a_link_that_is_not_good_tells_it_nothing(self, nobody, link):
+        answer = nobody.get(link + "x")
+        assert (answer.status_code, "X-Accel-Redirect" in answer.headers) == (403, False)
+
+    def test_nobody_else_is_told(self, nobody, link):
+        assert not {"X-Accel-Redirect", "X-Sendfile"} & set(nobody.get(link).headers.keys())
+
+
+class TestFromS3:
+    def test_it_is_fetched_from_the_store_without_credentials(self, s3, nobody, link):
+        answer = nobody.get(link)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (302, "private, no-store")
+        assert answer.headers["Location"].startswith(f"{s3.endpoint}/{STORAGE}/reports/")
+        with urlopen(answer.headers["Location"]) as file:
+            assert file.read() == FILE
+            assert file.headers["Content-Disposition"] == 'attachment; filename="PORTFOLIO.csv"'
+            assert file.headers["Content-Type"] == "text/csv"
+
+    def test_a_part_of_it_is_too(self, s3, nobody, link):
+        location = nobody.get(link, headers={"Range": "bytes=5-9"}).headers["Location"]
+        with urlopen(Request(location, headers={"Range": "bytes=5-9"})) as file:
+            assert (file.status, file.read()) == (206, FILE[5:10])
+
+    def test_its_head_is_answered_here_as_the_store_s_link_is_for_get_alone(self, s3, nobody, link):
+        head = nobody.request("HEAD", link)
+        assert (head.status_code, head.headers["Content-Length"]) == (200, "47")
+        assert head.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+
+    def test_the_store_s_link_ends_soon_and_ours_makes_another(self, s3, nobody, link, monkeypatch):
+        monkeypatch.setattr("app.services.reports.service.LINK_SECONDS", -1)
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(nobody.get(link).headers["Location"])
+        monkeypatch.undo()
+        with urlopen(nobody.get(link).headers["Location"]) as file:
+            assert file.read() == FILE
+
+    def test_a_file_that_somebody_removed_is_gone(self, s3, admin, nobody, link, job):
+        [name] = s3.objects()
+        s3.client.delete_object(Bucket=STORAGE, Key=name)
+        assert nobody.get(link).status_code == 410
+        assert admin.get(f"/reports/JOB-{job}", headers=JSON).status_code == 410
+
+    def test_a_store_that_is_away_is_told_and_passes(self, s3, nobody, link, services, monkeypatch):
+        def away(key: str) -> None:
+            raise StorageFailed("The S3 store cannot be reached.")
+
+        monkeypatch.setattr(services.reports._filing.own, "size", away)
+        answer = nobody.get(link)
+        assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
+        assert answer.headers["Retry-After"]
+        assert answer.get_json()[0]["value"]["message"] == "The S3 store cannot be reached. Try again."
+
+    def test_nothing_of_it_is_on_this_machine_s_disk(self, s3, link, settings):
+        assert not (settings.data_dir / "reports").exists()
+        assert list(s3.objects().values()) == [FILE]
+        assert s3.unfinished() == []

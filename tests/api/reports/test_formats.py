@@ -1,0 +1,170 @@
+"""A report in every format, from the request to the downloaded file, read by libraries that are not ours."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from tests.support.client import FIRST, event, faults
+
+CONTEXTS = [["user-1", None, ""], [], ['say "so"', "a|b", "two\nlines", "é🐎"], ["=1+1"], [None], ["@x", "y"]]
+CATALOG = {
+    "products": [{"code": "PORTFOLIO", "columns": ["viewName", "timestamp", "Batch"]}],
+    "types": [{"code": "PORTFOLIO-APPLICATION-LOADED", "product": "PORTFOLIO", "context": ["timestamp", "viewName"]}],
+}
+
+
+@pytest.fixture
+def sent(nobody) -> list[dict]:
+    """Events as they were stored, in a report's order."""
+    made = [
+        event(timestamp=FIRST + number, context=context, **({"version": "4.2"} if number % 2 else {}))
+        for number, context in enumerate(CONTEXTS)
+    ]
+    return nobody.send(*made)
+
+
+def link_of(client, source: str) -> str:
+    return client.get(f"/reports/{source}", headers={"Accept": "application/json"}).get_json()["link"]
+
+
+def plain(data: bytes, compression: str) -> bytes:
+    if compression == "gzip":
+        return gzip.decompress(data)
+    if compression == "zstd":
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+    return data
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+class TestCompressed:
+    def test_a_csv_reads_back(self, admin, sent, compression):
+        _, file = admin.run_report({"format": "csv", "layout": "positional", "compression": compression})
+        read = list(csv.reader(io.StringIO(plain(file, compression).decode(), newline=""), delimiter="|"))
+        items = [[item or "" for item in one["context"]] for one in sent]
+        assert read == [
+            [str(one["timestamp"]), one["type"], *row, *[""] * (4 - len(row))]
+            for one, row in zip(sent, items, strict=True)
+        ]
+
+    def test_json_lines_are_the_events_as_they_are_listed(self, admin, sent, compression):
+        _, file = admin.run_report({"format": "jsonl", "compression": compression})
+        lines = plain(file, compression).decode().splitlines()
+        listed = admin.get("/events?customer=BARCHART&product=PORTFOLIO").get_json()["events"]
+        assert [json.loads(line) for line in lines] == list(reversed(listed))
+        assert [list(json.loads(line)) for line in lines] == [[*one, "received"] for one in sent]
+
+    def test_no_events_make_a_file_that_can_be_read(self, admin, sent, compression):
+        _, file = admin.run_report({"format": "jsonl", "compression": compression}, start=FIRST + 1_000)
+        assert plain(file, compression) == b""
+        assert (file == b"") == (compression == "none")
+
+
+class TestParquet:
+    def test_it_has_every_event_whole_the_context_as_a_list(self, admin, sent):
+        _, file = admin.run_report({"format": "parquet"})
+        rows = pq.read_table(io.BytesIO(file)).to_pylist()
+        assert [int(row["timestamp"].timestamp() * 1000) for row in rows] == [one["timestamp"] for one in sent]
+        kept = ("customer", "product", "type", "version", "context", "sequence", "batch")
+        assert [{name: row[name] for name in kept} for row in rows] == [
+            {name: one.get(name) for name in kept} for one in sent
+        ]
+        listed = admin.get("/events?customer=BARCHART&product=PORTFOLIO").get_json()["events"]
+        received = [int(row["received"].timestamp() * 1000) for row in rows]
+        assert received == [one["received"] for one in reversed(listed)]
+
+    def test_it_has_the_catalog_s_columns(self, admin, services, sent):
+        services.catalog.put(json.dumps(CATALOG).encode())
+        _, file = admin.run_report({"format": "parquet", "layout": "columns"})
+        table = pq.read_table(io.BytesIO(file))
+        rest = ["customer", "product", "version", "sequence", "batch", "received"]
+        assert table.schema.names == ["timestamp", "type", "viewName", "timestamp_2", "Batch_2", *rest, "extra"]
+        rows = table.to_pylist()
+        filled = [[row[name] for name in ("viewName", "timestamp_2", "Batch_2", "extra")] for row in rows]
+        assert filled[0] == [None, "user-1", None, '[""]']
+        extra = json.dumps(["two\nlines", "é🐎"], ensure_ascii=False, separators=(",", ":"))
+        assert filled[2] == ["a|b", 'say "so"', None, extra]
+        assert [(row["version"], row["batch"]) for row in rows] == [(one.get("version"), one["batch"]) for one in sent]
+
+    def test_it_may_be_empty(self, admin, sent):
+        job, file = admin.run_report({"format": "parquet"}, start=FIRST + 1_000)
+        assert (job["status"], pq.read_table(io.BytesIO(file)).num_rows) == ("COMPLETE", 0)
+
+
+def test_cells_are_made_harmless_where_it_is_asked(admin, services, sent):
+    output = {"layout": "positional", "spreadsheetSafe": True}
+    _, file = admin.run_report(output)
+    read = list(csv.reader(io.StringIO(file.decode(), newline=""), delimiter="|"))
+    assert [read[3][2], read[5][2]] == ["'=1+1", "'@x"]
+    services.catalog.put(json.dumps(CATALOG | {"products": [{"code": "PORTFOLIO", "columns": ["=run"]}]}).encode())
+    _, file = admin.run_report({"header": True, "spreadsheetSafe": True})
+    assert file.startswith(b"timestamp|type|'=run|extra\n")
+
+
+def test_what_a_format_has_no_use_for_changes_nothing(admin, sent):
+    useless = {"delimiter": ";", "header": True, "layout": "positional", "spreadsheetSafe": True}
+    for name in ("jsonl", "parquet"):
+        assert admin.run_report({"format": name} | useless)[1] == admin.run_report({"format": name})[1]
+
+
+@pytest.mark.parametrize(
+    ("output", "name", "kind"),
+    [
+        ({}, "PORTFOLIO_2026-10-26.csv", "text/csv"),
+        ({"compression": "gzip"}, "PORTFOLIO_2026-10-26.csv.gz", "application/gzip"),
+        ({"format": "jsonl"}, "PORTFOLIO_2026-10-26.jsonl", "application/x-ndjson"),
+        ({"format": "jsonl", "compression": "zstd"}, "PORTFOLIO_2026-10-26.jsonl.zst", "application/zstd"),
+        ({"format": "parquet"}, "PORTFOLIO_2026-10-26.parquet", "application/vnd.apache.parquet"),
+    ],
+)
+def test_its_name_and_media_type_say_what_it_is(admin, nobody, sent, output, name, kind):
+    job, _ = admin.run_report(output, start=FIRST)
+    answer = nobody.get(link_of(admin, job["source"]))
+    assert answer.headers["Content-Disposition"] == f"attachment; filename={name}"
+    assert answer.mimetype == kind
+    assert "Content-Encoding" not in answer.headers
+
+
+def test_running_it_again_gives_the_same_bytes(admin, sent):
+    for output in ({"format": "parquet"}, {"compression": "gzip"}, {"format": "jsonl", "compression": "zstd"}):
+        assert admin.run_report(output)[1] == admin.run_report(output)[1]
+
+
+COMPRESSIBLE = [(name, compression) for name in ("csv", "jsonl") for compression in ("none", "gzip", "zstd")]
+
+
+@pytest.mark.parametrize(("name", "compression"), [*COMPRESSIBLE, ("parquet", "none")])
+def test_parts_do_not_show_in_what_is_read(admin, sent, monkeypatch, name, compression):
+    output = {"format": name, "compression": compression, "header": True}
+    _, whole = admin.run_report(output)
+    monkeypatch.setattr("app.services.reports.planning.WHOLE_ROWS", 1)
+    monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
+    _, joined = admin.run_report(output)
+    assert plain(joined, compression) == plain(whole, compression)
+    assert (joined == whole) == (compression == "none")  # each part is a member or frame of its own
+
+
+def test_json_lines_need_no_columns_and_leave_nothing_out(admin, services, sent):
+    job, file = admin.run_report({"format": "jsonl", "layout": "columns"})
+    assert (job["output"], file.count(b"\n")) == ({"format": "jsonl", "layout": "columns"}, len(sent))
+    services.catalog.put(
+        json.dumps(CATALOG | {"products": [{"code": "PORTFOLIO", "columns": ["x"], "extra": "drop"}]}).encode()
+    )
+    job, again = admin.run_report({"format": "jsonl"})
+    assert again == file
+    assert "rows_with_extra_context" not in admin.get(f"/reports/{job['source']}/progress").get_json()
+
+
+def test_parquet_is_refused_where_it_cannot_be_written(admin, sent, monkeypatch):
+    monkeypatch.setattr("app.exports.parquet.is_installed", lambda: False)
+    wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"format": "parquet"}}
+    answer = admin.post("/reports", wanted)
+    [(_, message)] = faults(answer)
+    assert answer.status_code == 400
+    assert message.startswith('output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed')

@@ -1,0 +1,149 @@
+"""Strict mode: an event's codes must be in the catalog, as it is now, whoever imported it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.services import build
+from app.services.catalog import lookup as module
+from app.services.catalog.lookup import Catalog
+from app.services.people.accounts import SYSTEM, Principal
+from tests.support.client import event, faults
+
+DOCUMENT = {
+    "customers": [{"code": "BARCHART"}],
+    "products": [{"code": "PORTFOLIO"}, {"code": "WATCHLIST"}],
+    "types": [{"code": "PORTFOLIO-APPLICATION-LOADED", "product": "PORTFOLIO", "context": ["userId", "viewName"]}],
+}
+strict = pytest.mark.settings(catalog_mode="strict")
+
+
+@pytest.fixture
+def catalogued(services) -> None:
+    services.catalog.put(json.dumps(DOCUMENT).encode())
+
+
+def refused(client, *events: dict) -> list[str]:
+    answer = client.post("/events", {"events": list(events)})
+    assert answer.status_code == 400
+    assert {code for code, _ in faults(answer)} == {"REQUEST_PARAMETER_MALFORMED"}
+    return [message for _, message in faults(answer)]
+
+
+def test_open_mode_takes_any_code(nobody, services):
+    nobody.send(event(customer="NEW", product="NEW", type="NEW"))
+    assert services.ingest.count() == 1
+
+
+@strict
+def test_an_unknown_code_is_refused_by_its_place_with_the_nearest_known_ones(nobody, services, catalogued):
+    """But no customers: whoever can send an event could find out who they all are."""
+    messages = refused(nobody, event(), event(customer="BARCHARD", type="PORTFOLIO-APPLICATION-LOADET"))
+    assert messages == [
+        'events[1].customer is "BARCHARD", which is not known.',
+        'events[1].type is "PORTFOLIO-APPLICATION-LOADET", which is not known; '
+        "the nearest known: PORTFOLIO-APPLICATION-LOADED.",
+    ]
+    assert services.ingest.count() == 0
+
+
+@strict
+def test_a_code_must_be_known_to_the_letter(nobody, catalogued):
+    assert refused(nobody, event(customer="barchart"))
+    assert refused(nobody, event(customer="BARCHART "))
+
+
+@strict
+def test_an_event_that_the_catalog_knows_is_taken(nobody, services, catalogued):
+    nobody.send(event())
+    assert services.ingest.count() == 1
+
+
+@strict
+def test_a_known_type_under_another_known_product_is_taken(nobody, catalogued):
+    nobody.send(event(product="WATCHLIST"))
+
+
+@strict
+@pytest.mark.parametrize("context", [[], ["user-1"], ["user-1", "Overview", "more", None]])
+def test_a_context_of_another_length_than_the_catalog_s_is_taken(nobody, catalogued, context):
+    assert nobody.send(event(context=context))[0]["context"] == context
+
+
+@strict
+def test_an_empty_catalog_knows_nothing(nobody):
+    assert refused(nobody, event())[1] == 'events[0].product is "PORTFOLIO", which is not known; none is known yet.'
+
+
+@strict
+def test_an_import_counts_at_once_in_its_own_process(nobody, services):
+    refused(nobody, event())
+    services.catalog.put(json.dumps(DOCUMENT).encode())
+    nobody.send(event())
+
+
+@strict
+def test_an_import_of_another_process_counts_within_seconds(nobody, settings, services, catalogued, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    refused(nobody, event(customer="HARBORLINE"))
+    build(settings).catalog.put(b'{"customers": [{"code": "HARBORLINE"}]}')
+    clock[0] += module.KEPT_SECONDS
+    assert module.KEPT_SECONDS <= 5
+    nobody.send(event(customer="HARBORLINE"))
+
+
+@strict
+@pytest.mark.settings(catalog_mode="strict", max_batch_events=3000)
+def test_a_batch_of_unknown_codes_costs_no_more_than_a_moment(nobody, services, monkeypatch):
+    compared = []
+    near = module.difflib.get_close_matches
+    monkeypatch.setattr(
+        module.difflib, "get_close_matches", lambda word, words, *args, **kw: compared.append(len(words)) or near(
+            word, words, *args, **kw
+        )
+    )  # fmt: skip
+    known = [{"code": f"TYPE-{number}", "product": "PORTFOLIO"} for number in range(500)]
+    services.catalog.put(json.dumps(DOCUMENT | {"types": known}).encode())
+    messages = refused(nobody, *[event(type=f"UNKNOWN-{number}") for number in range(3000)])
+    assert "nearest known" in messages[0]
+    assert messages[50] == 'events[50].type is "UNKNOWN-50", which is not known.'
+    assert len(compared) <= module.HINTS
+    assert max(compared) <= module.COMPARED
+
+
+@strict
+def test_a_code_that_comes_again_is_told_the_same_again(nobody, catalogued):
+    messages = refused(nobody, *[event(customer="BARCHARD")] * 60)
+    assert len({message.partition(" is ")[2] for message in messages}) == 1
+
+
+def test_the_nearest_codes_are_found_among_very_many(services):
+    services.catalog.put(json.dumps({"products": [{"code": f"PRODUCT-{n:05}"} for n in range(3000)]}).encode())
+    with pytest.raises(module.InputInvalid) as refused:
+        services.catalog.check_known(SYSTEM, "BARCHART", "PRODUCT-01234x")
+    assert "PRODUCT-01234" in refused.value.faults[1].message
+
+
+def test_a_report_s_filter_names_only_customers_that_the_user_sees(services):
+    services.catalog.put(json.dumps({"customers": [{"code": "BARCHART-2"}, {"code": "BARCHART-3"}]}).encode())
+    who = Principal(1, "anna", "analyst", ("BARCHART", "BARCHART-3"), "")
+    with pytest.raises(module.InputInvalid) as refused:
+        services.catalog.check_known(who, "BARCHART", "PORTFOLIO")
+    assert refused.value.faults[0].message.endswith("; the nearest known: BARCHART-3.")
+
+
+def test_a_catalog_that_was_read_is_used_while_the_database_is_away(services, monkeypatch):
+    catalog = Catalog(strict=True)
+    catalog.put(json.dumps(DOCUMENT).encode())
+    assert catalog._words().customer == {"BARCHART"}
+    monkeypatch.setattr(module, "KEPT_SECONDS", 0)
+
+    def away() -> None:
+        raise module.StoreUnavailable("away")
+
+    monkeypatch.setattr(module.store, "customers", away)
+    catalog._vocabulary = (0.0, catalog._vocabulary[1])
+    assert catalog._words().customer == {"BARCHART"}

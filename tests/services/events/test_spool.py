@@ -1,0 +1,386 @@
+"""SPOOL=on: while the database is away events wait on this machine's disk, and come home exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from werkzeug.test import TestResponse
+
+from app.exceptions import StoreUnavailable
+from app.services.events.spool import Spooling
+from app.storage.spool import Spool
+from app.store.database import database, release
+from app.store.events import hourly_counts, select, spool_records
+from app.store.events.idempotency import Claim
+from app.store.events.writer import Entry
+from app.store.models import IdempotencyKey
+from tests.support.client import FIRST, event
+from tests.support.running import ROOT, wait_until
+from tests.support.threads import at_once
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.settings(spool=True)]
+postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+class Outage:
+    """The database takes no events while this is on."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.on = False
+        self.tries = 0
+        self._begin = database.obj.begin_group
+        monkeypatch.setattr(database.obj, "begin_group", self._begin_group)
+        monkeypatch.setattr("app.store.events.writer.AWAY_SECONDS", 0.3)
+        monkeypatch.setattr("app.store.events.writer.IDLE_SECONDS", 0.05)
+
+    def _begin_group(self, **how: object) -> object:
+        self.tries += 1
+        if self.on:
+            raise StoreUnavailable("It is away.")
+        return self._begin(**how)
+
+    def __enter__(self) -> Outage:
+        self.on = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.on = False
+
+
+@pytest.fixture
+def outage(app, monkeypatch) -> Outage:
+    return Outage(monkeypatch)
+
+
+@pytest.fixture
+def files(settings):
+    """The files of the spool."""
+    folder = settings.data_dir.absolute() / "spool"
+    return lambda: sorted(folder.glob("*")) if folder.exists() else []
+
+
+@pytest.fixture
+def deliver(services, files):
+    """Let the scheduler bring home what waits, as soon as the writer has let its file go."""
+
+    def until_empty() -> None:
+        def is_empty() -> bool:
+            services.upkeep.run_all()
+            return not files()
+
+        wait_until(is_empty, 10)
+
+    return until_empty
+
+
+def stored() -> list[tuple]:
+    """(context, sequence, batch) of what is stored, in the order of acceptance."""
+    try:
+        rows = database.execute_sql("SELECT context, sequence, batch FROM event ORDER BY id").fetchall()
+        return [((json.loads(c) if isinstance(c, str) else c), s, str(b)) for c, s, b in rows]
+    finally:
+        release()
+
+
+def told(*answers: list[dict]) -> list[tuple]:
+    """The same of answers."""
+    return [(one["context"], one["sequence"], one["batch"]) for answer in answers for one in answer]
+
+
+def waiting(services) -> str | None:
+    """What the health check says of the spool."""
+    return next((one.problem for one in services.health.checks() if "spool" in one.name), None)
+
+
+def test_events_are_taken_while_the_database_is_away_and_stored_as_they_were_answered(nobody, outage, deliver):
+    before = nobody.send(event(context=["before"]))
+    with outage:
+        away = [nobody.send(event(context=[str(n), None, 'q"\\\n']), event(version="1")) for n in range(3)]
+        assert stored() == told(before)
+    after = nobody.send(event(context=["after"]))
+    deliver()
+    assert sorted(stored(), key=str) == sorted(told(before, *away, after), key=str)
+
+
+def test_they_are_seen_and_counted_like_any_other(nobody, outage, deliver, services):
+    with outage:
+        nobody.send(event(customer="NEW", product="NEWER"))
+    deliver()
+    assert services.catalog.known() == (["NEW"], ["NEWER"])
+    services.upkeep.run_all()
+    assert hourly_counts.counted_to() == 1
+
+
+def test_what_comes_while_it_is_known_to_be_away_does_not_wait_for_it(nobody, outage):
+    with outage:
+        nobody.send(event())
+        tries, began = outage.tries, time.monotonic()
+        for _ in range(5):
+            nobody.send(event())
+        if time.monotonic() - began < 0.3:
+            assert outage.tries == tries
+
+
+def test_a_database_that_is_back_is_tried_within_a_second_however_many_requests_come(nobody, outage):
+    """What is set aside in between does not put the next try off."""
+    with outage:
+        nobody.send(event())
+        tries = outage.tries
+        wait_until(lambda: nobody.send(event()) and outage.tries >= tries + 3, 30)
+
+
+def test_it_is_told_how_many_wait(nobody, outage, services, deliver):
+    with outage:
+        nobody.send(event(), event())
+        nobody.send(event())
+        assert services.health._spooling.waiting() == 3
+    deliver()
+    assert services.health._spooling.waiting() == 0
+
+
+def test_the_scheduler_of_a_database_that_is_still_away_leaves_them(nobody, outage, services, files, deliver):
+    with outage:
+        nobody.send(event())
+        wait_until(lambda: not is_held(files()[0]), 10)
+        services.upkeep.run_all()
+        assert len(files()) == 1
+    deliver()
+    assert len(stored()) == 1
+
+
+def is_held(path: Path) -> bool:
+    import fcntl
+
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_scheduler_killed_between_the_commit_and_the_removal_stores_nothing_twice(nobody, outage, files, deliver):
+    with outage:
+        answer = nobody.send(event(), event())
+    nobody.send(event())  # the writer lets its file go
+    (path,) = files()
+    records = path.read_bytes()
+    deliver()
+    path.write_bytes(records)  # it was never removed
+    deliver()
+    assert len(stored()) == 3
+    assert [one for one in stored() if one in told(answer)] == told(answer)
+
+
+def test_an_idempotency_key_counts_for_what_waits_too(nobody, outage, deliver):
+    headers = {"Idempotency-Key": "k"}
+    with outage:
+        first = nobody.post("/events", [event()], headers=headers)
+        second = nobody.post("/events", [event()], headers=headers)
+        assert (first.status_code, second.status_code) == (200, 200)
+        assert second.headers["Idempotency-Replayed"] == "true"
+        assert second.get_data() == first.get_data()
+    deliver()
+    (one,) = stored()
+    again = nobody.post("/events", [event()], headers=headers)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.get_data() == first.get_data()
+    assert [one] == told(first.get_json())
+
+
+@pytest.mark.parametrize("is_back", [False, True], ids=["while it is away", "before it is delivered"])
+def test_another_body_under_a_key_that_waits_is_refused(nobody, outage, deliver, is_back):
+    headers = {"Idempotency-Key": "k"}
+    with outage:
+        first = nobody.post("/events", [event(context=["first"])], headers=headers)
+        outage.on = not is_back
+        second = nobody.post("/events", [event(context=["second"])], headers=headers)
+    assert (first.status_code, second.status_code) == (200, 422)
+    deliver()
+    assert stored() == told(first.get_json())
+
+
+def test_of_two_bodies_under_one_key_at_once_one_is_kept_and_the_other_refused(nobody, outage, deliver, services):
+    def send(number: int) -> TestResponse:
+        return nobody.post("/events", [event(context=[str(number)])], headers={"Idempotency-Key": f"k{number // 4}"})
+
+    with outage:
+        answers = at_once(16, send)
+    for some in (answers[begin : begin + 4] for begin in range(0, 16, 4)):
+        assert sorted(answer.status_code for answer in some) == [200, 422, 422, 422]
+    deliver()
+    kept = [answer.get_json() for answer in answers if answer.status_code == 200]
+    assert sorted(stored(), key=str) == sorted(told(*kept), key=str)
+
+
+def keyed(body: bytes) -> Entry:
+    claim = Claim("k", body, b"the answer to " + body, FIRST)
+    return Entry(database.encode_events([]), 0, FIRST, key=claim)
+
+
+def test_a_key_is_known_to_the_other_processes_of_the_machine_and_after_a_restart(app, tmp_path):
+    one, other = Spooling(Spool(tmp_path / "spool")), Spooling(Spool(tmp_path / "spool"))
+    assert other.find("k") is None
+    first, repeat = keyed(b"first"), keyed(b"second")
+    assert one.take([first], None) == set()
+    assert other.take([repeat, keyless := Entry(database.encode_events([]), 0, FIRST)], None) == {repeat}
+    restarted = Spooling(Spool(tmp_path / "spool"))
+    for process in (one, other, restarted):
+        assert process.find("k") == (b"first", b"the answer to first")
+        assert process.find("another") is None
+        assert process.take([repeat], None) == {repeat}
+    assert keyless.state == "waiting"
+    one.rest()
+    one.deliver()
+    assert other.find("k") is None, "it is the database that knows it now"
+
+
+def test_events_that_were_answered_are_stored_although_another_body_came_first_under_their_key(
+    nobody, outage, deliver, monkeypatch
+):
+    """As where the database had the key, and could not be asked."""
+    headers = {"Idempotency-Key": "k"}
+    first = nobody.post("/events", [event(context=["first"])], headers=headers).get_json()
+    with outage, monkeypatch.context() as patch:
+        patch.setattr("app.store.events.idempotency.find", lambda key: away())
+        second = nobody.post("/events", [event(context=["second"])], headers=headers)
+    assert second.status_code == 200
+    deliver()
+    assert stored() == told(first, second.get_json())
+    again = nobody.post("/events", [event(context=["first"])], headers=headers)
+    assert again.get_json() == first
+
+
+def test_codes_that_a_process_knows_are_noted_by_what_waits_too(nobody, outage, deliver, services):
+    """The process need not have written them to the database that is there when they are delivered."""
+    nobody.send(event(customer="KNOWN"))
+    with outage:
+        nobody.send(event(customer="KNOWN"))
+    database.execute_sql("DELETE FROM seen")
+    release()
+    deliver()
+    assert services.catalog.known()[0] == ["KNOWN"]
+
+
+def test_a_key_that_was_taken_before_is_not_stored_again(nobody, outage, deliver, monkeypatch):
+    headers = {"Idempotency-Key": "k"}
+    first = nobody.post("/events", [event()], headers=headers).get_json()
+    with outage, monkeypatch.context() as patch:
+        patch.setattr("app.store.events.idempotency.find", lambda key: away())
+        assert nobody.post("/events", [event()], headers=headers).status_code == 200
+    deliver()
+    assert stored() == told(first)
+
+
+def away() -> None:
+    raise StoreUnavailable("It is away.")
+
+
+def test_a_spool_without_room_is_503_and_what_it_had_is_delivered(nobody, outage, deliver, monkeypatch, services):
+    monkeypatch.setattr(services.ingest._writer, "_wait_seconds", 0.3)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with outage:
+        first = nobody.send(event(context=["kept"]))
+        with monkeypatch.context() as patch:
+            patch.setattr("app.storage.spool.os.fsync", no_space)
+            answer = nobody.post("/events", [event(context=["refused"])])
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
+        third = nobody.send(event(context=["kept, too"]))
+    deliver()
+    assert stored() == told(first, third)
+
+
+@pytest.mark.settings(spool=False, ingest_wait_seconds=1)
+def test_without_it_events_are_refused(nobody, outage, files, monkeypatch):
+    monkeypatch.setattr("app.store.events.writer.PAUSES", (0.05,))
+    with outage:
+        assert nobody.post("/events", [event()]).status_code == 503
+    assert files() == []
+    assert stored() == []
+
+
+def test_what_a_killed_process_took_is_delivered_after_it(app, settings, files, deliver, tmp_path):
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from app import create_app
+from app.exceptions import StoreUnavailable
+from app.services.rejected import Origin
+from app.store.database import database
+ingest = create_app().extensions["services"].ingest
+def away(**how):
+    raise StoreUnavailable("It is away.")
+database.obj.begin_group = away
+print(ingest.accept(sys.stdin.buffer.readline(), Origin("", "")).answer.decode(), flush=True)
+sys.stdin.read()
+"""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATA_DIR": str(settings.data_dir.absolute()),
+        "DATABASE_URL": settings.database_url,
+        "SPOOL": "on",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdin.write(json.dumps([event(context=["last words"])]).encode() + b"\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(files()) == 1
+    deliver()
+    assert stored() == told(answer)
+
+
+def break_connection() -> None:
+    wire = socket.socket(fileno=os.dup(database.connection().fileno()))
+    wire.shutdown(socket.SHUT_RDWR)
+    wire.close()
+
+
+@postgresql_only
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "not committed"])
+def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, deliver, monkeypatch, files, arrives):
+    commit, first = database.obj.commit_group, iter([True])
+
+    def lose_the_answer() -> None:
+        if not next(first, False):
+            return commit()
+        if arrives:
+            commit()
+        outage.on = True
+        break_connection()
+        return commit()
+
+    monkeypatch.setattr(database.obj, "commit_group", lose_the_answer)
+    answer = nobody.send(event(context=["in doubt"]))
+    assert len(files()) == 1
+    outage.on = False
+    deliver()
+    assert stored() == told(answer)
+    assert [key.key for key in IdempotencyKey.select()] == [] or not arrives
+
+
+def test_what_waits_comes_home_in_transactions_of_few_events(app, monkeypatch):
+    monkeypatch.setattr(spool_records, "FIRST_EVENTS", 10)
+    monkeypatch.setattr(spool_records, "MOST_EVENTS", 10)
+    row = ("A", "P", "T", None, 1, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 1)
+    entries = [Entry(select.encode([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
+    sizes, write = [], database.obj.insert_encoded
+    monkeypatch.setattr(database.obj, "insert_encoded", lambda some: [sizes.append(len(some)), write(some)])
+    spool_records.deliver([spool_records.encode(entry, None)[0] for entry in entries])
+    assert len(stored()) == 38
+    assert [size for size in sizes if size] == [2, 1, 1, 1]  # records: ten events at most, or one record

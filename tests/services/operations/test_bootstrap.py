@@ -1,0 +1,81 @@
+"""The very first start makes a user; every other start finds things as they were left."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import create_app
+from app.config import Settings
+from app.exceptions import SettingInvalid
+from app.services import Services
+from app.services.operations.bootstrap import prepare
+from app.store import database as store
+from app.store.models import AuditEntry
+
+
+@pytest.fixture
+def services(tmp_path) -> Services:
+    """Of an installation without a database."""
+    yield create_app(Settings(data_dir=tmp_path / "var")).extensions["services"]
+    store.release()
+
+
+def test_the_first_start_migrates_and_makes_a_user_with_a_random_password(services):
+    first = prepare(services, "")
+    assert store.pending() == []
+    assert len(first.password) >= 16
+    assert services.accounts.verify("admin", first.password).role == "admin"
+    assert first.password != prepare(services, "").password
+
+
+def test_the_first_start_leaves_the_catalog_empty_so_that_reports_have_every_item_as_it_came(services):
+    prepare(services, "")
+    assert services.catalog.is_empty()
+
+
+def test_the_first_user_s_password_may_be_given(services):
+    assert prepare(services, "correct horse").password is None  # it is not to be printed
+    assert services.accounts.verify("admin", "correct horse")
+
+
+def test_a_password_that_will_not_do_is_refused_by_the_setting_s_name(services):
+    with pytest.raises(SettingInvalid, match="ADMIN_PASSWORD: The password has 5 characters"):
+        prepare(services, "short")
+    assert not services.accounts.any()
+
+
+def test_a_second_start_changes_nothing_and_tells_no_password(services):
+    prepare(services, "correct horse")
+    services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
+    before = services.catalog.export()
+    assert prepare(services, "another horse").password is None
+    assert services.accounts.verify("admin", "correct horse")
+    assert services.catalog.export() == before
+
+
+def test_a_catalog_imported_before_the_first_start_is_kept(services):
+    store.upgrade()
+    services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
+    prepare(services, "")
+    assert [one["code"] for one in services.catalog.export()["customers"]] == ["OURS"]
+
+
+def changes() -> list[dict]:
+    return [one.details for one in AuditEntry.select().where(AuditEntry.action == "settings changed")]
+
+
+def test_a_start_with_other_settings_is_in_the_audit_log_and_one_with_the_same_is_not(tmp_path):
+    def start(**settings: object) -> None:
+        app = create_app(Settings(data_dir=tmp_path / "var", **settings))
+        prepare(app.extensions["services"], "correct horse")
+
+    start()
+    start()
+    assert changes() == []
+    start(catalog_mode="strict", port=8001)
+    start(catalog_mode="strict", port=8001)
+    assert changes() == [{"PORT": "8000 → 8001", "CATALOG_MODE": "open → strict"}]
+    start(catalog_mode="strict", port=8001, secret_key="hush" * 8, redis_url="redis://u:hush@localhost:6379/0")
+    assert len(changes()) == 2
+    assert "hush" not in str(changes())
+    store.release()

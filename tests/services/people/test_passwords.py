@@ -1,0 +1,157 @@
+"""Passwords: kept as argon2id hashes, and checked at the same price whoever is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from argon2 import PasswordHasher
+
+from app.exceptions import AccountInvalid
+from app.services.people import passwords as module
+from app.services.people.accounts import Accounts
+from app.store.models import Account
+from tests.support.threads import at_once
+
+RIGHT, WRONG, OTHER = "correct horse", "battery staple", "another horse"
+
+
+@pytest.fixture
+def accounts(services) -> Accounts:
+    services.accounts.add("anna", "operator", None, RIGHT)
+    return services.accounts
+
+
+@pytest.fixture
+def hashings(accounts, monkeypatch) -> Counter:
+    """How often a password was hashed to compare it, by its outcome."""
+    counted = Counter()
+    verify = PasswordHasher.verify
+
+    def counting(hasher: PasswordHasher, stored: str, password: str) -> bool:
+        counted["all"] += 1
+        return verify(hasher, stored, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", counting)
+    return counted
+
+
+def test_a_password_is_kept_as_an_argon2id_hash_with_a_salt_of_its_own(accounts):
+    accounts.add("olga", "operator", None, RIGHT)
+    hashes = [row.password for row in Account.select()]
+    assert all(kept.startswith("$argon2id$") for kept in hashes)
+    assert len(set(hashes)) == 2
+
+
+def test_the_right_password_is_recognised_and_any_other_is_not(accounts):
+    assert accounts.verify("anna", RIGHT).name == "anna"
+    for wrong in (WRONG, "", RIGHT.upper(), f"{RIGHT} ", RIGHT[:-1], f"{RIGHT}\0"):
+        assert accounts.verify("anna", wrong) is None
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "Anna", "an na", "a" * 10_000, "anna\0", "anna'; DROP TABLE account"])
+def test_an_unknown_user_is_refused_at_the_price_of_a_known_one(accounts, hashings, name):
+    assert accounts.verify(name, RIGHT) is None
+    assert hashings["all"] == 1
+
+
+def test_hashing_costs_what_argon2_s_authors_recommend(services, monkeypatch):
+    monkeypatch.setattr(module, "PasswordHasher", PasswordHasher)
+    Accounts().add("olga", "operator", None, RIGHT)
+    assert Account.get(Account.name == "olga").password.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106
+
+
+def test_the_hash_for_unknown_users_costs_as_much_as_a_real_one(accounts):
+    kept = Account.get(Account.name == "anna").password
+    assert (
+        kept.split("$")[:4] == accounts._passwords._nobody.split("$")[:4]
+    )  # algorithm, version, memory, time, threads
+
+
+def test_a_right_password_is_hashed_once_a_minute(accounts, hashings, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    for _ in range(5):
+        assert accounts.verify("anna", RIGHT)
+    assert hashings["all"] == 1
+    clock[0] += module.REMEMBER_SECONDS
+    assert accounts.verify("anna", RIGHT)
+    assert hashings["all"] == 2
+
+
+def test_a_wrong_password_is_hashed_each_time(accounts, hashings):
+    for _ in range(3):
+        assert accounts.verify("anna", WRONG) is None
+    assert hashings["all"] == 3
+
+
+def test_what_is_remembered_does_not_tell_the_password(accounts):
+    accounts.verify("anna", RIGHT)
+    assert RIGHT not in repr(accounts._passwords._right)
+    assert "anna" not in repr(list(accounts._passwords._right))
+
+
+def test_the_memory_is_of_one_name_and_one_password_together(accounts, hashings):
+    accounts.add("ann", "operator", None, OTHER)
+    accounts.verify("anna", RIGHT)
+    assert accounts.verify("ann", f"a{RIGHT}") is None
+    assert accounts.verify("ann", RIGHT) is None
+    assert hashings["all"] == 3
+
+
+def test_a_changed_password_counts_at_once(accounts):
+    assert accounts.verify("anna", RIGHT)
+    accounts.set_password("anna", OTHER)
+    assert accounts.verify("anna", RIGHT) is None
+    assert accounts.verify("anna", OTHER)
+
+
+def test_a_password_changed_by_another_process_counts_at_once(accounts):
+    assert accounts.verify("anna", RIGHT)
+    Accounts().set_password("anna", OTHER)
+    assert accounts.verify("anna", RIGHT) is None
+
+
+def test_a_removed_user_is_refused_at_once(accounts):
+    assert accounts.verify("anna", RIGHT)
+    accounts.remove("anna")
+    assert accounts.verify("anna", RIGHT) is None
+
+
+def test_a_new_user_of_an_old_name_is_somebody_else(accounts):
+    before = accounts.verify("anna", RIGHT)
+    accounts.remove("anna")
+    accounts.add("anna", "analyst", ["FERNHILL"], OTHER)
+    assert accounts.verify("anna", RIGHT) is None
+    assert accounts.verify("anna", OTHER).customers == ("FERNHILL",)
+    assert accounts.verify("anna", OTHER).session != before.session
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"), [("", "0 characters"), ("seven..", "7 characters"), ("correct\0horse", "NUL")]
+)
+def test_a_password_that_will_not_do_is_refused(accounts, password, reason):
+    with pytest.raises(AccountInvalid, match=reason):
+        accounts.add("olga", "operator", None, password)
+    with pytest.raises(AccountInvalid, match=reason):
+        accounts.set_password("anna", password)
+    assert [one.name for one in accounts.everyone()] == ["anna"]
+    assert accounts.verify("anna", RIGHT)
+
+
+def test_a_password_may_have_any_letters(accounts):
+    accounts.set_password("anna", "  ñandú: 🐎 שלום  ")
+    assert accounts.verify("anna", "  ñandú: 🐎 שלום  ")
+    assert accounts.verify("anna", "ñandú: 🐎 שלום") is None
+
+
+def test_of_users_of_one_name_added_at_once_one_is_made(services):
+    def add(number: int) -> bool:
+        try:
+            services.accounts.add("olga", "analyst", ["BARCHART"], f"{RIGHT} {number}")
+        except AccountInvalid:
+            return False
+        return True
+
+    assert sorted(at_once(4, add)) == [False, False, False, True]
+    assert len(services.accounts.everyone()) == 1

@@ -1,0 +1,165 @@
+"""How a report is laid out: by the catalog's columns where it has some, and fixed when the report is accepted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.exceptions import InputInvalid
+from app.exports.layout import COLUMNS, POSITIONAL, Layout
+from app.store.models import Report, Seen
+from tests.support.client import event
+
+
+def catalog(services, columns: list[str], *types: tuple[str, str, list[str]], **more: str) -> None:
+    document = {
+        "products": [{"code": "PORTFOLIO", "columns": columns, **more}],
+        "types": [{"code": code, "product": product, "context": context} for code, product, context in types],
+    }
+    services.catalog.put(json.dumps(document).encode())
+
+
+def cells(client, *, header: bool = False, **output: object) -> list[str]:
+    """A report's lines behind the timestamp."""
+    _, file = client.run_report({**output, "header": header})
+    return [line.partition("|")[2] for line in file.decode().splitlines()]
+
+
+def test_a_product_without_columns_is_positional(services):
+    assert services.catalog.layout("PORTFOLIO", None) == Layout(POSITIONAL)
+    assert services.catalog.layout("PORTFOLIO", "positional") == Layout(POSITIONAL)
+
+
+def test_a_product_with_columns_has_them_unless_asked_otherwise(services):
+    catalog(services, ["userId"], ("LOADED", "PORTFOLIO", ["userId"]))
+    assert services.catalog.layout("PORTFOLIO", None) == Layout(COLUMNS, ("userId", "*"), {"LOADED": ("userId",)})
+    assert services.catalog.layout("PORTFOLIO", "positional") == Layout(POSITIONAL)
+
+
+def test_columns_cannot_be_had_where_the_catalog_has_none(services):
+    with pytest.raises(InputInvalid) as refused:
+        services.catalog.layout("PORTFOLIO", "columns")
+    assert refused.value.faults[0].message == (
+        'output.layout is "columns", but the catalog has no columns for PORTFOLIO; use "positional".'
+    )
+
+
+def test_a_layout_is_the_same_after_it_was_kept():
+    layout = Layout(COLUMNS, ("b", "*"), {"T": ("a", "b")})
+    assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
+
+
+def test_each_column_is_filled_from_the_item_of_its_name(admin, services):
+    catalog(
+        services, ["userId", "viewName", "symbol"],
+        ("LOADED", "PORTFOLIO", ["userId", "viewName"]), ("ADDED", "PORTFOLIO", ["symbol", "userId"]),
+    )  # fmt: skip
+    admin.send(event(type="LOADED", context=["u", "v"]), event(type="ADDED", context=["s", "u"]))
+    assert cells(admin, header=True) == ["type|userId|viewName|symbol|extra", "LOADED|u|v||", "ADDED|u||s|"]
+
+
+def test_a_context_shorter_or_longer_than_the_catalog_s_names_is_laid_out_all_the_same(admin, services):
+    catalog(services, ["userId", "viewName"], ("LOADED", "PORTFOLIO", ["userId", "viewName"]))
+    admin.send(*[event(type="LOADED", context=items) for items in ([], ["u"], ["u", None], ["u", "v", "more"])])
+    assert cells(admin) == ["LOADED|||", "LOADED|u||", "LOADED|u||", 'LOADED|u|v|"[""more""]"']
+
+
+def test_what_has_no_column_goes_into_the_last_one_as_json(admin, services):
+    catalog(services, ["userId"], ("LOADED", "PORTFOLIO", ["userId", "viewName", "theme"]))
+    admin.send(
+        event(type="LOADED", context=["u"]),
+        event(type="LOADED", context=["u", "v"]),
+        event(type="LOADED", context=["u", None, 'd"k', "fourth"]),
+        event(type="UNKNOWN", context=["a", "ü🐎"]),
+        event(type="UNKNOWN", context=[]),
+    )
+    assert cells(admin, header=True) == [
+        "type|userId|extra",
+        "LOADED|u|",
+        'LOADED|u|"[""v""]"',
+        'LOADED|u|"[null,""d\\""k"",""fourth""]"',
+        'UNKNOWN||"[""a"",""ü🐎""]"',
+        "UNKNOWN||",
+    ]
+
+
+def test_an_older_document_s_star_is_that_column_and_an_item_called_star_is_an_item(admin, services):
+    catalog(services, ["*", "userId"], ("LOADED", "PORTFOLIO", ["*", "userId"]))
+    admin.send(event(type="LOADED", context=["star", "u"]))
+    assert cells(admin) == ['LOADED|u|"[""star""]"']
+
+
+def test_a_report_that_an_older_version_accepted_keeps_the_star_where_it_stood(admin, services):
+    admin.send(event(type="LOADED", context=["u", "v"]))
+    job = admin.start_report({"layout": "positional"})
+    layout = Layout(COLUMNS, ("*", "userId"), {"LOADED": ("userId",)})
+    Report.update(layout=layout.to_json()).where(Report.job == job["job"]).execute()
+    services.running.run(job["job"])
+    assert admin.download(job["source"]).decode().endswith('|LOADED|"[""v""]"|u\n')
+
+
+def test_what_has_no_column_is_left_out_where_the_catalog_says_so_and_its_rows_are_counted(admin, services):
+    catalog(services, ["viewName"], ("LOADED", "PORTFOLIO", ["userId", "viewName"]), extra="drop")
+    admin.send(
+        event(type="LOADED", context=[]),
+        event(type="LOADED", context=["u", "v"]),
+        event(type="LOADED", context=["u", "v", "w"]),
+        event(type="UNKNOWN", context=["x"]),
+        event(type="UNKNOWN", context=[]),
+    )
+    Seen.delete().execute()  # what was seen may lack anything: the rows are looked at
+    job, file = admin.run_report()
+    assert [line.split("|")[1:] for line in file.decode().splitlines()] == [
+        ["LOADED", ""], ["LOADED", "v"], ["LOADED", "v"], ["UNKNOWN", ""], ["UNKNOWN", ""],
+    ]  # fmt: skip
+    assert admin.get(f"/reports/{job['source']}/progress").get_json()["rows_with_extra_context"] == 3
+
+
+def test_else_nothing_is_left_out_so_nothing_is_counted(admin, services):
+    catalog(services, ["viewName"], ("LOADED", "PORTFOLIO", ["userId", "viewName"]))
+    admin.send(event(type="LOADED", context=["u", "v", "w"]))
+    for output in (None, {"layout": "positional"}):
+        job, _ = admin.run_report(output)
+        assert "rows_with_extra_context" not in admin.get(f"/reports/{job['source']}/progress").get_json()
+
+
+def test_a_name_that_a_type_has_twice_fills_its_column_with_the_first():
+    layout = Layout(COLUMNS, ("a", "*"), {"T": ("a", "a", "b")})
+    assert layout.place("T", "a") == 0
+    assert layout.extras("T") == ((1, 2), 3)
+
+
+def test_a_type_of_the_product_itself_speaks_before_its_namesake_elsewhere(admin, services):
+    catalog(
+        services, ["a", "b"],
+        ("OPENED", "ANOTHER", ["b", "a"]), ("OPENED", "PORTFOLIO", ["a", "b"]), ("OPENED", "ZOO", ["b", "a"]),
+        ("ONLY-ELSEWHERE", "ANOTHER", ["b", "a"]),
+    )  # fmt: skip
+    admin.send(event(type="OPENED", context=["1", "2"]), event(type="ONLY-ELSEWHERE", context=["1", "2"]))
+    assert cells(admin) == ["OPENED|1|2|", "ONLY-ELSEWHERE|2|1|"]
+
+
+def test_a_positional_row_is_padded_to_the_widest_of_the_report(admin):
+    admin.send(event(context=[]), event(context=["a", "b", "c"]), event(context=[None]))
+    admin.send(event(product="WATCHLIST", context=["a"] * 9))
+    kind = "PORTFOLIO-APPLICATION-LOADED"
+    assert cells(admin, header=True) == [
+        "type|context1|context2|context3", f"{kind}|||", f"{kind}|a|b|c", f"{kind}|||",
+    ]  # fmt: skip
+
+
+def test_a_later_change_of_the_catalog_changes_no_report(admin, services):
+    catalog(services, ["userId"], ("LOADED", "PORTFOLIO", ["userId"]))
+    admin.send(event(type="LOADED", context=["u", "v"]))
+    job = admin.start_report({"header": True})
+    catalog(services, ["viewName"], ("LOADED", "PORTFOLIO", ["x", "viewName"]))
+    services.running.run(job["job"])
+    assert admin.download(job["source"]).decode().splitlines()[0] == "timestamp|type|userId|extra"
+
+
+@pytest.mark.parametrize("columns", [[f"column{number}" for number in range(100)], ["a'b", 'c"d', "e%f", "?", "$1"]])
+def test_any_columns_will_do(admin, services, columns):
+    catalog(services, columns, ("T'%?", "PORTFOLIO", columns[::-1]))
+    admin.send(event(type="T'%?", context=[f"of {name}" for name in columns[::-1]]))
+    assert cells(admin, delimiter="\t")[0].split("\t")[1:] == []

@@ -1,0 +1,141 @@
+"""A report is run by whoever claims it: one of any number, and what others had written of it is gone."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import pytest
+
+from app.services.reports import heartbeat
+from app.storage.local import LocalStorage
+from app.store.models import Report
+from app.store.reports import reports as store
+from tests.support.client import event
+from tests.support.threads import Aside, at_once
+
+
+def test_of_many_workers_that_race_for_a_report_one_runs_it(services, job, row, files):
+    at_once(8, lambda number: services.running.run(job))
+    report = row(job)
+    assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, 3)
+    assert files() == [report.file]
+
+
+def test_of_many_claims_at_once_one_wins(app, job):
+    won = [claim for claim in at_once(8, lambda number: store.claim(job, f"token-{number}", 1)) if claim]
+    assert len(won) == 1
+    assert won[0].token == Report.get().token
+
+
+def test_a_report_that_nobody_accepted_is_not_run(services, files):
+    services.running.run("00000000-0000-4000-8000-000000000000")
+    assert files() == []
+
+
+@pytest.mark.parametrize("status", ["COMPLETE", "FAILED", "TIMEOUT"])
+def test_a_report_that_has_ended_is_not_run_again(services, job, row, files, status):
+    Report.update(status=status).where(Report.job == job).execute()
+    services.running.run(job)
+    assert (row(job).status, row(job).attempt, files()) == (status, 0, [])
+
+
+def test_a_complete_report_s_rows_bytes_and_hash_are_those_of_its_file(admin, services, job, row, settings):
+    services.running.run(job)
+    report = row(job)
+    path = services.reports.path(report)
+    data = path.read_bytes()
+    assert (report.rows, report.total, report.bytes) == (3, 3, len(data))
+    assert report.sha256 == hashlib.sha256(data).hexdigest()
+    assert report.started <= report.ended
+    assert report.expires == report.ended + 7 * 86_400_000
+
+
+def test_a_report_without_events_is_an_empty_file(admin, services, row):
+    admin.send(event())
+    job, file = admin.run_report(start=0, end=1)
+    assert (job["status"], file, row(job["job"]).rows) == ("COMPLETE", b"", 0)
+
+
+def test_rows_stand_in_the_order_of_time_and_then_of_acceptance(admin):
+    times = [5, 3, 5, 1, 3]
+    for place, time in enumerate(times):
+        admin.send(event(timestamp=time, context=[str(place)]))
+    _, file = admin.run_report()
+    assert [line.split(b"|")[2] for line in file.splitlines()] == [b"3", b"1", b"4", b"0", b"2"]
+
+
+def test_a_report_has_what_was_accepted_before_it_and_running_it_later_changes_nothing(admin, services, job, row):
+    admin.send(event(context=["late"]))
+    services.running.run(job)
+    assert row(job).rows == 3
+    again = admin.start_report()["job"]
+    services.running.run(again)
+    assert row(again).rows == 4
+
+
+def test_an_attempt_that_was_given_up_leaves_no_file_and_changes_nothing(services, job, row, files, along, release):
+    reached, go = threading.Event(), threading.Event()
+
+    def slow_at_first(lines):
+        for line in lines:
+            if not reached.is_set():
+                reached.set()
+                go.wait(10)
+            yield line
+
+    along(slow_at_first)
+    with Aside() as aside:
+        first = aside.start(services.running.run, job)
+        assert reached.wait(10)
+        release(job)
+        services.running.run(job)
+        kept = row(job)
+        go.set()
+        first.result()
+    assert (kept.status, kept.attempt, kept.rows) == ("COMPLETE", 2, 3)
+    assert row(job).__data__ == kept.__data__
+    assert files() == [kept.file]
+
+
+def test_an_attempt_that_loses_its_report_after_its_last_row_removes_its_file(
+    services, job, row, files, monkeypatch, release
+):
+    commit = LocalStorage.create
+
+    def lost_at_the_end(*asked):
+        upload = commit(*asked)
+        whole = upload.commit
+
+        def lose() -> None:
+            whole()
+            monkeypatch.undo()
+            release(job)
+            services.running.run(job)
+
+        upload.commit = lose
+        return upload
+
+    monkeypatch.setattr(LocalStorage, "create", lost_at_the_end)
+    services.running.run(job)
+    assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
+    assert files() == [row(job).file]
+
+
+def test_an_attempt_notices_within_a_moment_that_its_report_is_another_s(services, job, row, along, monkeypatch):
+    monkeypatch.setattr(heartbeat, "SECONDS", 0.02)
+    written = []
+
+    def endless(lines):
+        line = next(lines)
+        while len(written) < 1000:
+            written.append(line)
+            if len(written) == 5:
+                at_once(1, lambda number: Report.update(token="another").execute())
+            threading.Event().wait(0.01)
+            yield line
+
+    along(endless)
+    services.running.run(job)
+    assert len(written) < 500
+    assert (row(job).status, row(job).token) == ("RUNNING", "another")

@@ -1,0 +1,143 @@
+"""Charts and estimates are what counting the events by Python gives."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from app.store.database import database, release
+from app.store.events import charts, hourly_counts
+from app.store.events.charts import Filter
+from tests.support.client import FIRST, event
+
+HOUR, DAY, MINUTE = 3_600_000, 86_400_000, 60_000
+TOP = FIRST - FIRST % DAY
+LATER = TOP + 30 * DAY
+
+
+@pytest.fixture
+def filled(nobody) -> None:
+    """Events of three customers, two products and four types over three days."""
+    chance = random.Random(5)
+    nobody.send(
+        *[
+            event(
+                customer=chance.choice("ABC"),
+                product=chance.choice("PQ"),
+                type=chance.choice("WXYZ"),
+                timestamp=TOP + chance.randrange(3 * DAY),
+            )
+            for _ in range(600)
+        ]
+    )
+    while hourly_counts.count_up():
+        pass
+
+
+def events() -> list[tuple[str, str, str, int]]:
+    return database.execute_sql("SELECT customer, product, type, timestamp FROM event").fetchall()
+
+
+def seen_by(customers) -> list[tuple[str, str, str, int]]:
+    return [one for one in events() if customers is None or one[0] in customers]
+
+
+@pytest.mark.parametrize("customers", [None, ("A",), ("C", "B"), ()])
+@pytest.mark.parametrize(("step", "split"), [(HOUR, "product"), (HOUR, "type"), (DAY, "type")])
+def test_hours_and_days(filled, customers, step, split):
+    begin, end = TOP + DAY, TOP + 2 * DAY + 5 * HOUR
+    truth = Counter(
+        (time // step * step, product if split == "product" else kind)
+        for _, product, kind, time in seen_by(customers)
+        if begin <= time < end
+    )
+    found = {(time, code): number for time, code, number in charts.by_hour(customers, begin, end, step, split)}
+    assert found == truth
+    assert charts.total(customers, begin, end) == truth.total()
+
+
+@pytest.mark.parametrize("customers", [None, ("A",), ("C", "B"), ()])
+def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customers):
+    nobody.send(event(customer="A", product="NEW", timestamp=TOP + DAY))  # no hour has it yet
+    begin, end = TOP + DAY, TOP + DAY + 3 * HOUR
+    truth = Counter(
+        (time // MINUTE * MINUTE, product, kind) for _, product, kind, time in seen_by(customers) if begin <= time < end
+    )
+    found: Counter[tuple[int, str, str]] = Counter()
+    for time, product, kind, number in charts.by_minute(customers, begin, end):
+        found[time, product, kind] += number
+    assert found == truth
+
+
+def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
+    for first in (0, 4):
+        nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
+        database.execute_sql(f"DELETE FROM seen WHERE customer >= 'C{first}'")  # not noted yet; what is counted is
+        release()
+        for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
+            assert sum(number for *_, number in charts.by_minute(customers, TOP, TOP + MINUTE)) == expected
+        services.upkeep._count()
+
+
+def test_the_most_active_types(filled):
+    truth = Counter((product, kind) for _, product, kind, _ in seen_by(("A", "B")))
+    expected = sorted(((*key, number) for key, number in truth.items()), key=lambda one: (-one[2], one[:2]))[:3]
+    assert charts.most_active(("A", "B"), TOP, TOP + 3 * DAY, 3) == expected
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(),
+        Filter(customers=()),
+        Filter(customers=("A", "B"), product="P"),
+        Filter(customer="A", product="P", types=("X", "Y")),
+        Filter(start=TOP + DAY, end=TOP + 2 * DAY - 1),
+        Filter(start=TOP + DAY),
+        Filter(end=TOP + DAY - 1),
+    ],
+)
+def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
+    truth = [
+        one
+        for one in seen_by(wanted.customers)
+        if wanted.customer in (None, one[0])
+        and wanted.product in (None, one[1])
+        and (not wanted.types or one[2] in wanted.types)
+        and (wanted.start is None or one[3] >= wanted.start)
+        and (wanted.end is None or one[3] <= wanted.end)
+    ]
+    assert charts.estimate(wanted, LATER) == len(truth)
+
+
+def test_of_an_hour_that_is_not_wanted_whole_its_share_is_estimated(nobody):
+    nobody.send(*[event(timestamp=TOP + hour * HOUR + place) for hour in range(3) for place in range(100)])
+    while hourly_counts.count_up():
+        pass
+    assert charts.estimate(Filter(start=TOP + HOUR // 2, end=TOP + 3 * HOUR - 1), LATER) == 250
+    assert charts.estimate(Filter(start=TOP, end=TOP + 2 * HOUR + HOUR // 4 - 1), LATER) == 225
+    assert charts.estimate(Filter(start=TOP + HOUR // 4, end=TOP + HOUR // 2 - 1), LATER) == 25
+    assert charts.estimate(Filter(start=TOP + 3 * HOUR, end=TOP + 9 * HOUR), LATER) == 0
+
+
+def test_the_hour_that_is_now_had_its_events_until_now(nobody):
+    nobody.send(*[event(timestamp=TOP + place) for place in range(100)])
+    while hourly_counts.count_up():
+        pass
+    now = TOP + 20 * MINUTE - 1
+    assert charts.estimate(Filter(start=TOP + 5 * MINUTE, end=now), now) == 75
+    assert charts.estimate(Filter(start=TOP + 5 * MINUTE), now) == 75
+    assert charts.estimate(Filter(start=TOP), now) == charts.estimate(Filter(end=now), now) == 100
+
+
+def test_how_many_are_not_counted_yet(filled, nobody):
+    assert charts.uncounted() == 0
+    nobody.send(event(), event())
+    assert charts.uncounted() == 2
+
+
+def test_only_columns_that_there_are_become_sql():
+    with pytest.raises(ValueError, match="is not one of"):
+        charts.by_hour(None, 0, 1, HOUR, "1; DROP TABLE event")

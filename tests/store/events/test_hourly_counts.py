@@ -1,0 +1,269 @@
+"""The hourly counts are what the events say, however they came and whoever counts."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import uuid
+from collections import Counter
+
+import pytest
+
+from app.store.catalog import catalog
+from app.store.database import database
+from app.store.events import count_slices, erase, hourly_counts
+from app.store.events.erase import Doomed
+from app.store.models import Counted, Event, HourlyCount, Seen
+from app.store.step_size import Pace
+from tests.support.client import FIRST, event
+from tests.support.rows import fill
+from tests.support.threads import at_once
+
+HOUR = hourly_counts.HOUR_MS
+TOP = FIRST - FIRST % HOUR  # the beginning of an hour
+
+
+def counts() -> dict[tuple, int]:
+    rows = HourlyCount.select(
+        HourlyCount.customer, HourlyCount.product, HourlyCount.type, HourlyCount.hour, HourlyCount.number
+    )
+    return {row[:-1]: row[-1] for row in rows.tuples()}
+
+
+def truth() -> dict[tuple, int]:
+    rows = database.execute_sql("SELECT customer, product, type, timestamp FROM event").fetchall()
+    return Counter((customer, product, kind, time - time % HOUR) for customer, product, kind, time in rows)
+
+
+def count_all() -> None:
+    while hourly_counts.count_up():
+        pass
+
+
+def test_an_hour_begins_with_its_first_millisecond(nobody):
+    nobody.send(*[event(timestamp=time) for time in (TOP - 1, TOP, TOP + 1, TOP + HOUR - 1, TOP + HOUR, 0)])
+    count_all()
+    found = {key[-1]: number for key, number in counts().items()}
+    assert found == {TOP - HOUR: 1, TOP: 3, TOP + HOUR: 1, 0: 1}
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "about", "most"),
+    [
+        (None, None, 100, 100),
+        (TOP, TOP + 2 * HOUR - 1, 100, 100),
+        (TOP + HOUR // 2, None, 70, 100),
+        (None, TOP + HOUR + HOUR // 4 - 1, 70, 100),
+        (TOP + HOUR // 2, TOP + HOUR + HOUR // 4 - 1, 40, 100),
+        (TOP + HOUR // 4, TOP + HOUR // 2 - 1, 15, 60),
+        (TOP - HOUR // 2, TOP - 1, 0, 0),
+    ],
+)
+def test_of_an_hour_at_an_edge_its_share_is_estimated(nobody, begin, end, about, most):
+    nobody.send(*[event(timestamp=TOP + 7, type=kind) for kind in "XYYYYY"] * 10, *[event(timestamp=TOP + HOUR)] * 40)
+    count_all()
+    asked = (event()["customer"], event()["product"], [], begin, end)
+    assert (hourly_counts.estimate(*asked), hourly_counts.number(*asked)) == (about, most)
+
+
+def test_they_follow_the_events_slice_by_slice(nobody, monkeypatch):
+    monkeypatch.setattr(hourly_counts, "SLICE", 7)
+    chance = random.Random(3)
+    for _ in range(6):
+        nobody.send(
+            *[
+                event(
+                    customer=chance.choice("AB"), type=chance.choice("XYZ"), timestamp=TOP + chance.randrange(5 * HOUR)
+                )
+                for _ in range(chance.randrange(1, 12))
+            ]
+        )
+        count_all()
+        assert counts() == truth()
+    assert hourly_counts.count_up() == 0
+
+
+def test_what_is_not_counted_yet_is_known_not_to_be(nobody):
+    nobody.send(event())
+    count_all()
+    first = hourly_counts.counted_to()
+    nobody.send(event(), event())
+    assert hourly_counts.counted_to() == first
+    assert hourly_counts.count_up() == 2
+    assert hourly_counts.counted_to() == first + 2
+
+
+def test_several_who_count_at_once_count_everything_once(app, monkeypatch):
+    monkeypatch.setattr(hourly_counts, "SLICE", 100)
+    fill(3_000)
+    at_once(6, lambda _: count_all())
+    assert counts() == truth()
+    assert hourly_counts.counted_to() == 3_000
+
+
+def test_nothing_is_counted_while_there_is_nothing(app):
+    assert (hourly_counts.count_up(), hourly_counts.counted_to(), counts()) == (0, 0, {})
+
+
+def test_the_scheduler_counts(nobody, services):
+    nobody.send(event(), event())
+    services.upkeep.run_all()
+    assert counts() == truth() != {}
+
+
+@pytest.fixture
+def counted(nobody):
+    """A in hours 0, 1 and 3, B in 1 and 2, twice each."""
+    for kind, times in (("A", (0, 1, 3)), ("B", (1, 2))):
+        nobody.send(*[event(type=kind, timestamp=TOP + hour * HOUR) for hour in times for _ in range(2)])
+    count_all()
+
+
+@pytest.mark.parametrize(
+    ("types", "begin", "end", "limit", "expected"),
+    [
+        (["A"], None, None, 10, {3: 2, 1: 2, 0: 2}),
+        (["A", "B"], None, None, 10, {3: 2, 2: 2, 1: 4, 0: 2}),
+        (["A", "B"], None, None, 3, {3: 2, 2: 2, 1: 4}),
+        (["A"], TOP + HOUR + 5, None, 10, {3: 2, 1: 2}),
+        (["A"], TOP + 2 * HOUR, None, 10, {3: 2}),
+        (["A"], None, TOP + 3 * HOUR, 10, {3: 2, 1: 2, 0: 2}),
+        (["A"], None, TOP + 3 * HOUR - 1, 10, {1: 2, 0: 2}),
+        (["C"], None, None, 10, {}),
+    ],
+)
+def test_the_newest_hours_of_some_types_are_found(counted, types, begin, end, limit, expected):
+    found = hourly_counts.newest("BARCHART", "PORTFOLIO", types, begin, end, limit)
+    assert [one[:2] for one in found] == [(TOP + hour * HOUR, number) for hour, number in expected.items()]
+
+
+def test_an_hour_is_told_with_its_first_and_last_event_of_a_type_whenever_they_were_counted(nobody):
+    bounds = []
+    for time in (500, 20, 90_000, 300):
+        nobody.send(event(type="A", timestamp=TOP + time), event(type="B", timestamp=TOP + 7))
+        count_all()
+        bounds.append(hourly_counts.newest("BARCHART", "PORTFOLIO", ["A"], None, None, 1)[0][2:])
+    assert bounds == [(TOP + first, TOP + last) for first, last in [(500, 500), (20, 500), (20, 90_000), (20, 90_000)]]
+
+
+def test_the_oldest_hours_are_found_as_well(counted):
+    found = hourly_counts.newest("BARCHART", "PORTFOLIO", ["A", "B"], TOP + 5, None, 4, oldest=True)
+    assert [one.hour for one in found] == [TOP + hour * HOUR for hour in (0, 1, 2, 3)]
+
+
+def test_the_events_of_some_hours_are_summed_up(counted):
+    assert hourly_counts.total("BARCHART", "PORTFOLIO", TOP, TOP) == 2
+    assert hourly_counts.total("BARCHART", "PORTFOLIO", TOP + HOUR, TOP + 3 * HOUR) == 8
+    assert hourly_counts.total("BARCHART", "OTHER", TOP, TOP + 3 * HOUR) == 0
+
+
+def scatter(number: int, *, kinds: int = 3) -> None:
+    """Events of different hours and types, noted by nobody; the later, the wider their contexts."""
+    for place in range(number):
+        Event.insert(
+            customer="A",
+            product="P",
+            type=f"T{place % kinds}",
+            timestamp=TOP + place * HOUR,
+            context=["x"] * (1 + place // kinds),
+            sequence=1,
+            batch=str(uuid.uuid4()),
+            received=TOP,
+        ).execute()
+
+
+@pytest.fixture
+def statements(app, monkeypatch) -> list[str]:
+    """The statements that are sent from now on."""
+    sent, execute = [], database.obj.execute_sql
+
+    def noted(sql: str, *args: object, **kwargs: object) -> object:
+        sent.append(sql)
+        return execute(sql, *args, **kwargs)
+
+    monkeypatch.setattr(database.obj, "execute_sql", noted)
+    return sent
+
+
+def test_as_many_statements_count_many_groups_as_few(statements):
+    numbers = []
+    for groups in (2, 60):
+        scatter(groups)
+        statements.clear()
+        count_all()
+        numbers.append(len(statements))
+        assert counts() == truth()
+    assert numbers[0] == numbers[1]
+
+
+def test_what_is_counted_is_seen_with_its_widest_context_whatever_was_noted(app):
+    catalog.note_seen([("A", "P", "T0", 1), ("A", "P", "T1", 9)], 5)
+    scatter(6)
+    count_all()
+    assert catalog.widths("A", "P") == {"T0": 2, "T1": 9, "T2": 2}
+    assert Seen.select(Seen.since).where(Seen.type == "T0").scalar() == 5
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestInSteps:
+    """SQLite has one writer: a slice goes into the counts in short transactions."""
+
+    @pytest.fixture(autouse=True)
+    def small_steps(self, monkeypatch) -> None:
+        monkeypatch.setattr(count_slices, "STEP", Pace(7, 7))
+
+    def test_a_transaction_counts_no_more_groups_than_a_step_has(self, app, statements):
+        scatter(30)
+        statements.clear()
+        assert hourly_counts.count_up() == 30
+        assert len([sql for sql in statements if "INSERT INTO hourly_count" in sql]) == 5
+        assert counts() == truth()
+
+    def test_one_that_died_between_two_steps_is_gone_on_with(self, app, monkeypatch):
+        scatter(30)
+        pauses = itertools.chain([None, None], itertools.repeat(KeyboardInterrupt))
+        with monkeypatch.context() as patch:
+            patch.setattr(count_slices, "pause", lambda began: _raise(next(pauses)))
+            for _ in range(2):  # dies after three steps, and at once
+                with pytest.raises(KeyboardInterrupt):
+                    hourly_counts.count_up()
+        assert (hourly_counts.counted_to(), sum(counts().values())) == (0, 28)
+        scatter(5)
+        assert hourly_counts.count_up() == 30  # the slice is the one that was begun
+        count_all()
+        assert counts() == truth()
+        assert Counted.get().total == 35
+
+    def test_several_at_once_share_a_slice_and_count_all_of_it_once(self, app):
+        scatter(60)
+        at_once(4, lambda _: count_all())
+        assert counts() == truth()
+        assert Counted.get().total == 60
+
+    def test_events_that_are_erased_while_a_slice_is_counted_leave_the_counts_right(self, app, monkeypatch):
+        scatter(20)
+        count_all()
+        scatter(20)
+        cut = hourly_counts.counted_to()
+        monkeypatch.setattr(count_slices, "pause", lambda began: sum(erase.erase(Doomed("A", cut=cut))))
+        count_all()
+        assert counts() == truth()
+        assert len(catalog.seen()) == 3
+        assert (Counted.get().total, Counted.get().erased) == (40, 20)
+
+
+def _raise(error: type[BaseException] | None) -> None:
+    if error:
+        raise error
+
+
+def test_a_step_has_as_much_as_lately_took_about_its_time():
+    pace = Pace(100, 1_000, seconds=0.02)
+    pace.note(0.04)
+    assert pace.size == 50
+    for _ in range(20):
+        pace.note(0.001)
+    assert pace.size == 1_000
+    for _ in range(20):
+        pace.note(1)
+    assert pace.size == Pace.LEAST

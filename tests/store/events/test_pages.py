@@ -1,0 +1,274 @@
+"""A page of events is what sorting all of them would give, whichever way it was found."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from app.exceptions import Forbidden, InputInvalid
+from app.services.events.rejected import Origin
+from app.services.people.accounts import SYSTEM, Principal
+from app.store.database import database
+from app.store.events import hourly_counts
+from app.store.events import pages as feed
+from app.store.events.pages import Wanted
+from tests.support.client import FIRST, event
+from tests.support.pace import times
+from tests.support.rows import numbered
+
+HOUR = hourly_counts.HOUR_MS
+TOP = FIRST - FIRST % HOUR
+HOURS = 40
+EVENTS = times(400, 1_000)
+ANNA = Principal(1, "anna", "analyst", ("A", "C"), "")
+
+FILTERS = [
+    {},
+    {"customer": "A"},
+    {"product": "P"},
+    {"customer": "B", "product": "Q"},
+    {"types": ["RARE"]},
+    {"types": ["RARE", "BURST"]},
+    {"customer": "A", "types": ["COMMON"]},
+    {"customer": "A", "product": "P", "types": ["COMMON", "RARE"]},
+    {"customer": "C", "product": "P", "types": ["RARE"]},
+    {"customer": "A", "product": "P", "types": ["BURST"]},
+    {"types": ["COMMON", "OTHER", "RARE", "BURST", "NEW"]},
+    {"types": ["NEW"]},
+    {"types": ["NOWHERE"]},
+    {"customer": "NOBODY"},
+    {"start": TOP + 5 * HOUR, "end": TOP + 30 * HOUR},
+    {"start": TOP + 3 * HOUR + 77, "types": ["RARE"]},
+    {"customer": "A", "end": TOP + 20 * HOUR + 1_000, "types": ["BURST", "RARE"]},
+    {"start": TOP + HOURS * HOUR},
+    {"end": TOP},
+]
+
+
+def accept(services, events: list[dict]) -> None:
+    services.ingest.accept(json.dumps(events).encode(), Origin("", ""))
+
+
+def made(chance: random.Random, number: int) -> dict:
+    """One of many events: most are COMMON, RARE is rare, BURST comes in one hour only, times come again and again."""
+    hour = chance.randrange(HOURS)
+    kind = chance.choices(["COMMON", "OTHER", "RARE"], [90, 9, 1])[0]
+    if hour == 17 and chance.random() < 0.8:
+        kind = "BURST"
+    time = TOP + hour * HOUR + chance.randrange(0, HOUR, HOUR // 40)
+    return event(
+        customer=chance.choice("AABC"), product=chance.choice("PPPQ"), type=kind, timestamp=time, context=[str(number)]
+    )
+
+
+def fill(services, *, counted: bool | None) -> None:
+    """Store events in no order of time.
+
+    Args:
+        counted: whether the hourly counts have them; None: half of them.
+    """
+    chance = random.Random(11)
+    events = [made(chance, number) for number in range(EVENTS)]
+    events += [event(customer="A", product="P", type="NEW", timestamp=TOP + hour * HOUR) for hour in (0, 39)]
+    half = EVENTS // 2
+    accept(services, events[:half])
+    if counted is not False:
+        services.upkeep._count()
+    accept(services, events[half:])
+    if counted:
+        services.upkeep._count()
+
+
+def truth(wanted: Wanted) -> list[int]:
+    """The ids of all wanted events, by Python."""
+    rows = database.execute_sql("SELECT id, timestamp, customer, product, type FROM event").fetchall()
+    found = [
+        (time, key)
+        for key, time, customer, product, kind in rows
+        if (wanted.customers is None or customer in wanted.customers)
+        and wanted.customer in (None, customer)
+        and wanted.product in (None, product)
+        and (not wanted.types or kind in wanted.types)
+        and (wanted.start is None or time >= wanted.start)
+        and (wanted.end is None or time <= wanted.end)
+    ]
+    return [key for _, key in sorted(found, reverse=True)]
+
+
+def walked(wanted: Wanted, limit: int) -> Iterator[list[feed.Position]]:
+    """The positions of every page, one after the other."""
+    after = None
+    while True:
+        rows = feed.page(Wanted(**vars(wanted) | {"after": after}), limit)
+        if not rows:
+            return
+        yield [(row[4], row[-1]) for row in rows]
+        after = (rows[-1][4], rows[-1][-1])
+
+
+def check(wanted: Wanted, limit: int) -> None:
+    """That the pages are all there is, and that the way back leads through the same ones."""
+    pages = list(walked(wanted, limit))
+    assert [key for page in pages for _, key in page] == truth(wanted)
+    assert all(len(page) == limit for page in pages[:-1])
+    for page, front in itertools.pairwise([[], *pages]):
+        if front:
+            assert feed.positions(Wanted(**vars(wanted) | {"before": front[0]}), limit) == page
+
+
+@pytest.fixture(params=[True, None, False], ids=["counted", "half counted", "not counted"])
+def filled(request, services) -> None:
+    fill(services, counted=request.param)
+
+
+def test_every_filter_gives_what_sorting_gives(filled):
+    for given in FILTERS:
+        check(Wanted(**given), 60)
+        check(Wanted(**given, customers=("C", "B")), 300)
+
+
+def test_pages_of_every_size_fit_together(filled):
+    for limit, filters in ((1, FILTERS[8:10]), (7, FILTERS[3:9]), (1_000, FILTERS[3:9])):
+        for given in filters:
+            check(Wanted(**given), limit)
+
+
+@pytest.mark.parametrize(
+    ("rare", "at_once", "pairs", "full"),
+    [(0, 1, 9, 9), (0, 100, 9, 9), (10**9, 1, 9, 9), (3, 2, 9, 9), (3, 2, 0, 5), (3, 100, 0, 10**9)],
+)
+def test_every_way_finds_the_same(services, monkeypatch, rare, at_once, pairs, full):
+    """Walking back, and looking into the hours that the counts name, of each pair or of very many together."""
+    monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
+    monkeypatch.setattr(feed, "SLICE_EVENTS", full)
+    monkeypatch.setattr(feed, "RARE", rare)
+    monkeypatch.setattr(feed, "HOURS", at_once)
+    monkeypatch.setattr(feed, "TERMS", at_once)
+    fill(services, counted=None)
+    for given in FILTERS[4:13]:
+        check(Wanted(**given), 25)
+    check(Wanted(customers=("A", "C")), 60)
+
+
+@pytest.mark.parametrize("pairs", [100, 0])
+def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch, pairs):
+    monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
+    accept(services, [event(customer=f"C{number % 3}", type=f"T{number % 2}") for number in range(9)])
+    database.execute_sql("DELETE FROM seen")
+    for given in ({}, {"types": ["T1"]}, {"customer": "C2"}, {"customer": "C2", "product": "PORTFOLIO"}):
+        check(Wanted(**given), 2)
+        check(Wanted(**given, customers=("C1", "C2")), 2)
+
+
+PAIRS = 20_000
+
+
+def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(services, monkeypatch):
+    """Ten minutes of an hour have an event of each, so that one hour holds them all."""
+    context = "ARRAY['x']" if database.param == "%s" else "'[\"x\"]'"
+    batch = "'8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b'" + ("::uuid" if database.param == "%s" else "")
+    codes = "'C' || (n - n / 200 * 200), 'P' || (n / 200), 'T'"
+    hour, time = TOP // HOUR * HOUR, f"{TOP // HOUR * HOUR} + n * 30"
+    for query in (
+        "INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received) "
+        f"SELECT {codes}, {time}, {context}, 1, {batch}, 0",
+        f"INSERT INTO seen (customer, product, type, since, width) SELECT {codes}, 0, 1",
+        "INSERT INTO hourly_count (customer, product, type, hour, number, first, last) "
+        f"SELECT {codes}, {hour}, 1, {time}, {time}",
+    ):
+        numbered(query, PAIRS)
+    database.execute_sql(f"UPDATE counted SET up_to = {PAIRS}")
+    statements = []
+    execute = database.obj.execute_sql
+    monkeypatch.setattr(database.obj, "execute_sql", lambda sql, *more: statements.append(sql) or execute(sql, *more))
+    for given in ({"types": ["T"]}, {}, {"customers": ["C7", "C8"]}):
+        keys = [row[-1] for row in feed.page(Wanted(**given), 100)]
+        assert keys == (truth(Wanted(**given)))[:100]
+        after = (hour + 6_000 * 30, 6_001)
+        assert len(feed.page(Wanted(**given, after=after), 50)) == 50
+    assert len(statements) < 60
+
+
+def test_events_of_one_moment_are_told_apart_by_their_acceptance(services):
+    for _ in range(3):
+        accept(services, [event(timestamp=5) for _ in range(10)])
+    for given in ({}, {"types": [event()["type"]]}):
+        check(Wanted(**given), 4)
+
+
+def test_a_rare_type_in_very_many_hours_fills_a_large_page(services):
+    accept(services, [event(type="RARE", timestamp=TOP + 2 * hour * HOUR) for hour in range(1_200)])
+    services.upkeep._count()
+    for limit in (1_001, 50):
+        check(Wanted(types=["RARE"]), limit)
+
+
+def test_very_many_types_and_pairs_are_asked_for_at_once(services, monkeypatch):
+    accept(
+        services,
+        [event(customer=f"C{number % 150}", type=f"T{number % 30}", timestamp=number) for number in range(900)],
+    )
+    types = [f"T{number}" for number in range(1_000)]
+    for counted in (False, True):
+        check(Wanted(types=types), 500)
+        check(Wanted(), 500)
+        if not counted:
+            services.upkeep._count()
+
+
+def test_counts_that_say_too_much_cost_no_event(services):
+    """As after events were erased: what the counts promise in an hour may be gone."""
+    fill(services, counted=True)
+    database.execute_sql(f"DELETE FROM event WHERE type = 'RARE' AND timestamp >= {TOP + 30 * HOUR}")
+    for limit in (1, 5, 100):
+        check(Wanted(types=["RARE"]), limit)
+
+
+def test_what_is_counted_while_a_page_is_read_is_not_missed(services, monkeypatch):
+    fill(services, counted=None)
+    expected = truth(Wanted(types=["RARE"]))
+    newest = hourly_counts.newest
+
+    def counted_in_between(*args: object, **kwargs: object) -> list:
+        found = newest(*args, **kwargs)
+        services.upkeep._count()
+        return found
+
+    monkeypatch.setattr(hourly_counts, "newest", counted_in_between)
+    assert [row[-1] for row in feed.page(Wanted(types=["RARE"]), 1_000)] == expected
+
+
+def test_a_page_is_the_events_as_they_are_stored_and_says_where_the_next_begins(services):
+    accept(services, [event(timestamp=number, context=["é", None, '"']) for number in range(5)])
+    first = services.feed.page(SYSTEM, Wanted(), 3)
+    second = services.feed.page(SYSTEM, Wanted(), 3, first.next)
+    assert [one.timestamp for one in (*first.events, *second.events)] == [4, 3, 2, 1, 0]
+    assert first.events[0].context == ["é", None, '"']
+    assert [one.sequence for one in first.events] == [5, 4, 3]
+    assert second.next is None
+    assert services.feed.page(SYSTEM, Wanted(), 5).next is None  # it ends exactly where the page does
+
+
+def test_everybody_sees_their_own_customers_only(services):
+    fill(services, counted=True)
+    for given in ({}, {"types": ["RARE"]}, {"product": "Q"}, {"customer": "C"}):
+        page = services.feed.page(ANNA, Wanted(**given), 1_000)
+        assert {one.customer for one in page.events} <= {"A", "C"}
+        assert len(page.events) == min(1_000, len(truth(Wanted(**given, customers=("A", "C")))))
+    with pytest.raises(Forbidden):
+        services.feed.page(ANNA, Wanted(customer="B"), 10)
+    nobody = Principal(2, "nobody", "analyst", (), "")
+    for given in ({}, {"types": ["RARE"]}):
+        assert services.feed.page(nobody, Wanted(**given), 10).events == []
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "5", "5-", "-1-2", "5-x", "5-5-5", "９-９", "1" * 16 + "-1", "5-" + "1" * 19, "5-5\n"]
+)
+def test_what_is_no_cursor_is_refused(services, cursor):
+    with pytest.raises(InputInvalid):
+        services.feed.page(SYSTEM, Wanted(), 10, cursor)

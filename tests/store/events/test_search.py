@@ -1,0 +1,141 @@
+"""Text is found in contexts, the same on both databases, a bounded number of events at a time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app.exceptions import Forbidden, InputInvalid
+from app.services.events.rejected import Origin
+from app.services.people.accounts import SYSTEM, Principal
+from app.store.events import search
+from app.store.events.pages import Wanted
+from tests.support.client import event
+
+ANNA = Principal(1, "anna", "analyst", ("A",), "")
+CONTEXTS = [
+    ["user-1", "Overview"],
+    ['said "sell", then left', None],
+    ["50% off_everything~", "back\\slash"],
+    ["two\nlines", ""],
+    ["Zürich – ÉCOLE", "日本株 📈"],
+    ["true", "1.50"],
+    ["a\x1fb", "left", "right"],
+    [],
+]
+
+
+def accept(services, contexts: list[list], **changes) -> None:
+    events = [event(timestamp=number, context=context, **changes) for number, context in enumerate(contexts)]
+    services.ingest.accept(json.dumps(events).encode(), Origin("", ""))
+
+
+def found(services, text: str, **wanted) -> list[list]:
+    page = services.feed.page(SYSTEM, Wanted(**wanted), 100, text=text)
+    return [CONTEXTS.index(one.context) for one in reversed(page.events)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user-1", [0]),
+        ("OVERVIEW", [0]),
+        ("OvErV", [0]),
+        ('"sell"', [1]),
+        ("sell, then", []),  # a quote stands in between
+        ("null", []),  # nothing is no text
+        ("50%", [2]),
+        ("5%", []),
+        ("f_e", [2]),
+        ("f e", []),
+        ("~", [2]),
+        ("back\\slash", [2]),
+        ("lines", [3]),
+        ("Zürich", [4]),
+        ("ZÜRICH", []),  # of ASCII's letters only both sizes are the same
+        ("école", []),
+        ("École", [4]),
+        ("📈", [4]),
+        ("1.5", [5]),
+        ("[", []),  # JSON's own characters are none of the text
+        ('","', []),
+        ("leftright", []),
+        ("b", [2, 6]),
+    ],
+)
+def test_a_text_is_found_where_it_stands(services, text, expected):
+    accept(services, CONTEXTS)
+    assert found(services, text) == expected
+
+
+@pytest.fixture
+def look(monkeypatch) -> None:
+    monkeypatch.setattr(search, "LOOK", 10)
+
+
+def test_a_search_says_how_far_it_looked_and_goes_on_from_there(services, look):
+    accept(services, [["here"] if number in (2, 13) else ["away"] for number in range(25)])
+    pages, after = [], None
+    while True:
+        page = services.feed.page(SYSTEM, Wanted(), 5, after, text="HERE")
+        pages.append([one.timestamp for one in page.events if one.context == ["here"]])
+        if page.next is None:
+            break
+        after = page.next
+    assert pages == [[], [13], [2]]
+
+
+def test_what_has_no_match_is_looked_through_in_bounded_steps(services, look):
+    accept(services, [["x"]] * 25)
+    first = services.feed.page(SYSTEM, Wanted(), 5, text="y")
+    assert (first.events, first.looked.events, first.looked.time) == ([], 10, 15)
+    second = services.feed.page(SYSTEM, Wanted(), 5, first.next, text="y")
+    assert (second.looked.events, second.looked.time) == (10, 5)
+    third = services.feed.page(SYSTEM, Wanted(), 5, second.next, text="y")
+    assert (third.looked.events, third.looked.time, third.next) == (5, None, None)
+
+
+def test_its_pages_fit_together_both_ways(services, look):
+    accept(services, [["yes" if number % 3 else "no"] for number in range(40)])
+    expected = [number for number in range(39, -1, -1) if number % 3]
+    seen, after, pages = [], None, []
+    while True:
+        page = services.feed.page(SYSTEM, Wanted(), 4, after, text="yes")
+        seen += [one.timestamp for one in page.events]
+        pages.append(page)
+        if page.next is None:
+            break
+        after = page.next
+    assert seen == expected
+    back, before = [], f"{pages[-1].events[0].timestamp}-{pages[-1].keys[0]}"
+    while before:
+        page = services.feed.page(SYSTEM, Wanted(), 4, before=before, text="yes")
+        back = [one.timestamp for one in page.events] + back
+        before = page.previous
+    assert back == expected[: expected.index(pages[-1].events[0].timestamp)]
+
+
+def test_of_a_rare_type_fewer_are_looked_at(services, monkeypatch):
+    monkeypatch.setattr(search, "LOOK_RARE", 3)
+    accept(services, [["x"]] * 200, type="COMMON")
+    accept(services, [["x"]] * 8, type="RARE")
+    services.upkeep._count()
+    assert services.feed.page(SYSTEM, Wanted(types=["RARE"]), 5, text="y").looked.events == 8
+    monkeypatch.setattr(search, "LOOK", 60)
+    assert services.feed.page(SYSTEM, Wanted(types=["RARE"]), 5, text="y").looked.events == 3
+
+
+@pytest.mark.parametrize("text", ["", "x" * 201, "a\nb", "\x00"])
+def test_what_cannot_be_searched_for_is_refused(services, text):
+    with pytest.raises(InputInvalid, match="cannot be searched"):
+        services.feed.page(SYSTEM, Wanted(), 5, text=text)
+
+
+def test_everybody_searches_their_own_customers_only(services):
+    accept(services, [["secret"]], customer="A", type="MINE")
+    accept(services, [["secret"]], customer="B", type="THEIRS")
+    page = services.feed.page(ANNA, Wanted(), 10, text="secret")
+    assert ([one.type for one in page.events], page.looked.events) == (["MINE"], 1)
+    with pytest.raises(Forbidden):
+        services.feed.page(ANNA, Wanted(customer="B"), 10, text="secret")

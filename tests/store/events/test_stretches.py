@@ -1,0 +1,90 @@
+"""A report's time is cut into stretches: they have every row once, in order, and follow from the rows alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.exports.layout import POSITIONAL, Layout
+from app.store.database import database, transaction
+from app.store.events import select
+from app.store.events.select import Selection
+from app.store.models import Event
+from tests.support import pace
+
+LAYOUT = Layout(POSITIONAL)
+BASE = 1_793_000_000_000
+HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000
+LATEST = 253_402_300_799_999
+BATCH = "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b"
+
+near = st.builds(  # hot hours, minutes, seconds and milliseconds
+    lambda hour, minute, second, rest: BASE + hour * HOUR + minute * MINUTE + second * SECOND + rest,
+    st.integers(0, 3),
+    st.sampled_from([0, 0, 0, 1, 59]),
+    st.sampled_from([0, 0, 0, 1, 59]),
+    st.sampled_from([0, 0, 0, 1, 999]),
+)
+times = st.one_of(near, near, near, st.sampled_from([0, 1, HOUR - 1, HOUR, LATEST]), st.integers(0, LATEST))
+kinds = st.sampled_from(["A", "B", "C"])
+some = st.lists(st.tuples(times, kinds), max_size=60)
+
+
+def keep(rows: Sequence[tuple[int, str]]) -> list[int]:
+    """Put events into the table; the ids of all that are there."""
+    made = [("C", "P", kind, None, time, [], 1, BATCH, 0) for time, kind in rows]
+    with transaction():
+        database.insert_encoded([select.encode(made)])
+    return [one.id for one in Event.select(Event.id).order_by(Event.id)]
+
+
+@st.composite
+def selections(draw, rows: Sequence[tuple[int, str]]) -> dict:
+    """A filter whose ends stand on rows, beside them, or anywhere."""
+    at = st.one_of(st.none(), times, st.sampled_from([time for time, _ in rows] or [0]))
+    ends = sorted((draw(at), draw(at)), key=lambda one: -1 if one is None else one)
+    places = st.one_of(st.none(), st.integers(0, len(rows)))
+    return {
+        "start": ends[0],
+        "end": ends[1],
+        "types": draw(st.sampled_from([(), (), ("A",), ("A", "C")])),
+        "after": draw(places),
+        "cut": draw(places),
+    }
+
+
+def cut(selection: Selection, size: int) -> list[tuple[int, int]]:
+    """The stretches that follow from the rows alone."""
+    measure, by_hour = select.survey(selection, LAYOUT)
+    assert measure == select.measure(selection, LAYOUT)
+    assert [number for _, number in by_hour if number < 1] == []
+    return select.stretches(selection, size, by_hour)
+
+
+@pytest.mark.usefixtures("app")
+@settings(max_examples=pace.times(30, 60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), rows=some, late=some, size=st.integers(1, 20))
+def test_stretches_have_every_row_once_and_in_order(data, rows, late, size):
+    Event.delete().execute()
+    ids = keep(rows)
+    wanted = data.draw(selections(rows))
+    # Positions become ids: `after` the n-th row, the `cut` at it.
+    bounds = {key: None if wanted[key] is None else ([0, *ids])[wanted[key]] for key in ("after", "cut")}
+    bounds["cut"] = bounds["cut"] if bounds["cut"] is not None else max(ids, default=0)
+    selection = Selection("C", "P", **(wanted | bounds))
+
+    stretches = cut(selection, size)
+    whole = list(select.rows(selection))
+    parts = [list(select.rows(selection.between(start, end))) for start, end in stretches]
+    assert [row for part in parts for row in part] == whole
+    assert all(parts), "none is empty"
+    assert all(start <= end for start, end in stretches)
+    assert all(one[1] < two[0] for one, two in itertools.pairwise(stretches))
+    assert all(len(part) <= size or len({row[0] for row in part}) == 1 for part in parts), "but for a millisecond"
+
+    keep(late)  # accepted behind the cut
+    assert cut(selection, size) == stretches

@@ -158,7 +158,7 @@ def work(services: Services, url: str) -> bool:
             maintenance_interval=CHECK_SECONDS,
             job_monitoring_interval=CHECK_SECONDS,
         )
-        worker.running = services.running
+        worker.running = services.runner
         worker.log_result_lifespan = False
         jobs.serve(services, worker.name, is_stopping)
         worker.work(logging_level="WARNING", with_scheduler=False)

@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     hosts.register(app, settings.trusted_hosts)
     admin.register(app)
     cli.register(app)
-    requests.register(app, app.extensions["services"].meter.note)
+    requests.register(app, app.extensions["services"].request_metrics.note)
     app.wsgi_app = _middlewares(app, settings)
     return app
 

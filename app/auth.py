@@ -17,9 +17,9 @@ from werkzeug.datastructures import Authorization
 from app.exceptions import Forbidden
 from app.services import Services
 from app.services.people.principal import Principal
-from app.services.people.sessions import Visit
+from app.services.people.sessions import CurrentSession
 from app.support.paths import is_api
-from app.support.same_origin import is_forged_call, is_from_elsewhere
+from app.support.same_origin import is_cross_site, is_forged_call
 
 TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
 REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh
@@ -93,7 +93,7 @@ def verify(name: str, password: str) -> Principal | None:
     given = _credentials(request.headers.get("Authorization"))
     if given is None or given.type != "basic" or not name:
         return None
-    principal = _services().door.enter(name, password, request.remote_addr or "", "API")
+    principal = _services().login.authenticate(name, password, request.remote_addr or "", "API")
     if principal is not None:
         _check_call(principal)
     return principal
@@ -151,7 +151,7 @@ def sign_in(principal: Principal) -> bool:
 
     Return False if the password was valid for one sign-in and another sign-in has used it.
     """
-    earlier = current_visit()
+    earlier = current_session()
     if earlier is not None:
         _services().sessions.sign_out(earlier)
     here = replace(principal, address=request.remote_addr or "")
@@ -167,7 +167,7 @@ def sign_in(principal: Principal) -> bool:
 
 def sign_out() -> None:
     """End the session, here and in the browser."""
-    visit = current_visit()
+    visit = current_session()
     if visit is not None:
         _services().sessions.sign_out(visit)
     session.clear()
@@ -202,11 +202,11 @@ def open_to_temporary(view: Callable) -> Callable:
 
 def current_principal() -> Principal | None:
     """Whose session the request belongs to, or None."""
-    visit = current_visit()
+    visit = current_session()
     return visit and visit.principal
 
 
-def current_visit() -> Visit | None:
+def current_session() -> CurrentSession | None:
     """The session that the request belongs to; looked up once."""
     if "visit" not in g:
         token = session.get(TOKEN)
@@ -218,7 +218,7 @@ def current_visit() -> Visit | None:
 
 def comes_from_elsewhere() -> bool:
     """Whether a page of another site had a browser send this request."""
-    return is_from_elsewhere(request.headers, _own_hosts())
+    return is_cross_site(request.headers, _own_hosts())
 
 
 def _own_hosts() -> tuple[str, str]:

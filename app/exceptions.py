@@ -139,7 +139,7 @@ class TypeUnsupported(TallyError):
 
 
 @dataclass(frozen=True, slots=True)  # a request may have very many
-class Fault:
+class FieldError:
     """One wrong field.
 
     Attributes:
@@ -156,11 +156,11 @@ class Fault:
 
 
 class InputInvalid(TallyError):
-    """Input with wrong fields: `faults`, in the order of the input."""
+    """Input with wrong fields: `field_errors`, in the order of the input."""
 
-    def __init__(self, message: str, faults: Sequence[Fault]) -> None:
+    def __init__(self, message: str, field_errors: Sequence[FieldError]) -> None:
         super().__init__(message)
-        self.faults = list(faults)
+        self.field_errors = list(field_errors)
 
 
 class KeyReused(TallyError):
@@ -174,9 +174,9 @@ class Unauthenticated(TallyError):
 class Forbidden(TallyError):
     """Authenticated, but not allowed: another customer's data, or a role too low."""
 
-    def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
+    def __init__(self, message: str, field_errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
-        self.faults = list(faults)
+        self.field_errors = list(field_errors)
 
 
 class RateLimited(TallyError):

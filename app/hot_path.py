@@ -50,7 +50,7 @@ class HotPath:
         except Exception as error:  # noqa: BLE001 - the view raises it again
             environ[FAILURE] = error
             return self._flask(environ, start_response)
-        self._services.meter.note("POST", PATH, 200, perf_counter() - environ[ARRIVED])
+        self._services.request_metrics.note("POST", PATH, 200, perf_counter() - environ[ARRIVED])
         own = [("Content-Length", str(len(receipt.answer))), (HEADER, environ[VARIABLE])]
         start_response("200 OK", [*self._headers, *own, *of_receipt(receipt)])
         return [receipt.answer]
@@ -71,7 +71,7 @@ class HotPath:
 
     def _record(self, environ: WSGIEnvironment) -> Receipt:
         address = environ.get("REMOTE_ADDR", "")
-        sender = self._services.gate.admit(address, key_in(environ.get("HTTP_AUTHORIZATION")))
+        sender = self._services.admission.authorize(address, key_in(environ.get("HTTP_AUTHORIZATION")))
         body = environ["wsgi.input"].read(length := int(environ["CONTENT_LENGTH"]))
         environ["wsgi.input"] = BytesIO(body)
         if len(body) < length:

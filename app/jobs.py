@@ -24,12 +24,12 @@ def serve(services: Services, worker: str, is_stopping: Callable[[], bool]) -> N
 
 def work() -> None:
     """Take the report whose turn it is: the call only says that one waits."""
-    _here().running.work(_worker, _is_stopping)
+    _here().runner.work(_worker, _is_stopping)
 
 
 def help_with(job: str) -> None:
     """Write parts of the report with this UUID, which another worker holds."""
-    _here().running.help(job, _worker, _is_stopping)
+    _here().runner.help(job, _worker, _is_stopping)
 
 
 def _here() -> Services:

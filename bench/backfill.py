@@ -52,7 +52,7 @@ def move(report: Report, age: int, **values: object) -> None:
 def fail(report: Report, age: int, worker: str) -> None:
     """Have five attempts have failed: the first with its worker, the others at a full disk."""
     told, rows = f"5 attempts in a row got no further. The last one: {FULL}", report.rows * 3 // 5
-    move(report, age, status="FAILED", reason=told, attempt=5, stalled=4, **WITHOUT_FILE | {"rows": rows})
+    move(report, age, status="FAILED", reason=told, attempt=5, stalled_attempts=4, **WITHOUT_FILE | {"rows": rows})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
     began = report.started - age
     for number, pause in enumerate(PAUSES, 1):
@@ -73,7 +73,7 @@ def time_out(report: Report, age: int) -> None:
 def stand(report: Report, worker: str) -> None:
     """Have it be at 64 %, in the hands of a worker that nobody finds silent."""
     heard = now() + DAY
-    held = {"status": "RUNNING", "token": "held", "worker": worker, "touched": heard, "ended": None}
+    held = {"status": "RUNNING", "token": "held", "worker": worker, "heartbeat_at": heard, "ended": None}
     held |= {"writing": heard - 41_000, "kept": 0, "began": now() - 43_000}
     change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100 + 1})
     ReportAttempt.update(ended=None, outcome=None).where(ReportAttempt.job == report.job).execute()
@@ -82,7 +82,7 @@ def stand(report: Report, worker: str) -> None:
 def wait(report: Report, age: int) -> None:
     """Have it wait for a worker, and no worker take it."""
     waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "not_before": now() + DAY}
-    fresh = dict.fromkeys(("rows", "total", "began", "claimed", "touched", "writing", "ended")) | {"attempt": 0}
+    fresh = dict.fromkeys(("rows", "total", "began", "claimed", "heartbeat_at", "writing", "ended")) | {"attempt": 0}
     change(report, **waits | fresh | WITHOUT_FILE | {"started": now() - age})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
 

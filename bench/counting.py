@@ -79,8 +79,8 @@ def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
     with _single_events(server.port) as times:
         began = time.monotonic()
         database.open_database(url)
-        while hourly_counts.counted_to() < number:
-            hourly_counts.count_up()
+        while hourly_counts.watermark() < number:
+            hourly_counts.advance()
         rate = number / (time.monotonic() - began)
         database.release()
     progress()

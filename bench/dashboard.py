@@ -74,9 +74,9 @@ def _prepared(url: str) -> dict[str, str]:
     database.open_database(url)
     catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
     progress("Counting the events by hour")
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
-    newest = feed.page(feed.Wanted(), 1)[0][4]
+    newest = feed.page(feed.EventFilter(), 1)[0][4]
     deep = f"{newest - 85 * DAY}-0"
     database.release()
     return {
@@ -98,9 +98,9 @@ def _furnish(url: str) -> None:
     services = create_app(Settings(database_url=url, secret_key=SECRET)).extensions["services"]
     admin = next(one for one in services.accounts.everyone() if one.name == "admin")
     wanted = {"name": "every day", "filter": {"customer": CUSTOMERS[0], "product": PRODUCT, "types": ["RARE"]}}
-    made = services.schedules.add(admin, wanted | {"rhythm": "daily", "hour": 6, "mode": "period"}).schedule
+    made = services.schedules.add(admin, wanted | {"recurrence": "daily", "hour": 6, "mode": "period"}).schedule
     services.schedule_runs.run(SYSTEM, made)
-    services.keys.add("of the benchmark", (), (), by=admin)
+    services.ingest_keys.add("of the benchmark", (), (), by=admin)
     database.release()
 
 

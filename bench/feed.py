@@ -41,7 +41,7 @@ def _measure(stage: Stage, count: int) -> Iterator[Figure]:
     database.open_database(url)
     _note_seen()
     progress(f"{stage.database}: counting them by hour")
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
     for name, wanted, goal in _filters():
         progress(f"{stage.database}: reading {name}")
@@ -54,22 +54,26 @@ def _note_seen() -> None:
     catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
 
 
-def _filters() -> Iterator[tuple[str, pages.Wanted, Goal]]:
+def _filters() -> Iterator[tuple[str, pages.EventFilter, Goal]]:
     one = CUSTOMERS[0]
-    newest, _ = pages.page(pages.Wanted(), 2)
+    newest, _ = pages.page(pages.EventFilter(), 2)
     oldest = newest[4] - 85 * 86_400_000
-    yield "everything", pages.Wanted(), FAST
-    yield "a customer", pages.Wanted(customer=one), FAST
-    yield "a product", pages.Wanted(product=PRODUCT), FAST
-    yield "a customer and product", pages.Wanted(customer=one, product=PRODUCT), FAST
-    yield "a customer, product and common type", pages.Wanted(customer=one, product=PRODUCT, types=(TYPE,)), FAST
-    yield "a time range", pages.Wanted(customer=one, product=PRODUCT, start=oldest, end=oldest + 3_600_000), FAST
-    yield "everything, near the end", pages.Wanted(after=(oldest, 0)), FAST
-    yield "a rare type", pages.Wanted(types=("RARE",)), RARE
-    yield "a customer's rare type, near the end", pages.Wanted(customer=one, types=("RARE",), after=(oldest, 0)), RARE
+    yield "everything", pages.EventFilter(), FAST
+    yield "a customer", pages.EventFilter(customer=one), FAST
+    yield "a product", pages.EventFilter(product=PRODUCT), FAST
+    yield "a customer and product", pages.EventFilter(customer=one, product=PRODUCT), FAST
+    yield "a customer, product and common type", pages.EventFilter(customer=one, product=PRODUCT, types=(TYPE,)), FAST
+    yield "a time range", pages.EventFilter(customer=one, product=PRODUCT, start=oldest, end=oldest + 3_600_000), FAST
+    yield "everything, near the end", pages.EventFilter(after=(oldest, 0)), FAST
+    yield "a rare type", pages.EventFilter(types=("RARE",)), RARE
+    yield (
+        "a customer's rare type, near the end",
+        pages.EventFilter(customer=one, types=("RARE",), after=(oldest, 0)),
+        RARE,
+    )
 
 
-def _p95(wanted: pages.Wanted) -> float:
+def _p95(wanted: pages.EventFilter) -> float:
     """Milliseconds; the first time, which fills the caches, does not count."""
     pages.page(wanted, PAGE)
     spent = []

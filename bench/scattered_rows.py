@@ -84,7 +84,7 @@ class Mixture:
         fill(url, self._fillings())
         database.open_database(url)
         catalog.note_seen([(customer, PRODUCT, kind, 3) for customer in (WANTED, OTHER) for kind in TYPES], 0)
-        while hourly_counts.count_up():
+        while hourly_counts.advance():
             pass
         database.release()
 

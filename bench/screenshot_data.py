@@ -175,8 +175,8 @@ class Scene:
         for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("anna", FIREFOX), ("admin", SAFARI)):
             self._services.sessions.begin(self._who(name), browser)
         for name, customers, products in KEYS:
-            made, _ = self._services.keys.add(name, customers, products, by=admin)
-        self._services.keys.revoke(made, by=admin)
+            made, _ = self._services.ingest_keys.add(name, customers, products, by=admin)
+        self._services.ingest_keys.revoke(made, by=admin)
 
     def _send(self) -> None:
         self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))
@@ -226,9 +226,11 @@ class Scene:
     def _recur(self) -> None:
         """A recurring report whose webhook had to be sent twice, another, and one that is paused."""
         hook = {"mode": "period", "webhook": f"https://{HOOKS}/tally"}
-        weekly = self._schedule("Portfolio, every week", "BARCHART", "PORTFOLIO", rhythm="weekly", hour=6, **hook)
-        self._schedule("Alerts since the last time", "HARBORLINE", "ALERT", rhythm="daily", hour=5, mode="since_last")
-        monthly = {"rhythm": "monthly", "hour": 4, "mode": "period"}
+        weekly = self._schedule("Portfolio, every week", "BARCHART", "PORTFOLIO", recurrence="weekly", hour=6, **hook)
+        self._schedule(
+            "Alerts since the last time", "HARBORLINE", "ALERT", recurrence="daily", hour=5, mode="since_last"
+        )
+        monthly = {"recurrence": "monthly", "hour": 4, "mode": "period"}
         paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
         self._services.schedules.pause(self._who("admin"), paused)
         Schedule.update(webhook_since=now() + 365 * DAY).execute()  # the service itself tells nobody

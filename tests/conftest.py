@@ -223,7 +223,7 @@ def s3(s3_server: S3, monkeypatch) -> S3:
 def app(settings: Settings, monkeypatch):
     monkeypatch.setattr("app.services.events.rejected.PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(
-        "app.services.operations.request_metrics.Meter._start", lambda meter: None
+        "app.services.operations.request_metrics.RequestMetrics._start", lambda request_metrics: None
     )  # it would tell the next test's Redis
     application = create_app(settings)
     application.testing = False  # errors are answered, as in production

@@ -18,7 +18,7 @@ MILLISECONDS = re.compile(r"-?\b\d{6,15}\b")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
-class MomentField(Field):
+class DatetimeField(Field):
     """Its `data` is milliseconds; what is no moment stays text, for the schema to refuse.
 
     Args:

@@ -11,7 +11,7 @@ from app.support.clock import now
 
 
 @dataclass(frozen=True)
-class Place:
+class NavigationItem:
     """An entry of the left bar.
 
     Attributes:
@@ -34,9 +34,9 @@ class Place:
 
 
 PLACES = (
-    Place("Overview", "grid-1x2", ("admin.overview",)),
-    Place("Events", "list-ul", ("admin.events", "admin.event"), "events"),
-    Place(
+    NavigationItem("Overview", "grid-1x2", ("admin.overview",)),
+    NavigationItem("Events", "list-ul", ("admin.events", "admin.event"), "events"),
+    NavigationItem(
         "Reports",
         "file-earmark-arrow-down",
         (
@@ -58,7 +58,7 @@ PLACES = (
             "admin.delivery",
         ),
     ),
-    Place(
+    NavigationItem(
         "Rejected",
         "slash-circle",
         (
@@ -77,7 +77,7 @@ PLACES = (
         ),
         "system",
     ),
-    Place(
+    NavigationItem(
         "Catalog",
         "card-list",
         (
@@ -91,7 +91,7 @@ PLACES = (
             "admin.import_document",
         ),
     ),
-    Place(
+    NavigationItem(
         "People",
         "people",
         (
@@ -112,8 +112,8 @@ PLACES = (
         ),
         "users",
     ),
-    Place("System", "gear", ("admin.system", "admin.settings", "admin.versions"), "system"),
-    Place("Audit log", "journal-text", ("admin.audit",), "system", unless="users"),
+    NavigationItem("System", "gear", ("admin.system", "admin.settings", "admin.versions"), "system"),
+    NavigationItem("Audit log", "journal-text", ("admin.audit",), "system", unless="users"),
 )
 
 

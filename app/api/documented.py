@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from app.api.body import CODINGS
 from app.api.errors import EVENTS_FAILED, GENERAL, RETRY_SECONDS, tree
 from app.api.reports import MAX_PAGE, PAGE
-from app.exceptions import FORBIDDEN, Fault
+from app.exceptions import FORBIDDEN, FieldError
 from app.schemas import response_schemas
 from app.schemas.reports import STATUSES
 
@@ -97,7 +97,7 @@ PARAMETERS: dict[str, Told] = {
 }
 
 
-def _error(words: str, code: str, message: str, *faults: Fault, headers: Iterable[str] = ()) -> Told:
+def _error(words: str, code: str, message: str, *faults: FieldError, headers: Iterable[str] = ()) -> Told:
     content = {"schema": "Errors", "example": tree(code, message, faults)}
     return {
         "description": f"`{code}`: {words}",
@@ -111,7 +111,9 @@ ERRORS: dict[str, Told] = {
         "the body is not JSON or has a wrong shape, or a field or parameter is invalid: each has a child.",
         "REQUEST_INPUT_MALFORMED",
         "The request has a fault; nothing was stored.",
-        Fault('events[2].timestamp is "noon"; it must be a whole number of milliseconds from 0 to 253402300799999.'),
+        FieldError(
+            'events[2].timestamp is "noon"; it must be a whole number of milliseconds from 0 to 253402300799999.'
+        ),
     ),
     "401": {
         "description": "The user or the password is missing or wrong.",
@@ -195,7 +197,7 @@ KEY_FORBIDDEN = _error(
     "the key is bound to other customers or products than those of an event; nothing was stored.",
     FORBIDDEN,
     "The key web may not send events[2].customer; nothing was stored.",
-    Fault('events[2].customer is "FERNHILL"; with this key it must be "BARCHART".', FORBIDDEN),
+    FieldError('events[2].customer is "FERNHILL"; with this key it must be "BARCHART".', FORBIDDEN),
 )
 PLACES_ERROR = _error(
     "too many files are being downloaded at this moment.",

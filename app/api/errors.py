@@ -65,10 +65,10 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _fault)
 
 
-def tree(code: str, message: str, faults: Sequence[errors.Fault] = ()) -> list[dict]:
+def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict]:
     """The array that an error's body is; at most 100 children, then one that counts the rest."""
-    children = [_node(fault.code, fault.message) for fault in faults[:MAX_CHILDREN]]
-    rest = len(faults) - MAX_CHILDREN
+    children = [_node(fault.code, fault.message) for fault in field_errors[:MAX_CHILDREN]]
+    rest = len(field_errors) - MAX_CHILDREN
     if rest > 0:
         children.append(_node(errors.MALFORMED, f"And {rest} more."))
     return [{**_node(code, message), "children": children}]
@@ -86,7 +86,7 @@ def _domain(error: errors.TallyError) -> Response:
     if status == 503:
         log.warning("unavailable", path=request.path, reason=str(error))
     if is_api(request.path):
-        response = answer(tree(code, _sentence(error, status), getattr(error, "faults", ())), status)
+        response = answer(tree(code, _sentence(error, status), getattr(error, "field_errors", ())), status)
     else:
         response = _page(status, _plain(error))
     if status in (429, 503):

@@ -12,7 +12,7 @@ from app.api.responses import encoded
 from app.auth import basic, caller, need, sent_key
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
-from app.services.events.listing import Wanted
+from app.services.events.listing import EventFilter
 from app.services.events.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
@@ -29,7 +29,7 @@ def record() -> Response:
         raise request.environ.pop(FAILURE)
     check_origin()
     services = current_app.extensions["services"]
-    sender = services.gate.admit(request.remote_addr or "", sent_key())
+    sender = services.admission.authorize(request.remote_addr or "", sent_key())
     key, lenient = idempotency_key(), prefers_lenient()
     origin = Origin(request.remote_addr or "", request.headers["X-Request-ID"])
     received = read_events_body()
@@ -48,7 +48,7 @@ def index() -> Response:
     need("events")
     filter = load_query(FilterSchema(partial=True), lists=("types",))
     services, after = current_app.extensions["services"], request.args.get("after")
-    page = services.feed.page(caller(), Wanted(**filter), number("limit", PAGE, MAX_PAGE), after)
+    page = services.listing.page(caller(), EventFilter(**filter), number("limit", PAGE, MAX_PAGE), after)
     if after is None:  # otherwise the first page has already checked it
         named = (filter.get(name) for name in ("customer", "product", "types"))
         services.catalog.check_known(caller(), *named, place="")

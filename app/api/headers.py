@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from flask import request
 
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.services.events.ingest import Receipt
 
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -28,7 +28,7 @@ def idempotency_key() -> str | None:
     key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not KEY.fullmatch(key):
         message = f"Idempotency-Key has {len(key)} characters; it must have 1 to 255 printable ones."
-        raise InputInvalid("A header is wrong; nothing was stored.", [Fault(message)])
+        raise InputInvalid("A header is wrong; nothing was stored.", [FieldError(message)])
     return key
 
 

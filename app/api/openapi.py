@@ -43,7 +43,7 @@ def describe(app: Flask) -> dict[str, object]:
         servers=[{"url": app.config["SETTINGS"].base_path or "/"}],
         tags=[{"name": name, "description": words} for name, words in documentation.TAGS.items()],
     )
-    gate, settings = app.extensions["services"].gate, app.config["SETTINGS"]
+    gate, settings = app.extensions["services"].admission, app.config["SETTINGS"]
     asked = {"needs_key": gate.needs_key, "needs_token": bool(settings.metrics_token)}
     _add_components(spec, settings.max_batch_events, needs_token=asked["needs_token"])
     for rule, method in _routes(app):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from flask import current_app, request
 
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.schemas.reports import FilterSchema
 from app.support.paths import is_api
 
@@ -48,10 +48,10 @@ def check_parameters() -> None:
     for name, values in request.args.lists():
         if name not in known:
             faults.append(
-                Fault(f'"{name[:60]}" is not a parameter of {request.path}; {_hint(name, known, len(faults))}.')
+                FieldError(f'"{name[:60]}" is not a parameter of {request.path}; {_hint(name, known, len(faults))}.')
             )
         elif len(values) > 1 and name not in REPEATABLE:
-            faults.append(Fault(f"{name} comes {len(values)} times; it may come once."))
+            faults.append(FieldError(f"{name} comes {len(values)} times; it may come once."))
     if faults:
         raise InputInvalid("A query parameter is wrong.", faults)
 
@@ -105,7 +105,7 @@ def cursor(name: str) -> int | None:
 
 def _wrong(name: str, text: str, allowed: str) -> InputInvalid:
     message = f'{name} is "{text[:60]}"; it must be {allowed}.'
-    return InputInvalid("A query parameter is wrong.", [Fault(message)])
+    return InputInvalid("A query parameter is wrong.", [FieldError(message)])
 
 
 def load_query(schema: FilterSchema, lists: Sequence[str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import click
 from app.cli.output import as_json, command, say, services
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
-from app.services.operations.retention import Plan
+from app.services.operations.retention import ErasurePlan
 from app.services.people.principal import SYSTEM
 
 
@@ -36,20 +36,20 @@ def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], 
     copies: those that hold some of the events are named, and go with --delete-files; reports that are being written
     then begin again. Reports that run meanwhile may have less than was there when they started.
     """
-    plan = services().erasing.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
+    plan = services().retention.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
     gone = _erase(plan, delete_files) if yes else 0
     result = {"events": plan.events, "rejected": plan.rejected_number, "erased": gone if yes else None}
     result |= {"reports": [source(report) for report in plan.reports], "files_deleted": yes and delete_files}
     say(result, _words(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
 
 
-def _erase(plan: Plan, delete_files: bool) -> int:
+def _erase(plan: ErasurePlan, delete_files: bool) -> int:
     """Do it, with a bar on a terminal; how many events are gone."""
     gone = 0
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=plan.events, label="Erasing", file=sys.stderr, hidden=hidden) as bar:
         try:
-            for number in services().erasing.erase(SYSTEM, plan, delete_files=delete_files):
+            for number in services().retention.erase(SYSTEM, plan, delete_files=delete_files):
                 gone += number
                 bar.update(number)
         except Exception:
@@ -58,10 +58,10 @@ def _erase(plan: Plan, delete_files: bool) -> int:
     return gone
 
 
-def _words(plan: Plan, gone: int, *, yes: bool, delete_files: bool) -> str:
+def _words(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) -> str:
     if not plan.events and not plan.rejected_number:
         return "There is no such event."
-    number = gone if yes else plan.events
+    number = is_erased if yes else plan.events
     lines = [f"{_counted(number, 'event')} {'erased' if yes else 'would be erased'}."]
     if plan.rejected_number:
         lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {'erased' if yes else 'would go'} as well.")
@@ -72,7 +72,7 @@ def _words(plan: Plan, gone: int, *, yes: bool, delete_files: bool) -> str:
     return "\n".join(lines)
 
 
-def _of_files(plan: Plan, *, deleted: bool, wanted: bool) -> list[str]:
+def _of_files(plan: ErasurePlan, *, deleted: bool, wanted: bool) -> list[str]:
     held = f"{_counted(len(plan.reports), 'report')} {{}} some of them:"
     names = [f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in plan.reports]
     if deleted:

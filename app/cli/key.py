@@ -24,9 +24,9 @@ def key() -> None:
 @command
 def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_json: bool) -> None:
     """Add a key, and print it: only now, as no more than its hash is kept. It may send any events unless bound."""
-    made, token = services().keys.add(name, customers, products)
+    made, token = services().ingest_keys.add(name, customers, products)
     lines = [f"Added {made.name}: for {_scope(made)}.", "", f"    {token}", "", "This key is shown only now."]
-    if not services().gate.needs_key:
+    if not services().admission.needs_key:
         lines.append("Events are accepted without a key, too, until INGEST_AUTH is set to key.")
     say(_shown(made) | {"key": token}, "\n".join(lines), json=as_json)
 
@@ -36,7 +36,7 @@ def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_jso
 @command
 def list_keys(as_json: bool) -> None:
     """List the keys: those in use, then the revoked ones."""
-    keys = services().keys.all()
+    keys = services().ingest_keys.all()
     say([_shown(one) for one in keys], "\n".join(_line(one) for one in keys) or "There is no key.", json=as_json)
 
 
@@ -46,7 +46,7 @@ def list_keys(as_json: bool) -> None:
 @command
 def revoke(name: str, as_json: bool) -> None:
     """Refuse a key from now on. Whoever still sends with it is answered 401, and those events are lost."""
-    services().keys.revoke(services().keys.named(name))
+    services().ingest_keys.revoke(services().ingest_keys.named(name))
     say({"name": name}, f"Revoked {name}. Every process refuses it within 5 seconds.", json=as_json)
 
 

@@ -27,7 +27,7 @@ def command(function: Callable) -> Callable:
         try:
             return function(*args, **kwargs)
         except InputInvalid as error:
-            details = "".join(f"\n  {fault.message}" for fault in error.faults)
+            details = "".join(f"\n  {fault.message}" for fault in error.field_errors)
             raise click.ClickException(f"{error}{details}") from None
         except TallyError as error:
             raise click.ClickException(str(error)) from None

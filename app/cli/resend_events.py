@@ -42,7 +42,7 @@ def resend(ids: tuple[int | str, ...], everything: bool, as_json: bool) -> None:
     if bool(ids) == everything:
         raise click.UsageError("Name the rejected events by their ids, or take --all.")
     sent, refused = 0, []
-    for outcome in services().resending.send_as_they_are(None if everything else dict.fromkeys(ids)):
+    for outcome in services().resend.send_as_they_are(None if everything else dict.fromkeys(ids)):
         if outcome.reasons:
             refused.append(outcome)
         else:

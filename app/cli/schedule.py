@@ -28,7 +28,7 @@ def schedule() -> None:
 @click.option("--customer", required=True)
 @click.option("--product", required=True)
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
-@click.option("--every", "rhythm", required=True, help="daily, weekly (on Monday) or monthly (on the 1st).")
+@click.option("--every", "recurrence", required=True, help="daily, weekly (on Monday) or monthly (on the 1st).")
 @click.option("--hour", default=6, show_default=True, type=int, help="UTC, 0 to 23.")
 @click.option("--since-last", is_flag=True, help="Everything since the last one, not the period that ended.")
 @file_options
@@ -117,7 +117,7 @@ def _wanted(given: dict[str, object]) -> dict[str, object]:
     filter = {"customer": given["customer"], "product": given["product"]}
     filter |= {"types": list(given["types"])} if given["types"] else {}
     output = output_of(given)
-    wanted = {name: given[name] for name in ("name", "rhythm", "hour", "webhook") if given[name] is not None}
+    wanted = {name: given[name] for name in ("name", "recurrence", "hour", "webhook") if given[name] is not None}
     wanted |= {"filter": filter, "mode": "since_last" if given["since_last"] else "period"}
     return wanted | ({"output": output} if output else {})
 
@@ -130,7 +130,7 @@ def _user(name: str) -> Principal:
 
 
 def _shown(one: Schedule) -> dict[str, object]:
-    names = ("id", "name", "customer", "product", "types", "output", "rhythm", "hour", "mode", "webhook", "active")
+    names = ("id", "name", "customer", "product", "types", "output", "recurrence", "hour", "mode", "webhook", "active")
     shown = {name: getattr(one, name) for name in names} | {"owner": one.owner_name}
     last = f"JOB-{one.last_report}" if one.last_report else None
     return shown | {"reason": one.reason, "next_run": one.next_run, "last_run": one.last_run, "last_report": last}

@@ -17,7 +17,7 @@ TICK_SECONDS = 1.0
 @command
 def scheduler(once: bool) -> None:
     """Wake workers for reports that wait, count events by hour, remove what is past its time; any number may run."""
-    upkeep = services().upkeep
+    upkeep = services().scheduler
     if once:
         upkeep.run_all()
         return

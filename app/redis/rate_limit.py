@@ -31,7 +31,7 @@ Ask = Callable[[SlidingWindowCounterRateLimiter, RateLimitItemPerMinute, str, st
 log = structlog.get_logger(__name__)
 
 
-class Rates:
+class RateLimit:
     """The counts of the last minute.
 
     Args:
@@ -39,9 +39,9 @@ class Rates:
         alone: whether this process counts by itself while Redis is away; else everybody passes then.
     """
 
-    def __init__(self, url: str, *, alone: bool = False) -> None:
+    def __init__(self, url: str, *, local_fallback: bool = False) -> None:
         self._url = url
-        self._alone = alone
+        self._alone = local_fallback
         self._away_until = 0.0
 
     def count(self, kind: str, who: str, most: int) -> int | None:
@@ -53,7 +53,7 @@ class Rates:
         """
         return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
 
-    def full(self, kind: str, who: str, most: int) -> int | None:
+    def check(self, kind: str, who: str, most: int) -> int | None:
         """The same without counting it: after how many seconds one may come, None where it may now."""
         return self._ask(SlidingWindowCounterRateLimiter.test, kind, who, most)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from marshmallow import Schema, ValidationError
 
-from app.schemas.field_errors import refuse
+from app.schemas.field_errors import validation_error
 from app.schemas.fields import Code, Codes
 
 
@@ -26,4 +26,4 @@ class KeySchema(Schema):
         try:
             self.load({"name": name, "customers": list(customers), "products": list(products)})
         except ValidationError as error:
-            raise refuse(error, "The key") from None
+            raise validation_error(error, "The key") from None

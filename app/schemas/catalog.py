@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.schemas import json
-from app.schemas.field_errors import refuse
+from app.schemas.field_errors import validation_error
 from app.schemas.fields import Choice, Code, Described
 
 # How a report handles context items without a column: it writes them to a last column, or omits them.
@@ -91,7 +91,7 @@ class CatalogSchema(Schema):
                 raise ValidationError({"catalog": [f"is {json.kind(value)}; it must be an object"]})
             return self.load(value)
         except ValidationError as error:
-            raise refuse(error, "The catalog") from None
+            raise validation_error(error, "The catalog") from None
 
 
 def document(customers: Sequence, products: Sequence, types: Sequence) -> dict[str, list[dict]]:

@@ -23,9 +23,9 @@ from typing import Annotated, NamedTuple
 import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from app.exceptions import BodyMalformed, BodyTooLarge, Fault
+from app.exceptions import BodyMalformed, BodyTooLarge, FieldError
 from app.schemas import json
-from app.schemas.field_errors import flatten, refusal, refuse
+from app.schemas.field_errors import flatten, to_input_error, validation_error
 from app.schemas.fields import (
     CONTROL,
     MAX_CODE,
@@ -167,7 +167,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
     place: int
     text: str
-    faults: list[Fault]
+    field_errors: list[FieldError]
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Batch:
 
 def unexplained(place: int, text: str) -> Rejected:
     """Return an invalid event without an explanation, which costs time and memory, because there are MAX_EXPLAINED."""
-    fault = Fault(f"events[{place - 1}] is invalid; of a request the first {MAX_EXPLAINED:,} are explained.")
+    fault = FieldError(f"events[{place - 1}] is invalid; of a request the first {MAX_EXPLAINED:,} are explained.")
     return Rejected(place, text, [fault])
 
 
@@ -278,7 +278,7 @@ class BatchSchema(Schema):
         """
         batch = self.split_body(body, lines=lines)
         if batch.rejected:
-            raise refusal([fault for one in batch.rejected for fault in one.faults])
+            raise to_input_error([fault for one in batch.rejected for fault in one.field_errors])
         return batch.events
 
     def split_body(self, body: bytes, *, lines: bool = False) -> Batch:
@@ -304,7 +304,7 @@ class BatchSchema(Schema):
         except ValidationError as error:
             batch = _valid_part(error)
             if batch is None:
-                raise refuse(_placed(error)) from None
+                raise validation_error(_placed(error)) from None
             return batch
 
 
@@ -492,7 +492,7 @@ def _beside(body: bytes, events: bytes) -> list[str]:
     rest = body.replace(events, b"0", 1) if events.startswith(b"[") else body
     names = json.keys(rest, values=MAX_EVENT_VALUES)
     if names.count("events") > 1:
-        raise refusal([Fault("events comes twice; a request may have it once.")])
+        raise to_input_error([FieldError("events comes twice; a request may have it once.")])
     _check_beside(json.parse(rest))
     return [name for name in names if name != "events"][:MAX_IGNORED]
 

@@ -6,26 +6,30 @@ from collections.abc import Iterator, Mapping
 
 from marshmallow import ValidationError
 
-from app.exceptions import MALFORMED, MISSING, Fault, InputInvalid
+from app.exceptions import MALFORMED, MISSING, FieldError, InputInvalid
 
 
-def refuse(error: ValidationError, what: str = "The request", then: str = "nothing was stored") -> InputInvalid:
+def validation_error(
+    error: ValidationError, what: str = "The request", then: str = "nothing was stored"
+) -> InputInvalid:
     """The domain's error for marshmallow's, to be raised.
 
     Args:
         what: what has the faults.
         then: what follows from them.
     """
-    return refusal(list(flatten(error.messages, "")), what, then)
+    return to_input_error(list(flatten(error.messages, "")), what, then)
 
 
-def refusal(faults: list[Fault], what: str = "The request", then: str = "nothing was stored") -> InputInvalid:
-    """The domain's error for faults, to be raised; see `refuse`."""
-    count = f"{len(faults)} faults" if len(faults) != 1 else "a fault"
-    return InputInvalid(f"{what} has {count}; {then}.", faults)
+def to_input_error(
+    field_errors: list[FieldError], what: str = "The request", then: str = "nothing was stored"
+) -> InputInvalid:
+    """The domain's error for faults, to be raised; see `validation_error`."""
+    count = f"{len(field_errors)} faults" if len(field_errors) != 1 else "a fault"
+    return InputInvalid(f"{what} has {count}; {then}.", field_errors)
 
 
-def flatten(messages: object, place: str) -> Iterator[Fault]:
+def flatten(messages: object, place: str) -> Iterator[FieldError]:
     """The faults of marshmallow's messages about what stands at a place."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
@@ -34,7 +38,7 @@ def flatten(messages: object, place: str) -> Iterator[Fault]:
     for message in messages:
         code = MISSING if message.startswith("is missing") else MALFORMED
         text = message if message.startswith(".") or message.startswith("[") else f" {message}"
-        yield Fault(f"{place}{text}.", code, _field(place))
+        yield FieldError(f"{place}{text}.", code, _field(place))
 
 
 def _field(place: str) -> str:

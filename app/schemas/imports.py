@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError
 
-from app.schemas.field_errors import refuse
+from app.schemas.field_errors import validation_error
 from app.schemas.fields import Code, Delimiter
 
 
@@ -24,4 +24,4 @@ class CsvSchema(Schema):
         try:
             return self.load(values)
         except ValidationError as error:
-            raise refuse(error, "The import") from None
+            raise validation_error(error, "The import") from None

@@ -13,7 +13,7 @@ from itertools import accumulate, chain
 import msgspec
 import orjson
 
-from app.exceptions import BodyMalformed, BodyTooLarge, Fault, InputInvalid
+from app.exceptions import BodyMalformed, BodyTooLarge, FieldError, InputInvalid
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN = 60  # characters of a wrong value that a message repeats
@@ -83,7 +83,7 @@ def parse_clean(body: bytes, *, values: int = MAX_VALUES) -> object:
     value = parse(body, values=values)
     bad = unkeepable(value)
     if bad:
-        raise InputInvalid("The body has text that cannot be kept.", [Fault(f"{bad.strip('. ')}.")])
+        raise InputInvalid("The body has text that cannot be kept.", [FieldError(f"{bad.strip('. ')}.")])
     return value
 
 

@@ -43,7 +43,7 @@ def eta_ms(report: object) -> int | None:
     """How long the rest takes at the speed of the attempt at work; None where that cannot be told yet."""
     if report.status != "RUNNING" or report.token is None or report.writing is None:
         return None
-    written, elapsed = report.rows - report.kept, report.touched - report.writing
+    written, elapsed = report.rows - report.resumed_rows, report.heartbeat_at - report.writing
     if not written or elapsed < STEADY_MS:
         return None
     return max(0, report.total - report.rows) * elapsed // written

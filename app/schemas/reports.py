@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
 from app.schemas import json
-from app.schemas.field_errors import refuse
+from app.schemas.field_errors import validation_error
 from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, ObjectName, Time
 
 PARQUET = "parquet"
@@ -73,7 +73,7 @@ class FilterSchema(Lenient):
         try:
             return self.load(given)
         except ValidationError as error:
-            raise refuse(error, "The query", "nothing was read") from None
+            raise validation_error(error, "The query", "nothing was read") from None
 
     @validates_schema
     def in_order(self, data: dict, **kwargs: object) -> None:
@@ -141,7 +141,7 @@ class ReportRequestSchema(Lenient):
                 raise ValidationError({key: ["comes twice; it may come once"] for key in twice})
             return self.load(value), [key for key in keys if key not in known and _outer(key) in {"", *self.fields}]
         except ValidationError as error:
-            raise refuse(error, "The report's request") from None
+            raise validation_error(error, "The report's request") from None
 
 
 def _outer(key: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from marshmallow import Schema, ValidationError
 
-from app.schemas.field_errors import refuse
+from app.schemas.field_errors import validation_error
 from app.schemas.fields import DIGITS, MAX_CONTEXT_TEXT, MAX_TIME, Code, Codes, Described
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)?Z?")
@@ -81,5 +81,5 @@ class ErasingSchema(Schema):
             if after is not None and before is not None and before <= after:
                 raise ValidationError({"before": ["is not later than after; no event could fit"]})
         except ValidationError as error:
-            raise refuse(error, "The command", "nothing was erased") from None
+            raise validation_error(error, "The command", "nothing was erased") from None
         return checked

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from marshmallow import Schema, ValidationError
 
-from app.schemas.field_errors import refuse
+from app.schemas.field_errors import validation_error
 from app.schemas.fields import Choice, Code, Described
 from app.schemas.reports import FilterSchema, Lenient, OutputSchema, Part
 from app.support.url_origin import split
 
-RHYTHMS = ("daily", "weekly", "monthly")
+RECURRENCES = ("daily", "weekly", "monthly")
 MODES = ("period", "since_last")
 MAX_URL = 2_048
 HOURS = 24
@@ -46,7 +46,7 @@ class Url(Described):
 
 
 class RecurringFilterSchema(FilterSchema):
-    """Which events: the time is the rhythm's to say."""
+    """Which events: the time is the recurrence's to say."""
 
     class Meta(Lenient.Meta):
         """See `Lenient`."""
@@ -69,7 +69,7 @@ class ScheduleSchema(Schema):
     name = Code(required=True)
     filter = Part(RecurringFilterSchema, required=True)
     output = Part(RecurringOutputSchema)
-    rhythm = Choice(RHYTHMS, required=True)
+    recurrence = Choice(RECURRENCES, required=True)
     hour = Hour(required=True)
     mode = Choice(MODES, required=True)
     webhook = Url()
@@ -83,7 +83,7 @@ class ScheduleSchema(Schema):
         try:
             return self.load(wanted)
         except ValidationError as error:
-            raise refuse(error, "The recurring report") from None
+            raise validation_error(error, "The recurring report") from None
 
 
 def when(schedule: object) -> str:
@@ -93,7 +93,7 @@ def when(schedule: object) -> str:
         schedule: a row of the table of schedules.
     """
     days = {"daily": "every day", "weekly": "every Monday", "monthly": "every 1st of the month"}
-    return f"{days[schedule.rhythm]} at {schedule.hour:02}:00 UTC"
+    return f"{days[schedule.recurrence]} at {schedule.hour:02}:00 UTC"
 
 
 def covers(schedule: object) -> str:
@@ -101,4 +101,4 @@ def covers(schedule: object) -> str:
     if schedule.mode == "since_last":
         return "everything since the last one"
     periods = {"daily": "the day before", "weekly": "the week before", "monthly": "the month before"}
-    return periods[schedule.rhythm]
+    return periods[schedule.recurrence]

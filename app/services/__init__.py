@@ -9,128 +9,128 @@ from dataclasses import dataclass
 
 from app.config import STORE_VALID, Settings
 from app.redis.queue import ReportQueue
-from app.redis.rate_limit import Rates
-from app.services.access.admission import Gate
-from app.services.access.ingest_keys import Keys
-from app.services.catalog.code_limit import Ceiling
-from app.services.catalog.editor import Cataloguing
-from app.services.catalog.listing import Entries
+from app.redis.rate_limit import RateLimit
+from app.services.access.admission import Admission
+from app.services.access.ingest_keys import IngestKeys
+from app.services.catalog.code_limit import CodeLimit
+from app.services.catalog.editor import CatalogEditor
+from app.services.catalog.listing import CatalogListing
 from app.services.catalog.lookup import Catalog
 from app.services.events.importing import Importing
 from app.services.events.ingest import Ingest
-from app.services.events.listing import Feed
+from app.services.events.listing import Listing
 from app.services.events.rejected import RejectedEvents
 from app.services.events.rejected_groups import RejectedGroups
-from app.services.events.resend import Resending
-from app.services.events.spool import Spooling
-from app.services.events.volume import Traffic
+from app.services.events.resend import Resend
+from app.services.events.spool import EventSpool
+from app.services.events.volume import Volume
 from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
-from app.services.operations.request_metrics import Meter
-from app.services.operations.retention import Erasing
-from app.services.operations.scheduler import DAY_MS, Upkeep
+from app.services.operations.request_metrics import RequestMetrics
+from app.services.operations.retention import Retention
+from app.services.operations.scheduler import DAY_MS, Scheduler
 from app.services.operations.system import System
 from app.services.people.accounts import Accounts
 from app.services.people.audit import Audit
-from app.services.people.login import Door
+from app.services.people.login import Login
 from app.services.people.sessions import Sessions
-from app.services.reports.attempt import Means
-from app.services.reports.cleanup import Sweeper
-from app.services.reports.destinations import Filing
-from app.services.reports.runner import Running
+from app.services.reports.attempt import AttemptContext
+from app.services.reports.cleanup import Cleanup
+from app.services.reports.destinations import Destinations
+from app.services.reports.runner import Runner
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.service import Schedules
 from app.services.schedules.webhooks import Webhooks
 from app.storage import open_storage
-from app.storage.spool import Spool
-from app.store.events.writer import Writer
+from app.storage.spool import SpoolFiles
+from app.store.events.writer import GroupCommitWriter
 
 
 @dataclass(frozen=True)
 class Services:
     """The services of one process."""
 
-    gate: Gate
+    admission: Admission
     ingest: Ingest
     importing: Importing
-    erasing: Erasing
-    feed: Feed
-    traffic: Traffic
+    retention: Retention
+    listing: Listing
+    volume: Volume
     rejected: RejectedEvents
-    resending: Resending
+    resend: Resend
     rejected_groups: RejectedGroups
     catalog: Catalog
-    entries: Entries
-    cataloguing: Cataloguing
+    catalog_listing: CatalogListing
+    catalog_editor: CatalogEditor
     audit: Audit
     accounts: Accounts
-    door: Door
+    login: Login
     sessions: Sessions
-    keys: Keys
+    ingest_keys: IngestKeys
     reports: Reports
-    running: Running
+    runner: Runner
     schedules: Schedules
     schedule_runs: ScheduleRuns
     webhooks: Webhooks
     health: Health
-    meter: Meter
+    request_metrics: RequestMetrics
     metrics: Metrics
     system: System
-    upkeep: Upkeep
+    scheduler: Scheduler
 
 
 def build(settings: Settings) -> Services:
     """Put the services together; nothing connects yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
-    catalog = Catalog(strict=settings.catalog_mode == "strict", ceiling=Ceiling(settings.max_codes))
-    entries, audit = Entries(catalog), Audit()
+    catalog = Catalog(strict=settings.catalog_mode == "strict", code_limit=CodeLimit(settings.max_codes))
+    catalog_listing, audit = CatalogListing(catalog), Audit()
     storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000
-    filing = Filing(settings, storage)
-    sweeper = Sweeper(queue, filing, limit_ms, settings.report_attempts)
+    destinations = Destinations(settings, storage)
+    cleanup = Cleanup(queue, destinations, limit_ms, settings.report_attempts)
     keep_ms = settings.report_keep_days * DAY_MS
-    means = Means(filing, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
-    reports = Reports(settings, catalog, filing, queue, sweeper, audit)
-    erasing = Erasing(reports, audit)
+    context = AttemptContext(destinations, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
+    reports = Reports(settings, catalog, destinations, queue, cleanup, audit)
+    retention = Retention(reports, audit)
     webhooks = Webhooks(settings.webhook_hosts, settings.secret, reports)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
-    spooling = Spooling(Spool(settings.data_dir.absolute() / "spool"))
-    writer = Writer(settings.ingest_wait_seconds, spooling if settings.spool else None)
-    health, meter = Health(settings, queue, spooling, storage), Meter(queue)
-    keys = Keys()
+    spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
+    writer = GroupCommitWriter(settings.ingest_wait_seconds, spool if settings.spool else None)
+    health, request_metrics = Health(settings, queue, spool, storage), RequestMetrics(queue)
+    ingest_keys = IngestKeys()
     accounts = Accounts()
     sessions = Sessions(settings)
     store_valid = settings.invalid_events == STORE_VALID
     ingest = Ingest(catalog, writer, rejected, settings.max_batch_events, store_valid=store_valid)
-    resending = Resending(ingest, rejected, audit)
+    resend = Resend(ingest, rejected, audit)
     return Services(
-        gate=Gate(settings, keys, Rates(settings.redis)),
+        admission=Admission(settings, ingest_keys, RateLimit(settings.redis)),
         ingest=ingest,
-        importing=Importing(catalog, Writer(settings.ingest_wait_seconds)),
-        feed=Feed(2 * settings.max_batch_events),
-        traffic=Traffic(),
-        erasing=erasing,
+        importing=Importing(catalog, GroupCommitWriter(settings.ingest_wait_seconds)),
+        listing=Listing(2 * settings.max_batch_events),
+        volume=Volume(),
+        retention=retention,
         rejected=rejected,
-        resending=resending,
-        rejected_groups=RejectedGroups(resending, audit),
+        resend=resend,
+        rejected_groups=RejectedGroups(resend, audit),
         catalog=catalog,
-        entries=entries,
-        cataloguing=Cataloguing(catalog, entries, audit),
+        catalog_listing=catalog_listing,
+        catalog_editor=CatalogEditor(catalog, catalog_listing, audit),
         audit=audit,
         accounts=accounts,
-        door=Door(accounts, Rates(settings.redis, alone=True)),
+        login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
         sessions=sessions,
-        keys=keys,
+        ingest_keys=ingest_keys,
         reports=reports,
-        running=Running(lambda report: means, queue, sweeper),
+        runner=Runner(lambda report: context, queue, cleanup),
         schedules=Schedules(catalog, webhooks, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
         health=health,
-        meter=meter,
-        metrics=Metrics(settings, queue, spooling, health, meter),
+        request_metrics=request_metrics,
+        metrics=Metrics(settings, queue, spool, health, request_metrics),
         system=System(settings, queue),
-        upkeep=Upkeep(settings, queue, reports, spooling, erasing, schedule_runs, webhooks, rejected),
+        scheduler=Scheduler(settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected),
     )

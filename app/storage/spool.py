@@ -26,7 +26,7 @@ DAMAGED = ".damaged"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # then the next file begins, so that a long outage is emptied in steps
 
 
-class Spool:
+class SpoolFiles:
     """The spool of one process, and all that is left of others'.
 
     Args:

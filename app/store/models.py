@@ -76,7 +76,7 @@ class Event(Table):
     received = BigIntegerField()
 
 
-class Seen(Table):
+class ObservedCode(Table):
     """A customer, product and type that some event had together."""
 
     id = BigAutoField()
@@ -85,7 +85,7 @@ class Seen(Table):
     type = TextField()
     since = BigIntegerField()
     width = IntegerField()  # no context of theirs had more items
-    gone = BooleanField(default=False)  # all its events were erased
+    is_erased = BooleanField(default=False)  # all its events were erased
 
 
 class IdempotencyKey(Table):
@@ -231,7 +231,7 @@ class Account(Table):
     customers = JsonField(null=True)  # the customers the user is limited to; null: all of them
     password = TextField()  # an argon2id hash
     password_expires = BigIntegerField(null=True)  # it is for one sign-in before that time; null: it is their own
-    session = TextField()  # a word that changes with the password, and ends every session that began before
+    password_version = TextField()  # a word that changes with the password, and ends every session that began before
     created = BigIntegerField()
 
 
@@ -241,7 +241,7 @@ class Session(Table):
     id = BigAutoField()
     digest = TextField(unique=True)  # SHA-256 of what the browser's cookie has
     account = BigIntegerField(index=True)
-    word = TextField()  # the user's, when they signed in
+    password_version = TextField()  # the user's, when they signed in
     created = BigIntegerField()
     seen = BigIntegerField(index=True)  # the last act of a person, to the minute
     address = TextField()  # from where they signed in
@@ -303,26 +303,28 @@ class Report(Table):
     end = BigIntegerField(null=True)
     output = JsonField(null=True)  # as sent; null: not sent
     layout = JsonField()  # app.exports.layout.Layout, fixed at acceptance
-    after = BigIntegerField(null=True)  # the last event id that does not belong to it; null: all before the cut do
-    cut = BigIntegerField()  # the last event id that belongs to the snapshot
-    expected = BigIntegerField(default=0)  # rows, by the hourly counts at acceptance: an estimate
+    snapshot_min_id = BigIntegerField(
+        null=True
+    )  # the last event id that does not belong to it; null: all before the cut do
+    snapshot_max_id = BigIntegerField()  # the last event id that belongs to the snapshot
+    estimated_rows = BigIntegerField(default=0)  # rows, by the hourly counts at acceptance: an estimate
     status = TextField()  # RUNNING, COMPLETE, TIMEOUT, FAILED
     cancelled = BooleanField(default=False)  # it reads FAILED to programs
     started = BigIntegerField()
     ended = BigIntegerField(null=True)
     reason = TextField(null=True)  # why it failed, for people
     attempt = IntegerField(default=0)  # how often a worker took it
-    stalled = IntegerField(default=0)  # attempts in a row that got no further; -1: the one at work did
+    stalled_attempts = IntegerField(default=0)  # attempts in a row that got no further; -1: the one at work did
     not_before = BigIntegerField(null=True)  # when it may be tried again
     token = TextField(null=True)  # of the attempt that may write this row; null: waits for a worker
     worker = TextField(null=True)  # whose attempt it is
     paused = BooleanField(default=False)  # it waits as smaller ones go first; the next attempt goes on as this one
-    touched = BigIntegerField(null=True)  # the attempt's last sign of life, by the database's clock
+    heartbeat_at = BigIntegerField(null=True)  # the attempt's last sign of life, by the database's clock
     claimed = BigIntegerField(null=True)  # when the attempt began
     began = BigIntegerField(null=True)  # when the first attempt of this run began
     planned = BooleanField(default=False)  # total, width and extra_rows are measured, and the parts made
     writing = BigIntegerField(null=True)  # since when the attempt at work writes rows, by the database's clock
-    kept = BigIntegerField(null=True)  # rows that were written before that
+    resumed_rows = BigIntegerField(null=True)  # rows that were written before that
     rows = BigIntegerField(null=True)
     total = BigIntegerField(null=True)
     width = BigIntegerField(null=True)  # items of the widest context
@@ -346,7 +348,7 @@ class ReportPart(Table):
     done = BooleanField(default=False)
     token = TextField(null=True)  # of whoever writes it; null: nobody
     worker = TextField(null=True)
-    touched = BigIntegerField(null=True)  # their last sign of life, by the database's clock
+    heartbeat_at = BigIntegerField(null=True)  # their last sign of life, by the database's clock
     rows = BigIntegerField(default=0)  # written so far
     bytes = BigIntegerField(default=0)
     file = TextField(null=True)  # the storage's key, once it is done
@@ -378,7 +380,7 @@ class Schedule(Table):
     product = TextField()
     types = JsonField(null=True)  # as a report's
     output = JsonField(null=True)  # as a report's
-    rhythm = TextField()  # daily, weekly, monthly
+    recurrence = TextField()  # daily, weekly, monthly
     hour = IntegerField()  # of the day, UTC
     mode = TextField()  # period, since_last
     webhook = TextField(null=True)  # a URL; null: nobody is told
@@ -389,7 +391,7 @@ class Schedule(Table):
     next_run = BigIntegerField(null=True)  # null: paused
     last_run = BigIntegerField(null=True)
     last_report = TextField(null=True)  # its UUID
-    last_cut = BigIntegerField(null=True)  # the last event id that some report of it has taken
+    last_snapshot_max_id = BigIntegerField(null=True)  # the last event id that some report of it has taken
     claim = TextField(null=True)  # of whoever is starting a report now
     claimed = BigIntegerField(null=True)
     claimed_next = BigIntegerField(null=True)  # the next run, once it is started

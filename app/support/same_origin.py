@@ -13,7 +13,7 @@ UNASKED_METHODS = frozenset({"POST"})
 UNASKED_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 
 
-def is_from_elsewhere(headers: Mapping[str, str], own: Collection[str]) -> bool:
+def is_cross_site(headers: Mapping[str, str], own: Collection[str]) -> bool:
     """Whether another site's page sent it.
 
     Args:
@@ -37,7 +37,7 @@ def is_forged_call(
     Args:
         allowed: origins, or `*` for all.
     """
-    if method in SAFE_METHODS or not is_from_elsewhere(headers, own) or headers.get("Origin") in allowed:
+    if method in SAFE_METHODS or not is_cross_site(headers, own) or headers.get("Origin") in allowed:
         return False
     is_unasked = method in UNASKED_METHODS and media_type in UNASKED_TYPES
     return is_unasked or "*" not in allowed

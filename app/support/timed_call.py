@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Asking(Generic[Value]):
+class TimedCall(Generic[Value]):
     """One question, asked in a thread of its own. While it has no answer nobody asks it again, and nobody waits long.
 
     Args:

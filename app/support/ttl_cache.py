@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 MOST = 200  # values at a time; beyond that all are made again
 
 
-class Kept(Generic[Value]):
+class TTLCache(Generic[Value]):
     """Values by key, each made at most once in so many seconds by this process.
 
     While one caller makes a value anew, the others are given the last one: whoever waits for a Redis that does not

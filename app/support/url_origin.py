@@ -16,7 +16,7 @@ HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # a n
 
 
 @dataclass(frozen=True)
-class Server:
+class Origin:
     """What speaks at a port of a host."""
 
     scheme: str
@@ -28,7 +28,7 @@ class Server:
         return f"{self.scheme}://{host}" + ("" if self.port == PORTS[self.scheme] else f":{self.port}")
 
 
-def split(url: str) -> tuple[Server, str]:
+def split(url: str) -> tuple[Origin, str]:
     """The server of an http or https URL, and what is asked of it: path and query.
 
     Raises:
@@ -50,10 +50,10 @@ def split(url: str) -> tuple[Server, str]:
     if "#" in url:
         raise ValueError("has a #, and what stands behind it is never sent")
     asked = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Server(parts.scheme, parts.hostname, port or PORTS[parts.scheme]), asked
+    return Origin(parts.scheme, parts.hostname, port or PORTS[parts.scheme]), asked
 
 
-def named(text: str) -> Server:
+def named(text: str) -> Origin:
     """The server that an operator names: a host (https at its usual port), host:port, or either behind a scheme.
 
     Raises:

@@ -119,7 +119,7 @@ def test_scripts_keep_their_cookies_below_it(boss):
 def test_a_link_to_a_report_s_file_leads_through_it(through, admin):
     admin.send(event())
     source = admin.start_report()["source"]
-    admin.app.extensions["services"].running.run(source.removeprefix("JOB-"))
+    admin.app.extensions["services"].runner.run(source.removeprefix("JOB-"))
     link = admin.get(f"/reports/{source}", headers={"Accept": "application/json"}).get_json()["link"]
     assert link.startswith(f"https://tally.example{BASE}/files/")
     assert through.get(link.removeprefix("https://tally.example")).status_code == 200

@@ -148,7 +148,7 @@ def test_another_verb_is_told_on_a_page_with_what_is_allowed(boss):
 
 
 def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch):
-    monkeypatch.setattr(services.feed, "arrivals", lambda *_: 1 / 0)
+    monkeypatch.setattr(services.listing, "arrivals", lambda *_: 1 / 0)
     answer = boss.get("/admin/", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 500
     page = answer.get_data(as_text=True)

@@ -28,10 +28,10 @@ def looking(app, zone: str):
 
 
 class Times(Form):
-    start = datetime_field.MomentField("From")
+    start = datetime_field.DatetimeField("From")
 
 
-def read(told: str) -> datetime_field.MomentField:
+def read(told: str) -> datetime_field.DatetimeField:
     """What a form makes of what was filled in."""
     return Times(MultiDict({"start": told})).start
 

@@ -160,7 +160,7 @@ def test_the_whole_life_of_a_report_is_answered_as_documented(admin: Client, doc
     assert look("/events", query_string={"limit": 1}) == 200
     assert look("/reports/{source}", headers={"Accept": "application/json"}) == 409
     assert [look("/reports"), look("/reports/{source}/availability"), look("/reports/{source}/progress")] == [200] * 3
-    admin.app.extensions["services"].running.run(source.removeprefix("JOB-"))
+    admin.app.extensions["services"].runner.run(source.removeprefix("JOB-"))
     assert [look("/reports"), look("/reports/{source}/availability"), look("/reports/{source}/progress")] == [200] * 3
     assert look("/reports/{source}", headers={"Accept": "application/json"}) == 200
 

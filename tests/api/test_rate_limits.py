@@ -8,7 +8,7 @@ import time
 import pytest
 import redis as redis_py
 
-from app.redis.rate_limit import Rates
+from app.redis.rate_limit import RateLimit
 from tests.support.client import event, root
 from tests.support.pace import slack
 
@@ -27,7 +27,7 @@ def database_url(sqlite_url: str) -> str:
 def quiet(services):
     """No use of a key is still being noted when the database of the next test comes."""
     yield
-    services.keys.flush()
+    services.ingest_keys.flush()
 
 
 def post(client, address: str = HOME, token: str = "", **kwargs: object):
@@ -47,7 +47,7 @@ def let_pass(url: str, seconds: int) -> None:
 
 
 def test_by_default_nothing_is_limited_and_redis_not_asked(nobody, monkeypatch):
-    monkeypatch.setattr(Rates, "count", lambda *_: 1 / 0)
+    monkeypatch.setattr(RateLimit, "count", lambda *_: 1 / 0)
     assert statuses(nobody, 5) == [200] * 5
 
 
@@ -124,14 +124,14 @@ def test_whoever_waits_as_long_as_told_passes(nobody, redis_url):
 
 @per_address
 def test_all_processes_count_together(nobody, redis_url):
-    elsewhere = Rates(redis_url)
+    elsewhere = RateLimit(redis_url)
     assert [elsewhere.count("address", HOME, 3) for _ in range(2)] == [None, None]
     assert statuses(nobody, 2) == [200, 429]
 
 
 @per_key
 def test_more_requests_than_may_come_with_a_key_are_refused(nobody, services):
-    web, mobile = (services.keys.add(name)[1] for name in ("web", "mobile"))
+    web, mobile = (services.ingest_keys.add(name)[1] for name in ("web", "mobile"))
     assert statuses(nobody, 3, token=web) == [200] * 3
     answer = post(nobody, WORK, token=web)
     assert answer.status_code == 429
@@ -141,7 +141,7 @@ def test_more_requests_than_may_come_with_a_key_are_refused(nobody, services):
 
 @pytest.mark.settings(rate_limit_key=1)
 def test_keys_are_counted_only_where_they_are_asked_for(nobody, services):
-    token = services.keys.add("web")[1]
+    token = services.ingest_keys.add("web")[1]
     assert statuses(nobody, 3, token=token) == [200] * 3
 
 
@@ -157,7 +157,7 @@ def test_while_redis_is_away_everybody_passes(nobody):
 
 def test_a_redis_that_does_not_answer_is_waited_for_shortly_and_then_left_alone():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        rates = Rates(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        rates = RateLimit(f"redis://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
         assert rates.count("address", HOME, 1) is None
         assert time.monotonic() - began < slack(1)
@@ -167,9 +167,9 @@ def test_a_redis_that_does_not_answer_is_waited_for_shortly_and_then_left_alone(
 
 
 def test_redis_is_asked_again_after_a_while(redis_url, monkeypatch):
-    rates = Rates("redis://127.0.0.1:1")
+    rates = RateLimit("redis://127.0.0.1:1")
     assert rates.count("address", HOME, 1) is None
-    back = Rates(redis_url)
+    back = RateLimit(redis_url)
     back._away_until = rates._away_until
     assert [back.count("address", HOME, 1) for _ in range(2)] == [None, None]
     clock = time.monotonic

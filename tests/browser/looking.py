@@ -49,7 +49,7 @@ class Looker:
         self._turns = itertools.count()
         self.seen: set[str] = set()
 
-    def faults(self, page: Page, name: str) -> list[str]:
+    def field_errors(self, page: Page, name: str) -> list[str]:
         """What is wrong with a page, which is left as it was."""
         self._note(page)
         looks, widths = self._turn()

@@ -294,6 +294,6 @@ def test_anybody_can_use_every_page_in_both_themes_on_any_screen(
     visit, looker = Visit(service, door, there), Looker()
     for place in PLACES:
         with subtests.test(place):
-            found = [fault for name, page in getattr(visit, place)() for fault in looker.faults(page, name)]
+            found = [fault for name, page in getattr(visit, place)() for fault in looker.field_errors(page, name)]
             assert not found, "\n".join(found)
     assert looker.seen == pages_of_the_map()

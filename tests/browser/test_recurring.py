@@ -26,7 +26,7 @@ def add(page: Page, name: str, **filled: str) -> None:
     page.get_by_label("Product").select_option("PORTFOLIO")
     for label, value in filled.items():
         control = page.locator(f"#{label}")
-        control.select_option(value) if label in ("rhythm", "hour") else control.fill(value)
+        control.select_option(value) if label in ("recurrence", "hour") else control.fill(value)
     submit(page, "Add recurring report")
 
 
@@ -79,7 +79,7 @@ def test_it_all_works_without_javascript(service: Service, door: Door):
     service.post(event())
     page = door.open(service, java_script_enabled=False)
     name = f"Plain {uuid.uuid4()}"
-    add(page, name, rhythm="monthly", delimiter=";")
+    add(page, name, recurrence="monthly", delimiter=";")
     expect(page.get_by_text("Every 1st of the month at 06:00 UTC")).to_be_visible()
     page.get_by_role("link", name="Edit").click()
     page.get_by_label("How often").select_option("daily")

@@ -172,7 +172,7 @@ def test_a_report_that_waits_is_written_without_them(succeeds, admin, nobody, se
     nobody.send(event(context=["1"]), event(context=["2"]))
     job = admin.start_report()
     succeeds("events", "erase", "--customer", "BARCHART", "--context", "1", "--yes", "--delete-files")
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     assert admin.availability(job["source"])["status"] == "COMPLETE"
     assert b"|2\n" in admin.download(job["source"])
     assert b"|1\n" not in admin.download(job["source"])
@@ -200,7 +200,7 @@ def test_one_that_fails_halfway_says_how_far_it_came(flask, monkeypatch, nobody)
 
 def test_nothing_expires_unless_days_are_set(nobody, services):
     nobody.send(event(timestamp=0))
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert select.count() == 1
 
 
@@ -209,8 +209,8 @@ def test_events_expire_by_their_timestamp(nobody, services, monkeypatch):
     monkeypatch.setattr("app.services.operations.retention.server_time", lambda: FIRST + 30 * DAY_MS)
     monkeypatch.setattr(erasing, "CHUNK", 2)
     nobody.send(*[event(timestamp=FIRST + number, product="AB"[number % 2]) for number in range(-5, 5)])
-    services.upkeep.run_all()
-    services.upkeep.run_all()
+    services.scheduler.run_all()
+    services.scheduler.run_all()
     assert sorted(row.timestamp for row in Event.select()) == [FIRST + number for number in range(5)]
     assert counts() == truth()
 
@@ -223,18 +223,18 @@ def test_expiry_stops_after_a_while_and_goes_on_the_next_time(app, services, mon
     fill(1_000)
     count_all()
     for number in (600, 200, 0):
-        services.upkeep._expire()
+        services.scheduler._expire()
         assert select.count() == number
         assert counts() == truth()
-    services.upkeep._expire()
+    services.scheduler._expire()
     assert catalog.seen() == []
 
 
 @pytest.mark.settings(event_keep_days=1)
 def test_what_is_not_counted_yet_expires_once_it_is(nobody, services):
     nobody.send(event(timestamp=5))
-    services.upkeep._expire()
+    services.scheduler._expire()
     assert select.count() == 1
-    hourly_counts.count_up()
-    services.upkeep._expire()
+    hourly_counts.advance()
+    services.scheduler._expire()
     assert (select.count(), counts()) == (0, {})

@@ -72,7 +72,7 @@ def test_one_is_stored_and_removed_in_one_transaction(refuse, prints, services, 
     with monkeypatch.context() as patch:
         patch.setattr(rejected, "claim", lambda keys: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            list(services.resending.send_as_they_are(None))
+            list(services.resend.send_as_they_are(None))
     assert contexts() == []
     assert prints("events", "resend", "--all") == {"sent": 1, "refused": 0}
     assert len(contexts()) == 1
@@ -98,15 +98,15 @@ def test_requests_and_their_events_sent_by_many_at_once_are_stored_once(nobody, 
         for key in keys:
             with suppress(RejectedUnknown):
                 if isinstance(key, str):
-                    services.resending.send_request(SYSTEM, key)
+                    services.resend.send_request(SYSTEM, key)
                 elif one := rejected.by_id(key):
-                    services.resending.send(SYSTEM, key, one.event)
+                    services.resend.send(SYSTEM, key, one.event)
 
     with Aside() as threads:
         done = [threads.start(send, keys) for keys in (ids, ids[::-1], whole, whole[::-1])]
     for thread in done:
         thread.result()
-    list(services.resending.send_as_they_are(None))
+    list(services.resend.send_as_they_are(None))
     assert contexts() == sorted([text] for text in known)
 
 
@@ -136,7 +136,7 @@ def test_a_refused_request_is_stored_whole_however_it_is_named(refused, flask, p
     result = flask("events", "resend", argument, "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (3, {"sent": 0, "refused": 1})
     assert contexts() == []
-    services.cataloguing.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
+    services.catalog_editor.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
     assert prints("events", "resend", argument) == {"sent": 2, "refused": 0}
     assert contexts() == [["1"], ["2"]]
     assert len({row.batch for row in select.newest(10)}) == 1

@@ -38,8 +38,8 @@ def fail(app):
 
 def test_a_key_is_shown_once_when_it_is_added(run, services):
     token = TOKEN.search(run("add", "web"))[0]
-    assert services.keys.verify(token).name == "web"
-    services.keys.flush()
+    assert services.ingest_keys.verify(token).name == "web"
+    services.ingest_keys.flush()
     assert token not in run("list") + run("list", "--json")
 
 
@@ -63,8 +63,8 @@ def test_a_key_is_printed_as_json(run, services):
     assert added["name"] == "web"
     assert added["customers"] == ["BARCHART"]
     assert added["products"] is None
-    assert services.keys.verify(added["key"]).customers == ("BARCHART",)
-    services.keys.flush()
+    assert services.ingest_keys.verify(added["key"]).customers == ("BARCHART",)
+    services.ingest_keys.flush()
 
 
 def test_keys_are_listed_those_in_use_first(run):
@@ -82,8 +82,8 @@ def test_keys_are_listed_those_in_use_first(run):
 
 def test_the_last_use_is_listed(run, services):
     token = json.loads(run("add", "web", "--json"))["key"]
-    services.keys.verify(token)
-    services.keys.flush()
+    services.ingest_keys.verify(token)
+    services.ingest_keys.flush()
     assert re.search(r"last used \d{4}-\d\d-\d\d \d\d:\d\d UTC", run("list"))
     assert json.loads(run("list", "--json"))[0]["used"] > 0
 
@@ -91,7 +91,7 @@ def test_the_last_use_is_listed(run, services):
 def test_a_revoked_key_is_refused(run, services):
     token = json.loads(run("add", "web", "--json"))["key"]
     assert json.loads(run("revoke", "web", "--json")) == {"name": "web"}
-    assert services.keys.verify(token) is None
+    assert services.ingest_keys.verify(token) is None
 
 
 def test_a_name_in_use_is_not_given_twice(run, fail):
@@ -104,7 +104,7 @@ def test_a_name_in_use_is_not_given_twice(run, fail):
 @pytest.mark.parametrize("args", [[""], ["a" * 129], ["two\nlines"], ["web", "--customer", ""]])
 def test_what_will_not_do_is_refused_in_words(fail, services, args):
     assert "1 to 128 characters without control characters" in fail("add", *args)
-    assert services.keys.all() == []
+    assert services.ingest_keys.all() == []
 
 
 def test_a_key_that_there_is_not_cannot_be_revoked(run, fail):

@@ -24,7 +24,7 @@ def source(succeeds, nobody) -> str:
 
 def run(services, source: str) -> None:
     """What a worker does."""
-    services.running.run(source.removeprefix("JOB-"))
+    services.runner.run(source.removeprefix("JOB-"))
 
 
 def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, services, source, tmp_path):
@@ -130,7 +130,7 @@ def test_the_file_takes_the_place_of_an_older_one_and_nothing_else_is_left(succe
 
 def work_when_there_is_some(services) -> None:
     wait_until(lambda: services.reports.visible(SYSTEM, 1), 10)
-    services.running.work("here")
+    services.runner.work("here")
 
 
 def test_who_is_interrupted_while_waiting_reads_that_the_report_goes_on(flask, source, monkeypatch):

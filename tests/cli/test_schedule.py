@@ -49,7 +49,7 @@ def test_with_json_all_that_it_is_is_printed(prints):
     assert made.pop("next_run") == Schedule.get().next_run
     assert made == {
         "id": 1, "name": "Weekly", "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"],
-        "output": {"format": "jsonl", "compression": "zstd"}, "rhythm": "weekly", "hour": 3, "mode": "since_last",
+        "output": {"format": "jsonl", "compression": "zstd"}, "recurrence": "weekly", "hour": 3, "mode": "since_last",
         "webhook": None, "active": True, "owner": "system", "reason": None, "last_run": None, "last_report": None,
     }  # fmt: skip
     report = prints("reports", "schedule", "run", 1)
@@ -74,7 +74,7 @@ def test_an_owner_who_may_not_see_the_customer_is_refused(fails, analyst, nobody
 def test_what_is_wrong_is_told_with_each_fault(fails):
     wrong = fails(*ADD[:-1], "hourly", "--hour", 24, "--delimiter", "||", "--webhook", "hooks.example.com")
     assert wrong.startswith("Error: The recurring report has 4 faults")
-    assert 'rhythm is "hourly"; it must be "daily" or "weekly" or "monthly"' in wrong
+    assert 'recurrence is "hourly"; it must be "daily" or "weekly" or "monthly"' in wrong
     assert "hour is 24; it must be a whole number from 0 to 23" in wrong
     assert 'output.delimiter is "||"' in wrong
     assert "webhook does not start with https:// or http://; it must be a URL" in wrong

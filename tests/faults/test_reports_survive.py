@@ -45,14 +45,14 @@ SLOW_WORKER = """
 import sys, time
 sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
 import worker
-from app.services import pen, planning
+from app.services.reports import part_writer, planning
 
 def slow_blocks(*given):
     for block in blocks(*given):
         time.sleep(0.1)
         yield block
 
-blocks, pen.blocks = pen.blocks, slow_blocks
+blocks, part_writer.blocks = part_writer.blocks, slow_blocks
 planning.PART_ROWS, planning.WHOLE_ROWS = planning.PART_ROWS // 10, planning.WHOLE_ROWS // 10
 worker.main()
 """

@@ -38,17 +38,17 @@ STOP_SECONDS = 6  # the supervisor's patience: whoever takes longer is killed. A
 # The worker with reports of small parts, each of which takes a while, or with a plan that takes half a minute.
 SLOW_PARTS = """
 import time, worker
-from app.services import pen, planning
+from app.services.reports import part_writer, planning
 planning.PART_ROWS, planning.WHOLE_ROWS = 100, 125
-write = pen.Pen._write_part
-pen.Pen._write_part = lambda *given: time.sleep(0.3) or write(*given)
+write = part_writer.PartWriter._write_part
+part_writer.PartWriter._write_part = lambda *given: time.sleep(0.3) or write(*given)
 worker.main()
 """
 SLOW_PLAN = """
 import worker
-from app.queue import NAME
-from app.services import planning
-from app.services.clock import now
+from app.redis.queue import NAME
+from app.services.reports import planning
+from app.support.clock import now
 from app.store.database import database
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
 sleep = lambda *given: database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
@@ -109,7 +109,7 @@ def test_a_stopped_worker_s_report_goes_on_behind_its_parts_as_the_same_attempt(
     assert [part.token for part in parts.of(job) if not part.done] == [None] * (10 - len(done))
     assert calls(settings) == 1
 
-    services.running.work("the next one")
+    services.runner.work("the next one")
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, ROWS)
     told = [(one.number, one.outcome, one.worker) for one in services.reports.attempts(report)]
@@ -125,7 +125,7 @@ def test_a_worker_stops_in_the_middle_of_a_long_statement(job, settings, start):
     time.sleep(1)
     stop(worker)
     report = row(job)
-    assert (report.status, report.token, report.attempt, report.stalled) == ("RUNNING", None, 1, 0)
+    assert (report.status, report.token, report.attempt, report.stalled_attempts) == ("RUNNING", None, 1, 0)
     assert calls(settings) == 1
 
 
@@ -192,7 +192,7 @@ def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start
 def test_the_parent_gives_back_what_a_dead_child_had_and_keeps_no_connection(job, services, redis_url):
     queue = rq.Queue(NAME, connection=redis_py.Redis.from_url(redis_url), serializer=JSONSerializer)
     parent = ReportWorker([queue], connection=queue.connection)
-    parent.running = services.running
+    parent.running = services.runner
     store.claim(job, "token", now(), parent.name)
     parent.handle_work_horse_killed()
     assert database.is_closed()

@@ -158,7 +158,7 @@ OPTIONS = {"api": 204, "people": 200}  # the same for everybody: a preflight car
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 REPORT = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
-RECURRING = REPORT["filter"] | {"name": "Recurring {}", "rhythm": "daily", "hour": "6", "mode": "period"}
+RECURRING = REPORT["filter"] | {"name": "Recurring {}", "recurrence": "daily", "hour": "6", "mode": "period"}
 ENTRY = "/admin/catalog/<word>"
 ALIKE = "/admin/rejected/group"
 # What a route is sent beside its path: a form's fields for people, with a new number for {}; JSON for programs.

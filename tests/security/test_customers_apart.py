@@ -66,7 +66,7 @@ class Apart(World):
         super().__init__(app)
         for name in ("otto", "ada"):
             self._services.accounts.add(name, LIMITED[name], ["BARCHART"], PASSWORD)
-        self._services.traffic._charts.seconds = self._services.traffic._rates.seconds = 0
+        self._services.volume._charts.seconds = self._services.volume._rates.seconds = 0
         self.visitors = {name: Visitor(app).sign_in(name) for name in LIMITED}
         self.clients = {name: Client(app, (name, PASSWORD)) for name in LIMITED}
         Client(app, None).send(event(timestamp=now(), context=["mine"]))
@@ -98,10 +98,10 @@ class Apart(World):
         Client(self.app, None).send(*sent, event(customer=THEIRS, type=THEIRS, timestamp=now() - 86_400_000))
         self._catalog(boss)
         services.accounts.add(THEIRS, "analyst", [THEIRS], PASSWORD, by=boss)
-        services.keys.add(THEIRS, [THEIRS], [THEIRS], by=boss)
+        services.ingest_keys.add(THEIRS, [THEIRS], [THEIRS], by=boss)
         wanted = {"customer": THEIRS, "product": THEIRS}
         done = services.reports.start(boss, wanted, None)
-        services.running.run(done.job)
+        services.runner.run(done.job)
         ids = {"source": source(done), "word": "customer", "act": "delete"} | self._recurring_of(boss, wanted)
         values = dict.fromkeys(("address", "request_id", "event", "customer", "product", "type"), THEIRS)
         rejected.add([{"received": now(), "place": 1, "reasons": [THEIRS], "field": "type", "fault": "", **values}], 0)
@@ -116,19 +116,23 @@ class Apart(World):
         entry = {"code": THEIRS, "description": THEIRS}
         types = [entry | {"product": THEIRS, "context": [THEIRS]}]
         document = {"customers": [entry], "products": [entry | {"columns": [THEIRS]}], "types": types}
-        self._services.cataloguing.put(boss, orjson.dumps(document))
+        self._services.catalog_editor.put(boss, orjson.dumps(document))
 
     def _recurring_of(self, boss: Principal, filter: dict[str, str]) -> dict[str, int]:
-        wanted = {name: RECURRING[name] for name in ("rhythm", "mode")} | {"name": THEIRS, "hour": 6, "filter": filter}
+        wanted = {name: RECURRING[name] for name in ("recurrence", "mode")} | {
+            "name": THEIRS,
+            "hour": 6,
+            "filter": filter,
+        }
         made = self._services.schedules.add(boss, wanted).schedule
         schedules.change(made.id, webhook="https://hooks.example.com/", webhook_since=now(), webhook_salt="salt")
-        self._services.running.run(self._services.schedule_runs.run(boss, made).job)
+        self._services.runner.run(self._services.schedule_runs.run(boss, made).job)
         for ended in deliveries.unannounced(0):
             deliveries.add(str(uuid.uuid4()), ended, now())
         return {"recurring": made.id, "number": deliveries.newest(made.id, 1)[0].id}
 
     def _count(self) -> None:
-        while hourly_counts.count_up():
+        while hourly_counts.advance():
             pass
 
 

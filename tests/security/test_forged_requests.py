@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.support.paths import is_api
-from app.support.same_origin import SAFE_METHODS, is_forged_call, is_from_elsewhere
+from app.support.same_origin import SAFE_METHODS, is_cross_site, is_forged_call
 from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.security.matrix import SENT, rows
@@ -42,12 +42,12 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
 def test_a_browser_tells_that_another_sites_page_sends(headers):
-    assert is_from_elsewhere(headers, OWN)
+    assert is_cross_site(headers, OWN)
 
 
 @pytest.mark.parametrize("headers", HERE)
 def test_our_own_pages_and_programs_are_believed(headers):
-    assert not is_from_elsewhere(headers, OWN)
+    assert not is_cross_site(headers, OWN)
 
 
 class TestForms:

@@ -43,7 +43,7 @@ HOSTILE = [
 ]
 NAMES = {
     *PARAMETERS,
-    *("by", "state", "fault", "limit", "columns", "context", "description", "name", "rhythm", "hour", "mode"),
+    *("by", "state", "fault", "limit", "columns", "context", "description", "name", "recurrence", "hour", "mode"),
     *("bucketName", "bucketKey", "expires", "nonce", "signature", "customers", "role", "old", "new", "event", "up_to"),
     *("webhook", "change", "value", "file", "import", "with_types", "user", "password", "products", "spreadsheetSafe"),
 }

@@ -112,7 +112,7 @@ def world(app) -> World:
     for number, one in enumerate(codes):
         name = one.replace(":", "")
         services.accounts.add(name, "analyst", [one], PASSWORD)
-        services.keys.add(one, [one], [one])
+        services.ingest_keys.add(one, [one], [one])
         services.audit.note(anna, "report started", one, {one: one, "list": [one]}, customer="BARCHART")
         services.reports.start(services.accounts.verify("admin", PASSWORD), {"customer": one, "product": one}, None)
         rejected.add([_refused(one, number)], 0, [_refused_request(one, number)])
@@ -198,7 +198,7 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     codes = {name: _hostile(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
     hostile = event(**codes, timestamp=now(), context=[_hostile("Event.context")])
     Client(app, None).send(event(timestamp=now()), hostile)  # a bar of the chart names what it is of where it is of two
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
     for one in Delivery.select():
         DeliveryTry.insert(delivery=one.id, moment=now(), took=1, code=500, said="").execute()

@@ -44,10 +44,10 @@ def mixed(admin, services) -> None:
     admin.run_report()
     admin.run_report(customer="HIDDEN-CUSTOMER", product="HIDDEN-PRODUCT")
     services.accounts.add("hidden-user", "analyst", ["HIDDEN-CUSTOMER"], "correct horse")
-    asked = {"name": "hidden schedule", "rhythm": "daily", "hour": 6, "mode": "period"}
+    asked = {"name": "hidden schedule", "recurrence": "daily", "hour": 6, "mode": "period"}
     boss = services.accounts.everyone()[0]
     services.schedules.add(boss, asked | {"filter": {"customer": "HIDDEN-CUSTOMER", "product": "HIDDEN-PRODUCT"}})
-    hourly_counts.count_up()
+    hourly_counts.advance()
 
 
 @pytest.mark.usefixtures("mixed")

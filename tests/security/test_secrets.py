@@ -189,7 +189,7 @@ def ran(service: Running, passwords: dict[str, str] | None = None, away: Callabl
 
 def webhook_secret(person: Person) -> str:
     """Have one made, and a webhook tried that nobody takes."""
-    fields = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "daily", "rhythm": "daily", "hour": "6"}
+    fields = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "daily", "recurrence": "daily", "hour": "6"}
     url = "http://127.0.0.1:9/a-path-that-opens"
     page = person.send("/admin/reports/recurring/new", **fields, mode="period", webhook=url)
     secret = re.search(r"tally_hook_[\w-]+", page)[0]

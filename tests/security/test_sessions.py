@@ -198,10 +198,10 @@ class TestTheEnd:
         assert app.permanent_session_lifetime.total_seconds() == 7 * 86_400
 
     def test_what_ended_is_forgotten(self, boss, services):
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         assert Session.select().count() == 1
         earlier(8 * DAY, Session.seen, Session.created)
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         assert Session.select().count() == 0
 
 

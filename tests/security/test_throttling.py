@@ -153,9 +153,9 @@ class TestOnThePage:
 
 class TestTogether:
     def test_all_processes_count_together(self, settings, nobody, admin, services):
-        other = login.Door(services.accounts, type(services.door._rates)(settings.redis, alone=True))
+        other = login.Login(services.accounts, type(services.login._rates)(settings.redis, local_fallback=True))
         for _ in range(6):
-            assert other.enter("admin", "wrong", HOME, "API") is None
+            assert other.authenticate("admin", "wrong", HOME, "API") is None
         assert statuses(nobody, 5, "admin", "wrong") == [401] * 4 + [429]
 
     @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
@@ -166,8 +166,8 @@ class TestTogether:
     @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
     def test_and_forgets_what_is_two_minutes_old(self, services, admin):
         for number in range(30):
-            services.door.enter(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
-        kept = services.door._rates._here.storage
+            services.login.authenticate(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
+        kept = services.login._rates._here.storage
         assert 0 < len(kept.storage) <= 30 * 3
         assert len(kept.expirations) == len(kept.storage)
         assert max(kept.expirations.values()) <= time.time() + 120
@@ -175,7 +175,9 @@ class TestTogether:
     def test_a_crowd_at_one_moment_gets_no_more_looks(self, services, admin, hashed):
         def try_one(number: int) -> str:
             try:
-                return "wrong" if services.door.enter("admin", f"wrong {number}", HOME, "API") is None else "right"
+                return (
+                    "wrong" if services.login.authenticate("admin", f"wrong {number}", HOME, "API") is None else "right"
+                )
             except login.RateLimited:
                 return "throttled"
 
@@ -184,7 +186,7 @@ class TestTogether:
         assert found.count("throttled") == 60 - found.count("wrong")
 
     def test_a_crowd_with_the_right_one_gets_in(self, services, admin, hashed):
-        found = at_once(40, lambda number: services.door.enter("admin", PASSWORD, HOME, "API").name)
+        found = at_once(40, lambda number: services.login.authenticate("admin", PASSWORD, HOME, "API").name)
         assert found == ["admin"] * 40
         assert len(hashed) == 1
 
@@ -201,15 +203,17 @@ class TestTogether:
             return False
 
         monkeypatch.setattr(Passwords, "_verify", slow)
-        at_once(30, lambda number: services.door.enter(f"user-{number}", "wrong", f"198.51.100.{number}", "API"))
+        at_once(
+            30, lambda number: services.login.authenticate(f"user-{number}", "wrong", f"198.51.100.{number}", "API")
+        )
         assert most[0] == login.HASHES_AT_ONCE
 
     def test_whoever_waits_too_long_for_that_is_told_to_come_again(self, services, admin, monkeypatch):
         monkeypatch.setattr(login, "WAIT_SECONDS", 0.05)
         for _ in range(login.HASHES_AT_ONCE):
-            services.door._hashing.acquire()
+            services.login._hashing.acquire()
         with pytest.raises(login.RateLimited, match="at this moment"):
-            services.door.enter("admin", PASSWORD, HOME, "API")
+            services.login.authenticate("admin", PASSWORD, HOME, "API")
 
 
 class TestKnownAndUnknown:
@@ -230,13 +234,13 @@ class TestKnownAndUnknown:
     def test_they_take_the_same_time(self, services, monkeypatch):
         """Medians of ten each, taken in turns; a hash costs so much that the rest does not show."""
         monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real price
-        real = login.Door(accounts := Accounts(), services.door._rates)
+        real = login.Login(accounts := Accounts(), services.login._rates)
         accounts.add("admin", "admin", None, PASSWORD)
         taken = {"admin": [], "nobody": []}
         for number in range(10):
             for name, times in taken.items():
                 began = time.perf_counter()
-                real.enter(name, "wrong", f"198.51.100.{number}", "API")
+                real.authenticate(name, "wrong", f"198.51.100.{number}", "API")
                 times.append(time.perf_counter() - began)
         known, unknown = (sorted(times)[5] for times in taken.values())
         assert 0.7 < known / unknown < 1.4

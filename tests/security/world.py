@@ -124,7 +124,7 @@ class World:
         if path.startswith("/admin/events/<key>"):
             made["key"] = Event.get(Event.customer == "BARCHART").id
         if path.startswith("/admin/keys/<key>"):
-            made["key"] = self._services.keys.add(f"key {next(self._numbers)}")[0].id
+            made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):
             made |= self._recurring()
         if path.startswith("/admin/rejected/<key>"):
@@ -144,7 +144,7 @@ class World:
 
     def _report(self) -> str:
         report = self._services.reports.start(self._anna(), {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
-        self._services.running.run(report.job)
+        self._services.runner.run(report.job)
         return source(report)
 
     def _recurring(self) -> dict[str, int]:
@@ -154,7 +154,7 @@ class World:
         made = self._services.schedules.add(self._anna(), wanted | {"filter": filter}).schedule
         schedules.change(made.id, webhook="https://hooks.example.com/", webhook_since=now(), webhook_salt="salt")
         report = self._services.schedule_runs.run(SYSTEM, made)
-        self._services.running.run(report.job)
+        self._services.runner.run(report.job)
         for ended in deliveries.unannounced(0):
             deliveries.add(report.job, ended, now())
         return {"key": made.id, "number": deliveries.newest(made.id, 1)[0].id}

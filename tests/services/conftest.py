@@ -111,13 +111,13 @@ def whole() -> bytes:
 def written(monkeypatch) -> list[int]:
     """The numbers of the parts that were written, in the order in which they were begun; a test may clear it."""
     numbers = []
-    write = part_writer.Pen._write_part
+    write = part_writer.PartWriter._write_part
 
-    def noted(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
+    def noted(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         numbers.append(part.number)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", noted)
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", noted)
     return numbers
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.storage import spool as module
-from app.storage.spool import HEAD, Spool
+from app.storage.spool import HEAD, SpoolFiles
 from tests.support.running import ROOT
 
 
@@ -22,8 +22,8 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def spool(folder) -> Spool:
-    return Spool(folder)
+def spool(folder) -> SpoolFiles:
+    return SpoolFiles(folder)
 
 
 def records(*names: str) -> list[tuple[bytes, int]]:
@@ -33,7 +33,7 @@ def records(*names: str) -> list[tuple[bytes, int]]:
 def drained(folder: Path) -> list[str]:
     """What somebody who comes by finds, and takes away."""
     found = []
-    Spool(folder).drain(lambda several: found.extend(data.decode() for data in several))
+    SpoolFiles(folder).drain(lambda several: found.extend(data.decode() for data in several))
     return found
 
 
@@ -42,9 +42,8 @@ def left(folder: Path) -> list[str]:
 
 
 def python(program: str, *arguments: str) -> list[str]:
-    begin = (
-        "import sys\nfrom pathlib import Path\nfrom app.storage.spool import Spool\nspool = Spool(Path(sys.argv[1]))\n"
-    )
+    begin = "import sys\nfrom pathlib import Path\nfrom app.storage.spool import SpoolFiles\n"
+    begin += "spool = SpoolFiles(Path(sys.argv[1]))\n"
     return [sys.executable, "-c", begin + program, *arguments]
 
 
@@ -114,7 +113,7 @@ def test_what_stands_behind_a_damaged_record_is_kept_for_a_person(spool, folder)
     (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes().replace(b"changed", b"chance!"))
     found = []
-    (damaged,) = Spool(folder).drain(lambda several: found.extend(several))
+    (damaged,) = SpoolFiles(folder).drain(lambda several: found.extend(several))
     assert found == [b"first"]
     assert b"last" in damaged.read_bytes()
     assert (left(folder), drained(folder), spool.waiting()) == ([".damaged"], [], 0)
@@ -180,7 +179,7 @@ def test_what_could_not_be_delivered_comes_again(spool, folder):
     spool.append(records("one", "two"))
     spool.close()
     with pytest.raises(ZeroDivisionError):
-        Spool(folder).drain(lambda several: [next(several), 1 / 0])
+        SpoolFiles(folder).drain(lambda several: [next(several), 1 / 0])
     assert drained(folder) == ["one", "two"]
 
 
@@ -204,7 +203,7 @@ def test_nothing_is_lost_between_those_who_fill_it_and_those_who_empty_it(folder
     emptying = [threading.Thread(target=empty) for _ in range(2)]
     for thread in emptying:
         thread.start()
-    filling = Spool(folder)
+    filling = SpoolFiles(folder)
     for number in range(150):
         filling.append(records(str(number)))
         filling.close()

@@ -34,10 +34,10 @@ def test_it_shrinks_once_a_long_reader_has_ended(reader, log, services):
     fill(3_000)
     grown = log.stat().st_size
     assert grown > 2 * sqlite.LOG_BYTES
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert log.stat().st_size >= grown  # somebody reads what is in it
     reader.execute("COMMIT")
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert log.stat().st_size < sqlite.LOG_BYTES
 
 

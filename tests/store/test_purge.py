@@ -37,7 +37,7 @@ def entries() -> int:
 
 
 def ended() -> int:
-    row = {"account": 1, "word": "", "created": 1, "seen": 1, "address": "", "agent": ""}
+    row = {"account": 1, "password_version": "", "created": 1, "seen": 1, "address": "", "agent": ""}
     Session.insert_many([row | {"digest": str(number)} for number in range(ROWS)]).execute()
     return sessions.purge(sessions.Limits(now(), now()))
 

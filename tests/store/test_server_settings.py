@@ -161,7 +161,7 @@ def test_a_report_that_the_database_ends_has_failed_with_its_reason(as_role, mon
     begun = postgres.MANY_ROWS
     monkeypatch.setattr(postgres, "MANY_ROWS", f"{begun}; SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(10)")
     source = admin.start_report()["source"]
-    admin.app.extensions["services"].running.work("here")
+    admin.app.extensions["services"].runner.work("here")
     assert admin.availability(source)["status"] == "FAILED"
     text = admin.get(f"/reports/{source}", headers={"Accept": "text/csv"}).get_data(as_text=True)
     assert "canceling statement due to user request" in text
@@ -190,14 +190,14 @@ def test_events_for_a_read_only_database_wait_in_the_spool_and_are_delivered_onc
     admin = as_role(default_transaction_read_only="on")
     admin.send(event())
     services = admin.app.extensions["services"]
-    assert (services.health._spooling.waiting(), services.ingest.count()) == (1, 1)
+    assert (services.health._event_spool.waiting(), services.ingest.count()) == (1, 1)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {ROLE} RESET default_transaction_read_only")
     store.release()
     store.database.close_all()
-    services.health._spooling.rest()
-    services.upkeep.run_all()
-    assert (services.health._spooling.waiting(), services.ingest.count()) == (0, 2)
+    services.health._event_spool.release()
+    services.scheduler.run_all()
+    assert (services.health._event_spool.waiting(), services.ingest.count()) == (0, 2)
 
 
 @pytest.mark.settings(ingest_wait_seconds=0.2)
@@ -246,7 +246,7 @@ def test_nothing_outlives_a_transaction_that_a_pooler_would_lose(app, admin, ser
         admin.get("/events")
     for output in ({}, {"format": "jsonl"}):
         assert admin.run_report(output)[0]["status"] == "COMPLETE"
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     store.upgrade()
     assert store.database.execute_sql(KEPT).fetchall() == []
 

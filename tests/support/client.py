@@ -65,7 +65,7 @@ class Client:
     def run_report(self, output: dict | None = None, **filter: object) -> tuple[dict, bytes]:
         """Start a report, let a worker's code run it in this process, fetch its file by link; the job and the file."""
         job = self.start_report(output, **filter)
-        self.app.extensions["services"].running.run(job["job"])
+        self.app.extensions["services"].runner.run(job["job"])
         return self.availability(job["source"]), self.download(job["source"])
 
     def availability(self, source: str) -> dict:

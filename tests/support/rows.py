@@ -45,6 +45,8 @@ def numbered(query: str, count: int) -> None:
 def fill_seen(count: int) -> None:
     """Let so many types T1, T2, … of BARCHART's PORTFOLIO be known."""
     numbered(
-        "INSERT INTO seen (customer, product, type, since, width) SELECT 'BARCHART', 'PORTFOLIO', 'T' || n, 0, 2", count
+        "INSERT INTO observed_code (customer, product, type, since, width) "
+        "SELECT 'BARCHART', 'PORTFOLIO', 'T' || n, 0, 2",
+        count,
     )
     release()

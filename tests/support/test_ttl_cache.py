@@ -6,26 +6,26 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from app.support import ttl_cache as module
-from app.support.ttl_cache import Kept
+from app.support.ttl_cache import TTLCache
 
 
 def test_a_value_is_made_once_in_its_time():
-    made, kept = [], Kept(60)
+    made, kept = [], TTLCache(60)
     assert [kept.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 1, 1]
 
 
 def test_after_its_time_it_is_made_anew():
-    made, kept = [], Kept(0)
+    made, kept = [], TTLCache(0)
     assert [kept.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 2, 3]
 
 
 def test_each_key_has_its_own():
-    kept = Kept(60)
+    kept = TTLCache(60)
     assert (kept.get("a", lambda: 1), kept.get("b", lambda: 2)) == (1, 2)
 
 
 def test_several_who_ask_at_first_wait_for_the_one_who_makes_it():
-    made, kept, together = [], Kept(60), threading.Barrier(8)
+    made, kept, together = [], TTLCache(60), threading.Barrier(8)
 
     def ask(_: int) -> str:
         together.wait(10)
@@ -37,7 +37,7 @@ def test_several_who_ask_at_first_wait_for_the_one_who_makes_it():
 
 
 def test_nobody_waits_for_a_value_that_is_made_anew():
-    kept = Kept(0)
+    kept = TTLCache(0)
     kept.get("a", lambda: "old")
     begun, go = threading.Event(), threading.Event()
 
@@ -55,7 +55,7 @@ def test_nobody_waits_for_a_value_that_is_made_anew():
 
 
 def test_a_value_that_cannot_be_made_is_tried_again():
-    kept = Kept(60)
+    kept = TTLCache(60)
     for _ in range(2):
         try:
             kept.get("a", lambda: 1 / 0)
@@ -67,7 +67,7 @@ def test_a_value_that_cannot_be_made_is_tried_again():
 
 def test_it_does_not_grow_for_ever(monkeypatch):
     monkeypatch.setattr(module, "MOST", 10)
-    kept = Kept(60)
+    kept = TTLCache(60)
     for key in range(1_000):
         kept.get(key, lambda: 0)
     assert len(kept._values) <= 10

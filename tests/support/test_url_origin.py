@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.support.url_origin import Server, named, split
+from app.support.url_origin import Origin, named, split
 
 GOOD = [
     ("https://hooks.example.com", "https://hooks.example.com", "/"),
@@ -56,9 +56,9 @@ def test_what_could_be_read_in_two_ways_is_refused(url, why):
 
 
 def test_an_operator_names_a_host_and_means_https():
-    assert named("hooks.example.com") == Server("https", "hooks.example.com", 443)
-    assert named("hooks.example.com:8443") == Server("https", "hooks.example.com", 8443)
-    assert named("http://hooks.example.com") == Server("http", "hooks.example.com", 80)
+    assert named("hooks.example.com") == Origin("https", "hooks.example.com", 443)
+    assert named("hooks.example.com:8443") == Origin("https", "hooks.example.com", 8443)
+    assert named("http://hooks.example.com") == Origin("http", "hooks.example.com", 80)
 
 
 @pytest.mark.parametrize("text", ["hooks.example.com/path", "https://hooks.example.com/?a", "https://a.example/?", "*"])

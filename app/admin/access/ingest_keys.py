@@ -14,7 +14,7 @@ from wtforms import Field, StringField, TextAreaField
 from app.admin.blueprint import blueprint, services
 from app.admin.reports.report_rows import State
 from app.auth import caller, need, signed_in
-from app.exceptions import MISSING, Fault, InputInvalid
+from app.exceptions import MISSING, FieldError, InputInvalid
 from app.services.access.ingest_keys import IngestKey
 
 IN_USE = State("In use", "check-circle", "good")
@@ -31,7 +31,7 @@ class KeyForm(FlaskForm):
     customers = TextAreaField("Customers")
     products = TextAreaField("Products")
 
-    def refuse(self, fault: Fault) -> str | None:
+    def refuse(self, fault: FieldError) -> str | None:
         """Put a fault beside its field; the fault itself where it belongs to none of them."""
         place = PLACE.fullmatch(fault.message)
         if place is None or place[1] not in self:
@@ -48,8 +48,10 @@ class KeyForm(FlaskForm):
 def keys() -> str:
     """All keys."""
     need("keys")
-    lines = [{"key": key, "state": REVOKED if key.revoked else IN_USE} for key in services().keys.all(by=caller())]
-    return render_template("admin/access/keys.html", lines=lines, needed=services().gate.needs_key)
+    lines = [
+        {"key": key, "state": REVOKED if key.revoked else IN_USE} for key in services().ingest_keys.all(by=caller())
+    ]
+    return render_template("admin/access/keys.html", lines=lines, needed=services().admission.needs_key)
 
 
 @blueprint.get("/keys/new")
@@ -67,13 +69,13 @@ def add_key() -> str | tuple[str, int]:
     need("keys")
     form = KeyForm()
     try:
-        key, token = services().keys.add(
+        key, token = services().ingest_keys.add(
             form.name.data or "", _lines(form.customers), _lines(form.products), by=caller()
         )
     except InputInvalid as error:
-        return _form(form, error.faults), 400
+        return _form(form, error.field_errors), 400
     log.info("ingest key added", key=key.name, by=caller().name)
-    known = {"needed": services().gate.needs_key, "base_url": current_app.config["SETTINGS"].base_url}
+    known = {"needed": services().admission.needs_key, "base_url": current_app.config["SETTINGS"].base_url}
     return render_template("admin/access/key_added.html", key=key, token=token, **known)
 
 
@@ -91,14 +93,14 @@ def end_key(key: str) -> Response:
     """Revoke it."""
     need("keys")
     found = _key(key)
-    services().keys.revoke(found, by=caller())
+    services().ingest_keys.revoke(found, by=caller())
     log.info("ingest key revoked", key=found.name, by=caller().name)
     flash(f"{found.name} is revoked. Within 5 seconds nobody can send with it any more.")
     return redirect(url_for("admin.keys"))
 
 
-def _form(form: KeyForm, faults: list[Fault] = ()) -> str:
-    general = [told for fault in faults if (told := form.refuse(fault))]
+def _form(form: KeyForm, field_errors: list[FieldError] = ()) -> str:
+    general = [told for fault in field_errors if (told := form.refuse(fault))]
     return render_template("admin/access/new_key.html", form=form, general=general)
 
 
@@ -115,4 +117,4 @@ def _key(text: str) -> IngestKey:
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise NotFound
-    return services().keys.get(int(text), by=caller())
+    return services().ingest_keys.get(int(text), by=caller())

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from app.admin.blueprint import blueprint, services
 from app.auth import caller, need, signed_in
 from app.services.catalog.editor import ADOPTED_AT_ONCE
-from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, Entry, Key
+from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, CatalogEntry, Key
 
 PAGE = 100
 MAX_PAGE = 1_000_000
@@ -42,7 +42,7 @@ def adopt() -> Response:
     need("catalog")
     kind = request.form.get("kind")
     wanted = [(kind, named(kind, request.form))] if kind in KINDS else None
-    found = services().cataloguing.adopt(caller(), wanted)
+    found = services().catalog_editor.adopt(caller(), wanted)
     flash(_adopted(found))
     return redirect(url_for("admin.catalog", kind=MISSING))
 
@@ -56,7 +56,7 @@ def named(kind: str, values: dict[str, str]) -> Key:
 def _found(kind: str) -> dict[str, object]:
     who = caller()
     wanted, page = request.args.get("find", "").strip(), _page(request.args.get("page", ""))
-    entries, begin = services().entries, (page - 1) * PAGE
+    entries, begin = services().catalog_listing, (page - 1) * PAGE
     is_missing = kind == MISSING
     found = (
         entries.missing_page(who, wanted, begin, PAGE) if is_missing else entries.page(who, kind, wanted, begin, PAGE)
@@ -73,7 +73,7 @@ def _found(kind: str) -> dict[str, object]:
         "page": page,
         "more": found.fitting > page * PAGE,
         "strict": services().catalog.strict,
-        "may_change": services().cataloguing.may_change(who),
+        "may_change": services().catalog_editor.may_change(who),
     }
 
 
@@ -81,7 +81,7 @@ def _page(text: str) -> int:
     return max(1, min(int(text), MAX_PAGE)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 
-def _adopted(found: list[Entry]) -> str:
+def _adopted(found: list[CatalogEntry]) -> str:
     if not found:
         return "It is in the catalog already."
     if len(found) > 1:

@@ -39,7 +39,7 @@ def export_catalog() -> Response:
 @signed_in
 def choose_document() -> str:
     """The form."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     return _page(DocumentForm())
 
 
@@ -47,18 +47,18 @@ def choose_document() -> str:
 @signed_in
 def import_document() -> str | tuple[str, int] | AnyResponse:
     """Say what the document would change; or, once that was seen, change it."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     form = DocumentForm()
     body = _body(form)
     try:
         if "import" not in request.form:
-            return _page(form, services().cataloguing.preview(body))
-        changes = services().cataloguing.put(caller(), body)
+            return _page(form, services().catalog_editor.preview(body))
+        changes = services().catalog_editor.put(caller(), body)
     except BodyMalformed as error:
         form.text.errors = [str(error).replace("The body", "The document", 1)]
         return _page(form), 400
     except InputInvalid as error:
-        form.text.errors = [fault.message for fault in error.faults[:MOST]]
+        form.text.errors = [fault.message for fault in error.field_errors[:MOST]]
         return _page(form), 400
     flash(f"{_number(changes.added)} added, {_number(changes.changed)} changed, {changes.same:,} were the same.")
     return redirect(url_for("admin.catalog", kind="products"))

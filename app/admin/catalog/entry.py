@@ -13,9 +13,9 @@ from app.admin.blueprint import blueprint, services
 from app.admin.catalog.catalog import named
 from app.admin.reports.new_report import SUGGESTED
 from app.auth import caller, signed_in
-from app.exceptions import MISSING, Fault, InputInvalid
+from app.exceptions import MISSING, FieldError, InputInvalid
 from app.schemas.catalog import COLUMN
-from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, Entry
+from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, CatalogEntry
 
 KIND = "<any(product,type,customer):word>"
 SHOWN = 50  # codes that an entry was seen with
@@ -42,7 +42,7 @@ class EntryForm(FlaskForm):
         given |= {"extra": self.extra.data or COLUMN} if kind == PRODUCTS else {}
         return given
 
-    def refuse(self, fault: Fault) -> str | None:
+    def refuse(self, fault: FieldError) -> str | None:
         """Put a fault beside its field; the fault itself where it belongs to none of them."""
         place = PLACE.fullmatch(fault.message)
         if place is None or place[1] not in self:
@@ -68,13 +68,13 @@ def entry(word: str) -> str:
 @signed_in
 def change_entry(word: str) -> tuple[str, int] | Response:
     """Give it other values."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     one, form = _one(word), EntryForm()
     form.code.data, form.product.data = one.code, one.product
     try:
-        services().cataloguing.change(caller(), one.kind, form.values(one.kind))
+        services().catalog_editor.change(caller(), one.kind, form.values(one.kind))
     except InputInvalid as error:
-        return _page(one, form, error.faults), 400
+        return _page(one, form, error.field_errors), 400
     flash(f"The {one.title} is changed. Reports that are started from now on follow it.")
     return redirect(_address(one))
 
@@ -83,7 +83,7 @@ def change_entry(word: str) -> tuple[str, int] | Response:
 @signed_in
 def new_entry(word: str) -> str:
     """The form of another one, filled in as far as the address says."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     return _new(word, EntryForm(request.args or None))
 
 
@@ -91,13 +91,13 @@ def new_entry(word: str) -> str:
 @signed_in
 def add_entry(word: str) -> tuple[str, int] | Response:
     """Add it."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     form = EntryForm()
     kind = f"{word}s"
     try:
-        made = services().cataloguing.add(caller(), kind, form.values(kind))
+        made = services().catalog_editor.add(caller(), kind, form.values(kind))
     except InputInvalid as error:
-        return _new(word, form, error.faults), 400
+        return _new(word, form, error.field_errors), 400
     flash(f"The {made.title} is in the catalog now.")
     return redirect(_address(made))
 
@@ -106,9 +106,9 @@ def add_entry(word: str) -> tuple[str, int] | Response:
 @signed_in
 def remove_entry(word: str) -> str:
     """Ask whether it is meant, and say what goes."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     one = _one(word)
-    known = {"loss": services().cataloguing.loss(one), "strict": services().catalog.strict}
+    known = {"loss": services().catalog_editor.loss(one), "strict": services().catalog.strict}
     return render_template("admin/catalog/remove_entry.html", entry=one, address=_address(one), **known)
 
 
@@ -116,27 +116,27 @@ def remove_entry(word: str) -> str:
 @signed_in
 def end_entry(word: str) -> Response:
     """Remove it."""
-    services().cataloguing.allow(caller())
+    services().catalog_editor.allow(caller())
     one = _one(word)
-    services().cataloguing.remove(caller(), one, with_types="with_types" in request.form)
+    services().catalog_editor.remove(caller(), one, with_types="with_types" in request.form)
     flash(f"The {one.title} is not in the catalog any more. Its events stay.")
     return redirect(url_for("admin.catalog", kind=one.kind))
 
 
-def _page(one: Entry, form: EntryForm, faults: list[Fault] = ()) -> str:
-    general = [told for fault in faults if (told := form.refuse(fault))]
-    uses = services().entries.uses(caller(), one)
-    known = {"uses": uses, "shown": SHOWN, "may_change": services().cataloguing.may_change(caller())}
+def _page(one: CatalogEntry, form: EntryForm, field_errors: list[FieldError] = ()) -> str:
+    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    uses = services().catalog_listing.uses(caller(), one)
+    known = {"uses": uses, "shown": SHOWN, "may_change": services().catalog_editor.may_change(caller())}
     return render_template("admin/catalog/entry.html", entry=one, form=form, general=general, **known)
 
 
-def _new(word: str, form: EntryForm, faults: list[Fault] = ()) -> str:
-    general = [told for fault in faults if (told := form.refuse(fault))]
-    known = {"products": services().cataloguing.products(SUGGESTED + 1), "kind": f"{word}s", "word": word}
+def _new(word: str, form: EntryForm, field_errors: list[FieldError] = ()) -> str:
+    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    known = {"products": services().catalog_editor.products(SUGGESTED + 1), "kind": f"{word}s", "word": word}
     return render_template("admin/catalog/new_entry.html", form=form, general=general, **known)
 
 
-def _one(word: str) -> Entry:
+def _one(word: str) -> CatalogEntry:
     """The entry that an address means.
 
     Raises:
@@ -145,9 +145,9 @@ def _one(word: str) -> Entry:
     if not request.args.get("code"):
         abort(404)
     kind = f"{word}s"
-    return services().entries.get(caller(), kind, named(kind, request.args))
+    return services().catalog_listing.get(caller(), kind, named(kind, request.args))
 
 
-def _address(one: Entry) -> str:
+def _address(one: CatalogEntry) -> str:
     of = {"product": one.product} if one.kind == TYPES else {}
     return url_for("admin.entry", word=one.word, code=one.code, **of)

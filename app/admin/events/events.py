@@ -17,16 +17,16 @@ from werkzeug.wrappers import Response
 from wtforms import Form, StringField
 
 from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import MomentField, words_for_times
+from app.admin.datetime_field import DatetimeField, words_for_times
 from app.admin.events import first_event
 from app.admin.reports.new_report import SUGGESTED
 from app.auth import caller, need, signed_in
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema
-from app.services.events.listing import MAX_TEXT, Page, Wanted
-from app.services.events.volume import DAY, HOUR, MINUTE, Filter
+from app.services.events.listing import MAX_TEXT, EventFilter, Page
+from app.services.events.volume import DAY, HOUR, MINUTE, VolumeFilter
 from app.support.clock import now
 
 PAGE = 50
@@ -48,13 +48,13 @@ class EventsForm(Form):
 
     customer = StringField("Customer")
     product = StringField("Product")
-    start = MomentField("From")
-    end = MomentField("To", whole=True)
+    start = DatetimeField("From")
+    end = DatetimeField("To", whole=True)
     text = StringField("Text in the context")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EventsQuery:
     """What an address asks for."""
 
     args: MultiDict
@@ -107,17 +107,17 @@ class Asked:
         rest = {name: value for name, value in self.without_page().items() if name not in ("range", "start", "end")}
         return rest | ({"range": range} if range else {})
 
-    def refuse(self, faults: Sequence[Fault]) -> list[str]:
+    def refuse(self, field_errors: Sequence[FieldError]) -> list[str]:
         """Put each fault beside its field; those that belong to none."""
         general = []
-        for fault in faults:
+        for fault in field_errors:
             name = fault.message.partition(" ")[0]
             if name not in self.form:
                 general.append(fault.message)
                 continue
             field = self.form[name]
             told = fault.message.removeprefix(name)
-            told = words_for_times(told) if isinstance(field, MomentField) else told
+            told = words_for_times(told) if isinstance(field, DatetimeField) else told
             field.errors = [*field.errors, f"{field.label.text}{told}"]
         return general
 
@@ -127,14 +127,14 @@ class Asked:
 def events() -> str | tuple[str, int] | Response:
     """The newest events that are like what the address says."""
     need("events")
-    asked = Asked(request.args)
+    asked = EventsQuery(request.args)
     if not asked.is_plain:
         return redirect(url_for("admin.events", **asked.address))
     try:
         filter = asked.filter()
         page = _page(asked, filter)
     except InputInvalid as error:
-        general = asked.refuse(error.faults)
+        general = asked.refuse(error.field_errors)
         return render_template("admin/events/events.html", **_offered(asked, {}), general=general, page=None), 400
     if "before" in asked.address and page.previous is None:
         return redirect(url_for("admin.events", **asked.without_page()))  # the newest page is live
@@ -148,7 +148,7 @@ def events() -> str | tuple[str, int] | Response:
 def events_part() -> str:
     """What of the page refreshes itself."""
     need("events")
-    asked = Asked(request.args)
+    asked = EventsQuery(request.args)
     filter = asked.filter()
     return render_template("admin/events/_events.html", **_found(asked, filter, _page(asked, filter)))
 
@@ -158,8 +158,8 @@ def events_part() -> str:
 def event(key: str) -> str:
     """One event, its context named, and its batch."""
     need("events")
-    one = services().feed.one(caller(), _key(key))
-    batch = services().feed.batch(caller(), int(key), one)
+    one = services().listing.one(caller(), _key(key))
+    batch = services().listing.batch(caller(), int(key), one)
     place = next((place for place, (other, _) in enumerate(batch) if other == int(key)), 0)
     begin = max(0, min(place - OF_A_BATCH // 2, len(batch) - OF_A_BATCH))
     known = {"batch": batch, "shown": batch[begin : begin + OF_A_BATCH], "begin": begin, "place": place}
@@ -169,9 +169,9 @@ def event(key: str) -> str:
     )
 
 
-def _page(asked: Asked, filter: dict[str, object]) -> Page:
+def _page(asked: EventsQuery, filter: dict[str, object]) -> Page:
     cursors = {name: asked.address.get(name) for name in ("after", "before", "text")}
-    return services().feed.page(caller(), Wanted(**_until_now(filter)), PAGE, **cursors)
+    return services().listing.page(caller(), EventFilter(**_until_now(filter)), PAGE, **cursors)
 
 
 def _until_now(filter: dict[str, object]) -> dict[str, object]:
@@ -184,10 +184,10 @@ def _later(filter: dict[str, object]) -> int:
     """Return about how many events such a page leaves out."""
     if _until_now(filter) == filter:
         return 0
-    return services().traffic.estimate(caller(), Filter(**filter | {"start": now() + 1}))
+    return services().volume.estimate(caller(), VolumeFilter(**filter | {"start": now() + 1}))
 
 
-def _found(asked: Asked, filter: dict[str, object], page: Page) -> dict[str, object]:
+def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[str, object]:
     """What the part that refreshes needs, and the rest of the page as well."""
     is_first = not {"after", "before"} & set(asked.address)
     return {
@@ -199,7 +199,7 @@ def _found(asked: Asked, filter: dict[str, object], page: Page) -> dict[str, obj
         "in_future": asked.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE,
         "moving": "text" not in asked.address,  # a search is dear, and its finds come seldom
-        "about": services().traffic.estimate(caller(), Filter(**filter)),
+        "about": services().volume.estimate(caller(), VolumeFilter(**filter)),
         "filter": filter,
         "export": _export(filter),
         **first_event.known(),
@@ -211,7 +211,7 @@ def _export(filter: dict[str, object]) -> dict[str, object]:
     return filter | ({"types": "\n".join(filter["types"])} if "types" in filter else {})
 
 
-def _offered(asked: Asked, filter: dict[str, object]) -> dict[str, object]:
+def _offered(asked: EventsQuery, filter: dict[str, object]) -> dict[str, object]:
     """What there is to choose from; of types those that fit the rest."""
     customers, products = services().catalog.known(caller(), SUGGESTED + 1)
     seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED + 1)

@@ -9,4 +9,4 @@ from app.admin.blueprint import services
 
 def known() -> dict[str, object]:
     """What `_first_event.html` needs."""
-    return {"base_url": current_app.config["SETTINGS"].base_url, "needs_key": services().gate.needs_key}
+    return {"base_url": current_app.config["SETTINGS"].base_url, "needs_key": services().admission.needs_key}

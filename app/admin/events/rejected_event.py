@@ -44,9 +44,9 @@ def send_again(key: str) -> tuple[str, int] | Response:
         if request.form.get("with_request"):
             told = _send_request(_one(key), text)
         else:
-            told = _told(services().resending.send(caller(), key_of(key), text))
+            told = _told(services().resend.send(caller(), key_of(key), text))
     except InputInvalid as error:
-        return _page(_one(key), form, *[fault.message for fault in error.faults]), 400
+        return _page(_one(key), form, *[fault.message for fault in error.field_errors]), 400
     except BodyMalformed as error:
         return _page(_one(key), form, str(error).replace("The body", "The event", 1)), 400
     except Forbidden as error:
@@ -83,7 +83,7 @@ def _page(one: RejectedEvent, form: EventForm, *faults: str) -> str:
 
 
 def _send_request(one: RejectedEvent, text: str) -> str:
-    return describe_sent(services().resending.send_request(caller(), one.request or "", {one.place: text}))
+    return describe_sent(services().resend.send_request(caller(), one.request or "", {one.place: text}))
 
 
 def _for_editing(text: str) -> str:

@@ -45,9 +45,9 @@ def send_request(uuid: str) -> tuple[str, int] | Response:
     """Send a refused request again as a whole, and show what was stored or what is still invalid."""
     need("system")
     try:
-        sent = services().resending.send_request(caller(), _uuid(uuid))
+        sent = services().resend.send_request(caller(), _uuid(uuid))
     except InputInvalid as error:
-        return _page(_request(uuid), *[fault.message for fault in error.faults]), 400
+        return _page(_request(uuid), *[fault.message for fault in error.field_errors]), 400
     except Forbidden as error:
         return _page(_request(uuid), str(error)), 403
     except KeyReused as error:

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form
 
 from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import MomentField, words_for_times
+from app.admin.datetime_field import DatetimeField, words_for_times
 from app.admin.events.chart import draw
 from app.auth import caller, need, signed_in
 from app.exceptions import InputInvalid
@@ -31,12 +31,12 @@ BEFORE = "the same time before"
 class RangeForm(Form):
     """A range of one's own."""
 
-    start = MomentField("From")
-    end = MomentField("To", whole=True)
+    start = DatetimeField("From")
+    end = DatetimeField("To", whole=True)
 
 
 @dataclass(frozen=True)
-class Asked:
+class VolumeQuery:
     """What an address asks for."""
 
     args: MultiDict
@@ -92,13 +92,13 @@ class Asked:
         found = FilterSchema(partial=True).load_query(given)
         return between(found.get("start", 0), found.get("end", now()))
 
-    def without_range(self) -> Asked:
+    def without_range(self) -> VolumeQuery:
         """What it asks for but the range."""
-        return Asked(MultiDict({"by": self.split}))
+        return VolumeQuery(MultiDict({"by": self.split}))
 
     def refuse(self, error: InputInvalid) -> None:
         """Put what is wrong beside the ends of the range."""
-        for fault in error.faults:
+        for fault in error.field_errors:
             name = fault.message.partition(" ")[0]
             field = self.form["start" if name == "start" else "end"]
             told = words_for_times(fault.message.removeprefix(name)).replace(" start", f" {self.form.start.label.text}")
@@ -110,13 +110,13 @@ class Asked:
 def overview_chart() -> str:
     """What of the chart refreshes itself."""
     need("events")
-    asked = Asked(request.args)
+    asked = VolumeQuery(request.args)
     return render_template("admin/events/_traffic.html", **charted(asked))
 
 
-def charted(asked: Asked) -> dict[str, object]:
+def charted(asked: VolumeQuery) -> dict[str, object]:
     """What the chart's part of the page needs."""
-    chart = services().traffic.chart(caller(), asked.span(), asked.split)
+    chart = services().volume.chart(caller(), asked.span(), asked.split)
     return {
         "asked": asked,
         "form": asked.form,
@@ -126,5 +126,5 @@ def charted(asked: Asked) -> dict[str, object]:
         "ranges": {name: words for name, (words, _) in WORDS.items()},
         "splits": SPLITS,
         "minute": MINUTE,
-        "uncounted": services().traffic.uncounted() if caller().may("system") else 0,
+        "uncounted": services().volume.uncounted() if caller().may("system") else 0,
     }

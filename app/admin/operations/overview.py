@@ -8,8 +8,8 @@ from werkzeug.wrappers import Response
 from app.admin.blueprint import blueprint, services
 from app.admin.events import first_event
 from app.admin.events.rejected import counts
-from app.admin.events.volume import Asked, charted
-from app.admin.reports.report_rows import Line, line
+from app.admin.events.volume import VolumeQuery, charted
+from app.admin.reports.report_rows import ReportRow, report_row
 from app.auth import caller, need, signed_in
 from app.exceptions import InputInvalid
 from app.services.events.volume import YEAR_1970
@@ -36,7 +36,7 @@ LOOKED_AT = {
 def overview() -> str | tuple[str, int] | Response:
     """The page."""
     need("events")
-    asked = Asked(request.args)
+    asked = VolumeQuery(request.args)
     if not asked.is_plain and not asked.is_own:
         return redirect(url_for("admin.overview", **asked.address))
     try:
@@ -54,32 +54,32 @@ def overview() -> str | tuple[str, int] | Response:
 def overview_part() -> str:
     """What of the page refreshes itself, but the chart, which does so at its own pace."""
     need("events")
-    return render_template("admin/operations/_overview.html", chart=None, **_found(Asked(request.args)))
+    return render_template("admin/operations/_overview.html", chart=None, **_found(VolumeQuery(request.args)))
 
 
-def _page(asked: Asked, **known: object) -> str:
+def _page(asked: VolumeQuery, **known: object) -> str:
     return render_template("admin/operations/overview.html", **(_found(asked) | charted(asked) | known))
 
 
-def _found(asked: Asked) -> dict[str, object]:
+def _found(asked: VolumeQuery) -> dict[str, object]:
     who = caller()
-    entries = services().feed.arrivals(who, EVENTS)
+    entries = services().listing.arrivals(who, EVENTS)
     lines = _reports()
     arriving = not entries or entries[0][1].received > now() - ARRIVING_MS
     checks = services().health.glance() if who.may("system") else []
     return {
         "asked": asked,
         "entries": entries,
-        "rate": round(services().traffic.per_minute(who)),
+        "rate": round(services().volume.per_minute(who)),
         "lines": lines,
         "checks": checks,
         "looked_at": LOOKED_AT,
         "workers": _workers(checks),
         "problems": [*(check.problem for check in checks if check.problem), *_codes()],
-        "of_1970": services().traffic.of_1970(who),
+        "of_1970": services().volume.of_1970(who),
         "year_1970": YEAR_1970 - 1,
         "rejects": counts() if who.may("system") else None,
-        "moving": arriving or any(line.moves for line in lines),
+        "moving": arriving or any(row.moves for row in lines),
         **first_event.known(),
     }
 
@@ -90,12 +90,12 @@ def _codes() -> list[str]:
     return [warning] if warning else []
 
 
-def _reports() -> list[Line]:
+def _reports() -> list[ReportRow]:
     """Those at work, the running ones first, and the newest others as far as there is room."""
     who, reports = caller(), services().reports
-    at_work = [line(report) for report in reports.visible(who, REPORTS, status="RUNNING")]
+    at_work = [report_row(report) for report in reports.visible(who, REPORTS, status="RUNNING")]
     known = {one.source for one in at_work}
-    others = [one for one in map(line, reports.visible(who, REPORTS)) if one.source not in known]
+    others = [one for one in map(report_row, reports.visible(who, REPORTS)) if one.source not in known]
     return [*sorted(at_work, key=lambda one: one.place or 0), *others][:REPORTS]
 
 

@@ -13,13 +13,13 @@ from werkzeug.exceptions import NotFound
 from wtforms import Form, StringField
 
 from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import MomentField
+from app.admin.datetime_field import DatetimeField
 from app.admin.template_filters import iso
 from app.admin.zones import zone_name
 from app.auth import caller, need, signed_in
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.exports.layout import FORMULA_STARTS
-from app.services.people.audit import ACTIONS, Entry, Page, Sought
+from app.services.people.audit import ACTIONS, AuditFilter, AuditRecord, Page
 
 PAGE = 50
 MAX_ROWS = 10_000  # of the CSV: the newest
@@ -34,13 +34,13 @@ class AuditForm(Form):
 
     who = StringField("Who")
     action = StringField("What")
-    start = MomentField("From")
-    end = MomentField("To", whole=True)
+    start = DatetimeField("From")
+    end = DatetimeField("To", whole=True)
     text = StringField("Text")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuditQuery:
     """What an address asks for.
 
     Attributes:
@@ -48,7 +48,7 @@ class Asked:
     """
 
     form: AuditForm
-    sought: Sought
+    sought: AuditFilter
     before: int | None
     wrong: list[str]
 
@@ -83,7 +83,7 @@ def audit_file() -> Response:
     """The entries as a file, the newest first."""
     asked = _asked()
     if asked.wrong:
-        raise InputInvalid(asked.wrong[0], [Fault(wrong) for wrong in asked.wrong])
+        raise InputInvalid(asked.wrong[0], [FieldError(wrong) for wrong in asked.wrong])
     services().audit.note(caller(), "audit log exported", details=asked.address())
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
@@ -101,7 +101,7 @@ def detail(value: object) -> str:
     return "all" if value is None else str(value)
 
 
-def _asked() -> Asked:
+def _asked() -> AuditQuery:
     need("system")
     form = AuditForm(request.args)
     wrong, times = [], {}
@@ -116,7 +116,7 @@ def _asked() -> Asked:
         wrong += form.action.errors
     text = (form.text.data or "").strip()[:MAX_TEXT]
     who = (form.who.data or "").strip()
-    return Asked(form, Sought(who, action, text, **times), _cursor(request.args.get("before", "")), wrong)
+    return AuditQuery(form, AuditFilter(who, action, text, **times), _cursor(request.args.get("before", "")), wrong)
 
 
 def _cursor(text: str) -> int | None:
@@ -130,7 +130,7 @@ def _cursor(text: str) -> int | None:
     return int(text) if text else None
 
 
-def _found(asked: Asked) -> dict[str, object]:
+def _found(asked: AuditQuery) -> dict[str, object]:
     nothing = Page([], None)
     page = nothing if asked.wrong else services().audit.page(caller(), asked.sought, PAGE, asked.before)
     is_live = asked.before is None and not asked.wrong
@@ -142,7 +142,7 @@ def _names() -> list[str]:
     return [one.name for one in services().accounts.everyone(by=caller())] if caller().may("users") else []
 
 
-def _entries(sought: Sought) -> Iterator[Entry]:
+def _entries(sought: AuditFilter) -> Iterator[AuditRecord]:
     before, left = None, MAX_ROWS
     while left > 0:
         page = services().audit.page(caller(), sought, min(left, ROWS_AT_ONCE), before)
@@ -152,7 +152,7 @@ def _entries(sought: Sought) -> Iterator[Entry]:
             return
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: AuditRecord) -> list[str]:
     details = orjson.dumps(entry.details).decode() if entry.details else ""
     cells = (entry.who, entry.action, entry.object, entry.customer, entry.address, details)
     return [iso(entry.moment), *(_harmless(cell) for cell in cells)]

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from app import auth
 from app.admin.blueprint import blueprint, services
 from app.admin.people.person import one_of
-from app.admin.people.session_rows import Line, lines
+from app.admin.people.session_rows import SessionRow, session_rows
 from app.auth import caller, signed_in
 from app.exceptions import SessionUnknown
 from app.services.people.principal import Principal
@@ -36,14 +36,14 @@ def end_own_session(session: int) -> Response:
 @signed_in
 def ask_about_other_sessions() -> str:
     """Ask whether it is meant, and say which ones go."""
-    return _ask(None, [line for line in lines(caller().id) if not line.is_this])
+    return _ask(None, [line for line in session_rows(caller().id) if not line.is_this])
 
 
 @blueprint.post("/me/sessions/end")
 @signed_in
 def end_other_sessions() -> Response:
     """End all but this one."""
-    visit = auth.current_visit()
+    visit = auth.current_session()
     number = services().sessions.end_all(caller(), by=caller(), but=visit.id if visit else 0)
     flash(f"{number} other {'session' if number == 1 else 'sessions'} ended.")
     return redirect(url_for("admin.me"))
@@ -72,7 +72,7 @@ def end_session(key: int, session: int) -> Response:
 def ask_about_sessions(key: int) -> str:
     """Ask whether it is meant, and say which ones go."""
     one = one_of(key)
-    return _ask(one, lines(one.id))
+    return _ask(one, session_rows(one.id))
 
 
 @blueprint.post("/people/<int:key>/sessions/end")
@@ -85,18 +85,18 @@ def end_sessions(key: int) -> Response:
     return redirect(url_for("admin.person", key=one.id))
 
 
-def _ask(person: Principal | None, ending: Sequence[Line]) -> str:
+def _ask(person: Principal | None, ending: Sequence[SessionRow]) -> str:
     back = url_for("admin.person", key=person.id) if person else url_for("admin.me")
     return render_template("admin/people/end_sessions.html", person=person, ending=ending, back=back)
 
 
-def _line(account: int, session: int) -> Line:
+def _line(account: int, session: int) -> SessionRow:
     """A user's session of an address's id.
 
     Raises:
         SessionUnknown: the user has none of that id.
     """
-    found = next((line for line in lines(account) if line.session.id == session), None)
+    found = next((line for line in session_rows(account) if line.session.id == session), None)
     if found is None:
         raise SessionUnknown("There is no such session: it has ended.")
     return found

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
 from app.admin.people.people import KINDS, PERSON, PROGRAM, RightsForm, known, lines_of
-from app.admin.people.session_rows import lines
+from app.admin.people.session_rows import session_rows
 from app.auth import caller, need, sign_out, signed_in
 from app.exceptions import AccountInvalid, AccountUnknown, Forbidden
 from app.services.people.accounts import temporary_password
@@ -49,7 +49,7 @@ def ask_password(key: int) -> str | Response:
     if one.id == caller().id:
         return redirect(url_for("admin.own_password"))
     return render_template(
-        "admin/people/reset_password.html", person=one, sessions=lines(one.id), chosen=PERSON, **known()
+        "admin/people/reset_password.html", person=one, sessions=session_rows(one.id), chosen=PERSON, **known()
     )
 
 
@@ -74,7 +74,7 @@ def reset_password(key: int) -> str | Response:
 def remove_person(key: int) -> str:
     """Ask whether it is meant, and say what goes."""
     one = one_of(key)
-    return render_template("admin/people/remove_person.html", person=one, sessions=lines(one.id), **known())
+    return render_template("admin/people/remove_person.html", person=one, sessions=session_rows(one.id), **known())
 
 
 @blueprint.post("/people/<int:key>/remove")
@@ -87,7 +87,7 @@ def end_person(key: int) -> Response | tuple[str, int]:
     except AccountUnknown:
         raise
     except AccountInvalid as error:
-        told = {"person": one, "sessions": lines(one.id), "wrong": str(error)}
+        told = {"person": one, "sessions": session_rows(one.id), "wrong": str(error)}
         return render_template("admin/people/remove_person.html", **told, **known()), 400
     if one.id == caller().id:
         sign_out()
@@ -98,7 +98,7 @@ def end_person(key: int) -> Response | tuple[str, int]:
 
 def _page(one: Principal, form: RightsForm, wrong: str | None = None) -> str:
     return render_template(
-        "admin/people/person.html", person=one, form=form, wrong=wrong, sessions=lines(one.id), **known()
+        "admin/people/person.html", person=one, form=form, wrong=wrong, sessions=session_rows(one.id), **known()
     )
 
 

@@ -10,10 +10,10 @@ from wtforms import PasswordField
 from app import auth
 from app.admin.blueprint import blueprint, services
 from app.admin.people.people import known
-from app.admin.people.session_rows import lines
+from app.admin.people.session_rows import session_rows
 from app.auth import caller, open_to_temporary, signed_in
 from app.exceptions import AccountInvalid, RateLimited
-from app.services.people.audit import Sought
+from app.services.people.audit import AuditFilter
 from app.services.people.passwords import MIN_PASSWORD
 
 ENTRIES = 10
@@ -34,9 +34,9 @@ class PasswordForm(FlaskForm):
 def me() -> str:
     """Who you are to this service."""
     who = caller()
-    found = services().audit.page(who, Sought(who=who.name), ENTRIES)
+    found = services().audit.page(who, AuditFilter(who=who.name), ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
-    return render_template("admin/people/me.html", sessions=lines(who.id), entries=entries, **known())
+    return render_template("admin/people/me.html", sessions=session_rows(who.id), entries=entries, **known())
 
 
 @blueprint.get("/me/password")
@@ -56,7 +56,7 @@ def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[s
     old, new = form.old.data or "", form.new.data or ""
     try:
         is_used = who.temporary  # the sign-in that began this session used it up
-        if services().door.enter(who.name, old, request.remote_addr or "", VIA, used=is_used) is None:
+        if services().login.authenticate(who.name, old, request.remote_addr or "", VIA, used=is_used) is None:
             form.old.errors = [WRONG]
             return _form(form), 400
         if new == old:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
-from app.auth import current_visit
+from app.auth import current_session
 
 # What a browser's name for itself has in it, and what people call that; the first that fits.
 BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
@@ -22,7 +22,7 @@ SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
-class Line:
+class SessionRow:
     """A session, ready to be shown.
 
     Attributes:
@@ -35,11 +35,11 @@ class Line:
     is_this: bool
 
 
-def lines(account: int) -> list[Line]:
+def session_rows(account: int) -> list[SessionRow]:
     """A user's sessions, the last seen first."""
-    visit = current_visit()
+    visit = current_session()
     here = visit.id if visit else 0
-    return [Line(one, browser(one.agent), one.id == here) for one in services().sessions.of(account)]
+    return [SessionRow(one, browser(one.agent), one.id == here) for one in services().sessions.of(account)]
 
 
 def browser(agent: str) -> str:

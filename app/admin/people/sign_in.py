@@ -40,7 +40,9 @@ def begin() -> AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Sign in. An unknown user and a wrong password are answered alike."""
     form = SignInForm()
     try:
-        found = services().door.enter(form.user.data or "", form.password.data or "", request.remote_addr or "", VIA)
+        found = services().login.authenticate(
+            form.user.data or "", form.password.data or "", request.remote_addr or "", VIA
+        )
     except RateLimited as error:
         headers = {"Retry-After": str(error.seconds)}
         return render_template("admin/people/sign_in.html", form=form, wrong=str(error)), 429, headers

@@ -16,11 +16,11 @@ from werkzeug.wrappers import Response
 from wtforms import BooleanField, Field, StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import MomentField, words_for_times
+from app.admin.datetime_field import DatetimeField, words_for_times
 from app.auth import caller, need, signed_in
-from app.exceptions import MISSING, Fault, Forbidden, InputInvalid, RateLimited
+from app.exceptions import MISSING, FieldError, Forbidden, InputInvalid, RateLimited
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
-from app.services.events.volume import Filter
+from app.services.events.volume import VolumeFilter
 from app.services.reports.service import Preview
 
 SUGGESTED = 100  # codes that a field lists; users type others
@@ -42,8 +42,8 @@ class ReportForm(FlaskForm):
     customer = StringField("Customer")
     product = StringField("Product")
     types = TextAreaField("Event types")
-    start = MomentField("From")
-    end = MomentField("To", whole=True)
+    start = DatetimeField("From")
+    end = DatetimeField("To", whole=True)
     delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
     layout = StringField("Layout")
     header = BooleanField("First row has the column names")
@@ -62,7 +62,7 @@ class ReportForm(FlaskForm):
             output["delimiter"] = "\t"
         return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
 
-    def refuse(self, fault: Fault) -> str | None:
+    def refuse(self, fault: FieldError) -> str | None:
         """Put a fault beside its field; the fault itself where it belongs to none of them."""
         place = PLACE.fullmatch(fault.message)
         if place is None or place[1] not in self:
@@ -70,7 +70,7 @@ class ReportForm(FlaskForm):
         field: Field = self[place[1]]
         line = f", line {int(place[2]) + 1}," if place[2] else ""
         told = " is missing." if fault.code == MISSING else place[3]
-        told = words_for_times(told) if isinstance(field, MomentField) else told
+        told = words_for_times(told) if isinstance(field, DatetimeField) else told
         field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
         return None
 
@@ -108,12 +108,12 @@ def start_report() -> str | tuple[str, int] | Response:
             return _page(form, wanted=wanted, preview=_preview(wanted))
         report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
     except InputInvalid as error:
-        return _page(form, error.faults), 400
+        return _page(form, error.field_errors), 400
     except Forbidden as error:
         form.refuse_all(str(error))
         return _page(form), 403
     except RateLimited as error:
-        return _page(form, [Fault(str(error))]), 429
+        return _page(form, [FieldError(str(error))]), 429
     return redirect(url_for("admin.report", source=source(report)))
 
 
@@ -127,7 +127,11 @@ def choices() -> dict[str, object]:
 
 
 def _page(
-    form: ReportForm, faults: list[Fault] = (), *, wanted: Mapping | None = None, preview: Preview | None = None
+    form: ReportForm,
+    field_errors: list[FieldError] = (),
+    *,
+    wanted: Mapping | None = None,
+    preview: Preview | None = None,
 ) -> str:
     """The form.
 
@@ -135,8 +139,8 @@ def _page(
         wanted: a request of which is told about how many rows its report would have.
         preview: what else is told of it.
     """
-    general = [told for fault in faults if (told := form.refuse(fault))]
-    about = services().traffic.estimate(caller(), Filter(**wanted["filter"])) if wanted else None
+    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    about = services().volume.estimate(caller(), VolumeFilter(**wanted["filter"])) if wanted else None
     known = choices() | {"about": about, "preview": preview}
     return render_template("admin/reports/new_report.html", form=form, general=general, **known)
 

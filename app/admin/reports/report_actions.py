@@ -10,13 +10,13 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
-from app.admin.reports.report_rows import Line, line
+from app.admin.reports.report_rows import ReportRow, report_row
 from app.auth import caller, need, signed_in
 from app.exceptions import Forbidden, RateLimited, ReportError
 
 
 @dataclass(frozen=True)
-class Act:
+class ReportAction:
     """Something that can be done.
 
     Attributes:
@@ -28,7 +28,7 @@ class Act:
 
     word: str
     icon: str
-    may: Callable[[Line], bool]
+    may: Callable[[ReportRow], bool]
     do: Callable[[object], str]
     destroys: bool = True
 
@@ -49,13 +49,13 @@ def _delete(report: object) -> str:
 
 
 ACTS = {
-    "cancel": Act("Cancel", "x-circle", lambda line: line.moves, _cancel),
-    "retry": Act("Try again", "arrow-repeat", lambda line: line.failed, _retry, destroys=False),
-    "delete": Act("Delete the file", "trash", lambda line: line.has_file, _delete),
+    "cancel": ReportAction("Cancel", "x-circle", lambda row: row.moves, _cancel),
+    "retry": ReportAction("Try again", "arrow-repeat", lambda row: row.failed, _retry, destroys=False),
+    "delete": ReportAction("Delete the file", "trash", lambda row: row.has_file, _delete),
 }
 
 
-def possible(found: Line) -> dict[str, Act]:
+def possible(found: ReportRow) -> dict[str, ReportAction]:
     """What can be done to a report now."""
     return {name: act for name, act in ACTS.items() if act.may(found)}
 
@@ -65,7 +65,7 @@ def possible(found: Line) -> dict[str, Act]:
 def ask_about_report(source: str, act: str) -> str:
     """Ask whether it is meant, and say what goes."""
     need("reports")
-    found = line(services().reports.get(caller(), source))
+    found = report_row(services().reports.get(caller(), source))
     return render_template("admin/reports/report_act.html", line=found, name=act, act=_possible(found, act))
 
 
@@ -83,7 +83,7 @@ def act_on_report(source: str, act: str) -> Response:
     return redirect(url_for("admin.report", source=source))
 
 
-def _possible(found: Line, name: str) -> Act:
+def _possible(found: ReportRow, name: str) -> ReportAction:
     """An act on a report in another state than it needs leads nowhere."""
     if name not in possible(found):
         raise NotFound

@@ -33,7 +33,7 @@ ENDED = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportRow:
     """A report, ready to be shown.
 
     Attributes:
@@ -66,14 +66,14 @@ class Line:
         return self.state.word == "Complete"
 
 
-def line(report: object) -> Line:
+def report_row(report: object) -> ReportRow:
     """A report, ready to be shown.
 
     Args:
         report: a row of the table of reports.
     """
     place = services().reports.place_in_queue(report)
-    return Line(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
+    return ReportRow(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
 
 
 def _state(report: object, place: int | None) -> State:

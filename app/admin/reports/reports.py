@@ -11,7 +11,7 @@ from app.admin.blueprint import blueprint, services
 from app.admin.datetime_field import written
 from app.admin.reports.new_report import OUTPUT, TAB
 from app.admin.reports.report_actions import possible
-from app.admin.reports.report_rows import line
+from app.admin.reports.report_rows import report_row
 from app.auth import caller, need, signed_in
 from app.schemas.reports import DEFAULT_DELIMITER
 from app.services.reports.service import file_name
@@ -71,7 +71,7 @@ def report_link(source: str) -> str:
     report = services().reports.get(caller(), source)
     link = services().reports.link(report, by=caller())
     (expires,) = parse_qs(urlsplit(link).query)["expires"]
-    known = {"line": line(report), "file_name": file_name(report), "link": link, "expires": int(expires)}
+    known = {"line": report_row(report), "file_name": file_name(report), "link": link, "expires": int(expires)}
     return render_template("admin/reports/report_link.html", **known)
 
 
@@ -80,9 +80,9 @@ def _found() -> dict[str, object]:
     tab = request.args.get("state", "")
     if tab not in TABS:
         raise NotFound
-    lines = [line(report) for report in services().reports.visible(caller(), REPORTS, state=tab or None)]
+    lines = [report_row(report) for report in services().reports.visible(caller(), REPORTS, state=tab or None)]
     known = {"tabs": TABS, "tab": tab, "at_work": services().reports.at_work(caller())}
-    return known | {"lines": lines, "most": REPORTS, "moving": any(line.moves for line in lines)}
+    return known | {"lines": lines, "most": REPORTS, "moving": any(row.moves for row in lines)}
 
 
 def _one(source: str) -> dict[str, object]:
@@ -91,7 +91,7 @@ def _one(source: str) -> dict[str, object]:
     known = {"file_name": file_name(report), "default_delimiter": DEFAULT_DELIMITER, "again": _again(report)}
     known["columns"] = services().reports.columns(report)
     known["recurring"] = services().schedules.origin(caller(), report.schedule)
-    found = line(report)
+    found = report_row(report)
     return {"line": found, "acts": possible(found), "attempts": services().reports.attempts(report)} | known
 
 

@@ -12,21 +12,21 @@ from app.admin.blueprint import blueprint, services
 from app.admin.reports.new_report import TAB, ReportForm, choices
 from app.admin.schedules.schedules import KEY, theirs
 from app.auth import caller, need, signed_in
-from app.exceptions import Fault, Forbidden, InputInvalid, RateLimited
+from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited
 from app.schemas.schedules import HOURS
 from app.services.schedules.service import Saved, Schedule
 
 HOUR = re.compile(r"[0-9]{1,2}")
-RHYTHMS = {"daily": "Every day", "weekly": "Every week, on Monday", "monthly": "Every month, on the 1st"}
+RECURRENCES = {"daily": "Every day", "weekly": "Every week, on Monday", "monthly": "Every month, on the 1st"}
 
 
 class ScheduleForm(ReportForm):
     """What a recurring report is made of; the names are the request's."""
 
-    start = end = None  # the rhythm says from when to when
+    start = end = None  # the recurrence says from when to when
     bucketName = bucketKey = None  # see RecurringOutputSchema
     name = StringField("Name")
-    rhythm = StringField("How often")
+    recurrence = StringField("How often")
     hour = StringField("At", default="6")
     mode = StringField("What each one has")
     webhook = StringField("Webhook")
@@ -34,7 +34,7 @@ class ScheduleForm(ReportForm):
     def wanted(self) -> dict[str, object]:
         """What is asked for; what was left empty is left out."""
         hour = self.hour.data or ""
-        when = {"rhythm": self.rhythm.data, "hour": int(hour) if HOUR.fullmatch(hour) else hour}
+        when = {"recurrence": self.recurrence.data, "hour": int(hour) if HOUR.fullmatch(hour) else hour}
         named = {"name": (self.name.data or "").strip(), "mode": self.mode.data}
         url = (self.webhook.data or "").strip()
         return super().wanted() | named | when | ({"webhook": url} if url else {})
@@ -57,12 +57,12 @@ def add_schedule() -> str | tuple[str, int] | Response:
     try:
         saved = services().schedules.add(caller(), form.wanted())
     except InputInvalid as error:
-        return _page(form, faults=error.faults), 400
+        return _page(form, field_errors=error.field_errors), 400
     except Forbidden as error:
         form.customer.errors = [str(error)]
         return _page(form), 403
     except RateLimited as error:
-        return _page(form, faults=[Fault(str(error))]), 429
+        return _page(form, field_errors=[FieldError(str(error))]), 429
     return _saved(saved, is_new=True)
 
 
@@ -83,17 +83,17 @@ def change_schedule(key: int) -> str | tuple[str, int] | Response:
     try:
         saved = services().schedules.change(caller(), found, form.wanted())
     except InputInvalid as error:
-        return _page(form, found, error.faults), 400
+        return _page(form, found, error.field_errors), 400
     except Forbidden as error:
         form.customer.errors = [str(error)]
         return _page(form, found), 403
     return _saved(saved, is_new=False)
 
 
-def _page(form: ScheduleForm, schedule: Schedule | None = None, faults: list[Fault] = ()) -> str:
-    general = [told for fault in faults if (told := form.refuse(fault))]
+def _page(form: ScheduleForm, schedule: Schedule | None = None, field_errors: list[FieldError] = ()) -> str:
+    general = [told for fault in field_errors if (told := form.refuse(fault))]
     known = choices() | {"schedule": schedule, "servers": services().webhooks.allowed}
-    known |= {"rhythms": RHYTHMS, "hours": range(HOURS), "buckets": ()}
+    known |= {"recurrences": RECURRENCES, "hours": range(HOURS), "buckets": ()}
     return render_template("admin/schedules/schedule_form.html", form=form, general=general, **known)
 
 
@@ -108,7 +108,7 @@ def _saved(saved: Saved, *, is_new: bool) -> str | Response:
 
 def _filled(schedule: Schedule) -> dict[str, object]:
     """What the form shows of it."""
-    columns = ("name", "customer", "product", "rhythm", "mode", "webhook")
+    columns = ("name", "customer", "product", "recurrence", "mode", "webhook")
     filled = {name: getattr(schedule, name) for name in columns} | (schedule.output or {})
     filled |= {"hour": str(schedule.hour), "types": "\n".join(schedule.types or ())}
     return filled | ({"delimiter": TAB} if filled.get("delimiter") == "\t" else {})

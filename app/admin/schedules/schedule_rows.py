@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from app.admin.blueprint import services
 from app.admin.reports.report_rows import ENDED, State
-from app.admin.reports.report_rows import Line as ReportLine
-from app.admin.reports.report_rows import line as report_line
+from app.admin.reports.report_rows import ReportRow as ReportLine
+from app.admin.reports.report_rows import report_row as report_line
 from app.auth import caller
 from app.exceptions import ReportUnknown
 from app.schemas.schedules import covers, when
@@ -24,7 +24,7 @@ OF_DELIVERY = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ScheduleRow:
     """A recurring report, ready to be shown.
 
     Attributes:
@@ -46,7 +46,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class DeliveryLine:
+class DeliveryRow:
     """A webhook, ready to be shown.
 
     Attributes:
@@ -63,16 +63,16 @@ class DeliveryLine:
     tries: Sequence[object]
 
 
-def line(schedule: object) -> Line:
+def schedule_row(schedule: object) -> ScheduleRow:
     """A recurring report, ready to be shown.
 
     Args:
         schedule: a row of the table of schedules.
     """
-    return Line(schedule, _state(schedule), when(schedule), covers(schedule), _last(schedule))
+    return ScheduleRow(schedule, _state(schedule), when(schedule), covers(schedule), _last(schedule))
 
 
-def delivery_lines(deliveries: Sequence[object]) -> list[DeliveryLine]:
+def delivery_rows(deliveries: Sequence[object]) -> list[DeliveryRow]:
     """Webhooks, ready to be shown.
 
     Args:
@@ -80,7 +80,7 @@ def delivery_lines(deliveries: Sequence[object]) -> list[DeliveryLine]:
     """
     tries = services().webhooks.tries(deliveries)
     return [
-        DeliveryLine(one, f"JOB-{one.report}", ENDED[one.status], OF_DELIVERY[one.state], tries[one.id])
+        DeliveryRow(one, f"JOB-{one.report}", ENDED[one.status], OF_DELIVERY[one.state], tries[one.id])
         for one in deliveries
     ]
 

@@ -7,8 +7,8 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
-from app.admin.reports.report_rows import line as report_line
-from app.admin.schedules.schedule_rows import delivery_lines, gaps, line
+from app.admin.reports.report_rows import report_row as report_line
+from app.admin.schedules.schedule_rows import delivery_rows, gaps, schedule_row
 from app.auth import caller, need, signed_in
 from app.exceptions import Forbidden, InputInvalid, RateLimited, ScheduleBusy
 from app.schemas.reports import DEFAULT_DELIMITER, source
@@ -57,7 +57,7 @@ def run_schedule(key: int) -> Response:
     except (ScheduleBusy, Forbidden, RateLimited) as error:
         return _back(found, f"Not started. {error}")
     except InputInvalid as error:
-        return _back(found, "Not started. " + " ".join(fault.message for fault in error.faults))
+        return _back(found, "Not started. " + " ".join(fault.message for fault in error.field_errors))
     return redirect(url_for("admin.report", source=source(report)))
 
 
@@ -88,7 +88,7 @@ def remove_schedule(key: int) -> str:
     """Ask whether it is meant, and say what goes."""
     found = theirs(key)
     started = services().schedules.count_reports(caller(), found)
-    return render_template("admin/schedules/remove_schedule.html", line=line(found), started=started)
+    return render_template("admin/schedules/remove_schedule.html", line=schedule_row(found), started=started)
 
 
 @blueprint.post(f"/reports/recurring/{KEY}/remove")
@@ -122,7 +122,7 @@ def renew_secret(key: int) -> str:
 def delivery(key: int, number: int) -> str:
     """One webhook with every try."""
     found = theirs(key)
-    (one,) = delivery_lines([services().schedules.delivery(caller(), found, number)])
+    (one,) = delivery_rows([services().schedules.delivery(caller(), found, number)])
     return render_template("admin/schedules/delivery.html", schedule=found, line=one)
 
 
@@ -155,7 +155,7 @@ def _with_webhook(key: int) -> Schedule:
 
 def _all() -> dict[str, object]:
     need("reports")
-    lines = [line(one) for one in services().schedules.visible(caller())]
+    lines = [schedule_row(one) for one in services().schedules.visible(caller())]
     return {"lines": lines, "moving": any(one.moves for one in lines)}
 
 
@@ -163,11 +163,11 @@ def _one(key: int) -> dict[str, object]:
     found = theirs(key)
     reports = services().schedules.reports(caller(), found, REPORTS)
     lines = [report_line(report) for report in reports]
-    deliveries = delivery_lines(services().schedules.deliveries(caller(), found, DELIVERIES))
+    deliveries = delivery_rows(services().schedules.deliveries(caller(), found, DELIVERIES))
     waits = any(one.delivery.state == "waiting" for one in deliveries)
     known = {"default_delimiter": DEFAULT_DELIMITER, "most": REPORTS, "gaps": _gaps(found, reports)}
     moving = waits or any(one.moves for one in lines)
-    return {"line": line(found), "lines": lines, "deliveries": deliveries, "moving": moving} | known
+    return {"line": schedule_row(found), "lines": lines, "deliveries": deliveries, "moving": moving} | known
 
 
 def _gaps(found: Schedule, reports: list) -> list[dict[str, object]]:

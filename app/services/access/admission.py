@@ -6,12 +6,12 @@ import time
 
 from app.config import KEY_NEEDED, Settings
 from app.exceptions import RateLimited, StoreUnavailable, Unauthenticated
-from app.redis.rate_limit import Rates
-from app.services.access.ingest_keys import KEPT_SECONDS, IngestKey, Keys
+from app.redis.rate_limit import RateLimit
+from app.services.access.ingest_keys import KEPT_SECONDS, IngestKey, IngestKeys
 from app.support.addresses import subscriber
 
 
-class Gate:
+class Admission:
     """Admission control of `POST /events`.
 
     Attributes:
@@ -19,7 +19,7 @@ class Gate:
         is_limited: whether the rate of requests is limited.
     """
 
-    def __init__(self, settings: Settings, keys: Keys, rates: Rates) -> None:
+    def __init__(self, settings: Settings, keys: IngestKeys, rates: RateLimit) -> None:
         self._keys = keys
         self._rates = rates
         self.needs_key = settings.ingest_auth == KEY_NEEDED
@@ -28,7 +28,7 @@ class Gate:
         self.is_limited = bool(self._per_address or self._per_key)
         self._blind_until = 0.0  # no key can be looked up before this time
 
-    def admit(self, address: str, token: str | None) -> IngestKey | None:
+    def authorize(self, address: str, token: str | None) -> IngestKey | None:
         """Admit a request or raise, and return its key if it has a valid one.
 
         Args:

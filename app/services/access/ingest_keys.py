@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.exceptions import FORBIDDEN, Fault, Forbidden, InputInvalid, KeyUnknown, StoreUnavailable
+from app.exceptions import FORBIDDEN, FieldError, Forbidden, InputInvalid, KeyUnknown, StoreUnavailable
 from app.schemas.access import KeySchema
 from app.schemas.events import Batch
 from app.schemas.json import shown
@@ -82,11 +82,11 @@ class IngestKey:
 
     def _refusal(self, place: str, field: str, code: str, allowed: Sequence[str]) -> Forbidden:
         named = " or ".join(shown(one) for one in allowed[:NAMED]) + (" or another" if len(allowed) > NAMED else "")
-        fault = Fault(f"{place} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
+        fault = FieldError(f"{place} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
         return Forbidden(f"The key {self.name} may not send {place}; nothing was stored.", [fault])
 
 
-class Keys:
+class IngestKeys:
     """The ingest keys, as one process knows them."""
 
     def __init__(self) -> None:
@@ -152,13 +152,13 @@ class Keys:
         KeySchema().check(name, customers, products)
         if not _is_in_reach(by, customers or None):
             told = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
-            raise InputInvalid("The key cannot be made.", [Fault(told, field="customers")])
+            raise InputInvalid("The key cannot be made.", [FieldError(told, field="customers")])
         token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         hint = token[:HINT_CHARACTERS]
         with transaction():
             made = store.add(name, _digest(token), hint, customers or None, products or None, now())
             if made is None:
-                fault = Fault(f"name is {shown(name)}, and a key of that name is in use.", field="name")
+                fault = FieldError(f"name is {shown(name)}, and a key of that name is in use.", field="name")
                 raise InputInvalid("The key cannot be made.", [fault])
             known = {"begins with": hint, "customers": customers or None, "products": products or None}
             self._audit.note(by, "key added", f"key {name}", known)

@@ -10,12 +10,12 @@ import threading
 import time
 from dataclasses import replace
 
-from app.exceptions import BodyTooLarge, Fault, StoreUnavailable
+from app.exceptions import BodyTooLarge, FieldError, StoreUnavailable
 from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
 from app.schemas.json import shown
 from app.store.catalog import catalog as store
 from app.store.database import release
-from app.support.ttl_cache import Kept
+from app.support.ttl_cache import TTLCache
 
 KINDS = ("customer", "product", "type")
 COUNTED_SECONDS = 1.0  # how long a count stays valid, unless the ceiling is near
@@ -26,7 +26,7 @@ WARNED_SHARE = 0.8  # share of the ceiling from which on operators are warned
 WARNED_SECONDS = 15.0
 
 
-class Ceiling:
+class CodeLimit:
     """Ceiling of codes for the events of one process.
 
     Args:
@@ -38,7 +38,7 @@ class Ceiling:
         self._known: dict[str, set[str]] = {kind: set() for kind in KINDS}
         self._number, self._counted_until = 0, 0.0
         self._admitting = threading.Lock()
-        self._used: Kept[int] = Kept(WARNED_SECONDS)
+        self._used: TTLCache[int] = TTLCache(WARNED_SECONDS)
 
     def checked(self, batch: Batch) -> Batch:
         """Return the batch with the events whose codes exceed the ceiling moved to its rejected events.
@@ -122,7 +122,7 @@ class Ceiling:
             "Erase events of codes that nobody needs, or raise MAX_CODES."
         )
         faults = [
-            Fault(f"events[{place - 1}].{field} is {shown(getattr(event, field))}, {why}", field=field)
+            FieldError(f"events[{place - 1}].{field} is {shown(getattr(event, field))}, {why}", field=field)
             for field in fields
         ]
         return Rejected(place, encode_event(event), faults)

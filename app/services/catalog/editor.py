@@ -11,11 +11,21 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from app.exceptions import CatalogUnknown, Fault, Forbidden, InputInvalid
+from app.exceptions import CatalogUnknown, FieldError, Forbidden, InputInvalid
 from app.exports.layout import Layout
 from app.schemas.catalog import CatalogSchema
 from app.schemas.json import shown
-from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, Entries, Entry, Key, entry_of, row_of
+from app.services.catalog.listing import (
+    CUSTOMERS,
+    KINDS,
+    PRODUCTS,
+    TYPES,
+    CatalogEntry,
+    CatalogListing,
+    Key,
+    entry_of,
+    row_of,
+)
 from app.services.catalog.lookup import Catalog, columns_layout
 from app.services.people.audit import Audit
 from app.services.people.principal import Principal
@@ -49,7 +59,7 @@ class Changes:
     same: int
 
 
-class Cataloguing:
+class CatalogEditor:
     """The catalog of one process, for people who change it.
 
     Args:
@@ -57,7 +67,7 @@ class Cataloguing:
         audit: where each change is noted.
     """
 
-    def __init__(self, catalog: Catalog, entries: Entries, audit: Audit) -> None:
+    def __init__(self, catalog: Catalog, entries: CatalogListing, audit: Audit) -> None:
         self._catalog = catalog
         self._entries = entries
         self._audit = audit
@@ -79,7 +89,7 @@ class Cataloguing:
         """Return the possible product codes of a type, in the catalog or seen, up to a limit."""
         return sorted(store.known_products(limit))[:limit]
 
-    def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> Entry:
+    def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
         """Take a new entry in.
 
         Args:
@@ -91,7 +101,7 @@ class Cataloguing:
         """
         return self._write(who, kind, values, self._refuse_known)
 
-    def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> Entry:
+    def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
         """Give an entry other values; reports that were started before keep the columns that they had.
 
         Raises:
@@ -101,7 +111,7 @@ class Cataloguing:
         """
         return self._write(who, kind, values, lambda entry: self._entries.get(who, kind, entry.key))
 
-    def adopt(self, who: Principal, wanted: Sequence[tuple[str, Key]] | None) -> list[Entry]:
+    def adopt(self, who: Principal, wanted: Sequence[tuple[str, Key]] | None) -> list[CatalogEntry]:
         """Add seen codes to the catalog, and skip codes that it already has or that were never seen.
 
         Args:
@@ -120,7 +130,7 @@ class Cataloguing:
                 self._audit.note(who, "catalog changed", one.title, {"change": "added as it was seen"})
         return found
 
-    def loss(self, entry: Entry) -> Loss:
+    def loss(self, entry: CatalogEntry) -> Loss:
         """What goes when an entry goes."""
         rows = store.types()
         left = [row for row in rows if entry.kind != TYPES or (row.product, row.code) != entry.key]
@@ -135,7 +145,7 @@ class Cataloguing:
             columns |= {row.code: emptied} if emptied else {}
         return Loss(columns, (), is_refused)
 
-    def remove(self, who: Principal, entry: Entry, *, with_types: bool = False) -> None:
+    def remove(self, who: Principal, entry: CatalogEntry, *, with_types: bool = False) -> None:
         """Remove an entry from the catalog, but keep its events.
 
         Args:
@@ -196,8 +206,12 @@ class Cataloguing:
         return changes
 
     def _write(
-        self, who: Principal, kind: str, values: Mapping[str, object], check: Callable[[Entry], Entry | None]
-    ) -> Entry:
+        self,
+        who: Principal,
+        kind: str,
+        values: Mapping[str, object],
+        check: Callable[[CatalogEntry], CatalogEntry | None],
+    ) -> CatalogEntry:
         self.allow(who)
         body = orjson.dumps({kind: [values]})
         entry = entry_of(kind, CatalogSchema().load_body(body)[kind][0])
@@ -207,15 +221,15 @@ class Cataloguing:
             self._audit.note(who, "catalog changed", entry.title, _told(entry, before))
         return entry
 
-    def _refuse_known(self, entry: Entry) -> None:
+    def _refuse_known(self, entry: CatalogEntry) -> None:
         known = {entry_of(entry.kind, row).key for row in self._catalog.export()[entry.kind]}
         if entry.key in known:
             of = f" under {entry.product}" if entry.product else ""
             message = f"{entry.kind}[0].code is {shown(entry.code)}, which the catalog has already{of}."
-            raise InputInvalid("The catalog has it already.", [Fault(message, field="code")])
+            raise InputInvalid("The catalog has it already.", [FieldError(message, field="code")])
 
 
-def _told(entry: Entry, before: Entry | None) -> dict[str, object]:
+def _told(entry: CatalogEntry, before: CatalogEntry | None) -> dict[str, object]:
     """What the audit log says of an entry as it is now."""
     values = row_of(entry)
     if before is None:
@@ -224,5 +238,5 @@ def _told(entry: Entry, before: Entry | None) -> dict[str, object]:
     return values | earlier
 
 
-def _fills(layout: Layout, entry: Entry, column: str) -> bool:
+def _fills(layout: Layout, entry: CatalogEntry, column: str) -> bool:
     return layout.place(entry.code, column) is not None

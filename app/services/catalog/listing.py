@@ -26,7 +26,7 @@ Key = tuple[str, ...]  # (code,), of a type (product, code)
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogEntry:
     """Customer, product or event type.
 
     Attributes:
@@ -79,7 +79,7 @@ class Page:
         number: number of all entries.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[CatalogEntry]
     fitting: int
     number: int
 
@@ -97,7 +97,7 @@ class Uses:
     seen: Sequence[store.Triple]
 
 
-class Entries:
+class CatalogListing:
     """The entries, for whoever may see them."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -126,19 +126,20 @@ class Entries:
         number = self.number_missing(who)
         return Page(shown, store.number_missing(who.customers, find) if find else number, number)
 
-    def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[Entry]:
+    def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[CatalogEntry]:
         """Return the first codes that were seen but are not in the catalog, without their usage."""
         found = store.missing(who.customers, find, limit, begin)
         extra = {PRODUCTS: COLUMN}
         return [
-            Entry(kind, code, product, extra=extra.get(kind, ""), is_catalogued=False) for kind, product, code in found
+            CatalogEntry(kind, code, product, extra=extra.get(kind, ""), is_catalogued=False)
+            for kind, product, code in found
         ]
 
     def number_missing(self, who: Principal) -> int:
         """Return the number of codes that were seen but are not in the catalog."""
         return store.number_missing(who.customers)
 
-    def get(self, who: Principal, kind: str, key: Key) -> Entry:
+    def get(self, who: Principal, kind: str, key: Key) -> CatalogEntry:
         """One entry that somebody may see.
 
         Raises:
@@ -149,7 +150,7 @@ class Entries:
             raise CatalogUnknown(f"The catalog has no {kind.removesuffix('s')} {key[-1][:60]}.")
         return self._used(who, kind, found)[0]
 
-    def uses(self, who: Principal, entry: Entry) -> Uses:
+    def uses(self, who: Principal, entry: CatalogEntry) -> Uses:
         """How an entry is used, by the customers that somebody may see."""
         code = {
             CUSTOMERS: (entry.code, None, None),
@@ -163,24 +164,24 @@ class Entries:
         found = usage.by_day(code, first, who.customers) if seen else {}
         return Uses([(day, found.get(day, 0)) for day in range(first, today + 1, DAY_MS)], seen)
 
-    def _all(self, who: Principal, kind: str) -> list[Entry]:
+    def _all(self, who: Principal, kind: str) -> list[CatalogEntry]:
         return [entry_of(kind, row) for row in self._catalog.export(who)[kind]]
 
-    def _used(self, who: Principal, kind: str, entries: Sequence[Entry]) -> list[Entry]:
+    def _used(self, who: Principal, kind: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
         codes = sorted({one.code for one in entries})
         found = usage.lately(kind, now(), USED_DAYS, codes, who.customers) if entries else {}
         numbers = [found.get(one.key, (0, 0)) for one in entries]
         return [replace(one, day=day, week=week) for one, (day, week) in zip(entries, numbers, strict=True)]
 
 
-def entry_of(kind: str, row: Mapping[str, object]) -> Entry:
+def entry_of(kind: str, row: Mapping[str, object]) -> CatalogEntry:
     """The entry of a row of the document."""
     names = tuple(row[NAMES[kind]]) if kind in NAMES else ()
     extra = row["extra"] if kind == PRODUCTS else ""
-    return Entry(kind, row["code"], row.get("product", ""), row["description"], names, extra)
+    return CatalogEntry(kind, row["code"], row.get("product", ""), row["description"], names, extra)
 
 
-def row_of(entry: Entry) -> dict[str, object]:
+def row_of(entry: CatalogEntry) -> dict[str, object]:
     """An entry as the document has it."""
     row = {"code": entry.code, "description": entry.description}
     row |= {"product": entry.product} if entry.kind == TYPES else {}

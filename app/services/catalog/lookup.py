@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
-from app.exceptions import Fault, InputInvalid, StoreUnavailable
+from app.exceptions import FieldError, InputInvalid, StoreUnavailable
 from app.exports.layout import COLUMNS, EXTRA, POSITIONAL, Layout
 from app.schemas.catalog import DROP, CatalogSchema, document
 from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
 from app.schemas.json import shown
-from app.services.catalog.code_limit import Ceiling
+from app.services.catalog.code_limit import CodeLimit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.catalog import catalog as store
 from app.store.database import release
@@ -48,9 +48,9 @@ class Catalog:
         ceiling: limit on codes in the other mode. None means no limit.
     """
 
-    def __init__(self, *, strict: bool = False, ceiling: Ceiling | None = None) -> None:
+    def __init__(self, *, strict: bool = False, code_limit: CodeLimit | None = None) -> None:
         self.strict = strict
-        self._ceiling = ceiling
+        self._ceiling = code_limit
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
     def checked(self, batch: Batch) -> Batch:
@@ -131,7 +131,7 @@ class Catalog:
         columns = tuple(row.columns) if row else ()
         if wanted == COLUMNS and not columns:
             message = f'output.layout is "columns", but the catalog has no columns for {product}; use "positional".'
-            raise InputInvalid("The report cannot be laid out so.", [Fault(message)])
+            raise InputInvalid("The report cannot be laid out so.", [FieldError(message)])
         if wanted == POSITIONAL or not columns:
             return Layout(POSITIONAL)
         return self.naming(product)
@@ -238,7 +238,7 @@ def _read_vocabulary() -> Vocabulary:
     )
 
 
-def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[Fault]:
+def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[FieldError]:
     """The faults of an event; `hints` has what was said of each field's code before."""
     faults = []
     for field in ("customer", "product", "type"):
@@ -253,9 +253,9 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
     return faults
 
 
-def _not_known(place: str, code: str, hint: str) -> Fault:
+def _not_known(place: str, code: str, hint: str) -> FieldError:
     field = NAME.search(place)[1]
-    return Fault(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=field, is_unknown=True)
+    return FieldError(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=field, is_unknown=True)
 
 
 def _hint(code: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.exceptions import BodyMalformed, Fault, InputInvalid
+from app.exceptions import BodyMalformed, FieldError, InputInvalid
 from app.exports import reading
 from app.exports.layout import COLUMNS, COMMON, EXTRA, EXTRA_NAME, Layout
 from app.exports.reading import Chunk, CsvRecords, Cut
@@ -262,4 +262,4 @@ def _time(cell: str | None, number: Callable) -> object:
 
 
 def _other_form(message: str) -> InputInvalid:
-    return InputInvalid("The file cannot be imported; nothing was stored.", [Fault(message)])
+    return InputInvalid("The file cannot be imported; nothing was stored.", [FieldError(message)])

@@ -29,7 +29,7 @@ from app.store.database import release, transaction
 from app.store.events import imports
 from app.store.events import rejected as rejects
 from app.store.events import select as store
-from app.store.events.writer import Entry, Writer
+from app.store.events.writer import GroupCommitWriter, WriteRequest
 from app.support.clock import now
 
 KEPT_REJECTS = 1_000  # of one chunk; the rest are only counted, as a file of garbage must not fill the disk
@@ -85,7 +85,7 @@ class Importing:
         writer: one that sets nothing aside: an import waits for the database, or is run again.
     """
 
-    def __init__(self, catalog: Catalog, writer: Writer) -> None:
+    def __init__(self, catalog: Catalog, writer: GroupCommitWriter) -> None:
         self._catalog = catalog
         self._writer = writer
         self._audit = Audit()
@@ -171,9 +171,9 @@ def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
     yield from chunks
 
 
-def _entry(batch: Batch, received: int, also: Callable[[], None]) -> Entry:
+def _entry(batch: Batch, received: int, also: Callable[[], None]) -> WriteRequest:
     rows = [as_row(event, received) for event in as_stored(batch)]
-    return Entry(store.encode(rows), len(rows), received, sightings(batch.events), also=also)
+    return WriteRequest(store.encode(rows), len(rows), received, sightings(batch.events), also=also)
 
 
 def _of_line(one: Rejected, line: int) -> Rejected:
@@ -181,6 +181,6 @@ def _of_line(one: Rejected, line: int) -> Rejected:
     here = f"events[{one.place - 1}]"
     faults = [
         replace(fault, message=fault.message.replace(f"{here}.", f"line {line}: ", 1).replace(here, f"line {line}", 1))
-        for fault in one.faults
+        for fault in one.field_errors
     ]
     return Rejected(line, one.text, faults)

@@ -12,7 +12,7 @@ import zstandard
 
 from app.exceptions import KeyReused, StoreUnavailable
 from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
-from app.schemas.field_errors import refusal
+from app.schemas.field_errors import to_input_error
 from app.services.access.ingest_keys import IngestKey
 from app.services.catalog.lookup import Catalog
 from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents
@@ -21,7 +21,7 @@ from app.store.catalog import catalog as seen
 from app.store.database import release
 from app.store.events import idempotency
 from app.store.events import select as store
-from app.store.events.writer import TWIN, Entry, Writer
+from app.store.events.writer import DUPLICATE, GroupCommitWriter, WriteRequest
 from app.support.clock import now
 
 ENCODED_EVENTS = 1_000  # at a time
@@ -53,7 +53,13 @@ class Ingest:
     """
 
     def __init__(
-        self, catalog: Catalog, writer: Writer, rejected: RejectedEvents, limit: int, *, store_valid: bool = False
+        self,
+        catalog: Catalog,
+        writer: GroupCommitWriter,
+        rejected: RejectedEvents,
+        limit: int,
+        *,
+        store_valid: bool = False,
     ) -> None:
         self._catalog = catalog
         self._writer = writer
@@ -104,7 +110,7 @@ class Ingest:
                 whole = None if lenient or not batch.events else RefusedRequest(body, lines, key, batch.events)
                 self._rejected.keep(batch.rejected, origin, sender, whole)
             if not lenient:
-                raise refusal([fault for one in batch.rejected for fault in one.faults])
+                raise to_input_error([fault for one in batch.rejected for fault in one.field_errors])
         entry, answer = _encoded(batch)
         receipt = Receipt(answer, len(batch.rejected) if lenient else None, ignored=ignored)
         if key:
@@ -113,7 +119,7 @@ class Ingest:
             entry.also = lambda: also(receipt.answer)
         if entry.count or key:
             self._writer.write(entry)
-        return receipt if entry.state != TWIN else replace(self._first(key, digest), ignored=ignored)
+        return receipt if entry.state != DUPLICATE else replace(self._first(key, digest), ignored=ignored)
 
     def answer(self, key: str) -> bytes | None:
         """What the first request with a key was answered; None where there was none."""
@@ -162,9 +168,9 @@ class Ingest:
         The order matters, because spooled events move into the database.
         """
         try:
-            return idempotency.find(key) or self._writer.find_aside(key)
+            return idempotency.find(key) or self._writer.find_spooled(key)
         except StoreUnavailable:
-            found = self._writer.find_aside(key)
+            found = self._writer.find_spooled(key)
             if found is None:
                 raise
             return found
@@ -172,7 +178,7 @@ class Ingest:
             release()  # the request next waits for the writer, which may need a connection
 
 
-def _encoded(batch: Batch) -> tuple[Entry, bytes]:
+def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
     """Return a batch in the form for the writer, and the response with its events as stored.
 
     The function removes the events from the batch a few at a time, because each uses three times the memory of its text
@@ -192,7 +198,7 @@ def _encoded(batch: Batch) -> tuple[Entry, bytes]:
 
     payload = store.encode(rows())
     answer.write(b"]" if count else b"[]")
-    return Entry(payload, count, received, seen_here), answer.getvalue()
+    return WriteRequest(payload, count, received, seen_here), answer.getvalue()
 
 
 def as_stored(batch: Batch) -> list[StoredEvent]:

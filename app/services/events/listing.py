@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from app.exceptions import EventUnknown, Fault, Forbidden, InputInvalid
+from app.exceptions import EventUnknown, FieldError, Forbidden, InputInvalid
 from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
 from app.store.events import pages as store
 from app.store.events import search
-from app.store.events.pages import Wanted
+from app.store.events.pages import EventFilter
 from app.support.clock import now
 
 CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
@@ -59,7 +59,7 @@ class Page:
         return list(zip(self.keys, self.events, strict=True))
 
 
-class Feed:
+class Listing:
     """The events, for whoever may see them.
 
     Args:
@@ -72,7 +72,7 @@ class Feed:
     def page(
         self,
         who: Principal,
-        wanted: Wanted,
+        wanted: EventFilter,
         limit: int,
         after: str | None = None,
         before: str | None = None,
@@ -119,7 +119,7 @@ class Feed:
         return [(row[-1], _event(row)) for row in found if who.sees(row[0])]
 
 
-def _page(wanted: Wanted, positions: Sequence[store.Position], limit: int) -> Page:
+def _page(wanted: EventFilter, positions: Sequence[store.Position], limit: int) -> Page:
     """The page of some positions, of which one more than it holds says that there is another behind it."""
     more = len(positions) > limit
     if wanted.forward:
@@ -128,7 +128,7 @@ def _page(wanted: Wanted, positions: Sequence[store.Position], limit: int) -> Pa
     return _shown(positions[:limit], next=more, previous=wanted.after is not None)
 
 
-def _search(wanted: Wanted, limit: int, text: str) -> Page:
+def _search(wanted: EventFilter, limit: int, text: str) -> Page:
     found = search.search(wanted, text)
     page = _page(wanted, found.positions, limit)
     full = len(found.positions) > limit
@@ -155,7 +155,7 @@ def _searchable(text: str) -> str:
         raise InputInvalid(
             "The text cannot be searched for.",
             [
-                Fault(
+                FieldError(
                     f"text has {len(text)} characters; it must have 1 to {MAX_TEXT}, none of them a control character."
                 )
             ],
@@ -169,7 +169,7 @@ def _position(name: str, cursor: str | None) -> store.Position | None:
     match = CURSOR.fullmatch(cursor)
     if not match:
         message = f'{name} is "{cursor[:60]}"; it must be the value of next in an earlier answer.'
-        raise InputInvalid("A query parameter is wrong.", [Fault(message)])
+        raise InputInvalid("A query parameter is wrong.", [FieldError(message)])
     return int(match[1]), int(match[2])
 
 

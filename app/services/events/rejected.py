@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import structlog
 import zstandard
 
-from app.exceptions import MISSING, BodyMalformed, Fault, RejectedUnknown, StoreUnavailable
+from app.exceptions import MISSING, BodyMalformed, FieldError, RejectedUnknown, StoreUnavailable
 from app.schemas import json
 from app.schemas.events import BatchSchema, Event, Rejected, encode_event
 from app.schemas.fields import CONTROL, MAX_CODE
@@ -328,7 +328,7 @@ def row(
         sender: the ingest key of the request. An event that the key may not send gets no owner. Otherwise a customer's
             key could show events to another customer's users, who might send them again.
     """
-    text, reasons, codes = one.text[:MAX_TEXT], _reasons(one.faults), _codes(one.text)
+    text, reasons, codes = one.text[:MAX_TEXT], _reasons(one.field_errors), _codes(one.text)
     if sender and not sender.allows(codes["customer"], codes["product"]):
         reasons.append(f"The ingest key {sender.name} may not send events of this customer and product.")
         codes["customer"] = ""
@@ -338,8 +338,8 @@ def row(
         "request_id": request_id,
         "place": one.place,
         "event": text,
-        "field": one.faults[0].field,
-        "fault": _kind(one.faults[0]),
+        "field": one.field_errors[0].field,
+        "fault": _kind(one.field_errors[0]),
         "reasons": reasons,
         "bytes": len(text.encode()) + sum(map(len, reasons)),
     } | codes
@@ -403,12 +403,12 @@ def _request_size(request: dict) -> int:
     return ROW_BYTES + request["bytes"]
 
 
-def _reasons(faults: Sequence[Fault]) -> list[str]:
-    rest = len(faults) - MAX_REASONS
-    return [fault.message for fault in faults[:MAX_REASONS]] + ([f"And {rest} more."] if rest > 0 else [])
+def _reasons(field_errors: Sequence[FieldError]) -> list[str]:
+    rest = len(field_errors) - MAX_REASONS
+    return [fault.message for fault in field_errors[:MAX_REASONS]] + ([f"And {rest} more."] if rest > 0 else [])
 
 
-def _kind(fault: Fault) -> str:
+def _kind(fault: FieldError) -> str:
     """What is the matter with a field, in a word."""
     if fault.code == MISSING:
         return "missing"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import RejectedUnknown
-from app.services.events.resend import Change, Outcome, Resending
+from app.services.events.resend import Change, Outcome, Resend
 from app.services.people.audit import Audit
 from app.services.people.principal import Principal
 from app.store.events import rejected, rejected_groups
@@ -72,8 +72,8 @@ class Sent:
 class RejectedGroups:
     """The groups, for whoever may see them."""
 
-    def __init__(self, resending: Resending, audit: Audit) -> None:
-        self._resending = resending
+    def __init__(self, resend: Resend, audit: Audit) -> None:
+        self._resending = resend
         self._audit = audit
 
     def every(self, who: Principal, step: str) -> list[Group]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import orjson
 import zstandard
 
-from app.exceptions import BodyMalformed, BodyTooLarge, Fault, Forbidden, InputInvalid, KeyReused, RejectedUnknown
+from app.exceptions import BodyMalformed, BodyTooLarge, FieldError, Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.schemas import json
 from app.services.events.ingest import Ingest, Receipt
 from app.services.events.rejected import RejectedEvents, is_forbidden, texts_of
@@ -107,7 +107,7 @@ class Change:
         return json.text(event | {self.field: value})
 
 
-class Resending:
+class Resend:
     """Sends rejected events again, each at most once whoever sends it: under an idempotency key made of its id."""
 
     def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
@@ -311,7 +311,7 @@ class Resending:
         except KeyReused:
             return self._earlier(who, one.id)
         except InputInvalid as error:
-            faults = [_without_place(fault) for fault in error.faults]
+            faults = [_without_place(fault) for fault in error.field_errors]
             raise InputInvalid("The event is still invalid.", faults) from None
         if receipt.replayed:
             _claim_late(claim, receipt)
@@ -341,7 +341,7 @@ def _reasons(send: Callable[[], object]) -> list[str]:
     try:
         send()
     except InputInvalid as error:
-        return [fault.message for fault in error.faults]
+        return [fault.message for fault in error.field_errors]
     except (BodyMalformed, BodyTooLarge, Forbidden, KeyReused, RejectedUnknown) as error:
         return [str(error)]
     finally:
@@ -360,7 +360,7 @@ def _alike(one: RejectedEvent) -> tuple[str, ...]:
     return one.field, one.fault, one.product, one.type
 
 
-def _without_place(fault: Fault) -> Fault:
+def _without_place(fault: FieldError) -> FieldError:
     """A fault of the only event."""
     message = fault.message.removeprefix("events[0].")
     return replace(fault, message=message.replace("events[0]", "The event", 1))

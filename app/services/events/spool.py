@@ -10,15 +10,15 @@ from pathlib import Path
 import structlog
 
 from app.exceptions import StoreUnavailable
-from app.storage.spool import Spool
+from app.storage.spool import SpoolFiles
 from app.store.events import spool_records
 from app.store.events.idempotency import Claim
-from app.store.events.writer import Entry
+from app.store.events.writer import WriteRequest
 
 log = structlog.get_logger(__name__)
 
 
-class Spooling:
+class EventSpool:
     """Spool that stores events on disk while the database is unavailable, and later moves them into it.
 
     Each idempotency key is accepted only once by all processes of this machine, because they all read the keys from the
@@ -28,13 +28,13 @@ class Spooling:
         spool: the spool of this machine.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: SpoolFiles) -> None:
         self._spool = spool
         self._places: dict[Path, dict[int, int]] = {}  # by file, then by hash of a key: the offset of its record
         self._reading = threading.Lock()
 
-    def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
-        """Keep entries until the database is back; see `app.store.events.writer.Aside`.
+    def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
+        """Keep entries until the database is back; see `app.store.events.writer.Spool`.
 
         Raises:
             StoreUnavailable: the spool's disk is full, too.
@@ -58,7 +58,7 @@ class Spooling:
             claim = self._kept(key)
         return (claim.digest, claim.answer) if claim else None
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Let the spool's file go, so that it can be delivered."""
         self._spool.close()
 
@@ -87,7 +87,7 @@ class Spooling:
         if delivered > 0:
             log.info("spooled events delivered", events=delivered)
 
-    def _twins(self, keyed: Iterable[Entry]) -> set[Entry]:
+    def _twins(self, keyed: Iterable[WriteRequest]) -> set[WriteRequest]:
         """Return the entries whose key an earlier entry has."""
         first: set[str] = set()
         twins = set()

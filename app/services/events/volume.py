@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.exceptions import Fault, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.services.people.principal import Principal
 from app.store.events import charts as store
-from app.store.events.charts import SPLITS, Customers, Filter
+from app.store.events.charts import SPLITS, Customers, VolumeFilter
 from app.support.clock import now
-from app.support.ttl_cache import Kept
+from app.support.ttl_cache import TTLCache
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # milliseconds
 RANGES = {"1h": (60, MINUTE), "24h": (24, HOUR), "7d": (168, HOUR), "30d": (30, DAY)}  # how many steps, of what
@@ -31,7 +31,7 @@ YEAR_1970 = 365 * DAY  # the end of 1970
 Row = tuple[int, str, int]  # the beginning of a step, a code, the number
 Active = tuple[str, str, int]  # product, type, number
 
-__all__ = ["DEFAULT_RANGE", "DEFAULT_SPLIT", "RANGES", "SPLITS", "Chart", "Filter", "Series", "Span", "Traffic"]
+__all__ = ["DEFAULT_RANGE", "DEFAULT_SPLIT", "RANGES", "SPLITS", "Chart", "Series", "Span", "Volume", "VolumeFilter"]
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,13 @@ class Chart:
         return (self.since - self.before) / self.before if self.before else None
 
 
-class Traffic:
+class Volume:
     """Charts and estimates of one process, each kept for a moment."""
 
     def __init__(self) -> None:
-        self._charts: Kept[Chart] = Kept(KEPT_SECONDS)
-        self._rates: Kept[float] = Kept(KEPT_SECONDS)
-        self._old: Kept[int] = Kept(KEPT_SECONDS)
+        self._charts: TTLCache[Chart] = TTLCache(KEPT_SECONDS)
+        self._rates: TTLCache[float] = TTLCache(KEPT_SECONDS)
+        self._old: TTLCache[int] = TTLCache(KEPT_SECONDS)
 
     def chart(self, who: Principal, span: Span, split: str) -> Chart:
         """What arrived over a span, of the customers that somebody may see."""
@@ -117,7 +117,7 @@ class Traffic:
         """How many events had their time in a minute of the last hour, about."""
         return self._rates.get(who.customers, lambda: _about(who.customers, now() - HOUR, now()) / 60)
 
-    def estimate(self, who: Principal, wanted: Filter) -> int:
+    def estimate(self, who: Principal, wanted: VolumeFilter) -> int:
         """About how many events a filter gives that somebody may see."""
         return store.estimate(replace(wanted, customers=who.customers), now())
 
@@ -144,11 +144,11 @@ def between(start: int, end: int) -> Span:
         InputInvalid: the end is before the start, or the span longer than a year.
     """
     if end < start:
-        raise InputInvalid("The range is none.", [Fault("end is before start; it must be start or later.")])
+        raise InputInvalid("The range is none.", [FieldError("end is before start; it must be start or later.")])
     for longest, step in FINEST:
         if end - start <= longest:
             return Span(start // step * step, end // step * step + step, step)
-    raise InputInvalid("The range is too long.", [Fault("end is more than 366 days after start; ask for less.")])
+    raise InputInvalid("The range is too long.", [FieldError("end is more than 366 days after start; ask for less.")])
 
 
 def _chart(customers: Customers, span: Span, split: str) -> Chart:
@@ -219,4 +219,4 @@ def _compared(customers: Customers, span: Span, rows: Sequence[Row]) -> tuple[in
 
 
 def _about(customers: Customers, begin: int, end: int) -> int:
-    return store.estimate(Filter(customers, start=begin, end=end - 1), now())
+    return store.estimate(VolumeFilter(customers, start=begin, end=end - 1), now())

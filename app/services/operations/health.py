@@ -16,11 +16,11 @@ from pathlib import Path
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StorageFailed, StoreUnavailable
 from app.redis.queue import ReportQueue
-from app.services.events.spool import Spooling
+from app.services.events.spool import EventSpool
 from app.storage import Storage
 from app.store.database import check_writable, pending, release
-from app.support.timed_call import Asking
-from app.support.ttl_cache import Kept
+from app.support.timed_call import TimedCall
+from app.support.ttl_cache import TTLCache
 
 SILENT_SECONDS = 60  # a worker says something every few seconds
 SCHEDULER_SILENT_SECONDS = 30  # it says something every five
@@ -86,18 +86,18 @@ class Check:
 class Health:
     """Looks at what this process depends on."""
 
-    def __init__(self, settings: Settings, queue: ReportQueue, spooling: Spooling, storage: Storage) -> None:
+    def __init__(self, settings: Settings, queue: ReportQueue, spooling: EventSpool, storage: Storage) -> None:
         self._settings = settings
-        self._spooling = spooling
+        self._event_spool = spooling
         self._queue = queue
-        self._pending = Asking(_missing, DATABASE_SECONDS, release)
-        self._storage_probe = Asking(storage.probe, STORAGE_SECONDS)
-        self._storage_checks: Kept[Check] = Kept(STORAGE_KEPT_SECONDS)
-        self._glances: Kept[list[Check]] = Kept(GLANCE_SECONDS)
+        self._pending = TimedCall(_missing, DATABASE_SECONDS, release)
+        self._storage_probe = TimedCall(storage.probe, STORAGE_SECONDS)
+        self._storage_checks: TTLCache[Check] = TTLCache(STORAGE_KEPT_SECONDS)
+        self._glances: TTLCache[list[Check]] = TTLCache(GLANCE_SECONDS)
 
     def checks(self) -> list[Check]:
         """Check the database, Redis, workers, scheduler, disk and spool now. The result for the storage is cached."""
-        why_no_spool = self._spooling.why_not() if self._settings.spool else None
+        why_no_spool = self._event_spool.why_not() if self._settings.spool else None
         redis = self.redis()
         is_away = redis.problem is not None
         storage = self._storage_checks.get("storage", self._storage)
@@ -169,7 +169,7 @@ class Health:
     def _spool(self, why_not: str | None) -> Check:
         if why_not is not None:
             return Check("spool", NO_SPOOL.format(reason=why_not), "full or read-only")
-        waiting = self._spooling.waiting()
+        waiting = self._event_spool.waiting()
         if not waiting:
             return Check("spool", None, "empty")
         return Check("spool", SPOOLED.format(events=waiting), f"{waiting:,} events")

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
-from app.services.events.spool import Spooling
+from app.services.events.spool import EventSpool
 from app.services.operations.health import SILENT_SECONDS, Check, Health, existing
-from app.services.operations.request_metrics import Kind, Meter, Times
+from app.services.operations.request_metrics import Kind, RequestMetrics, Times
 from app.store.database import release
 from app.store.events import rejected
 from app.store.operations import metrics as store
 from app.store.operations import system
 from app.support.clock import now
-from app.support.timed_call import Asking
-from app.support.ttl_cache import Kept
+from app.support.timed_call import TimedCall
+from app.support.ttl_cache import TTLCache
 
 KEPT_SECONDS = 2.0
 ANSWER_SECONDS = 3.0  # Prometheus gives up after ten
@@ -60,7 +60,7 @@ class AtWork:
     Attributes:
         workers: that were heard from lately.
         scheduler: when one was last heard from, in seconds since 1970; None: never, or long ago.
-        requests: those answered, see `Meter`.
+        requests: those answered, see `RequestMetrics`.
     """
 
     workers: int
@@ -92,15 +92,20 @@ class Metrics:
     """Numbers of the service, each set made at most once in two seconds by this process."""
 
     def __init__(
-        self, settings: Settings, queue: ReportQueue, spooling: Spooling, health: Health, meter: Meter
+        self,
+        settings: Settings,
+        queue: ReportQueue,
+        spooling: EventSpool,
+        health: Health,
+        request_metrics: RequestMetrics,
     ) -> None:
         self._folder = settings.data_dir.absolute()
         self._queue = queue
-        self._spooling = spooling
+        self._spool = spooling
         self._health = health
-        self._meter = meter
-        self._recorded = Asking(_recorded, ANSWER_SECONDS, release)
-        self._kept: Kept[Numbers] = Kept(KEPT_SECONDS)
+        self._meter = request_metrics
+        self._recorded = TimedCall(_recorded, ANSWER_SECONDS, release)
+        self._kept: TTLCache[Numbers] = TTLCache(KEPT_SECONDS)
 
     def numbers(self) -> Numbers:
         """The numbers, as they were at most two seconds ago."""
@@ -112,7 +117,7 @@ class Metrics:
         disk = shutil.disk_usage(existing(self._folder))
         recorded = self._ask_database() if "database" in well else None
         at_work = self._ask_redis() if "redis" in well else None
-        return Numbers(checks, recorded, at_work, self._spooling.waiting(), disk.total, disk.free)
+        return Numbers(checks, recorded, at_work, self._spool.waiting(), disk.total, disk.free)
 
     def _ask_database(self) -> Recorded | None:
         try:

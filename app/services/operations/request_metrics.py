@@ -21,7 +21,7 @@ Kind = tuple[str, str, int]  # verb, route, status
 Times = list[float]  # how many took at most each bound, how many longer, and the seconds of all
 
 
-class Meter:
+class RequestMetrics:
     """The requests of one process, and of all of them."""
 
     def __init__(self, queue: ReportQueue) -> None:

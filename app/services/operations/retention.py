@@ -24,7 +24,7 @@ from app.services.reports.service import Reports
 from app.store.database import server_time
 from app.store.events import erase as store
 from app.store.events import rejected
-from app.store.events.erase import Doomed
+from app.store.events.erase import ErasureFilter
 from app.store.models import RejectedRequest, Report
 
 DAY_MS = 86_400_000
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class ErasurePlan:
     """Preview of an erasure.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
         newest: id of the newest report at that time.
     """
 
-    doomed: Doomed
+    doomed: ErasureFilter
     events: int
     rejected: Sequence[int]
     waiting: int
@@ -62,27 +62,27 @@ class Plan:
         return len(self.rejected) + self.waiting
 
 
-class Erasing:
+class Retention:
     """Erases events. One erases at a time, whoever it is."""
 
     def __init__(self, reports: Reports, audit: Audit) -> None:
         self._reports = reports
         self._audit = audit
 
-    def plan(self, wanted: Mapping[str, object]) -> Plan:
+    def plan(self, wanted: Mapping[str, object]) -> ErasurePlan:
         """What would go; nothing goes yet.
 
         Args:
             wanted: as `ErasingSchema` gives it.
         """
-        doomed = Doomed(**wanted, cut=store.counted_cut())
+        doomed = ErasureFilter(**wanted, cut=store.counted_cut())
         number = store.number(doomed)
         met = store.reports(doomed) if number else []
         reports = [report for report in met if store.has_any(doomed, selection(report))]
         waiting = sum(len(places - elsewhere) for _, places, elsewhere in _fitting_requests(doomed))
-        return Plan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
+        return ErasurePlan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
 
-    def erase(self, who: Principal, plan: Plan, *, delete_files: bool = False) -> Iterator[int]:
+    def erase(self, who: Principal, plan: ErasurePlan, *, delete_files: bool = False) -> Iterator[int]:
         """Erase what was planned; how many events went, chunk by chunk. What is gone is gone when it stops halfway.
 
         Args:
@@ -104,7 +104,7 @@ class Erasing:
 
     def expire(self, days: int) -> None:
         """Erase what is older than so many days, as far as it gets in a few seconds; the next run goes on."""
-        doomed = Doomed(before=server_time() - days * DAY_MS, cut=store.counted_to())
+        doomed = ErasureFilter(before=server_time() - days * DAY_MS, cut=store.watermark())
         deadline, number = time.monotonic() + BUDGET_SECONDS, 0
         with closing(_paced(doomed)) as steps:
             for gone in steps:
@@ -126,7 +126,7 @@ class Erasing:
             self._reports.delete(who, report)
 
 
-def _paced(doomed: Doomed) -> Iterator[int]:
+def _paced(doomed: ErasureFilter) -> Iterator[int]:
     """Erase with pauses, so that whoever else writes gets his turn."""
     began = time.monotonic()
     with closing(store.erase(doomed)) as steps:
@@ -136,7 +136,7 @@ def _paced(doomed: Doomed) -> Iterator[int]:
             began = time.monotonic()
 
 
-def _fitting(doomed: Doomed) -> Iterator[int]:
+def _fitting(doomed: ErasureFilter) -> Iterator[int]:
     """The ids of the rejected events that fit, as far as can be told from what was sent."""
     last = 0
     while page := rejected.of_customer(doomed.customer, REJECTED_AT_ONCE, after=last):
@@ -144,7 +144,7 @@ def _fitting(doomed: Doomed) -> Iterator[int]:
         yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 
 
-def _fitting_requests(doomed: Doomed) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
+def _fitting_requests(doomed: ErasureFilter) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
     """Yield refused requests with matching events, the places of these, and the places of those excluded from it.
 
     Events that were removed from a request or sent alone are still in its body.
@@ -162,7 +162,7 @@ def _fitting_requests(doomed: Doomed) -> Iterator[tuple[RejectedRequest, set[int
                 yield request, places, invalid | set(listed.excluded_places)
 
 
-def _fits(doomed: Doomed, text: str) -> bool:
+def _fits(doomed: ErasureFilter, text: str) -> bool:
     try:
         event = json.parse(text.encode())
     except BodyMalformed:
@@ -182,11 +182,11 @@ def _fits(doomed: Doomed, text: str) -> bool:
     )
 
 
-def _named(doomed: Doomed) -> str:
+def _named(doomed: ErasureFilter) -> str:
     return f"customer {doomed.customer}" + (f", product {doomed.product}" if doomed.product else "")
 
 
-def _told(plan: Plan, delete_files: bool) -> dict[str, object]:
+def _told(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:
     """What the audit log says. A person's id does not stay in it: that is what may have been to go."""
     wanted = replace(plan.doomed, item=None)
     told = {name: getattr(wanted, name) for name in ("types", "after", "before", "batch")}

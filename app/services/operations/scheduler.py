@@ -12,8 +12,8 @@ from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
 from app.services.events.rejected import RejectedEvents
-from app.services.events.spool import Spooling
-from app.services.operations.retention import Erasing
+from app.services.events.spool import EventSpool
+from app.services.operations.retention import Retention
 from app.services.people.sessions import Sessions
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
@@ -39,7 +39,7 @@ KEY_DAYS = 2  # the contract promises one
 log = structlog.get_logger(__name__)
 
 
-class Upkeep:
+class Scheduler:
     """The tasks of the scheduler."""
 
     def __init__(
@@ -47,20 +47,20 @@ class Upkeep:
         settings: Settings,
         queue: ReportQueue,
         reports: Reports,
-        spooling: Spooling,
-        erasing: Erasing,
+        spooling: EventSpool,
+        retention: Retention,
         schedule_runs: ScheduleRuns,
         webhooks: Webhooks,
         rejected: RejectedEvents,
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
-        self._erasing = erasing
+        self._erasing = retention
         self._webhooks = webhooks
         self._rejected = rejected
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
-            (reports.sweep, SWEEP_SECONDS),
+            (reports.clean_up, SWEEP_SECONDS),
             (reports.wake, WAKE_SECONDS),
             (spooling.deliver, DELIVER_SECONDS),
             (self._count, COUNT_SECONDS),
@@ -110,7 +110,7 @@ class Upkeep:
 
     def _count(self) -> None:
         """Bring the hourly counts up to date."""
-        while hourly_counts.count_up():
+        while hourly_counts.advance():
             pass
 
     def _purge(self) -> None:

@@ -19,7 +19,7 @@ from app.store import database
 from app.store.models import Report
 from app.store.operations import system as store
 from app.support.clock import now
-from app.support.ttl_cache import Kept
+from app.support.ttl_cache import TTLCache
 from app.version import VERSION
 
 KEPT_SECONDS = 2.0
@@ -124,7 +124,7 @@ class System:
         self._settings = settings
         self._queue = queue
         self._given = given()
-        self._kept: Kept[Work] = Kept(KEPT_SECONDS)
+        self._kept: TTLCache[Work] = TTLCache(KEPT_SECONDS)
 
     def work(self, who: Principal) -> Work:
         """Who is at work, as it was at most two seconds ago."""

@@ -37,7 +37,7 @@ class Accounts:
         self._passwords = Passwords()
 
     def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
-        """Return the user with that name and password, or None. Use `door` for sign-ins over the network.
+        """Return the user with that name and password, or None. Use `login` for sign-ins over the network.
 
         Args:
             used: also accept a one-time password that has been used.
@@ -199,7 +199,7 @@ def principal(account: Account) -> Principal:
     """Who a row of the table of users stands for."""
     customers = None if account.customers is None else tuple(account.customers)
     temporary = account.password_expires is not None
-    return Principal(account.id, account.name, account.role, customers, account.session, temporary=temporary)
+    return Principal(account.id, account.name, account.role, customers, account.password_version, temporary=temporary)
 
 
 def temporary_password() -> str:

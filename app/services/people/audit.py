@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from app.services.people.principal import Principal
 from app.store.models import AuditEntry
 from app.store.people import audit as store
-from app.store.people.audit import Sought
+from app.store.people.audit import AuditFilter
 from app.support.clock import now
 
 # What may be noted, and the permission without which nobody sees others' entries of it. A new act is a line here.
@@ -63,7 +63,7 @@ MAX_DETAILS = 30
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditRecord:
     """Somebody did something.
 
     Attributes:
@@ -88,7 +88,7 @@ class Entry:
 class Page:
     """Some entries, and the cursor of the next page if there is one."""
 
-    entries: list[Entry]
+    entries: list[AuditRecord]
     next: int | None
 
 
@@ -130,7 +130,7 @@ class Audit:
             details=_bounded(details or {}),
         )
 
-    def page(self, who: Principal, sought: Sought, limit: int, before: int | None = None) -> Page:
+    def page(self, who: Principal, sought: AuditFilter, limit: int, before: int | None = None) -> Page:
         """Return the newest entries that a user may see: their own, and those of others that their role permits.
 
         Entries about a customer are included only if the user may currently see that customer.
@@ -148,9 +148,11 @@ def nobody(address: str) -> Principal:
     return Principal(0, "", "", (), "", address)
 
 
-def _entry(row: AuditEntry, reader: Principal) -> Entry:
+def _entry(row: AuditEntry, reader: Principal) -> AuditRecord:
     address = row.address if row.account == reader.id or reader.may("users") else ""
-    return Entry(row.id, row.moment, row.account, row.who, row.action, row.object, row.customer, address, row.details)
+    return AuditRecord(
+        row.id, row.moment, row.account, row.who, row.action, row.object, row.customer, address, row.details
+    )
 
 
 def _bounded(details: Mapping[str, object]) -> dict[str, object]:

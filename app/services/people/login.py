@@ -17,7 +17,7 @@ from dataclasses import replace
 from threading import BoundedSemaphore, Lock
 
 from app.exceptions import RateLimited
-from app.redis.rate_limit import Rates
+from app.redis.rate_limit import RateLimit
 from app.services.people.accounts import Accounts
 from app.services.people.audit import Audit, nobody
 from app.services.people.principal import Principal
@@ -31,17 +31,17 @@ TURNS = 64  # those who come from one address for one user take turns, so that e
 WAIT_SECONDS = 5.0  # for one's turn, and for one of the hashes
 
 
-class Door:
+class Login:
     """Lets people and programs in who have a user's name and password."""
 
-    def __init__(self, accounts: Accounts, rates: Rates) -> None:
+    def __init__(self, accounts: Accounts, rates: RateLimit) -> None:
         self._accounts = accounts
         self._rates = rates
         self._audit = Audit()
         self._hashing = BoundedSemaphore(HASHES_AT_ONCE)
         self._turns = [Lock() for _ in range(TURNS)]
 
-    def enter(self, name: str, password: str, address: str, via: str, *, used: bool = False) -> Principal | None:
+    def authenticate(self, name: str, password: str, address: str, via: str, *, used: bool = False) -> Principal | None:
         """Return the user with that name and password, or None.
 
         Args:
@@ -83,7 +83,7 @@ class Door:
 
     def _check(self, limits: list[tuple[str, str, int]], address: str) -> None:
         for kind, who, most in limits:
-            seconds = self._rates.full(kind, who, most)
+            seconds = self._rates.check(kind, who, most)
             if seconds is not None:
                 self._tell_throttled(kind, who, address)
                 waited = "1 second" if seconds == 1 else f"{seconds} seconds"

@@ -20,7 +20,7 @@ class Principal:
 
     Attributes:
         customers: the customers they are limited to; None: all of them.
-        session: a word that a session must know; it changes with the password.
+        password_version: a word that a session must know; it changes with the password.
         address: from which they came; empty: from the server itself.
         temporary: whether their password was given to them for one sign-in.
     """
@@ -29,7 +29,7 @@ class Principal:
     name: str
     role: str
     customers: tuple[str, ...] | None
-    session: str
+    password_version: str
     address: str = field(default="", compare=False)
     temporary: bool = False
 

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Visit:
+class CurrentSession:
     """Somebody signed in: who, and by which session."""
 
     id: int
@@ -61,12 +61,12 @@ class Sessions:
         """
         token, moment = secrets.token_urlsafe(SECRET_BYTES), now()
         with transaction():
-            if who.temporary and not accounts.use_up_password(who.id, who.session):
+            if who.temporary and not accounts.use_up_password(who.id, who.password_version):
                 return None
             store.add(
                 digest=_digest(token),
                 account=who.id,
-                word=who.session,
+                password_version=who.password_version,
                 created=moment,
                 seen=moment,
                 address=who.address,
@@ -76,7 +76,7 @@ class Sessions:
             self._audit.note(who, "signed in")
         return token
 
-    def find(self, token: str, address: str, *, acts: bool = True) -> Visit | None:
+    def find(self, token: str, address: str, *, acts: bool = True) -> CurrentSession | None:
         """Whose session it is; None where it ended.
 
         Args:
@@ -89,7 +89,7 @@ class Sessions:
         session, account = found
         if acts and now() - session.seen >= NOTED_MS:
             self._note_seen(session)
-        return Visit(session.id, replace(principal(account), address=address))
+        return CurrentSession(session.id, replace(principal(account), address=address))
 
     def of(self, account: int) -> list[Session]:
         """A user's sessions, the last seen first."""
@@ -102,7 +102,7 @@ class Sessions:
             found.setdefault(session.account, []).append(session)
         return found
 
-    def sign_out(self, visit: Visit) -> None:
+    def sign_out(self, visit: CurrentSession) -> None:
         """End the session by which somebody came."""
         with transaction():
             if store.remove(visit.id):

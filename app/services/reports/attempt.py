@@ -24,10 +24,10 @@ from app.exports.file import ReportFile
 from app.exports.layout import Layout
 from app.exports.names import media_type
 from app.services.reports import fair_queue, planning
-from app.services.reports.destinations import Filing
+from app.services.reports.destinations import Destinations
 from app.services.reports.formats import Output, selection
-from app.services.reports.heartbeat import Lost, Pulse, never
-from app.services.reports.part_writer import Pen, Written
+from app.services.reports.heartbeat import Heartbeat, LeaseLost, never
+from app.services.reports.part_writer import PartWriter, Written
 from app.storage import Upload
 from app.store.database import database, transaction
 from app.store.models import Report, ReportPart
@@ -42,12 +42,12 @@ READ_BYTES = 256 * 1024  # at a time: several are under way
 log = structlog.get_logger(__name__)
 
 
-class Paused(Exception):
+class Preempted(Exception):
     """Smaller reports wait: they go first."""
 
 
 @dataclass(frozen=True)
-class Means:
+class AttemptContext:
     """What an attempt works with.
 
     Attributes:
@@ -58,7 +58,7 @@ class Means:
         call: asks for help with a report, so many times.
     """
 
-    filing: Filing
+    destinations: Destinations
     limit_ms: int
     keep_ms: int
     shard_rows: int
@@ -73,14 +73,16 @@ class Attempt:
         is_stopping: whether it is to end.
     """
 
-    def __init__(self, report: Report, worker: str, means: Means, is_stopping: Callable[[], bool] = never) -> None:
+    def __init__(
+        self, report: Report, worker: str, means: AttemptContext, is_stopping: Callable[[], bool] = never
+    ) -> None:
         self._report = report
         self._means = means
         self._output = Output.of(report.output)
-        self._target = means.filing.place(report)
-        self._pen = Pen(report, worker, means.filing.own)
+        self._target = means.destinations.place(report)
+        self._pen = PartWriter(report, worker, means.destinations.own)
         self._began = time.monotonic()
-        self._pulse = Pulse(self._note, seconds_left(report, means.limit_ms), is_stopping)
+        self._pulse = Heartbeat(self._note, seconds_left(report, means.limit_ms), is_stopping)
 
     def run(self) -> None:
         """Write the report's file and complete it.
@@ -90,8 +92,10 @@ class Attempt:
             Forbidden: its bucket is no longer allowed.
             Exception: any other failure.
         """
-        self._means.filing.check(self._report.output or {})  # the operator may have removed the bucket from the list
-        key = self._means.filing.key(self._report)
+        self._means.destinations.check(
+            self._report.output or {}
+        )  # the operator may have removed the bucket from the list
+        key = self._means.destinations.key(self._report)
         with self._pulse:
             if self._report.planned:
                 self._go_on()
@@ -115,20 +119,20 @@ class Attempt:
         plan = make(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
         self._pulse.check()
         report.total, report.width = plan.measure.total, plan.measure.width
-        report.extra_rows, report.expected = plan.measure.extra_rows, plan.measure.total
+        report.extra_rows, report.estimated_rows = plan.measure.extra_rows, plan.measure.total
         with transaction():
             parts.plan(report.job, plan.parts)
-            found = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "expected")}
-            self._hold(**found, planned=True, writing=store.clock(), kept=0)
+            found = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "estimated_rows")}
+            self._hold(**found, planned=True, writing=store.clock(), resumed_rows=0)
         report.planned = True
 
     def _go_on(self) -> None:
         """Its speed is told by what is written from here on."""
-        self._hold(writing=store.clock(), kept=self._rows())
+        self._hold(writing=store.clock(), resumed_rows=self._rows())
 
     def _hold(self, **values: object) -> None:
         if not self._note_report(**values):
-            raise Lost
+            raise LeaseLost
 
     def _written(self, key: str) -> Written:
         if parts.of(self._report.job):
@@ -144,7 +148,7 @@ class Attempt:
         while not parts.are_done(job):
             if self._pen.write_next(self._pulse.check):
                 if self._gives_way():
-                    raise Paused
+                    raise Preempted
             else:
                 parts.release_silent(job, SILENT_MS)
                 self._pulse.wait(WAIT_SECONDS)
@@ -161,7 +165,7 @@ class Attempt:
         """One file of all parts, streamed through this worker."""
         written = parts.of(self._report.job)
         if not written:
-            raise Lost  # they were forgotten as the report ended
+            raise LeaseLost  # they were forgotten as the report ended
         upload = self._begin(key)
         try:
             with ReportFile(upload, compressor("none")) as file:
@@ -206,12 +210,12 @@ class Attempt:
         self._pulse.check()
 
     def _opened(self, part: ReportPart) -> BinaryIO:
-        return self._means.filing.own.open(part.file, self._pulse.check)
+        return self._means.destinations.own.open(part.file, self._pulse.check)
 
     def _write_again(self, written: Sequence[ReportPart]) -> None:
         """Let the next attempt write the parts whose files are gone, or not whole."""
         for part in written:
-            if self._means.filing.own.size(part.file) != part.bytes:
+            if self._means.destinations.own.size(part.file) != part.bytes:
                 parts.write_again(part)
 
     def _complete(self, key: str, written: Written) -> None:
@@ -223,8 +227,8 @@ class Attempt:
             if done := self._note_report(**values):
                 attempts.end(self._report.job, self._report.token, attempts.COMPLETE, finished, rows=written.rows)
         if not done:
-            self._means.filing.discard(self._report, key)
-            raise Lost
+            self._means.destinations.discard(self._report, key)
+            raise LeaseLost
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
 
     def _note(self) -> bool:

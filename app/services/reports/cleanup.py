@@ -12,7 +12,7 @@ import structlog
 from app.exceptions import StorageFailed
 from app.redis.queue import ReportQueue
 from app.services.reports.attempt import SILENT_MS
-from app.services.reports.destinations import Filing
+from app.services.reports.destinations import Destinations
 from app.store.database import transaction
 from app.store.models import Report
 from app.store.reports import attempts, parts
@@ -24,7 +24,7 @@ YOUNG_MS = 60_000  # a file's owner may not have noted it yet
 log = structlog.get_logger(__name__)
 
 
-class Sweeper:
+class Cleanup:
     """Sweeps.
 
     Args:
@@ -32,14 +32,14 @@ class Sweeper:
         most: how many attempts in a row may get no further.
     """
 
-    def __init__(self, queue: ReportQueue, filing: Filing, limit_ms: int, most: int) -> None:
+    def __init__(self, queue: ReportQueue, destinations: Destinations, limit_ms: int, most: int) -> None:
         self._queue = queue
-        self._filing = filing
-        self._storage = filing.own
+        self._filing = destinations
+        self._storage = destinations.own
         self._limit_ms = limit_ms
         self._most = most
 
-    def sweep(self) -> None:
+    def clean_up(self) -> None:
         """Do all of it.
 
         Raises:
@@ -85,10 +85,10 @@ class Sweeper:
                 return False
             attempts.end(report.job, report.token, outcome, store.now(), reason=reason, rows=report.rows)
         log.error("report failed", report=report.job, reason=told)
-        self.tidy(report.job)
+        self.remove_expired(report.job)
         return True
 
-    def tidy(self, job: str) -> None:
+    def remove_expired(self, job: str) -> None:
         """Remove all that a report left beside its file, once it has ended."""
         parts.forget_ended(job)
         self._try(self._remove_left, job)
@@ -137,4 +137,4 @@ class Sweeper:
                     attempts.end_all(report.job, attempts.TIMEOUT, store.now())
             if ended:
                 log.error("report timed out", report=report.job)
-                self.tidy(report.job)
+                self.remove_expired(report.job)

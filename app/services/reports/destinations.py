@@ -15,7 +15,7 @@ from app.storage import Storage, is_in_storage, open_bucket
 from app.store.models import Report
 
 
-class Filing:
+class Destinations:
     """The places of report files.
 
     Attributes:

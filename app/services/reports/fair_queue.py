@@ -16,19 +16,19 @@ SMALL_ROWS = 1_000_000  # a report of more is huge, and gives way to smaller one
 GIVES_WAY_MS = 10_000  # so long since it last ran or was accepted: then it takes its turn like any other
 
 
-class Waiting(Protocol):
+class WaitingReport(Protocol):
     """A report that waits."""
 
     id: int
     account: int | None
-    expected: int
+    estimated_rows: int
     started: int
-    touched: int | None
+    heartbeat_at: int | None
 
 
-def is_huge(report: Waiting) -> bool:
+def is_huge(report: WaitingReport) -> bool:
     """Whether it gives way."""
-    return report.expected > SMALL_ROWS
+    return report.estimated_rows > SMALL_ROWS
 
 
 def small_waits() -> bool:
@@ -52,8 +52,8 @@ def queue() -> list[store.Waiting]:
 
 
 def in_turn(
-    waiting: Sequence[Waiting], running: Mapping[int | None, int], served: Mapping[int | None, int], now: int
-) -> list[Waiting]:
+    waiting: Sequence[WaitingReport], running: Mapping[int | None, int], served: Mapping[int | None, int], now: int
+) -> list[WaitingReport]:
     """Those who wait in the order in which workers take them.
 
     A user's first report before anybody's second. Of two users' first ones, that of whoever has waited longer: since
@@ -72,5 +72,5 @@ def in_turn(
     return [report for _, report in sorted(keyed, key=lambda pair: pair[0])]
 
 
-def _gives_way(report: Waiting, now: int) -> bool:
-    return is_huge(report) and now - (report.touched or report.started) < GIVES_WAY_MS
+def _gives_way(report: WaitingReport, now: int) -> bool:
+    return is_huge(report) and now - (report.heartbeat_at or report.started) < GIVES_WAY_MS

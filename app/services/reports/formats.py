@@ -69,7 +69,13 @@ def columns(layout: Layout, output: Output, width: int | None) -> list[str]:
 def selection(report: Report) -> select.Selection:
     """A report's snapshot."""
     return select.Selection(
-        report.customer, report.product, report.types or (), report.start, report.end, report.cut, report.after
+        report.customer,
+        report.product,
+        report.types or (),
+        report.start,
+        report.end,
+        report.snapshot_max_id,
+        report.snapshot_min_id,
     )
 
 

@@ -24,11 +24,11 @@ class TimedOut(Exception):
     """The report runs longer than it may."""
 
 
-class Lost(Exception):
+class LeaseLost(Exception):
     """The report is another attempt's now, or was ended."""
 
 
-class Stopping(Exception):
+class ShutdownRequested(Exception):
     """The worker is to end."""
 
 
@@ -37,7 +37,7 @@ def never() -> bool:
     return False
 
 
-class Pulse:
+class Heartbeat:
     """Beats while it is open as a context.
 
     Args:
@@ -54,7 +54,7 @@ class Pulse:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> Heartbeat:
         self._interrupt = database.interrupter()
         self._thread.start()
         return self
@@ -88,9 +88,9 @@ class Pulse:
         if time.monotonic() >= self._deadline:
             return TimedOut
         if self._is_stopping():
-            return Stopping
+            return ShutdownRequested
         try:
-            return None if self._note() else Lost
+            return None if self._note() else LeaseLost
         except StoreUnavailable as error:  # the next beat may reach it; if none does, the sweeper gives us up
             log.warning("progress not noted", reason=str(error))
             return None

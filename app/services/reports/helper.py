@@ -11,31 +11,31 @@ from collections.abc import Callable
 import structlog
 
 from app.exceptions import RowTooWide
-from app.services.reports.attempt import Means, seconds_left
-from app.services.reports.heartbeat import Lost, Pulse, Stopping, TimedOut, never
-from app.services.reports.part_writer import Pen
+from app.services.reports.attempt import AttemptContext, seconds_left
+from app.services.reports.heartbeat import Heartbeat, LeaseLost, ShutdownRequested, TimedOut, never
+from app.services.reports.part_writer import PartWriter
 from app.store.reports import parts
 from app.store.reports import reports as store
 
 log = structlog.get_logger(__name__)
 
 
-def help_with(job: str, worker: str, means: Means, is_stopping: Callable[[], bool] = never) -> None:
+def help_with(job: str, worker: str, means: AttemptContext, is_stopping: Callable[[], bool] = never) -> None:
     """Write parts of a report as long as there are any, and no report waits for a worker."""
     report = store.by_job(job)
     if report is None or report.status != store.RUNNING or not report.planned:
         return
-    pen = Pen(report, worker, means.filing.own)
+    pen = PartWriter(report, worker, means.destinations.own)
     try:
-        with Pulse(pen.note, seconds_left(report, means.limit_ms), is_stopping) as pulse:
+        with Heartbeat(pen.note, seconds_left(report, means.limit_ms), is_stopping) as pulse:
             while pen.write_next(pulse.check):
                 if store.some_wait():
                     means.call(job, 1)
                     return
-    except (Lost, TimedOut):
+    except (LeaseLost, TimedOut):
         log.info("report needs no more help", report=job)
     except RowTooWide:  # the attempt detects this, too, and plans the report again
         log.info("report has to be planned anew", report=job)
-    except Stopping:
+    except ShutdownRequested:
         parts.release_of(worker)
         means.call(job, 1)

@@ -32,7 +32,7 @@ class Written:
     etag: str | None = None
 
 
-class Pen:
+class PartWriter:
     """Writes one thing at a time, and tells another thread how far it is.
 
     Args:

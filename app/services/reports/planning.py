@@ -55,7 +55,7 @@ def _plan(rows: Selection, layout: Layout, output: Output, *, trusting: bool) ->
     if counted.most <= whole:
         parts: Sequence[Stretch] = [(None, None)] if output.is_joined else []
         return Plan(_shape(rows, layout, counted, trusting=trusting), parts)
-    if output.shows_parts or counted.newer > size or rows.after is not None:
+    if output.shows_parts or counted.newer > size or rows.snapshot_min_id is not None:
         measure, by_hour = select.survey(rows, layout)
         cut = select.stretches(rows, size, by_hour) if measure.total > whole else [(None, None)]
     else:
@@ -84,20 +84,20 @@ class _Counted:
 def _counted(rows: Selection) -> _Counted:
     """It is read again where the counts went on meanwhile: else what they took in would be told twice."""
     while True:
-        up_to = hourly_counts.counted_to()
-        newer = max(0, rows.cut - up_to)
+        up_to = hourly_counts.watermark()
+        newer = max(0, rows.snapshot_max_id - up_to)
         most, about = hourly_counts.number(*_asked(rows)) + newer, hourly_counts.estimate(*_asked(rows))
-        if rows.after is not None:
-            most = min(most, max(0, rows.cut - rows.after))
-        if hourly_counts.counted_to() == up_to:
+        if rows.snapshot_min_id is not None:
+            most = min(most, max(0, rows.snapshot_max_id - rows.snapshot_min_id))
+        if hourly_counts.watermark() == up_to:
             return _Counted(up_to, newer, about, most)
 
 
 def _shape(rows: Selection, layout: Layout, counted: _Counted, *, trusting: bool) -> Measure:
     """What has to be known of the rows, mostly without looking at each; `total` is about right then."""
-    if rows.after is not None or not trusting:
+    if rows.snapshot_min_id is not None or not trusting:
         return select.measure(rows, layout)
-    newer = select.number_of_newer(replace(rows, after=counted.up_to)) if counted.newer else 0
+    newer = select.number_of_newer(replace(rows, snapshot_min_id=counted.up_to)) if counted.newer else 0
     return select.shape(rows, layout, counted.about + newer) or select.measure(rows, layout)
 
 

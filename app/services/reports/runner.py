@@ -14,9 +14,9 @@ import structlog
 from app.exceptions import QueueUnavailable, StatementFailed, StoreUnavailable, TallyError
 from app.redis.queue import ReportQueue
 from app.services.reports import fair_queue
-from app.services.reports.attempt import Attempt, Means, Paused
-from app.services.reports.cleanup import Sweeper
-from app.services.reports.heartbeat import Lost, Stopping, TimedOut, never
+from app.services.reports.attempt import Attempt, AttemptContext, Preempted
+from app.services.reports.cleanup import Cleanup
+from app.services.reports.heartbeat import LeaseLost, ShutdownRequested, TimedOut, never
 from app.services.reports.helper import help_with
 from app.store.database import transaction
 from app.store.models import Report
@@ -29,7 +29,7 @@ LONGEST_REASON = 1000  # characters
 log = structlog.get_logger(__name__)
 
 
-class Running:
+class Runner:
     """The work of one process.
 
     Its methods take the worker's name, and a function that says whether the worker is to end.
@@ -38,7 +38,7 @@ class Running:
         means: what the attempts at a report work with.
     """
 
-    def __init__(self, means: Callable[[Report], Means], queue: ReportQueue, sweeper: Sweeper) -> None:
+    def __init__(self, means: Callable[[Report], AttemptContext], queue: ReportQueue, sweeper: Cleanup) -> None:
         self._means = means
         self._queue = queue
         self._sweeper = sweeper
@@ -74,7 +74,7 @@ class Running:
         except Exception as error:  # noqa: BLE001 - told on the row and in the log; what follows depends on which it is
             self._ended_badly(report, error)
         else:
-            self._sweeper.tidy(report.job)
+            self._sweeper.remove_expired(report.job)
         return True
 
     def _claim(self, job: str, worker: str) -> Report | None:
@@ -86,11 +86,11 @@ class Running:
         return report
 
     def _ended_badly(self, report: Report, error: Exception) -> None:
-        if isinstance(error, Paused):
+        if isinstance(error, Preempted):
             self._pause(report)
-        elif isinstance(error, Stopping):
+        elif isinstance(error, ShutdownRequested):
             self._hand_back(report)
-        elif isinstance(error, Lost):
+        elif isinstance(error, LeaseLost):
             self._lose(report)
         elif isinstance(error, TimedOut):
             self._time_out(report)
@@ -121,7 +121,7 @@ class Running:
         log.warning("report lost to another attempt, or ended", report=report.job)
         attempts.end(report.job, report.token, attempts.LOST, store.now(), reason="Another attempt took over.")
         if store.by_job(report.job).status != store.RUNNING:
-            self._sweeper.tidy(report.job)
+            self._sweeper.remove_expired(report.job)
 
     def _time_out(self, report: Report) -> None:
         seconds = self._means(report).limit_ms // 1000
@@ -130,17 +130,19 @@ class Running:
         with transaction():
             if store.note(report.job, report.token, status=store.TIMEOUT, ended=store.now(), reason=reason):
                 attempts.end(report.job, report.token, attempts.TIMEOUT, store.now(), reason=reason, rows=report.rows)
-        self._sweeper.tidy(report.job)
+        self._sweeper.remove_expired(report.job)
 
     def _try_later(self, report: Report, reason: str) -> None:
         """Where the database itself is away nothing can be noted: the sweeper releases the report then."""
         if self._sweeper.give_up(report, reason, attempts.FAILED):
             return
-        stalled = store.by_job(report.job).stalled + 1
+        stalled = store.by_job(report.job).stalled_attempts + 1
         pause = BACK_OFF_MS * 3 ** max(0, stalled - 1)
         with transaction():
             attempts.end(report.job, report.token, attempts.FAILED, store.now(), reason=reason, rows=report.rows)
-            given = store.give_back(report.job, report.token, stalled=stalled, not_before=store.clock() + pause)
+            given = store.give_back(
+                report.job, report.token, stalled_attempts=stalled, not_before=store.clock() + pause
+            )
         if given:
             log.warning("report will be tried again", report=report.job, milliseconds=pause)
 

@@ -17,7 +17,7 @@ import structlog
 
 from app.config import Settings
 from app.exceptions import (
-    Fault,
+    FieldError,
     Forbidden,
     InputInvalid,
     RateLimited,
@@ -35,8 +35,8 @@ from app.services.catalog.lookup import Catalog
 from app.services.people.accounts import Principal
 from app.services.people.audit import Audit, nobody
 from app.services.reports import fair_queue
-from app.services.reports.cleanup import Sweeper
-from app.services.reports.destinations import Filing
+from app.services.reports.cleanup import Cleanup
+from app.services.reports.destinations import Destinations
 from app.services.reports.formats import JSONL, PARQUET, Output, columns
 from app.storage.links import Links
 from app.store.database import transaction
@@ -102,11 +102,17 @@ class Reports:
     """The reports of one process, as people and programs see them."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, filing: Filing, queue: ReportQueue, sweeper: Sweeper, audit: Audit
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        destinations: Destinations,
+        queue: ReportQueue,
+        sweeper: Cleanup,
+        audit: Audit,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
-        self._filing = filing
+        self._filing = destinations
         self._queue = queue
         self._sweeper = sweeper
         self._audit = audit
@@ -151,9 +157,9 @@ class Reports:
                 schedule=origin,
                 layout=layout.to_json(),
                 output=output,
-                after=after,
-                cut=cut,
-                expected=self._expected(asked, cut - (after or 0)),
+                snapshot_min_id=after,
+                snapshot_max_id=cut,
+                estimated_rows=self._expected(asked, cut - (after or 0)),
                 started=store.now(),
                 **asked,
             )
@@ -247,7 +253,7 @@ class Reports:
             self._note(who, "report cancelled", report)
             attempts.end_all(report.job, attempts.CANCELLED, store.now(), reason)
         log.info("report cancelled", report=report.job, by=who.name)
-        self._sweeper.tidy(report.job)
+        self._sweeper.remove_expired(report.job)
         return True
 
     def delete(self, who: Principal, report: Report) -> None:
@@ -339,12 +345,12 @@ class Reports:
         """
         self._note(who or nobody(address), "report downloaded", report)
 
-    def sweep(self) -> None:
-        """See `Sweeper.sweep`."""
-        self._sweeper.sweep()
+    def clean_up(self) -> None:
+        """See `Cleanup.sweep`."""
+        self._sweeper.clean_up()
 
     def wake(self) -> None:
-        """See `Sweeper.wake`."""
+        """See `Cleanup.wake`."""
         self._sweeper.wake()
 
     def _note(self, who: Principal, action: str, report: Report) -> None:
@@ -366,7 +372,7 @@ class Reports:
     def _layout(self, product: str, wanted: Mapping) -> Layout:
         """The file's columns; what layout is asked for with JSON Lines, which have none, is ignored."""
         if wanted.get("format") == PARQUET and not parquet.is_installed():
-            raise InputInvalid("The report's output cannot be made.", [Fault(NO_PARQUET)])
+            raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
         return self._catalog.layout(product, None if wanted.get("format") == JSONL else wanted.get("layout"))
 
     def _expected(self, filter: Mapping, most: int) -> int:

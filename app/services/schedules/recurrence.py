@@ -12,7 +12,7 @@ DAILY, WEEKLY, MONTHLY = "daily", "weekly", "monthly"
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Recurrence:
     """How often and when.
 
     Attributes:

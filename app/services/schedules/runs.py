@@ -22,7 +22,7 @@ from app.services.people.accounts import principal
 from app.services.people.audit import Audit
 from app.services.people.principal import SYSTEM, Principal
 from app.services.reports.service import Reports
-from app.services.schedules.recurrence import Rhythm
+from app.services.schedules.recurrence import Recurrence
 from app.store.database import transaction
 from app.store.models import Report, Schedule
 from app.store.people import accounts
@@ -77,12 +77,12 @@ class ScheduleRuns:
                 log.exception("recurring report not started, it will be tried again", schedule=schedule.id)
 
     def _run_due(self, schedule: Schedule, moment: int) -> None:
-        following = rhythm(schedule).next_run(moment)
+        following = recurrence(schedule).next_run(moment)
         taken = store.claim(schedule.id, secrets.token_hex(8), moment, following, due=schedule.next_run)
         if taken is None:  # another scheduler has it
             return
         try:
-            report = self._start(taken, rhythm(taken).latest_run(moment))
+            report = self._start(taken, recurrence(taken).latest_run(moment))
         except Forbidden as error:
             log.warning("recurring report paused", schedule=taken.id, reason=str(error))
         except InputInvalid as error:
@@ -118,7 +118,12 @@ class ScheduleRuns:
             note(SYSTEM, "paused", taken, {"reason": reason})
 
     def _settle(self, taken: Schedule, report: Report, *, by: Principal | None = None) -> None:
-        values = {"last_run": report.started, "last_report": report.job, "last_cut": report.cut, "reason": None}
+        values = {
+            "last_run": report.started,
+            "last_report": report.job,
+            "last_snapshot_max_id": report.snapshot_max_id,
+            "reason": None,
+        }
         with transaction():
             is_settled = store.settle(taken.id, taken.claim, ran=True, **values)
             if is_settled and by is not None:
@@ -132,8 +137,8 @@ class ScheduleRuns:
         moment = now()
         for schedule in store.waiting(moment + HOUR_MS):
             # With a slightly slow clock, this must not schedule again the run that another scheduler has just started.
-            if schedule.next_run > rhythm(schedule).next_run(moment + SKEW_MS):
-                next_run = rhythm(schedule).next_run(moment)
+            if schedule.next_run > recurrence(schedule).next_run(moment + SKEW_MS):
+                next_run = recurrence(schedule).next_run(moment)
                 if store.set_next_run(schedule.id, schedule.next_run, next_run):
                     log.warning("next run of a recurring report was too far away", schedule=schedule.id)
 
@@ -154,9 +159,9 @@ def note(by: Principal, act: str, schedule: Schedule, details: Mapping[str, obje
     Audit().note(by, f"recurring report {act}", named, details, customer=schedule.customer)
 
 
-def rhythm(schedule: Schedule) -> Rhythm:
+def recurrence(schedule: Schedule) -> Recurrence:
     """When a schedule's reports run."""
-    return Rhythm(schedule.rhythm, schedule.hour)
+    return Recurrence(schedule.recurrence, schedule.hour)
 
 
 def owner(schedule: Schedule) -> Principal:
@@ -176,23 +181,23 @@ def owner(schedule: Schedule) -> Principal:
 def _filter(schedule: Schedule, at: int) -> dict[str, object]:
     wanted = {"customer": schedule.customer, "product": schedule.product, "types": schedule.types}
     if schedule.mode == PERIOD:
-        wanted["start"], wanted["end"] = rhythm(schedule).period(at)
+        wanted["start"], wanted["end"] = recurrence(schedule).period(at)
     return wanted
 
 
 def _chain(schedule: Schedule) -> dict[str, int | None]:
     """What ties a report to the schedule, and to the report before it."""
-    return {"origin": schedule.id, "after": schedule.last_cut if schedule.mode == SINCE_LAST else None}
+    return {"origin": schedule.id, "after": schedule.last_snapshot_max_id if schedule.mode == SINCE_LAST else None}
 
 
 def without_suggestions(error: InputInvalid) -> InputInvalid:
     """Return the error without suggested codes, because the owner may see more customers than the reader."""
     faults = [
         replace(fault, message="".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
-        for fault in error.faults
+        for fault in error.field_errors
     ]
     return InputInvalid(str(error), faults)
 
 
 def _sentence(error: InputInvalid) -> str:
-    return " ".join(fault.message for fault in error.faults) or str(error)
+    return " ".join(fault.message for fault in error.field_errors) or str(error)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.exceptions import Fault, Forbidden, InputInvalid, RateLimited, ScheduleUnknown
+from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited, ScheduleUnknown
 from app.schemas.json import shown
 from app.schemas.schedules import ScheduleSchema
 from app.services.catalog.lookup import Catalog
 from app.services.people.principal import Principal
 from app.services.reports.service import ROOM_SECONDS
-from app.services.schedules.recurrence import Rhythm
-from app.services.schedules.runs import note, rhythm, without_suggestions
+from app.services.schedules.recurrence import Recurrence
+from app.services.schedules.runs import note, recurrence, without_suggestions
 from app.services.schedules.runs import owner as owner_of
 from app.services.schedules.webhooks import Webhooks, new_salt
 from app.store.database import transaction
@@ -94,7 +94,7 @@ class Schedules:
         values |= _webhook(values["webhook"], None, moment)
         values |= {"owner": owner.id, "owner_name": owner.name, "active": True, "created": moment}
         with transaction():
-            made = store.add(next_run=Rhythm(values["rhythm"], values["hour"]).next_run(moment), **values)
+            made = store.add(next_run=Recurrence(values["recurrence"], values["hour"]).next_run(moment), **values)
             if made is None:
                 raise _taken(values["name"])
             note(by or owner, "added", made, _told(made))
@@ -111,9 +111,9 @@ class Schedules:
         # The caller's rights determine which codes an error may name, because the owner may see more customers.
         values = self._checked(by, wanted, schedule)
         self._check_owner(owner_of(schedule), values)
-        moment, changed = now(), Rhythm(values["rhythm"], values["hour"])
+        moment, changed = now(), Recurrence(values["recurrence"], values["hour"])
         values |= _webhook(values["webhook"], schedule, moment)
-        if schedule.active and changed != rhythm(schedule):  # else a run that is due just now would be lost
+        if schedule.active and changed != recurrence(schedule):  # else a run that is due just now would be lost
             values["next_run"] = changed.next_run(moment)
         with transaction():
             changed_rows = store.change(schedule.id, **values)
@@ -146,7 +146,7 @@ class Schedules:
         """
         _allowed(owner_of(schedule), schedule.customer)
         with transaction():
-            _update(schedule, active=True, next_run=rhythm(schedule).next_run(now()), reason=None)
+            _update(schedule, active=True, next_run=recurrence(schedule).next_run(now()), reason=None)
             note(by, "resumed", schedule)
 
     def remove(self, by: Principal, schedule: Schedule) -> None:
@@ -208,7 +208,7 @@ class Schedules:
         self._catalog.layout(filter["product"], (output or {}).get("layout"))
         if "webhook" in asked:
             self._webhooks.check(asked["webhook"])
-        columns = {name: asked[name] for name in ("name", "rhythm", "hour", "mode")}
+        columns = {name: asked[name] for name in ("name", "recurrence", "hour", "mode")}
         columns |= {name: filter.get(name) for name in ("customer", "product", "types")}
         return columns | {"output": output, "webhook": asked.get("webhook"), "reason": None}
 
@@ -244,7 +244,7 @@ def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str,
 
 def _told(schedule: Schedule) -> dict[str, object]:
     """What of a schedule the audit log keeps; of a webhook only the server, as its path may open a door."""
-    names = ("product", "types", "rhythm", "hour", "mode")
+    names = ("product", "types", "recurrence", "hour", "mode")
     server = str(split(schedule.webhook)[0]) if schedule.webhook else "none"
     return {"owner": schedule.owner_name} | {name: getattr(schedule, name) for name in names} | {"webhook": server}
 
@@ -262,9 +262,9 @@ def _other_customer(wanted: str, customer: str) -> InputInvalid:
     """Return the error for another customer, whose users would see reports and webhooks of the previous customer."""
     message = f"filter.customer is {shown(wanted)}, but this recurring report is about {shown(customer)} for good. "
     message += "Add another recurring report for another customer."
-    return InputInvalid("The recurring report cannot be saved.", [Fault(message, field="customer")])
+    return InputInvalid("The recurring report cannot be saved.", [FieldError(message, field="customer")])
 
 
 def _taken(name: str) -> InputInvalid:
-    fault = Fault(f"name is {shown(name)}, and its owner has another recurring report of that name.", field="name")
+    fault = FieldError(f"name is {shown(name)}, and its owner has another recurring report of that name.", field="name")
     return InputInvalid("The recurring report cannot be saved.", [fault])

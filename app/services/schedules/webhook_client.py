@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from app.exceptions import WebhookFailed
-from app.support.url_origin import PORTS, Server
+from app.support.url_origin import PORTS, Origin
 
 SECONDS = 5.0  # to connect to each address of a host, and then for everything else together
 ANSWER_BYTES = 4096  # of an answer's body; the rest is not read
@@ -47,7 +47,7 @@ def signature(secret: str, seconds: int, body: bytes) -> str:
     return f"t={seconds},v1={signed.hex()}"
 
 
-def post(server: Server, asked: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+def post(server: Origin, asked: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Send a body.
 
     Args:
@@ -79,7 +79,7 @@ class _Final(http.client.HTTPResponse):
 
 
 @contextmanager
-def _connected(server: Server) -> Iterator[http.client.HTTPConnection]:
+def _connected(server: Origin) -> Iterator[http.client.HTTPConnection]:
     """A connection that is cut after a while, whatever the server does: a time-out of the socket would start anew with
     each byte that trickles in.
     """
@@ -103,7 +103,7 @@ def _connected(server: Server) -> Iterator[http.client.HTTPConnection]:
         line.close()
 
 
-def _line(server: Server) -> socket.socket:
+def _line(server: Origin) -> socket.socket:
     line = socket.create_connection((server.host, server.port), SECONDS)
     if server.scheme == "http":
         return line
@@ -130,7 +130,7 @@ def _beginning(answer: http.client.HTTPResponse) -> str:
         return ""
 
 
-def _words(server: Server, error: Exception) -> str:
+def _words(server: Origin, error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"The certificate of {server} is not to be trusted: {error.verify_message}."
     if isinstance(error, socket.gaierror):

@@ -21,7 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import structlog
 
-from app.exceptions import Fault, Forbidden, InputInvalid, ReportError, StorageFailed, StoreUnavailable, WebhookFailed
+from app.exceptions import (
+    FieldError,
+    Forbidden,
+    InputInvalid,
+    ReportError,
+    StorageFailed,
+    StoreUnavailable,
+    WebhookFailed,
+)
 from app.schemas.reports import job
 from app.services.reports.service import Reports
 from app.services.schedules.runs import owner
@@ -32,7 +40,7 @@ from app.store.reports import reports as reports_store
 from app.store.schedules import deliveries as store
 from app.store.schedules import schedules as schedules_store
 from app.support.clock import SKEW_MS, now
-from app.support.url_origin import Server, named, split
+from app.support.url_origin import Origin, named, split
 from app.version import VERSION
 
 SIGNATURE, DELIVERY = "X-Tally-Signature", "X-Tally-Delivery"
@@ -73,7 +81,7 @@ class Webhooks:
         """The servers that a webhook may go to, for people."""
         return sorted(map(str, self._allowed))
 
-    def check(self, url: str) -> tuple[Server, str]:
+    def check(self, url: str) -> tuple[Origin, str]:
         """Where a webhook goes, if it may: its server, and what is asked of it.
 
         Raises:
@@ -83,7 +91,7 @@ class Webhooks:
         if server not in self._allowed:
             allowed = " or ".join(self.allowed) or "none"
             message = f"webhook goes to {server}, which WEBHOOK_HOSTS does not allow; it allows {allowed}."
-            raise InputInvalid("The webhook may not go there.", [Fault(message, field="webhook")])
+            raise InputInvalid("The webhook may not go there.", [FieldError(message, field="webhook")])
         return server, asked
 
     def secret(self, salt: str) -> str:
@@ -158,7 +166,7 @@ class Webhooks:
             release()  # nobody needs a connection while a server takes its time
             answer = self._post(schedule, delivery, body, moment)
         except InputInvalid as error:
-            return None, error.faults[0].message
+            return None, error.field_errors[0].message
         except (Forbidden, StorageFailed, WebhookFailed) as error:
             return None, str(error)
         return answer.status, _clean(answer.text)

@@ -13,16 +13,16 @@ from operator import itemgetter
 from peewee import SQL, Model, ModelSelect, fn
 
 from app.store.database import database
-from app.store.models import Counted, Customer, Event, EventType, Product, Seen
+from app.store.models import Counted, Customer, Event, EventType, ObservedCode, Product
 
 MISSING_KINDS = ("customers", "products", "types")
 AT_ONCE = 1_000  # rows of five parameters in a statement, which takes 32,766
 # Not by Peewee, which takes several times as long as the database to build a statement of so many values.
 NOTE = """
-    INSERT INTO seen (customer, product, type, since, width) VALUES {values}
-    ON CONFLICT (customer, product, type) DO UPDATE SET gone = false,
-        width = CASE WHEN seen.width < excluded.width THEN excluded.width ELSE seen.width END
-    WHERE seen.width < excluded.width OR seen.gone"""
+    INSERT INTO observed_code (customer, product, type, since, width) VALUES {values}
+    ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
+        width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END
+    WHERE observed_code.width < excluded.width OR observed_code.is_erased"""
 Triple = tuple[str, str, str]  # customer, product, type
 Sighting = tuple[str, str, str, int]  # the same, and how many items the event's context had
 
@@ -40,46 +40,52 @@ def note_seen(sightings: Iterable[Sighting], now: int) -> None:
 
 def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
     """The types of a customer and product, of these only if named, and what no context of theirs is wider than."""
-    query = Seen.select(Seen.type, Seen.width).where(Seen.customer == customer, Seen.product == product)
-    return dict((query.where(Seen.type.in_(list(types))) if types else query).tuples())
+    query = ObservedCode.select(ObservedCode.type, ObservedCode.width).where(
+        ObservedCode.customer == customer, ObservedCode.product == product
+    )
+    return dict((query.where(ObservedCode.type.in_(list(types))) if types else query).tuples())
 
 
 def seen(customers: Sequence[str] | None = None) -> list[Triple]:
     """All that was seen, by code; of some customers only, if named."""
-    return sorted(_of(Seen.select(Seen.customer, Seen.product, Seen.type), customers).tuples())
+    return sorted(
+        _of(ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type), customers).tuples()
+    )
 
 
 def seen_products(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
     """Return the products seen, by code and up to an optional limit, optionally only of some customers."""
-    return _codes(_of(Seen.select(Seen.product).distinct(), customers).order_by(Seen.product).limit(limit))
+    return _codes(
+        _of(ObservedCode.select(ObservedCode.product).distinct(), customers).order_by(ObservedCode.product).limit(limit)
+    )
 
 
 def seen_types(customers: Sequence[str] | None = None) -> set[tuple[str, str]]:
     """The products and types seen together; of some customers only, if named."""
-    return set(_of(Seen.select(Seen.product, Seen.type).distinct(), customers).tuples())
+    return set(_of(ObservedCode.select(ObservedCode.product, ObservedCode.type).distinct(), customers).tuples())
 
 
 def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequence[str] | None = None) -> list[Triple]:
     """What was seen together with a customer, product and type, None being any, by code; of some customers only."""
-    query = _of(Seen.select(Seen.customer, Seen.product, Seen.type), customers)
-    for field, wanted in zip((Seen.customer, Seen.product, Seen.type), code, strict=True):
+    query = _of(ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type), customers)
+    for field, wanted in zip((ObservedCode.customer, ObservedCode.product, ObservedCode.type), code, strict=True):
         query = query if wanted is None else query.where(field == wanted)
     return sorted(query.tuples())
 
 
 def customer_is_known(code: str) -> bool:
     """Whether a customer is in the catalog or was ever seen."""
-    is_noted = _exists(Customer, Customer.code == code) or _exists(Seen, Seen.customer == code)
+    is_noted = _exists(Customer, Customer.code == code) or _exists(ObservedCode, ObservedCode.customer == code)
     return is_noted or _exists(Event, Event.customer == code)
 
 
 def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
     """Whether a product is in the catalog or was ever seen, with some customers if named."""
-    noted = Seen.product == code
+    noted = ObservedCode.product == code
     new = (Event.product == code) & (Event.id > _counted_to())  # counting records their codes at the latest
     if customers is not None:
-        noted, new = noted & Seen.customer.in_(list(customers)), new & Event.customer.in_(list(customers))
-    return _exists(Product, Product.code == code) or _exists(Seen, noted) or _exists(Event, new)
+        noted, new = noted & ObservedCode.customer.in_(list(customers)), new & Event.customer.in_(list(customers))
+    return _exists(Product, Product.code == code) or _exists(ObservedCode, noted) or _exists(Event, new)
 
 
 def known_among(kind: str, codes: Iterable[str]) -> set[str]:
@@ -92,7 +98,7 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
     known, asked = set(), sorted(codes)
     for begin in range(0, len(asked), AT_ONCE):
         some = asked[begin : begin + AT_ONCE]
-        seen = f"SELECT {kind} FROM seen WHERE {kind} IN {_marks(len(some))} AND NOT gone"  # noqa: S608
+        seen = f"SELECT {kind} FROM observed_code WHERE {kind} IN {_marks(len(some))} AND NOT is_erased"  # noqa: S608
         query = f"{seen} UNION SELECT code FROM {entry} WHERE code IN {_marks(len(some))}"
         known.update(code for (code,) in database.execute_sql(query, some * 2).fetchall())
     return known
@@ -102,9 +108,9 @@ def known_types(types: Sequence[str], customers: Sequence[str] | None = None) ->
     """Return those of the given types that are in the catalog or were seen, optionally with some customers."""
     if not types:
         return set()
-    seen = Seen.select(Seen.type).distinct().where(Seen.type.in_(list(types)))
+    seen = ObservedCode.select(ObservedCode.type).distinct().where(ObservedCode.type.in_(list(types)))
     if customers is not None:
-        seen = seen.where(Seen.customer.in_(list(customers)))
+        seen = seen.where(ObservedCode.customer.in_(list(customers)))
     known = _codes(seen) | _codes(EventType.select(EventType.code).where(EventType.code.in_(list(types))))
     left = [code for code in types if code not in known]
     if not left:
@@ -116,7 +122,10 @@ def known_types(types: Sequence[str], customers: Sequence[str] | None = None) ->
 def number_of_codes() -> int:
     """Return the total number of different customers, products and types in events."""
     # Count distinct rows, because PostgreSQL sorts for count(DISTINCT …), which takes ten times as long.
-    each = (Seen.select(field).where(~Seen.gone).distinct() for field in (Seen.customer, Seen.product, Seen.type))
+    each = (
+        ObservedCode.select(field).where(~ObservedCode.is_erased).distinct()
+        for field in (ObservedCode.customer, ObservedCode.product, ObservedCode.type)
+    )
     return sum(codes.count() for codes in each)
 
 
@@ -128,7 +137,11 @@ def known_customers(customers: Sequence[str] | None = None, limit: int | None = 
     """
     catalogued = Customer.select(Customer.code).order_by(Customer.code).limit(limit)
     catalogued = catalogued if customers is None else catalogued.where(Customer.code.in_(list(customers)))
-    seen = _of(Seen.select(Seen.customer).distinct(), customers).order_by(Seen.customer).limit(limit)
+    seen = (
+        _of(ObservedCode.select(ObservedCode.customer).distinct(), customers)
+        .order_by(ObservedCode.customer)
+        .limit(limit)
+    )
     return _codes(catalogued) | _codes(seen)
 
 
@@ -141,8 +154,8 @@ def types_with(
     customer: str | None, product: str | None, customers: Sequence[str] | None = None, limit: int | None = None
 ) -> set[str]:
     """Return the types seen with a customer and product (None means any), by code and up to a limit."""
-    query = _of(Seen.select(Seen.type).distinct(), customers).order_by(Seen.type).limit(limit)
-    for field, wanted in ((Seen.customer, customer), (Seen.product, product)):
+    query = _of(ObservedCode.select(ObservedCode.type).distinct(), customers).order_by(ObservedCode.type).limit(limit)
+    for field, wanted in ((ObservedCode.customer, customer), (ObservedCode.product, product)):
         query = query if wanted is None else query.where(field == wanted)
     return _codes(query)
 
@@ -151,8 +164,10 @@ def types_of(customers: Sequence[str] | None, limit: int) -> list[EventType]:
     """Return the catalog's first types by product and code, optionally only those that some customers had."""
     query = EventType.select().order_by(EventType.product, EventType.code).limit(limit)
     if customers is not None:
-        theirs = _of(Seen.select(SQL("1")), customers)
-        query = query.where(fn.EXISTS(theirs.where(Seen.product == EventType.product, Seen.type == EventType.code)))
+        theirs = _of(ObservedCode.select(SQL("1")), customers)
+        query = query.where(
+            fn.EXISTS(theirs.where(ObservedCode.product == EventType.product, ObservedCode.type == EventType.code))
+        )
     return list(query)
 
 
@@ -182,11 +197,11 @@ def number_missing(customers: Sequence[str] | None, find: str = "") -> int:
 def _missing(customers: Sequence[str] | None, find: str) -> tuple[str, list[str]]:
     mark, several = database.param, [] if customers is None else list(customers)
     among = f"customer IN ({', '.join([mark] * len(several))})" if several else "1 = 0"
-    theirs = "NOT gone" if customers is None else f"NOT gone AND {among}"
+    theirs = "NOT is_erased" if customers is None else f"NOT is_erased AND {among}"
     kinds = ((0, "''", "customer", "customer"), (1, "''", "product", "product"), (2, "product", "type", "event_type"))
     parts = [
-        f"SELECT {kind} AS kind, {product} AS product, {code} AS code FROM seen WHERE {theirs} "  # noqa: S608
-        f"AND NOT EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.code = seen.{code})"
+        f"SELECT {kind} AS kind, {product} AS product, {code} AS code FROM observed_code WHERE {theirs} "  # noqa: S608
+        f"AND NOT EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.code = observed_code.{code})"
         for kind, product, code, table in kinds
     ]
     like = f"LIKE {mark} ESCAPE '~'"
@@ -264,5 +279,5 @@ def _codes(query: object) -> set[str]:
 
 def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
     """What there are events of, or were a moment ago; of some customers only, if named."""
-    query = query.where(~Seen.gone)
-    return query if customers is None else query.where(Seen.customer.in_(list(customers)))
+    query = query.where(~ObservedCode.is_erased)
+    return query if customers is None else query.where(ObservedCode.customer.in_(list(customers)))

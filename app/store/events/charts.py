@@ -20,7 +20,7 @@ Customers = Sequence[str] | None  # those the asker may see; None: all
 
 
 @dataclass(frozen=True)
-class Filter:
+class VolumeFilter:
     """Which events to count; None or empty: all.
 
     Attributes:
@@ -73,10 +73,10 @@ def by_minute(customers: Customers, begin: int, end: int) -> list[tuple[int, str
     within = database.of_pairs(pairs, f"timestamp >= {begin:d} AND timestamp < {end:d}")
     minute = f"timestamp / {MINUTE_MS} * {MINUTE_MS}"
     query = f"SELECT {minute}, event.product, type, count(*) FROM {within} GROUP BY 1, 2, 3"
-    return database.execute_sql(query, [hourly_counts.counted_to(), *values, *(customers or ())]).fetchall()
+    return database.execute_sql(query, [hourly_counts.watermark(), *values, *(customers or ())]).fetchall()
 
 
-def estimate(wanted: Filter, now: int) -> int:
+def estimate(wanted: VolumeFilter, now: int) -> int:
     """About how many events there are: whole hours as counted, of the first and last hour a share by time.
 
     Args:
@@ -107,7 +107,7 @@ def estimate(wanted: Filter, now: int) -> int:
 def uncounted() -> int:
     """How many events, at most, the hourly counts do not have yet."""
     newest = Event.select(Event.id).order_by(Event.id.desc()).limit(1).scalar() or 0
-    return max(0, newest - hourly_counts.counted_to())
+    return max(0, newest - hourly_counts.watermark())
 
 
 def hour(time: int) -> int:
@@ -115,13 +115,13 @@ def hour(time: int) -> int:
     return time // hourly_counts.HOUR_MS * hourly_counts.HOUR_MS
 
 
-def _edges(wanted: Filter, now: int) -> dict[int, float]:
+def _edges(wanted: VolumeFilter, now: int) -> dict[int, float]:
     """The hours that are not wanted whole, and what share of each is."""
     touched = {hour(time) for time in (wanted.start, wanted.end) if time is not None}
     return {one: _share(wanted, one, now) for one in touched}
 
 
-def _share(wanted: Filter, one: int, now: int) -> float:
+def _share(wanted: VolumeFilter, one: int, now: int) -> float:
     ends = now + 1 if hour(now) == one else one + hourly_counts.HOUR_MS
     begin = one if wanted.start is None else max(one, wanted.start)
     end = ends if wanted.end is None else min(ends, wanted.end + 1)
@@ -136,7 +136,9 @@ def _hours(customers: Customers, begin: int, end: int) -> tuple[str, list[str]]:
 def _known(customers: Customers) -> tuple[str, list[str]]:
     """Return the SQL for counts of seen codes; see `hours.of_known`."""
     where = "" if customers is None else f" WHERE {_among('customer', customers)}"
-    return f"(customer, product, type) IN (SELECT customer, product, type FROM seen{where})", list(customers or ())
+    return f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code{where})", list(
+        customers or ()
+    )
 
 
 def _among(name: str, codes: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ of a slice is erased before the whole slice is counted.
 
 In a larger slice there are fewer groups per event, and they are closer together in the table.
 
-Along with the counts, the statements record the codes of the events and their widest context (`seen`). Every counted
-code is therefore in `seen`, even if the process that stored the event failed to record it.
+Along with the counts, the statements record the codes of the events and their widest context (`observed_code`). Every
+counted code is therefore in `observed_code`, even if the process that stored the event failed to record it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ GROUPS = f"""
 
 # Rows are always written in the order of `catalog.note_seen`, so that concurrent transactions do not deadlock.
 NOTE_SEEN = """
-    INSERT INTO seen (customer, product, type, since, width)
+    INSERT INTO observed_code (customer, product, type, since, width)
     SELECT customer, product, type, {clock}, width
     FROM (SELECT customer, product, type, max(width) AS width FROM {groups} GROUP BY 1, 2, 3) AS widest
     WHERE NOT EXISTS (
-        SELECT 1 FROM seen WHERE seen.customer = widest.customer AND seen.product = widest.product
-            AND seen.type = widest.type AND seen.width >= widest.width AND NOT seen.gone)
+        SELECT 1 FROM observed_code AS known WHERE known.customer = widest.customer
+            AND known.product = widest.product AND known.type = widest.type
+            AND known.width >= widest.width AND NOT known.is_erased)
     ORDER BY {order}
-    ON CONFLICT (customer, product, type) DO UPDATE SET gone = false,
-        width = CASE WHEN seen.width < excluded.width THEN excluded.width ELSE seen.width END"""
+    ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
+        width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END"""
 
 STEP_GROUPS = "temp.slice WHERE rowid > {done:d} AND rowid <= {to:d}"
 ADD_STEP = """

@@ -15,7 +15,7 @@ from peewee import fn
 from app.store.database import database
 from app.store.events import hourly_counts
 from app.store.events.select import Selection
-from app.store.models import Event, Report, Seen
+from app.store.models import Event, ObservedCode, Report
 from app.store.step_size import Pace
 
 CHUNK = 2_000  # the most events per transaction
@@ -27,7 +27,7 @@ Position = tuple[int, int]  # timestamp, id
 
 
 @dataclass(frozen=True)
-class Doomed:
+class ErasureFilter:
     """Which events are to go; what is None or empty is not asked about.
 
     Attributes:
@@ -67,26 +67,26 @@ class Doomed:
 def counted_cut() -> int:
     """Count what came until now; the id of the last event that may be erased."""
     newest = database.settled_cut(hourly_counts.PATIENCE_MS)
-    while hourly_counts.counted_to() < newest:
-        if not hourly_counts.count_up():  # another process counted faster
+    while hourly_counts.watermark() < newest:
+        if not hourly_counts.advance():  # another process counted faster
             time.sleep(RETRY_SECONDS)
-    return hourly_counts.counted_to()
+    return hourly_counts.watermark()
 
 
-def number(doomed: Doomed) -> int:
+def number(doomed: ErasureFilter) -> int:
     """How many events are to go."""
     where, values = doomed.where()
     return database.execute_sql(f"SELECT count(*) FROM event WHERE {where}", values).fetchone()[0]  # noqa: S608
 
 
-def has_any(doomed: Doomed, selection: Selection) -> bool:
+def has_any(doomed: ErasureFilter, selection: Selection) -> bool:
     """Whether some of them are in a report's selection."""
     (one, values), (other, more) = doomed.where(), selection.where()
     query = f"SELECT 1 FROM event WHERE {one} AND {other} LIMIT 1"  # noqa: S608
     return database.execute_sql(query, [*values, *more]).fetchone() is not None
 
 
-def reports(doomed: Doomed) -> list[Report]:
+def reports(doomed: ErasureFilter) -> list[Report]:
     """The reports that have a file, or are to have one, and whose filter meets what is to go."""
     query = Report.select().where(Report.status.in_(["RUNNING", "COMPLETE"]), ~Report.removed).order_by(Report.id)
     asked = ((Report.customer, doomed.customer), (Report.product, doomed.product))
@@ -104,12 +104,12 @@ def newest_report() -> int:
     return Report.select(fn.max(Report.id)).scalar() or 0
 
 
-def counted_to() -> int:
+def watermark() -> int:
     """The id of the last event that may be erased as things stand."""
-    return hourly_counts.counted_to()
+    return hourly_counts.watermark()
 
 
-def erase(doomed: Doomed) -> Iterator[int]:
+def erase(doomed: ErasureFilter) -> Iterator[int]:
     """Erase events, a chunk at a time, each committed when its number is given."""
     pace = Pace(FIRST_CHUNK, CHUNK)
     for customer, product in _pairs(doomed):
@@ -124,14 +124,14 @@ def erase(doomed: Doomed) -> Iterator[int]:
                 _forget_seen(customer, product)
 
 
-def _pairs(doomed: Doomed) -> list[tuple[str, str]]:
-    query = Seen.select(Seen.customer, Seen.product).distinct()
-    for field, code in ((Seen.customer, doomed.customer), (Seen.product, doomed.product)):
+def _pairs(doomed: ErasureFilter) -> list[tuple[str, str]]:
+    query = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct()
+    for field, code in ((ObservedCode.customer, doomed.customer), (ObservedCode.product, doomed.product)):
         query = query if code is None else query.where(field == code)
     return sorted(query.tuples())
 
 
-def _chunk(doomed: Doomed, position: Position, size: int) -> list[Position]:
+def _chunk(doomed: ErasureFilter, position: Position, size: int) -> list[Position]:
     """The next events behind a position, along the index."""
     # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
     where, values = replace(doomed, after=max(doomed.after or 0, position[0])).where()
@@ -148,7 +148,7 @@ def _erase(keys: Sequence[int], pace: Pace) -> int:
     chosen, value = database.keyed(keys)
     with database.atomic(), pace.step():
         database.erase_alone()
-        hourly_counts.take_off(chosen, value)
+        hourly_counts.subtract(chosen, value)
         return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount  # noqa: S608
 
 
@@ -160,19 +160,19 @@ def _forget_seen(customer: str, product: str) -> None:
     because otherwise a type could be counted in between.
     """
     mark = database.param
-    same = "customer = seen.customer AND product = seen.product AND type = seen.type"
+    same = "customer = observed_code.customer AND product = observed_code.product AND type = observed_code.type"
     newest = Event.select(fn.max(Event.id)).scalar() or 0
-    kept = _types_behind(hourly_counts.counted_to(), customer, product)
+    kept = _types_behind(hourly_counts.watermark(), customer, product)
     with database.atomic():
         hourly_counts.hold()
         kept |= _types_behind(newest, customer, product)
         query = (
-            f"SELECT type, id FROM seen WHERE customer = {mark} AND product = {mark} AND NOT gone "  # noqa: S608
+            f"SELECT type, id FROM observed_code WHERE customer = {mark} AND product = {mark} AND NOT is_erased "  # noqa: S608
             f"AND NOT EXISTS (SELECT 1 FROM hourly_count WHERE {same})"
         )
         found = database.execute_sql(query, [customer, product]).fetchall()
         chosen, value = database.keyed([key for kind, key in found if kind not in kept])
-        database.execute_sql(f"UPDATE seen SET gone = TRUE WHERE {chosen}", [value])  # noqa: S608
+        database.execute_sql(f"UPDATE observed_code SET is_erased = TRUE WHERE {chosen}", [value])  # noqa: S608
 
 
 def _types_behind(key: int, customer: str, product: str) -> set[str]:

@@ -1,7 +1,7 @@
 """Counts of events per hour, which serve charts and locate rare events.
 
 The scheduler counts the events committed since the last run, so that recording an event has no additional cost. Events
-after `counted_to` are not in the counts yet, except for a part of the slice that is being counted (`slices`).
+after `watermark` are not in the counts yet, except for a part of the slice that is being counted (`slices`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from peewee import Select, Tuple, fn
 from app.store.database import database
 from app.store.events import count_slices
 from app.store.events.count_slices import HOUR_MS, Slice
-from app.store.models import Counted, HourlyCount, Seen
+from app.store.models import Counted, HourlyCount, ObservedCode
 
 PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
 SLICE = 1_000_000  # the most events grouped at a time
 
 
-class Filled(NamedTuple):
+class HourBucket(NamedTuple):
     """An hour that has events of some types: how many, and between which times, both included."""
 
     hour: int
@@ -29,12 +29,12 @@ class Filled(NamedTuple):
     last: int
 
 
-def counted_to() -> int:
+def watermark() -> int:
     """The id of the last event that the counts include."""
     return Counted.select(Counted.up_to).scalar() or 0
 
 
-def count_up() -> int:
+def advance() -> int:
     """Count the events since the last run, at most one slice, and return by how many ids the count advanced.
 
     Concurrent calls are safe, because a call changes nothing if another one was faster.
@@ -50,10 +50,10 @@ def count_up() -> int:
     return end - begin if Slice(begin, end, done).add() else 0
 
 
-def take_off(chosen: str, keys: object) -> None:
+def subtract(chosen: str, keys: object) -> None:
     """Subtract events that are about to be erased from the counts.
 
-    Call it inside the transaction that erases them, and only for counted events (`counted_to`). It locks the row of
+    Call it inside the transaction that erases them, and only for counted events (`watermark`). It locks the row of
     `counted` first, as counting does, so that the two do not deadlock.
 
     Args:
@@ -86,11 +86,11 @@ def of_known(customers: Sequence[str] | None, *conditions: object) -> object:
     The only index on the counts starts with the codes, so queries without all codes use this condition to select hours.
 
     Args:
-        conditions: on `Seen`.
+        conditions: on `ObservedCode`.
     """
-    known = Seen.select(Seen.customer, Seen.product, Seen.type).where(True, *conditions)
+    known = ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type).where(True, *conditions)
     if customers is not None:
-        known = known.where(Seen.customer.in_(list(customers)))
+        known = known.where(ObservedCode.customer.in_(list(customers)))
     return Tuple(HourlyCount.customer, HourlyCount.product, HourlyCount.type).in_(known)
 
 
@@ -103,7 +103,7 @@ def newest(
     limit: int,
     *,
     oldest: bool = False,
-) -> list[Filled]:
+) -> list[HourBucket]:
     """The newest hours that have events of some types, newest first.
 
     Args:
@@ -122,7 +122,7 @@ def newest(
         .limit(limit)
     )
     found = _between(query, begin, end).tuples()
-    return [Filled(hour, int(number), first, last) for hour, number, first, last in found]
+    return [HourBucket(hour, int(number), first, last) for hour, number, first, last in found]
 
 
 def has(customer: str, product: str, kind: str) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from app.store.database import database
 from app.store.events import hourly_counts
-from app.store.models import Seen
+from app.store.models import ObservedCode
 
 FULL = "customer, product, type, version, timestamp, context, sequence, batch, received, id"
 TERMS = 100  # in one UNION; SQLite takes 500
@@ -33,7 +33,7 @@ Condition = tuple[str, list[object]]  # SQL and its parameters
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EventFilter:
     """Which events; None or empty: all.
 
     Attributes:
@@ -70,7 +70,7 @@ class Wanted:
         return self.before is not None
 
 
-def page(wanted: Wanted, limit: int) -> list[tuple]:
+def page(wanted: EventFilter, limit: int) -> list[tuple]:
     """The newest events by timestamp, then by acceptance: rows of the columns in FULL.
 
     In front of another page: the oldest of those that are newer, in the same order.
@@ -78,10 +78,10 @@ def page(wanted: Wanted, limit: int) -> list[tuple]:
     return rows([key for _, key in positions(wanted, limit)])
 
 
-def positions(wanted: Wanted, limit: int) -> list[Position]:
+def positions(wanted: EventFilter, limit: int) -> list[Position]:
     """Where the events of a page are."""
     counted = (
-        hourly_counts.counted_to()
+        hourly_counts.watermark()
     )  # before the hours are read: what is counted meanwhile is found twice, never missed
     parts = _parts(wanted, counted)
     if parts is None:
@@ -92,7 +92,7 @@ def positions(wanted: Wanted, limit: int) -> list[Position]:
     return nearest[::-1] if wanted.forward else nearest
 
 
-def _of_few(wanted: Wanted, parts: Sequence[Wanted], counted: int, limit: int) -> set[Position]:
+def _of_few(wanted: EventFilter, parts: Sequence[EventFilter], counted: int, limit: int) -> set[Position]:
     """Return the first positions of a few pairs, possibly with additional ones."""
     dense, rare = [], []
     for part in parts:
@@ -104,7 +104,7 @@ def _of_few(wanted: Wanted, parts: Sequence[Wanted], counted: int, limit: int) -
     return found
 
 
-def _parts(wanted: Wanted, counted: int) -> list[Wanted] | None:
+def _parts(wanted: EventFilter, counted: int) -> list[EventFilter] | None:
     """Return the filter for each pair of customer and product with matching events, or None for many pairs.
 
     Args:
@@ -113,10 +113,10 @@ def _parts(wanted: Wanted, counted: int) -> list[Wanted] | None:
     if wanted.customer is not None and wanted.product is not None:
         is_visible = wanted.customers is None or wanted.customer in wanted.customers
         return [replace(wanted, customers=None)] if is_visible else []
-    pairs = Seen.select(Seen.customer, Seen.product).distinct().limit(MANY_PAIRS + 1)
-    for field, code in ((Seen.customer, wanted.customer), (Seen.product, wanted.product)):
+    pairs = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct().limit(MANY_PAIRS + 1)
+    for field, code in ((ObservedCode.customer, wanted.customer), (ObservedCode.product, wanted.product)):
         pairs = pairs if code is None else pairs.where(field == code)
-    for field, several in ((Seen.customer, wanted.customers), (Seen.type, wanted.types or None)):
+    for field, several in ((ObservedCode.customer, wanted.customers), (ObservedCode.type, wanted.types or None)):
         pairs = pairs if several is None else pairs.where(field.in_(list(several)))
     found = set(pairs.tuples())
     if len(found) <= MANY_PAIRS:
@@ -126,7 +126,7 @@ def _parts(wanted: Wanted, counted: int) -> list[Wanted] | None:
     return [replace(wanted, customers=None, customer=customer, product=product) for customer, product in sorted(found)]
 
 
-def _uncounted_pairs(wanted: Wanted, counted: int) -> list[tuple[str, str]]:
+def _uncounted_pairs(wanted: EventFilter, counted: int) -> list[tuple[str, str]]:
     """Return the pairs of the events that are too new to be counted."""
     condition, values = _condition(wanted)
     query = (
@@ -136,7 +136,7 @@ def _uncounted_pairs(wanted: Wanted, counted: int) -> list[tuple[str, str]]:
     return database.execute_sql(query, [counted, *values]).fetchall()
 
 
-def _is_dense(part: Wanted, limit: int) -> bool:
+def _is_dense(part: EventFilter, limit: int) -> bool:
     """Whether somebody who walks to the end of the page meets few events of other types."""
     number = 0
     found = _filled(part, limit + 1)
@@ -148,7 +148,7 @@ def _is_dense(part: Wanted, limit: int) -> bool:
     return False
 
 
-def _filled(part: Wanted, limit: int) -> list[hourly_counts.Filled]:
+def _filled(part: EventFilter, limit: int) -> list[hourly_counts.HourBucket]:
     """The hours that have events of a part's types, the first that is walked through first."""
     return hourly_counts.newest(
         part.customer, part.product, part.types, part.first, part.last, limit, oldest=part.forward
@@ -170,7 +170,7 @@ def _nearest(conditions: Sequence[Condition], limit: int, *, forward: bool) -> I
         yield from database.execute_sql(together, values).fetchall()
 
 
-def _uncounted(wanted: Wanted, counted: int, limit: int) -> list[Position]:
+def _uncounted(wanted: EventFilter, counted: int, limit: int) -> list[Position]:
     """The first positions among the events that are too new to be counted."""
     return _tail(counted, *_condition(wanted), "timestamp, id" if wanted.forward else "timestamp DESC, id DESC", limit)
 
@@ -185,7 +185,7 @@ def _tail(key: int, condition: str, values: list[object], order: str, limit: int
     return database.execute_sql(query, [key, *values]).fetchall()
 
 
-def _of_many(wanted: Wanted, limit: int) -> list[Position]:
+def _of_many(wanted: EventFilter, limit: int) -> list[Position]:
     """Return the first positions among the counted events of many pairs, one time range after another."""
     found: list[Position] = []
     rest, tries = wanted, 0
@@ -197,7 +197,7 @@ def _of_many(wanted: Wanted, limit: int) -> list[Position]:
     return found
 
 
-def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
+def _hours_of_many(rest: EventFilter) -> list[tuple[int, int]]:
     """Return the first hours with matching events, and their numbers, as (hour, number)."""
     edge = _first_hour(rest)
     if edge is None:
@@ -210,19 +210,18 @@ def _hours_of_many(rest: Wanted) -> list[tuple[int, int]]:
     return [(hour, int(number)) for hour, number in database.execute_sql(query, values).fetchall()]
 
 
-def _first_hour(rest: Wanted) -> int | None:
+def _first_hour(rest: EventFilter) -> int | None:
     """Return the first hour with matching events. It is found per code, because the only index starts with codes."""
     which = "min" if rest.forward else "max"
-    same = " AND ".join(f"hourly_count.{name} = seen.{name}" for name in ("customer", "product", "type"))
+    same = " AND ".join(f"hourly_count.{name} = observed_code.{name}" for name in ("customer", "product", "type"))
     within = " AND ".join([same, *_hour_bounds(rest.first, rest.last)])
     condition, values = _condition(replace(rest, start=None, end=None, after=None, before=None))
-    query = (
-        f"SELECT {which}((SELECT {which}(hour) FROM hourly_count WHERE {within})) FROM seen WHERE {condition or 'TRUE'}"
-    )
+    hour = f"(SELECT {which}(hour) FROM hourly_count WHERE {within})"
+    query = f"SELECT {which}({hour}) FROM observed_code WHERE {condition or 'TRUE'}"
     return database.execute_sql(query, values).fetchone()[0]
 
 
-def _stretch(rest: Wanted, filled: Sequence[tuple[int, int]], limit: int, tries: int) -> Span:
+def _stretch(rest: EventFilter, filled: Sequence[tuple[int, int]], limit: int, tries: int) -> Span:
     """Return the next time range to read, both ends included: hours that should fill the page, or a part of an hour.
 
     Args:
@@ -243,7 +242,7 @@ def _stretch(rest: Wanted, filled: Sequence[tuple[int, int]], limit: int, tries:
     return (begin, min(end, begin + length)) if rest.forward else (max(begin, end - length), end)
 
 
-def _within(wanted: Wanted, first: int, last: int, limit: int) -> list[Position]:
+def _within(wanted: EventFilter, first: int, last: int, limit: int) -> list[Position]:
     """Return the first positions in a time range of all pairs that the counts have in its hours."""
     within, values = _hour_condition(wanted, first, last)
     some = replace(wanted, customers=None, customer=None, product=None)
@@ -255,11 +254,13 @@ def _within(wanted: Wanted, first: int, last: int, limit: int) -> list[Position]
     return database.execute_sql(query, [*values, *more]).fetchall()
 
 
-def _hour_condition(wanted: Wanted, first: int | None, last: int | None) -> Condition:
+def _hour_condition(wanted: EventFilter, first: int | None, last: int | None) -> Condition:
     """Return the SQL for the counts of matching events in the hours between two times."""
     condition, values = _condition(replace(wanted, start=None, end=None, after=None, before=None))
     # The counts are selected by their codes, as in `hours.of_known`.
-    known = f"(customer, product, type) IN (SELECT customer, product, type FROM seen WHERE {condition or 'TRUE'})"
+    known = (
+        f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code WHERE {condition or 'TRUE'})"
+    )
     return f"WHERE {' AND '.join([known, *_hour_bounds(first, last)])}", values
 
 
@@ -269,7 +270,7 @@ def _hour_bounds(first: int | None, last: int | None) -> list[str]:
     return bounds + ([f"hour <= {last:d}"] if last is not None else [])
 
 
-def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:
+def _of_rare(parts: Sequence[EventFilter], limit: int) -> list[Position]:
     """The first positions of rare types among the counted events of several pairs.
 
     Together the pairs fill the page from fewer hours than each would alone, so those are read first.
@@ -281,7 +282,7 @@ def _of_rare(parts: Sequence[Wanted], limit: int) -> list[Position]:
     return found
 
 
-def _up_to(part: Wanted, hour: int | None) -> Wanted:
+def _up_to(part: EventFilter, hour: int | None) -> EventFilter:
     """A part that ends with an hour, in the direction in which it is walked."""
     if hour is None:
         return part
@@ -291,7 +292,7 @@ def _up_to(part: Wanted, hour: int | None) -> Wanted:
     return replace(part, start=max(part.start or 0, hour))
 
 
-def _page_edge(parts: Sequence[Wanted], limit: int) -> int | None:
+def _page_edge(parts: Sequence[EventFilter], limit: int) -> int | None:
     """The hour with which the pairs together surely have a page of events; None where all they have is less."""
     merged = sorted(
         (row for part in parts for row in _filled(part, limit)), reverse=not any(part.forward for part in parts)
@@ -304,7 +305,7 @@ def _page_edge(parts: Sequence[Wanted], limit: int) -> int | None:
     return None
 
 
-def _counted(part: Wanted, limit: int) -> list[Position]:
+def _counted(part: EventFilter, limit: int) -> list[Position]:
     """The first positions of a rare type among the counted events, from the hours that have some."""
     found: list[Position] = []
     rest = part
@@ -319,7 +320,7 @@ def _counted(part: Wanted, limit: int) -> list[Position]:
     return found
 
 
-def _spans(filled: Sequence[hourly_counts.Filled], limit: int) -> list[Span]:
+def _spans(filled: Sequence[hourly_counts.HourBucket], limit: int) -> list[Span]:
     """Where in the first hours the events are, in as many as should fill the page.
 
     Of the first one a part may lie on another page.
@@ -334,7 +335,7 @@ def _spans(filled: Sequence[hourly_counts.Filled], limit: int) -> list[Span]:
     return spans
 
 
-def _condition(wanted: Wanted, span: Span | None = None) -> Condition:
+def _condition(wanted: EventFilter, span: Span | None = None) -> Condition:
     """The SQL of what is wanted; within a span, if one is given."""
     mark = database.param
     parts, values = [], []
@@ -387,10 +388,10 @@ def arrivals(limit: int, customers: Sequence[str] | None, now: int | None = None
     if customers is None:
         return database.execute_sql(f"SELECT {FULL} FROM event ORDER BY id DESC LIMIT {limit}").fetchall()  # noqa: S608
     newest = database.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
-    condition, values = _condition(Wanted(customers=customers))
+    condition, values = _condition(EventFilter(customers=customers))
     keys = {key for _, key in _tail(newest - RECENT, condition, values, "id DESC", limit)} if customers else set()
     if len(keys) < limit:
-        keys.update(key for _, key in positions(Wanted(customers=customers, end=now), limit))
+        keys.update(key for _, key in positions(EventFilter(customers=customers, end=now), limit))
     return rows(sorted(keys, reverse=True)[:limit])
 
 

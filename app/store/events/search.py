@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from app.store.database import database
 from app.store.events import pages
-from app.store.events.charts import Filter, estimate
-from app.store.events.pages import Position, Wanted
+from app.store.events.charts import VolumeFilter, estimate
+from app.store.events.pages import EventFilter, Position
 
 LOOK = 20_000  # events that one search looks at
 LOOK_RARE = 50  # the same where each costs the reading of an hour of others
@@ -28,7 +28,7 @@ class Found:
     edge: Position | None
 
 
-def search(wanted: Wanted, text: str) -> Found:
+def search(wanted: EventFilter, text: str) -> Found:
     """The events with a text in an item of their context, among the first so many that are wanted.
 
     Small and capital letters of ASCII are the same.
@@ -42,11 +42,11 @@ def search(wanted: Wanted, text: str) -> Found:
     return Found([one for one in looked if one[1] in keys], len(looked), edge if len(looked) == look else None)
 
 
-def _look(wanted: Wanted) -> int:
+def _look(wanted: EventFilter) -> int:
     """How many events to look at: of types that are rare among the others fewer, as more have to be read for each."""
     if not wanted.types:
         return LOOK
-    among = Filter(wanted.customers, wanted.customer, wanted.product)
+    among = VolumeFilter(wanted.customers, wanted.customer, wanted.product)
     share = estimate(replace(among, types=wanted.types), 0) / max(1, estimate(among, 0))
     return max(LOOK_RARE, min(LOOK, round(LOOK * share)))
 

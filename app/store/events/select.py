@@ -27,8 +27,8 @@ class Selection:
     Attributes:
         types: the event types; empty: all.
         start, end: milliseconds, None: open.
-        cut: the last event id that counts.
-        after: the last one that does not.
+        snapshot_max_id: the last event id that counts.
+        snapshot_min_id: the last one that does not.
         is_part: whether it is one of many stretches of time, and so to be looked up in the index.
     """
 
@@ -37,8 +37,8 @@ class Selection:
     types: Sequence[str] = ()
     start: int | None = None
     end: int | None = None
-    cut: int | None = None
-    after: int | None = None
+    snapshot_max_id: int | None = None
+    snapshot_min_id: int | None = None
     is_part: bool = False
 
     def between(self, start: int | None, end: int | None) -> Selection:
@@ -57,7 +57,12 @@ class Selection:
         if self.types:
             parts.append(f"type IN ({', '.join([mark] * len(self.types))})")
             values.extend(self.types)
-        bounds = ("timestamp >=", self.start), ("timestamp <=", self.end), ("id <=", self.cut), ("id >", self.after)
+        bounds = (
+            ("timestamp >=", self.start),
+            ("timestamp <=", self.end),
+            ("id <=", self.snapshot_max_id),
+            ("id >", self.snapshot_min_id),
+        )
         for condition, value in bounds:
             if value is not None:
                 parts.append(f"{condition} {mark}")
@@ -102,17 +107,24 @@ def exist(customer: str, product: str | None = None, kind: str | None = None) ->
     if kind is None:
         mine = Event.select().where(Event.customer == customer)
         return (mine if product is None else mine.where(Event.product == product)).exists()
-    uncounted = {"after": hourly_counts.counted_to(), "cut": Event.select(fn.max(Event.id)).scalar() or 0}
+    uncounted = {
+        "snapshot_min_id": hourly_counts.watermark(),
+        "snapshot_max_id": Event.select(fn.max(Event.id)).scalar() or 0,
+    }
     wanted = Selection(customer, product, [kind], **uncounted)
     return hourly_counts.has(customer, product, kind) or number_of_newer(wanted) > 0
 
 
 def number_of_newer(selection: Selection) -> int:
-    """How many rows of a selection came after its `after`; each event that did is looked at, in the order they came."""
-    where, values = replace(selection, after=None, cut=None).where()
+    """Return the number of rows of a selection after its `snapshot_min_id`. It reads each event after that."""
+    where, values = replace(selection, snapshot_min_id=None, snapshot_max_id=None).where()
     mark = database.param
     newer = f"SELECT * FROM event WHERE id > {mark} AND id <= {mark} ORDER BY id LIMIT {mark}"
-    bounds = [selection.after, selection.cut, max(0, selection.cut - selection.after)]
+    bounds = [
+        selection.snapshot_min_id,
+        selection.snapshot_max_id,
+        max(0, selection.snapshot_max_id - selection.snapshot_min_id),
+    ]
     query = f"SELECT count(*) FROM ({newer}) AS newer WHERE {where}"
     with database.many_rows():
         return database.execute_sql(query, [*bounds, *values]).fetchone()[0]

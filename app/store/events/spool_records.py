@@ -16,7 +16,7 @@ import msgspec
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import idempotency
-from app.store.events.writer import Entry, write_entries
+from app.store.events.writer import WriteRequest, write_requests
 from app.store.step_size import Pace, pause
 
 GROUP = 200  # the most records per transaction
@@ -36,7 +36,7 @@ class Record(msgspec.Struct, array_like=True):
     claim: tuple[str, bytes, bytes, int] | None
 
 
-def encode(entry: Entry, ticket: object) -> tuple[bytes, int]:
+def encode(entry: WriteRequest, ticket: object) -> tuple[bytes, int]:
     """An entry as bytes, and how many events it has.
 
     Args:
@@ -101,15 +101,15 @@ def _store(records: Sequence[Record], pace: Pace) -> None:
     try:
         with pace.step():
             free = idempotency.claim(list(marks))
-            late = write_entries([_entry(marks[mark]) for mark in marks if mark in free])
-            write_entries([_without_key(entry) for entry in late if not _is_repeat(entry)])
+            late = write_requests([_entry(marks[mark]) for mark in marks if mark in free])
+            write_requests([_without_key(entry) for entry in late if not _is_repeat(entry)])
             database.commit_group()
     except BaseException:
         database.abandon_group()
         raise
 
 
-def _is_repeat(entry: Entry) -> bool:
+def _is_repeat(entry: WriteRequest) -> bool:
     """Return whether the same request was first under its key.
 
     A different request may have been first if the key could not be checked. Both clients were told that their events
@@ -118,12 +118,12 @@ def _is_repeat(entry: Entry) -> bool:
     return idempotency.find(entry.key.key)[0] == entry.key.digest
 
 
-def _without_key(entry: Entry) -> Entry:
+def _without_key(entry: WriteRequest) -> WriteRequest:
     entry.key = None
     return entry
 
 
-def _entry(record: Record) -> Entry:
+def _entry(record: Record) -> WriteRequest:
     claim = idempotency.Claim(*record.claim) if record.claim else None
     payload = database.load_payload(record.payload)
-    return Entry(payload, record.count, record.received, set(record.sightings), claim)
+    return WriteRequest(payload, record.count, record.received, set(record.sightings), claim)

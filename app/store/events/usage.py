@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from peewee import SQL, Case, fn
 
 from app.store.events.hourly_counts import HOUR_MS, of_known
-from app.store.models import HourlyCount, Seen
+from app.store.models import HourlyCount, ObservedCode
 
 Triple = tuple[str | None, str | None, str | None]  # customer, product, type
 
@@ -32,7 +32,7 @@ def lately(
     fields = FIELDS[kind]
     last = Case(None, [(HourlyCount.hour >= _hour(moment - DAY_MS), HourlyCount.number)], 0)
     query = HourlyCount.select(*fields, fn.sum(last), fn.sum(HourlyCount.number))
-    found = of_known(customers, getattr(Seen, fields[-1].name).in_(codes))
+    found = of_known(customers, getattr(ObservedCode, fields[-1].name).in_(codes))
     query = query.where(HourlyCount.hour >= _hour(moment - days * DAY_MS), found).group_by(*fields)
     return {row[:-2]: (int(row[-2]), int(row[-1])) for row in query.tuples()}
 
@@ -44,7 +44,7 @@ def by_day(code: Triple, since: int, customers: Sequence[str] | None = None) -> 
         code: a customer, product and type, of which some are None: any.
         customers: only events of these; None: all.
     """
-    asked = zip((Seen.customer, Seen.product, Seen.type), code, strict=True)
+    asked = zip((ObservedCode.customer, ObservedCode.product, ObservedCode.type), code, strict=True)
     found = of_known(customers, *(field == wanted for field, wanted in asked if wanted is not None))
     day = HourlyCount.hour / DAY_MS * DAY_MS  # whole numbers on both databases
     query = HourlyCount.select(day, fn.sum(HourlyCount.number)).where(HourlyCount.hour >= since, found)

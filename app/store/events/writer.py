@@ -42,11 +42,11 @@ IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
 GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
 
 WAITING, TAKEN, COMMITTING = "waiting", "taken", "committing"
-STORED, TWIN, GIVEN_UP = "stored", "twin", "given up"
+STORED, DUPLICATE, GIVEN_UP = "stored", "twin", "given up"
 
 
 @dataclass(eq=False)
-class Entry:
+class WriteRequest:
     """Write request of one client request.
 
     Attributes:
@@ -94,10 +94,10 @@ class Entry:
         return self._done.acquire(timeout=max(0.0, seconds))
 
 
-class Aside(Protocol):
+class Spool(Protocol):
     """Where entries go that the database cannot take now: see `aside`."""
 
-    def take(self, group: Sequence[Entry], ticket: object) -> set[Entry]:
+    def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
         """Store entries durably, and return those whose idempotency key already exists, which are not stored.
 
         Raises:
@@ -107,11 +107,11 @@ class Aside(Protocol):
     def find(self, key: str) -> tuple[bytes, bytes] | None:
         """Return the digest and the response stored under an idempotency key; see `idempotency.find`."""
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """The database takes entries again, or none came for a while."""
 
 
-class Writer:
+class GroupCommitWriter:
     """The one writing thread of a process; it starts with the first entry.
 
     Args:
@@ -119,22 +119,22 @@ class Writer:
         aside: where its events go then; None: they are refused.
     """
 
-    def __init__(self, wait_seconds: float, aside: Aside | None = None) -> None:
+    def __init__(self, wait_seconds: float, aside: Spool | None = None) -> None:
         self._wait_seconds = wait_seconds
-        self._aside = aside
+        self._spool = aside
         self._noted = CommittedSightings()
         self._away_until = 0.0
         self._crowded = False
-        self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
-        self._small: deque[Entry] = deque()  # waiting small entries
-        self._large: deque[Entry] = deque()
+        self._queue: queue.SimpleQueue[WriteRequest] = queue.SimpleQueue()
+        self._small: deque[WriteRequest] = deque()  # waiting small entries
+        self._large: deque[WriteRequest] = deque()
         self._is_large = False  # whether the last group had large entries
         self._pace = Pace(MAX_GROUP_EVENTS, MAX_GROUP_EVENTS, GROUP_SECONDS)
         self._room = threading.Condition()
         self._waiting_events = 0
         self._thread: threading.Thread | None = None
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: WriteRequest) -> None:
         """Return when an entry is committed (STORED), or its key was taken (TWIN).
 
         Raises:
@@ -153,11 +153,11 @@ class Writer:
         if entry.error:
             raise entry.error
 
-    def find_aside(self, key: str) -> tuple[bytes, bytes] | None:
+    def find_spooled(self, key: str) -> tuple[bytes, bytes] | None:
         """Return the digest and the response of a spooled entry by its idempotency key."""
-        return self._aside.find(key) if self._aside else None
+        return self._spool.find(key) if self._spool else None
 
-    def _overdue(self, entry: Entry) -> None:
+    def _overdue(self, entry: WriteRequest) -> None:
         """The time is up: an entry that nobody took is withdrawn, one under way is waited for a little more."""
         if not entry.move(GIVEN_UP, WAITING) and entry.wait(GRACE_SECONDS):
             return
@@ -166,7 +166,7 @@ class Writer:
         if entry.state == GIVEN_UP:
             raise entry.error or StoreUnavailable("The database did not take the events in time.")
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: WriteRequest) -> None:
         """Back-pressure: wait for room, so that the events of waiting requests stay bounded."""
         with self._room:
             self._start()
@@ -178,7 +178,7 @@ class Writer:
                 raise StoreUnavailable("More events are waiting for the database than may wait.")
             self._waiting_events += entry.count
 
-    def _leave(self, entry: Entry) -> None:
+    def _leave(self, entry: WriteRequest) -> None:
         with self._room:
             self._waiting_events -= entry.count
             self._room.notify_all()  # a small one may find room where a big one does not
@@ -194,22 +194,22 @@ class Writer:
             self._crowded = len(group) > 1
             self._write_group(group)
 
-    def _next(self) -> Entry:
+    def _next(self) -> WriteRequest:
         """The next entry, however long it takes to come."""
-        while self._aside:
+        while self._spool:
             try:
                 return self._queue.get(timeout=IDLE_SECONDS)
             except queue.Empty:
-                self._aside.rest()
+                self._spool.release()
         return self._queue.get()
 
-    def _gather(self) -> list[Entry]:
+    def _gather(self) -> list[WriteRequest]:
         """Return the next entries: at least one, then all that wait, limited for large ones to a short transaction.
 
         If both small and large entries wait, groups of them alternate. A single event therefore waits neither behind
         all earlier batches nor in a transaction with one of them.
         """
-        group: list[Entry] = []
+        group: list[WriteRequest] = []
         while not group:
             if not (self._small or self._large):
                 self._sort(self._next())
@@ -222,10 +222,10 @@ class Writer:
             group = self._take()
         return group
 
-    def _sort(self, entry: Entry) -> None:
+    def _sort(self, entry: WriteRequest) -> None:
         (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
 
-    def _take(self) -> list[Entry]:
+    def _take(self) -> list[WriteRequest]:
         """Return the first entries of the next size, as many as fit into one transaction."""
         waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
         group, events = [], 0
@@ -236,14 +236,14 @@ class Writer:
                 events += entry.count
         return group
 
-    def _write_group(self, group: Sequence[Entry]) -> None:
+    def _write_group(self, group: Sequence[WriteRequest]) -> None:
         """Write a group, again and again while the database is away and somebody still waits."""
-        attempt = Attempt(self._noted)
+        attempt = CommitAttempt(self._noted)
         if time.monotonic() < self._away_until and self._set_aside(group, attempt):
             return
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
-                if attempt.came_through():
+                if attempt.has_committed():
                     break
                 group = _wanted(group, TAKEN)
                 if not group:
@@ -267,23 +267,23 @@ class Writer:
                 self._write_apart(group, error)
                 return
         for entry in group:
-            entry.finish(TWIN if entry in attempt.twins else STORED)
-        if self._aside:
-            self._aside.rest()
+            entry.finish(DUPLICATE if entry in attempt.twins else STORED)
+        if self._spool:
+            self._spool.release()
 
-    def _set_aside(self, group: Sequence[Entry], attempt: Attempt) -> bool:
+    def _set_aside(self, group: Sequence[WriteRequest], attempt: CommitAttempt) -> bool:
         """Spool a group if there is a spool with space. Later groups are then spooled without trying the database.
 
         Entries that write more than events cannot be spooled. Alone, such an entry waits for the database. In a group
         with others it is refused.
         """
-        if self._aside is None or all(entry.also for entry in group):
+        if self._spool is None or all(entry.also for entry in group):
             return False
         group = _wanted(group, COMMITTING)
         refused = {entry for entry in group if entry.also and entry not in attempt.twins}
         mine = [entry for entry in group if entry not in attempt.twins | refused]
         try:
-            twins = attempt.twins | self._aside.take(mine, attempt.ticket if attempt.in_doubt else None)
+            twins = attempt.twins | self._spool.append(mine, attempt.ticket if attempt.in_doubt else None)
         except StoreUnavailable:
             return False
         error = OutcomeUnknown if attempt.in_doubt else StoreUnavailable
@@ -291,10 +291,10 @@ class Writer:
             if entry in refused:
                 entry.finish(GIVEN_UP, error("The database is away."))
             else:
-                entry.finish(TWIN if entry in twins else STORED)
+                entry.finish(DUPLICATE if entry in twins else STORED)
         return True
 
-    def _write_apart(self, group: Sequence[Entry], error: Exception) -> None:
+    def _write_apart(self, group: Sequence[WriteRequest], error: Exception) -> None:
         """Some entry cannot be written: find out which, so that its neighbours are."""
         if len(group) == 1:
             group[0].finish(GIVEN_UP, error)
@@ -310,10 +310,10 @@ class Withdrawn(Exception):
 class CommittedSightings:
     """Cache of the sightings that the writer's connection has committed and need not write again.
 
-    Readers trust the table `seen`, so the cache must not contain a sighting that the database lacks. A cached sighting
-    is valid only for the connection that committed it. A new connection may reach a server that lost the commit in a
-    failover or by a restored backup, so each failure clears the cache. Entries also expire, because a restore may
-    break no connection (SQLite, a connection pooler).
+    Readers trust the table `observed_code`, so the cache must not contain a sighting that the database lacks. A cached
+    sighting is valid only for the connection that committed it. A new connection may reach a server that lost the
+    commit in a failover or by a restored backup, so each failure clears the cache. Entries also expire, because a
+    restore may break no connection (SQLite, a connection pooler).
     """
 
     def __init__(self) -> None:
@@ -327,7 +327,7 @@ class CommittedSightings:
             self._until = time.monotonic() + NOTED_SECONDS
         return self._sightings
 
-    def add(self, committed: Iterable[Entry]) -> None:
+    def add(self, committed: Iterable[WriteRequest]) -> None:
         """Cache the sightings of entries that this connection committed."""
         self._sightings.update(*(entry.sightings for entry in committed))
 
@@ -336,7 +336,7 @@ class CommittedSightings:
         self._sightings = set()
 
 
-class Attempt:
+class CommitAttempt:
     """Transaction that stores one group.
 
     Args:
@@ -352,10 +352,10 @@ class Attempt:
         self._noted = noted
         self.in_doubt = False
         self.ticket: object = None
-        self.twins: set[Entry] = set()
+        self.twins: set[WriteRequest] = set()
         self._payload: object = b""  # some events of the group
 
-    def came_through(self) -> bool:
+    def has_committed(self) -> bool:
         """Whether an earlier `commit` did its work although it raised.
 
         Raises:
@@ -367,7 +367,7 @@ class Attempt:
             self._abandon()
             raise
 
-    def commit(self, group: Sequence[Entry]) -> None:
+    def commit(self, group: Sequence[WriteRequest]) -> None:
         """Write and commit the group.
 
         Raises:
@@ -379,7 +379,7 @@ class Attempt:
             known = self._noted.known()
             has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
             self.ticket = database.begin_group(events_only=not has_more)
-            self.twins = write_entries(group, known)
+            self.twins = write_requests(group, known)
             if len(_wanted(group, COMMITTING)) < len(group):
                 raise Withdrawn
             written = (entry.payload for entry in group if entry.count and entry not in self.twins)
@@ -396,7 +396,7 @@ class Attempt:
         database.abandon_group()
 
 
-def write_entries(group: Sequence[Entry], known: Set[catalog.Sighting] = frozenset()) -> set[Entry]:
+def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] = frozenset()) -> set[WriteRequest]:
     """Write entries inside a transaction, and return those whose key already exists, which write nothing.
 
     Args:
@@ -415,7 +415,7 @@ def write_entries(group: Sequence[Entry], known: Set[catalog.Sighting] = frozens
     return twins
 
 
-def _twins(group: Sequence[Entry]) -> set[Entry]:
+def _twins(group: Sequence[WriteRequest]) -> set[WriteRequest]:
     """Claim the group's keys; the entries that come second under theirs."""
     keyed = [entry for entry in group if entry.key]
     if not keyed:
@@ -424,12 +424,12 @@ def _twins(group: Sequence[Entry]) -> set[Entry]:
     return {entry for entry in keyed if entry.key not in free}
 
 
-def _wanted(group: Sequence[Entry], state: str) -> list[Entry]:
+def _wanted(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
     """The entries under way whose requests still wait, moved to a state."""
     return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]
 
 
-def _still_waiting(group: Sequence[Entry], error: StoreUnavailable) -> list[Entry]:
+def _still_waiting(group: Sequence[WriteRequest], error: StoreUnavailable) -> list[WriteRequest]:
     """The entries whose time is not up; the others are told."""
     now = time.monotonic()
     for entry in group:

@@ -1,52 +1,156 @@
-"""Events, the catalog, users and reports.
+"""The schema of version 1.0.0.
 
-Frozen: it says what the first version had, independently of `models`. Raw SQL where the two databases want different
-types: `context` is text[] on PostgreSQL and JSON text on SQLite, `batch` is uuid and text.
+Frozen: it does not follow `models`. SQL rather than Peewee, because the databases differ in types: `context` is text[]
+on PostgreSQL and JSON text on SQLite, `batch` is uuid and text. Times are milliseconds since 1970 unless stated
+otherwise.
 """
 
 from peewee import SqliteDatabase
 
+SQLITE = {
+    "key": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "big": "INTEGER",
+    "bool": "INTEGER",
+    "false": "0",
+    "blob": "BLOB",
+    "context": "TEXT",
+    "uuid": "TEXT",
+    "in_key_order": "WITHOUT ROWID",
+}
+POSTGRESQL = {
+    "key": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    "big": "bigint",
+    "bool": "boolean",
+    "false": "false",
+    "blob": "bytea",
+    "context": "text[]",
+    "uuid": "uuid",
+    "in_key_order": "WITH (fillfactor = 70)",  # leaves space to update counts in place
+}
+
 
 def up(migrator, db):
-    """Make the tables."""
-    sqlite = isinstance(db, SqliteDatabase)
-    kinds = {
-        "key": "INTEGER PRIMARY KEY AUTOINCREMENT" if sqlite else "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        "big": "INTEGER" if sqlite else "bigint",
-        "context": "TEXT" if sqlite else "text[]",
-        "uuid": "TEXT" if sqlite else "uuid",
-        "bool": "INTEGER" if sqlite else "boolean",
-        "false": "0" if sqlite else "false",
-    }
+    """Create the tables, their indexes, and the rows that must exist."""
+    types = SQLITE if isinstance(db, SqliteDatabase) else POSTGRESQL
     for statement in STATEMENTS:
-        db.execute_sql(statement.format(**kinds))
+        db.execute_sql(statement.format(**types))
 
 
 STATEMENTS = (
+    # Events
     """CREATE TABLE event (
         id {key}, customer TEXT NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, version TEXT,
         timestamp {big} NOT NULL, context {context} NOT NULL, sequence INTEGER NOT NULL, batch {uuid} NOT NULL,
         received {big} NOT NULL)""",
     "CREATE INDEX event_customer_product_timestamp ON event (customer, product, timestamp)",
-    """CREATE TABLE seen (
+    """CREATE TABLE observed_code (
         id {key}, customer TEXT NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, since {big} NOT NULL,
-        UNIQUE (customer, product, type))""",
-    "CREATE INDEX seen_product ON seen (product)",
+        width INTEGER NOT NULL, is_erased {bool} NOT NULL DEFAULT {false}, UNIQUE (customer, product, type))""",
+    "CREATE INDEX observed_code_product ON observed_code (product)",
+    "CREATE INDEX observed_code_type ON observed_code (type)",
+    "CREATE INDEX observed_code_erased ON observed_code (customer) WHERE is_erased",
+    # Counts per hour are found by their key only, because a second index costs each counted hour another page.
+    """CREATE TABLE hourly_count (
+        customer TEXT NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, hour {big} NOT NULL, number {big} NOT NULL,
+        first {big} NOT NULL DEFAULT 0, last {big} NOT NULL DEFAULT 0,
+        PRIMARY KEY (customer, product, type, hour)) {in_key_order}""",
+    """CREATE TABLE counted (
+        id INTEGER NOT NULL PRIMARY KEY, up_to {big} NOT NULL, total {big} NOT NULL DEFAULT 0,
+        erased {big} NOT NULL DEFAULT 0, slice_end {big}, slice_groups {big} NOT NULL DEFAULT 0)""",
+    "INSERT INTO counted (id, up_to) VALUES (1, 0)",
+    """CREATE TABLE idempotency_key (
+        key TEXT NOT NULL PRIMARY KEY, digest {blob} NOT NULL, answer {blob} NOT NULL, created {big} NOT NULL)""",
+    "CREATE INDEX idempotency_key_created ON idempotency_key (created)",
+    """CREATE TABLE event_import (
+        identity TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, "offset" {big} NOT NULL, line {big} NOT NULL,
+        events {big} NOT NULL, rejected {big} NOT NULL, started {big} NOT NULL, finished {big})""",
+    # Rejected events. The indexes on bytes give the stored size without reading the events.
+    """CREATE TABLE rejected_event (
+        id {key}, received {big} NOT NULL, address TEXT NOT NULL, request_id TEXT NOT NULL, place INTEGER NOT NULL,
+        event TEXT NOT NULL, field TEXT NOT NULL, reasons TEXT NOT NULL, customer TEXT NOT NULL, product TEXT NOT NULL,
+        type TEXT NOT NULL, fault TEXT NOT NULL, request TEXT, bytes {big} NOT NULL)""",
+    "CREATE INDEX rejected_event_received ON rejected_event (received)",
+    "CREATE INDEX rejected_event_customer_field ON rejected_event (customer, field)",
+    "CREATE INDEX rejected_event_groups ON rejected_event (field, fault, product, type, received, customer)",
+    "CREATE INDEX rejected_event_request ON rejected_event (request)",
+    "CREATE INDEX rejected_event_bytes ON rejected_event (id, bytes)",
+    """CREATE TABLE rejected_request (
+        id {key}, uuid TEXT NOT NULL UNIQUE, received {big} NOT NULL, address TEXT NOT NULL, request_id TEXT NOT NULL,
+        idempotency_key TEXT, body {blob} NOT NULL, bytes {big} NOT NULL, is_lines {bool} NOT NULL,
+        events INTEGER NOT NULL, invalid INTEGER NOT NULL, customer TEXT NOT NULL, excluded_places TEXT NOT NULL,
+        forbidden_places TEXT NOT NULL)""",
+    "CREATE INDEX rejected_request_received ON rejected_request (received)",
+    "CREATE INDEX rejected_request_bytes ON rejected_request (id, bytes)",
+    "CREATE TABLE rejected_drop (id INTEGER NOT NULL PRIMARY KEY, number {big} NOT NULL)",
+    "INSERT INTO rejected_drop (id, number) VALUES (1, 0)",
+    """CREATE TABLE rejected_count (
+        field TEXT NOT NULL, fault TEXT NOT NULL, number {big} NOT NULL, PRIMARY KEY (field, fault))""",
+    # Catalog
     "CREATE TABLE customer (code TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL)",
-    "CREATE TABLE product (code TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, columns TEXT NOT NULL)",
+    """CREATE TABLE product (
+        code TEXT NOT NULL PRIMARY KEY, description TEXT NOT NULL, columns TEXT NOT NULL,
+        extra TEXT NOT NULL DEFAULT 'column')""",
     """CREATE TABLE event_type (
         id {key}, code TEXT NOT NULL, product TEXT NOT NULL, description TEXT NOT NULL, context TEXT NOT NULL,
         UNIQUE (code, product))""",
+    # Access and people
+    """CREATE TABLE ingest_key (
+        id {key}, name TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, hint TEXT NOT NULL, customers TEXT, products TEXT,
+        created {big} NOT NULL, used {big}, revoked {big})""",
+    "CREATE UNIQUE INDEX ingest_key_name ON ingest_key (name) WHERE revoked IS NULL",
     """CREATE TABLE account (
         id {key}, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, customers TEXT, password TEXT NOT NULL,
-        session TEXT NOT NULL, created {big} NOT NULL)""",
+        password_expires {big}, password_version TEXT NOT NULL, created {big} NOT NULL)""",
+    """CREATE TABLE session (
+        id {key}, digest TEXT NOT NULL UNIQUE, account {big} NOT NULL, password_version TEXT NOT NULL,
+        created {big} NOT NULL, seen {big} NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL)""",
+    "CREATE INDEX session_account ON session (account, id)",
+    "CREATE INDEX session_seen ON session (seen)",
+    """CREATE TABLE audit (
+        id {key}, moment {big} NOT NULL, account {big}, who TEXT NOT NULL, action TEXT NOT NULL, object TEXT NOT NULL,
+        customer TEXT NOT NULL, address TEXT NOT NULL, details TEXT NOT NULL)""",
+    "CREATE INDEX audit_moment ON audit (moment)",
+    "CREATE INDEX audit_who ON audit (who, id)",
+    "CREATE INDEX audit_action ON audit (action, id)",
+    # Reports
     """CREATE TABLE report (
-        id {key}, job TEXT NOT NULL UNIQUE, account {big}, account_name TEXT NOT NULL, customer TEXT NOT NULL,
-        product TEXT NOT NULL, types TEXT, start {big}, "end" {big}, output TEXT, layout TEXT NOT NULL,
-        cut {big} NOT NULL, status TEXT NOT NULL, started {big} NOT NULL, ended {big}, reason TEXT,
-        attempt INTEGER NOT NULL, token TEXT, touched {big}, claimed {big}, rows {big}, total {big},
-        extra_rows {big}, file TEXT, bytes {big}, sha256 TEXT, expires {big},
-        removed {bool} NOT NULL DEFAULT {false})""",
+        id {key}, job TEXT NOT NULL UNIQUE, account {big}, account_name TEXT NOT NULL, schedule {big},
+        customer TEXT NOT NULL, product TEXT NOT NULL, types TEXT, start {big}, "end" {big}, output TEXT,
+        layout TEXT NOT NULL, snapshot_min_id {big}, snapshot_max_id {big} NOT NULL, estimated_rows {big} NOT NULL,
+        status TEXT NOT NULL, cancelled {bool} NOT NULL, started {big} NOT NULL, ended {big}, reason TEXT,
+        attempt INTEGER NOT NULL, stalled_attempts INTEGER NOT NULL, not_before {big}, token TEXT, worker TEXT,
+        paused {bool} NOT NULL, heartbeat_at {big}, claimed {big}, began {big}, planned {bool} NOT NULL, writing {big},
+        resumed_rows {big}, rows {big}, total {big}, width {big}, extra_rows {big}, file TEXT, etag TEXT, bytes {big},
+        sha256 TEXT, expires {big}, removed {bool} NOT NULL)""",
     "CREATE INDEX report_account ON report (account, id)",
     "CREATE INDEX report_status ON report (status, id)",
+    "CREATE INDEX report_schedule ON report (schedule, id)",
+    "CREATE INDEX report_schedule_ended ON report (schedule, ended)",
+    """CREATE TABLE report_part (
+        id {key}, job TEXT NOT NULL, number INTEGER NOT NULL, start {big}, "end" {big}, done {bool} NOT NULL,
+        token TEXT, worker TEXT, heartbeat_at {big}, rows {big} NOT NULL, bytes {big} NOT NULL, file TEXT,
+        UNIQUE (job, number))""",
+    """CREATE TABLE report_attempt (
+        id {key}, job TEXT NOT NULL, number INTEGER NOT NULL, token TEXT NOT NULL, worker TEXT NOT NULL,
+        began {big} NOT NULL, ended {big}, outcome TEXT, reason TEXT, rows {big} NOT NULL)""",
+    "CREATE INDEX report_attempt_job ON report_attempt (job, id)",
+    # Recurring reports
+    """CREATE TABLE schedule (
+        id {key}, name TEXT NOT NULL, owner {big} NOT NULL, owner_name TEXT NOT NULL, customer TEXT NOT NULL,
+        product TEXT NOT NULL, types TEXT, output TEXT, recurrence TEXT NOT NULL, hour INTEGER NOT NULL,
+        mode TEXT NOT NULL, webhook TEXT, webhook_since {big}, webhook_salt TEXT, active {bool} NOT NULL, reason TEXT,
+        next_run {big}, last_run {big}, last_report TEXT, last_snapshot_max_id {big}, claim TEXT, claimed {big},
+        claimed_next {big}, created {big} NOT NULL, UNIQUE (owner, name))""",
+    """CREATE TABLE delivery (
+        id {key}, key TEXT NOT NULL UNIQUE, schedule {big} NOT NULL, report TEXT NOT NULL, ended {big} NOT NULL,
+        status TEXT NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL, next_try {big}, created {big} NOT NULL,
+        UNIQUE (report, ended))""",
+    "CREATE INDEX delivery_next_try ON delivery (next_try)",
+    "CREATE INDEX delivery_schedule ON delivery (schedule, id)",
+    """CREATE TABLE delivery_try (
+        id {key}, delivery {big} NOT NULL, moment {big} NOT NULL, took INTEGER NOT NULL, code INTEGER,
+        said TEXT NOT NULL)""",
+    "CREATE INDEX delivery_try_delivery ON delivery_try (delivery, id)",
+    # Operations
+    "CREATE TABLE setting_seen (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peewee import SQL, Case, fn
 
-from app.store.events.hourly_counts import counted_to
+from app.store.events.hourly_counts import watermark
 from app.store.models import Counted, Event, RejectedCount, RejectedEvent, Report, ReportPart
 from app.store.reports import reports
 
@@ -32,7 +32,7 @@ def stored() -> int:
 
 def uncounted_since() -> int | None:
     """When the oldest event was received that is not counted yet, in milliseconds; None: all are."""
-    return Event.select(Event.received).where(Event.id > counted_to()).order_by(Event.id).limit(1).scalar()
+    return Event.select(Event.received).where(Event.id > watermark()).order_by(Event.id).limit(1).scalar()
 
 
 def rejected() -> dict[tuple[str, str], int]:
@@ -58,7 +58,7 @@ def waited() -> int:
 
     The result is in milliseconds, or 0 if no report waits.
     """
-    since = Report.select(fn.min(fn.coalesce(Report.touched, Report.started))).where(reports.WAITS).scalar()
+    since = Report.select(fn.min(fn.coalesce(Report.heartbeat_at, Report.started))).where(reports.WAITS).scalar()
     return 0 if since is None else max(0, reports.now() - since)
 
 

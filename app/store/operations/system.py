@@ -8,7 +8,16 @@ from peewee import Field, Model, ModelSelect, fn
 
 from app.store.database import database
 from app.store.events.hourly_counts import HOUR_MS
-from app.store.models import AuditEntry, Event, HourlyCount, IdempotencyKey, RejectedEvent, Report, ReportPart, Seen
+from app.store.models import (
+    AuditEntry,
+    Event,
+    HourlyCount,
+    IdempotencyKey,
+    ObservedCode,
+    RejectedEvent,
+    Report,
+    ReportPart,
+)
 
 MOST = 100_000  # rows that are counted one by one
 Customers = Sequence[str] | None  # those that somebody may see; None: all
@@ -32,9 +41,9 @@ def waiting() -> int:
 
 def oldest_hour(customers: Customers) -> int | None:
     """The first hour that has events."""
-    same = (HourlyCount.customer == Seen.customer) & (HourlyCount.product == Seen.product)
-    first = HourlyCount.select(fn.min(HourlyCount.hour)).where(same, HourlyCount.type == Seen.type)
-    return _of(Seen, Seen.select(fn.min(first)), customers).scalar()
+    same = (HourlyCount.customer == ObservedCode.customer) & (HourlyCount.product == ObservedCode.product)
+    first = HourlyCount.select(fn.min(HourlyCount.hour)).where(same, HourlyCount.type == ObservedCode.type)
+    return _of(ObservedCode, ObservedCode.select(fn.min(first)), customers).scalar()
 
 
 def events_before(moment: int, customers: Customers) -> int:

@@ -48,11 +48,17 @@ def add(
     customers: Sequence[str] | None,
     password: str,
     password_expires: int | None,
-    session: str,
+    password_version: str,
     now: int,
 ) -> Account | None:
     """Make a user, or None where the name is taken; `password` is a hash."""
-    values = {"name": name, "role": role, "customers": customers, "password": password, "session": session}
+    values = {
+        "name": name,
+        "role": role,
+        "customers": customers,
+        "password": password,
+        "password_version": password_version,
+    }
     try:
         with database.atomic():
             return Account.create(created=now, password_expires=password_expires, **values)
@@ -65,15 +71,15 @@ def change(key: int, role: str, customers: Sequence[str] | None) -> bool:
     return Account.update(role=role, customers=customers).where(Account.id == key).execute() == 1
 
 
-def set_password(key: int, password: str, password_expires: int | None, session: str) -> bool:
+def set_password(key: int, password: str, password_expires: int | None, password_version: str) -> bool:
     """Give a user another password (a hash), which ends their sessions; whether there is such a user."""
-    values = {"password": password, "password_expires": password_expires, "session": session}
+    values = {"password": password, "password_expires": password_expires, "password_version": password_version}
     return Account.update(**values).where(Account.id == key).execute() == 1
 
 
-def use_up_password(key: int, session: str) -> bool:
+def use_up_password(key: int, password_version: str) -> bool:
     """Expire a one-time password, or return False if another sign-in used it first or it was changed."""
-    unused = (Account.id == key) & (Account.session == session) & (Account.password_expires > USED_UP)
+    unused = (Account.id == key) & (Account.password_version == password_version) & (Account.password_expires > USED_UP)
     return Account.update(password_expires=USED_UP).where(unused).execute() == 1
 
 

@@ -12,7 +12,7 @@ from app.store.models import AuditEntry
 
 
 @dataclass(frozen=True)
-class Sought:
+class AuditFilter:
     """Which entries are asked for; what is None or empty is not asked about.
 
     Attributes:
@@ -47,7 +47,7 @@ def add(**values: object) -> None:
     AuditEntry.insert(**values).execute()
 
 
-def newest(limit: int, sought: Sought, seen: Seen, *, before: int | None = None) -> list[AuditEntry]:
+def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = None) -> list[AuditEntry]:
     """Entries, newest first; `before` an id, for the next page."""
     query = _seen(AuditEntry.select(), seen)
     for condition in _conditions(sought):
@@ -70,7 +70,7 @@ def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:
     return query.where(own | others)
 
 
-def _conditions(sought: Sought) -> list[object]:
+def _conditions(sought: AuditFilter) -> list[object]:
     asked = [
         (sought.who, AuditEntry.who == sought.who),
         (sought.action, AuditEntry.action == sought.action),

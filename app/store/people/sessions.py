@@ -93,6 +93,6 @@ def purge(limits: Limits) -> int:
 
 
 def _counting(limits: Limits) -> ModelSelect:
-    mine = (Account.id == Session.account) & (Account.session == Session.word)
+    mine = (Account.id == Session.account) & (Account.password_version == Session.password_version)
     query = Session.select(Session, Account).join(Account, on=mine, attr="user")
     return query.where(Session.seen > limits.seen_after, Session.created > limits.created_after)

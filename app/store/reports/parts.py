@@ -27,7 +27,7 @@ def claim(job: str, token: str, worker: str) -> Part | None:
         part = Part.select().where(Part.job == job, OPEN).order_by(Part.number).first()
         if part is None:
             return None
-        taken = Part.update(token=token, worker=worker, touched=clock(), rows=0).where(Part.id == part.id, OPEN)
+        taken = Part.update(token=token, worker=worker, heartbeat_at=clock(), rows=0).where(Part.id == part.id, OPEN)
         if taken.execute() == 1:
             return part
 
@@ -35,7 +35,7 @@ def claim(job: str, token: str, worker: str) -> Part | None:
 def note(part: Part, token: str, /, **values: object) -> bool:
     """Write a part's progress; False where it is another's now, or its report is no more."""
     held = (Part.id == part.id) & (Part.token == token) & ~Part.done
-    return Part.update(touched=clock(), **values).where(held).execute() == 1
+    return Part.update(heartbeat_at=clock(), **values).where(held).execute() == 1
 
 
 def give_back(part: Part, token: str) -> None:
@@ -56,7 +56,7 @@ def release_of(worker: str) -> None:
 
 def release_silent(job: str, milliseconds: int) -> None:
     """Take back what nobody has given a sign of life of for so long."""
-    quiet = Part.touched < clock() - milliseconds
+    quiet = Part.heartbeat_at < clock() - milliseconds
     Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, quiet).execute()
 
 

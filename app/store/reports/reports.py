@@ -99,9 +99,9 @@ class Waiting(NamedTuple):
     id: int
     job: str
     account: int | None
-    expected: int
+    estimated_rows: int
     started: int
-    touched: int | None
+    heartbeat_at: int | None
     not_before: int | None
 
 
@@ -127,7 +127,7 @@ def some_wait() -> bool:
 
 def small_waits(most: int) -> bool:
     """Whether one of no more rows is among them."""
-    return Report.select().where(WAITS, _may_be_tried(), Report.expected <= most).exists()
+    return Report.select().where(WAITS, _may_be_tried(), Report.estimated_rows <= most).exists()
 
 
 def _may_be_tried() -> Expression:
@@ -147,8 +147,8 @@ def last_served(accounts: Iterable[int | None]) -> dict[int | None, int]:
 
 def _last_served(account: int | None) -> int:
     theirs = Report.account.is_null() if account is None else Report.account == account
-    taken = Report.select(Report.touched).where(theirs, Report.touched.is_null(False))
-    return max((touched for (touched,) in taken.order_by(Report.id.desc()).limit(NEWEST).tuples()), default=0)
+    taken = Report.select(Report.heartbeat_at).where(theirs, Report.heartbeat_at.is_null(False))
+    return max((heartbeat_at for (heartbeat_at,) in taken.order_by(Report.id.desc()).limit(NEWEST).tuples()), default=0)
 
 
 def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
@@ -163,7 +163,7 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
         attempt=Case(None, [(Report.paused, Report.attempt)], Report.attempt + 1),
         paused=False,
         claimed=now,
-        touched=clock(),
+        heartbeat_at=clock(),
         began=fn.coalesce(Report.began, now),
         rows=fn.coalesce(Case(None, [(Report.paused, Report.rows)], kept), 0),
         not_before=None,
@@ -174,13 +174,13 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
 
 def note(job: str, token: str, /, **values: object) -> bool:
     """Write an attempt's progress; False where the attempt no longer holds the report."""
-    query = Report.update(touched=clock(), **values).where(Report.job == job, Report.token == token)
+    query = Report.update(heartbeat_at=clock(), **values).where(Report.job == job, Report.token == token)
     return query.where(Report.status == RUNNING).execute() == 1
 
 
 def note_part(job: str) -> None:
     """A part of a report is written, by whomever: the attempt at work gets further, and its end counts for nothing."""
-    Report.update(stalled=-1).where(Report.job == job, Report.status == RUNNING).execute()
+    Report.update(stalled_attempts=-1).where(Report.job == job, Report.status == RUNNING).execute()
 
 
 def give_back(job: str, token: str, /, **values: object) -> bool:
@@ -191,7 +191,9 @@ def give_back(job: str, token: str, /, **values: object) -> bool:
 def release(job: str, token: str) -> bool:
     """The same for an attempt that cannot do it itself any more."""
     held = (Report.job == job) & (Report.token == token) & (Report.status == RUNNING)
-    return Report.update(token=None, worker=None, stalled=Report.stalled + 1).where(held).execute() == 1
+    return (
+        Report.update(token=None, worker=None, stalled_attempts=Report.stalled_attempts + 1).where(held).execute() == 1
+    )
 
 
 def held_by(worker: str) -> list[Report]:
@@ -201,7 +203,7 @@ def held_by(worker: str) -> list[Report]:
 
 def silent(milliseconds: int) -> list[Report]:
     """The reports whose attempts gave no sign of life for so long."""
-    return list(Report.select().where(HELD, Report.touched < clock() - milliseconds))
+    return list(Report.select().where(HELD, Report.heartbeat_at < clock() - milliseconds))
 
 
 def overdue(milliseconds: int) -> list[Report]:
@@ -215,9 +217,14 @@ def end(job: str, status: str, reason: str, now: int, *, cancelled: bool = False
     return Report.update(values).where(Report.job == job, Report.status == RUNNING).execute() == 1
 
 
-def fail(job: str, token: str, stalled: int, reason: str, now: int) -> bool:
+def fail(job: str, token: str, stalled_attempts: int, reason: str, now: int) -> bool:
     """End a report that an attempt holds, where at least so many before it got no further; whether it was so."""
-    mine = (Report.job == job) & (Report.status == RUNNING) & (Report.token == token) & (Report.stalled >= stalled)
+    mine = (
+        (Report.job == job)
+        & (Report.status == RUNNING)
+        & (Report.token == token)
+        & (Report.stalled_attempts >= stalled_attempts)
+    )
     values = {"status": FAILED, "reason": reason, "ended": now, "token": None, "worker": None}
     return Report.update(values).where(mine).execute() == 1
 
@@ -225,7 +232,7 @@ def fail(job: str, token: str, stalled: int, reason: str, now: int) -> bool:
 def run_again(job: str) -> bool:
     """Let a report that ended without a file wait for a worker, with the snapshot that it had; whether it did."""
     fresh = {"status": RUNNING, "reason": None, "ended": None, "cancelled": False, "token": None, "worker": None}
-    fresh |= {"paused": False, "planned": False, "stalled": 0, "not_before": None, "began": None}
+    fresh |= {"paused": False, "planned": False, "stalled_attempts": 0, "not_before": None, "began": None}
     fresh |= {"rows": None, "total": None, "width": None, "extra_rows": None}
     ended = (Report.job == job) & Report.status.in_([FAILED, TIMEOUT])
     return Report.update(fresh).where(ended).execute() == 1

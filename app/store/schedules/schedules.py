@@ -86,7 +86,7 @@ def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
 
     Args:
         ran: whether the run is over and done with, so that the following one is next. Whoever meanwhile paused it or
-            gave it another rhythm has set the next run already, and that stays.
+            gave it another recurrence has set the next run already, and that stays.
     """
     if ran:
         is_over = Schedule.claimed_next.is_null(False) & (Schedule.next_run <= Schedule.claimed)

@@ -44,7 +44,7 @@ def filled(sample_catalog, admin):
     moment = now()
     admin.send(*[event(timestamp=moment) for _ in range(3)], event(timestamp=moment - 3 * 86_400_000))
     admin.send(event(customer="OTHER", product="NEWS", type="READ", timestamp=moment))
-    hourly_counts.count_up()
+    hourly_counts.advance()
 
 
 def entries(services, kind: str) -> dict[str, dict]:
@@ -387,7 +387,7 @@ def test_numbers_are_of_the_customers_that_one_may_see(anna, filled, admin):
     from app.support.clock import now
 
     admin.send(*[event(customer="OTHER", timestamp=now()) for _ in range(5)])
-    hourly_counts.count_up()
+    hourly_counts.advance()
     page = anna.see(PRODUCT)
     assert "3 events in the last 24 hours, 4 in the last 7 days." in page
     assert "4 in 30 days, at most 3 on one" in page
@@ -465,11 +465,11 @@ def test_a_code_that_may_look_like_another_is_marked_and_stays_as_it_was_sent(bo
 
 def test_an_entry_that_somebody_removed_meanwhile_is_told_as_not_there(services, sample_catalog):
     for kind, key in (("customers", ("BARCHART",)), ("products", ("PORTFOLIO",)), ("types", ("PORTFOLIO", TYPE))):
-        found = services.entries.get(SYSTEM, kind, key)
-        services.cataloguing.remove(SYSTEM, found)
+        found = services.catalog_listing.get(SYSTEM, kind, key)
+        services.catalog_editor.remove(SYSTEM, found)
         noted = AuditEntry.select().count()
         with pytest.raises(CatalogUnknown):
-            services.cataloguing.remove(SYSTEM, found)
+            services.catalog_editor.remove(SYSTEM, found)
         with pytest.raises(CatalogUnknown):
-            services.cataloguing.change(SYSTEM, kind, row_of(found))
+            services.catalog_editor.change(SYSTEM, kind, row_of(found))
         assert AuditEntry.select().count() == noted

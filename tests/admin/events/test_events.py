@@ -51,7 +51,7 @@ def several(admin, services) -> None:
         event(type="C", customer="OTHER", timestamp=FIRST + 2 * HOUR, context=["user-9"]),
         event(type="D", customer="OTHER", product="SECRET", timestamp=FIRST + 3 * HOUR, context=["user-1"]),
     )
-    services.upkeep._count()
+    services.scheduler._count()
 
 
 class TestFilters:
@@ -336,7 +336,7 @@ def test_events_dated_in_the_future_stand_before_no_other_unless_they_are_asked_
     moment = now()
     admin.send(*[event(type="FUTURE", timestamp=moment + 86_400_000 + number) for number in range(60)])
     admin.send(event(type="PRESENT", timestamp=moment - 1000))
-    services.upkeep._count()
+    services.scheduler._count()
     for address in ("/admin/events", "/admin/events?range=15m", "/admin/events?customer=BARCHART"):
         assert types_on(boss.see(address)) == ["PRESENT"], address
     page = boss.see("/admin/events")

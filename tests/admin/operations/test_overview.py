@@ -119,25 +119,25 @@ def chart_of(page: str) -> list[str]:
 
 class TestTraffic:
     @pytest.fixture
-    def traffic(self, admin, services) -> int:
+    def volume(self, admin, services) -> int:
         """Events of two products in this hour and the one before, the hours counted; this hour's beginning."""
-        services.traffic._charts.seconds = services.traffic._rates.seconds = 0
+        services.volume._charts.seconds = services.volume._rates.seconds = 0
         this = now() // HOUR * HOUR
         admin.send(*[event(timestamp=this - 1 - number) for number in range(3)])
         admin.send(event(timestamp=this, product="ALERT", type="RANG"))
         admin.send(event(timestamp=this - HOUR, customer="OTHER", product="SECRET", type="HIDDEN"))
-        services.upkeep._count()
+        services.scheduler._count()
         return this
 
-    def test_bars_tell_their_numbers_and_lead_to_their_events(self, boss, traffic):
+    def test_bars_tell_their_numbers_and_lead_to_their_events(self, boss, volume):
         page = boss.see("/admin/")
         told = chart_of(page)
         assert [words.rpartition(": ")[2] for words in told] == ["4 events", "1 event"]
         address = re.findall(r'<a data-key="\d+" href="([^"]*)"', page)[0]
-        assert address == f"/admin/events?start={traffic - HOUR}&end={traffic - 1}"
+        assert address == f"/admin/events?start={volume - HOUR}&end={volume - 1}"
         assert boss.see(address).count('data-key="event-') == 4
 
-    def test_the_same_numbers_are_there_as_a_table(self, boss, traffic):
+    def test_the_same_numbers_are_there_as_a_table(self, boss, volume):
         page = boss.see("/admin/?by=type")
         table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
         heads = re.findall(r'<th scope="col" class="count">(?:<bdi>)?([^<]*)', table)
@@ -146,27 +146,27 @@ class TestTraffic:
         assert len(rows) == 24
         assert rows[-2:] == [["3", "1", "0", "4"], ["0", "0", "1", "1"]]
 
-    def test_totals_and_the_change_against_the_time_before(self, boss, admin, services, traffic):
-        admin.send(*[event(timestamp=traffic - 25 * HOUR)] * 2)
-        services.upkeep._count()
+    def test_totals_and_the_change_against_the_time_before(self, boss, admin, services, volume):
+        admin.send(*[event(timestamp=volume - 25 * HOUR)] * 2)
+        services.scheduler._count()
         page = boss.see("/admin/")
         assert "5 events" in page
         assert "+100 % on the 24 hours before" in page
-        admin.send(*[event(timestamp=traffic - 25 * HOUR)] * 6)
-        services.upkeep._count()
+        admin.send(*[event(timestamp=volume - 25 * HOUR)] * 6)
+        services.scheduler._count()
         assert "−50 % on the 24 hours before" in boss.see("/admin/")
 
     @pytest.mark.parametrize(
         ("query", "unit", "count"),
         [("range=1h", "minute", 60), ("", "hour", 24), ("range=7d", "hour", 168), ("range=30d", "day", 30)],
     )
-    def test_a_range_is_cut_into_minutes_hours_or_days(self, boss, traffic, query, unit, count):
+    def test_a_range_is_cut_into_minutes_hours_or_days(self, boss, volume, query, unit, count):
         page = boss.see(f"/admin/?{query}")
         assert f"Events per {unit}, each bar a way to them" in page
         table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
         assert table.count("<tr>") == count + 1
 
-    def test_a_range_of_ones_own_is_in_the_address_in_milliseconds(self, boss, traffic):
+    def test_a_range_of_ones_own_is_in_the_address_in_milliseconds(self, boss, volume):
         answer = boss.get("/admin/?start=2026-10-26T07:00&end=2026-10-26T07:59&by=type")
         address = f"/admin/?start={FIRST - 2_000_000}&end={FIRST - 2_000_000 + HOUR - 1}&by=type"
         assert answer.headers["Location"] == address
@@ -181,7 +181,7 @@ class TestTraffic:
             ("end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
         ],
     )
-    def test_what_is_no_range_is_told_beside_it_and_the_usual_one_is_shown(self, boss, traffic, query, told):
+    def test_what_is_no_range_is_told_beside_it_and_the_usual_one_is_shown(self, boss, volume, query, told):
         answer = boss.get(f"/admin/?{query}")
         assert answer.status_code == 400
         page = html.unescape(answer.get_data(as_text=True))
@@ -194,14 +194,14 @@ class TestTraffic:
         assert boss.get("/admin/?range=no&by=no&x=1").headers["Location"] == "/admin/"
         assert boss.get("/admin/?range=7d&by=type").status_code == 200
 
-    def test_the_most_active_types_lead_to_their_events(self, boss, traffic):
+    def test_the_most_active_types_lead_to_their_events(self, boss, volume):
         page = boss.see("/admin/")
         active = re.search(r'<table class="active">.*?</table>', page, re.DOTALL)[0]
         assert re.findall(r"<bdi>([^<]*)</bdi>", active) == ["PORTFOLIO-APPLICATION-LOADED", "RANG", "HIDDEN"]
         address = re.findall(r'href="([^"]*)"', active)[1]
         assert boss.see(address).count('data-key="event-') == 1
 
-    def test_the_chart_refreshes_by_itself_and_the_rest_leaves_it_alone(self, boss, traffic):
+    def test_the_chart_refreshes_by_itself_and_the_rest_leaves_it_alone(self, boss, volume):
         part = boss.see("/admin/overview/chart?range=7d").strip()
         assert part.startswith(
             '<section class="traffic" data-key="traffic" data-live="/admin/overview/chart?range=7d" data-calm'
@@ -210,14 +210,14 @@ class TestTraffic:
         assert 'data-live="/admin/overview/chart?range=7d" data-calm><p class="empty">Counting' in rest
         assert '<svg class="bars"' not in rest
 
-    def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, traffic, monkeypatch, services):
+    def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, volume, monkeypatch, services):
         assert "Counts follow the events within a few seconds." in boss.see("/admin/")
-        monkeypatch.setattr(services.traffic, "uncounted", lambda: 1_234_567)
+        monkeypatch.setattr(services.volume, "uncounted", lambda: 1_234_567)
         assert "Up to 1,234,567 are not counted yet." in boss.see("/admin/")
         assert "Counted just now." in boss.see("/admin/?range=1h")
 
-    def test_an_analyst_sees_own_customers_numbers_only(self, anna, traffic, monkeypatch, services):
-        monkeypatch.setattr(services.traffic, "uncounted", lambda: 1_234_567)
+    def test_an_analyst_sees_own_customers_numbers_only(self, anna, volume, monkeypatch, services):
+        monkeypatch.setattr(services.volume, "uncounted", lambda: 1_234_567)
         for query in ("", "?by=type", "?range=1h", "?range=7d&by=type", "?range=30d"):
             page = anna.see(f"/admin/{query}")
             for word in ("OTHER", "SECRET", "HIDDEN", "1,234,567"):
@@ -232,7 +232,7 @@ class TestTraffic:
 
 class TestHealth:
     def test_the_strip_says_what_is_looked_at_and_what_is_wrong(self, boss, admin, services):
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         strip = re.search(r'<ul class="strip".*?</ul>', boss.see("/admin/"), re.DOTALL)[0]
         told = re.findall(
             r'<li class="(\w+)">.*?<span>([^<]*)<span class="visually-hidden">: ([^<]*)<', strip, re.DOTALL
@@ -308,9 +308,9 @@ class TestFirstEvent:
 
 @pytest.mark.parametrize("split", ["product", "type"])
 def test_nothing_of_a_code_becomes_markup_in_the_chart(boss, admin, services, split):
-    services.traffic._charts.seconds = 0
+    services.volume._charts.seconds = 0
     admin.send(*[event(timestamp=now(), product=text, type=text, customer=text) for text in CORPUS])
-    services.upkeep._count()
+    services.scheduler._count()
     for query in ("range=1h", "range=7d"):
         page = boss.get(f"/admin/?{query}&by={split}", follow_redirects=True).get_data(as_text=True)
         assert inline(page) == []
@@ -321,7 +321,7 @@ def test_nothing_of_a_code_becomes_markup_in_the_chart(boss, admin, services, sp
 
 def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, services):
     admin.send(event(), event(timestamp=FIRST // 1000), event(timestamp=FIRST // 1000 + 1))
-    services.upkeep._count()
+    services.scheduler._count()
     page = boss.see("/admin/")
     assert "2 events are dated 1970. Whoever sent them took seconds for milliseconds" in page
     link = html.unescape(re.search(r'href="(/admin/events\?start=0[^"]*)"', page)[1])
@@ -331,7 +331,7 @@ def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, 
 
 def test_no_word_of_1970_where_no_event_is_of_it(boss, admin, services):
     admin.send(event())
-    services.upkeep._count()
+    services.scheduler._count()
     assert "1970" not in boss.see("/admin/")
 
 

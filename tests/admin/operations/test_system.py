@@ -95,7 +95,7 @@ def test_what_waits_is_counted_and_the_scheduler_is_heard(olga, admin, services)
     assert "1 report, 1 wake-up in Redis" in page
     assert "not heard from" in page
     assert "about 2 events are not in the charts yet" in page
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     services.system._kept.seconds = 0
     services.system._kept._values.clear()
     page = olga.see("/admin/system")
@@ -120,7 +120,7 @@ def test_what_goes_next_is_counted(olga, admin, services, nobody):
     admin.send(*[event(timestamp=old + number * hour) for number in (-2, 1, 20, 30)])
     nobody.post("/events", [{"customer": "BARCHART"}, 5], headers={"Prefer": "handling=lenient"})
     services.rejected.flush()
-    hourly_counts.count_up()
+    hourly_counts.advance()
     admin.run_report()
     page = olga.see("/admin/system")
     assert re.search(r"Events 30 days EVENT_KEEP_DAYS – .* ago 3$", row(page, "Events"))
@@ -132,7 +132,7 @@ def test_what_goes_next_is_counted(olga, admin, services, nobody):
 
 def test_events_that_are_kept_for_good_are_said_to_be(olga, admin):
     admin.send(event(timestamp=FIRST))
-    hourly_counts.count_up()
+    hourly_counts.advance()
     told = row(olga.see("/admin/system"), "Events")
     assert told.startswith("Events for good EVENT_KEEP_DAYS –")
     assert told.endswith(" 0")
@@ -142,7 +142,7 @@ def test_who_is_limited_to_a_customer_is_told_numbers_of_that_one_only(limited, 
     admin.send(event())
     nobody.post("/events", [{"customer": "BARCHART"}], headers={"Prefer": "handling=lenient"})
     services.rejected.flush()
-    hourly_counts.count_up()
+    hourly_counts.advance()
     admin.run_report()
     page = limited.see("/admin/system")
     assert row(page, "Events") == "Events for good EVENT_KEEP_DAYS – 0"

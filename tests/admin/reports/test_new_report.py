@@ -133,7 +133,7 @@ class TestHowManyRows:
 
     @pytest.fixture(autouse=True)
     def counted(self, known):
-        hourly_counts.count_up()
+        hourly_counts.advance()
 
     def test_a_form_that_is_filled_in_by_its_address_says_it_at_once(self, boss):
         assert "About 2 rows, by counts" in boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")

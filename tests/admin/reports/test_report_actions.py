@@ -49,7 +49,7 @@ def test_a_cancelled_report_is_tried_again(boss, admin, services, waiting):
     assert "Try this report again?" in boss.see(f"{at}/retry")
     boss.send(f"{at}/retry", {})
     assert "</svg>Queued</span>" in boss.see(at)
-    services.running.run(waiting["job"])
+    services.runner.run(waiting["job"])
     assert "</svg>Complete</span>" in boss.see(at)
     assert noted("report retried") == [f"report {waiting['source']}"]
 

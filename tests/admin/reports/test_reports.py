@@ -52,7 +52,7 @@ def test_a_report_that_failed_says_why(boss, admin, services, monkeypatch):
     admin.send(event())
     job = admin.start_report()
     monkeypatch.setattr("app.storage.local.LocalStorage.create", lambda *given: 1 / 0)
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     page = boss.see(f"/admin/reports/{job['source']}")
     assert "</svg>Failed</span>" in page
     assert "division by zero" in page
@@ -74,7 +74,7 @@ def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):
 def test_an_expired_report_says_that_its_file_is_gone(boss, complete, services, monkeypatch):
     for module in (report_store, report_rows):
         monkeypatch.setattr(module, "now", lambda: 4_000_000_000_000)
-    services.reports.sweep()
+    services.reports.clean_up()
     page = boss.see(f"/admin/reports/{complete['source']}")
     assert "</svg>Expired</span>" in page
     assert "is removed" in page

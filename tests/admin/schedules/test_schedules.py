@@ -26,7 +26,7 @@ FILLED = {
     "customer": "BARCHART",
     "product": "PORTFOLIO",
     "types": "",
-    "rhythm": "daily",
+    "recurrence": "daily",
     "hour": "6",
     "mode": "period",
     "delimiter": "|",
@@ -75,7 +75,9 @@ def test_where_there_is_none_the_page_says_what_one_is_for(boss):
 
 
 def test_a_filled_in_form_makes_one_and_leads_to_it(boss):
-    address = added(boss, types="A\r\nB", rhythm="weekly", hour="3", delimiter="tab", layout="positional", header="y")
+    address = added(
+        boss, types="A\r\nB", recurrence="weekly", hour="3", delimiter="tab", layout="positional", header="y"
+    )
     made = one()
     assert (made.name, made.customer, made.product, made.types) == (
         "Portfolio, daily",
@@ -83,7 +85,7 @@ def test_a_filled_in_form_makes_one_and_leads_to_it(boss):
         "PORTFOLIO",
         ["A", "B"],
     )
-    assert (made.rhythm, made.hour, made.mode, made.owner_name) == ("weekly", 3, "period", "admin")
+    assert (made.recurrence, made.hour, made.mode, made.owner_name) == ("weekly", 3, "period", "admin")
     assert made.output == {"delimiter": "\t", "layout": "positional", "header": True}
     page = boss.see(address)
     assert "Every Monday at 03:00 UTC" in page
@@ -109,7 +111,7 @@ def test_each_fault_stands_beside_its_field_and_nothing_typed_is_lost(boss):
 def test_a_form_without_its_choices_is_told_what_they_are(boss):
     answer = boss.send(NEW, {"name": "x", "customer": "BARCHART", "product": "PORTFOLIO"})
     assert answer.status_code == 400
-    assert 'it must be "daily" or "weekly" or "monthly"' in wrong(answer, "rhythm")
+    assert 'it must be "daily" or "weekly" or "monthly"' in wrong(answer, "recurrence")
     assert 'it must be "period" or "since_last"' in html.unescape(answer.get_data(as_text=True))
 
 
@@ -128,10 +130,10 @@ def test_it_is_edited_in_the_same_form_filled_in(boss):
     assert 'value="since_last" checked' in page
     assert 'value="tab"' in page
     assert re.search(r'name="header" value="y" checked', page)
-    answer = boss.send(f"{address}/edit", FILLED | {"name": "Renamed", "rhythm": "monthly", "mode": "since_last"})
+    answer = boss.send(f"{address}/edit", FILLED | {"name": "Renamed", "recurrence": "monthly", "mode": "since_last"})
     assert answer.headers["Location"] == address
     made = one()
-    assert (made.name, made.rhythm, made.types, made.output) == ("Renamed", "monthly", None, {"delimiter": "|"})
+    assert (made.name, made.recurrence, made.types, made.output) == ("Renamed", "monthly", None, {"delimiter": "|"})
     assert "Renamed is changed." in boss.see(address)
     assert boss.send(f"{address}/edit", FILLED | {"hour": ""}).status_code == 400
 
@@ -148,7 +150,7 @@ def test_run_now_starts_a_report_and_leads_to_it(boss, services):
     answer = boss.send(f"{address}/run", {}, form=address)
     report = Report.get()
     assert answer.headers["Location"] == f"/admin/reports/JOB-{report.job}"
-    services.running.run(report.job)
+    services.runner.run(report.job)
     page = boss.see(address)
     assert f"/admin/reports/JOB-{report.job}" in page
     assert "Complete" in page
@@ -290,7 +292,7 @@ def test_webhooks_are_shown_with_every_try_and_sent_again_when_asked(boss, servi
         monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
         boss.send(NEW, FILLED | {"webhook": f"{there.url}/x"})
         address = f"/admin/reports/recurring/{one().id}"
-        services.running.run(services.schedule_runs.run(SYSTEM, one()).job)
+        services.runner.run(services.schedule_runs.run(SYSTEM, one()).job)
         services.webhooks.send()
         services.webhooks.flush()
         page = boss.get(address).get_data(as_text=True)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from app.exceptions import StoreUnavailable
-from app.services.access.ingest_keys import KEPT_SECONDS, NOTED_MS, Keys
+from app.services.access.ingest_keys import KEPT_SECONDS, NOTED_MS, IngestKeys
 from app.store import database as store
 from app.store.access import ingest_keys as rows
 from tests.support.client import event, faults, root
@@ -31,19 +31,19 @@ def basic(token: str, password: str = "") -> dict[str, str]:
 def quiet(services):
     """No use is still being noted when the database of the next test comes."""
     yield
-    services.keys.flush()
+    services.ingest_keys.flush()
 
 
 @pytest.fixture
 def token(services) -> str:
     """A key that may send everything."""
-    return services.keys.add("everything")[1]
+    return services.ingest_keys.add("everything")[1]
 
 
 @pytest.fixture
 def bound(services) -> str:
     """A key of two customers and one product."""
-    return services.keys.add("bound", ["BARCHART", "FERNHILL"], ["PORTFOLIO"])[1]
+    return services.ingest_keys.add("bound", ["BARCHART", "FERNHILL"], ["PORTFOLIO"])[1]
 
 
 @pytest.fixture
@@ -73,24 +73,24 @@ def test_without_the_setting_a_key_that_is_sent_is_looked_at_and_its_use_is_note
     for headers, path in ways:
         assert post(nobody, headers, path=path).status_code == 200
         assert post(nobody, headers, event(customer="ANYBODY"), path=path).status_code == 403
-    services.keys.flush()
-    assert services.keys.all()[0].used
+    services.ingest_keys.flush()
+    assert services.ingest_keys.all()[0].used
 
 
 def test_without_the_setting_a_revoked_key_is_refused(nobody, services, bound):
     assert post(nobody, bearer(bound)).status_code == 200
-    services.keys.revoke(services.keys.named("bound"))
+    services.ingest_keys.revoke(services.ingest_keys.named("bound"))
     for headers, path in [({}, f"/events?key={bound}"), (bearer(bound), "/events"), (basic(bound), "/events")]:
         answer = post(nobody, headers, path=path)
         assert (answer.status_code, answer.get_data()) == (401, b'{"message": "Unauthorized"}')
-    services.keys.flush()
+    services.ingest_keys.flush()
     assert services.ingest.count() == 1
 
 
 def test_without_the_setting_a_revocation_counts_in_other_processes_too(services, token, later):
-    elsewhere = Keys()
+    elsewhere = IngestKeys()
     assert elsewhere.find(token).revoked is None
-    services.keys.revoke(services.keys.named("everything"))
+    services.ingest_keys.revoke(services.ingest_keys.named("everything"))
     later(KEPT_SECONDS)
     assert elsewhere.find(token).revoked
     elsewhere.flush()
@@ -118,7 +118,7 @@ def test_without_the_setting_the_events_do_not_wait_for_a_key_that_cannot_be_loo
 
 
 def test_without_the_setting_no_key_is_looked_up_unless_one_is_sent(nobody, monkeypatch):
-    monkeypatch.setattr(Keys, "find", lambda *_: 1 / 0)
+    monkeypatch.setattr(IngestKeys, "find", lambda *_: 1 / 0)
     assert post(nobody).status_code == 200
 
 
@@ -235,7 +235,7 @@ def test_lenience_does_not_let_other_events_in(nobody, services, bound):
 
 @asks
 def test_a_key_of_many_customers_is_not_told_in_full(nobody, services):
-    many = services.keys.add("many", [f"C{number}" for number in range(1000)])[1]
+    many = services.ingest_keys.add("many", [f"C{number}" for number in range(1000)])[1]
     answer = post(nobody, bearer(many))
     assert len(answer.get_data()) < 500
     assert '"C4" or another' in faults(answer)[0][1]
@@ -255,7 +255,7 @@ def test_a_bound_key_learns_nothing_of_the_catalog_of_others(nobody, bound, samp
 
 @asks
 def test_a_bound_key_is_not_told_the_answer_that_another_got(nobody, services, token):
-    narrow = services.keys.add("narrow", ["FERNHILL"])[1]
+    narrow = services.ingest_keys.add("narrow", ["FERNHILL"])[1]
     again = {"Idempotency-Key": "once"}
     first = post(nobody, bearer(token) | again)
     assert post(nobody, bearer(token) | again).get_data() == first.get_data()
@@ -269,15 +269,15 @@ def test_a_bound_key_is_not_told_the_answer_that_another_got(nobody, services, t
 @asks
 def test_a_revoked_key_is_refused_at_once(nobody, services, token):
     assert post(nobody, bearer(token)).status_code == 200
-    services.keys.revoke(services.keys.named("everything"))
+    services.ingest_keys.revoke(services.ingest_keys.named("everything"))
     assert post(nobody, bearer(token)).status_code == 401
 
 
 @asks
 def test_a_revocation_counts_in_other_processes_within_five_seconds(services, token, later):
-    elsewhere = Keys()
+    elsewhere = IngestKeys()
     assert elsewhere.verify(token)
-    services.keys.revoke(services.keys.named("everything"))
+    services.ingest_keys.revoke(services.ingest_keys.named("everything"))
     later(KEPT_SECONDS)
     assert elsewhere.verify(token) is None
     assert 2 * KEPT_SECONDS < 5  # even where the look at the database was just over when it was revoked
@@ -286,8 +286,8 @@ def test_a_revocation_counts_in_other_processes_within_five_seconds(services, to
 
 @asks
 def test_a_name_is_free_again_once_its_key_is_revoked(nobody, services, token):
-    services.keys.revoke(services.keys.named("everything"))
-    again = services.keys.add("everything")[1]
+    services.ingest_keys.revoke(services.ingest_keys.named("everything"))
+    again = services.ingest_keys.add("everything")[1]
     assert post(nobody, bearer(again)).status_code == 200
     assert post(nobody, bearer(token)).status_code == 401
 
@@ -295,7 +295,7 @@ def test_a_name_is_free_again_once_its_key_is_revoked(nobody, services, token):
 def test_a_name_is_taken_once_also_at_once(services):
     def add(number: int) -> bool:
         try:
-            services.keys.add("web")
+            services.ingest_keys.add("web")
         except Exception as error:  # noqa: BLE001 - its kind is what the test is about
             return type(error).__name__ != "InputInvalid"
         return True
@@ -310,15 +310,15 @@ def test_a_key_is_kept_as_its_hash_only(services, token):
     table = store.database.execute_sql("SELECT * FROM ingest_key").fetchall()
     assert token not in str(table)
     assert len(token) == 49
-    assert services.keys.all()[0].hint == token[:10]
+    assert services.ingest_keys.all()[0].hint == token[:10]
 
 
 @asks
 def test_the_last_use_is_noted(nobody, services, token):
     before = time.time() * 1000
     post(nobody, bearer(token))
-    services.keys.flush()
-    assert before - 1 <= services.keys.all()[0].used <= time.time() * 1000
+    services.ingest_keys.flush()
+    assert before - 1 <= services.ingest_keys.all()[0].used <= time.time() * 1000
 
 
 @asks
@@ -330,7 +330,7 @@ def test_the_last_use_is_noted_once_a_minute(nobody, services, token, monkeypatc
         monkeypatch.setattr("app.services.access.ingest_keys.now", lambda moment=moment: moment)
         monkeypatch.setattr("app.services.access.ingest_keys.KEPT_SECONDS", 0)
         post(nobody, bearer(token))
-        services.keys.flush()
+        services.ingest_keys.flush()
     assert len(noted) == 2
 
 
@@ -341,7 +341,7 @@ def test_a_use_that_cannot_be_noted_disturbs_nobody(nobody, services, token, mon
 
     monkeypatch.setattr("app.services.access.ingest_keys.store.note_use", away)
     assert post(nobody, bearer(token)).status_code == 200
-    services.keys.flush()
+    services.ingest_keys.flush()
 
 
 # The database, asked seldom
@@ -364,21 +364,21 @@ def test_what_has_not_the_form_of_a_key_is_not_looked_up(nobody, monkeypatch):
 
 
 def test_requests_at_once_look_a_key_up_once_when_it_is_due_again(services, token, later, monkeypatch):
-    services.keys.verify(token)
+    services.ingest_keys.verify(token)
     later(KEPT_SECONDS)
     asked = count_looks(monkeypatch, seconds=0.2)
-    assert all(at_once(8, lambda _: services.keys.verify(token)))
+    assert all(at_once(8, lambda _: services.ingest_keys.verify(token)))
     assert len(asked) == 1
 
 
 def test_wrong_keys_without_end_do_not_fill_the_memory(services, token, monkeypatch):
     monkeypatch.setattr("app.services.access.ingest_keys.MAX_KEPT", 10)
-    assert services.keys.verify(token)
+    assert services.ingest_keys.verify(token)
     for number in range(50):
-        assert services.keys.verify(f"tally_{number:043}") is None
-    assert len(services.keys._kept) <= 11
+        assert services.ingest_keys.verify(f"tally_{number:043}") is None
+    assert len(services.ingest_keys._kept) <= 11
     asked = count_looks(monkeypatch)
-    assert services.keys.verify(token)
+    assert services.ingest_keys.verify(token)
     assert asked == []
 
 
@@ -398,8 +398,8 @@ def test_the_connection_is_free_again_before_the_events_are_written(nobody, serv
 
 @asks
 def test_while_the_database_is_away_a_key_seen_before_stays_good(nobody, services, token, later, monkeypatch):
-    services.keys.verify(token)
-    fresh = services.keys.add("fresh")[1]
+    services.ingest_keys.verify(token)
+    fresh = services.ingest_keys.add("fresh")[1]
     later(60)
     monkeypatch.setattr("app.services.access.ingest_keys.store.find", away)
     assert post(nobody, bearer(token)).status_code == 200

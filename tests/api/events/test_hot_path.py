@@ -91,9 +91,9 @@ def database_url(sqlite_url: str) -> str:
 @pytest.fixture
 def tokens(services) -> dict[str, str]:
     """An active key, a revoked one, and one of another customer, by name."""
-    made = {name: services.keys.add(name)[1] for name in ("active", "revoked")}
-    made["bound"] = services.keys.add("bound", ["FERNHILL"])[1]
-    services.keys.revoke(services.keys.named("revoked"))
+    made = {name: services.ingest_keys.add(name)[1] for name in ("active", "revoked")}
+    made["bound"] = services.ingest_keys.add("bound", ["FERNHILL"])[1]
+    services.ingest_keys.revoke(services.ingest_keys.named("revoked"))
     return made
 
 
@@ -103,7 +103,7 @@ def ways(settings, app, sample_catalog) -> Iterator[list]:
     apps = [create_app(replace(settings, hot_path=on)) for on in (True, False)]
     yield apps
     for one in apps:
-        one.extensions["services"].keys.flush()
+        one.extensions["services"].ingest_keys.flush()
 
 
 def bodies() -> SearchStrategy[bytes]:
@@ -156,8 +156,8 @@ def _authorization(given: str, tokens: dict[str, str]) -> str:
 
 
 def _counted(services) -> dict:
-    services.meter.flush()
-    return {kind: int(sum(times[:-1])) for kind, times in services.meter.all().items()}
+    services.request_metrics.flush()
+    return {kind: int(sum(times[:-1])) for kind, times in services.request_metrics.all().items()}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_an_error_is_answered_by_flask_and_nothing_is_tried_twice(ways, error, s
 @pytest.mark.parametrize(("seconds", "status"), [(None, 200), (7, 429)])
 def test_a_request_is_counted_once_and_limited_alike(ways, monkeypatch, seconds, status):
     counted = []
-    monkeypatch.setattr("app.redis.rate_limit.Rates.count", lambda rates, *who: counted.append(who) or seconds)
+    monkeypatch.setattr("app.redis.rate_limit.RateLimit.count", lambda rates, *who: counted.append(who) or seconds)
     hot, flask = (Client(way, None).post("/events", [event()]) for way in ways)
     assert hot.status_code == flask.status_code == status
     assert hot.headers.get("Retry-After") == flask.headers.get("Retry-After")

@@ -48,7 +48,7 @@ class TestReady:
         monkeypatch.setattr("app.services.operations.health.pending", fail)
 
     def test_with_everything_there_nothing_is_told(self, nobody, services, worker):
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         status, body = ready(nobody)
         assert status == 200
         assert list(body) == ["status", "checks", "reasons"]

@@ -62,7 +62,7 @@ def grouped(text: str) -> Iterator[tuple[str, list]]:
 
 def count(services) -> None:
     """What the scheduler does every two seconds."""
-    services.upkeep._count()
+    services.scheduler._count()
 
 
 def test_it_is_prometheus_text_and_says_which_version_answers(nobody):
@@ -72,9 +72,9 @@ def test_it_is_prometheus_text_and_says_which_version_answers(nobody):
 
 
 def test_every_name_is_as_prometheus_would_have_it_and_is_explained(nobody, services):
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     nobody.get("/health/live")
-    services.meter.flush()
+    services.request_metrics.flush()
     for family in text_string_to_metric_families(nobody.get("/metrics").get_data(as_text=True)):
         assert re.fullmatch(r"tally_[a-z_]+", family.name)
         assert family.documentation.endswith(".")
@@ -127,14 +127,14 @@ def who(services):
 def test_reports_are_counted_by_state_and_the_longest_wait_is_told(admin, services, read):
     admin.send(event())
     jobs = [admin.start_report()["job"] for _ in range(3)]
-    services.running.run(jobs[0])
+    services.runner.run(jobs[0])
     admin.request("DELETE", f"/reports/JOB-{jobs[1]}")
     time.sleep(0.01)
     numbers = read()
     some = {"queued": 1, "complete": 1, "cancelled": 1, "running": 0, "expired": 0, "timed_out": 0, "failed": 0}
     assert numbers["tally_reports"] == {(state,): number for state, number in some.items()}
     assert 0 < numbers["tally_report_wait_seconds"][()] < 60
-    services.running.run(jobs[2])
+    services.runner.run(jobs[2])
     admin.request("DELETE", f"/reports/JOB-{jobs[2]}")
     numbers = read()
     assert (numbers["tally_reports"]["queued",], numbers["tally_reports"]["expired",]) == (0, 1)
@@ -144,15 +144,15 @@ def test_reports_are_counted_by_state_and_the_longest_wait_is_told(admin, servic
 def test_a_worker_is_busy_while_it_writes(admin, services, read, monkeypatch):
     admin.send(event())
     job, seen = admin.start_report()["job"], []
-    plan = services.running._claim
+    plan = services.runner._claim
 
     def look(*args: object) -> object:
         report = plan(*args)
         seen.append(read())
         return report
 
-    monkeypatch.setattr(services.running, "_claim", look)
-    services.running.run(job, "a worker")
+    monkeypatch.setattr(services.runner, "_claim", look)
+    services.runner.run(job, "a worker")
     assert [one["tally_workers_busy"] for one in [*seen, read()]] == [{(): 1}, {(): 0}]
     assert seen[0]["tally_reports"]["running",] == 1
 
@@ -164,7 +164,7 @@ def test_workers_and_the_scheduler_are_told_as_they_were_heard_from(read, servic
     assert (before["tally_up"]["worker",], before["tally_up"]["scheduler",]) == (0, 0)
     for _ in range(2):
         register(Redis.from_url(redis_url))
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     after = read()
     assert after["tally_workers"] == {(): 2}
     assert (
@@ -219,15 +219,15 @@ class TestRequests:
             client.send(event())
         nobody.post("/events", [event(type=7)])
         for one in (services, other.extensions["services"]):
-            one.meter.flush()
-            one.meter.flush()
+            one.request_metrics.flush()
+            one.request_metrics.flush()
         assert times("POST", "/events", "200")["+Inf"] == 3
         assert times("POST", "/events", "400")["+Inf"] == 1
 
     def test_each_is_in_the_bound_that_it_kept_and_in_all_above(self, services, times):
         for seconds in (0.0001, 0.005, 0.02, 7, 100):
-            services.meter.note("GET", "/slow", 200, seconds)
-        services.meter.flush()
+            services.request_metrics.note("GET", "/slow", 200, seconds)
+        services.request_metrics.flush()
         assert times("GET", "/slow", "200") == {
             "0.005": 2, "0.01": 2, "0.025": 3, "0.05": 3, "0.1": 3, "0.25": 3, "0.5": 3, "1.0": 3, "2.5": 3,
             "10.0": 4, "+Inf": 5,
@@ -237,24 +237,24 @@ class TestRequests:
         for number in range(3):
             nobody.get(f"/of-mine/{number}")
             nobody.request(f"VERB{number}", "/events")
-        services.meter.flush()
-        assert set(services.meter.all()) == {("other", "none", 404), ("other", "none", 405)}
+        services.request_metrics.flush()
+        assert set(services.request_metrics.all()) == {("other", "none", 404), ("other", "none", 405)}
 
     def test_while_redis_is_away_they_are_kept(self, nobody, services, times):
-        queue = services.meter._queue
+        queue = services.request_metrics._queue
         nobody.send(event())
         connection, queue._connection = queue.connection(), connect("unix:///nowhere.sock")
         with pytest.raises(QueueUnavailable):
-            services.meter.flush()
+            services.request_metrics.flush()
         nobody.send(event())
         queue._connection = connection
-        services.meter.flush()
+        services.request_metrics.flush()
         assert times("POST", "/events", "200")["+Inf"] == 2
 
     def test_a_thread_hands_them_over_and_ends(self, services, times, monkeypatch):
         monkeypatch.setattr(request_metrics, "PAUSE_SECONDS", 0.01)
-        services.meter.note("GET", "/here", 200, 0.1)
-        services.meter._run()
+        services.request_metrics.note("GET", "/here", 200, 0.1)
+        services.request_metrics._run()
         assert times("GET", "/here", "200")["+Inf"] == 1
 
 

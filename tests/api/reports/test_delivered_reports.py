@@ -31,7 +31,7 @@ def deliver(s3, admin, services):
     def run(customer: str, context: list[str], output: dict | None = None) -> str:
         admin.send(event(customer=customer, context=context))
         job = admin.start_report({**OUTPUT, **(output or {})}, customer=customer)
-        services.running.run(job["job"])
+        services.runner.run(job["job"])
         assert admin.availability(job["source"])["status"] == "COMPLETE"
         return job["source"]
 
@@ -118,7 +118,7 @@ def test_deleting_a_report_leaves_alone_what_stands_or_grows_under_its_key(s3, a
 def test_in_the_service_s_own_bucket_a_file_that_was_replaced_is_not_given_either(s3, admin, services):
     admin.send(event())
     job = admin.start_report()
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     assert link(admin, job["source"]).status_code == 200
     [name] = s3.objects(STORAGE)
     s3.client.put_object(Bucket=STORAGE, Key=name, Body=b"x" * len(s3.objects(STORAGE)[name]))
@@ -130,7 +130,7 @@ def test_a_file_that_goes_between_two_looks_is_gone_and_no_fault(admin, services
     job, _ = admin.run_report()
     given = link(admin, job["source"]).get_json()["link"]
     monkeypatch.setattr(LocalStorage, "path", lambda storage, key: None)
-    monkeypatch.setattr(type(services.reports._filing), "has", lambda filing, report: True)
+    monkeypatch.setattr(type(services.reports._filing), "has", lambda destinations, report: True)
     assert admin.get(given).status_code == 410
 
 

@@ -32,7 +32,7 @@ def job(admin, services) -> str:
     """A complete report."""
     admin.send(event(context=["a", "b"]))
     job = admin.start_report()
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     return job["job"]
 
 

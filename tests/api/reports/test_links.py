@@ -23,7 +23,7 @@ def source(admin, services) -> str:
 def complete(client, services, **filter: object) -> str:
     client.send(event(context=["a", "b"]))
     job = client.start_report(**filter)
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     return job["source"]
 
 
@@ -204,7 +204,7 @@ class TestRemoval:
         """A report whose file was removed when its time was up, and a link made before."""
         link = link_of(admin, source)
         monkeypatch.setattr("app.store.reports.reports.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
-        services.reports.sweep()
+        services.reports.clean_up()
         monkeypatch.undo()
         return source, link
 

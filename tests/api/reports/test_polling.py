@@ -55,7 +55,7 @@ class TestState:
 
         monkeypatch.setattr("app.storage.local.LocalStorage.create", fail)
         job = admin.start_report()
-        services.running.run(job["job"])
+        services.runner.run(job["job"])
         failed = admin.availability(job["source"])
         assert failed["status"] == "FAILED"
         assert list(failed["timing"]) == ["day", "start", "end"]
@@ -77,12 +77,12 @@ class TestProgress:
 
     def test_the_next_moves_up_when_the_first_is_done(self, admin, services):
         first, second = admin.start_report(), admin.start_report()
-        services.running.run(first["job"])
+        services.runner.run(first["job"])
         assert self.progress(admin, second["source"]) == {"queue_position": 1}
 
     def test_one_that_a_worker_has_knows_how_far_it_is(self, admin):
         source = admin.start_report()["source"]
-        pace = {"kept": 20, "writing": 10_000, "touched": 13_000}  # ten rows a second
+        pace = {"resumed_rows": 20, "writing": 10_000, "heartbeat_at": 13_000}  # ten rows a second
         running = {"token": "t", "attempt": 2, "rows": 50, "total": 200}
         Report.update(running | pace).where(Report.job == source[4:]).execute()
         progress = self.progress(admin, source)
@@ -222,7 +222,7 @@ class TestSnapshot:
         admin.send(event(context=["before"]))
         job = admin.start_report(types=["PORTFOLIO-APPLICATION-LOADED"])
         admin.send(event(context=["after"]), event(context=["after"], timestamp=0))
-        services.running.run(job["job"])
+        services.runner.run(job["job"])
         file = admin.download(job["source"]).decode()
         assert "before" in file
         assert "after" not in file
@@ -235,12 +235,12 @@ class TestSnapshot:
     def test_what_is_changed_in_the_catalog_afterwards_changes_no_report(self, admin, services, sample_catalog):
         job = admin.start_report()
         services.catalog.put(b'{"products":[{"code":"PORTFOLIO","columns":["viewName"]}]}')
-        services.running.run(job["job"])
+        services.runner.run(job["job"])
         assert admin.download(job["source"]) == b"1793000000000|PORTFOLIO-APPLICATION-LOADED|user-1||Overview|||||\n"
 
     def test_running_it_again_changes_nothing(self, admin, services):
         job, file = admin.run_report()
-        services.running.run(job["job"])
+        services.runner.run(job["job"])
         assert admin.availability(job["source"]) == job
         assert admin.download(job["source"]) == file
 
@@ -256,7 +256,7 @@ class TestVerbs:
         told = admin.get(f"/reports/{job['source']}")
         assert (told.status_code, root(told)) == (409, "EVENT_JOB_GET_FAILED")
         assert "Cancelled by" in told.get_json()[0]["value"]["message"]
-        assert not services.running.run(job["job"])
+        assert not services.runner.run(job["job"])
 
     def test_deleting_one_that_is_complete_removes_its_file(self, admin):
         job, _ = admin.run_report()
@@ -272,7 +272,7 @@ class TestVerbs:
         admin.request("DELETE", f"/reports/{job['source']}")
         again = admin.post(f"/reports/{job['source']}/retry", b"")
         assert (again.status_code, again.get_json()) == (200, job)
-        services.running.run(job["job"])
+        services.runner.run(job["job"])
         assert admin.availability(job["source"])["status"] == "COMPLETE"
 
     def test_somebody_else_s_can_be_neither_deleted_nor_run_again(self, admin, analyst):

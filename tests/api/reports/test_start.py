@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from app.store.events import hourly_counts
-from app.store.models import Seen
+from app.store.models import ObservedCode
 from tests.support.client import FIRST, event, faults, root
 from tests.support.pace import slack
 
@@ -176,9 +176,9 @@ class TestFilter:
     def test_what_only_the_events_know_is_known(self, admin, services):
         """Sightings can be lost, so the events have the last word: counted by the hour, or not yet."""
         types = {"types": ["PORTFOLIO-APPLICATION-LOADED"]}
-        Seen.delete().execute()
+        ObservedCode.delete().execute()
         assert post(admin, FILTER | types).status_code == 200
-        while hourly_counts.count_up():
+        while hourly_counts.advance():
             pass
         assert post(admin, FILTER | types).status_code == 200
         assert admin.get("/events", query_string=FILTER | types).status_code == 200

@@ -109,7 +109,7 @@ def test_an_invalid_document_names_its_fault_and_leaves_nothing(services, wrong,
     document = wrong if not isinstance(wrong, dict) else good | wrong
     with pytest.raises(InputInvalid) as refused:
         put(services, document)
-    assert refused.value.faults[0].message.startswith(place)
+    assert refused.value.field_errors[0].message.startswith(place)
     assert services.catalog.is_empty()
 
 
@@ -158,11 +158,11 @@ def test_time_that_passes_while_a_page_is_made_moves_no_event_out_of_its_days(se
     nobody.send(event(timestamp=moment))
     nobody.post("/events", [event(type="")])
     services.rejected.flush()
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     ticks = itertools.count(moment)
     monkeypatch.setattr("app.services.catalog.listing.now", lambda: next(ticks))
     monkeypatch.setattr("app.services.events.rejected_groups.now", lambda: next(ticks))
-    customer = listing.Entry(listing.CUSTOMERS, "BARCHART", is_catalogued=False)
-    assert sum(number for _, number in services.entries.uses(SYSTEM, customer).days) == 1
+    customer = listing.CatalogEntry(listing.CUSTOMERS, "BARCHART", is_catalogued=False)
+    assert sum(number for _, number in services.catalog_listing.uses(SYSTEM, customer).days) == 1
     (group,) = services.rejected_groups.every(SYSTEM, "day")
     assert sum(group.trend) == 1

@@ -124,7 +124,7 @@ def test_the_nearest_codes_are_found_among_very_many(services):
     services.catalog.put(json.dumps({"products": [{"code": f"PRODUCT-{n:05}"} for n in range(3000)]}).encode())
     with pytest.raises(module.InputInvalid) as refused:
         services.catalog.check_known(SYSTEM, "BARCHART", "PRODUCT-01234x")
-    assert "PRODUCT-01234" in refused.value.faults[1].message
+    assert "PRODUCT-01234" in refused.value.field_errors[1].message
 
 
 def test_a_report_s_filter_names_only_customers_that_the_user_sees(services):
@@ -132,7 +132,7 @@ def test_a_report_s_filter_names_only_customers_that_the_user_sees(services):
     who = Principal(1, "anna", "analyst", ("BARCHART", "BARCHART-3"), "")
     with pytest.raises(module.InputInvalid) as refused:
         services.catalog.check_known(who, "BARCHART", "PORTFOLIO")
-    assert refused.value.faults[0].message.endswith("; the nearest known: BARCHART-3.")
+    assert refused.value.field_errors[0].message.endswith("; the nearest known: BARCHART-3.")
 
 
 def test_a_catalog_that_was_read_is_used_while_the_database_is_away(services, monkeypatch):

@@ -25,9 +25,9 @@ from app.services.people.principal import SYSTEM
 from app.store.database import database, release
 from app.store.events import erase as erasing
 from app.store.events import hourly_counts, pages
-from app.store.events.erase import Doomed
-from app.store.events.pages import Wanted
-from app.store.models import IdempotencyKey, Report, Seen
+from app.store.events.erase import ErasureFilter
+from app.store.events.pages import EventFilter
+from app.store.models import IdempotencyKey, ObservedCode, Report
 from tests.support.client import FIRST, event
 from tests.support.pace import SOAK
 from tests.support.running import wait_until
@@ -138,9 +138,12 @@ class World:
     def fail_over(self) -> None:
         """To a server that lacks the last commits: what they wrote is gone."""
         before = database.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
-        kept = {Seen: list(Seen.select().dicts()), IdempotencyKey: list(IdempotencyKey.select().dicts())}
+        kept = {
+            ObservedCode: list(ObservedCode.select().dicts()),
+            IdempotencyKey: list(IdempotencyKey.select().dicts()),
+        }
         self.send()
-        self.rest()
+        self.release()
         self.uncertain |= set(self.sizes)
         with database.atomic():
             database.execute_sql(f"DELETE FROM event WHERE id > {before}")
@@ -158,22 +161,22 @@ class World:
             if number:
                 self.send()
             else:
-                sum(erasing.erase(Doomed(customer, types=(kind,), cut=erasing.counted_cut())))
+                sum(erasing.erase(ErasureFilter(customer, types=(kind,), cut=erasing.counted_cut())))
 
         at_once(2, act)
         self.uncertain |= set(self.sizes)
 
     def count(self) -> None:
-        self._services.upkeep._count()
+        self._services.scheduler._count()
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Everything that waits is delivered."""
         self._unreliable.away, self._unreliable.doubtful = False, 0
 
         def is_empty() -> bool:
             with suppress(StoreUnavailable):
-                self._services.health._spooling.deliver()
-            return not self._services.health._spooling.waiting()
+                self._services.health._event_spool.deliver()
+            return not self._services.health._event_spool.waiting()
 
         wait_until(is_empty, 20)
         release()
@@ -186,22 +189,22 @@ class World:
         for mark in self.acknowledged - self.uncertain:
             assert stored[mark] == self.sizes[mark], f"{mark} was answered 200 and is not there"
         for code in CODES:
-            self._check_found(Wanted(types=[code]), [row for row in rows if row[4] == code])
-            self._check_found(Wanted(customer=code), [row for row in rows if row[2] == code])
-        self._check_found(Wanted(product=CODES[0]), [row for row in rows if row[3] == CODES[0]])
+            self._check_found(EventFilter(types=[code]), [row for row in rows if row[4] == code])
+            self._check_found(EventFilter(customer=code), [row for row in rows if row[2] == code])
+        self._check_found(EventFilter(product=CODES[0]), [row for row in rows if row[3] == CODES[0]])
         pairs = sorted({row[2:4] for row in rows})
         for customer, product in self._chance.sample(pairs, min(8, len(pairs))):
             types = self._chance.choice([None, [self._chance.choice(rows)[4]]])
             its = [row for row in rows if row[2:4] == (customer, product) and (not types or row[4] in types)]
             self._check_report(customer, product, types, its)
 
-    def _check_found(self, wanted: Wanted, rows: Truth) -> None:
+    def _check_found(self, wanted: EventFilter, rows: Truth) -> None:
         assert pages.positions(wanted, 10_000) == [row[:2] for row in reversed(rows)], wanted
 
     def _check_report(self, customer: str, product: str, types: list[str] | None, rows: Truth) -> None:
         wanted = {"customer": customer, "product": product} | ({"types": types} if types else {})
         job = self._services.reports.start(SYSTEM, wanted, None).job
-        assert self._services.running.run(job)
+        assert self._services.runner.run(job)
         with closing(self._services.reports.open(Report.get(Report.job == job))) as file:
             found = list(csv.reader(io.StringIO(file.read().decode()), delimiter="|"))
         width = max((len(row[5]) for row in rows), default=0)
@@ -235,7 +238,7 @@ def send(services, *, key: str | None = None, **changes: object) -> bool:
 def noted(services) -> set[str]:
     """The customers that the database has as seen."""
     try:
-        return {customer for (customer,) in Seen.select(Seen.customer).tuples()}
+        return {customer for (customer,) in ObservedCode.select(ObservedCode.customer).tuples()}
     finally:
         release()
 
@@ -258,19 +261,19 @@ def test_what_was_spooled_teaches_its_process_nothing(services, unreliable):
 
 def test_a_filter_names_codes_of_events_that_nobody_noted_yet(services, unreliable, admin):
     assert send(services, customer="C", product="P", type="T")
-    database.execute_sql("DELETE FROM seen")
+    database.execute_sql("DELETE FROM observed_code")
     release()
     for query in ("customer=C", "product=P", "types=T", "customer=C&product=P&types=T"):
         assert len(admin.get(f"/events?{query}").get_json()["events"]) == 1, query
     assert admin.get("/events?types=NOWHERE").status_code == 400
-    services.upkeep._count()
+    services.scheduler._count()
     assert len(admin.get("/events?types=T").get_json()["events"]) == 1, "whoever counted it noted it"
 
 
 @pytest.mark.parametrize("breaks", [True, False], ids=["and the connection with it", "by a restore that breaks none"])
 def test_what_the_database_lost_is_noted_again(services, unreliable, monkeypatch, breaks):
     assert send(services)
-    database.execute_sql("DELETE FROM seen")
+    database.execute_sql("DELETE FROM observed_code")
     release()
     if breaks:
         unreliable.break_connections()
@@ -291,7 +294,7 @@ def test_every_stored_event_is_found_by_its_filter_and_whole_in_its_report(servi
     for number in range(STEPS):
         chance.choice([world.send, world.send, *steps])()
         if number % 8 == 7:
-            world.rest()
+            world.release()
             world.check()
-    world.rest()
+    world.release()
     world.check()

@@ -171,10 +171,10 @@ def test_a_key_is_kept_for_a_day_at_least_and_not_for_ever(send, services, monke
         monkeypatch.setattr(
             "app.services.operations.scheduler.server_time", lambda hours=hours: accepted + hours * HOUR
         )
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         assert send().answer == first.answer
     monkeypatch.setattr("app.services.operations.scheduler.server_time", lambda: accepted + 49 * HOUR)
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert IdempotencyKey.select().count() == 0
     assert not send().replayed
 

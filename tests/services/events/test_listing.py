@@ -7,7 +7,7 @@ import pytest
 from app.exceptions import EventUnknown, InputInvalid
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import pages
-from app.store.events.pages import Wanted
+from app.store.events.pages import EventFilter
 from tests.support.client import event
 
 ANNA = Principal(1, "anna", "analyst", ("A", "C"), "")
@@ -17,8 +17,8 @@ def test_an_event_has_its_whole_batch(services, nobody):
     nobody.send(event(type="OTHER"))
     sent = nobody.send(*[event(type=f"T{number}") for number in range(12)])
     nobody.send(event(type="OTHER"))
-    key, shown = services.feed.arrivals(SYSTEM, 14)[5]
-    found = services.feed.batch(SYSTEM, key, services.feed.one(SYSTEM, key))
+    key, shown = services.listing.arrivals(SYSTEM, 14)[5]
+    found = services.listing.batch(SYSTEM, key, services.listing.one(SYSTEM, key))
     assert [one.type for _, one in found] == [one["type"] for one in sent]
     assert shown.batch == sent[0]["batch"]
     assert (key, shown) in found
@@ -31,32 +31,32 @@ def test_a_batch_is_found_where_others_were_stored_at_the_same_time(services, no
     from app.store.events import select as store
 
     batches = [nobody.send(event(type=f"B{number}"))[0]["batch"] for number in range(2)]
-    known = {one.batch: one for _, one in services.feed.arrivals(SYSTEM, 2)}
+    known = {one.batch: one for _, one in services.listing.arrivals(SYSTEM, 2)}
     with transaction():
         for sequence in range(2, 30):
             for name in batches:
                 one = known[name]
                 one.sequence = sequence
                 database.insert_encoded([store.encode([as_row(one, 0)])])
-    key = next(key for key, one in services.feed.arrivals(SYSTEM, 60) if one.batch == batches[0])
-    found = services.feed.batch(SYSTEM, key, services.feed.one(SYSTEM, key))
+    key = next(key for key, one in services.listing.arrivals(SYSTEM, 60) if one.batch == batches[0])
+    found = services.listing.batch(SYSTEM, key, services.listing.one(SYSTEM, key))
     assert [one.sequence for _, one in found] == list(range(1, 30))
 
 
 def test_the_others_of_a_batch_may_not_be_yours_to_see(services, nobody):
     nobody.send(event(customer="A"), event(customer="B"), event(customer="C"))
-    keys = {one.customer: key for key, one in services.feed.arrivals(SYSTEM, 3)}
-    mine = services.feed.one(ANNA, keys["A"])
-    assert [one.customer for _, one in services.feed.batch(ANNA, keys["A"], mine)] == ["A", "C"]
+    keys = {one.customer: key for key, one in services.listing.arrivals(SYSTEM, 3)}
+    mine = services.listing.one(ANNA, keys["A"])
+    assert [one.customer for _, one in services.listing.batch(ANNA, keys["A"], mine)] == ["A", "C"]
     for key in (keys["B"], 10**17):
         with pytest.raises(EventUnknown, match=f"There is no event {key}, or it is not yours"):
-            services.feed.one(ANNA, key)
+            services.listing.one(ANNA, key)
 
 
 def test_arrivals_come_in_the_order_of_their_acceptance(services, nobody):
     nobody.send(event(type="FIRST", timestamp=9), event(type="SECOND", timestamp=5))
     nobody.send(event(type="THIRD", timestamp=7))
-    assert [one.type for _, one in services.feed.arrivals(SYSTEM, 2)] == ["THIRD", "SECOND"]
+    assert [one.type for _, one in services.listing.arrivals(SYSTEM, 2)] == ["THIRD", "SECOND"]
 
 
 @pytest.mark.parametrize("recent", [0, 3, 2_000])
@@ -65,20 +65,20 @@ def test_somebodys_arrivals_are_found_among_those_of_many_others(services, nobod
     nobody.send(*[event(customer="A", timestamp=number) for number in range(5)])
     nobody.send(*[event(customer="B", timestamp=number) for number in range(50)])
     nobody.send(event(customer="C", timestamp=99))
-    assert [one.timestamp for _, one in services.feed.arrivals(ANNA, 4)] == [99, 4, 3, 2]
-    assert services.feed.arrivals(Principal(2, "nobody", "analyst", (), ""), 4) == []
+    assert [one.timestamp for _, one in services.listing.arrivals(ANNA, 4)] == [99, 4, 3, 2]
+    assert services.listing.arrivals(Principal(2, "nobody", "analyst", (), ""), 4) == []
 
 
 def test_a_page_says_what_lies_on_either_side(services, nobody):
     nobody.send(*[event(timestamp=number) for number in range(10)])
-    first = services.feed.page(SYSTEM, Wanted(), 4)
-    second = services.feed.page(SYSTEM, Wanted(), 4, first.next)
-    last = services.feed.page(SYSTEM, Wanted(), 4, second.next)
+    first = services.listing.page(SYSTEM, EventFilter(), 4)
+    second = services.listing.page(SYSTEM, EventFilter(), 4, first.next)
+    last = services.listing.page(SYSTEM, EventFilter(), 4, second.next)
     assert (first.previous, last.next) == (None, None)
-    back = services.feed.page(SYSTEM, Wanted(), 4, before=last.previous)
+    back = services.listing.page(SYSTEM, EventFilter(), 4, before=last.previous)
     assert [one.timestamp for one in back.events] == [5, 4, 3, 2]
     assert (back.next, back.previous) == (second.next, second.previous)
-    top = services.feed.page(SYSTEM, Wanted(), 4, before=back.previous)
+    top = services.listing.page(SYSTEM, EventFilter(), 4, before=back.previous)
     assert [one.timestamp for one in top.events] == [9, 8, 7, 6]
     assert (top.previous, top.next) == (None, first.next)
     assert [key for key, _ in top.entries] == list(top.keys)
@@ -86,5 +86,5 @@ def test_a_page_says_what_lies_on_either_side(services, nobody):
 
 def test_what_is_no_cursor_is_refused_by_its_name(services):
     with pytest.raises(InputInvalid) as error:
-        services.feed.page(SYSTEM, Wanted(), 10, before="x")
-    assert error.value.faults[0].message.startswith('before is "x"; it must be')
+        services.listing.page(SYSTEM, EventFilter(), 10, before="x")
+    assert error.value.field_errors[0].message.startswith('before is "x"; it must be')

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from app.exceptions import Fault, RejectedUnknown, StoreUnavailable
+from app.exceptions import FieldError, RejectedUnknown, StoreUnavailable
 from app.schemas.events import Rejected
 from app.services.events import rejected
 from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents, shortened
@@ -27,7 +27,7 @@ LIMITED = Principal(1, "otto", "operator", ("A",), "")
 
 
 def invalid(number: int = 1, text: str = "{}", field: str = "type") -> Rejected:
-    return Rejected(number, text, [Fault(f"events[{number - 1}].{field} is wrong.", field=field)])
+    return Rejected(number, text, [FieldError(f"events[{number - 1}].{field} is wrong.", field=field)])
 
 
 def kept() -> list[int]:
@@ -99,7 +99,7 @@ def test_who_is_limited_to_customers_sees_theirs_only(services):
 
 
 def test_many_reasons_are_cut_and_counted(services):
-    faults = [Fault(f"fault {number}") for number in range(100)]
+    faults = [FieldError(f"fault {number}") for number in range(100)]
     services.rejected.keep([Rejected(1, "{}", faults)], ORIGIN)
     services.rejected.flush()
     (one,) = services.rejected.page(SYSTEM, 1)
@@ -212,9 +212,9 @@ def test_a_process_that_ends_writes_what_it_has(app, settings, tmp_path):
 def test_the_oldest_go_when_there_are_too_many(services):
     services.rejected.keep([invalid(place) for place in range(1, 6)], ORIGIN)
     services.rejected.flush()
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == [3, 4, 5]
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == [3, 4, 5]
 
 
@@ -222,9 +222,9 @@ def test_the_oldest_go_when_they_take_too_many_bytes(services, monkeypatch):
     monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
     services.rejected.keep([invalid(place, "é" * 150) for place in range(1, 6)], ORIGIN)  # 300 bytes and a reason each
     services.rejected.flush()
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == [3, 4, 5]
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == [3, 4, 5]
 
 
@@ -259,8 +259,8 @@ def test_they_go_when_they_are_too_old(services, monkeypatch):
     services.rejected.flush()
     first = services.rejected.page(SYSTEM, 1)[0].received
     monkeypatch.setattr("app.services.events.rejected.server_time", lambda: first + 2 * DAY)
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == [1]
     monkeypatch.setattr("app.services.events.rejected.server_time", lambda: first + 2 * DAY + 1)
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == []

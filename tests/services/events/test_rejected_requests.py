@@ -58,15 +58,15 @@ def test_a_refused_request_is_stored_whole_as_one_batch_once_the_catalog_has_wha
     request = refuse(event(context=["1"]), event(customer="NEW", context=["2"]), event(context=["3"]))
     assert (request.events, request.invalid) == (3, 1)
     with pytest.raises(InputInvalid):
-        services.resending.send_request(SYSTEM, request.uuid)
+        services.resend.send_request(SYSTEM, request.uuid)
     assert (stored(), places()) == ([], [2])
-    services.cataloguing.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
-    sent = services.resending.send_request(SYSTEM, request.uuid)
+    services.catalog_editor.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
+    sent = services.resend.send_request(SYSTEM, request.uuid)
     assert sent.events == 3
     assert (stored(), batches()) == ([(1, ["1"]), (2, ["2"]), (3, ["3"])], 1)
     assert places() == []
     with pytest.raises(RejectedUnknown):
-        services.resending.send_request(SYSTEM, request.uuid)
+        services.resend.send_request(SYSTEM, request.uuid)
     (note,) = AuditEntry.select().where(AuditEntry.action == "rejected request sent again")
     assert (note.object, note.details["events"]) == (f"refused request {request.uuid}", 3)
 
@@ -78,7 +78,7 @@ def test_only_what_has_valid_events_is_kept_as_a_request(refuse):
 
 def test_an_edited_event_takes_its_request_along(refuse, services):
     request = refuse(*MIXED)
-    services.resending.send_request(SYSTEM, request.uuid, {2: json.dumps(event(context=["edited"]))})
+    services.resend.send_request(SYSTEM, request.uuid, {2: json.dumps(event(context=["edited"]))})
     assert (stored(), batches()) == ([(1, ["1"]), (2, ["edited"]), (3, ["3"])], 1)
     assert (places(), rejected.request(request.uuid)) == ([], None)
 
@@ -86,10 +86,10 @@ def test_an_edited_event_takes_its_request_along(refuse, services):
 def test_an_event_that_was_removed_or_sent_alone_is_no_part_of_its_request_any_more(refuse, services):
     request = refuse(event(context=["1"]), event(timestamp=-1), event(timestamp=-2), event(context=["4"]))
     alone, removed = RejectedEvent.select().order_by(RejectedEvent.place)
-    services.resending.send(SYSTEM, alone.id, json.dumps(event(context=["alone"])))
+    services.resend.send(SYSTEM, alone.id, json.dumps(event(context=["alone"])))
     services.rejected.discard(SYSTEM, removed)
     assert rejected.request(request.uuid).excluded_places == [2, 3]
-    assert services.resending.send_request(SYSTEM, request.uuid).events == 2
+    assert services.resend.send_request(SYSTEM, request.uuid).events == 2
     assert sorted(context for _, context in stored()) == [["1"], ["4"], ["alone"]]
 
 
@@ -121,7 +121,7 @@ def test_the_client_s_own_repeat_is_stored_no_second_time(refuse, nobody, servic
     sent = [event(), event(customer="NEW")]
     request = refuse(*sent, headers=keyed)
     services.catalog.strict = False
-    batch = services.resending.send_request(SYSTEM, request.uuid).batch
+    batch = services.resend.send_request(SYSTEM, request.uuid).batch
     again = nobody.post("/events", sent, headers=keyed)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert {one["batch"] for one in again.get_json()} == {batch}
@@ -133,7 +133,7 @@ def test_what_the_client_stored_under_the_same_key_since_is_not_stored_twice(ref
     request = refuse(*MIXED, headers=keyed)
     assert nobody.post("/events", [event(), event(), event()], headers=keyed).status_code == 200
     with pytest.raises(KeyReused, match="remove the request"):
-        services.resending.send_request(SYSTEM, request.uuid, {2: json.dumps(event())})
+        services.resend.send_request(SYSTEM, request.uuid, {2: json.dumps(event())})
     assert len(stored()) == 3
     assert rejected.request(request.uuid)
 
@@ -144,9 +144,9 @@ def test_a_request_is_stored_and_removed_in_one_transaction(refuse, services, mo
     with monkeypatch.context() as patch:
         patch.setattr(rejected, "claim_request", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            services.resending.send_request(SYSTEM, request.uuid, fixed)
+            services.resend.send_request(SYSTEM, request.uuid, fixed)
     assert (stored(), places()) == ([], [2])
-    assert services.resending.send_request(SYSTEM, request.uuid, fixed).events == 3
+    assert services.resend.send_request(SYSTEM, request.uuid, fixed).events == 3
     assert len(stored()) == 3
 
 
@@ -158,10 +158,10 @@ def test_a_request_and_one_of_its_events_sent_at_the_same_moment_are_not_stored_
     (one,) = rejected.newest(1)
 
     def send_event() -> None:
-        services.resending.send(SYSTEM, one.id, json.dumps(event(context=["2"])))
+        services.resend.send(SYSTEM, one.id, json.dumps(event(context=["2"])))
 
     def send_request() -> None:
-        services.resending.send_request(SYSTEM, request.uuid, {2: json.dumps(event(context=["2"]))})
+        services.resend.send_request(SYSTEM, request.uuid, {2: json.dumps(event(context=["2"]))})
 
     faster, slower = (send_event, send_request) if first == "event" else (send_request, send_event)
     accept = services.ingest.accept
@@ -177,7 +177,7 @@ def test_a_request_and_one_of_its_events_sent_at_the_same_moment_are_not_stored_
         slower()
     assert [context for _, context in stored()].count(["2"]) == 1
     if first == "event":
-        services.resending.send_request(SYSTEM, request.uuid)
+        services.resend.send_request(SYSTEM, request.uuid)
     assert sorted(context for _, context in stored()) == [["1"], ["2"], ["3"]]
 
 
@@ -209,7 +209,7 @@ def test_what_is_kept_is_the_body_as_it_was_sent(nobody, services, kind):
     assert services.rejected.start_of_body(request, 10_000) == body.decode()
     (one,) = rejected.newest(10)
     services.rejected.discard(SYSTEM, one)
-    sent = services.resending.send_request(SYSTEM, request.uuid)
+    sent = services.resend.send_request(SYSTEM, request.uuid)
     assert sent.events == (1 if kind == "application/json" else 2)
 
 
@@ -219,11 +219,11 @@ def test_a_request_with_another_s_events_is_not_theirs_to_see_and_its_events_go_
     assert [one.uuid for one in services.rejected.requests(LIMITED, 10)] == [own.uuid]
     assert services.rejected.request_totals(LIMITED) == (1, 1)
     assert services.rejected.request_totals(SYSTEM) == (2, 3)
-    for act in (services.rejected.request, services.resending.send_request):
+    for act in (services.rejected.request, services.resend.send_request):
         with pytest.raises(RejectedUnknown):
             act(LIMITED, mixed.uuid)
     with pytest.raises(Forbidden):
-        services.resending.send_request(LIMITED, own.uuid, {2: json.dumps(event(customer="OTHER"))})
+        services.resend.send_request(LIMITED, own.uuid, {2: json.dumps(event(customer="OTHER"))})
     key = services.rejected_groups.every(LIMITED, "day")[0].key
     sent = services.rejected_groups.send(LIMITED, key, 2**40, Change("timestamp"))
     assert (sent.stored, sent.refused) == (3, 0)
@@ -250,7 +250,7 @@ def test_store_valid_is_lenience_by_default_and_prefer_overrides_it(nobody, serv
 def test_a_rejected_event_that_is_still_invalid_is_refused_under_store_valid_too(nobody, services):
     nobody.post("/events", [event(timestamp=-1)])
     services.rejected.flush()
-    (outcome,) = services.resending.send_as_they_are(None)
+    (outcome,) = services.resend.send_as_they_are(None)
     assert outcome.reasons
     assert places() == [1]
 
@@ -275,12 +275,12 @@ def test_where_the_queue_has_no_room_for_a_request_its_valid_events_are_counted_
 
 def test_erased_events_are_erased_from_refused_requests(refuse, services):
     request = refuse(event(context=["x"]), event(timestamp=-1), event(customer="OTHER", context=["stays"]))
-    plan = services.erasing.plan({"customer": "BARCHART"})
+    plan = services.retention.plan({"customer": "BARCHART"})
     assert plan.rejected_number == 2
-    list(services.erasing.erase(SYSTEM, plan))
+    list(services.retention.erase(SYSTEM, plan))
     left = rejected.request(request.uuid)
     assert "BARCHART" not in services.rejected.start_of_body(left, 10_000)
-    assert services.resending.send_request(SYSTEM, request.uuid).events == 1
+    assert services.resend.send_request(SYSTEM, request.uuid).events == 1
     assert stored() == [(1, ["stays"])]
 
 
@@ -290,7 +290,7 @@ def test_erased_events_are_erased_from_refused_requests(refuse, services):
 @pytest.fixture
 def bound(services) -> dict[str, str]:
     """The header of a key that may send events of BARCHART's PORTFOLIO."""
-    return {"Authorization": "Bearer " + services.keys.add("bound", ["BARCHART"], ["PORTFOLIO"])[1]}
+    return {"Authorization": "Bearer " + services.ingest_keys.add("bound", ["BARCHART"], ["PORTFOLIO"])[1]}
 
 
 @pytest.mark.settings(ingest_auth="key")
@@ -308,7 +308,7 @@ def test_an_invalid_event_that_its_key_may_not_send_is_nobody_s(refuse, services
     sent = services.rejected_groups.send(SYSTEM, key, one.id, Change("timestamp"))
     assert (sent.stored, sent.refused) == (0, 1)
     assert "may not send" in sent.reasons[0]
-    services.resending.send(SYSTEM, one.id, json.dumps(event()))  # by hand, by whoever sees everything
+    services.resend.send(SYSTEM, one.id, json.dumps(event()))  # by hand, by whoever sees everything
     assert len(stored()) == 1
 
 
@@ -316,10 +316,10 @@ def test_an_invalid_event_that_its_key_may_not_send_is_nobody_s(refuse, services
 def test_a_request_with_such_an_event_is_nobody_s_and_not_sent_whole(refuse, services, bound):
     request = refuse(event(), event(customer="VICTIM", timestamp=-1), headers=bound)
     assert (request.customer, request.forbidden_places) == ("", [2])
-    (outcome,) = services.resending.send_as_they_are(None)
+    (outcome,) = services.resend.send_as_they_are(None)
     assert "may not send" in outcome.reasons[0]
     services.rejected.discard(SYSTEM, rejected.newest(1)[0])
-    assert services.resending.send_request(SYSTEM, request.uuid).events == 1
+    assert services.resend.send_request(SYSTEM, request.uuid).events == 1
 
 
 @pytest.mark.settings(ingest_auth="key")

@@ -15,12 +15,12 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.exceptions import StoreUnavailable
-from app.services.events.spool import Spooling
-from app.storage.spool import Spool
+from app.services.events.spool import EventSpool
+from app.storage.spool import SpoolFiles
 from app.store.database import database, release
 from app.store.events import hourly_counts, select, spool_records
 from app.store.events.idempotency import Claim
-from app.store.events.writer import Entry
+from app.store.events.writer import WriteRequest
 from app.store.models import IdempotencyKey
 from tests.support.client import FIRST, event
 from tests.support.running import ROOT, wait_until
@@ -73,7 +73,7 @@ def deliver(services, files):
 
     def until_empty() -> None:
         def is_empty() -> bool:
-            services.upkeep.run_all()
+            services.scheduler.run_all()
             return not files()
 
         wait_until(is_empty, 10)
@@ -115,8 +115,8 @@ def test_they_are_seen_and_counted_like_any_other(nobody, outage, deliver, servi
         nobody.send(event(customer="NEW", product="NEWER"))
     deliver()
     assert services.catalog.known() == (["NEW"], ["NEWER"])
-    services.upkeep.run_all()
-    assert hourly_counts.counted_to() == 1
+    services.scheduler.run_all()
+    assert hourly_counts.watermark() == 1
 
 
 def test_what_comes_while_it_is_known_to_be_away_does_not_wait_for_it(nobody, outage):
@@ -141,16 +141,16 @@ def test_it_is_told_how_many_wait(nobody, outage, services, deliver):
     with outage:
         nobody.send(event(), event())
         nobody.send(event())
-        assert services.health._spooling.waiting() == 3
+        assert services.health._event_spool.waiting() == 3
     deliver()
-    assert services.health._spooling.waiting() == 0
+    assert services.health._event_spool.waiting() == 0
 
 
 def test_the_scheduler_of_a_database_that_is_still_away_leaves_them(nobody, outage, services, files, deliver):
     with outage:
         nobody.send(event())
         wait_until(lambda: not is_held(files()[0]), 10)
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         assert len(files()) == 1
     deliver()
     assert len(stored()) == 1
@@ -221,24 +221,24 @@ def test_of_two_bodies_under_one_key_at_once_one_is_kept_and_the_other_refused(n
     assert sorted(stored(), key=str) == sorted(told(*kept), key=str)
 
 
-def keyed(body: bytes) -> Entry:
+def keyed(body: bytes) -> WriteRequest:
     claim = Claim("k", body, b"the answer to " + body, FIRST)
-    return Entry(database.encode_events([]), 0, FIRST, key=claim)
+    return WriteRequest(database.encode_events([]), 0, FIRST, key=claim)
 
 
 def test_a_key_is_known_to_the_other_processes_of_the_machine_and_after_a_restart(app, tmp_path):
-    one, other = Spooling(Spool(tmp_path / "spool")), Spooling(Spool(tmp_path / "spool"))
+    one, other = EventSpool(SpoolFiles(tmp_path / "spool")), EventSpool(SpoolFiles(tmp_path / "spool"))
     assert other.find("k") is None
     first, repeat = keyed(b"first"), keyed(b"second")
-    assert one.take([first], None) == set()
-    assert other.take([repeat, keyless := Entry(database.encode_events([]), 0, FIRST)], None) == {repeat}
-    restarted = Spooling(Spool(tmp_path / "spool"))
+    assert one.append([first], None) == set()
+    assert other.append([repeat, keyless := WriteRequest(database.encode_events([]), 0, FIRST)], None) == {repeat}
+    restarted = EventSpool(SpoolFiles(tmp_path / "spool"))
     for process in (one, other, restarted):
         assert process.find("k") == (b"first", b"the answer to first")
         assert process.find("another") is None
-        assert process.take([repeat], None) == {repeat}
+        assert process.append([repeat], None) == {repeat}
     assert keyless.state == "waiting"
-    one.rest()
+    one.release()
     one.deliver()
     assert other.find("k") is None, "it is the database that knows it now"
 
@@ -264,7 +264,7 @@ def test_codes_that_a_process_knows_are_noted_by_what_waits_too(nobody, outage, 
     nobody.send(event(customer="KNOWN"))
     with outage:
         nobody.send(event(customer="KNOWN"))
-    database.execute_sql("DELETE FROM seen")
+    database.execute_sql("DELETE FROM observed_code")
     release()
     deliver()
     assert services.catalog.known()[0] == ["KNOWN"]
@@ -317,7 +317,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 from app import create_app
 from app.exceptions import StoreUnavailable
-from app.services.rejected import Origin
+from app.services.events.rejected import Origin
 from app.store.database import database
 ingest = create_app().extensions["services"].ingest
 def away(**how):
@@ -378,7 +378,7 @@ def test_what_waits_comes_home_in_transactions_of_few_events(app, monkeypatch):
     monkeypatch.setattr(spool_records, "FIRST_EVENTS", 10)
     monkeypatch.setattr(spool_records, "MOST_EVENTS", 10)
     row = ("A", "P", "T", None, 1, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 1)
-    entries = [Entry(select.encode([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
+    entries = [WriteRequest(select.encode([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
     sizes, write = [], database.obj.insert_encoded
     monkeypatch.setattr(database.obj, "insert_encoded", lambda some: [sizes.append(len(some)), write(some)])
     spool_records.deliver([spool_records.encode(entry, None)[0] for entry in entries])

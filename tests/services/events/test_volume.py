@@ -6,7 +6,7 @@ import pytest
 
 from app.exceptions import InputInvalid
 from app.services.events import volume
-from app.services.events.volume import DAY, HOUR, MINUTE, Filter, Span
+from app.services.events.volume import DAY, HOUR, MINUTE, Span, VolumeFilter
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import hourly_counts
 from tests.support.client import FIRST, event
@@ -19,12 +19,12 @@ ANNA = Principal(1, "anna", "analyst", ("A",), "")
 def clock(monkeypatch, services) -> None:
     """It is NOW, and nothing is kept."""
     monkeypatch.setattr(volume, "now", lambda: NOW)
-    services.traffic._charts.seconds = services.traffic._rates.seconds = 0
+    services.volume._charts.seconds = services.volume._rates.seconds = 0
 
 
 def send(client, times, **changes) -> None:
     client.send(*[event(timestamp=time, **changes) for time in times])
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
 
 
@@ -53,7 +53,7 @@ def test_a_range_that_cannot_be_shown_is_refused(end):
 def test_the_numbers_of_each_step_split_by_type(services, nobody):
     send(nobody, [NOW, NOW - HOUR, NOW - HOUR, NOW - 30 * HOUR], type="X")
     send(nobody, [NOW - HOUR], type="Y")
-    chart = services.traffic.chart(SYSTEM, volume.preset("24h", NOW), "type")
+    chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "type")
     assert [(one.code, one.total) for one in chart.series] == [("X", 3), ("Y", 1)]
     assert chart.totals[-2:] == (3, 1)
     assert (chart.total, len(chart.totals)) == (4, 24)
@@ -62,14 +62,14 @@ def test_the_numbers_of_each_step_split_by_type(services, nobody):
 
 def test_no_events_are_a_chart_of_noughts(services):
     for name in volume.RANGES:
-        chart = services.traffic.chart(SYSTEM, volume.preset(name, NOW), "product")
+        chart = services.volume.chart(SYSTEM, volume.preset(name, NOW), "product")
         assert (chart.total, set(chart.totals), chart.change) == (0, {0}, None)
 
 
 def test_at_most_five_codes_have_a_series_of_their_own(services, nobody):
     for number in range(8):
         send(nobody, [NOW - HOUR] * (number + 1), product=f"P{number}")
-    chart = services.traffic.chart(SYSTEM, volume.preset("24h", NOW), "product")
+    chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "product")
     assert [one.code for one in chart.series] == ["P7", "P6", "P5", "P4", "P3", None]
     assert (chart.series[-1].total, chart.total) == (1 + 2 + 3, 36)
 
@@ -77,14 +77,14 @@ def test_at_most_five_codes_have_a_series_of_their_own(services, nobody):
 def test_the_change_holds_whole_hours_against_those_before(services, nobody):
     send(nobody, [NOW - 2 * HOUR] * 6 + [NOW] * 50)  # the hour that is now has only begun
     send(nobody, [NOW - 26 * HOUR] * 4 + [NOW - 24 * HOUR] * 50)
-    chart = services.traffic.chart(SYSTEM, volume.preset("24h", NOW), "product")
+    chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "product")
     assert (chart.since, chart.before, chart.change) == (6, 4, 0.5)
 
 
 def test_minutes_are_exact_at_once_and_the_hour_before_is_about(services, nobody):
     send(nobody, [NOW - 5 * MINUTE] * 3 + [NOW - 70 * MINUTE] * 4)
     nobody.send(event(timestamp=NOW - MINUTE))  # not counted by hour yet
-    chart = services.traffic.chart(SYSTEM, volume.preset("1h", NOW), "product")
+    chart = services.volume.chart(SYSTEM, volume.preset("1h", NOW), "product")
     assert (chart.total, chart.totals[-6], chart.totals[-2]) == (4, 3, 1)
     assert (chart.since, chart.before) == (4, 2)  # of the hour of 09:00 to 10:00 a half
 
@@ -93,11 +93,11 @@ def test_too_many_for_their_minutes_are_shown_for_as_long_as_they_can_be(service
     send(nobody, [NOW - minute * MINUTE for minute in range(20)])
     monkeypatch.setattr(volume, "COUNTED_AT_ONCE", 10)
     span = volume.preset("1h", NOW)
-    chart = services.traffic.chart(SYSTEM, span, "product")
+    chart = services.volume.chart(SYSTEM, span, "product")
     assert (chart.wanted, chart.span.end, chart.span.step) == (span, span.end, MINUTE)
     assert 5 <= len(chart.span.steps) < 60
     monkeypatch.setattr(volume, "COUNTED_AT_ONCE", 1)
-    chart = services.traffic.chart(SYSTEM, span, "product")
+    chart = services.volume.chart(SYSTEM, span, "product")
     assert (chart.wanted, chart.span.step, chart.total) == (span, HOUR, 20)
 
 
@@ -105,17 +105,17 @@ def test_everybody_sees_their_own_customers_only(services, nobody):
     send(nobody, [NOW - HOUR, NOW - 30 * MINUTE], customer="A", type="MINE")
     send(nobody, [NOW - HOUR, NOW - 30 * MINUTE], customer="B", type="THEIRS")
     for name in volume.RANGES:
-        chart = services.traffic.chart(ANNA, volume.preset(name, NOW), "type")
+        chart = services.volume.chart(ANNA, volume.preset(name, NOW), "type")
         assert {one.code for one in chart.series} == {"MINE"}
         assert {kind for _, kind, _ in chart.active} == {"MINE"}
-    assert services.traffic.estimate(ANNA, Filter()) == 2
-    assert services.traffic.estimate(ANNA, Filter(customer="B")) == 0
-    assert services.traffic.per_minute(ANNA) * 2 == services.traffic.per_minute(SYSTEM) > 0
+    assert services.volume.estimate(ANNA, VolumeFilter()) == 2
+    assert services.volume.estimate(ANNA, VolumeFilter(customer="B")) == 0
+    assert services.volume.per_minute(ANNA) * 2 == services.volume.per_minute(SYSTEM) > 0
 
 
 def test_what_many_look_at_is_counted_once(services, nobody, monkeypatch):
-    services.traffic._charts.seconds = 60
+    services.volume._charts.seconds = 60
     span = volume.preset("24h", NOW)
-    first = services.traffic.chart(SYSTEM, span, "type")
-    assert services.traffic.chart(SYSTEM, span, "type") is first
-    assert services.traffic.chart(ANNA, span, "type") is not first
+    first = services.volume.chart(SYSTEM, span, "type")
+    assert services.volume.chart(SYSTEM, span, "type") is first
+    assert services.volume.chart(ANNA, span, "type") is not first

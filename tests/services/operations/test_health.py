@@ -16,7 +16,7 @@ from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
 from app.services.operations import health as module
 from app.store import database as store
-from app.support.timed_call import Asking
+from app.support.timed_call import TimedCall
 from tests.support.pace import slack
 
 
@@ -112,7 +112,7 @@ class TestAGlance:
         assert stopping(services) == []  # readiness does not wait for it
 
     def test_a_scheduler_leaves_a_sign_of_life(self, services, worker):
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         assert glanced(services) == {}
 
     def test_how_long_it_has_been_silent_is_told(self, services, worker, redis_url):
@@ -126,7 +126,7 @@ class TestAGlance:
         assert glanced(services)["scheduler"] == "Whether a scheduler is there cannot be told without Redis."
 
     def test_what_is_well_says_how_well(self, services, worker):
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         notes = {check.name: check.note for check in services.health.glance()}
         assert (notes["worker"], notes["spool"]) == ("1", "empty")
         assert notes["disk"].endswith(" GB free")
@@ -143,7 +143,7 @@ class TestTheStorage:
     """Pages and monitoring are told; readiness is not, as events can be taken."""
 
     def test_a_store_that_is_well_is(self, s3, services, worker):
-        services.upkeep.run_all()
+        services.scheduler.run_all()
         assert glanced(services) == {}
 
     @pytest.mark.settings(storage_url="s3://no-such-bucket/reports")
@@ -159,7 +159,7 @@ class TestTheStorage:
 
     def test_a_store_that_hangs_is_told_in_time(self, services, monkeypatch):
         go = threading.Event()
-        monkeypatch.setattr(services.health, "_storage_probe", Asking(lambda: go.wait(30), 0.2))
+        monkeypatch.setattr(services.health, "_storage_probe", TimedCall(lambda: go.wait(30), 0.2))
         began = time.monotonic()
         assert glanced(services)["storage"].startswith("The storage of report files does not answer.")
         assert time.monotonic() - began < slack(3)
@@ -167,7 +167,7 @@ class TestTheStorage:
 
     def test_it_is_looked_at_once_in_a_while(self, services):
         looks = []
-        services.health._storage_probe = Asking(lambda: looks.append(1), 1)
+        services.health._storage_probe = TimedCall(lambda: looks.append(1), 1)
         for _ in range(5):
             glanced(services)
         assert looks == [1]

@@ -21,7 +21,7 @@ import worker
 from app.exceptions import QueueUnavailable
 from app.redis import queue as module
 from app.redis.queue import HELP, NAME, WORK, ReportJob, ReportQueue
-from app.redis.rate_limit import Rates
+from app.redis.rate_limit import RateLimit
 from tests.admin.conftest import Visitor
 from tests.support.client import event
 from tests.support.running import wait_until
@@ -85,9 +85,9 @@ def test_events_and_pages_go_on_at_once_and_reports_run_afterwards(app, services
         job = operator.post("/reports", {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}).get_json()
         Visitor(app).sign_in("olga")
         assert time.monotonic() - began < PAGE_SECONDS
-        services.upkeep.run_all()  # nothing of it raises
+        services.scheduler.run_all()  # nothing of it raises
     wait_until(lambda: is_well(services), 10)
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert services.reports._queue.missing([job["job"]]) == []
 
 
@@ -115,7 +115,7 @@ def test_data_that_is_not_ours_is_named_and_breaks_no_page(app, services, operat
         assert module.FOREIGN in html.unescape(answer.get_data(as_text=True))
     assert operator.get("/metrics").status_code == 200
     with structlog.testing.capture_logs() as logs:
-        services.upkeep.run_all()
+        services.scheduler.run_all()
     assert not [one for one in logs if one["event"] == "upkeep failed"]
 
 
@@ -139,7 +139,7 @@ def test_asking_for_workers_leaves_the_time_out_as_it_is(redis_url):
 
 
 def test_of_all_who_are_counted_one_waits_to_see_whether_redis_is_back(redis_url, monkeypatch):
-    rates = Rates(redis_url)
+    rates = RateLimit(redis_url)
     with hanging(redis_py.Redis.from_url(redis_url)):
         rates.count("key", "a", 5)
         monkeypatch.setattr(rates, "_away_until", time.monotonic() - 1)

@@ -20,8 +20,8 @@ def test_a_report_may_run_while_its_events_are_erased(admin, services, along):
     """Its file holds what was still there when it came by; its numbers are those of its file."""
 
     def erase() -> int:
-        plan = services.erasing.plan({"customer": "BARCHART"})
-        return sum(services.erasing.erase(SYSTEM, plan))
+        plan = services.retention.plan({"customer": "BARCHART"})
+        return sum(services.retention.erase(SYSTEM, plan))
 
     admin.send(event())
     fill(5_000)
@@ -36,7 +36,7 @@ def test_a_report_may_run_while_its_events_are_erased(admin, services, along):
             yield line
 
     along(through)
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     assert erased == [5_001]
     row = Report.get(Report.job == job["job"])
     assert row.status == "COMPLETE"
@@ -48,9 +48,9 @@ def test_a_report_may_run_while_its_events_are_erased(admin, services, along):
 def test_who_sends_meanwhile_does_not_wait_long(services, nobody):
     """Erasing leaves as much time as it takes; a thousand events go in hundredths of a second."""
     fill(30_000)
-    plan = services.erasing.plan({"customer": "BARCHART"})
+    plan = services.retention.plan({"customer": "BARCHART"})
     with Aside() as aside:
-        erasing = aside.start(lambda: sum(services.erasing.erase(SYSTEM, plan)))
+        erasing = aside.start(lambda: sum(services.retention.erase(SYSTEM, plan)))
         slowest, sent = 0.0, 0
         while not erasing.done():
             began = time.monotonic()

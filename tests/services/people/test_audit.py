@@ -15,7 +15,7 @@ from app.store.events import rejected
 from app.store.events.rejected_groups import Key
 from app.store.models import AuditEntry, Report
 from app.store.people import audit as store
-from app.store.people.audit import Sought
+from app.store.people.audit import AuditFilter
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.support.client import Client, event
@@ -24,7 +24,7 @@ BOSS = Principal(1, "boss", ADMIN, None, "", "192.0.2.7")
 OLGA = Principal(2, "olga", OPERATOR, None, "", "192.0.2.8")
 OTTO = Principal(3, "otto", OPERATOR, ("BARCHART",), "", "192.0.2.9")
 ANNA = Principal(4, "anna", ANALYST, ("BARCHART",), "", "2001:db8::1")
-ALL = Sought()
+ALL = AuditFilter()
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def audit(services):
     return services.audit
 
 
-def told(audit, by: Principal, sought: Sought = ALL) -> list[tuple[str, str, str]]:
+def told(audit, by: Principal, sought: AuditFilter = ALL) -> list[tuple[str, str, str]]:
     """Who, action and object of what somebody sees, the newest first."""
     return [(one.who, one.action, one.object) for one in audit.page(by, sought, 100).entries]
 
@@ -78,15 +78,15 @@ def test_an_act_and_its_entry_are_committed_together_or_not_at_all(audit, servic
         lambda services: services.accounts.add("olga", "operator", None, PASSWORD),
         lambda services: services.accounts.set_password("anna", "another password"),
         lambda services: services.accounts.remove("anna"),
-        lambda services: services.keys.add("web"),
-        lambda services: services.keys.revoke(services.keys.named("old")),
+        lambda services: services.ingest_keys.add("web"),
+        lambda services: services.ingest_keys.revoke(services.ingest_keys.named("old")),
         lambda services: services.reports.retry(BOSS, Report.get()),
         lambda services: services.rejected_groups.purge(BOSS, Key("type", "missing", "", ""), 10**9),
     ],
 )
 def test_what_cannot_be_noted_is_not_done(app, services, monkeypatch, act):
     services.accounts.add("anna", "analyst", None, PASSWORD)
-    services.keys.add("old")
+    services.ingest_keys.add("old")
     Client(app, None).send(event())
     report = services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
     services.reports.cancel(SYSTEM, report)
@@ -107,7 +107,7 @@ def test_what_cannot_be_noted_is_not_done(app, services, monkeypatch, act):
 def state(services) -> list[object]:
     return [
         [one.name for one in services.accounts.everyone()],
-        [(key.name, key.revoked) for key in services.keys.all()],
+        [(key.name, key.revoked) for key in services.ingest_keys.all()],
         [report.status for report in Report.select()],
         len(rejected.newest(10)),
     ]
@@ -140,8 +140,8 @@ def test_users_are_noted(services, audit):
 
 
 def test_keys_are_noted_without_the_key(services, audit):
-    key, token = services.keys.add("web", ["BARCHART"], by=BOSS)
-    services.keys.revoke(key, by=OLGA)
+    key, token = services.ingest_keys.add("web", ["BARCHART"], by=BOSS)
+    services.ingest_keys.revoke(key, by=OLGA)
     assert told(audit, BOSS) == [("olga", "key revoked", "key web"), ("boss", "key added", "key web")]
     kept = "".join(f"{one.object}{one.details}" for one in AuditEntry.select())
     assert key.hint in kept
@@ -150,13 +150,13 @@ def test_keys_are_noted_without_the_key(services, audit):
 
 def test_what_did_not_happen_is_not_noted(services, audit):
     services.accounts.add("anna", "analyst", None, PASSWORD, by=BOSS)
-    services.keys.add("web", by=BOSS)
+    services.ingest_keys.add("web", by=BOSS)
     for wrong in (
         lambda: services.accounts.add("anna", "analyst", None, PASSWORD),
         lambda: services.accounts.add("olga", "analyst", None, "short"),
         lambda: services.accounts.set_password("nobody", PASSWORD),
         lambda: services.accounts.remove("nobody"),
-        lambda: services.keys.add("web"),
+        lambda: services.ingest_keys.add("web"),
     ):
         with pytest.raises((AccountInvalid, InputInvalid)):
             wrong()
@@ -174,7 +174,7 @@ def a_day(audit) -> None:
     audit.note(OTTO, "signed in")
 
 
-def objects(audit, by: Principal, sought: Sought = ALL) -> list[str]:
+def objects(audit, by: Principal, sought: AuditFilter = ALL) -> list[str]:
     return [f"{name}: {object or action}" for name, action, object in told(audit, by, sought)]
 
 
@@ -210,24 +210,24 @@ class TestWhoSeesWhat:
 @pytest.mark.usefixtures("a_day")
 class TestFilters:
     def test_by_who(self, audit):
-        assert objects(audit, BOSS, Sought(who="anna")) == ["anna: report JOB-1"]
+        assert objects(audit, BOSS, AuditFilter(who="anna")) == ["anna: report JOB-1"]
 
     def test_by_action(self, audit):
-        assert objects(audit, BOSS, Sought(action="signed in")) == ["otto: signed in", "olga: signed in"]
+        assert objects(audit, BOSS, AuditFilter(action="signed in")) == ["otto: signed in", "olga: signed in"]
 
     @pytest.mark.parametrize(
         ("text", "found"), [("job-", 2), ("JOB-1", 1), ("sure", 1), ("100%_S", 1), ("0_%", 0), ("%", 1), ("\\", 0)]
     )
     def test_by_text_in_any_case_with_signs_that_mean_themselves(self, audit, text, found):
-        assert len(told(audit, BOSS, Sought(text=text))) == found
+        assert len(told(audit, BOSS, AuditFilter(text=text))) == found
 
     def test_by_time_both_ends_included(self, audit):
         AuditEntry.update(moment=AuditEntry.id * 10).execute()
-        assert len(told(audit, BOSS, Sought(start=20, end=40))) == 3
+        assert len(told(audit, BOSS, AuditFilter(start=20, end=40))) == 3
 
     def test_pages_follow_one_another_without_a_gap(self, audit):
-        first = audit.page(BOSS, Sought(), 4)
-        second = audit.page(BOSS, Sought(), 4, first.next)
+        first = audit.page(BOSS, AuditFilter(), 4)
+        second = audit.page(BOSS, AuditFilter(), 4, first.next)
         assert [one.id for one in first.entries + second.entries] == [6, 5, 4, 3, 2, 1]
         assert second.next is None
 
@@ -236,7 +236,7 @@ def test_entries_go_when_their_time_is_over(services, audit):
     audit.note(BOSS, "signed in")
     audit.note(BOSS, "signed out")
     AuditEntry.update(moment=AuditEntry.moment - 366 * 86_400_000).where(AuditEntry.id == 1).execute()
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert told(audit, BOSS) == [("boss", "signed out", "")]
 
 

@@ -124,7 +124,7 @@ def test_a_new_user_of_an_old_name_is_somebody_else(accounts):
     accounts.add("anna", "analyst", ["FERNHILL"], OTHER)
     assert accounts.verify("anna", RIGHT) is None
     assert accounts.verify("anna", OTHER).customers == ("FERNHILL",)
-    assert accounts.verify("anna", OTHER).session != before.session
+    assert accounts.verify("anna", OTHER).password_version != before.password_version
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_a_name_in_another_spelling_that_looks_the_same_is_the_same_user(service
         services.accounts.add(name, "analyst", None, "another horse")
     for found in (
         services.accounts.verify(name, PASSWORD),
-        services.door.enter(name, PASSWORD, "192.0.2.1", "API"),
+        services.login.authenticate(name, PASSWORD, "192.0.2.1", "API"),
         services.accounts.set_password(name, "another horse"),
     ):
         assert (found.id, found.name) == (made.id, "anna")
@@ -115,9 +115,9 @@ def test_a_name_of_invisible_characters_alone_is_none(services, name):
 def test_wrong_passwords_for_a_name_count_together_however_it_is_spelled(services):
     services.accounts.add("anna", "admin", None, PASSWORD)
     for number in range(10):
-        assert services.door.enter("anna" + "\u200b" * number, "wrong", "192.0.2.1", "API") is None
+        assert services.login.authenticate("anna" + "\u200b" * number, "wrong", "192.0.2.1", "API") is None
     with pytest.raises(RateLimited):
-        services.door.enter("an\u00adna", "wrong", "192.0.2.1", "API")
+        services.login.authenticate("an\u00adna", "wrong", "192.0.2.1", "API")
 
 
 def test_users_are_listed_by_name(services):

@@ -91,7 +91,7 @@ def test_a_report_stops_in_the_middle_of_a_long_statement(
     admin, services, job, row, files, in_a_statement, cancels, way
 ):
     with Aside() as aside:
-        running = aside.start(services.running.run, job)
+        running = aside.start(services.runner.run, job)
         in_a_statement()
         began = time.monotonic()
         cancels(way, job)
@@ -99,7 +99,7 @@ def test_a_report_stops_in_the_middle_of_a_long_statement(
         assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
     assert [one.outcome for one in services.reports.attempts(row(job))] == ["cancelled"]
-    assert not services.running.run(job)
+    assert not services.runner.run(job)
 
 
 def test_a_report_stops_in_the_middle_of_its_rows(admin, services, job, row, files, along, cancels):
@@ -114,7 +114,7 @@ def test_a_report_stops_in_the_middle_of_its_rows(admin, services, job, row, fil
 
     along(held)
     with Aside() as aside:
-        running = aside.start(services.running.run, job)
+        running = aside.start(services.runner.run, job)
         moment.until_reached()
         assert any(name.endswith(".partial") for name in files())
         began = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_report_stops_while_its_parts_are_joined(
 
     monkeypatch.setattr(attempt.Attempt, "_add", held)
     with Aside() as aside:
-        running = aside.start(services.running.run, job)
+        running = aside.start(services.runner.run, job)
         moment.until_reached()
         assert sum(name.endswith(".part") for name in files()) == len(parts.of(job)) >= 10
         began = time.monotonic()
@@ -158,7 +158,7 @@ def test_a_report_that_is_cancelled_as_it_completes_is_one_of_the_two(admin, ser
         complete(self, *args)
 
     monkeypatch.setattr(attempt.Attempt, "_complete", late)
-    services.running.run(job)
+    services.runner.run(job)
     check_cancelled(admin, job, row(job), files())
     assert [one.outcome for one in services.reports.attempts(row(job))] == ["cancelled"]
 
@@ -167,7 +167,7 @@ def test_a_report_that_is_cancelled_as_it_completes_is_one_of_the_two(admin, ser
 def test_a_report_that_waits_is_never_begun(admin, services, job, row, files, cancels, way):
     cancels(way, job)
     check_cancelled(admin, job, row(job), files())
-    services.running.work("worker")
+    services.runner.work("worker")
     assert row(job).attempt == 0
     assert "queue_position" not in admin.get(f"/reports/JOB-{job}/progress").get_json()
     assert not services.reports.cancel(SYSTEM, row(job)), "once is enough"
@@ -177,23 +177,23 @@ def test_a_cancelled_report_runs_again_with_the_snapshot_that_it_had(
     admin, services, job, begin, row, content, files, written, monkeypatch, cancels
 ):
     undisturbed = begin()
-    services.running.run(undisturbed)
+    services.runner.run(undisturbed)
     written.clear()
-    write = part_writer.Pen._write_part
+    write = part_writer.PartWriter._write_part
 
-    def cancel_in_part(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
+    def cancel_in_part(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if part.number == 4 and not row(job).cancelled and row(job).attempt == 1:
             cancels("service", job)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", cancel_in_part)
-    services.running.run(job)
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", cancel_in_part)
+    services.runner.run(job)
     check_cancelled(admin, job, row(job), [name for name in files() if name != row(undisturbed).file])
     admin.send(event(timestamp=FIRST + 3, context=["late"]))
     answer = admin.post(f"/reports/JOB-{job}/retry", b"")
     assert (answer.status_code, answer.get_json()["status"]) == (200, "RUNNING")
     assert (row(job).reason, row(job).ended, row(job).cancelled) == (None, None, False)
-    services.running.work("worker")
+    services.runner.work("worker")
     assert (row(job).status, row(job).rows) == ("COMPLETE", ROWS)
     assert content(job) == content(undisturbed)
     assert row(job).sha256 == row(undisturbed).sha256
@@ -204,18 +204,18 @@ def test_a_retry_right_after_the_cancelling_loses_nothing_to_the_attempt_that_st
     admin, services, job, row, content, files, monkeypatch
 ):
     """The first attempt finds out only when the second one is at its parts."""
-    write, done = part_writer.Pen._write_part, []
+    write, done = part_writer.PartWriter._write_part, []
 
-    def overtaken(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
+    def overtaken(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if not done:
             done.append(part)
             services.reports.cancel(SYSTEM, row(job))
             services.reports.retry(SYSTEM, row(job))
-            services.running.run(job, "second")
+            services.runner.run(job, "second")
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", overtaken)
-    services.running.run(job, "first")
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", overtaken)
+    services.runner.run(job, "first")
     assert (row(job).status, row(job).rows, len(content(job).splitlines())) == ("COMPLETE", ROWS, ROWS)
     assert files() == [row(job).file]
 
@@ -229,11 +229,11 @@ def test_tidying_up_leaves_alone_what_a_retry_has_written_meanwhile(services, jo
 
     def tidied(self: attempt.Attempt) -> None:
         write_parts(self)
-        services.reports._sweeper.tidy(job)
+        services.reports._sweeper.remove_expired(job)
         seen.extend(part.done for part in parts.of(job))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", tidied)
-    services.running.run(job)
+    services.runner.run(job)
     assert seen == [True] * 10
     assert row(job).status == "COMPLETE"
 
@@ -241,7 +241,7 @@ def test_tidying_up_leaves_alone_what_a_retry_has_written_meanwhile(services, jo
 @pytest.mark.settings(report_timeout_seconds=1)
 def test_a_report_times_out_in_the_middle_of_a_long_statement_too(admin, services, job, row, files, in_a_statement):
     began = time.monotonic()
-    assert services.running.run(job)
+    assert services.runner.run(job)
     assert 1 <= time.monotonic() - began < slack(1 + STOPS_WITHIN)
     assert (row(job).status, row(job).cancelled, files()) == ("TIMEOUT", False, [])
     assert admin.availability(f"JOB-{job}")["status"] == "TIMEOUT"
@@ -251,10 +251,10 @@ def test_a_report_times_out_in_the_middle_of_a_long_statement_too(admin, service
 @pytest.mark.settings(report_timeout_seconds=60)
 def test_a_report_that_timed_out_runs_again(services, job, row, content):
     Report.update(began=1).where(Report.job == job).execute()
-    services.running.run(job)
+    services.runner.run(job)
     assert row(job).status == "TIMEOUT"
     services.reports.retry(SYSTEM, row(job))
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, len(content(job).splitlines())) == ("COMPLETE", ROWS)
 
 
@@ -262,7 +262,7 @@ def test_the_connection_whose_statement_was_ended_is_not_used_again(services, jo
     """The server may end a statement a moment late: by then it would be another one."""
     used = []
     with Aside() as aside:
-        running = aside.start(lambda: (used.append(database.connection()), services.running.run(job), is_new(used)))
+        running = aside.start(lambda: (used.append(database.connection()), services.runner.run(job), is_new(used)))
         in_a_statement()
         cancels("service", job)
         assert running.result()[-1]
@@ -273,7 +273,7 @@ def is_new(used: list) -> bool:
 
 
 def test_deleting_a_complete_report_removes_its_file_and_its_row_says_so(admin, services, job, row, files):
-    services.running.run(job)
+    services.runner.run(job)
     assert files() == [row(job).file]
     assert admin.request("DELETE", f"/reports/JOB-{job}").status_code == 204
     assert files() == []

@@ -30,7 +30,7 @@ def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_ro
 
     along(broken)
     with capture_logs() as log:
-        services.running.run(job)
+        services.runner.run(job)
     report = row(job)
     assert (report.status, report.reason) == ("FAILED", GIVEN_UP + "ValueError: the second row is bad")
     assert report.ended >= report.started
@@ -45,11 +45,11 @@ def test_a_machine_with_a_wrong_clock_shortens_no_other_s_time_for_a_report(serv
     with monkeypatch.context() as there:
         there.setattr(time, "time_ns", lambda: wrong)
         there.setattr(time, "time", lambda: wrong / 1e9)
-        report = services.running._claim(job, "the worker there")
-        services.reports.sweep()
+        report = services.runner._claim(job, "the worker there")
+        services.reports.clean_up()
     store.give_back(job, report.token)
-    services.reports.sweep()
-    services.running.run(job)
+    services.reports.clean_up()
+    services.runner.run(job)
     report = row(job)
     assert report.status == "COMPLETE"
     assert report.started <= report.began <= report.claimed <= report.ended
@@ -62,7 +62,7 @@ def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    services.running.run(job)
+    services.runner.run(job)
     assert row(job).status == "FAILED"
     assert "The disk that report files are written to is full." in row(job).reason
     assert files() == []
@@ -71,7 +71,7 @@ def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
 def test_a_storage_that_cannot_be_written_is_one_too(services, job, row, settings):
     settings.data_dir.mkdir(exist_ok=True)
     (settings.data_dir / "reports").touch()
-    services.running.run(job)
+    services.runner.run(job)
     assert row(job).status == "FAILED"
 
 
@@ -81,7 +81,7 @@ def test_a_reason_is_cut_where_it_is_long(services, job, row, along):
         yield
 
     along(broken)
-    services.running.run(job)
+    services.runner.run(job)
     assert len(row(job).reason) == len(GIVEN_UP) + 1000
 
 
@@ -91,7 +91,7 @@ def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job
         yield
 
     along(broken)
-    services.running.run(job)
+    services.runner.run(job)
     answer = admin.get(f"/reports/JOB-{job}")
     assert (answer.status_code, root(answer)) == (409, "EVENT_JOB_GET_FAILED")
     assert "the first row is bad" in answer.get_json()[0]["value"]["message"]
@@ -112,7 +112,7 @@ def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, 
     along(endless)
     began = time.monotonic()
     with capture_logs() as log:
-        services.running.run(job)
+        services.runner.run(job)
     assert 1 <= time.monotonic() - began < slack(5)
     assert row(job).status == "TIMEOUT"
     assert "1 seconds" in row(job).reason and "REPORT_TIMEOUT_SECONDS" in row(job).reason
@@ -128,7 +128,7 @@ def test_a_report_whose_last_row_comes_too_late_has_timed_out_too(services, job,
         time.sleep(1.2)
 
     along(late)
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, files()) == ("TIMEOUT", [])
 
 
@@ -138,7 +138,7 @@ def test_a_database_that_goes_away_fails_nothing_as_it_comes_back(services, job,
         raise StoreUnavailable("The database cannot be reached.")
 
     along(cut_off)
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, row(job).reason, files()) == ("RUNNING", None, [])
 
 
@@ -150,7 +150,7 @@ def test_an_error_of_the_database_s_own_ends_the_report_failed(services, job, ro
         return f"{condition} AND nowhere = 1", values
 
     monkeypatch.setattr(select.Selection, "where", wrong)
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, files()) == ("FAILED", [])
     assert "nowhere" in row(job).reason
 
@@ -165,12 +165,12 @@ def test_a_failed_attempt_is_tried_again_after_a_while_and_each_reason_is_on_rec
 
     along(broken)
     for tried in (1, 2):
-        services.running.run(job)
+        services.runner.run(job)
         report = row(job)
-        assert (report.status, report.token, report.stalled) == ("RUNNING", None, tried)
+        assert (report.status, report.token, report.stalled_attempts) == ("RUNNING", None, tried)
         assert report.not_before > report.claimed
-        assert services.running.work("worker") is None and row(job).attempt == tried, "it was not yet time"
-    services.running.run(job)
+        assert services.runner.work("worker") is None and row(job).attempt == tried, "it was not yet time"
+    services.runner.run(job)
     assert row(job).status == "FAILED"
     assert "3 attempts in a row got no further" in row(job).reason and "third" in row(job).reason
     told = [(one.number, one.outcome, one.reason) for one in services.reports.attempts(row(job))]
@@ -187,12 +187,12 @@ def test_a_failed_report_runs_again_when_it_is_told_to_with_the_snapshot_that_it
         yield from lines
 
     along(broken)
-    services.running.run(job)
+    services.runner.run(job)
     assert row(job).status == "FAILED"
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
     again = admin.post(f"/reports/JOB-{job}/retry", b"")
     assert (again.status_code, again.get_json()["status"]) == (200, "RUNNING")
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, row(job).rows, row(job).attempt) == ("COMPLETE", 3, 2)
     refused = admin.post(f"/reports/JOB-{job}/retry", b"")
     assert (refused.status_code, root(refused)) == (409, "EVENT_JOB_GET_FAILED")
@@ -208,7 +208,7 @@ def test_a_bucket_that_is_not_allowed_any_more_gets_no_report_that_waits_or_is_t
     services.reports.cancel(SYSTEM, row(cancelled))
     filing = services.reports._filing
     monkeypatch.setattr(filing, "_settings", replace(filing._settings, report_buckets=()))
-    services.running.run(waiting)
+    services.runner.run(waiting)
     (attempt,) = services.reports.attempts(row(waiting))
     assert "allows no buckets" in attempt.reason
     with pytest.raises(Forbidden, match="allows no buckets"):

@@ -21,8 +21,8 @@ class One:
     id: int
     account: int
     started: int
-    expected: int = 1
-    touched: int | None = None
+    estimated_rows: int = 1
+    heartbeat_at: int | None = None
     taken: int | None = None
     log: list[int] = field(default_factory=list)
 
@@ -72,15 +72,15 @@ def test_a_user_s_second_report_stands_behind_the_first_one_of_each_other():
 
 
 def test_a_huge_report_gives_way_to_small_ones_and_after_a_while_no_longer():
-    huge, small = One(1, 1, 0, expected=HUGE), One(2, 2, 1)
+    huge, small = One(1, 1, 0, estimated_rows=HUGE), One(2, 2, 1)
     assert in_turn([huge, small], {}, {}, GIVES_WAY_MS - 1) == [small, huge]
     assert in_turn([huge, small], {}, {}, GIVES_WAY_MS) == [huge, small]
-    huge.touched = GIVES_WAY_MS
+    huge.heartbeat_at = GIVES_WAY_MS
     assert in_turn([huge, small], {}, {}, GIVES_WAY_MS + 1) == [small, huge]
 
 
 def test_a_huge_report_that_gives_way_costs_its_user_no_turn():
-    huge, small, other = One(1, 1, 0, expected=HUGE), One(2, 1, 1), One(3, 2, 2)
+    huge, small, other = One(1, 1, 0, estimated_rows=HUGE), One(2, 1, 1), One(3, 2, 2)
     assert in_turn([huge, small, other], {}, {}, 100) == [small, other, huge]
 
 
@@ -123,7 +123,7 @@ def test_nobody_starves_however_many_others_ask_for_more_all_the_time(data, work
 
 def test_a_huge_report_is_taken_although_small_ones_of_new_users_never_end():
     world = World(workers=1)
-    huge = One(0, 0, started=0, expected=HUGE)
+    huge = One(0, 0, started=0, estimated_rows=HUGE)
     world.waiting.append(huge)
     for number in itertools.count(1):
         world.accept(*[One(2 * number + more, 2 * number + more, started=world.now) for more in (0, 1)])

@@ -8,7 +8,7 @@ import pytest
 
 from app.exceptions import InputInvalid
 from app.exports.layout import COLUMNS, POSITIONAL, Layout
-from app.store.models import Report, Seen
+from app.store.models import ObservedCode, Report
 from tests.support.client import event
 
 
@@ -40,7 +40,7 @@ def test_a_product_with_columns_has_them_unless_asked_otherwise(services):
 def test_columns_cannot_be_had_where_the_catalog_has_none(services):
     with pytest.raises(InputInvalid) as refused:
         services.catalog.layout("PORTFOLIO", "columns")
-    assert refused.value.faults[0].message == (
+    assert refused.value.field_errors[0].message == (
         'output.layout is "columns", but the catalog has no columns for PORTFOLIO; use "positional".'
     )
 
@@ -95,7 +95,7 @@ def test_a_report_that_an_older_version_accepted_keeps_the_star_where_it_stood(a
     job = admin.start_report({"layout": "positional"})
     layout = Layout(COLUMNS, ("*", "userId"), {"LOADED": ("userId",)})
     Report.update(layout=layout.to_json()).where(Report.job == job["job"]).execute()
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     assert admin.download(job["source"]).decode().endswith('|LOADED|"[""v""]"|u\n')
 
 
@@ -108,7 +108,7 @@ def test_what_has_no_column_is_left_out_where_the_catalog_says_so_and_its_rows_a
         event(type="UNKNOWN", context=["x"]),
         event(type="UNKNOWN", context=[]),
     )
-    Seen.delete().execute()  # what was seen may lack anything: the rows are looked at
+    ObservedCode.delete().execute()  # what was seen may lack anything: the rows are looked at
     job, file = admin.run_report()
     assert [line.split("|")[1:] for line in file.decode().splitlines()] == [
         ["LOADED", ""], ["LOADED", "v"], ["LOADED", "v"], ["UNKNOWN", ""], ["UNKNOWN", ""],
@@ -154,7 +154,7 @@ def test_a_later_change_of_the_catalog_changes_no_report(admin, services):
     admin.send(event(type="LOADED", context=["u", "v"]))
     job = admin.start_report({"header": True})
     catalog(services, ["viewName"], ("LOADED", "PORTFOLIO", ["x", "viewName"]))
-    services.running.run(job["job"])
+    services.runner.run(job["job"])
     assert admin.download(job["source"]).decode().splitlines()[0] == "timestamp|type|userId|extra"
 
 

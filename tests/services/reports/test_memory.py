@@ -25,7 +25,7 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 from app import create_app
-running = create_app().extensions["services"].running
+running = create_app().extensions["services"].runner
 for job in sys.argv[1:]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: hashing a password took 64 MB
     running.run(job)
@@ -38,9 +38,9 @@ import json, re, sys
 from pathlib import Path
 import worker
 worker.travel_light()
-from app.services import planning
+from app.services.reports import planning
 planning.PART_ROWS, planning.WHOLE_ROWS = 100_000, 125_000
-running = worker.create_app().extensions["services"].running
+running = worker.create_app().extensions["services"].runner
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
 Path("/proc/self/clear_refs").write_text("5")

@@ -61,7 +61,7 @@ def one_piece(services, begin, content, row, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(planning, "WHOLE_ROWS", ROWS)
             job = begin(output)
-            services.running.run(job)
+            services.runner.run(job)
         return content(job)
 
     return write
@@ -73,7 +73,7 @@ def test_parts_are_the_bytes_of_one_piece(services, begin, row, content, one_pie
     whole = one_piece(output)
     assert not written
     job = begin(output)
-    services.running.run(job)
+    services.runner.run(job)
     report = row(job)
     assert len(written) > 9
     assert content(job) == whole
@@ -86,12 +86,12 @@ def test_what_is_compressed_or_joined_has_the_same_bytes_each_time_in_whatever_o
     services, begin, row, content, written, monkeypatch, output
 ):
     first = begin(output)
-    services.running.run(first)
+    services.runner.run(first)
     in_order = list(written)
     written.clear()
     monkeypatch.setattr(parts, "claim", claim_another_way)
     second = begin(output)
-    services.running.run(second)
+    services.runner.run(second)
     assert sorted(written) == in_order != written
     assert content(first) == content(second)
     assert row(first).sha256 == row(second).sha256 == hashlib.sha256(content(first)).hexdigest()
@@ -102,7 +102,9 @@ def claim_another_way(job: str, token: str, worker: str) -> ReportPart | None:
     """As if others had taken the parts in between: the last one first."""
     part = ReportPart.select().where(ReportPart.job == job, parts.OPEN).order_by(ReportPart.number.desc()).first()
     if part is not None:
-        ReportPart.update(token=token, worker=worker, touched=parts.clock()).where(ReportPart.id == part.id).execute()
+        ReportPart.update(token=token, worker=worker, heartbeat_at=parts.clock()).where(
+            ReportPart.id == part.id
+        ).execute()
     return part
 
 
@@ -110,7 +112,7 @@ def claim_another_way(job: str, token: str, worker: str) -> ReportPart | None:
 @pytest.mark.parametrize("output", PACKED[:2], ids=named)
 def test_parts_that_are_compressed_each_are_one_file_of_all_rows(services, begin, content, one_piece, output):
     job = begin(output)
-    services.running.run(job)
+    services.runner.run(job)
     unpacked = UNPACK[output["compression"]](content(job))
     assert unpacked == one_piece({**output, "compression": "none"})
 
@@ -121,7 +123,7 @@ def test_a_parquet_file_tells_nothing_of_its_parts(services, begin, content, mon
     for rows in (100, 333, ROWS):
         monkeypatch.setattr(planning, "PART_ROWS", rows)
         job = begin({"format": "parquet"})
-        services.running.run(job)
+        services.runner.run(job)
         files.append(content(job))
     assert files[0] == files[1] == files[2]
 
@@ -129,7 +131,7 @@ def test_a_parquet_file_tells_nothing_of_its_parts(services, begin, content, mon
 @pytest.mark.usefixtures("small_parts", "events")
 def test_only_the_report_s_file_is_left_when_it_is_complete(services, begin, row, files):
     job = begin()
-    services.running.run(job)
+    services.runner.run(job)
     assert files() == [row(job).file]
     assert parts.of(job) == []
 
@@ -137,21 +139,21 @@ def test_only_the_report_s_file_is_left_when_it_is_complete(services, begin, row
 @pytest.mark.usefixtures("small_parts")
 def test_a_report_that_is_little_more_than_a_part_is_not_cut(services, admin, begin, row, written):
     admin.send(*[event(timestamp=FIRST + number) for number in range(125)])
-    services.running.run(begin())
+    services.runner.run(begin())
     assert written == []
     admin.send(event())
-    services.running.run(begin())
+    services.runner.run(begin())
     assert written == [0, 1]
 
 
 @pytest.mark.usefixtures("small_parts", "events")
 def test_a_sign_of_life_that_comes_with_a_part_s_last_word_does_not_end_the_attempt(services, begin, row, monkeypatch):
     """The pulse beats at every moment, also between the part's last word and the writer's taking note of it."""
-    note, writers = part_writer.Pen.note, []
-    monkeypatch.setattr(part_writer.Pen, "note", lambda writer: writers.append(writer) or note(writer))
+    note, writers = part_writer.PartWriter.note, []
+    monkeypatch.setattr(part_writer.PartWriter, "note", lambda writer: writers.append(writer) or note(writer))
     monkeypatch.setattr("app.services.reports.heartbeat.SECONDS", 0.0005)
     job = begin()
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 1)
     assert len(writers) > 5
 
@@ -161,6 +163,6 @@ def test_a_report_s_parts_follow_one_another_without_gap(services, begin, events
     """Told by the parts themselves, while the report is being written."""
     seen = []
     monkeypatch.setattr(attempt.Attempt, "_call_help", lambda self: seen.extend(parts.of(self._report.job)))
-    services.running.run(begin())
+    services.runner.run(begin())
     assert [part.number for part in seen] == list(range(len(seen)))
     assert all(one.end < two.start for one, two in itertools.pairwise(seen))

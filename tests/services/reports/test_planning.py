@@ -47,13 +47,13 @@ def send(admin, *, at: int = FIRST, rows: int = ROWS, apart: int = HOUR // 50) -
 
 
 def count() -> None:
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
 
 
 def run(services, begin, output) -> str:
     job = begin(output)
-    services.running.run(job)
+    services.runner.run(job)
     return job
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_shows_its_parts_is_cut_by_its_rows_whatever_is_counted(
     count()
     second = begin(output)
     for job in (first, second):
-        services.running.run(job)
+        services.runner.run(job)
     assert len(surveyed) == 2
     assert planned[0] == planned[1]
 
@@ -140,8 +140,8 @@ def test_what_came_since_another_report_is_few_rows_of_many_and_not_cut(
     if others:
         admin.send(*[event(product="WATCHLIST", timestamp=FIRST) for _ in range(others)])
     count()
-    job = services.reports.start(SYSTEM, OURS, None, after=before.cut).job
-    services.running.run(job)
+    job = services.reports.start(SYSTEM, OURS, None, after=before.snapshot_max_id).job
+    services.runner.run(job)
     assert planned[0].measure.total == row(job).rows == len(lines(content(job))) == 60
     assert (planned[0].parts, written) == ([], [])
 
@@ -151,8 +151,8 @@ def test_many_rows_since_another_report_are_cut_by_them(services, admin, content
     before = services.reports.start(SYSTEM, OURS, None)
     send(admin, rows=400)
     count()
-    job = services.reports.start(SYSTEM, OURS, None, after=before.cut).job
-    services.running.run(job)
+    job = services.reports.start(SYSTEM, OURS, None, after=before.snapshot_max_id).job
+    services.runner.run(job)
     assert len(surveyed) == 1
     assert (planned[0].measure.total, row(job).rows, len(planned[0].parts)) == (400, 400, 4)
 
@@ -171,7 +171,7 @@ def test_what_is_counted_while_the_counts_are_read_is_not_told_twice(services, a
     number = hourly_counts.number
     job = begin(COUNTED[0])
     monkeypatch.setattr(hourly_counts, "number", lambda *asked: at_once(1, lambda _: count()) and number(*asked))
-    services.running.run(job)
+    services.runner.run(job)
     assert planned[0].measure.total == row(job).rows == ROWS + 90
 
 

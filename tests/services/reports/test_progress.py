@@ -54,7 +54,7 @@ def test_a_long_report_notes_its_progress_each_second_and_never_beyond_the_total
     began = time.monotonic()
     seen = []
     with Aside() as aside:
-        running = aside.start(services.running.run, job["job"])
+        running = aside.start(services.runner.run, job["job"])
         while not running.done():
             seen.append(admin.get(f"/reports/{job['source']}/progress").get_json())
             time.sleep(0.1)
@@ -79,13 +79,13 @@ def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job,
     assert known() == {"queue_position": 1}
     store.claim(job, "token", now())
     assert known() == {"rows": 0, "attempt": 1}
-    store.note(job, "token", total=3, kept=0, writing=store.clock() - STEADY_MS)
+    store.note(job, "token", total=3, resumed_rows=0, writing=store.clock() - STEADY_MS)
     assert known() == {"rows": 0, "total": 3, "percent": 0, "attempt": 1}
     store.note(job, "token", rows=2)
     assert list(known()) == ["rows", "total", "percent", "eta_ms", "attempt"]
     assert known()["percent"] == 66
     release(job)
-    services.running.run(job)
+    services.runner.run(job)
     complete = known()
     assert list(complete) == ["rows", "total", "percent", "attempt", "file"]
     assert list(complete["file"]) == ["rows", "bytes", "sha256", "expires"]
@@ -93,6 +93,6 @@ def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job,
 
 
 def test_the_pulse_stops_with_the_report(services, job):
-    services.running.run(job)
+    services.runner.run(job)
     assert "pulse" not in [thread.name for thread in threading.enumerate()]
     assert heartbeat.SECONDS <= 0.5

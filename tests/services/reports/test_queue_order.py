@@ -31,14 +31,14 @@ def after_part(monkeypatch) -> Callable[[int, Callable], None]:
     """Do something when a part is written: `after_part(2, action)`."""
 
     def plan(number: int, action: Callable[[], object]) -> None:
-        write = part_writer.Pen._write_part
+        write = part_writer.PartWriter._write_part
 
-        def and_then(writer: part_writer.Pen, part, *args: object) -> None:
+        def and_then(writer: part_writer.PartWriter, part, *args: object) -> None:
             write(writer, part, *args)
             if part.number == number:
                 action()
 
-        monkeypatch.setattr(part_writer.Pen, "_write_part", and_then)
+        monkeypatch.setattr(part_writer.PartWriter, "_write_part", and_then)
 
     return plan
 
@@ -52,7 +52,7 @@ def test_a_huge_report_lets_a_small_one_go_first_and_goes_on_as_the_same_attempt
 ):
     small = []
     after_part(2, lambda: small.append(begin(end=FIRST + 9)))
-    services.running.work("one")
+    services.runner.work("one")
     report = row(huge)
     assert (report.status, report.token, report.paused, report.attempt) == ("RUNNING", None, True, 1)
     assert written == [0, 1, 2]
@@ -60,12 +60,12 @@ def test_a_huge_report_lets_a_small_one_go_first_and_goes_on_as_the_same_attempt
     assert [one.ended for one in services.reports.attempts(report)] == [None]
     told = report.rows
 
-    services.running.work("one")
+    services.runner.work("one")
     assert (row(small[0]).status, row(huge).token) == ("COMPLETE", None)
     store.claim(huge, "token", now())
     assert row(huge).rows >= told
     store.give_back(huge, "token", paused=True)
-    services.running.work("two")
+    services.runner.work("two")
     report = row(huge)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, ROWS)
     assert written == [0, 1, 2, 3, 4, 5]
@@ -75,38 +75,40 @@ def test_a_huge_report_lets_a_small_one_go_first_and_goes_on_as_the_same_attempt
 
 def test_a_huge_report_does_not_give_way_to_another_huge_one(services, huge, begin, after_part, row):
     def another() -> None:
-        Report.update(expected=ROWS).where(Report.job == begin()).execute()
+        Report.update(estimated_rows=ROWS).where(Report.job == begin()).execute()
 
     after_part(2, another)
-    services.running.work("one")
+    services.runner.work("one")
     assert row(huge).status == "COMPLETE"
 
 
 def test_a_small_report_of_many_parts_does_not_give_way(services, huge, begin, after_part, row, monkeypatch):
     monkeypatch.setattr(fair_queue, "SMALL_ROWS", ROWS)
     after_part(2, lambda: begin(end=FIRST + 9))
-    services.running.work("one")
+    services.runner.work("one")
     assert row(huge).status == "COMPLETE"
 
 
 def test_how_huge_a_report_is_is_known_when_its_rows_are_counted(services, huge, row, after_part):
     """The estimate at acceptance comes from the hourly counts, which may be seconds old."""
     seen = []
-    after_part(0, lambda: seen.append(row(huge).expected))
-    assert row(huge).expected == 0
-    services.running.work("one")
+    after_part(0, lambda: seen.append(row(huge).estimated_rows))
+    assert row(huge).estimated_rows == 0
+    services.runner.work("one")
     assert seen == [ROWS]
 
 
 def test_a_report_of_what_is_new_is_not_taken_for_as_huge_as_all_there_is(admin, services, begin, row):
     admin.send(*[event(timestamp=FIRST) for _ in range(90)])
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     first = row(begin())
-    assert first.expected == 90
+    assert first.estimated_rows == 90
     admin.send(event(), event())
-    services.upkeep.run_all()
-    since = services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None, after=first.cut)
-    assert since.expected == 2
+    services.scheduler.run_all()
+    since = services.reports.start(
+        SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None, after=first.snapshot_max_id
+    )
+    assert since.estimated_rows == 2
 
 
 def test_a_helper_takes_a_report_that_waits_before_it_helps(services, huge, begin, row, queued, registered):
@@ -114,7 +116,7 @@ def test_a_helper_takes_a_report_that_waits_before_it_helps(services, huge, begi
     plan_without_writing(services, huge)
     waiting = begin(end=FIRST + 9)
     queued.clear()
-    services.running.help(huge, "helper")
+    services.runner.help(huge, "helper")
     assert row(waiting).status == "COMPLETE"
     assert queued() == [(queue_room.HELP, huge)], "and asks for help again, as it did not help"
 
@@ -124,7 +126,7 @@ def test_a_helper_leaves_as_soon_as_a_report_waits(services, huge, begin, row, q
     plan_without_writing(services, huge)
     after_part(1, lambda: begin(end=FIRST + 9))
     queued.clear()
-    services.running.help(huge, "helper")
+    services.runner.help(huge, "helper")
     assert written == [0, 1]
     assert [target for target, _ in queued()] == [queue_room.WORK, queue_room.HELP]
 
@@ -132,7 +134,7 @@ def test_a_helper_leaves_as_soon_as_a_report_waits(services, huge, begin, row, q
 def plan_without_writing(services, job: str) -> None:
     """An attempt that holds a report and has cut it, and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    planned = attempt.Attempt(report, "holder", services.running._means(report))
+    planned = attempt.Attempt(report, "holder", services.runner._means(report))
     planned._plan()
 
 
@@ -142,7 +144,7 @@ def test_every_waiting_report_is_run_even_when_its_wake_up_named_another(admin, 
     assert len(queued()) == 4
     order = []
     for _ in queued():
-        services.running.work("worker")
+        services.runner.work("worker")
         order += [job for job in jobs if row(job).status == "COMPLETE" and job not in order]
     assert order == jobs
 
@@ -152,7 +154,7 @@ def test_a_user_with_many_reports_does_not_keep_another_s_waiting(admin, operato
     many = [begin() for _ in range(5)]
     first = operator.start_report()["job"]
     for _ in range(2):
-        services.running.work("worker")
+        services.runner.work("worker")
     assert [row(job).status for job in [*many, first]] == ["COMPLETE", *["RUNNING"] * 4, "COMPLETE"]
     second = operator.start_report()["job"]
     assert place(admin, second) == 2, "one of those that wait since before goes first"
@@ -164,13 +166,13 @@ def test_the_place_that_people_are_told_is_the_order_in_which_workers_take_them(
     admin.send(event())
     mine = [begin() for _ in range(3)]
     theirs = [operator.start_report()["job"] for _ in range(2)]
-    Report.update(expected=fair_queue.SMALL_ROWS + 1).where(Report.job == mine[0]).execute()
+    Report.update(estimated_rows=fair_queue.SMALL_ROWS + 1).where(Report.job == mine[0]).execute()
     Report.update(not_before=store.clock() + 60_000).where(Report.job == mine[1]).execute()
     told = {place(admin, job): job for job in [*mine, *theirs]}
     assert sorted(told) == [1, 2, 3, 4, 5]
     assert told[5] == mine[1], "it is to be tried later than all others"
     order = []
     for _ in range(4):
-        services.running.work("worker")
+        services.runner.work("worker")
         order += [job for job in [*mine, *theirs] if row(job).status == "COMPLETE" and job not in order]
     assert order == [told[place] for place in (1, 2, 3, 4)]

@@ -68,7 +68,7 @@ def dies(services, ends_in_part, monkeypatch) -> Callable[..., None]:
         with monkeypatch.context() as patch:
             patch.setattr(parts, "give_back", lambda part, token: None)
             with pytest.raises(Killed):
-                services.running.run(job, "mortal")
+                services.runner.run(job, "mortal")
 
     return die
 
@@ -77,10 +77,10 @@ def test_a_killed_worker_s_report_goes_on_behind_its_parts(services, job, row, d
     dies(job, 3)
     assert written == [0, 1, 2, 3]
     assert row(job).token
-    services.running.worker_died("mortal")
-    assert (row(job).token, row(job).stalled) == (None, 0)
+    services.runner.worker_died("mortal")
+    assert (row(job).token, row(job).stalled_attempts) == (None, 0)
     assert [part.done for part in parts.of(job)] == [True] * 3 + [False] * 7
-    services.running.run(job, "next")
+    services.runner.run(job, "next")
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 2, ROWS)
     assert written == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9], "what was written is not written again"
@@ -93,14 +93,14 @@ def test_a_killed_worker_s_report_goes_on_behind_its_parts(services, job, row, d
 
 def test_a_silent_worker_s_report_goes_on_behind_its_parts_too(services, job, row, dies, content, whole, written):
     dies(job, 3)
-    services.reports.sweep()
+    services.reports.clean_up()
     assert row(job).token, "it may still be heard from"
     long_ago = store.clock() - attempt.SILENT_MS - 1
-    Report.update(touched=long_ago).where(Report.job == job).execute()
-    ReportPart.update(touched=long_ago).where(ReportPart.job == job).execute()
-    services.reports.sweep()
-    assert (row(job).token, row(job).stalled) == (None, 0)
-    services.running.run(job, "next")
+    Report.update(heartbeat_at=long_ago).where(Report.job == job).execute()
+    ReportPart.update(heartbeat_at=long_ago).where(ReportPart.job == job).execute()
+    services.reports.clean_up()
+    assert (row(job).token, row(job).stalled_attempts) == (None, 0)
+    services.runner.run(job, "next")
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
     assert written == [0, 1, 2, 3, *range(4, 10), 3], "the silent one's part last: it could have gone on until then"
     assert content(job) == whole
@@ -108,10 +108,10 @@ def test_a_silent_worker_s_report_goes_on_behind_its_parts_too(services, job, ro
 
 def test_an_attempt_that_fails_gives_its_part_back_at_once(services, job, row, ends_in_part, content, whole, written):
     ends_in_part(3, once(OSError))
-    services.running.run(job)
-    assert (row(job).status, row(job).token, row(job).stalled) == ("RUNNING", None, 0)
+    services.runner.run(job)
+    assert (row(job).status, row(job).token, row(job).stalled_attempts) == ("RUNNING", None, 0)
     assert [part.token for part in parts.of(job)[3:]] == [None] * 7
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
     assert written == [0, 1, 2, 3, 3, *range(4, 10)]
     assert content(job) == whole
@@ -122,19 +122,19 @@ def test_an_attempt_that_is_given_up_in_silence_and_wakes_spoils_nothing(
 ):
     """It froze in part 3. Its report was taken, and is complete when it goes on."""
     monkeypatch.setattr(heartbeat, "SECONDS", 60)
-    write, frozen = part_writer.Pen._write_part, []
+    write, frozen = part_writer.PartWriter._write_part, []
 
-    def freeze(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
+    def freeze(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if part.number == 3 and not frozen:
             frozen.append(part)
             release(job)
             parts.release_of("frozen")
-            services.running.run(job, "next")
+            services.runner.run(job, "next")
             frozen.append(row(job))
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", freeze)
-    services.running.run(job, "frozen")
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", freeze)
+    services.runner.run(job, "frozen")
     complete = frozen[1]
     assert (complete.status, complete.attempt) == ("COMPLETE", 2)
     assert row(job).__data__ == complete.__data__
@@ -167,8 +167,8 @@ def without_its_rows(file: Path) -> None:
 def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
     services, job, begin, row, content, written, monkeypatch, spoil, output, reason
 ):
-    services.running.run(job)
-    services.running.run(whole := begin(output))
+    services.runner.run(job)
+    services.runner.run(whole := begin(output))
     written.clear()
     written_parts, parts_of = attempt.Attempt._write_parts, []
 
@@ -176,13 +176,13 @@ def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
         written_parts(self)
         parts_of.append(parts.of(self._report.job))
         if self._report.attempt == 1:
-            spoil(services.running._means(self._report).filing.own.path(parts_of[0][4].file))
+            spoil(services.runner._means(self._report).destinations.own.path(parts_of[0][4].file))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", lose_one)
-    services.running.run(job := begin(output))
+    services.runner.run(job := begin(output))
     assert row(job).status == "RUNNING"
     assert services.reports.attempts(row(job))[0].reason.startswith(reason)
-    services.running.run(job)
+    services.runner.run(job)
     assert written == [*range(len(parts_of[0])), 4]
     assert (row(job).status, content(job)) == ("COMPLETE", content(whole))
 
@@ -202,8 +202,8 @@ def test_progress_goes_never_back_within_an_attempt_and_never_past_the_total(ser
     monkeypatch.setattr(store, "note", spy)
     monkeypatch.setattr(attempt.Attempt, "_gives_way", lambda self: time.sleep(0.05))  # for a beat or two a part
     dies(job, 6)
-    services.running.worker_died("mortal")
-    services.running.run(job, "next")
+    services.runner.worker_died("mortal")
+    services.runner.run(job, "next")
     first, second = told.values()
     for numbers in (first, second):
         assert sorted(numbers) == numbers
@@ -218,19 +218,19 @@ def test_attempts_that_get_further_are_no_failure_however_many(
     services, job, row, content, whole, written, monkeypatch
 ):
     """Each writes one part, and fails in the next one."""
-    write, begun = part_writer.Pen._write_part, []
+    write, begun = part_writer.PartWriter._write_part, []
 
-    def fail_at_the_second(writer: part_writer.Pen, *args: object) -> None:
+    def fail_at_the_second(writer: part_writer.PartWriter, *args: object) -> None:
         begun.append(writer)
         if begun.count(writer) > 1:
             raise OSError("no more than one")
         write(writer, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", fail_at_the_second)
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", fail_at_the_second)
     for number in range(1, 10):
-        services.running.run(job)
-        assert (row(job).status, row(job).attempt, row(job).stalled) == ("RUNNING", number, 0)
-    services.running.run(job)
+        services.runner.run(job)
+        assert (row(job).status, row(job).attempt, row(job).stalled_attempts) == ("RUNNING", number, 0)
+    services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 10)
     assert content(job) == whole
 
@@ -239,12 +239,12 @@ def test_attempts_that_get_further_are_no_failure_however_many(
 def test_so_many_in_a_row_that_get_no_further_are_and_each_one_s_reason_is_on_record(services, job, row, ends_in_part):
     reasons = iter(["first", "second", "third", "fourth"])
     ends_in_part(3, lambda: ValueError(next(reasons)))
-    services.running.run(job)
-    assert row(job).stalled == 0, "it wrote three parts"
+    services.runner.run(job)
+    assert row(job).stalled_attempts == 0, "it wrote three parts"
     for stalled in (1, 2):
-        services.running.run(job)
-        assert (row(job).status, row(job).stalled) == ("RUNNING", stalled)
-    services.running.run(job)
+        services.runner.run(job)
+        assert (row(job).status, row(job).stalled_attempts) == ("RUNNING", stalled)
+    services.runner.run(job)
     assert row(job).status == "FAILED"
     assert row(job).reason == "3 attempts in a row got no further. The last one: ValueError: fourth"
     told = [(one.number, one.outcome, one.reason) for one in services.reports.attempts(row(job))]
@@ -260,8 +260,8 @@ def test_workers_that_die_count_as_attempts_that_fail_do(services, job, row, end
     for number in (1, 2):
         assert row(job).status == "RUNNING"
         with pytest.raises(Killed):
-            services.running.run(job, "mortal")
-        services.running.worker_died("mortal")
+            services.runner.run(job, "mortal")
+        services.runner.worker_died("mortal")
         assert row(job).attempt == number
     assert row(job).status == "FAILED"
     assert "2 attempts in a row got no further" in row(job).reason
@@ -273,11 +273,11 @@ def test_a_report_that_ran_again_from_the_start_forgets_the_parts_it_had(
 ):
     dies(job, 3)
     store.end(job, "FAILED", "It was cancelled.", now(), cancelled=True)
-    services.reports.sweep()
+    services.reports.clean_up()
     assert ReportPart.select().count() == 0, "the sweep forgets parts of reports that have ended"
     store.run_again(job)
     written.clear()
-    services.running.run(job, "next")
+    services.runner.run(job, "next")
     assert written == list(range(10))
     assert (row(job).status, content(job)) == ("COMPLETE", whole)
     assert ReportAttempt.select().where(ReportAttempt.job == job).count() == 2

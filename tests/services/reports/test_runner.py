@@ -16,7 +16,7 @@ from tests.support.threads import Aside, at_once
 
 
 def test_of_many_workers_that_race_for_a_report_one_runs_it(services, job, row, files):
-    at_once(8, lambda number: services.running.run(job))
+    at_once(8, lambda number: services.runner.run(job))
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, 3)
     assert files() == [report.file]
@@ -29,19 +29,19 @@ def test_of_many_claims_at_once_one_wins(app, job):
 
 
 def test_a_report_that_nobody_accepted_is_not_run(services, files):
-    services.running.run("00000000-0000-4000-8000-000000000000")
+    services.runner.run("00000000-0000-4000-8000-000000000000")
     assert files() == []
 
 
 @pytest.mark.parametrize("status", ["COMPLETE", "FAILED", "TIMEOUT"])
 def test_a_report_that_has_ended_is_not_run_again(services, job, row, files, status):
     Report.update(status=status).where(Report.job == job).execute()
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, row(job).attempt, files()) == (status, 0, [])
 
 
 def test_a_complete_report_s_rows_bytes_and_hash_are_those_of_its_file(admin, services, job, row, settings):
-    services.running.run(job)
+    services.runner.run(job)
     report = row(job)
     path = services.reports.path(report)
     data = path.read_bytes()
@@ -67,10 +67,10 @@ def test_rows_stand_in_the_order_of_time_and_then_of_acceptance(admin):
 
 def test_a_report_has_what_was_accepted_before_it_and_running_it_later_changes_nothing(admin, services, job, row):
     admin.send(event(context=["late"]))
-    services.running.run(job)
+    services.runner.run(job)
     assert row(job).rows == 3
     again = admin.start_report()["job"]
-    services.running.run(again)
+    services.runner.run(again)
     assert row(again).rows == 4
 
 
@@ -86,10 +86,10 @@ def test_an_attempt_that_was_given_up_leaves_no_file_and_changes_nothing(service
 
     along(slow_at_first)
     with Aside() as aside:
-        first = aside.start(services.running.run, job)
+        first = aside.start(services.runner.run, job)
         assert reached.wait(10)
         release(job)
-        services.running.run(job)
+        services.runner.run(job)
         kept = row(job)
         go.set()
         first.result()
@@ -111,13 +111,13 @@ def test_an_attempt_that_loses_its_report_after_its_last_row_removes_its_file(
             whole()
             monkeypatch.undo()
             release(job)
-            services.running.run(job)
+            services.runner.run(job)
 
         upload.commit = lose
         return upload
 
     monkeypatch.setattr(LocalStorage, "create", lost_at_the_end)
-    services.running.run(job)
+    services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
     assert files() == [row(job).file]
 
@@ -136,6 +136,6 @@ def test_an_attempt_notices_within_a_moment_that_its_report_is_another_s(service
             yield line
 
     along(endless)
-    services.running.run(job)
+    services.runner.run(job)
     assert len(written) < 500
     assert (row(job).status, row(job).token) == ("RUNNING", "another")

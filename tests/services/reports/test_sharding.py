@@ -37,7 +37,7 @@ def job(long_job) -> str:
 def planned(services, job) -> str:
     """The same, held by a worker that has cut it, and gives signs of life, and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    attempt.Attempt(report, "holder", services.running._means(report))._plan()
+    attempt.Attempt(report, "holder", services.runner._means(report))._plan()
     return job
 
 
@@ -70,13 +70,13 @@ class Writers:
 
 @pytest.fixture
 def writers(monkeypatch) -> Writers:
-    some, write = Writers(), part_writer.Pen._write_part
+    some, write = Writers(), part_writer.PartWriter._write_part
 
-    def held(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
+    def held(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         some.wait(writer._worker, part)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", held)
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", held)
     return some
 
 
@@ -87,30 +87,30 @@ def token_of(job: str, number: int) -> str | None:
 def silence(job: str, number: int) -> None:
     """As if whoever writes a part had said nothing for long."""
     silent = (ReportPart.job == job) & (ReportPart.number == number)
-    ReportPart.update(touched=store.clock() - attempt.SILENT_MS - 1).where(silent).execute()
+    ReportPart.update(heartbeat_at=store.clock() - attempt.SILENT_MS - 1).where(silent).execute()
 
 
 def test_a_long_report_asks_so_many_workers_for_help_as_there_are_others(services, job, queued, registered):
     registered(4)
     queued.clear()
-    services.running.run(job)
+    services.runner.run(job)
     assert queued() == [(queue_room.HELP, job)] * 3
 
 
 def test_no_more_are_asked_than_there_are_parts_for(services, job, queued, registered):
     registered(30)
     queued.clear()
-    services.running.run(job)
+    services.runner.run(job)
     assert queued() == [(queue_room.HELP, job)] * 9
 
 
 def test_nobody_is_asked_where_there_is_nobody_else_or_the_report_is_short(services, job, begin, queued, registered):
     registered(1)
     queued.clear()
-    services.running.run(job)
+    services.runner.run(job)
     assert queued() == []
     registered(3)
-    services.running.run(begin(end=FIRST + 499))
+    services.runner.run(begin(end=FIRST + 499))
     assert [call for call in queued() if call[0] == queue_room.HELP] == []
 
 
@@ -118,9 +118,9 @@ def test_three_workers_side_by_side_make_the_same_file(services, job, row, conte
     workers = ("holder", "second", "third")
     writers.hold(*workers)
     with Aside() as aside:
-        holder = aside.start(services.running.run, job, "holder")
+        holder = aside.start(services.runner.run, job, "holder")
         writers.until_taken("holder")
-        helpers = [aside.start(services.running.help, job, name) for name in workers[1:]]
+        helpers = [aside.start(services.runner.help, job, name) for name in workers[1:]]
         writers.until_taken(*workers)
         writers.let_go()
         for one in [holder, *helpers]:
@@ -133,32 +133,32 @@ def test_three_workers_side_by_side_make_the_same_file(services, job, row, conte
 
 
 def test_many_writers_at_once_write_each_part_once(services, planned, written, row, content, whole):
-    at_once(6, lambda number: services.running.help(planned, f"helper-{number}"))
+    at_once(6, lambda number: services.runner.help(planned, f"helper-{number}"))
     assert sorted(written) == list(range(10))
     assert parts.are_done(planned)
     store.release(planned, "token")
-    services.running.run(planned)
+    services.runner.run(planned)
     assert sorted(written) == list(range(10)), "what they wrote is joined, and written by nobody else"
     assert content(planned) == whole
 
 
 def test_a_helper_that_dies_loses_its_part_to_others(services, planned, row, content, whole, written, monkeypatch):
-    write, died = part_writer.Pen._write_part, []
+    write, died = part_writer.PartWriter._write_part, []
 
-    def die(writer: part_writer.Pen, part: ReportPart, *args: object) -> None:
+    def die(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if writer._worker == "mortal" and part.number == 1:
             died.append(part)
             raise KeyboardInterrupt
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.Pen, "_write_part", die)
+    monkeypatch.setattr(part_writer.PartWriter, "_write_part", die)
     monkeypatch.setattr(parts, "give_back", lambda part, token: None)  # a process that is killed does nothing more
     with pytest.raises(KeyboardInterrupt):
-        services.running.help(planned, "mortal")
+        services.runner.help(planned, "mortal")
     assert token_of(planned, 1)
-    services.running.worker_died("mortal")
+    services.runner.worker_died("mortal")
     assert token_of(planned, 1) is None
-    services.running.help(planned, "helper")
+    services.runner.help(planned, "helper")
     assert sorted(written) == list(range(10))
     assert parts.are_done(planned)
 
@@ -169,10 +169,10 @@ def test_a_silent_helper_loses_its_part_and_what_it_writes_later_changes_nothing
     monkeypatch.setattr(heartbeat, "SECONDS", 60)  # nobody gives signs of life
     writers.hold("slow")
     with Aside() as aside:
-        slow = aside.start(services.running.help, planned, "slow")
+        slow = aside.start(services.runner.help, planned, "slow")
         writers.until_taken("slow")
         store.release(planned, "token")
-        attempt = aside.start(services.running.run, planned, "holder")
+        attempt = aside.start(services.runner.run, planned, "holder")
         wait_until(lambda: len(set(written)) == 10, SECONDS)
         assert not attempt.done(), "it waits for the part that is missing"
         silence(planned, writers.taken["slow"])
@@ -191,7 +191,7 @@ def test_a_helper_that_finds_its_part_taken_stops(services, planned, writers, wr
     monkeypatch.setattr(heartbeat, "SECONDS", 0.02)
     writers.hold("slow")
     with Aside() as aside:
-        slow = aside.start(services.running.help, planned, "slow")
+        slow = aside.start(services.runner.help, planned, "slow")
         writers.until_taken("slow")
         ReportPart.update(token="another").where(ReportPart.job == planned, ReportPart.number == 0).execute()
         time.sleep(0.5)  # some beats of its pulse
@@ -202,19 +202,19 @@ def test_a_helper_that_finds_its_part_taken_stops(services, planned, writers, wr
 
 
 def test_parts_that_helpers_write_count_as_getting_further(services, planned, row):
-    Report.update(stalled=3).where(Report.job == planned).execute()
-    services.running.help(planned, "helper")
+    Report.update(stalled_attempts=3).where(Report.job == planned).execute()
+    services.runner.help(planned, "helper")
     store.release(planned, "token")
-    assert row(planned).stalled == 0
+    assert row(planned).stalled_attempts == 0
 
 
 def test_who_helps_a_report_that_has_ended_or_is_not_cut_yet_does_nothing(services, job, planned, begin, written):
     store.end(planned, "FAILED", "It was cancelled.", now())
-    services.running.help(planned, "helper")
-    services.running.help("00000000-0000-4000-8000-000000000000", "helper")
+    services.runner.help(planned, "helper")
+    services.runner.help("00000000-0000-4000-8000-000000000000", "helper")
     uncut = begin()
     store.claim(uncut, "token", now(), "holder")
-    services.running.help(uncut, "helper")
+    services.runner.help(uncut, "helper")
     assert written == []
 
 
@@ -222,7 +222,7 @@ def test_cancelling_a_report_stops_its_helpers(services, planned, row, writers, 
     names = ("one", "two")
     writers.hold(*names)
     with Aside() as aside:
-        helpers = [aside.start(services.running.help, planned, name) for name in names]
+        helpers = [aside.start(services.runner.help, planned, name) for name in names]
         writers.until_taken(*names)
         began = time.monotonic()
         assert services.reports.cancel(SYSTEM, row(planned))

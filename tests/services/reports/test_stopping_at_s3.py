@@ -86,7 +86,7 @@ def job(admin, begin, hangs) -> str:
 
 
 def is_clean(services, s3: S3) -> bool:
-    services.reports.sweep()
+    services.reports.clean_up()
     return not s3.objects() and not s3.unfinished()
 
 
@@ -96,7 +96,7 @@ def test_a_cancelled_report_stops_and_nothing_stays_of_it(
 ):
     hangs(step)
     with Aside() as aside:
-        running = aside.start(services.running.run, job)
+        running = aside.start(services.runner.run, job)
         wait_until(lambda: wire.is_hanging_on_somebody, 20)
         began = time.monotonic()
         assert admin.request("DELETE", f"/reports/JOB-{job}").status_code == 204
@@ -113,7 +113,7 @@ def test_a_cancelled_report_stops_and_nothing_stays_of_it(
 def test_a_report_that_ran_too_long_lets_go_of_its_worker(services, job, row, hangs, step):
     hangs(step)
     began = time.monotonic()
-    assert services.running.run(job)
+    assert services.runner.run(job)
     assert time.monotonic() - began < slack(1 + SOON)
     assert (row(job).status, row(job).cancelled) == ("TIMEOUT", False)
 
@@ -121,6 +121,6 @@ def test_a_report_that_ran_too_long_lets_go_of_its_worker(services, job, row, ha
 def test_a_worker_that_is_to_end_hands_its_report_back(services, job, row, wire, hangs):
     hangs("parts on their way")
     began = time.monotonic()
-    assert services.running.run(job, "worker", lambda: wire.is_hanging_on_somebody)
+    assert services.runner.run(job, "worker", lambda: wire.is_hanging_on_somebody)
     assert time.monotonic() - began < slack(2 * SOON)
     assert (row(job).status, row(job).token, row(job).paused) == ("RUNNING", None, True)

@@ -6,10 +6,10 @@ import pytest
 
 from app.exports.layout import Layout
 from app.services.reports import attempt
-from app.services.reports.part_writer import Pen
+from app.services.reports.part_writer import PartWriter
 from app.store.catalog import catalog
 from app.store.events import select
-from app.store.models import Seen
+from app.store.models import ObservedCode
 from app.store.reports import parts
 from app.store.reports import reports as store
 from tests.support.client import event
@@ -18,10 +18,10 @@ COLUMNS = Layout("columns", ("a", "b"), {"T": ("a", "b"), "U": ("a",)})
 KEEPS = Layout("columns", ("a", "b", "*"), COLUMNS.contexts)
 POSITIONAL = Layout("positional")
 LOST_SIGHTINGS = {
-    "the widest": Seen.update(width=2).where(Seen.type == "U"),
-    "every width": Seen.update(width=1),
-    "one type": Seen.delete().where(Seen.type == "U"),
-    "every type": Seen.delete(),
+    "the widest": ObservedCode.update(width=2).where(ObservedCode.type == "U"),
+    "every width": ObservedCode.update(width=1),
+    "one type": ObservedCode.delete().where(ObservedCode.type == "U"),
+    "every type": ObservedCode.delete(),
 }  # from little to all
 OUTPUTS = [{}, {"delimiter": ","}, {"delimiter": "§"}, {"spreadsheetSafe": True}, {"compression": "gzip"}]
 
@@ -103,9 +103,9 @@ def test_a_part_that_another_plan_left_to_a_helper_is_written_as_wide_as_the_pla
     monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
     job = admin.start_report({"layout": "positional"})
     report = store.claim(job["job"], "token", 0, "holder")
-    attempt.Attempt(report, "holder", services.running._means(report))._plan()
-    storage = services.running._means(report).filing.own
-    helper = Pen(store.by_job(job["job"]), "helper", storage)
+    attempt.Attempt(report, "holder", services.runner._means(report))._plan()
+    storage = services.runner._means(report).destinations.own
+    helper = PartWriter(store.by_job(job["job"]), "helper", storage)
     helper._report.width = 1
     while helper.write_next(lambda: None):
         pass

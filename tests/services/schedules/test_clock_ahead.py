@@ -20,7 +20,7 @@ def test_a_scheduler_whose_clock_is_40_days_ahead_removes_nothing(nobody, admin,
     nobody.post("/events", [{}])
     services.rejected.flush()
     job = admin.start_report()["job"]
-    services.running.run(job)
+    services.runner.run(job)
     services.sessions.begin(services.accounts.verify("admin", PASSWORD), "Firefox")
     tables = (AuditEntry, Event, IdempotencyKey, RejectedEvent, Session)
 
@@ -30,6 +30,6 @@ def test_a_scheduler_whose_clock_is_40_days_ahead_removes_nothing(nobody, admin,
     before, right = kept(), time.time_ns
     assert all(before) and files()
     monkeypatch.setattr(time, "time_ns", lambda: right() + 40 * DAY_NS)
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert kept() == before
     assert files() and not row(job).removed

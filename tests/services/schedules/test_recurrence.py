@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.schedules.recurrence import DAILY, MONTHLY, WEEKLY, Rhythm
+from app.services.schedules.recurrence import DAILY, MONTHLY, WEEKLY, Recurrence
 
 HOUR = 3_600_000
 
@@ -48,42 +48,42 @@ COVERED = [
 
 @pytest.mark.parametrize(("kind", "hour", "moment", "run"), NEXT)
 def test_the_next_run_is_the_first_after_a_moment(kind, hour, moment, run):
-    assert Rhythm(kind, hour).next_run(ms(moment)) == ms(run)
+    assert Recurrence(kind, hour).next_run(ms(moment)) == ms(run)
 
 
 @pytest.mark.parametrize(("kind", "moment", "first", "last"), COVERED)
 def test_the_period_is_the_last_whole_one(kind, moment, first, last):
-    assert [text(end) for end in Rhythm(kind, 6).period(ms(moment))] == [first, last]
+    assert [text(end) for end in Recurrence(kind, 6).period(ms(moment))] == [first, last]
 
 
 @pytest.mark.parametrize(("kind", "hour", "run", "after"), NEXT)
 def test_a_moment_after_a_run_that_run_is_the_latest(kind, hour, run, after):
-    rhythm = Rhythm(kind, hour)
-    assert rhythm.latest_run(ms(after)) == ms(after)
-    assert rhythm.latest_run(ms(after) + 1) == ms(after)
-    assert rhythm.latest_run(ms(after) - 1) < ms(after)
+    recurrence = Recurrence(kind, hour)
+    assert recurrence.latest_run(ms(after)) == ms(after)
+    assert recurrence.latest_run(ms(after) + 1) == ms(after)
+    assert recurrence.latest_run(ms(after) - 1) < ms(after)
 
 
 moments = st.integers(ms("1971-01-01"), ms("2200-01-01"))
-rhythms = st.builds(Rhythm, st.sampled_from([DAILY, WEEKLY, MONTHLY]), st.integers(0, 23))
+recurrences = st.builds(Recurrence, st.sampled_from([DAILY, WEEKLY, MONTHLY]), st.integers(0, 23))
 
 
-@given(rhythms, moments)
-def test_runs_follow_each_other_without_one_between(rhythm, moment):
-    following = rhythm.next_run(moment)
-    assert rhythm.latest_run(moment) <= moment < following
-    assert rhythm.latest_run(following) == following
-    assert rhythm.latest_run(following - 1) == rhythm.latest_run(moment)
+@given(recurrences, moments)
+def test_runs_follow_each_other_without_one_between(recurrence, moment):
+    following = recurrence.next_run(moment)
+    assert recurrence.latest_run(moment) <= moment < following
+    assert recurrence.latest_run(following) == following
+    assert recurrence.latest_run(following - 1) == recurrence.latest_run(moment)
 
 
-@given(rhythms, moments)
-def test_the_periods_of_runs_follow_each_other_without_gap_or_overlap(rhythm, moment):
-    run = rhythm.next_run(moment)
-    following = rhythm.next_run(run)
-    assert rhythm.period(following)[0] == rhythm.period(run)[1] + 1
+@given(recurrences, moments)
+def test_the_periods_of_runs_follow_each_other_without_gap_or_overlap(recurrence, moment):
+    run = recurrence.next_run(moment)
+    following = recurrence.next_run(run)
+    assert recurrence.period(following)[0] == recurrence.period(run)[1] + 1
 
 
-@given(rhythms, moments)
-def test_a_run_comes_at_its_hour_within_a_day_of_its_period_s_end(rhythm, moment):
-    run = rhythm.next_run(moment)
-    assert run - (rhythm.period(run)[1] + 1) == rhythm.hour * HOUR
+@given(recurrences, moments)
+def test_a_run_comes_at_its_hour_within_a_day_of_its_period_s_end(recurrence, moment):
+    run = recurrence.next_run(moment)
+    assert run - (recurrence.period(run)[1] + 1) == recurrence.hour * HOUR

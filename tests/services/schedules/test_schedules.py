@@ -24,7 +24,7 @@ HOUR, DAY = 3_600_000, 86_400_000
 WANTED = {
     "name": "Every day",
     "filter": {"customer": "BARCHART", "product": "PORTFOLIO"},
-    "rhythm": "daily",
+    "recurrence": "daily",
     "hour": 6,
     "mode": "period",
 }
@@ -86,7 +86,7 @@ def started(schedule: Schedule) -> list[Report]:
 
 def ids(services, report: Report) -> list[str]:
     """What stands in the first context item of each row of a report's file, which a worker's code writes here."""
-    services.running.run(report.job)
+    services.runner.run(report.job)
     done = services.reports.get(SYSTEM, f"JOB-{report.job}")
     assert done.status == "COMPLETE", done.reason
     return [line.split("|")[2] for line in services.reports.path(done).read_text().splitlines()]
@@ -106,7 +106,7 @@ def test_a_new_one_runs_at_the_next_hour_of_its_rhythm_and_not_before(services, 
     assert (report.customer, report.product, report.account_name) == ("BARCHART", "PORTFOLIO", "anna")
     after = fresh(schedule)
     assert (after.next_run, after.last_run) == (ms("2026-11-25T06:00"), clock.moment)
-    assert (after.last_report, after.last_cut, after.claim) == (report.job, report.cut, None)
+    assert (after.last_report, after.last_snapshot_max_id, after.claim) == (report.job, report.snapshot_max_id, None)
 
 
 def test_its_filter_and_output_are_those_of_its_reports(services, nobody, add, clock):
@@ -118,14 +118,16 @@ def test_its_filter_and_output_are_those_of_its_reports(services, nobody, add, c
 
 
 @pytest.mark.parametrize(
-    ("rhythm", "runs", "first", "last"),
+    ("recurrence", "runs", "first", "last"),
     [
         ("weekly", "2026-11-30T06:00", "2026-11-23", "2026-11-30"),
         ("monthly", "2026-12-01T06:00", "2026-11-01", "2026-12-01"),
     ],
 )
-def test_a_week_is_from_monday_to_sunday_and_a_month_the_calendar_s(services, add, clock, rhythm, runs, first, last):
-    schedule = add(rhythm=rhythm)
+def test_a_week_is_from_monday_to_sunday_and_a_month_the_calendar_s(
+    services, add, clock, recurrence, runs, first, last
+):
+    schedule = add(recurrence=recurrence)
     assert schedule.next_run == ms(runs)
     clock.set(runs)
     services.schedule_runs.run_due()
@@ -168,7 +170,12 @@ def test_since_the_last_one_takes_up_where_that_ended_late_events_included(servi
     assert ids(services, second) == ["late"]
     assert ids(services, third) == []
     assert ids(services, fourth) == ["last"]
-    assert [report.after for report in (first, second, third, fourth)] == [None, first.cut, second.cut, third.cut]
+    assert [report.snapshot_min_id for report in (first, second, third, fourth)] == [
+        None,
+        first.snapshot_max_id,
+        second.snapshot_max_id,
+        third.snapshot_max_id,
+    ]
 
 
 def test_one_that_failed_leaves_its_part_to_its_retry_and_no_other_report_has_it(services, add, nobody):
@@ -208,7 +215,9 @@ def test_under_concurrent_writers_every_event_is_in_exactly_one_of_the_reports(s
     found = [name for report in reports for name in ids(services, report)]
     assert len(sent) > 50
     assert sorted(found) == sorted([*sent, "user-1"])
-    assert sum(report.cut > (report.after or 0) for report in reports) > 3  # there was something between them
+    assert (
+        sum(report.snapshot_max_id > (report.snapshot_min_id or 0) for report in reports) > 3
+    )  # there was something between them
 
 
 def test_runs_at_once_of_one_schedule_never_overlap(services, add, nobody):
@@ -279,7 +288,7 @@ def test_a_scheduler_that_died_after_it_started_the_report_starts_no_second_one(
     services.schedule_runs.run_due()
     (report,) = started(schedule)
     after = fresh(schedule)
-    assert (after.last_report, after.last_cut, after.claim) == (report.job, report.cut, None)
+    assert (after.last_report, after.last_snapshot_max_id, after.claim) == (report.job, report.snapshot_max_id, None)
     assert after.next_run == ms("2026-11-25T06:00")
     assert ids(services, services.schedule_runs.run(SYSTEM, schedule)) == ["later"]
 
@@ -420,7 +429,7 @@ def test_one_that_can_no_longer_be_laid_out_says_why_and_is_tried_at_the_next_ho
     [
         ({"name": ""}, "name has 0 characters"),
         ({"name": "a\nb"}, "name has a control character"),
-        ({"rhythm": "hourly"}, 'rhythm is "hourly"; it must be "daily" or "weekly" or "monthly"'),
+        ({"recurrence": "hourly"}, 'recurrence is "hourly"; it must be "daily" or "weekly" or "monthly"'),
         ({"hour": 24}, "hour is 24; it must be a whole number from 0 to 23"),
         ({"hour": "6"}, 'hour is "6"'),
         ({"hour": True}, "hour is true"),
@@ -434,7 +443,7 @@ def test_one_that_can_no_longer_be_laid_out_says_why_and_is_tried_at_the_next_ho
 def test_what_is_wrong_is_named(services, anna, wrong, told):
     with pytest.raises(InputInvalid) as refused:
         services.schedules.add(anna, WANTED | wrong)
-    assert told in " ".join(fault.message for fault in refused.value.faults)
+    assert told in " ".join(fault.message for fault in refused.value.field_errors)
     assert Schedule.select().count() == 0
 
 
@@ -448,7 +457,7 @@ def test_somebody_s_names_are_each_taken_once_and_others_names_are_free(services
     add()
     with pytest.raises(InputInvalid) as refused:
         add()
-    assert refused.value.faults[0].message.startswith('name is "Every day", and its owner has another')
+    assert refused.value.field_errors[0].message.startswith('name is "Every day", and its owner has another')
     second = add(name="Another")
     with pytest.raises(InputInvalid):
         services.schedules.change(anna, second, WANTED)
@@ -474,7 +483,7 @@ def test_its_customer_stays_and_another_one_is_another_recurring_report(services
     schedule = add()
     with pytest.raises(InputInvalid) as refused:
         services.schedules.change(SYSTEM, schedule, WANTED | {"filter": {"customer": "OTHER", "product": "PORTFOLIO"}})
-    (fault,) = refused.value.faults
+    (fault,) = refused.value.field_errors
     assert fault.message.startswith('filter.customer is "OTHER", but this recurring report is about "BARCHART"')
     assert fresh(schedule).customer == "BARCHART"
 
@@ -487,7 +496,7 @@ def test_whoever_changes_another_s_is_told_no_names_of_customers_or_products_tha
     for filter in ({"product": "SECRET-PRODUC"}, {"customer": "SECRE"}, {"customer": "SECRET"}):
         with pytest.raises((InputInvalid, Forbidden)) as refused:
             services.schedules.change(limited, schedule, WANTED | {"filter": WANTED["filter"] | filter})
-        told += f"{refused.value} {getattr(refused.value, 'faults', '')}"
+        told += f"{refused.value} {getattr(refused.value, 'field_errors', '')}"
     assert "the nearest known: PORTFOLIO." in told
     assert "SECRET-PRODUCT" not in told
 
@@ -496,7 +505,7 @@ def test_it_cannot_be_changed_into_what_its_owner_could_not_start(services, add,
     nobody.send(event(customer="OTHER", product="OTHERS"))
     with pytest.raises(InputInvalid) as refused:
         services.schedules.change(SYSTEM, add(), WANTED | {"filter": {"customer": "BARCHART", "product": "OTHERS"}})
-    assert refused.value.faults[0].message == 'filter.product is "OTHERS", which is not known.'
+    assert refused.value.field_errors[0].message == 'filter.product is "OTHERS", which is not known.'
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
@@ -508,7 +517,7 @@ def test_why_it_was_not_started_names_nothing_that_only_its_owner_may_see(servic
     if by_hand:
         with pytest.raises(InputInvalid) as refused:
             services.schedule_runs.run(limited, fresh(schedule))
-        told = refused.value.faults[0].message
+        told = refused.value.field_errors[0].message
     else:
         clock.set("2026-11-24T06:00")
         services.schedule_runs.run_due()
@@ -593,13 +602,13 @@ def test_a_removed_one_is_gone_and_its_reports_stay(services, add, anna):
 def test_the_scheduler_starts_what_is_due(services, add, clock):
     schedule = add()
     clock.set("2026-11-24T06:00")
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert len(started(schedule)) == 1
 
 
-@pytest.mark.parametrize("rhythm", ["daily", "weekly", "monthly"])
-def test_a_scheduler_whose_clock_was_ahead_leaves_no_report_asleep(add, services, clock, rhythm):
-    schedule = add(rhythm=rhythm)
+@pytest.mark.parametrize("recurrence", ["daily", "weekly", "monthly"])
+def test_a_scheduler_whose_clock_was_ahead_leaves_no_report_asleep(add, services, clock, recurrence):
+    schedule = add(recurrence=recurrence)
     expected = fresh(schedule).next_run
     clock.set("2027-01-02T12:00")  # 40 days ahead
     services.schedule_runs.run_due()

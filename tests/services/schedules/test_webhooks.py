@@ -25,7 +25,7 @@ from tests.support.threads import at_once
 WANTED = {
     "name": "Every day",
     "filter": {"customer": "BARCHART", "product": "PORTFOLIO"},
-    "rhythm": "daily",
+    "recurrence": "daily",
     "hour": 6,
     "mode": "since_last",
 }
@@ -103,7 +103,7 @@ def complete(services):
 
     def run(schedule: Schedule) -> Report:
         report = services.schedule_runs.run(SYSTEM, schedule)
-        services.running.run(report.job)
+        services.runner.run(report.job)
         return Report.get(Report.job == report.job)
 
     return run
@@ -306,7 +306,7 @@ def test_a_host_that_is_not_allowed_is_refused_when_it_is_saved(services, allowi
     for url in (there.url, "http://hooks.example.com/", "https://hooks.example.com:8443/", "https://10.0.0.7:8080/"):
         with pytest.raises(InputInvalid) as refused:
             services.schedules.add(SYSTEM, WANTED | {"webhook": url})
-        (fault,) = refused.value.faults
+        (fault,) = refused.value.field_errors
         assert fault.message.endswith(
             "which WEBHOOK_HOSTS does not allow; it allows http://10.0.0.7:8080 or https://hooks.example.com."
         )
@@ -318,7 +318,7 @@ def test_where_the_operator_names_no_host_there_are_no_webhooks(services):
     assert Settings().webhook_hosts == ()
     with pytest.raises(InputInvalid) as refused:
         services.schedules.add(SYSTEM, WANTED | {"webhook": "https://hooks.example.com/"})
-    assert refused.value.faults[0].message.endswith("WEBHOOK_HOSTS does not allow; it allows none.")
+    assert refused.value.field_errors[0].message.endswith("WEBHOOK_HOSTS does not allow; it allows none.")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_what_is_no_url_to_send_to_is_refused_by_name(services, allowing, url):
     allowing("hooks.example.com")
     with pytest.raises(InputInvalid) as refused:
         services.schedules.add(SYSTEM, WANTED | {"webhook": url})
-    assert refused.value.faults[0].message.startswith("webhook ")
+    assert refused.value.field_errors[0].message.startswith("webhook ")
 
 
 def test_a_host_that_is_allowed_no_more_gets_nothing_and_that_is_on_record(
@@ -360,7 +360,7 @@ def test_a_failed_report_is_told_too_and_so_is_its_end_when_it_is_run_again(
     services.reports.retry(SYSTEM, Report.get(Report.job == report.job))
     tell()
     assert len(there.got) == 1
-    services.running.run(report.job)
+    services.runner.run(report.job)
     tell()
     assert json.loads(there.got[1].body)["status"] == "COMPLETE"
     assert len({got.headers["X-Tally-Delivery"] for got in there.got}) == 2
@@ -450,7 +450,7 @@ def test_with_its_schedule_everything_about_its_webhooks_goes(services, schedule
 
 
 def test_reports_that_nobody_scheduled_are_told_to_nobody(services, schedule, admin, tell, there):
-    services.running.run(admin.start_report()["job"])
+    services.runner.run(admin.start_report()["job"])
     tell()
     assert (there.got, Delivery.select().count()) == ([], 0)
 
@@ -527,7 +527,7 @@ def test_what_was_delivered_long_ago_is_forgotten_and_not_told_again(services, s
 
 def test_the_scheduler_does_all_of_it(services, schedule, complete, there):
     complete(schedule)
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     services.webhooks.flush()
     assert len(there.got) == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.store.database import database, release
 from app.store.events import charts, hourly_counts
-from app.store.events.charts import Filter
+from app.store.events.charts import VolumeFilter
 from tests.support.client import FIRST, event
 
 HOUR, DAY, MINUTE = 3_600_000, 86_400_000, 60_000
@@ -32,7 +32,7 @@ def filled(nobody) -> None:
             for _ in range(600)
         ]
     )
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
 
 
@@ -74,11 +74,13 @@ def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customer
 def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
     for first in (0, 4):
         nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
-        database.execute_sql(f"DELETE FROM seen WHERE customer >= 'C{first}'")  # not noted yet; what is counted is
+        database.execute_sql(
+            f"DELETE FROM observed_code WHERE customer >= 'C{first}'"
+        )  # not noted yet; what is counted is
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
             assert sum(number for *_, number in charts.by_minute(customers, TOP, TOP + MINUTE)) == expected
-        services.upkeep._count()
+        services.scheduler._count()
 
 
 def test_the_most_active_types(filled):
@@ -90,13 +92,13 @@ def test_the_most_active_types(filled):
 @pytest.mark.parametrize(
     "wanted",
     [
-        Filter(),
-        Filter(customers=()),
-        Filter(customers=("A", "B"), product="P"),
-        Filter(customer="A", product="P", types=("X", "Y")),
-        Filter(start=TOP + DAY, end=TOP + 2 * DAY - 1),
-        Filter(start=TOP + DAY),
-        Filter(end=TOP + DAY - 1),
+        VolumeFilter(),
+        VolumeFilter(customers=()),
+        VolumeFilter(customers=("A", "B"), product="P"),
+        VolumeFilter(customer="A", product="P", types=("X", "Y")),
+        VolumeFilter(start=TOP + DAY, end=TOP + 2 * DAY - 1),
+        VolumeFilter(start=TOP + DAY),
+        VolumeFilter(end=TOP + DAY - 1),
     ],
 )
 def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
@@ -114,22 +116,22 @@ def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
 
 def test_of_an_hour_that_is_not_wanted_whole_its_share_is_estimated(nobody):
     nobody.send(*[event(timestamp=TOP + hour * HOUR + place) for hour in range(3) for place in range(100)])
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
-    assert charts.estimate(Filter(start=TOP + HOUR // 2, end=TOP + 3 * HOUR - 1), LATER) == 250
-    assert charts.estimate(Filter(start=TOP, end=TOP + 2 * HOUR + HOUR // 4 - 1), LATER) == 225
-    assert charts.estimate(Filter(start=TOP + HOUR // 4, end=TOP + HOUR // 2 - 1), LATER) == 25
-    assert charts.estimate(Filter(start=TOP + 3 * HOUR, end=TOP + 9 * HOUR), LATER) == 0
+    assert charts.estimate(VolumeFilter(start=TOP + HOUR // 2, end=TOP + 3 * HOUR - 1), LATER) == 250
+    assert charts.estimate(VolumeFilter(start=TOP, end=TOP + 2 * HOUR + HOUR // 4 - 1), LATER) == 225
+    assert charts.estimate(VolumeFilter(start=TOP + HOUR // 4, end=TOP + HOUR // 2 - 1), LATER) == 25
+    assert charts.estimate(VolumeFilter(start=TOP + 3 * HOUR, end=TOP + 9 * HOUR), LATER) == 0
 
 
 def test_the_hour_that_is_now_had_its_events_until_now(nobody):
     nobody.send(*[event(timestamp=TOP + place) for place in range(100)])
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
     now = TOP + 20 * MINUTE - 1
-    assert charts.estimate(Filter(start=TOP + 5 * MINUTE, end=now), now) == 75
-    assert charts.estimate(Filter(start=TOP + 5 * MINUTE), now) == 75
-    assert charts.estimate(Filter(start=TOP), now) == charts.estimate(Filter(end=now), now) == 100
+    assert charts.estimate(VolumeFilter(start=TOP + 5 * MINUTE, end=now), now) == 75
+    assert charts.estimate(VolumeFilter(start=TOP + 5 * MINUTE), now) == 75
+    assert charts.estimate(VolumeFilter(start=TOP), now) == charts.estimate(VolumeFilter(end=now), now) == 100
 
 
 def test_how_many_are_not_counted_yet(filled, nobody):

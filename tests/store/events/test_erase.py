@@ -14,7 +14,7 @@ from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import erase as erasing
 from app.store.events import hourly_counts
-from app.store.events.erase import Doomed
+from app.store.events.erase import ErasureFilter
 from app.store.models import Event
 from app.store.step_size import Pace
 from tests.store.events.test_hourly_counts import HOUR, TOP, count_all, counts, truth
@@ -24,7 +24,7 @@ from tests.support.threads import Aside, at_once
 
 
 def erase(**wanted: object) -> int:
-    return sum(erasing.erase(Doomed(cut=erasing.counted_cut(), **wanted)))
+    return sum(erasing.erase(ErasureFilter(cut=erasing.counted_cut(), **wanted)))
 
 
 def contexts() -> set[str]:
@@ -67,7 +67,7 @@ ALL = {"base", "batch", "customer", "product", "type", "early", "late"}
     ],
 )
 def test_what_is_named_goes_and_nothing_else(stored, wanted, gone):
-    assert erasing.number(Doomed(**wanted)) == len(gone)
+    assert erasing.number(ErasureFilter(**wanted)) == len(gone)
     assert erase(**wanted) == len(gone)
     assert contexts() == ALL - gone
     assert counts() == truth()
@@ -85,7 +85,7 @@ def test_what_came_after_the_cut_stays(nobody):
     nobody.send(event(context=["1"]))
     cut = erasing.counted_cut()
     nobody.send(event(context=["2"]))
-    assert sum(erasing.erase(Doomed("BARCHART", cut=cut))) == 1
+    assert sum(erasing.erase(ErasureFilter("BARCHART", cut=cut))) == 1
     assert contexts() == {"2"}
 
 
@@ -93,7 +93,7 @@ def test_it_goes_chunk_by_chunk_each_with_its_counts(app, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 300)
     monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
     fill(1_000)
-    steps = erasing.erase(Doomed("BARCHART", cut=erasing.counted_cut()))
+    steps = erasing.erase(ErasureFilter("BARCHART", cut=erasing.counted_cut()))
     left = 1_000
     for size in (300, 300, 300, 100):
         assert next(steps) == size
@@ -112,7 +112,7 @@ def test_events_of_one_moment_are_not_passed_over_at_the_end_of_a_chunk(nobody, 
 def test_what_was_not_counted_yet_is_counted_before_it_goes(nobody, monkeypatch):
     monkeypatch.setattr(hourly_counts, "SLICE", 2)
     nobody.send(*[event(timestamp=TOP + number * HOUR, type="AB"[number % 2]) for number in range(7)])
-    assert hourly_counts.counted_to() == 0
+    assert hourly_counts.watermark() == 0
     assert erase(customer="BARCHART", types=("A",)) == 4
     assert counts() == truth()
     assert sum(counts().values()) == 3
@@ -149,7 +149,7 @@ def test_a_code_is_seen_again_although_its_process_remembers_it(nobody, admin):
 def test_one_that_stops_halfway_leaves_what_is_seen_right(nobody, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 2)
     nobody.send(event(type="A", timestamp=1), event(type="B", timestamp=2), *[event(type="C", timestamp=3)] * 4)
-    steps = erasing.erase(Doomed("BARCHART", cut=erasing.counted_cut()))
+    steps = erasing.erase(ErasureFilter("BARCHART", cut=erasing.counted_cut()))
     next(steps)
     steps.close()
     assert [kind for _, _, kind in catalog.seen()] == ["C"]
@@ -166,9 +166,9 @@ def test_several_who_erase_and_count_at_once_leave_the_counts_exact(app, monkeyp
         if number % 2:
             count_all()
             return 0
-        while hourly_counts.counted_to() < cut:
+        while hourly_counts.watermark() < cut:
             time.sleep(0.01)
-        return sum(erasing.erase(Doomed("BARCHART", cut=cut)))
+        return sum(erasing.erase(ErasureFilter("BARCHART", cut=cut)))
 
     assert sum(at_once(6, work)) == 3_000
     assert counts() == truth() == {}
@@ -186,12 +186,14 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
 
     def count() -> None:
         for _ in range(60):
-            hourly_counts.count_up()
+            hourly_counts.advance()
             time.sleep(0.005)
 
     with Aside() as aside:
         others = [aside.start(send), aside.start(count), aside.start(count)]
-        gone = sum(aside.start(lambda: sum(erasing.erase(Doomed("BARCHART", cut=cut)))).result() for _ in range(2))
+        gone = sum(
+            aside.start(lambda: sum(erasing.erase(ErasureFilter("BARCHART", cut=cut)))).result() for _ in range(2)
+        )
         for other in others:
             other.result()
     count_all()
@@ -215,7 +217,7 @@ def test_as_many_statements_erase_many_hours_as_few(nobody, monkeypatch):
         numbers.append(0)
         with monkeypatch.context() as patch:
             patch.setattr(database.obj, "execute_sql", counted)
-            assert sum(erasing.erase(Doomed("BARCHART", cut=cut))) == hours_of
+            assert sum(erasing.erase(ErasureFilter("BARCHART", cut=cut))) == hours_of
     assert numbers[0] == numbers[1]
     assert counts() == {}
 
@@ -223,7 +225,7 @@ def test_as_many_statements_erase_many_hours_as_few(nobody, monkeypatch):
 def test_a_slow_chunk_makes_the_next_ones_smaller(app, monkeypatch):
     monkeypatch.setattr(step_size, "STEP_SECONDS", 0.0)
     fill(1_000)
-    sizes = list(erasing.erase(Doomed("BARCHART", cut=erasing.counted_cut())))
+    sizes = list(erasing.erase(ErasureFilter("BARCHART", cut=erasing.counted_cut())))
     assert sizes[0] == 500
     assert set(sizes[3:]) == {Pace.LEAST}
 
@@ -232,5 +234,5 @@ def test_a_code_whose_events_are_not_counted_yet_stays_seen(nobody):
     nobody.send(event())
     cut = erasing.counted_cut()
     nobody.send(event())
-    assert sum(erasing.erase(Doomed("BARCHART", cut=cut))) == 1
+    assert sum(erasing.erase(ErasureFilter("BARCHART", cut=cut))) == 1
     assert len(catalog.seen()) == 1

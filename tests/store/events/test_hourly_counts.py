@@ -12,8 +12,8 @@ import pytest
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import count_slices, erase, hourly_counts
-from app.store.events.erase import Doomed
-from app.store.models import Counted, Event, HourlyCount, Seen
+from app.store.events.erase import ErasureFilter
+from app.store.models import Counted, Event, HourlyCount, ObservedCode
 from app.store.step_size import Pace
 from tests.support.client import FIRST, event
 from tests.support.rows import fill
@@ -36,7 +36,7 @@ def truth() -> dict[tuple, int]:
 
 
 def count_all() -> None:
-    while hourly_counts.count_up():
+    while hourly_counts.advance():
         pass
 
 
@@ -80,17 +80,17 @@ def test_they_follow_the_events_slice_by_slice(nobody, monkeypatch):
         )
         count_all()
         assert counts() == truth()
-    assert hourly_counts.count_up() == 0
+    assert hourly_counts.advance() == 0
 
 
 def test_what_is_not_counted_yet_is_known_not_to_be(nobody):
     nobody.send(event())
     count_all()
-    first = hourly_counts.counted_to()
+    first = hourly_counts.watermark()
     nobody.send(event(), event())
-    assert hourly_counts.counted_to() == first
-    assert hourly_counts.count_up() == 2
-    assert hourly_counts.counted_to() == first + 2
+    assert hourly_counts.watermark() == first
+    assert hourly_counts.advance() == 2
+    assert hourly_counts.watermark() == first + 2
 
 
 def test_several_who_count_at_once_count_everything_once(app, monkeypatch):
@@ -98,16 +98,16 @@ def test_several_who_count_at_once_count_everything_once(app, monkeypatch):
     fill(3_000)
     at_once(6, lambda _: count_all())
     assert counts() == truth()
-    assert hourly_counts.counted_to() == 3_000
+    assert hourly_counts.watermark() == 3_000
 
 
 def test_nothing_is_counted_while_there_is_nothing(app):
-    assert (hourly_counts.count_up(), hourly_counts.counted_to(), counts()) == (0, 0, {})
+    assert (hourly_counts.advance(), hourly_counts.watermark(), counts()) == (0, 0, {})
 
 
 def test_the_scheduler_counts(nobody, services):
     nobody.send(event(), event())
-    services.upkeep.run_all()
+    services.scheduler.run_all()
     assert counts() == truth() != {}
 
 
@@ -201,7 +201,7 @@ def test_what_is_counted_is_seen_with_its_widest_context_whatever_was_noted(app)
     scatter(6)
     count_all()
     assert catalog.widths("A", "P") == {"T0": 2, "T1": 9, "T2": 2}
-    assert Seen.select(Seen.since).where(Seen.type == "T0").scalar() == 5
+    assert ObservedCode.select(ObservedCode.since).where(ObservedCode.type == "T0").scalar() == 5
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -215,7 +215,7 @@ class TestInSteps:
     def test_a_transaction_counts_no_more_groups_than_a_step_has(self, app, statements):
         scatter(30)
         statements.clear()
-        assert hourly_counts.count_up() == 30
+        assert hourly_counts.advance() == 30
         assert len([sql for sql in statements if "INSERT INTO hourly_count" in sql]) == 5
         assert counts() == truth()
 
@@ -226,10 +226,10 @@ class TestInSteps:
             patch.setattr(count_slices, "pause", lambda began: _raise(next(pauses)))
             for _ in range(2):  # dies after three steps, and at once
                 with pytest.raises(KeyboardInterrupt):
-                    hourly_counts.count_up()
-        assert (hourly_counts.counted_to(), sum(counts().values())) == (0, 28)
+                    hourly_counts.advance()
+        assert (hourly_counts.watermark(), sum(counts().values())) == (0, 28)
         scatter(5)
-        assert hourly_counts.count_up() == 30  # the slice is the one that was begun
+        assert hourly_counts.advance() == 30  # the slice is the one that was begun
         count_all()
         assert counts() == truth()
         assert Counted.get().total == 35
@@ -244,8 +244,8 @@ class TestInSteps:
         scatter(20)
         count_all()
         scatter(20)
-        cut = hourly_counts.counted_to()
-        monkeypatch.setattr(count_slices, "pause", lambda began: sum(erase.erase(Doomed("A", cut=cut))))
+        cut = hourly_counts.watermark()
+        monkeypatch.setattr(count_slices, "pause", lambda began: sum(erase.erase(ErasureFilter("A", cut=cut))))
         count_all()
         assert counts() == truth()
         assert len(catalog.seen()) == 3

@@ -15,7 +15,7 @@ from app.services.people.accounts import SYSTEM, Principal
 from app.store.database import database
 from app.store.events import hourly_counts
 from app.store.events import pages as feed
-from app.store.events.pages import Wanted
+from app.store.events.pages import EventFilter
 from tests.support.client import FIRST, event
 from tests.support.pace import times
 from tests.support.rows import numbered
@@ -77,13 +77,13 @@ def fill(services, *, counted: bool | None) -> None:
     half = EVENTS // 2
     accept(services, events[:half])
     if counted is not False:
-        services.upkeep._count()
+        services.scheduler._count()
     accept(services, events[half:])
     if counted:
-        services.upkeep._count()
+        services.scheduler._count()
 
 
-def truth(wanted: Wanted) -> list[int]:
+def truth(wanted: EventFilter) -> list[int]:
     """The ids of all wanted events, by Python."""
     rows = database.execute_sql("SELECT id, timestamp, customer, product, type FROM event").fetchall()
     found = [
@@ -99,25 +99,25 @@ def truth(wanted: Wanted) -> list[int]:
     return [key for _, key in sorted(found, reverse=True)]
 
 
-def walked(wanted: Wanted, limit: int) -> Iterator[list[feed.Position]]:
+def walked(wanted: EventFilter, limit: int) -> Iterator[list[feed.Position]]:
     """The positions of every page, one after the other."""
     after = None
     while True:
-        rows = feed.page(Wanted(**vars(wanted) | {"after": after}), limit)
+        rows = feed.page(EventFilter(**vars(wanted) | {"after": after}), limit)
         if not rows:
             return
         yield [(row[4], row[-1]) for row in rows]
         after = (rows[-1][4], rows[-1][-1])
 
 
-def check(wanted: Wanted, limit: int) -> None:
+def check(wanted: EventFilter, limit: int) -> None:
     """That the pages are all there is, and that the way back leads through the same ones."""
     pages = list(walked(wanted, limit))
     assert [key for page in pages for _, key in page] == truth(wanted)
     assert all(len(page) == limit for page in pages[:-1])
     for page, front in itertools.pairwise([[], *pages]):
         if front:
-            assert feed.positions(Wanted(**vars(wanted) | {"before": front[0]}), limit) == page
+            assert feed.positions(EventFilter(**vars(wanted) | {"before": front[0]}), limit) == page
 
 
 @pytest.fixture(params=[True, None, False], ids=["counted", "half counted", "not counted"])
@@ -127,14 +127,14 @@ def filled(request, services) -> None:
 
 def test_every_filter_gives_what_sorting_gives(filled):
     for given in FILTERS:
-        check(Wanted(**given), 60)
-        check(Wanted(**given, customers=("C", "B")), 300)
+        check(EventFilter(**given), 60)
+        check(EventFilter(**given, customers=("C", "B")), 300)
 
 
 def test_pages_of_every_size_fit_together(filled):
     for limit, filters in ((1, FILTERS[8:10]), (7, FILTERS[3:9]), (1_000, FILTERS[3:9])):
         for given in filters:
-            check(Wanted(**given), limit)
+            check(EventFilter(**given), limit)
 
 
 @pytest.mark.parametrize(
@@ -150,18 +150,18 @@ def test_every_way_finds_the_same(services, monkeypatch, rare, at_once, pairs, f
     monkeypatch.setattr(feed, "TERMS", at_once)
     fill(services, counted=None)
     for given in FILTERS[4:13]:
-        check(Wanted(**given), 25)
-    check(Wanted(customers=("A", "C")), 60)
+        check(EventFilter(**given), 25)
+    check(EventFilter(customers=("A", "C")), 60)
 
 
 @pytest.mark.parametrize("pairs", [100, 0])
 def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch, pairs):
     monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
     accept(services, [event(customer=f"C{number % 3}", type=f"T{number % 2}") for number in range(9)])
-    database.execute_sql("DELETE FROM seen")
+    database.execute_sql("DELETE FROM observed_code")
     for given in ({}, {"types": ["T1"]}, {"customer": "C2"}, {"customer": "C2", "product": "PORTFOLIO"}):
-        check(Wanted(**given), 2)
-        check(Wanted(**given, customers=("C1", "C2")), 2)
+        check(EventFilter(**given), 2)
+        check(EventFilter(**given, customers=("C1", "C2")), 2)
 
 
 PAIRS = 20_000
@@ -176,7 +176,7 @@ def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(ser
     for query in (
         "INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received) "
         f"SELECT {codes}, {time}, {context}, 1, {batch}, 0",
-        f"INSERT INTO seen (customer, product, type, since, width) SELECT {codes}, 0, 1",
+        f"INSERT INTO observed_code (customer, product, type, since, width) SELECT {codes}, 0, 1",
         "INSERT INTO hourly_count (customer, product, type, hour, number, first, last) "
         f"SELECT {codes}, {hour}, 1, {time}, {time}",
     ):
@@ -186,10 +186,10 @@ def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(ser
     execute = database.obj.execute_sql
     monkeypatch.setattr(database.obj, "execute_sql", lambda sql, *more: statements.append(sql) or execute(sql, *more))
     for given in ({"types": ["T"]}, {}, {"customers": ["C7", "C8"]}):
-        keys = [row[-1] for row in feed.page(Wanted(**given), 100)]
-        assert keys == (truth(Wanted(**given)))[:100]
+        keys = [row[-1] for row in feed.page(EventFilter(**given), 100)]
+        assert keys == (truth(EventFilter(**given)))[:100]
         after = (hour + 6_000 * 30, 6_001)
-        assert len(feed.page(Wanted(**given, after=after), 50)) == 50
+        assert len(feed.page(EventFilter(**given, after=after), 50)) == 50
     assert len(statements) < 60
 
 
@@ -197,14 +197,14 @@ def test_events_of_one_moment_are_told_apart_by_their_acceptance(services):
     for _ in range(3):
         accept(services, [event(timestamp=5) for _ in range(10)])
     for given in ({}, {"types": [event()["type"]]}):
-        check(Wanted(**given), 4)
+        check(EventFilter(**given), 4)
 
 
 def test_a_rare_type_in_very_many_hours_fills_a_large_page(services):
     accept(services, [event(type="RARE", timestamp=TOP + 2 * hour * HOUR) for hour in range(1_200)])
-    services.upkeep._count()
+    services.scheduler._count()
     for limit in (1_001, 50):
-        check(Wanted(types=["RARE"]), limit)
+        check(EventFilter(types=["RARE"]), limit)
 
 
 def test_very_many_types_and_pairs_are_asked_for_at_once(services, monkeypatch):
@@ -214,10 +214,10 @@ def test_very_many_types_and_pairs_are_asked_for_at_once(services, monkeypatch):
     )
     types = [f"T{number}" for number in range(1_000)]
     for counted in (False, True):
-        check(Wanted(types=types), 500)
-        check(Wanted(), 500)
+        check(EventFilter(types=types), 500)
+        check(EventFilter(), 500)
         if not counted:
-            services.upkeep._count()
+            services.scheduler._count()
 
 
 def test_counts_that_say_too_much_cost_no_event(services):
@@ -225,45 +225,45 @@ def test_counts_that_say_too_much_cost_no_event(services):
     fill(services, counted=True)
     database.execute_sql(f"DELETE FROM event WHERE type = 'RARE' AND timestamp >= {TOP + 30 * HOUR}")
     for limit in (1, 5, 100):
-        check(Wanted(types=["RARE"]), limit)
+        check(EventFilter(types=["RARE"]), limit)
 
 
 def test_what_is_counted_while_a_page_is_read_is_not_missed(services, monkeypatch):
     fill(services, counted=None)
-    expected = truth(Wanted(types=["RARE"]))
+    expected = truth(EventFilter(types=["RARE"]))
     newest = hourly_counts.newest
 
     def counted_in_between(*args: object, **kwargs: object) -> list:
         found = newest(*args, **kwargs)
-        services.upkeep._count()
+        services.scheduler._count()
         return found
 
     monkeypatch.setattr(hourly_counts, "newest", counted_in_between)
-    assert [row[-1] for row in feed.page(Wanted(types=["RARE"]), 1_000)] == expected
+    assert [row[-1] for row in feed.page(EventFilter(types=["RARE"]), 1_000)] == expected
 
 
 def test_a_page_is_the_events_as_they_are_stored_and_says_where_the_next_begins(services):
     accept(services, [event(timestamp=number, context=["é", None, '"']) for number in range(5)])
-    first = services.feed.page(SYSTEM, Wanted(), 3)
-    second = services.feed.page(SYSTEM, Wanted(), 3, first.next)
+    first = services.listing.page(SYSTEM, EventFilter(), 3)
+    second = services.listing.page(SYSTEM, EventFilter(), 3, first.next)
     assert [one.timestamp for one in (*first.events, *second.events)] == [4, 3, 2, 1, 0]
     assert first.events[0].context == ["é", None, '"']
     assert [one.sequence for one in first.events] == [5, 4, 3]
     assert second.next is None
-    assert services.feed.page(SYSTEM, Wanted(), 5).next is None  # it ends exactly where the page does
+    assert services.listing.page(SYSTEM, EventFilter(), 5).next is None  # it ends exactly where the page does
 
 
 def test_everybody_sees_their_own_customers_only(services):
     fill(services, counted=True)
     for given in ({}, {"types": ["RARE"]}, {"product": "Q"}, {"customer": "C"}):
-        page = services.feed.page(ANNA, Wanted(**given), 1_000)
+        page = services.listing.page(ANNA, EventFilter(**given), 1_000)
         assert {one.customer for one in page.events} <= {"A", "C"}
-        assert len(page.events) == min(1_000, len(truth(Wanted(**given, customers=("A", "C")))))
+        assert len(page.events) == min(1_000, len(truth(EventFilter(**given, customers=("A", "C")))))
     with pytest.raises(Forbidden):
-        services.feed.page(ANNA, Wanted(customer="B"), 10)
+        services.listing.page(ANNA, EventFilter(customer="B"), 10)
     nobody = Principal(2, "nobody", "analyst", (), "")
     for given in ({}, {"types": ["RARE"]}):
-        assert services.feed.page(nobody, Wanted(**given), 10).events == []
+        assert services.listing.page(nobody, EventFilter(**given), 10).events == []
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_everybody_sees_their_own_customers_only(services):
 )
 def test_what_is_no_cursor_is_refused(services, cursor):
     with pytest.raises(InputInvalid):
-        services.feed.page(SYSTEM, Wanted(), 10, cursor)
+        services.listing.page(SYSTEM, EventFilter(), 10, cursor)

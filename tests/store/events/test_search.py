@@ -10,7 +10,7 @@ from app.exceptions import Forbidden, InputInvalid
 from app.services.events.rejected import Origin
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import search
-from app.store.events.pages import Wanted
+from app.store.events.pages import EventFilter
 from tests.support.client import event
 
 ANNA = Principal(1, "anna", "analyst", ("A",), "")
@@ -32,7 +32,7 @@ def accept(services, contexts: list[list], **changes) -> None:
 
 
 def found(services, text: str, **wanted) -> list[list]:
-    page = services.feed.page(SYSTEM, Wanted(**wanted), 100, text=text)
+    page = services.listing.page(SYSTEM, EventFilter(**wanted), 100, text=text)
     return [CONTEXTS.index(one.context) for one in reversed(page.events)]
 
 
@@ -78,7 +78,7 @@ def test_a_search_says_how_far_it_looked_and_goes_on_from_there(services, look):
     accept(services, [["here"] if number in (2, 13) else ["away"] for number in range(25)])
     pages, after = [], None
     while True:
-        page = services.feed.page(SYSTEM, Wanted(), 5, after, text="HERE")
+        page = services.listing.page(SYSTEM, EventFilter(), 5, after, text="HERE")
         pages.append([one.timestamp for one in page.events if one.context == ["here"]])
         if page.next is None:
             break
@@ -88,11 +88,11 @@ def test_a_search_says_how_far_it_looked_and_goes_on_from_there(services, look):
 
 def test_what_has_no_match_is_looked_through_in_bounded_steps(services, look):
     accept(services, [["x"]] * 25)
-    first = services.feed.page(SYSTEM, Wanted(), 5, text="y")
+    first = services.listing.page(SYSTEM, EventFilter(), 5, text="y")
     assert (first.events, first.looked.events, first.looked.time) == ([], 10, 15)
-    second = services.feed.page(SYSTEM, Wanted(), 5, first.next, text="y")
+    second = services.listing.page(SYSTEM, EventFilter(), 5, first.next, text="y")
     assert (second.looked.events, second.looked.time) == (10, 5)
-    third = services.feed.page(SYSTEM, Wanted(), 5, second.next, text="y")
+    third = services.listing.page(SYSTEM, EventFilter(), 5, second.next, text="y")
     assert (third.looked.events, third.looked.time, third.next) == (5, None, None)
 
 
@@ -101,7 +101,7 @@ def test_its_pages_fit_together_both_ways(services, look):
     expected = [number for number in range(39, -1, -1) if number % 3]
     seen, after, pages = [], None, []
     while True:
-        page = services.feed.page(SYSTEM, Wanted(), 4, after, text="yes")
+        page = services.listing.page(SYSTEM, EventFilter(), 4, after, text="yes")
         seen += [one.timestamp for one in page.events]
         pages.append(page)
         if page.next is None:
@@ -110,7 +110,7 @@ def test_its_pages_fit_together_both_ways(services, look):
     assert seen == expected
     back, before = [], f"{pages[-1].events[0].timestamp}-{pages[-1].keys[0]}"
     while before:
-        page = services.feed.page(SYSTEM, Wanted(), 4, before=before, text="yes")
+        page = services.listing.page(SYSTEM, EventFilter(), 4, before=before, text="yes")
         back = [one.timestamp for one in page.events] + back
         before = page.previous
     assert back == expected[: expected.index(pages[-1].events[0].timestamp)]
@@ -120,22 +120,22 @@ def test_of_a_rare_type_fewer_are_looked_at(services, monkeypatch):
     monkeypatch.setattr(search, "LOOK_RARE", 3)
     accept(services, [["x"]] * 200, type="COMMON")
     accept(services, [["x"]] * 8, type="RARE")
-    services.upkeep._count()
-    assert services.feed.page(SYSTEM, Wanted(types=["RARE"]), 5, text="y").looked.events == 8
+    services.scheduler._count()
+    assert services.listing.page(SYSTEM, EventFilter(types=["RARE"]), 5, text="y").looked.events == 8
     monkeypatch.setattr(search, "LOOK", 60)
-    assert services.feed.page(SYSTEM, Wanted(types=["RARE"]), 5, text="y").looked.events == 3
+    assert services.listing.page(SYSTEM, EventFilter(types=["RARE"]), 5, text="y").looked.events == 3
 
 
 @pytest.mark.parametrize("text", ["", "x" * 201, "a\nb", "\x00"])
 def test_what_cannot_be_searched_for_is_refused(services, text):
     with pytest.raises(InputInvalid, match="cannot be searched"):
-        services.feed.page(SYSTEM, Wanted(), 5, text=text)
+        services.listing.page(SYSTEM, EventFilter(), 5, text=text)
 
 
 def test_everybody_searches_their_own_customers_only(services):
     accept(services, [["secret"]], customer="A", type="MINE")
     accept(services, [["secret"]], customer="B", type="THEIRS")
-    page = services.feed.page(ANNA, Wanted(), 10, text="secret")
+    page = services.listing.page(ANNA, EventFilter(), 10, text="secret")
     assert ([one.type for one in page.events], page.looked.events) == (["MINE"], 1)
     with pytest.raises(Forbidden):
-        services.feed.page(ANNA, Wanted(customer="B"), 10, text="secret")
+        services.listing.page(ANNA, EventFilter(customer="B"), 10, text="secret")

@@ -52,8 +52,8 @@ def selections(draw, rows: Sequence[tuple[int, str]]) -> dict:
         "start": ends[0],
         "end": ends[1],
         "types": draw(st.sampled_from([(), (), ("A",), ("A", "C")])),
-        "after": draw(places),
-        "cut": draw(places),
+        "snapshot_min_id": draw(places),
+        "snapshot_max_id": draw(places),
     }
 
 
@@ -73,8 +73,11 @@ def test_stretches_have_every_row_once_and_in_order(data, rows, late, size):
     ids = keep(rows)
     wanted = data.draw(selections(rows))
     # Positions become ids: `after` the n-th row, the `cut` at it.
-    bounds = {key: None if wanted[key] is None else ([0, *ids])[wanted[key]] for key in ("after", "cut")}
-    bounds["cut"] = bounds["cut"] if bounds["cut"] is not None else max(ids, default=0)
+    bounds = {
+        key: None if wanted[key] is None else ([0, *ids])[wanted[key]] for key in ("snapshot_min_id", "snapshot_max_id")
+    }
+    if bounds["snapshot_max_id"] is None:
+        bounds["snapshot_max_id"] = max(ids, default=0)
     selection = Selection("C", "P", **(wanted | bounds))
 
     stretches = cut(selection, size)

@@ -73,12 +73,12 @@ def another_process(app, settings) -> Client:
     return client
 
 
-def rows_under(cut: int) -> int:
-    return store.database.execute_sql("SELECT count(*) FROM event WHERE id <= %s", (cut,)).fetchone()[0]
+def rows_under(snapshot_max_id: int) -> int:
+    return store.database.execute_sql("SELECT count(*) FROM event WHERE id <= %s", (snapshot_max_id,)).fetchone()[0]
 
 
 def cut_of(services, job: dict) -> int:
-    query = "SELECT cut FROM report WHERE job = %s"
+    query = "SELECT snapshot_max_id FROM report WHERE job = %s"
     return store.database.execute_sql(query, (job["job"],)).fetchone()[0]
 
 
@@ -175,17 +175,17 @@ def until_more(count: int) -> None:
 
 def check_twice(services, job: str) -> None:
     """Run a report, and again with the same snapshot, as if its file had been lost with a failure."""
-    services.running.run(job)
+    services.runner.run(job)
     first = Report.get(Report.job == job)
     data = services.reports.path(first).read_bytes()
     before = select.count()
     until_more(100)
     Report.update(status="FAILED", file=None).where(Report.job == job).execute()
     services.reports.retry(SYSTEM, first)
-    services.running.run(job)
+    services.runner.run(job)
     second = Report.get(Report.job == job)
     assert (first.status, second.status) == ("COMPLETE", "COMPLETE")
     assert services.reports.path(second).read_bytes() == data
     assert (second.rows, second.bytes, second.sha256) == (first.rows, len(data), hashlib.sha256(data).hexdigest())
     assert first.sha256 == second.sha256
-    assert first.rows == rows_under(first.cut) < before
+    assert first.rows == rows_under(first.snapshot_max_id) < before

@@ -45,7 +45,7 @@ class Running:
                 [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
                 cwd=folder,
                 start_new_session=terminal is not None,
-                preexec_fn=None if terminal is None else lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY),
+                preexec_fn=None if terminal is None else lambda: _take_terminal(terminal),
                 env=self.environment,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -105,6 +105,12 @@ class Running:
             if str(self.data) in command + environment:
                 found[process] = command.replace("\0", " ")
         return found
+
+
+def _take_terminal(terminal: int) -> None:
+    """Make a terminal this process's own, whose end ends it, even below `nohup`."""
+    fcntl.ioctl(terminal, termios.TIOCSCTTY)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
-"""What the product does, for whoever asks: a request, a page, a command or a worker.
+"""Services: the product's functions for requests, pages, commands and workers.
 
-`build` puts the services of one process together; nothing in here knows of HTTP.
+`build` creates the services of a process. This package does not depend on HTTP.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Put the services together; nothing connects yet."""
+    """Create the services of a process. No service connects to anything yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog = Catalog(strict=settings.catalog_mode == "strict", code_limit=CodeLimit(settings.max_codes))
     catalog_listing, audit = CatalogListing(catalog), Audit()

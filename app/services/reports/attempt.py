@@ -1,9 +1,9 @@
-"""One attempt at a report: plan it, write its parts, join them, and complete it if it is still ours.
+"""Attempt at a report: plan it, write its parts, join them, and complete it if the attempt still holds the lease.
 
-A report of few rows is one stretch, written straight into its file. A longer one is cut by time into parts. Each is a
-file of its own as soon as it is written: what a dead worker leaves is not written again, other workers may write some
-of them at the same time, and a huge report can let a small one go first. Joined in order they are the same bytes,
-whoever wrote them. Whoever finds that the report is no longer this attempt's stops and leaves nothing behind.
+A report with few rows is written directly to its file. A longer report is split by time into parts, each written to a
+file of its own. After a worker dies, the finished parts are reused. Several workers can write parts at the same time,
+and a huge report can let smaller reports run between two parts. The joined parts have the same bytes regardless of
+which worker wrote them. A worker that loses the lease stops and leaves no files behind.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from app.store.models import Report, ReportPart
 from app.store.reports import attempts, parts
 from app.store.reports import reports as store
 
-WAIT_SECONDS = 0.05  # for parts that others write
-STEADY_SECONDS = 2.0  # before an attempt lets smaller reports go first
-SILENT_MS = 20_000  # whoever says nothing for so long is given up
-READ_BYTES = 256 * 1024  # at a time: several are under way
+WAIT_SECONDS = 0.05  # poll interval for parts that other workers write
+STEADY_SECONDS = 2.0  # minimum running time before an attempt lets smaller reports run first
+SILENT_MS = 20_000  # a worker without a heartbeat for this long loses its lease
+READ_BYTES = 256 * 1024  # per read; several attempts may run at the same time
 
 log = structlog.get_logger(__name__)
 
 
 class Preempted(Exception):
-    """Smaller reports wait: they go first."""
+    """Smaller reports are waiting and run first."""
 
 
 @dataclass(frozen=True)
 class AttemptContext:
-    """What an attempt works with.
+    """Dependencies and limits of an attempt.
 
     Attributes:
-        filing: where parts, and the report's file, go.
+        destinations: the destinations of parts and of the report's file.
         limit_ms: how long the report may run.
         keep_ms: how long its file is kept.
-        shard_rows: from how many rows on other workers are asked to help.
-        call: asks for help with a report, so many times.
+        shard_rows: the number of rows above which other workers are called to help.
+        call: calls the given number of workers to help with a report.
     """
 
     destinations: Destinations
@@ -66,11 +66,11 @@ class AttemptContext:
 
 
 class Attempt:
-    """One worker's attempt at a report that it has claimed.
+    """Attempt of a worker at a report that it has claimed.
 
     Args:
-        worker: its name.
-        is_stopping: whether it is to end.
+        worker: the worker's name.
+        is_stopping: returns whether the worker is shutting down.
     """
 
     def __init__(
@@ -88,13 +88,12 @@ class Attempt:
         """Write the report's file and complete it.
 
         Raises:
-            TimedOut, Lost, Stopping, Paused: the report is incomplete, either permanently or for now.
+            TimedOut, LeaseLost, ShutdownRequested, Preempted: the report is incomplete, either permanently or for now.
             Forbidden: its bucket is no longer allowed.
             Exception: any other failure.
         """
-        self._means.destinations.check(
-            self._report.output or {}
-        )  # the operator may have removed the bucket from the list
+        # The operator may have removed the bucket from the list since the report was accepted.
+        self._means.destinations.check(self._report.output or {})
         key = self._means.destinations.key(self._report)
         with self._pulse:
             if self._report.planned:
@@ -127,7 +126,7 @@ class Attempt:
         report.planned = True
 
     def _go_on(self) -> None:
-        """Its speed is told by what is written from here on."""
+        """Resume a planned report. Its speed is computed only from rows written from now on."""
         self._hold(writing=store.clock(), resumed_rows=self._rows())
 
     def _hold(self, **values: object) -> None:
@@ -142,7 +141,7 @@ class Attempt:
         return self._pen.write(selection(self._report), begun, self._pulse.check)
 
     def _write_parts(self) -> None:
-        """Write what nobody writes, until all parts are written."""
+        """Write open parts until all parts are written."""
         job = self._report.job
         self._call_help()
         while not parts.are_done(job):
@@ -162,10 +161,10 @@ class Attempt:
         return steady and fair_queue.is_huge(self._report) and fair_queue.small_waits()
 
     def _join(self, key: str) -> Written:
-        """One file of all parts, streamed through this worker."""
+        """Join all parts into the final file, streamed through this worker."""
         written = parts.of(self._report.job)
         if not written:
-            raise LeaseLost  # they were forgotten as the report ended
+            raise LeaseLost  # the parts were deleted because the report ended
         upload = self._begin(key)
         try:
             with ReportFile(upload, compressor("none")) as file:
@@ -188,7 +187,7 @@ class Attempt:
         streams = (self._opened(part) for part in written)
         try:
             rows = parquet.join(streams, partial(self._add, file), Layout.from_json(self._report.layout))
-        except (ValueError, OSError) as error:  # Arrow's; the storage has its own
+        except (ValueError, OSError) as error:  # raised by Arrow; the storage raises its own errors
             raise FileDamaged(f"A part of the report cannot be read: {error}") from error
         if rows != (wanted := sum(part.rows for part in written)):
             raise FileDamaged(f"The report's parts have {rows} rows, not the {wanted} that were written.")
@@ -213,7 +212,7 @@ class Attempt:
         return self._means.destinations.own.open(part.file, self._pulse.check)
 
     def _write_again(self, written: Sequence[ReportPart]) -> None:
-        """Let the next attempt write the parts whose files are gone, or not whole."""
+        """Reopen the parts whose files are missing or incomplete, so that the next attempt writes them."""
         for part in written:
             if self._means.destinations.own.size(part.file) != part.bytes:
                 parts.write_again(part)
@@ -232,11 +231,11 @@ class Attempt:
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
 
     def _note(self) -> bool:
-        """A sign of life, for the pulse."""
+        """Record a heartbeat and progress. Return whether the attempt still holds the lease."""
         return self._pen.note() and self._note_report(rows=self._rows(), total=self._report.total)
 
     def _rows(self) -> int | None:
-        """Rows written by all who write: never fewer than were told before, never more than there are."""
+        """Return the rows written by all workers. The number never decreases and never exceeds the total."""
         report = self._report
         if not report.planned:
             return report.rows
@@ -250,5 +249,5 @@ class Attempt:
 
 
 def seconds_left(report: Report, limit_ms: int) -> float:
-    """Until a report has run as long as it may."""
+    """Return the seconds until a report exceeds its time limit."""
     return (report.began + limit_ms - store.now()) / 1000

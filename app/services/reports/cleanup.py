@@ -1,6 +1,6 @@
-"""Sets right what nobody else will: silent attempts, reports queued nowhere, and files that nobody owns any more.
+"""Recovery of lost attempts and unqueued reports, and removal of expired and orphaned files.
 
-Safe when several run it at once: each step is a conditional UPDATE, or harmless when done twice.
+Several processes may run it at the same time, because each step is a conditional UPDATE or is harmless when repeated.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from app.store.reports import attempts, parts
 from app.store.reports import reports as store
 
 UUID_LENGTH = 36
-YOUNG_MS = 60_000  # a file's owner may not have noted it yet
+YOUNG_MS = 60_000  # the owner of a newer file may not have recorded it yet
 
 log = structlog.get_logger(__name__)
 
 
 class Cleanup:
-    """Sweeps.
+    """Cleanup of reports, their attempts and their files.
 
     Args:
         limit_ms: how long a report may run.
-        most: how many attempts in a row may get no further.
+        most: how many consecutive attempts may make no progress before the report fails.
     """
 
     def __init__(self, queue: ReportQueue, destinations: Destinations, limit_ms: int, most: int) -> None:
@@ -40,12 +40,12 @@ class Cleanup:
         self._most = most
 
     def clean_up(self) -> None:
-        """Do all of it.
+        """Run all cleanup steps.
 
         Raises:
-            QueueUnavailable: Redis is away, and reports wait; everything else is done.
+            QueueUnavailable: Redis is unavailable, so due reports stay unqueued. All other steps are done.
         """
-        parts.forget_all_ended()  # a worker may have died between completing and tidying up
+        parts.forget_all_ended()  # a worker may have died between completing a report and deleting its parts
         self._end_overdue()
         for report in store.silent(SILENT_MS):
             self.release(report, "Its worker was not heard from any more.")
@@ -55,12 +55,12 @@ class Cleanup:
         self.wake()
 
     def wake(self) -> None:
-        """Queue what may be tried now and is queued nowhere."""
+        """Queue the reports that are due but not in the queue."""
         for job in self._queue.missing([report.job for report in store.due()]):
             self._queue.enqueue(job)
 
     def release(self, report: Report, reason: str) -> None:
-        """Let a report wait again whose attempt is dead; where too many have died in a row, it has failed."""
+        """Release a report whose attempt is dead, or fail it if too many consecutive attempts made no progress."""
         if self.give_up(report, reason):
             return
         with transaction():
@@ -69,7 +69,7 @@ class Cleanup:
         log.warning("attempt given up", report=report.job, reason=reason)
 
     def release_worker(self, worker: str) -> list[str]:
-        """The same for all that a dead worker was at; the reports' UUIDs."""
+        """Release all reports and parts that a dead worker held, and return the UUIDs of the reports."""
         parts.release_of(worker)
         held = store.held_by(worker)
         for report in held:
@@ -77,7 +77,7 @@ class Cleanup:
         return [report.job for report in held]
 
     def give_up(self, report: Report, reason: str, outcome: str = attempts.LOST) -> bool:
-        """End a report whose attempt gets no further, where those before got no further either; whether it was so."""
+        """Fail a report if this attempt and the previous ones made no progress. Return whether the report failed."""
         times = "1 attempt" if self._most == 1 else f"{self._most} attempts in a row"
         told = f"{times} got no further. The last one: {reason}"
         with transaction():
@@ -89,14 +89,15 @@ class Cleanup:
         return True
 
     def remove_expired(self, job: str) -> None:
-        """Remove all that a report left beside its file, once it has ended."""
+        """Remove the parts and partial files of a report that has ended. Its finished file stays."""
         parts.forget_ended(job)
         self._try(self._remove_left, job)
 
     def _remove_left(self, job: str) -> None:
-        """First look what is there, then whether it is needed: nothing that comes meanwhile is removed.
+        """Remove a report's unused files.
 
-        In a hurry: whoever cancels waits for it, and so does the worker's next report.
+        List the files before checking which are needed, so that no file created in between is removed. Use short storage
+        timeouts, because users who cancel and the worker's next report wait for this method.
         """
         storage = self._storage.hurried()
         found = [key for key, _ in storage.contents(job)]
@@ -105,16 +106,16 @@ class Cleanup:
                 storage.discard(key)
 
     def remove_file(self, report: Report) -> None:
-        """Remove a report's file; its row stays and says so."""
+        """Remove a report's file and mark the report's row accordingly."""
         self._filing.discard(report, report.file)
         store.mark_removed(report.job)
 
     def remove_unowned(self) -> None:
-        """Remove what no report has: what was being written when its writer died, and nobody went on with."""
+        """Remove files that belong to no report, such as the partial file of a writer that died."""
         before = store.now() - YOUNG_MS
         old = [key for key, since in self._storage.contents() if since < before]
         jobs = list({key[:UUID_LENGTH] for key in old})
-        running = store.running_among(jobs)  # asked first: whoever completes now has a file by the next question
+        running = store.running_among(jobs)  # query this first: a report that completes now is in the next result
         owned = store.files_in_use(jobs)
         for key in old:
             if key not in owned and key[:UUID_LENGTH] not in running:
@@ -122,7 +123,7 @@ class Cleanup:
                 self._storage.discard(key)
 
     def _try(self, step: Callable, *args: object) -> None:
-        """The storage may be away, and nothing else is to wait for it: the next sweep finds the same to do."""
+        """Run a step and log a storage failure, so that the other steps still run. The next cleanup retries it."""
         try:
             step(*args)
         except StorageFailed as error:

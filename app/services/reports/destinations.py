@@ -1,6 +1,6 @@
-"""Where a report's file goes, and under which name: the storage of ours, or a bucket that the operator allows.
+"""Destinations of report files: Tally's own storage, or a bucket that the operator allows.
 
-What is delivered to a bucket belongs to whoever owns the bucket: it is never removed by us.
+Files delivered to a bucket belong to the bucket's owner, so Tally never removes them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from app.store.models import Report
 
 
 class Destinations:
-    """The places of report files.
+    """Destinations of report files.
 
     Attributes:
-        own: the storage of ours, where parts go, too.
+        own: Tally's own storage, which also stores the parts.
     """
 
     def __init__(self, settings: Settings, own: Storage) -> None:
@@ -28,10 +28,10 @@ class Destinations:
         self._buckets: dict[str, Storage] = {}
 
     def check(self, output: Mapping) -> None:
-        """Let an output pass that goes where it may.
+        """Check that an output's destination is allowed.
 
         Raises:
-            Forbidden: the operator does not allow the bucket, or the object would stand among our own files.
+            Forbidden: the operator does not allow the bucket, or the key is reserved for Tally's own files.
         """
         bucket, key = output.get("bucketName"), output.get("bucketKey")
         if bucket is None:
@@ -42,7 +42,7 @@ class Destinations:
             raise Forbidden("output.bucketKey: report files of the service's own stand under such names.")
 
     def place(self, report: Report) -> Storage:
-        """Where a report's file stands, or will."""
+        """Return the storage of a report's file, whether or not the file exists yet."""
         bucket = (report.output or {}).get("bucketName")
         if bucket is None:
             return self.own
@@ -68,7 +68,7 @@ class Destinations:
         return is_there and (report.etag is None or place.is_same(report.file, report.etag))
 
     def key(self, report: Report) -> str:
-        """A name for the file of an attempt: in our own storage no two attempts have one."""
+        """Return the name of an attempt's file, which is unique to the attempt in Tally's own storage."""
         output = report.output or {}
         return output.get("bucketKey") or f"{report.job}.{secrets.token_hex(8)}{extension(output)}"
 

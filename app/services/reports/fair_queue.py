@@ -1,7 +1,7 @@
-"""Whose turn it is: small reports before huge ones, and no user before the others for having asked for more.
+"""Fair queue: the order of waiting reports. Small reports precede huge ones, and users alternate.
 
-Redis only says that there is something to do; what, is decided here from the rows, so that the order is one and the
-same for every worker and for the place in the queue that people are told.
+Redis only signals that work exists. The rows decide which report is next, so that all workers and the displayed queue
+position agree on the order.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Protocol
 
 from app.store.reports import reports as store
 
-SMALL_ROWS = 1_000_000  # a report of more is huge, and gives way to smaller ones
-GIVES_WAY_MS = 10_000  # so long since it last ran or was accepted: then it takes its turn like any other
+SMALL_ROWS = 1_000_000  # a report with more rows is huge and lets smaller reports run first
+GIVES_WAY_MS = 10_000  # a huge report that has waited this long since it last ran or was accepted yields no more
 
 
 class WaitingReport(Protocol):
-    """A report that waits."""
+    """Report that waits for a worker."""
 
     id: int
     account: int | None
@@ -27,24 +27,24 @@ class WaitingReport(Protocol):
 
 
 def is_huge(report: WaitingReport) -> bool:
-    """Whether it gives way."""
+    """Return whether a report lets smaller reports run first."""
     return report.estimated_rows > SMALL_ROWS
 
 
 def small_waits() -> bool:
-    """Whether a report waits to which huge ones give way."""
+    """Return whether a small report is waiting."""
     return store.small_waits(SMALL_ROWS)
 
 
 def due() -> list[store.Waiting]:
-    """The reports that may be taken now, in the order in which workers take them."""
+    """Return the reports that may be claimed now, in the order in which workers claim them."""
     waiting = store.due()
     served = store.last_served({report.account for report in waiting})
     return in_turn(waiting, store.running_by_account(), served, store.now())
 
 
 def queue() -> list[store.Waiting]:
-    """All that wait: behind those that may be taken now the ones that are to be tried later."""
+    """Return all waiting reports. Those to be retried later follow those that may be claimed now."""
     first = due()
     known = {report.id for report in first}
     later = [report for report in store.waiting() if report.id not in known]
@@ -54,14 +54,15 @@ def queue() -> list[store.Waiting]:
 def in_turn(
     waiting: Sequence[WaitingReport], running: Mapping[int | None, int], served: Mapping[int | None, int], now: int
 ) -> list[WaitingReport]:
-    """Those who wait in the order in which workers take them.
+    """Return waiting reports in the order in which workers claim them.
 
-    A user's first report before anybody's second. Of two users' first ones, that of whoever has waited longer: since
-    the report was accepted, or since a worker was last at another one of theirs.
+    Every user's first report precedes any user's second. Of two users' first reports, the one that has waited longer is
+    first. The wait starts when the report was accepted, or when a worker last ran a report of the same user if that is
+    later.
 
     Args:
-        running: how many reports of each user workers are at already: they count as turns had.
-        served: when a worker was last at a report of each user's.
+        running: the number of running reports by user, which count as claimed.
+        served: the time at which a worker last ran a report of each user.
     """
     had = Counter(running)
     keyed = []

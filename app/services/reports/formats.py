@@ -1,4 +1,4 @@
-"""Which bytes a report's rows are: the one place that brings the store's rows and the file formats together."""
+"""Conversion of a report's rows to bytes. Only this module combines the store's rows with the file formats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CSV, JSONL, PARQUET = "csv", "jsonl", "parquet"
 
 @dataclass(frozen=True)
 class Output:
-    """What the file looks like: what was asked for, with the defaults filled in."""
+    """Requested file format, with defaults filled in."""
 
     format: str = CSV
     delimiter: str = DEFAULT_DELIMITER
@@ -29,27 +29,27 @@ class Output:
 
     @classmethod
     def of(cls, asked: Mapping[str, object] | None) -> Output:
-        """From a report's row."""
+        """Return the output stored in a report's row."""
         known = {"format": "format", "delimiter": "delimiter", "header": "header", "compression": "compression"}
         known["spreadsheetSafe"] = "safe"
         return cls(**{known[key]: value for key, value in (asked or {}).items() if key in known})
 
     @property
     def is_joined(self) -> bool:
-        """Whether the file is made from its parts by more than putting one behind the other."""
+        """Return whether joining the parts takes more than concatenating them."""
         return self.format == PARQUET
 
     @property
     def shows_parts(self) -> bool:
-        """Whether the file's bytes tell where one part ends and the next begins."""
+        """Return whether the file's bytes depend on where parts begin and end."""
         return self.is_joined or self.compression != "none"
 
     def laid_out(self, layout: Layout) -> Layout:
-        """The layout that counts: a format that keeps events as they are leaves nothing out."""
+        """Return the effective layout. JSON Lines contain events in full, so they ignore the requested layout."""
         return Layout(POSITIONAL) if self.format == JSONL else layout
 
     def compressor(self) -> Compressor:
-        """What a part's bytes go through."""
+        """Return the compressor of a part's bytes."""
         return compressor("none" if self.is_joined else self.compression)
 
 
@@ -67,7 +67,7 @@ def columns(layout: Layout, output: Output, width: int | None) -> list[str]:
 
 
 def selection(report: Report) -> select.Selection:
-    """A report's snapshot."""
+    """Return the selection of a report's snapshot."""
     return select.Selection(
         report.customer,
         report.product,
@@ -80,20 +80,20 @@ def selection(report: Report) -> select.Selection:
 
 
 def head(report: Report, output: Output) -> bytes:
-    """What stands before the first row."""
+    """Return the bytes before the first row."""
     if output.format != CSV or not output.header:
         return b""
     return csv.line_writer(output.delimiter, safe=output.safe)(Layout.from_json(report.layout).header(report.width))
 
 
 def blocks(report: Report, output: Output, rows: select.Selection) -> Generator[Block]:
-    """The rows of a part, a few at a time, as bytes."""
+    """Yield the rows of a part as bytes, a few rows at a time."""
     layout = Layout.from_json(report.layout)
     if output.format == JSONL:
         return jsonl.blocks(select.full_rows(rows))
     if output.format == PARQUET:
         return parquet.blocks(select.full_rows(rows), layout)
     made = select.csv_blocks(rows, layout, report.width, output.delimiter, safe=output.safe)
-    if made is None:  # the database cannot write it: then we do, the same bytes
+    if made is None:  # the database cannot write this CSV, so write the same bytes here
         made = csv.blocks(select.rows(rows), layout, report.width, output.delimiter, safe=output.safe)
     return made

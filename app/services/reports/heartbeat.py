@@ -1,7 +1,7 @@
-"""The sign of life of whoever writes a report: a thread beside it that notes progress, and finds out when to stop.
+"""Heartbeat of a report writer: a thread that records progress and detects when the writer must stop.
 
-It has a connection of its own, as the writer's is busy giving rows. Where the writer must stop it ends its statement,
-too: a database may sort for minutes before the first row comes.
+The thread has its own connection, because the writer's connection is busy returning rows. When the writer must stop,
+the thread also interrupts the writer's statement, because a database may sort for minutes before it returns a row.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ log = structlog.get_logger(__name__)
 
 
 class TimedOut(Exception):
-    """The report runs longer than it may."""
+    """The report exceeded its time limit."""
 
 
 class LeaseLost(Exception):
-    """The report is another attempt's now, or was ended."""
+    """Another attempt holds the report, or the report has ended."""
 
 
 class ShutdownRequested(Exception):
-    """The worker is to end."""
+    """The worker must shut down."""
 
 
 def never() -> bool:
-    """Whether a worker is to end that nobody can tell so."""
+    """Return False, for workers that never receive a shutdown request."""
     return False
 
 
 class Heartbeat:
-    """Beats while it is open as a context.
+    """Context manager that sends heartbeats while it is open.
 
     Args:
-        note: writes a sign of life and progress; False where there is nothing to go on with.
-        seconds: how long all may take.
-        is_stopping: whether the worker is to end.
+        note: records a heartbeat and progress, and returns False if the lease is lost.
+        seconds: the time limit.
+        is_stopping: returns whether the worker is shutting down.
     """
 
     def __init__(self, note: Callable[[], bool], seconds: float, is_stopping: Callable[[], bool] = never) -> None:
@@ -63,17 +63,17 @@ class Heartbeat:
         self._done.set()
         self._thread.join()
         if self._found:
-            drop_connection()  # the server may end a statement a moment late: by then another one
+            drop_connection()  # the server may act late, and would then interrupt the next statement
         if error and self._found and not isinstance(error, self._found):
-            raise self._found from error  # a statement that was ended here raises the driver's error
+            raise self._found from error  # an interrupted statement raises the driver's error
 
     def check(self) -> None:
-        """Raise TimedOut, Stopping or Lost where it is time to stop."""
+        """Raise TimedOut, ShutdownRequested or LeaseLost if the writer must stop."""
         if self._found:
             raise self._found
 
     def wait(self, seconds: float) -> None:
-        """Sleep, unless it is time to stop."""
+        """Sleep, then raise like `check`."""
         time.sleep(seconds)
         self.check()
 
@@ -91,18 +91,18 @@ class Heartbeat:
             return ShutdownRequested
         try:
             return None if self._note() else LeaseLost
-        except StoreUnavailable as error:  # the next beat may reach it; if none does, the sweeper gives us up
+        except StoreUnavailable as error:  # a later heartbeat may succeed; otherwise the cleanup releases the attempt
             log.warning("progress not noted", reason=str(error))
             return None
         finally:
             release()
 
     def _stop_the_statement(self) -> None:
-        """Again and again: between two statements there is nothing to end."""
+        """Interrupt the writer's statement repeatedly, because an interrupt between two statements has no effect."""
         while True:
             try:
                 self._interrupt()
-            except Exception as error:  # noqa: BLE001 - any driver's; the writer finds out by itself, only later
+            except Exception as error:  # noqa: BLE001 - any driver's error; the writer detects the stop later by itself
                 log.warning("a statement could not be ended", reason=str(error))
             if self._done.wait(SECONDS):
                 return

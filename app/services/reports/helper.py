@@ -1,7 +1,7 @@
-"""A worker that helps another one with a long report: it writes parts that nobody writes, and nothing else.
+"""Helper for long reports: writes open parts of a report that another worker holds.
 
-Whether the report is complete is for the attempt that holds it to see. Who helps may stop at any time, and does so as
-soon as a report waits that nobody holds.
+Only the attempt that holds the report completes it. A helper may stop at any time, and stops as soon as a report waits
+for a worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 def help_with(job: str, worker: str, means: AttemptContext, is_stopping: Callable[[], bool] = never) -> None:
-    """Write parts of a report as long as there are any, and no report waits for a worker."""
+    """Write parts of a report until none is open or a report waits for a worker."""
     report = store.by_job(job)
     if report is None or report.status != store.RUNNING or not report.planned:
         return

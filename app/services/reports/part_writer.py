@@ -1,4 +1,4 @@
-"""Writing rows into the storage, for whoever does: the attempt that holds a report, or a helper with a part of it."""
+"""Write a report's rows to storage, for the attempt that holds the report or for a helper that writes some parts."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Written:
 
 
 class PartWriter:
-    """Writes one thing at a time, and tells another thread how far it is.
+    """Writer of report files and parts, one at a time. Another thread may read its progress.
 
     Args:
-        report: planned, or about to be.
-        worker: whose pen it is.
-        storage: where parts go.
+        report: the report, which may not be planned yet.
+        worker: the name of the worker that writes.
+        storage: the storage of the parts.
     """
 
     def __init__(self, report: Report, worker: str, storage: Storage) -> None:
@@ -47,23 +47,23 @@ class PartWriter:
         self._storage = storage
         self._output = Output.of(report.output)
         self._part: tuple[ReportPart, str] | None = None
-        self._word = threading.Lock()  # a sign of life behind the last word would find the part taken
+        self._word = threading.Lock()  # a heartbeat after the final update would find the part released
         self._file: ReportFile | None = None
 
     @property
     def rows(self) -> int:
-        """How many rows of what is being written are written."""
+        """Return the number of rows written so far to the current file."""
         return self._file.rows if self._file else 0
 
     def note(self) -> bool:
-        """Write a sign of life on the part that is being written; False where it is another's now."""
+        """Record a heartbeat on the part being written. Return False if another worker holds the part."""
         with self._word:
             return self._part is None or parts.note(*self._part, rows=self.rows)
 
     def write(
         self, rows: select.Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
     ) -> Written:
-        """Write rows into a new file, which appears complete or not at all.
+        """Write rows to a new file, which appears only when it is complete.
 
         Args:
             upload: a new upload.
@@ -71,14 +71,14 @@ class PartWriter:
             part: the part of a longer file to write.
 
         Raises:
-            RowTooWide: the report must be planned again.
+            RowTooWide: a row exceeds the planned width, so the report must be planned again.
         """
         try:
             with ReportFile(upload, self._output.compressor(), is_part=part is not None) as file:
                 self._file = file
                 if (part is None or part.number == 0) and (line := head(self._report, self._output)):
                     file.add(line)
-                # Closed however it ends, before anything else is asked: rows under way keep the connection.
+                # Always close the rows before the next query, because an open result keeps the connection busy.
                 with closing(blocks(self._report, self._output, rows)) as made:
                     for data, number in made:
                         file.add(data, number)
@@ -92,17 +92,17 @@ class PartWriter:
         return Written(file.rows, file.bytes, file.sha256, etag)
 
     def write_next(self, check: Callable[[], None]) -> bool:
-        """Write the next part that nobody writes; False where there is none."""
+        """Write the next open part. Return False if there is none."""
         token = secrets.token_hex(8)
         part = parts.claim(self._report.job, token, self._worker)
         if part is None:
             return False
         self._file, self._part = None, (part, token)
-        self._report.width = store.by_job(part.job).width  # the plan of this part, which may have changed
+        self._report.width = store.by_job(part.job).width  # the plan may have changed since the report was read
         try:
             self._write_part(part, token, check)
         except BaseException:
-            with suppress(StoreUnavailable):  # then it is given up for its silence
+            with suppress(StoreUnavailable):  # otherwise the part expires for lack of a heartbeat
                 parts.give_back(part, token)
             raise
         finally:
@@ -119,4 +119,4 @@ class PartWriter:
         if kept:
             store.note_part(part.job)
         else:
-            self._storage.discard(key)  # it was somebody else's by then
+            self._storage.discard(key)  # another worker had acquired the part

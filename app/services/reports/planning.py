@@ -1,8 +1,8 @@
-"""How a report is written: how many rows it has, about, and where its time is cut into parts.
+"""Plan of a report: its approximate number of rows, and the time ranges of its parts.
 
-What the hourly counts tell is enough where nobody can see it in the file. The parts of a compressed file show, as each
-is compressed by itself: they follow from the rows alone, which are counted for that, so that the same rows always make
-the same bytes. Rows are counted, too, where the counts cannot tell: of what came since another report.
+Hourly counts are precise enough if the split leaves no trace in the file. In a compressed file it does, because each
+part is compressed separately. Such parts are derived from counted rows, so that the same rows always produce the same
+bytes. Rows are also counted for reports that continue an earlier report, because hourly counts cannot cover those.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from app.services.reports.formats import Output
 from app.store.events import hourly_counts, select
 from app.store.events.select import Measure, Selection
 
-PART_ROWS = 1_000_000  # written within a few seconds: more is never lost with a worker
-WHOLE_ROWS = PART_ROWS * 5 // 4  # what is little more is not cut
-SLOWER = 4  # a format that is joined takes so many times as long to write: its parts are as much smaller
+PART_ROWS = 1_000_000  # takes a few seconds to write, which limits the work that is lost with a worker
+WHOLE_ROWS = PART_ROWS * 5 // 4  # a slightly longer report is not split
+SLOWER = 4  # factor by which joined formats are slower to write, so their parts are smaller
 
-Stretch = tuple[int | None, int | None]  # milliseconds, both included; None: as far as the rows go
+Stretch = tuple[int | None, int | None]  # milliseconds, both inclusive; None means unbounded
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a report is written.
+    """Plan of a report.
 
     Attributes:
-        measure: what is known of its rows; `total` may be an estimate.
-        parts: in order; none where it is written at once.
+        measure: measurements of its rows. `total` may be an estimate.
+        parts: time ranges in order, or empty if the report is written as a whole.
     """
 
     measure: Measure
@@ -38,13 +38,13 @@ class Plan:
 def plan(rows: Selection, layout: Layout, output: Output) -> Plan:
     """Measure a report, and split it into parts if it is long.
 
-    Its width is usually derived from the recorded widths of its types. The writer detects rows that exceed it.
+    The width is usually derived from the recorded widths of its types. The writer detects rows that exceed it.
     """
     return _plan(rows, layout, output, trusting=True)
 
 
 def plan_anew(rows: Selection, layout: Layout, output: Output) -> Plan:
-    """Plan a report again whose rows exceed the planned width, this time by reading every row."""
+    """Plan a report again because rows exceed the planned width. This plan reads every row."""
     return _plan(rows, layout, output, trusting=False)
 
 
@@ -66,13 +66,13 @@ def _plan(rows: Selection, layout: Layout, output: Output, *, trusting: bool) ->
 
 @dataclass(frozen=True)
 class _Counted:
-    """What the hourly counts tell of some rows.
+    """Numbers of rows according to the hourly counts.
 
     Attributes:
-        up_to: the last event that they have.
-        newer: how many events, at most, they don't have.
-        about: how many they have, about.
-        most: how many there are, at most.
+        up_to: the id of the last counted event.
+        newer: the maximum number of events that are not counted yet.
+        about: the estimated number of counted events.
+        most: the maximum number of events in total.
     """
 
     up_to: int
@@ -82,7 +82,10 @@ class _Counted:
 
 
 def _counted(rows: Selection) -> _Counted:
-    """It is read again where the counts went on meanwhile: else what they took in would be told twice."""
+    """Return the numbers of rows.
+
+    Read them again if the watermark moved, because events would be counted twice otherwise.
+    """
     while True:
         up_to = hourly_counts.watermark()
         newer = max(0, rows.snapshot_max_id - up_to)
@@ -94,7 +97,7 @@ def _counted(rows: Selection) -> _Counted:
 
 
 def _shape(rows: Selection, layout: Layout, counted: _Counted, *, trusting: bool) -> Measure:
-    """What has to be known of the rows, mostly without looking at each; `total` is about right then."""
+    """Return the measurements of the rows, usually without reading each row. `total` is an estimate in that case."""
     if rows.snapshot_min_id is not None or not trusting:
         return select.measure(rows, layout)
     newer = select.number_of_newer(replace(rows, snapshot_min_id=counted.up_to)) if counted.newer else 0
@@ -106,6 +109,6 @@ def _asked(rows: Selection) -> tuple:
 
 
 def _seamless(cut: Sequence[tuple[int, int]]) -> list[Stretch]:
-    """The same stretches without gaps, open at both ends: a few rows may not be counted yet, wherever they are."""
+    """Return the same ranges without gaps and open at both ends, because a few rows anywhere may not be counted yet."""
     starts = [start for start, _ in cut[1:]]
     return list(zip([None, *starts], [*(start - 1 for start in starts), None], strict=True))

@@ -1,7 +1,7 @@
-"""What a worker does with its time: it takes the report whose turn it is, and sees to it that its attempt ends well.
+"""Runner: claims the next report in the fair queue and handles the outcome of its attempt.
 
-An attempt that fails is tried again after a while, longer each time. Where several in a row got no further, the report
-has failed, with each attempt's reason on record.
+A failed attempt is retried after a delay that grows with each failure. If several consecutive attempts make no
+progress, the report fails, and the reason of each attempt is on record.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from app.store.models import Report
 from app.store.reports import attempts, parts
 from app.store.reports import reports as store
 
-BACK_OFF_MS = 1_000  # after the first failure; three times as long after each further one
+BACK_OFF_MS = 1_000  # delay after the first failure; tripled after each further failure
 LONGEST_REASON = 1000  # characters
 
 log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """The work of one process.
+    """Runner of report attempts in a worker process.
 
-    Its methods take the worker's name, and a function that says whether the worker is to end.
+    Its methods take the worker's name, and a function that returns whether the worker is shutting down.
 
     Args:
-        means: what the attempts at a report work with.
+        means: returns the context of the attempts at a report.
     """
 
     def __init__(self, means: Callable[[Report], AttemptContext], queue: ReportQueue, sweeper: Cleanup) -> None:
@@ -44,14 +44,14 @@ class Runner:
         self._sweeper = sweeper
 
     def work(self, worker: str, is_stopping: Callable[[], bool] = never) -> None:
-        """Take the report whose turn it is, if any waits, and attempt it."""
+        """Claim and attempt the next report in the fair queue, if any is due."""
         for report in fair_queue.due():
             if self.run(report.job, worker, is_stopping):
                 return
         log.info("no report waits")
 
     def help(self, job: str, worker: str, is_stopping: Callable[[], bool] = never) -> None:
-        """Write parts of a report that another worker holds. A report that nobody holds goes before."""
+        """Write parts of a report that another worker holds. Reports that wait for a worker have priority."""
         report = store.by_job(job)
         if store.some_wait():
             self._queue.call_help(job, 1)
@@ -60,7 +60,7 @@ class Runner:
             help_with(job, worker, self._means(report), is_stopping)
 
     def run(self, job: str, worker: str = "here", is_stopping: Callable[[], bool] = never) -> bool:
-        """Attempt a report; False where it does not wait for a worker."""
+        """Attempt a report. Return False if it is not waiting for a worker."""
         report = self._claim(job, worker)
         if report is None:
             return False
@@ -71,7 +71,7 @@ class Runner:
             self._ended_badly(report, error)
         except StoreUnavailable as error:
             self._leave(report, error)
-        except Exception as error:  # noqa: BLE001 - told on the row and in the log; what follows depends on which it is
+        except Exception as error:  # noqa: BLE001 - recorded in the row and the log; its type decides what follows
             self._ended_badly(report, error)
         else:
             self._sweeper.remove_expired(report.job)
@@ -100,7 +100,7 @@ class Runner:
             self._try_later(report, f"{type(error).__name__}: {error}"[:LONGEST_REASON])
 
     def _leave(self, report: Report, error: StoreUnavailable) -> None:
-        """The database went away: no fault of the report's. It goes on when the database is back."""
+        """Release a report because the database became unavailable, without counting the attempt as stalled."""
         log.warning("report left, the database is away", report=report.job, reason=str(error))
         attempts.end(report.job, report.token, attempts.LOST, store.now(), reason=str(error), rows=report.rows)
         store.give_back(report.job, report.token, not_before=store.clock() + BACK_OFF_MS)
@@ -111,7 +111,7 @@ class Runner:
             self._queue.enqueue(report.job)
 
     def _hand_back(self, report: Report) -> None:
-        """The worker ends: another one goes on behind what is written, and it stays the same attempt."""
+        """Release a report because the worker shuts down. The next worker resumes the same attempt."""
         parts.release_of(report.worker)
         if store.give_back(report.job, report.token, paused=True):
             log.info("report handed back, its worker ends", report=report.job)
@@ -133,7 +133,10 @@ class Runner:
         self._sweeper.remove_expired(report.job)
 
     def _try_later(self, report: Report, reason: str) -> None:
-        """Where the database itself is away nothing can be noted: the sweeper releases the report then."""
+        """Schedule a retry.
+
+        If the database is unavailable, nothing can be recorded, so the cleanup releases the report later.
+        """
         if self._sweeper.give_up(report, reason, attempts.FAILED):
             return
         stalled = store.by_job(report.job).stalled_attempts + 1
@@ -147,9 +150,9 @@ class Runner:
             log.warning("report will be tried again", report=report.job, milliseconds=pause)
 
     def worker_died(self, worker: str) -> None:
-        """Let what a dead worker was at go on at once."""
+        """Release the reports of a dead worker and queue them at once."""
         for job in self._sweeper.release_worker(worker):
             try:
                 self._queue.enqueue(job)
-            except QueueUnavailable:  # the sweeper will
+            except QueueUnavailable:  # the cleanup queues them
                 return

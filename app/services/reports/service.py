@@ -1,6 +1,6 @@
-"""Reports: accepted by a committed row, run by whoever claims it, downloaded by signed link.
+"""Reports: accepted by a committed row, run by the worker that claims it, downloaded by signed link.
 
-The row is the truth. Redis only wakes a worker; `sweeping` wakes one for whatever was missed.
+The row is authoritative. Redis only wakes a worker, and `cleanup` queues any report whose wake-up was missed.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ NO_PARQUET = (
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
 COUNTED_AT_ONCE = 200_000  # the most events that a preview reads
-LINK_SECONDS = 60  # what a storage's own link works for: our link, which led to it, makes another
+LINK_SECONDS = 60  # validity of the storage's own link, which our longer-lived link creates on each use
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some reports, and the cursor of the next page if there is one."""
+    """Page of reports, and the cursor of the next page if there is one."""
 
     reports: list[Report]
     next: str | None
@@ -84,11 +84,11 @@ class Preview:
 
 @dataclass(frozen=True)
 class Download:
-    """A report's file for whoever holds a link to it: it stands on this machine, or somebody else sends it.
+    """Report file for the holder of a download link, either a local file or a link to another storage.
 
     Attributes:
-        name: what it is called.
-        link: where it is got from, for LINK_SECONDS; None where it has a path.
+        name: the file name for the download.
+        link: the URL of the file, valid for LINK_SECONDS, or None if the file has a local path.
     """
 
     report: Report
@@ -99,7 +99,7 @@ class Download:
 
 
 class Reports:
-    """The reports of one process, as people and programs see them."""
+    """Report service of a process, for the dashboard, the API and commands."""
 
     def __init__(
         self,
@@ -131,12 +131,12 @@ class Reports:
         after: int | None = None,
         origin: int | None = None,
     ) -> Report:
-        """Accept a report: its row is committed, then a worker is woken.
+        """Accept a report: commit its row, then wake a worker.
 
         Args:
             filter, output: the result of `ReportRequestSchema`. An output of None means that none was sent.
             after: the id of the last event of an earlier report. This report has only events after it.
-            origin: the recurring report that starts this one.
+            origin: the recurring report that starts this report.
 
         Raises:
             Forbidden: the caller may not see the customer, or the bucket is not allowed.
@@ -168,13 +168,13 @@ class Reports:
         return report
 
     def check_room(self, account: int | None) -> None:
-        """Reject another report of a user who has the maximum number of waiting reports.
+        """Reject another report of a user who has the maximum number of waiting or running reports.
 
         Args:
             account: the user's id. Commands on the server have no user and no limit.
 
         Raises:
-            RateLimited: the user has too many waiting reports; names the number.
+            RateLimited: the user has too many waiting or running reports. The message contains the limit.
         """
         if account and store.number(store.RUNNING, account, None) >= self._waiting_max:
             raise RateLimited(
@@ -202,10 +202,10 @@ class Reports:
         return columns(Layout.from_json(report.layout), Output.of(report.output), report.width)
 
     def get(self, who: Principal, name: str) -> Report:
-        """A report by its source.
+        """Return a report by its source.
 
         Raises:
-            ReportUnknown: there is none, or it is not the caller's.
+            ReportUnknown: the report does not exist, or the caller may not see it.
         """
         report = self._named(name)
         if report is None or not self._is_theirs(who, report):
@@ -213,7 +213,7 @@ class Reports:
         return report
 
     def page(self, who: Principal, *, status: str | None, limit: int, after: int | None) -> Page:
-        """The reports that the caller started, newest first."""
+        """Return a page of the reports that the caller started, newest first."""
         found = store.newest(limit + 1, account=who.id, customers=who.customers, status=status, before=after)
         more = str(found[limit - 1].id) if len(found) > limit else None
         return Page(found[:limit], more)
@@ -221,31 +221,34 @@ class Reports:
     def visible(
         self, who: Principal, limit: int, *, status: str | None = None, state: str | None = None
     ) -> list[Report]:
-        """The newest reports that the caller may see, others' too where the role allows.
+        """Return the newest reports that the caller may see, including other users' reports if the role allows it.
 
         Args:
-            state: one of `store.reports.STATES`, as people tell them apart.
+            state: a value of `store.reports.STATES`, the states that the dashboard distinguishes.
         """
         account = None if who.sees_all_reports else who.id
         return store.newest(limit, account=account, customers=who.customers, status=status, state=state)
 
     def at_work(self, who: Principal) -> int:
-        """How many of those run."""
+        """Return how many of the reports that the caller may see are waiting or running."""
         return store.number(store.RUNNING, None if who.sees_all_reports else who.id, who.customers)
 
     def attempts(self, report: Report) -> list[ReportAttempt]:
-        """What became of each try at a report, the first first."""
+        """Return the attempts at a report, oldest first."""
         return attempts.of(report.job)
 
     def place_in_queue(self, report: Report) -> int | None:
-        """1 for the report that the next free worker takes; None where it does not wait."""
+        """Return a report's position in the queue, starting at 1, or None if it is not waiting."""
         if report.status != store.RUNNING or report.token is not None:
             return None
         waiting = [one.id for one in fair_queue.queue()]
         return waiting.index(report.id) + 1 if report.id in waiting else None
 
     def cancel(self, who: Principal, report: Report) -> bool:
-        """End a report that runs; False where it had ended by then. Whoever writes it stops within two seconds."""
+        """Cancel a waiting or running report. Its worker stops within two seconds.
+
+        Return False if the report has already ended.
+        """
         reason = f"Cancelled by {who.name}."
         with transaction():
             if not store.end(report.job, store.FAILED, reason, store.now(), cancelled=True):
@@ -257,7 +260,7 @@ class Reports:
         return True
 
     def delete(self, who: Principal, report: Report) -> None:
-        """Cancel a report if it runs, remove its file if there is one; the row stays and says so."""
+        """Cancel a waiting or running report. Otherwise remove its file, if any; the row stays and is marked."""
         if self.cancel(who, report):
             return
         report = store.by_job(report.job)  # it may have ended a moment ago
@@ -286,10 +289,10 @@ class Reports:
         return store.by_job(report.job)
 
     def link(self, report: Report, *, by: Principal | None = None) -> str:
-        """A new link to a report's file, which works for 15 minutes.
+        """Return a new link to a report's file, valid for 15 minutes.
 
         Args:
-            by: whoever wants it; None: nobody asked, it is told to a program that waits for it.
+            by: the user who requests the link, or None if it is sent to a program that waits for the report.
 
         Raises:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
@@ -300,7 +303,7 @@ class Reports:
         return self._links.make(source(report), now())
 
     def path(self, report: Report) -> Path | None:
-        """Where a report's file stands on this machine; None where it stands elsewhere.
+        """Return the local path of a report's file, or None if it is stored elsewhere.
 
         Raises:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
@@ -309,7 +312,7 @@ class Reports:
         return self._filing.place(report).path(report.file)
 
     def open(self, report: Report) -> BinaryIO:
-        """A report's file as a stream, wherever it stands.
+        """Return a report's file as a stream, from any storage.
 
         Raises:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
@@ -318,12 +321,12 @@ class Reports:
         return self._filing.place(report).open(report.file, etag=report.etag)
 
     def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
-        """The file that a link leads to.
+        """Return the file that a link refers to.
 
         Raises:
-            LinkInvalid: the link was changed, or has expired.
+            LinkInvalid: the link was modified, or has expired.
             ReportExpired: the file was removed.
-            StorageFailed: it cannot be asked for now.
+            StorageFailed: the storage is unavailable.
         """
         self._links.check(name, expires, nonce, signature, now())
         report = self._named(name)
@@ -346,7 +349,7 @@ class Reports:
         self._note(who or nobody(address), "report downloaded", report)
 
     def clean_up(self) -> None:
-        """See `Cleanup.sweep`."""
+        """See `Cleanup.clean_up`."""
         self._sweeper.clean_up()
 
     def wake(self) -> None:
@@ -370,7 +373,7 @@ class Reports:
         return self._layout(filter["product"], wanted)
 
     def _layout(self, product: str, wanted: Mapping) -> Layout:
-        """The file's columns; what layout is asked for with JSON Lines, which have none, is ignored."""
+        """Return the columns of the file. JSON Lines have no columns, so a requested layout is ignored."""
         if wanted.get("format") == PARQUET and not parquet.is_installed():
             raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
         return self._catalog.layout(product, None if wanted.get("format") == JSONL else wanted.get("layout"))
@@ -392,13 +395,12 @@ class Reports:
 
 
 def _went(report: Report) -> str:
-    """Why the file of a complete report is not there."""
     if report.expires <= store.now():
         return "was kept as long as promised, and is removed"
     return "was deleted" if report.removed else "is gone from where it was kept, or another took its place"
 
 
 def file_name(report: Report) -> str:
-    """What a report's file is called when it is downloaded."""
+    """Return the download name of a report's file."""
     days = [day(time) for time in (report.start, report.end) if time is not None]
     return names.file_name(report.product, days, report.output)

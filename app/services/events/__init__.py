@@ -1,1 +1,1 @@
-"""Accepting, listing, importing, rejecting and resending events."""
+"""Ingestion, listing, import, rejection and resending of events."""

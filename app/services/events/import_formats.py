@@ -15,7 +15,7 @@ from app.schemas import json
 from app.schemas.events import Batch, BatchSchema, BrokenLine, convert
 from app.schemas.json import Number
 
-LOOKED_AT = 100  # records: where one is invalid, so many take the slow road
+LOOKED_AT = 100  # records per step; if a record is invalid, the whole step takes the slow path
 NAMED = re.compile(r"context[1-9][0-9]*")  # the items in the header of a positional file
 DIGITS = re.compile(r"[0-9]{1,15}")
 # A JSON number without an exponent, because a program that writes one has rounded the time, as spreadsheets do.
@@ -48,23 +48,23 @@ INCOMPLETE = (
 
 
 class Form(Protocol):
-    """How a file's records become events.
+    """Conversion of a file's records into events.
 
     Attributes:
-        cut: how they are told apart.
+        cut: function that splits the content into records.
     """
 
     cut: Cut
 
     def begin(self, chunk: Chunk) -> Chunk:
-        """The file's first chunk, without what is no event.
+        """Return the file's first chunk without records that are not events.
 
         Raises:
             InputInvalid: the file has another form.
         """
 
     def read(self, records: Sequence[bytes]) -> Batch:
-        """At most LOOKED_AT records, none of them blank, as events; their places are counted from 1."""
+        """Convert at most LOOKED_AT non-blank records into events, with their places counted from 1."""
 
 
 def form_of(csv: Csv | None, naming: Callable[[str], Layout]) -> Form:
@@ -77,7 +77,7 @@ def form_of(csv: Csv | None, naming: Callable[[str], Layout]) -> Form:
 
 
 class LinesForm:
-    """An event as JSON on each line."""
+    """NDJSON file, with an event as JSON on each line."""
 
     cut = staticmethod(reading.lines)
 
@@ -93,7 +93,7 @@ class LinesForm:
                 "It is one JSON document, not NDJSON, which has an event on each line. Take it apart first: "
                 "jq -c 'if type == \"array\" then .[] else (.events // [.])[] end' FILE > events.ndjson does."
             )
-        is_array = bool(filled) and filled[0].startswith(b"[")  # whose lines may well begin as objects do
+        is_array = bool(filled) and filled[0].startswith(b"[")  # the lines of an array may begin as objects do
         if not filled or (not is_array and any(record.startswith(b"{") for record in filled)):
             return chunk
         raise _other_form(
@@ -116,7 +116,7 @@ class CsvForm:
     def __init__(self, csv: Csv, naming: Layout) -> None:
         self._csv = csv
         self._naming = naming
-        self._by_name: Layout | None = None  # set once the start is read; None: positional
+        self._by_name: Layout | None = None  # set when the start is read; None means positional
         self._records = CsvRecords(csv.delimiter)
         self._schema = BatchSchema(LOOKED_AT)
         self.cut = self._records.cut
@@ -187,7 +187,7 @@ class CsvForm:
             return _broken(record, error)
 
     def _value(self, cells: list[object] | BrokenLine, number: Callable) -> dict[str, object] | BrokenLine:
-        """A row as JSON would be parsed; `number` makes a number of its text."""
+        """Return a row as parsed JSON would be. `number` converts a cell's text to a number."""
         if isinstance(cells, BrokenLine):
             return cells
         time, kind, *items = [*cells, None, None][: max(2, len(cells))]

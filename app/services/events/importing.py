@@ -1,7 +1,7 @@
-"""Events from a file: chunk by chunk, each in one transaction with how far the import is.
+"""Import of events from a file, chunk by chunk. Each chunk is stored in a transaction together with the progress.
 
-So an import that was interrupted at any moment goes on where it was, and stores nothing twice. Lines that are invalid
-stand among the rejected events, kept in the same transaction, and do not stop it.
+An interrupted import therefore resumes where it stopped, and stores nothing twice. Invalid lines do not stop the
+import; they are stored as rejected events in the same transaction.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from app.store.events import select as store
 from app.store.events.writer import GroupCommitWriter, WriteRequest
 from app.support.clock import now
 
-KEPT_REJECTS = 1_000  # of one chunk; the rest are only counted, as a file of garbage must not fill the disk
-ORIGIN = "import of "  # stands where the request's id stands for rejected events that came in one
+KEPT_REJECTS = 1_000  # per chunk; the rest are only counted, so that a file of garbage does not fill the disk
+ORIGIN = "import of "  # prefix of the name that replaces the request id of rejected events
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to import, at its beginning.
+    """File to import, positioned at its start.
 
     Attributes:
-        name: for people.
-        csv: how it is read if it is CSV; None: it is NDJSON.
-        resumes: whether it can be read again, so that an interrupted import can go on.
+        name: the name shown to people.
+        csv: options for reading CSV, or None for NDJSON.
+        resumes: whether the file can be read again, so that an interrupted import can resume.
     """
 
     file: BinaryIO
@@ -52,7 +52,7 @@ class Source:
     resumes: bool = True
 
     def identity(self) -> str:
-        """By which the same file, read the same way, is known again."""
+        """Return a hash that identifies the same file read with the same options."""
         form = self.csv and [self.csv.customer, self.csv.product, self.csv.delimiter, self.csv.header]
         if self.csv and self.csv.layout:
             form.append(self.csv.layout)
@@ -61,14 +61,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an import is.
+    """Progress of an import.
 
     Attributes:
-        offset: in the file's decompressed content; what stands before it is done.
-        line: the next one.
-        events: stored.
-        rejected: lines refused.
-        finished: since when there is no more, in milliseconds; None: it goes on.
+        offset: offset in the file's decompressed content; everything before it is done.
+        line: the next line.
+        events: number of stored events.
+        rejected: number of rejected lines.
+        finished: time in milliseconds at which the import ended, or None if it has not.
     """
 
     offset: int = 0
@@ -79,10 +79,10 @@ class Progress:
 
 
 class Importing:
-    """Imports of one process.
+    """Imports of a process.
 
     Args:
-        writer: one that sets nothing aside: an import waits for the database, or is run again.
+        writer: a writer without a spool, because an import can wait for the database or be run again.
     """
 
     def __init__(self, catalog: Catalog, writer: GroupCommitWriter) -> None:
@@ -94,17 +94,17 @@ class Importing:
         """Import a file.
 
         Args:
-            again: import it once more if it was imported to its end before.
+            again: import the file again even if it was imported completely before.
 
         Yields:
-            How far it is: before it begins, after each commit, and at last `finished`. A file that was imported to
-            its end before is so at once.
+            The progress before the import starts, after each commit, and finally with `finished` set. If the file was imported
+            completely before, the first progress has `finished` set.
 
         Raises:
-            InputInvalid: the file is not what it must be; nothing was stored.
-            BodyMalformed: its compressed content is broken; what came before that is stored.
-            ImportOvertaken: somebody else imports the same file at this moment.
-            StoreUnavailable: the database is away; the import goes on when it is run again.
+            InputInvalid: the file has the wrong form; nothing was stored.
+            BodyMalformed: its compressed content is broken; the content before that is stored.
+            ImportOvertaken: another process is importing the same file.
+            StoreUnavailable: the database is unavailable; the import resumes when it is run again.
         """
         identity = source.identity() if source.resumes else None
         progress = _begin(identity, source.name, again=again) if identity else Progress()
@@ -130,7 +130,7 @@ class Importing:
         after = Progress(chunk.end, chunk.lines[-1], before.events + stored, before.rejected + refused)
 
         def note() -> None:
-            """In the transaction that stores the events."""
+            """Record the progress and the rejected events, in the transaction that stores the events."""
             if identity and not imports.advance(identity, before.offset, after.offset, after.line, stored, refused):
                 raise ImportOvertaken("Somebody else imports this file at this moment. Run it again when they ended.")
             rejects.write(rows, refused - len(rows))
@@ -139,7 +139,7 @@ class Importing:
         return after
 
     def _read(self, chunk: Chunk, form: Form) -> Batch:
-        """A chunk's events with their places in it, and its invalid records with their lines in the file."""
+        """Return a chunk's events with their places in it, and its invalid records with their lines in the file."""
         whole = Batch([], [])
         filled = [index for index, record in enumerate(chunk.records) if record.strip()]
         for begin in range(0, len(filled), LOOKED_AT):
@@ -155,12 +155,12 @@ def _begin(identity: str, name: str, *, again: bool) -> Progress:
     if again:
         imports.forget(identity)
     row = imports.begin(identity, name, now())
-    release()  # the writer has a connection of its own
+    release()  # the writer uses its own connection
     return Progress(row.offset, row.line, row.events, row.rejected, row.finished)
 
 
 def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
-    """The chunks that are left; of the file's first one, what are events."""
+    """Yield the remaining chunks. The file's first chunk is stripped of anything that is not an event."""
     if progress.offset:  # the start of the file determines how to read the rest
         form.begin(next(reading.chunks(content(source.file), form.cut)))
         source.file.seek(0)
@@ -177,7 +177,7 @@ def _entry(batch: Batch, received: int, also: Callable[[], None]) -> WriteReques
 
 
 def _of_line(one: Rejected, line: int) -> Rejected:
-    """A rejected event of a file: its place is a line, and its faults say so."""
+    """Return a rejected event of a file with its line as its place, also in its field errors."""
     here = f"events[{one.place - 1}]"
     faults = [
         replace(fault, message=fault.message.replace(f"{here}.", f"line {line}: ", 1).replace(here, f"line {line}", 1))

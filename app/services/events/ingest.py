@@ -1,4 +1,7 @@
-"""Recording events: all of a request's or none, on disk before anyone is told so, and once however often it is sent."""
+"""Ingestion of events: stores all events of a request or none, and stores a repeated request only once.
+
+A request is answered only after its events are on disk.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from app.store.events import select as store
 from app.store.events.writer import DUPLICATE, GroupCommitWriter, WriteRequest
 from app.support.clock import now
 
-ENCODED_EVENTS = 1_000  # at a time
+ENCODED_EVENTS = 1_000  # events per step
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,10 @@ class Receipt:
 
 
 class Ingest:
-    """Ingestion of events. The threads of a process share one instance.
+    """Ingestion of events. The threads of a process share an instance.
 
     Args:
-        limit: the most events in a request.
+        limit: the maximum number of events in a request.
         store_valid: the default of `lenient` for requests that do not specify it.
     """
 
@@ -97,8 +100,8 @@ class Ingest:
         batch = self._schema.split_body(body, lines=lines)
         ignored = batch.ignored
         if sender:
-            sender.check(batch)  # before anything is told: of an earlier request, or of the catalog
-        digest = _digest(body, lenient=bool(lenient)) if key else b""  # by the header, not the settings
+            sender.check(batch)  # first, so that nothing is revealed about earlier requests or the catalog
+        digest = _digest(body, lenient=bool(lenient)) if key else b""  # uses the header, not the settings
         if lenient is None:
             lenient = self._store_valid
         earlier = self._earlier(key, digest) if key else None
@@ -122,19 +125,19 @@ class Ingest:
         return receipt if entry.state != DUPLICATE else replace(self._first(key, digest), ignored=ignored)
 
     def answer(self, key: str) -> bytes | None:
-        """What the first request with a key was answered; None where there was none."""
+        """Return the response to the first request with a key, or None if there was none."""
         found = self._find(key)
         return _kept(found[1])[1] if found else None
 
     def count(self) -> int:
-        """How many events are stored."""
+        """Return the number of stored events."""
         return store.count()
 
     def _earlier(self, key: str, digest: bytes) -> Receipt | None:
-        """Like `_replay`, but where the database is away there is none.
+        """Replay like `_replay`, but return None if the database is unavailable.
 
-        The writer waits for it, or sets the events aside; the key is claimed in the transaction that stores them, so
-        whoever comes second stores nothing either way.
+        The writer then waits for the database or spools the events. The transaction that stores them also claims the key, so
+        a repeated request stores nothing in either case.
         """
         try:
             return self._replay(key, digest)
@@ -149,10 +152,10 @@ class Ingest:
         return first
 
     def _replay(self, key: str, digest: bytes) -> Receipt | None:
-        """The first answer under a key, or None where there was none.
+        """Return the first response under a key, or None if there was none.
 
         Raises:
-            KeyReused: it was to another body.
+            KeyReused: the first request had another body.
         """
         found = self._find(key)
         if found is None:
@@ -179,10 +182,10 @@ class Ingest:
 
 
 def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
-    """Return a batch in the form for the writer, and the response with its events as stored.
+    """Return a batch as a write request, and the response with its events as stored.
 
-    The function removes the events from the batch a few at a time, because each uses three times the memory of its text
-    and there may be 100,000.
+    The function removes the events from the batch a few at a time. Each event uses three times the memory of its text, and
+    there may be 100,000.
     """
     received, name, count = now(), batch_name(), len(batch.events)
     answer, seen_here = BytesIO(), set()
@@ -202,7 +205,7 @@ def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
 
 
 def as_stored(batch: Batch) -> list[StoredEvent]:
-    """A batch's events with their sequences, under a name of its own."""
+    """Return a batch's events with their sequences and a new batch name."""
     return _stored(batch.events, batch.places, batch_name())
 
 
@@ -214,26 +217,26 @@ def _stored(events: Sequence[Event], places: Sequence[int], name: str) -> list[S
 
 
 def batch_name() -> str:
-    """A random UUID (RFC 9562, version 4). See `app.ops.requests` for why not from the system's random numbers."""
+    """Return a random UUID (RFC 9562, version 4). See `app.ops.requests` for why it avoids the system's random numbers."""
     first, rest = divmod(getrandbits(122), 1 << 120)
     digits = f"{rest:030x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[first]}{digits[15:18]}-{digits[18:]}"
 
 
 def sightings(events: Sequence[StoredEvent | Event]) -> set[seen.Sighting]:
-    """What is remembered of events' codes and contexts."""
+    """Return the observed codes and context widths of events."""
     return {(event.customer, event.product, event.type, len(event.context)) for event in events}
 
 
 def as_row(event: StoredEvent, received: int) -> Row:
-    """An event as the store takes it."""
+    """Return an event as a row of the store."""
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""
     return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)
 
 
 def _digest(body: bytes, *, lenient: bool) -> bytes:
-    """What makes two requests the same: the body, and how it is to be handled."""
+    """Return the digest that identifies equal requests: the same body, handled the same way."""
     digest = hashlib.sha256(body)
     digest.update(b"lenient" if lenient else b"strict")
     return digest.digest()
@@ -247,6 +250,6 @@ def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:
 
 
 def _kept(answer: bytes) -> tuple[bytes, bytes]:
-    """What `_claim` kept: the number of rejected events, empty where none was told, and the answer."""
+    """Return what `_claim` stored: the number of rejected events, empty if there is none, and the response."""
     rejected, _, events = zstandard.decompress(answer).partition(b"\n")
     return rejected, events

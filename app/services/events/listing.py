@@ -1,6 +1,6 @@
-"""Reading events back: pages of the newest first, a search in their contexts, one with its batch.
+"""Listing of stored events: pages of the newest events, search in their contexts, and single events with their batch.
 
-Everybody sees the events of their own customers only, whatever they ask.
+Every method returns only events of customers that the caller may see.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from app.store.events.pages import EventFilter
 from app.support.clock import now
 
 CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
-MAX_TEXT = 200  # characters that are searched for
+MAX_TEXT = 200  # characters
 
 
 @dataclass(frozen=True)
 class Looked:
-    """How far a search looked.
+    """How far a search has read.
 
     Attributes:
-        time: of the last event it looked at; None where there is none behind it.
+        events: the number of events read.
+        time: the time of the last event read, or None if there are no events beyond it.
     """
 
     events: int
@@ -38,13 +39,13 @@ class Looked:
 
 @dataclass(frozen=True)
 class Page:
-    """Some events, newest first, and the cursors of the pages beside it, where there are any.
+    """Page of events, newest first, with the cursors of the adjacent pages, if any.
 
     Attributes:
         keys: the ids of the events.
-        next: of the page of older events.
-        previous: of the page of newer ones.
-        looked: only of a search.
+        next: cursor of the page of older events.
+        previous: cursor of the page of newer events.
+        looked: how far the search has read, or None if the page is no search result.
     """
 
     events: list[FullEvent]
@@ -55,12 +56,12 @@ class Page:
 
     @property
     def entries(self) -> list[tuple[int, FullEvent]]:
-        """Each event with its id."""
+        """Return each event with its id."""
         return list(zip(self.keys, self.events, strict=True))
 
 
 class Listing:
-    """The events, for whoever may see them.
+    """Listing of the events that the caller may see.
 
     Args:
         reach: how far the ids of a batch's events can be from each other.
@@ -78,15 +79,15 @@ class Listing:
         before: str | None = None,
         text: str | None = None,
     ) -> Page:
-        """A page of the newest events.
+        """Return a page of the newest events.
 
         Args:
-            after: `next` of the page before.
-            before: `previous` of the page behind it.
-            text: what an item of each event's context has; how far was looked for it is on the page.
+            after: `next` of the page of newer events.
+            before: `previous` of the page of older events.
+            text: text that a context item of each event must contain. The page's `looked` says how far the search has read.
 
         Raises:
-            Forbidden: the customer is not the caller's.
+            Forbidden: the caller may not see the customer.
             InputInvalid: `after` or `before` is not a cursor, or the text cannot be searched for.
         """
         if wanted.customer is not None and not who.sees(wanted.customer):
@@ -99,14 +100,14 @@ class Listing:
         return _page(wanted, store.positions(wanted, limit + 1), limit)
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
-        """The events accepted last, each with its id, newest first."""
+        """Return the most recently accepted events with their ids, newest first."""
         return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]
 
     def one(self, who: Principal, key: int) -> FullEvent:
-        """An event by its id.
+        """Return an event by its id.
 
         Raises:
-            EventUnknown: there is none, or it is not the caller's.
+            EventUnknown: the event does not exist, or the caller may not see it.
         """
         found = [_event(row) for row in store.rows([key])]
         if not found or not who.sees(found[0].customer):
@@ -114,13 +115,13 @@ class Listing:
         return found[0]
 
     def batch(self, who: Principal, key: int, event: FullEvent) -> list[tuple[int, FullEvent]]:
-        """The events that came in one request with one of them, each with its id, in their order."""
+        """Return the events of the same request as a given event, with their ids, in their order."""
         found = store.batch(event.batch, key, self._reach)
         return [(row[-1], _event(row)) for row in found if who.sees(row[0])]
 
 
 def _page(wanted: EventFilter, positions: Sequence[store.Position], limit: int) -> Page:
-    """The page of some positions, of which one more than it holds says that there is another behind it."""
+    """Return the page for some positions. A position beyond the limit indicates that another page follows."""
     more = len(positions) > limit
     if wanted.forward:
         shown = positions[-limit:]
@@ -135,7 +136,7 @@ def _search(wanted: EventFilter, limit: int, text: str) -> Page:
     looked = Looked(found.looked, found.edge and found.edge[0])
     if full or found.edge is None:
         return replace(page, looked=looked)
-    # Less than a page where it looked: the next one goes on from there.
+    # The page is not full, so the next page continues where this search stopped.
     beyond = {"previous" if wanted.forward else "next": _cursor(found.edge)}
     return replace(page, looked=looked, **beyond)
 

@@ -1,7 +1,7 @@
-"""Rejected events: what products sent and the service refused, kept whole for a person to look at and send again.
+"""Rejected events: invalid events that products sent, stored in full so that a person can review and resend them.
 
-They are kept beside the way in, never in it: requests drop them into a bounded queue, and one thread writes them at
-its leisure. A flood of rejects fills the queue, is sampled, and in the end only counted; good events do not notice.
+Storing them does not delay valid events. Requests put rejected events into a bounded queue, and a single thread
+writes them asynchronously. If too many arrive, the queue accepts a sample, and the rest are only counted.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ QUEUE_BYTES = 32 * 1024 * 1024  # memory of the queue
 ROW_BYTES = 2_000  # memory per event, besides its text and reasons
 SAMPLED_FROM = 1_000  # queued events beyond which only every tenth is kept
 SAMPLE = 10
-PAUSE_SECONDS = 0.2  # between two transactions, so that good events come first
-AWAY_SECONDS = 2.0  # until the next try while the database is away
+PAUSE_SECONDS = 0.2  # between two transactions, so that valid events have priority
+AWAY_SECONDS = 2.0  # between attempts while the database is unavailable
 GROUP_EVENTS = 500
 GROUP_BYTES = 4_000_000
 PURGE_BYTES = 16 * 1024 * 1024  # bytes written between purges, without waiting for the scheduler
 MAX_REASONS = 20
-MAX_TEXT = 1_000_000  # characters of one event: a valid one has 400,000 and what their escapes add
+MAX_TEXT = 1_000_000  # characters of an event; a valid event has up to 400,000, plus escapes
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a request came from.
+    """Origin of a request.
 
     Attributes:
-        address: of the client; kept shortened.
-        request_id: its X-Request-ID.
+        address: the client's address, which is stored shortened.
+        request_id: the request's X-Request-ID.
     """
 
     address: str
@@ -124,37 +124,40 @@ class RejectedEvents:
                 else:
                     self._dropped += 1
             if self._thread is None or not self._thread.is_alive():
-                # No daemon: a process that ends waits for it, so that nothing queued is lost.
+                # No daemon, because the process must wait for it before it ends, so that nothing queued is lost.
                 self._thread = threading.Thread(target=self._run, name="rejected")
                 self._thread.start()
 
     def flush(self) -> None:
-        """Return when what is queued is written.
+        """Wait until all queued events are written.
 
         Raises:
-            StoreUnavailable: the database is away; what was taken out of the queue is back in it.
+            StoreUnavailable: the database is unavailable. Events removed from the queue are put back.
         """
         with self._writing:
             while self._is_waiting():
                 self._write_some()
 
     def page(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedEvent]:
-        """The newest rejected events that somebody may see; `before` an id, for the next page."""
+        """Return the newest rejected events that the caller may see, or with `before`, an event id, the next page."""
         return store.newest(limit, before=before, customers=who.customers)
 
     def by_field(self, who: Principal = SYSTEM) -> list[tuple[str, int]]:
-        """How many that somebody may see for each wrong field, most first; an empty name: the event as a whole."""
+        """Return the number of rejected events for each invalid field, highest first.
+
+        Only events that the caller may see are counted. An empty name stands for the event as a whole.
+        """
         return store.by_field(who.customers)
 
     def dropped(self) -> int:
-        """How many were not kept, as there were too many; whose they were nobody knows."""
+        """Return how many rejected events were dropped because there were too many. Their customers are unknown."""
         return store.dropped()
 
     def get(self, who: Principal, key: int) -> RejectedEvent:
-        """One of them.
+        """Return a rejected event.
 
         Raises:
-            RejectedUnknown: there is none of that id, or it is not the caller's.
+            RejectedUnknown: no rejected event has this id, or the caller may not see it.
         """
         found = store.by_id(key)
         if found is None or not who.sees(found.customer):
@@ -208,11 +211,11 @@ class RejectedEvents:
         store.purge(server_time() - keep_days * DAY_MS, max_number, max_bytes)
 
     def remove(self, one: RejectedEvent) -> bool:
-        """Forget one; False where somebody else was faster."""
+        """Remove a rejected event. Return False if it was already removed."""
         return store.remove([one.id]) == 1
 
     def discard(self, who: Principal, one: RejectedEvent) -> None:
-        """Forget one, as somebody wants it; the audit log says so."""
+        """Remove a rejected event at a user's request, and record this in the audit log."""
         with transaction():
             if self.remove(one):
                 self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
@@ -237,7 +240,7 @@ class RejectedEvents:
         return bool(self._queue or self._requests or self._dropped)
 
     def _run(self) -> None:
-        """Write until nothing is left, then end; the next rejected event starts another thread."""
+        """Write until nothing is left, then end. The next rejected event starts another thread."""
         while True:
             with self._lock:
                 if not self._is_waiting():
@@ -256,7 +259,7 @@ class RejectedEvents:
                 self._write_some()
         except StoreUnavailable as error:
             log.warning("rejected events not kept yet", reason=str(error))
-        except Exception:  # noqa: BLE001 - a fault of ours: told in full, and others wait behind these
+        except Exception:  # noqa: BLE001 - a bug: log it in full, and continue, because other events wait
             log.exception("rejected events not kept")
         else:
             return True
@@ -275,7 +278,7 @@ class RejectedEvents:
                     self._queue.extendleft(reversed(rows))
                     self._requests.extendleft(reversed(requests))
                     self._bytes += sum(map(_size, rows)) + sum(map(_request_size, requests))
-                else:  # they would never be taken
+                else:  # a retry would fail again
                     self._dropped += len(rows)
             raise
         self._written += sum(one["bytes"] for one in (*rows, *requests))
@@ -309,7 +312,7 @@ class RejectedEvents:
 
 
 def shortened(address: str) -> str:
-    """An address without what tells one person from the neighbours: /24 of IPv4, /48 of IPv6."""
+    """Return an address without the part that identifies a person: /24 for IPv4, /48 for IPv6."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -409,14 +412,14 @@ def _reasons(field_errors: Sequence[FieldError]) -> list[str]:
 
 
 def _kind(fault: FieldError) -> str:
-    """What is the matter with a field, in a word."""
+    """Return the kind of a field error in a word."""
     if fault.code == MISSING:
         return "missing"
     return "unknown" if fault.is_unknown else "wrong"
 
 
 def _codes(text: str) -> dict[str, str]:
-    """Whose an event seems to be, of which product and type; empty where it does not say in a way that could be one."""
+    """Return the customer, product and type that an event names; empty if missing or not a possible code."""
     try:
         event = json.parse(text.encode())
     except BodyMalformed:

@@ -1,4 +1,4 @@
-"""Rejected events by what they have in common, so that a thousand of a kind are looked at, mended and sent as one."""
+"""Groups of similar rejected events, so that people can review, fix and resend many events together."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from app.store.models import RejectedEvent
 from app.support.clock import now
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-STEPS = {"hour": (HOUR_MS, 24), "day": (DAY_MS, 30)}  # how long a bar is, and how many there are
-MOST = 100  # groups that are told of
+STEPS = {"hour": (HOUR_MS, 24), "day": (DAY_MS, 30)}  # length and number of the chart's bars
+MOST = 100  # maximum number of listed groups
 AT_ONCE = 200  # events that are read, sent and removed together
-BUDGET_SECONDS = 10.0  # of one request to send a group
+BUDGET_SECONDS = 10.0  # time limit of a request that resends a group
 PURGED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rejected events that are alike.
+    """Group of rejected events with the same cause.
 
     Attributes:
-        number: how many.
-        customers: of how many customers they seem to be.
-        last: when the last one came.
-        newest: its id, where one group was asked for.
-        trend: how many came in each hour or day, the oldest first.
+        number: number of events.
+        customers: number of customers that the events seem to belong to.
+        last: time of the last event.
+        newest: id of the last event; set only if a single group was requested.
+        trend: number of events in each hour or day, oldest first.
     """
 
     key: Key
@@ -45,7 +45,7 @@ class Group:
 
     @property
     def reason(self) -> str:
-        """What is the matter, in words."""
+        """Return the cause in words."""
         if not self.key.field:
             return "It is no event"
         told = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
@@ -70,14 +70,14 @@ class Sent:
 
 
 class RejectedGroups:
-    """The groups, for whoever may see them."""
+    """Groups of the rejected events that the caller may see."""
 
     def __init__(self, resend: Resend, audit: Audit) -> None:
         self._resending = resend
         self._audit = audit
 
     def every(self, who: Principal, step: str) -> list[Group]:
-        """The groups with most events, each with its trend.
+        """Return the groups with most events, each with its trend.
 
         Args:
             step: `hour` or `day`.
@@ -87,10 +87,10 @@ class RejectedGroups:
         return [replace(group, trend=trends[group.key]) for group in groups]
 
     def get(self, who: Principal, key: Key) -> Group:
-        """One of them.
+        """Return a group.
 
         Raises:
-            RejectedUnknown: there is none, or none of it is the caller's.
+            RejectedUnknown: the group does not exist, or the caller may see none of its events.
         """
         found = rejected_groups.one(key, who.customers)
         if found is None:
@@ -98,18 +98,18 @@ class RejectedGroups:
         return Group(key, *found)
 
     def events(self, who: Principal, key: Key, limit: int, before: int | None = None) -> list[RejectedEvent]:
-        """A group's newest events; `before` an id, for the next page."""
+        """Return a group's newest events, or with `before`, an event id, the next page."""
         return rejected_groups.events(key, who.customers, limit, before=before)
 
     def send(self, who: Principal, key: Key, up_to: int, change: Change) -> Sent:
-        """Send a group's events again, as many as can be in a few seconds; those that pass go.
+        """Resend as many of a group's events as possible within BUDGET_SECONDS, and remove those that are accepted.
 
         Args:
-            up_to: the id of the last event that is meant: what came since was not looked at.
-            change: what is changed in each.
+            up_to: the id of the last event to resend. Later events have not been reviewed.
+            change: the change to each event.
 
         Raises:
-            StoreUnavailable: the database is away; those sent so far are stored once, whatever is sent again.
+            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
         """
         stored, refused, reasons, last = 0, 0, [], 0
         for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - the last value is used below
@@ -122,13 +122,15 @@ class RejectedGroups:
         return Sent(stored, refused, reasons, left)
 
     def purge(self, who: Principal, key: Key, up_to: int) -> int:
-        """Forget a group's events; how many.
+        """Remove a group's events and return their number.
 
         Args:
-            up_to: the id of the last event that is meant.
+            up_to: the id of the last event to remove.
         """
         number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
-        self._audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
+        self._audit.note(
+            who, "rejected events purged", _named(key), {"number": number}
+        )  # recorded first, because many transactions follow
         number = 0
         while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
             number += rejected.remove(some)

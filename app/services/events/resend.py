@@ -32,11 +32,11 @@ FORBIDDEN_SENDER = "The ingest key that it came with may not send this event. Ed
 
 @dataclass(frozen=True)
 class Resent:
-    """What became of a rejected event.
+    """Result of sending a rejected event again.
 
     Attributes:
-        event: as it is stored, as in the answer to `POST /events`.
-        earlier: whether it was stored before, by somebody else or by the first of two clicks.
+        event: the event as stored, in the form of the response to `POST /events`.
+        earlier: whether it was already stored before, by another user or by the first of two clicks.
     """
 
     event: dict[str, object]
@@ -75,7 +75,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Change:
-    """What is changed in each of many events before they are sent again; nothing, unless it says so.
+    """Change to each of many events before they are sent again. By default, nothing changes.
 
     Attributes:
         field: customer, product, type or version, which becomes `value`; or timestamp, which becomes the time at which
@@ -87,13 +87,13 @@ class Change:
 
     @property
     def told(self) -> str:
-        """It in words."""
+        """Return the change in words."""
         if not self.field:
             return "nothing"
         return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
 
     def applied(self, one: RejectedEvent) -> str:
-        """A rejected event's text, changed.
+        """Return a rejected event's text with the change applied.
 
         Raises:
             BodyMalformed: it is not JSON.
@@ -102,13 +102,13 @@ class Change:
             return one.event
         event = json.parse(one.event.encode())
         if not isinstance(event, dict):
-            return one.event  # it is refused as it was
+            return one.event  # it will be rejected again
         value = json.Number(str(one.received)) if self.field == "timestamp" else self.value
         return json.text(event | {self.field: value})
 
 
 class Resend:
-    """Sends rejected events again, each at most once whoever sends it: under an idempotency key made of its id."""
+    """Resends rejected events. An idempotency key derived from its id ensures that each event is stored at most once."""
 
     def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
         self._ingest = ingest
@@ -116,18 +116,18 @@ class Resend:
         self._rejected = rejected
 
     def send(self, who: Principal, key: int, text: str) -> Resent:
-        """Store an event in the place of a rejected one, which goes.
+        """Store an event in place of a rejected event, which is removed.
 
         Args:
             key: the rejected event's id.
             text: the event as JSON.
 
         Raises:
-            RejectedUnknown: there is none of that id, or it is not the caller's.
-            BodyMalformed: the text is not JSON; the rejected event stays, as it does with the other errors.
+            RejectedUnknown: no rejected event has this id, or the caller may not see it.
+            BodyMalformed: the text is not JSON. The rejected event remains, as with the other errors.
             InputInvalid: the event is invalid.
-            Forbidden: the event is of a customer that is not the caller's.
-            StoreUnavailable: the database is away.
+            Forbidden: the event has a customer that the caller may not see.
+            StoreUnavailable: the database is unavailable.
         """
         try:
             one = self._rejected.get(who, key)
@@ -294,7 +294,7 @@ class Resend:
     def _send(self, who: Principal, one: RejectedEvent, text: str, *, by_hand: bool = False) -> Resent:
         value = json.parse(text.encode())
         _check_customer(who, value)
-        body = f"[{json.text(value)}]".encode()  # one event, whatever was typed
+        body = f"[{json.text(value)}]".encode()  # exactly one event, even if the text is an array
 
         def claim(answer: bytes) -> None:
             """Ensure, in the transaction that stores the event, that it is not sent with its request concurrently."""
@@ -318,10 +318,10 @@ class Resend:
         return Resent(orjson.loads(receipt.answer)[0], receipt.replayed)
 
     def _earlier(self, who: Principal, key: int) -> Resent:
-        """What somebody else stored in its place.
+        """Return the event that another user has stored in place of a rejected event.
 
         Raises:
-            RejectedUnknown: nobody did, or it is not the caller's.
+            RejectedUnknown: there is no such event, or the caller may not see it.
         """
         answer = self._ingest.answer(_key(key))
         event = orjson.loads(answer)[0] if answer else None
@@ -361,10 +361,10 @@ def _alike(one: RejectedEvent) -> tuple[str, ...]:
 
 
 def _without_place(fault: FieldError) -> FieldError:
-    """A fault of the only event."""
+    """Return a field error of the only event without the event's place."""
     message = fault.message.removeprefix("events[0].")
     return replace(fault, message=message.replace("events[0]", "The event", 1))
 
 
 def _key(key: int) -> str:
-    return f"\x01resend-{key}"  # no client's key has a control character
+    return f"\x01resend-{key}"  # a client's key cannot contain a control character

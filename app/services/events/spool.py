@@ -1,4 +1,4 @@
-"""The spool beside the way in (SPOOL=on): events that the database cannot take now wait on this machine's disk."""
+"""Spool (SPOOL=on): stores events on this machine's disk while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = structlog.get_logger(__name__)
 
 
 class EventSpool:
-    """Spool that stores events on disk while the database is unavailable, and later moves them into it.
+    """Spool that stores events on disk while the database is unavailable, and later moves them into the database.
 
-    Each idempotency key is accepted only once by all processes of this machine, because they all read the keys from the
+    All processes of this machine together accept each idempotency key only once, because they all read the keys from the
     spool's files.
 
     Args:
-        spool: the spool of this machine.
+        spool: the spool files of this machine.
     """
 
     def __init__(self, spool: SpoolFiles) -> None:
@@ -34,10 +34,10 @@ class EventSpool:
         self._reading = threading.Lock()
 
     def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
-        """Keep entries until the database is back; see `app.store.events.writer.Spool`.
+        """Store write requests until the database is available again; see `app.store.events.writer.Spool`.
 
         Raises:
-            StoreUnavailable: the spool's disk is full, too.
+            StoreUnavailable: the spool cannot be written, for example because the disk is full.
         """
         keyed = [entry for entry in group if entry.key]
         try:
@@ -59,7 +59,7 @@ class EventSpool:
         return (claim.digest, claim.answer) if claim else None
 
     def release(self) -> None:
-        """Let the spool's file go, so that it can be delivered."""
+        """Release the spool's file, so that it can be delivered."""
         self._spool.close()
 
     def why_not(self) -> str | None:
@@ -71,14 +71,14 @@ class EventSpool:
         return None
 
     def waiting(self) -> int:
-        """How many events wait for the database."""
+        """Return the number of events that wait for the database."""
         return self._spool.waiting()
 
     def deliver(self) -> None:
-        """Bring home what waits.
+        """Move the spooled events into the database.
 
         Raises:
-            StoreUnavailable: the database is still away.
+            StoreUnavailable: the database is still unavailable.
         """
         before = self.waiting()
         for path in self._spool.drain(spool_records.deliver):
@@ -88,7 +88,7 @@ class EventSpool:
             log.info("spooled events delivered", events=delivered)
 
     def _twins(self, keyed: Iterable[WriteRequest]) -> set[WriteRequest]:
-        """Return the entries whose key an earlier entry has."""
+        """Return the write requests whose key an earlier write request has."""
         first: set[str] = set()
         twins = set()
         for entry in keyed:

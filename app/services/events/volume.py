@@ -1,7 +1,7 @@
-"""How much arrives: counts over a range of time, split by what they are of, and held against the time before.
+"""Volume of events: counts over a time range, split by code and compared with the preceding period.
 
-A range is cut into minutes, hours or days, all of them UTC's. Hours and days are those that the scheduler counted, a
-few seconds ago; minutes are counted when somebody asks, and only where they are few enough to be counted at once.
+A range is divided into minutes, hours or days of UTC. Hours and days come from the hourly counts, which the scheduler
+updates every few seconds. Minutes are counted on request, and only if there are few enough events.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from app.support.clock import now
 from app.support.ttl_cache import TTLCache
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # milliseconds
-RANGES = {"1h": (60, MINUTE), "24h": (24, HOUR), "7d": (168, HOUR), "30d": (30, DAY)}  # how many steps, of what
+RANGES = {"1h": (60, MINUTE), "24h": (24, HOUR), "7d": (168, HOUR), "30d": (30, DAY)}  # number and length of steps
 DEFAULT_RANGE, DEFAULT_SPLIT = "24h", "product"
-FINEST = ((3 * HOUR, MINUTE), (8 * DAY, HOUR), (366 * DAY, DAY))  # up to how long a range is cut into what
+FINEST = ((3 * HOUR, MINUTE), (8 * DAY, HOUR), (366 * DAY, DAY))  # maximum length of a range for each step
 MOST_SERIES = 5
 MOST_ACTIVE = 10
 COUNTED_AT_ONCE = 100_000  # events whose minutes are counted on request
@@ -28,7 +28,7 @@ FEWEST_MINUTES = 5
 KEPT_SECONDS = 2.0
 YEAR_1970 = 365 * DAY  # the end of 1970
 
-Row = tuple[int, str, int]  # the beginning of a step, a code, the number
+Row = tuple[int, str, int]  # start of a step, code, number
 Active = tuple[str, str, int]  # product, type, number
 
 __all__ = ["DEFAULT_RANGE", "DEFAULT_SPLIT", "RANGES", "SPLITS", "Chart", "Series", "Span", "Volume", "VolumeFilter"]
@@ -36,7 +36,7 @@ __all__ = ["DEFAULT_RANGE", "DEFAULT_SPLIT", "RANGES", "SPLITS", "Chart", "Serie
 
 @dataclass(frozen=True)
 class Span:
-    """A range of time in steps: from `begin` to before `end`, milliseconds."""
+    """Time range divided into steps, from `begin` (inclusive) to `end` (exclusive), in milliseconds."""
 
     begin: int
     end: int
@@ -44,16 +44,16 @@ class Span:
 
     @property
     def steps(self) -> range:
-        """The beginning of each step."""
+        """Return the start of each step."""
         return range(self.begin, self.end, self.step)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Counts of one code, a number for each step.
+    """Counts of a code, with a number for each step.
 
     Attributes:
-        code: None: of all that have no series of their own.
+        code: the code, or None for the sum of all codes without a series of their own.
     """
 
     code: str | None
@@ -61,19 +61,20 @@ class Series:
 
     @property
     def total(self) -> int:
-        """Their sum."""
+        """Return the sum of the numbers."""
         return sum(self.numbers)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What arrived over a span.
+    """Volume of events over a span.
 
     Attributes:
-        wanted: the span that was asked for, where it is not the one that is shown.
-        series: the largest first, all that have none of their own last.
+        wanted: the requested span, or None if it is the span shown.
+        series: the largest first; the series of all other codes last.
         active: the types with most events.
-        before: the number in the same time before, as far as whole hours (or minutes) go; `since`: in the span as far.
+        since: the number of events in the span, up to the last whole hour (or minute).
+        before: the number of events in the preceding period, up to the same point.
     """
 
     span: Span
@@ -86,22 +87,22 @@ class Chart:
 
     @property
     def totals(self) -> tuple[int, ...]:
-        """The number of each step."""
+        """Return the total of each step."""
         return tuple(map(sum, zip(*(one.numbers for one in self.series), strict=True))) or (0,) * len(self.span.steps)
 
     @property
     def total(self) -> int:
-        """The number of all."""
+        """Return the total of all series."""
         return sum(one.total for one in self.series)
 
     @property
     def change(self) -> float | None:
-        """How much more than before, as a share; None where there was nothing."""
+        """Return the relative change from the preceding period, or None if it had no events."""
         return (self.since - self.before) / self.before if self.before else None
 
 
 class Volume:
-    """Charts and estimates of one process, each kept for a moment."""
+    """Cached charts and estimates of a process."""
 
     def __init__(self) -> None:
         self._charts: TTLCache[Chart] = TTLCache(KEPT_SECONDS)
@@ -109,16 +110,16 @@ class Volume:
         self._old: TTLCache[int] = TTLCache(KEPT_SECONDS)
 
     def chart(self, who: Principal, span: Span, split: str) -> Chart:
-        """What arrived over a span, of the customers that somebody may see."""
+        """Return the chart of a span for the customers that the caller may see."""
         key = (who.customers, span, split)
         return self._charts.get(key, lambda: _chart(who.customers, span, split))
 
     def per_minute(self, who: Principal) -> float:
-        """How many events had their time in a minute of the last hour, about."""
+        """Return the approximate number of events per minute, by event time, in the last hour."""
         return self._rates.get(who.customers, lambda: _about(who.customers, now() - HOUR, now()) / 60)
 
     def estimate(self, who: Principal, wanted: VolumeFilter) -> int:
-        """About how many events a filter gives that somebody may see."""
+        """Return the approximate number of events that match a filter and that the caller may see."""
         return store.estimate(replace(wanted, customers=who.customers), now())
 
     def of_1970(self, who: Principal) -> int:
@@ -126,22 +127,22 @@ class Volume:
         return self._old.get(who.customers, lambda: store.total(who.customers, 0, YEAR_1970))
 
     def uncounted(self) -> int:
-        """How many events no count of hours has yet."""
+        """Return the number of events that the hourly counts do not include yet."""
         return store.uncounted()
 
 
 def preset(name: str, moment: int) -> Span:
-    """The span of a range that has a name: its last step is the one that is now."""
+    """Return the span of a named range, which ends with the current step."""
     number, step = RANGES[name]
     end = moment // step * step + step
     return Span(end - number * step, end, step)
 
 
 def between(start: int, end: int) -> Span:
-    """The span of two moments, widened to whole steps.
+    """Return the span between two moments, widened to whole steps.
 
     Raises:
-        InputInvalid: the end is before the start, or the span longer than a year.
+        InputInvalid: the end is before the start, or the span is longer than a year.
     """
     if end < start:
         raise InputInvalid("The range is none.", [FieldError("end is before start; it must be start or later.")])
@@ -159,7 +160,7 @@ def _chart(customers: Customers, span: Span, split: str) -> Chart:
 
 
 def _affordable(customers: Customers, span: Span) -> Span:
-    """The span itself, or, where it has too many events to count its minutes at once, its end, or its hours."""
+    """Return the span. If it has too many events to count by minute, return its end, or use steps of an hour."""
     if span.step != MINUTE:
         return span
     number = _about(customers, span.begin, span.end) + store.uncounted()
@@ -188,7 +189,7 @@ def _by_minute(customers: Customers, span: Span, split: str) -> tuple[list[Row],
 
 
 def _series(span: Span, rows: Sequence[Row]) -> tuple[Series, ...]:
-    """The codes with most events, each with its numbers, and one series of all others."""
+    """Return the series of the codes with most events, and a series for the sum of all others."""
     sums: Counter[str] = Counter()
     numbers: Counter[tuple[int, str]] = Counter()
     for time, code, number in rows:
@@ -203,9 +204,9 @@ def _series(span: Span, rows: Sequence[Row]) -> tuple[Series, ...]:
 
 
 def _compared(customers: Customers, span: Span, rows: Sequence[Row]) -> tuple[int, int]:
-    """The number in the span so far, and as far into the time of the same length before it.
+    """Return the number of events in the span so far, and up to the same point of the preceding period.
 
-    What is compared ends with a whole hour (or minute): the one that is now has only begun.
+    Both numbers end with a whole hour (or minute), because the current hour is incomplete.
     """
     unit = MINUTE if span.step == MINUTE else HOUR
     until = min(span.end, now() // unit * unit)

@@ -1,1 +1,1 @@
-"""Who may send events: ingest keys and admission."""
+"""Access control for sending events: ingest keys and admission."""

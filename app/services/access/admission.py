@@ -1,4 +1,4 @@
-"""Who may send events, and how often: what is asked before a byte of a request's body is read."""
+"""Admission: checks who may send events and how often, before the service reads the request's body."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Admission:
         self._blind_until = 0.0  # no key can be looked up before this time
 
     def authorize(self, address: str, token: str | None) -> IngestKey | None:
-        """Admit a request or raise, and return its key if it has a valid one.
+        """Admit a request or raise, and return its key if it has a valid key.
 
         Args:
             address: the client's address, which behind an untrusted proxy (TRUSTED_PROXIES) is the proxy's.
@@ -37,7 +37,7 @@ class Admission:
 
         Raises:
             RateLimited: this address or key sent more requests than allowed in a minute.
-            Unauthenticated: a key is required and this is not one, or the key is revoked.
+            Unauthenticated: a key is required and this is not a valid key, or the key is revoked.
             StoreUnavailable: a key is required and cannot be looked up now.
         """
         if self._per_address:

@@ -1,7 +1,7 @@
-"""Ingest keys: which products may send events, and whose events each may send.
+"""Ingest keys: permissions to send events, each with optional limits on customers and products.
 
-A key is 256 random bits, shown once and kept as its SHA-256. A slow hash such as argon2 is for passwords, which people
-choose and others can guess; nobody guesses 256 random bits, and every request would pay for it.
+A key has 256 random bits, is shown once and stored as its SHA-256. A slow hash such as argon2 protects passwords, which
+can be guessed. Nobody can guess 256 random bits, and a slow hash would delay every request.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from app.store.database import release, transaction
 from app.store.models import IngestKey as KeyRow
 from app.support.clock import now
 
-PREFIX = "tally_"  # by which people, and tools that look for leaked secrets, know one
+PREFIX = "tally_"  # identifies a key to people, and to tools that look for leaked secrets
 SECRET_BYTES = 32
 FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 HINT_CHARACTERS = len(PREFIX) + 4  # 24 of the 256 bits
 
-KEPT_SECONDS = 2.0  # how long a process may go on with what it read: a revocation counts everywhere after that
+KEPT_SECONDS = 2.0  # cache lifetime; a revocation takes effect everywhere after that
 MAX_KEPT = 10_000
-NOTED_MS = 60_000  # how exactly the last use is known
-NAMED = 5  # how many of the codes that are allowed an error names
+NOTED_MS = 60_000  # precision of the last use
+NAMED = 5  # maximum number of allowed codes in an error
 
 log = structlog.get_logger(__name__)
 
@@ -45,11 +45,11 @@ class IngestKey:
     """A product's permission to send events.
 
     Attributes:
-        hint: how the key begins.
-        customers: whose events it may send; None: everybody's.
-        products: of which products; None: of all.
-        used: when it was last used, to the minute; None: never.
-        revoked: since when it is refused; None: it is in use.
+        hint: the first characters of the key.
+        customers: customers whose events it may send, or None for all.
+        products: products whose events it may send, or None for all.
+        used: time of the last use, to the minute, or None if it was never used.
+        revoked: time of the revocation, or None if the key is in use.
     """
 
     id: int
@@ -62,10 +62,10 @@ class IngestKey:
     revoked: int | None
 
     def check(self, batch: Batch) -> None:
-        """Refuse a batch with an event that this key may not send.
+        """Reject a batch with an event that this key may not send.
 
         Raises:
-            Forbidden: names the first one.
+            Forbidden: names the first such event.
         """
         if self.customers is None and self.products is None:
             return
@@ -87,7 +87,7 @@ class IngestKey:
 
 
 class IngestKeys:
-    """The ingest keys, as one process knows them."""
+    """Ingest keys with a cache in each process."""
 
     def __init__(self) -> None:
         self._audit = Audit()
@@ -122,7 +122,7 @@ class IngestKeys:
         if read is not None and moment - read < KEPT_SECONDS:
             return known
         if known:
-            self._kept[digest] = (moment, known)  # meanwhile the other threads go on with it: one look is enough
+            self._kept[digest] = (moment, known)  # prevents lookups by other threads meanwhile
         try:
             found = self._find(digest)
         except StoreUnavailable:
@@ -137,16 +137,16 @@ class IngestKeys:
     def add(
         self, name: str, customers: Sequence[str] = (), products: Sequence[str] = (), *, by: Principal = SYSTEM
     ) -> tuple[IngestKey, str]:
-        """Make a key; it, and what clients send, which is told here and never again.
+        """Create a key. Return it with its token, which is not available again.
 
         Args:
-            customers: whose events it may send; none: everybody's.
-            products: of which products; none: of all.
-            by: whoever makes it.
+            customers: customers whose events it may send; empty means all.
+            products: products whose events it may send; empty means all.
+            by: the user who creates the key.
 
         Raises:
-            InputInvalid: a code or the name will not do, a key of that name is in use, or it is for more customers
-                than whoever makes it sees.
+            InputInvalid: a code or the name is invalid, a key of that name is in use, or the key is for more customers
+                than its creator may see.
         """
         name, customers, products = name.strip(), _distinct(customers), _distinct(products)
         KeySchema().check(name, customers, products)
@@ -165,14 +165,14 @@ class IngestKeys:
         return _key(made), token
 
     def all(self, *, by: Principal = SYSTEM) -> list[IngestKey]:
-        """All keys that are somebody's to see: those in use by name, then the revoked ones, the last revoked first."""
+        """Return all keys that a user may see: those in use by name, then the revoked keys, the last revoked first."""
         return [key for key in map(_key, store.every()) if _is_in_reach(by, key.customers)]
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
-        """One that is in use.
+        """Return a key that is in use.
 
         Raises:
-            KeyUnknown: there is none of that id, or it is not theirs to see.
+            KeyUnknown: no key in use has this id, or the caller may not see it.
         """
         row = store.by_id(key)
         if row is None or row.revoked is not None or not _is_in_reach(by, row.customers):
@@ -180,10 +180,10 @@ class IngestKeys:
         return _key(row)
 
     def named(self, name: str) -> IngestKey:
-        """One that is in use.
+        """Return the key in use with a name.
 
         Raises:
-            KeyUnknown: there is none of that name.
+            KeyUnknown: no key in use has this name.
         """
         row = store.by_name(name)
         if row is None:
@@ -191,10 +191,10 @@ class IngestKeys:
         return _key(row)
 
     def revoke(self, key: IngestKey, *, by: Principal = SYSTEM) -> None:
-        """Refuse a key from now on: in this process at once, in the others within seconds.
+        """Revoke a key. The revocation applies in this process at once, and in the others within seconds.
 
         Raises:
-            KeyUnknown: somebody else revoked it.
+            KeyUnknown: the key is already revoked.
         """
         with transaction():
             if not store.revoke(key.id, now()):
@@ -203,13 +203,13 @@ class IngestKeys:
         self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1] and kept[1].id != key.id}
 
     def flush(self) -> None:
-        """Wait until every last use so far is written."""
+        """Wait until all recorded uses are written."""
         thread = self._thread
         if thread is not None:
             thread.join()
 
     def _find(self, digest: str) -> IngestKey | None:
-        """Look it up, and give the connection back: the request goes on to wait for the writer, who needs one."""
+        """Look up a key and release the connection, because the writer may need it next."""
         try:
             row = store.find(digest)
         finally:
@@ -217,12 +217,12 @@ class IngestKeys:
         return _key(row) if row else None
 
     def _keep(self, digest: str, moment: float, found: IngestKey | None) -> None:
-        if len(self._kept) >= MAX_KEPT:  # wrong ones, as there is no end of those
+        if len(self._kept) >= MAX_KEPT:  # drop unknown tokens, whose number is unlimited
             self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
         self._kept[digest] = (moment, found)
 
     def _note_use(self, key: IngestKey) -> None:
-        """Have the last use written, once a minute, by a thread of its own: it may have to wait for the disk."""
+        """Record the last use once a minute, in a separate thread because the write may wait for the disk."""
         moment = now()
         with self._lock:
             if moment - max(key.used or 0, self._noted.get(key.id, 0)) < NOTED_MS:
@@ -253,7 +253,7 @@ def _key(row: KeyRow) -> IngestKey:
 
 
 def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
-    """Whether a key for some customers (None: for all) is somebody's to see, and to give."""
+    """Return whether a user may see and create a key for some customers. None means all customers."""
     return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
 
 

@@ -1,1 +1,1 @@
-"""The catalog of customers, products and event types."""
+"""Catalog of customers, products and event types."""

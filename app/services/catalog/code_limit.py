@@ -18,16 +18,16 @@ from app.store.database import release
 from app.support.ttl_cache import TTLCache
 
 KINDS = ("customer", "product", "type")
-COUNTED_SECONDS = 1.0  # how long a count stays valid, unless the ceiling is near
-NEAR = 1_000  # codes below the ceiling from which on each new code triggers a new count
-MAX_LOOKED_UP = 120_000  # unknown codes of one request, because each is looked up in the database
+COUNTED_SECONDS = 1.0  # how long a count stays valid, unless the limit is near
+NEAR = 1_000  # codes below the limit from which on each new code triggers a new count
+MAX_LOOKED_UP = 120_000  # unknown codes of a request, because each is looked up in the database
 MAX_REMEMBERED = 200_000  # codes of each kind that a process caches
-WARNED_SHARE = 0.8  # share of the ceiling from which on operators are warned
+WARNED_SHARE = 0.8  # share of the limit from which on operators are warned
 WARNED_SECONDS = 15.0
 
 
 class CodeLimit:
-    """Ceiling of codes for the events of one process.
+    """Limit on the number of codes in the events of a process.
 
     Args:
         limit: MAX_CODES.
@@ -41,10 +41,10 @@ class CodeLimit:
         self._used: TTLCache[int] = TTLCache(WARNED_SECONDS)
 
     def checked(self, batch: Batch) -> Batch:
-        """Return the batch with the events whose codes exceed the ceiling moved to its rejected events.
+        """Return the batch with the events whose codes exceed the limit moved to its rejected events.
 
         Raises:
-            BodyTooLarge: it has more codes than are looked up for one request.
+            BodyTooLarge: it has more codes than are looked up for a request.
         """
         new = {
             "customer": {event.customer for event in batch.events} - self._known["customer"],
@@ -67,7 +67,7 @@ class CodeLimit:
             release()  # the request next waits for the writer, which may need a connection
 
     def warning(self) -> str | None:
-        """Return a warning once 80 % of the ceiling is in use, otherwise None."""
+        """Return a warning once 80 % of the limit is in use, otherwise None."""
         number = self._used.get("all", store.number_of_codes)
         if number < self.limit * WARNED_SHARE:
             return None
@@ -86,7 +86,7 @@ class CodeLimit:
         return known
 
     def _admitted(self, batch: Batch, new: dict[str, set[str]]) -> Batch:
-        """Accept events in order while their new codes fit below the ceiling, and reject the others."""
+        """Accept events in order while their new codes fit below the limit, and reject the others."""
         good, rejected = Batch([], []), list(batch.rejected)
         customers, products, types = new["customer"], new["product"], new["type"]
         with self._admitting:

@@ -1,7 +1,7 @@
-"""Changing the catalog: an entry added, changed, adopted as it was seen, or removed; a whole document imported.
+"""Changes to the catalog: add, change or remove an entry, adopt observed codes, import a document.
 
-The catalog is everybody's: a product's columns are those of each customer's reports. So who is limited to customers
-changes nothing.
+All customers share the catalog: a product's columns apply to every customer's reports. Users who are limited to
+customers therefore cannot change it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ ADOPTED_AT_ONCE = 1_000  # codes per transaction
 
 @dataclass(frozen=True)
 class Loss:
-    """What goes when an entry goes.
+    """Consequences of removing an entry.
 
     Attributes:
-        columns: for each product, the columns that nothing of it fills any more, or that are no columns any more.
+        columns: by product, the columns that nothing fills any more, or that are no longer columns.
         types: the codes of a product's types, which stay unless they are removed with it.
         is_refused: whether events with the code are rejected from then on.
     """
@@ -52,7 +52,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a document changes, by titles of entries; what it says and the catalog has already is `same`."""
+    """Changes by a document, as titles of entries. `same` is the number of unchanged entries."""
 
     added: Sequence[str]
     changed: Sequence[str]
@@ -60,11 +60,11 @@ class Changes:
 
 
 class CatalogEditor:
-    """The catalog of one process, for people who change it.
+    """Editor of the catalog.
 
     Args:
-        catalog: whose rules events and reports follow.
-        audit: where each change is noted.
+        catalog: the catalog that events and reports follow.
+        audit: the log of changes.
     """
 
     def __init__(self, catalog: Catalog, entries: CatalogListing, audit: Audit) -> None:
@@ -73,46 +73,46 @@ class CatalogEditor:
         self._audit = audit
 
     def may_change(self, who: Principal) -> bool:
-        """Whether somebody may change the catalog."""
+        """Return whether a user may change the catalog."""
         return who.may("catalog") and who.customers is None
 
     def allow(self, who: Principal) -> None:
-        """Let pass only who may change the catalog.
+        """Check that a user may change the catalog.
 
         Raises:
-            Forbidden: they may not.
+            Forbidden: the user may not change the catalog.
         """
         if not self.may_change(who):
             raise Forbidden("Only operators and administrators who see every customer may change the catalog.")
 
     def products(self, limit: int) -> list[str]:
-        """Return the possible product codes of a type, in the catalog or seen, up to a limit."""
+        """Return the possible product codes of a type, in the catalog or observed, up to a limit."""
         return sorted(store.known_products(limit))[:limit]
 
     def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
-        """Take a new entry in.
+        """Add an entry.
 
         Args:
-            values: as the document has them.
+            values: the entry as in the catalog document.
 
         Raises:
-            InputInvalid: some value will not do, or there is such an entry.
-            Forbidden: the catalog is not theirs to change.
+            InputInvalid: a value is invalid, or the entry already exists.
+            Forbidden: the caller may not change the catalog.
         """
         return self._write(who, kind, values, self._refuse_known)
 
     def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
-        """Give an entry other values; reports that were started before keep the columns that they had.
+        """Change an entry. Reports that were started before keep their columns.
 
         Raises:
-            InputInvalid: some value will not do.
-            CatalogUnknown: there is no such entry.
-            Forbidden: the catalog is not theirs to change.
+            InputInvalid: a value is invalid.
+            CatalogUnknown: the entry does not exist.
+            Forbidden: the caller may not change the catalog.
         """
         return self._write(who, kind, values, lambda entry: self._entries.get(who, kind, entry.key))
 
     def adopt(self, who: Principal, wanted: Sequence[tuple[str, Key]] | None) -> list[CatalogEntry]:
-        """Add seen codes to the catalog, and skip codes that it already has or that were never seen.
+        """Add observed codes to the catalog, and skip codes that it already has or that were never observed.
 
         Args:
             wanted: the kind and key of each code. None means all, limited to the first `ADOPTED_AT_ONCE`.
@@ -131,7 +131,7 @@ class CatalogEditor:
         return found
 
     def loss(self, entry: CatalogEntry) -> Loss:
-        """What goes when an entry goes."""
+        """Return the consequences of removing an entry."""
         rows = store.types()
         left = [row for row in rows if entry.kind != TYPES or (row.product, row.code) != entry.key]
         is_refused = self._catalog.strict and (entry.kind != TYPES or all(row.code != entry.code for row in left))
@@ -172,7 +172,7 @@ class CatalogEditor:
         self._catalog.forget()
 
     def preview(self, body: bytes) -> Changes:
-        """What a document would change.
+        """Return what a document would change.
 
         Raises:
             BodyMalformed, InputInvalid: it is not a catalog document.
@@ -191,11 +191,11 @@ class CatalogEditor:
         return Changes(list(added.values()), list(changed.values()), same)
 
     def put(self, who: Principal, body: bytes) -> Changes:
-        """Import a document: new codes are added, known ones take its values, none is removed.
+        """Import a document: add new codes and update known ones, without removing any.
 
         Raises:
             BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
-            Forbidden: the catalog is not theirs to change.
+            Forbidden: the caller may not change the catalog.
         """
         self.allow(who)
         with transaction():
@@ -230,7 +230,7 @@ class CatalogEditor:
 
 
 def _told(entry: CatalogEntry, before: CatalogEntry | None) -> dict[str, object]:
-    """What the audit log says of an entry as it is now."""
+    """Return the details of a changed entry for the audit log."""
     values = row_of(entry)
     if before is None:
         return values | {"change": "added"}

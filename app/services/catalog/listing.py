@@ -1,6 +1,6 @@
-"""The catalog's entries as people see them: what is in it, what was seen besides, how much each is used.
+"""Listing of the catalog: its entries, observed codes that it lacks, and how much each is used.
 
-Who is limited to customers sees what those have to do with.
+Users who are limited to customers see only entries that occur with those customers.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from app.store.events.usage import DAY_MS
 from app.support.clock import now
 
 CUSTOMERS, PRODUCTS, TYPES = KINDS = ("customers", "products", "types")
-NAMES = {PRODUCTS: "columns", TYPES: "context"}  # what of an entry is a list of names
+NAMES = {PRODUCTS: "columns", TYPES: "context"}  # the attribute of an entry that is a list of names
 USED_DAYS = 7
 SHOWN_DAYS = 30
 
-Key = tuple[str, ...]  # (code,), of a type (product, code)
+Key = tuple[str, ...]  # (code,), or (product, code) for a type
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CatalogEntry:
 
     @property
     def key(self) -> Key:
-        """Which one of its kind it is."""
+        """Return the key, which is unique within the kind."""
         return (self.product, self.code) if self.kind == TYPES else (self.code,)
 
     def has(self, word: str) -> bool:
@@ -60,12 +60,12 @@ class CatalogEntry:
 
     @property
     def word(self) -> str:
-        """What one of its kind is called."""
+        """Return the singular name of the kind."""
         return self.kind.removesuffix("s")
 
     @property
     def title(self) -> str:
-        """It in words: `product PORTFOLIO`, `type OPENED of PORTFOLIO`."""
+        """Return the entry in words: `product PORTFOLIO`, `type OPENED of PORTFOLIO`."""
         of = f" of {self.product}" if self.product else ""
         return f"{self.word} {self.code}{of}"
 
@@ -86,11 +86,11 @@ class Page:
 
 @dataclass(frozen=True)
 class Uses:
-    """How an entry is used.
+    """Usage of an entry.
 
     Attributes:
-        days: the last thirty days, each by its first millisecond, and how many events it had.
-        seen: the (customer, product, type) triples that it was seen in.
+        days: each of the last thirty days as its first millisecond and its number of events.
+        seen: the (customer, product, type) triples in which it was observed.
     """
 
     days: Sequence[tuple[int, int]]
@@ -98,7 +98,7 @@ class Uses:
 
 
 class CatalogListing:
-    """The entries, for whoever may see them."""
+    """Catalog entries that the caller may see."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -140,10 +140,10 @@ class CatalogListing:
         return store.number_missing(who.customers)
 
     def get(self, who: Principal, kind: str, key: Key) -> CatalogEntry:
-        """One entry that somebody may see.
+        """Return an entry that the caller may see.
 
         Raises:
-            CatalogUnknown: it is not in the catalog, or not theirs to see.
+            CatalogUnknown: the entry does not exist, or the caller may not see it.
         """
         found = [one for one in self._all(who, kind) if one.key == key]
         if not found:
@@ -151,7 +151,7 @@ class CatalogListing:
         return self._used(who, kind, found)[0]
 
     def uses(self, who: Principal, entry: CatalogEntry) -> Uses:
-        """How an entry is used, by the customers that somebody may see."""
+        """Return how an entry is used by the customers that the caller may see."""
         code = {
             CUSTOMERS: (entry.code, None, None),
             PRODUCTS: (None, entry.code, None),
@@ -175,14 +175,14 @@ class CatalogListing:
 
 
 def entry_of(kind: str, row: Mapping[str, object]) -> CatalogEntry:
-    """The entry of a row of the document."""
+    """Return the entry of a row of the catalog document."""
     names = tuple(row[NAMES[kind]]) if kind in NAMES else ()
     extra = row["extra"] if kind == PRODUCTS else ""
     return CatalogEntry(kind, row["code"], row.get("product", ""), row["description"], names, extra)
 
 
 def row_of(entry: CatalogEntry) -> dict[str, object]:
-    """An entry as the document has it."""
+    """Return an entry as a row of the catalog document."""
     row = {"code": entry.code, "description": entry.description}
     row |= {"product": entry.product} if entry.kind == TYPES else {}
     row |= {NAMES[entry.kind]: list(entry.names)} if entry.kind in NAMES else {}

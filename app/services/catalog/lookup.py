@@ -1,4 +1,4 @@
-"""The catalog: which customers, products and event types are known, and how a product's report file is laid out."""
+"""Catalog: the known customers, products and event types, and the layout of each product's report file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from app.store.database import release
 from app.store.events import select
 from app.store.models import EventType
 
-KEPT_SECONDS = 2.0  # how long a process may go on with the catalog it read
-NAMED = 3  # how many near codes an error names
-COMPARED = 200  # codes that are compared for it: up to a millisecond each
+KEPT_SECONDS = 2.0  # cache lifetime
+NAMED = 3  # maximum number of near codes in an error
+COMPARED = 200  # number of codes compared for a suggestion, each taking up to a millisecond
 NOT_KNOWN = ", which is not known"  # the suggestions follow
 NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # the name of a field at the end of its place
 HINTS = 20  # unknown codes of a request that get suggestions, because a batch may contain 30,000
@@ -41,11 +41,11 @@ class Vocabulary:
 
 
 class Catalog:
-    """Catalog of one process.
+    """Catalog of a process.
 
     Args:
         strict: whether an event's codes must be in the catalog.
-        ceiling: limit on codes in the other mode. None means no limit.
+        code_limit: limit on codes in the other mode. None means no limit.
     """
 
     def __init__(self, *, strict: bool = False, code_limit: CodeLimit | None = None) -> None:
@@ -54,7 +54,7 @@ class Catalog:
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
     def checked(self, batch: Batch) -> Batch:
-        """Return the batch with events rejected whose codes the catalog (strict mode) or the ceiling disallows."""
+        """Return the batch with events rejected whose codes the catalog (strict mode) or the code limit disallows."""
         if not self.strict:
             return self._ceiling.checked(batch) if self._ceiling else batch
         words = self._words()
@@ -71,7 +71,7 @@ class Catalog:
 
     @property
     def is_nearly_full(self) -> str | None:
-        """Return a warning if the number of codes is near the ceiling, otherwise None."""
+        """Return a warning if the number of codes is near the code limit, otherwise None."""
         return self._ceiling.warning() if self._ceiling and not self.strict else None
 
     def check_known(
@@ -82,9 +82,9 @@ class Catalog:
         types: Sequence[str] | None = None,
         place: str = "filter.",
     ) -> None:
-        """Reject a filter with codes that are neither in the catalog nor seen. Suggest only codes the caller may see.
+        """Reject a filter with codes that are neither in the catalog nor observed. Suggest only codes the user may see.
 
-        The table of seen codes may lack recent events, so the events themselves decide for a customer and product.
+        The table of observed codes may lack recent events, so the events themselves decide for a customer and product.
 
         Args:
             customer: a customer that the caller may see. None means all of them.
@@ -119,13 +119,13 @@ class Catalog:
             raise InputInvalid("The filter names something unknown.", faults)
 
     def layout(self, product: str, wanted: str | None) -> Layout:
-        """How a report about a product is laid out now.
+        """Return the current layout of reports about a product.
 
         Args:
             wanted: `columns`, `positional`, or None for the product's default.
 
         Raises:
-            InputInvalid: columns are wanted, and the catalog gives the product none.
+            InputInvalid: `columns` is requested, but the catalog has no columns for the product.
         """
         row = store.product(product)
         columns = tuple(row.columns) if row else ()
@@ -143,7 +143,7 @@ class Catalog:
         return columns_layout(product, columns, store.types(), drops_extras=drops)
 
     def put(self, body: bytes) -> dict[str, int]:
-        """Import a catalog document; how many entries of each kind it had.
+        """Import a catalog document and return its number of entries of each kind.
 
         Raises:
             BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
@@ -154,7 +154,7 @@ class Catalog:
         return {kind: len(rows) for kind, rows in entries.items()}
 
     def export(self, who: Principal = SYSTEM) -> dict[str, list[dict]]:
-        """The catalog as a document; for who is limited to customers, what those have to do with."""
+        """Return the catalog as a document. Limited users get only the entries that occur with their customers."""
         customers, products, types = store.customers(), store.products(), store.types()
         if who.customers is not None:
             pairs = store.seen_types(who.customers)
@@ -165,7 +165,7 @@ class Catalog:
         return document(customers, products, types)
 
     def is_empty(self) -> bool:
-        """Whether nothing was ever imported."""
+        """Return whether the catalog has no entries."""
         return not (store.customers() or store.products() or store.types())
 
     def load_sample(self) -> None:
@@ -173,7 +173,10 @@ class Catalog:
         self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
 
     def known(self, who: Principal = SYSTEM, limit: int | None = None) -> tuple[list[str], list[str]]:
-        """Return the customers and products, in the catalog or seen, that a user may see, by code, up to a limit."""
+        """Return the known customers and products that a user may see, by code, up to a limit.
+
+        Known means in the catalog or observed.
+        """
         products = store.known_products(limit) if who.customers is None else store.seen_products(who.customers, limit)
         return sorted(store.known_customers(who.customers, limit))[:limit], sorted(products)[:limit]
 
@@ -186,16 +189,16 @@ class Catalog:
         return store.types_of(who.customers, limit)
 
     def type_named(self, product: str, code: str) -> EventType | None:
-        """What the catalog has of an event type: under this product, or else under another."""
+        """Return the catalog's event type with a code, preferably of this product, otherwise of another product."""
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
 
     def _products(self, who: Principal) -> set[str]:
-        """For who is limited to customers, the products that those use: another's product is another's business."""
+        """Return the products to suggest. A user limited to customers gets only products that those customers use."""
         return store.known_products() if who.customers is None else store.seen_products(who.customers)
 
     def forget(self) -> None:
-        """Read the catalog anew for the next event: it was changed."""
+        """Discard the cached codes, because the catalog was changed."""
         self._vocabulary = None
 
     def _words(self) -> Vocabulary:
@@ -207,9 +210,9 @@ class Catalog:
         except StoreUnavailable:
             if kept is None:
                 raise
-            return kept[1]  # the last one known: a database that is away need not stop the events
+            return kept[1]  # use the cached codes, so that an unavailable database does not stop events
         finally:
-            release()  # the request goes on to wait for the writer, who may need a connection
+            release()  # the request next waits for the writer, which may need a connection
         self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
         return words
 
@@ -239,14 +242,14 @@ def _read_vocabulary() -> Vocabulary:
 
 
 def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[FieldError]:
-    """The faults of an event; `hints` has what was said of each field's code before."""
+    """Return the field errors of an event. `hints` caches the suggestions for each field's code."""
     faults = []
     for field in ("customer", "product", "type"):
         code, known = getattr(event, field), getattr(words, field)
         if code in known:
             continue
         if (field, code) not in hints:
-            # Who the customers are is nothing for anybody who can send an event.
+            # Do not reveal customers, because anyone who can send an event sees this error.
             is_told = field != "customer" and len(hints) < HINTS
             hints[field, code] = _hint(code, known) if is_told else ""
         faults.append(_not_known(f"events[{index}].{field}", code, hints[field, code]))

@@ -97,8 +97,8 @@ class Importing:
             again: import the file again even if it was imported completely before.
 
         Yields:
-            The progress before the import starts, after each commit, and finally with `finished` set. If the file was imported
-            completely before, the first progress has `finished` set.
+            The progress before the import starts, after each commit, and finally with `finished` set. If the file was
+            imported completely before, the first progress has `finished` set.
 
         Raises:
             InputInvalid: the file has the wrong form; nothing was stored.

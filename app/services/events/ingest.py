@@ -136,8 +136,8 @@ class Ingest:
     def _earlier(self, key: str, digest: bytes) -> Receipt | None:
         """Replay like `_replay`, but return None if the database is unavailable.
 
-        The writer then waits for the database or spools the events. The transaction that stores them also claims the key, so
-        a repeated request stores nothing in either case.
+        The writer then waits for the database or spools the events. The transaction that stores them also claims the
+        key, so a repeated request stores nothing in either case.
         """
         try:
             return self._replay(key, digest)
@@ -184,8 +184,8 @@ class Ingest:
 def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
     """Return a batch as a write request, and the response with its events as stored.
 
-    The function removes the events from the batch a few at a time. Each event uses three times the memory of its text, and
-    there may be 100,000.
+    The function removes the events from the batch a few at a time. Each event uses three times the memory of its text,
+    and there may be 100,000.
     """
     received, name, count = now(), batch_name(), len(batch.events)
     answer, seen_here = BytesIO(), set()
@@ -217,7 +217,10 @@ def _stored(events: Sequence[Event], places: Sequence[int], name: str) -> list[S
 
 
 def batch_name() -> str:
-    """Return a random UUID (RFC 9562, version 4). See `app.ops.requests` for why it avoids the system's random numbers."""
+    """Return a random UUID (RFC 9562, version 4).
+
+    See `app.ops.requests` for why the system's random numbers are not used.
+    """
     first, rest = divmod(getrandbits(122), 1 << 120)
     digits = f"{rest:030x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[first]}{digits[15:18]}-{digits[18:]}"

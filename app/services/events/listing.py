@@ -84,7 +84,8 @@ class Listing:
         Args:
             after: `next` of the page of newer events.
             before: `previous` of the page of older events.
-            text: text that a context item of each event must contain. The page's `looked` says how far the search has read.
+            text: text that a context item of each event must contain. `looked` of the page says how far the search has
+                read.
 
         Raises:
             Forbidden: the caller may not see the customer.

@@ -128,9 +128,7 @@ class RejectedGroups:
             up_to: the id of the last event to remove.
         """
         number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
-        self._audit.note(
-            who, "rejected events purged", _named(key), {"number": number}
-        )  # recorded first, because many transactions follow
+        self._audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
         number = 0
         while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
             number += rejected.remove(some)

@@ -108,7 +108,7 @@ class Change:
 
 
 class Resend:
-    """Resends rejected events. An idempotency key derived from its id ensures that each event is stored at most once."""
+    """Resends rejected events. An idempotency key derived from the id ensures that each is stored at most once."""
 
     def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
         self._ingest = ingest

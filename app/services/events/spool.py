@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 class EventSpool:
     """Spool that stores events on disk while the database is unavailable, and later moves them into the database.
 
-    All processes of this machine together accept each idempotency key only once, because they all read the keys from the
-    spool's files.
+    All processes of this machine together accept each idempotency key only once, because they all read the keys from
+    the spool's files.
 
     Args:
         spool: the spool files of this machine.

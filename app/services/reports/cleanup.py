@@ -96,8 +96,8 @@ class Cleanup:
     def _remove_left(self, job: str) -> None:
         """Remove a report's unused files.
 
-        List the files before checking which are needed, so that no file created in between is removed. Use short storage
-        timeouts, because users who cancel and the worker's next report wait for this method.
+        List the files before checking which are needed, so that no file created in between is removed. Use short
+        storage timeouts, because users who cancel and the worker's next report wait for this method.
         """
         storage = self._storage.hurried()
         found = [key for key, _ in storage.contents(job)]

@@ -24,13 +24,13 @@ from app.support.clock import now
 from app.support.lookalikes import folded
 
 MAX_CUSTOMERS = 1_000
-TEMPORARY_DAYS = 3  # how long a password that is for one sign-in waits for it
+TEMPORARY_DAYS = 3  # validity of a temporary password
 TEMPORARY_BYTES = 12
 DAY_MS = 86_400_000
 
 
 class Accounts:
-    """Users, as one process knows them."""
+    """Accounts of the installation."""
 
     def __init__(self) -> None:
         self._audit = Audit()
@@ -47,7 +47,7 @@ class Accounts:
         return principal(account) if right else None
 
     def remembered(self, name: str, password: str) -> Principal | None:
-        """Whoever has that name and password, where it was found right within the last minute; else None."""
+        """Return the user with that name and password if they were verified within the last minute, otherwise None."""
         if not self._passwords.may_be_remembered(name, password):
             return None
         account = self._account(name)
@@ -55,15 +55,15 @@ class Accounts:
         return principal(account) if right else None
 
     def is_known(self, name: str) -> bool:
-        """Whether there is such a user."""
+        """Return whether a user has that name."""
         return self._account(name) is not None
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> Principal:
-        """A user, for whoever wants to change them.
+        """Return a user to be changed.
 
         Raises:
-            AccountUnknown: there is none of that id.
-            Forbidden: the user sees more than whoever asks.
+            AccountUnknown: no user has this id.
+            Forbidden: the user sees more than the caller.
         """
         account = store.by_id(key)
         if account is None:
@@ -83,16 +83,16 @@ class Accounts:
         temporary: bool = False,
         by: Principal = SYSTEM,
     ) -> Principal:
-        """Make a user.
+        """Add a user.
 
         Args:
-            customers: the customers they are limited to; None: an analyst sees none, the others all.
-            temporary: the password is for one sign-in, at which they choose their own.
-            by: whoever makes them.
+            customers: the customers they are limited to. None means no customers for an analyst, all for other roles.
+            temporary: the password is valid for one sign-in, at which the user must choose another password.
+            by: the user who adds the account.
 
         Raises:
-            AccountInvalid: the name, role, a customer or the password will not do, or there is such a user.
-            Forbidden: they would see more than whoever makes them.
+            AccountInvalid: the name, role, a customer or the password is invalid, or the name is already used.
+            Forbidden: the user would see more than the caller.
         """
         name = folded(name)
         _check_name(name)
@@ -130,7 +130,7 @@ class Accounts:
         """Change a user's password and end their sessions.
 
         Args:
-            temporary: the password is valid for one sign-in, at which the user must choose another one.
+            temporary: the password is valid for one sign-in, at which the user must choose another password.
 
         Raises:
             AccountInvalid: the password is invalid.
@@ -164,11 +164,11 @@ class Accounts:
             self._audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
-        """All users that somebody may change, by name."""
+        """Return all users that the caller may change, by name."""
         return [one for one in map(principal, store.everyone()) if _is_in_reach(by, one.customers)]
 
     def any(self) -> bool:
-        """Whether there is any user yet."""
+        """Return whether a user exists."""
         return store.exists()
 
     def _in_reach(self, by: Principal, name: str) -> Account:
@@ -196,14 +196,14 @@ class Accounts:
 
 
 def principal(account: Account) -> Principal:
-    """Who a row of the table of users stands for."""
+    """Return the principal of an account."""
     customers = None if account.customers is None else tuple(account.customers)
     temporary = account.password_expires is not None
     return Principal(account.id, account.name, account.role, customers, account.password_version, temporary=temporary)
 
 
 def temporary_password() -> str:
-    """One that nobody guesses, and that can be copied by hand."""
+    """Return a random password that can be copied by hand."""
     return secrets.token_urlsafe(TEMPORARY_BYTES)
 
 
@@ -212,7 +212,7 @@ def _word() -> str:
 
 
 def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
-    """The customers that a user of a role is limited to; None: to none."""
+    """Return the customers that a user of a role is limited to, or None for no limit."""
     if role not in ROLES:
         raise AccountInvalid(f"The role {role!r} is not one of {', '.join(ROLES)}.")
     if not customers:

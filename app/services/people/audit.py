@@ -1,10 +1,10 @@
-"""The audit log: who did what to what, when, and from which address.
+"""Audit log: who did what to what, when, and from which address.
 
-Whoever does something that people may ask about later calls `note`. Called inside a transaction, the entry is committed
-with the act or not at all; called outside, it stands at once. A database that does not take the entry raises, as for
-anything else: what cannot be noted is not done.
+Code that performs an auditable action calls `note`. Inside a transaction, the entry is committed together with the
+action or not at all. Outside a transaction, it is committed at once. If the entry cannot be stored, `note` raises, so
+that no action happens without a record.
 
-Nothing that opens a door belongs in here: no password, key, link, or word that a session is known by.
+Entries never contain credentials: no password, key, link or session token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.store.people import audit as store
 from app.store.people.audit import AuditFilter
 from app.support.clock import now
 
-# What may be noted, and the permission without which nobody sees others' entries of it. A new act is a line here.
+# Actions, and the permission needed to see other users' entries. Add new actions here.
 ACTIONS = {
     "signed in": "users",
     "sign-in failed": "users",
@@ -58,19 +58,19 @@ ACTIONS = {
     "settings changed": "system",
 }
 MAX_OBJECT = 300  # characters
-MAX_DETAIL = 1_000  # characters of one value
+MAX_DETAIL = 1_000  # characters of a value
 MAX_DETAILS = 30
 
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """Somebody did something.
+    """Entry of the audit log.
 
     Attributes:
-        account: the user's id; None: nobody who had proved to be one.
+        account: the user's id, or None if no user had been authenticated.
         who: the user's name at that time.
-        customer: whose data it was about; empty: no single customer's.
-        address: from where; empty where it is not for the reader, or the server itself did it.
+        customer: the customer whose data the action concerned; empty if it concerned no single customer.
+        address: the client's address; empty if the reader may not see it, or if the server itself acted.
     """
 
     id: int
@@ -86,14 +86,14 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class Page:
-    """Some entries, and the cursor of the next page if there is one."""
+    """Page of entries, and the cursor of the next page if there is one."""
 
     entries: list[AuditRecord]
     next: int | None
 
 
 class Audit:
-    """The audit log. It keeps nothing in the process: any number may be made."""
+    """Audit log. It keeps no state in the process, so any number of instances may exist."""
 
     def note(
         self,
@@ -104,18 +104,19 @@ class Audit:
         *,
         customer: str = "",
     ) -> None:
-        """Write that somebody did something.
+        """Record an action.
 
         Args:
-            who: with the address from which they came; `nobody(address)` for whoever has not proved to be a user.
-            action: one of ACTIONS.
-            object: what it was done to, in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
-            details: what else matters, by name: text, numbers, lists of text.
-            customer: whose data it was about, so that people limited to others do not see it.
+            who: the user with their address, or `nobody(address)` if no user is authenticated.
+            action: a key of ACTIONS.
+            object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
+            details: further details by name: text, numbers, lists of text.
+            customer: the customer whose data the action concerns. Users limited to other customers cannot see the
+                entry.
 
         Raises:
-            KeyError: there is no such action.
-            StoreUnavailable: the database does not take it.
+            KeyError: the action is unknown.
+            StoreUnavailable: the entry cannot be stored.
         """
         if action not in ACTIONS:
             raise KeyError(action)
@@ -144,7 +145,7 @@ class Audit:
 
 
 def nobody(address: str) -> Principal:
-    """Somebody who is at the door, and has not proved to be anyone."""
+    """Return a principal for a client that is not authenticated."""
     return Principal(0, "", "", (), "", address)
 
 

@@ -1,11 +1,11 @@
-"""The door: names and passwords are taken here, and nowhere may they be tried without end.
+"""Login: authenticates users by name and password, and limits the number of attempts.
 
-After ten wrong passwords in a minute from one address for one user, or fifty from one address for any, nothing is
-looked at any more until the minute is over, right or wrong: before a hash is made, which costs about 100 ms. Counted in
-Redis for all processes together, in the process while Redis is away. Other addresses are not concerned, so nobody
-can lock a user out from elsewhere.
+After ten wrong passwords in a minute from an address for the same user, or fifty for any users, all further attempts
+are rejected until the minute is over. They are rejected before hashing, which costs about 100 ms. Redis counts for all
+processes together; while it is unavailable, each process counts separately. Attempts from other addresses are not
+affected, so nobody can lock out a user from elsewhere.
 
-Every answer to an unknown user takes the way of a wrong password: the same counts, the same hash, the same words.
+A login with an unknown user is handled like a wrong password: same counts, same hash, same message.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from app.services.people.principal import Principal
 from app.support.addresses import subscriber
 from app.support.lookalikes import folded
 
-PER_USER = 10  # wrong passwords a minute from one address for one user
-PER_ADDRESS = 50  # for any users: it stops whoever tries one password with many names
-HASHES_AT_ONCE = 4  # in one process: each takes 64 MiB
-TURNS = 64  # those who come from one address for one user take turns, so that each is counted before the next one looks
-WAIT_SECONDS = 5.0  # for one's turn, and for one of the hashes
+PER_USER = 10  # wrong passwords a minute from an address for the same user
+PER_ADDRESS = 50  # for any users, which stops an attacker who tries a password with many names
+HASHES_AT_ONCE = 4  # per process; each hash takes 64 MiB
+TURNS = 64  # locks, chosen by address and user, so that each attempt is counted before the next check
+WAIT_SECONDS = 5.0  # for the lock, and for a hashing slot
 
 
 class Login:
-    """Lets people and programs in who have a user's name and password."""
+    """Login of people and programs."""
 
     def __init__(self, accounts: Accounts, rates: RateLimit) -> None:
         self._accounts = accounts
@@ -66,17 +66,20 @@ class Login:
     def _hashed(
         self, name: str, password: str, limits: list[tuple[str, str, int]], address: str, *, used: bool
     ) -> Principal | None:
-        """Few at once; whoever waited is counted again, as those before may have been wrong all along."""
+        """Verify the password with limited concurrency.
+
+        Check the limits again after waiting, because earlier attempts may have failed meanwhile.
+        """
         with _held(self._turns[hash(limits[0]) % TURNS]), _held(self._hashing):
             self._check(limits, address)
             found = self._accounts.verify(name, password, used=used)
-            if found is None:  # counted before the next one looks
+            if found is None:  # count before the next attempt is checked
                 for limit in limits:
                     self._rates.count(*limit)
             return found
 
     def _limits(self, name: str, address: str) -> list[tuple[str, str, int]]:
-        """The kind, the key and the most of each count that concerns somebody."""
+        """Return the kind, key and maximum of each count that applies to an attempt."""
         home = subscriber(address)
         who = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
         return [("password", f"{home} {who}", PER_USER), ("passwords", home, PER_ADDRESS)]
@@ -90,22 +93,22 @@ class Login:
                 raise RateLimited(f"Too many wrong passwords came from your address. Try again in {waited}.", seconds)
 
     def _refused(self, name: str, limits: list[tuple[str, str, int]], address: str, via: str) -> None:
-        known = self._accounts.is_known(name)  # asked in any case: it takes time
-        # Told once a minute, as a program may try its old password for ever.
+        known = self._accounts.is_known(name)  # always query, so that timing reveals no user names
+        # Record it once a minute, because a program may retry an old password forever.
         if self._rates.count("refusal told", limits[0][1], 1) is not None:
             return
-        # What an unknown user is called is not kept: people type their password into the wrong field.
+        # Do not record unknown names, because people type their password into the wrong field.
         self._audit.note(nobody(address), "sign-in failed", f"user {name}" if known else "an unknown user", {"at": via})
 
     def _tell_throttled(self, kind: str, who: str, address: str) -> None:
-        """Once a minute: whoever is refused costs no entry each time."""
+        """Record the throttling at most once a minute, so that rejected attempts do not fill the audit log."""
         if self._rates.count(f"{kind} told", who, 1) is None:
             self._audit.note(nobody(address), "sign-in throttled")
 
 
 @contextmanager
 def _held(one: Lock | BoundedSemaphore) -> Iterator[None]:
-    """Wait for it, though not for ever.
+    """Acquire a lock or semaphore with a timeout.
 
     Raises:
         RateLimited: too many others wait.

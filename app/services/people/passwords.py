@@ -1,4 +1,4 @@
-"""Passwords: kept as argon2id hashes, and checked at the same price whoever is asked for."""
+"""Passwords: stored as argon2id hashes, and verified in the same time for known and unknown users."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from app.exceptions import AccountInvalid
 
 MIN_PASSWORD = 8
-MAX_PASSWORD = 1_000  # characters: a hash of more is no stronger
-REMEMBER_SECONDS = 60  # how long a right password is taken again without hashing, which costs about 100 ms
+MAX_PASSWORD = 1_000  # characters; a longer password gives no stronger hash
+REMEMBER_SECONDS = 60  # how long a verified password is accepted without hashing, which costs about 100 ms
 MAX_REMEMBERED = 10_000
 
 
 class Passwords:
-    """Hashes and compares, and knows the passwords that this process found right in the last minute.
+    """Hashes and verifies passwords, and remembers for a minute which passwords this process has verified.
 
-    A right one is remembered under an HMAC with a random key of this process, together with the hash that it was held
-    against: so a changed password counts at once.
+    A verified password is stored as an HMAC with a random key of this process, together with its argon2id hash. A
+    changed password therefore applies at once.
     """
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class Passwords:
         self._right: dict[bytes, tuple[float, str]] = {}
 
     def hash(self, password: str) -> str:
-        """What is kept of a password.
+        """Return the hash of a password.
 
         Raises:
-            AccountInvalid: it will not do.
+            AccountInvalid: the password is too short or too long, or contains a NUL character.
         """
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
             least = f"at least {MIN_PASSWORD}" if len(password) < MIN_PASSWORD else f"at most {MAX_PASSWORD}"
@@ -46,10 +46,11 @@ class Passwords:
         return self._hasher.hash(password)
 
     def matches(self, name: str, password: str, stored: str | None) -> bool:
-        """Whether it is a user's password.
+        """Return whether a password is a user's password.
 
         Args:
-            stored: what is kept of it; None: there is no such user, and that is answered as late as a wrong password.
+            stored: the user's hash, or None if there is no such user. Both cases take the same time for a wrong
+                password.
         """
         if stored is not None and self.is_remembered(name, password, stored):
             return True
@@ -59,19 +60,20 @@ class Passwords:
         return True
 
     def is_remembered(self, name: str, password: str, stored: str | None) -> bool:
-        """Whether it was found right within the last minute, and is still the user's."""
+        """Return whether the password was verified within the last minute and is still the user's password."""
         until, known = self._right.get(self._mark(name, password), (0.0, ""))
         return until > time.monotonic() and known == stored
 
     def may_be_remembered(self, name: str, password: str) -> bool:
-        """Whether it is worth looking what is kept."""
+        """Return whether the password was verified before, so that `is_remembered` is worth calling."""
         return self._mark(name, password) in self._right
 
     @cached_property
     def _nobody(self) -> str:
-        """What an unknown user's password is held against.
+        """Return a hash to verify the passwords of unknown users against.
 
-        Made up, not hashed: hashing it would tell the first unknown user by twice the time.
+        The hash is random. Computing a real hash would double the time for the first unknown user and thereby reveal
+        it.
         """
         cost = f"m={self._hasher.memory_cost},t={self._hasher.time_cost},p={self._hasher.parallelism}"
         salt, hashed = (

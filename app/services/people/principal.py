@@ -1,4 +1,4 @@
-"""Who somebody is, once they have proved it, and what each role may do."""
+"""Principals: authenticated users, and the permissions of each role."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 ADMIN, OPERATOR, ANALYST = "admin", "operator", "analyst"
 ROLES = (ADMIN, OPERATOR, ANALYST)
-# What a role may do; `Principal.may` is the only place that asks.
+# The permissions of each role, checked only by `Principal.may`.
 PERMISSIONS = {
     ADMIN: ("events", "reports", "catalog", "system", "users", "keys"),
     OPERATOR: ("events", "reports", "catalog", "system"),
@@ -16,13 +16,13 @@ PERMISSIONS = {
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who proved who they are.
+    """Authenticated user.
 
     Attributes:
-        customers: the customers they are limited to; None: all of them.
-        password_version: a word that a session must know; it changes with the password.
-        address: from which they came; empty: from the server itself.
-        temporary: whether their password was given to them for one sign-in.
+        customers: the customers that the user is limited to, or None for no limit.
+        password_version: a random value that a session must match; it changes with the password.
+        address: the client's address; empty for the server itself.
+        temporary: whether the user's password is temporary, i.e. valid for one sign-in.
     """
 
     id: int
@@ -35,22 +35,22 @@ class Principal:
 
     @property
     def permissions(self) -> tuple[str, ...]:
-        """What the role may do."""
+        """Return the permissions of the role."""
         return PERMISSIONS[self.role]
 
     def may(self, permission: str) -> bool:
-        """Whether the role may do something."""
+        """Return whether the role has a permission."""
         return permission in self.permissions
 
     def sees(self, customer: str) -> bool:
-        """Whether data of a customer is theirs to see."""
+        """Return whether the user may see data of a customer."""
         return self.customers is None or customer in self.customers
 
     @property
     def sees_all_reports(self) -> bool:
-        """Whether reports that others started are theirs to see, too (within their customers)."""
+        """Return whether the user may see other users' reports, within their customers."""
         return self.role in (ADMIN, OPERATOR)
 
 
-# Whoever runs commands on the server itself.
+# The principal for commands on the server itself.
 SYSTEM = Principal(0, "system", ADMIN, None, "")

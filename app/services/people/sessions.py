@@ -1,8 +1,9 @@
-"""Sessions: who is signed in, in which browser, and until when.
+"""Sessions of signed-in users: which browser, and until when.
 
-A browser has 256 random bits in its cookie, the database their SHA-256. So a session ends here, whatever the browser
-keeps: at sign-out, with a new password, when somebody ends it, and by two limits: SESSION_IDLE_MINUTES without a
-person's act (parts that refresh themselves are none), and SESSION_DAYS after signing in.
+A browser's cookie contains 256 random bits, and the database their SHA-256. The server can therefore end a session
+regardless of the browser. A session ends at sign-out, with a new password, or when a user ends it. It also expires
+after SESSION_IDLE_MINUTES without user activity, not counting pages that refresh themselves, and SESSION_DAYS after
+sign-in.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from app.store.people import sessions as store
 from app.support.clock import SKEW_MS, now
 
 SECRET_BYTES = 32
-NOTED_MS = 60_000  # how exactly the last act is known
-MOST = 50  # of one user: a program that signs in for each request must not fill the table
+NOTED_MS = 60_000  # precision of the last use
+MOST = 50  # per user, so that a program that signs in for each request does not fill the table
 MAX_AGENT = 300
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
@@ -35,14 +36,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class CurrentSession:
-    """Somebody signed in: who, and by which session."""
+    """Session of a request, with its user."""
 
     id: int
     principal: Principal
 
 
 class Sessions:
-    """The sessions of all processes."""
+    """Sessions of all processes."""
 
     def __init__(self, settings: Settings) -> None:
         self._idle_ms = settings.session_idle_minutes * MINUTE_MS
@@ -77,11 +78,11 @@ class Sessions:
         return token
 
     def find(self, token: str, address: str, *, acts: bool = True) -> CurrentSession | None:
-        """Whose session it is; None where it ended.
+        """Return the session of a token, or None if it has ended.
 
         Args:
-            address: from which they came this time.
-            acts: whether a person does something; else a page refreshes itself.
+            address: the client's current address.
+            acts: whether the request is user activity. A page that refreshes itself is not.
         """
         found = store.find(_digest(token), self._limits(now()))
         if found is None:
@@ -92,27 +93,27 @@ class Sessions:
         return CurrentSession(session.id, replace(principal(account), address=address))
 
     def of(self, account: int) -> list[Session]:
-        """A user's sessions, the last seen first."""
+        """Return a user's sessions, the most recently used first."""
         return store.of(account, self._limits(now()))
 
     def numbers(self) -> dict[int, list[Session]]:
-        """The sessions of each user who has any, by the user's id."""
+        """Return the sessions by user id, for users with sessions."""
         found: dict[int, list[Session]] = {}
         for session in store.every(self._limits(now())):
             found.setdefault(session.account, []).append(session)
         return found
 
     def sign_out(self, visit: CurrentSession) -> None:
-        """End the session by which somebody came."""
+        """End the current session."""
         with transaction():
             if store.remove(visit.id):
                 self._audit.note(visit.principal, "signed out")
 
     def end(self, key: int, account: int, *, by: Principal) -> None:
-        """End a session of a user.
+        """End a user's session.
 
         Raises:
-            SessionUnknown: the user has none of that id.
+            SessionUnknown: the user has no session with this id.
         """
         found = store.by_id(key, self._limits(now()))
         if found is None or found[0].account != account:
@@ -123,7 +124,7 @@ class Sessions:
                 self._audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
 
     def end_all(self, who: Principal, *, by: Principal, but: int = 0) -> int:
-        """End a user's sessions, one apart; how many."""
+        """End a user's sessions except the session with the id `but`, and return their number."""
         with transaction():
             number = store.remove_of(who.id, but=but)
             if number:
@@ -143,7 +144,7 @@ class Sessions:
         return store.Limits(moment - self._idle_ms, moment - self._most_ms)
 
     def _note_seen(self, session: Session) -> None:
-        """A page need not fail because the database takes no note of it: the next one will."""
+        """Record the last use. Log a failure instead of raising, because the next request will record it."""
         try:
             store.note_seen(session.id, now())
         except StoreUnavailable as error:

@@ -1,6 +1,6 @@
-"""When a recurring report runs, and the period that it covers. All of it is UTC.
+"""Recurrence of schedules: when a recurring report runs, and the period that it covers, in UTC.
 
-A period is a day, a week from Monday to Sunday, or a calendar month. Its report runs at an hour of the day after.
+A period is a day, a week from Monday to Sunday, or a calendar month. Its report runs at a fixed hour of the next day.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DAILY, WEEKLY, MONTHLY = "daily", "weekly", "monthly"
 
 @dataclass(frozen=True)
 class Recurrence:
-    """How often and when.
+    """Recurrence of a schedule.
 
     Attributes:
         kind: daily, weekly or monthly.
@@ -24,19 +24,19 @@ class Recurrence:
     hour: int
 
     def next_run(self, moment: int) -> int:
-        """The first run after a moment."""
+        """Return the first run after a moment."""
         begin = self._begin(_utc(moment))
         run = _ms(begin) + self._delay
         return run if run > moment else _ms(self._following(begin)) + self._delay
 
     def latest_run(self, moment: int) -> int:
-        """The last run up to a moment: of those that nobody made, the one to make up for."""
+        """Return the last run up to a moment. Of several missed runs, this is the run to make up for."""
         begin = self._begin(_utc(moment))
         run = _ms(begin) + self._delay
         return run if run <= moment else _ms(self._begin(begin - timedelta(days=1))) + self._delay
 
     def period(self, moment: int) -> tuple[int, int]:
-        """The last period that had ended at a moment: its first and its last millisecond."""
+        """Return the last period that had ended at a moment, as its first and last millisecond."""
         end = self._begin(_utc(moment))
         return _ms(self._begin(end - timedelta(days=1))), _ms(end) - 1
 
@@ -45,14 +45,14 @@ class Recurrence:
         return self.hour * 3_600_000
 
     def _begin(self, time: datetime) -> datetime:
-        """When the period began in which a time lies."""
+        """Return the start of the period that contains a time."""
         day = time.replace(hour=0, minute=0, second=0, microsecond=0)
         if self.kind == WEEKLY:
             return day - timedelta(days=day.weekday())
         return day.replace(day=1) if self.kind == MONTHLY else day
 
     def _following(self, begin: datetime) -> datetime:
-        """When the next period begins: 31 days after a month's first is always in the next month."""
+        """Return the start of the next period. The first of a month plus 31 days is always in the next month."""
         return self._begin(begin + timedelta(days={DAILY: 1, WEEKLY: 7, MONTHLY: 31}[self.kind]))
 
 

@@ -1,11 +1,11 @@
-"""Starting the reports of schedules: each run once, however many schedulers there are and whichever of them dies.
+"""Runs of schedules: starts each due report exactly once, even with several schedulers, and even if some die.
 
-Whoever starts a report holds the schedule's claim from before until it is written down what was started; a claim whose
-holder died is settled by what there is in the table of reports. Of the runs that nobody made only the latest is made up
-for, and covers the period that it would have covered in time.
+A process holds the schedule's claim while it starts a report, until the schedule's row records the report. A claim
+whose holder died is settled by what the table of reports contains. Of several missed runs, only the latest is made up
+for. It covers the period that it would have covered on time.
 
-A report of "everything since the last one" begins at the event at which the one before ended, in the order of
-acceptance, whatever became of that one's file: if it failed, it is retried, and holds just its own part.
+A report of "everything since the last one" begins after the last event of the previous report, in order of acceptance.
+The outcome of the previous report does not matter: if it failed, it is retried for its own range.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from app.support.clock import SKEW_MS, now
 
 HOUR_MS = 3_600_000
 PERIOD, SINCE_LAST = "period", "since_last"
-ABANDONED_MS = 120_000  # a claim is held for milliseconds; starting a report waits seconds at most
+ABANDONED_MS = 120_000  # a claim is normally held for milliseconds, and starting a report takes seconds at most
 
 log = structlog.get_logger(__name__)
 
 
 class ScheduleRuns:
-    """Starts reports of schedules."""
+    """Starts the reports of schedules."""
 
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
@@ -60,10 +60,10 @@ class ScheduleRuns:
         return self._start(taken, moment, by=by)
 
     def run_due(self) -> None:
-        """Start what is due; for schedulers.
+        """Start the reports that are due. Only schedulers call it.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unavailable.
         """
         self._settle_abandoned()
         self._wake_oversleepers()
@@ -73,13 +73,13 @@ class ScheduleRuns:
                 self._run_due(schedule, moment)
             except StoreUnavailable:
                 raise
-            except Exception:  # noqa: BLE001 - told in full; the others must not wait until somebody has mended this one
+            except Exception:  # noqa: BLE001 - log it in full; other schedules must not wait until this is fixed
                 log.exception("recurring report not started, it will be tried again", schedule=schedule.id)
 
     def _run_due(self, schedule: Schedule, moment: int) -> None:
         following = recurrence(schedule).next_run(moment)
         taken = store.claim(schedule.id, secrets.token_hex(8), moment, following, due=schedule.next_run)
-        if taken is None:  # another scheduler has it
+        if taken is None:  # another scheduler has claimed it
             return
         try:
             report = self._start(taken, recurrence(taken).latest_run(moment))
@@ -128,7 +128,7 @@ class ScheduleRuns:
             is_settled = store.settle(taken.id, taken.claim, ran=True, **values)
             if is_settled and by is not None:
                 note(by, "run", taken, {"report": f"JOB-{report.job}"})
-        if not is_settled:  # another process starts one, or the schedule was removed
+        if not is_settled:  # another process has claimed it, or the schedule was removed
             log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
             self._reports.cancel(SYSTEM, report)
 
@@ -143,7 +143,7 @@ class ScheduleRuns:
                     log.warning("next run of a recurring report was too far away", schedule=schedule.id)
 
     def _settle_abandoned(self) -> None:
-        """Of claims whose holders died: write down the report that was started, else let it be due again."""
+        """Settle claims whose holders died: record the report if it was started, otherwise make it due again."""
         for schedule in store.abandoned(now() - ABANDONED_MS, now() + SKEW_MS):
             report = store.left_by(schedule)
             log.warning("a scheduler died starting a report", schedule=schedule.id, started=bool(report))
@@ -154,21 +154,21 @@ class ScheduleRuns:
 
 
 def note(by: Principal, act: str, schedule: Schedule, details: Mapping[str, object] | None = None) -> None:
-    """Write into the audit log that somebody did something with a schedule."""
+    """Record an action on a schedule in the audit log."""
     named = f"recurring report {schedule.id}: {schedule.name}"
     Audit().note(by, f"recurring report {act}", named, details, customer=schedule.customer)
 
 
 def recurrence(schedule: Schedule) -> Recurrence:
-    """When a schedule's reports run."""
+    """Return the recurrence of a schedule."""
     return Recurrence(schedule.recurrence, schedule.hour)
 
 
 def owner(schedule: Schedule) -> Principal:
-    """As whom a schedule's reports are started: the user as they are now.
+    """Return the user as whom a schedule's reports are started, with the user's current rights.
 
     Raises:
-        Forbidden: there is no such user any more.
+        Forbidden: the user no longer exists.
     """
     if schedule.owner == SYSTEM.id:
         return SYSTEM
@@ -186,7 +186,7 @@ def _filter(schedule: Schedule, at: int) -> dict[str, object]:
 
 
 def _chain(schedule: Schedule) -> dict[str, int | None]:
-    """What ties a report to the schedule, and to the report before it."""
+    """Return the arguments that link a report to its schedule and to the previous report."""
     return {"origin": schedule.id, "after": schedule.last_snapshot_max_id if schedule.mode == SINCE_LAST else None}
 
 

@@ -1,6 +1,6 @@
-"""Recurring reports: a filter and an output that become a report every day, week or month. `schedule_runs` starts them.
+"""Recurring reports: a filter and an output that become a report every day, week or month.
 
-One covers the period that ended, or everything accepted since its last report.
+Each report covers the period that ended, or everything accepted since the previous report. `runs` starts the reports.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from app.support.url_origin import split
 
 @dataclass(frozen=True)
 class Saved:
-    """A schedule as it was written.
+    """Schedule as saved.
 
     Attributes:
-        secret: what signs its webhooks, if it was made just now: it is told here and never again.
+        secret: the new secret that signs its webhooks, or None. It is not available again.
     """
 
     schedule: Schedule
@@ -43,7 +43,7 @@ class Schedules:
     """Service for recurring reports.
 
     Args:
-        most: the most recurring reports of one user.
+        most: the maximum number of recurring reports per user.
     """
 
     def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
@@ -52,14 +52,14 @@ class Schedules:
         self._most = most
 
     def visible(self, who: Principal) -> list[Schedule]:
-        """Those that somebody may see, by name."""
+        """Return the schedules that the caller may see, by name."""
         return store.every(None if who.sees_all_reports else who.id, who.customers)
 
     def get(self, who: Principal, key: int) -> Schedule:
-        """One of them.
+        """Return a schedule.
 
         Raises:
-            ScheduleUnknown: there is none of that id, or it is not the caller's.
+            ScheduleUnknown: no schedule has this id, or the caller may not see it.
         """
         found = self.origin(who, key)
         if found is None:
@@ -67,7 +67,7 @@ class Schedules:
         return found
 
     def origin(self, who: Principal, key: int | None) -> Schedule | None:
-        """The one that started a report, if one did and it is still there and the caller's to see."""
+        """Return the schedule with an id, or None if it does not exist or the caller may not see it."""
         found = None if key is None else store.by_id(key)
         return found if found and _is_theirs(who, found) else None
 
@@ -113,7 +113,7 @@ class Schedules:
         self._check_owner(owner_of(schedule), values)
         moment, changed = now(), Recurrence(values["recurrence"], values["hour"])
         values |= _webhook(values["webhook"], schedule, moment)
-        if schedule.active and changed != recurrence(schedule):  # else a run that is due just now would be lost
+        if schedule.active and changed != recurrence(schedule):  # otherwise a run that is just due would be lost
             values["next_run"] = changed.next_run(moment)
         with transaction():
             changed_rows = store.change(schedule.id, **values)
@@ -139,10 +139,10 @@ class Schedules:
             note(by, "paused", schedule)
 
     def resume(self, by: Principal, schedule: Schedule) -> None:
-        """Go on with the next run. What was missed meanwhile was meant to be.
+        """Resume a recurring report with the next run. Runs missed during the pause are skipped.
 
         Raises:
-            Forbidden: its owner is no user any more, or may not see the customer.
+            Forbidden: its owner no longer exists, or may not see the customer.
         """
         _allowed(owner_of(schedule), schedule.customer)
         with transaction():
@@ -150,14 +150,14 @@ class Schedules:
             note(by, "resumed", schedule)
 
     def remove(self, by: Principal, schedule: Schedule) -> None:
-        """Remove it with what is known of its webhooks. Its reports stay."""
+        """Remove a recurring report with its webhook deliveries. Its reports stay."""
         with transaction():
             if not store.remove(schedule.id):
                 raise _removed(schedule.id)
             note(by, "removed", schedule)
 
     def new_secret(self, by: Principal, schedule: Schedule) -> str:
-        """Sign its webhooks with another secret from now on; it is told here and never again."""
+        """Replace the secret that signs the webhooks, and return the new secret, which is not available again."""
         salt = new_salt()
         with transaction():
             _update(schedule, webhook_salt=salt)
@@ -165,7 +165,7 @@ class Schedules:
         return self._webhooks.secret(salt)
 
     def send_again(self, by: Principal, schedule: Schedule, delivery: Delivery) -> None:
-        """Have a webhook sent once more, with all its tries; the scheduler does it."""
+        """Schedule a webhook to be sent again, with the full number of tries."""
         with transaction():
             if not deliveries.again(delivery.id, now()):
                 raise _removed(schedule.id)
@@ -184,7 +184,7 @@ class Schedules:
         return deliveries.newest(schedule.id, limit, who.customers)
 
     def delivery(self, who: Principal, schedule: Schedule, key: int) -> Delivery:
-        """Return one webhook of the schedule.
+        """Return a webhook of the schedule.
 
         Raises:
             ScheduleUnknown: there is no webhook with that id, or the caller may not see its report.
@@ -198,7 +198,7 @@ class Schedules:
     def _checked(
         self, who: Principal, wanted: Mapping[str, object], before: Schedule | None = None
     ) -> dict[str, object]:
-        """The columns of what was asked for."""
+        """Return the columns for a request after validating it."""
         asked = ScheduleSchema().check(wanted)
         filter, output = asked["filter"], asked.get("output")
         _allowed(who, filter["customer"])
@@ -234,7 +234,7 @@ def _is_theirs(who: Principal, schedule: Schedule) -> bool:
 
 
 def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str, object]:
-    """The columns of a webhook: one that is new tells what ends from now on, and has a secret of its own."""
+    """Return the webhook columns. A new webhook has a new secret, and covers only reports that end from now on."""
     if url is None:
         return {"webhook_since": None, "webhook_salt": None}
     if before is not None and before.webhook:
@@ -243,7 +243,7 @@ def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str,
 
 
 def _told(schedule: Schedule) -> dict[str, object]:
-    """What of a schedule the audit log keeps; of a webhook only the server, as its path may open a door."""
+    """Return the audit details of a schedule. They omit a webhook's path, which may contain a secret."""
     names = ("product", "types", "recurrence", "hour", "mode")
     server = str(split(schedule.webhook)[0]) if schedule.webhook else "none"
     return {"owner": schedule.owner_name} | {name: getattr(schedule, name) for name in names} | {"webhook": server}

@@ -1,7 +1,7 @@
-"""Speaks to servers of others: one signed POST, one answer. Nothing else in the house opens a connection outwards.
+"""Webhook client: sends a signed POST and reads the response. No other module connects to third-party servers.
 
-No redirect is followed and no proxy of the environment is asked: what is sent goes to the server that was named, or
-nowhere. A server may take so long and answer so much; then its connection is cut.
+The client follows no redirects and uses no proxy from the environment, so data reaches only the named server. The
+connection is closed after a time limit, and the response is read up to a size limit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from functools import cache
 from app.exceptions import WebhookFailed
 from app.support.url_origin import PORTS, Origin
 
-SECONDS = 5.0  # to connect to each address of a host, and then for everything else together
-ANSWER_BYTES = 4096  # of an answer's body; the rest is not read
+SECONDS = 5.0  # to connect to each address of a host, and then for the rest of the exchange
+ANSWER_BYTES = 4096  # of a response's body; the rest is not read
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said.
+    """Response of a server.
 
     Attributes:
         text: the beginning of the body, for people.
@@ -38,23 +38,23 @@ class Answer:
 
 
 def signature(secret: str, seconds: int, body: bytes) -> str:
-    """The value of the header by which a receiver knows who sent a body, and when.
+    """Return the value of the header that proves to a receiver who sent a body, and when.
 
     Args:
-        seconds: since 1970; it is signed as well, so that a receiver can refuse what is old.
+        seconds: seconds since 1970. They are signed, too, so that a receiver can reject old requests.
     """
     signed = hmac.digest(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
     return f"t={seconds},v1={signed.hex()}"
 
 
 def post(server: Origin, asked: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Send a body.
+    """Send a body and return the response.
 
     Args:
         asked: path and query.
 
     Raises:
-        WebhookFailed: there was no answer; the message says why.
+        WebhookFailed: there was no response; the message says why.
     """
     try:
         with _connected(server) as connection:
@@ -68,7 +68,7 @@ def post(server: Origin, asked: str, body: bytes, headers: Mapping[str, str]) ->
 
 
 class _Final(http.client.HTTPResponse):
-    """Return the final response, and skip interim ones (1xx, such as 103 Early Hints)."""
+    """Response class that skips interim responses (1xx, such as 103 Early Hints)."""
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -80,11 +80,12 @@ class _Final(http.client.HTTPResponse):
 
 @contextmanager
 def _connected(server: Origin) -> Iterator[http.client.HTTPConnection]:
-    """A connection that is cut after a while, whatever the server does: a time-out of the socket would start anew with
-    each byte that trickles in.
+    """Return a connection that is closed after a total time limit.
+
+    A socket timeout is not enough, because it restarts with each received byte.
     """
     connection = http.client.HTTPConnection(server.host, server.port)
-    connection.default_port = PORTS[server.scheme]  # which a Host header leaves out
+    connection.default_port = PORTS[server.scheme]  # the default port, which the Host header omits
     connection.response_class = _Final
     connection.sock = line = _line(server)
     late = threading.Event()
@@ -112,18 +113,18 @@ def _line(server: Origin) -> socket.socket:
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """The certificates that the system trusts; SSL_CERT_FILE and SSL_CERT_DIR name others."""
+    """Return the TLS context with the system's trusted certificates. SSL_CERT_FILE and SSL_CERT_DIR override them."""
     return ssl.create_default_context()
 
 
 def _cut(line: socket.socket, late: threading.Event) -> None:
     late.set()
-    with suppress(OSError):  # it is closed already
-        socket.socket.shutdown(line, socket.SHUT_RDWR)  # not TLS's own, which takes its state from under a reader
+    with suppress(OSError):  # the socket may be closed already
+        socket.socket.shutdown(line, socket.SHUT_RDWR)  # not SSLSocket's, which drops TLS state in use by a reader
 
 
 def _beginning(answer: http.client.HTTPResponse) -> str:
-    """Of the body, as far as it comes: the status has said already what counts."""
+    """Return the beginning of the body, or an empty text if reading fails, because the status decides the result."""
     try:
         return answer.read(ANSWER_BYTES).decode(errors="replace")
     except (OSError, http.client.HTTPException):

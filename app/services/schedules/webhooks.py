@@ -1,8 +1,8 @@
-"""Webhooks: others learn that a report of a schedule has ended, at least once, whatever dies.
+"""Webhooks: notify servers that a report of a schedule has ended, at least once, even if processes die.
 
-What is to be told follows from the reports' rows, so nothing is forgotten. A try is counted before it is made, and the
-next one fixed: whoever makes it may die. The scheduler sends, in threads of its own: a server that does not answer must
-not keep it from anything else.
+Deliveries are derived from the reports' rows, so none is lost. Each try is counted, and the next try scheduled, before
+it is made, because the process may die meanwhile. The scheduler sends in separate threads, so that a server that does
+not respond does not block other tasks.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from app.support.url_origin import Origin, named, split
 from app.version import VERSION
 
 SIGNATURE, DELIVERY = "X-Tally-Signature", "X-Tally-Delivery"
-PREFIX = "tally_hook_"  # by which people, and tools that look for leaked secrets, know a secret
-THREADS = 4  # tries at the same time
+PREFIX = "tally_hook_"  # identifies a secret to people, and to tools that look for leaked secrets
+THREADS = 4  # concurrent tries
 # Seconds from each try to the next: eight tries within a day.
 PAUSES = (30, 120, 600, 1_800, 7_200, 21_600, 54_000)
-LAST_WORD_SECONDS = 60  # for the last try; after that whoever made it is dead
-TOLD_DAYS = 14  # an end that is older is not told any more: the schedulers were away for so long
+LAST_WORD_SECONDS = 60  # time limit of the last try; after that, its process is considered dead
+TOLD_DAYS = 14  # older ends are not notified, for example after the schedulers were down for long
 KEPT_DAYS = 60
-SHOWN = 500  # characters of an answer
-# What an answer may repeat of what it was sent: the signature of the link, and that of the whole.
+SHOWN = 500  # characters of a response
+# Parts of a request that a response may repeat: the signatures of the link and the request.
 REPEATED = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
 DAY_MS = 86_400_000
 LONGEST_MS = PAUSES[-1] * 1000 + SKEW_MS  # no retry is scheduled further ahead
@@ -61,7 +61,7 @@ log = structlog.get_logger(__name__)
 
 
 class Webhooks:
-    """Webhooks of one process.
+    """Webhooks of a process.
 
     Args:
         allowed: the servers that the operator allows in WEBHOOK_HOSTS.
@@ -78,11 +78,11 @@ class Webhooks:
 
     @property
     def allowed(self) -> list[str]:
-        """The servers that a webhook may go to, for people."""
+        """Return the allowed servers, for people."""
         return sorted(map(str, self._allowed))
 
     def check(self, url: str) -> tuple[Origin, str]:
-        """Where a webhook goes, if it may: its server, and what is asked of it.
+        """Return the server of a webhook, and its path and query.
 
         Raises:
             InputInvalid: the operator does not allow that server.
@@ -95,15 +95,15 @@ class Webhooks:
         return server, asked
 
     def secret(self, salt: str) -> str:
-        """What signs a schedule's webhooks. It is made anew each time and kept nowhere: only the salt is."""
+        """Return the secret that signs a schedule's webhooks. It is derived on each call; only the salt is stored."""
         digest = hmac.digest(self._secret().encode(), f"webhook:{salt}".encode(), hashlib.sha256)
         return PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def send(self) -> None:
-        """Have told what has ended, and begin the tries that are due, as many as there are threads.
+        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads.
 
         Raises:
-            StoreUnavailable: the database is away.
+            StoreUnavailable: the database is unavailable.
         """
         for report in store.unannounced(now() - TOLD_DAYS * DAY_MS):
             store.add(str(uuid.uuid4()), report, now())
@@ -114,16 +114,16 @@ class Webhooks:
                     self._pool.submit(self._work, delivery)
 
     def flush(self) -> None:
-        """Wait until every try that was begun has ended."""
+        """Wait until every started try has ended."""
         while self._busy:
             time.sleep(0.01)
 
     def tries(self, deliveries: Sequence[Delivery]) -> dict[int, list[DeliveryTry]]:
-        """By the id of each of these deliveries: its tries, the first first."""
+        """Return the tries of some deliveries by delivery id, oldest first."""
         return store.tries([one.id for one in deliveries])
 
     def purge(self) -> None:
-        """Forget what nobody asks about any more."""
+        """Purge deliveries after KEPT_DAYS."""
         store.purge(server_time() - KEPT_DAYS * DAY_MS)
 
     def _work(self, delivery: Delivery) -> None:
@@ -131,7 +131,7 @@ class Webhooks:
             self._deliver(delivery)
         except StoreUnavailable as error:
             log.warning("webhook not tried, it will be", delivery=delivery.key, reason=str(error))
-        except Exception:  # noqa: BLE001 - nobody waits for this thread, so it tells in full; the next try comes anyway
+        except Exception:  # noqa: BLE001 - nobody waits for this thread, so log in full; the next try follows
             log.exception("webhook failed", delivery=delivery.key)
         finally:
             release()
@@ -139,7 +139,7 @@ class Webhooks:
                 self._busy.discard(delivery.id)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """One try, if it is ours to make."""
+        """Make a try if no other process has claimed it."""
         if delivery.tries > len(PAUSES):
             return store.give_up(delivery.id)
         number, begun = delivery.tries + 1, now()
@@ -155,7 +155,7 @@ class Webhooks:
         return None
 
     def _try(self, delivery: Delivery, moment: int) -> tuple[int | None, str]:
-        """The answer's status and beginning; without one None, and why."""
+        """Return the response's status and beginning, or None and the reason if there is no response."""
         schedule = schedules_store.by_id(delivery.schedule)
         report = reports_store.by_job(delivery.report)
         if schedule is None or schedule.webhook is None or report is None:
@@ -163,7 +163,7 @@ class Webhooks:
         try:
             _check_rights(schedule, report)
             body = orjson.dumps(self._body(schedule, report))
-            release()  # nobody needs a connection while a server takes its time
+            release()  # no connection is needed while the server responds
             answer = self._post(schedule, delivery, body, moment)
         except InputInvalid as error:
             return None, error.field_errors[0].message
@@ -182,14 +182,14 @@ class Webhooks:
         return post(server, asked, body, headers)
 
     def _body(self, schedule: Schedule, report: Report) -> dict[str, object]:
-        """The job as the API tells it, the schedule's name, and of the file what there is."""
+        """Return the job as in the API, with the schedule's name and the available details of the file."""
         told = job(report) | {"schedule": schedule.name}
         if report.status != reports_store.COMPLETE:
             return told | ({"reason": report.reason} if report.reason else {})
         told |= {"rows": report.rows, "bytes": report.bytes, "sha256": report.sha256}
         try:
             return told | {"link": self._reports.link(report)}
-        except ReportError:  # its file is removed meanwhile
+        except ReportError:  # its file was removed meanwhile
             return told
 
 
@@ -207,11 +207,11 @@ def _check_rights(schedule: Schedule, report: Report) -> None:
 
 
 def new_salt() -> str:
-    """A schedule's own part of its secret."""
+    """Return a salt for a schedule's secret."""
     return secrets.token_urlsafe(16)
 
 
 def _clean(text: str) -> str:
-    """The beginning of an answer as a database and a page can keep it."""
+    """Return the beginning of a response in a form that the database can store and a page can show."""
     plain = "".join(character if character.isprintable() else " " for character in text).strip()
     return REPEATED.sub(r"\1…", plain)[:SHOWN]

@@ -110,7 +110,7 @@ def unauthorized(status: int) -> Response:
 def sent_key() -> str | None:
     """What a request carries as an ingest key: as a bearer's token, as the user of Basic, or in the address.
 
-    The address is for browsers' beacons, which can set no header. Whether it is one is for the gate to say.
+    The address is for browsers' beacons, which can set no header. `admission` checks whether it is valid.
     """
     return key_in(request.headers.get("Authorization"), request.args.get("key"))
 

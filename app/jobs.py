@@ -12,18 +12,18 @@ _is_stopping: Callable[[], bool]
 
 
 def serve(services: Services, worker: str, is_stopping: Callable[[], bool]) -> None:
-    """Give this process the services that its jobs use; the worker calls it once, before it takes work.
+    """Set the services that this process's jobs use. The worker calls it once, before it claims reports.
 
     Args:
-        worker: its name.
-        is_stopping: whether the child that asks is to end.
+        worker: the worker's name.
+        is_stopping: returns whether the calling child process is shutting down.
     """
     global _services, _worker, _is_stopping
     _services, _worker, _is_stopping = services, worker, is_stopping
 
 
 def work() -> None:
-    """Take the report whose turn it is: the call only says that one waits."""
+    """Claim and attempt the next report in the fair queue. The call itself names no report."""
     _here().runner.work(_worker, _is_stopping)
 
 

@@ -1,1 +1,1 @@
-"""Running the installation: scheduler, health, metrics, retention, first start."""
+"""Operation of the installation: scheduler, health, metrics, retention, bootstrap."""

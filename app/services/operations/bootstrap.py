@@ -1,4 +1,4 @@
-"""Startup: migrate the database, record changed settings and, on the first start, create a user."""
+"""Bootstrap: migrate the database, record changed settings and, on the first start, create a user."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def prepare(services: Services, password: str) -> FirstStart:
 
 
 def _note_settings(services: Services) -> None:
-    """Have the audit log tell which settings are other than at the last start; passwords within them are starred."""
+    """Record in the audit log which settings changed since the last start. Passwords in them are masked."""
     now = {one.name: one.value for one in services.system.settings()}
     with transaction():
         before = store.seen()

@@ -22,15 +22,15 @@ from app.store.database import check_writable, pending, release
 from app.support.timed_call import TimedCall
 from app.support.ttl_cache import TTLCache
 
-SILENT_SECONDS = 60  # a worker says something every few seconds
-SCHEDULER_SILENT_SECONDS = 30  # it says something every five
+SILENT_SECONDS = 60  # a worker sends a heartbeat every few seconds
+SCHEDULER_SILENT_SECONDS = 30  # it sends a heartbeat every five
 GLANCE_SECONDS = 2.0
-DATABASE_SECONDS = 3.0  # for its answer
+DATABASE_SECONDS = 3.0  # timeout of the query
 STORAGE_SECONDS = 2.0
-STORAGE_KEPT_SECONDS = 15.0  # each look is a request to the store, which may be paid for
+STORAGE_KEPT_SECONDS = 15.0  # each check is a request to the storage, which may cost money
 MIN_FREE_BYTES = 256 * 1024 * 1024
 
-# Each message is explained in docs/operations.md; a test holds the two together.
+# docs/operations.md explains each message, which a test verifies.
 SILENT = "The database does not answer."
 AWAY = "{reason} Events are refused until it is back."
 ASIDE = "{reason} Events are kept in the spool until it is back."
@@ -64,7 +64,7 @@ MESSAGES = (
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check.
+    """Result of a check.
 
     Attributes:
         problem: the problem and its fix, or None if the check passed.
@@ -84,7 +84,7 @@ class Check:
 
 
 class Health:
-    """Looks at what this process depends on."""
+    """Health checks of this process's dependencies."""
 
     def __init__(self, settings: Settings, queue: ReportQueue, spooling: EventSpool, storage: Storage) -> None:
         self._settings = settings
@@ -134,7 +134,7 @@ class Health:
         return Check("redis", None)
 
     def _worker(self, *, away: bool) -> Check:
-        # Where Redis is known to be away it is not asked again: each question may wait for two seconds.
+        # If Redis is known to be unavailable, do not query it again, because each query may take two seconds.
         if away:
             return Check("worker", UNTOLD.format(program="worker"))
         try:
@@ -206,5 +206,5 @@ def _long(seconds: float) -> str:
 
 
 def existing(folder: Path) -> Path:
-    """A folder, or the nearest above it that is there."""
+    """Return a folder, or its nearest existing parent."""
     return folder if folder.exists() else existing(folder.parent)

@@ -1,7 +1,7 @@
-"""The service in numbers, for monitoring: what is on record, so that it is true whichever process is asked.
+"""Metrics of the service for monitoring, read from shared records so that every process returns the same values.
 
-A web process knows nothing of its neighbours, nor of workers. So each number is asked of the database or of Redis at
-that moment, and is left out where they are away. Customers are in none of them.
+A web process does not know about other processes or workers. Each value therefore comes from the database or Redis at
+that moment, and is omitted while they are unavailable. No metric names a customer.
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ ANSWER_SECONDS = 3.0  # Prometheus gives up after ten
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the database has on record.
+    """Metrics from the database.
 
     Attributes:
-        accepted: events ever; of those `stored` are there still, and `uncounted`, about, come on top of both.
+        accepted: number of events ever accepted and counted. `uncounted` is an estimate of those not counted yet.
+        stored: number of counted events that still exist.
         lag: seconds that the oldest uncounted event waits.
-        rejected: events ever, by field and fault; `dropped` come on top, and `kept` are there still.
-        reports: their number by state.
+        rejected: number of events ever rejected, by field and fault. `dropped` is the number of those dropped in
+            addition.
+        kept: number of rejected events that still exist.
+        reports: number of reports by state.
         wait: seconds that the oldest report waits for a worker.
-        busy: workers that write.
+        busy: number of workers that write.
     """
 
     accepted: int
@@ -55,12 +58,12 @@ class Recorded:
 
 @dataclass(frozen=True)
 class AtWork:
-    """What Redis knows.
+    """Metrics from Redis.
 
     Attributes:
-        workers: that were heard from lately.
-        scheduler: when one was last heard from, in seconds since 1970; None: never, or long ago.
-        requests: those answered, see `RequestMetrics`.
+        workers: number of workers with a recent heartbeat.
+        scheduler: time of the last scheduler heartbeat, in seconds since 1970, or None: never, or long ago.
+        requests: answered requests, see `RequestMetrics`.
     """
 
     workers: int
@@ -70,14 +73,14 @@ class AtWork:
 
 @dataclass(frozen=True)
 class Numbers:
-    """All of it.
+    """All metrics.
 
     Attributes:
-        checks: what the service needs, and whether it is well.
-        recorded: None: the database is away, or too slow.
-        at_work: None: Redis is away.
-        spooled: events that wait on this machine.
-        disk_bytes, free_bytes: of this machine.
+        checks: results of the health checks.
+        recorded: None if the database is unavailable or too slow.
+        at_work: None if Redis is unavailable.
+        spooled: number of events in the spool of this machine.
+        disk_bytes, free_bytes: size and free space of this machine's disk.
     """
 
     checks: Sequence[Check]
@@ -89,7 +92,7 @@ class Numbers:
 
 
 class Metrics:
-    """Numbers of the service, each set made at most once in two seconds by this process."""
+    """Metrics of the service, read at most once in two seconds by each process."""
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class Metrics:
         self._kept: TTLCache[Numbers] = TTLCache(KEPT_SECONDS)
 
     def numbers(self) -> Numbers:
-        """The numbers, as they were at most two seconds ago."""
+        """Return metrics that are at most two seconds old."""
         return self._kept.get("all", self._look)
 
     def _look(self) -> Numbers:
@@ -122,7 +125,7 @@ class Metrics:
     def _ask_database(self) -> Recorded | None:
         try:
             return self._recorded.answer()
-        except (StoreUnavailable, TimeoutError):  # it went away since the check
+        except (StoreUnavailable, TimeoutError):  # the database became unavailable after the check
             return None
 
     def _ask_redis(self) -> AtWork | None:

@@ -1,7 +1,7 @@
-"""How many requests came, and how long each took: counted in this process, added up in Redis for all of them.
+"""Request metrics: number and duration of requests, counted in each process and added up in Redis.
 
-Whoever answers a request only adds to numbers in memory; a thread takes them to Redis. What a process has not handed
-over when it is killed is lost, two seconds at most.
+A request only increments numbers in memory, which a thread sends to Redis. If a process is killed, at most the counts
+of the last two seconds are lost.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds
 PAUSE_SECONDS = 2.0
 
 Kind = tuple[str, str, int]  # verb, route, status
-Times = list[float]  # how many took at most each bound, how many longer, and the seconds of all
+Times = list[float]  # number of requests up to each bound, number above all bounds, and total seconds
 
 
 class RequestMetrics:
-    """The requests of one process, and of all of them."""
+    """Request metrics of this process, and of all processes."""
 
     def __init__(self, queue: ReportQueue) -> None:
         self._queue = queue
@@ -31,7 +31,7 @@ class RequestMetrics:
         self._thread: threading.Thread | None = None
 
     def note(self, verb: str, route: str, status: int, seconds: float) -> None:
-        """Count a request. Every one passes here, so it must cost nothing: half a microsecond."""
+        """Count a request. Every request calls this method, so it takes only half a microsecond."""
         kind, place = (verb, route, status), bisect_left(BOUNDS, seconds)
         with self._lock:
             times = self._fresh.get(kind)
@@ -43,10 +43,10 @@ class RequestMetrics:
                 self._start()
 
     def flush(self) -> None:
-        """Hand over what was counted.
+        """Send the counts to Redis.
 
         Raises:
-            QueueUnavailable: Redis is away; it is kept until the next time.
+            QueueUnavailable: Redis is unavailable; the counts are kept until the next call.
         """
         with self._lock:
             taken, self._fresh = self._fresh, {}
@@ -60,10 +60,10 @@ class RequestMetrics:
             raise
 
     def all(self) -> Mapping[Kind, Times]:
-        """The requests of every process, as far as they handed them over.
+        """Return the requests of all processes, as far as they have sent their counts.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         return self._queue.times(len(BOUNDS) + 2)
 
@@ -72,7 +72,7 @@ class RequestMetrics:
         self._thread.start()
 
     def _run(self) -> None:
-        """Until nothing is left; the next request starts another."""
+        """Flush until nothing is left, then end. The next request starts another thread."""
         while True:
             time.sleep(PAUSE_SECONDS)
             try:

@@ -1,7 +1,7 @@
-"""Erasing events for good: because somebody asks for it, or because they are older than EVENT_KEEP_DAYS.
+"""Retention: erases events permanently, either on request or because they are older than EVENT_KEEP_DAYS.
 
-An event that was refused is erased as well where it fits. Report files are copies: they are told of, and go only if
-asked for. What else has copies is said in docs/operations.md.
+Matching rejected events are erased, too. Report files are copies: an erasure lists them, and removes them only on
+request. docs/operations.md describes other copies.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from app.store.events.erase import ErasureFilter
 from app.store.models import RejectedRequest, Report
 
 DAY_MS = 86_400_000
-PAUSE_SHARE = 1.0  # of the time that a chunk took, so that others write as much as this does
+PAUSE_SHARE = 1.0  # share of a chunk's duration, so that others can write as much as the erasure
 MIN_PAUSE_SECONDS = 0.005
-BUDGET_SECONDS = 2.0  # of one run of `expire`: counting waits behind it
+BUDGET_SECONDS = 2.0  # per run of `expire`, because counting waits for it
 REJECTED_AT_ONCE = 500
 
 log = structlog.get_logger(__name__)
@@ -63,17 +63,17 @@ class ErasurePlan:
 
 
 class Retention:
-    """Erases events. One erases at a time, whoever it is."""
+    """Erases events. Only a single erasure runs at a time."""
 
     def __init__(self, reports: Reports, audit: Audit) -> None:
         self._reports = reports
         self._audit = audit
 
     def plan(self, wanted: Mapping[str, object]) -> ErasurePlan:
-        """What would go; nothing goes yet.
+        """Return what an erasure would remove, without removing anything.
 
         Args:
-            wanted: as `ErasingSchema` gives it.
+            wanted: the result of `ErasingSchema`.
         """
         doomed = ErasureFilter(**wanted, cut=store.counted_cut())
         number = store.number(doomed)
@@ -83,10 +83,13 @@ class Retention:
         return ErasurePlan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
 
     def erase(self, who: Principal, plan: ErasurePlan, *, delete_files: bool = False) -> Iterator[int]:
-        """Erase what was planned; how many events went, chunk by chunk. What is gone is gone when it stops halfway.
+        """Erase the events of a plan. An interrupted erasure is not undone.
 
         Args:
-            delete_files: remove the report files that hold some of the events; reports at work begin again.
+            delete_files: remove the report files that contain some of the events, and restart reports that are running.
+
+        Yields:
+            The number of events erased by each chunk.
         """
         self._audit.note(
             who, "events erased", _named(plan.doomed), _told(plan, delete_files), customer=plan.doomed.customer or ""
@@ -103,7 +106,7 @@ class Retention:
                 self._remove_file(who, report)
 
     def expire(self, days: int) -> None:
-        """Erase what is older than so many days, as far as it gets in a few seconds; the next run goes on."""
+        """Erase events older than a number of days, for at most BUDGET_SECONDS. The next run continues."""
         doomed = ErasureFilter(before=server_time() - days * DAY_MS, cut=store.watermark())
         deadline, number = time.monotonic() + BUDGET_SECONDS, 0
         with closing(_paced(doomed)) as steps:
@@ -127,7 +130,7 @@ class Retention:
 
 
 def _paced(doomed: ErasureFilter) -> Iterator[int]:
-    """Erase with pauses, so that whoever else writes gets his turn."""
+    """Erase with pauses, so that other writers can proceed."""
     began = time.monotonic()
     with closing(store.erase(doomed)) as steps:
         for gone in steps:
@@ -137,7 +140,7 @@ def _paced(doomed: ErasureFilter) -> Iterator[int]:
 
 
 def _fitting(doomed: ErasureFilter) -> Iterator[int]:
-    """The ids of the rejected events that fit, as far as can be told from what was sent."""
+    """Yield the ids of the rejected events that match, as far as their content allows a decision."""
     last = 0
     while page := rejected.of_customer(doomed.customer, REJECTED_AT_ONCE, after=last):
         last = page[-1].id
@@ -187,7 +190,7 @@ def _named(doomed: ErasureFilter) -> str:
 
 
 def _told(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:
-    """What the audit log says. A person's id does not stay in it: that is what may have been to go."""
+    """Return the details for the audit log, without a context item, which may be the personal data to erase."""
     wanted = replace(plan.doomed, item=None)
     told = {name: getattr(wanted, name) for name in ("types", "after", "before", "batch")}
     told |= {"by context": True} if plan.doomed.item is not None else {}

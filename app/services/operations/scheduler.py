@@ -1,4 +1,4 @@
-"""What is done beside the requests, again and again: each task at its own pace, each safe when several run it."""
+"""Scheduler: runs periodic tasks, each at its own interval. Several processes may run the same task safely."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from app.store.events import hourly_counts, idempotency
 from app.store.people import audit
 
 SWEEP_SECONDS = 15.0
-WAKE_SECONDS = 1.0  # an attempt that failed is tried again after as little
+WAKE_SECONDS = 1.0  # a failed attempt is retried after as little as this
 COUNT_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
 SIGN_SECONDS = 5.0
 PURGE_SECONDS = 600.0
-EXPIRE_SECONDS = 10.0  # it stops after two, so that the others get their turn, and goes on here
+EXPIRE_SECONDS = 10.0  # a run stops after two seconds, so that other tasks can run, and the next run continues
 SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 WEBHOOK_SECONDS = 5.0
 
 DAY_MS = 86_400_000
-KEY_DAYS = 2  # the contract promises one
+KEY_DAYS = 2  # the API promises one day
 
 log = structlog.get_logger(__name__)
 
 
 class Scheduler:
-    """The tasks of the scheduler."""
+    """Scheduler of periodic tasks."""
 
     def __init__(
         self,
@@ -73,7 +73,10 @@ class Scheduler:
         self._due = [0.0] * len(self._tasks)
 
     def run_due(self) -> None:
-        """Run what is due; what cannot be done now, as the database or Redis is away, is tried again when next due."""
+        """Run the tasks that are due.
+
+        If the database or Redis is unavailable, a task is retried when it is next due.
+        """
         for place, (task, seconds) in enumerate(self._tasks):
             if time.monotonic() >= self._due[place]:
                 self._due[place] = time.monotonic() + seconds
@@ -98,7 +101,7 @@ class Scheduler:
             task()
         except (StoreUnavailable, QueueUnavailable) as error:
             log.warning("upkeep not finished, it will go on", task=task.__name__.strip("_"), reason=str(error))
-        except Exception:  # noqa: BLE001 - told in full; the other tasks must not wait until somebody has mended this one
+        except Exception:  # noqa: BLE001 - log it in full; the other tasks must not wait until this is fixed
             log.exception("upkeep failed", task=task.__name__.strip("_"))
         finally:
             release()
@@ -114,7 +117,7 @@ class Scheduler:
             pass
 
     def _purge(self) -> None:
-        """Forget what has had its time: idempotency keys, webhooks, rejected events, sessions, the audit log."""
+        """Purge old idempotency keys, webhooks, rejected events, sessions and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
         self._rejected.purge()

@@ -1,4 +1,4 @@
-"""The installation as whoever runs it looks at it: who is at work, what goes next, what is set, which versions."""
+"""System information for operators: workers, retention, disk space, settings and versions."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from app.support.ttl_cache import TTLCache
 from app.version import VERSION
 
 KEPT_SECONDS = 2.0
-MOST = store.MOST  # rows that are counted one by one
+MOST = store.MOST  # maximum number of rows that are counted exactly
 STARS = "••••••••"
-# As far as the last @: what was written without % ends there for some libraries, and too many stars tell nothing.
+# Mask up to the last @, because some libraries read an unescaped password up to there.
 PASSWORD = re.compile(r"(?<=://)([^/@?#:]*:).*(?=@)|(?i:(?<=password=))[^&]*")
-# What the installation stands on, and what it can do without.
+# Required and optional libraries.
 LIBRARIES = ("Flask", "granian", "marshmallow", "msgspec", "orjson", "peewee", "psycopg", "redis", "rq", "Jinja2")
 EXTRAS = ("zstandard", "boto3", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A report worker.
+    """Report worker.
 
     Attributes:
-        seen: what Redis knows of it.
-        is_silent: it has not been heard from for too long.
-        report: what it is at; None: it waits for work, or that is not the asker's to see.
-        is_busy: it is at a report.
-        helps: it writes a part of a report that another worker holds.
+        seen: what Redis knows about the worker.
+        is_silent: whether it has not sent a heartbeat for too long.
+        report: its report, or None if it is idle or the caller may not see the report.
+        is_busy: whether it runs a report or helps with a report.
+        helps: whether it writes a part of a report that another worker holds.
     """
 
     seen: WorkerSeen
@@ -53,13 +53,13 @@ class Worker:
 
 @dataclass(frozen=True)
 class Work:
-    """Who is at work.
+    """Workers and waiting work.
 
     Attributes:
-        problem: why it cannot be told; then there is nothing else.
-        waiting: reports that wait for a worker.
-        calls: wakings that wait in the queue.
-        scheduler: when one was last heard from, in milliseconds.
+        problem: why this information is unavailable; if set, all else is empty.
+        waiting: number of reports that wait for a worker.
+        calls: number of wake-ups that wait in the queue.
+        scheduler: time of the last scheduler heartbeat, in milliseconds.
     """
 
     problem: str | None = None
@@ -71,14 +71,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Retention:
-    """How long something is kept, and what of it goes next.
+    """Retention of a kind of data, and what expires next.
 
     Attributes:
-        setting: which says so; empty: it is not for anybody to say.
-        days: None: for good.
-        number: how many there are; None: not told. More than MOST are not counted.
-        oldest: milliseconds; None: there is none.
-        going: how many go within a day.
+        setting: the setting that defines it; empty if it is fixed.
+        days: None means forever.
+        number: number of stored items, or None if it is not reported. At most MOST are counted.
+        oldest: time of the oldest item in milliseconds, or None if there is none.
+        going: number of items that expire within a day.
     """
 
     what: str
@@ -92,12 +92,12 @@ class Retention:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting in force.
+    """Effective setting.
 
     Attributes:
-        value: as text, secrets starred.
-        stands_for: what an empty value means; empty: nothing else.
-        is_given: the environment has it; else it is the default.
+        value: the value as text, with secrets masked.
+        stands_for: the value used if the setting is empty; empty if there is none.
+        is_given: whether the environment sets it; otherwise it is the default.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes on this machine's disk, and what the installation's own things take."""
+    """Disk space of this machine in bytes, and the space that the installation uses."""
 
     folder: str
     total: int
@@ -118,7 +118,7 @@ class Room:
 
 
 class System:
-    """The installation, as one process sees it."""
+    """System information from the view of a process."""
 
     def __init__(self, settings: Settings, queue: ReportQueue) -> None:
         self._settings = settings
@@ -127,16 +127,16 @@ class System:
         self._kept: TTLCache[Work] = TTLCache(KEPT_SECONDS)
 
     def work(self, who: Principal) -> Work:
-        """Who is at work, as it was at most two seconds ago."""
+        """Return workers and waiting work, at most two seconds old."""
         return self._kept.get(who.customers, lambda: self._work(who))
 
     def retention(self, who: Principal) -> list[Retention]:
-        """What is kept for how long, and what of it goes next."""
+        """Return the retention of each kind of data, and what expires next."""
         settings, moment = self._settings, now()
         customers = who.customers
 
         def edge(days: int) -> int:
-            """Whatever is older goes within a day."""
+            """Return the time before which items expire within a day."""
             return moment - (days - 1) * DAY_MS
 
         days = settings.event_keep_days
@@ -155,17 +155,17 @@ class System:
         return lines
 
     def room(self, who: Principal) -> Room:
-        """The disk, and what takes how much of it."""
+        """Return the disk space and how it is used."""
         folder = self._settings.data_dir.absolute()
         usage = shutil.disk_usage(existing(folder))
         return Room(str(folder), usage.total, usage.free, store.size(), store.files(who.customers, 0)[1])
 
     def settings(self) -> list[Setting]:
-        """Every setting in force."""
+        """Return all effective settings."""
         return [self._setting(one.name, secret=not one.repr) for one in fields(Settings)]
 
     def versions(self) -> list[tuple[str, str]]:
-        """What runs, and what it stands on."""
+        """Return the versions of Tally, the servers and the libraries."""
         try:
             redis = self._queue.server()
         except QueueUnavailable:
@@ -175,11 +175,11 @@ class System:
         return [("Tally", VERSION), ("Python", platform.python_version()), *servers, *libraries]
 
     def migrations(self) -> list[tuple[str, bool]]:
-        """The migrations in order, and whether the database has each."""
+        """Return the migrations in order, and whether each has been applied to the database."""
         return database.migrations()
 
     def uncounted(self) -> int:
-        """About how many events are not in the hourly counts yet."""
+        """Return the approximate number of events that are not in the hourly counts yet."""
         return store.uncounted()
 
     def _work(self, who: Principal) -> Work:
@@ -209,7 +209,7 @@ class System:
 
 
 def starred(text: str) -> str:
-    """A URL without its password."""
+    """Return a URL with its password masked."""
     return PASSWORD.sub(lambda found: f"{found[1] or ''}{STARS}", text)
 
 

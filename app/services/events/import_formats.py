@@ -183,7 +183,7 @@ class CsvForm:
     def _cells(self, record: bytes) -> list[str | None] | BrokenLine:
         try:
             return self._records.cells(record.decode())
-        except ValueError as error:  # a UnicodeDecodeError is one, too
+        except ValueError as error:  # includes UnicodeDecodeError
             return _broken(record, error)
 
     def _value(self, cells: list[object] | BrokenLine, number: Callable) -> dict[str, object] | BrokenLine:

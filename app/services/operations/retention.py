@@ -63,7 +63,7 @@ class ErasurePlan:
 
 
 class Retention:
-    """Erases events. Only a single erasure runs at a time."""
+    """Erases events. Concurrent erasures are serialized chunk by chunk."""
 
     def __init__(self, reports: Reports, audit: Audit) -> None:
         self._reports = reports

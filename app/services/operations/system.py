@@ -56,7 +56,7 @@ class Work:
     """Workers and waiting work.
 
     Attributes:
-        problem: why this information is unavailable; if set, all else is empty.
+        problem: why this information is unavailable. If it is set, the other attributes have their defaults.
         waiting: number of reports that wait for a worker.
         calls: number of wake-ups that wait in the queue.
         scheduler: time of the last scheduler heartbeat, in milliseconds.

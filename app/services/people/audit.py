@@ -111,8 +111,7 @@ class Audit:
             action: a key of ACTIONS.
             object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
             details: further details by name: text, numbers, lists of text.
-            customer: the customer whose data the action concerns. Users limited to other customers cannot see the
-                entry.
+            customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
 
         Raises:
             KeyError: the action is unknown.

@@ -49,8 +49,8 @@ class Passwords:
         """Return whether a password is a user's password.
 
         Args:
-            stored: the user's hash, or None if there is no such user. Both cases take the same time for a wrong
-                password.
+            stored: the user's hash, or None if there is no such user. Both cases take the same time if the password is
+                wrong.
         """
         if stored is not None and self.is_remembered(name, password, stored):
             return True

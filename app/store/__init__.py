@@ -1,5 +1,5 @@
-"""What the service remembers: the only room with SQL and Peewee.
+"""Data access layer: the only package that uses SQL and Peewee.
 
-`database` opens SQLite or PostgreSQL and migrates it, `models` names the tables, `backends` holds the few things in
-which the two databases differ, and a module per noun holds its queries.
+`database` opens and migrates SQLite or PostgreSQL, `models` defines the tables, and `backends` covers the differences
+between the two databases. A module per noun holds its queries.
 """

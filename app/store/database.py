@@ -1,4 +1,4 @@
-"""The one database of a process: opened by the factory, migrated by command, released after each request."""
+"""Process-wide database: opened by the application factory, migrated by a command, released after each request."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def open_database(url: str) -> None:
 
 
 def release() -> None:
-    """Give the calling thread's connection back; call it when a request or a command ends, however it ends."""
+    """Return the calling thread's connection to the pool. Call it whenever a request or command ends, even if it fails."""
     if not database.is_closed():
         database.close()
 
 
 def drop_connection() -> None:
-    """Close the calling thread's connection for good."""
+    """Close the calling thread's connection instead of returning it to the pool."""
     if not database.is_closed():
         database.drop_connection()
 
 
 def disconnect() -> None:
-    """Close the calling thread's connection, and those that no thread uses."""
+    """Close the calling thread's connection and all idle connections."""
     release()
     database.close_idle()
 
 
 def forget_connections() -> None:
-    """Drop what was opened before a fork, without a word to the server: the parent still speaks on it."""
+    """Drop the connections opened before a fork without notifying the server, because the parent still uses them."""
     database.dispose()
 
 
@@ -77,12 +77,12 @@ def shrink_log() -> None:
 
 
 def transaction() -> AbstractContextManager:
-    """A transaction: all of what is written inside is committed, durably, or none of it."""
+    """Return a transaction that durably commits everything written inside it, or nothing."""
     return database.atomic()
 
 
 def pending() -> list[str]:
-    """The names of the migrations that the database still needs, in order."""
+    """Return the names of the pending migrations in order."""
     return [migration.name for migration in _runner().status() if not migration.applied]
 
 
@@ -92,7 +92,7 @@ def check_writable() -> None:
 
 
 def migrations() -> list[tuple[str, bool]]:
-    """The names of all migrations in order, and whether the database has each."""
+    """Return the names of all migrations in order, and whether each is applied."""
     return [(migration.name, bool(migration.applied)) for migration in _runner().status()]
 
 
@@ -113,7 +113,7 @@ def upgrade(said: Callable[[str], None] = lambda name: None) -> list[str]:
 
 
 def refuse_newer() -> None:
-    """Raise DatabaseNewer where the database carries migrations that this version does not have."""
+    """Raise DatabaseNewer if the database has migrations that this version does not have."""
     unknown = [migration.name for migration in _runner().status() if migration.path is None]
     if unknown:
         raise DatabaseNewer(

@@ -12,7 +12,10 @@ FIRST, MOST = 200, 5_000  # rows per transaction, at first and at most
 
 
 def purge(table: type[Model], condition: Expression) -> int:
-    """Remove the rows that match a condition, and return their number. Call it outside a transaction."""
+    """Remove the rows that match a condition, and return their number.
+
+    Call it outside a transaction.
+    """
     pace, number, key = Pace(FIRST, MOST), 0, table._meta.primary_key
     while True:
         began, asked = time.monotonic(), pace.size

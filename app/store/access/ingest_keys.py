@@ -16,24 +16,24 @@ def find(digest: str) -> IngestKey | None:
 
 
 def by_name(name: str) -> IngestKey | None:
-    """The key of that name, if it is in use."""
+    """Return the active key with a name, if any."""
     return IngestKey.get_or_none((IngestKey.name == name) & IngestKey.revoked.is_null())
 
 
 def by_id(key: int) -> IngestKey | None:
-    """The key of that id, in use or not."""
+    """Return the key with an id, active or revoked."""
     return IngestKey.get_or_none(IngestKey.id == key)
 
 
 def every() -> list[IngestKey]:
-    """All keys: those in use by name, then the revoked ones, the last revoked first."""
+    """Return all keys: active keys by name, then revoked keys, most recently revoked first."""
     return sorted(IngestKey.select(), key=lambda key: (key.revoked is not None, -(key.revoked or 0), key.name))
 
 
 def add(
     name: str, digest: str, hint: str, customers: Sequence[str] | None, products: Sequence[str] | None, now: int
 ) -> IngestKey | None:
-    """Make a key; None where one of that name is in use."""
+    """Create a key, or return None if an active key already has the name."""
     values = {"name": name, "digest": digest, "hint": hint, "customers": customers, "products": products}
     try:
         with database.atomic():
@@ -43,12 +43,12 @@ def add(
 
 
 def revoke(key: int, now: int) -> bool:
-    """Refuse a key from now on; whether it was in use."""
+    """Revoke a key, and return whether it was active."""
     query = IngestKey.update(revoked=now).where((IngestKey.id == key) & IngestKey.revoked.is_null())
     return query.execute() == 1
 
 
 def note_use(key: int, now: int) -> None:
-    """Note that a key was used; a later note of another process stays."""
+    """Record that a key was used, without overwriting a later time that another process recorded."""
     earlier = IngestKey.used.is_null() | (IngestKey.used < now)
     IngestKey.update(used=now).where((IngestKey.id == key) & earlier).execute()

@@ -1,1 +1,1 @@
-"""The few things in which SQLite and PostgreSQL differ: opening, bulk writes, the cut of a report, bulk reads."""
+"""Differences between SQLite and PostgreSQL: opening, bulk writes, report snapshots, bulk reads."""

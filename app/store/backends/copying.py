@@ -1,13 +1,12 @@
-"""COPY without psycopg's cursors, both ways, where each event counts.
+"""COPY in both directions without psycopg's cursors, for speed per event.
 
-In: a transaction that only inserts events takes two round trips instead of five, as all of it is one message.
-
-The simple query protocol takes several statements at once and stops at COPY until the data has come
+In: a transaction that only inserts events takes two round trips instead of five, because all of it is one message.
+The simple query protocol accepts several statements at once and stops at COPY until the data arrives
 (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY). psycopg's cursors send one
-statement at a time, so this speaks with its public libpq wrapper. That one holds on to the interpreter while it waits
-for an answer, so every wait here is a poll.
+statement at a time, so this module uses psycopg's public libpq wrapper. The wrapper holds the GIL while it waits for a
+response, so every wait here is a poll.
 
-Out: the rows that have arrived are taken together; a cursor hands over each one by itself.
+Out: the rows that have arrived are read together, whereas a cursor returns each row separately.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from app.store.backends.row import BLOCK_BYTES, Block
 
 
 def begin(pgconn: PGconn, statements: bytes) -> bytes:
-    """Send statements of which the first begins, the second answers a value, the third is COPY FROM STDIN; the value.
+    """Send BEGIN, a query for one value and COPY FROM STDIN in one message, and return the value.
 
     Raises:
-        psycopg.Error: whatever the server, or the way to it, has to say.
+        psycopg.Error: the server reports an error, or the connection fails.
     """
     pgconn.send_query(statements)
     _expect(pgconn, ExecStatus.COMMAND_OK)
@@ -36,10 +35,10 @@ def begin(pgconn: PGconn, statements: bytes) -> bytes:
 
 
 def receive(pgconn: PGconn, query: bytes, statement: bytes) -> Generator[Block]:
-    """The rows of a COPY TO STDOUT, in a transaction of its own that begins with a query.
+    """Yield the rows of a COPY TO STDOUT statement, in a transaction of its own that begins with a query.
 
     Raises:
-        psycopg.Error: whatever the server, or the way to it, has to say.
+        psycopg.Error: the server reports an error, or the connection fails.
     """
     pgconn.send_query(b"BEGIN; %b; %b; COMMIT" % (query, statement))
     _expect(pgconn, ExecStatus.COMMAND_OK)
@@ -49,7 +48,7 @@ def receive(pgconn: PGconn, query: bytes, statement: bytes) -> Generator[Block]:
     while more >= 0:
         more, row = pgconn.get_copy_data(1)
         if more > 0:
-            data += row  # views in a list would have the garbage collector look at everything, again and again
+            data += row  # one buffer, because the garbage collector would repeatedly scan a list of views
             rows += 1
             if len(data) < BLOCK_BYTES:
                 continue
@@ -67,12 +66,12 @@ def receive(pgconn: PGconn, query: bytes, statement: bytes) -> Generator[Block]:
 
 
 def is_busy(pgconn: PGconn) -> bool:
-    """Whether the server is at something, or gone."""
+    """Return whether the server is executing a statement or the connection is lost."""
     return pgconn.transaction_status in (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
 
 
 def is_under_way(pgconn: PGconn) -> bool:
-    """Whether the server waits for data."""
+    """Return whether the server is waiting for COPY data."""
     return pgconn.transaction_status == TransactionStatus.ACTIVE
 
 
@@ -83,7 +82,7 @@ def send(pgconn: PGconn, data: bytes) -> None:
 
 
 def end(pgconn: PGconn) -> None:
-    """End the data; when this returns, the statement behind COPY, which commits, has been carried out."""
+    """End the COPY data, and return once the COMMIT that follows COPY has been executed."""
     pgconn.put_copy_end()
     _flush(pgconn)
     _expect(pgconn, ExecStatus.COMMAND_OK)
@@ -111,7 +110,7 @@ def _next(pgconn: PGconn) -> PGresult | None:
 def _flush(pgconn: PGconn) -> None:
     while pgconn.flush():
         _wait(pgconn, select.POLLIN | select.POLLOUT)
-        pgconn.consume_input()  # the server may have something to say first, and not listen until it is heard
+        pgconn.consume_input()  # the server may block until its own output is read
 
 
 def _wait(pgconn: PGconn, events: int) -> None:

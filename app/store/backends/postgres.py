@@ -1,4 +1,4 @@
-"""PostgreSQL: many writers, COPY for bulk, and a cut that no late commit can slip under."""
+"""PostgreSQL: concurrent writers, COPY for bulk transfers, and report snapshots that no late commit can change."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, 
 from app.store.backends.row import Block, Context, Row
 
 OLDEST = 15  # the first version of PostgreSQL with MERGE, which the hourly counts use
-CONNECTIONS = 20  # of one process; a thread that finds none waits
+CONNECTIONS = 20  # per process; a thread waits if none is free
 WAIT_SECONDS = 10  # for a free connection
 CONNECT_SECONDS = 5
 
-# Advisory locks, so that nothing else waits for them. Each is a number of ours in the one space the server has.
-ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive for the moment that fixes a report's cut
+# Advisory locks, because nothing else waits for them. Each number is Tally's own; advisory locks share one key space.
+ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive while a report's snapshot is fixed
 MIGRATION = 7_201_002
 ERASURE = 7_201_003
 
@@ -39,17 +39,17 @@ LOOK_SECONDS = 0.01
 
 # One round trip. The shared lock is held until the commit; see `acceptance_cut`.
 BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
-# COPY at every size: INSERT is some 6 % faster up to 5 rows, and slower from 100 on; see docs/decisions.md.
+# COPY for groups of any size: INSERT is about 6 % faster up to 5 rows, but slower from 100 rows; see docs/decisions.md.
 COPY_EVENTS = "COPY event (customer, product, type, version, timestamp, context, sequence, batch, received) FROM STDIN"
 WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 NULL = "\\N"
-ENCODED_ROWS = 1_000  # at a time, because strings use more memory than encoded lines
+ENCODED_ROWS = 1_000  # per step, because strings use more memory than encoded lines
 
 # Session settings that Tally requires regardless of the role, the database and the server: a commit is on disk when it
 # returns, a statement sees everything committed before it, and string literals are interpreted literally.
 SESSION = {
     "default_transaction_isolation": ("read committed",),
-    "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),  # the first, unless another one is set
+    "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),  # the first one, unless another is set
     "standard_conforming_strings": ("on",),
     "DateStyle": ("ISO, YMD", "ISO, MDY", "ISO, DMY"),
 }
@@ -65,8 +65,8 @@ LIFTED = f"""
     (SELECT count(set_config(name, '0', {{is_local}})) FROM pg_settings
     WHERE name IN ({TIMEOUTS}) AND setting <> '0')"""
 
-# For a transaction that reads many events; what an operator has set stays. Sorts and groups have room in memory: how
-# many groups there are is guessed far too high. Compiling takes longer than it saves.
+# Settings of a transaction that reads many events; higher values that an operator has set remain. Sorts and groups get
+# more memory, because the planner overestimates the number of groups. JIT compilation takes longer than it saves.
 FOR_MANY_ROWS = f"""
     SELECT {LIFTED.format(is_local="true")},
         set_config('jit', 'off', true), set_config('hash_mem_multiplier', '100', true),
@@ -74,14 +74,14 @@ FOR_MANY_ROWS = f"""
         set_config('random_page_cost', CASE WHEN {{picked}} AND cost = '4' THEN '1.1' ELSE cost END, true)
     FROM (SELECT pg_size_bytes(current_setting('work_mem')) AS memory, current_setting('random_page_cost') AS cost)"""
 MANY_ROWS = FOR_MANY_ROWS.format(picked="false")
-# Of a part of them, pages out of order count as little dearer than those in order, as they are on today's disks: else
-# each part of a long report would be picked out of the whole table.
+# For a part of the events, random pages cost little more than sequential ones, as on today's disks. Otherwise the
+# planner would scan the whole table for each part of a long report.
 PICKED_ROWS = FOR_MANY_ROWS.format(picked="true")
 
-# What COPY's text format, or an array literal inside it, gives a meaning.
+# Characters with a special meaning in COPY's text format, or in an array literal inside it.
 SPECIAL = re.compile(r'["\\\t\n\r]')
 IN_TEXT = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-# Twice escaped: for the array, and the array's text for COPY.
+# Escaped twice: for the array literal, and for COPY.
 IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -105,11 +105,11 @@ class Adapter(Psycopg3Adapter):
 
 
 class PostgresBackend(Availability, PooledPostgresqlDatabase):
-    """Peewee's pooled PostgreSQL with what the service needs beyond it."""
+    """Peewee's pooled PostgreSQL database with the operations that the service needs in addition."""
 
     clock_ms = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     has_one_writer = False
-    serves_many_workers = True  # several may write one report side by side
+    serves_many_workers = True  # several workers may write one report concurrently
     psycopg3_adapter = Adapter
 
     @classmethod
@@ -158,11 +158,11 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
                 self.drop_connection()
 
     def context_value(self, value: Sequence[str | None]) -> list[str | None]:
-        """A context as the column keeps it."""
+        """Return a context as the column stores it."""
         return list(value)
 
     def encode_events(self, rows: Iterable[Row]) -> bytes:
-        """Events as `insert_encoded` takes them: lines of COPY's text format."""
+        """Return events in the form that `insert_encoded` accepts: lines of COPY's text format."""
         left, lines = iter(rows), BytesIO()
         while some := list(islice(left, ENCODED_ROWS)):
             line = _plain_line if _are_plain(some) else _careful_line
@@ -170,15 +170,15 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return lines.getvalue()
 
     def dump_payload(self, payload: bytes) -> bytes:
-        """Encoded events as bytes."""
+        """Return encoded events as bytes."""
         return payload
 
     def load_payload(self, data: bytes) -> bytes:
-        """What `dump_payload` was given."""
+        """Return the encoded events that `dump_payload` serialized."""
         return data
 
     def insert_encoded(self, payloads: Sequence[bytes]) -> None:
-        """Insert several requests' events, in order; inside a transaction."""
+        """Insert the events of several requests in order. Call it inside a transaction."""
         data = b"".join(payloads)
         with translated():
             connection = self.connection()
@@ -189,10 +189,10 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
                     copy.write(data)
 
     def begin_group(self, *, events_only: bool = False) -> str:
-        """Begin a transaction that inserts events; its id, by which `was_committed` knows it.
+        """Begin a transaction that inserts events, and return its id for `was_committed`.
 
         Args:
-            events_only: nothing follows but one `insert_encoded` and the commit.
+            events_only: whether only one `insert_encoded` and the commit follow.
         """
         with translated():
             if events_only:
@@ -203,7 +203,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
                 return cursor.fetchone()[0]
 
     def commit_group(self) -> None:
-        """Commit it: on disk when this returns."""
+        """Commit the transaction; it is on disk when this returns."""
         with translated():
             connection = self.connection()
             if copying.is_under_way(connection.pgconn):
@@ -213,7 +213,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
                     cursor.execute("COMMIT")
 
     def abandon_group(self) -> None:
-        """Undo what is left of a transaction that failed: with its connection, which may be broken."""
+        """Roll back a failed transaction by closing its connection, which may be broken."""
         if not self.is_closed():
             self.manual_close()
 
@@ -227,8 +227,8 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         Raises:
             StoreUnavailable: the server is unavailable, or the transaction is still in progress.
         """
-        # Of a number that it has not given out yet, as it was restored from a backup, the server would make an error.
-        # (The end of a snapshot does not tell: transactions behind it may be under way.)
+        # The server raises an error for an id that it has not assigned yet, as after a restore from a backup.
+        # (The end of a snapshot does not answer this, because transactions beyond it may be in progress.)
         query = "SELECT CASE WHEN %s::xid8 < pg_current_xact_id() THEN pg_xact_status(%s::xid8) END"
         status = self.execute_sql(query, (ticket, ticket)).fetchone()[0]
         if status == "in progress":
@@ -245,17 +245,17 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return self.execute_sql(query, (*codes, int(timestamp), batch)).fetchone()[0]
 
     def acceptance_cut(self, patience_ms: int) -> int:
-        """The id of the last event accepted; inside a transaction.
+        """Return the id of the last accepted event. Call it inside a transaction.
+
+        Ids become visible out of order, because a transaction with a low id may commit after one with a higher id.
+        Therefore this waits until every inserting transaction has ended, and blocks new ones until the report's row is
+        committed. After that no id up to the returned one can appear, and every later event has a higher id.
 
         Args:
-            patience_ms: how long to wait for those that insert, who wait behind this in turn.
+            patience_ms: how long to wait for inserting transactions. New inserts wait behind this call.
 
         Raises:
-            StoreUnavailable: they took longer.
-
-        Ids become visible out of order: a transaction that took a low id may commit after one with a higher. So this
-        waits until every transaction that is inserting has ended, and holds back new ones until the report's row is
-        committed: then no id below the cut can appear any more, and every later event has a higher one.
+            StoreUnavailable: the inserting transactions took longer.
         """
         self.execute_sql(f"SET LOCAL lock_timeout = {int(patience_ms)}")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ACCEPTANCE,))
@@ -293,11 +293,11 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return "id = ANY(%s)", list(keys)
 
     def context_width(self) -> str:
-        """SQL for the number of a context's items."""
+        """Return SQL for the number of items in a context."""
         return "cardinality(context)"
 
     def context_item(self, index: int) -> str:
-        """SQL for one item of a context, from 0."""
+        """Return SQL for one item of a context, counted from 0."""
         return f"context[{index + 1}]"
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
@@ -318,12 +318,12 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return f"{value} / ({self.context_width()} <= {int(width)})::int"
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
-        """Which of these events have a text in their context; small letters stand for capitals, too.
+        """Return the ids of the events whose context contains a text, ignoring the case of ASCII letters.
 
         Args:
-            text: without control characters, its ASCII letters small.
+            text: text without control characters, with its ASCII letters in lower case.
         """
-        # A character that no text has keeps items apart. The collation "C" knows ASCII's letters alone, as SQLite does.
+        # A character that cannot occur in `text` separates items. Collation "C" folds only ASCII letters, as SQLite does.
         query = (
             "SELECT id FROM event WHERE id = ANY(%s) "
             """AND strpos(lower(array_to_string(context, E'\\x1f') COLLATE "C"), %s) > 0"""
@@ -331,7 +331,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         return {key for (key,) in self.execute_sql(query, (list(keys), text)).fetchall()}
 
     def has_item(self) -> str:
-        """SQL for whether a text, the parameter, is one of a context's items."""
+        """Return a SQL condition that a text, its parameter, equals one of the context's items."""
         return "%s = ANY(context)"
 
     def check_writable(self) -> None:
@@ -344,19 +344,19 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
             raise StoreUnavailable(f"{FORBIDDEN}: it may not INSERT INTO event.")
 
     def server(self) -> str:
-        """What the database is, and its version."""
+        """Return the name and version of the database."""
         return f"PostgreSQL {self.execute_sql('SHOW server_version').fetchone()[0].split()[0]}"
 
     def size(self) -> int:
-        """How many bytes the database takes."""
+        """Return the size of the database in bytes."""
         return self.execute_sql("SELECT pg_database_size(current_database())").fetchone()[0]
 
     def erase_alone(self) -> None:
-        """One erases at a time, until its transaction ends: two could wait for each other for ever."""
+        """Allow one erasing transaction at a time until this one ends, because two could deadlock."""
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ERASURE,))
 
     def drop_connection(self) -> None:
-        """Close this thread's connection for good, instead of giving it to another."""
+        """Close this thread's connection instead of returning it to the pool."""
         self.manual_close()
 
     def csv_blocks(
@@ -376,18 +376,18 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
 
     @contextmanager
     def many_rows(self) -> Iterator[None]:
-        """A transaction that looks at many events."""
+        """Return a transaction with settings for reading many events."""
         with self.atomic():
             self.execute_sql(MANY_ROWS)
             yield
 
     def interrupter(self) -> Callable[[], None]:
-        """A function for another thread: it ends the statement that this thread is at."""
+        """Return a function that another thread can call to cancel this thread's current statement."""
         connection = self.connection()
         return lambda: connection.cancel_safe(timeout=CONNECT_SECONDS)
 
     def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
-        """Rows as they come, never all in memory."""
+        """Yield the rows of a query without loading all of them into memory."""
         with translated(), self.many_rows(), self.connection().cursor(name="tally_stream") as cursor:
             cursor.itersize = 5000
             cursor.execute(query, parameters)
@@ -436,7 +436,7 @@ def set_up(connection: Connection) -> None:
 
 
 def _are_plain(rows: Sequence[Row]) -> bool:
-    """Whether no text in these rows needs escaping: one search for all of them is cheaper than one for each."""
+    """Return whether no text needs escaping. One search over all rows is cheaper than one per row."""
     try:
         items = "\0".join([item for row in rows for item in row[5]])
     except TypeError:  # a null among them

@@ -1,4 +1,4 @@
-"""The shape of one event on its way into the table, and of many on their way out."""
+"""Types of an event row on its way into the table, and of blocks of rows on their way out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ Context = Sequence[str | None]
 # customer, product, type, version, timestamp, context, sequence, batch, received
 Row = tuple[str, str, str, str | None, int, Context, int, str, int]
 
-# Lines of a report, and how many rows they are.
+# Lines of a report, and the number of rows in them.
 Block = tuple[bytes, int]
 BLOCK_BYTES = 256 * 1024

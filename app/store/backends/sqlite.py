@@ -32,7 +32,7 @@ PRAGMAS = {
     "journal_size_limit": LOG_BYTES,
 }
 USUAL_CACHE = f"PRAGMA cache_size = {PRAGMAS['cache_size']}"
-SMALL_CACHE = "PRAGMA cache_size = -2000"  # of rows in order each page is read once; what fits the processor is faster
+SMALL_CACHE = "PRAGMA cache_size = -2000"  # an ordered scan reads each page once; small fits the CPU cache
 WAIT_SECONDS = 5  # for the write lock
 
 INSERT_EVENTS = (
@@ -42,16 +42,16 @@ INSERT_EVENTS = (
 
 
 class SqliteBackend(Availability, SqliteDatabase):
-    """Peewee's SQLite with what the service needs beyond it."""
+    """Peewee's SQLite database with the operations that the service needs in addition."""
 
     clock_ms = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     serves_many_workers = False
-    has_one_writer = True  # others wait until its transaction ends
+    has_one_writer = True  # other writers wait until its transaction ends
     path: Path
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:
-        """Open the file of `sqlite:///relative` or `sqlite:////absolute`."""
+        """Return the database for `sqlite:///relative` or `sqlite:////absolute`; it is opened at the first query."""
         path = unquoted(url.removeprefix("sqlite:").removeprefix("//").removeprefix("/"))
         # IMMEDIATE, because a transaction that reads first and writes later must not fail due to another writer.
         # mode=rw, because only `create` creates the file, so that a command in another folder leaves no empty database.
@@ -68,7 +68,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # a new one is its owner's alone; SQLite's own files beside it follow it
+            with suppress(FileExistsError):  # 0o600: only the owner; SQLite's other files get the same mode
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise SettingInvalid(f"DATA_DIR: cannot make the database {self.path}: {error.strerror}.") from error
@@ -85,7 +85,10 @@ class SqliteBackend(Availability, SqliteDatabase):
             ) from None
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:
-        """As Peewee does, and again: a new file's switch to WAL does not wait for another process that is at it."""
+        """Set the pragmas as Peewee does, and retry while another process switches a new file to WAL.
+
+        SQLite does not wait for that lock itself.
+        """
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
@@ -96,54 +99,57 @@ class SqliteBackend(Availability, SqliteDatabase):
                 time.sleep(0.02)
 
     def migration_lock(self) -> AbstractContextManager:
-        """One migrates at a time; the others wait, then find nothing to do."""
+        """Return a context that lets one process migrate at a time; the others wait and then find nothing to do."""
         return self.atomic()
 
     def context_value(self, value: Sequence[str | None]) -> str:
-        """A context as the column keeps it."""
+        """Return a context as the column stores it."""
         return orjson.dumps(value).decode()
 
     def encode_events(self, rows: Iterable[Row]) -> list[tuple]:
-        """Events as `insert_encoded` takes them."""
+        """Return events in the form that `insert_encoded` accepts."""
         dumps = orjson.dumps
         return [(c, p, t, v, at, dumps(context).decode(), s, b, r) for c, p, t, v, at, context, s, b, r in rows]
 
     def dump_payload(self, payload: list[tuple]) -> bytes:
-        """Encoded events as bytes."""
+        """Return encoded events as bytes."""
         return orjson.dumps(payload)
 
     def load_payload(self, data: bytes) -> list[tuple]:
-        """What `dump_payload` was given."""
+        """Return the encoded events that `dump_payload` serialized."""
         return orjson.loads(data)
 
     def insert_encoded(self, payloads: Sequence[list[tuple]]) -> None:
-        """Insert several requests' events, in order; inside a transaction."""
+        """Insert the events of several requests in order. Call it inside a transaction."""
         with translated():
             self.connection().executemany(INSERT_EVENTS, itertools.chain.from_iterable(payloads))
 
     def begin_group(self, *, events_only: bool = False) -> None:
-        """Begin a transaction that writes; on SQLite there is never a doubt whether a commit came through."""
+        """Begin a write transaction, and return None, because the outcome of a commit on SQLite is never in doubt."""
         self.begin()
 
     def commit_group(self) -> None:
-        """Commit it: on disk when this returns."""
+        """Commit the transaction; it is on disk when this returns."""
         self.commit()
 
     def abandon_group(self) -> None:
-        """Undo what is left of a transaction that failed."""
+        """Roll back a failed transaction if it is still open."""
         if not self.is_closed() and self.connection().in_transaction:
             self.rollback()
 
     def was_committed(self, ticket: None, payload: object = None) -> bool:
-        """A commit that raised did not happen."""
+        """Return False, because a commit that raised did not happen."""
         return False
 
     def acceptance_cut(self, patience_ms: int) -> int:
-        """The id of the last event accepted; inside a transaction, as only one writes, no id below it can appear."""
+        """Return the id of the last accepted event. Call it inside a transaction.
+
+        There is only one writer, so no id below it can appear later.
+        """
         return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
 
     def settled_cut(self, patience_ms: int) -> int:
-        """The same, which needs no transaction here, nor anybody to wait."""
+        """Return the same as `acceptance_cut`, which needs no transaction and no wait on SQLite."""
         return self.acceptance_cut(patience_ms)
 
     @contextmanager
@@ -176,11 +182,11 @@ class SqliteBackend(Availability, SqliteDatabase):
         return "id IN (SELECT value FROM json_each(?))", orjson.dumps(keys).decode()
 
     def context_width(self) -> str:
-        """SQL for the number of a context's items."""
+        """Return SQL for the number of items in a context."""
         return "json_array_length(context)"
 
     def context_item(self, index: int) -> str:
-        """SQL for one item of a context, from 0."""
+        """Return SQL for one item of a context, counted from 0."""
         return f"json_extract(context, '$[{index}]')"
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
@@ -201,12 +207,12 @@ class SqliteBackend(Availability, SqliteDatabase):
         return value
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
-        """Which of these events have a text in their context; small letters stand for capitals, too.
+        """Return the ids of the events whose context contains a text, ignoring the case of ASCII letters.
 
         Args:
-            text: without control characters, its ASCII letters small.
+            text: text without control characters, with its ASCII letters in lower case.
         """
-        # LIKE is quick, and may mistake JSON's own characters for text; what it lets pass is looked at item by item.
+        # LIKE is fast, but may match JSON syntax as if it were text, so the items of each match are checked again.
         query = (
             "SELECT id FROM event WHERE id IN (SELECT value FROM json_each(?)) AND context LIKE ? ESCAPE '~' "
             "AND EXISTS (SELECT 1 FROM json_each(context) WHERE instr(lower(value), ?))"
@@ -216,7 +222,7 @@ class SqliteBackend(Availability, SqliteDatabase):
         return {key for (key,) in found.fetchall()}
 
     def has_item(self) -> str:
-        """SQL for whether a text, the parameter, is one of a context's items."""
+        """Return a SQL condition that a text, its parameter, equals one of the context's items."""
         return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
 
     def check_writable(self) -> None:
@@ -233,40 +239,40 @@ class SqliteBackend(Availability, SqliteDatabase):
                 connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
 
     def server(self) -> str:
-        """What the database is, and its version."""
+        """Return the name and version of the database."""
         return f"SQLite {sqlite3.sqlite_version}"
 
     def size(self) -> int:
-        """How many bytes the database takes, the log of what was written last left out."""
+        """Return the size of the database in bytes, without the write-ahead log."""
         pages = self.execute_sql("PRAGMA page_count").fetchone()[0]
         return pages * self.execute_sql("PRAGMA page_size").fetchone()[0]
 
     def erase_alone(self) -> None:
-        """One writes at a time anyway."""
+        """Do nothing, because SQLite has only one writer at a time."""
 
     def drop_connection(self) -> None:
         """Close this thread's connection for good."""
         self.close()
 
     def close_idle(self) -> None:
-        """None is kept open that no thread uses."""
+        """Do nothing, because SQLite keeps no idle connections open."""
 
     def csv_blocks(
         self, query: str, parameters: Sequence[object], delimiter: str, *, picked: bool
     ) -> Generator[Block] | None:
-        """SQLite cannot write CSV itself; `exports/csv.py` does."""
+        """Return None, because SQLite cannot write CSV; `exports/csv.py` does."""
         return None
 
     def many_rows(self) -> AbstractContextManager:
-        """Nothing is to be said for that."""
+        """Return a context that does nothing, because SQLite needs no settings for reading many rows."""
         return nullcontext()
 
     def interrupter(self) -> Callable[[], None]:
-        """A function for another thread: it ends the statement that this thread is at."""
+        """Return a function that another thread can call to interrupt this thread's current statement."""
         return self.connection().interrupt
 
     def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
-        """Rows as they come, never all in memory."""
+        """Yield the rows of a query without loading all of them into memory."""
         connection = self.connection()
         connection.execute(SMALL_CACHE)
         try:

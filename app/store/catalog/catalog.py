@@ -1,6 +1,6 @@
-"""Queries about the catalog: what is known of customers, products and types, and what was merely seen.
+"""Queries about the catalog and the observed codes: known customers, products and types, and codes seen in events.
 
-Lists are sorted here and not by the database: databases differ in which letter comes first.
+Lists are sorted here and not by the database, because databases differ in their collation.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from app.store.database import database
 from app.store.models import Counted, Customer, Event, EventType, ObservedCode, Product
 
 MISSING_KINDS = ("customers", "products", "types")
-AT_ONCE = 1_000  # rows of five parameters in a statement, which takes 32,766
-# Not by Peewee, which takes several times as long as the database to build a statement of so many values.
+AT_ONCE = 1_000  # rows of up to five parameters per statement; SQLite allows 32,766 parameters
+# Plain SQL, because Peewee takes several times as long as the database to build a statement with so many values.
 NOTE = """
     INSERT INTO observed_code (customer, product, type, since, width) VALUES {values}
     ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
         width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END
     WHERE observed_code.width < excluded.width OR observed_code.is_erased"""
 Triple = tuple[str, str, str]  # customer, product, type
-Sighting = tuple[str, str, str, int]  # the same, and how many items the event's context had
+Sighting = tuple[str, str, str, int]  # the same, and the number of context items of the event
 
 
 def note_seen(sightings: Iterable[Sighting], now: int) -> None:
-    """Remember that events had these customers, products and types together, and how wide their contexts were.
+    """Record that events had these customers, products and types together, and the widths of their contexts.
 
-    In one order always, so that two transactions with the same news wait for each other instead of for ever.
+    Rows are always written in the same order, so that concurrent transactions with the same codes do not deadlock.
     """
     each = groupby(sorted(sightings), itemgetter(0, 1, 2))
     rows = ((*triple, now, max(width for *_, width in same)) for triple, same in each)
@@ -39,7 +39,7 @@ def note_seen(sightings: Iterable[Sighting], now: int) -> None:
 
 
 def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
-    """The types of a customer and product, of these only if named, and what no context of theirs is wider than."""
+    """Return the maximum context width of each type of a customer and product, optionally only of some types."""
     query = ObservedCode.select(ObservedCode.type, ObservedCode.width).where(
         ObservedCode.customer == customer, ObservedCode.product == product
     )
@@ -47,7 +47,7 @@ def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, 
 
 
 def seen(customers: Sequence[str] | None = None) -> list[Triple]:
-    """All that was seen, by code; of some customers only, if named."""
+    """Return all observed codes in order, optionally only of some customers."""
     return sorted(
         _of(ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type), customers).tuples()
     )
@@ -61,12 +61,12 @@ def seen_products(customers: Sequence[str] | None = None, limit: int | None = No
 
 
 def seen_types(customers: Sequence[str] | None = None) -> set[tuple[str, str]]:
-    """The products and types seen together; of some customers only, if named."""
+    """Return the pairs of product and type seen together, optionally only of some customers."""
     return set(_of(ObservedCode.select(ObservedCode.product, ObservedCode.type).distinct(), customers).tuples())
 
 
 def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequence[str] | None = None) -> list[Triple]:
-    """What was seen together with a customer, product and type, None being any, by code; of some customers only."""
+    """Return the codes seen with a customer, product and type (None means any), optionally only of some customers."""
     query = _of(ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type), customers)
     for field, wanted in zip((ObservedCode.customer, ObservedCode.product, ObservedCode.type), code, strict=True):
         query = query if wanted is None else query.where(field == wanted)
@@ -74,15 +74,15 @@ def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequen
 
 
 def customer_is_known(code: str) -> bool:
-    """Whether a customer is in the catalog or was ever seen."""
+    """Return whether a customer is in the catalog or was ever seen."""
     is_noted = _exists(Customer, Customer.code == code) or _exists(ObservedCode, ObservedCode.customer == code)
     return is_noted or _exists(Event, Event.customer == code)
 
 
 def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
-    """Whether a product is in the catalog or was ever seen, with some customers if named."""
+    """Return whether a product is in the catalog or was ever seen, optionally with some customers."""
     noted = ObservedCode.product == code
-    new = (Event.product == code) & (Event.id > _counted_to())  # counting records their codes at the latest
+    new = (Event.product == code) & (Event.id > _counted_to())  # counting records the codes of all earlier events
     if customers is not None:
         noted, new = noted & ObservedCode.customer.in_(list(customers)), new & Event.customer.in_(list(customers))
     return _exists(Product, Product.code == code) or _exists(ObservedCode, noted) or _exists(Event, new)
@@ -133,7 +133,7 @@ def known_customers(customers: Sequence[str] | None = None, limit: int | None = 
     """Return the codes of the customers in the catalog and of those seen, optionally only of some.
 
     Args:
-        limit: the most of each, in the order of the codes.
+        limit: maximum number from each source, in the order of the codes.
     """
     catalogued = Customer.select(Customer.code).order_by(Customer.code).limit(limit)
     catalogued = catalogued if customers is None else catalogued.where(Customer.code.in_(list(customers)))
@@ -211,27 +211,27 @@ def _missing(customers: Sequence[str] | None, find: str) -> tuple[str, list[str]
 
 
 def customers() -> list[Customer]:
-    """The catalog's customers, by code."""
+    """Return the catalog's customers by code."""
     return sorted(Customer.select(), key=lambda one: one.code)
 
 
 def products() -> list[Product]:
-    """The catalog's products, by code."""
+    """Return the catalog's products by code."""
     return sorted(Product.select(), key=lambda one: one.code)
 
 
 def types() -> list[EventType]:
-    """The catalog's event types, by product and code."""
+    """Return the catalog's event types by product and code."""
     return sorted(EventType.select(), key=lambda one: (one.product, one.code))
 
 
 def product(code: str) -> Product | None:
-    """The catalog's product of that code."""
+    """Return the catalog's product with a code."""
     return Product.get_or_none(Product.code == code)
 
 
 def put(document: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
-    """Write a catalog document: new codes are added, known ones take its values, none is removed."""
+    """Store a catalog document: add new codes, update known codes, and remove none."""
     with database.atomic():
         _upsert(Customer, ["code"], document["customers"])
         _upsert(Product, ["code"], document["products"])
@@ -239,17 +239,17 @@ def put(document: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
 
 
 def remove_customer(code: str) -> bool:
-    """Take a customer out of the catalog; whether it was there."""
+    """Remove a customer from the catalog, and return whether it existed."""
     return Customer.delete().where(Customer.code == code).execute() == 1
 
 
 def remove_product(code: str) -> bool:
-    """Take a product out of the catalog; whether it was there. Its types stay."""
+    """Remove a product from the catalog but not its types, and return whether it existed."""
     return Product.delete().where(Product.code == code).execute() == 1
 
 
 def remove_types(product: str, code: str | None = None) -> int:
-    """Take a product's type out of the catalog, or with None all of them; how many were there."""
+    """Remove one type of a product, or all of them if `code` is None, and return how many existed."""
     query = EventType.delete().where(EventType.product == product)
     return (query if code is None else query.where(EventType.code == code)).execute()
 
@@ -261,7 +261,6 @@ def _upsert(model: type[Model], key: Sequence[str], rows: Sequence[Mapping[str, 
 
 
 def _marks(number: int) -> str:
-    """SQL for a list of parameters."""
     return f"({', '.join([database.param] * number)})"
 
 
@@ -278,6 +277,6 @@ def _codes(query: object) -> set[str]:
 
 
 def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
-    """What there are events of, or were a moment ago; of some customers only, if named."""
+    """Limit a query to codes that still have events or had them recently, optionally only of some customers."""
     query = query.where(~ObservedCode.is_erased)
     return query if customers is None else query.where(ObservedCode.customer.in_(list(customers)))

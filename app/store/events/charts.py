@@ -1,7 +1,7 @@
-"""What charts and estimates ask: how many events there are, by minute, hour or day, and of what.
+"""Event volume for charts and estimates, by minute, hour or day, and by code.
 
-Hours and days come from the counts kept beside the events. Minutes are counted when they are asked for, over the one
-index on events; who asks for them knows from the hours that they are few enough.
+Hours and days come from the hourly counts. Minutes are counted on request through the only index on events. The caller
+checks with the hourly counts that they contain few enough events.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from app.store.models import Event
 MINUTE_MS = 60_000
 SPLITS = ("product", "type")
 
-Customers = Sequence[str] | None  # those the asker may see; None: all
+Customers = Sequence[str] | None  # customers visible to the user; None means all
 
 
 @dataclass(frozen=True)
 class VolumeFilter:
-    """Which events to count; None or empty: all.
+    """Filter for the events to count. None or empty means all.
 
     Attributes:
-        start, end: milliseconds, both included.
+        start, end: milliseconds, both inclusive.
     """
 
     customers: Customers = None
@@ -36,10 +36,10 @@ class VolumeFilter:
 
 
 def by_hour(customers: Customers, begin: int, end: int, step: int, split: str) -> list[tuple[int, str, int]]:
-    """Counts of the hours from `begin` to before `end`, in steps of whole hours: (step's begin, code, number).
+    """Return counts of the hours from `begin` to before `end`, in steps of whole hours: (start of step, code, number).
 
     Args:
-        split: `product` or `type`: what the codes are.
+        split: `product` or `type`, which determines the codes.
     """
     where, values = _hours(customers, begin, end)
     query = f"SELECT hour / {step:d} * {step:d}, {_column(split)}, sum(number) FROM hourly_count {where} GROUP BY 1, 2"
@@ -47,7 +47,7 @@ def by_hour(customers: Customers, begin: int, end: int, step: int, split: str) -
 
 
 def most_active(customers: Customers, begin: int, end: int, limit: int) -> list[tuple[str, str, int]]:
-    """The types with most events in the hours from `begin` to before `end`: (product, type, number), most first."""
+    """Return the types with the most events in the hours from `begin` to before `end`, as (product, type, number)."""
     where, values = _hours(customers, begin, end)
     query = (
         f"SELECT product, type, sum(number) FROM hourly_count {where} "
@@ -57,13 +57,13 @@ def most_active(customers: Customers, begin: int, end: int, limit: int) -> list[
 
 
 def total(customers: Customers, begin: int, end: int) -> int:
-    """How many events there are in the hours from `begin` to before `end`."""
+    """Return the number of events in the hours from `begin` to before `end`."""
     where, values = _hours(customers, begin, end)
     return int(database.execute_sql(f"SELECT sum(number) FROM hourly_count {where}", values).fetchone()[0] or 0)
 
 
 def by_minute(customers: Customers, begin: int, end: int) -> list[tuple[int, str, str, int]]:
-    """Counts of the minutes from `begin` to before `end`, made now: (minute's begin, product, type, number)."""
+    """Count the events of the minutes from `begin` to before `end`: (start of minute, product, type, number)."""
     where, values = _hours(customers, hour(begin), end)
     theirs = "" if customers is None else f"WHERE {_among('customer', customers)}"
     pairs = (  # from the counted hours and from events too new to be counted
@@ -77,10 +77,10 @@ def by_minute(customers: Customers, begin: int, end: int) -> list[tuple[int, str
 
 
 def estimate(wanted: VolumeFilter, now: int) -> int:
-    """About how many events there are: whole hours as counted, of the first and last hour a share by time.
+    """Estimate the number of events: whole hours as counted, and a proportional share of the first and last hour.
 
     Args:
-        now: in milliseconds; the hour that is now has had its events in the time that has passed of it.
+        now: current time in milliseconds. The events of the current hour are spread over its elapsed part only.
     """
     parts, values = [], []
     for name, value in (("customer", wanted.customer), ("product", wanted.product)):
@@ -105,18 +105,18 @@ def estimate(wanted: VolumeFilter, now: int) -> int:
 
 
 def uncounted() -> int:
-    """How many events, at most, the hourly counts do not have yet."""
+    """Return the maximum number of events that the hourly counts do not include yet."""
     newest = Event.select(Event.id).order_by(Event.id.desc()).limit(1).scalar() or 0
     return max(0, newest - hourly_counts.watermark())
 
 
 def hour(time: int) -> int:
-    """The beginning of a moment's hour."""
+    """Return the start of the hour that contains a time."""
     return time // hourly_counts.HOUR_MS * hourly_counts.HOUR_MS
 
 
 def _edges(wanted: VolumeFilter, now: int) -> dict[int, float]:
-    """The hours that are not wanted whole, and what share of each is."""
+    """Return the hours that the filter covers only partly, and the share of each that it covers."""
     touched = {hour(time) for time in (wanted.start, wanted.end) if time is not None}
     return {one: _share(wanted, one, now) for one in touched}
 
@@ -134,7 +134,7 @@ def _hours(customers: Customers, begin: int, end: int) -> tuple[str, list[str]]:
 
 
 def _known(customers: Customers) -> tuple[str, list[str]]:
-    """Return the SQL for counts of seen codes; see `hours.of_known`."""
+    """Return the SQL for counts of observed codes; see `hourly_counts.of_known`."""
     where = "" if customers is None else f" WHERE {_among('customer', customers)}"
     return f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code{where})", list(
         customers or ()
@@ -142,12 +142,12 @@ def _known(customers: Customers) -> tuple[str, list[str]]:
 
 
 def _among(name: str, codes: Sequence[str]) -> str:
-    """SQL for one of some codes; of none, nothing: SQLite takes an empty list, PostgreSQL does not."""
+    """Return SQL for membership in a list, which matches nothing if empty, because PostgreSQL rejects an empty list."""
     return f"{name} IN ({', '.join([database.param] * len(codes))})" if codes else "1 = 0"
 
 
 def _column(split: str) -> str:
-    """A column's name, of those there are: it becomes SQL."""
+    """Return the column name if it is allowed, because it becomes part of the SQL."""
     if split not in SPLITS:
         raise ValueError(f"{split} is not one of {SPLITS}")
     return split

@@ -1,7 +1,7 @@
-"""Erasing events: in chunks, so that nobody waits for long, and with the counts beside them kept right.
+"""Erasure of events in short transactions, with the hourly counts kept correct.
 
-Only what is counted is erased: whoever counts (`hours.count_up`) never looks back, so a count of an event that went
-before it was counted could never be taken off. So erasing counts first, and goes no further than the counts.
+Only counted events are erased. Counting (`hourly_counts.advance`) never looks back, so the counts of an event erased
+before it was counted could never be subtracted. Erasure therefore counts first, and stops at the watermark.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.store.events.select import Selection
 from app.store.models import Event, ObservedCode, Report
 from app.store.step_size import Pace
 
-CHUNK = 2_000  # the most events per transaction
+CHUNK = 2_000  # maximum number of events per transaction
 FIRST_CHUNK = 500  # the size of later chunks depends on the duration of the earlier ones
 RETRY_SECONDS = 0.2  # pause before checking again whether counting has finished
 START = (-1, -1)  # before every event
@@ -28,12 +28,12 @@ Position = tuple[int, int]  # timestamp, id
 
 @dataclass(frozen=True)
 class ErasureFilter:
-    """Which events are to go; what is None or empty is not asked about.
+    """Filter for the events to erase. None or empty means no condition.
 
     Attributes:
-        after, before: milliseconds; the first is included, the second is not.
-        item: a text that is one of the context's items, whole.
-        cut: the id of the last event that counts.
+        after, before: milliseconds, `after` inclusive, `before` exclusive.
+        item: a text that equals one of the context's items.
+        cut: the last event id that can match.
     """
 
     customer: str | None = None
@@ -46,7 +46,7 @@ class ErasureFilter:
     cut: int | None = None
 
     def where(self) -> tuple[str, list[object]]:
-        """The SQL condition and its parameters."""
+        """Return the SQL condition and its parameters."""
         mark = database.param
         asked = [
             (f"customer = {mark}", self.customer),
@@ -65,7 +65,7 @@ class ErasureFilter:
 
 
 def counted_cut() -> int:
-    """Count what came until now; the id of the last event that may be erased."""
+    """Count all events accepted until now, and return the id of the last event that may be erased."""
     newest = database.settled_cut(hourly_counts.PATIENCE_MS)
     while hourly_counts.watermark() < newest:
         if not hourly_counts.advance():  # another process counted faster
@@ -74,20 +74,20 @@ def counted_cut() -> int:
 
 
 def number(doomed: ErasureFilter) -> int:
-    """How many events are to go."""
+    """Return the number of events to erase."""
     where, values = doomed.where()
     return database.execute_sql(f"SELECT count(*) FROM event WHERE {where}", values).fetchone()[0]  # noqa: S608
 
 
 def has_any(doomed: ErasureFilter, selection: Selection) -> bool:
-    """Whether some of them are in a report's selection."""
+    """Return whether a report's selection contains any of the events to erase."""
     (one, values), (other, more) = doomed.where(), selection.where()
     query = f"SELECT 1 FROM event WHERE {one} AND {other} LIMIT 1"  # noqa: S608
     return database.execute_sql(query, [*values, *more]).fetchone() is not None
 
 
 def reports(doomed: ErasureFilter) -> list[Report]:
-    """The reports that have a file, or are to have one, and whose filter meets what is to go."""
+    """Return running reports, and complete ones whose file still exists, whose filter overlaps the events to erase."""
     query = Report.select().where(Report.status.in_(["RUNNING", "COMPLETE"]), ~Report.removed).order_by(Report.id)
     asked = ((Report.customer, doomed.customer), (Report.product, doomed.product))
     for field, code in asked:
@@ -100,17 +100,17 @@ def reports(doomed: ErasureFilter) -> list[Report]:
 
 
 def newest_report() -> int:
-    """The id of the last report that was accepted."""
+    """Return the id of the last accepted report."""
     return Report.select(fn.max(Report.id)).scalar() or 0
 
 
 def watermark() -> int:
-    """The id of the last event that may be erased as things stand."""
+    """Return the id of the last event that may currently be erased."""
     return hourly_counts.watermark()
 
 
 def erase(doomed: ErasureFilter) -> Iterator[int]:
-    """Erase events, a chunk at a time, each committed when its number is given."""
+    """Erase events in chunks, and yield the number of events of each chunk after its commit."""
     pace = Pace(FIRST_CHUNK, CHUNK)
     for customer, product in _pairs(doomed):
         part = replace(doomed, customer=customer, product=product)
@@ -132,8 +132,8 @@ def _pairs(doomed: ErasureFilter) -> list[tuple[str, str]]:
 
 
 def _chunk(doomed: ErasureFilter, position: Position, size: int) -> list[Position]:
-    """The next events behind a position, along the index."""
-    # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
+    """Return the next events after a position, in index order."""
+    # One bound per side: SQLite uses only the first of two for the index, and scans to the other.
     where, values = replace(doomed, after=max(doomed.after or 0, position[0])).where()
     mark = database.param
     query = (
@@ -144,7 +144,7 @@ def _chunk(doomed: ErasureFilter, position: Position, size: int) -> list[Positio
 
 
 def _erase(keys: Sequence[int], pace: Pace) -> int:
-    """Erase some by their ids; how many of them were still there."""
+    """Erase events by their ids, and return how many still existed."""
     chosen, value = database.keyed(keys)
     with database.atomic(), pace.step():
         database.erase_alone()

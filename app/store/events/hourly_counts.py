@@ -1,7 +1,7 @@
 """Counts of events per hour, which serve charts and locate rare events.
 
-The scheduler counts the events committed since the last run, so that recording an event has no additional cost. Events
-after `watermark` are not in the counts yet, except for a part of the slice that is being counted (`slices`).
+The scheduler counts the events committed since the last run, so that recording an event has no additional cost.
+Events after `watermark` are not in the counts yet, except for a part of the slice being counted (`count_slices`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from app.store.events.count_slices import HOUR_MS, Slice
 from app.store.models import Counted, HourlyCount, ObservedCode
 
 PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
-SLICE = 1_000_000  # the most events grouped at a time
+SLICE = 1_000_000  # maximum number of events grouped at a time
 
 
 class HourBucket(NamedTuple):
-    """An hour that has events of some types: how many, and between which times, both included."""
+    """Hour with events of some types: their number, and their first and last time, both inclusive."""
 
     hour: int
     number: int
@@ -30,7 +30,7 @@ class HourBucket(NamedTuple):
 
 
 def watermark() -> int:
-    """The id of the last event that the counts include."""
+    """Return the id of the last event that the counts include."""
     return Counted.select(Counted.up_to).scalar() or 0
 
 
@@ -81,12 +81,12 @@ def hold() -> None:
 
 
 def of_known(customers: Sequence[str] | None, *conditions: object) -> object:
-    """Return the condition that counts have seen codes, as all counts do, optionally only of some customers.
+    """Return the condition that counts have observed codes, as all counts do, optionally only of some customers.
 
     The only index on the counts starts with the codes, so queries without all codes use this condition to select hours.
 
     Args:
-        conditions: on `ObservedCode`.
+        conditions: conditions on `ObservedCode`.
     """
     known = ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type).where(True, *conditions)
     if customers is not None:
@@ -104,12 +104,12 @@ def newest(
     *,
     oldest: bool = False,
 ) -> list[HourBucket]:
-    """The newest hours that have events of some types, newest first.
+    """Return the newest hours that have events of some types, newest first.
 
     Args:
-        begin, end: milliseconds; hours wholly outside do not count. None: open.
-        limit: how many at most.
-        oldest: the oldest hours instead, oldest first.
+        begin, end: milliseconds; hours entirely outside are excluded. None means no limit.
+        limit: maximum number of hours.
+        oldest: return the oldest hours instead, oldest first.
     """
     query = (
         HourlyCount.select(
@@ -131,7 +131,7 @@ def has(customer: str, product: str, kind: str) -> bool:
 
 
 def total(customer: str, product: str, first: int, last: int) -> int:
-    """How many events of all types a customer and product have in some hours, the first and the last included."""
+    """Return the number of events of a customer and product in a range of hours, both ends inclusive."""
     query = HourlyCount.select(fn.sum(HourlyCount.number)).where(
         HourlyCount.customer == customer, HourlyCount.product == product, HourlyCount.hour.between(first, last)
     )
@@ -141,7 +141,9 @@ def total(customer: str, product: str, first: int, last: int) -> int:
 def by_hour(
     customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None
 ) -> list[tuple[int, int]]:
-    """How many events of some types, none: of all, each hour has that is between two times, wholly or not.
+    """Return the number of events per hour, of some types or of all if `types` is empty.
+
+    Hours that lie only partly between the two times are included as a whole.
 
     Returns:
         (hour, number), in order.
@@ -152,13 +154,13 @@ def by_hour(
 
 
 def number(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
-    """How many events there are of some types, none: of all, in the hours between two times, wholly or not."""
+    """Return the number of events of some types (all if empty) in the hours that overlap a time range."""
     query = _between(_of(customer, product, types), begin, end)
     return int(query.select(fn.sum(HourlyCount.number)).scalar() or 0)
 
 
 def estimate(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
-    """About how many there are between two times: of an hour that is not wholly between them, its share."""
+    """Estimate the number of events in a time range, with a proportional share of each partly covered hour."""
     outside = {time // HOUR_MS * HOUR_MS: 0 for time in (begin, end) if time is not None}
     for hour in outside:
         outside[hour] += 0 if begin is None else max(0, begin - hour)

@@ -1,4 +1,4 @@
-"""Idempotency keys: the first answer that was given under each, so that a repeat is answered the same."""
+"""Idempotency keys and the first response sent under each, so that a repeated request gets the same response."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from app.store.models import IdempotencyKey
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """A request's claim to a key.
+    """Request's claim to an idempotency key.
 
     Attributes:
-        digest: of its body; a repeat must have the same.
-        answer: what the request is answered if the claim succeeds, as the service keeps it.
-        now: milliseconds.
+        digest: digest of the request body; a repeated request must have the same.
+        answer: response to send if the claim succeeds, in the form in which the service stores it.
+        now: current time in milliseconds.
     """
 
     key: str
@@ -27,9 +27,9 @@ class Claim:
 
 
 def claim(claims: Sequence[Claim]) -> set[Claim]:
-    """Write claims inside a transaction; those that came first under their key. The others change nothing.
+    """Write claims inside a transaction, and return those that came first under their key. The others change nothing.
 
-    In one order always, so that two transactions with the same keys wait for each other instead of for ever.
+    Rows are always written in the same order, so that concurrent transactions with the same keys do not deadlock.
     """
     first: dict[str, Claim] = {}
     for one in claims:
@@ -43,11 +43,11 @@ def claim(claims: Sequence[Claim]) -> set[Claim]:
 
 
 def find(key: str) -> tuple[bytes, bytes] | None:
-    """The digest and the answer kept under a key."""
+    """Return the digest and the response stored under a key."""
     row = IdempotencyKey.get_or_none(IdempotencyKey.key == key)
     return (bytes(row.digest), bytes(row.answer)) if row else None
 
 
 def purge(before: int) -> int:
-    """Forget keys older than a time; how many."""
+    """Remove the keys created before a time, and return their number."""
     return purging.purge(IdempotencyKey, IdempotencyKey.created < before)

@@ -1,4 +1,4 @@
-"""Queries about how far files of events are imported."""
+"""Queries about the progress of event file imports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.store.models import EventImport
 
 
 def begin(identity: str, name: str, now: int) -> EventImport:
-    """The import of a file, begun now if it was not before."""
+    """Return the import of a file, and create it if it does not exist."""
     EventImport.insert(
         identity=identity, name=name, offset=0, line=1, events=0, rejected=0, started=now
     ).on_conflict_ignore().execute()
@@ -14,12 +14,12 @@ def begin(identity: str, name: str, now: int) -> EventImport:
 
 
 def advance(identity: str, since: int, offset: int, line: int, events: int, rejected: int) -> bool:
-    """Go on with an import, inside the transaction that stores its events.
+    """Record the progress of an import inside the transaction that stores its events.
 
     Args:
-        since: the offset that it must have, else somebody else has gone on with it: False, and nothing is changed.
-        offset, line: where it is then.
-        events, rejected: how many more there are.
+        since: the expected current offset. If another process has advanced the import, return False and change nothing.
+        offset, line: the new position.
+        events, rejected: the numbers of additional events and rejected lines.
     """
     changed = EventImport.update(
         offset=offset, line=line, events=EventImport.events + events, rejected=EventImport.rejected + rejected
@@ -28,10 +28,10 @@ def advance(identity: str, since: int, offset: int, line: int, events: int, reje
 
 
 def finish(identity: str, now: int) -> None:
-    """There is no more in its file."""
+    """Record that an import has reached the end of its file."""
     EventImport.update(finished=now).where(EventImport.identity == identity, EventImport.finished.is_null()).execute()
 
 
 def forget(identity: str) -> None:
-    """Import a file anew next time, if it was imported to its end."""
+    """Remove a finished import, so that the file can be imported again."""
     EventImport.delete().where(EventImport.identity == identity, EventImport.finished.is_null(False)).execute()

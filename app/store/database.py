@@ -41,7 +41,7 @@ def open_database(url: str) -> None:
 
 
 def release() -> None:
-    """Return the calling thread's connection to the pool. Call it whenever a request or command ends, even if it fails."""
+    """Return the calling thread's connection to the pool. Call it when a request or command ends, even if it fails."""
     if not database.is_closed():
         database.close()
 

@@ -1,4 +1,4 @@
-"""The tables, as Peewee models. `migrations/` makes them; this module only names them.
+"""Peewee models of the tables, which `migrations/` creates.
 
 Times are whole milliseconds since 1970-01-01T00:00:00Z.
 """
@@ -24,45 +24,45 @@ from app.store.database import database
 
 
 class ContextField(Field):
-    """A list of strings and nulls: text[] on PostgreSQL, where export is fastest so; JSON text on SQLite."""
+    """List of strings and nulls: text[] on PostgreSQL, for the fastest export; JSON text on SQLite."""
 
     field_type = "TEXT"
 
     def db_value(self, value: Sequence[str | None] | None) -> object:
-        """What the driver is given."""
+        """Return the value for the driver."""
         return database.context_value(value)
 
     def python_value(self, value: object) -> list[str | None]:
-        """What the driver gave, as a list."""
+        """Return the driver's value as a list."""
         return orjson.loads(value) if isinstance(value, str) else value
 
 
 class JsonField(Field):
-    """A JSON value kept as text, the same on both databases, keys in the order given."""
+    """JSON value stored as text on both databases, with keys in the given order."""
 
     field_type = "TEXT"
 
     def db_value(self, value: object) -> str | None:
-        """What the driver is given."""
+        """Return the value for the driver."""
         return None if value is None else orjson.dumps(value).decode()
 
     def python_value(self, value: str | None) -> object:
-        """What the driver gave, parsed."""
+        """Return the driver's value, parsed."""
         return None if value is None else orjson.loads(value)
 
 
 class Table(Model):
-    """What all tables share."""
+    """Base class of all tables."""
 
     class Meta:
-        """Peewee's settings: the process's database, short table names."""
+        """Peewee's settings: the process-wide database and short table names."""
 
         database = database
         legacy_table_names = False
 
 
 class Event(Table):
-    """One thing that happened. `id` is the order of acceptance."""
+    """Usage event. `id` is the order of acceptance."""
 
     id = BigAutoField()
     customer = TextField()
@@ -71,25 +71,25 @@ class Event(Table):
     version = TextField(null=True)
     timestamp = BigIntegerField()
     context = ContextField()
-    sequence = IntegerField()  # the place in its batch, from 1
-    batch = TextField()  # a UUID for the request
+    sequence = IntegerField()  # position in its batch, from 1
+    batch = TextField()  # UUID of the request
     received = BigIntegerField()
 
 
 class ObservedCode(Table):
-    """A customer, product and type that some event had together."""
+    """Customer, product and type that occurred together in an event."""
 
     id = BigAutoField()
     customer = TextField()
     product = TextField()
     type = TextField()
     since = BigIntegerField()
-    width = IntegerField()  # no context of theirs had more items
+    width = IntegerField()  # maximum number of context items
     is_erased = BooleanField(default=False)  # all its events were erased
 
 
 class IdempotencyKey(Table):
-    """The answer that the first request with a key was given."""
+    """Response to the first request with a key."""
 
     key = TextField(primary_key=True)
     digest = BlobField()
@@ -98,26 +98,26 @@ class IdempotencyKey(Table):
 
 
 class RejectedEvent(Table):
-    """An event that was refused, whole."""
+    """Rejected event, stored in full."""
 
     id = BigAutoField()
     received = BigIntegerField(index=True)
     address = TextField()  # of the client, shortened
     request_id = TextField()
-    place = IntegerField()  # in its request, from 1
-    event = TextField()  # as it was sent: JSON, or a broken line
-    field = TextField()  # the first wrong field; empty: the event as a whole
-    reasons = JsonField()  # a sentence for each fault
-    customer = TextField(default="")  # whose it seems to be; empty: nobody's that could be told
-    product = TextField(default="")  # the same of its product and type
+    place = IntegerField()  # position in its request, from 1
+    event = TextField()  # as received: JSON, or an invalid line
+    field = TextField()  # the first invalid field; empty for the event as a whole
+    reasons = JsonField()  # one sentence per fault
+    customer = TextField(default="")  # the apparent customer; empty if unknown
+    product = TextField(default="")  # the apparent product and type; empty if unknown
     type = TextField(default="")
-    fault = TextField(default="")  # of that field: missing, unknown or wrong; empty: kept before this was told
+    fault = TextField(default="")  # of `field`: missing, unknown or wrong; empty if stored before this was recorded
     request = TextField(null=True, index=True)  # the RejectedRequest of the event, or null
-    bytes = BigIntegerField(default=0)  # of the event and its reasons
+    bytes = BigIntegerField(default=0)  # size of the event and its reasons
 
 
 class RejectedRequest(Table):
-    """Request that was refused because some of its events are invalid, with its whole body including valid events."""
+    """Request that was rejected because some of its events are invalid, with its whole body including valid events."""
 
     id = BigAutoField()
     uuid = TextField(unique=True)
@@ -128,83 +128,83 @@ class RejectedRequest(Table):
     body = BlobField()  # the decoded body, compressed by zstd
     bytes = BigIntegerField()  # size of the compressed body
     is_lines = BooleanField()  # whether the body has one event per line
-    events = IntegerField()  # in the body
-    invalid = IntegerField()  # of those, when it was refused
-    customer = TextField()  # of all events; empty if there are several or it is unknown
+    events = IntegerField()  # number in the body
+    invalid = IntegerField()  # number of invalid events at the time of rejection
+    customer = TextField()  # customer of all events; empty if there are several or it is unknown
     excluded_places = JsonField(default=list)  # places, from 1, of events that were removed or sent alone
     forbidden_places = JsonField(default=list)  # places of events that the request's ingest key may not send
 
 
 class RejectedDrop(Table):
-    """How many rejected events were not kept, as there were too many: one row."""
+    """Number of rejected events that were dropped because there were too many. It has one row."""
 
     id = IntegerField(primary_key=True)
     number = BigIntegerField()
 
 
 class RejectedCount(Table):
-    """How many events were ever rejected for a field and what was wrong with it, those dropped left out."""
+    """Number of events ever rejected per field and fault, without dropped events."""
 
-    field = TextField()  # empty: the event as a whole
+    field = TextField()  # empty for the event as a whole
     fault = TextField()
     number = BigIntegerField()
 
     class Meta:
-        """No key of its own."""
+        """Peewee's settings: a composite key."""
 
         primary_key = CompositeKey("field", "fault")
 
 
 class EventImport(Table):
-    """How far a file of events is imported."""
+    """Progress of importing a file of events."""
 
-    identity = TextField(primary_key=True)  # of its content and how it is read
+    identity = TextField(primary_key=True)  # hash of the content and of how it is read
     name = TextField()
-    offset = BigIntegerField()  # in its decompressed content: what stands before it is done
-    line = BigIntegerField()  # the one that begins there
-    events = BigIntegerField()  # stored
-    rejected = BigIntegerField()  # lines refused
+    offset = BigIntegerField()  # in the decompressed content; everything before it is imported
+    line = BigIntegerField()  # number of the line at the offset
+    events = BigIntegerField()  # number stored
+    rejected = BigIntegerField()  # number of rejected lines
     started = BigIntegerField()
-    finished = BigIntegerField(null=True)  # null: it goes on there
+    finished = BigIntegerField(null=True)  # null: not finished
 
 
 class HourlyCount(Table):
-    """How many events of a customer, product and type have their timestamp in one hour."""
+    """Number of events of a customer, product and type whose timestamp is in one hour."""
 
     customer = TextField()
     product = TextField()
     type = TextField()
     hour = BigIntegerField()  # its first millisecond
     number = BigIntegerField()
-    first = BigIntegerField()  # the earliest and the latest timestamp that was counted; its event may be erased
+    first = BigIntegerField()  # the earliest and the latest counted timestamp, even if its event was erased
     last = BigIntegerField()
 
     class Meta:
-        """No key of its own."""
+        """Peewee's settings: a composite key."""
 
         primary_key = CompositeKey("customer", "product", "type", "hour")
 
 
 class Counted(Table):
-    """Up to which event the hourly counts are: one row."""
+    """Watermark and totals of the hourly counts. It has one row."""
 
     id = IntegerField(primary_key=True)
     up_to = BigIntegerField()
-    total = BigIntegerField(default=0)  # events counted ever
-    erased = BigIntegerField(default=0)  # of those
+    total = BigIntegerField(default=0)  # number of events ever counted
+    erased = BigIntegerField(default=0)  # number of those erased
     slice_end = BigIntegerField(null=True)  # the last event of the slice that is being counted, or null
-    slice_groups = BigIntegerField(default=0)  # how many of its groups are in the counts
+    slice_groups = BigIntegerField(default=0)  # number of its groups in the counts
 
 
 class Customer(Table):
-    """A customer of the catalog."""
+    """Customer in the catalog."""
 
     code = TextField(primary_key=True)
     description = TextField(default="")
 
 
 class Product(Table):
-    """A product of the catalog; `columns` are its report columns in order."""
+    """Product in the catalog. `columns` are its report columns in order."""
 
     code = TextField(primary_key=True)
     description = TextField(default="")
@@ -213,7 +213,7 @@ class Product(Table):
 
 
 class EventType(Table):
-    """An event type of the catalog; `context` names its context items in order."""
+    """Event type in the catalog. `context` names its context items in order."""
 
     id = BigAutoField()
     code = TextField()
@@ -223,79 +223,79 @@ class EventType(Table):
 
 
 class Account(Table):
-    """A user, for the API's Basic authentication and for signing in to the dashboard."""
+    """User of the API (HTTP Basic authentication) and the dashboard."""
 
     id = BigAutoField()
     name = TextField(unique=True)
     role = TextField()
-    customers = JsonField(null=True)  # the customers the user is limited to; null: all of them
+    customers = JsonField(null=True)  # the customers that the user is limited to; null: all
     password = TextField()  # an argon2id hash
-    password_expires = BigIntegerField(null=True)  # it is for one sign-in before that time; null: it is their own
-    password_version = TextField()  # a word that changes with the password, and ends every session that began before
+    password_expires = BigIntegerField(null=True)  # expiry of a one-time password; null: the user has set the password
+    password_version = TextField()  # changes with the password, which ends every earlier session
     created = BigIntegerField()
 
 
 class Session(Table):
-    """Somebody signed in, in one browser."""
+    """Session of a user in one browser."""
 
     id = BigAutoField()
-    digest = TextField(unique=True)  # SHA-256 of what the browser's cookie has
+    digest = TextField(unique=True)  # SHA-256 of the browser's cookie
     account = BigIntegerField(index=True)
-    password_version = TextField()  # the user's, when they signed in
+    password_version = TextField()  # the user's version at sign-in
     created = BigIntegerField()
-    seen = BigIntegerField(index=True)  # the last act of a person, to the minute
-    address = TextField()  # from where they signed in
-    agent = TextField()  # what the browser calls itself
+    seen = BigIntegerField(index=True)  # time of the user's last activity, to the minute
+    address = TextField()  # address at sign-in
+    agent = TextField()  # the browser's user agent
 
 
 class IngestKey(Table):
-    """A product's permission to send events. Of those in use, no two have one name."""
+    """Key that permits sending events. Names are unique among active keys."""
 
     id = BigAutoField()
     name = TextField()
     digest = TextField(unique=True)  # of the key: SHA-256, hexadecimal
-    hint = TextField()  # how the key begins, for whoever looks for the product that sends it
-    customers = JsonField(null=True)  # whose events it may send; null: everybody's
-    products = JsonField(null=True)  # of which products; null: of all
+    hint = TextField()  # beginning of the key, which identifies the sending product to people
+    customers = JsonField(null=True)  # customers whose events it may send; null: all
+    products = JsonField(null=True)  # products whose events it may send; null: all
     created = BigIntegerField()
-    used = BigIntegerField(null=True)  # last, to the minute; null: never
-    revoked = BigIntegerField(null=True)  # since when it is refused; null: it is in use
+    used = BigIntegerField(null=True)  # time of last use, to the minute; null: never
+    revoked = BigIntegerField(null=True)  # null: active
 
 
 class SettingSeen(Table):
-    """A setting at the last start."""
+    """Value of a setting at the last start."""
 
     name = TextField(primary_key=True)
-    value = TextField()  # secrets starred
+    value = TextField()  # secrets are masked
 
 
 class AuditEntry(Table):
-    """Somebody did something. `id` is the order in which it was written."""
+    """Entry of the audit log. `id` is the order of writing."""
 
     id = BigAutoField()
     moment = BigIntegerField(index=True)
-    account = BigIntegerField(null=True)  # the user's id; null: nobody who had proved to be one
-    who = TextField()  # the user's name at that time; empty: nobody's
+    account = BigIntegerField(null=True)  # the user's id; null if not authenticated
+    who = TextField()  # the user's name at that time; empty if none
     action = TextField()  # one of app.services.people.audit.ACTIONS
-    object = TextField()  # what it was done to: "user olga", "report JOB-…"
-    customer = TextField(default="")  # whose data it was about; empty: no single customer's
-    address = TextField(default="")  # from where; empty: from the server itself
+    object = TextField()  # the target, such as "user olga" or "report JOB-…"
+    customer = TextField(default="")  # customer of the data; empty if not exactly one
+    address = TextField(default="")  # client address; empty for actions on the server itself
     details = JsonField(default=dict)
 
     class Meta:
-        """The log's name in the database."""
+        """Peewee's settings: the table's name."""
 
         table_name = "audit"
 
 
 class Report(Table):
-    """One export. This row, not Redis, is the truth about it."""
+    """Report. This row, not Redis, is authoritative."""
 
     id = BigAutoField()
     job = TextField(unique=True)  # a UUID
     account = BigIntegerField(null=True)
     account_name = TextField()
-    schedule = BigIntegerField(null=True)  # the recurring report that started it
+    schedule = BigIntegerField(null=True)  # the schedule that started it
     customer = TextField()
     product = TextField()
     types = JsonField(null=True)  # as sent; null: not sent
@@ -305,26 +305,26 @@ class Report(Table):
     layout = JsonField()  # app.exports.layout.Layout, fixed at acceptance
     snapshot_min_id = BigIntegerField(
         null=True
-    )  # the last event id that does not belong to it; null: all before the cut do
+    )  # the last event id before the snapshot; null: the snapshot has no lower limit
     snapshot_max_id = BigIntegerField()  # the last event id that belongs to the snapshot
-    estimated_rows = BigIntegerField(default=0)  # rows, by the hourly counts at acceptance: an estimate
+    estimated_rows = BigIntegerField(default=0)  # estimate from the hourly counts at acceptance
     status = TextField()  # RUNNING, COMPLETE, TIMEOUT, FAILED
-    cancelled = BooleanField(default=False)  # it reads FAILED to programs
+    cancelled = BooleanField(default=False)  # the API reports FAILED
     started = BigIntegerField()
     ended = BigIntegerField(null=True)
-    reason = TextField(null=True)  # why it failed, for people
-    attempt = IntegerField(default=0)  # how often a worker took it
-    stalled_attempts = IntegerField(default=0)  # attempts in a row that got no further; -1: the one at work did
-    not_before = BigIntegerField(null=True)  # when it may be tried again
-    token = TextField(null=True)  # of the attempt that may write this row; null: waits for a worker
-    worker = TextField(null=True)  # whose attempt it is
-    paused = BooleanField(default=False)  # it waits as smaller ones go first; the next attempt goes on as this one
-    heartbeat_at = BigIntegerField(null=True)  # the attempt's last sign of life, by the database's clock
+    reason = TextField(null=True)  # why it failed, for display
+    attempt = IntegerField(default=0)  # number of attempts
+    stalled_attempts = IntegerField(default=0)  # consecutive ones without progress; -1: the current one progressed
+    not_before = BigIntegerField(null=True)  # earliest time of the next attempt
+    token = TextField(null=True)  # of the attempt that may write this row; null: no attempt holds it
+    worker = TextField(null=True)  # the worker of the attempt
+    paused = BooleanField(default=False)  # waits for smaller reports; the next claim resumes the same attempt
+    heartbeat_at = BigIntegerField(null=True)  # last heartbeat of the attempt, by the database's clock
     claimed = BigIntegerField(null=True)  # when the attempt began
     began = BigIntegerField(null=True)  # when the first attempt of this run began
-    planned = BooleanField(default=False)  # total, width and extra_rows are measured, and the parts made
-    writing = BigIntegerField(null=True)  # since when the attempt at work writes rows, by the database's clock
-    resumed_rows = BigIntegerField(null=True)  # rows that were written before that
+    planned = BooleanField(default=False)  # whether total, width and extra_rows are measured, and the parts are created
+    writing = BigIntegerField(null=True)  # when the current attempt began to write rows, by the database's clock
+    resumed_rows = BigIntegerField(null=True)  # rows that were written before `writing`
     rows = BigIntegerField(null=True)
     total = BigIntegerField(null=True)
     width = BigIntegerField(null=True)  # items of the widest context
@@ -333,29 +333,29 @@ class Report(Table):
     etag = TextField(null=True)  # identifies the file, if others may also write under that key
     bytes = BigIntegerField(null=True)
     sha256 = TextField(null=True)
-    expires = BigIntegerField(null=True)  # when the file goes
+    expires = BigIntegerField(null=True)  # when the file expires
     removed = BooleanField(default=False)
 
 
 class ReportPart(Table):
-    """A stretch of time of a report that is written on its own, by whichever worker is free."""
+    """Time range of a report that any free worker can write separately."""
 
     id = BigAutoField()
     job = TextField()
-    number = IntegerField()  # from 0, in the order of the file
-    start = BigIntegerField(null=True)  # milliseconds, both included; null: open
+    number = IntegerField()  # position in the file, from 0
+    start = BigIntegerField(null=True)  # milliseconds, both inclusive; null: no limit
     end = BigIntegerField(null=True)
     done = BooleanField(default=False)
-    token = TextField(null=True)  # of whoever writes it; null: nobody
+    token = TextField(null=True)  # of the current writer; null: none
     worker = TextField(null=True)
-    heartbeat_at = BigIntegerField(null=True)  # their last sign of life, by the database's clock
+    heartbeat_at = BigIntegerField(null=True)  # the writer's last heartbeat, by the database's clock
     rows = BigIntegerField(default=0)  # written so far
     bytes = BigIntegerField(default=0)
-    file = TextField(null=True)  # the storage's key, once it is done
+    file = TextField(null=True)  # the storage's key; null until done
 
 
 class ReportAttempt(Table):
-    """One worker's try at a report, for people."""
+    """Attempt of one worker at a report, for display."""
 
     id = BigAutoField()
     job = TextField()
@@ -364,51 +364,51 @@ class ReportAttempt(Table):
     worker = TextField()
     began = BigIntegerField()
     ended = BigIntegerField(null=True)
-    outcome = TextField(null=True)  # complete, lost, failed, timeout, cancelled; null: it is at it
+    outcome = TextField(null=True)  # complete, lost, failed, timeout, cancelled; null: running
     reason = TextField(null=True)
     rows = BigIntegerField(default=0)
 
 
 class Schedule(Table):
-    """A recurring report: what it asks for, when, and how far it is."""
+    """Recurring report: its request, recurrence and progress."""
 
     id = BigAutoField()
     name = TextField()
-    owner = BigIntegerField()  # the user's id; 0: whoever runs commands on the server
+    owner = BigIntegerField()  # the user's id; 0: a command on the server
     owner_name = TextField()
     customer = TextField()
     product = TextField()
-    types = JsonField(null=True)  # as a report's
-    output = JsonField(null=True)  # as a report's
+    types = JsonField(null=True)  # as in Report
+    output = JsonField(null=True)  # as in Report
     recurrence = TextField()  # daily, weekly, monthly
     hour = IntegerField()  # of the day, UTC
     mode = TextField()  # period, since_last
-    webhook = TextField(null=True)  # a URL; null: nobody is told
-    webhook_since = BigIntegerField(null=True)  # reports that ended earlier are not told
-    webhook_salt = TextField(null=True)  # of the secret that signs
+    webhook = TextField(null=True)  # a URL; null: no notification
+    webhook_since = BigIntegerField(null=True)  # reports that ended earlier are not notified
+    webhook_salt = TextField(null=True)  # salt of the signing secret
     active = BooleanField(default=True)
-    reason = TextField(null=True)  # why it is paused, or why it could not run, for people
+    reason = TextField(null=True)  # why it is paused or could not run, for display
     next_run = BigIntegerField(null=True)  # null: paused
     last_run = BigIntegerField(null=True)
-    last_report = TextField(null=True)  # its UUID
-    last_snapshot_max_id = BigIntegerField(null=True)  # the last event id that some report of it has taken
-    claim = TextField(null=True)  # of whoever is starting a report now
+    last_report = TextField(null=True)  # UUID of the last report
+    last_snapshot_max_id = BigIntegerField(null=True)  # the last event id that a report of it has included
+    claim = TextField(null=True)  # token of the process that is starting a report; null: none
     claimed = BigIntegerField(null=True)
-    claimed_next = BigIntegerField(null=True)  # the next run, once it is started
+    claimed_next = BigIntegerField(null=True)  # the next run after the claimed one
     created = BigIntegerField()
 
 
 class Delivery(Table):
-    """A webhook: that a report of a schedule ended is to be told, or was."""
+    """Webhook delivery that notifies a receiver of the end of a schedule's report."""
 
     id = BigAutoField()
-    key = TextField(unique=True)  # a UUID, the same in every try: by it a receiver knows a repeat
+    key = TextField(unique=True)  # a UUID, the same in every try, so that a receiver can detect repeats
     schedule = BigIntegerField()
-    report = TextField()  # its UUID
-    ended = BigIntegerField()  # when: a report that was started again may end twice
-    status = TextField()  # the report's: COMPLETE, TIMEOUT, FAILED
+    report = TextField()  # UUID of the report
+    ended = BigIntegerField()  # end of the report; a report that was run again may end twice
+    status = TextField()  # status of the report: COMPLETE, TIMEOUT, FAILED
     state = TextField()  # waiting, delivered, given_up
-    tries = IntegerField(default=0)  # since it was last asked for
+    tries = IntegerField(default=0)  # number of tries since the last request to deliver
     next_try = BigIntegerField(index=True, null=True)  # null: none
     created = BigIntegerField()
 
@@ -420,5 +420,5 @@ class DeliveryTry(Table):
     delivery = BigIntegerField()
     moment = BigIntegerField()
     took = IntegerField()  # milliseconds
-    code = IntegerField(null=True)  # the HTTP status; null: there was no answer
-    said = TextField()  # the beginning of the answer, or why there was none
+    code = IntegerField(null=True)  # the HTTP status; null: no response
+    said = TextField()  # beginning of the response, or the reason for having none

@@ -323,7 +323,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):
         Args:
             text: text without control characters, with its ASCII letters in lower case.
         """
-        # A character that cannot occur in `text` separates items. Collation "C" folds only ASCII letters, as SQLite does.
+        # A character that cannot occur in `text` separates items. Collation "C" folds only ASCII letters, as on SQLite.
         query = (
             "SELECT id FROM event WHERE id = ANY(%s) "
             """AND strpos(lower(array_to_string(context, E'\\x1f') COLLATE "C"), %s) > 0"""

@@ -1,1 +1,1 @@
-"""The catalog and the observed codes in the database."""
+"""Catalog and observed codes in the database."""

@@ -1,12 +1,12 @@
 """Pages of events, newest first, for `GET /events` and the pages that list events. Every page is as fast as the first.
 
 Events have only one index, (customer, product, timestamp), because each index slows down every insert. A query for one
-customer and product scans it backwards. A less specific query depends on the number of pairs of customer and product
-that were ever seen. It queries a few pairs one by one and merges the results. Of many pairs it queries only those that
-the hourly counts have in the hours that fill a page. A query for a rare type would scan millions of other events, so
-it reads only the hours and the time ranges that the hourly counts have for the type.
+customer and product scans it backwards. The cost of a less specific query depends on the number of pairs of customer
+and product that were ever seen. It queries a few pairs separately and merges the results. With many pairs, it queries
+only those that the hourly counts have in the hours that fill a page. A query for a rare type would scan millions of
+other events, so it reads only the hours and time ranges that the hourly counts have for the type.
 
-The table of seen codes and the counts may lack the newest events, so these are read one by one.
+The table of observed codes and the counts may lack the newest events, so these are read individually.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from app.store.events import hourly_counts
 from app.store.models import ObservedCode
 
 FULL = "customer, product, type, version, timestamp, context, sequence, batch, received, id"
-TERMS = 100  # in one UNION; SQLite takes 500
-PARAMETERS = 30_000  # in one query; SQLite takes 32,766
-RARE = 50  # a type is rare where fewer than one in so many of its neighbours is of it
-RECENT = 2_000  # events accepted last, among which somebody's are looked for
-HOURS = 100  # in which a rare type is looked for at a time
+TERMS = 100  # per UNION; SQLite allows 500
+PARAMETERS = 30_000  # per query; SQLite allows 32,766
+RARE = 50  # a type is rare if less than one in this many of the neighboring events has it
+RECENT = 2_000  # latest events that are searched for those of some customers
+HOURS = 100  # searched at a time for a rare type
 MANY_PAIRS = 100  # pairs of customer and product above which they are not queried one by one
 SLICE_EVENTS = 20_000  # with many pairs, an hour that has more events is read in parts
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
-Span = tuple[int, int]  # milliseconds: from, to before
+Span = tuple[int, int]  # milliseconds: start inclusive, end exclusive
 Condition = tuple[str, list[object]]  # SQL and its parameters
 
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events; None or empty: all.
+    """Filter for events. None or empty means all.
 
     Attributes:
-        customers: those the asker may see.
-        start, end: milliseconds, both included.
-        after: the position of the last event of a page, for the next one, of older events.
-        before: the position of the first event of a page, for the one in front of it; not together with `after`.
+        customers: the customers visible to the user.
+        start, end: milliseconds, both inclusive.
+        after: position of the last event of a page, to get the next page with older events.
+        before: position of the first event of a page, to get the previous page; excludes `after`.
     """
 
     customers: Sequence[str] | None = None
@@ -54,35 +54,35 @@ class EventFilter:
 
     @property
     def last(self) -> int | None:
-        """The latest timestamp that can be on the page."""
+        """Return the latest timestamp that can be on the page."""
         times = [time for time in (self.end, self.after and self.after[0]) if time is not None]
         return min(times) if times else None
 
     @property
     def first(self) -> int | None:
-        """The earliest one."""
+        """Return the earliest timestamp that can be on the page."""
         times = [time for time in (self.start, self.before and self.before[0]) if time is not None]
         return max(times) if times else None
 
     @property
     def forward(self) -> bool:
-        """Whether to walk from the oldest to the newest."""
+        """Return whether to scan from the oldest event to the newest."""
         return self.before is not None
 
 
 def page(wanted: EventFilter, limit: int) -> list[tuple]:
-    """The newest events by timestamp, then by acceptance: rows of the columns in FULL.
+    """Return the newest events by timestamp, then by acceptance, as rows of the columns in FULL.
 
-    In front of another page: the oldest of those that are newer, in the same order.
+    With `before`, return the oldest of the newer events, in the same order.
     """
     return rows([key for _, key in positions(wanted, limit)])
 
 
 def positions(wanted: EventFilter, limit: int) -> list[Position]:
-    """Where the events of a page are."""
+    """Return the positions of the events on a page."""
     counted = (
         hourly_counts.watermark()
-    )  # before the hours are read: what is counted meanwhile is found twice, never missed
+    )  # before the hours are read, so that events counted meanwhile are found twice rather than missed
     parts = _parts(wanted, counted)
     if parts is None:
         found = {*_uncounted(wanted, counted, limit), *_of_many(wanted, limit)}
@@ -108,7 +108,7 @@ def _parts(wanted: EventFilter, counted: int) -> list[EventFilter] | None:
     """Return the filter for each pair of customer and product with matching events, or None for many pairs.
 
     Args:
-        counted: the last event that the table of seen codes is certain to include.
+        counted: the last event that the table of observed codes is certain to include.
     """
     if wanted.customer is not None and wanted.product is not None:
         is_visible = wanted.customers is None or wanted.customer in wanted.customers
@@ -137,7 +137,7 @@ def _uncounted_pairs(wanted: EventFilter, counted: int) -> list[tuple[str, str]]
 
 
 def _is_dense(part: EventFilter, limit: int) -> bool:
-    """Whether somebody who walks to the end of the page meets few events of other types."""
+    """Return whether a scan to the end of the page reads few events of other types."""
     number = 0
     found = _filled(part, limit + 1)
     for filled in found:
@@ -149,14 +149,14 @@ def _is_dense(part: EventFilter, limit: int) -> bool:
 
 
 def _filled(part: EventFilter, limit: int) -> list[hourly_counts.HourBucket]:
-    """The hours that have events of a part's types, the first that is walked through first."""
+    """Return the hours that have events of a part's types, in scan order."""
     return hourly_counts.newest(
         part.customer, part.product, part.types, part.first, part.last, limit, oldest=part.forward
     )
 
 
 def _nearest(conditions: Sequence[Condition], limit: int, *, forward: bool) -> Iterator[Position]:
-    """The first positions under all conditions: each walks the index, as far as it must."""
+    """Yield the first positions that match any of the conditions. Each condition scans the index as far as needed."""
     order = "timestamp, id" if forward else "timestamp DESC, id DESC"
     parameters = max((len(values) for _, values in conditions), default=0)
     at_once = min(TERMS, PARAMETERS // (parameters + 1))
@@ -171,13 +171,13 @@ def _nearest(conditions: Sequence[Condition], limit: int, *, forward: bool) -> I
 
 
 def _uncounted(wanted: EventFilter, counted: int, limit: int) -> list[Position]:
-    """The first positions among the events that are too new to be counted."""
+    """Return the first positions among the events that are too new to be counted."""
     return _tail(counted, *_condition(wanted), "timestamp, id" if wanted.forward else "timestamp DESC, id DESC", limit)
 
 
 def _tail(key: int, condition: str, values: list[object], order: str, limit: int) -> list[Position]:
-    """The first positions, in some order, among the events accepted after one."""
-    # They are found by their ids alone, whatever else is asked: the planner must not walk the other index for it.
+    """Return the first positions, in a given order, among the events accepted after one event."""
+    # Select by id alone, regardless of the other conditions, so that the planner does not scan the other index.
     query = (
         f"WITH tail AS MATERIALIZED (SELECT * FROM event WHERE id > {database.param}) SELECT timestamp, id FROM tail "
         f"WHERE {condition or 'TRUE'} ORDER BY {order} LIMIT {limit}"
@@ -228,7 +228,7 @@ def _stretch(rest: EventFilter, filled: Sequence[tuple[int, int]], limit: int, t
         tries: number of parts of a full hour that had too few events. Each makes the next part longer.
     """
     (hour, number), *others = filled
-    edge, rows = hour, 0  # of the first hour a part may lie on another page
+    edge, rows = hour, 0  # a part of the first hour may be on another page
     for at, more in others if number <= SLICE_EVENTS else ():
         if rows >= limit or more > SLICE_EVENTS:
             break
@@ -257,7 +257,7 @@ def _within(wanted: EventFilter, first: int, last: int, limit: int) -> list[Posi
 def _hour_condition(wanted: EventFilter, first: int | None, last: int | None) -> Condition:
     """Return the SQL for the counts of matching events in the hours between two times."""
     condition, values = _condition(replace(wanted, start=None, end=None, after=None, before=None))
-    # The counts are selected by their codes, as in `hours.of_known`.
+    # The counts are selected by their codes, as in `hourly_counts.of_known`.
     known = (
         f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code WHERE {condition or 'TRUE'})"
     )
@@ -271,9 +271,9 @@ def _hour_bounds(first: int | None, last: int | None) -> list[str]:
 
 
 def _of_rare(parts: Sequence[EventFilter], limit: int) -> list[Position]:
-    """The first positions of rare types among the counted events of several pairs.
+    """Return the first positions of rare types among the counted events of several pairs.
 
-    Together the pairs fill the page from fewer hours than each would alone, so those are read first.
+    Together the pairs fill the page from fewer hours than each pair alone, so these hours are read first.
     """
     for edge in (_page_edge(parts, limit), None):
         found = [position for part in parts for position in _counted(_up_to(part, edge), limit)]
@@ -283,7 +283,7 @@ def _of_rare(parts: Sequence[EventFilter], limit: int) -> list[Position]:
 
 
 def _up_to(part: EventFilter, hour: int | None) -> EventFilter:
-    """A part that ends with an hour, in the direction in which it is walked."""
+    """Return a part limited to end with an hour, in scan order."""
     if hour is None:
         return part
     if part.forward:
@@ -293,20 +293,20 @@ def _up_to(part: EventFilter, hour: int | None) -> EventFilter:
 
 
 def _page_edge(parts: Sequence[EventFilter], limit: int) -> int | None:
-    """The hour with which the pairs together surely have a page of events; None where all they have is less."""
+    """Return the hour by which the pairs together certainly fill a page, or None if all their events do not."""
     merged = sorted(
         (row for part in parts for row in _filled(part, limit)), reverse=not any(part.forward for part in parts)
     )
     number = 0
     for filled in merged:
-        number += filled.number if filled.hour != merged[0].hour else 0  # a part of it may lie on another page
+        number += filled.number if filled.hour != merged[0].hour else 0  # a part of that hour may be on another page
         if number >= limit:
             return filled.hour
     return None
 
 
 def _counted(part: EventFilter, limit: int) -> list[Position]:
-    """The first positions of a rare type among the counted events, from the hours that have some."""
+    """Return the first positions of a rare type among the counted events, from the hours that have some."""
     found: list[Position] = []
     rest = part
     while len(found) < limit:
@@ -321,9 +321,9 @@ def _counted(part: EventFilter, limit: int) -> list[Position]:
 
 
 def _spans(filled: Sequence[hourly_counts.HourBucket], limit: int) -> list[Span]:
-    """Where in the first hours the events are, in as many as should fill the page.
+    """Return the time ranges of the events in the first hours, as many as should fill the page.
 
-    Of the first one a part may lie on another page.
+    A part of the first hour may be on another page.
     """
     spans: list[Span] = []
     number = 0
@@ -336,7 +336,7 @@ def _spans(filled: Sequence[hourly_counts.HourBucket], limit: int) -> list[Span]
 
 
 def _condition(wanted: EventFilter, span: Span | None = None) -> Condition:
-    """The SQL of what is wanted; within a span, if one is given."""
+    """Return the SQL of a filter, optionally limited to a time range."""
     mark = database.param
     parts, values = [], []
     for name, value in (("customer", wanted.customer), ("product", wanted.product)):
@@ -348,7 +348,7 @@ def _condition(wanted: EventFilter, span: Span | None = None) -> Condition:
             # With no values, select nothing, because PostgreSQL does not accept an empty list, unlike SQLite.
             parts.append(f"{name} IN ({', '.join([mark] * len(several))})" if several else "1 = 0")
             values += several
-    # One bound on either side: of two, SQLite takes the first for the index, and walks to the other.
+    # One bound per side: SQLite uses only the first of two for the index, and scans to the other.
     begins = [time for time in (wanted.first, span and span[0]) if time is not None]
     ends = [time for time in (wanted.last, span and span[1] - 1) if time is not None]
     for condition, times, nearest in (("timestamp >=", begins, max), ("timestamp <=", ends, min)):
@@ -363,13 +363,13 @@ def _condition(wanted: EventFilter, span: Span | None = None) -> Condition:
 
 
 def batch(name: str, key: int, reach: int) -> list[tuple]:
-    """The events of a batch, in their order: rows of the columns in FULL.
+    """Return the events of a batch in order, as rows of the columns in FULL.
 
-    No index knows batches, but the events of one are accepted together.
+    Batches have no index, but the events of a batch are accepted together.
 
     Args:
-        key: the id of one of them.
-        reach: how far from it the others can be.
+        key: the id of one event of the batch.
+        reach: the maximum distance of the other ids.
     """
     mark = database.param
     query = f"SELECT {FULL} FROM event WHERE id BETWEEN {mark} AND {mark} AND batch = {mark} ORDER BY sequence"  # noqa: S608
@@ -396,7 +396,7 @@ def arrivals(limit: int, customers: Sequence[str] | None, now: int | None = None
 
 
 def rows(keys: Sequence[int]) -> list[tuple]:
-    """The events of these ids, in this order."""
+    """Return the existing events with these ids, in the given order."""
     marks = ", ".join([database.param] * len(keys))
     if not keys:
         return []

@@ -30,13 +30,13 @@ def write(rows: Sequence[dict], dropped: int) -> None:
 
 
 def newest(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedEvent]:
-    """The newest ones; `before` an id, for the next page; of some customers only, if named."""
+    """Return the newest rejected events, `before` an id for the next page, optionally only of some customers."""
     query = _of(RejectedEvent, RejectedEvent.select(), customers).order_by(RejectedEvent.id.desc()).limit(limit)
     return list(query if before is None else query.where(RejectedEvent.id < before))
 
 
 def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
-    """The oldest ones with ids between two, the second included."""
+    """Return the oldest rejected events with ids after `after` and up to `up_to`."""
     query = RejectedEvent.select().where(RejectedEvent.id > after, RejectedEvent.id <= up_to)
     return list(query.order_by(RejectedEvent.id).limit(limit))
 
@@ -48,19 +48,19 @@ def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]
 
 
 def by_id(key: int) -> RejectedEvent | None:
-    """One of them."""
+    """Return the rejected event with an id."""
     return RejectedEvent.get_or_none(RejectedEvent.id == key)
 
 
 def by_field(customers: Sequence[str] | None = None) -> list[tuple[str, int]]:
-    """How many for each wrong field, most first; of some customers only, if named."""
+    """Return the number of rejected events per invalid field, most first, optionally only of some customers."""
     number = fn.count(RejectedEvent.id)
     query = _of(RejectedEvent, RejectedEvent.select(RejectedEvent.field, number), customers)
     return list(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field).tuples())
 
 
 def dropped() -> int:
-    """How many were not kept."""
+    """Return how many rejected events were dropped instead of stored."""
     return RejectedDrop.select(fn.sum(RejectedDrop.number)).scalar() or 0
 
 
@@ -185,7 +185,7 @@ def _last_beyond_bytes(table: type[RejectedEvent | RejectedRequest], most: int) 
 
 
 def _count(rows: Sequence[dict]) -> None:
-    """In one order always, so that two who count wait for each other instead of for ever."""
+    """Count rejected events, always in the same order, so that concurrent transactions do not deadlock."""
     for (field, fault), number in sorted(Counter((row["field"], row["fault"]) for row in rows).items()):
         RejectedCount.insert(field=field, fault=fault, number=number).on_conflict(
             conflict_target=["field", "fault"], update={RejectedCount.number: RejectedCount.number + number}

@@ -1,4 +1,4 @@
-"""Queries about rejected events that are alike."""
+"""Queries about groups of similar rejected events."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from peewee import SQL, Expression, ModelSelect, fn
 
 from app.store.models import RejectedEvent as Row
 
-Customers = Sequence[str] | None  # those that somebody may see; None: all, and nobody's
+Customers = Sequence[str] | None  # customers visible to the user; None means all, and events without a customer
 
 
 @dataclass(frozen=True)
 class Key:
-    """What makes rejected events alike.
+    """Key of a group of similar rejected events.
 
     Attributes:
-        field: the first wrong field; empty: the event as a whole.
-        fault: missing, unknown or wrong; empty: kept before that was told.
-        product, type: empty: none that could be told.
+        field: the first invalid field; empty for the event as a whole.
+        fault: missing, unknown or wrong; empty for events stored before this was recorded.
+        product, type: empty if unknown.
     """
 
     field: str
@@ -28,7 +28,7 @@ class Key:
     type: str
 
     def where(self) -> Expression:
-        """The condition of such an event."""
+        """Return the condition that selects the events of the group."""
         alike = (Row.field == self.field) & (Row.fault == self.fault)
         return alike & (Row.product == self.product) & (Row.type == self.type)
 
@@ -37,7 +37,7 @@ ALIKE = (Row.field, Row.fault, Row.product, Row.type)
 
 
 def every(customers: Customers, limit: int) -> list[tuple[Key, int, int, int]]:
-    """The groups with most events: each with their number, how many customers they are of, and when the last came."""
+    """Return the groups with the most events: (key, number of events, number of customers, time of the latest)."""
     number = fn.count(Row.id)
     query = Row.select(*ALIKE, number, fn.count(Row.customer.distinct()), fn.max(Row.received))
     query = _of(query, customers).group_by(*ALIKE).order_by(number.desc(), *ALIKE).limit(limit)
@@ -45,14 +45,14 @@ def every(customers: Customers, limit: int) -> list[tuple[Key, int, int, int]]:
 
 
 def one(key: Key, customers: Customers) -> tuple[int, int, int, int] | None:
-    """A group's events: their number, of how many customers, when the last came, and its id; None: there is none."""
+    """Return a group's number of events, number of customers, latest time and latest id, or None if it is empty."""
     query = Row.select(fn.count(Row.id), fn.count(Row.customer.distinct()), fn.max(Row.received), fn.max(Row.id))
     row = _of(query.where(key.where()), customers).tuples().get()
     return row if row[0] else None
 
 
 def trend(customers: Customers, since: int, step: int) -> list[tuple[Key, int, int]]:
-    """How many events of each group came in each step since a time: (group, the step's first millisecond, number)."""
+    """Return the number of events of each group per step since a time: (key, first millisecond of the step, number)."""
     first = Row.received / step * step  # whole numbers on both databases
     query = Row.select(*ALIKE, first, fn.count(Row.id)).where(Row.received >= since)
     query = _of(query, customers).group_by(*ALIKE, SQL("5"))
@@ -60,24 +60,24 @@ def trend(customers: Customers, since: int, step: int) -> list[tuple[Key, int, i
 
 
 def events(key: Key, customers: Customers, limit: int, *, before: int | None = None) -> list[Row]:
-    """A group's newest events; `before` an id, for the next page."""
+    """Return a group's newest events, `before` an id for the next page."""
     query = _of(Row.select().where(key.where()), customers).order_by(Row.id.desc()).limit(limit)
     return list(query if before is None else query.where(Row.id < before))
 
 
 def oldest(key: Key, customers: Customers, limit: int, *, after: int, up_to: int) -> list[Row]:
-    """A group's oldest events with ids between two, the second included."""
+    """Return a group's oldest events with ids after `after` and up to `up_to`."""
     query = _of(Row.select().where(key.where(), Row.id > after, Row.id <= up_to), customers)
     return list(query.order_by(Row.id).limit(limit))
 
 
 def number(key: Key, customers: Customers, *, after: int, up_to: int) -> int:
-    """How many of a group's events have ids between two, the second included."""
+    """Return the number of a group's events with ids after `after` and up to `up_to`."""
     return _of(Row.select().where(key.where(), Row.id > after, Row.id <= up_to), customers).count()
 
 
 def ids(key: Key, customers: Customers, limit: int, *, up_to: int) -> list[int]:
-    """The ids of some of a group's events, none beyond the last that counts."""
+    """Return the lowest ids of a group's events, up to `up_to`."""
     query = _of(Row.select(Row.id).where(key.where(), Row.id <= up_to), customers)
     return [row for (row,) in query.order_by(Row.id).limit(limit).tuples()]
 

@@ -1,4 +1,4 @@
-"""Text in the contexts of events: no index knows it, so a search looks at a bounded number of events at a time."""
+"""Text search in the contexts of events. No index covers the text, so a search reads a limited number of events."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from app.store.events import pages
 from app.store.events.charts import VolumeFilter, estimate
 from app.store.events.pages import EventFilter, Position
 
-LOOK = 20_000  # events that one search looks at
-LOOK_RARE = 50  # the same where each costs the reading of an hour of others
+LOOK = 20_000  # events that one search reads
+LOOK_RARE = 50  # the same for rare types, where each event costs reading an hour of other events
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to.
+    """Result of a search.
 
     Attributes:
-        positions: where the text is, in a page's order; the page's own first.
-        looked: how many events it looked at.
-        edge: the position of the last one it looked at; None where there are no others behind it.
+        positions: the positions of the matching events, in page order (newest first).
+        looked: number of events searched.
+        edge: position of the last event searched, or None if no further events exist.
     """
 
     positions: list[Position]
@@ -29,9 +29,9 @@ class Found:
 
 
 def search(wanted: EventFilter, text: str) -> Found:
-    """The events with a text in an item of their context, among the first so many that are wanted.
+    """Search the first events of a filter for those with a text in an item of their context.
 
-    Small and capital letters of ASCII are the same.
+    The search ignores the case of ASCII letters.
     """
     look = _look(wanted)
     looked = pages.positions(wanted, look)
@@ -43,7 +43,7 @@ def search(wanted: EventFilter, text: str) -> Found:
 
 
 def _look(wanted: EventFilter) -> int:
-    """How many events to look at: of types that are rare among the others fewer, as more have to be read for each."""
+    """Return how many events to search: fewer for rare types, because finding each one reads more other events."""
     if not wanted.types:
         return LOOK
     among = VolumeFilter(wanted.customers, wanted.customer, wanted.product)
@@ -52,5 +52,5 @@ def _look(wanted: EventFilter) -> int:
 
 
 def lowered(text: str) -> str:
-    """A text in small letters, as far as both databases agree which those are."""
+    """Return a text with its ASCII letters in lower case, because the databases differ for other letters."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in text)

@@ -1,4 +1,4 @@
-"""Queries about events: writing a batch, the newest ones, and the rows of a report."""
+"""Queries about events: encoding a batch, the newest events, and the rows of a report."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from app.store.database import database
 from app.store.events import hourly_counts
 from app.store.models import Event
 
-AsCell = Callable[[str], str]  # the SQL of a text to the SQL of its cell
+AsCell = Callable[[str], str]  # from the SQL of a text to the SQL of its cell
 
 GRIDS = (3_600_000, 60_000, 1_000, 1)  # milliseconds
-PATIENCE_MS = 5_000  # an insert takes milliseconds; one that stalls must not hold up every other for ever
+PATIENCE_MS = 5_000  # an insert takes milliseconds; a stalled insert must not block all others forever
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which events: of one customer and product, both ends of the time included, none accepted after the cut.
+    """Events of one customer and product in a time range, and in a snapshot.
 
     Attributes:
-        types: the event types; empty: all.
-        start, end: milliseconds, None: open.
-        snapshot_max_id: the last event id that counts.
-        snapshot_min_id: the last one that does not.
-        is_part: whether it is one of many stretches of time, and so to be looked up in the index.
+        types: the event types; empty means all.
+        start, end: milliseconds, both inclusive; None means no limit.
+        snapshot_max_id: the last event id that belongs to the snapshot.
+        snapshot_min_id: the last event id before the snapshot.
+        is_part: whether this is one of many time ranges, so that the index should be used.
     """
 
     customer: str
@@ -42,7 +42,7 @@ class Selection:
     is_part: bool = False
 
     def between(self, start: int | None, end: int | None) -> Selection:
-        """A part of it, by time; None: as far as it goes."""
+        """Return the part of the selection in a time range; None means no further limit."""
         starts = [time for time in (self.start, start) if time is not None]
         ends = [time for time in (self.end, end) if time is not None]
         return replace(
@@ -50,7 +50,7 @@ class Selection:
         )
 
     def where(self) -> tuple[str, list[object]]:
-        """The SQL condition and its parameters."""
+        """Return the SQL condition and its parameters."""
         mark = database.param
         parts = [f"customer = {mark}", f"product = {mark}"]
         values: list[object] = [self.customer, self.product]
@@ -72,7 +72,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is known of a selection before its rows are read: their number, the widest context, rows with extras."""
+    """Facts about a selection before its rows are read: number of rows, widest context, rows with extra items."""
 
     total: int
     width: int
@@ -80,22 +80,22 @@ class Measure:
 
 
 def encode(rows: Iterable[Row]) -> object:
-    """Events as the `Writer` takes them, made ready outside the transaction."""
+    """Return events encoded for a `WriteRequest`, so that this happens outside the transaction."""
     return database.encode_events(rows)
 
 
 def acceptance_cut() -> int:
-    """The id that ends the snapshot of a report accepted now; call it inside the transaction that keeps it."""
+    """Return the last event id of a new report's snapshot. Call it inside the transaction that stores the report."""
     return database.acceptance_cut(PATIENCE_MS)
 
 
 def newest(limit: int) -> list[Event]:
-    """The events accepted last, newest first."""
+    """Return the most recently accepted events, newest first."""
     return list(Event.select().order_by(Event.id.desc()).limit(limit))
 
 
 def count() -> int:
-    """How many events there are."""
+    """Return the number of events."""
     return Event.select().count()
 
 
@@ -131,7 +131,7 @@ def number_of_newer(selection: Selection) -> int:
 
 
 def measure(selection: Selection, layout: Layout) -> Measure:
-    """Count a selection's rows and what its layout has to know of them, in one pass."""
+    """Count a selection's rows and collect the facts that its layout needs, in one pass."""
     facts, names = _facts(layout)
     where, values = selection.where()
     with database.many_rows():
@@ -140,7 +140,7 @@ def measure(selection: Selection, layout: Layout) -> Measure:
 
 
 def survey(selection: Selection, layout: Layout) -> tuple[Measure, list[tuple[int, int]]]:
-    """The same, and how many rows each hour has that has some: (hour, number), in order."""
+    """Return the same as `measure`, and the number of rows of each hour that has any, as (hour, number) in order."""
     facts, names = _facts(layout)
     where, values = selection.where()
     query = f"SELECT {_at(GRIDS[0])}, {facts} FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
@@ -165,7 +165,7 @@ def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
 
 
 def _has_one_of_width(selection: Selection, width: int) -> bool:
-    """Whether some row has a context of so many items: usually the first one looked at."""
+    """Return whether any row has a context with this number of items. Usually the first row does."""
     where, values = selection.where()
     query = f"SELECT 1 FROM event WHERE {where} AND {database.context_width()} = {int(width)} LIMIT 1"
     with database.many_rows():
@@ -173,14 +173,16 @@ def _has_one_of_width(selection: Selection, width: int) -> bool:
 
 
 def rows(selection: Selection) -> Generator[tuple[int, str, object]]:
-    """A selection's (timestamp, type, context) in a report's order; the context as the database keeps it."""
+    """Return a selection's (timestamp, type, context) in report order, with the context as the database stores it."""
     where, values = selection.where()
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
 
 
 def full_rows(selection: Selection) -> Generator[tuple]:
-    """A selection's events whole, in a report's order: customer, product, type, version, timestamp, context,
-    sequence, batch, received."""
+    """Return all columns of a selection's events, in report order.
+
+    The columns are customer, product, type, version, timestamp, context, sequence, batch and received.
+    """
     where, values = selection.where()
     columns = "customer, product, type, version, timestamp, context, sequence, batch, received"
     return database.stream(f"SELECT {columns} FROM event WHERE {where} ORDER BY timestamp, id", values)
@@ -206,12 +208,12 @@ def csv_blocks(
 
 
 def stretches(selection: Selection, size: int, by_hour: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """A selection's time cut into stretches of about so many rows: (start, end), both included, in order.
+    """Split a selection into time ranges of about `size` rows: (start, end), both inclusive, in order.
 
-    An hour with too many of them is cut into minutes, those into seconds, those into milliseconds.
+    An hour with too many rows is split into minutes, those into seconds, and those into milliseconds.
 
     Args:
-        by_hour: how many rows each hour has, in order. Where it is exact, the same rows are always cut in the same way.
+        by_hour: the number of rows per hour, in order. If it is exact, the same rows are always split in the same way.
     """
     return _packed(by_hour, size, selection, GRIDS)
 
@@ -236,7 +238,7 @@ def _packed(
 
 
 def _histogram(selection: Selection, grid: int) -> list[tuple[int, int]]:
-    """How many rows each stretch of the grid has: (its first millisecond, number), in order."""
+    """Return the number of rows in each interval of the grid: (first millisecond, number), in order."""
     where, values = selection.where()
     query = f"SELECT {_at(grid)}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
     with database.many_rows():
@@ -244,12 +246,12 @@ def _histogram(selection: Selection, grid: int) -> list[tuple[int, int]]:
 
 
 def _at(grid: int) -> str:
-    """The SQL of an event's place in a grid of time; whole numbers on both databases."""
+    """Return the SQL of the grid interval of an event, a whole number on both databases."""
     return f"timestamp / {grid} * {grid}"
 
 
 def _facts(layout: Layout) -> tuple[str, list[object]]:
-    """The SQL of what a layout has to know of rows, and its parameters: their number, widest context, and extras."""
+    """Return the SQL of the facts that a layout needs, and its parameters: number of rows, widest context, extras."""
     if layout.kind != COLUMNS:
         return f"count(*), coalesce(max({database.context_width()}), 0), NULL", []
     condition, names = _has_extras(layout)
@@ -263,7 +265,7 @@ def _summed(layout: Layout, found: Sequence[Sequence[int | None]]) -> Measure:
 
 
 def _cells(layout: Layout, width: int, as_cell: AsCell) -> tuple[str, list[object]]:
-    """The SQL of the columns behind timestamp and type, each with a comma before it, and its parameters."""
+    """Return the SQL of the columns after timestamp and type, each preceded by a comma, and its parameters."""
     if layout.kind != COLUMNS:
         return "".join(f", {as_cell(database.context_item(index))}" for index in range(width)), []
     cells, names = "", []
@@ -285,7 +287,7 @@ def _column_cell(layout: Layout, column: str, as_cell: AsCell) -> tuple[str, lis
 
 
 def _harmless(text: str) -> str:
-    """The SQL of a text that no spreadsheet runs. Only PostgreSQL cuts columns."""
+    """Return the SQL of a text that spreadsheets do not execute. Only PostgreSQL splits columns."""
     starts = ", ".join(str(ord(sign)) for sign in FORMULA_STARTS)
     return f"CASE WHEN ascii({text}) IN ({starts}) THEN '''' || {text} ELSE {text} END"
 
@@ -311,7 +313,7 @@ def _array_behind(begin: int, items: str) -> str:
 
 
 def _has_extras(layout: Layout) -> tuple[str, list[object]]:
-    """The SQL condition of a row with items that have no column: its context is longer than where they may begin."""
+    """Return the SQL condition for rows that have items without a column, because their context is long enough."""
     names = list(layout.contexts)
     cases = [f"WHEN {database.param} THEN {_extras_begin(layout, code)}" for code in names]
     begin = f"CASE type {' '.join(cases)} ELSE 0 END" if cases else "0"
@@ -319,6 +321,6 @@ def _has_extras(layout: Layout) -> tuple[str, list[object]]:
 
 
 def _extras_begin(layout: Layout, code: str) -> int:
-    """The place of a type's first item that has no column of its own."""
+    """Return the index of a type's first item that has no column."""
     kept, unnamed = layout.extras(code)
     return min((*kept, unnamed))

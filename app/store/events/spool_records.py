@@ -1,8 +1,8 @@
-"""Entries that the database could not take, as bytes to be kept elsewhere, and their way into it later, exactly once.
+"""Serialization of write requests for the spool, and their delivery to the database, exactly once.
 
-Each carries a mark of its own, claimed like an idempotency key in the transaction that stores it: a record that comes
-again, as the process died between the commit and the removal of the record, finds its mark taken. One whose commit was
-interrupted also carries the transaction's id, and is looked up first.
+Each record has a unique mark, claimed like an idempotency key in the transaction that stores the record. If the
+process dies between the commit and the removal of the record, the next delivery finds the mark claimed. A record whose
+commit was interrupted also has the transaction's id, which is looked up first.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from app.store.events import idempotency
 from app.store.events.writer import WriteRequest, write_requests
 from app.store.step_size import Pace, pause
 
-GROUP = 200  # the most records per transaction
+GROUP = 200  # maximum number of records per transaction
 FIRST_EVENTS, MOST_EVENTS = 500, 10_000  # events per transaction, unless a single record has more
-MARK = "\x01aside:"  # no client's key has a control character
+MARK = "\x01aside:"  # a client's key cannot contain a control character
 
 
 class Record(msgspec.Struct, array_like=True):
-    """One entry, set aside."""
+    """Spooled write request."""
 
     mark: str
     ticket: str | None
@@ -37,10 +37,10 @@ class Record(msgspec.Struct, array_like=True):
 
 
 def encode(entry: WriteRequest, ticket: object) -> tuple[bytes, int]:
-    """An entry as bytes, and how many events it has.
+    """Return a write request as bytes, and its number of events.
 
     Args:
-        ticket: of the transaction whose commit was interrupted; None where there was none.
+        ticket: id of the transaction whose commit was interrupted, or None.
     """
     key = entry.key
     claim = (key.key, key.digest, key.answer, key.now) if key else None
@@ -57,16 +57,16 @@ def encode(entry: WriteRequest, ticket: object) -> tuple[bytes, int]:
 
 
 def claim_of(data: bytes) -> idempotency.Claim | None:
-    """Return the claim of a spooled entry to its idempotency key."""
+    """Return the claim of a spooled write request to its idempotency key."""
     claim = msgspec.msgpack.decode(data, type=Record).claim
     return idempotency.Claim(*claim) if claim else None
 
 
 def deliver(records: Iterable[bytes]) -> None:
-    """Store entries that were set aside, each once however often it comes; many in one transaction.
+    """Store spooled write requests, many per transaction. Each is stored once, even if it is delivered repeatedly.
 
     Raises:
-        StoreUnavailable: the database is away; some may be stored, and will be passed over next time.
+        StoreUnavailable: the database is unavailable. Some may be stored, and are skipped next time.
     """
     pace = Pace(FIRST_EVENTS, MOST_EVENTS)
     for group in _groups(records, pace):

@@ -1,4 +1,4 @@
-"""How much the catalog's codes are used, from the hourly counts."""
+"""Usage of the catalog's codes, from the hourly counts."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def lately(
 
 
 def by_day(code: Triple, since: int, customers: Sequence[str] | None = None) -> dict[int, int]:
-    """How many events of a code each day had: the day's first millisecond, and the number.
+    """Return the number of events of a code per day, by the day's first millisecond.
 
     Args:
-        code: a customer, product and type, of which some are None: any.
-        customers: only events of these; None: all.
+        code: customer, product and type; None means any.
+        customers: only events of these customers. None means all.
     """
     asked = zip((ObservedCode.customer, ObservedCode.product, ObservedCode.type), code, strict=True)
     found = of_known(customers, *(field == wanted for field, wanted in asked if wanted is not None))

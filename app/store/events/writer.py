@@ -1,14 +1,13 @@
-"""The shared commit: requests that wait at the same moment are written in one transaction.
+"""Group commit: write requests that wait at the same time are written in one transaction.
 
-A commit costs a wait for the disk, the same for one event as for a thousand, so one thread of a process writes for all
-of them: while it waits for one commit, the next group gathers. Each request's thread waits here until its events are
-on disk, or learns why they are not; when a process is told to stop, the requests under way are answered first, which
-drains the queue.
+A commit waits for the disk as long for one event as for a thousand, so one thread per process writes for all requests.
+While it waits for one commit, the next group gathers. Each request's thread blocks until its events are on disk, or an
+error is known. When a process shuts down, it first finishes the requests in progress, which drains the queue.
 
-What is promised to a waiting request: it is told "stored" only after the commit; a bad row of another request does not
-touch it; when the database goes away it is tried again until its time is up, and never stored twice: a transaction
-whose commit was interrupted is looked up before it is repeated. Once it was told that its time is up it is not stored
-any more, unless its commit was on the way at that moment.
+Guarantees for a waiting request: it is reported as stored only after the commit. An invalid row of another request does
+not affect it. While the database is unavailable, the writer retries until the request's timeout. It never stores the
+request twice, because it looks up a transaction with an interrupted commit before it repeats it. After the timeout is
+reported, the request is no longer stored, unless its commit was already in progress at that moment.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from app.store.database import database
 from app.store.events import idempotency
 from app.store.step_size import Pace
 
-SMALL_EVENTS = 100  # the most events of a small entry; larger entries form separate groups
-GROUP_SECONDS = 0.05  # target duration of a transaction of large entries
-MAX_GROUP_EVENTS = 10_000  # then the group is written: a longer one gains nothing and keeps its first one waiting
-MAX_WAITING_EVENTS = 100_000  # a bound on memory; beyond it a request waits before it may queue
-PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the database is away
-LINGER_SECONDS = 0.001  # for company, where there was some a moment ago; see docs/performance.md
-AWAY_SECONDS = 1.0  # after a failure, until the database is tried again: meanwhile entries are set aside at once
+SMALL_EVENTS = 100  # maximum number of events of a small write request; larger ones form separate groups
+GROUP_SECONDS = 0.05  # target duration of a transaction of large write requests
+MAX_GROUP_EVENTS = 10_000  # a larger group gains nothing and delays its first request
+MAX_WAITING_EVENTS = 100_000  # bounds memory; beyond it, a request waits before it is queued
+PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between retries while the database is unavailable
+LINGER_SECONDS = 0.001  # wait for more requests if the last group had several; see docs/performance.md
+AWAY_SECONDS = 1.0  # from a failure to the next try of the database; meanwhile requests are spooled at once
 NOTED_SECONDS = 60.0  # time until sightings are written again; see `CommittedSightings`
 MAX_NOTED = 100_000  # the most cached sightings, because codes are free text
-IDLE_SECONDS = 1.0  # without an entry, until what was set aside is let go
-GRACE_SECONDS = 5.0  # for what is under way when its request's time is up
+IDLE_SECONDS = 1.0  # without a write request, until the spool is released
+GRACE_SECONDS = 5.0  # for a request in progress after its timeout
 
 WAITING, TAKEN, COMMITTING = "waiting", "taken", "committing"
 STORED, DUPLICATE, GIVEN_UP = "stored", "twin", "given up"
@@ -55,8 +54,8 @@ class WriteRequest:
         received: time of receipt in milliseconds.
         sightings: the codes of its events and the number of their context items; see `catalog.note_seen`.
         key: the idempotency key of the request, if any.
-        also: called to write more in the same transaction. If it raises, the entry is not stored.
-        state: current state. STORED, TWIN (another request with the same key came first) and GIVEN_UP are final.
+        also: called to write more in the same transaction. If it raises, the request is not stored.
+        state: current state. STORED, DUPLICATE (another request with the same key came first) and GIVEN_UP are final.
         error: why it was not stored.
     """
 
@@ -76,7 +75,10 @@ class WriteRequest:
         self._done.acquire()
 
     def move(self, to: str, *since: str) -> str | None:
-        """Go on from one of some states; the one it was in, or None where it was in none of them and stays."""
+        """Change the state if it is one of `since`, and return the previous state.
+
+        Otherwise change nothing and return None.
+        """
         with self._moving:
             was = self.state
             if was not in since:
@@ -85,20 +87,20 @@ class WriteRequest:
             return was
 
     def finish(self, state: str, error: Exception | None = None) -> None:
-        """Wake the request that waits."""
+        """Set the final state, and wake the waiting thread."""
         self.state, self.error = state, error
         self._done.release()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was finished in time."""
+        """Wait for `finish`, and return whether it was called in time."""
         return self._done.acquire(timeout=max(0.0, seconds))
 
 
 class Spool(Protocol):
-    """Where entries go that the database cannot take now: see `aside`."""
+    """Local store for write requests that the database cannot accept now; see `spool`."""
 
     def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
-        """Store entries durably, and return those whose idempotency key already exists, which are not stored.
+        """Store write requests durably, and return those whose idempotency key already exists, which are not stored.
 
         Raises:
             StoreUnavailable: there is no space.
@@ -108,15 +110,15 @@ class Spool(Protocol):
         """Return the digest and the response stored under an idempotency key; see `idempotency.find`."""
 
     def release(self) -> None:
-        """The database takes entries again, or none came for a while."""
+        """Release the spool's file for delivery, because the database accepts requests again or no new one arrived."""
 
 
 class GroupCommitWriter:
-    """The one writing thread of a process; it starts with the first entry.
+    """Group-commit writer: the only writing thread of a process. It starts with the first write request.
 
     Args:
-        wait_seconds: how long a request waits for a database that is away.
-        aside: where its events go then; None: they are refused.
+        wait_seconds: how long a request waits for an unavailable database.
+        aside: the spool for its events in that case. None means that they are rejected.
     """
 
     def __init__(self, wait_seconds: float, aside: Spool | None = None) -> None:
@@ -126,21 +128,21 @@ class GroupCommitWriter:
         self._away_until = 0.0
         self._crowded = False
         self._queue: queue.SimpleQueue[WriteRequest] = queue.SimpleQueue()
-        self._small: deque[WriteRequest] = deque()  # waiting small entries
+        self._small: deque[WriteRequest] = deque()  # waiting small write requests
         self._large: deque[WriteRequest] = deque()
-        self._is_large = False  # whether the last group had large entries
+        self._is_large = False  # whether the last group had large write requests
         self._pace = Pace(MAX_GROUP_EVENTS, MAX_GROUP_EVENTS, GROUP_SECONDS)
         self._room = threading.Condition()
         self._waiting_events = 0
         self._thread: threading.Thread | None = None
 
     def write(self, entry: WriteRequest) -> None:
-        """Return when an entry is committed (STORED), or its key was taken (TWIN).
+        """Block until a write request is committed (STORED), or its key is found to exist already (DUPLICATE).
 
         Raises:
-            OutcomeUnknown: the commit was sent, and no answer came.
-            StoreUnavailable: the database was away until the time was up; nothing was stored.
-            Exception: whatever else the database said of this entry alone.
+            OutcomeUnknown: the commit was sent, but no response arrived.
+            StoreUnavailable: the database was unavailable until the timeout; nothing was stored.
+            Exception: any other database error that concerns this request alone.
         """
         entry.deadline = time.monotonic() + self._wait_seconds
         self._enter(entry)
@@ -154,11 +156,11 @@ class GroupCommitWriter:
             raise entry.error
 
     def find_spooled(self, key: str) -> tuple[bytes, bytes] | None:
-        """Return the digest and the response of a spooled entry by its idempotency key."""
+        """Return the digest and the response of a spooled write request by its idempotency key."""
         return self._spool.find(key) if self._spool else None
 
     def _overdue(self, entry: WriteRequest) -> None:
-        """The time is up: an entry that nobody took is withdrawn, one under way is waited for a little more."""
+        """Handle a timeout: withdraw a request that is still queued, or wait a little longer for one in progress."""
         if not entry.move(GIVEN_UP, WAITING) and entry.wait(GRACE_SECONDS):
             return
         if entry.move(GIVEN_UP, TAKEN, COMMITTING) == COMMITTING:
@@ -167,7 +169,7 @@ class GroupCommitWriter:
             raise entry.error or StoreUnavailable("The database did not take the events in time.")
 
     def _enter(self, entry: WriteRequest) -> None:
-        """Back-pressure: wait for room, so that the events of waiting requests stay bounded."""
+        """Wait until there is room, which limits the events of waiting requests (back-pressure)."""
         with self._room:
             self._start()
             room = self._room.wait_for(
@@ -181,7 +183,7 @@ class GroupCommitWriter:
     def _leave(self, entry: WriteRequest) -> None:
         with self._room:
             self._waiting_events -= entry.count
-            self._room.notify_all()  # a small one may find room where a big one does not
+            self._room.notify_all()  # a small request may fit where a large one does not
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -195,7 +197,7 @@ class GroupCommitWriter:
             self._write_group(group)
 
     def _next(self) -> WriteRequest:
-        """The next entry, however long it takes to come."""
+        """Return the next write request, and block until one arrives."""
         while self._spool:
             try:
                 return self._queue.get(timeout=IDLE_SECONDS)
@@ -204,10 +206,10 @@ class GroupCommitWriter:
         return self._queue.get()
 
     def _gather(self) -> list[WriteRequest]:
-        """Return the next entries: at least one, then all that wait, limited for large ones to a short transaction.
+        """Return the next write requests: at least one, then all that wait; large ones only up to a short transaction.
 
-        If both small and large entries wait, groups of them alternate. A single event therefore waits neither behind
-        all earlier batches nor in a transaction with one of them.
+        If both small and large ones wait, groups of them alternate. A single event therefore waits neither behind all
+        earlier batches nor in a transaction with one of them.
         """
         group: list[WriteRequest] = []
         while not group:
@@ -226,7 +228,7 @@ class GroupCommitWriter:
         (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
 
     def _take(self) -> list[WriteRequest]:
-        """Return the first entries of the next size, as many as fit into one transaction."""
+        """Return the first write requests of the next size, as many as fit into one transaction."""
         waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
         group, events = [], 0
         while waiting and (not group or events + waiting[0].count <= most):
@@ -237,7 +239,7 @@ class GroupCommitWriter:
         return group
 
     def _write_group(self, group: Sequence[WriteRequest]) -> None:
-        """Write a group, again and again while the database is away and somebody still waits."""
+        """Write a group, and retry while the database is unavailable and a request still waits."""
         attempt = CommitAttempt(self._noted)
         if time.monotonic() < self._away_until and self._set_aside(group, attempt):
             return
@@ -263,7 +265,7 @@ class GroupCommitWriter:
                 if not group:
                     return
                 time.sleep(pause)
-            except Exception as error:  # noqa: BLE001 - it is told to whoever caused it, and only to them
+            except Exception as error:  # noqa: BLE001 - reported only to the request that caused it
                 self._write_apart(group, error)
                 return
         for entry in group:
@@ -274,8 +276,8 @@ class GroupCommitWriter:
     def _set_aside(self, group: Sequence[WriteRequest], attempt: CommitAttempt) -> bool:
         """Spool a group if there is a spool with space. Later groups are then spooled without trying the database.
 
-        Entries that write more than events cannot be spooled. Alone, such an entry waits for the database. In a group
-        with others it is refused.
+        Requests that write more than events cannot be spooled. Such a request alone waits for the database. In a group
+        with others it is rejected.
         """
         if self._spool is None or all(entry.also for entry in group):
             return False
@@ -295,7 +297,7 @@ class GroupCommitWriter:
         return True
 
     def _write_apart(self, group: Sequence[WriteRequest], error: Exception) -> None:
-        """Some entry cannot be written: find out which, so that its neighbours are."""
+        """Write each request of a group separately, so that one that cannot be written does not affect the others."""
         if len(group) == 1:
             group[0].finish(GIVEN_UP, error)
             return
@@ -304,7 +306,7 @@ class GroupCommitWriter:
 
 
 class Withdrawn(Exception):
-    """The time of some entry was up before the commit: the group is written again without it."""
+    """A request timed out before the commit, so the group is written again without it."""
 
 
 class CommittedSightings:
@@ -328,7 +330,7 @@ class CommittedSightings:
         return self._sightings
 
     def add(self, committed: Iterable[WriteRequest]) -> None:
-        """Cache the sightings of entries that this connection committed."""
+        """Cache the sightings of write requests that this connection committed."""
         self._sightings.update(*(entry.sightings for entry in committed))
 
     def forget(self) -> None:
@@ -345,7 +347,7 @@ class CommitAttempt:
     Attributes:
         in_doubt: whether a commit was sent but the connection broke before its response.
         ticket: identifier of the transaction in the database.
-        twins: the entries whose key already exists.
+        twins: the write requests whose key already exists.
     """
 
     def __init__(self, noted: CommittedSightings) -> None:
@@ -356,10 +358,10 @@ class CommitAttempt:
         self._payload: object = b""  # some events of the group
 
     def has_committed(self) -> bool:
-        """Whether an earlier `commit` did its work although it raised.
+        """Return whether an earlier `commit` took effect although it raised.
 
         Raises:
-            StoreUnavailable: the database is away, and cannot be asked.
+            StoreUnavailable: the database is unavailable, so this is unknown.
         """
         try:
             return self.in_doubt and database.was_committed(self.ticket, self._payload)
@@ -371,8 +373,8 @@ class CommitAttempt:
         """Write and commit the group.
 
         Raises:
-            StoreUnavailable: the database is away; nothing is committed, or it is `in_doubt`.
-            Withdrawn: nothing is committed.
+            StoreUnavailable: the database is unavailable. Nothing is committed, unless `in_doubt` is set.
+            Withdrawn: a request timed out; nothing is committed.
         """
         self.in_doubt, self.twins = False, set()
         try:
@@ -397,7 +399,7 @@ class CommitAttempt:
 
 
 def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] = frozenset()) -> set[WriteRequest]:
-    """Write entries inside a transaction, and return those whose key already exists, which write nothing.
+    """Write requests inside a transaction, and return those whose key already exists, which write nothing.
 
     Args:
         known: the sightings that the database already has.
@@ -416,7 +418,7 @@ def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] =
 
 
 def _twins(group: Sequence[WriteRequest]) -> set[WriteRequest]:
-    """Claim the group's keys; the entries that come second under theirs."""
+    """Claim the group's idempotency keys, and return the requests whose key already exists."""
     keyed = [entry for entry in group if entry.key]
     if not keyed:
         return set()
@@ -425,12 +427,12 @@ def _twins(group: Sequence[WriteRequest]) -> set[WriteRequest]:
 
 
 def _wanted(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
-    """The entries under way whose requests still wait, moved to a state."""
+    """Return the requests in progress that still wait, after moving them to a state."""
     return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]
 
 
 def _still_waiting(group: Sequence[WriteRequest], error: StoreUnavailable) -> list[WriteRequest]:
-    """The entries whose time is not up; the others are told."""
+    """Return the requests that have not timed out, and finish the others with the error."""
     now = time.monotonic()
     for entry in group:
         if entry.deadline <= now:

@@ -1,4 +1,4 @@
-"""The schema of version 1.0.0.
+"""Schema of version 1.0.0.
 
 Frozen: it does not follow `models`. SQL rather than Peewee, because the databases differ in types: `context` is text[]
 on PostgreSQL and JSON text on SQLite, `batch` is uuid and text. Times are milliseconds since 1970 unless stated

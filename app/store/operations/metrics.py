@@ -1,4 +1,4 @@
-"""What monitoring asks of the database: numbers of the whole service, each cheap however many events there are."""
+"""Metrics of the whole service from the database, each cheap regardless of the number of events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.store.events.hourly_counts import watermark
 from app.store.models import Counted, Event, RejectedCount, RejectedEvent, Report, ReportPart
 from app.store.reports import reports
 
-# What state a report is in; the first that fits.
+# The states of reports; the first matching condition applies.
 STATES = (
     (reports.WAITS, "queued"),
     (reports.HELD, "running"),
@@ -21,33 +21,33 @@ STATES = (
 
 
 def accepted() -> int:
-    """How many events were accepted and counted, ever."""
+    """Return the number of events ever accepted and counted."""
     return Counted.select(Counted.total).scalar() or 0
 
 
 def stored() -> int:
-    """How many events are stored, those not counted yet left out."""
+    """Return the number of stored events, without those not counted yet."""
     return Counted.select(Counted.total - Counted.erased).scalar() or 0
 
 
 def uncounted_since() -> int | None:
-    """When the oldest event was received that is not counted yet, in milliseconds; None: all are."""
+    """Return when the oldest uncounted event was received, in milliseconds, or None if all are counted."""
     return Event.select(Event.received).where(Event.id > watermark()).order_by(Event.id).limit(1).scalar()
 
 
 def rejected() -> dict[tuple[str, str], int]:
-    """How many events were ever rejected, by field and fault."""
+    """Return the number of events ever rejected, by field and fault."""
     query = RejectedCount.select(RejectedCount.field, RejectedCount.fault, RejectedCount.number)
     return {(field, fault): number for field, fault, number in query.tuples()}
 
 
 def kept_rejected() -> int:
-    """How many rejected events wait for a person."""
+    """Return the number of stored rejected events."""
     return RejectedEvent.select().count()
 
 
 def by_state() -> dict[str, int]:
-    """How many reports are in each state."""
+    """Return the number of reports in each state."""
     query = Report.select(Case(None, STATES), fn.count(Report.id)).group_by(SQL("1"))
     found = dict(query.tuples())
     return {name: found.get(name, 0) for _, name in STATES}
@@ -63,7 +63,7 @@ def waited() -> int:
 
 
 def busy() -> int:
-    """How many workers write: a report, or a part of one that another holds."""
+    """Return the number of workers that write a report, or a part of a report that another worker holds."""
     held = Report.select(Report.worker).where(reports.HELD)
     helping = ReportPart.select(ReportPart.worker).where(~ReportPart.done, ReportPart.token.is_null(False))
     return len({worker for (worker,) in [*held.tuples(), *helping.tuples()]})

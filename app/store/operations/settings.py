@@ -8,11 +8,11 @@ from app.store.models import SettingSeen
 
 
 def seen() -> dict[str, str]:
-    """Each setting's value at the last start; none before the first."""
+    """Return the value of each setting at the last start, or an empty dict before the first start."""
     return dict(SettingSeen.select(SettingSeen.name, SettingSeen.value).tuples())
 
 
 def keep(values: Mapping[str, str]) -> None:
-    """Take the place of what was kept; inside a transaction."""
+    """Replace the stored settings. Call it inside a transaction."""
     SettingSeen.delete().execute()
     SettingSeen.insert_many([{"name": name, "value": value} for name, value in values.items()]).execute()

@@ -1,4 +1,4 @@
-"""Queries about the installation itself: who is at work, what goes next, how large things are."""
+"""Queries about the installation: running reports, upcoming expiry, sizes."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ from app.store.models import (
     ReportPart,
 )
 
-MOST = 100_000  # rows that are counted one by one
-Customers = Sequence[str] | None  # those that somebody may see; None: all
+MOST = 100_000  # maximum number of rows to count exactly
+Customers = Sequence[str] | None  # customers visible to the user; None means all
 
 
 def at_work() -> list[Report]:
-    """The reports that workers are at."""
+    """Return the reports that workers hold."""
     return list(Report.select().where(Report.status == "RUNNING", Report.token.is_null(False)).order_by(Report.id))
 
 
 def helping() -> list[tuple[str, str]]:
-    """The workers that write a part of a report which another holds: (worker, report's UUID)."""
+    """Return the workers that write a part of a report that another worker holds: (worker, report's UUID)."""
     query = ReportPart.select(ReportPart.worker, ReportPart.job).distinct()
     return list(query.where(~ReportPart.done, ReportPart.token.is_null(False)).tuples())
 
 
 def waiting() -> int:
-    """How many reports wait for a worker."""
+    """Return the number of reports that wait for a worker."""
     return Report.select().where(Report.status == "RUNNING", Report.token.is_null()).count()
 
 
 def oldest_hour(customers: Customers) -> int | None:
-    """The first hour that has events."""
+    """Return the first hour that has events."""
     same = (HourlyCount.customer == ObservedCode.customer) & (HourlyCount.product == ObservedCode.product)
     first = HourlyCount.select(fn.min(HourlyCount.hour)).where(same, HourlyCount.type == ObservedCode.type)
     return _of(ObservedCode, ObservedCode.select(fn.min(first)), customers).scalar()
 
 
 def events_before(moment: int, customers: Customers) -> int:
-    """How many events are older, the hour that a time is in left out."""
+    """Return the number of events older than a time, without those of the hour that contains it."""
     query = HourlyCount.select(fn.sum(HourlyCount.number)).where(HourlyCount.hour <= moment - HOUR_MS)
     return int(_of(HourlyCount, query, customers).scalar() or 0)
 
 
 def rejected(customers: Customers, before: int) -> tuple[int, int | None, int]:
-    """How many rejected events are kept, since when the oldest of them, and how many are older than a time."""
+    """Return the number of stored rejected events, the oldest one's time, and how many are older than a time."""
     return _kept(RejectedEvent, RejectedEvent.received, before, customers)
 
 
 def keys(before: int) -> tuple[int, int | None, int]:
-    """The same of idempotency keys."""
+    """Return the same as `rejected` for idempotency keys."""
     return _kept(IdempotencyKey, IdempotencyKey.created, before, None)
 
 
 def audited(before: int) -> tuple[int, int | None, int]:
-    """The same of the audit log's entries."""
+    """Return the same as `rejected` for entries of the audit log."""
     return _kept(AuditEntry, AuditEntry.moment, before, None)
 
 
 def files(customers: Customers, before: int) -> tuple[int, int, int | None, int]:
-    """How many report files are kept, their bytes, when the first of them goes, and how many go before a time."""
+    """Return the number of stored report files, their bytes, the first expiry, and how many expire before a time."""
     kept = (Report.status == "COMPLETE") & ~Report.removed & Report.file.is_null(False)
     query = Report.select(fn.count(Report.id), fn.sum(Report.bytes), fn.min(Report.expires)).where(kept)
     number, size, first = _of(Report, query, customers).tuples().get()
@@ -77,18 +77,18 @@ def files(customers: Customers, before: int) -> tuple[int, int, int | None, int]
 
 
 def uncounted() -> int:
-    """How many ids lie behind the last counted event: about so many events are not in the hourly counts yet."""
+    """Return the number of ids after the watermark, which is about the number of events not counted yet."""
     from_counts = database.execute_sql("SELECT coalesce(max(up_to), 0) FROM counted").fetchone()[0]
     return max(0, (Event.select(fn.max(Event.id)).scalar() or 0) - from_counts)
 
 
 def server() -> str:
-    """What the database is, and its version."""
+    """Return the name and version of the database."""
     return database.server()
 
 
 def size() -> int:
-    """How many bytes the database takes."""
+    """Return the size of the database in bytes."""
     return database.size()
 
 

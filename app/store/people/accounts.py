@@ -10,26 +10,26 @@ from app.store.database import database
 from app.store.models import Account
 
 USED_UP = 0  # replaces the expiry of a one-time password once it was used
-TOO_LARGE = 2**63  # for an id: the drivers refuse it
+TOO_LARGE = 2**63  # for an id, because the drivers reject it
 
 
 def by_name(name: str) -> Account | None:
-    """The user of that name."""
+    """Return the user with a name."""
     return Account.get_or_none(Account.name == name)
 
 
 def by_id(key: int) -> Account | None:
-    """The user of that id."""
+    """Return the user with an id."""
     return Account.get_or_none(Account.id == key) if key < TOO_LARGE else None
 
 
 def everyone() -> list[Account]:
-    """All users, by name. Sorted here, as databases differ in what comes first."""
+    """Return all users by name, sorted here because databases differ in their collation."""
     return sorted(Account.select(), key=lambda one: one.name)
 
 
 def exists() -> bool:
-    """Whether there is any user yet."""
+    """Return whether any user exists."""
     return Account.select().exists()
 
 
@@ -51,7 +51,7 @@ def add(
     password_version: str,
     now: int,
 ) -> Account | None:
-    """Make a user, or None where the name is taken; `password` is a hash."""
+    """Create a user, or return None if the name is taken. `password` is a hash."""
     values = {
         "name": name,
         "role": role,
@@ -67,12 +67,12 @@ def add(
 
 
 def change(key: int, role: str, customers: Sequence[str] | None) -> bool:
-    """Give a user another role and other customers; whether there is such a user."""
+    """Change a user's role and customers, and return whether the user exists."""
     return Account.update(role=role, customers=customers).where(Account.id == key).execute() == 1
 
 
 def set_password(key: int, password: str, password_expires: int | None, password_version: str) -> bool:
-    """Give a user another password (a hash), which ends their sessions; whether there is such a user."""
+    """Set a user's password (a hash), which ends their sessions, and return whether the user exists."""
     values = {"password": password, "password_expires": password_expires, "password_version": password_version}
     return Account.update(**values).where(Account.id == key).execute() == 1
 
@@ -84,5 +84,5 @@ def use_up_password(key: int, password_version: str) -> bool:
 
 
 def remove(key: int) -> bool:
-    """Remove a user; whether there was one."""
+    """Remove a user, and return whether it existed."""
     return Account.delete().where(Account.id == key).execute() == 1

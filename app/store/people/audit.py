@@ -13,11 +13,11 @@ from app.store.models import AuditEntry
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which entries are asked for; what is None or empty is not asked about.
+    """Filter for entries. None or empty means no condition.
 
     Attributes:
-        text: stands somewhere in what was acted on, or in the details; capital or small letters.
-        start, end: both included.
+        text: text that the target or the details contain, ignoring case.
+        start, end: both inclusive.
     """
 
     who: str = ""
@@ -43,12 +43,12 @@ class Seen:
 
 
 def add(**values: object) -> None:
-    """Write an entry: in the transaction of the act, where there is one."""
+    """Write an entry. Call it in the transaction of the recorded action, if there is one."""
     AuditEntry.insert(**values).execute()
 
 
 def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = None) -> list[AuditEntry]:
-    """Entries, newest first; `before` an id, for the next page."""
+    """Return entries, newest first, `before` an id for the next page."""
     query = _seen(AuditEntry.select(), seen)
     for condition in _conditions(sought):
         query = query.where(condition)
@@ -58,7 +58,7 @@ def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = 
 
 
 def purge(before: int) -> int:
-    """Forget the entries from before a time; how many."""
+    """Remove the entries from before a time, and return their number."""
     return purging.purge(AuditEntry, AuditEntry.moment < before)
 
 
@@ -66,7 +66,7 @@ def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:
     own, others = AuditEntry.account == seen.account, AuditEntry.action.in_(list(seen.actions))
     if seen.customers is not None:
         own &= AuditEntry.customer.in_(["", *seen.customers])  # the user may have seen more at that time
-        others &= AuditEntry.customer.in_(list(seen.customers))  # what is about nobody's data may name anybody
+        others &= AuditEntry.customer.in_(list(seen.customers))  # entries about no customer may name anyone
     return query.where(own | others)
 
 
@@ -82,5 +82,5 @@ def _conditions(sought: AuditFilter) -> list[object]:
 
 
 def _mentions(text: str) -> object:
-    """Wildcards mean themselves: whoever looks for a percent sign finds one."""
+    """Return the condition that an entry contains a text, with wildcards taken literally."""
     return AuditEntry.object.contains(text) | AuditEntry.details.cast("TEXT").contains(text)

@@ -1,4 +1,7 @@
-"""Queries about sessions. One counts only while its word is its user's: a new password makes a new word."""
+"""Queries about sessions.
+
+A session is valid only while its password version is that of its user, which each new password changes.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from app.store.people.accounts import TOO_LARGE
 
 @dataclass(frozen=True)
 class Limits:
-    """Which sessions still count.
+    """Limits of valid sessions.
 
     Attributes:
-        seen_after: those with a sign of life after this time.
-        created_after: those that began after this time.
+        seen_after: valid sessions were last used after this time.
+        created_after: valid sessions began after this time.
     """
 
     seen_after: int
@@ -25,19 +28,19 @@ class Limits:
 
 
 def add(**values: object) -> Session:
-    """Begin one."""
+    """Create a session."""
     return Session.create(**values)
 
 
 def find(digest: str, limits: Limits) -> tuple[Session, Account] | None:
-    """The session with a digest and whose it is, if it still counts."""
+    """Return the session with a digest and its user, if it is valid."""
     for session in _counting(limits).where(Session.digest == digest):
         return session, session.user
     return None
 
 
 def by_id(key: int, limits: Limits) -> tuple[Session, Account] | None:
-    """The session of that id and whose it is, if it still counts."""
+    """Return the session with an id and its user, if it is valid."""
     if key >= TOO_LARGE:
         return None
     for session in _counting(limits).where(Session.id == key):
@@ -46,32 +49,32 @@ def by_id(key: int, limits: Limits) -> tuple[Session, Account] | None:
 
 
 def of(account: int, limits: Limits) -> list[Session]:
-    """A user's sessions that count, the last seen first."""
+    """Return a user's valid sessions, most recently used first."""
     return list(_counting(limits).where(Session.account == account).order_by(Session.seen.desc(), Session.id.desc()))
 
 
 def every(limits: Limits) -> list[Session]:
-    """All sessions that count."""
+    """Return all valid sessions."""
     return list(_counting(limits))
 
 
 def note_seen(key: int, now: int) -> None:
-    """Note a sign of life."""
+    """Record when a session was last used."""
     Session.update(seen=now).where(Session.id == key, Session.seen < now).execute()
 
 
 def remove(key: int) -> bool:
-    """End one; whether there was one."""
+    """End a session, and return whether it existed."""
     return Session.delete().where(Session.id == key).execute() == 1
 
 
 def remove_of(account: int, *, but: int = 0) -> int:
-    """End a user's sessions, one apart; how many."""
+    """End a user's sessions except the session `but`, and return their number."""
     return Session.delete().where(Session.account == account, Session.id != but).execute()
 
 
 def remove_oldest(account: int, most: int) -> None:
-    """End a user's sessions beyond a number, those seen last being kept."""
+    """End a user's sessions beyond a number, and keep the most recently used ones."""
     mine = Session.select(Session.id).where(Session.account == account)
     rest = [key for (key,) in mine.order_by(Session.seen.desc(), Session.id.desc()).offset(most).limit(1_000).tuples()]
     if rest:
@@ -87,7 +90,7 @@ def bring_back(now: int, latest: int) -> int:
 
 
 def purge(limits: Limits) -> int:
-    """Forget those that count no more; how many."""
+    """Remove expired sessions, and return their number."""
     over = (Session.seen <= limits.seen_after) | (Session.created <= limits.created_after)
     return purging.purge(Session, over)
 

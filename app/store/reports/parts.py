@@ -1,4 +1,4 @@
-"""Queries about the parts of reports that are written piece by piece. The same rule: a token, or nothing changes."""
+"""Queries about the parts of reports that are written separately. As with reports, writes require the current token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPEN = ~Part.done & Part.token.is_null()
 
 
 def plan(job: str, stretches: Sequence[tuple[int | None, int | None]]) -> None:
-    """Make a report's parts; inside the transaction that notes that it is planned."""
+    """Create a report's parts. Call it inside the transaction that records the report as planned."""
     forget(job)
     rows = [{"job": job, "number": number, "start": start, "end": end} for number, (start, end) in enumerate(stretches)]
     if rows:
@@ -22,7 +22,7 @@ def plan(job: str, stretches: Sequence[tuple[int | None, int | None]]) -> None:
 
 
 def claim(job: str, token: str, worker: str) -> Part | None:
-    """Take the first part that nobody writes or wrote; None where there is none."""
+    """Claim the first part that is neither written nor being written, or return None if there is none."""
     while True:
         part = Part.select().where(Part.job == job, OPEN).order_by(Part.number).first()
         if part is None:
@@ -33,65 +33,65 @@ def claim(job: str, token: str, worker: str) -> Part | None:
 
 
 def note(part: Part, token: str, /, **values: object) -> bool:
-    """Write a part's progress; False where it is another's now, or its report is no more."""
+    """Record a part's progress, or return False if another worker holds it or its report no longer exists."""
     held = (Part.id == part.id) & (Part.token == token) & ~Part.done
     return Part.update(heartbeat_at=clock(), **values).where(held).execute() == 1
 
 
 def give_back(part: Part, token: str) -> None:
-    """Let another write a part."""
+    """Release a part so that another worker can write it."""
     note(part, token, token=None, worker=None, rows=0)
 
 
 def write_again(part: Part) -> None:
-    """What was written is gone."""
+    """Mark a part as not written, because its file is missing."""
     gone = (Part.id == part.id) & (Part.file == part.file)
     Part.update(done=False, token=None, worker=None, rows=0, bytes=0, file=None).where(gone).execute()
 
 
 def release_of(worker: str) -> None:
-    """Take back what a worker that is gone was at."""
+    """Release the unfinished parts of a worker that has died."""
     Part.update(token=None, worker=None, rows=0).where(~Part.done, Part.worker == worker).execute()
 
 
 def release_silent(job: str, milliseconds: int) -> None:
-    """Take back what nobody has given a sign of life of for so long."""
+    """Release the unfinished parts of a report that have had no heartbeat for a time."""
     quiet = Part.heartbeat_at < clock() - milliseconds
     Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, quiet).execute()
 
 
 def of(job: str) -> list[Part]:
-    """A report's parts in order."""
+    """Return a report's parts in order."""
     return list(Part.select().where(Part.job == job).order_by(Part.number))
 
 
 def rows(job: str) -> int:
-    """How many rows of a report's parts are written, by all who write."""
+    """Return the number of rows written in all parts of a report."""
     return int(Part.select(fn.sum(Part.rows)).where(Part.job == job).scalar() or 0)
 
 
 def open_number(job: str) -> int:
-    """How many parts nobody writes or wrote."""
+    """Return the number of parts that are neither written nor being written."""
     return Part.select().where(Part.job == job, OPEN).count()
 
 
 def are_done(job: str) -> bool:
-    """Whether all are written."""
+    """Return whether all parts of a report are written."""
     return not Part.select().where(Part.job == job, ~Part.done).exists()
 
 
 def forget(job: str) -> None:
-    """The parts are of no more use."""
+    """Remove a report's parts."""
     Part.delete().where(Part.job == job).execute()
 
 
 def forget_ended(job: str) -> None:
-    """The same where the report has ended. It may be tried again at this very moment, and have new ones already."""
+    """Remove a report's parts if it has ended. It may be run again concurrently and already have new parts."""
     Part.delete().where(Part.job == job, Part.job.not_in(_running())).execute()
 
 
 def forget_all_ended() -> None:
-    """The same for every report that has ended."""
+    """Remove the parts of all reports that have ended."""
     Part.delete().where(Part.job.not_in(_running())).execute()
 
 

@@ -1,7 +1,7 @@
 """Queries about reports. Each write of a worker includes its attempt's token, so a stale attempt cannot write.
 
 The database's clock sets the start, attempt, heartbeat and end of a report, and measures its time limit, because the
-clocks of web processes, workers and sweepers may differ.
+clocks of web processes, workers and schedulers may differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.store.database import database, server_time
 from app.store.models import Report, ReportPart
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
-# As people tell them apart.
+# The states that people see.
 STATES = {
     "running": Report.status == RUNNING,
     "complete": (Report.status == COMPLETE) & ~Report.removed,
@@ -26,11 +26,11 @@ STATES = {
 }
 WAITS = (Report.status == RUNNING) & Report.token.is_null()
 HELD = (Report.status == RUNNING) & Report.token.is_null(False)
-NEWEST = 20  # a user's reports are taken in the order of acceptance, but for those that are tried again
+NEWEST = 20  # reports checked per user; a user's reports start in the order of acceptance, except for retries
 
 
 def clock() -> SQL:
-    """The database's time in milliseconds, as an expression."""
+    """Return the SQL expression of the database's time in milliseconds."""
     return SQL(database.clock_ms)
 
 
@@ -40,12 +40,12 @@ def now() -> int:
 
 
 def add(**values: object) -> Report:
-    """Keep an accepted report; call it inside the transaction that fixed its cut."""
+    """Store an accepted report. Call it inside the transaction that fixed its snapshot."""
     return Report.create(status=RUNNING, **values)
 
 
 def by_job(job: str) -> Report | None:
-    """The report of that UUID."""
+    """Return the report with a UUID."""
     return Report.get_or_none(Report.job == job)
 
 
@@ -59,16 +59,16 @@ def newest(
     state: str | None = None,
     before: int | None = None,
 ) -> list[Report]:
-    """Reports, newest first.
+    """Return reports, newest first.
 
     Args:
-        limit: how many at most.
-        account: only this user's.
-        customers: only about these customers.
-        status: only in this state.
-        schedule: only those that this recurring report started.
-        state: only those of STATES.
-        before: only those with a lower id, for the next page.
+        limit: maximum number of reports.
+        account: only reports of this user.
+        customers: only reports about these customers.
+        status: only reports with this status.
+        schedule: only reports started by this schedule.
+        state: only reports in this state of STATES.
+        before: only reports with a lower id, for the next page.
     """
     query = Report.select().order_by(Report.id.desc()).limit(limit)
     for column, value in ((Report.account, account), (Report.status, status), (Report.schedule, schedule)):
@@ -84,7 +84,7 @@ def newest(
 
 
 def number(status: str, account: int | None, customers: Sequence[str] | None) -> int:
-    """How many reports are in a state; see `newest`."""
+    """Return the number of reports with a status; see `newest`."""
     query = Report.select().where(Report.status == status)
     if account is not None:
         query = query.where(Report.account == account)
@@ -94,7 +94,7 @@ def number(status: str, account: int | None, customers: Sequence[str] | None) ->
 
 
 class Waiting(NamedTuple):
-    """What has to be known of a report that waits to say whose turn it is: there may be thousands."""
+    """Columns of a waiting report that determine its place in the fair queue. Few, because thousands may wait."""
 
     id: int
     job: str
@@ -106,12 +106,12 @@ class Waiting(NamedTuple):
 
 
 def waiting() -> list[Waiting]:
-    """Reports that run and that no worker has taken, the oldest first."""
+    """Return the running reports that no worker has claimed, oldest first."""
     return _in_brief(Report.select().where(WAITS))
 
 
 def due() -> list[Waiting]:
-    """Those of them that may be tried now, the oldest first."""
+    """Return the waiting reports that may be tried now, oldest first."""
     return _in_brief(Report.select().where(WAITS, _may_be_tried()))
 
 
@@ -121,12 +121,12 @@ def _in_brief(query: Select) -> list[Waiting]:
 
 
 def some_wait() -> bool:
-    """Whether there are any."""
+    """Return whether any waiting report may be tried now."""
     return Report.select().where(WAITS, _may_be_tried()).exists()
 
 
 def small_waits(most: int) -> bool:
-    """Whether one of no more rows is among them."""
+    """Return whether any waiting report that may be tried now has at most `most` estimated rows."""
     return Report.select().where(WAITS, _may_be_tried(), Report.estimated_rows <= most).exists()
 
 
@@ -135,13 +135,13 @@ def _may_be_tried() -> Expression:
 
 
 def running_by_account() -> dict[int | None, int]:
-    """How many reports of each user workers are at."""
+    """Return the number of reports that workers hold, per user."""
     query = Report.select(Report.account, fn.count(Report.id)).where(HELD).group_by(Report.account)
     return dict(query.tuples())
 
 
 def last_served(accounts: Iterable[int | None]) -> dict[int | None, int]:
-    """When workers were last at a report of each of these users'; of the newest that they took, so that it is quick."""
+    """Return when workers last worked on a report of each user, from the newest reports only, so that it is fast."""
     return {account: _last_served(account) for account in accounts}
 
 
@@ -152,9 +152,10 @@ def _last_served(account: int | None) -> int:
 
 
 def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
-    """Take a waiting report for an attempt. Of workers that race for it one gets it, the others None.
+    """Claim a waiting report for an attempt. If workers race for it, one gets it and the others get None.
 
-    Its rows are what is written and kept; where a paused attempt goes on they must not go back behind what was told.
+    `rows` becomes the number of rows in stored parts. It stays unchanged if a paused attempt continues, because the
+    reported progress must not decrease.
     """
     kept = ReportPart.select(fn.sum(ReportPart.rows)).where(ReportPart.job == job)
     query = Report.update(
@@ -173,23 +174,23 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
 
 
 def note(job: str, token: str, /, **values: object) -> bool:
-    """Write an attempt's progress; False where the attempt no longer holds the report."""
+    """Record an attempt's progress, or return False if the attempt no longer holds the report."""
     query = Report.update(heartbeat_at=clock(), **values).where(Report.job == job, Report.token == token)
     return query.where(Report.status == RUNNING).execute() == 1
 
 
 def note_part(job: str) -> None:
-    """A part of a report is written, by whomever: the attempt at work gets further, and its end counts for nothing."""
+    """Record that any worker has written a part. The current attempt made progress, so it does not count as stalled."""
     Report.update(stalled_attempts=-1).where(Report.job == job, Report.status == RUNNING).execute()
 
 
 def give_back(job: str, token: str, /, **values: object) -> bool:
-    """Let a report wait for a worker again; False where the attempt no longer held it."""
+    """Release a report to wait for a worker again, or return False if the attempt no longer held it."""
     return note(job, token, token=None, worker=None, **values)
 
 
 def release(job: str, token: str) -> bool:
-    """The same for an attempt that cannot do it itself any more."""
+    """Release a report whose attempt can no longer do so itself, and count the attempt as stalled."""
     held = (Report.job == job) & (Report.token == token) & (Report.status == RUNNING)
     return (
         Report.update(token=None, worker=None, stalled_attempts=Report.stalled_attempts + 1).where(held).execute() == 1
@@ -197,28 +198,32 @@ def release(job: str, token: str) -> bool:
 
 
 def held_by(worker: str) -> list[Report]:
-    """The reports whose attempts are a worker's."""
+    """Return the reports that a worker holds."""
     return list(Report.select().where(HELD, Report.worker == worker))
 
 
 def silent(milliseconds: int) -> list[Report]:
-    """The reports whose attempts gave no sign of life for so long."""
+    """Return the held reports without a heartbeat for a time."""
     return list(Report.select().where(HELD, Report.heartbeat_at < clock() - milliseconds))
 
 
 def overdue(milliseconds: int) -> list[Report]:
-    """The reports that were begun longer ago, and still run."""
+    """Return the running reports that began longer ago than a time."""
     return list(Report.select().where(Report.status == RUNNING, Report.began < clock() - milliseconds))
 
 
 def end(job: str, status: str, reason: str, now: int, *, cancelled: bool = False) -> bool:
-    """End a report that runs, whoever holds it; whether it did run."""
+    """End a running report regardless of which attempt holds it, and return whether it was running."""
     values = {"status": status, "reason": reason, "ended": now, "cancelled": cancelled, "token": None, "worker": None}
     return Report.update(values).where(Report.job == job, Report.status == RUNNING).execute() == 1
 
 
 def fail(job: str, token: str, stalled_attempts: int, reason: str, now: int) -> bool:
-    """End a report that an attempt holds, where at least so many before it got no further; whether it was so."""
+    """Fail a report that an attempt holds, and return whether it did.
+
+    Args:
+        stalled_attempts: minimum number of stalled attempts; with fewer, nothing changes.
+    """
     mine = (
         (Report.job == job)
         & (Report.status == RUNNING)
@@ -230,7 +235,7 @@ def fail(job: str, token: str, stalled_attempts: int, reason: str, now: int) -> 
 
 
 def run_again(job: str) -> bool:
-    """Let a report that ended without a file wait for a worker, with the snapshot that it had; whether it did."""
+    """Requeue a report that ended without a file, with the same snapshot, and return whether it did."""
     fresh = {"status": RUNNING, "reason": None, "ended": None, "cancelled": False, "token": None, "worker": None}
     fresh |= {"paused": False, "planned": False, "stalled_attempts": 0, "not_before": None, "began": None}
     fresh |= {"rows": None, "total": None, "width": None, "extra_rows": None}
@@ -239,22 +244,22 @@ def run_again(job: str) -> bool:
 
 
 def expired(now: int) -> list[Report]:
-    """Complete reports whose file is to go."""
+    """Return the complete reports whose file has expired."""
     return list(Report.select().where(Report.status == COMPLETE, ~Report.removed, Report.expires <= now))
 
 
 def mark_removed(job: str) -> None:
-    """Note that a report's file is gone."""
+    """Record that a report's file was removed."""
     Report.update(removed=True).where(Report.job == job).execute()
 
 
 def files_in_use(jobs: Sequence[str]) -> set[str]:
-    """The keys of the files that these reports have and keep."""
+    """Return the keys of the files that these reports still have."""
     query = Report.select(Report.file).where(Report.job.in_(list(jobs)), ~Report.removed, Report.file.is_null(False))
     return {file for (file,) in query.tuples()}
 
 
 def running_among(jobs: Sequence[str]) -> set[str]:
-    """Which of these reports run."""
+    """Return which of these reports are running."""
     query = Report.select(Report.job).where(Report.job.in_(list(jobs)), Report.status == RUNNING)
     return {job for (job,) in query.tuples()}

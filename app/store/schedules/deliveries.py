@@ -1,4 +1,4 @@
-"""Queries about webhooks: which are to be sent, and each try on record."""
+"""Queries about webhook deliveries and the record of their tries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 
 
 def unannounced(since: int) -> list[Report]:
-    """Reports that ended since a time, whose schedule has a webhook, and of whose end there is no delivery yet."""
+    """Return the reports that ended since a time, have a schedule with a webhook, and have no delivery yet."""
     told = Delivery.select().where(Delivery.report == Report.job, Delivery.ended == Report.ended)
     ours = (Report.schedule == Schedule.id) & (Report.ended >= Schedule.webhook_since) & (Report.ended >= since)
     query = Report.select(Report).join(Schedule, on=ours)
@@ -22,14 +22,14 @@ def unannounced(since: int) -> list[Report]:
 
 
 def add(key: str, report: Report, now: int) -> None:
-    """Have a report's end told; once, whoever else does the same."""
+    """Create the delivery of a report's end, unless it exists already."""
     values = {"key": key, "schedule": report.schedule, "report": report.job, "ended": report.ended}
     values |= {"status": report.status, "state": WAITING, "tries": 0, "next_try": now, "created": now}
     Delivery.insert(values).on_conflict_ignore().execute()
 
 
 def by_id(key: int) -> Delivery | None:
-    """The delivery of that id."""
+    """Return the delivery with an id."""
     return Delivery.get_or_none(Delivery.id == key)
 
 
@@ -44,16 +44,19 @@ def due(now: int, limit: int, *, latest: int) -> list[Delivery]:
 
 
 def claim(delivery: Delivery, next_try: int) -> bool:
-    """Take one for a try; of those that race one gets it. If whoever got it dies, the next try comes all the same."""
+    """Claim a delivery for a try, and return whether this call won.
+
+    `next_try` also takes effect if the process dies during the try.
+    """
     seen = (Delivery.id == delivery.id) & (Delivery.tries == delivery.tries) & (Delivery.next_try == delivery.next_try)
     return Delivery.update(tries=delivery.tries + 1, next_try=next_try).where(seen).execute() == 1
 
 
 def note(delivery: int, tries: int, state: str, **tried: object) -> None:
-    """Keep a try on record, and how the delivery stands now; that of a schedule that was removed is forgotten.
+    """Record a try and the resulting state of the delivery. It does nothing if the delivery's schedule was removed.
 
     Args:
-        tries: how many there were when it began: whoever asked for it anew meanwhile has the last word on its state.
+        tries: the number of tries when it began. If the delivery was restarted meanwhile, its state stays.
     """
     ends = {} if state == WAITING else {"state": state, "next_try": None}
     with transaction():
@@ -64,13 +67,13 @@ def note(delivery: int, tries: int, state: str, **tried: object) -> None:
 
 
 def give_up(delivery: int) -> None:
-    """End one of which the last try left no word."""
+    """Give up a waiting delivery whose last try left no record."""
     ends = {"state": GIVEN_UP, "next_try": None}
     Delivery.update(ends).where(Delivery.id == delivery, Delivery.state == WAITING).execute()
 
 
 def give_up_all(schedule: int) -> None:
-    """End those of a schedule that nobody is to be told any more."""
+    """Give up a schedule's waiting deliveries, because nobody is notified any more."""
     ends = {"state": GIVEN_UP, "next_try": None}
     Delivery.update(ends).where(Delivery.schedule == schedule, Delivery.state == WAITING).execute()
 
@@ -89,7 +92,7 @@ def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) ->
 
 
 def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
-    """The tries of each of these deliveries, the first first."""
+    """Return the tries of each of these deliveries, oldest first."""
     by_delivery: dict[int, list[DeliveryTry]] = {key: [] for key in deliveries}
     for tried in DeliveryTry.select().where(DeliveryTry.delivery.in_(list(deliveries))).order_by(DeliveryTry.id):
         by_delivery[tried.delivery].append(tried)
@@ -97,7 +100,7 @@ def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
 
 
 def purge(before: int) -> None:
-    """Forget those that were made before a time and wait for nothing."""
+    """Remove the deliveries that were created before a time and have no next try."""
     old = (Delivery.created < before) & Delivery.next_try.is_null()
     purging.purge(DeliveryTry, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
     purging.purge(Delivery, old)

@@ -1,4 +1,4 @@
-"""Queries about recurring reports. Whoever starts one holds its claim meanwhile: of those that race one gets it."""
+"""Queries about recurring reports. A process claims one before it starts a report, so that only one process does so."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from app.store.models import Delivery, DeliveryTry, Report, Schedule
 
 
 def by_id(key: int) -> Schedule | None:
-    """The recurring report of that id."""
+    """Return the recurring report with an id."""
     return Schedule.get_or_none(Schedule.id == key)
 
 
 def every(owner: int | None = None, customers: Sequence[str] | None = None) -> list[Schedule]:
-    """Recurring reports by name.
+    """Return recurring reports by name.
 
     Args:
-        owner: only this user's.
-        customers: only about these customers.
+        owner: only recurring reports of this user.
+        customers: only recurring reports about these customers.
     """
     query = Schedule.select()
     if owner is not None:
@@ -36,7 +36,7 @@ def number(owner: int) -> int:
 
 
 def add(**values: object) -> Schedule | None:
-    """Keep a recurring report; None where its owner has one of that name."""
+    """Store a recurring report, or return None if its owner has another of that name."""
     try:
         with transaction():
             return Schedule.create(**values)
@@ -63,16 +63,16 @@ def remove(key: int) -> bool:
 
 
 def due(now: int) -> list[Schedule]:
-    """The active ones whose time has come, the longest due first."""
+    """Return the active recurring reports that are due, the longest due first."""
     return list(Schedule.select().where(Schedule.active, Schedule.next_run <= now).order_by(Schedule.next_run))
 
 
 def claim(key: int, token: str, now: int, following: int | None, *, due: int | None) -> Schedule | None:
-    """Take a recurring report in order to start it; the row as it is then, or None where somebody else has it.
+    """Claim a recurring report to start it, and return the current row, or None if another process holds it.
 
     Args:
-        following: the run after this one; None: the next run stays.
-        due: the run to be made: who read another one comes too late. None: any.
+        following: the run after this one. None means that the next run stays.
+        due: the expected next run. If it has changed, the claim fails. None means any.
     """
     free = (Schedule.id == key) & Schedule.claim.is_null()
     if due is not None:
@@ -82,11 +82,11 @@ def claim(key: int, token: str, now: int, following: int | None, *, due: int | N
 
 
 def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
-    """Let a claim go, and write what came of it; False where it was another's already, or the row is gone.
+    """Release a claim and record the result, or return False if the claim was lost or the row was removed.
 
     Args:
-        ran: whether the run is over and done with, so that the following one is next. Whoever meanwhile paused it or
-            gave it another recurrence has set the next run already, and that stays.
+        ran: whether the run is finished, so that the following run is next. If the schedule was paused or its
+            recurrence changed meanwhile, its next run is already set, and stays.
     """
     if ran:
         is_over = Schedule.claimed_next.is_null(False) & (Schedule.next_run <= Schedule.claimed)

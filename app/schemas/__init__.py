@@ -1,1 +1,1 @@
-"""What comes in, checked by marshmallow, and what goes out, in its exact order of keys."""
+"""Schemas of requests, validated by marshmallow, and of responses, with their exact order of keys."""

@@ -1,4 +1,4 @@
-"""What an ingest key is asked for with."""
+"""Schema of the request for an ingest key."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from app.schemas.fields import Code, Codes
 
 
 class KeySchema(Schema):
-    """A key's name, and the customers and products that it is bound to; none: to all of them."""
+    """Name of a key, and the customers and products that it is limited to. An empty list means all."""
 
     name = Code(required=True)
     customers = Codes(required=True)
     products = Codes(required=True)
 
     def check(self, name: str, customers: Sequence[str], products: Sequence[str]) -> None:
-        """Refuse what cannot be a name or a code.
+        """Reject values that are not valid names or codes.
 
         Raises:
-            InputInvalid: a fault for each.
+            InputInvalid: contains one fault per invalid value.
         """
         try:
             self.load({"name": name, "customers": list(customers), "products": list(products)})

@@ -1,4 +1,4 @@
-"""The catalog document, as `catalog import` takes it and `catalog export` gives it."""
+"""Schema of the catalog document that `catalog import` reads and `catalog export` writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXTRAS = COLUMN, DROP = ("column", "drop")
 
 
 class Names(Described):
-    """The names of columns or context items, in order; none twice."""
+    """Names of columns or context items in order, without duplicates."""
 
     allowed = "an array of names, each once"
 
@@ -30,7 +30,7 @@ class Names(Described):
 
 
 class Description(Described):
-    """Words for people."""
+    """Description for people."""
 
     allowed = "a string of at most 1,000 characters"
 
@@ -49,28 +49,28 @@ class _Entry(Schema):
 
 
 class CustomerSchema(_Entry):
-    """A customer."""
+    """Customer."""
 
 
 class ProductSchema(_Entry):
-    """A product, the columns of its report files, and what becomes of context items without one."""
+    """Product with the columns of its report files and the handling of context items without a column."""
 
     columns = Names(load_default=list)
     extra = Choice(EXTRAS, load_default=COLUMN)
 
 
 class TypeSchema(_Entry):
-    """An event type of a product, and the names of its context items."""
+    """Event type of a product with the names of its context items."""
 
     product = Code(required=True)
     context = Names(load_default=list)
 
 
 class CatalogSchema(Schema):
-    """The whole document."""
+    """Catalog document."""
 
     class Meta:
-        """Keys that nobody asked for are ignored."""
+        """marshmallow's settings: unknown keys are ignored."""
 
         unknown = EXCLUDE
 
@@ -79,11 +79,11 @@ class CatalogSchema(Schema):
     types = fields.List(fields.Nested(TypeSchema), load_default=list)
 
     def load_body(self, body: bytes) -> dict[str, list[dict]]:
-        """The document's three lists.
+        """Return the document's three lists.
 
         Raises:
-            BodyMalformed: it is not JSON.
-            InputInvalid: an entry is wrong.
+            BodyMalformed: the body is not JSON.
+            InputInvalid: an entry is invalid.
         """
         value = json.parse_clean(body)
         try:
@@ -95,7 +95,7 @@ class CatalogSchema(Schema):
 
 
 def document(customers: Sequence, products: Sequence, types: Sequence) -> dict[str, list[dict]]:
-    """The document for rows of the catalog's tables, in the contract's order of keys."""
+    """Return the document for rows of the catalog's tables, with keys in the documented order."""
     return {
         "customers": [{"code": c.code, "description": c.description} for c in customers],
         "products": [

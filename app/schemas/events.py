@@ -62,7 +62,7 @@ ROOM_FOR_KEYS = len('{"events":,"":0}')
 
 
 class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """A valid event, as the product sent it; its fields in the order of the answer."""
+    """Valid event as the product sent it, with fields in the order of the response."""
 
     customer: CodeText
     product: CodeText
@@ -73,10 +73,10 @@ class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 
 
 class StoredEvent(msgspec.Struct, gc=False):
-    """An event as it is stored and answered: keys in this order, `version` only where one was sent.
+    """Event as stored and returned, with keys in this order. `version` is absent if it was not sent.
 
     Attributes:
-        sequence: its place in the request, from 1.
+        sequence: its position in the request, from 1.
         batch: the UUID of the request.
     """
 
@@ -91,13 +91,13 @@ class StoredEvent(msgspec.Struct, gc=False):
 
 
 class FullEvent(StoredEvent, gc=False):
-    """An event as it is read back: `received` is when it was accepted, in milliseconds."""
+    """Event as read back. `received` is the time of acceptance in milliseconds."""
 
     received: int
 
 
 class Envelope(msgspec.Struct):
-    """The object form of a batch, its events not looked at yet."""
+    """Object form of a batch, with unparsed events."""
 
     events: msgspec.Raw
 
@@ -111,26 +111,26 @@ class Unparsed(NamedTuple):
 
 
 class BrokenLine(NamedTuple):
-    """A line that is not what it must be."""
+    """Line that is not valid in its format."""
 
     text: str
     reason: str
     form: str = "JSON"
 
 
-encode_stored = msgspec.json.Encoder().encode  # stored events as the JSON of an answer
+encode_stored = msgspec.json.Encoder().encode  # encodes stored events as the JSON of a response
 
 
 FIELDS = frozenset(Event.__struct_fields__)
 
 
 def readable(event: StoredEvent) -> str:
-    """A stored event as JSON, for people: a line for each key."""
+    """Return a stored event as indented JSON, for display."""
     return msgspec.json.format(encode_stored(event), indent=2).decode()
 
 
 def encode_event(event: Event) -> str:
-    """A valid event as JSON."""
+    """Return a valid event as JSON."""
     return encode_stored(event).decode()
 
 
@@ -144,7 +144,7 @@ class EventSchema(Schema):
     """One event, as a product sends it."""
 
     class Meta:
-        """Fields that nobody asked for are ignored."""
+        """marshmallow's settings: unknown fields are ignored."""
 
         unknown = EXCLUDE
 
@@ -157,12 +157,12 @@ class EventSchema(Schema):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """An invalid event of a request.
+    """Invalid event of a request.
 
     Attributes:
-        place: its place in the request, from 1.
-        text: the event whole, as JSON (or as it came, where it is none).
-        faults: what is wrong with it.
+        place: its position in the request, from 1.
+        text: the whole event as JSON, or as received if it is not JSON.
+        field_errors: its faults.
     """
 
     place: int
@@ -172,7 +172,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Batch:
-    """Events of a request: the valid ones with their places in the request, from 1, and the invalid ones.
+    """Events of a request: the valid ones with their positions in the request, from 1, and the invalid ones.
 
     Attributes:
         ignored: unknown keys of the request or of its events, at most MAX_IGNORED.
@@ -191,9 +191,9 @@ def unexplained(place: int, text: str) -> Rejected:
 
 
 class EventList(Described):
-    """A batch's events: an unparsed JSON array (fast road first), or parsed values.
+    """Field for a batch's events: an unparsed JSON array or lines (fast path first), or parsed values.
 
-    Where some are invalid, the ValidationError has a `Batch` as its valid data.
+    If any events are invalid, the ValidationError has a `Batch` as its valid data.
     """
 
     allowed = "an array of events"
@@ -258,7 +258,7 @@ class BatchSchema(Schema):
     """
 
     class Meta:
-        """Keys beside `events` are ignored."""
+        """marshmallow's settings: keys other than `events` are ignored."""
 
         unknown = EXCLUDE
 
@@ -269,12 +269,12 @@ class BatchSchema(Schema):
         self.limit = limit
 
     def load_body(self, body: bytes, *, lines: bool = False) -> list[Event]:
-        """The events of a request's body: `{"events": […]}`, a bare array, or with `lines` one event a line.
+        """Return the events of a request's body: `{"events": […]}`, an array, or with `lines` one event per line.
 
         Raises:
             BodyMalformed: the body is not JSON.
             BodyTooLarge: it has more events than one request may have.
-            InputInvalid: an event is invalid; every one that is has its faults.
+            InputInvalid: an event is invalid. It contains the faults of every invalid event.
         """
         batch = self.split_body(body, lines=lines)
         if batch.rejected:
@@ -282,11 +282,11 @@ class BatchSchema(Schema):
         return batch.events
 
     def split_body(self, body: bytes, *, lines: bool = False) -> Batch:
-        """Like `load_body`, but invalid events are no error: they stand apart in the batch."""
+        """Return a batch like `load_body`, but with invalid events in `rejected` instead of an error."""
         return self._split(Unparsed(body, lines=True) if lines else _open(body))
 
     def split_values(self, values: list[object]) -> Batch:
-        """The same for values that are parsed already, as `json.parse` does it."""
+        """Return the same as `split_body` for values parsed by `json.parse`."""
         return self._split({"events": values})
 
     def _split(self, opened: Unparsed | Mapping[str, object]) -> Batch:
@@ -298,7 +298,7 @@ class BatchSchema(Schema):
     def _loaded(self, opened: Unparsed | Mapping[str, object]) -> Batch:
         try:
             if isinstance(opened, Unparsed):
-                # The schema's own field, without the rest of `load`, which has nothing to add and costs as much.
+                # Use the field directly, because the rest of `load` adds nothing here and takes as long again.
                 return self.fields["events"].deserialize(opened)
             return self.load(opened)["events"]
         except ValidationError as error:
@@ -309,20 +309,20 @@ class BatchSchema(Schema):
 
 
 def _valid_part(error: ValidationError) -> Batch | None:
-    """What an error of the field, or of the schema around it, says is valid after all."""
+    """Return the batch with the valid events of an error that the field or its schema raised, if any."""
     data = error.valid_data
     part = data.get("events") if isinstance(data, dict) else data
     return part if isinstance(part, Batch) else None
 
 
 def _placed(error: ValidationError) -> ValidationError:
-    """An error as the schema raises it: with the field's name around the field's own messages."""
+    """Return an error in the form in which the schema raises it, with the field's name around the field's messages."""
     messages = error.messages
     return error if isinstance(messages, dict) and "events" in messages else ValidationError({"events": messages})
 
 
 def convert(values: list[dict[str, object]]) -> list[Event] | None:
-    """Events of plain values, as a CSV file's rows are, by the fast road; None where it takes a closer look."""
+    """Return the events of plain values, such as CSV rows, by the fast path, or None if the fast path rejects them."""
     try:
         events = msgspec.convert(values, list[Event])
     except msgspec.ValidationError:
@@ -333,10 +333,10 @@ def convert(values: list[dict[str, object]]) -> list[Event] | None:
 
 
 def load_event(item: object, schema: Schema) -> Event:
-    """One event from a parsed value, by the slow road.
+    """Return one event from a parsed value by the slow path.
 
     Raises:
-        ValidationError: marshmallow's, with a message for each wrong field.
+        ValidationError: marshmallow's error with a message for each invalid field.
     """
     if isinstance(item, BrokenLine):
         raise ValidationError(f"is not valid {item.form} ({item.reason}); it must be an object")
@@ -349,7 +349,7 @@ def load_event(item: object, schema: Schema) -> Event:
 
 
 def _fast(body: bytes, *, lines: bool = False) -> list[Event] | None:
-    """The events of a JSON array (or of lines) that are plainly valid; None where it takes a closer look."""
+    """Return the events of a JSON array (or of lines), or None if the fast path rejects them."""
     if ESCAPED_NUL in body:
         return None
     try:
@@ -386,14 +386,14 @@ def _joined(pieces: Iterator[list[Event]]) -> list[Event]:
 
 
 def _share_codes(event: Event, codes: dict[str, str]) -> None:
-    """Let events with equal codes share one string each, because a string takes more memory than a number."""
+    """Make events with equal codes share one string each, because a string takes more memory than a number."""
     event.customer = codes.setdefault(event.customer, event.customer)
     event.product = codes.setdefault(event.product, event.product)
     event.type = codes.setdefault(event.type, event.type)
 
 
 def _checked(events: list[Event]) -> list[Event] | None:
-    """Events whose codes have no control character; None where one has."""
+    """Return the events, or None if one of their codes has a control character."""
     codes = {event.customer for event in events} | {event.product for event in events} | {e.type for e in events}
     return None if CONTROL.search("".join(codes)) else events
 
@@ -459,7 +459,7 @@ def _parse_item(item: bytes, index: int, *, is_line: bool) -> object:
 
 
 def _open(body: bytes) -> Unparsed | Mapping[str, object]:
-    """The events still unparsed where that is possible, else the batch in its object form."""
+    """Return the batch with its events unparsed if possible, otherwise the parsed batch in its object form."""
     body = body.removeprefix(json.BYTE_ORDER_MARK)
     if body.startswith(json.BYTE_ORDER_MARK):
         raise BodyMalformed("The body is not valid JSON: it begins with two byte order marks.")
@@ -504,7 +504,10 @@ def _check_beside(value: Mapping[str, object]) -> None:
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
-    """The lines that are not blank. (msgspec's own decode_lines takes an event over two lines, or two on one.)"""
+    """Yield the lines that are not blank.
+
+    msgspec's own decode_lines accepts an event over two lines, or two on one line.
+    """
     return (line.rstrip(b"\n") for line in BytesIO(body) if line.strip())
 
 

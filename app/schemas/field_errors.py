@@ -1,4 +1,4 @@
-"""From marshmallow's nested messages to a flat list of faults, each with its place in words that people read."""
+"""Conversion of marshmallow's nested messages to a flat list of faults with readable places."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from app.exceptions import MALFORMED, MISSING, FieldError, InputInvalid
 def validation_error(
     error: ValidationError, what: str = "The request", then: str = "nothing was stored"
 ) -> InputInvalid:
-    """The domain's error for marshmallow's, to be raised.
+    """Return the domain error for a marshmallow error.
 
     Args:
-        what: what has the faults.
-        then: what follows from them.
+        what: the subject that has the faults.
+        then: the consequence.
     """
     return to_input_error(list(flatten(error.messages, "")), what, then)
 
@@ -24,13 +24,13 @@ def validation_error(
 def to_input_error(
     field_errors: list[FieldError], what: str = "The request", then: str = "nothing was stored"
 ) -> InputInvalid:
-    """The domain's error for faults, to be raised; see `validation_error`."""
+    """Return the domain error for faults; see `validation_error`."""
     count = f"{len(field_errors)} faults" if len(field_errors) != 1 else "a fault"
     return InputInvalid(f"{what} has {count}; {then}.", field_errors)
 
 
 def flatten(messages: object, place: str) -> Iterator[FieldError]:
-    """The faults of marshmallow's messages about what stands at a place."""
+    """Yield the faults in marshmallow's messages about the value at a place."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             yield from flatten(inner, _step(place, key))
@@ -42,7 +42,7 @@ def flatten(messages: object, place: str) -> Iterator[FieldError]:
 
 
 def _field(place: str) -> str:
-    """The field that a place is in: `timestamp` for `events[2].timestamp`, `context` for `events[2].context[1]`."""
+    """Return the field of a place: `timestamp` for `events[2].timestamp`, `context` for `events[2].context[1]`."""
     return place.split(".", 1)[1].split("[")[0] if "." in place else ""
 
 

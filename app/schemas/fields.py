@@ -1,4 +1,7 @@
-"""The protocol's own field types. Each message says what was found and what is allowed; the place is put before it."""
+"""Field types of the protocol.
+
+Each message states the value found and the values allowed; callers prepend the place.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,19 @@ MAX_VERSION = 64
 MAX_CONTEXT_ITEMS = 100
 MAX_OBJECT_NAME = 1_024  # bytes
 MAX_CONTEXT_TEXT = 4_096
-MAX_NAMED = 10  # wrong items of one context that an error names
-MAX_TYPES = 1_000  # in a filter; each becomes a parameter of the query, of which a database takes so many only
+MAX_NAMED = 10  # invalid items of one context that an error names
+MAX_TYPES = 1_000  # in a filter, because each becomes a query parameter and databases limit their number
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _IN_NAME = r"[^/\x00-\x1f\x7f-\x9f]"
 _FIRST_IN_NAME = r"[^./\x00-\x1f\x7f-\x9f]"
-_STEP = rf"(?:{_FIRST_IN_NAME}|\.{_FIRST_IN_NAME}|\.\.{_IN_NAME}){_IN_NAME}*"  # no empty one, no . and no ..
+_STEP = rf"(?:{_FIRST_IN_NAME}|\.{_FIRST_IN_NAME}|\.\.{_IN_NAME}){_IN_NAME}*"  # not empty, "." or ".."
 OBJECT_NAME = re.compile(rf"{_STEP}(?:/{_STEP})*")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
 class Described(fields.Field):
-    """A field whose errors end with what is allowed, and whose absence is told like any other error."""
+    """Field whose errors end with the allowed values, including the error for a missing value."""
 
     allowed: str
 
@@ -39,12 +42,12 @@ class Described(fields.Field):
         self.error_messages["null"] = f"is null; it must be {self.allowed}"
 
     def refuse(self, value: object, because: str | None = None) -> ValidationError:
-        """The error of a wrong value, to be raised."""
+        """Return the error for an invalid value."""
         return ValidationError(f"{because or f'is {shown(value)}'}; it must be {self.allowed}")
 
 
 class Code(Described):
-    """A customer, product or event type: 1 to 128 characters, none of them a control character."""
+    """Customer, product or event type: 1 to 128 characters without control characters."""
 
     allowed = f"a string of 1 to {MAX_CODE} characters without control characters"
 
@@ -59,7 +62,7 @@ class Code(Described):
 
 
 class Version(Described):
-    """The version of the product that sent an event: at most 64 characters."""
+    """Version of the product that sent an event: at most 64 characters."""
 
     allowed = f"a string of at most {MAX_VERSION} characters"
 
@@ -72,10 +75,10 @@ class Version(Described):
 
 
 class Time(Described):
-    """Whole milliseconds since 1970-01-01T00:00:00Z, to the end of the year 9999.
+    """Whole milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
 
     Args:
-        digits: accept a string of digits as well as a number.
+        digits: whether to accept a string of digits as well as a number.
     """
 
     allowed = f"a whole number of milliseconds from 0 to {MAX_TIME}"
@@ -97,9 +100,9 @@ class Time(Described):
 
 
 class Context(Described):
-    """An event's context: at most 100 strings, numbers, booleans and nulls.
+    """Context of an event: at most 100 strings, numbers, booleans and nulls.
 
-    Numbers and booleans become their JSON text, null stays None.
+    Numbers and booleans are converted to their JSON text; null becomes None.
     """
 
     allowed = f"an array of at most {MAX_CONTEXT_ITEMS} strings, numbers, booleans or nulls"
@@ -125,7 +128,7 @@ class Context(Described):
 
 
 class Choice(Described):
-    """One of a few words."""
+    """String from a fixed list."""
 
     def __init__(self, words: Sequence[str], **kwargs: object) -> None:
         self.words = tuple(words)
@@ -139,7 +142,7 @@ class Choice(Described):
 
 
 class Flag(Described):
-    """true or false, nothing that merely looks like it."""
+    """Boolean: true or false, without conversion of other values."""
 
     allowed = "true or false"
 
@@ -150,7 +153,7 @@ class Flag(Described):
 
 
 class Delimiter(Described):
-    """The character between a report file's columns."""
+    """Character between the columns of a report file."""
 
     allowed = "one character other than a quote, a carriage return, a line feed or NUL"
 
@@ -161,7 +164,7 @@ class Delimiter(Described):
 
 
 class ObjectName(Described):
-    """The name of an object in an S3 store, as every such store takes it."""
+    """Name of an object that every S3-compatible store accepts."""
 
     allowed = (
         f"1 to {MAX_OBJECT_NAME:,} bytes in UTF-8 without control characters, "
@@ -180,7 +183,7 @@ class ObjectName(Described):
 
 
 class Codes(Described):
-    """A list of codes; empty is allowed."""
+    """List of codes, which may be empty."""
 
     allowed = f"an array of at most {MAX_TYPES:,} event types"
 
@@ -202,14 +205,14 @@ class Codes(Described):
 
 
 def whole(text: str) -> int | None:
-    """The value of a JSON number that is whole and could be a time; None for any other. 1e3 and 5.0 are whole."""
+    """Return the value of a whole JSON number (1e3 and 5.0 are whole) from 0 to MAX_TIME, or None for other numbers."""
     if text.isdecimal() and len(text) <= 15:
         return int(text)
     try:
         number = Decimal(text)
-    except InvalidOperation:  # an exponent beyond what Decimal holds
+    except InvalidOperation:  # an exponent beyond Decimal's limit
         return None
-    # Compared before it is expanded: 1e999999999 would be a gigabyte of digits.
+    # Compare before expanding, because 1e999999999 would be a gigabyte of digits.
     if not 0 <= number <= MAX_TIME or number != number.to_integral_value():
         return None
     return int(number)

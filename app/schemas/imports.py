@@ -1,4 +1,4 @@
-"""What is said about a CSV file that is to be imported, as its rows do not say it themselves."""
+"""Schema of the options for importing a CSV file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from app.schemas.fields import Code, Delimiter
 
 
 class CsvSchema(Schema):
-    """Whose events a CSV file has, and how its cells are told apart."""
+    """Customer and product of the events in a CSV file, and its delimiter."""
 
     customer = Code(required=True)
     product = Code(required=True)
     delimiter = Delimiter(required=True)
 
     def check(self, values: dict[str, str]) -> dict[str, str]:
-        """The values, if they will do.
+        """Return the validated values.
 
         Raises:
-            InputInvalid: one will not.
+            InputInvalid: a value is invalid.
         """
         try:
             return self.load(values)

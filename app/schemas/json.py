@@ -1,6 +1,6 @@
-"""JSON as the protocol wants it (RFC 8259, UTF-8): strict where the standard library is lax, and exact about numbers.
+"""Strict JSON parsing (RFC 8259, UTF-8), stricter than the standard library and exact about numbers.
 
-A number is kept as the text that was sent, because an event's context keeps it so; `Number` says which ones they were.
+A number keeps the text that was sent, because an event's context stores it so. `Number` marks such values.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import orjson
 from app.exceptions import BodyMalformed, BodyTooLarge, FieldError, InputInvalid
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SHOWN = 60  # characters of a wrong value that a message repeats
-MAX_DEPTH = 200  # of arrays and objects: Python's own limit depends on how deep the caller stands, orjson's is 254
+SHOWN = 60  # characters of an invalid value that a message repeats
+MAX_DEPTH = 200  # of arrays and objects; Python's limit depends on the caller's stack depth, orjson's is 254
 MAX_VALUES = 500_000  # of one parsed text, because each takes a hundred bytes but may be sent in two
 LOOKED_AT = 10_000  # bytes of a rejected text that are checked for excessive depth
 TOO_DEEP = "The body is not acceptable JSON: it is nested too deeply."
 
-Trail = tuple["Trail", str | int] | None  # where a value stands: where its container stands, and its key or index
+Trail = tuple["Trail", str | int] | None  # place of a value: the place of its container, and its key or index
 
 
 class Number(msgspec.Struct, frozen=True):
-    """A JSON number, as its text."""
+    """JSON number as its text."""
 
     text: str
 
@@ -35,8 +35,8 @@ def parse(body: bytes, *, depth: int = MAX_DEPTH, values: int = MAX_VALUES) -> o
     """Parse one JSON value into dict, list, str, bool, None and Number.
 
     Args:
-        depth: the most levels of arrays and objects.
-        values: the most values.
+        depth: maximum nesting of arrays and objects.
+        values: maximum number of values.
 
     Raises:
         BodyMalformed: the text is not JSON in UTF-8, contains NaN or Infinity, or is too deep.
@@ -88,7 +88,7 @@ def parse_clean(body: bytes, *, values: int = MAX_VALUES) -> object:
 
 
 def unkeepable(value: object) -> str | None:
-    """Say which string inside a parsed value no database can keep, and why; None where there is none."""
+    """Return a description of the first string that databases cannot store, or None if there is none."""
     for trail, text in _strings(value):
         if "\0" in text:
             return f"{_place(trail)} has a NUL character; text must not have one"
@@ -98,7 +98,7 @@ def unkeepable(value: object) -> str | None:
 
 
 def shown(value: object) -> str:
-    """A parsed value as a message repeats it: JSON, cut where it is long; arrays and objects by their type."""
+    """Return a parsed value for a message: JSON, truncated if long; arrays and objects by their type."""
     if isinstance(value, dict | list):
         return kind(value)
     text = value.text if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
@@ -106,15 +106,15 @@ def shown(value: object) -> str:
 
 
 def text(value: object, *, indented: bool = False) -> str:
-    """A parsed value as JSON again, its numbers as they were sent; indented where it can be."""
+    """Return a parsed value as JSON with its numbers as they were sent, indented on request if possible."""
     try:
         return orjson.dumps(value, _fragment, orjson.OPT_INDENT_2 if indented else 0).decode()
-    except orjson.JSONEncodeError:  # a lone surrogate, or deeper than orjson goes
+    except orjson.JSONEncodeError:  # a lone surrogate, or nested beyond orjson's limit
         return _escaped(value)
 
 
 def kind(value: object) -> str:
-    """The JSON type of a parsed value, in words."""
+    """Return the JSON type of a parsed value in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", Number: "a number"}
     return names.get(type(value), "null")
 
@@ -155,7 +155,7 @@ def _count(body: bytes, marks: bytes) -> int:
 
 
 def _escaped(value: object) -> str:
-    """Like `text`, all beyond ASCII escaped; as deep as `parse` allows."""
+    """Return JSON like `text`, with all characters beyond ASCII escaped, for any depth that `parse` allows."""
     if isinstance(value, Number):
         return value.text
     if isinstance(value, dict):
@@ -224,9 +224,10 @@ def _encodable(text: str) -> bool:
 
 
 def _strings(value: object) -> Iterator[tuple[Trail, str]]:
-    """Every string inside a value, keys too, with its place; without recursion, as nesting may be deep.
+    """Yield every string inside a value, including keys, with its place, without recursion, because nesting may be deep.
 
-    A place is put into words only when it is told: a long key over a long array would be repeated for each item.
+    A place is converted to words only for a message. Otherwise a long key of a long array would be copied for each
+    item.
     """
     waiting: list[tuple[Trail, object]] = [(None, value)]
     while waiting:
@@ -236,7 +237,7 @@ def _strings(value: object) -> Iterator[tuple[Trail, str]]:
         elif isinstance(item, dict):
             yield from (((trail, "(a key)"), key) for key in item)
         for step, inner in _inside(item):
-            if isinstance(inner, str):  # at once: millions of them must not wait in a list
+            if isinstance(inner, str):  # at once, because a list of millions would take memory
                 yield (trail, step), inner
             elif isinstance(inner, dict | list):
                 waiting.append(((trail, step), inner))
@@ -249,7 +250,7 @@ def _inside(value: object) -> Iterable[tuple[str | int, object]]:
 
 
 def _place(trail: Trail) -> str:
-    """A trail in words, such as `.output.bucketKey` or `.context[2]`."""
+    """Return a trail in words, such as `.output.bucketKey` or `.context[2]`."""
     steps = []
     while trail:
         trail, step = trail

@@ -1,19 +1,22 @@
-"""How far a report is, for programs and for pages alike; each key only once it is known."""
+"""Progress of a report, for the API and the dashboard. Each key is present only once its value is known."""
 
 from __future__ import annotations
 
-STEADY_MS = 1_000  # of writing: the database may sort before the first row comes
+STEADY_MS = 1_000  # minimum writing time for an estimate, because the database may sort before the first row
 
 
 def progress(report: object, queue_position: int | None) -> dict[str, object]:
-    """`rows, total, percent, eta_ms, attempt, queue_position, rows_with_extra_context, file`, those that are known.
+    """Return progress with the keys that are known.
+
+    The keys are `rows, total, percent, eta_ms, attempt, queue_position, rows_with_extra_context, file`.
 
     Args:
         report: a row of the table of reports.
-        queue_position: 1 for the report that the next free worker takes; None where it does not wait.
+        queue_position: 1 for the report that the next free worker claims, or None if it does not wait.
 
     Returns:
-        `percent` is from 0 to 100, `eta_ms` milliseconds from now; `file` has `rows`, `bytes`, `sha256` and `expires`.
+        `percent` is from 0 to 100, `eta_ms` is milliseconds from now, and `file` has `rows`, `bytes`, `sha256` and
+        `expires`.
     """
     known: dict[str, object] = {"rows": report.rows, "total": report.total, "percent": percent(report)}
     known["eta_ms"] = eta_ms(report)
@@ -31,7 +34,7 @@ def progress(report: object, queue_position: int | None) -> dict[str, object]:
 
 
 def percent(report: object) -> int | None:
-    """How much of the rows is written; 100 only when the file is there."""
+    """Return the percentage of rows written. It is 100 only once the file is available."""
     if report.status == "COMPLETE":
         return 100
     if report.total is None or report.rows is None:
@@ -40,7 +43,7 @@ def percent(report: object) -> int | None:
 
 
 def eta_ms(report: object) -> int | None:
-    """How long the rest takes at the speed of the attempt at work; None where that cannot be told yet."""
+    """Return the remaining time at the speed of the current attempt, or None if it cannot be estimated yet."""
     if report.status != "RUNNING" or report.token is None or report.writing is None:
         return None
     written, elapsed = report.rows - report.resumed_rows, report.heartbeat_at - report.writing

@@ -1,6 +1,6 @@
-"""What a report's request is, and what a report looks like to programs.
+"""Schemas of report requests, and the representation of reports in the API.
 
-SDKs read a job by the position of its keys: their order, and that an absent one is absent, is part of the answer.
+SDKs read a job by the position of its keys, so their order and the absence of keys are part of the contract.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_VALUES = 20_000  # of a request; one with a thousand types needs about as ma
 
 
 class Text(Described):
-    """Any string that is not empty."""
+    """Nonempty string of at most 1,024 characters."""
 
     allowed = "a string of 1 to 1,024 characters"
 
@@ -36,7 +36,7 @@ class Text(Described):
 
 
 class Part(Described, fields.Nested):
-    """An object inside the request."""
+    """Nested object in the request."""
 
     allowed = "an object"
 
@@ -47,10 +47,10 @@ class Part(Described, fields.Nested):
 
 
 class Lenient(Schema):
-    """Keys that nobody asked for are ignored, as clients older and newer than this exist."""
+    """Base schema that ignores unknown keys, because older and newer clients exist."""
 
     class Meta:
-        """See the class."""
+        """marshmallow's settings; see the class."""
 
         unknown = EXCLUDE
 
@@ -65,10 +65,10 @@ class FilterSchema(Lenient):
     end = Time(digits=True, metadata={"description": "The last millisecond.", "example": 1795591999999})
 
     def load_query(self, given: dict[str, object]) -> dict[str, object]:
-        """A filter from the arguments of an address.
+        """Return a filter from query parameters.
 
         Raises:
-            InputInvalid: one is wrong.
+            InputInvalid: a parameter is invalid.
         """
         try:
             return self.load(given)
@@ -77,7 +77,7 @@ class FilterSchema(Lenient):
 
     @validates_schema
     def in_order(self, data: dict, **kwargs: object) -> None:
-        """An end before the start selects nothing, and is surely a mistake."""
+        """Reject an end before the start, because it selects nothing and is certainly a mistake."""
         start, end = data.get("start"), data.get("end")
         if start is not None and end is not None and end < start:
             raise ValidationError({"end": [f"is {end}, before start, {start}; it must be start or later"]})
@@ -97,7 +97,7 @@ class OutputSchema(Lenient):
 
     @validates_schema
     def once_compressed(self, data: dict, **kwargs: object) -> None:
-        """A reader of Parquet opens the file at its end, which a compressed one hides."""
+        """Reject compressed Parquet, because its readers start at the end of the file, which compression hides."""
         compression = data.get("compression", UNCOMPRESSED)
         if data.get("format") == PARQUET and compression != UNCOMPRESSED:
             allowed = 'it must be "none" with the format "parquet", whose columns are compressed inside the file'
@@ -105,7 +105,7 @@ class OutputSchema(Lenient):
 
     @validates_schema
     def both_or_neither(self, data: dict, **kwargs: object) -> None:
-        """A bucket without a key, or a key without a bucket, says nowhere to deliver to."""
+        """Require both bucket and key or neither, because one alone is not a destination."""
         given = {"bucketName", "bucketKey"} & set(data)
         if len(given) == 1:
             [missing] = {"bucketName", "bucketKey"} - given
@@ -149,7 +149,7 @@ def _outer(key: str) -> str:
 
 
 def job(report: object) -> dict[str, object]:
-    """A report as programs see it: `job, source, status, filter, timing, [output]`, in this order and no others.
+    """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order.
 
     Args:
         report: a row of the table of reports.
@@ -167,10 +167,10 @@ def job(report: object) -> dict[str, object]:
 
 
 def source(report: object) -> str:
-    """The name by which programs ask for a report."""
+    """Return the name by which the API identifies a report."""
     return f"JOB-{report.job}"
 
 
 def day(milliseconds: int) -> str:
-    """The UTC day of a time."""
+    """Return the UTC day of a time."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d")

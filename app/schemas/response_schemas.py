@@ -1,8 +1,8 @@
-"""What the answers look like, told to whoever reads `/openapi.json`.
+"""Schemas of the responses, for `/openapi.json`.
 
-The answers themselves are written by hand where they belong (`events.StoredEvent`, `reports.job`, `progress.progress`,
-`api.service`), since SDKs read some by position and none may cost what marshmallow costs. These schemas describe them;
-the tests hold each answer against its description. A key that is not required is absent until it is known.
+The responses are built without marshmallow (`events.StoredEvent`, `reports.job`, `progress.progress`, `api.service`),
+because SDKs read some responses by position and marshmallow is slow. These schemas describe the responses, and tests
+compare each response with its schema. An optional key is absent until its value is known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SOURCE = validate.Regexp("^JOB-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 class Exact(Schema):
-    """An answer has the keys that are told here and no others."""
+    """Base schema of responses that have exactly the described keys."""
 
     class Meta:
         """See the class."""

@@ -1,4 +1,4 @@
-"""Which events are to be erased, as somebody names them at a terminal."""
+"""Schema of the erasure command's options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)?Z?"
 
 
 class Moment(Described):
-    """A day, which means its first moment, a time, both in UTC, or milliseconds; as milliseconds."""
+    """Day (its first moment) or time, both in UTC, or milliseconds; loaded as milliseconds."""
 
     allowed = "a day such as 2026-11-23, a time such as 2026-11-23T10:57 (UTC), or milliseconds since 1970"
 
@@ -36,7 +36,7 @@ class Moment(Described):
 
 
 class Batch(Described):
-    """The UUID of a request's events."""
+    """UUID of the batch in which a request's events were stored."""
 
     allowed = "the UUID of a batch"
 
@@ -48,7 +48,7 @@ class Batch(Described):
 
 
 class Item(Described):
-    """A text that an event's context has as one of its items."""
+    """Text that equals one of the items of an event's context."""
 
     allowed = f"a string of at most {MAX_CONTEXT_TEXT:,} characters, without NUL"
 
@@ -59,7 +59,7 @@ class Item(Described):
 
 
 class ErasingSchema(Schema):
-    """Which events: all that fit whatever is named."""
+    """Filter for the events to erase: those that match all given options."""
 
     customer = Code(required=True)
     product = Code()
@@ -70,10 +70,10 @@ class ErasingSchema(Schema):
     item = Item()
 
     def check(self, wanted: Mapping[str, object]) -> dict[str, object]:
-        """What was named, checked; None is not named.
+        """Return the validated options; None means not given.
 
         Raises:
-            InputInvalid: a fault for each that will not do.
+            InputInvalid: contains one fault per invalid option.
         """
         try:
             checked = self.load({name: value for name, value in wanted.items() if value is not None})

@@ -1,4 +1,4 @@
-"""What a recurring report is asked for with."""
+"""Schema of the request for a recurring report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOURS = 24
 
 
 class Hour(Described):
-    """An hour of the day."""
+    """Hour of the day."""
 
     allowed = f"a whole number from 0 to {HOURS - 1}"
 
@@ -29,7 +29,7 @@ class Hour(Described):
 
 
 class Url(Described):
-    """Where a webhook goes. Whether the operator allows it is not decided here."""
+    """URL of a webhook. Whether the operator allows it is checked elsewhere."""
 
     allowed = f"a URL such as https://hooks.example.com/reports, of at most {MAX_URL:,} characters"
 
@@ -46,7 +46,7 @@ class Url(Described):
 
 
 class RecurringFilterSchema(FilterSchema):
-    """Which events: the time is the recurrence's to say."""
+    """Filter for events without a time range, which the recurrence determines."""
 
     class Meta(Lenient.Meta):
         """See `Lenient`."""
@@ -55,7 +55,7 @@ class RecurringFilterSchema(FilterSchema):
 
 
 class RecurringOutputSchema(OutputSchema):
-    """What each file looks like. They stay here: in a bucket each would take the place of the one before."""
+    """Format of each file. Files are not delivered to a bucket, because each would overwrite the previous one."""
 
     class Meta(Lenient.Meta):
         """See `Lenient`."""
@@ -64,7 +64,7 @@ class RecurringOutputSchema(OutputSchema):
 
 
 class ScheduleSchema(Schema):
-    """A recurring report."""
+    """Recurring report."""
 
     name = Code(required=True)
     filter = Part(RecurringFilterSchema, required=True)
@@ -75,10 +75,10 @@ class ScheduleSchema(Schema):
     webhook = Url()
 
     def check(self, wanted: Mapping[str, object]) -> dict[str, object]:
-        """What was asked for, keys in the order above.
+        """Return the validated request, with keys in the order above.
 
         Raises:
-            InputInvalid: a fault for each wrong field.
+            InputInvalid: contains one fault per invalid field.
         """
         try:
             return self.load(wanted)
@@ -87,7 +87,7 @@ class ScheduleSchema(Schema):
 
 
 def when(schedule: object) -> str:
-    """When a recurring report runs, in words: every Monday at 06:00 UTC.
+    """Return the schedule in words, such as "every Monday at 06:00 UTC".
 
     Args:
         schedule: a row of the table of schedules.
@@ -97,7 +97,7 @@ def when(schedule: object) -> str:
 
 
 def covers(schedule: object) -> str:
-    """What each of its reports has, in words: the week before."""
+    """Return the period of each report in words, such as "the week before"."""
     if schedule.mode == "since_last":
         return "everything since the last one"
     periods = {"daily": "the day before", "weekly": "the week before", "monthly": "the month before"}

@@ -1,4 +1,4 @@
-"""The API: blueprints that speak JSON. A view reads as load, call, answer; what goes wrong is told in `errors`."""
+"""JSON API: its blueprints. A view loads the request, calls a service and responds; `errors` handles errors."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ from app.exceptions import BodyMalformed, BodyTooLarge, Overloaded, TypeUnsuppor
 
 CHUNK_BYTES = 64 * 1024
 MAX_PARTS = 1_000  # gzip members or zstd frames; each costs more time than its bytes suggest, and may be empty
-SMALL_DIGITS = 5  # of a length that is read in one piece: below 100 kB
-MAX_WINDOW_BYTES = 8 * 1024 * 1024  # RFC 9659: what a zstd content coding may ask of a receiver
+SMALL_DIGITS = 5  # of a length that is read in one call: below 100 kB
+MAX_WINDOW_BYTES = 8 * 1024 * 1024  # RFC 9659: maximum window of the zstd content coding
 DRAINED_BYTES = 64 * 1024 * 1024
 DRAINED_SECONDS = 5
 
@@ -38,7 +38,7 @@ LINES_TYPE = "application/x-ndjson"
 
 
 def register(app: Flask) -> None:
-    """Let clients read an answer that comes before the end of what they send."""
+    """Make clients able to read a response that is sent before they have finished sending."""
     app.after_request(_hear_out)
 
 
@@ -106,7 +106,7 @@ def _read(*, is_lines: bool = False) -> Body:
 
 
 def _at_once(stream: IO[bytes], length: int, limit: int) -> bytes:
-    """A small plain body whose length is told, as most are: in one read, without the machinery for the others."""
+    """Read a small uncompressed body of known length, the usual case, in one call without the machinery for others."""
     if length > limit:
         raise _too_large(limit)
     body = stream.read(length)
@@ -117,7 +117,7 @@ def _at_once(stream: IO[bytes], length: int, limit: int) -> bytes:
 
 
 def _chunks() -> Iterator[bytes]:
-    """The body as it arrives, until its deadline."""
+    """Yield the body as it arrives, until its deadline."""
     deadline = time.monotonic() + current_app.config["SETTINGS"].body_seconds
     stream = _stream()
     while chunk := stream.read(CHUNK_BYTES):
@@ -165,14 +165,14 @@ def cut_short(read: int, length: int) -> BodyMalformed:
 
 
 def _hear_out(response: Response) -> Response:
-    """Read on for a while: a client that is still sending when it is answered sees a reset instead of the answer."""
+    """Read the rest of the body for a while, because a client still sending would see a reset instead of the response."""
     if response.status_code >= 400 and _is_sending():
         _drain(_stream())
     return response
 
 
 def _is_sending() -> bool:
-    """Whether a part of the body may be on its way; a client that asks first has sent none."""
+    """Return whether part of the body may be in transit. A client that sent `Expect` has not started sending."""
     if g.get("body_is_over") or "Expect" in request.headers:
         return False
     return _is_chunked() or bool(request.content_length)
@@ -194,7 +194,10 @@ def _gzip(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
 
 
 def _deflate(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
-    """RFC 9110 means zlib's format; some clients send the raw one. The first byte tells."""
+    """Decompress zlib's format, which RFC 9110 requires, or raw deflate, which some clients send.
+
+    The first byte determines the format.
+    """
     return _inflate(chunks, limit, share, lambda first: zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS)
 
 

@@ -45,7 +45,7 @@ class Budget:
             self._changed.notify_all()
 
 
-received, work = Budget(RECEIVED_BYTES), Budget(WORK_BYTES)  # shared by all apps of the process, as its memory is
+received, work = Budget(RECEIVED_BYTES), Budget(WORK_BYTES)  # per process, because its apps share its memory
 
 
 class Share:

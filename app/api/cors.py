@@ -1,4 +1,4 @@
-"""CORS (the Fetch standard, section 3.2): which pages' scripts may send to the API and read its answers."""
+"""CORS (Fetch standard, section 3.2): which origins' scripts may send to the API and read its responses."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ EXPOSED = (
     "X-Request-ID, Retry-After, Content-Disposition, Content-Range, ETag, Preference-Applied, X-Rejected-Events, "
     "Idempotency-Replayed, X-Ignored-Fields, X-Report-Columns"
 )
-KEPT_SECONDS = "7200"  # how long a browser may go on with a preflight's answer; more they do not take
+KEPT_SECONDS = "7200"  # how long a browser may cache a preflight response; browsers allow no more
 EVERYONE = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]
 
 
 def register(app: Flask) -> None:
-    """Answer preflights, and mark every answer of the API."""
+    """Respond to preflights, and add the CORS headers to every API response."""
     app.before_request(_preflight)
     app.after_request(_mark)
 
 
 def marks(allowed: Sequence[str], origin: str | None = None) -> list[tuple[str, str]]:
-    """Return what a response to a request with this Origin carries, where some origins are allowed (CORS_ORIGINS)."""
+    """Return the CORS headers of a response to a request with this Origin, given the allowed origins (CORS_ORIGINS)."""
     if "*" in allowed:
         return EVERYONE
     return [
@@ -52,7 +52,7 @@ def check_origin() -> None:
 
 
 def _preflight() -> Response | None:
-    """A preflight comes without credentials, for any path and before any other check."""
+    """Respond to a preflight, which has no credentials, for any path and before any other check."""
     if request.method != "OPTIONS" or not is_api(request.path):
         return None
     response = Response(status=204)

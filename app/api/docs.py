@@ -1,4 +1,4 @@
-"""`/docs`: Swagger UI over `/openapi.json`, all of it from this server."""
+"""`/docs`: Swagger UI for `/openapi.json`, served entirely from this server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; script-src 'self'"
 )
-# The one inline script of Swagger UI's page is allowed by its hash. It is the same for everybody: nothing of the
-# request gets into it, the address for OAuth included.
+# The only inline script of Swagger UI's page is allowed by its hash. It is the same for every request, because it
+# contains no request data, not even in the OAuth address.
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 CONFIG = {
     "app_name": "Tally's API",
-    "layout": "BaseLayout",  # without the bar that would load another document
-    "validatorUrl": None,  # a badge from another host
+    "layout": "BaseLayout",  # without the bar that loads other documents
+    "validatorUrl": None,  # disables the badge from another host
     "displayRequestDuration": True,
 }
 
@@ -41,7 +41,7 @@ def _guard(response: Response) -> Response:
 
 
 def _inline(response: Response) -> str:
-    """The source expressions of a page's inline scripts."""
+    """Return the CSP source expressions of a page's inline scripts."""
     if response.mimetype != "text/html" or response.direct_passthrough:
         return ""
     hashes = (sha256(script).digest() for script in INLINE.findall(response.get_data()))

@@ -1,7 +1,7 @@
-"""What each route takes and answers: the part of `/openapi.json` that neither the schemas nor the URL map know.
+"""Descriptions of routes: the part of `/openapi.json` that neither the schemas nor the URL map contain.
 
-A route is named by its endpoint; its path, its method and its summary (the view's docstring) are taken from Flask.
-What routes share stands in `documented`.
+A route is identified by its endpoint; its path, method and summary (the view's docstring) come from Flask. Parts that
+several routes share are in `documented`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REPORT = {
 }
 
 
-# Of a report's file: its format's, or its compression's.
+# Media types of a report's file: those of its format, or of its compression.
 FILE_TYPES = (
     "text/csv",
     "application/x-ndjson",
@@ -106,7 +106,7 @@ NUMBERS_ANSWER: Told = {
     "content": {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}},
 }
 
-# `errors` are statuses of ERRORS beside 500, `basic` adds 401, 403 and 429; `responses` go before both.
+# `errors` are statuses of ERRORS in addition to 400 and 500. `basic` adds 401, 403 and 429. `responses` override both.
 OPERATIONS: dict[str, Told] = {
     "events.record": {
         "tags": ["events"],

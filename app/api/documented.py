@@ -1,4 +1,4 @@
-"""What routes share in `/openapi.json`: headers, parameters, errors, each told once and referred to by name."""
+"""Shared parts of `/openapi.json`: headers, parameters and errors, defined once and referenced by name."""
 
 from __future__ import annotations
 

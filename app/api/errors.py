@@ -1,6 +1,6 @@
-"""Every error of the API, as the SDKs read it: an array of trees of `{"value": {"code", "message"}, "children": […]}`.
+"""API errors in the form that SDKs read: an array of trees of `{"value": {"code", "message"}, "children": […]}`.
 
-This is the one place that turns the domain's errors, and Flask's, into a status and a code.
+Only this module maps domain errors and Flask's errors to a status and a code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GENERAL = "REQUEST_GENERAL_FAILURE"
 EVENTS_FAILED = "An attempt to accept new events failed for unspecified reason(s)."
 FAILED = "The service failed for a reason of its own. The request's id names it in the log."
 
-# The first class that fits decides, so narrower ones stand first.
+# The first matching class decides, so subclasses precede their base classes.
 TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
     (errors.InputInvalid, 400, "REQUEST_INPUT_MALFORMED"),
     (errors.BodyMalformed, 400, "REQUEST_INPUT_MALFORMED"),
@@ -58,7 +58,7 @@ log = structlog.get_logger(__name__)
 
 
 def register(app: Flask) -> None:
-    """Answer every error: a tree on the API's paths, a page on people's."""
+    """Handle every error: with a tree on API paths, and with a page on other paths."""
     app.register_error_handler(errors.Unauthenticated, lambda error: unauthorized(401))
     app.register_error_handler(errors.TallyError, _domain)
     app.register_error_handler(HTTPException, _http)
@@ -66,7 +66,7 @@ def register(app: Flask) -> None:
 
 
 def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict]:
-    """The array that an error's body is; at most 100 children, then one that counts the rest."""
+    """Return the array of an error's body, with at most 100 children and one more that counts the rest."""
     children = [_node(fault.code, fault.message) for fault in field_errors[:MAX_CHILDREN]]
     rest = len(field_errors) - MAX_CHILDREN
     if rest > 0:
@@ -116,7 +116,7 @@ def _http(error: HTTPException) -> Response | HTTPException:
         code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
         response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
     elif isinstance(error, BadHost):
-        response = error.get_response()  # no address can be built under this host, so there is no page either
+        response = error.get_response()  # no URL can be built for this host, so no page either
     else:
         response = _page(error.code)
     allowed = getattr(error, "valid_methods", None)
@@ -128,7 +128,7 @@ def _http(error: HTTPException) -> Response | HTTPException:
 
 
 def _fault(error: Exception) -> Response:
-    """A fault of ours: told in full to the log, and in one sentence to the client."""
+    """Log an unexpected error in full, and return a response with one sentence."""
     log.exception("request failed", path=request.path, exc_info=error)
     if not is_api(request.path):
         return _page(500)
@@ -137,5 +137,5 @@ def _fault(error: Exception) -> Response:
 
 
 def _page(status: int, message: str | None = None) -> Response:
-    """The same for people, whose pages are `admin`'s to make."""
+    """Return the error page of the dashboard."""
     return make_response(current_app.extensions["error_page"](status, message))

@@ -1,4 +1,4 @@
-"""`POST /events`: products send their events here."""
+"""`/events`: products send events, and users list them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.services.events.rejected import Origin
 blueprint = Blueprint("events", __name__)
 PAGE = 100
 MAX_PAGE = 1000
-FAILURE = "tally.failure"  # in the environ: what `hot_path` was raised when it recorded the request
+FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised while recording the request
 
 
 @blueprint.post("/events")

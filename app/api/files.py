@@ -1,8 +1,8 @@
-"""`/files/…`: a report's file, for whoever holds a link to it.
+"""`/files/…`: report files for holders of a link.
 
-What is in an S3 store the store itself sends. What is on this machine's disk the proxy in front sends, where SENDFILE
-says so. Else this process does, in a thread that is held until the client has read the last byte: granian has no
-`wsgi.file_wrapper`. So only some threads may do that at a time, and those that take events are always among the rest.
+Files in an S3 store are sent by the store. Files on the local disk are sent by the reverse proxy if SENDFILE is set.
+Otherwise this process sends them, in a thread that is busy until the client has read the last byte, because granian has
+no `wsgi.file_wrapper`. The number of such threads is limited, so that threads for event requests always remain.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def download(source: str) -> Response:
 
 
 def _note(reports: Reports, found: Download, who: Principal | None, response: Response) -> None:
-    """Each part, too: whoever asks for two halves has the whole."""
+    """Record the download, also of a part, because two halves make the whole file."""
     try:
         reports.note_download(found.report, who, request.remote_addr or "")
     except BaseException:
@@ -59,7 +59,7 @@ def _note(reports: Reports, found: Download, who: Principal | None, response: Re
 
 
 def _elsewhere(found: Download) -> Response:
-    """A redirect. It is signed for GET alone, so that HEAD is answered here."""
+    """Return a redirect for GET, or the headers for HEAD, because the link is signed for GET only."""
     if request.method == "GET":
         return redirect(found.link, 302)
     response = _described(found)
@@ -97,7 +97,7 @@ def _disposition(name: str) -> str:
 
 
 def _send(response: Response, found: Download, path: Path) -> None:
-    """Make the answer the file, or the part of it that was asked for, or the word that the client has it."""
+    """Make the response the file, the requested part of it, or 304 if the client already has it."""
     size = response.content_length = found.report.bytes
     if request.method == "GET":
         response.response, response.direct_passthrough = Stream(path), True
@@ -109,18 +109,21 @@ def _send(response: Response, found: Download, path: Path) -> None:
 
 
 def _asked(size: int) -> dict:
-    """The request, less a wish for no part that there is one of: RFC 9110 lets a server send the whole file instead."""
+    """Return the environ without Range unless it is one byte range that is not a suffix longer than the file.
+
+    RFC 9110 allows a server to send the whole file instead.
+    """
     wish = request.range if request.method == "GET" else None
     is_one = wish is not None and wish.units == "bytes" and len(wish.ranges) == 1 and wish.ranges[0][0] >= -size
     return {key: value for key, value in request.environ.items() if is_one or key != "HTTP_RANGE"}
 
 
 class Stream(FileWrapper):
-    """A file's bytes in blocks. It holds one of the places for downloads until it is closed, or forgotten.
+    """File contents in blocks. It holds a download slot until it is closed or garbage-collected.
 
     Raises:
-        RateLimited: all places are taken.
-        ReportExpired: the file was removed in this moment.
+        RateLimited: all download slots are in use.
+        ReportExpired: the file has just been removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -133,7 +136,7 @@ class Stream(FileWrapper):
             raise ReportExpired("The report's file was removed. Start the report again.") from None
 
     def close(self) -> None:
-        """Let go of both."""
+        """Release the download slot and close the file."""
         if self._place:
             self._place.release()
             self._place = None

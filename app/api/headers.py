@@ -1,4 +1,4 @@
-"""Request headers with a meaning of their own: `Idempotency-Key`, and `Prefer` (RFC 7240)."""
+"""Request headers `Idempotency-Key` and `Prefer` (RFC 7240), and the response headers of a batch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from app.services.events.ingest import Receipt
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 PREFERENCE = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^,"])+')
 HANDLING = re.compile(r'\s*handling\s*=\s*"?(lenient|strict)"?\s*(?:;|$)', re.IGNORECASE)
-NAMES = 20  # the most ignored fields that a response names
+NAMES = 20  # maximum number of ignored fields that a response names
 NAME_CHARACTERS = 60
 PLAIN = "!#$&'*+.^`|~[]()@:/?=<>{} "  # unescaped characters in a name, besides letters, digits, - and _
 
 
 def idempotency_key() -> str | None:
-    """The key under which a repeat of this request is answered the same; None where none was sent.
+    """Return the idempotency key of the request, or None if none was sent.
 
     Raises:
-        InputInvalid: it is not one.
+        InputInvalid: the key is invalid.
     """
     key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not KEY.fullmatch(key):
@@ -42,7 +42,7 @@ def prefers_lenient() -> bool | None:
 
 
 def of_receipt(receipt: Receipt) -> list[tuple[str, str]]:
-    """Return the headers that tell how a batch was handled."""
+    """Return the headers that describe how a batch was handled."""
     headers = ignored_fields(receipt.ignored)
     if receipt.rejected is not None:
         headers += [("Preference-Applied", "handling=lenient"), ("X-Rejected-Events", str(receipt.rejected))]

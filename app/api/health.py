@@ -1,4 +1,4 @@
-"""`/health`: whether this process lives, and whether the service can do all of its work."""
+"""`/health`: whether this process is alive, and whether the service is fully operational."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The protocol's own field types as JSON Schema, so that `/openapi.json` says exactly what the schemas check.
+"""JSON Schema of the protocol's field types, so that `/openapi.json` describes exactly what the schemas validate.
 
-What JSON Schema cannot say is said in words: that a string has no lone surrogates, that the whole body has no NUL.
+Rules that JSON Schema cannot express are stated in words: strings have no lone surrogates, and the body has no NUL.
 """
 
 from __future__ import annotations
@@ -94,15 +94,15 @@ OF_SCHEMA: dict[type[Schema], JsonSchema] = {OutputSchema: {"not": COMPRESSED_TW
 
 
 class Converter(OpenAPIConverter):
-    """apispec's, and a schema's docstring says what it is."""
+    """apispec's converter, with each schema's docstring as its description."""
 
     def init_attribute_functions(self) -> None:
-        """Ask for our own field types, too; see apispec."""
+        """Register the conversion of the protocol's field types; see apispec."""
         super().init_attribute_functions()
         self.attribute_functions.append(self.own2properties)
 
     def own2properties(self, field: fields.Field, **kwargs: object) -> JsonSchema:
-        """The properties of a field of ours, none for any other."""
+        """Return the properties of a protocol field, or none for any other field."""
         if isinstance(field, EventList):
             return {
                 "type": "array",
@@ -113,7 +113,7 @@ class Converter(OpenAPIConverter):
         return dict(of_field(field)) if of_field else {}
 
     def schema2jsonschema(self, schema: Schema) -> JsonSchema:
-        """The JSON Schema of a marshmallow schema."""
+        """Return the JSON Schema of a marshmallow schema."""
         words = inspect.getdoc(schema).split("\n\n")[0].replace("\n", " ")
         return {"description": words} | super().schema2jsonschema(schema) | OF_SCHEMA.get(type(schema), {})
 

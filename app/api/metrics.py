@@ -1,4 +1,4 @@
-"""`/metrics`: the service in numbers, in the text format that Prometheus reads."""
+"""`/metrics`: metrics of the service in the Prometheus text format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def metrics() -> Response:
 
 
 class Families(Collector):
-    """Numbers in Prometheus's terms. What is not known is left out: a zero would be believed."""
+    """Prometheus collector of the service's metrics. Unknown values are omitted, because a zero would be misleading."""
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers

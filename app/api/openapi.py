@@ -1,4 +1,4 @@
-"""`/openapi.json`: the API as it is, put together from the URL map, the schemas and `documentation`."""
+"""`/openapi.json`: description of the API, generated from the URL map, the schemas and `documentation`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.version import VERSION
 
 blueprint = Blueprint("openapi", __name__)
 EXTENSION = "openapi"
-IMPLIED = {"HEAD", "OPTIONS"}  # Flask's own answers
+IMPLIED = {"HEAD", "OPTIONS"}  # methods that Flask handles itself
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
@@ -33,7 +33,7 @@ def document() -> Response:
 
 
 def describe(app: Flask) -> dict[str, object]:
-    """The OpenAPI document of an application."""
+    """Return the OpenAPI document of an application."""
     spec = APISpec(
         "Tally",
         VERSION,
@@ -75,14 +75,14 @@ def _add_components(spec: APISpec, limit: int, *, needs_token: bool) -> None:
 
 
 def _routes(app: Flask) -> Iterator[tuple[Rule, str]]:
-    """The API's routes, each with each of its methods."""
+    """Yield the API's routes with each of their methods."""
     for rule in app.url_map.iter_rules():
         if is_api(rule.rule):
             yield from ((rule, method.lower()) for method in sorted(rule.methods - IMPLIED))
 
 
 def _operation(operation: documented.Told, rule: Rule, method: str, view: object) -> dict[str, object]:
-    """One route's operation; `errors` and `basic` of its description become responses."""
+    """Return the operation of a route, with `errors` and `basic` of its description converted to responses."""
     responses = {status: _with_headers(response) for status, response in operation.pop("responses").items()}
     errors = sorted({*operation.pop("errors"), "400", "500"})  # every route rejects unknown parameters
     parameters = [*sorted(rule.arguments), *operation.pop("parameters", []), "X-Request-ID"]
@@ -100,11 +100,11 @@ def _operation(operation: documented.Told, rule: Rule, method: str, view: object
 
 
 def _with_headers(response: dict[str, object]) -> dict[str, object]:
-    """A response with the headers that every answer has."""
+    """Return a response with the headers that every response has."""
     headers = response.get("headers", {}) | {name: name for name in documented.COMMON_HEADERS}
     return response | {"headers": headers}
 
 
 def register_docs(app: Flask) -> None:
-    """Add `/docs`, the page that shows the document."""
+    """Add `/docs`, the page that displays the document."""
     docs.register(app)

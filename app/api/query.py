@@ -1,4 +1,4 @@
-"""Query parameters, checked: an error names the parameter and what is allowed."""
+"""Validation of query parameters. An error names the parameter and the allowed values."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def _hint(name: str, known: Sequence[str], earlier: int) -> str:
 
 
 def number(name: str, default: int, most: int) -> int:
-    """A whole number from 1 to `most`.
+    """Return a parameter as a whole number from 1 to `most`, or the default if it was not sent.
 
     Raises:
-        InputInvalid: it is something else.
+        InputInvalid: the value is invalid.
     """
     text = request.args.get(name)
     if text is None:
@@ -78,10 +78,10 @@ def number(name: str, default: int, most: int) -> int:
 
 
 def choice(name: str, words: Sequence[str]) -> str | None:
-    """One of a few words, or None where it was not sent.
+    """Return a parameter that must be one of `words`, or None if it was not sent.
 
     Raises:
-        InputInvalid: it is something else.
+        InputInvalid: the value is invalid.
     """
     text = request.args.get(name)
     if text is not None and text not in words:
@@ -90,10 +90,10 @@ def choice(name: str, words: Sequence[str]) -> str | None:
 
 
 def cursor(name: str) -> int | None:
-    """The `next` of an earlier page, or None where it was not sent.
+    """Return a parameter with the `next` value of an earlier page, or None if it was not sent.
 
     Raises:
-        InputInvalid: it is something else.
+        InputInvalid: the value is invalid.
     """
     text = request.args.get(name)
     if text is None:
@@ -109,13 +109,13 @@ def _wrong(name: str, text: str, allowed: str) -> InputInvalid:
 
 
 def load_query(schema: FilterSchema, lists: Sequence[str]) -> dict[str, object]:
-    """The query's parameters as a schema has them.
+    """Return the query parameters validated by a schema.
 
     Args:
-        lists: those that may be repeated.
+        lists: the parameters that may be repeated.
 
     Raises:
-        InputInvalid: one is wrong.
+        InputInvalid: a parameter is invalid.
     """
     given: dict[str, object] = {key: value for key, value in request.args.items() if key not in lists}
     given |= {key: request.args.getlist(key) for key in lists if key in request.args}

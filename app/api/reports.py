@@ -1,4 +1,4 @@
-"""`/reports`: analysts and their tools start a report, poll it, and fetch its file."""
+"""`/reports`: clients start a report, poll it, and download its file."""
 
 from __future__ import annotations
 
@@ -105,6 +105,6 @@ def delete(source: str) -> Response:
 
 
 def _takes_json() -> bool:
-    """Whether Accept allows JSON; parameters, such as a charset, make no difference."""
+    """Return whether Accept allows JSON, ignoring parameters such as a charset."""
     accepted = [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
     return MIMEAccept(accepted).quality(JSON) > 0

@@ -1,4 +1,4 @@
-"""JSON answers with the header that SDKs insist on: `application/json` to the letter, no charset."""
+"""JSON responses with exactly the content type that SDKs require: `application/json` without a charset."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ JSON = "application/json"
 
 
 def answer(value: object, status: int = 200) -> Response:
-    """Return an answer whose keys stand in the order of `value`. Flask's own would end in a line feed."""
+    """Return a JSON response with keys in the order of `value`. Flask's own response would end in a line feed."""
     return encoded(orjson.dumps(value), status)
 
 
 def encoded(body: bytes, status: int = 200) -> Response:
-    """Return an answer whose JSON is encoded already."""
+    """Return a response whose JSON is already encoded."""
     return Response(body, status, content_type=JSON)

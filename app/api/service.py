@@ -1,4 +1,4 @@
-"""`/service`, `/system`: what this service is, and who the caller is to it."""
+"""`/service`, `/system`: information about this service and the caller."""
 
 from __future__ import annotations
 

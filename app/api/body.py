@@ -165,7 +165,7 @@ def cut_short(read: int, length: int) -> BodyMalformed:
 
 
 def _hear_out(response: Response) -> Response:
-    """Read the rest of the body for a while, because a client still sending would see a reset instead of the response."""
+    """Read the rest of the body for a while, because a client still sending would see a reset, not the response."""
     if response.status_code >= 400 and _is_sending():
         _drain(_stream())
     return response

@@ -56,7 +56,7 @@ MAX_EVENT_VALUES = 20_000  # of one event, including unknown keys; a valid event
 MAX_EXPLAINED = 2_000  # invalid events of a request whose faults are reported
 MAX_IGNORED = 100  # names of unknown keys that are recorded for a request
 CHECKED_BYTES = 1_000_000  # a shorter text cannot contain MAX_VALUES values
-RETRIED_EVENTS = 10  # after an unusual event, only one of so many tries the fast path, until one succeeds
+RETRIED_EVENTS = 10  # after an unusual event, one in this many events tries the fast path, until one succeeds
 PIECE_EVENTS = 1_000  # events of a longer text that are parsed at a time
 ROOM_FOR_KEYS = len('{"events":,"":0}')
 

@@ -224,7 +224,7 @@ def _encodable(text: str) -> bool:
 
 
 def _strings(value: object) -> Iterator[tuple[Trail, str]]:
-    """Yield every string inside a value, including keys, with its place, without recursion, because nesting may be deep.
+    """Yield every string inside a value, including keys, with its place. It uses no recursion, because of deep nesting.
 
     A place is converted to words only for a message. Otherwise a long key of a long array would be copied for each
     item.

@@ -112,8 +112,8 @@ def _store(records: Sequence[Record], pace: Pace) -> None:
 def _is_repeat(entry: WriteRequest) -> bool:
     """Return whether the same request was first under its key.
 
-    A different request may have been first if the key could not be checked. Both clients were told that their events
-    are stored, so both are stored.
+    A different request may have been first if the key could not be checked. Both clients received a response that
+    their events are stored, so both are stored.
     """
     return idempotency.find(entry.key.key)[0] == entry.key.digest
 

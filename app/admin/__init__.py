@@ -1,4 +1,4 @@
-"""The dashboard: pages for people under `/admin/`, a module for each, served by the same services as the API."""
+"""Dashboard: pages for people under `/admin/`, with a module for each page. They use the same services as the API."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["access", "catalog", "events", "operations", "people", "register", "r
 
 
 def register(app: Flask) -> None:
-    """Add the pages, and lead `/` to them."""
+    """Register the dashboard's pages, and redirect `/` to them."""
     app.config |= {
         "BOOTSTRAP_SERVE_LOCAL": True,
         "WTF_CSRF_CHECK_DEFAULT": False,  # the blueprint checks its own requests; the API has no cookies to abuse
-        "WTF_CSRF_SSL_STRICT": False,  # the blueprint looks at more than the referrer, which may be missing
-        "WTF_CSRF_TIME_LIMIT": None,  # a token is good as long as its session
+        "WTF_CSRF_SSL_STRICT": False,  # the blueprint checks more than the referrer, which may be missing
+        "WTF_CSRF_TIME_LIMIT": None,  # a token is valid as long as its session
         "MAX_FORM_MEMORY_SIZE": 4_000_000,  # bytes: a rejected event may have a million characters
     }
     app.jinja_options = app.jinja_options | {"trim_blocks": True, "lstrip_blocks": True}
@@ -48,11 +48,11 @@ def register(app: Flask) -> None:
 
 
 class Id(IntegerConverter):
-    """An id in a path: digits of ASCII, as Python takes those of every script, and as many as databases take."""
+    """Id in a path: up to 18 ASCII digits, because Python accepts digits of any script and databases limit integers."""
 
     regex = "[0-9]{1,18}"
 
 
 def home() -> Response:
-    """People who come to the front door want the dashboard."""
+    """Redirect `/` to the dashboard."""
     return redirect(url_for("admin.overview"))

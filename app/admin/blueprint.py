@@ -1,4 +1,4 @@
-"""What all pages share: the blueprint, its protection against forged forms, and the way to the services."""
+"""Parts that all pages share: the blueprint, its protection against forged forms, and access to the services."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from app.support.same_origin import SAFE_METHODS
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 ELSEWHERE = "The form was sent from a page of another site. Nothing was done. Send it again from here."
 csrf = CSRFProtect()
-MAX_FORM_BYTES = 10_000_000  # the largest is a document that is imported, as text
+MAX_FORM_BYTES = 10_000_000  # the largest form is an imported catalog document, as text
 
 
 @blueprint.before_request
 def refuse_unkeepable() -> None:
-    """Let no address pass with what no database can look for."""
+    """Reject a URL that contains NUL, because no database can look it up."""
     if any("\0" in value for values in request.args.listvalues() for value in values):
         raise BadRequest
 
 
 @blueprint.before_request
 def refuse_forged() -> None:
-    """Let an unsafe request pass only from a page of ours, and with the token of its session."""
+    """Reject an unsafe request unless it comes from a page of this site and has the token of its session."""
     if request.method not in SAFE_METHODS and comes_from_elsewhere():
         raise CSRFError(ELSEWHERE)
-    request.max_content_length = MAX_FORM_BYTES  # the token is looked for in the form, which is read for it
+    request.max_content_length = MAX_FORM_BYTES  # the token is in the form, which is read to find it
     try:
         csrf.protect()
     finally:
-        request.max_content_length = None  # whoever is refused is heard out before the answer
+        request.max_content_length = None  # the rest of a rejected request's body is read before the response
 
 
 def services() -> Services:
-    """The services of this process."""
+    """Return the services of this process."""
     return current_app.extensions["services"]

@@ -1,4 +1,4 @@
-"""A field for a moment: people write a date and a time in the page's zone, the request has milliseconds."""
+"""Form field for a time: people enter a date and a time in the page's zone, and the request has milliseconds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from app.admin.template_filters import moment, stamp
 from app.admin.zones import zone, zone_name
 from app.schemas.fields import MAX_TIME, Time
 
-# How exactly a browser tells a moment, and what of it is left open: the rest of that minute, second or millisecond.
+# The formats in which a browser sends a time, and the milliseconds up to the end of that minute, second or millisecond.
 FORMS = (("%Y-%m-%dT%H:%M", 59_999), ("%Y-%m-%dT%H:%M:%S", 999), ("%Y-%m-%dT%H:%M:%S.%f", 0))
 MILLISECONDS = re.compile(r"-?\b\d{6,15}\b")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
 class DatetimeField(Field):
-    """Its `data` is milliseconds; what is no moment stays text, for the schema to refuse.
+    """Date and time field whose `data` is in milliseconds. An invalid time stays text, so that the schema rejects it.
 
     Args:
-        whole: mean the end of the minute or second that was named, not its beginning.
+        whole: use the end of the given minute or second instead of its beginning.
     """
 
     widget = DateTimeLocalInput()
@@ -36,9 +36,9 @@ class DatetimeField(Field):
         return self.text
 
     def process_formdata(self, values: list[str]) -> None:
-        """Take what a browser sent, or milliseconds from an address, which mean the same in every zone.
+        """Read a browser's value, or milliseconds from a URL, which mean the same in every zone.
 
-        What is no moment is not shown again: browsers' fields cannot.
+        An invalid time is not shown again, because browsers' fields cannot display it.
         """
         given = values[0] if values else ""
         self.data, self.text = given or None, ""
@@ -54,17 +54,17 @@ class DatetimeField(Field):
 
 
 def written(milliseconds: int) -> str:
-    """A moment as a browser's field takes it."""
+    """Return a time in the format of a browser's field."""
     return stamp(milliseconds).replace(" ", "T").removesuffix(".000").removesuffix(":00")
 
 
 def words_for_times(message: str) -> str:
-    """A schema's message about milliseconds, as whoever filled in a date understands it."""
+    """Return a schema's message with its milliseconds replaced by dates, which is what the user entered."""
     example = f"a date and time in {zone_name()}, such as 2026-11-23T10:57"
     message = message.replace(Time(digits=True).allowed, example)
     return MILLISECONDS.sub(lambda found: _told(found[0]), message)
 
 
 def _told(milliseconds: str) -> str:
-    """A moment, or the number as it stands where no calendar has it."""
+    """Return a time as text, or the number itself if it is outside the calendar."""
     return moment(int(milliseconds)) if abs(int(milliseconds)) <= MAX_TIME else milliseconds

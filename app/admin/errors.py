@@ -1,4 +1,4 @@
-"""What went wrong, as a page: what is, then what to do. The statuses are decided where the API's are."""
+"""Error pages: what happened, then what to do. The same code as for the API decides the status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.exceptions import StoreUnavailable
 
 Answer = tuple[str, int]
 
-# A title, and what to do where the error itself does not say it.
+# A title, and the advice that is shown for each status.
 WORDS = {
     400: ("That cannot be read", "Go back, and try again from there."),
     403: ("This is not yours to see", "Ask an administrator of this service for access."),
@@ -34,15 +34,15 @@ FORGED = (
 
 
 def register(app: Flask) -> None:
-    """Take over the errors of people's paths from the API."""
+    """Serve error pages instead of the API's errors for the paths of the dashboard."""
     app.extensions["error_page"] = page
 
 
 def page(status: int, message: str | None = None) -> Answer:
-    """The page for an error.
+    """Return the page for an error.
 
     Args:
-        message: a sentence for people, where there is one that says more than the status.
+        message: a sentence for people that says more than the status, if there is one.
     """
     title, advice = WORDS.get(status, WORDS[500 if status >= 500 else 400])
     if "principal" not in g and status < 500:
@@ -72,7 +72,7 @@ def _is_unkept() -> bool:
 
 
 def _whoever() -> auth.Principal | None:
-    """So that somebody signed in keeps the left bar on a page that does not exist."""
+    """Return the user who is signed in, so that a page that does not exist still shows the left bar."""
     try:
         return auth.current_principal()
     except StoreUnavailable:

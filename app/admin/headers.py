@@ -1,16 +1,16 @@
-"""What browsers are told about everything that people see, so that a page does only what it came to do."""
+"""Security headers of every response that browsers show, so that a page can load and do only what it needs."""
 
 from __future__ import annotations
 
 from flask import Flask, Response, request
 
 JSON = "application/json"
-SIGNED = "signature="  # what a link has that opens a file by itself
+SIGNED = "signature="  # part of a signed link, which opens a file without a login
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# same-origin rather than none: with none a browser hides from forms where they come from, which is checked.
+# same-origin instead of none: with none, a browser omits the origin of forms, which is checked.
 NOSNIFF = "X-Content-Type-Options"
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -22,19 +22,19 @@ HEADERS = {
 
 
 def register(app: Flask) -> None:
-    """Mark pages, styles, scripts, files; of the JSON that is answered to programs only what it is."""
+    """Add security headers to pages, styles, scripts and files; JSON of the API gets only `nosniff`."""
     app.after_request(_mark)
 
 
 def _mark(response: Response) -> Response:
     is_page = request.path.startswith("/admin")
     if response.headers.get("Content-Type") == JSON and not is_page:
-        response.headers[NOSNIFF] = HEADERS[NOSNIFF]  # an error quotes what was sent
+        response.headers[NOSNIFF] = HEADERS[NOSNIFF]  # an error quotes the request
         return response
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)  # a page may have a policy of its own
+        response.headers.setdefault(name, value)  # a page may have its own policy
     if is_page:
         response.headers["Cache-Control"] = "private, no-store"
     if request.path.startswith("/files/") or SIGNED in response.headers.get("Location", ""):
-        response.headers["Referrer-Policy"] = "no-referrer"  # who has the address has the file
+        response.headers["Referrer-Policy"] = "no-referrer"  # the URL alone gives access to the file
     return response

@@ -1,4 +1,4 @@
-"""Icons drawn into the page, from Bootstrap's own set: its sprite of two thousand is a megabyte, a page needs ten."""
+"""Icons of Bootstrap's set, inlined because its sprite of 2,000 icons is a megabyte and a page needs ten."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SPRITE = "static/bootstrap5/icons/bootstrap-icons.svg"
 
 
 def register(app: Flask) -> None:
-    """Give templates `icon(name)`."""
+    """Add `icon(name)` to the templates."""
     app.add_template_global(icon)
 
 
 @functools.cache
 def icon(name: str) -> Markup:
-    """An icon as SVG, hidden from screen readers, since a word always stands beside it.
+    """Return an icon as SVG, hidden from screen readers because a word always accompanies it.
 
     Raises:
         LookupError: Bootstrap has no icon of that name.

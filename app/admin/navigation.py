@@ -1,4 +1,4 @@
-"""The places of the left bar, and what every template knows."""
+"""Items of the left bar, and the values that every template gets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from app.support.clock import now
 
 @dataclass(frozen=True)
 class NavigationItem:
-    """An entry of the left bar.
+    """Item of the left bar.
 
     Attributes:
-        pages: the endpoints during which the place is the current one; the first is where it leads.
-        permission: what only some may do there; others do not see the place.
-        unless: who may do this has the place within another one.
+        pages: the endpoints for which the item is the current one; the item links to the first.
+        permission: the permission without which the item is hidden.
+        unless: a permission with which the item is hidden, because another item includes its pages.
     """
 
     word: str
@@ -27,7 +27,7 @@ class NavigationItem:
     unless: str | None = None
 
     def is_for(self, who: Principal | None) -> bool:
-        """Whether somebody has it in their bar."""
+        """Return whether a user sees the item."""
         if self.permission is None:
             return True
         return who is not None and who.may(self.permission) and not (self.unless and who.may(self.unless))
@@ -118,7 +118,7 @@ PLACES = (
 
 
 def register(app: Flask) -> None:
-    """Tell the templates."""
+    """Add the navigation to the context of all templates."""
     app.context_processor(_known)
 
 

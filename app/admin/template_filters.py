@@ -1,4 +1,4 @@
-"""Times, numbers and contexts in the words of the pages; each function is a filter of the templates."""
+"""Template filters that format times, numbers and contexts; each public function is a filter."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from app.support.clock import now
 from app.support.lookalikes import written_out
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
-SHOWN_CHARACTERS = 160  # of a context on its line; a context may have 400,000
+SHOWN_CHARACTERS = 160  # of a context on a line; a context may have 400,000
 STEPS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
 FIRST, LAST = "00:00:00.000", "23:59:59.999"  # of a day
-# A command to be typed in, as the sentences of app/services/operations/health.py name it.
+# Commands that users run, as the sentences of app/services/operations/health.py name them.
 COMMAND = re.compile(r"python worker\.py|flask --app wsgi [a-z]+(?: [a-z]+)?")
 ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
 def register(app: Flask) -> None:
-    """Give templates the filters, by their names here."""
+    """Add the functions of this module to the templates under their own names."""
     for word in (
         iso,
         utc_day,
@@ -45,41 +45,41 @@ def register(app: Flask) -> None:
 
 
 def iso(milliseconds: int) -> str:
-    """For a `datetime` attribute: 2026-11-23T14:02:11.482Z."""
+    """Return a time for a `datetime` attribute: 2026-11-23T14:02:11.482Z."""
     time = at_utc(milliseconds)
     return f"{_dated(time)}T{time:%H:%M:%S}.{milliseconds % SECOND:03}Z"
 
 
 def utc_day(milliseconds: int) -> str:
-    """The day in UTC, as days are counted: 23 Nov 2026."""
+    """Return the day in UTC, by which days are counted: 23 Nov 2026."""
     time = at_utc(milliseconds)
     return f"{time.day} {time:%b} {time.year}"
 
 
 def stamp(milliseconds: int) -> str:
-    """To the millisecond, as rows of a table show it: 2026-11-23 14:02:11.482; its zone is for the caller to name."""
+    """Return a time in milliseconds for tables, without its zone: 2026-11-23 14:02:11.482."""
     return f"{_dated(at(milliseconds))} {at(milliseconds):%H:%M:%S}.{milliseconds % SECOND:03}"
 
 
 def moment(milliseconds: int) -> str:
-    """The same with its zone, for sentences."""
+    """Return a time in milliseconds with its zone, for sentences."""
     return f"{stamp(milliseconds)} {zone_name()}"
 
 
 def clock(milliseconds: int) -> str:
-    """The time of day: 14:02:11; its zone is for the caller to name."""
+    """Return the time of day without its zone: 14:02:11."""
     return f"{at(milliseconds):%H:%M:%S}"
 
 
 def full_time(milliseconds: int) -> str:
-    """In full, for whoever hovers: Monday 23 November 2026, 14:02:11.482 UTC."""
+    """Return a time in full, for tooltips: Monday 23 November 2026, 14:02:11.482 UTC."""
     time = at(milliseconds)
     clock = f"{time:%H:%M:%S}.{milliseconds % SECOND:03} {offset_name(time)}"
     return f"{time:%A} {time.day} {time:%B} {time.year}, {clock}"
 
 
 def ago(milliseconds: int) -> str:
-    """How long since: just now, 2 minutes ago; in 6 days."""
+    """Return a time relative to now: just now, 2 minutes ago, in 6 days."""
     away = now() - milliseconds
     for length, name in STEPS:
         count = abs(away) // length
@@ -90,7 +90,7 @@ def ago(milliseconds: int) -> str:
 
 
 def duration(milliseconds: int) -> str:
-    """How long, by its two largest units: 0.4 s, 12 s, 1 min 12 s, 2 h 5 min."""
+    """Return a duration in its two largest units: 0.4 s, 12 s, 1 min 12 s, 2 h 5 min."""
     if milliseconds < SECOND:
         return f"{milliseconds / SECOND:.1f} s"
     parts = []
@@ -101,12 +101,12 @@ def duration(milliseconds: int) -> str:
 
 
 def number(value: int) -> str:
-    """Grouped: 1,284."""
+    """Return a number with thousands separators: 1,284."""
     return f"{value:,}"
 
 
 def size(count: int) -> str:
-    """Of a file: 12.4 MB; below a megabyte 3.1 kB, as 0.0 MB says nothing; of a disk: 69.6 GB."""
+    """Return a size in bytes: 3.1 kB below a megabyte, then 12.4 MB, and from 10 GB on 69.6 GB."""
     if count < 1_000:
         return f"{count} bytes"
     if count >= 10_000_000_000:
@@ -115,13 +115,13 @@ def size(count: int) -> str:
 
 
 def ordinal(place: int) -> str:
-    """1st, 2nd, 3rd, 4th, 11th."""
+    """Return an ordinal number: 1st, 2nd, 3rd, 4th, 11th."""
     ending = "th" if place % 100 in (11, 12, 13) else ORDINALS.get(place % 10, "th")
     return f"{place}{ending}"
 
 
 def period(start: int | None, end: int | None) -> str:
-    """A range with its zone, in whole days where it is one: 1–30 Nov 2026 UTC."""
+    """Return a range with its zone, as whole days if it consists of them: 1–30 Nov 2026 UTC."""
     if start is None and end is None:
         return "All time"
     if start is None:
@@ -136,10 +136,10 @@ def period(start: int | None, end: int | None) -> str:
 
 
 def context_line(items: Sequence[str | None]) -> dict[str, object]:
-    """A context cut to one line: its first items, and how many more there are.
+    """Return a context cut to a line: its first items, and the number of the rest.
 
     Returns:
-        `items`, each a string or None, the last one maybe cut; `more`, the number of those left out.
+        `items`, each a string or None, the last of which may be cut; `more`, the number of items left out.
     """
     shown, room = [], SHOWN_CHARACTERS
     for item in items:
@@ -152,11 +152,11 @@ def context_line(items: Sequence[str | None]) -> dict[str, object]:
 
 
 def _dated(time: datetime) -> str:
-    return f"{time.year:04}-{time:%m-%d}"  # strftime leaves out a year's zeros
+    return f"{time.year:04}-{time:%m-%d}"  # strftime omits leading zeros of a year
 
 
 def _edge(milliseconds: int, whole: str) -> str:
-    """An end of a range: its day, where it stands at that day's edge; else as exactly as it was given."""
+    """Return an end of a range: only the day if the time is that day's edge, otherwise with the time that was given."""
     time = at(milliseconds)
     day = f"{time.day} {time:%b} {time.year}"
     clock = f"{time:%H:%M:%S}.{milliseconds % SECOND:03}"
@@ -164,7 +164,7 @@ def _edge(milliseconds: int, whole: str) -> str:
 
 
 def _shortened(first: str, last: str) -> str:
-    """Two days, without what they share: 1–30 Nov 2026, 1 Nov – 3 Dec 2026."""
+    """Return two days without their common parts: 1–30 Nov 2026, 1 Nov – 3 Dec 2026."""
     day, month, year = first.split()
     if last.endswith(f" {month} {year}"):
         return f"{day}–{last}"
@@ -172,5 +172,5 @@ def _shortened(first: str, last: str) -> str:
 
 
 def with_commands(sentence: str) -> Markup:
-    """A sentence with the commands in it as code, so that nobody types its full stop."""
+    """Return a sentence with its commands marked as code, so that nobody copies the full stop with them."""
     return Markup(COMMAND.sub(lambda found: f"<code>{found[0]}</code>", str(escape(sentence))))  # noqa: S704 - escaped

@@ -1,6 +1,6 @@
-"""The theme that whoever looks has chosen: light or dark; without a choice it is the system's.
+"""The user's theme: light or dark, or the system's if none is chosen.
 
-The choice is a cookie that `static/theme.js` sets. The server writes it into the page, so that none shows up in the
+`static/theme.js` stores the choice in a cookie. The server writes it into the page, so that no page appears in the
 other theme first.
 """
 
@@ -13,11 +13,11 @@ THEMES = ("light", "dark")
 
 
 def register(app: Flask) -> None:
-    """Give templates the theme."""
+    """Add the theme to the templates."""
     app.add_template_global(theme)
 
 
 def theme() -> str:
-    """The theme that was chosen, empty where none was."""
+    """Return the chosen theme, or an empty string if none is chosen."""
     chosen = request.cookies.get(COOKIE, "")
     return chosen if chosen in THEMES else ""

@@ -1,7 +1,7 @@
-"""The zone in which pages show and read times: UTC, or the one that whoever looks has chosen.
+"""The zone in which pages show and read times: UTC, or the zone that the user has chosen.
 
-The choice is a cookie that `static/times.js` sets to the browser's zone; without the script it is UTC. The server
-writes every time in that zone, so that a part that refreshes is the same text as before.
+`static/times.js` stores the browser's zone in a cookie; without the script, the zone is UTC. The server renders
+every time in that zone, so that a refreshed part has the same text if nothing changed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ FIRST_TIME = -62_135_596_800_000  # 0001-01-01T00:00:00Z, the earliest time that
 
 
 def register(app: Flask) -> None:
-    """Give templates the zone's name."""
+    """Add the zone's name to the templates."""
     app.add_template_global(zone_name)
     app.add_template_global(is_local)
 
 
 def zone() -> tzinfo:
-    """The zone of this request; UTC outside of one."""
+    """Return the zone of this request, or UTC outside a request."""
     if not has_request_context():
         return UTC
     if "zone" not in g:
@@ -34,17 +34,17 @@ def zone() -> tzinfo:
 
 
 def zone_name() -> str:
-    """What stands beside every time: UTC, or a name such as Europe/Berlin."""
+    """Return the name that is shown beside every time: UTC, or a name such as Europe/Berlin."""
     return getattr(zone(), "key", "UTC")
 
 
 def is_local() -> bool:
-    """Whether times are in another zone than UTC."""
+    """Return whether times are in another zone than UTC."""
     return zone() is not UTC
 
 
 def offset_name(moment: datetime) -> str:
-    """The zone as it was at a moment, exactly: UTC, or UTC+01:00 (Europe/Berlin)."""
+    """Return the zone's exact offset at a time: UTC, or UTC+01:00 (Europe/Berlin)."""
     if moment.tzinfo is UTC:
         return "UTC"
     hours = f"{moment:%z}"
@@ -72,7 +72,7 @@ def at_utc(milliseconds: int) -> datetime:
 
 
 def _zone(name: str) -> tzinfo:
-    """A zone by its name; what is none is UTC. A name is looked up among the known ones before it becomes a file's."""
+    """Return a zone by name, or UTC if it is unknown. Names are checked because ZoneInfo opens a file of that name."""
     return ZoneInfo(name) if name not in ("", "UTC") and name in _known() else UTC
 
 

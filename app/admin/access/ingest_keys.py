@@ -1,4 +1,4 @@
-"""Ingest keys: which there are, a new one, and the end of one."""
+"""Pages that list, create and revoke ingest keys."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 
 
 class KeyForm(FlaskForm):
-    """What a key is made of."""
+    """Form for a new ingest key."""
 
     name = StringField("Name")
     customers = TextAreaField("Customers")
     products = TextAreaField("Products")
 
     def refuse(self, fault: FieldError) -> str | None:
-        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        """Attach an error to its field, or return its message if it belongs to no field."""
         place = PLACE.fullmatch(fault.message)
         if place is None or place[1] not in self:
             return fault.message
@@ -46,7 +46,7 @@ class KeyForm(FlaskForm):
 @blueprint.get("/keys")
 @signed_in
 def keys() -> str:
-    """All keys."""
+    """Show all ingest keys."""
     need("keys")
     lines = [
         {"key": key, "state": REVOKED if key.revoked else IN_USE} for key in services().ingest_keys.all(by=caller())
@@ -57,7 +57,7 @@ def keys() -> str:
 @blueprint.get("/keys/new")
 @signed_in
 def new_key() -> str:
-    """The form."""
+    """Show the form for a new key."""
     need("keys")
     return _form(KeyForm())
 
@@ -65,7 +65,7 @@ def new_key() -> str:
 @blueprint.post("/keys/new")
 @signed_in
 def add_key() -> str | tuple[str, int]:
-    """Add a key and show it, this once: so the answer is a page, and not a redirect to one."""
+    """Create a key and show it once, which is why the response is a page rather than a redirect."""
     need("keys")
     form = KeyForm()
     try:
@@ -82,7 +82,7 @@ def add_key() -> str | tuple[str, int]:
 @blueprint.get("/keys/<key>/revoke")
 @signed_in
 def revoke_key(key: str) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before a key is revoked, and show what is lost."""
     need("keys")
     return render_template("admin/access/revoke_key.html", key=_key(key))
 
@@ -90,7 +90,7 @@ def revoke_key(key: str) -> str:
 @blueprint.post("/keys/<key>/revoke")
 @signed_in
 def end_key(key: str) -> Response:
-    """Revoke it."""
+    """Revoke a key."""
     need("keys")
     found = _key(key)
     services().ingest_keys.revoke(found, by=caller())
@@ -109,11 +109,11 @@ def _lines(field: Field) -> list[str]:
 
 
 def _key(text: str) -> IngestKey:
-    """The key of an address's id.
+    """Return the key whose id is in the URL.
 
     Raises:
-        NotFound: it is no id.
-        KeyUnknown: there is none in use.
+        NotFound: the text is not an id.
+        KeyUnknown: no key in use has this id.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise NotFound

@@ -1,4 +1,4 @@
-"""The catalog: its products, types and customers, and what was seen and is not in it."""
+"""Catalog pages: products, types and customers, and observed codes that are not in the catalog."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, Cata
 
 PAGE = 100
 MAX_PAGE = 1_000_000
-MISSING = "missing"  # beside the three kinds: what was merely seen
+MISSING = "missing"  # a tab beside the three kinds: observed codes that are not in the catalog
 TABS = {PRODUCTS: "Products", TYPES: "Types", CUSTOMERS: "Customers", MISSING: "Not in the catalog"}
 PATHS = {PRODUCTS: "", TYPES: "/types", CUSTOMERS: "/customers", MISSING: "/missing"}
 
 
 @signed_in
 def catalog(kind: str) -> str:
-    """One kind of entry, by code."""
+    """Show the entries of a kind, ordered by code."""
     return render_template("admin/catalog/catalog.html", **_found(kind))
 
 
 @blueprint.get("/catalog/part")
 @signed_in
 def catalog_part() -> str:
-    """What of the page refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     kind = request.args.get("kind", "")
     return render_template("admin/catalog/_catalog.html", **_found(kind if kind in TABS else PRODUCTS))
 
@@ -38,7 +38,7 @@ for _kind, _path in PATHS.items():
 @blueprint.post("/catalog/adopt")
 @signed_in
 def adopt() -> Response:
-    """Take codes in that were seen: the one that was clicked, or with none named all of them."""
+    """Add observed codes to the catalog: the selected code, or all of them if none is named."""
     need("catalog")
     kind = request.form.get("kind")
     wanted = [(kind, named(kind, request.form))] if kind in KINDS else None
@@ -48,7 +48,7 @@ def adopt() -> Response:
 
 
 def named(kind: str, values: dict[str, str]) -> Key:
-    """Which entry an address or a form means."""
+    """Return the key of the entry that a URL or a form names."""
     code = values.get("code", "")
     return (values.get("product", ""), code) if kind == TYPES else (code,)
 

@@ -1,4 +1,4 @@
-"""The catalog as a document: downloaded, and imported after a look at what it would change."""
+"""Export of the catalog as a document, and import with a preview of the changes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.exceptions import BodyMalformed, BodyTooLarge, InputInvalid
 from app.services.catalog.editor import Changes
 
 FILE = "catalog.json"
-MAX_BYTES = 4_000_000  # what the text of a form may have, too
-MOST = 50  # faults, and changes of a kind, that a page shows
+MAX_BYTES = 4_000_000  # the limit of a form's text, too
+MOST = 50  # errors, and changes of each kind, that a page shows
 
 
 class DocumentForm(FlaskForm):
-    """A document, as a file or as text."""
+    """Catalog document, as a file or as text."""
 
     file = FileField("File")
     text = TextAreaField("Or its text")
@@ -29,7 +29,7 @@ class DocumentForm(FlaskForm):
 @blueprint.get("/catalog/export")
 @signed_in
 def export_catalog() -> Response:
-    """The document, with what of it the caller may see."""
+    """Return the document with the entries that the caller may see."""
     body = orjson.dumps(services().catalog.export(caller()), option=orjson.OPT_INDENT_2)
     headers = {"Content-Disposition": f'attachment; filename="{FILE}"'}
     return Response(body, content_type="application/json", headers=headers)
@@ -38,7 +38,7 @@ def export_catalog() -> Response:
 @blueprint.get("/catalog/import")
 @signed_in
 def choose_document() -> str:
-    """The form."""
+    """Show the import form."""
     services().catalog_editor.allow(caller())
     return _page(DocumentForm())
 
@@ -46,7 +46,7 @@ def choose_document() -> str:
 @blueprint.post("/catalog/import")
 @signed_in
 def import_document() -> str | tuple[str, int] | AnyResponse:
-    """Say what the document would change; or, once that was seen, change it."""
+    """Preview the changes that the document makes, or apply them once the preview is confirmed."""
     services().catalog_editor.allow(caller())
     form = DocumentForm()
     body = _body(form)
@@ -65,7 +65,7 @@ def import_document() -> str | tuple[str, int] | AnyResponse:
 
 
 def _body(form: DocumentForm) -> bytes:
-    """The file where one was chosen, which then stands in the form as text, so that it need not be chosen again."""
+    """Return the document. A chosen file is copied to the text field, so that it need not be chosen again."""
     data = form.file.data.read(MAX_BYTES + 1) if form.file.data else b""
     if len(data) > MAX_BYTES:
         raise BodyTooLarge(

@@ -1,4 +1,4 @@
-"""One entry of the catalog: what it is, how it is used; the forms that add, change and remove one."""
+"""Page of a catalog entry and its use, and the forms that add, change and remove entries."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from app.schemas.catalog import COLUMN
 from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, CatalogEntry
 
 KIND = "<any(product,type,customer):word>"
-SHOWN = 50  # codes that an entry was seen with
+SHOWN = 50  # observed codes shown for an entry
 PLACE = re.compile(r"\w+\[0\]\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 
 
 class EntryForm(FlaskForm):
-    """What an entry is made of; the names are the document's."""
+    """Form for a catalog entry; its field names are those of the document."""
 
     code = StringField("Code")
     product = StringField("Product")
@@ -33,7 +33,7 @@ class EntryForm(FlaskForm):
     extra = StringField("Context items without a column")
 
     def values(self, kind: str) -> dict[str, object]:
-        """The entry, as the document has it."""
+        """Return the entry as the document represents it."""
         given = {"code": self.code.data or "", "description": (self.description.data or "").strip()}
         given |= {"product": self.product.data or ""} if kind == TYPES else {}
         if kind in NAMES:
@@ -43,7 +43,7 @@ class EntryForm(FlaskForm):
         return given
 
     def refuse(self, fault: FieldError) -> str | None:
-        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        """Attach an error to its field, or return its message if it belongs to no field."""
         place = PLACE.fullmatch(fault.message)
         if place is None or place[1] not in self:
             return fault.message
@@ -57,7 +57,7 @@ class EntryForm(FlaskForm):
 @blueprint.get(f"/catalog/{KIND}")
 @signed_in
 def entry(word: str) -> str:
-    """What it is and how it is used; for who may change it, in a form."""
+    """Show an entry and its use, with a form if the caller may change it."""
     one = _one(word)
     names = "\n".join(one.names)
     filled = {"description": one.description, "columns": names, "context": names, "extra": one.extra}
@@ -67,7 +67,7 @@ def entry(word: str) -> str:
 @blueprint.post(f"/catalog/{KIND}")
 @signed_in
 def change_entry(word: str) -> tuple[str, int] | Response:
-    """Give it other values."""
+    """Change the values of an entry."""
     services().catalog_editor.allow(caller())
     one, form = _one(word), EntryForm()
     form.code.data, form.product.data = one.code, one.product
@@ -82,7 +82,7 @@ def change_entry(word: str) -> tuple[str, int] | Response:
 @blueprint.get(f"/catalog/{KIND}/new")
 @signed_in
 def new_entry(word: str) -> str:
-    """The form of another one, filled in as far as the address says."""
+    """Show the form for a new entry, filled in from the query string."""
     services().catalog_editor.allow(caller())
     return _new(word, EntryForm(request.args or None))
 
@@ -90,7 +90,7 @@ def new_entry(word: str) -> str:
 @blueprint.post(f"/catalog/{KIND}/new")
 @signed_in
 def add_entry(word: str) -> tuple[str, int] | Response:
-    """Add it."""
+    """Add an entry."""
     services().catalog_editor.allow(caller())
     form = EntryForm()
     kind = f"{word}s"
@@ -105,7 +105,7 @@ def add_entry(word: str) -> tuple[str, int] | Response:
 @blueprint.get(f"/catalog/{KIND}/remove")
 @signed_in
 def remove_entry(word: str) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before an entry is removed, and show what is lost."""
     services().catalog_editor.allow(caller())
     one = _one(word)
     known = {"loss": services().catalog_editor.loss(one), "strict": services().catalog.strict}
@@ -115,7 +115,7 @@ def remove_entry(word: str) -> str:
 @blueprint.post(f"/catalog/{KIND}/remove")
 @signed_in
 def end_entry(word: str) -> Response:
-    """Remove it."""
+    """Remove an entry."""
     services().catalog_editor.allow(caller())
     one = _one(word)
     services().catalog_editor.remove(caller(), one, with_types="with_types" in request.form)
@@ -137,10 +137,10 @@ def _new(word: str, form: EntryForm, field_errors: list[FieldError] = ()) -> str
 
 
 def _one(word: str) -> CatalogEntry:
-    """The entry that an address means.
+    """Return the entry that the URL names.
 
     Raises:
-        CatalogUnknown: there is none, or it is not the caller's to see.
+        CatalogUnknown: there is no such entry, or the caller may not see it.
     """
     if not request.args.get("code"):
         abort(404)

@@ -1,7 +1,7 @@
-"""A chart of bars as a page draws it: where each bar stands and how high, in numbers that SVG takes as they are.
+"""Layout of a bar chart: the position and height of each bar, as numbers that SVG accepts directly.
 
-Across, everything is a share of the width, so that a chart fits a phone and a wall; down, it is pixels, so that words
-in it are never stretched. Classes give the colours.
+Horizontal values are shares of the width, so that a chart fits any screen. Vertical values are pixels, so that text
+is never stretched. CSS classes define the colours.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from app.admin.template_filters import number, utc_day
 from app.admin.zones import at, zone_name
 from app.services.events.volume import DAY, HOUR, MINUTE, Chart, Series, Span
 
-HEIGHT = 200  # pixels that the bars may fill
-TOP = 24  # pixels above them, where the number of the bar that is looked at stands
-FILLED = 0.84  # of a step's width is its bar
-MOST_MARKS = 8  # words below the bars
-LEVELS = 4  # lines behind them, the ground apart
-EDGE = 5  # percent of the width within which words stay on their side
+HEIGHT = 200  # pixels available to the bars
+TOP = 24  # pixels above the bars, for the number of the selected bar
+FILLED = 0.84  # share of a step's width that its bar occupies
+MOST_MARKS = 8  # labels below the bars
+LEVELS = 4  # lines behind the bars, without the base line
+EDGE = 5  # percent of the width at either edge within which labels stay inside the chart
 STRIDES = {MINUTE: (1, 2, 5, 10, 15, 30, 60), HOUR: (1, 2, 3, 6, 12, 24), DAY: (1, 2, 5, 7, 14, 30, 60, 90)}
 UNITS = {MINUTE: "minute", HOUR: "hour", DAY: "day"}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a bar: which series it is of, and where."""
+    """Part of a bar that belongs to one series, with its position."""
 
     place: int
     y: float
@@ -36,11 +36,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """A step that had events.
+    """Bar of a step that has events.
 
     Attributes:
-        x, width: of the bar, in percent; `left`, `step`: of the room that it has.
-        words: its time and number, `parts` the number of each series.
+        x, width: of the bar, in percent.
+        left, step: start and width of the bar's step, in percent.
+        words: its time and number of events.
+        parts: the number of each series.
         begin, end: milliseconds, both included.
     """
 
@@ -57,14 +59,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Mark:
-    """Words beside the bars: across in percent, or down in pixels."""
+    """Label beside the bars: its position is in percent horizontally, or in pixels vertically."""
 
     at: float
     text: str
 
     @property
     def anchor(self) -> str:
-        """On which side of their place words across stand, so that none leave the chart."""
+        """Return the text anchor that keeps a horizontal label inside the chart."""
         if self.at < EDGE:
             return "start"
         return "end" if self.at > 100 - EDGE else "middle"
@@ -72,11 +74,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart, ready to be drawn.
+    """Chart layout, ready to be drawn.
 
     Attributes:
-        levels: the lines behind the bars, from the ground up.
-        times: the words below them.
+        levels: the lines behind the bars, from the bottom up.
+        times: the labels below the bars.
     """
 
     bars: tuple[Bar, ...]
@@ -88,18 +90,18 @@ class Drawing:
 
     @property
     def margin(self) -> int:
-        """Pixels that the longest number beside the lines takes."""
+        """Return the width in pixels of the longest number beside the lines."""
         return 8 * max(len(level.text) for level in self.levels) + 12
 
 
 def register(app: Flask) -> None:
-    """Give templates the name of a step."""
+    """Add the filters for steps and ranges to the templates."""
     app.add_template_filter(step_words)
     app.add_template_filter(span_words)
 
 
 def draw(chart: Chart) -> Drawing:
-    """Lay a chart out."""
+    """Return the layout of a chart."""
     step = nice(max(chart.totals) / LEVELS)
     most = step * max(1, -(-max(chart.totals) // step))
     levels = [Mark(_y(level, most), number(level)) for level in range(0, most + 1, step)]
@@ -108,7 +110,7 @@ def draw(chart: Chart) -> Drawing:
 
 
 def nice(value: float) -> int:
-    """The next of 1, 2, 5, 10, 20, 50, … that is not smaller."""
+    """Return the smallest of 1, 2, 5, 10, 20, 50, … that is not below the value."""
     power = 1
     while True:
         for factor in (1, 2, 5):
@@ -118,7 +120,7 @@ def nice(value: float) -> int:
 
 
 def step_words(begin: int, step: int) -> str:
-    """When a step is: 23 Nov 2026 for a day, 23 Nov, 14:00–15:00 Europe/Berlin else. Days are UTC's."""
+    """Return the time of a step: 23 Nov 2026 for a day in UTC, otherwise 23 Nov, 14:00–15:00 Europe/Berlin."""
     if step == DAY:
         return f"{utc_day(begin)} UTC"
     first, last = at(begin), at(begin + step)
@@ -126,7 +128,7 @@ def step_words(begin: int, step: int) -> str:
 
 
 def span_words(span: Span) -> str:
-    """When a range is: 22 Nov 2026, 16:00 to 23 Nov 2026, 16:00 UTC; of days, the first and the last."""
+    """Return a range: 22 Nov 2026, 16:00 to 23 Nov 2026, 16:00 UTC; for days, the first and the last day."""
     if span.step == DAY:
         return f"days of UTC, {utc_day(span.begin)} to {utc_day(span.end - DAY)}"
     first, last = (f"{time.day} {time:%b} {time.year}, {time:%H:%M}" for time in (at(span.begin), at(span.end)))
@@ -153,7 +155,7 @@ def _bar(chart: Chart, place: int, most: int) -> Bar:
 
 
 def _segments(numbers: Sequence[int], most: int) -> list[Segment]:
-    """One upon the other, the first at the ground; what is there is seen, however little it is."""
+    """Return the segments of a bar from the bottom up, each at least 1 pixel high, so that small counts are visible."""
     segments, below = [], 0
     for place, count in enumerate(numbers):
         if count:
@@ -173,7 +175,7 @@ def _name(series: Series) -> str:
 
 
 def _times(span: Span) -> list[Mark]:
-    """The steps that have words below them, at round times of the zone."""
+    """Return the labels of the steps at round times of the zone."""
     count = len(span.steps)
     stride = next((one for one in STRIDES[span.step] if count <= one * MOST_MARKS), STRIDES[span.step][-1])
     width = 100 / count

@@ -1,7 +1,7 @@
-"""The events: filtered, a page at a time or live, and one of them with its batch and what its context means.
+"""Event pages: events by filter, a page at a time or live, and a single event with its batch and named context.
 
-A filter is the address, so that it can be kept and sent on; a time in it is milliseconds, which mean the same to
-everybody. What a browser's form makes of it is led to that address first.
+The URL contains the filter, so that it can be saved and shared. Its times are in milliseconds, which mean the same in
+every zone. A form submitted by a browser is first redirected to that URL.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from app.services.events.volume import DAY, HOUR, MINUTE, VolumeFilter
 from app.support.clock import now
 
 PAGE = 50
-OF_A_BATCH = 30  # events of one that are shown
-OFFERED = 200  # types to tick; more are typed
+OF_A_BATCH = 30  # events of a batch that are shown
+OFFERED = 200  # types offered as checkboxes; users type others
 KEY_DIGITS = 18
-# How far back from now, and in what words.
+# Preset ranges: the milliseconds back from now, and a label.
 RANGES = {
     "15m": (15 * MINUTE, "15 minutes"),
     "1h": (HOUR, "Hour"),
@@ -44,7 +44,7 @@ RANGES = {
 
 
 class EventsForm(Form):
-    """A filter, as a browser fills it in."""
+    """Event filter, as a browser submits it."""
 
     customer = StringField("Customer")
     product = StringField("Product")
@@ -55,23 +55,23 @@ class EventsForm(Form):
 
 @dataclass(frozen=True)
 class EventsQuery:
-    """What an address asks for."""
+    """Query of an event listing, read from the URL."""
 
     args: MultiDict
 
     @cached_property
     def form(self) -> EventsForm:
-        """The fields as they were filled in."""
+        """Return the form with the submitted values."""
         return EventsForm(self.args)
 
     @cached_property
     def types(self) -> list[str]:
-        """The types, ticked or one on a line."""
+        """Return the types, from checkboxes or from lines of text."""
         return [line.strip() for several in self.args.getlist("types") for line in several.splitlines() if line.strip()]
 
     @cached_property
     def address(self) -> dict[str, object]:
-        """The same as arguments of an address, without what is empty or goes without saying."""
+        """Return the query as URL arguments, without empty and default values."""
         form = self.form
         told = {name: (form[name].data or "").strip() for name in ("customer", "product", "text")}
         told |= {name: "" if form[name].data is None else str(form[name].data) for name in ("start", "end")}
@@ -83,15 +83,15 @@ class EventsQuery:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the address is as short as it can be."""
+        """Return whether the URL has no redundant arguments."""
         given = {name: values if name == "types" else values[0] for name, values in self.args.lists()}
         return given == self.address and all(len(self.args.getlist(name)) == 1 for name in given if name != "types")
 
     def filter(self) -> dict[str, object]:
-        """What a report's filter would be, without what was not asked for.
+        """Return the filter as a report would have it, without fields that are not set.
 
         Raises:
-            InputInvalid: something in it is no filter.
+            InputInvalid: the query is not a valid filter.
         """
         given = {name: self.address[name] for name in ("customer", "product", "start", "end") if name in self.address}
         if "range" in self.address:
@@ -99,16 +99,16 @@ class EventsQuery:
         return FilterSchema(partial=True).load_query(given | ({"types": self.types} if self.types else {}))
 
     def without_page(self) -> dict[str, object]:
-        """The address of the newest that are like that."""
+        """Return the URL arguments of the newest page of this query."""
         return {name: value for name, value in self.address.items() if name not in ("after", "before")}
 
     def within(self, range: str | None = None) -> dict[str, object]:
-        """The same in a range of time that has a name, or at any time."""
+        """Return the URL arguments of this query within a preset range, or without a range."""
         rest = {name: value for name, value in self.without_page().items() if name not in ("range", "start", "end")}
         return rest | ({"range": range} if range else {})
 
     def refuse(self, field_errors: Sequence[FieldError]) -> list[str]:
-        """Put each fault beside its field; those that belong to none."""
+        """Attach each error to its field, and return the messages that belong to no field."""
         general = []
         for fault in field_errors:
             name = fault.message.partition(" ")[0]
@@ -125,7 +125,7 @@ class EventsQuery:
 @blueprint.get("/events")
 @signed_in
 def events() -> str | tuple[str, int] | Response:
-    """The newest events that are like what the address says."""
+    """Show the newest events that match the query."""
     need("events")
     asked = EventsQuery(request.args)
     if not asked.is_plain:
@@ -146,7 +146,7 @@ def events() -> str | tuple[str, int] | Response:
 @blueprint.get("/events/part")
 @signed_in
 def events_part() -> str:
-    """What of the page refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     need("events")
     asked = EventsQuery(request.args)
     filter = asked.filter()
@@ -156,7 +156,7 @@ def events_part() -> str:
 @blueprint.get("/events/<key>")
 @signed_in
 def event(key: str) -> str:
-    """One event, its context named, and its batch."""
+    """Show an event with its named context and its batch."""
     need("events")
     one = services().listing.one(caller(), _key(key))
     batch = services().listing.batch(caller(), int(key), one)
@@ -181,14 +181,14 @@ def _until_now(filter: dict[str, object]) -> dict[str, object]:
 
 
 def _later(filter: dict[str, object]) -> int:
-    """Return about how many events such a page leaves out."""
+    """Return about how many future events the page excludes."""
     if _until_now(filter) == filter:
         return 0
     return services().volume.estimate(caller(), VolumeFilter(**filter | {"start": now() + 1}))
 
 
 def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[str, object]:
-    """What the part that refreshes needs, and the rest of the page as well."""
+    """Return the template values of the part that refreshes, which the full page needs, too."""
     is_first = not {"after", "before"} & set(asked.address)
     return {
         "asked": asked,
@@ -198,7 +198,7 @@ def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[st
         "later": _later(filter),
         "in_future": asked.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE,
-        "moving": "text" not in asked.address,  # a search is dear, and its finds come seldom
+        "moving": "text" not in asked.address,  # a search is expensive, and new matches are rare
         "about": services().volume.estimate(caller(), VolumeFilter(**filter)),
         "filter": filter,
         "export": _export(filter),
@@ -207,12 +207,12 @@ def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[st
 
 
 def _export(filter: dict[str, object]) -> dict[str, object]:
-    """What fills in the form of a new report."""
+    """Return the values that fill in the form of a new report."""
     return filter | ({"types": "\n".join(filter["types"])} if "types" in filter else {})
 
 
 def _offered(asked: EventsQuery, filter: dict[str, object]) -> dict[str, object]:
-    """What there is to choose from; of types those that fit the rest."""
+    """Return the choices of the filter form; types are limited to those that match the rest of the filter."""
     customers, products = services().catalog.known(caller(), SUGGESTED + 1)
     seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED + 1)
     types = sorted({*seen, *asked.types})
@@ -221,10 +221,10 @@ def _offered(asked: EventsQuery, filter: dict[str, object]) -> dict[str, object]
 
 
 def _key(text: str) -> int:
-    """The id of an address.
+    """Return the id in the URL.
 
     Raises:
-        NotFound: it is none.
+        NotFound: the text is not an id.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
         raise NotFound

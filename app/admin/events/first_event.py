@@ -1,4 +1,4 @@
-"""What shows a newcomer how to send the first event: where to, and whether a key is asked for."""
+"""Instructions for sending the first event: the address, and whether a key is required."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from app.admin.blueprint import services
 
 
 def known() -> dict[str, object]:
-    """What `_first_event.html` needs."""
+    """Return the values that `_first_event.html` needs."""
     return {"base_url": current_app.config["SETTINGS"].base_url, "needs_key": services().admission.needs_key}

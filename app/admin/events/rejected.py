@@ -1,4 +1,4 @@
-"""Rejected events: what was refused and why, by what they have in common, and one under the other."""
+"""Pages of rejected events: grouped by reason, or as a list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.auth import caller, need, signed_in
 from app.services.events.rejected_groups import MOST, STEPS
 
 PAGE = 50
-SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page has it whole
+SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page shows all of it
 KEY_DIGITS = 18
 
 
@@ -38,21 +38,21 @@ class Counts:
 @blueprint.get("/rejected")
 @signed_in
 def rejected() -> str:
-    """Those that are alike, together."""
+    """Show rejected events grouped by reason."""
     return render_template("admin/events/rejected.html", **_found())
 
 
 @blueprint.get("/rejected/by/reason")
 @signed_in
 def rejected_part() -> str:
-    """What of the page refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     return render_template("admin/events/_rejected.html", **_found())
 
 
 @blueprint.get("/rejected/by/event")
 @signed_in
 def rejected_list() -> str:
-    """The newest ones, or those before one of them."""
+    """Show the newest rejected events, or those before a given event."""
     need("system")
     before = request.args.get("before")
     found = services().rejected.page(caller(), PAGE + 1, None if before is None else key_of(before))
@@ -69,17 +69,17 @@ def rejected_list() -> str:
 
 
 def counts() -> Counts:
-    """How many whoever asks may see."""
+    """Return the counts that the caller may see."""
     fields = services().rejected.by_field(caller())
     number = sum(number for _, number in fields)
     return Counts(fields, number, services().rejected.dropped(), *services().rejected.request_totals(caller()))
 
 
 def key_of(text: str) -> int:
-    """The id of an address.
+    """Return the id in the URL.
 
     Raises:
-        NotFound: it is none.
+        NotFound: the text is not an id.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
         raise NotFound

@@ -1,4 +1,4 @@
-"""One rejected event: a form that sends it again, edited, and the question before it is removed."""
+"""Page of a rejected event: a form that edits and resends it, and the confirmation before it is removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.services.events.resend import Resent
 
 
 class EventForm(FlaskForm):
-    """An event as JSON."""
+    """Form with an event as JSON."""
 
     event = TextAreaField("Event")
 
@@ -27,7 +27,7 @@ class EventForm(FlaskForm):
 @blueprint.get("/rejected/<key>")
 @signed_in
 def rejected_event(key: str) -> str:
-    """One of them in a form."""
+    """Show a rejected event in a form."""
     need("system")
     one = _one(key)
     return _page(one, EventForm(event=_for_editing(one.event)))
@@ -36,7 +36,7 @@ def rejected_event(key: str) -> str:
 @blueprint.post("/rejected/<key>")
 @signed_in
 def send_again(key: str) -> tuple[str, int] | Response:
-    """Send an edited event again, with its request or alone, and show what was stored or what is still invalid."""
+    """Resend an edited event, alone or with its request, and show what is stored or what is still invalid."""
     need("system")
     form = EventForm()
     text = form.event.data or ""
@@ -60,7 +60,7 @@ def send_again(key: str) -> tuple[str, int] | Response:
 @blueprint.get("/rejected/<key>/remove")
 @signed_in
 def remove_rejected(key: str) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before a rejected event is removed, and show what is lost."""
     need("system")
     return render_template("admin/events/remove_rejected.html", one=_one(key), shown=SHOWN_CHARACTERS)
 
@@ -68,7 +68,7 @@ def remove_rejected(key: str) -> str:
 @blueprint.post("/rejected/<key>/remove")
 @signed_in
 def end_rejected(key: str) -> Response:
-    """Remove it."""
+    """Remove a rejected event."""
     need("system")
     one = _one(key)
     services().rejected.discard(caller(), one)
@@ -87,7 +87,7 @@ def _send_request(one: RejectedEvent, text: str) -> str:
 
 
 def _for_editing(text: str) -> str:
-    """An event with a line for each field, where it is JSON at all."""
+    """Return the event with a line for each field if it is JSON, otherwise the text as it is."""
     try:
         return json.text(json.parse(text.encode()), indented=True)
     except BodyMalformed:

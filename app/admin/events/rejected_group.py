@@ -1,4 +1,4 @@
-"""Rejected events that are alike: looked at, sent again all of them, with one thing changed perhaps, or removed."""
+"""Pages of a group of similar rejected events: list, resend all of them with an optional change, or remove them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.services.events.rejected_groups import Group, Key, Sent
 from app.services.events.resend import Change
 
 PAGE = 20
-# What may be changed in each before it is sent.
+# The field to change in each event before it is resent.
 CHANGES = {
     "": "As they are",
     "customer": "With another customer",
@@ -26,7 +26,7 @@ CHANGES = {
 
 
 class GroupForm(FlaskForm):
-    """How a group is sent again."""
+    """Form that resends a group."""
 
     change = StringField("Send them")
     value = StringField("Which one")
@@ -35,7 +35,7 @@ class GroupForm(FlaskForm):
 @blueprint.get("/rejected/group")
 @signed_in
 def rejected_group() -> str:
-    """Its newest events, or those before one of them."""
+    """Show the group's newest events, or those before a given event."""
     need("system")
     return _page(_group(), GroupForm())
 
@@ -43,7 +43,7 @@ def rejected_group() -> str:
 @blueprint.post("/rejected/group")
 @signed_in
 def send_group() -> str | tuple[str, int] | Response:
-    """Send all of it again, as far as was looked at, and say how they fared."""
+    """Resend the group up to the last event shown, and show the result."""
     need("system")
     group, form = _group(), GroupForm()
     field, value = form.change.data or "", (form.value.data or "").strip()
@@ -62,7 +62,7 @@ def send_group() -> str | tuple[str, int] | Response:
 @blueprint.get("/rejected/group/remove")
 @signed_in
 def remove_group() -> str:
-    """Ask whether it is meant, and say how many go."""
+    """Ask for confirmation before a group is removed, and show how many events are lost."""
     need("system")
     group = _group()
     return render_template(
@@ -73,7 +73,7 @@ def remove_group() -> str:
 @blueprint.post("/rejected/group/remove")
 @signed_in
 def end_group() -> Response:
-    """Remove those that were asked about."""
+    """Remove the events that the confirmation page counted."""
     need("system")
     number = services().rejected_groups.purge(caller(), _key(), _up_to())
     flash(f"{number:,} rejected {'event is' if number == 1 else 'events are'} removed.")
@@ -98,12 +98,12 @@ def _group() -> Group:
 
 
 def _key() -> Key:
-    """The group that an address means."""
+    """Return the key of the group that the URL names."""
     return Key(*(request.args.get(name, "") for name in ("field", "fault", "product", "type")))
 
 
 def _up_to() -> int:
-    """The last event that whoever asks has been told of: what came since is not meant."""
+    """Return the id of the last event that the caller's page included; newer events are excluded."""
     return key_of(request.form.get("up_to", ""))
 
 

@@ -1,4 +1,4 @@
-"""The overview's chart: which range the address asks for, and what is drawn of it."""
+"""Volume chart of the overview: the range that the URL requests, and the template values of the chart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.schemas.reports import FilterSchema
 from app.services.events.volume import DEFAULT_RANGE, DEFAULT_SPLIT, MINUTE, RANGES, SPLITS, Span, between, preset
 from app.support.clock import now
 
-# What a range is called, and the time of the same length before it.
+# The name of each range, and that of the preceding time of the same length.
 WORDS = {
     "1h": ("Last hour", "the hour before"),
     "24h": ("24 hours", "the 24 hours before"),
@@ -29,7 +29,7 @@ BEFORE = "the same time before"
 
 
 class RangeForm(Form):
-    """A range of one's own."""
+    """Form for a custom range."""
 
     start = DatetimeField("From")
     end = DatetimeField("To", whole=True)
@@ -37,38 +37,38 @@ class RangeForm(Form):
 
 @dataclass(frozen=True)
 class VolumeQuery:
-    """What an address asks for."""
+    """Query of a volume chart, read from the URL."""
 
     args: MultiDict
 
     @cached_property
     def form(self) -> RangeForm:
-        """The ends of a range of one's own."""
+        """Return the form of the custom range."""
         return RangeForm(self.args)
 
     @property
     def split(self) -> str:
-        """What the bars are split by."""
+        """Return what the bars are split by."""
         return self.args["by"] if self.args.get("by") in SPLITS else DEFAULT_SPLIT
 
     @property
     def is_own(self) -> bool:
-        """Whether the range is one's own."""
+        """Return whether the range is custom."""
         return self.form.start.data is not None or self.form.end.data is not None
 
     @property
     def range(self) -> str | None:
-        """The name of the range; None: it is one's own."""
+        """Return the name of the preset range, or None if the range is custom."""
         named = self.args["range"] if self.args.get("range") in RANGES else DEFAULT_RANGE
         return None if self.is_own else named
 
     @property
     def address(self) -> dict[str, object]:
-        """The same as arguments of an address, without what goes without saying."""
+        """Return the query as URL arguments, without default values."""
         return self.with_(split=self.split)
 
     def with_(self, *, range: str | None = None, split: str | None = None) -> dict[str, object]:
-        """The address with another range that has a name, or another split."""
+        """Return the URL arguments with another preset range or another split."""
         own = {name: str(self.form[name].data) for name in ("start", "end") if self.form[name].data is not None}
         named = range or self.range
         told = own if named is None else {} if named == DEFAULT_RANGE else {"range": named}
@@ -77,14 +77,14 @@ class VolumeQuery:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the address is as short as it can be."""
+        """Return whether the URL has no redundant arguments."""
         return self.args.to_dict(flat=False) == {name: [value] for name, value in self.address.items()}
 
     def span(self) -> Span:
-        """The range itself.
+        """Return the range.
 
         Raises:
-            InputInvalid: it is none.
+            InputInvalid: the range is invalid.
         """
         if self.range is not None:
             return preset(self.range, now())
@@ -93,11 +93,11 @@ class VolumeQuery:
         return between(found.get("start", 0), found.get("end", now()))
 
     def without_range(self) -> VolumeQuery:
-        """What it asks for but the range."""
+        """Return the query without its range."""
         return VolumeQuery(MultiDict({"by": self.split}))
 
     def refuse(self, error: InputInvalid) -> None:
-        """Put what is wrong beside the ends of the range."""
+        """Attach each error to the start or end of the range."""
         for fault in error.field_errors:
             name = fault.message.partition(" ")[0]
             field = self.form["start" if name == "start" else "end"]
@@ -108,14 +108,14 @@ class VolumeQuery:
 @blueprint.get("/overview/chart")
 @signed_in
 def overview_chart() -> str:
-    """What of the chart refreshes itself."""
+    """Return the part of the chart that refreshes itself."""
     need("events")
     asked = VolumeQuery(request.args)
     return render_template("admin/events/_traffic.html", **charted(asked))
 
 
 def charted(asked: VolumeQuery) -> dict[str, object]:
-    """What the chart's part of the page needs."""
+    """Return the template values of the chart."""
     chart = services().volume.chart(caller(), asked.span(), asked.split)
     return {
         "asked": asked,

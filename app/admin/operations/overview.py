@@ -1,4 +1,4 @@
-"""The overview: whether all is well, what arrives, how far each report is, and what was refused."""
+"""Overview page: health, arriving events, progress of reports, and rejected events."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.support.clock import now
 
 EVENTS = 12
 REPORTS = 5
-ARRIVING_MS = 30_000  # events newer than this are a sign that more will come
-# What is looked at, in words and as an icon.
+ARRIVING_MS = 30_000  # newer events mean that more are likely to arrive
+# The label and icon of each health check.
 LOOKED_AT = {
     "database": ("Database", "database"),
     "redis": ("Valkey", "lightning-charge"),
@@ -34,7 +34,7 @@ LOOKED_AT = {
 @blueprint.get("/")
 @signed_in
 def overview() -> str | tuple[str, int] | Response:
-    """The page."""
+    """Show the overview."""
     need("events")
     asked = VolumeQuery(request.args)
     if not asked.is_plain and not asked.is_own:
@@ -52,7 +52,7 @@ def overview() -> str | tuple[str, int] | Response:
 @blueprint.get("/overview/part")
 @signed_in
 def overview_part() -> str:
-    """What of the page refreshes itself, but the chart, which does so at its own pace."""
+    """Return the part of the page that refreshes itself, without the chart, which has its own interval."""
     need("events")
     return render_template("admin/operations/_overview.html", chart=None, **_found(VolumeQuery(request.args)))
 
@@ -91,7 +91,7 @@ def _codes() -> list[str]:
 
 
 def _reports() -> list[ReportRow]:
-    """Those at work, the running ones first, and the newest others as far as there is room."""
+    """Return running reports first, then queued ones, and fill the remaining rows with the newest others."""
     who, reports = caller(), services().reports
     at_work = [report_row(report) for report in reports.visible(who, REPORTS, status="RUNNING")]
     known = {one.source for one in at_work}
@@ -100,5 +100,5 @@ def _reports() -> list[ReportRow]:
 
 
 def _workers(checks: list[Check]) -> str | None:
-    """How many there are, where that is known and they are well."""
+    """Return the note about the workers if it is known and they are healthy."""
     return next((check.note for check in checks if check.name == "worker" and not check.problem), None)

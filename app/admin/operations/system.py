@@ -1,4 +1,4 @@
-"""The installation: who is at work, what goes next, what is set, which versions run."""
+"""System pages: running processes, retention, settings and versions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from app.services.operations.system import MOST
 @blueprint.get("/system")
 @signed_in
 def system() -> str:
-    """Who is at work, and what goes next."""
+    """Show running processes and what expires next."""
     return render_template("admin/operations/system.html", **_found())
 
 
 @blueprint.get("/system/part")
 @signed_in
 def system_part() -> str:
-    """What of the page refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     return render_template("admin/operations/_system.html", **_found())
 
 
 @blueprint.get("/system/settings")
 @signed_in
 def settings() -> str:
-    """The settings in force."""
+    """Show the settings in effect."""
     need("system")
     return render_template("admin/operations/settings.html", settings=services().system.settings())
 
@@ -34,7 +34,7 @@ def settings() -> str:
 @blueprint.get("/system/versions")
 @signed_in
 def versions() -> str:
-    """What runs, and which migrations the database has."""
+    """Show the versions that run, and the migrations that the database has."""
     need("system")
     known = {"versions": services().system.versions(), "migrations": services().system.migrations()}
     return render_template("admin/operations/versions.html", **known)

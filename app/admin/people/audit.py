@@ -1,4 +1,4 @@
-"""The audit log: who did what to what, when and from where; filtered, a page at a time, or as CSV."""
+"""Audit log: who did what, to which object, when and from where; by filter, a page at a time, or as CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.exports.layout import FORMULA_STARTS
 from app.services.people.audit import ACTIONS, AuditFilter, AuditRecord, Page
 
 PAGE = 50
-MAX_ROWS = 10_000  # of the CSV: the newest
+MAX_ROWS = 10_000  # of the CSV, newest first
 ROWS_AT_ONCE = 1_000
 MAX_TEXT = 200
 KEY_DIGITS = 18
@@ -30,7 +30,7 @@ COLUMNS = ("time", "who", "action", "object", "customer", "address", "details")
 
 
 class AuditForm(Form):
-    """A filter, as a browser fills it in."""
+    """Audit filter, as a browser submits it."""
 
     who = StringField("Who")
     action = StringField("What")
@@ -41,10 +41,10 @@ class AuditForm(Form):
 
 @dataclass(frozen=True)
 class AuditQuery:
-    """What an address asks for.
+    """Query of the audit log, read from the URL.
 
     Attributes:
-        wrong: what is no filter, in words.
+        wrong: messages about invalid filter fields.
     """
 
     form: AuditForm
@@ -53,7 +53,7 @@ class AuditQuery:
     wrong: list[str]
 
     def address(self, before: int | None = None) -> dict[str, str]:
-        """The same as arguments of an address, without what is empty."""
+        """Return the query as URL arguments, without empty values."""
         given = {name: self.form[name].data for name in ("who", "action", "text")}
         given |= {"start": self.sought.start, "end": self.sought.end, "before": before}
         return {name: str(value) for name, value in given.items() if value not in ("", None)}
@@ -62,7 +62,7 @@ class AuditQuery:
 @blueprint.get("/audit")
 @signed_in
 def audit() -> str | tuple[str, int]:
-    """The newest entries, or those before one of them."""
+    """Show the newest entries, or those before a given entry."""
     asked = _asked()
     page = render_template(
         "admin/people/audit.html", **_found(asked), names=_names(), actions=list(ACTIONS), max_text=MAX_TEXT
@@ -73,14 +73,14 @@ def audit() -> str | tuple[str, int]:
 @blueprint.get("/audit/part")
 @signed_in
 def audit_part() -> str:
-    """What of the page refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     return render_template("admin/people/_audit.html", **_found(_asked()))
 
 
 @blueprint.get("/audit.csv")
 @signed_in
 def audit_file() -> Response:
-    """The entries as a file, the newest first."""
+    """Return the entries as a CSV file, newest first."""
     asked = _asked()
     if asked.wrong:
         raise InputInvalid(asked.wrong[0], [FieldError(wrong) for wrong in asked.wrong])
@@ -95,7 +95,7 @@ def audit_file() -> Response:
 
 @blueprint.app_template_filter()
 def detail(value: object) -> str:
-    """A detail of an entry in words."""
+    """Return a detail of an entry as text."""
     if isinstance(value, list):
         return ", ".join(value) or "none"
     return "all" if value is None else str(value)
@@ -120,10 +120,10 @@ def _asked() -> AuditQuery:
 
 
 def _cursor(text: str) -> int | None:
-    """The id of an address.
+    """Return the id in the URL, or None if the text is empty.
 
     Raises:
-        NotFound: it is none.
+        NotFound: the text is not an id.
     """
     if text and not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
         raise NotFound
@@ -138,7 +138,7 @@ def _found(asked: AuditQuery) -> dict[str, object]:
 
 
 def _names() -> list[str]:
-    """Whom there is to ask for, for whoever may know."""
+    """Return the user names to filter by if the caller may see users, otherwise none."""
     return [one.name for one in services().accounts.everyone(by=caller())] if caller().may("users") else []
 
 
@@ -159,5 +159,5 @@ def _row(entry: AuditRecord) -> list[str]:
 
 
 def _harmless(cell: str) -> str:
-    """With a ' before what a spreadsheet would run as a formula."""
+    """Return the cell with a leading ' if a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith(tuple(FORMULA_STARTS)) else cell

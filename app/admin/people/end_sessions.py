@@ -1,4 +1,4 @@
-"""The end of sessions, one's own and other people's: of one, or of all; asked about first."""
+"""Pages that end one or all sessions of the caller or of another user, after a confirmation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from app.services.people.principal import Principal
 @blueprint.get("/me/sessions/<int:session>/end")
 @signed_in
 def ask_about_own_session(session: int) -> str:
-    """Ask whether it is meant, and say which one goes."""
+    """Ask for confirmation before one of the caller's sessions ends, and show it."""
     return _ask(None, [_line(caller().id, session)])
 
 
 @blueprint.post("/me/sessions/<int:session>/end")
 @signed_in
 def end_own_session(session: int) -> Response:
-    """End one of your own."""
+    """End one of the caller's sessions."""
     services().sessions.end(session, caller().id, by=caller())
     flash("The session is ended.")
     return redirect(url_for("admin.me"))
@@ -35,14 +35,14 @@ def end_own_session(session: int) -> Response:
 @blueprint.get("/me/sessions/end")
 @signed_in
 def ask_about_other_sessions() -> str:
-    """Ask whether it is meant, and say which ones go."""
+    """Ask for confirmation before the caller's other sessions end, and show them."""
     return _ask(None, [line for line in session_rows(caller().id) if not line.is_this])
 
 
 @blueprint.post("/me/sessions/end")
 @signed_in
 def end_other_sessions() -> Response:
-    """End all but this one."""
+    """End all of the caller's sessions except the current one."""
     visit = auth.current_session()
     number = services().sessions.end_all(caller(), by=caller(), but=visit.id if visit else 0)
     flash(f"{number} other {'session' if number == 1 else 'sessions'} ended.")
@@ -52,7 +52,7 @@ def end_other_sessions() -> Response:
 @blueprint.get("/people/<int:key>/sessions/<int:session>/end")
 @signed_in
 def ask_about_session(key: int, session: int) -> str:
-    """Ask whether it is meant, and say which one of theirs goes."""
+    """Ask for confirmation before a session of a user ends, and show it."""
     one = one_of(key)
     return _ask(one, [_line(one.id, session)])
 
@@ -60,7 +60,7 @@ def ask_about_session(key: int, session: int) -> str:
 @blueprint.post("/people/<int:key>/sessions/<int:session>/end")
 @signed_in
 def end_session(key: int, session: int) -> Response:
-    """End one of their sessions."""
+    """End a session of a user."""
     one = one_of(key)
     services().sessions.end(session, one.id, by=caller())
     flash(f"The session of {one.name} is ended.")
@@ -70,7 +70,7 @@ def end_session(key: int, session: int) -> Response:
 @blueprint.get("/people/<int:key>/sessions/end")
 @signed_in
 def ask_about_sessions(key: int) -> str:
-    """Ask whether it is meant, and say which ones go."""
+    """Ask for confirmation before all sessions of a user end, and show them."""
     one = one_of(key)
     return _ask(one, session_rows(one.id))
 
@@ -78,7 +78,7 @@ def ask_about_sessions(key: int) -> str:
 @blueprint.post("/people/<int:key>/sessions/end")
 @signed_in
 def end_sessions(key: int) -> Response:
-    """End all of them."""
+    """End all sessions of a user."""
     one = one_of(key)
     number = services().sessions.end_all(one, by=caller())
     flash(f"{number} {'session' if number == 1 else 'sessions'} of {one.name} ended.")
@@ -91,10 +91,10 @@ def _ask(person: Principal | None, ending: Sequence[SessionRow]) -> str:
 
 
 def _line(account: int, session: int) -> SessionRow:
-    """A user's session of an address's id.
+    """Return the user's session whose id is in the URL.
 
     Raises:
-        SessionUnknown: the user has none of that id.
+        SessionUnknown: the user has no session of that id.
     """
     found = next((line for line in session_rows(account) if line.session.id == session), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""Users: who there is, and a new one."""
+"""Pages that list users and add a user."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ KINDS = {
 
 
 class RightsForm(FlaskForm):
-    """What a user may do and see."""
+    """Form for a user's role and customers."""
 
     role = StringField("Role", default=ANALYST)
     customers = TextAreaField("Customers")
 
 
 class PersonForm(RightsForm):
-    """What a user is made of."""
+    """Form for a new user."""
 
     name = StringField("Name")
     kind = StringField("Who signs in", default=PERSON)
@@ -41,21 +41,21 @@ class PersonForm(RightsForm):
 @blueprint.get("/people")
 @signed_in
 def people() -> str:
-    """All users."""
+    """Show all users."""
     return render_template("admin/people/people.html", **_found())
 
 
 @blueprint.get("/people/part")
 @signed_in
 def people_part() -> str:
-    """What of the page refreshes itself."""
+    """Return the part of the page that refreshes itself."""
     return render_template("admin/people/_people.html", **_found())
 
 
 @blueprint.get("/people/new")
 @signed_in
 def new_person() -> str:
-    """The form."""
+    """Show the form for a new user."""
     need("users")
     return _form(PersonForm())
 
@@ -63,7 +63,7 @@ def new_person() -> str:
 @blueprint.post("/people/new")
 @signed_in
 def add_person() -> str | tuple[str, int]:
-    """Add a user and show their password, this once: so the answer is a page, and not a redirect to one."""
+    """Add a user and show the password once, which is why the response is a page rather than a redirect."""
     need("users")
     form, password = PersonForm(), temporary_password()
     temporary = form.kind.data != PROGRAM
@@ -84,12 +84,12 @@ def add_person() -> str | tuple[str, int]:
 
 
 def lines_of(field: Field) -> list[str]:
-    """The codes of a field, one on a line."""
+    """Return the codes of a field that has a code on each line."""
     return [line.strip() for line in (field.data or "").splitlines() if line.strip()]
 
 
 def known() -> dict[str, object]:
-    """What every page about users says in words."""
+    """Return the texts that all pages about users need."""
     return {"roles": ROLES, "kinds": KINDS, "days": TEMPORARY_DAYS}
 
 

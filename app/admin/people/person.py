@@ -1,4 +1,4 @@
-"""One user: role and customers, password, sessions, and the end."""
+"""Page of a user: role and customers, password, sessions, and removal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.services.people.principal import Principal
 @blueprint.get("/people/<int:key>")
 @signed_in
 def person(key: int) -> str:
-    """The user, and forms for what can be changed."""
+    """Show a user, with forms for what can be changed."""
     one = one_of(key)
     return _page(one, RightsForm(role=one.role, customers="\n".join(one.customers or ())))
 
@@ -25,7 +25,7 @@ def person(key: int) -> str:
 @blueprint.post("/people/<int:key>")
 @signed_in
 def change_person(key: int) -> Response | tuple[str, int]:
-    """Give them another role or other customers."""
+    """Change a user's role or customers."""
     one, form = one_of(key), RightsForm()
     try:
         services().accounts.change(one, form.role.data or "", lines_of(form.customers), by=caller())
@@ -44,7 +44,7 @@ def change_person(key: int) -> Response | tuple[str, int]:
 @blueprint.get("/people/<int:key>/password")
 @signed_in
 def ask_password(key: int) -> str | Response:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before a user's password is reset, and show what is lost."""
     one = one_of(key)
     if one.id == caller().id:
         return redirect(url_for("admin.own_password"))
@@ -56,7 +56,7 @@ def ask_password(key: int) -> str | Response:
 @blueprint.post("/people/<int:key>/password")
 @signed_in
 def reset_password(key: int) -> str | Response:
-    """Give them another one and show it, this once."""
+    """Reset a user's password and show the new password once."""
     one = one_of(key)
     if one.id == caller().id:
         return redirect(url_for("admin.own_password"))
@@ -72,7 +72,7 @@ def reset_password(key: int) -> str | Response:
 @blueprint.get("/people/<int:key>/remove")
 @signed_in
 def remove_person(key: int) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before a user is removed, and show what is lost."""
     one = one_of(key)
     return render_template("admin/people/remove_person.html", person=one, sessions=session_rows(one.id), **known())
 
@@ -80,7 +80,7 @@ def remove_person(key: int) -> str:
 @blueprint.post("/people/<int:key>/remove")
 @signed_in
 def end_person(key: int) -> Response | tuple[str, int]:
-    """Remove them."""
+    """Remove a user."""
     one = one_of(key)
     try:
         services().accounts.remove(one.name, by=caller())
@@ -103,10 +103,11 @@ def _page(one: Principal, form: RightsForm, wrong: str | None = None) -> str:
 
 
 def one_of(key: int) -> Principal:
-    """The user of an address's id, for whoever may change users.
+    """Return the user whose id is in the URL, if the caller may change users.
 
     Raises:
-        AccountUnknown, Forbidden: there is none, or they see more than the caller.
+        AccountUnknown: there is no such user.
+        Forbidden: the caller may not change users, or the user may see more than the caller.
     """
     need("users")
     return services().accounts.get(key, by=caller())

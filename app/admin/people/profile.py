@@ -1,4 +1,4 @@
-"""What everybody has to themselves: their sessions, their password, and what they did lately."""
+"""Profile of the caller: sessions, password, and recent activity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VIA = "the page of the own password"
 
 
 class PasswordForm(FlaskForm):
-    """The old one and the new one."""
+    """Form for the current password and a new password."""
 
     old = PasswordField("Your password")
     new = PasswordField("A new one")
@@ -32,7 +32,7 @@ class PasswordForm(FlaskForm):
 @blueprint.get("/me")
 @signed_in
 def me() -> str:
-    """Who you are to this service."""
+    """Show the caller's profile."""
     who = caller()
     found = services().audit.page(who, AuditFilter(who=who.name), ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
@@ -43,7 +43,7 @@ def me() -> str:
 @signed_in
 @open_to_temporary
 def own_password() -> str:
-    """The form."""
+    """Show the password form."""
     return _form(PasswordForm())
 
 
@@ -51,7 +51,7 @@ def own_password() -> str:
 @signed_in
 @open_to_temporary
 def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Change it: every other session ends, and this one goes on under another name."""
+    """Change the caller's password: end every other session and continue this one under a new id."""
     form, who = PasswordForm(), caller()
     old, new = form.old.data or "", form.new.data or ""
     try:

@@ -1,4 +1,4 @@
-"""What pages say about a session: in which browser, from where, since when."""
+"""Display values of a session: its browser, its address, and when it began."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.admin.blueprint import services
 from app.auth import current_session
 
-# What a browser's name for itself has in it, and what people call that; the first that fits.
+# Parts of a User-Agent header, and the common name for each; the first match counts.
 BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
 SYSTEMS = {
     "Windows": "Windows",
@@ -23,11 +23,11 @@ SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A session, ready to be shown.
+    """Session, ready to be shown.
 
     Attributes:
-        session: the row itself, for what is shown as it is.
-        is_this: whether it is the one by which the page was asked for.
+        session: the database row, for values that are shown unchanged.
+        is_this: whether it is the session of the current request.
     """
 
     session: object
@@ -36,14 +36,14 @@ class SessionRow:
 
 
 def session_rows(account: int) -> list[SessionRow]:
-    """A user's sessions, the last seen first."""
+    """Return a user's sessions, last seen first."""
     visit = current_session()
     here = visit.id if visit else 0
     return [SessionRow(one, browser(one.agent), one.id == here) for one in services().sessions.of(account)]
 
 
 def browser(agent: str) -> str:
-    """What people call a browser that calls itself so: Firefox on Windows."""
+    """Return the common name of a User-Agent: Firefox on Windows."""
     name, system = _first(BROWSERS.items(), agent), _first(SYSTEMS.items(), agent)
     if name is None:
         return agent[:SHOWN_CHARACTERS] or "Unknown"

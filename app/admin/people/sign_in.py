@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Login and logout pages."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from app import auth
 from app.admin.blueprint import blueprint, services
 from app.exceptions import RateLimited
 
-# Where somebody may be led after signing in: a page of this dashboard, never another host, however it is written.
+# Where a user may be redirected after login: a page of this dashboard, never another host, in any spelling.
 OURS = re.compile(r"/admin/[!-\[\]-~]*")
-UP = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser takes it for a step to the folder above
+UP = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser treats it as the parent folder
 WRONG = "No user has this name and password."
 VIA = "the sign-in page"
 
 
 class SignInForm(FlaskForm):
-    """A user's name and password."""
+    """Form for a user name and password."""
 
     user = StringField("User")
     password = PasswordField("Password")
@@ -29,7 +29,7 @@ class SignInForm(FlaskForm):
 
 @blueprint.get("/sign-in")
 def sign_in() -> str | AnyResponse:
-    """The form, for whoever is not signed in yet."""
+    """Show the login form, or redirect a user who is logged in already."""
     if auth.current_principal():
         return redirect(_next())
     return render_template("admin/people/sign_in.html", form=SignInForm(), wrong=None)
@@ -37,7 +37,7 @@ def sign_in() -> str | AnyResponse:
 
 @blueprint.post("/sign-in")
 def begin() -> AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Sign in. An unknown user and a wrong password are answered alike."""
+    """Log in. The response is the same for an unknown user and a wrong password."""
     form = SignInForm()
     try:
         found = services().login.authenticate(
@@ -53,7 +53,7 @@ def begin() -> AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
 
 @blueprint.post("/sign-out")
 def sign_out() -> Response:
-    """Sign out, wherever from."""
+    """Log out, from any page."""
     auth.sign_out()
     flash("You are signed out.")
     return redirect(url_for("admin.sign_in"))

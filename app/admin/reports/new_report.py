@@ -1,7 +1,7 @@
-"""The form that starts a report.
+"""Form that starts a report.
 
-It has no rules of its own: what was filled in becomes a request like any program's, and the schema and the service
-say what is wrong with it. This module only finds the field that each fault belongs to.
+The form has no rules of its own. It becomes a request like that of any program, and the schema and the service
+report its errors. This module only finds the field of each error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people do to a report: cancel it, try it again, delete its file. Each asks first, and says what will go."""
+"""Actions on a report: cancel it, retry it, delete its file. Each asks for confirmation and shows what is lost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.exceptions import Forbidden, RateLimited, ReportError
 
 @dataclass(frozen=True)
 class ReportAction:
-    """Something that can be done.
+    """Action on a report.
 
     Attributes:
-        word: on its button.
-        may: whether it can be done to a report in its state.
-        do: does it, and says what was done.
-        destroys: whether something is gone afterwards.
+        word: the label of its button.
+        may: returns whether the report's state allows the action.
+        do: runs the action, and returns a sentence about the result.
+        destroys: whether the action destroys something.
     """
 
     word: str
@@ -56,14 +56,14 @@ ACTS = {
 
 
 def possible(found: ReportRow) -> dict[str, ReportAction]:
-    """What can be done to a report now."""
+    """Return the actions that are possible for a report now."""
     return {name: act for name, act in ACTS.items() if act.may(found)}
 
 
 @blueprint.get("/reports/<source>/<any(cancel, retry, delete):act>")
 @signed_in
 def ask_about_report(source: str, act: str) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before an action, and show what is lost."""
     need("reports")
     found = report_row(services().reports.get(caller(), source))
     return render_template("admin/reports/report_act.html", line=found, name=act, act=_possible(found, act))
@@ -72,7 +72,7 @@ def ask_about_report(source: str, act: str) -> str:
 @blueprint.post("/reports/<source>/<any(cancel, retry, delete):act>")
 @signed_in
 def act_on_report(source: str, act: str) -> Response:
-    """Do it."""
+    """Run an action on a report."""
     need("reports")
     report = services().reports.get(caller(), source)
     try:
@@ -84,7 +84,11 @@ def act_on_report(source: str, act: str) -> Response:
 
 
 def _possible(found: ReportRow, name: str) -> ReportAction:
-    """An act on a report in another state than it needs leads nowhere."""
+    """Return an action.
+
+    Raises:
+        NotFound: the report's state does not allow it.
+    """
     if name not in possible(found):
         raise NotFound
     return ACTS[name]

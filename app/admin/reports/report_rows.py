@@ -1,4 +1,4 @@
-"""What pages say about a report: its state in words, and the numbers beside it."""
+"""Display values of a report: its state in words, and its numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.support.clock import now
 
 @dataclass(frozen=True)
 class State:
-    """A state as a badge shows it: never by colour alone."""
+    """State as a badge shows it, which never relies on colour alone."""
 
     word: str
     icon: str
@@ -34,13 +34,13 @@ ENDED = {
 
 @dataclass(frozen=True)
 class ReportRow:
-    """A report, ready to be shown.
+    """Report, ready to be shown.
 
     Attributes:
-        report: the row itself, for what is shown as it is.
-        percent: 0 to 100; None while nothing can be told.
-        eta: milliseconds, while that can be told.
-        place: 1 for the report that the next free worker takes; None where it does not wait.
+        report: the database row, for values that are shown unchanged.
+        percent: 0 to 100, or None while it is unknown.
+        eta: in milliseconds, or None while it is unknown.
+        place: 1 for the report that the next free worker claims, or None if the report does not wait.
     """
 
     report: object
@@ -52,22 +52,22 @@ class ReportRow:
 
     @property
     def moves(self) -> bool:
-        """Whether the next look may find something else."""
+        """Return whether the state may change."""
         return self.report.status == "RUNNING"
 
     @property
     def failed(self) -> bool:
-        """Whether it ended without a file, and can be tried again."""
+        """Return whether the report ended without a file and can be retried."""
         return self.report.status in ("FAILED", "TIMEOUT")
 
     @property
     def has_file(self) -> bool:
-        """Whether there is something to download."""
+        """Return whether there is a file to download."""
         return self.state.word == "Complete"
 
 
 def report_row(report: object) -> ReportRow:
-    """A report, ready to be shown.
+    """Return a report, ready to be shown.
 
     Args:
         report: a row of the table of reports.

@@ -1,4 +1,4 @@
-"""The list of reports, one report, and the way to its file."""
+"""Pages that list reports, show a report, and link to its file."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ TABS = {
 @blueprint.get("/reports")
 @signed_in
 def reports() -> str:
-    """The newest reports."""
+    """Show the newest reports."""
     return render_template("admin/reports/reports.html", **_found())
 
 
 @blueprint.get("/reports/part")
 @signed_in
 def reports_part() -> str:
-    """What of the list refreshes itself."""
+    """Return the part of the list that refreshes itself."""
     return render_template("admin/reports/_reports.html", **_found())
 
 
 @blueprint.get("/reports/<source>")
 @signed_in
 def report(source: str) -> str:
-    """One report."""
+    """Show a report."""
     return render_template("admin/reports/report.html", **_one(source))
 
 
 @blueprint.get("/reports/<source>/part")
 @signed_in
 def report_part(source: str) -> str:
-    """What of one report refreshes itself."""
+    """Return the part of a report that refreshes itself."""
     return render_template("admin/reports/_report.html", **_one(source))
 
 
 @blueprint.get("/reports/<source>/download")
 @signed_in
 def download(source: str) -> Response:
-    """Lead to a report's file by a link made for this once."""
+    """Redirect to a report's file through a new signed link."""
     need("reports")
     return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
 
@@ -66,7 +66,7 @@ def download(source: str) -> Response:
 @blueprint.get("/reports/<source>/link")
 @signed_in
 def report_link(source: str) -> str:
-    """A link made for this once, to be copied: whoever has it has the file, until it expires."""
+    """Show a new signed link to copy. Anyone who has it can download the file until the link expires."""
     need("reports")
     report = services().reports.get(caller(), source)
     link = services().reports.link(report, by=caller())
@@ -96,7 +96,7 @@ def _one(source: str) -> dict[str, object]:
 
 
 def _again(report: object) -> dict[str, str]:
-    """What fills the form of a new report in, so that it asks for the same."""
+    """Return the values that fill in the form of a new report with the same request."""
     filled = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
     times = {"start": report.start, "end": report.end}
     filled |= {name: written(time) for name, time in times.items() if time is not None}

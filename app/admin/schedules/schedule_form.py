@@ -1,4 +1,4 @@
-"""The form of a recurring report: that of a report, and when. It has no rules of its own either."""
+"""Form of a recurring report: that of a report, and when it runs. It has no rules of its own either."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RECURRENCES = {"daily": "Every day", "weekly": "Every week, on Monday", "monthly
 
 
 class ScheduleForm(ReportForm):
-    """What a recurring report is made of; the names are the request's."""
+    """Form for a recurring report; its field names are those of the request."""
 
-    start = end = None  # the recurrence says from when to when
+    start = end = None  # the recurrence defines the period
     bucketName = bucketKey = None  # see RecurringOutputSchema
     name = StringField("Name")
     recurrence = StringField("How often")
@@ -32,7 +32,7 @@ class ScheduleForm(ReportForm):
     webhook = StringField("Webhook")
 
     def wanted(self) -> dict[str, object]:
-        """What is asked for; what was left empty is left out."""
+        """Return the request without fields that are empty."""
         hour = self.hour.data or ""
         when = {"recurrence": self.recurrence.data, "hour": int(hour) if HOUR.fullmatch(hour) else hour}
         named = {"name": (self.name.data or "").strip(), "mode": self.mode.data}
@@ -43,7 +43,7 @@ class ScheduleForm(ReportForm):
 @blueprint.get("/reports/recurring/new")
 @signed_in
 def new_schedule() -> str:
-    """The form, filled in as far as the address says."""
+    """Show the form, filled in from the query string."""
     need("reports")
     return _page(ScheduleForm(request.args or None))
 
@@ -51,7 +51,7 @@ def new_schedule() -> str:
 @blueprint.post("/reports/recurring/new")
 @signed_in
 def add_schedule() -> str | tuple[str, int] | Response:
-    """Make it, or show what is wrong."""
+    """Create a recurring report, or show the form with its errors."""
     need("reports")
     form = ScheduleForm()
     try:
@@ -69,7 +69,7 @@ def add_schedule() -> str | tuple[str, int] | Response:
 @blueprint.get(f"/reports/recurring/{KEY}/edit")
 @signed_in
 def edit_schedule(key: int) -> str:
-    """The form, filled in with what it is."""
+    """Show the form, filled in with the current values."""
     found = theirs(key)
     return _page(ScheduleForm(None, **_filled(found)), found)
 
@@ -77,7 +77,7 @@ def edit_schedule(key: int) -> str:
 @blueprint.post(f"/reports/recurring/{KEY}/edit")
 @signed_in
 def change_schedule(key: int) -> str | tuple[str, int] | Response:
-    """Change it, or show what is wrong."""
+    """Change a recurring report, or show the form with its errors."""
     found = theirs(key)
     form = ScheduleForm()
     try:
@@ -98,7 +98,7 @@ def _page(form: ScheduleForm, schedule: Schedule | None = None, field_errors: li
 
 
 def _saved(saved: Saved, *, is_new: bool) -> str | Response:
-    """Its page; if there is a secret to be told, a page that tells it, this once."""
+    """Redirect to the recurring report, or show its webhook secret once if there is a new one."""
     if saved.secret:
         secret = {"secret": saved.secret, "is_new": is_new}
         return render_template("admin/schedules/webhook_secret.html", schedule=saved.schedule, **secret)
@@ -107,7 +107,7 @@ def _saved(saved: Saved, *, is_new: bool) -> str | Response:
 
 
 def _filled(schedule: Schedule) -> dict[str, object]:
-    """What the form shows of it."""
+    """Return the form values of a recurring report."""
     columns = ("name", "customer", "product", "recurrence", "mode", "webhook")
     filled = {name: getattr(schedule, name) for name in columns} | (schedule.output or {})
     filled |= {"hour": str(schedule.hour), "types": "\n".join(schedule.types or ())}

@@ -1,4 +1,4 @@
-"""What pages say about a recurring report: its state, when it runs, what it left out, and how its webhooks fare."""
+"""Display values of a recurring report: its state, its runs, the periods it missed, and its webhooks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ OF_DELIVERY = {
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """A recurring report, ready to be shown.
+    """Recurring report, ready to be shown.
 
     Attributes:
-        schedule: the row itself.
+        schedule: the database row.
         when, covers: in words.
-        last: its last report, if there was one.
+        last: its last report, or None if there is none.
     """
 
     schedule: object
@@ -41,19 +41,19 @@ class ScheduleRow:
 
     @property
     def moves(self) -> bool:
-        """Whether the next look may find something else."""
+        """Return whether the state of the last report may change."""
         return self.last is not None and self.last.moves
 
 
 @dataclass(frozen=True)
 class DeliveryRow:
-    """A webhook, ready to be shown.
+    """Webhook delivery, ready to be shown.
 
     Attributes:
-        delivery: the row itself.
+        delivery: the database row.
         source: of its report.
         was: how the report ended.
-        tries: all that are on record, the first first.
+        tries: all recorded attempts, oldest first.
     """
 
     delivery: object
@@ -64,7 +64,7 @@ class DeliveryRow:
 
 
 def schedule_row(schedule: object) -> ScheduleRow:
-    """A recurring report, ready to be shown.
+    """Return a recurring report, ready to be shown.
 
     Args:
         schedule: a row of the table of schedules.
@@ -73,7 +73,7 @@ def schedule_row(schedule: object) -> ScheduleRow:
 
 
 def delivery_rows(deliveries: Sequence[object]) -> list[DeliveryRow]:
-    """Webhooks, ready to be shown.
+    """Return webhook deliveries, ready to be shown.
 
     Args:
         deliveries: rows of the table of deliveries.
@@ -86,10 +86,10 @@ def delivery_rows(deliveries: Sequence[object]) -> list[DeliveryRow]:
 
 
 def gaps(reports: Sequence[object]) -> list[tuple[int, int]]:
-    """The stretches of time between reports of whole periods that none of them covers, the latest first.
+    """Return the gaps between the periods of reports as start and end in milliseconds, latest first.
 
     Args:
-        reports: rows of the table of reports; those without both ends are left out.
+        reports: rows of the table of reports; rows without a start or an end are ignored.
     """
     ends = sorted((one.start, one.end) for one in reports if one.start is not None and one.end is not None)
     pairs = zip(ends, ends[1:], strict=False)

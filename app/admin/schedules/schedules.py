@@ -1,4 +1,4 @@
-"""Recurring reports: which there are, how one of them fares, and what can be done with it."""
+"""Pages that list recurring reports, show a recurring report, and run, pause, resume or remove it."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from app.schemas.reports import DEFAULT_DELIMITER, source
 from app.services.schedules.service import Schedule
 
 KEY = "<int(max=999999999999999999):key>"
-REPORTS = 20  # of one recurring report
+REPORTS = 20  # reports shown for a recurring report
 DELIVERIES = 20
 
 
 @blueprint.get("/reports/recurring")
 @signed_in
 def recurring() -> str:
-    """All that somebody may see."""
+    """Show all recurring reports that the caller may see."""
     return render_template("admin/schedules/recurring.html", **_all())
 
 
 @blueprint.get("/reports/recurring/part")
 @signed_in
 def recurring_part() -> str:
-    """What of them refreshes itself."""
+    """Return the part of the list that refreshes itself."""
     return render_template("admin/schedules/_recurring.html", **_all())
 
 
 @blueprint.get(f"/reports/recurring/{KEY}")
 @signed_in
 def schedule(key: int) -> str:
-    """One of them."""
+    """Show a recurring report."""
     return render_template("admin/schedules/schedule.html", **_one(key))
 
 
 @blueprint.get(f"/reports/recurring/{KEY}/part")
 @signed_in
 def schedule_part(key: int) -> str:
-    """What of one of them refreshes itself."""
+    """Return the part of a recurring report that refreshes itself."""
     return render_template("admin/schedules/_schedule.html", **_one(key))
 
 
@@ -64,7 +64,7 @@ def run_schedule(key: int) -> Response:
 @blueprint.post(f"/reports/recurring/{KEY}/pause")
 @signed_in
 def pause_schedule(key: int) -> Response:
-    """Start no more until it is resumed."""
+    """Pause a recurring report until it is resumed."""
     found = theirs(key)
     services().schedules.pause(caller(), found)
     return _back(found, f"{found.name} is paused.")
@@ -73,7 +73,7 @@ def pause_schedule(key: int) -> Response:
 @blueprint.post(f"/reports/recurring/{KEY}/resume")
 @signed_in
 def resume_schedule(key: int) -> Response:
-    """Go on."""
+    """Resume a recurring report."""
     found = theirs(key)
     try:
         services().schedules.resume(caller(), found)
@@ -85,7 +85,7 @@ def resume_schedule(key: int) -> Response:
 @blueprint.get(f"/reports/recurring/{KEY}/remove")
 @signed_in
 def remove_schedule(key: int) -> str:
-    """Ask whether it is meant, and say what goes."""
+    """Ask for confirmation before a recurring report is removed, and show what is lost."""
     found = theirs(key)
     started = services().schedules.count_reports(caller(), found)
     return render_template("admin/schedules/remove_schedule.html", line=schedule_row(found), started=started)
@@ -94,7 +94,7 @@ def remove_schedule(key: int) -> str:
 @blueprint.post(f"/reports/recurring/{KEY}/remove")
 @signed_in
 def end_schedule(key: int) -> Response:
-    """Remove it."""
+    """Remove a recurring report."""
     found = theirs(key)
     services().schedules.remove(caller(), found)
     flash(f"{found.name} is removed. Its reports stay.")
@@ -104,14 +104,14 @@ def end_schedule(key: int) -> Response:
 @blueprint.get(f"/reports/recurring/{KEY}/secret")
 @signed_in
 def webhook_secret(key: int) -> str:
-    """Ask whether another secret is meant."""
+    """Ask for confirmation before the webhook secret is replaced."""
     return render_template("admin/schedules/renew_secret.html", schedule=_with_webhook(key))
 
 
 @blueprint.post(f"/reports/recurring/{KEY}/secret")
 @signed_in
 def renew_secret(key: int) -> str:
-    """Make another secret and show it, this once: so the answer is a page, and not a redirect to one."""
+    """Create a new webhook secret and show it once, which is why the response is a page rather than a redirect."""
     found = _with_webhook(key)
     secret = services().schedules.new_secret(caller(), found)
     return render_template("admin/schedules/webhook_secret.html", schedule=found, secret=secret, is_new=False)
@@ -120,7 +120,7 @@ def renew_secret(key: int) -> str:
 @blueprint.get(f"/reports/recurring/{KEY}/webhooks/<int(max=999999999999999999):number>")
 @signed_in
 def delivery(key: int, number: int) -> str:
-    """One webhook with every try."""
+    """Show a webhook delivery with all its attempts."""
     found = theirs(key)
     (one,) = delivery_rows([services().schedules.delivery(caller(), found, number)])
     return render_template("admin/schedules/delivery.html", schedule=found, line=one)
@@ -129,7 +129,7 @@ def delivery(key: int, number: int) -> str:
 @blueprint.post(f"/reports/recurring/{KEY}/webhooks/<int(max=999999999999999999):number>")
 @signed_in
 def send_delivery(key: int, number: int) -> Response:
-    """Have it sent once more."""
+    """Queue a webhook delivery to be sent again."""
     found = theirs(key)
     services().schedules.send_again(caller(), found, services().schedules.delivery(caller(), found, number))
     flash("It is sent again within a few seconds.")
@@ -137,10 +137,10 @@ def send_delivery(key: int, number: int) -> Response:
 
 
 def theirs(key: int) -> Schedule:
-    """The recurring report of an address's id.
+    """Return the recurring report whose id is in the URL.
 
     Raises:
-        ScheduleUnknown: there is none, or it is not the caller's.
+        ScheduleUnknown: there is no such recurring report, or the caller may not see it.
     """
     need("reports")
     return services().schedules.get(caller(), key)
@@ -171,7 +171,7 @@ def _one(key: int) -> dict[str, object]:
 
 
 def _gaps(found: Schedule, reports: list) -> list[dict[str, object]]:
-    """What its reports left out, each with what fills the form of a new report in."""
+    """Return the gaps between its reports, each with the values that fill in the form of a new report."""
     if found.mode != "period":
         return []
     same = {"customer": found.customer, "product": found.product, "types": "\n".join(found.types or ())}

@@ -1,4 +1,4 @@
-"""The commands: `flask --app wsgi …`, a module per noun. Each exits non-zero on failure and prints JSON with --json."""
+"""Commands of `flask --app wsgi …`, a module per noun. They exit non-zero on failure and print JSON with --json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask events erase`: events gone for good, after a look at what would go."""
+"""`flask events erase`: erase events permanently, after a preview of what would be erased."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], 
 
 
 def _erase(plan: ErasurePlan, delete_files: bool) -> int:
-    """Do it, with a bar on a terminal; how many events are gone."""
+    """Erase the events with a progress bar on a terminal, and return their number."""
     gone = 0
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=plan.events, label="Erasing", file=sys.stderr, hidden=hidden) as bar:

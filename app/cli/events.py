@@ -1,4 +1,4 @@
-"""`flask events`: the stored events."""
+"""`flask events`: count, import, resend and erase events."""
 
 from __future__ import annotations
 

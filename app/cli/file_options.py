@@ -1,4 +1,4 @@
-"""The options by which commands ask for a report's file, once for all of them; `OutputSchema` says what is right."""
+"""Options of a report's file, shared by the commands; `OutputSchema` validates them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAMES = ("format", "delimiter", "layout", "header", "compression", "spreadsheetS
 
 
 def file_options(function: Callable) -> Callable:
-    """Give a command the options, in their order."""
+    """Add the options to a command, in their order."""
     for option in reversed(OPTIONS):
         function = option(function)
     return function
 
 
 def output_of(given: Mapping[str, object]) -> dict[str, object]:
-    """The output that was asked for; what was not given is left out."""
+    """Return the output that the options request, without options that were not set."""
     return {name: given[name] for name in NAMES if given[name] is not None}

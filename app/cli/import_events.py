@@ -1,4 +1,4 @@
-"""`flask events import`: events from a file."""
+"""`flask events import`: import events from a file."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ def _csv(*, customer: str | None, product: str | None, delimiter: str, header: b
 
 
 def _name(path: Path) -> str:
-    """A file's name as any database takes it."""
+    """Return a file's name in a form that every database accepts."""
     return os.fsencode(path.name).decode(errors="replace")
 
 
 def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tuple[Progress, Progress]:
-    """Run an import, with a bar on a terminal; how far it was when it began and when it ended."""
+    """Run an import with a progress bar on a terminal, and return its progress at the beginning and at the end."""
     first = last = next(steps)
     shown = path is not None and sys.stderr.isatty()
     size = path.stat().st_size if shown else 0
     with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not shown) as bar:
         try:
-            for last in steps:  # noqa: B007 - it is looked at behind the loop
+            for last in steps:  # noqa: B007 - it is used after the loop
                 if shown:
                     bar.update(file.tell() - bar.pos)
         except Exception:

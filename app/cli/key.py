@@ -1,4 +1,4 @@
-"""`flask key`: which products may send events, where INGEST_AUTH asks them for a key."""
+"""`flask key`: manage ingest keys, which products need to send events if INGEST_AUTH requires them."""
 
 from __future__ import annotations
 

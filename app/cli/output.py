@@ -1,4 +1,4 @@
-"""What the commands share: plain words or JSON on standard output, errors as one sentence and exit code 1."""
+"""Shared by the commands: text or JSON on standard output, errors as a sentence and exit code 1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def command(function: Callable) -> Callable:
-    """Run a command inside the application, and tell the domain's errors as sentences."""
+    """Run a command in the application context, and print the application's errors as sentences."""
 
     @with_appcontext
     @functools.wraps(function)
@@ -38,7 +38,7 @@ def command(function: Callable) -> Callable:
 
 
 def services() -> Services:
-    """The services of this process."""
+    """Return the services of this process."""
     return current_app.extensions["services"]
 
 

@@ -1,4 +1,4 @@
-"""`flask reports`: the whole trip of a report, from a terminal."""
+"""`flask reports`: manage reports from a terminal, from their start to their file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def start(
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))
     if target:
-        with _beside(target):  # it is tried before a report is made that nobody can have
+        with _beside(target):  # fail before the report starts if its file could not be written
             pass
     report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"))
     if not (wait or target):
@@ -137,7 +137,6 @@ def delete(name: str, as_json: bool) -> None:
 
 
 def _copy(report: Report, target: Path) -> None:
-    """Copy a report's file."""
     with _beside(target) as partial, services().reports.open(report) as stream, partial.open("wb") as file:
         shutil.copyfileobj(stream, file, READ_BYTES)
         file.close()
@@ -146,7 +145,7 @@ def _copy(report: Report, target: Path) -> None:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A file under another name until it is whole; it does not stay, whatever happens."""
+    """Yield a temporary path beside the target, and delete it afterwards if it still exists."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         partial.touch()

@@ -8,8 +8,8 @@ import click
 
 from app.cli.output import as_json, command, say, services
 
-REFUSED = 3  # the exit code where some event is refused: 1 is a failure, 2 a wrong call
-TOLD = 10  # refused events whose reasons are printed
+REFUSED = 3  # exit code if an event is rejected; 1 is a failure, 2 a usage error
+TOLD = 10  # rejected events whose reasons are printed
 
 
 class Key(click.ParamType):

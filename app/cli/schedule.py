@@ -1,4 +1,4 @@
-"""`flask reports schedule`: recurring reports, and the webhooks that tell of them."""
+"""`flask reports schedule`: recurring reports and their webhooks."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def secret(key: int, as_json: bool) -> None:
 
 
 def _wanted(given: dict[str, object]) -> dict[str, object]:
-    """What `ScheduleSchema` describes; what was not given is left out."""
+    """Return the request that `ScheduleSchema` describes, without options that were not set."""
     filter = {"customer": given["customer"], "product": given["product"]}
     filter |= {"types": list(given["types"])} if given["types"] else {}
     output = output_of(given)

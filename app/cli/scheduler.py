@@ -1,4 +1,4 @@
-"""`flask scheduler`: does, again and again, what no request does."""
+"""`flask scheduler`: run the periodic tasks."""
 
 from __future__ import annotations
 

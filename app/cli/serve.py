@@ -1,4 +1,4 @@
-"""`flask serve`: everything in the foreground, as `make run` and the systemd unit start it."""
+"""`flask serve`: run everything in the foreground, as `make run` and the systemd unit do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.exceptions import TallyError
 from app.ops import logs, preflight, supervise
 from app.services.operations import bootstrap
 
-OTHERS = 0o027  # what is written is the service's own: its group may read (a proxy that sends files), others nothing
+OTHERS = 0o027  # files are private: the group may read them (a proxy that sends files), others have no access
 
 
 @click.command("serve")
@@ -55,7 +55,7 @@ def _run(lock: int, welcome: list[str]) -> int:
     try:
         return supervise.run(preflight.resolved(settings), lock, announce)
     finally:
-        for line in welcome:  # never ready, but the password exists, and nobody has seen it yet
+        for line in welcome:  # the service never became ready, but the password exists and nobody has seen it yet
             _say(line)
 
 

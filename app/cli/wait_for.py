@@ -1,4 +1,4 @@
-"""Waiting for a report at a terminal: a bar, and a word where nothing moves or nobody waits any more."""
+"""Wait for a report at a terminal, with a progress bar and messages about problems."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.store.database import release
 from app.store.models import Report
 
 POLL_SECONDS = 0.2
-PATIENCE_SECONDS = 3.0  # a worker that is free takes a report at once
+PATIENCE_SECONDS = 3.0  # a free worker claims a report at once
 GOES_ON = "{0} goes on. Wait for it: flask --app wsgi reports wait {0}. End it: flask --app wsgi reports cancel {0}."
 
 
 def until_ended(report: Report, timeout: int | None) -> Report:
-    """The report when it has ended, or when the time is up; on a terminal with a bar meanwhile."""
+    """Return the report when it has ended or the timeout has expired, with a progress bar on a terminal meanwhile."""
     is_hidden = not sys.stderr.isatty()
     try:
         with click.progressbar(length=100, label=source(report), file=sys.stderr, hidden=is_hidden) as bar:
@@ -47,16 +47,16 @@ def _watched(report: Report, timeout: int | None, show: Callable[[Report], None]
 
 
 def _looked_at(report: Report) -> tuple[Report, str | None]:
-    """The report as it is now; as it was before, and why, where the database is away."""
+    """Return the current report, or the previous state and the reason if the database is unavailable."""
     try:
         return services().reports.get(SYSTEM, source(report)), None
     except StoreUnavailable as error:
-        release()  # the next look needs another connection
+        release()  # the next query needs another connection
         return report, str(error)
 
 
 def _why_it_waits() -> str | None:
-    """What is wrong with those who would take it."""
+    """Return the problem of Redis or the workers that keeps the report waiting, or None."""
     return next(
         (one.problem for one in services().health.glance() if one.problem and one.name in ("redis", "worker")), None
     )

@@ -1,1 +1,1 @@
-"""Running the service: processes, logs, request ids, health. Nothing in here knows what an event is."""
+"""Running the service: processes, logs, request ids, health. These modules have no domain knowledge."""

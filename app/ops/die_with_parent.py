@@ -8,9 +8,8 @@ Run as a program, this module ties itself to its parent and then executes anothe
     python -I -S app/ops/die_with_parent.py KILL python -m worker
 
 Before that it waits for the pause that `Programs` sets for a program that dies repeatedly.
-
-It is started by its path and imports no application code, so that it starts in about 20 ms, while importing Flask takes
-a second.
+It is started by its path and imports no application code, so that it starts in about 20 ms, while importing Flask
+takes a second.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ import signal
 import sys
 import time
 
-PARENT = "TALLY_PARENT"  # the process that a program's children must find as their parent; inherited by them
+PARENT = "TALLY_PARENT"  # the process that a program's children must have as their parent; inherited by them
 PAUSE = ".pause"  # suffix of a file in TALLY_RUN with the time.monotonic() until which a program waits
 LONGEST_PAUSE_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Ask the kernel for a signal to this process when its parent dies.
+    """Ask the kernel to send a signal to this process when its parent dies.
 
-    The kernel means the parent's *thread* that forked: a parent must fork from a thread that lives as long as itself.
-    A parent that died before this call is noticed by its id in `TALLY_PARENT`, and the signal is sent at once.
+    The kernel watches the parent's *thread* that forked, so a parent must fork from a thread that lives as long as the
+    parent. If the parent died before this call, its id in `TALLY_PARENT` reveals that, and the signal is sent at once.
 
     Args:
-        signum: what this process gets.
+        signum: the signal that this process receives.
     """
     if sys.platform != "linux":
         return
@@ -58,7 +57,7 @@ def pause() -> None:
 
 
 def main(signal_name: str, *command: str) -> None:
-    """Tie this process to its parent, leave its id for its children to compare, and become `command`."""
+    """Tie this process to its parent, store its id for its children to compare, and execute `command`."""
     die_with_parent(signal.Signals[f"SIG{signal_name}"])
     os.environ[PARENT] = str(os.getpid())
     pause()

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 
 FIRST_DESCRIPTOR = 64  # the lowest usable one; supervisord closes those below `minfds` in each program that it starts
-BACKLOG = 1024  # the most connections in a socket's queue; beyond that the kernel makes clients retry
+BACKLOG = 1024  # maximum connections in a socket's queue; beyond that the kernel makes clients retry
 
 _SO_BINDTOIFINDEX = 62
 _NO_INTERFACE = 2**31 - 1  # an index that no interface has

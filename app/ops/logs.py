@@ -41,7 +41,7 @@ def configure(log_format: str) -> None:
     renderer = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        # Plain: the default prints every local variable where `rich` is installed, and with them passwords.
+        # Plain, because the default prints every local variable, including passwords, if `rich` is installed.
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback)
     )
     shared = [
@@ -113,7 +113,7 @@ def _log_in_thread(args: threading.ExceptHookArgs) -> None:
 
 
 def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Name the request that a line is about: asked for here, so that requests that log nothing pay nothing."""
+    """Add the id of the current request. It is read only here, so that requests that log nothing cost nothing."""
     request = current_id()
     return event if request is None else event | {"request": request}
 

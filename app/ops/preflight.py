@@ -1,7 +1,7 @@
-"""What must be true before the first process starts, so that a wrong machine is told about in one sentence.
+"""Checks before the first process starts, so that a misconfigured machine is reported in one sentence.
 
-It makes the private folders, makes sure that nobody else runs in them, and tries the port. What the database needs is
-checked by the migrations.
+They create the private folders, ensure that no other instance uses them, and try the port. The migrations check what
+the database needs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from app.config import Settings
 from app.exceptions import SettingInvalid
 
 LOCK = "lock"  # file in the run folder that contains the process id of its holder
-SOCKET_PATH_BYTES = 107  # what the kernel lets a Unix socket's path have (struct sockaddr_un), less its closing NUL
+SOCKET_PATH_BYTES = 107  # the kernel's limit for a Unix socket's path (struct sockaddr_un), without its closing NUL
 
 
 def check(settings: Settings) -> int:
-    """Check what the processes need, and take the lock on DATA_DIR.
+    """Check what the processes need, and acquire the lock on DATA_DIR.
 
     Returns:
         The lock's file descriptor. The lock holds as long as a process has it open.
@@ -55,15 +55,15 @@ def resolved(settings: Settings) -> Settings:
 
 
 def run_folder(settings: Settings) -> Path:
-    """Where the running processes keep what is only theirs: the lock and the supervisor's files."""
+    """Return the folder with the private files of the running processes: the lock and the supervisor's files."""
     return settings.data_dir.absolute() / "run"
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that only its owner may enter.
+    """Create a folder that only its owner may enter, and return its path.
 
     Raises:
-        SettingInvalid: it cannot be made or written to.
+        SettingInvalid: the folder cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def _lock(path: Path) -> int:
 
 
 def _try_port(host: str, port: int) -> None:
-    """Listen for a moment. Granian shares its port (SO_REUSEPORT), so a second one would not fail by itself."""
+    """Listen for a moment, because granian shares its port (SO_REUSEPORT), so a second instance would not fail."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind)) as listener:

@@ -20,8 +20,8 @@ from pathlib import Path
 from app.ops.die_with_parent import LONGEST_PAUSE_SECONDS, PAUSE
 
 WEB = "web"
-QUICK_DEATHS = 5  # so many in a row, and a program cannot stay up …
-QUICK_SECONDS = 30  # … if each time it was younger than this, and has not been seen at work for as long
+QUICK_DEATHS = 5  # after so many quick deaths in a row, a program cannot stay up …
+QUICK_SECONDS = 30  # … a death is quick if the program was younger, and has not been seen working for as long
 
 _SPAWNED = re.compile(r"spawned: '(?P<name>\S+)' with pid (?P<pid>\d+)")
 _EXITED = re.compile(r"exited: (?P<name>\S+) \((?P<how>.+); (?:not )?expected\)")
@@ -35,7 +35,7 @@ class Programs:
     """State of supervisord's programs according to its log: which run, and which cannot stay up.
 
     Args:
-        folder: where a program finds how long it must pause (see `lifeline`).
+        folder: the folder in which a program finds how long it must pause (see `die_with_parent`).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +51,7 @@ class Programs:
             left.unlink()
 
     def read(self, line: str) -> str | None:
-        """Take one line of the log, and return what to tell people about it, if anything."""
+        """Process a line of the log, and return the message about it, if any."""
         for pattern, tell in (
             (_SPAWNED, self._spawned),
             (_EXITED, self._exited),
@@ -65,7 +65,7 @@ class Programs:
         return None
 
     def works(self, name: str) -> None:
-        """Take note that a program was seen at work."""
+        """Record that a program was seen working."""
         self._worked[name] = time.monotonic()
         self._quick_deaths[name] = 0
 

@@ -25,7 +25,7 @@ def below(app: WSGIApplication, base: str) -> WSGIApplication:
 
 
 def behind(app: WSGIApplication, proxies: int) -> WSGIApplication:
-    """Trust so many proxies about the address of the client and whether it uses TLS."""
+    """Trust the given number of proxies about the client's address and its use of TLS."""
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found = WITH_PORT.fullmatch(environ.get("REMOTE_ADDR", ""))

@@ -1,6 +1,6 @@
-"""The id and the arrival time of each request, whichever part of the application answers it.
+"""The id and the arrival time of each request, regardless of which part of the application serves it.
 
-The id is in the response and in every log line about the request. It is the client's id if that is a sane one.
+The id is in the response and in every log line about the request. It is the client's id if that is well-formed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ NO_ROUTE = ("other", "none")  # clients may invent any number of other methods a
 
 Note = Callable[[str, str, int, float], None]
 _id: ContextVar[str | None] = ContextVar("request_id", default=None)
-current_id = _id.get  # of the request that this thread answers, or None if it answers none
+current_id = _id.get  # of the request that this thread serves, or None outside a request
 
 
 def receive(app: WSGIApplication, body_seconds: float) -> WSGIApplication:
-    """Give each request of an application an arrival time, an id in place of the client's, and a watched body.
+    """Add an arrival time, an id that replaces an invalid id of the client, and a watched body to each request.
 
-    The id is no secret. The system's random numbers would release the interpreter, for which 63 other threads wait.
+    The id is not a secret. `getrandbits` is used because the system's random numbers would release the interpreter, for
+    which 63 other threads wait.
     """
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

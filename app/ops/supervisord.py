@@ -1,8 +1,8 @@
-"""supervisord, only more awake: it looks at its programs ten times a second, and not once.
+"""supervisord with a poll interval of 0.1 seconds instead of one second.
 
-supervisord notices a death in one look and starts the program again in the next one or two. With its own pause of a
-second between two looks a killed program was gone for up to 2.0 s before its start had even begun, measured; with this
-one for 0.2 s. It is run by its path, like `lifeline`, so that it does not load Flask.
+supervisord notices a death in one poll and restarts the program in the next one or two. With its own interval of a
+second, a killed program was down for up to 2.0 s before its restart began, measured; with this interval, for 0.2 s.
+It is run by its path, like `die_with_parent`, so that it does not load Flask.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.1
 
 class _AwakePoller(poller.Poller):
     def poll(self, timeout: float) -> tuple[list[int], list[int]]:
-        """Wait for output of the programs, but never long."""
+        """Wait for output of the programs, at most `PAUSE_SECONDS`."""
         return super().poll(min(timeout, PAUSE_SECONDS))
 
 

@@ -1,7 +1,8 @@
 """Run granian so that replacing or stopping a web process drops no connection.
 
-The module accepts granian's own options. The launcher runs it by its path, like `lifeline`, because granian's main
-process must not import any application code. It forks the web processes, and after SIGHUP they must load the new code.
+The module accepts granian's own options. The launcher runs it by its path, like `die_with_parent`, because granian's
+main process must not import any application code. It forks the web processes, and after SIGHUP they must load the new
+code.
 
 Differences from `python -m granian`:
 

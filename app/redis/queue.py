@@ -1,7 +1,7 @@
-"""Redis and the one RQ queue: it wakes workers, and knows nothing that the database does not know better.
+"""Redis and the RQ queue of reports. The queue only wakes workers; the database is the source of truth.
 
-One queue only: RQ's reliable dequeue loses a job whose worker dies at the wrong moment as soon as a worker listens to
-two (see docs/decisions.md). The target is named by string, so that who enqueues need not import what runs.
+There is a single queue because RQ's reliable dequeue loses a job if its worker, listening to two queues, dies at the
+wrong moment (see docs/decisions.md). Targets are named by strings, so that producers need not import them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from app.exceptions import QueueUnavailable, SettingInvalid
 
 NAME = "reports"
 WORKER_PREFIX = "rq:worker:"  # prefix of the keys under which RQ stores its workers
-SCHEDULER = "tally:scheduler"  # the key under which a scheduler leaves its sign of life
-REQUESTS = "tally:requests"  # the hash of what `Meter` counts
-REMEMBERED_SECONDS = 7 * 86_400  # how long it is known when the last one fell silent
+SCHEDULER = "tally:scheduler"  # the key under which a scheduler stores its heartbeat
+REQUESTS = "tally:requests"  # the hash with the counts of `RequestMetrics`
+REMEMBERED_SECONDS = 7 * 86_400  # how long the last heartbeat of the scheduler is stored
 PROBE = "tally:probe"  # the key that is written to check whether Redis accepts writes
 WORK, HELP = "app.jobs.work", "app.jobs.help_with"
 SECONDS = 1.5  # timeout for connecting to Redis and for each reply; redis-py's defaults exceed four seconds
 HANGS_SECONDS = 2.0  # how long this process does not use Redis after a timeout
-PAUSE_SECONDS = 1.0  # between tries to reach it
+PAUSE_SECONDS = 1.0  # between attempts to reach Redis
 PROBLEMS: dict[type[RedisError], str] = {  # the first match applies, because redis-py's classes inherit from each other
     TimeoutError: "does not answer",
     BusyLoadingError: "is still loading its data",
@@ -56,19 +56,19 @@ PROBLEMS: dict[type[RedisError], str] = {  # the first match applies, because re
     RedisError: "answers with an error",
 }
 FOREIGN = "Redis has somebody else's data under Tally's names, so it needs a database of its own in REDIS_URL"
-GRACE_SECONDS = 60  # beyond the report's own limit, which the report keeps itself
+GRACE_SECONDS = 60  # beyond the report's own limit, which the report enforces itself
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class WorkerSeen:
-    """What Redis knows of a worker.
+    """State of a worker according to Redis.
 
     Attributes:
-        started, heard: milliseconds; when it was last heard from.
-        calls: how many it has answered.
-        failed: how many of them broke off.
+        started, heard: milliseconds; when it started, and its last heartbeat.
+        calls: number of calls that it has finished.
+        failed: number of these that failed.
     """
 
     name: str
@@ -121,7 +121,7 @@ class ReportQueue:
         timeout: seconds that a report may run.
 
     Raises:
-        SettingInvalid: the URL says something that redis-py does not understand.
+        SettingInvalid: redis-py does not understand the URL.
     """
 
     def __init__(self, url: str, timeout: int) -> None:
@@ -132,13 +132,13 @@ class ReportQueue:
         self._hangs_until, self._hangs = 0.0, ""
 
     def connection(self) -> Redis:
-        """A client of this process; it connects with its first command, and again after a loss."""
+        """Return this process's client, which connects with its first command and reconnects after a loss."""
         if self._connection is None:
             self._connection = connect(self._url)
         return self._connection
 
     def enqueue(self, job: str) -> bool:
-        """Wake a worker as a report waits; False where Redis is away, and the sweeper will do it later."""
+        """Wake a worker for a waiting report. Return False if Redis is unavailable; cleanup then enqueues it later."""
         try:
             self._call(WORK, job)
         except QueueUnavailable as error:
@@ -147,7 +147,7 @@ class ReportQueue:
         return True
 
     def call_help(self, job: str, times: int) -> None:
-        """Ask so many workers to help with a report, if there are as many; where Redis is away, it goes on without."""
+        """Ask up to `times` other workers to help with a report. It continues without them if Redis is unavailable."""
         try:
             for _ in range(min(times, self._workers() - 1)):
                 self._call(HELP, job, job)
@@ -155,7 +155,7 @@ class ReportQueue:
             log.warning("nobody asked for help", report=job, reason=str(error))
 
     def _call(self, target: str, job: str, *args: str) -> None:
-        """Each call has an id of its own: one may be queued while another is being carried out."""
+        """Enqueue a call under a unique id, because it may be queued while another for the same report is running."""
         with self._asking():
             self._queue().enqueue_call(
                 target,
@@ -168,10 +168,10 @@ class ReportQueue:
             )
 
     def missing(self, jobs: Sequence[str]) -> list[str]:
-        """Which of these reports are not in the queue.
+        """Return which of these reports are not in the queue.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         if not jobs:
             return []
@@ -180,10 +180,10 @@ class ReportQueue:
         return [job for job in jobs if job not in queued]
 
     def workers(self) -> list[WorkerSeen]:
-        """The workers there are, by host and process.
+        """Return the workers, ordered by host and process.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         # RQ's Worker.all is unsuitable, because it creates Worker objects, which raise this pool's timeout to minutes.
         with self._asking(), self.connection().pipeline(transaction=False) as pipeline:
@@ -195,19 +195,19 @@ class ReportQueue:
         return sorted(seen, key=lambda one: (one.host, one.pid))
 
     def length(self) -> int:
-        """How many calls wait for a worker.
+        """Return how many calls wait for a worker.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         with self._asking():
             return self._queue().count
 
     def server(self) -> str:
-        """What Redis is, and its version.
+        """Return the name and version of the Redis server.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         with self._asking():
             told = self.connection().info("server")
@@ -219,37 +219,37 @@ class ReportQueue:
             return len(worker_registration.get_keys(queue=self._queue()))
 
     def heartbeats(self) -> list[float]:
-        """When each worker was last heard from, in seconds since 1970.
+        """Return the last heartbeat of each worker, in seconds since 1970.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         return [worker.heard / 1000 for worker in self.workers()]
 
     def note_scheduler(self) -> None:
-        """Leave a scheduler's sign of life; of several, the last one's counts.
+        """Record the scheduler's heartbeat; the latest of several schedulers counts.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         with self._asking():
             self.connection().set(SCHEDULER, time.time(), ex=REMEMBERED_SECONDS)
 
     def scheduler_seen(self) -> float | None:
-        """When a scheduler was last heard from, in seconds since 1970; None: not for long, or ever.
+        """Return the last heartbeat of a scheduler in seconds since 1970, or None if there was none for a week.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         with self._asking():
             seen = self.connection().get(SCHEDULER)
             return None if seen is None else float(seen)
 
     def add_times(self, times: Mapping[tuple[str, str, int], Sequence[float]]) -> None:
-        """Add numbers of requests, by verb, route and status, to those of all processes.
+        """Add numbers of requests, by method, route and status, to the totals of all processes.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         with self._asking(), self.connection().pipeline() as pipeline:
             for (verb, route, status), numbers in times.items():
@@ -259,10 +259,10 @@ class ReportQueue:
             pipeline.execute()
 
     def times(self, length: int) -> dict[tuple[str, str, int], list[float]]:
-        """The numbers of all processes, each of so many.
+        """Return the totals of all processes, each a list of `length` numbers.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         with self._asking():
             found = self.connection().hgetall(REQUESTS)
@@ -301,10 +301,10 @@ def queue(connection: Redis) -> Queue:
 
 
 def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: float = SECONDS) -> Redis:
-    """A client with time-outs and no retries of its own.
+    """Return a client with timeouts and without retries of its own.
 
     Args:
-        answer_seconds: None for a worker, which waits for work as long as it takes.
+        answer_seconds: timeout for each reply; None for a worker, which waits for jobs without a limit.
     """
     return Redis.from_url(
         url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)

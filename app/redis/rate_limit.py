@@ -1,11 +1,12 @@
-"""How often somebody came within the last minute, counted in Redis for all processes together.
+"""Rate limits over the last minute, counted in Redis for all processes together.
 
-A sliding window of the library `limits`: one script in Redis looks and counts, so that two processes cannot both take
-the last place. Whoever is refused is not counted, and may come again as soon as the oldest requests are a minute old.
+The sliding window of the library `limits` uses one script in Redis that checks and counts, so that two processes
+cannot both use the last slot. Rejected requests are not counted; a client may retry as soon as its oldest requests are
+a minute old.
 
-Where Redis is away, events all pass. They matter more than limits: what is refused is lost, and a limit that is not
-kept for a while costs some load. Wrong passwords are then counted in this process alone. Either way Redis is left alone
-for a few seconds, so that requests do not wait for it.
+If Redis is unavailable, all events are accepted. They matter more than limits: rejected events are lost, whereas an
+unenforced limit only costs some load. Wrong passwords are then counted in this process alone. In both cases Redis is
+not used for a few seconds, so that requests do not wait for it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from app.redis.queue import connect
 
 PREFIX = "tally:rate"
-SECONDS = 0.25  # to reach Redis, and for each answer: requests wait for it
+SECONDS = 0.25  # timeout for connecting to Redis and for each reply, because requests wait for it
 PAUSE_SECONDS = 5.0
 
 Ask = Callable[[SlidingWindowCounterRateLimiter, RateLimitItemPerMinute, str, str], bool]
@@ -32,11 +33,12 @@ log = structlog.get_logger(__name__)
 
 
 class RateLimit:
-    """The counts of the last minute.
+    """Counts of the last minute.
 
     Args:
-        url: `redis://…` or `unix://…`; it is connected to by the first request that is counted.
-        alone: whether this process counts by itself while Redis is away; else everybody passes then.
+        url: `redis://…` or `unix://…`; the first counted request connects to it.
+        local_fallback: whether this process counts by itself while Redis is unavailable; otherwise every request is
+            accepted then.
     """
 
     def __init__(self, url: str, *, local_fallback: bool = False) -> None:
@@ -45,7 +47,7 @@ class RateLimit:
         self._away_until = 0.0
 
     def count(self, kind: str, who: str, most: int) -> int | None:
-        """Count a request, and let it pass (None), or tell after how many seconds it may come again.
+        """Count a request. Return None if it is accepted, otherwise after how many seconds it may be retried.
 
         Args:
             kind: what `who` is, such as an address.
@@ -54,7 +56,7 @@ class RateLimit:
         return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
 
     def check(self, kind: str, who: str, most: int) -> int | None:
-        """The same without counting it: after how many seconds one may come, None where it may now."""
+        """Return the same as `count` without counting a request: None, or the seconds until a request is accepted."""
         return self._ask(SlidingWindowCounterRateLimiter.test, kind, who, most)
 
     def _ask(self, ask: Ask, kind: str, who: str, most: int) -> int | None:

@@ -1,17 +1,17 @@
-"""Network addresses, with and without what tells one sender from the neighbours."""
+"""Network addresses, with or without the part that varies within a subscriber's network."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-HOST_BITS = 64  # of an IPv6 address: a single subscriber has so many addresses, or more
+HOST_BITS = 64  # of an IPv6 address; a single subscriber has at least that many addresses
 
 
 def subscriber(address: str) -> str:
-    """An address without the part that one sender can change at will."""
+    """Return an address without the part that a sender can change at will."""
     try:
         ip: IPv4Address | IPv6Address = ip_address(address)
-    except ValueError:  # a Unix socket has none
+    except ValueError:  # a Unix socket has no address
         return address
     if isinstance(ip, IPv4Address):
         return str(ip)

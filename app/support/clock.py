@@ -1,4 +1,4 @@
-"""The time, in the product's unit."""
+"""Current time, in milliseconds."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ SKEW_MS = 300_000  # allowed difference between the clocks of machines; a time f
 
 
 def now() -> int:
-    """Whole milliseconds since 1970-01-01T00:00:00Z."""
+    """Return whole milliseconds since 1970-01-01T00:00:00Z."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""Which paths belong to programs: all but people's."""
+"""Classification of paths: those for people, and those for programs."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ PEOPLE = ("/admin", "/static", "/docs", "/bootstrap")
 
 
 def is_api(path: str) -> bool:
-    """Whether answers on this path are for programs: JSON errors, CORS."""
+    """Return whether responses on this path are for programs, which means JSON errors and CORS."""
     return path != "/" and not any(path == people or path.startswith(f"{people}/") for people in PEOPLE)

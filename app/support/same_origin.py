@@ -1,6 +1,6 @@
-"""Whether a page of another site made a browser send a request. Programs say nothing of the kind, and are believed.
+"""Detection of requests that a page of another site made a browser send. Other programs send no such headers.
 
-Browsers tell by `Sec-Fetch-Site`, over TLS and on this machine; elsewhere by `Origin`, with everything but reading.
+Browsers send `Sec-Fetch-Site` over TLS and on localhost; otherwise `Origin`, except for reads.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# What a page may send to any site without asking first (the Fetch standard's safelisted requests): a form, in effect.
+# What a page may send to any site without a preflight (the Fetch standard's safelisted requests): in effect, a form.
 UNASKED_METHODS = frozenset({"POST"})
 UNASKED_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 def is_cross_site(headers: Mapping[str, str], own: Collection[str]) -> bool:
-    """Whether another site's page sent it.
+    """Return whether a page of another site sent the request.
 
     Args:
-        own: the hosts under which this service is known, with their ports.
+        own: the hosts of this service, with their ports.
     """
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -29,10 +29,10 @@ def is_cross_site(headers: Mapping[str, str], own: Collection[str]) -> bool:
 def is_forged_call(
     method: str, media_type: str, headers: Mapping[str, str], own: Collection[str], allowed: Collection[str]
 ) -> bool:
-    """Whether another site's page may have had a browser add the credentials that somebody once typed into it.
+    """Return whether a page of another site may have used credentials that the user once entered into the browser.
 
-    A page of an allowed origin may do so. Where all origins are allowed, only what a browser asks about first is let
-    pass: it asks without credentials and is never told that it may add them, so they were the page's own.
+    A page of an allowed origin may do so. If all origins are allowed, only requests with a preflight are accepted. The
+    browser sends the preflight without credentials and never gets permission to add them, so they are the page's own.
 
     Args:
         allowed: origins, or `*` for all.

@@ -1,4 +1,4 @@
-"""Asking what may never answer: a server that hangs must not take along whoever only wants to tell that it hangs."""
+"""Calls with a time limit, so that a server that hangs does not block the code that only reports its state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Value = TypeVar("Value")
 
 
 class TimedCall(Generic[Value]):
-    """One question, asked in a thread of its own. While it has no answer nobody asks it again, and nobody waits long.
+    """Call that runs in its own thread. Callers share a call in progress, and wait for it only up to the time limit.
 
     Args:
-        ask: the question.
-        seconds: how long its answer may take.
-        release: called in the thread afterwards, to release what the question used.
+        ask: the function to call.
+        seconds: its time limit.
+        release: called in the thread afterwards, to release what the call used.
     """
 
     def __init__(self, ask: Callable[[], Value], seconds: float, release: Callable[[], None] = lambda: None) -> None:
@@ -29,11 +29,11 @@ class TimedCall(Generic[Value]):
         self._asked: float | None = None
 
     def answer(self) -> Value:
-        """The answer, now or of whoever asks at this moment.
+        """Return the result of a new call, or of the call in progress.
 
         Raises:
-            TimeoutError: there is none in time.
-            Exception: what the question raised.
+            TimeoutError: there is no result in time.
+            Exception: what the call raised.
         """
         with self._lock:
             if self._asked is None or self._answer.done():
@@ -45,7 +45,7 @@ class TimedCall(Generic[Value]):
     def _run(self, answer: Future[Value]) -> None:
         try:
             found = self._ask()
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        except Exception as error:  # noqa: BLE001 - it is raised in `answer`
             answer.set_exception(error)
         else:
             answer.set_result(found)

@@ -1,4 +1,4 @@
-"""A value kept for a moment, so that a page which many look at costs what one of them does."""
+"""Cache of values for a short time, so that many concurrent views of a page cost as much as a single view."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
-MOST = 200  # values at a time; beyond that all are made again
+MOST = 200  # maximum values; the cache is cleared beyond that
 
 
 class TTLCache(Generic[Value]):
-    """Values by key, each made at most once in so many seconds by this process.
+    """Values by key, each computed at most once in `seconds` by this process.
 
-    While one caller makes a value anew, the others are given the last one: whoever waits for a Redis that does not
-    answer waits alone.
+    While one caller recomputes a value, the others get the previous value, so that only that caller waits for an
+    unresponsive Redis.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -25,7 +25,7 @@ class TTLCache(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, not older than the time that it is kept, unless it is just being made anew."""
+        """Return the value of a key: at most `seconds` old, or the previous one while another caller recomputes it."""
         known = self._values.get(key)
         if known and known[0] > time.monotonic():
             return known[1]
@@ -39,7 +39,7 @@ class TTLCache(Generic[Value]):
             making.release()
 
     def _fresh(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        known = self._values.get(key)  # whoever waited may find that somebody else made it
+        known = self._values.get(key)  # another caller may have computed it while this caller waited
         if known and known[0] > time.monotonic():
             return known[1]
         value = make()

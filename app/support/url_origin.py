@@ -1,7 +1,7 @@
-"""The server that a URL leads to: scheme, host and port, in one spelling, so that two of them can be compared.
+"""The origin of a URL: scheme, host and port in a canonical form, so that two origins can be compared.
 
-Stricter than the standard on purpose. Two parsers that read one URL differently are how a request is led to a host that
-nobody allowed, so whatever could be read in two ways is refused.
+The parser is stricter than the standard on purpose. If two parsers read a URL differently, a request can reach a host
+that nobody allowed. Ambiguous URLs are therefore rejected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # a n
 
 @dataclass(frozen=True)
 class Origin:
-    """What speaks at a port of a host."""
+    """Scheme, host and port of a server."""
 
     scheme: str
     host: str
@@ -29,17 +29,17 @@ class Origin:
 
 
 def split(url: str) -> tuple[Origin, str]:
-    """The server of an http or https URL, and what is asked of it: path and query.
+    """Return the origin of an http or https URL, and its path with the query.
 
     Raises:
-        ValueError: it is no such URL; the message says why, as the end of a sentence.
+        ValueError: it is not such a URL; the message says why, as the end of a sentence.
     """
     if not VISIBLE.fullmatch(url):
         raise ValueError("has a character that no URL has")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:  # a port that is no number, a bracket without its other half
+    except ValueError as error:  # a port that is not a number, or an unbalanced bracket
         raise ValueError(f"is not a URL: {error}") from None
     if parts.scheme not in PORTS:
         raise ValueError("does not start with https:// or http://")
@@ -54,10 +54,10 @@ def split(url: str) -> tuple[Origin, str]:
 
 
 def named(text: str) -> Origin:
-    """The server that an operator names: a host (https at its usual port), host:port, or either behind a scheme.
+    """Return the origin that an operator names: a host (https at its default port), host:port, or either with a scheme.
 
     Raises:
-        ValueError: it names none; see `split`.
+        ValueError: the text is not an origin; see `split`.
     """
     server, asked = split(text if "://" in text else f"https://{text}")
     if asked != "/" or text.endswith("?"):

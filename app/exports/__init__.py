@@ -1,1 +1,1 @@
-"""How rows become a report file."""
+"""Writing of rows to report files."""

@@ -1,4 +1,4 @@
-"""Events as Arrow's record batches: typed columns, on their way into Parquet."""
+"""Events as Arrow record batches with typed columns, for Parquet."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ROW_BYTES = 128  # approximate size of a row without its context's text
 
 
 def library() -> ModuleType:
-    """pyarrow, loaded when it is first asked for.
+    """Return pyarrow, which is imported on first use.
 
-    It is told to take its memory from the system: a pool of its own keeps 25 MiB more.
+    It uses the system's memory allocator, because its own pool keeps 25 MiB more.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     import pyarrow as pa
@@ -61,7 +61,7 @@ def schema(layout: Layout) -> pa.Schema:
 
 
 def batches(rows: Iterator[FullRow], layout: Layout) -> Iterator[pa.RecordBatch]:
-    """The rows in batches, each of about a block's size."""
+    """Yield the rows in batches, each of about a block's size."""
     pa = library()
     form = schema(layout)
     fill = cells(layout, 0) if layout.kind == COLUMNS else None

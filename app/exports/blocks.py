@@ -1,6 +1,6 @@
-"""A file's content in blocks: the unit in which rows are written, counted, hashed and compressed.
+"""Blocks of a file's content: the unit in which rows are written, counted, hashed and compressed.
 
-The same rows make the same blocks, whoever makes them, so that whatever is made of the blocks is the same, too.
+The same rows always result in the same blocks, so that everything computed from the blocks is the same, too.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-BLOCK_BYTES = 256 * 1024  # about; a block ends with the step that reaches it
-STEP_ROWS = 32  # joined at once: one by one costs time, many more could be a hundred megabytes
+BLOCK_BYTES = 256 * 1024  # approximately; a block ends with the step that reaches it
+STEP_ROWS = 32  # joined at once, because single rows are slow, and many more could be a hundred megabytes
 
 Row = TypeVar("Row")
-Block = tuple[bytes, int]  # bytes that end at a row's end, and how many rows they hold
+Block = tuple[bytes, int]  # bytes that end at a row's end, and their number of rows
 
 
 def of_lines(lines: Iterable[bytes]) -> Generator[Block]:
-    """Lines of one row each, in blocks."""
+    """Yield lines of a row each as blocks."""
     with ended(lines) as left:
         yield from of_pieces((b"".join(step), len(step)) for step in steps(left))
 
 
 def of_pieces(pieces: Iterable[Block]) -> Generator[Block]:
-    """Small blocks put together into such of the usual size."""
+    """Combine small blocks into blocks of the usual size."""
     gathered, size, rows = [], 0, 0
     for data, count in pieces:
         gathered.append(data)
@@ -38,14 +38,14 @@ def of_pieces(pieces: Iterable[Block]) -> Generator[Block]:
 
 
 def steps(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """A few rows at a time."""
+    """Yield a few rows at a time."""
     while step := list(islice(rows, STEP_ROWS)):
         yield step
 
 
 @contextmanager
 def ended(rows: Iterable[Row]) -> Iterator[Iterator[Row]]:
-    """Rows that are closed when the body ends, however it does: a database is told that nobody reads on."""
+    """Yield an iterator of the rows, and close the rows when the body ends, so that the database stops the query."""
     try:
         yield iter(rows)
     finally:

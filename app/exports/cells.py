@@ -1,4 +1,4 @@
-"""What stands in a row's columns behind `timestamp` and `type`: a layout applied to one event."""
+"""Cells of a row after `timestamp` and `type`, by applying a layout to an event."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Cells = Callable[[str, Context], Sequence[Cell]]  # an event's type and context 
 
 
 def items(context: str | Context) -> Context:
-    """A context's items; it comes as a list, or as the JSON text of one."""
+    """Return the items of a context, which is a list or its JSON text."""
     return orjson.loads(context) if isinstance(context, str) else context
 
 
 def cells(layout: Layout, width: int) -> Cells:
-    """Return a function that gives the cells of each event.
+    """Return a function that returns the cells of an event.
 
     Args:
-        width: how many there are in positional layout: as many as the widest context has items.
+        width: number of cells in positional layout, which is the number of items of the widest context.
 
-    The function returned raises RowTooWide for a context that has more.
+    The returned function raises RowTooWide for a context that has more items.
     """
     return _by_name(layout) if layout.kind == COLUMNS else _padded(width)
 
@@ -43,9 +43,10 @@ def _padded(width: int) -> Cells:
 
 
 def picker(layout: Layout, event_type: str, count: int) -> Pick:
-    """What puts a type's so many items into the layout's columns, the extras apart; the last item is put where none is.
+    """Return a function that picks the items of a type with `count` items for the layout's columns, without the extras.
 
-    An itemgetter is several times as fast as looking each one up.
+    The function takes the items and a last item, which fills columns without an item. An itemgetter is several times as
+    fast as looking up each item.
     """
     found = [layout.place(event_type, column) for column in layout.columns]
     places = [place if place is not None and place < count else -1 for place in found]

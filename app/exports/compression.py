@@ -1,7 +1,7 @@
-"""A report file compressed as it is written.
+"""Compression of a report file while it is written.
 
-Each part of a file is compressed by itself. One gzip member or zstd frame behind another is one valid file, so parts
-become a whole by being put together. Nothing of the clock or the machine goes into them.
+Each part of a file is compressed independently. Concatenated gzip members or zstd frames form a valid file, so the
+parts can simply be joined. The output does not depend on the clock or the machine.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Protocol
 
 import zstandard
 
-# Level 1 of each: what a further level saves is little beside what it costs.
+# Level 1 of each, because higher levels save little for their cost.
 LEVEL = 1
-GZIP = zlib.MAX_WBITS | 16  # zlib's number for gzip's format; it writes neither a name nor a time
+GZIP = zlib.MAX_WBITS | 16  # zlib's number for gzip's format, without a name or a time
 
 
 class Compressor(Protocol):
-    """Takes a part's bytes, gives the compressed ones as they are ready."""
+    """Compresses the bytes of a part, and returns compressed bytes as they become available."""
 
     def compress(self, data: bytes) -> bytes:
-        """The next bytes, which may be none yet."""
+        """Compress bytes and return the output available so far, which may be empty."""
 
     def finish(self) -> bytes:
-        """The last bytes; a part of nothing has some, too."""
+        """Return the last bytes; even an empty part has some."""
 
 
 def compressor(name: str) -> Compressor:
-    """A new one, for one part.
+    """Return a new compressor for a part.
 
     Args:
         name: none, gzip or zstd.
@@ -36,7 +36,7 @@ def compressor(name: str) -> Compressor:
 
 
 class Uncompressed:
-    """As it is."""
+    """Returns the bytes unchanged."""
 
     def compress(self, data: bytes) -> bytes:
         """See `Compressor`."""
@@ -48,7 +48,7 @@ class Uncompressed:
 
 
 class Gzip:
-    """One member, as RFC 1952 has it."""
+    """A gzip member (RFC 1952)."""
 
     def __init__(self) -> None:
         self._deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
@@ -63,7 +63,7 @@ class Gzip:
 
 
 class Zstd:
-    """One frame, as RFC 8878 has it, with a checksum, as a member of gzip has one."""
+    """A zstd frame (RFC 8878), with a checksum like that of a gzip member."""
 
     def __init__(self) -> None:
         self._frame = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()

@@ -1,7 +1,8 @@
-"""CSV by RFC 4180 with a chosen delimiter, byte for byte as PostgreSQL's COPY writes it.
+"""CSV according to RFC 4180 with a chosen delimiter, byte for byte as PostgreSQL's COPY writes it.
 
-The standard library's writer cannot tell null from an empty string (not before Python 3.12), so the rules stand here:
-a null is nothing, an empty string is `""`, and a text with a quote, the delimiter or a line's end is quoted.
+The standard library's writer cannot distinguish null from an empty string before Python 3.12, so the rules are
+implemented here. A null is an empty cell, an empty string is `""`, and a text with a quote, the delimiter or a line end
+is quoted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Line = Callable[[int, str, str | Context], str]
 
 
 def line_writer(delimiter: str, *, safe: bool = False) -> Callable[[Sequence[Cell]], bytes]:
-    """A function that turns one row's cells into a line of UTF-8.
+    """Return a function that converts a row's cells to a line of UTF-8.
 
     Args:
         safe: put `'` before a cell that a spreadsheet would run as a formula.
@@ -47,14 +48,14 @@ def lines(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, sa
 
 
 def blocks(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, safe: bool = False) -> Generator[Block]:
-    """The same lines in blocks, which is faster."""
+    """Yield the same lines in blocks, which is faster."""
     plain, careful = _event_lines(layout, width, delimiter, safe)
     with ended(rows) as left:
         yield from of_pieces((_joined(step, plain, careful).encode(), len(step)) for step in steps(left))
 
 
 def _joined(rows: Sequence[Row], plain: Lines, careful: Line) -> str:
-    """Lines of rows whose contexts come all as lists, or all as JSON texts."""
+    """Return the lines of rows whose contexts are all lists, or all JSON texts."""
     if isinstance(rows[0][2], str):
         return plain(rows)
     return "".join([careful(*row) for row in rows])

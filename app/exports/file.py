@@ -1,7 +1,7 @@
-"""A report file, or a part of one, on its way to the storage: compressed, hashed and counted as it goes.
+"""Report file, or a part of it, that is compressed, hashed and counted while it is written to the storage.
 
-A thread does that beside the one that fetches the rows: all three leave the interpreter alone while they work, so a
-compressed report takes no longer than a plain one.
+This runs in a thread beside the thread that fetches the rows. All three operations release the interpreter lock, so a
+compressed report takes no longer than an uncompressed report.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ import queue
 import threading
 from typing import Protocol
 
-WAITING_BLOCKS = 8  # between the two threads: a bound on memory
+WAITING_BLOCKS = 8  # maximum blocks between the two threads, which limits memory
 
 
 class Target(Protocol):
-    """Where the bytes go."""
+    """Destination of the bytes."""
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
 
 
 class Compressor(Protocol):
-    """See `compression`."""
+    """Compressor; see `compression`."""
 
     def compress(self, data: bytes) -> bytes:
-        """What can be written so far."""
+        """Return the bytes that can be written so far."""
 
     def finish(self) -> bytes:
-        """The rest."""
+        """Return the remaining bytes."""
 
 
 class ReportFile:
-    """Counts what it writes. Use it as a context: at its end the thread has ended, too.
+    """Report file that counts what it writes. Use it as a context manager, which ends its thread.
 
     Args:
-        is_part: whether it is only a part of one: nobody asks for its hash.
+        is_part: whether it is a part of a file, whose hash is not needed.
 
     Attributes:
-        rows: how many events were handed over.
-        bytes: how many bytes were written.
-        sha256: of those, in hexadecimal, once `close` has returned; None of a part.
+        rows: number of events added.
+        bytes: number of bytes written.
+        sha256: hash of these bytes in hexadecimal, once `close` has returned; None for a part.
     """
 
     def __init__(self, target: Target, compressor: Compressor, *, is_part: bool = False) -> None:
@@ -64,10 +64,10 @@ class ReportFile:
             self._thread.join()
 
     def add(self, data: bytes, rows: int = 0) -> None:
-        """Hand over some rows.
+        """Add some rows.
 
         Raises:
-            Exception: what went wrong with those before.
+            Exception: the error that occurred while writing earlier rows.
         """
         self._blocks.put(data)
         self.rows += rows
@@ -78,7 +78,7 @@ class ReportFile:
         """Return when everything is written.
 
         Raises:
-            Exception: what went wrong.
+            Exception: the error that occurred while writing.
         """
         self._blocks.put(None)
         self._thread.join()
@@ -87,11 +87,11 @@ class ReportFile:
 
     @property
     def sha256(self) -> str | None:
-        """See the class."""
+        """Return the hash; see the class."""
         return self._hash.hexdigest() if self._hash else None
 
     def _work(self) -> None:
-        """Take blocks to the end, also after a failure, so that nobody waits for room for ever."""
+        """Process blocks to the end, even after a failure, so that `add` never waits for a full queue forever."""
         while (block := self._blocks.get()) is not None:
             if not self._failure:
                 self._try(self._compressor.compress, block)

@@ -1,4 +1,4 @@
-"""JSON Lines: one event a line, as `GET /events` answers it."""
+"""JSON Lines: an event per line, in the form of `GET /events`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FullRow = tuple[str, str, str, str | None, int, str | Context, int, str | UUID, 
 
 
 class Line(msgspec.Struct):
-    """A line's keys in their order; they are those of `schemas.events.FullEvent`, and a test says so.
+    """Keys of a line in their order, which are those of `schemas.events.FullEvent`; a test ensures that.
 
-    It stands here once more because what is read from the database is not parsed only to be written again.
+    They are repeated here because a context from the database is not parsed only to be written again.
     """
 
     customer: str
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode_lines
 
 
 def blocks(rows: Iterable[FullRow]) -> Generator[Block]:
-    """A report's content; the rows are closed when it ends, however it does."""
+    """Yield a report's content in blocks, and close the rows when the iteration ends for any reason."""
     with ended(rows) as left:
         yield from of_pieces((_encode([_line(*row) for row in step]), len(step)) for step in steps(left))
 

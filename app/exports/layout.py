@@ -1,8 +1,8 @@
-"""Which columns a report file has, and which context item fills each: a plain value, the same for every database.
+"""Layout: the columns of a report file, and the context item that fills each. It is the same for every database.
 
-It is worked out once, when a report is accepted, and kept on the report's row, so that a later change of the catalog
-changes no report. `store` turns it into SQL where the database can cut the columns itself, `exports` applies it to a
-row in Python; neither decides anything about it.
+The layout is computed once, when a report is accepted, and stored with the report, so that later changes of the catalog
+do not affect it. `store` converts it to SQL if the database can split the columns itself, and `exports` applies it to
+rows in Python; neither makes decisions about it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ COLUMNS = "columns"
 EXTRA = "*"  # marks the column for items without their own; layouts stored by older versions may have it before others
 EXTRA_NAME = "extra"  # the name of that column in files
 COMMON = ("timestamp", "type")  # the first two columns of every report file
-# How a cell begins that a spreadsheet would run, by OWASP's list, the full-width forms of the four signs included
-# (https://owasp.org/www-community/attacks/CSV_Injection).
+# First characters of a cell that a spreadsheet would run as a formula, from OWASP's list, with the full-width forms
+# of the four signs (https://owasp.org/www-community/attacks/CSV_Injection).
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
 
@@ -61,12 +61,12 @@ class Layout:
         return names
 
     def place(self, event_type: str, column: str) -> int | None:
-        """The index of the context item that fills `column` for events of a type, None where nothing does."""
+        """Return the index of the context item that fills `column` for events of a type, or None if there is none."""
         names = self.contexts.get(event_type, ())
         return names.index(column) if column in names and column != EXTRA else None
 
     def extras(self, event_type: str) -> tuple[tuple[int, ...], int]:
-        """Where a type's items without a column stand: the indexes among the named ones, and the first unnamed one."""
+        """Return the indexes of a type's named items without a column, and the index of the first unnamed item."""
         names = self.contexts.get(event_type, ())
         kept = tuple(
             i for i, name in enumerate(names) if name == EXTRA or name not in self.columns or names.index(name) != i
@@ -75,15 +75,15 @@ class Layout:
 
     @property
     def keeps_extras(self) -> bool:
-        """Whether no context item is left out of the file."""
+        """Return whether the file contains every context item."""
         return self.kind == POSITIONAL or EXTRA in self.columns
 
     def to_json(self) -> dict[str, object]:
-        """As a JSON object, to be kept on the report's row."""
+        """Return a JSON object to be stored with the report."""
         return {"kind": self.kind, "columns": self.columns, "contexts": dict(self.contexts)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Layout:
-        """The layout that `to_json` wrote."""
+        """Return the layout that `to_json` returned."""
         contexts: Mapping[str, Sequence[str]] = value["contexts"]
         return cls(value["kind"], tuple(value["columns"]), {code: tuple(names) for code, names in contexts.items()})

@@ -1,4 +1,4 @@
-"""What a report file is called when it is downloaded, and of what media type it is: both say what is inside."""
+"""File name and media type of a report file for its download; both depend on its content."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def file_name(product: str, days: Sequence[str], output: Mapping | None) -> str:
 
 
 def extension(output: Mapping | None) -> str:
-    """How the name ends, such as `.csv.gz`."""
+    """Return the extension of the name, such as `.csv.gz`."""
     return f".{_format(output)}" + COMPRESSED.get(_compression(output), ("", ""))[0]
 
 
 def media_type(output: Mapping | None) -> str:
-    """The file's media type: that of the compression, where it has one."""
+    """Return the file's media type, which is that of the compression if there is any."""
     compressed = COMPRESSED.get(_compression(output))
     return compressed[1] if compressed else MEDIA_TYPES[_format(output)]
 

@@ -1,6 +1,6 @@
-"""Parquet, typed. A part of a report is an Arrow stream; parts are joined to a file whose bytes tell nothing of them.
+"""Typed Parquet. A part of a report is an Arrow stream; the bytes of the joined file do not depend on its parts.
 
-pyarrow takes tens of megabytes of a process's memory, so it is imported by whoever writes this format only.
+pyarrow takes tens of megabytes of a process's memory, so only writers of this format import it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from app.exports.layout import Layout
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TextOf = Callable[[int], int]  # of so many of the first rows, the bytes of text
+TextOf = Callable[[int], int]  # returns the number of bytes of text in a number of first rows
 
-# A row group is in memory as a whole. It ends with the row that reaches one of these.
+# Limits of a row group, which is in memory as a whole. It ends with the row that reaches either of them.
 GROUP_ROWS = 32_768
 GROUP_TEXT = 4 * 1024 * 1024  # bytes
 
 
 def is_installed() -> bool:
-    """Whether this format can be written: pyarrow comes with the extra `parquet`."""
+    """Return whether this format can be written, which requires pyarrow, installed by the extra `parquet`."""
     return importlib.util.find_spec("pyarrow") is not None
 
 
 def blocks(rows: Iterable[FullRow], layout: Layout) -> Generator[Block]:
-    """A part's content: an Arrow stream, a record batch a block. The rows are closed when it ends, however it does."""
+    """Yield a part's content: an Arrow stream, a record batch per block.
+
+    The rows are closed when the iteration ends for any reason.
+    """
     pa = arrow.library()
     gathered = bytearray()
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
@@ -47,13 +50,14 @@ def blocks(rows: Iterable[FullRow], layout: Layout) -> Generator[Block]:
 
 
 def join(parts: Iterable[BinaryIO], write: Callable[[bytes], object], layout: Layout) -> int:
-    """Write one Parquet file from its parts, in order; each is closed behind its last row.
+    """Write a Parquet file from its parts, in order, and close each part after its last row.
 
     Returns:
-        How many rows it has. A part that is cut short between two batches cannot be told from a whole one, so look.
+        The number of rows. Compare it with the expected number, because a part that is cut between two batches looks
+        complete.
 
     Raises:
-        ValueError: a part is no part, or is of another layout.
+        ValueError: a part is not an Arrow stream, or has another layout.
     """
     arrow.library()
     import pyarrow.parquet as pq
@@ -64,15 +68,15 @@ def join(parts: Iterable[BinaryIO], write: Callable[[bytes], object], layout: La
         for group in _row_groups(_read(parts, form)):
             writer.write_table(group, row_group_size=len(group))
             rows += len(group)
-            del group  # before the next one is gathered
+            del group  # free it before the next group is gathered
         writer.close()
     finally:
-        sink.write = _nowhere  # a writer that is given up would still write a file's end
+        sink.write = _nowhere  # an abandoned writer would otherwise write the end of the file
     return rows
 
 
 class _Sink:
-    """As much of a file as pyarrow asks for."""
+    """The file methods that pyarrow needs."""
 
     closed = False
 
@@ -80,15 +84,15 @@ class _Sink:
         self.write = write
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing, because nothing is buffered."""
 
 
 def _nowhere(data: bytes) -> None:
-    """Write nothing."""
+    """Discard the data."""
 
 
 def _texts(form: pa.Schema) -> list[str]:
-    """Parquet's paths of the columns of text, of which the same comes again and again."""
+    """Return Parquet's paths of the text columns, whose values repeat often."""
     import pyarrow as pa
 
     texts = [field for field in form if pa.types.is_string(field.type) or pa.types.is_list(field.type)]
@@ -107,7 +111,7 @@ def _read(parts: Iterable[BinaryIO], form: pa.Schema) -> Iterator[pa.RecordBatch
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The rows in groups that depend on the rows alone, not on the batches in which they come."""
+    """Yield the rows in groups that depend only on the rows, not on their batches."""
     gathered, rows, text = [], 0, 0
     for whole in batches:
         batch = whole
@@ -126,7 +130,7 @@ def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _put_together(batches: list[pa.RecordBatch]) -> pa.Table:
-    """One table of them, in one piece; nothing else keeps them."""
+    """Return a table of the batches in contiguous memory, and clear the list to release them."""
     import pyarrow as pa
 
     table = pa.Table.from_batches(batches)
@@ -135,7 +139,7 @@ def _put_together(batches: list[pa.RecordBatch]) -> pa.Table:
 
 
 def _text_of_first(batch: pa.RecordBatch) -> TextOf:
-    """Of so many of the first rows, the bytes of text."""
+    """Return a function that returns the number of bytes of text in a number of first rows."""
     import pyarrow as pa
 
     texts = [column for column in batch.columns if not pa.types.is_primitive(column.type)]  # neither times nor numbers
@@ -144,9 +148,9 @@ def _text_of_first(batch: pa.RecordBatch) -> TextOf:
 
 
 def _text_of(column: pa.Array) -> TextOf:
-    """The same of a column of texts, or of lists of texts.
+    """Return the same function for a column of texts, or of lists of texts.
 
-    Arrow keeps where each text ends, so a few looks are enough; its functions for that would take 8 MiB to load.
+    Arrow stores the end of each text, so a few lookups suffice; its own functions for that would load 8 MiB.
     """
     import pyarrow as pa
 

@@ -16,26 +16,26 @@ from app.exports.cells import picker
 from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
 
 BETWEEN = '","'
-TYPES = 1_000  # whose cells are kept
+TYPES = 1_000  # maximum types whose cells are cached
 
 Row = tuple[int, str, str]  # timestamp, type, context as JSON text
 Line = Callable[[int, str, str], str]
-PlainLine = Callable[[int, str, str], str | None]  # None where the row is not plain
+PlainLine = Callable[[int, str, str], str | None]  # None if the row is not plain
 Lines = Callable[[Sequence[Row]], str]
 
 
 def plain_lines(
     layout: Layout, width: int, delimiter: str, write: Callable[[str], str], careful: Line, *, safe: bool = False
 ) -> Lines:
-    """A function that makes the lines of a few rows.
+    """Return a function that returns the lines of several rows.
 
     Args:
-        width: of the widest context, in positional layout.
-        write: how a cell is written with care; for the type.
-        careful: makes the line of a row that is not plain.
+        width: items of the widest context, in positional layout.
+        write: returns a cell with quotes if needed; used for the type.
+        careful: returns the line of a row that is not plain.
         safe: whether a cell that begins like a formula is not plain.
     """
-    if delimiter.isdecimal() or (layout.kind == COLUMNS and not layout.columns):  # then there is more to think of
+    if delimiter.isdecimal() or (layout.kind == COLUMNS and not layout.columns):  # the short form does not cover these
         return lambda rows: "".join([careful(*row) for row in rows])
     code, is_plain = lru_cache(TYPES)(write), _test(delimiter, safe)
     if layout.kind != COLUMNS and delimiter != "," and not safe:
@@ -52,7 +52,7 @@ def plain_lines(
 
 
 def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, careful: Line) -> Lines:
-    """The same for what is asked for most: rows that are plain and fill all columns are cut all at once."""
+    """Return the same function for the most common case: plain rows that fill all columns are split together."""
     line = _positional_line(code, width, delimiter)
 
     def lines(rows: Sequence[Row]) -> str:
@@ -73,7 +73,7 @@ def _positional_lines(code: Callable[[str], str], width: int, delimiter: str, ca
 
 
 def _positional_line(code: Callable[[str], str], width: int, delimiter: str) -> PlainLine:
-    """One row's, in one function: calls of others are a third of its time."""
+    """Return a function for the line of a row, without calls of other functions, which take a third of its time."""
     fillings = {width - 1 - missing: delimiter * missing for missing in range(width)}  # by the number of separators
 
     def line(timestamp: int, event_type: str, context: str) -> str | None:
@@ -100,7 +100,7 @@ def _test(delimiter: str, safe: bool) -> Callable[[str], bool]:
 
 
 def _has_comma(text: str) -> bool:
-    """Whether an item has one, beside those that JSON puts between items."""
+    """Return whether an item contains a comma, apart from those that JSON puts between items."""
     return text.count(",") != text.count(BETWEEN)
 
 
@@ -127,6 +127,6 @@ def _by_name(layout: Layout, delimiter: str) -> Callable[[str, str], str | None]
 
 
 def _has_extras(layout: Layout, event_type: str, count: int) -> bool:
-    """Whether some of so many items go into the column for what has none."""
+    """Return whether some of `count` items belong in the column for items without their own column."""
     kept, unnamed = layout.extras(event_type)
     return EXTRA in layout.columns and (unnamed < count or any(index < count for index in kept))

@@ -1,7 +1,7 @@
-"""A file of events read back: cut into records by its line ends, and a CSV record into its cells.
+"""Reading of event files: split them into records at line ends, and a CSV record into cells.
 
-What `csv` writes is read exactly: a cell of nothing is a null, `""` an empty string. A record that is no CSV ends with
-its line, so that a stray quote costs that line only.
+What `csv` writes is read back exactly: an empty cell is a null, `""` an empty string. An invalid CSV record ends with
+its line, so that a stray quote affects that line only.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from functools import cached_property
 from itertools import accumulate, chain
 
 RECORDS = 2_000  # per chunk, which is one transaction that other writers wait for
-BYTES = 2 * 1024 * 1024  # of one chunk, about
-MAX_RECORD = 8 * 1024 * 1024  # bytes: the largest event has 5 million when all its text is escaped
+BYTES = 2 * 1024 * 1024  # of a chunk, approximately
+MAX_RECORD = 8 * 1024 * 1024  # bytes; the largest event has 5 million if all its text is escaped
 KEPT_OF_LONGER = 1024 * 1024  # bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# Cuts bytes into records; what is left belongs to the next bytes, of which there are none where these are the last.
+# Splits bytes into records, and returns the rest, which belongs to the next bytes; it is empty for the last bytes.
 Cut = Callable[[bytes, bool], tuple[list[bytes], bytes]]
 
 
 class Overlong(bytes):
-    """The beginning of a record that is longer than a record may be.
+    """Beginning of a record that exceeds the maximum length.
 
     Attributes:
-        more: how many bytes are left out.
+        more: number of bytes left out.
     """
 
     more = 0
@@ -34,12 +34,12 @@ class Overlong(bytes):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some records that stand one behind the other.
+    """Consecutive records.
 
     Attributes:
-        records: without their line ends; a blank line is one, too.
-        line: in which line of the file the first one begins, from 1.
-        end: where the last one ends in the file's content, its line end included.
+        records: without their line ends; a blank line is a record, too.
+        line: the line of the file in which the first record begins, from 1.
+        end: the offset in the file's content after the last record and its line end.
     """
 
     records: list[bytes]
@@ -48,17 +48,17 @@ class Chunk:
 
     @cached_property
     def lines(self) -> list[int]:
-        """In which line of the file each record begins, and last, where the next chunk does."""
+        """Return the line of the file in which each record begins, and last, that of the next chunk."""
         return list(accumulate((record.count(b"\n") + 1 for record in self.records), initial=self.line))
 
 
 def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) -> Iterator[Chunk]:
-    """The records of a file's content.
+    """Yield the records of a file's content.
 
     Args:
         blocks: the content, from the beginning of a record on.
-        cut: how records are told apart.
-        end, line: where these blocks begin, if that is not the beginning of the file.
+        cut: splits the content into records.
+        end, line: the position of these blocks if it is not the beginning of the file.
     """
     gathered = _gathered(blocks)
     if not end:
@@ -75,7 +75,7 @@ def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) ->
 
 
 def lines(data: bytes, is_last: bool) -> tuple[list[bytes], bytes]:
-    """Cut at every line end."""
+    """Split at every line end."""
     records = data.split(b"\n")
     rest = records.pop()
     return ([*records, rest], b"") if is_last and rest else (records, rest)
@@ -92,7 +92,7 @@ class CsvRecords:
         self._whole = re.compile(rf"(?:{quoted}|{plain})(?:{mark}(?:{quoted}|{plain}))*\r?".encode())
 
     def cut(self, data: bytes, is_last: bool) -> tuple[list[bytes], bytes]:
-        """Cut at every line end that is not inside quotes."""
+        """Split at every line end that is not inside quotes."""
         physical, rest = lines(data, is_last)
         if b'"' not in data:
             return physical, rest
@@ -109,10 +109,10 @@ class CsvRecords:
         return records, rest
 
     def cells(self, record: str) -> list[str | None]:
-        """The cells of one record.
+        """Return the cells of a record.
 
         Raises:
-            ValueError: a quote is out of its place.
+            ValueError: a quote is misplaced.
         """
         record = record.removesuffix("\r")
         if '"' not in record:
@@ -128,7 +128,7 @@ class CsvRecords:
                 return cells
 
     def _end(self, physical: Sequence[bytes], begin: int) -> int | None:
-        """Behind which line the record ends that begins with one; None where it goes on behind them all."""
+        """Return the index after the last line of the record that begins at `begin`, or None if it has no end here."""
         quotes = 0
         for end in range(begin, len(physical)):
             quotes += physical[end].count(b'"')
@@ -155,7 +155,7 @@ def _cut_all(gathered: Iterable[tuple[bytes, bool]], cut: Cut) -> Iterator[list[
 
 
 def _gathered(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Blocks of about BYTES, and whether each is the last."""
+    """Yield blocks of about BYTES, and whether each is the last."""
     parts, size = [], 0
     for block in blocks:
         if size >= BYTES:

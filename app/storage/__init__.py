@@ -1,7 +1,7 @@
-"""Where report files live, and the signed links that lead to them: the only room that touches files of reports.
+"""Storage of report files, and the signed links to them. Only this package accesses the files of reports.
 
-A file has a key that the service made: `<job's uuid>.<token in hexadecimal>.<ending>`. It is written once, by one
-upload, and is there whole or not at all.
+A file's key is created by the service: `<job's uuid>.<token in hexadecimal>.<ending>`. A file is written once, by a
+single upload, and becomes visible only when it is complete.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from app.support.file_urls import unquoted
 
 
 class Upload(Protocol):
-    """A file being written, by one thread. Either `commit` or `abort` ends it.
+    """File being written by a single thread. Either `commit` or `abort` ends it.
 
-    `write` and `commit` raise StorageFailed; then the file is not there, and `abort` is still to be called.
+    If `write` or `commit` raises StorageFailed, the file is not stored, and the caller must still call `abort`.
     """
 
     def write(self, data: bytes) -> None:
@@ -35,30 +35,30 @@ class Upload(Protocol):
         """
 
     def abort(self) -> None:
-        """Leave nothing behind; what cannot be removed now is logged and left to the sweeper.
+        """Remove everything that was written; what cannot be removed now is logged and left to cleanup.
 
-        It may come twice, and after the end. It never raises, as what it follows is the error to be told.
+        It may be called repeatedly, and after the end. It never raises, because the caller already handles an error.
         """
 
 
 class Storage(Protocol):
-    """Files by their keys. Every method but `link` raises StorageFailed where a retry may mend it.
+    """Files by key. Every method except `link` raises StorageFailed if a retry may succeed.
 
-    Any number of threads, processes and machines may use one at a time.
+    Any number of threads, processes and machines may use a storage at the same time.
     """
 
     def probe(self) -> None:
-        """Raise StorageFailed where no file could be kept, as far as one short question tells."""
+        """Raise StorageFailed if a short request shows that no file could be stored."""
 
     def hurried(self) -> Storage:
-        """The same storage, for whoever cannot wait: where it takes long to answer, it fails sooner."""
+        """Return the same storage with short timeouts, for callers that cannot wait."""
 
     def create(self, key: str, media_type: str | None = None, check: Callable[[], None] = ...) -> Upload:
-        """Begin a file. Uploads of different keys do not know of each other.
+        """Begin a file. Uploads of different keys are independent.
 
         Args:
-            media_type: for whoever fetches the file from the storage itself, not by a link.
-            check: raises when it is time to stop; a storage that waits for a server asks it meanwhile, in any thread.
+            media_type: for clients that fetch the file from the storage itself, not by a link.
+            check: raises when the attempt must stop; a storage that waits for a server calls it, in any thread.
         """
 
     def open(self, key: str, check: Callable[[], None] = ..., etag: str | None = None) -> BinaryIO:
@@ -73,25 +73,25 @@ class Storage(Protocol):
         """
 
     def size(self, key: str) -> int | None:
-        """How many bytes a whole file has, or None where there is none."""
+        """Return the number of bytes of a complete file, or None if there is none."""
 
     def is_same(self, key: str, etag: str) -> bool:
         """Return whether the file under a key is the one for which `commit` returned this value."""
 
     def delete(self, key: str) -> None:
-        """Remove a whole file; nothing happens where there is none."""
+        """Remove a complete file, if there is one."""
 
     def discard(self, key: str) -> None:
-        """Remove a file, and what was written of it and never committed: by a process that died, say."""
+        """Remove a file, and what was written of it but never committed, for example by a process that died."""
 
     def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """What is here of ours, finished or not: its key, and the time in milliseconds.
+        """Yield the key and the time in milliseconds of each report file in this storage, complete or not.
 
         Args:
-            begin: only keys that begin so.
+            begin: only keys with this prefix.
 
-        The time is when it was last written to or, of an unfinished one in S3, when it was begun. A file that is
-        there both finished and not comes twice. What is not a report's file is not told.
+        The time is that of the last write or, for an unfinished file in S3, of its beginning. A key that has both a
+        complete and an unfinished file occurs twice. Other files are ignored.
         """
 
     def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str | None:
@@ -104,18 +104,18 @@ class Storage(Protocol):
         """
 
     def path(self, key: str) -> Path | None:
-        """Where a whole file stands on this machine, or None where it does not."""
+        """Return the path of a complete file on this machine, or None if there is none."""
 
 
 def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Storage:
-    """The storage of `file:///folder` or `s3://bucket/prefix`; nothing is written or asked yet.
+    """Return the storage of `file:///folder` or `s3://bucket/prefix`, without connecting or writing.
 
     Args:
-        endpoint: the address of the S3-compatible store; empty: Amazon's.
-        public_endpoint: the address by which clients reach it; empty: the same.
+        endpoint: the address of the S3-compatible store; empty means Amazon's.
+        public_endpoint: the address by which clients reach it; empty means the same.
 
     Raises:
-        SettingInvalid: it is S3, and what speaks to it is not installed.
+        SettingInvalid: the URL names S3, and boto3 is not installed.
     """
     place = urlsplit(url)
     if place.scheme == "file":
@@ -125,33 +125,37 @@ def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Sto
 
 
 def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Storage:
-    """A bucket of somebody else's, to deliver to; whether that is allowed is decided before.
+    """Return another owner's bucket as a destination; the caller has checked that it is allowed.
 
-    A key is an object's whole name there, of whoever started the report. It may be taken, by an older file or by
-    another report's: so `discard` leaves a whole object alone, and `contents` tells nothing.
+    A key is the full name of an object, chosen by the user who started the report. An older file or another report's
+    may already have that name. Therefore `discard` keeps complete objects, and `contents` yields nothing.
 
     Raises:
-        SettingInvalid: what speaks to S3 is not installed.
+        SettingInvalid: boto3 is not installed.
     """
     s3 = _s3()
     return s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
 
 
 def is_in_storage(url: str, bucket: str, name: str) -> bool:
-    """Whether an object would stand among the storage's own, so that nobody may write it but the storage."""
+    """Return whether an object's name belongs to the storage, so that nothing else may write it."""
     place = urlsplit(url)
     is_same = place.scheme == "s3" and place.netloc == bucket
     return is_same and bool(KEY.fullmatch(name.removeprefix(_prefix(place.path))))
 
 
 def _prefix(path: str) -> str:
-    """What the names of the storage's objects begin with."""
+    """Return the common prefix of the storage's object names."""
     inner = unquote(path).strip("/")
     return f"{inner}/" if inner else ""
 
 
 def _s3() -> ModuleType:
-    """Imported only where it is used: see the package."""
+    """Import and return the S3 package, only when it is used; see the package.
+
+    Raises:
+        SettingInvalid: boto3 is not installed.
+    """
     try:
         return import_module("app.storage.s3")
     except ModuleNotFoundError as error:

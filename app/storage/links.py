@@ -1,4 +1,4 @@
-"""Links that open one report's file without credentials until they expire."""
+"""Links that give access to a report's file without credentials until they expire."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LIFETIME_MS = 15 * 60 * 1000
 
 
 class Links:
-    """Signs and checks.
+    """Creates and checks signed links.
 
     Args:
-        base_url: PUBLIC_URL; the request's own Host is never used, as anybody can forge it.
+        base_url: PUBLIC_URL; the request's own Host is never used, because a client can forge it.
         secret: the key of the signature (HMAC-SHA256).
     """
 
@@ -27,18 +27,18 @@ class Links:
         self._signer = Signer(secret, salt="report-file", digest_method=sha256, key_derivation="hmac")
 
     def make(self, source: str, now: int) -> str:
-        """A new absolute URL of a report's file; no two are the same."""
+        """Return a new and unique absolute URL of a report's file."""
         expires, nonce = now + LIFETIME_MS, secrets.token_urlsafe(6)
         query = {"expires": expires, "nonce": nonce, "signature": self._sign(source, str(expires), nonce)}
         return f"{self._base_url}/files/{source}?{urlencode(query)}"
 
     def check(self, source: str, expires: str, nonce: str, signature: str, now: int) -> None:
-        """Let a link pass that this service made and that has not expired.
+        """Accept a link only if this service created it and it has not expired.
 
         Raises:
-            LinkInvalid: it was changed, or has expired.
+            LinkInvalid: the link was changed, or has expired.
         """
-        # Compared as text: a decoder would take other spellings of the same bytes, and a changed link must not open.
+        # Compared as text, because a decoder would accept other spellings of the same bytes, and so a changed link.
         if not hmac.compare_digest(self._sign(source, expires, nonce).encode(), signature.encode()):
             raise LinkInvalid("This link is not one that the service made. Ask for the report's file again.")
         if int(expires) <= now:

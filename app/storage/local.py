@@ -1,7 +1,7 @@
 """Report files on this machine's disk.
 
-A file is written under another name and moved to its own when it is whole and on disk, so that nobody ever reads half
-of one. Keys are made by the service (`<uuid>.<token>.csv`), never by a request; `_path` refuses any other.
+A file is written under a temporary name and renamed when it is complete and on disk, so that no reader ever sees a
+partial file. The service creates the keys (`<uuid>.<token>.csv`), never a request; `_path` rejects any other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class LocalUpload:
-    """A file being written; see `app.storage.Upload`."""
+    """File being written; see `app.storage.Upload`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,7 +43,7 @@ class LocalUpload:
                 view = view[self._file.write(view) :]
 
     def commit(self) -> None:
-        """Make the file appear, whole and on disk."""
+        """Make the complete file visible after it is on disk."""
         with _told():
             os.fsync(self._file.fileno())
             self._file.close()
@@ -51,7 +51,7 @@ class LocalUpload:
             _sync_folder(self._path.parent)
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove everything that was written."""
         try:
             self._file.close()
             self._partial.unlink(missing_ok=True)
@@ -60,27 +60,27 @@ class LocalUpload:
 
 
 class LocalStorage:
-    """Files in one folder; see `app.storage.Storage`.
+    """Files in a folder; see `app.storage.Storage`.
 
     Args:
-        folder: made when the first file is written.
+        folder: created with the first file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def probe(self) -> None:
-        """Look whether the folder can be written to, or else be made."""
+        """Raise StorageFailed if the folder cannot be written to or created."""
         folder = _existing(self._folder)
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise StorageFailed(f"The folder of report files, {self._folder}, cannot be written to.")
 
     def hurried(self) -> LocalStorage:
-        """The same: a disk answers at once, or nothing can be done about it."""
+        """Return the same storage, because a disk responds at once or not at all."""
         return self
 
     def create(self, key: str, media_type: str | None = None, check: Callable[[], None] | None = None) -> LocalUpload:
-        """Begin a file; nobody else serves it, so its media type is told when it is."""
+        """Begin a file. Its media type is ignored, because only the service serves it and then sends the type."""
         path = self._path(key)
         with _told():
             _make_folder(self._folder)
@@ -100,43 +100,43 @@ class LocalStorage:
         return True
 
     def size(self, key: str) -> int | None:
-        """How many bytes a whole file has, or None where there is none."""
+        """Return the number of bytes of a complete file, or None if there is none."""
         path = self.path(key)
         with _told(), suppress(FileNotFoundError):
             return path.stat().st_size if path else None
         return None
 
     def delete(self, key: str) -> None:
-        """Remove a whole file; nothing happens where there is none."""
+        """Remove a complete file, if there is one."""
         path = self._path(key)
         with _told():
             path.unlink(missing_ok=True)
 
     def discard(self, key: str) -> None:
-        """Remove a file, and what was written of it and never committed."""
+        """Remove a file, and what was written of it but never committed."""
         path = self._path(key)
         with _told():
             _partial(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
     def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """The key of each file, finished or not, and when it was last written to."""
+        """Yield the key of each file, complete or not, and the time of its last write."""
         with _told():
             entries = list(os.scandir(self._folder)) if self._folder.is_dir() else []
             for entry in entries:
                 partial = PARTIAL.fullmatch(entry.name)
                 key = partial[1] if partial else entry.name
                 if key.startswith(begin) and KEY.fullmatch(key):
-                    with suppress(FileNotFoundError):  # it was ended or removed meanwhile
+                    with suppress(FileNotFoundError):  # the file was completed or removed in the meantime
                         yield key, entry.stat().st_mtime_ns // 1_000_000
 
     def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str | None:
-        """None: the service serves these files itself."""
+        """Return None, because the service serves these files itself."""
         self._path(key)
         return None
 
     def path(self, key: str) -> Path | None:
-        """Where a whole file stands, or None where there is none."""
+        """Return the path of a complete file, or None if there is none."""
         path = self._path(key)
         with _told():
             return path if path.is_file() else None
@@ -148,22 +148,22 @@ class LocalStorage:
 
 
 class _Reader(io.FileIO):
-    """A file whose faults are told as the storage's."""
+    """File that raises StorageFailed instead of the system's errors."""
 
     def readinto(self, buffer: memoryview) -> int | None:
-        """Read as much as there is at once."""
+        """Read as many bytes as are available at once."""
         with _told():
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
-        """Read all that is left."""
+        """Read all remaining bytes."""
         with _told():
             return super().readall()
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell the system's errors in the domain's words."""
+    """Raise StorageFailed with a readable message instead of the system's errors."""
     try:
         yield
     except OSError as error:
@@ -177,17 +177,17 @@ def _sentence(error: OSError) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """A path, or the nearest above it that is there."""
+    """Return the path, or its nearest existing parent."""
     return path if path.exists() else _existing(path.parent)
 
 
 def _partial(path: Path) -> Path:
-    """Where a file stands until it is whole."""
+    """Return the path of a file until it is complete."""
     return path.with_name(f".{path.name}.partial")
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder, and be sure that its own name outlives a power cut, too."""
+    """Create a folder, and ensure that its entry survives a power failure."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -195,7 +195,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Without this the new name itself could be lost with the power."""
+    """Flush a folder to disk, because a new name in it could otherwise be lost in a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

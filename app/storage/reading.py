@@ -1,4 +1,4 @@
-"""A file that somebody hands in: which one it is, and its content, decompressed by what it is and not by its name."""
+"""Input files: their fingerprint, and their content, decompressed by its format and not by the file's name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import zstandard
 from app.exceptions import BodyMalformed
 
 BLOCK_BYTES = 64 * 1024
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # how they begin
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of each format
 CUT_SHORT = "The file is cut short: its compressed content has no end."
 
 
 def fingerprint(file: BinaryIO) -> str:
-    """The SHA-256 of a file, whose position is at its beginning before and after.
+    """Return the SHA-256 of a file, whose position is at its beginning before and after.
 
-    Of all of it: two exports of the same size may differ in their middle only, and reading is the least of the work.
+    It covers the whole file because two exports of the same size may differ only in the middle, and reading is cheap
+    compared with the import.
     """
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
@@ -28,14 +29,15 @@ def fingerprint(file: BinaryIO) -> str:
 
 
 def content(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
-    """A file's content in blocks, decompressed.
+    """Yield a file's content in blocks, decompressed.
 
     Args:
-        file: at its beginning; a pipe will do.
-        skip: how many bytes of the content are left out at its beginning.
+        file: at its beginning; it may be a pipe.
+        skip: number of bytes to skip at the beginning of the content.
 
     Raises:
-        BodyMalformed: it is not what it begins as, or cut short. What came before that is given out first.
+        BodyMalformed: the content does not have the format of its first bytes, or is cut short. The content before the
+            error is yielded first.
     """
     first = file.read(BLOCK_BYTES)
     blocks = itertools.chain([first], iter(lambda: file.read(BLOCK_BYTES), b""))
@@ -54,7 +56,7 @@ def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
     for block in blocks:
         data = block
         while data:
-            if inflater.eof:  # another member, or zeros that fill up a tape's block
+            if inflater.eof:  # another member, or zeros that pad a tape's block
                 data = data.lstrip(b"\0")
                 inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if data else inflater
             if data:

@@ -1,8 +1,8 @@
-"""A spool: records on this machine's disk, for the time that their real place cannot take them.
+"""Spool: records on this machine's disk while their destination is unavailable.
 
-Append-only files in one folder. A record is there when `append` returns: written and fsynced; a record that was cut by
-a crash fails its checksum and counts as never written, as nobody was told otherwise. Each process appends to a file of
-its own, which it locks; whoever finds a file that no living process holds may empty it.
+The spool consists of append-only files in a folder. When `append` returns, a record is written and fsynced. A record
+that a crash has cut fails its checksum and counts as never written, because its sender got no confirmation. Each
+process appends to its own file, which it locks; any process may empty a file that no living process holds.
 
 A record in a file: its length, its weight (how much it counts for in `waiting`) and the CRC-32 of its data, 4 bytes
 each and big-endian, then the data.
@@ -23,14 +23,14 @@ from typing import BinaryIO
 HEAD = struct.Struct(">III")
 SUFFIX = ".spool"
 DAMAGED = ".damaged"
-MAX_FILE_BYTES = 64 * 1024 * 1024  # then the next file begins, so that a long outage is emptied in steps
+MAX_FILE_BYTES = 64 * 1024 * 1024  # after that a new file begins, so that a long outage is emptied in steps
 
 
 class SpoolFiles:
-    """The spool of one process, and all that is left of others'.
+    """Spool of a process, and the files that other processes left.
 
     Args:
-        folder: made with the first record.
+        folder: created with the first record.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,10 +39,10 @@ class SpoolFiles:
         self._read: dict[Path, int] = {}  # how far `news` has read each file
 
     def append(self, records: Sequence[tuple[bytes, int]]) -> None:
-        """Keep records, each with its weight; they are on disk when this returns. From one thread only.
+        """Store records, each with its weight; they are on disk when this returns. Call it from a single thread only.
 
         Raises:
-            OSError: the disk is full or broken; none of them counts.
+            OSError: the disk is full or broken; none of the records is stored.
         """
         is_new = self._file is None
         file = self._file or self._begin()
@@ -70,7 +70,7 @@ class SpoolFiles:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the current file, so that it can be emptied."""
+        """Release the current file, so that it can be emptied."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -109,18 +109,19 @@ class SpoolFiles:
         return next((data for _, data in _records_at(path, place)), None)
 
     def waiting(self) -> int:
-        """The weight of all records that wait, here and in what other processes left."""
+        """Return the total weight of the records that wait, in the files of all processes."""
         return sum(_weight(path) for path in self._files())
 
     def drain(self, deliver: Callable[[Iterator[bytes]], None]) -> list[Path]:
-        """Empty the files that no process holds, the oldest first.
+        """Deliver the records of the files that no process holds, oldest first, and remove these files.
 
         Args:
-            deliver: is given a file's records; when it returns they have reached their place, and the file goes. When
-                it raises they stay, and come again: it must know a record that came before.
+            deliver: receives a file's records. When it returns, they have reached their destination, and the file is
+                removed. If it raises, they stay and are delivered again, so it must recognize duplicates.
 
         Returns:
-            Files that are damaged in their middle: what stands before that is delivered, the rest is kept for a person.
+            Files that are damaged in the middle. The records before the damage are delivered, and the file is renamed
+            for inspection by a person.
         """
         damaged = []
         for path in self._files():
@@ -135,7 +136,7 @@ class SpoolFiles:
         return damaged
 
     def _undo(self, file: BinaryIO, end: int) -> None:
-        """What is half written must not stand before what comes later, nor be delivered, nor an empty file stay."""
+        """Truncate a partial write, so that it is not delivered or followed by records, and remove an empty file."""
         if end:
             os.ftruncate(file.fileno(), end)
         else:
@@ -147,7 +148,7 @@ class SpoolFiles:
         path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
         file = path.open("xb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not path.exists():  # whoever empties the spool took it for a dead process's, before it was locked
+        if not path.exists():  # another process emptied it before it was locked, assuming that its process was dead
             file.close()
             return self._begin()
         self._file = file
@@ -166,7 +167,7 @@ class SpoolFiles:
 
 @contextmanager
 def _held(path: Path) -> Iterator[BinaryIO | None]:
-    """A file that no living process holds, locked; None where one does, or where somebody else emptied it."""
+    """Yield a file that no living process holds, locked, or None if a process holds it or another has emptied it."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -182,7 +183,7 @@ def _held(path: Path) -> Iterator[BinaryIO | None]:
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
-    """The whole records of a file; one that was cut ends it, as do the zeros that a power cut may leave."""
+    """Yield the complete records of a file up to the first that is cut, or to zeros that a power failure may leave."""
     while len(head := file.read(HEAD.size)) == HEAD.size:
         length, _, checksum = HEAD.unpack(head)
         data = file.read(length)
@@ -212,6 +213,6 @@ def _weight(path: Path) -> int:
                 length, weight, _ = HEAD.unpack(head)
                 total += weight
                 file.seek(length, os.SEEK_CUR)
-    except FileNotFoundError:  # emptied meanwhile
+    except FileNotFoundError:  # emptied in the meantime
         return 0
     return total

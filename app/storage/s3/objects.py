@@ -1,4 +1,4 @@
-"""The objects of one bucket of an S3-compatible store, by their whole names."""
+"""The objects of a bucket in an S3-compatible store, by their full names."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ from app.storage.s3.upload import S3Upload
 
 
 class Objects:
-    """Every method but `create` and `link` asks the store, and raises StorageFailed where it does not do as asked."""
+    """Objects of a bucket.
+
+    Every method except `create` and `link` sends a request to the store, and raises StorageFailed if it fails.
+    """
 
     def __init__(self, store: Store, bucket: str) -> None:
         self._store = store
         self._bucket = bucket
 
     def hurried(self) -> Objects:
-        """The same, of a store that has little time to answer."""
+        """Return the same objects with short timeouts."""
         return Objects(self._store.hurried(), self._bucket)
 
     def probe(self, prefix: str) -> None:
-        """Ask for the first name under a prefix: the bucket must be there, and the credentials be good for it."""
+        """List the first name under a prefix, which fails if the bucket is missing or the credentials are invalid."""
         with told(self._bucket):
             self._store.ask.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
 
     def create(self, name: str, media_type: str | None, check: Check, *, is_ours: bool) -> S3Upload:
-        """Begin an object; nothing is sent yet.
+        """Begin an object without sending anything yet.
 
         Args:
-            is_ours: nobody else writes an object of this name, so a commit without an answer may be undone.
+            is_ours: whether only Tally writes an object of this name, so a commit without a response may be undone.
         """
         abandon = partial(self.abandon, name)
         client = self._store.work
@@ -53,7 +56,7 @@ class Objects:
         return io.BufferedReader(reader, READ_BYTES)
 
     def size(self, name: str) -> int | None:
-        """An object's bytes, or None where there is none."""
+        """Return the number of bytes of an object, or None if there is none."""
         found = self._head(name)
         return found and found["ContentLength"]
 
@@ -72,29 +75,29 @@ class Objects:
                 raise
 
     def delete(self, name: str) -> None:
-        """Remove an object, if it is there."""
+        """Remove an object, if there is one."""
         with told(self._bucket):
             self._store.ask.delete_object(Bucket=self._bucket, Key=name)
 
     def abandon(self, name: str) -> None:
-        """Remove what was sent of an object that was never finished."""
+        """Remove the parts of unfinished uploads of an object."""
         for found, upload, _ in list(self._unfinished(Prefix=name)):
             if found == name:
                 self._abort(name, upload)
 
     def contents(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """The name of each object and unfinished upload under a prefix, and when it was written or begun."""
+        """Yield the name of each object and unfinished upload under a prefix, and when it was written or begun."""
         pages = self._store.ask.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         with told(self._bucket):
             for page in pages:
                 for one in page.get("Contents", ()):
                     yield one["Key"], _milliseconds(one["LastModified"])
-        for name, _, begun in self._unfinished():  # without the prefix: MinIO takes one for a whole name
+        for name, _, begun in self._unfinished():  # without the prefix, because MinIO treats it as a full name
             if name.startswith(prefix):
                 yield name, begun
 
     def link(self, name: str, file_name: str, media_type: str, seconds: int, etag: str | None) -> str:
-        """An address that works without credentials for some time."""
+        """Return a URL that is valid without credentials for some time."""
         _, version = _parts(etag)
         given = {"VersionId": version} if version else {}
         given |= {
@@ -119,7 +122,7 @@ class Objects:
             try:
                 self._store.ask.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload)
             except ClientError as error:
-                if code(error) != GONE:  # its own process, or another sweeper, was quicker
+                if code(error) != GONE:  # its own process, or another cleanup, was faster
                     raise
 
 
@@ -130,7 +133,7 @@ def _parts(etag: str | None) -> tuple[str | None, str | None]:
 
 
 def _disposition(name: str) -> str:
-    """The header that makes a browser save a file under a name."""
+    """Return the header that makes a browser save a file under a name."""
     is_plain = name.isascii() and name.isprintable() and not set(name) & set('"\\')
     return f'attachment; filename="{name}"' if is_plain else f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 

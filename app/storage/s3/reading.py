@@ -1,4 +1,4 @@
-"""An object as a stream that goes on where the connection broke off."""
+"""Object as a stream that resumes after a broken connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.storage.s3.calls import Check, Value, start, until_one_ends
 from app.storage.s3.store import CHANGED, MISSING, Client, code, told
 
 READ_BYTES = 1024 * 1024
-BREAKS = 3  # in a row without a byte between, then it is told
+BREAKS = 3  # failures in a row without a byte between them, before the error is raised
 
 
 class Reader(io.RawIOBase):
@@ -43,15 +43,15 @@ class Reader(io.RawIOBase):
         self._etag = answer["ETag"]
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:
-        """As much as there is at once; 0 at the end."""
+        """Read the bytes available at once, and return their number, or 0 at the end."""
         with told(self._bucket):
             while self._at < self._bytes:
                 try:
-                    data = self._ask(self._body.read, len(buffer))  # raises where it ends too early
+                    data = self._ask(self._body.read, len(buffer))  # raises if it ends too early
                 except BotoCoreError as error:
                     self._go_on(error)
                 else:
@@ -62,13 +62,13 @@ class Reader(io.RawIOBase):
         return 0
 
     def close(self) -> None:
-        """Let go of the connection; one that is still being read cannot be closed before that ends."""
+        """Release the connection; it cannot be closed while a read is in progress."""
         if not self.closed and hasattr(self, "_body") and not self._is_busy:
             self._body.close()
         super().close()
 
     def _go_on(self, broken: BotoCoreError) -> None:
-        """Ask for the rest."""
+        """Request the rest of the object, or raise the error after too many failures."""
         self._body.close()
         self._breaks += 1
         if self._breaks > BREAKS:
@@ -86,7 +86,7 @@ class Reader(io.RawIOBase):
             raise
 
     def _ask(self, call: Callable[..., Value], *args: object, **given: object) -> Value:
-        """What a call returns. It gets no buffer of ours: where it is time to stop, it goes on when that is gone."""
+        """Return the result of a call, which gets no buffer of the caller because it may outlive it after a stop."""
         self._is_busy = True
         asked = start(call, *args, **given)
         until_one_ends([asked], self._check)

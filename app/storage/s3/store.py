@@ -1,4 +1,4 @@
-"""An S3-compatible store: its clients, how long they wait, and its errors in words."""
+"""S3-compatible store: its clients, their timeouts, and its errors as messages."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from botocore.config import Config
 
 from app.exceptions import StorageFailed
 
-Client = Any  # boto3 makes its classes when they are asked for
+Client = Any  # boto3 creates its classes at run time
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long one call may take: `attempts` times both."""
+    """Timeouts of a call, which may take `attempts` times their sum."""
 
     connect_seconds: float
     read_seconds: float
     attempts: int
 
 
-WORK = Patience(connect_seconds=3, read_seconds=20, attempts=3)  # a part of a file
-ASK = Patience(connect_seconds=3, read_seconds=5, attempts=2)  # a question, for which somebody waits
-HURRY = Patience(connect_seconds=0.5, read_seconds=0.6, attempts=1)  # the same, where somebody else can ask later
+WORK = Patience(connect_seconds=3, read_seconds=20, attempts=3)  # transfer of a part of a file
+ASK = Patience(connect_seconds=3, read_seconds=5, attempts=2)  # short request for which a caller waits
+HURRY = Patience(connect_seconds=0.5, read_seconds=0.6, attempts=1)  # the same, for callers that can retry later
 MISSING = ("NoSuchKey", "NotFound", "404")
 CHANGED = ("PreconditionFailed", "412")
 GONE = "NoSuchUpload"
@@ -43,13 +43,13 @@ CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 class Store:
-    """The clients of one store, each made when it is first used; for any number of threads.
+    """Clients of a store, each created when it is first used; safe for any number of threads.
 
     Credentials and region come from the usual AWS variables, files or roles, as boto3 finds them.
 
     Args:
-        endpoint: empty: Amazon's own.
-        public_endpoint: the address that links lead to; empty: the endpoint.
+        endpoint: empty means Amazon's own.
+        public_endpoint: the address in links; empty means the endpoint.
     """
 
     def __init__(
@@ -60,32 +60,32 @@ class Store:
         self._work = work
         self._ask = ask
         self._lock = threading.Lock()
-        self._sessions: list[Session] = []  # one, once it is needed
+        self._sessions: list[Session] = []  # a single session, created when it is needed
         self._clients: dict[tuple, Client] = {}
 
     def hurried(self) -> Store:
-        """The same store with the same clients; its questions are answered soon, or not at all."""
+        """Return the same store with the same clients, but with short timeouts for requests."""
         other = copy(self)
         other._ask = HURRY
         return other
 
     @property
     def work(self) -> Client:
-        """For files."""
+        """Return the client that transfers files."""
         return self._client(self._endpoint, self._work)
 
     @property
     def ask(self) -> Client:
-        """For questions that have a short answer."""
+        """Return the client for requests with a short response."""
         return self._client(self._endpoint, self._ask)
 
     @property
     def sign(self) -> Client:
-        """For links; it sends nothing."""
+        """Return the client that signs links and sends nothing."""
         return self._client(self._public_endpoint, self._ask)
 
     def _client(self, endpoint: str, patience: Patience) -> Client:
-        """A client that no other process has: connections must not be shared after a fork."""
+        """Return a client of this process, because connections must not be shared after a fork."""
         key = (os.getpid(), endpoint, patience)
         with self._lock:
             if key not in self._clients:
@@ -102,7 +102,7 @@ def _config(patience: Patience) -> Config:
         connect_timeout=patience.connect_seconds,
         read_timeout=patience.read_seconds,
         retries={"mode": "standard", "total_max_attempts": patience.attempts},
-        # Checksums in trailers are Amazon's own; others refuse them. Each request is signed over its body's SHA-256.
+        # Other stores reject Amazon's checksums in trailers. Each request's signature covers the SHA-256 of its body.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         tcp_keepalive=True,
@@ -111,7 +111,7 @@ def _config(patience: Patience) -> Config:
 
 @contextmanager
 def told(bucket: str) -> Iterator[None]:
-    """Tell the store's errors in the domain's words, which name no address, key or signature."""
+    """Raise StorageFailed instead of the store's errors, with a message that contains no address, key or signature."""
     try:
         yield
     except boto.ClientError as error:
@@ -121,7 +121,7 @@ def told(bucket: str) -> Iterator[None]:
 
 
 def code(error: boto.ClientError) -> str:
-    """The store's own word for what is wrong; the status where it has none, as on HEAD."""
+    """Return the store's error code, or the status if there is none, as in responses to HEAD."""
     found = str(error.response.get("Error", {}).get("Code", ""))
     return found if CODE.fullmatch(found) else "an error"
 

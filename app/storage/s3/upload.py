@@ -1,4 +1,4 @@
-"""An object on its way into a bucket: a small one in one request, others in parts, sent while more is written."""
+"""Upload of an object: a small object in a single request, others in parts, which are sent while more is written."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from app.storage.s3.store import GONE, Client, code, told
 MIB = 1024 * 1024
 PART_BYTES = 8 * MIB
 LATE_PART_BYTES = 32 * MIB
-LATE = 2_000  # from this part on they are larger
-MAX_PARTS = 10_000  # of one object; together 265 GiB
-AT_ONCE = 2  # parts on their way; one more fills up meanwhile
-UNDO_SECONDS = 10.0  # then what was sent is left to the sweeper
-HURRIED_UNDO_SECONDS = 0.6  # the same where it is time to stop
+LATE = 2_000  # from this part on, parts are larger
+MAX_PARTS = 10_000  # of an object; together 265 GiB
+AT_ONCE = 2  # parts in transit; another is filled meanwhile
+UNDO_SECONDS = 10.0  # after that, what was sent is left to cleanup
+HURRIED_UNDO_SECONDS = 0.6  # the same if the attempt must stop
 
 log = structlog.get_logger(__name__)
 
@@ -56,15 +56,15 @@ class S3Upload:
         self._check = check
         self._buffer = bytearray()
         self._bytes = 0
-        self._upload: dict[str, str] = {}  # Bucket, Key and UploadId, once it is more than one request
+        self._upload: dict[str, str] = {}  # Bucket, Key and UploadId, for an upload in parts
         self._parts: list[Future[str]] = []
         self._flying: set[Future[str]] = set()
-        self._has_twin = False  # one more was begun, or may have been, of which no answer came
-        self._is_in_doubt = False  # whether it was committed
+        self._has_twin = False  # another upload was begun, or may have been, because a response was lost
+        self._is_in_doubt = False  # whether a commit was sent whose outcome is unknown
         self._has_ended = False
 
     def write(self, data: bytes) -> None:
-        """Append bytes; waits while AT_ONCE parts are on their way."""
+        """Append bytes, and wait while AT_ONCE parts are in transit."""
         view = memoryview(data)
         self._bytes += len(view)
         while view:
@@ -94,7 +94,7 @@ class S3Upload:
         return f"{made['ETag']} {made.get('VersionId', '')}".strip()
 
     def abort(self) -> None:
-        """Leave nothing behind; where the store takes its time, that goes on in a thread until the process ends."""
+        """Remove everything that was sent. If the store is slow, this continues in a thread until the process ends."""
         if self._has_ended:
             return
         self._end()
@@ -111,7 +111,7 @@ class S3Upload:
         return PART_BYTES if len(self._parts) < LATE else LATE_PART_BYTES
 
     def _send(self) -> None:
-        """Give the buffer to a thread."""
+        """Send the buffer as a part in a thread."""
         if len(self._parts) == MAX_PARTS:
             raise StorageFailed(f"The file is longer than S3 takes: {self._bytes} bytes.")
         with told(self._bucket):
@@ -130,7 +130,7 @@ class S3Upload:
         self._upload = self._place | {"UploadId": begun["UploadId"]}
 
     def _ask(self, call: Callable[..., dict], **given: object) -> dict:
-        """What the store answers. Where it is time to stop before that, the call stays on its way."""
+        """Return the store's response. If the attempt must stop before that, the call continues in its thread."""
         asked = start(call, **given)
         self._flying.add(asked)
         until_one_ends([asked], self._check)
@@ -141,7 +141,7 @@ class S3Upload:
         return self._client.upload_part(**self._upload, PartNumber=number, Body=data)["ETag"]
 
     def _wait(self, most: int) -> None:
-        """Return when at most so many parts are on their way; raise what went wrong with any."""
+        """Return when at most `most` parts are in transit; raise the error of any that failed."""
         while True:
             for part in [one for one in self._flying if one.done()]:
                 self._flying.remove(part)
@@ -176,12 +176,12 @@ class S3Upload:
     def _undo_seconds(self) -> float:
         try:
             self._check()
-        except Exception:  # noqa: BLE001 - whatever says so: it is time to stop
+        except Exception:  # noqa: BLE001 - any error of the check means that the attempt must stop
             return HURRIED_UNDO_SECONDS
         return UNDO_SECONDS
 
     def _undo(self) -> None:
-        """What is on its way is waited for, as it would arrive after the end."""
+        """Wait for calls in transit, because they could arrive after the removal, then remove what was sent."""
         wait(self._flying)
         if self._upload:
             try:

@@ -1,6 +1,6 @@
-"""The report worker: takes one report at a time from the one queue, each in a child process of its own.
+"""Report worker: claims one report at a time from the queue, and writes each in its own child process.
 
-Run as `python worker.py`; any number of them, on any machine that reaches the same database, Redis and storage.
+Run it as `python worker.py`, in any number, on any machine that reaches the same database, Redis and storage.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from app.redis.queue import ReportJob, connect, queue, wait_until_there
 from app.services import Services
 from app.store.database import disconnect, forget_connections
 
-TTL_SECONDS = 25  # a worker not heard from for so long is dead; RQ's default is seven minutes
-CHECK_SECONDS = 5  # between looks at what dead workers left
+TTL_SECONDS = 25  # a worker without a heartbeat for this time is dead; RQ's default is seven minutes
+CHECK_SECONDS = 5  # between checks for what dead workers left
 AGAIN_SECONDS = 5.0  # pause before restarting a worker that Redis caused to end
-UNUSED = ("numpy", "pandas")  # pyarrow loads them wherever they are installed: 50 MiB that no report has a use for
+UNUSED = ("numpy", "pandas")  # pyarrow imports them if they are installed, which takes 50 MiB that no report needs
 
 log = structlog.get_logger(__name__)
 
 
 class ReportWorker(Worker):
-    """RQ's forking worker, whose children open connections of their own, and which outlives a loss of Redis."""
+    """RQ's forking worker, whose children open their own connections, and which survives a loss of Redis."""
 
-    max_connection_wait_time = 5.0  # seconds between tries to reach Redis again; RQ's default is a minute
-    is_ending = False  # by SIGTERM or Ctrl-C
+    max_connection_wait_time = 5.0  # between attempts to reach Redis again; RQ's default is a minute
+    is_ending = False  # set by SIGTERM or Ctrl-C
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Sign of life, and the worker's name: RQ tells it once, and a Redis that lost its data would never know it."""
+        """Send a heartbeat and register the name again, because RQ does that once and a Redis may lose its data."""
         with self._whatever_redis_says():
             super().heartbeat(timeout, pipeline)
             worker_registration.register(self, pipeline)
 
     def maintain_heartbeats(self, *args: object) -> None:
-        """Do the same for the call that a child process runs."""
+        """Send the heartbeat of the job that a child process runs."""
         with self._whatever_redis_says():
             super().maintain_heartbeats(*args)
 
@@ -75,60 +75,60 @@ class ReportWorker(Worker):
         """See `subscribe`."""
 
     def handle_work_horse_killed(self, *args: object) -> None:
-        """A child died, of a lack of memory perhaps: what it was at goes on at once, with whoever is free."""
+        """Release the report of a child that died, for example out of memory, so that a free worker continues it."""
         try:
             self.running.worker_died(self.name)
-        except StoreUnavailable:  # the sweeper will find out
+        except StoreUnavailable:  # cleanup will detect it
             log.warning("a child died, and the database is away", worker=self.name)
         finally:
-            disconnect()  # the next child must not find a connection that is ours
+            disconnect()  # the next child must not inherit this process's connection
 
     def handle_warm_shutdown_request(self) -> None:
-        """SIGTERM, or Ctrl-C: the child hands back the report that it is at, before it would be killed."""
+        """On SIGTERM or Ctrl-C, make the child return its report to the queue before it would be killed."""
         self.is_ending = True
         if self.horse_pid:
-            with suppress(ProcessLookupError):  # it ends at this moment
+            with suppress(ProcessLookupError):  # it has just ended
                 os.kill(self.horse_pid, signal.SIGTERM)
 
     def fork_work_horse(self, *args: object) -> None:
-        """Start a child; where it is to end already, as the signal came just now, tell it so."""
+        """Start a child, and signal it to end if the worker's own signal has just arrived."""
         super().fork_work_horse(*args)
         if self._stop_requested:
             self.handle_warm_shutdown_request()
 
     def setup_work_horse_signals(self) -> None:
-        """A child never ends by SIGTERM: the signal stays pending until `is_stopping` is asked.
+        """Block SIGTERM in the child, so that it stays pending until `is_stopping` is called.
 
-        A handler would have to wait until the statement is through that this thread is at.
+        A handler would have to wait until this thread's current statement has finished.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        if self._stop_requested:  # it came in the moment of the fork
+        if self._stop_requested:  # the signal arrived during the fork
             os.kill(os.getpid(), signal.SIGTERM)
 
     def main_work_horse(self, *args: object, **kwargs: object) -> None:
-        """The child's life: it ends with its parent, and uses nothing that was opened before the fork."""
+        """Run the child, which ends with its parent and uses no connection opened before the fork."""
         die_with_parent()
         forget_connections()
         super().main_work_horse(*args, **kwargs)
 
 
 def is_stopping() -> bool:
-    """Whether this child is to end."""
+    """Return whether this child must end."""
     return signal.SIGTERM in signal.sigpending()
 
 
 class Unused(MetaPathFinder):
-    """Libraries that are not to be found. None in `sys.modules` would do for pyarrow, but psycopg stumbles over it."""
+    """Finder that hides libraries. None in `sys.modules` would suffice for pyarrow, but breaks psycopg."""
 
     def find_spec(self, name: str, *where: object) -> None:
-        """Let the others look for what this one does not hide."""
+        """Raise ModuleNotFoundError for a hidden library, and leave others to the next finder."""
         if name in UNUSED:
             raise ModuleNotFoundError(f"{name} is not for workers", name=name)
 
 
 def travel_light() -> None:
-    """Let this process, and its children, go without what no report needs."""
+    """Prevent the import of unused libraries in this process and its children."""
     sys.meta_path.insert(0, Unused())
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     app = create_app()
     app.config["SETTINGS"].secret()  # an unreadable key must prevent the start
     gc.collect()
-    gc.freeze()  # children share it with this process: a collector that walks through it would copy every page
+    gc.freeze()  # children share these objects; a garbage collection that visits them would copy every page
     while not work(app.extensions["services"], app.config["SETTINGS"].redis):
         time.sleep(AGAIN_SECONDS)
 

@@ -1,4 +1,4 @@
-"""The WSGI application: `granian --interface wsgi wsgi:app`, and `flask --app wsgi …` for the commands."""
+"""WSGI application: `granian --interface wsgi wsgi:app`, and `flask --app wsgi …` for the commands."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ try:
 except SettingInvalid as error:
     logs.exit_with(error)
 gc.collect()
-gc.freeze()  # what stands now stays: the collector need not walk through it again for each few requests
+gc.freeze()  # these objects are permanent, so the garbage collector need not visit them again

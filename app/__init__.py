@@ -1,4 +1,4 @@
-"""Tally: records what people do in software, and hands the raw events back."""
+"""Tally: records usage events of software, and returns the raw events in reports."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _middlewares(app: Flask, settings: Settings) -> WSGIApplication:
-    """Return what a request passes on its way to Flask, from the inside out."""
+    """Return the WSGI application with its middlewares, innermost first."""
     inner = HotPath(app) if settings.hot_path else app.wsgi_app
     inner = proxies.behind(proxies.below(inner, settings.base_path), settings.trusted_proxies)
     return requests.receive(inner, settings.body_seconds)
 
 
 def _folder(name: str) -> str:
-    """A folder that stands beside the package in a checkout, and under share/tally where it was installed."""
+    """Return a folder that is beside the package in a checkout, and under share/tally in an installation."""
     checkout = Path(__file__).parent.parent / name
     return str(checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "tally" / name)

@@ -1,4 +1,4 @@
-"""Who is asking, and what they may: Basic for programs, a session for people, roles and customers in one place."""
+"""Authentication and authorization: Basic for programs, a session for people, and the check of roles."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.services.people.sessions import CurrentSession
 from app.support.paths import is_api
 from app.support.same_origin import is_cross_site, is_forged_call
 
-TOKEN = "token"  # noqa: S105 - of the session, in the signed cookie
-REFRESHES = "X-Tally-Refresh"  # what static/live.js says: nobody does anything, a page keeps itself fresh
+TOKEN = "token"  # noqa: S105 - key in the session, which is a signed cookie
+REFRESHES = "X-Tally-Refresh"  # sent by static/live.js when a page refreshes itself without an action of the user
 
 FILES = "/files/"
 NAME_DIGITS = 8  # in the cookie's name, to identify the installation
@@ -37,12 +37,12 @@ class PeopleSessions(SecureCookieSessionInterface):
     """
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | NullSession | None:
-        """See Flask's."""
+        """Open a session for the pages and downloads; see Flask's."""
         is_program = is_api(request.path) and not request.path.startswith(FILES)
         return self.make_null_session(app) if is_program else super().open_session(app, request)
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        """See Flask's. The key is created on first use, so that read-only commands write no file."""
+        """Create the key on first use, so that read-only commands write no file; see Flask's."""
         app.secret_key = app.secret_key or app.config["SETTINGS"].secret()
         return super().get_signing_serializer(app)
 
@@ -57,7 +57,7 @@ class PeopleSessions(SecureCookieSessionInterface):
         return f"{super().get_cookie_name(app)}-{own}"
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Also where a trusted proxy says that the request came over TLS, whatever PUBLIC_URL is."""
+        """Return True also if a trusted proxy reports that the request came over TLS, regardless of PUBLIC_URL."""
         return super().get_cookie_secure(app) or request.is_secure
 
 
@@ -84,11 +84,11 @@ def register(app: Flask) -> None:
 
 @basic.verify_password
 def verify(name: str, password: str) -> Principal | None:
-    """Whoever sent these Basic credentials. Flask-HTTPAuth would take any scheme's name, so that is checked here.
+    """Return the user with these Basic credentials. The scheme is checked here because Flask-HTTPAuth accepts any name.
 
     Raises:
-        RateLimited: too many wrong ones came from there.
-        Forbidden: another site's page made a browser send them, or the password is for one sign-in.
+        RateLimited: too many wrong credentials came from the client.
+        Forbidden: a page of another site made a browser send them, or the password is temporary.
     """
     given = _credentials(request.headers.get("Authorization"))
     if given is None or given.type != "basic" or not name:
@@ -101,16 +101,16 @@ def verify(name: str, password: str) -> Principal | None:
 
 @basic.error_handler
 def unauthorized(status: int) -> Response:
-    """The 401 that clients in the field know, to the letter."""
+    """Return the 401 that existing clients expect, byte for byte."""
     response = Response('{"message": "Unauthorized"}', 401, content_type="application/json")
     response.headers["WWW-Authenticate"] = "Basic"
     return response
 
 
 def sent_key() -> str | None:
-    """What a request carries as an ingest key: as a bearer's token, as the user of Basic, or in the address.
+    """Return what a request has in the place of an ingest key: the bearer token, the Basic user, or the query string.
 
-    The address is for browsers' beacons, which can set no header. `admission` checks whether it is valid.
+    The query string is for browsers' beacons, which can set no header. `admission` decides whether it is a valid key.
     """
     return key_in(request.headers.get("Authorization"), request.args.get("key"))
 
@@ -124,7 +124,7 @@ def key_in(header: str | None, otherwise: str | None = None) -> str | None:
 
 
 def sent_token() -> str | None:
-    """What a request carries as a token: a bearer's, or the password of Basic."""
+    """Return the token of a request: the bearer token, or the Basic password."""
     given = _credentials(request.headers.get("Authorization"))
     if given is not None and given.type == "bearer":
         return given.token
@@ -132,15 +132,15 @@ def sent_token() -> str | None:
 
 
 def caller() -> Principal:
-    """Who sent this request; only behind `basic.login_required` or `signed_in`."""
+    """Return the user who sent this request, for views behind `basic.login_required` or `signed_in`."""
     return g.principal if "principal" in g else basic.current_user()
 
 
 def need(permission: str) -> None:
-    """Let pass only whose role may do something.
+    """Require that the caller's role has a permission.
 
     Raises:
-        Forbidden: it may not.
+        Forbidden: it does not.
     """
     if not caller().may(permission):
         raise Forbidden(f"Your role, {caller().role}, may not do this.")
@@ -166,7 +166,7 @@ def sign_in(principal: Principal) -> bool:
 
 
 def sign_out() -> None:
-    """End the session, here and in the browser."""
+    """End the session, on the server and in the browser."""
     visit = current_session()
     if visit is not None:
         _services().sessions.sign_out(visit)
@@ -175,9 +175,9 @@ def sign_out() -> None:
 
 
 def signed_in(view: Callable) -> Callable:
-    """Let a page be seen by people who signed in; others are asked to, and come back afterwards.
+    """Require a login for a page; otherwise redirect to the login page, which leads back afterwards.
 
-    Whoever signed in with a password for one sign-in is led to choose their own, and nowhere else.
+    A user with a temporary password is redirected to the page that replaces it, from all other pages.
     """
 
     @functools.wraps(view)
@@ -195,19 +195,19 @@ def signed_in(view: Callable) -> Callable:
 
 
 def open_to_temporary(view: Callable) -> Callable:
-    """Mark the page where whoever has a password for one sign-in chooses their own."""
+    """Mark the page on which a user with a temporary password chooses a new password."""
     view.is_open_to_temporary = True
     return view
 
 
 def current_principal() -> Principal | None:
-    """Whose session the request belongs to, or None."""
+    """Return the user whose session the request belongs to, or None."""
     visit = current_session()
     return visit and visit.principal
 
 
 def current_session() -> CurrentSession | None:
-    """The session that the request belongs to; looked up once."""
+    """Return the session that the request belongs to, or None. It is looked up once per request."""
     if "visit" not in g:
         token = session.get(TOKEN)
         acts = REFRESHES not in request.headers
@@ -217,12 +217,12 @@ def current_session() -> CurrentSession | None:
 
 
 def comes_from_elsewhere() -> bool:
-    """Whether a page of another site had a browser send this request."""
+    """Return whether a page of another site made a browser send this request."""
     return is_cross_site(request.headers, _own_hosts())
 
 
 def _own_hosts() -> tuple[str, str]:
-    """As the browser knows us, and as PUBLIC_URL has it: a proxy may have changed the first."""
+    """Return this service's host in the request and in PUBLIC_URL, because a proxy may have changed the first."""
     return request.host, urlsplit(current_app.config["SETTINGS"].base_url).netloc
 
 
@@ -231,7 +231,7 @@ def _services() -> Services:
 
 
 def _credentials(header: str | None) -> Authorization | None:
-    """What an Authorization header says; Werkzeug fails on one with other characters than ASCII's."""
+    """Return the content of an Authorization header, or None if Werkzeug fails on its non-ASCII characters."""
     try:
         return Authorization.from_header(header)
     except ValueError:

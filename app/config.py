@@ -1,8 +1,8 @@
-"""Every setting of the service: its name, type, unit, default and meaning.
+"""Settings of the service: their names, types, units, defaults and meanings.
 
-A setting is an environment variable; a `.env` file in the working directory is read for those that the environment
-does not have. A wrong value stops the start with a `SettingInvalid` that names the variable and what is allowed.
-The page docs/settings.md describes the same list for people; a test holds the two together.
+A setting is an environment variable. A `.env` file in the working directory supplies those that the environment does
+not have. An invalid value stops the start with a `SettingInvalid` that names the variable and the allowed values.
+docs/settings.md describes the same list for people; a test keeps the two in agreement.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 # First segments of the service's own paths. BASE_PATH must differ, because a proxy that strips it makes it ambiguous.
 OWN_PATHS = ("admin", "bootstrap", "docs", "events", "files", "health", "metrics", "openapi.json", "reports", "service")
 OWN_PATHS += ("static", "system")
-HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: it and all below it
+HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: the domain and all names below it
 LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 accepts between two dots of a host name
 BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 UNREADABLE = (
@@ -53,80 +53,80 @@ MANY_OR_ONE = validate.Range(1, 10_000_000)
 
 @dataclass(frozen=True)
 class Settings:
-    """The service's settings, checked. Build it with `Settings.from_environment()`, in tests with keywords."""
+    """Validated settings of the service. Build them with `Settings.from_environment()`, in tests with keywords."""
 
-    data_dir: Path = Path("var")  # DATA_DIR: what this machine keeps: database, report files, sockets, secret key
+    data_dir: Path = Path("var")  # DATA_DIR: this machine's data: database, report files, sockets, secret key
     database_url: str = ""  # DATABASE_URL: sqlite:///path or postgresql://…; empty: events.db in DATA_DIR
     redis_url: str = ""  # REDIS_URL: redis://… or unix://…; empty: a private Valkey on a socket in DATA_DIR
     storage_url: str = ""  # STORAGE_URL: of report files, file:///folder or s3://bucket/prefix; empty: in DATA_DIR
     s3_endpoint_url: str = ""  # S3_ENDPOINT_URL: an S3-compatible store's address; empty: Amazon's
     s3_public_url: str = ""  # S3_PUBLIC_URL: where clients reach that store; empty: S3_ENDPOINT_URL
-    secret_key: str = field(default="", repr=False)  # SECRET_KEY: signs links and sessions; empty: kept in DATA_DIR
-    admin_password: str = field(default="", repr=False)  # ADMIN_PASSWORD: the first user's; empty: random, told once
+    secret_key: str = field(default="", repr=False)  # SECRET_KEY: signs links and sessions; empty: stored in DATA_DIR
+    admin_password: str = field(default="", repr=False)  # ADMIN_PASSWORD: the first user's; empty: random, shown once
     public_url: str = ""  # PUBLIC_URL: where clients reach the service, the base of every link; empty: HOST and PORT
     host: str = "127.0.0.1"  # HOST: the address the web server listens on
     port: int = 8000  # PORT: the TCP port it listens on
-    web_processes: int = 0  # WEB_PROCESSES: 0: one on SQLite (one writer writes), else one a core
+    web_processes: int = 0  # WEB_PROCESSES: 0: one on SQLite (single writer), else one per core
     workers: int = 1  # WORKERS: report worker processes
     catalog_mode: str = "open"  # CATALOG_MODE: open accepts any well-formed code, strict only the catalog's
-    ingest_auth: str = "none"  # INGEST_AUTH: none takes events from anybody, key only with an ingest key
+    ingest_auth: str = "none"  # INGEST_AUTH: none accepts events from anybody, key only with an ingest key
     rate_limit_address: int = 0  # RATE_LIMIT_ADDRESS: requests a minute to POST /events from one address; 0: any
     rate_limit_key: int = 0  # RATE_LIMIT_KEY: requests a minute with one ingest key; 0: any number
-    cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's answers
+    cors_origins: tuple[str, ...] = ("*",)  # CORS_ORIGINS: origins whose pages may read the API's responses
     max_body_bytes: int = 10 * 1024 * 1024  # MAX_BODY_BYTES: of one request, after decompression
-    max_batch_events: int = 100_000  # MAX_BATCH_EVENTS: the most events in one request
+    max_batch_events: int = 100_000  # MAX_BATCH_EVENTS: maximum events in a request
     invalid_events: str = "refuse-batch"  # INVALID_EVENTS: how a batch with invalid events is handled without Prefer
-    max_codes: int = 50_000  # MAX_CODES: the most different customers, products and types in total
+    max_codes: int = 50_000  # MAX_CODES: maximum number of different customers, products and types in total
     body_seconds: int = 30  # BODY_SECONDS: to read one request's body
-    ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for a database that is away, then 503
-    spool: bool = False  # SPOOL: on keeps events on this machine's disk while the database is away
+    ingest_wait_seconds: int = 10  # INGEST_WAIT_SECONDS: how long events wait for an unavailable database before a 503
+    spool: bool = False  # SPOOL: on stores events on this machine's disk while the database is unavailable
     report_timeout_seconds: int = 900  # REPORT_TIMEOUT_SECONDS: a report that runs longer ends in TIMEOUT
-    report_attempts: int = 5  # REPORT_ATTEMPTS: so many in a row that get no further, and a report has failed
-    reports_waiting_max: int = 1_000  # REPORTS_WAITING_MAX: the most reports of one user that wait or run
-    schedules_max: int = 200  # SCHEDULES_MAX: the most recurring reports of one user
+    report_attempts: int = 5  # REPORT_ATTEMPTS: a report fails after so many attempts in a row without progress
+    reports_waiting_max: int = 1_000  # REPORTS_WAITING_MAX: maximum reports of a user that wait or run
+    schedules_max: int = 200  # SCHEDULES_MAX: maximum recurring reports of a user
     report_shard_rows: int = 5_000_000  # REPORT_SHARD_ROWS: longer reports are written by several workers (PostgreSQL)
     report_buckets: tuple[str, ...] = ()  # REPORT_BUCKETS: S3 buckets that reports may be delivered to
-    sendfile: str = "off"  # SENDFILE: the proxy's header that makes it send a file from this disk; off: we send it
+    sendfile: str = "off"  # SENDFILE: the header by which a proxy sends a file from this disk; off: Tally does
     sendfile_prefix: str = "/report-files/"  # SENDFILE_PREFIX: with x-accel, the proxy's own path of the files' folder
     report_keep_days: int = 7  # REPORT_KEEP_DAYS: how long a report's file is kept
     event_keep_days: int = 0  # EVENT_KEEP_DAYS: events older than this, by their timestamp, are erased; 0: none
     webhook_hosts: tuple[str, ...] = ()  # WEBHOOK_HOSTS: servers that webhooks may go to; none: no webhooks
     rejected_keep_days: int = 30  # REJECTED_KEEP_DAYS: how long a rejected event is kept
     rejected_max: int = 100_000  # REJECTED_MAX: how many rejected events are kept, the newest
-    rejected_max_bytes: int = 256 * 1024 * 1024  # REJECTED_MAX_BYTES: size of each of both; the newest stay
+    rejected_max_bytes: int = 256 * 1024 * 1024  # REJECTED_MAX_BYTES: of events and of requests each; the newest stay
     audit_keep_days: int = 365  # AUDIT_KEEP_DAYS: how long an entry of the audit log is kept
-    session_idle_minutes: int = 480  # SESSION_IDLE_MINUTES: without an act of a person, then a session ends
-    session_days: int = 7  # SESSION_DAYS: after signing in, then it ends in any case
+    session_idle_minutes: int = 480  # SESSION_IDLE_MINUTES: a session ends after this time without user activity
+    session_days: int = 7  # SESSION_DAYS: a session ends this long after login in any case
     trusted_hosts: tuple[str, ...] = ()  # TRUSTED_HOSTS: names that requests may be addressed to; empty: any
-    trusted_proxies: int = 0  # TRUSTED_PROXIES: how many proxies stand before the service; 0: none is believed
-    metrics_token: str = field(default="", repr=False)  # METRICS_TOKEN: who reads /metrics must send it; empty: anybody
-    hot_path: bool = True  # HOT_PATH: on answers the plainest POST /events without Flask, off leaves all to Flask
+    trusted_proxies: int = 0  # TRUSTED_PROXIES: how many proxies are in front of the service; 0: none is trusted
+    metrics_token: str = field(default="", repr=False)  # METRICS_TOKEN: required to read /metrics; empty: public
+    hot_path: bool = True  # HOT_PATH: on handles the plainest POST /events without Flask, off none
     log_format: str = "text"  # LOG_FORMAT: text for people, json for collectors
     environment: str = "production"  # ENVIRONMENT: a name for this installation, shown by /service/authenticate
 
     @property
     def database(self) -> str:
-        """The database's URL, with the default filled in."""
+        """Return the database's URL, with the default filled in."""
         return self.database_url or f"sqlite:///{quoted(self.data_dir / 'events.db')}"
 
     @property
     def redis(self) -> str:
-        """The URL of Redis or Valkey, with the default (the private Valkey's socket) filled in."""
+        """Return the URL of Redis or Valkey, with the default (the private Valkey's socket) filled in."""
         return self.redis_url or f"unix://{quoted(self.valkey_socket)}?db=0"
 
     @property
     def valkey_socket(self) -> Path:
-        """Where the private Valkey listens: a folder that only its owner may enter."""
+        """Return the path of the private Valkey's socket, in a folder that only its owner may enter."""
         return self.data_dir.absolute() / "valkey" / "valkey.sock"
 
     @property
     def storage(self) -> str:
-        """The URL of the report files' storage, with the default filled in."""
+        """Return the URL of the report files' storage, with the default filled in."""
         return self.storage_url or f"file://{quoted(self.data_dir.absolute() / 'reports')}"
 
     @property
     def base_url(self) -> str:
-        """The address that links are built from, without a trailing slash. Never the request's Host."""
+        """Return the base URL of links, without a trailing slash. It never depends on the request's Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
@@ -137,16 +137,16 @@ class Settings:
 
     @property
     def web_process_count(self) -> int:
-        """How many web processes to start: SQLite has one writer, so there a second one only waits."""
+        """Return the number of web processes: by default 1 with SQLite, which has a single writer, else 1 per core."""
         if self.web_processes:
             return self.web_processes
         return 1 if self.database.startswith("sqlite") else max(1, os.cpu_count() or 1)
 
     def secret(self) -> str:
-        """The key that signs links and sessions: SECRET_KEY, or one made once and kept in DATA_DIR (mode 0600).
+        """Return the key that signs links and sessions: SECRET_KEY, or a key created once in DATA_DIR (mode 0600).
 
         Raises:
-            SettingInvalid: the kept key cannot be read or written, or is too short to be one.
+            SettingInvalid: the stored key cannot be read or written, or is too short.
         """
         return self.secret_key or _kept_secret(self.data_dir / "secret.key")
 
@@ -155,10 +155,10 @@ class Settings:
         """Read the settings from the environment and `.env`.
 
         Raises:
-            SettingInvalid: a value is wrong; the message names every wrong variable.
+            SettingInvalid: a value is invalid; the message names every such variable.
         """
         _read_dotenv(Path(".env"))
-        env = Env(eager=False)  # a wrong value is None until `seal` names them all
+        env = Env(eager=False)  # an invalid value is None until `seal` names them all
         settings = cls(
             data_dir=Path(env.str("DATA_DIR", str(cls.data_dir), validate=_filled) or ""),
             database_url=env.str("DATABASE_URL", "", validate=_url(_database, "sqlite", "postgresql", "postgres")),
@@ -249,7 +249,7 @@ def _read_dotenv(path: Path) -> None:
 
 
 def given() -> frozenset[str]:
-    """The names of the settings that the environment, or a `.env` that was read into it, has a value for."""
+    """Return the names of the settings that have a value in the environment, or in a `.env` that was read into it."""
     names = (one.name.upper() for one in fields(Settings))
     return frozenset(name for name in names if os.environ.get(name))
 
@@ -272,7 +272,7 @@ def _token(value: str) -> None:
 
 
 def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callable[[str], None]:
-    """A check of a URL: its scheme, and what `problem` says is wrong with the rest of it."""
+    """Return a validator of a URL, which checks its scheme and calls `problem` to check the rest."""
 
     def check(value: str) -> None:
         if not value:
@@ -283,7 +283,7 @@ def _url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Callabl
                 raise ValueError
             url = urlsplit(value)
             wrong = f"is not a URL that starts with {wanted}." if url.scheme not in schemes else problem(url)
-        except ValueError:  # a port that is no number, a bracket without its other half; its words may be a password's
+        except ValueError:  # an invalid port or an unbalanced bracket; the error may contain a password
             wrong = UNREADABLE
         if wrong:
             raise validate.ValidationError(wrong)
@@ -375,7 +375,7 @@ def _servers(values: list[str]) -> None:
         try:
             named(value)
         except ValueError as error:
-            shown = value.rpartition("@")[2]  # what stands before it may be a password
+            shown = value.rpartition("@")[2]  # the part before it may be a password
             raise validate.ValidationError(
                 f"{shown!r} {error}. Name hosts: hooks.example.com, hooks.example.com:8443, http://10.0.0.7:8080."
             ) from None
@@ -398,7 +398,7 @@ def _kept_secret(path: Path) -> str:
 
 
 def _make_secret(path: Path) -> None:
-    """Write a key under another name first, so that processes that start at once all read the same, whole one."""
+    """Write the key under a temporary name first, so that concurrent processes read the same complete key."""
     descriptor, partial = tempfile.mkstemp(dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w") as file:

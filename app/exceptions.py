@@ -13,14 +13,14 @@
     ├── FileMissing           a file that should be there is not
     │   └── FileDamaged       … or is not what was written
     ├── RowTooWide            a report's row has more items than the report was planned for
-    ├── QueueUnavailable      Redis cannot be reached in time; the sweeper completes the action later
+    ├── QueueUnavailable      Redis cannot be reached in time; cleanup completes the action later
     ├── BodyMalformed         the body is not in its declared format
     ├── BodyTooLarge          more bytes or events than one request may carry
     ├── TypeUnsupported       a media type or content coding that is not accepted
-    ├── InputInvalid          well-formed, but a field is invalid; has the faults
+    ├── InputInvalid          well-formed, but a field is invalid; has the field errors
     ├── KeyReused             an idempotency key was used before with another body
     ├── Unauthenticated       the credentials are missing or wrong
-    ├── Forbidden             the caller is known but not allowed; may have the fault
+    ├── Forbidden             the caller is known but not allowed; may have field errors
     ├── RateLimited           too many requests; has the seconds until the next is accepted
     ├── KeyUnknown            there is no such ingest key
     ├── CatalogUnknown        the catalog has no such entry, or the caller may not see it
@@ -55,7 +55,7 @@ FORBIDDEN = "REQUEST_AUTHORIZATION_FAILURE"
 
 
 class TallyError(Exception):
-    """Anything that the service itself refuses or cannot do; `str()` is a sentence for people."""
+    """Base class of the service's errors; `str()` is a sentence for people."""
 
 
 class SettingInvalid(TallyError):
@@ -63,7 +63,7 @@ class SettingInvalid(TallyError):
 
 
 class DatabaseNewer(TallyError):
-    """The database carries migrations that this version does not know."""
+    """The database has migrations that this version does not know."""
 
 
 class ReloadFailed(TallyError):
@@ -71,7 +71,7 @@ class ReloadFailed(TallyError):
 
 
 class StoreUnavailable(TallyError):
-    """The database cannot be reached, or does not answer in time. Nothing was stored."""
+    """The database cannot be reached, or does not respond in time. Nothing was stored."""
 
     @property
     def plain(self) -> str:
@@ -80,7 +80,7 @@ class StoreUnavailable(TallyError):
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """The database was asked to commit and did not answer in time: whether it did is not known."""
+    """The database was asked to commit and did not respond in time, so the outcome is unknown."""
 
 
 class StatementFailed(StoreUnavailable):
@@ -96,9 +96,9 @@ class Overloaded(TallyError):
 
 
 class StorageFailed(TallyError):
-    """The storage of report files refuses, is full, or does not answer in time. Trying again may mend it.
+    """The storage of report files refuses, is full, or does not respond in time. A retry may succeed.
 
-    The message may stand on a report's page: it names no key, signature or password.
+    The message may be shown on a report's page, so it contains no key, signature or password.
     """
 
 
@@ -107,7 +107,7 @@ class FileMissing(TallyError):
 
 
 class FileDamaged(FileMissing):
-    """A file in the storage of report files does not have what was written into it."""
+    """A file in the storage of report files does not have the content that was written."""
 
 
 class RowTooWide(TallyError):
@@ -118,7 +118,7 @@ class RowTooWide(TallyError):
 
 
 class QueueUnavailable(TallyError):
-    """Redis cannot be reached, or does not answer in time. Nothing is lost: the database knows what waits."""
+    """Redis cannot be reached, or does not respond in time. Nothing is lost, because the database has what waits."""
 
     @property
     def plain(self) -> str:
@@ -127,7 +127,7 @@ class QueueUnavailable(TallyError):
 
 
 class BodyMalformed(TallyError):
-    """The body is not valid JSON or NDJSON, or not what its content coding promises."""
+    """The body is not valid JSON or NDJSON, or does not match its content coding."""
 
 
 class BodyTooLarge(TallyError):
@@ -135,17 +135,17 @@ class BodyTooLarge(TallyError):
 
 
 class TypeUnsupported(TallyError):
-    """The media type or the content coding is not one that is accepted."""
+    """The media type or the content coding is not accepted."""
 
 
 @dataclass(frozen=True, slots=True)  # a request may have very many
 class FieldError:
-    """One wrong field.
+    """Error of a field.
 
     Attributes:
-        message: names its place, what was found, what is allowed.
+        message: its place, what was found, and what is allowed.
         code: MISSING or MALFORMED.
-        field: the event's field, without the place; empty where the event as a whole is wrong.
+        field: the event's field, without the place; empty if the event as a whole is invalid.
         is_unknown: the value is well-formed, but not in the catalog.
     """
 
@@ -156,7 +156,7 @@ class FieldError:
 
 
 class InputInvalid(TallyError):
-    """Input with wrong fields: `field_errors`, in the order of the input."""
+    """Input with invalid fields: `field_errors`, in the order of the input."""
 
     def __init__(self, message: str, field_errors: Sequence[FieldError]) -> None:
         super().__init__(message)
@@ -164,15 +164,15 @@ class InputInvalid(TallyError):
 
 
 class KeyReused(TallyError):
-    """An idempotency key that came before with another body."""
+    """An idempotency key was used before with another body."""
 
 
 class Unauthenticated(TallyError):
-    """No credentials, or wrong ones."""
+    """The credentials are missing or wrong."""
 
 
 class Forbidden(TallyError):
-    """Authenticated, but not allowed: another customer's data, or a role too low."""
+    """The caller is authenticated, but not allowed: another customer's data, or a role without the permission."""
 
     def __init__(self, message: str, field_errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
@@ -180,7 +180,7 @@ class Forbidden(TallyError):
 
 
 class RateLimited(TallyError):
-    """More requests than may come: the next one passes after `seconds`."""
+    """Too many requests; the next is accepted after `seconds`."""
 
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
@@ -192,35 +192,35 @@ class KeyUnknown(TallyError):
 
 
 class CatalogUnknown(TallyError):
-    """The catalog has no such customer, product or type; or it is not the caller's to see."""
+    """The catalog has no such customer, product or type, or the caller may not see it."""
 
 
 class ImportOvertaken(TallyError):
-    """Somebody else imports the same file at this moment."""
+    """Another process is importing the same file."""
 
 
 class EventUnknown(TallyError):
-    """There is no such event, or it is not the caller's: the two cannot be told apart."""
+    """There is no such event, or the caller may not see it; the error does not reveal which."""
 
 
 class RejectedUnknown(TallyError):
-    """There is no such rejected event, as it was sent again or removed; or it is not the caller's."""
+    """There is no such rejected event, because it was resent or removed, or the caller may not see it."""
 
 
 class ScheduleUnknown(TallyError):
-    """There is no such recurring report or delivery of it, or it is not the caller's: the two cannot be told apart."""
+    """There is no such recurring report or delivery, or the caller may not see it; the error does not reveal which."""
 
 
 class ScheduleBusy(TallyError):
-    """Somebody else starts the recurring report at this moment."""
+    """Another process is starting the recurring report."""
 
 
 class WebhookFailed(TallyError):
-    """The server that a webhook goes to cannot be reached, or gave no answer in time."""
+    """The server of a webhook cannot be reached, or did not respond in time."""
 
 
 class AccountInvalid(TallyError):
-    """A user cannot be made, changed or removed as asked."""
+    """A user cannot be created, changed or removed as requested."""
 
 
 class AccountUnknown(AccountInvalid):
@@ -232,19 +232,19 @@ class SessionUnknown(TallyError):
 
 
 class LinkInvalid(TallyError):
-    """A signed link that was changed or has expired."""
+    """A signed link was changed or has expired."""
 
 
 class ReportError(TallyError):
-    """Something about one report."""
+    """Error of a single report."""
 
 
 class ReportUnknown(ReportError):
-    """No such report, or not the caller's: the two cannot be told apart."""
+    """There is no such report, or the caller may not see it; the error does not reveal which."""
 
 
 class ReportRunning(ReportError):
-    """The report still runs, so there is no file yet."""
+    """The report is still running, so there is no file yet."""
 
 
 class ReportFailed(ReportError):
@@ -252,8 +252,8 @@ class ReportFailed(ReportError):
 
 
 class ReportEnded(ReportError):
-    """The report is complete: there is nothing to try again."""
+    """The report is complete, so there is nothing to retry."""
 
 
 class ReportExpired(ReportError):
-    """The report's file was kept as long as promised, and is removed."""
+    """The report's file has expired and was removed."""

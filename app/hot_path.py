@@ -1,8 +1,8 @@
 """A short path for the plainest `POST /events`, in front of Flask, which takes six times as long for the same work.
 
-It answers what almost every SDK sends: small, uncompressed JSON with a length. Flask answers everything else, every
-error included: an exception raised here is raised again by the view. The view alone is complete (HOT_PATH=off), and
-`tests/api/events/test_hot_path.py` proves that both answer alike.
+It handles what almost every SDK sends: small, uncompressed JSON with a length. Flask handles everything else, including
+every error, because the view raises exceptions of this path again. The view alone is complete (HOT_PATH=off), and
+`tests/api/events/test_hot_path.py` proves that both respond alike.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HotPath:
         self._headers = [("Content-Type", JSON), ("X-Content-Type-Options", "nosniff"), *marks(settings.cors_origins)]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer the request, or leave it to Flask with its body intact."""
+        """Respond to the request, or pass it to Flask with its body intact."""
         if not self._is_plain(environ):
             return self._flask(environ, start_response)
         try:

@@ -1,3 +1,3 @@
-"""The version of the service, in one place: packaging, `/system/version` and `/openapi.json` read it here."""
+"""Version of the service, read from here by packaging, `/system/version` and `/openapi.json`."""
 
 VERSION = "0.1.0"

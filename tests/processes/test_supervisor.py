@@ -17,6 +17,7 @@ import pytest
 import redis
 import rq
 
+from tests.support.pace import slack
 from tests.support.running import ROOT, START_SECONDS, Running, wait_until
 
 pytestmark = [

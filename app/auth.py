@@ -175,7 +175,7 @@ def sign_out() -> None:
 
 
 def signed_in(view: Callable) -> Callable:
-    """Require a login for a page; otherwise redirect to the login page, which leads back afterwards.
+    """Require a login for a page; otherwise redirect to the login page, which redirects back afterwards.
 
     A user with a temporary password is redirected to the page that replaces it, from all other pages.
     """

@@ -1,4 +1,4 @@
-"""`flask events resend`: send rejected events and refused requests again, unchanged."""
+"""`flask events resend`: resend rejected events and refused requests, unchanged."""
 
 from __future__ import annotations
 

@@ -33,6 +33,6 @@ def register(app: Flask, names: Collection[str]) -> None:
 
 
 def is_one_of(host: str, names: Collection[str]) -> bool:
-    """Return whether a Host is one of some names. A name that begins with a dot includes all names below it."""
+    """Return whether a Host is among the names. A name that begins with a dot includes all names below it."""
     host = PORT.sub("", host).lower()
     return any(host == name.removeprefix(".") or (name[0] == "." and host.endswith(name)) for name in names)

@@ -248,7 +248,7 @@ def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) ->
 
 
 def _temporary_folder(settings: Settings) -> dict[str, str]:
-    """Return variables that give Python and SQLite a temporary folder if the machine has none (read-only root)."""
+    """Return variables that set a temporary folder for Python and SQLite if the machine has none (read-only root)."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -320,6 +320,6 @@ def _tell(sentence: str) -> None:
 
 def _write(line: bytes) -> None:
     rest = render_line(line)
-    with suppress(OSError):  # the terminal may be gone; that must not end the supervision
+    with suppress(OSError):  # the terminal may be closed, which must not end the supervision
         while rest:
             rest = rest[os.write(sys.stderr.fileno(), rest) :]

@@ -152,7 +152,7 @@ class _Retirement:
         threading.Thread(target=self._linger, args=(stop,), daemon=True).start()
 
     def _stop_accepting(self, listener: int) -> None:
-        """Replace the listening socket with one that nobody connects to, because closing it would break its readers."""
+        """Replace the listening socket with an unused socket, because closing it would break its readers."""
         self._nobody = socket.create_server(("127.0.0.1", 0))
         self._nobody.setblocking(False)
         os.dup2(self._nobody.fileno(), listener)

@@ -105,7 +105,7 @@ class SpoolFiles:
         return set(files), found
 
     def read(self, path: Path, place: int) -> bytes | None:
-        """Return one record, or None if it was removed."""
+        """Return a record, or None if it was removed."""
         return next((data for _, data in _records_at(path, place)), None)
 
     def waiting(self) -> int:

@@ -1,4 +1,4 @@
-"""Pages of refused requests: list them, show one with its invalid events, send it again, or remove it."""
+"""Pages of refused requests: list them, show a request with its invalid events, send it again, or remove it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBERS = 50  # the most rejected events that the page of a request shows
 @blueprint.get("/rejected/by/request")
 @signed_in
 def rejected_requests() -> str:
-    """Show the newest refused requests, or those before a given one."""
+    """Show the newest refused requests, or those before a given request."""
     need("system")
     before = request.args.get("before")
     found = services().rejected.requests(caller(), PAGE + 1, None if before is None else key_of(before))
@@ -42,7 +42,7 @@ def rejected_request(uuid: str) -> str:
 @blueprint.post("/rejected/request/<uuid>")
 @signed_in
 def send_request(uuid: str) -> tuple[str, int] | Response:
-    """Send a refused request again as a whole, and show what was stored or what is still invalid."""
+    """Resend a refused request as a whole, and show what was stored or what is still invalid."""
     need("system")
     try:
         sent = services().resend.send_request(caller(), _uuid(uuid))
@@ -75,7 +75,7 @@ def end_request(uuid: str) -> Response:
 
 
 def describe_sent(sent: ResentRequest) -> str:
-    """Return a sentence about the outcome of a request that was sent again."""
+    """Return a sentence about the outcome of a request that was resent."""
     events = "1 event is" if sent.events == 1 else f"{sent.events:,} events are"
     if sent.earlier:
         return f"It was stored before, under the same Idempotency-Key: {events} in the batch {sent.batch}, once."

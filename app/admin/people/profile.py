@@ -51,7 +51,7 @@ def own_password() -> str:
 @signed_in
 @open_to_temporary
 def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Change the caller's password: end every other session and continue this one under a new id."""
+    """Change the caller's password, end every other session, and continue this session under a new id."""
     form, who = PasswordForm(), caller()
     old, new = form.old.data or "", form.new.data or ""
     try:

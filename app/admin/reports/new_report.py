@@ -37,7 +37,7 @@ LAYOUTS = {
 
 
 class ReportForm(FlaskForm):
-    """What a report is made of; the names are the request's."""
+    """Form for a report; its field names are those of the request."""
 
     customer = StringField("Customer")
     product = StringField("Product")
@@ -54,7 +54,7 @@ class ReportForm(FlaskForm):
     bucketKey = StringField("Name in the bucket")
 
     def wanted(self) -> dict[str, dict]:
-        """The request, as a program would send it; what was left empty is left out."""
+        """Return the request as a program would send it, without fields that are empty."""
         filter = _filled(self, "customer", "product", "start", "end")
         types = [line.strip() for line in (self.types.data or "").splitlines() if line.strip()]
         output = _filled(self, *OUTPUT)
@@ -63,7 +63,7 @@ class ReportForm(FlaskForm):
         return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
 
     def refuse(self, fault: FieldError) -> str | None:
-        """Put a fault beside its field; the fault itself where it belongs to none of them."""
+        """Attach an error to its field, or return its message if it belongs to no field."""
         place = PLACE.fullmatch(fault.message)
         if place is None or place[1] not in self:
             return fault.message
@@ -75,7 +75,7 @@ class ReportForm(FlaskForm):
         return None
 
     def refuse_all(self, sentence: str) -> None:
-        """Put why the whole is forbidden beside the field that it is about."""
+        """Attach the reason why the request is forbidden to the field that it concerns."""
         field = self.bucketName if sentence.startswith("output.bucket") else self.customer
         field.errors = [sentence]
 
@@ -83,7 +83,7 @@ class ReportForm(FlaskForm):
 @blueprint.get("/reports/new")
 @signed_in
 def new_report() -> str:
-    """The form, filled in as far as the address says."""
+    """Show the form, filled in from the query string."""
     need("reports")
     form = ReportForm(request.args or None)
     try:
@@ -118,7 +118,7 @@ def start_report() -> str | tuple[str, int] | Response:
 
 
 def choices() -> dict[str, object]:
-    """What the fields offer."""
+    """Return the choices of the form's fields."""
     customers, products = services().catalog.known(caller(), SUGGESTED + 1)
     types = services().catalog.types(caller(), SUGGESTED + 1)
     known = {"customers": customers, "products": products, "types": types[:SUGGESTED], "more": types[SUGGESTED:]}
@@ -133,11 +133,11 @@ def _page(
     wanted: Mapping | None = None,
     preview: Preview | None = None,
 ) -> str:
-    """The form.
+    """Return the form as a page.
 
     Args:
-        wanted: a request of which is told about how many rows its report would have.
-        preview: what else is told of it.
+        wanted: a valid request, whose approximate number of rows is shown.
+        preview: further details about that report.
     """
     general = [told for fault in field_errors if (told := form.refuse(fault))]
     about = services().volume.estimate(caller(), VolumeFilter(**wanted["filter"])) if wanted else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from app.config import Settings
 from app.redis import queue
 
 ROOT = Path(__file__).parent.parent
+MAP = ROOT / "docs" / "architecture.md"
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 
 # These import nothing of the product, and every room may import them.
 GROUND = {"exceptions", "support", "version"}
@@ -227,3 +230,23 @@ def test_the_queue_names_its_target_by_a_string_that_leads_somewhere():
 def test_building_the_application_connects_to_nothing(tmp_path):
     nobody_there = {"database_url": "postgresql://127.0.0.1:1/tally", "redis_url": "redis://127.0.0.1:1"}
     create_app(Settings(data_dir=tmp_path, secret_key="a secret for the tests", **nobody_there))
+
+
+def named_paths(document: Path, pattern: str) -> set[str]:
+    """Return the paths under `app/` that a document names in backticks."""
+    return set(re.findall(rf"`(app/{pattern})`", document.read_text()))
+
+
+def test_the_map_names_every_package_and_no_other():
+    packages = {f"{path.parent.relative_to(ROOT)}/" for path in modules() if path.is_relative_to(ROOT / "app")}
+    assert named_paths(MAP, r"[\w/]+/") == packages - {"app/"}
+
+
+def test_the_map_names_every_module_at_the_top():
+    top = {str(path.relative_to(ROOT)) for path in (ROOT / "app").glob("*.py")}
+    assert top <= named_paths(MAP, r"\w+\.py")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_module_that_a_document_names_exists(document):
+    assert {path for path in named_paths(document, r"[\w/]+\.py") if not (ROOT / path).is_file()} == set()

@@ -158,7 +158,7 @@ def test_every_line_of_the_log_that_warns_is_explained():
 
 
 def test_each_line_of_the_log_is_told_with_its_level():
-    levels = {SAID.findall(row[0])[0]: row[1] for row in rows(LOG)}
+    levels = {text: row[1] for row in rows(LOG) for text in SAID.findall(row[0])}
     assert all(levels[text] == level for text, level in log_lines() if ANY not in text)
 
 

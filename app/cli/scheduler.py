@@ -17,13 +17,13 @@ TICK_SECONDS = 1.0
 @command
 def scheduler(once: bool) -> None:
     """Wake workers for reports that wait, count events by hour, remove what is past its time; any number may run."""
-    upkeep = services().scheduler
+    tasks = services().scheduler
     if once:
-        upkeep.run_all()
+        tasks.run_all()
         return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    upkeep.count_beside()
+    tasks.count_beside()
     while not stop.wait(TICK_SECONDS):
-        upkeep.run_due()
+        tasks.run_due()

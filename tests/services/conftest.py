@@ -62,7 +62,7 @@ def along(monkeypatch) -> Callable[[Through], None]:
 @pytest.fixture
 def release(services) -> Callable[[str], None]:
     """Take a report from its attempt, as the sweep does when it is silent."""
-    return lambda job: services.reports._sweeper.release(Report.get(Report.job == job), "It was silent.")
+    return lambda job: services.reports._cleanup.release(Report.get(Report.job == job), "It was silent.")
 
 
 @pytest.fixture

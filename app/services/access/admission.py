@@ -19,9 +19,9 @@ class Admission:
         is_limited: whether the rate of requests is limited.
     """
 
-    def __init__(self, settings: Settings, keys: IngestKeys, rates: RateLimit) -> None:
-        self._keys = keys
-        self._rates = rates
+    def __init__(self, settings: Settings, ingest_keys: IngestKeys, rate_limit: RateLimit) -> None:
+        self._keys = ingest_keys
+        self._rate_limit = rate_limit
         self.needs_key = settings.ingest_auth == KEY_NEEDED
         self._per_address = settings.rate_limit_address
         self._per_key = settings.rate_limit_key if self.needs_key else 0
@@ -69,7 +69,7 @@ class Admission:
         return key
 
     def _limit(self, kind: str, who: str, most: int) -> None:
-        seconds = self._rates.count(kind, who, most)
+        seconds = self._rate_limit.count(kind, who, most)
         if seconds is not None:
             requests = "1 request" if most == 1 else f"{most:,} requests"
             waited = "1 second" if seconds == 1 else f"{seconds} seconds"

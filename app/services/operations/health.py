@@ -86,9 +86,9 @@ class Check:
 class Health:
     """Health checks of this process's dependencies."""
 
-    def __init__(self, settings: Settings, queue: ReportQueue, spooling: EventSpool, storage: Storage) -> None:
+    def __init__(self, settings: Settings, queue: ReportQueue, spool: EventSpool, storage: Storage) -> None:
         self._settings = settings
-        self._event_spool = spooling
+        self._event_spool = spool
         self._queue = queue
         self._pending = TimedCall(_missing, DATABASE_SECONDS, release)
         self._storage_probe = TimedCall(storage.probe, STORAGE_SECONDS)

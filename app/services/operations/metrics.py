@@ -98,15 +98,15 @@ class Metrics:
         self,
         settings: Settings,
         queue: ReportQueue,
-        spooling: EventSpool,
+        spool: EventSpool,
         health: Health,
         request_metrics: RequestMetrics,
     ) -> None:
         self._folder = settings.data_dir.absolute()
         self._queue = queue
-        self._spool = spooling
+        self._spool = spool
         self._health = health
-        self._meter = request_metrics
+        self._request_metrics = request_metrics
         self._recorded = TimedCall(_recorded, ANSWER_SECONDS, release)
         self._kept: TTLCache[Numbers] = TTLCache(KEPT_SECONDS)
 
@@ -130,7 +130,11 @@ class Metrics:
 
     def _ask_redis(self) -> AtWork | None:
         try:
-            beats, scheduler, requests = self._queue.heartbeats(), self._queue.scheduler_seen(), self._meter.all()
+            beats, scheduler, requests = (
+                self._queue.heartbeats(),
+                self._queue.scheduler_seen(),
+                self._request_metrics.all(),
+            )
         except QueueUnavailable:
             return None
         return AtWork(sum(_seconds_since(beat * 1000) <= SILENT_SECONDS for beat in beats), scheduler, requests)

@@ -68,7 +68,7 @@ class RequestMetrics:
         return self._queue.times(len(BOUNDS) + 2)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="request-metrics", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

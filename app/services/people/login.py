@@ -34,9 +34,9 @@ WAIT_SECONDS = 5.0  # for the lock, and for a hashing slot
 class Login:
     """Login of people and programs."""
 
-    def __init__(self, accounts: Accounts, rates: RateLimit) -> None:
+    def __init__(self, accounts: Accounts, rate_limit: RateLimit) -> None:
         self._accounts = accounts
-        self._rates = rates
+        self._rate_limit = rate_limit
         self._audit = Audit()
         self._hashing = BoundedSemaphore(HASHES_AT_ONCE)
         self._turns = [Lock() for _ in range(TURNS)]
@@ -75,7 +75,7 @@ class Login:
             found = self._accounts.verify(name, password, used=used)
             if found is None:  # count before the next attempt is checked
                 for limit in limits:
-                    self._rates.count(*limit)
+                    self._rate_limit.count(*limit)
             return found
 
     def _limits(self, name: str, address: str) -> list[tuple[str, str, int]]:
@@ -86,7 +86,7 @@ class Login:
 
     def _check(self, limits: list[tuple[str, str, int]], address: str) -> None:
         for kind, who, most in limits:
-            seconds = self._rates.check(kind, who, most)
+            seconds = self._rate_limit.check(kind, who, most)
             if seconds is not None:
                 self._tell_throttled(kind, who, address)
                 waited = "1 second" if seconds == 1 else f"{seconds} seconds"
@@ -95,14 +95,14 @@ class Login:
     def _refused(self, name: str, limits: list[tuple[str, str, int]], address: str, via: str) -> None:
         known = self._accounts.is_known(name)  # always query, so that timing reveals no user names
         # Record it once a minute, because a program may retry an old password forever.
-        if self._rates.count("refusal told", limits[0][1], 1) is not None:
+        if self._rate_limit.count("refusal told", limits[0][1], 1) is not None:
             return
         # Do not record unknown names, because people type their password into the wrong field.
         self._audit.note(nobody(address), "sign-in failed", f"user {name}" if known else "an unknown user", {"at": via})
 
     def _tell_throttled(self, kind: str, who: str, address: str) -> None:
         """Record the throttling at most once a minute, so that rejected attempts do not fill the audit log."""
-        if self._rates.count(f"{kind} told", who, 1) is None:
+        if self._rate_limit.count(f"{kind} told", who, 1) is None:
             self._audit.note(nobody(address), "sign-in throttled")
 
 

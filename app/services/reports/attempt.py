@@ -74,15 +74,15 @@ class Attempt:
     """
 
     def __init__(
-        self, report: Report, worker: str, means: AttemptContext, is_stopping: Callable[[], bool] = never
+        self, report: Report, worker: str, context: AttemptContext, is_stopping: Callable[[], bool] = never
     ) -> None:
         self._report = report
-        self._means = means
+        self._context = context
         self._output = Output.of(report.output)
-        self._target = means.destinations.place(report)
-        self._pen = PartWriter(report, worker, means.destinations.own)
+        self._target = context.destinations.place(report)
+        self._part_writer = PartWriter(report, worker, context.destinations.own)
         self._began = time.monotonic()
-        self._pulse = Heartbeat(self._note, seconds_left(report, means.limit_ms), is_stopping)
+        self._heartbeat = Heartbeat(self._note, seconds_left(report, context.limit_ms), is_stopping)
 
     def run(self) -> None:
         """Write the report's file and complete it.
@@ -93,9 +93,9 @@ class Attempt:
             Exception: any other failure.
         """
         # The operator may have removed the bucket from the list since the report was accepted.
-        self._means.destinations.check(self._report.output or {})
-        key = self._means.destinations.key(self._report)
-        with self._pulse:
+        self._context.destinations.check(self._report.output or {})
+        key = self._context.destinations.key(self._report)
+        with self._heartbeat:
             if self._report.planned:
                 self._go_on()
             else:
@@ -116,7 +116,7 @@ class Attempt:
         """
         report, make = self._report, planning.plan_anew if anew else planning.plan
         plan = make(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
-        self._pulse.check()
+        self._heartbeat.check()
         report.total, report.width = plan.measure.total, plan.measure.width
         report.extra_rows, report.estimated_rows = plan.measure.extra_rows, plan.measure.total
         with transaction():
@@ -138,23 +138,23 @@ class Attempt:
             self._write_parts()
             return self._join(key)
         begun = self._begin(key)
-        return self._pen.write(selection(self._report), begun, self._pulse.check)
+        return self._part_writer.write(selection(self._report), begun, self._heartbeat.check)
 
     def _write_parts(self) -> None:
         """Write open parts until all parts are written."""
         job = self._report.job
         self._call_help()
         while not parts.are_done(job):
-            if self._pen.write_next(self._pulse.check):
+            if self._part_writer.write_next(self._heartbeat.check):
                 if self._gives_way():
                     raise Preempted
             else:
                 parts.release_silent(job, SILENT_MS)
-                self._pulse.wait(WAIT_SECONDS)
+                self._heartbeat.wait(WAIT_SECONDS)
 
     def _call_help(self) -> None:
-        if database.serves_many_workers and self._report.total > self._means.shard_rows:
-            self._means.call(self._report.job, parts.open_number(self._report.job) - 1)
+        if database.serves_many_workers and self._report.total > self._context.shard_rows:
+            self._context.call(self._report.job, parts.open_number(self._report.job) - 1)
 
     def _gives_way(self) -> bool:
         steady = time.monotonic() - self._began > STEADY_SECONDS
@@ -170,7 +170,7 @@ class Attempt:
             with ReportFile(upload, compressor("none")) as file:
                 self._put_together(written, file)
                 file.close()
-            self._pulse.check()
+            self._heartbeat.check()
             etag = upload.commit()
         except BaseException as error:
             upload.abort()
@@ -193,7 +193,7 @@ class Attempt:
             raise FileDamaged(f"The report's parts have {rows} rows, not the {wanted} that were written.")
 
     def _begin(self, key: str) -> Upload:
-        return self._target.create(key, media_type(self._report.output), self._pulse.check)
+        return self._target.create(key, media_type(self._report.output), self._heartbeat.check)
 
     def _copy(self, part: ReportPart, file: ReportFile) -> None:
         copied = 0
@@ -206,40 +206,41 @@ class Attempt:
 
     def _add(self, file: ReportFile, piece: bytes) -> None:
         file.add(piece)
-        self._pulse.check()
+        self._heartbeat.check()
 
     def _opened(self, part: ReportPart) -> BinaryIO:
-        return self._means.destinations.own.open(part.file, self._pulse.check)
+        return self._context.destinations.own.open(part.file, self._heartbeat.check)
 
     def _write_again(self, written: Sequence[ReportPart]) -> None:
         """Reopen the parts whose files are missing or incomplete, so that the next attempt writes them."""
         for part in written:
-            if self._means.destinations.own.size(part.file) != part.bytes:
+            if self._context.destinations.own.size(part.file) != part.bytes:
                 parts.write_again(part)
 
     def _complete(self, key: str, written: Written) -> None:
         finished = store.now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
-        values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._means.keep_ms, "file": key}
+        expires = finished + self._context.keep_ms
+        values |= {"status": store.COMPLETE, "ended": finished, "expires": expires, "file": key}
         values["etag"] = written.etag
         with transaction():
             if done := self._note_report(**values):
                 attempts.end(self._report.job, self._report.token, attempts.COMPLETE, finished, rows=written.rows)
         if not done:
-            self._means.destinations.discard(self._report, key)
+            self._context.destinations.discard(self._report, key)
             raise LeaseLost
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
 
     def _note(self) -> bool:
         """Record a heartbeat and progress. Return whether the attempt still holds the lease."""
-        return self._pen.note() and self._note_report(rows=self._rows(), total=self._report.total)
+        return self._part_writer.note() and self._note_report(rows=self._rows(), total=self._report.total)
 
     def _rows(self) -> int | None:
         """Return the rows written by all workers. The number never decreases and never exceeds the total."""
         report = self._report
         if not report.planned:
             return report.rows
-        written = max(report.rows or 0, parts.rows(report.job) or self._pen.rows)
+        written = max(report.rows or 0, parts.rows(report.job) or self._part_writer.rows)
         report.rows = written
         report.total = max(report.total, written)
         return report.rows

@@ -34,7 +34,7 @@ class Cleanup:
 
     def __init__(self, queue: ReportQueue, destinations: Destinations, limit_ms: int, most: int) -> None:
         self._queue = queue
-        self._filing = destinations
+        self._destinations = destinations
         self._storage = destinations.own
         self._limit_ms = limit_ms
         self._most = most
@@ -107,7 +107,7 @@ class Cleanup:
 
     def remove_file(self, report: Report) -> None:
         """Remove a report's file and mark the report's row accordingly."""
-        self._filing.discard(report, report.file)
+        self._destinations.discard(report, report.file)
         store.mark_removed(report.job)
 
     def remove_unowned(self) -> None:

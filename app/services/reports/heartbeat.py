@@ -52,7 +52,7 @@ class Heartbeat:
         self._deadline = time.monotonic() + seconds
         self._found: type[Exception] | None = None
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
         self._interrupt = database.interrupter()

@@ -20,17 +20,17 @@ from app.store.reports import reports as store
 log = structlog.get_logger(__name__)
 
 
-def help_with(job: str, worker: str, means: AttemptContext, is_stopping: Callable[[], bool] = never) -> None:
+def help_with(job: str, worker: str, context: AttemptContext, is_stopping: Callable[[], bool] = never) -> None:
     """Write parts of a report until none is open or a report waits for a worker."""
     report = store.by_job(job)
     if report is None or report.status != store.RUNNING or not report.planned:
         return
-    pen = PartWriter(report, worker, means.destinations.own)
+    writer = PartWriter(report, worker, context.destinations.own)
     try:
-        with Heartbeat(pen.note, seconds_left(report, means.limit_ms), is_stopping) as pulse:
-            while pen.write_next(pulse.check):
+        with Heartbeat(writer.note, seconds_left(report, context.limit_ms), is_stopping) as heartbeat:
+            while writer.write_next(heartbeat.check):
                 if store.some_wait():
-                    means.call(job, 1)
+                    context.call(job, 1)
                     return
     except (LeaseLost, TimedOut):
         log.info("report needs no more help", report=job)
@@ -38,4 +38,4 @@ def help_with(job: str, worker: str, means: AttemptContext, is_stopping: Callabl
         log.info("report has to be planned anew", report=job)
     except ShutdownRequested:
         parts.release_of(worker)
-        means.call(job, 1)
+        context.call(job, 1)

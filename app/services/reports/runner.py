@@ -35,13 +35,13 @@ class Runner:
     Its methods take the worker's name, and a function that returns whether the worker is shutting down.
 
     Args:
-        means: returns the context of the attempts at a report.
+        context: returns the context of the attempts at a report.
     """
 
-    def __init__(self, means: Callable[[Report], AttemptContext], queue: ReportQueue, sweeper: Cleanup) -> None:
-        self._means = means
+    def __init__(self, context: Callable[[Report], AttemptContext], queue: ReportQueue, cleanup: Cleanup) -> None:
+        self._context = context
         self._queue = queue
-        self._sweeper = sweeper
+        self._cleanup = cleanup
 
     def work(self, worker: str, is_stopping: Callable[[], bool] = never) -> None:
         """Claim and attempt the next report in the fair queue, if any is due."""
@@ -57,7 +57,7 @@ class Runner:
             self._queue.call_help(job, 1)
             self.work(worker, is_stopping)
         elif report is not None:
-            help_with(job, worker, self._means(report), is_stopping)
+            help_with(job, worker, self._context(report), is_stopping)
 
     def run(self, job: str, worker: str = "here", is_stopping: Callable[[], bool] = never) -> bool:
         """Attempt a report. Return False if it is not waiting for a worker."""
@@ -66,7 +66,7 @@ class Runner:
             return False
         log.info("report started", report=job, attempt=report.attempt)
         try:
-            Attempt(report, worker, self._means(report), is_stopping).run()
+            Attempt(report, worker, self._context(report), is_stopping).run()
         except StatementFailed as error:
             self._ended_badly(report, error)
         except StoreUnavailable as error:
@@ -74,7 +74,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - recorded in the row and the log; its type decides what follows
             self._ended_badly(report, error)
         else:
-            self._sweeper.remove_expired(report.job)
+            self._cleanup.remove_expired(report.job)
         return True
 
     def _claim(self, job: str, worker: str) -> Report | None:
@@ -121,23 +121,23 @@ class Runner:
         log.warning("report lost to another attempt, or ended", report=report.job)
         attempts.end(report.job, report.token, attempts.LOST, store.now(), reason="Another attempt took over.")
         if store.by_job(report.job).status != store.RUNNING:
-            self._sweeper.remove_expired(report.job)
+            self._cleanup.remove_expired(report.job)
 
     def _time_out(self, report: Report) -> None:
-        seconds = self._means(report).limit_ms // 1000
+        seconds = self._context(report).limit_ms // 1000
         reason = f"It ran longer than {seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
         log.error("report timed out", report=report.job, seconds=seconds)
         with transaction():
             if store.note(report.job, report.token, status=store.TIMEOUT, ended=store.now(), reason=reason):
                 attempts.end(report.job, report.token, attempts.TIMEOUT, store.now(), reason=reason, rows=report.rows)
-        self._sweeper.remove_expired(report.job)
+        self._cleanup.remove_expired(report.job)
 
     def _try_later(self, report: Report, reason: str) -> None:
         """Schedule a retry.
 
         If the database is unavailable, nothing can be recorded, so the cleanup releases the report later.
         """
-        if self._sweeper.give_up(report, reason, attempts.FAILED):
+        if self._cleanup.give_up(report, reason, attempts.FAILED):
             return
         stalled = store.by_job(report.job).stalled_attempts + 1
         pause = BACK_OFF_MS * 3 ** max(0, stalled - 1)
@@ -151,7 +151,7 @@ class Runner:
 
     def worker_died(self, worker: str) -> None:
         """Release the reports of a dead worker and queue them at once."""
-        for job in self._sweeper.release_worker(worker):
+        for job in self._cleanup.release_worker(worker):
             try:
                 self._queue.enqueue(job)
             except QueueUnavailable:  # the cleanup queues them

@@ -107,14 +107,14 @@ class Reports:
         catalog: Catalog,
         destinations: Destinations,
         queue: ReportQueue,
-        sweeper: Cleanup,
+        cleanup: Cleanup,
         audit: Audit,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
-        self._filing = destinations
+        self._destinations = destinations
         self._queue = queue
-        self._sweeper = sweeper
+        self._cleanup = cleanup
         self._audit = audit
         self._waiting_max = settings.reports_waiting_max
 
@@ -256,7 +256,7 @@ class Reports:
             self._note(who, "report cancelled", report)
             attempts.end_all(report.job, attempts.CANCELLED, store.now(), reason)
         log.info("report cancelled", report=report.job, by=who.name)
-        self._sweeper.remove_expired(report.job)
+        self._cleanup.remove_expired(report.job)
         return True
 
     def delete(self, who: Principal, report: Report) -> None:
@@ -266,7 +266,7 @@ class Reports:
         report = store.by_job(report.job)  # it may have ended a moment ago
         if report.file and not report.removed:
             self._note(who, "report deleted", report)
-            self._sweeper.remove_file(report)
+            self._cleanup.remove_file(report)
 
     def retry(self, who: Principal, report: Report) -> Report:
         """Retry a report that has no file, with its original snapshot.
@@ -283,7 +283,7 @@ class Reports:
                 if store.by_job(report.job).status == store.RUNNING:
                     raise ReportRunning("The report runs, so there is nothing to try again.")
                 raise ReportEnded("The report is complete, so there is nothing to try again. Start a new one.")
-            self._filing.check(report.output or {})
+            self._destinations.check(report.output or {})
             self._note(who, "report retried", report)
         self._queue.enqueue(report.job)
         return store.by_job(report.job)
@@ -309,7 +309,7 @@ class Reports:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
-        return self._filing.place(report).path(report.file)
+        return self._destinations.place(report).path(report.file)
 
     def open(self, report: Report) -> BinaryIO:
         """Return a report's file as a stream, from any storage.
@@ -318,7 +318,7 @@ class Reports:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
         """
         self._check_file(report)
-        return self._filing.place(report).open(report.file, etag=report.etag)
+        return self._destinations.place(report).open(report.file, etag=report.etag)
 
     def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
         """Return the file that a link refers to.
@@ -330,9 +330,9 @@ class Reports:
         """
         self._links.check(name, expires, nonce, signature, now())
         report = self._named(name)
-        if report is None or not report.file or report.removed or not self._filing.has(report):
+        if report is None or not report.file or report.removed or not self._destinations.has(report):
             raise ReportExpired(REMOVED)
-        place = self._filing.place(report)
+        place = self._destinations.place(report)
         given = file_name(report), names.media_type(report.output)
         link, path = place.link(report.file, *given, LINK_SECONDS, report.etag), place.path(report.file)
         if link is None and path is None:  # it was removed just now
@@ -350,11 +350,11 @@ class Reports:
 
     def clean_up(self) -> None:
         """See `Cleanup.clean_up`."""
-        self._sweeper.clean_up()
+        self._cleanup.clean_up()
 
     def wake(self) -> None:
         """See `Cleanup.wake`."""
-        self._sweeper.wake()
+        self._cleanup.wake()
 
     def _note(self, who: Principal, action: str, report: Report) -> None:
         self._audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
@@ -368,7 +368,7 @@ class Reports:
         if not who.sees(filter["customer"]):
             raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
         wanted = output or {}
-        self._filing.check(wanted)
+        self._destinations.check(wanted)
         self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
         return self._layout(filter["product"], wanted)
 
@@ -390,7 +390,7 @@ class Reports:
             raise ReportRunning("The report still runs, so there is no file yet. Ask for its availability again soon.")
         if report.status != store.COMPLETE:
             raise ReportFailed(f"The report has no file. {report.reason or ''}".strip())
-        if report.removed or not self._filing.has(report):
+        if report.removed or not self._destinations.has(report):
             raise ReportExpired(f"The report's file {_went(report)}. Start a new report.")
 
 

@@ -118,12 +118,12 @@ class GroupCommitWriter:
 
     Args:
         wait_seconds: how long a request waits for an unavailable database.
-        aside: the spool for its events in that case. None means that they are rejected.
+        spool: the spool for its events in that case. None means that they are rejected.
     """
 
-    def __init__(self, wait_seconds: float, aside: Spool | None = None) -> None:
+    def __init__(self, wait_seconds: float, spool: Spool | None = None) -> None:
         self._wait_seconds = wait_seconds
-        self._spool = aside
+        self._spool = spool
         self._noted = CommittedSightings()
         self._away_until = 0.0
         self._crowded = False

@@ -229,7 +229,7 @@ def test_tidying_up_leaves_alone_what_a_retry_has_written_meanwhile(services, jo
 
     def tidied(self: attempt.Attempt) -> None:
         write_parts(self)
-        services.reports._sweeper.remove_expired(job)
+        services.reports._cleanup.remove_expired(job)
         seen.extend(part.done for part in parts.of(job))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", tidied)

@@ -206,7 +206,7 @@ def test_a_bucket_that_is_not_allowed_any_more_gets_no_report_that_waits_or_is_t
     output = {"bucketName": "analysts", "bucketKey": "report.csv"}
     waiting, cancelled = begin(output), begin(output)
     services.reports.cancel(SYSTEM, row(cancelled))
-    filing = services.reports._filing
+    filing = services.reports._destinations
     monkeypatch.setattr(filing, "_settings", replace(filing._settings, report_buckets=()))
     services.runner.run(waiting)
     (attempt,) = services.reports.attempts(row(waiting))

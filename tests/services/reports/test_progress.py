@@ -94,5 +94,5 @@ def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job,
 
 def test_the_pulse_stops_with_the_report(services, job):
     services.runner.run(job)
-    assert "pulse" not in [thread.name for thread in threading.enumerate()]
+    assert "heartbeat" not in [thread.name for thread in threading.enumerate()]
     assert heartbeat.SECONDS <= 0.5

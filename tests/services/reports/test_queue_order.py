@@ -134,7 +134,7 @@ def test_a_helper_leaves_as_soon_as_a_report_waits(services, huge, begin, row, q
 def plan_without_writing(services, job: str) -> None:
     """An attempt that holds a report and has cut it, and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    planned = attempt.Attempt(report, "holder", services.runner._means(report))
+    planned = attempt.Attempt(report, "holder", services.runner._context(report))
     planned._plan()
 
 

@@ -176,7 +176,7 @@ def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
         written_parts(self)
         parts_of.append(parts.of(self._report.job))
         if self._report.attempt == 1:
-            spoil(services.runner._means(self._report).destinations.own.path(parts_of[0][4].file))
+            spoil(services.runner._context(self._report).destinations.own.path(parts_of[0][4].file))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", lose_one)
     services.runner.run(job := begin(output))

@@ -37,7 +37,7 @@ def job(long_job) -> str:
 def planned(services, job) -> str:
     """The same, held by a worker that has cut it, and gives signs of life, and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    attempt.Attempt(report, "holder", services.runner._means(report))._plan()
+    attempt.Attempt(report, "holder", services.runner._context(report))._plan()
     return job
 
 

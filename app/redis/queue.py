@@ -142,7 +142,7 @@ class ReportQueue:
         try:
             self._call(WORK, job)
         except QueueUnavailable as error:
-            log.warning("report not enqueued, the sweeper will", report=job, reason=str(error))
+            log.warning("report not enqueued, the scheduler will", report=job, reason=str(error))
             return False
         return True
 

@@ -56,7 +56,7 @@ class LocalUpload:
             self._file.close()
             self._partial.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("an unfinished report file stays for the sweeper", reason=str(error))
+            log.warning("an unfinished report file stays for the scheduler", reason=str(error))
 
 
 class LocalStorage:

@@ -100,9 +100,9 @@ class Scheduler:
         try:
             task()
         except (StoreUnavailable, QueueUnavailable) as error:
-            log.warning("upkeep not finished, it will go on", task=task.__name__.strip("_"), reason=str(error))
+            log.warning("periodic task not finished, it will resume", task=task.__name__.strip("_"), reason=str(error))
         except Exception:  # noqa: BLE001 - log it in full; the other tasks must not wait until this is fixed
-            log.exception("upkeep failed", task=task.__name__.strip("_"))
+            log.exception("periodic task failed", task=task.__name__.strip("_"))
         finally:
             release()
 

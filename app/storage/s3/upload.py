@@ -103,9 +103,9 @@ class S3Upload:
             with told(self._bucket):
                 undoing.result(self._undo_seconds())
         except TimeoutError:
-            log.warning("an unfinished report file stays for the sweeper", reason="The S3 store does not answer.")
+            log.warning("an unfinished report file stays for the scheduler", reason="The S3 store does not answer.")
         except StorageFailed as error:
-            log.warning("an unfinished report file stays for the sweeper", reason=str(error))
+            log.warning("an unfinished report file stays for the scheduler", reason=str(error))
 
     def _part_bytes(self) -> int:
         return PART_BYTES if len(self._parts) < LATE else LATE_PART_BYTES

@@ -116,7 +116,7 @@ def test_data_that_is_not_ours_is_named_and_breaks_no_page(app, services, operat
     assert operator.get("/metrics").status_code == 200
     with structlog.testing.capture_logs() as logs:
         services.scheduler.run_all()
-    assert not [one for one in logs if one["event"] == "upkeep failed"]
+    assert not [one for one in logs if one["event"] == "periodic task failed"]
 
 
 def test_a_redis_that_hangs_is_waited_for_once(redis_url):

@@ -78,7 +78,7 @@ def test_a_report_is_accepted_while_redis_is_away_and_queued_when_it_is_back(adm
         with pytest.raises(QueueUnavailable):
             services.reports.clean_up()
     assert second["status"] == "RUNNING"
-    assert "report not enqueued, the sweeper will" in [line["event"] for line in log]
+    assert "report not enqueued, the scheduler will" in [line["event"] for line in log]
     assert queued() == [job]
     services.reports._queue._connection = None
     services.reports.clean_up()

@@ -220,9 +220,9 @@ class Visit:
         yield "the question before the other sessions end", self.go("me/sessions/end")
         yield "the question before one of those ends", self._asked_before_one_ends("me")
         page = self.go("me/password")
-        page.get_by_label("Your password").fill("wrong")
-        page.get_by_label("A new one").fill("a password of my own")
-        submit(page, "Change it")
+        page.get_by_label("Current password").fill("wrong")
+        page.get_by_label("New password").fill("a password of my own")
+        submit(page, "Change password")
         yield "the own password with a fault", page
         yield "the audit log", self.go("audit")
         yield "the audit log with a fault", self.go("audit?action=nonsense&start=x")

@@ -46,9 +46,9 @@ def test_somebody_new_comes_in_chooses_a_password_and_is_shown_out(on_postgresql
     fill_in(page, name, given)
     expect(page.get_by_role("heading", name="Choose a password")).to_be_visible()
     page.goto("/admin/reports")
-    page.get_by_label("The password that you were given").fill(given)
-    page.get_by_label("A new one").fill(OWN)
-    submit(page, "Choose it")
+    page.get_by_label("Temporary password").fill(given)
+    page.get_by_label("New password").fill(OWN)
+    submit(page, "Set password")
     expect(page.get_by_text("Your password is changed.")).to_be_visible()
 
     boss.goto("/admin/people")
@@ -78,8 +78,8 @@ def test_it_all_works_without_javascript(service: Service, door: Door, name: str
     page = door.open(service, java_script_enabled=False)
     add(page, name, kind="A program")
     page.get_by_role("link", name="Done").click()
-    page.get_by_role("link", name="Give another password").click()
-    submit(page, "Give another password")
+    page.get_by_role("link", name="Reset password").click()
+    submit(page, "Reset password")
     expect(page.locator("#password")).not_to_be_empty()
     page.get_by_role("link", name="Done").click()
     page.get_by_role("link", name="Remove").click()
@@ -95,7 +95,7 @@ def test_it_all_works_without_javascript(service: Service, door: Door, name: str
 def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Service, door: Door, name: str):
     page = door.open(service, None)
     fill_in(page, name, "wrong")
-    expect(page.get_by_role("alert")).to_have_text("No user has this name and password.")
+    expect(page.get_by_role("alert")).to_have_text("Wrong user name or password.")
     token = page.locator('input[name="csrf_token"]').first.input_value()
     for _ in range(9):
         form = {"user": name, "password": "wrong", "csrf_token": token}

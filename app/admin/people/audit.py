@@ -112,7 +112,7 @@ def _asked() -> AuditQuery:
         times[field.name] = field.data if isinstance(field.data, int) else None
     action = form.action.data or ""
     if action and action not in ACTIONS:
-        form.action.errors = [f'{form.action.label.text} is "{action[:60]}", which nobody does.']
+        form.action.errors = [f'{form.action.label.text} is "{action[:60]}", which is not a known action.']
         wrong += form.action.errors
     text = (form.text.data or "").strip()[:MAX_TEXT]
     who = (form.who.data or "").strip()

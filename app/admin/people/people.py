@@ -13,14 +13,14 @@ from app.services.people.accounts import TEMPORARY_DAYS, temporary_password
 from app.services.people.principal import ADMIN, ANALYST, OPERATOR
 
 ROLES = {
-    ADMIN: ("Admin", "Does and sees everything, users and keys too"),
-    OPERATOR: ("Operator", "Runs and sees everything but users and keys"),
-    ANALYST: ("Analyst", "Sees events and reports of the customers named here"),
+    ADMIN: ("Admin", "Can see and do everything, including users and keys"),
+    OPERATOR: ("Operator", "Can see and do everything except users and keys"),
+    ANALYST: ("Analyst", "Can see events and reports of assigned customers"),
 }
 PERSON, PROGRAM = "person", "program"
 KINDS = {
-    PERSON: ("A person", f"A password for one sign-in within {TEMPORARY_DAYS} days, at which they choose their own"),
-    PROGRAM: ("A program", "A password that stays, for the API"),
+    PERSON: ("A person", f"A temporary password: one sign-in within {TEMPORARY_DAYS} days, then they choose their own"),
+    PROGRAM: ("A program", "A permanent password, for the API"),
 }
 
 
@@ -35,7 +35,7 @@ class PersonForm(RightsForm):
     """Form for a new user."""
 
     name = StringField("Name")
-    kind = StringField("Who signs in", default=PERSON)
+    kind = StringField("Account type", default=PERSON)
 
 
 @blueprint.get("/people")

@@ -35,7 +35,7 @@ def change_person(key: int) -> Response | tuple[str, int]:
         return _page(one, form, str(error)), 400
     except Forbidden as error:
         return _page(one, form, str(error)), 403
-    flash(f"{one.name} is changed. It counts from now on, for open sessions too.")
+    flash("Saved. Applies at once, also to open sessions.")
     if one.id == caller().id and not services().accounts.get(one.id).may("users"):
         return redirect(url_for("admin.overview"))
     return redirect(url_for("admin.person", key=one.id))

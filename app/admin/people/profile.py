@@ -17,16 +17,16 @@ from app.services.people.audit import AuditFilter
 from app.services.people.passwords import MIN_PASSWORD
 
 ENTRIES = 10
-WRONG = "That is not your password."
-SAME = "It is the one you have. Choose another."
+WRONG = "Wrong password."
+SAME = "This is your current password. Choose a different one."
 VIA = "the page of the own password"
 
 
 class PasswordForm(FlaskForm):
     """Form for the current password and a new password."""
 
-    old = PasswordField("Your password")
-    new = PasswordField("A new one")
+    old = PasswordField("Current password")
+    new = PasswordField("New password")
 
 
 @blueprint.get("/me")
@@ -76,5 +76,5 @@ def change_own_password() -> Response | tuple[str, int] | tuple[str, int, dict[s
 
 def _form(form: PasswordForm) -> str:
     if caller().temporary:
-        form.old.label.text = "The password that you were given"
+        form.old.label.text = "Temporary password"
     return render_template("admin/people/own_password.html", form=form, least=MIN_PASSWORD)

@@ -16,7 +16,7 @@ from app.exceptions import RateLimited
 # Where a user may be redirected after login: a page of this dashboard, never another host, in any spelling.
 OURS = re.compile(r"/admin/[!-\[\]-~]*")
 UP = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser treats it as the parent folder
-WRONG = "No user has this name and password."
+WRONG = "Wrong user name or password."
 VIA = "the sign-in page"
 
 

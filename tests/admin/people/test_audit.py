@@ -107,7 +107,7 @@ def test_a_cursor_that_is_none_leads_nowhere(boss, cursor):
 def test_what_nobody_does_is_told_beside_its_field(boss):
     answer = boss.get(f"{PAGE}?action=<script>")
     assert answer.status_code == 400
-    assert "What is &#34;&lt;script&gt;&#34;, which nobody does." in answer.get_data(as_text=True)
+    assert "What is &#34;&lt;script&gt;&#34;, which is not a known action." in answer.get_data(as_text=True)
 
 
 def test_only_the_newest_page_refreshes_itself(boss, services):

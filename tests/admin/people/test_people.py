@@ -109,7 +109,7 @@ class TestAPasswordForOneSignIn:
         olga = Visitor(app).sign_in("olga", password)
         answer = olga.send("/admin/me/password", {"old": password, "new": password})
         assert answer.status_code == 400
-        assert "It is the one you have." in answer.get_data(as_text=True)
+        assert "This is your current password." in answer.get_data(as_text=True)
 
     def test_is_nothing_for_the_api(self, nobody, password):
         answer = nobody.get("/reports", headers=basic("olga", password))
@@ -156,7 +156,7 @@ class TestAChange:
 class TestAnotherPassword:
     def test_is_asked_about_says_what_goes_and_is_shown_once(self, boss, anna, services):
         path = f"/admin/people/{key('anna')}/password"
-        assert "1 session ends, and programs that use it are refused" in words(boss.see(path))
+        assert "1 session ends, and programs that use it lose access" in words(boss.see(path))
         answer = boss.send(path, {"kind": "program"})
         password = SECRET.search(answer.get_data(as_text=True))[1]
         assert services.accounts.verify("anna", password)
@@ -266,7 +266,7 @@ class TestOnesOwnPage:
         for somebody, role in ((boss, "Admin"), (olga, "Operator"), (anna, "Analyst")):
             page = words(somebody.see("/admin/me"))
             assert role in page
-            assert "this one" in page
+            assert "this session" in page
             assert "Signed in" in page
 
     def test_keeps_the_address_when_the_password_is_changed(self, boss):
@@ -289,11 +289,11 @@ class TestOnesOwnPage:
     @pytest.mark.parametrize(
         ("old", "new", "said"),
         [
-            ("wrong", "another password", "That is not your password."),
-            ("", "another password", "That is not your password."),
+            ("wrong", "another password", "Wrong password."),
+            ("", "another password", "Wrong password."),
             (PASSWORD, "short", "The password has 5 characters; it must have at least 8."),
             (PASSWORD, "x" * 1_001, "it must have at most 1000"),
-            (PASSWORD, PASSWORD, "It is the one you have."),
+            (PASSWORD, PASSWORD, "This is your current password."),
         ],
     )
     def test_does_not_where_something_is_wrong(self, boss, services, old, new, said):

@@ -43,7 +43,7 @@ def test_a_wrong_password_and_an_unknown_user_are_answered_alike(visitor, admin)
         for answer, name in zip(answers, ("", "nobody", "a\0b", ""), strict=True)
     }
     assert {answer.status_code for answer in answers} == {401}
-    assert all("No user has this name and password." in page for page in pages)
+    assert all("Wrong user name or password." in page for page in pages)
 
 
 def test_the_name_stays_and_the_password_does_not(visitor, admin):

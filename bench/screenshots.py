@@ -94,7 +94,7 @@ def _states(played: Scene) -> Iterator[Shot]:
     """What links do not lead to."""
     yield Shot("sign-in", "/admin/sign-in", None)
     yield Shot("sign-in-wrong", "/admin/sign-in", None, _press("Sign in", user="anna", password="no idea"))
-    yield Shot("overview-by-type", "/admin/?range=30d&by=type", act=_open("The same in numbers"))
+    yield Shot("overview-by-type", "/admin/?range=30d&by=type", act=_open("Show as table"))
     yield Shot("overview-hour", "/admin/?range=1h")
     yield Shot("overview-analyst", "/admin/", "anna")
     yield Shot("overview-unreachable", "/admin/", act=_cut_off)

@@ -25,7 +25,7 @@ def test_from_the_list_to_one_event_and_its_json(service: Service, door: Door):
     page.get_by_role("link", name="Events", exact=True).click()
     page.get_by_role("row", name="FIRST-OF-TWO").first.click()
     expect(page.get_by_role("heading", name="FIRST-OF-TWO")).to_be_visible()
-    expect(page.get_by_role("heading", name="2 events came in this batch")).to_be_visible()
+    expect(page.get_by_role("heading", name="2 events in this batch")).to_be_visible()
     page.get_by_text("As JSON").click()
     page.get_by_role("button", name="Copy the event as JSON").click()
     expect(page.get_by_text("Copied")).to_be_visible()
@@ -62,7 +62,7 @@ def test_the_tail_is_live_and_can_be_held_still(service: Service, door: Door):
     service.post(lately(type="MEANWHILE", context=["while it was held"]))
     page.wait_for_timeout(700)  # it would have looked twice
     expect(page.get_by_text("while it was held")).to_have_count(0)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("while it was held")).to_be_visible()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
 

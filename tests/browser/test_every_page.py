@@ -86,8 +86,8 @@ class Visit:
     def overview(self) -> States:
         yield "the overview", self.go("")
         page = self.go("?range=1h&by=type")
-        page.get_by_text("The same in numbers").click()
-        page.get_by_text("Another range").click()
+        page.get_by_text("Show as table").click()
+        page.get_by_text("Custom range").click()
         yield "an hour by type, in numbers", page
         yield "a range that is none", self.go("?start=2026-11-20T00:00&end=2026-11-19T00:00")
 
@@ -139,7 +139,7 @@ class Visit:
         yield "rejected events by reason", page
         page.get_by_role("link", name="type is wrong").first.click()
         page.wait_for_url("**/rejected/group?**")
-        page.get_by_label("Send them").select_option("type")
+        page.get_by_label("Change before sending").select_option("type")
         submit(page, "again")
         yield "a group of rejected events, with a fault", page
         page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
@@ -175,7 +175,7 @@ class Visit:
         yield "the products", self.go("catalog")
         self.service.await_counts()
         page = self.go(f"catalog/product?code={LONG}")
-        page.get_by_text("The same in numbers").click()
+        page.get_by_text("Show as table").click()
         yield "a product", page
         page.get_by_label("Columns").fill(f"userId\n{LONG}\n{LONG}")
         submit(page, "Save")

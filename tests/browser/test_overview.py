@@ -60,7 +60,7 @@ def test_by_keyboard_a_bar_tells_the_same_and_all_of_them_can_be_skipped(service
 
 def test_what_was_opened_stays_open_while_numbers_change(service: Service, door: Door, arriving):
     page = door.open(service)
-    page.get_by_text("The same in numbers").click()
+    page.get_by_text("Show as table").click()
     table = page.locator("table.numbers")
     expect(table).to_be_visible()
     before = page.locator("#traffic-head").inner_text()
@@ -75,10 +75,10 @@ def test_ranges_and_splits_are_ways_that_stay_in_the_address(service: Service, d
     page.get_by_role("link", name="By type").click()
     page.wait_for_url("**/admin/?range=7d&by=type")
     expect(page.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
-    page.get_by_text("Another range").click()
+    page.get_by_text("Custom range").click()
     page.get_by_label("From").fill("2026-10-26T07:00")
     page.get_by_label("To", exact=True).fill("2026-10-26T07:59")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url(re.compile(r"/admin/\?start=\d+&end=\d+&by=type"))
 
 
@@ -105,5 +105,5 @@ def test_the_first_event_in_javascript_is_accepted_as_it_stands(service: Service
 def test_without_scripts_the_chart_and_its_table_are_there(service: Service, door: Door, arriving):
     page = door.open(service, java_script_enabled=False)
     expect(bars(page).last).to_be_visible()
-    page.get_by_text("The same in numbers").click()
+    page.get_by_text("Show as table").click()
     expect(page.locator("table.numbers")).to_be_visible()

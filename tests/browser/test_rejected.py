@@ -25,7 +25,7 @@ def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Se
     expect(group).to_have_count(2)
 
     group.filter(has_text="type is wrong").get_by_role("link").click()
-    page.get_by_label("Send them").select_option("type")
+    page.get_by_label("Change before sending").select_option("type")
     page.locator("#value").fill("MENDED")
     submit(page, "Send all 3 again")
     page.goto(f"/admin/events?product={product}")

@@ -98,8 +98,8 @@ def _told(sent: Resent) -> str:
     event = sent.event
     what = f"{event['type']} of {event['customer']}, {event['product']}, {moment(event['timestamp'])}"
     if sent.earlier:
-        return f"It was sent again before, and is stored once: {what}, in the batch {event['batch']}."
-    return f"Stored: {what}, in the batch {event['batch']}. It is no rejected event any more."
+        return f"It had already been sent again, and is stored once: {what}, in the batch {event['batch']}."
+    return f"Stored: {what}, in the batch {event['batch']}. It is no longer in this list."
 
 
 def _one(key: str) -> RejectedEvent:

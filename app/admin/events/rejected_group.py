@@ -16,20 +16,20 @@ from app.services.events.resend import Change
 PAGE = 20
 # The field to change in each event before it is resent.
 CHANGES = {
-    "": "As they are",
-    "customer": "With another customer",
-    "product": "With another product",
-    "type": "With another type",
-    "version": "With another version",
-    "timestamp": "With the time of arrival as timestamp",
+    "": "Nothing",
+    "customer": "Set customer",
+    "product": "Set product",
+    "type": "Set type",
+    "version": "Set version",
+    "timestamp": "Set timestamp to time of arrival",
 }
 
 
 class GroupForm(FlaskForm):
     """Form that resends a group."""
 
-    change = StringField("Send them")
-    value = StringField("Which one")
+    change = StringField("Change before sending")
+    value = StringField("New value")
 
 
 @blueprint.get("/rejected/group")
@@ -50,7 +50,7 @@ def send_group() -> str | tuple[str, int] | Response:
     if field not in CHANGES:
         form.change.errors = [f"{form.change.label.text} has no such choice."]
     elif field not in ("", "timestamp") and not value:
-        form.value.errors = ["It is missing: what is to stand there instead?"]
+        form.value.errors = ["New value is missing."]
     if form.change.errors or form.value.errors:
         return _page(group, form), 400
     change = Change(field, value if field != "timestamp" else "")
@@ -119,7 +119,7 @@ def _told(sent: Sent) -> str:
     words = [f"{sent.stored:,} {'event is' if sent.stored == 1 else 'events are'} stored."]
     if sent.refused:
         still = "is" if sent.refused == 1 else "are"
-        words.append(f"{sent.refused:,} {still} still refused, the first of them as {' '.join(sent.reasons)[:300]}")
+        words.append(f"{sent.refused:,} {still} still rejected. First reason: {' '.join(sent.reasons)[:300]}")
     if sent.left:
-        words.append(f"{sent.left:,} were not tried, as it took too long: send them again.")
+        words.append(f"{sent.left:,} were not tried because the time limit was reached. Send them again.")
     return " ".join(words)

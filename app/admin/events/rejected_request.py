@@ -79,7 +79,7 @@ def describe_sent(sent: ResentRequest) -> str:
     events = "1 event is" if sent.events == 1 else f"{sent.events:,} events are"
     if sent.earlier:
         return f"It was stored before, under the same Idempotency-Key: {events} in the batch {sent.batch}, once."
-    return f"Stored: {events} in the batch {sent.batch}. The request is no refused one any more."
+    return f"Stored: {events} in the batch {sent.batch}. The request is no longer in this list."
 
 
 def _page(one: RejectedRequest, *faults: str) -> str:

@@ -47,7 +47,7 @@ class Group:
     def reason(self) -> str:
         """Return the cause in words."""
         if not self.key.field:
-            return "It is no event"
+            return "Not an event"
         told = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
         return f"{self.key.field} {told}"
 

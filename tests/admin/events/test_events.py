@@ -11,6 +11,7 @@ import pytest
 from app.admin.events import events as module
 from app.store.events import search
 from app.support.clock import now
+from tests.admin.conftest import words
 from tests.support.client import FIRST, event
 
 HOUR = 3_600_000
@@ -76,7 +77,7 @@ class TestFilters:
         page = boss.see(f"/admin/events?{query}")
         assert types_on(page) == list(expected)
         if not expected:
-            assert "No event is like that." in page or "Not in 4 events that were looked at" in page
+            assert "No matching events." in page or "Searched 4 events" in page
 
     def test_a_range_that_has_a_name_ends_now(self, boss, admin):
         admin.send(event(type="LATELY", timestamp=now() - 60_000), event(type="EARLIER", timestamp=now() - 2 * HOUR))
@@ -169,7 +170,7 @@ class TestPages:
             assert types_on(page) == expected
         answer = boss.get(link(page, "Newer"))
         assert answer.headers["Location"] == "/admin/events?customer=BARCHART"  # the newest are live
-        assert link(page, "The newest") == "/admin/events?customer=BARCHART"
+        assert link(page, "Latest") == "/admin/events?customer=BARCHART"
 
     def test_only_the_newest_page_is_live(self, boss):
         page = boss.see("/admin/events")
@@ -188,12 +189,12 @@ class TestPages:
         monkeypatch.setattr(search, "LOOK", 4)
         admin.send(event(type="OLDEST", timestamp=FIRST - 1, context=["needle"]))
         page = boss.see("/admin/events?text=needle")
-        assert "Not in 4 events that were looked at, back to 2026-10-26 07:33:20.006 UTC." in page
-        page = boss.see(link(page, "Look further back"))
-        assert "Not in 4 events that were looked at, back to 2026-10-26 07:33:20.002 UTC." in page
-        page = boss.see(link(page, "Look further back"))
+        assert "Searched the latest 4 events (back to 2026-10-26 07:33:20.006 UTC): no match." in words(page)
+        page = boss.see(link(page, "Search further back"))
+        assert "Searched 4 events (back to 2026-10-26 07:33:20.002 UTC): no match." in words(page)
+        page = boss.see(link(page, "Search further back"))
         assert types_on(page) == ["OLDEST"]
-        assert "Found in 3 events that were looked at, back to the first." in page
+        assert "Searched 3 events (back to the first)." in words(page)
         assert "data-calm" not in page
 
     def test_a_search_that_is_live_does_not_hurry(self, boss):
@@ -214,9 +215,9 @@ class TestExport:
         page = boss.see("/admin/events?customer=BARCHART")
         assert "All time:" in page
         assert "about 2 events." in page
-        assert "An estimate from counts by the hour" in page
+        assert "Estimated from hourly counts" in page
         page = boss.see("/admin/events?customer=BARCHART&text=x")
-        assert "about 2 events, before the text is looked for; an export has them all." in page
+        assert "about 2 events before the text filter. Export ignores the text filter." in page
 
     def test_where_there_is_nothing_there_is_nothing_to_export(self, boss):
         assert "Export these" not in boss.see("/admin/events")
@@ -259,7 +260,7 @@ class TestOneEvent:
         monkeypatch.setattr(module, "OF_A_BATCH", 4)
         admin.send(*[event(type=f"T{number:02}", timestamp=FIRST - number) for number in range(20)])
         page = boss.see(f"/admin/events/{key_of(boss.see('/admin/events'), 'T10')}")
-        assert "20 events came in this batch" in page
+        assert "20 events in this batch" in page
         assert types_on(page) == ["T08", "T09", "T10", "T11"]
         assert types_on(boss.see(link(page, "Later in the batch"))) == ["T12", "T13", "T14", "T15"]
         assert types_on(boss.see(link(page, "Earlier in the batch"))) == ["T04", "T05", "T06", "T07"]
@@ -303,7 +304,7 @@ class TestAnAnalyst:
     def test_sees_of_a_batch_what_is_theirs(self, anna, several):
         page = anna.see(f"/admin/events/{key_of(anna.see('/admin/events'), 'A')}")
         assert types_on(page) == ["A", "B"]
-        assert "2 events came in this batch that you may see" in page
+        assert "2 events in this batch that you may see" in page
         assert "OTHER" not in page
 
     def test_without_events_is_told_how_to_send_the_first(self, anna, admin):
@@ -340,7 +341,7 @@ def test_events_dated_in_the_future_stand_before_no_other_unless_they_are_asked_
     for address in ("/admin/events", "/admin/events?range=15m", "/admin/events?customer=BARCHART"):
         assert types_on(boss.see(address)) == ["PRESENT"], address
     page = boss.see("/admin/events")
-    assert "Newest first, by the time of the event." in page
+    assert "Latest first, by event time." in page
     assert "About 60 events are dated in the future." in page
     link = html.unescape(re.search(r'dated in the future. <a href="([^"]*)"', page)[1])
     assert set(types_on(boss.see(link))) == {"FUTURE"}

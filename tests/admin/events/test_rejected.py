@@ -90,7 +90,7 @@ def test_the_newest_come_first_a_page_at_a_time(olga, refuse, monkeypatch):
 
 def test_the_left_bar_leads_there(olga):
     assert '<a href="/admin/rejected" aria-current="page">' in olga.see("/admin/rejected/by/event")
-    assert "Whatever was sent was accepted." in olga.see("/admin/rejected/by/event")
+    assert "Nothing has been rejected." in olga.see("/admin/rejected/by/event")
 
 
 def test_an_analyst_neither_sees_the_place_nor_gets_there(anna, refuse):
@@ -185,7 +185,7 @@ def test_a_double_click_stores_it_once_and_both_are_told(olga, refuse):
     fields["csrf_token"] = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form)[1]
     answers = [olga.post(f"/admin/rejected/{key}", fields) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [302, 302]
-    assert "It was sent again before, and is stored once" in olga.see("/admin/rejected/by/event")
+    assert "It had already been sent again, and is stored once" in olga.see("/admin/rejected/by/event")
     assert len(stored()) == 1
 
 
@@ -282,7 +282,7 @@ def test_those_that_are_alike_stand_together_most_first(olga, refuse):
     rows = re.findall(r"group-reason.*?</tr>", olga.see("/admin/rejected"), re.DOTALL)
     assert len(rows) == 6
     assert "PORTFOLIO PORTFOLIO-APPLICATION-LOADED" in told["timestamp is missing"]
-    assert told["It is no event"].startswith("It is no event none that could be told")
+    assert told["Not an event"].startswith("Not an event unknown")
     assert "context is wrong" in told
     assert "product is missing" in told
 
@@ -297,7 +297,7 @@ def test_each_group_has_its_trend_by_hour_or_day(olga, refuse, monkeypatch):
     refuse(event(timestamp=-1), event(timestamp=-2))
     for path, span in (("", "last 30 days"), ("?by=day", "last 30 days"), ("?by=hour", "last 24 hours")):
         page = olga.see(f"/admin/rejected{path}")
-        assert f'aria-label="2 of them came in the {span}"' in page
+        assert f'aria-label="2 received in the {span}"' in page
         assert page.count("<rect ") == 1
     later = time.time_ns() // 1_000_000 + 40 * 86_400_000
     monkeypatch.setattr("app.services.events.rejected_groups.now", lambda: later)
@@ -349,7 +349,7 @@ def test_a_group_is_sent_again_with_one_thing_changed(olga, refuse):
     answer = olga.send(group, {"up_to": up_to(olga, group), "change": "type", "value": " OPENED "})
     assert answer.status_code == 302
     page = olga.see(answer.headers["Location"])
-    assert "2 events are stored. 1 is still refused, the first of them as timestamp is -1" in page
+    assert "2 events are stored. 1 is still rejected. First reason: timestamp is -1" in page
     assert sorted((row.type, row.context) for row in select.newest(10)) == [("OPENED", ["1"]), ("OPENED", ["2"])]
     (one,) = rejected.newest(10)
     assert '"type":""' in one.event
@@ -378,8 +378,8 @@ def test_what_came_since_it_was_looked_at_is_not_sent_and_not_removed(olga, refu
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"change": "customer", "value": "  "}, "It is missing: what is to stand there instead?"),
-        ({"change": "context", "value": "x"}, "Send them has no such choice."),
+        ({"change": "customer", "value": "  "}, "New value is missing."),
+        ({"change": "context", "value": "x"}, "Change before sending has no such choice."),
     ],
 )
 def test_a_wrong_change_is_told_and_sends_nothing(olga, refuse, fields, told):
@@ -397,7 +397,7 @@ def test_a_group_that_takes_too_long_is_sent_as_far_as_it_goes(olga, refuse, mon
     refuse(*[event(timestamp=-number) for number in range(1, 6)])
     answer = olga.send(GROUP, {"up_to": up_to(olga, GROUP), "change": "timestamp"})
     page = olga.see(answer.headers["Location"])
-    assert "2 events are stored. 3 were not tried, as it took too long: send them again." in page
+    assert "2 events are stored. 3 were not tried because the time limit was reached. Send them again." in page
     assert len(stored()) == 2
 
 
@@ -456,7 +456,7 @@ def test_who_is_limited_to_a_customer_cannot_make_a_group_another_s(limited, ref
     refuse(event(timestamp=-1))
     fields = {"up_to": up_to(limited, GROUP), "change": "customer", "value": "OTHER"}
     answer = limited.send(GROUP, fields)
-    assert "1 is still refused, the first of them as You may not send events of the customer OTHER." in limited.see(
+    assert "1 is still rejected. First reason: You may not send events of the customer OTHER." in limited.see(
         answer.headers["Location"]
     )
     assert stored() == []
@@ -521,7 +521,7 @@ def test_a_refused_request_is_shown_once_and_named_beside_its_invalid_event(olga
     for path in (GROUP, "/admin/rejected/by/event", f"/admin/rejected/{rejected.newest(1)[0].id}"):
         page = olga.see(path)
         assert link in page
-        assert "2 valid events were refused with it" in page
+        assert "together with 2 valid events" in page
     assert "with 2 valid events was refused whole" in words(olga.see("/admin/rejected"))
     page = olga.see(f"/admin/rejected/request/{refused}")
     assert "timestamp is -1" in page
@@ -553,7 +553,7 @@ def test_a_request_goes_without_an_event_that_was_removed(olga, refused):
 
 def test_a_request_is_removed_with_its_events(olga, refused):
     path = f"/admin/rejected/request/{refused}/remove"
-    assert "It has 3 events, valid ones among them." in olga.see(path)
+    assert "It has 3 events, including valid ones." in olga.see(path)
     assert olga.send(path, {}).status_code == 302
     assert (rejected.requests(1), rejected.newest(1)) == ([], [])
     assert noted()[-1][0] == "rejected request removed"
@@ -568,6 +568,7 @@ def test_who_is_limited_sees_the_event_of_a_mixed_request_but_not_the_request(li
         page = limited.see(path)
         assert "request/" not in page
         assert "refused whole" not in page
+        assert "a refused request" not in page
     assert limited.get(f"/admin/rejected/request/{one.request}").status_code == 404
     fields = {"event": json.dumps(event()), "with_request": "yes"}
     assert limited.send(f"/admin/rejected/{one.id}", fields).status_code == 404
@@ -578,7 +579,7 @@ def test_who_is_limited_sees_the_event_of_a_mixed_request_but_not_the_request(li
 def test_an_event_of_a_request_that_is_gone_goes_alone(olga, refused):
     rejected.RejectedRequest.delete().execute()
     key = rejected.newest(1)[0].id
-    assert "refused whole" not in olga.see(f"/admin/rejected/{key}")
+    assert "a refused request" not in olga.see(f"/admin/rejected/{key}")
     assert olga.send(f"/admin/rejected/{key}", {"event": json.dumps(event())}).status_code == 302
 
 

@@ -162,7 +162,7 @@ class TestTraffic:
     )
     def test_a_range_is_cut_into_minutes_hours_or_days(self, boss, volume, query, unit, count):
         page = boss.see(f"/admin/?{query}")
-        assert f"Events per {unit}, each bar a way to them" in page
+        assert f"Events per {unit}, select a bar to list its events" in page
         table = re.search(r'<table class="numbers">.*?</table>', page, re.DOTALL)[0]
         assert table.count("<tr>") == count + 1
 
@@ -211,9 +211,9 @@ class TestTraffic:
         assert '<svg class="bars"' not in rest
 
     def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, volume, monkeypatch, services):
-        assert "Counts follow the events within a few seconds." in boss.see("/admin/")
+        assert "Counts are a few seconds behind." in boss.see("/admin/")
         monkeypatch.setattr(services.volume, "uncounted", lambda: 1_234_567)
-        assert "Up to 1,234,567 are not counted yet." in boss.see("/admin/")
+        assert "Up to 1,234,567 events are not counted yet." in boss.see("/admin/")
         assert "Counted just now." in boss.see("/admin/?range=1h")
 
     def test_an_analyst_sees_own_customers_numbers_only(self, anna, volume, monkeypatch, services):
@@ -227,7 +227,7 @@ class TestTraffic:
 
     def test_where_nothing_had_its_time_that_is_said(self, boss, admin):
         admin.send(event(timestamp=FIRST))
-        assert "No event had its time then." in boss.see("/admin/?range=1h")
+        assert "No events in this period." in boss.see("/admin/?range=1h")
 
 
 class TestHealth:

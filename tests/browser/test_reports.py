@@ -26,7 +26,7 @@ def test_one_that_runs_is_watched_cancelled_tried_again_and_its_file_deleted(ser
     source = service.report(customer, {"format": "jsonl", "compression": "gzip"})
     with service.writer_held(source):
         page.goto(f"/admin/reports/{source}")
-        expect(page.get_by_text("Running")).to_be_visible()
+        expect(page.locator(".state-badge").first).to_have_text("Running")
         expect(page.locator(".big-bar .percent")).to_have_text(GOES_ON)
         expect(page.get_by_text(re.compile(r"About .* left\.|Writing\."))).to_be_visible()
         page.goto("/admin/system")
@@ -37,7 +37,7 @@ def test_one_that_runs_is_watched_cancelled_tried_again_and_its_file_deleted(ser
         expect(line.get_by_role("progressbar")).to_have_attribute("value", re.compile("^[1-9]"))
         line.get_by_role("link", name="PORTFOLIO").first.click()
         page.get_by_role("link", name="Cancel").click()
-        expect(page.get_by_text(re.compile(r"what is written \([\d,]+ rows\) goes"))).to_be_visible()
+        expect(page.get_by_text(re.compile(r"the partial file \([\d,]+ rows\) is deleted"))).to_be_visible()
         submit(page, "Cancel")
         expect(page.get_by_text("The report is cancelled.")).to_be_visible()
         expect(page.locator(".state-badge").first).to_have_text("Cancelled")
@@ -59,7 +59,7 @@ def test_one_that_runs_is_watched_cancelled_tried_again_and_its_file_deleted(ser
 
     page.goto(f"/admin/reports/{source}")
     page.get_by_role("link", name="Delete the file").click()
-    expect(page.get_by_text(re.compile(rf"The file \([\d.]+ MB, {MANY + 1:,} rows\) goes"))).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"The file \([\d.]+ MB, {MANY + 1:,} rows\) is deleted"))).to_be_visible()
     submit(page, "Delete the file")
     expect(page.locator(".state-badge").first).to_have_text("Deleted")
     with pytest.raises(urllib.error.HTTPError, match="410"):

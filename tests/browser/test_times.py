@@ -21,9 +21,9 @@ def test_the_switch_shows_every_time_in_the_browsers_zone_and_back(service: Serv
     expect(when).to_have_attribute("title", "Monday 26 October 2026, 16:33:20.000 UTC+09:00 (Asia/Tokyo)")
     expect(page.get_by_role("button", name="Local")).to_have_attribute("aria-pressed", "true")
     page.goto("/admin/reports/new")  # it holds for every page
-    expect(page.get_by_text("Asia/Tokyo. Empty means from the first event on.")).to_be_visible()
+    expect(page.get_by_text("Asia/Tokyo. Leave empty to start at the first event.")).to_be_visible()
     page.get_by_role("button", name="UTC").click()
-    expect(page.get_by_text("UTC. Empty means from the first event on.")).to_be_visible()
+    expect(page.get_by_text("UTC. Leave empty to start at the first event.")).to_be_visible()
 
 
 def test_without_scripts_times_are_utc_and_there_is_no_switch(service: Service, door: Door):

@@ -25,13 +25,13 @@ from app.services.reports.service import Preview
 
 SUGGESTED = 100  # codes that a field lists; users type others
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
-FORMATS = {"": "CSV", "jsonl": "JSON Lines: an event a line, as the API has it", "parquet": "Parquet"}
+FORMATS = {"": "CSV", "jsonl": "JSON Lines: one event per line, as in the API", "parquet": "Parquet"}
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
 TAB = "tab"  # a tab cannot be typed into a field
 PLACE = re.compile(r"(?:(?:filter|output)\.)?(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 LAYOUTS = {
-    "": "The product's own",
-    "columns": "Columns: each context item under its name, those without one in a last column, extra",
+    "": "Default",
+    "columns": "Columns: each context item under its name, items without a column in a last column, extra",
     "positional": "Positional: context items as they came",
 }
 
@@ -49,7 +49,7 @@ class ReportForm(FlaskForm):
     header = BooleanField("First row has the column names")
     format = StringField("Format")
     compression = StringField("Compression")
-    spreadsheetSafe = BooleanField("Let no cell run as a formula in a spreadsheet")
+    spreadsheetSafe = BooleanField("Escape formulas for spreadsheets")
     bucketName = StringField("Bucket")
     bucketKey = StringField("Name in the bucket")
 

@@ -35,12 +35,12 @@ class ReportAction:
 
 def _cancel(report: object) -> str:
     done = services().reports.cancel(caller(), report)
-    return "The report is cancelled." if done else "The report had ended by then."
+    return "The report is cancelled." if done else "The report had already ended."
 
 
 def _retry(report: object) -> str:
     services().reports.retry(caller(), report)
-    return "The report waits for a worker, with the events that it had."
+    return "Report queued again with the same events."
 
 
 def _delete(report: object) -> str:

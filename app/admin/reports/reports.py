@@ -19,11 +19,11 @@ from app.services.reports.service import file_name
 REPORTS = 50
 TABS = {
     "": "All",
-    "running": "At work",
+    "running": "In progress",
     "complete": "Complete",
     "failed": "Failed",
     "cancelled": "Cancelled",
-    "expired": "Without file",
+    "expired": "No file",
 }
 
 

@@ -28,7 +28,7 @@ class ScheduleForm(ReportForm):
     name = StringField("Name")
     recurrence = StringField("How often")
     hour = StringField("At", default="6")
-    mode = StringField("What each one has")
+    mode = StringField("Contents")
     webhook = StringField("Webhook")
 
     def wanted(self) -> dict[str, object]:

@@ -79,7 +79,7 @@ def resume_schedule(key: int) -> Response:
         services().schedules.resume(caller(), found)
     except Forbidden as error:
         return _back(found, f"Not resumed. {error}")
-    return _back(found, f"{found.name} goes on with its next run.")
+    return _back(found, f"{found.name} is resumed.")
 
 
 @blueprint.get(f"/reports/recurring/{KEY}/remove")
@@ -132,7 +132,7 @@ def send_delivery(key: int, number: int) -> Response:
     """Queue a webhook delivery to be sent again."""
     found = theirs(key)
     services().schedules.send_again(caller(), found, services().schedules.delivery(caller(), found, number))
-    flash("It is sent again within a few seconds.")
+    flash("The webhook will be sent again within a few seconds.")
     return redirect(url_for("admin.delivery", key=key, number=number))
 
 

@@ -165,7 +165,7 @@ class TestHowManyRows:
         services.catalog.put(json.dumps({"products": [product | {"extra": "drop"}]}).encode())
         page = start(boss, estimate="y").get_data(as_text=True)
         assert listed(page) == ["timestamp", "type", "userId"]
-        assert "The catalog drops context items that have no column: of 2 rows." in page
+        assert "The catalog drops context items that have no column: 2 rows are affected." in page
 
     def test_a_type_that_is_not_known_is_named_beside_its_field(self, boss):
         for act in ({}, {"estimate": "y"}):

@@ -59,7 +59,7 @@ def test_a_file_is_deleted_and_the_report_stays(boss, admin, complete):
     assert "1 rows" in boss.see(f"{at}/delete")
     boss.send(f"{at}/delete", {})
     page = boss.see(at)
-    assert "</svg>Deleted</span>" in page and "Its file was deleted." in page
+    assert "</svg>Deleted</span>" in page and "The file was deleted." in page
     assert boss.get(f"{at}/download").status_code == 410
     assert noted("report deleted") == [f"report {complete['source']}"]
 
@@ -89,7 +89,7 @@ def test_the_timeline_has_each_attempt_and_its_reason(boss, admin, waiting):
     attempts.begin(waiting["job"], 2, "b", "worker-2", 3000)
     page = boss.see(f"/admin/reports/{waiting['source']}")
     assert "Failed after 2 s. <bdi>The disk <is> full.</bdi>" in page
-    assert "At it" in page
+    assert "Running" in page
 
 
 def test_a_report_that_gave_way_is_paused(boss, waiting):

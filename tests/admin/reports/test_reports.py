@@ -23,7 +23,7 @@ def complete(admin) -> dict:
 def test_one_report_is_told_in_full(boss, complete, services):
     page = boss.see(f"/admin/reports/{complete['source']}")
     row = services.reports.get(services.accounts.everyone()[0], complete["source"])
-    for told in ("BARCHART", "PORTFOLIO-APPLICATION-LOADED", row.sha256, "Comma", "2 rows", "first row has the names"):
+    for told in ("BARCHART", "PORTFOLIO-APPLICATION-LOADED", row.sha256, "Comma", "2 rows", "with a header row"):
         assert told in page
     assert f"{row.bytes} bytes" in page
     assert "<dd><bdi>admin</bdi></dd>" in page
@@ -77,7 +77,7 @@ def test_an_expired_report_says_that_its_file_is_gone(boss, complete, services, 
     services.reports.clean_up()
     page = boss.see(f"/admin/reports/{complete['source']}")
     assert "</svg>Expired</span>" in page
-    assert "is removed" in page
+    assert "The file has expired." in page
     assert boss.get(f"/admin/reports/{complete['source']}/download").status_code == 410
 
 
@@ -118,11 +118,11 @@ def test_the_list_has_them_newest_first(boss, complete, admin):
     later = admin.start_report()
     page = boss.see("/admin/reports")
     assert page.index(later["source"]) < page.index(complete["source"])
-    assert "1 at work." in page
+    assert "1 running or queued." in page
 
 
 def test_an_empty_list_says_how_to_start_one(boss):
-    assert "No report yet." in boss.see("/admin/reports")
+    assert "No reports yet." in boss.see("/admin/reports")
 
 
 @pytest.mark.parametrize("ending", ["", "/part", "/download", "/link"])

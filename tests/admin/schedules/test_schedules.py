@@ -69,7 +69,7 @@ def one() -> Schedule:
 
 def test_where_there_is_none_the_page_says_what_one_is_for(boss):
     page = boss.see("/admin/reports/recurring")
-    assert "No recurring report yet." in page
+    assert "No recurring reports yet." in page
     assert f'href="{NEW}"' in page
     assert 'href="/admin/reports/recurring"' in boss.see("/admin/reports")
 
@@ -201,7 +201,7 @@ def test_run_now_of_what_is_not_known_any_more_says_so(boss):
     boss.send(f"{address}/run", {}, form=address)
     page = boss.see(address)
     assert 'Not started. filter.product is "GONE", which is not known' in page
-    assert "Its last report could not be started, and the next is tried at its time." in page
+    assert "The last report could not be started. The next one is tried on schedule." in page
 
 
 def test_it_is_paused_and_resumed(boss):
@@ -212,7 +212,7 @@ def test_it_is_paused_and_resumed(boss):
     assert "Not while it is paused" in page
     assert one().next_run is None
     boss.send(f"{address}/resume", {}, form=address)
-    assert "Portfolio, daily goes on with its next run." in boss.see(address)
+    assert "Portfolio, daily is resumed." in boss.see(address)
     assert one().next_run is not None
 
 
@@ -223,8 +223,8 @@ def test_before_it_is_removed_the_page_says_what_goes_and_what_stays(boss, servi
     services.schedule_runs.run(SYSTEM, one())
     page = boss.see(f"{address}/remove")
     assert "Remove Portfolio, daily?" in page
-    assert "webhooks that wait are not sent" in page
-    assert "a new one begins with everything again" in page
+    assert "Waiting webhooks are not sent" in page
+    assert "a new one starts with all events again" in page
     assert "The report that it started stays with its file" in page
     answer = boss.send(f"{address}/remove", {})
     assert answer.headers["Location"] == "/admin/reports/recurring"
@@ -244,7 +244,7 @@ def test_a_secret_is_shown_once_and_never_again(boss, services, allowed):
     assert f"{allowed}/x" in boss.see(address)
     changed = boss.send(f"{address}/edit", FILLED | {"webhook": f"{allowed}/y"})
     assert changed.status_code == 302
-    assert "Make another secret" in boss.see(f"{address}/secret")
+    assert "Create a new secret" in boss.see(f"{address}/secret")
     other = boss.send(f"{address}/secret", {})
     assert services.webhooks.secret(one().webhook_salt) in other.get_data(as_text=True)
     assert secret not in other.get_data(as_text=True)
@@ -278,7 +278,7 @@ def test_a_webhook_to_where_none_may_go_is_refused_beside_its_field(boss, allowe
     assert wrong(answer, "webhook") == (
         "Webhook goes to https://evil.example, which WEBHOOK_HOSTS does not allow; it allows https://hooks.example.com."
     )
-    assert "It may go to https://hooks.example.com." in boss.see(NEW)
+    assert "Allowed hosts: https://hooks.example.com." in boss.see(NEW)
 
 
 def test_where_the_operator_allows_no_webhooks_the_form_says_so(boss):
@@ -431,7 +431,7 @@ def test_a_report_that_takes_up_where_another_ended_does_not_claim_all_time(boss
     for _ in range(2):
         services.schedule_runs.run(SYSTEM, one())
     page = boss.see("/admin/reports")
-    assert "Since the one before" in page
+    assert "Since the previous report" in page
     assert "All time" in page
 
 

@@ -12,7 +12,7 @@ from app.services import Services
 from app.support.same_origin import SAFE_METHODS
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
-ELSEWHERE = "The form was sent from a page of another site. Nothing was done. Send it again from here."
+ELSEWHERE = "The form was sent from a page of another site, so nothing was changed. Submit it again from here."
 csrf = CSRFProtect()
 MAX_FORM_BYTES = 10_000_000  # the largest form is an imported catalog document, as text
 

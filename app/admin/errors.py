@@ -13,24 +13,22 @@ Answer = tuple[str, int]
 
 # A title, and the advice that is shown for each status.
 WORDS = {
-    400: ("That cannot be read", "Go back, and try again from there."),
-    403: ("This is not yours to see", "Ask an administrator of this service for access."),
-    404: ("There is nothing here", "The address is mistyped, or what was here is gone."),
-    405: ("That cannot be done here", "Go back, and try again from there."),
-    409: ("The file is not there", "The report's page says how it stands."),
-    410: ("The file is gone", "Start the report again to have a new one."),
-    429: ("Too many tries", "Wait a little, and try again."),
-    413: ("That is too much at once", "Go back, and send less."),
-    503: ("Something that we need does not answer", "Nothing is lost. Reload the page in a moment."),
-    500: ("Something broke on our side", "It is in the log, under the id below. Try again in a minute."),
+    400: ("Bad request", "Go back and try again."),
+    403: ("No access", "Ask an administrator of this service for access."),
+    404: ("Page not found", "The address is mistyped, or the page was removed."),
+    405: ("Not possible here", "Go back and try again."),
+    409: ("The file is not available", "The report's page shows its state."),
+    410: ("The file is no longer available", "Run the report again to create a new one."),
+    429: ("Too many attempts", "Wait a moment, then try again."),
+    413: ("Too much data", "Go back and send less."),
+    503: ("Temporarily unavailable", "Nothing is lost. Reload the page in a moment."),
+    500: ("Internal error", "The log has the details under the id below. Try again in a minute."),
 }
 UNKEPT = (
     "This page was opened over http, but PUBLIC_URL is {url}: the browser keeps no session without TLS. Open {url} "
-    "instead, or have the operator set PUBLIC_URL to the address that people use."
+    "instead, or ask the operator to set PUBLIC_URL to the address that people use."
 )
-FORGED = (
-    "The form was sent without this session's token. Perhaps you signed out in another tab. Send it again from here."
-)
+FORGED = "Your session has ended. Sign in and submit the form again."
 
 
 def register(app: Flask) -> None:

@@ -132,7 +132,7 @@ def test_what_is_not_there_is_told_on_a_page(boss, visitor, path):
         answer = somebody.get(path)
         assert answer.status_code == 404
         assert answer.mimetype == "text/html"
-        assert "There is nothing here" in answer.get_data(as_text=True)
+        assert "Page not found" in answer.get_data(as_text=True)
 
 
 def test_whoever_is_signed_in_keeps_the_left_bar_on_an_error(boss, visitor):
@@ -152,7 +152,7 @@ def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch
     answer = boss.get("/admin/", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 500
     page = answer.get_data(as_text=True)
-    assert "Something broke on our side" in page
+    assert "Internal error" in page
     assert "abc-1" in page
     assert "ZeroDivisionError" not in page
 
@@ -168,7 +168,7 @@ def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     text = answer.get_data(as_text=True)
-    assert "Something that we need does not answer" in text
+    assert "Temporarily unavailable" in text
     assert "The database cannot be reached." in text
 
 

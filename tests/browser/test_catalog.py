@@ -47,7 +47,7 @@ def test_from_a_code_that_was_seen_to_named_context_and_columns(service: Service
     page.get_by_label("File").set_input_files(
         {"name": "catalog.json", "mimeType": "application/json", "buffer": json.dumps(document).encode()}
     )
-    submit(page, "See what it changes")
+    submit(page, "Preview changes")
     expect(page.get_by_text("Changed: 1")).to_be_visible()
     submit(page, "Import")
     expect(page.get_by_text("0 entries are added, 1 entry is changed")).to_be_visible()

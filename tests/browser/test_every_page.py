@@ -186,11 +186,11 @@ class Visit:
         submit(page, f"Remove {LONG}")
         yield "a new type", self.go("catalog/type/new")
         page = self.go("catalog/import")
-        page.get_by_label("Or its text").fill(json.dumps({"customers": [{"code": LONG}]}))
-        submit(page, "See what it changes")
+        page.get_by_label("Or paste JSON").fill(json.dumps({"customers": [{"code": LONG}]}))
+        submit(page, "Preview changes")
         yield "an import", page
-        page.get_by_label("Text").fill("[1,")
-        submit(page, "See what it changes")
+        page.get_by_label("Or paste JSON").fill("[1,")
+        submit(page, "Preview changes")
         yield "an import with a fault", page
 
     def people(self) -> States:

@@ -89,7 +89,7 @@ def test_a_first_event_sent_as_shown_turns_the_page_into_an_overview(service: Se
     page.get_by_text("Python", exact=True).click()
     source = page.locator("#first-python").inner_text().replace("BARCHART", "NORA")
     subprocess.run([sys.executable, "-c", source], check=True, timeout=60)
-    expect(page.get_by_role("heading", name="Newest events")).to_be_visible()
+    expect(page.get_by_role("heading", name="Latest events")).to_be_visible()
     expect(page.locator("#traffic-head")).to_be_visible()  # the chart came with it
 
 

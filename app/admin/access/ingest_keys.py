@@ -95,7 +95,7 @@ def end_key(key: str) -> Response:
     found = _key(key)
     services().ingest_keys.revoke(found, by=caller())
     log.info("ingest key revoked", key=found.name, by=caller().name)
-    flash(f"{found.name} is revoked. Within 5 seconds nobody can send with it any more.")
+    flash(f"{found.name} is revoked. It stops working within 5 seconds.")
     return redirect(url_for("admin.keys"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import flash, redirect, render_template, request, url_for
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
@@ -83,9 +84,14 @@ def _page(text: str) -> int:
 
 def _adopted(found: list[CatalogEntry]) -> str:
     if not found:
-        return "It is in the catalog already."
+        return "Already in the catalog."
     if len(found) > 1:
-        return f"{len(found):,} codes are in the catalog now."
+        return f"{len(found):,} codes are added to the catalog."
     one = found[0]
-    then = {PRODUCTS: " Name its columns there.", TYPES: " Name its context there."}.get(one.kind, "")
-    return f"The {one.title} is in the catalog now.{then}"
+    added = f"The {one.title} is added to the catalog."
+    then = {PRODUCTS: "Name its columns", TYPES: "Name its context values"}.get(one.kind)
+    if then is None:
+        return added
+    product = {"product": one.product} if one.kind == TYPES else {}
+    address = url_for("admin.entry", word=one.word, code=one.code, **product)
+    return Markup('{} <a href="{}">{}</a>.').format(added, address, then)

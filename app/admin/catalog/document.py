@@ -23,7 +23,7 @@ class DocumentForm(FlaskForm):
     """Catalog document, as a file or as text."""
 
     file = FileField("File")
-    text = TextAreaField("Or its text")
+    text = TextAreaField("Or paste JSON")
 
 
 @blueprint.get("/catalog/export")
@@ -60,7 +60,7 @@ def import_document() -> str | tuple[str, int] | AnyResponse:
     except InputInvalid as error:
         form.text.errors = [fault.message for fault in error.field_errors[:MOST]]
         return _page(form), 400
-    flash(f"{_number(changes.added)} added, {_number(changes.changed)} changed, {changes.same:,} were the same.")
+    flash(f"{_number(changes.added)} added, {_number(changes.changed)} changed, {changes.same:,} unchanged.")
     return redirect(url_for("admin.catalog", kind="products"))
 
 

@@ -75,7 +75,7 @@ def change_entry(word: str) -> tuple[str, int] | Response:
         services().catalog_editor.change(caller(), one.kind, form.values(one.kind))
     except InputInvalid as error:
         return _page(one, form, error.field_errors), 400
-    flash(f"The {one.title} is changed. Reports that are started from now on follow it.")
+    flash(f"The {one.title} is changed. Applies to reports started from now on.")
     return redirect(_address(one))
 
 
@@ -98,7 +98,7 @@ def add_entry(word: str) -> tuple[str, int] | Response:
         made = services().catalog_editor.add(caller(), kind, form.values(kind))
     except InputInvalid as error:
         return _new(word, form, error.field_errors), 400
-    flash(f"The {made.title} is in the catalog now.")
+    flash(f"The {made.title} is added to the catalog.")
     return redirect(_address(made))
 
 
@@ -119,7 +119,7 @@ def end_entry(word: str) -> Response:
     services().catalog_editor.allow(caller())
     one = _one(word)
     services().catalog_editor.remove(caller(), one, with_types="with_types" in request.form)
-    flash(f"The {one.title} is not in the catalog any more. Its events stay.")
+    flash(f"The {one.title} is removed from the catalog. Its events stay.")
     return redirect(url_for("admin.catalog", kind=one.kind))
 
 

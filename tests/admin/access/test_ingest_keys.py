@@ -49,18 +49,18 @@ def test_the_page_and_its_forms_are_for_admins_only(olga, anna, boss, services):
 
 def test_without_a_key_the_page_says_what_to_do(boss):
     page = boss.see("/admin/keys")
-    assert "No key yet." in page
+    assert "No keys yet." in page
     assert f'href="{NEW}"' in page
-    assert "also accepted without a key" in page
+    assert "Anyone can send events because" in page
 
 
 @pytest.mark.settings(ingest_auth="key")
 def test_where_a_key_is_asked_for_and_there_is_none_the_page_warns(boss, services):
-    assert "No event can come in" in boss.see("/admin/keys")
+    assert "No events are accepted because" in boss.see("/admin/keys")
     services.ingest_keys.add("web")
     page = boss.see("/admin/keys")
-    assert "No event can come in" not in page
-    assert "1 in use. Events are taken with a key only." in words(page)
+    assert "No events are accepted because" not in page
+    assert "1 in use. Events are accepted only with a key." in words(page)
 
 
 def test_a_key_is_shown_once(boss, services):
@@ -116,7 +116,7 @@ def test_before_a_key_is_revoked_it_is_said_what_goes(boss, services):
     page = words(boss.see(f"/admin/keys/{key.id}/revoke"))
     assert "Revoke web?" in page
     assert "never used" in page
-    assert "nobody can send events of the customer BARCHART and the product PORTFOLIO" in page
+    assert "nobody can use it to send events of the customer BARCHART and the product PORTFOLIO" in page
     assert services.ingest_keys.verify(token)
 
 

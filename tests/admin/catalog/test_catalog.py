@@ -80,7 +80,7 @@ def test_it_says_whether_it_is_open_and_what_that_means(olga):
 
 @pytest.mark.settings(catalog_mode="strict")
 def test_it_says_whether_it_is_strict_and_what_that_means(olga):
-    assert "Strict: an event with a customer, product or type that is not in here is rejected." in olga.see(
+    assert "Strict: events with a customer, product or type that is not in the catalog are rejected." in olga.see(
         "/admin/catalog"
     )
 
@@ -92,7 +92,7 @@ def test_the_left_bar_leads_there(olga):
 def test_what_is_looked_for_is_found_in_codes_and_descriptions(olga, sample_catalog):
     found = olga.see("/admin/catalog/types?find=sorted")
     assert re.findall(r'data-key="type ([\w-]+) of', found) == ["WATCHLIST-SORTED"]
-    assert "Nothing here has “nothing at all”" in olga.see("/admin/catalog/types?find=nothing+at+all")
+    assert "No code or description contains “nothing at all”" in olga.see("/admin/catalog/types?find=nothing+at+all")
 
 
 def test_a_long_list_comes_a_page_at_a_time(olga, services, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_long_list_comes_a_page_at_a_time(olga, services, monkeypatch):
     while path:
         page = olga.see(path)
         shown += re.findall(r'data-key="customer (C\d)"', page)
-        more = re.search(r'href="([^"]+)">More<', page)
+        more = re.search(r'href="([^"]+)">Next<', page)
         path = more and more[1]
     assert shown == [f"C{number}" for number in range(9)]
     assert (
@@ -118,7 +118,7 @@ def test_what_was_seen_and_is_not_there_is_listed(olga, filled):
 
 def test_a_type_under_another_product_than_the_catalog_s_is_not_missing(olga, sample_catalog, admin):
     admin.send(event(product="WATCHLIST"))
-    assert "Every code that was seen is in the catalog." in olga.see("/admin/catalog/missing")
+    assert "All codes seen are in the catalog." in olga.see("/admin/catalog/missing")
 
 
 def test_one_click_takes_a_code_in(olga, filled, services):
@@ -130,14 +130,15 @@ def test_one_click_takes_a_code_in(olga, filled, services):
     assert answer.status_code == 302
     assert entries(services, "types")["READ"] == {"code": "READ", "description": "", "product": "NEWS", "context": []}
     page = olga.see("/admin/catalog/missing")
-    assert "The type READ of NEWS is in the catalog now. Name its context there." in page
+    assert "The type READ of NEWS is added to the catalog." in page
+    assert '<a href="/admin/catalog/type?code=READ&product=NEWS">Name its context values</a>.' in page
     assert re.findall(r'data-key="([^"]+)"', page) == ["customer OTHER", "product NEWS"]
     assert noted() == [("catalog changed", "type READ of NEWS")]
 
 
 def test_one_more_click_takes_all_of_them_in(olga, filled, services):
     olga.send("/admin/catalog/adopt", {}, form="/admin/catalog/missing")
-    assert "3 codes are in the catalog now." in olga.see("/admin/catalog/missing")
+    assert "3 codes are added to the catalog." in olga.see("/admin/catalog/missing")
     assert "OTHER" in entries(services, "customers")
     assert "NEWS" in entries(services, "products")
     assert len(noted()) == 3
@@ -152,7 +153,7 @@ def test_what_was_never_seen_is_not_taken_in(olga, filled, services):
 def test_an_entry_that_is_there_keeps_its_values_when_it_is_clicked_once_more(olga, filled, services):
     olga.send("/admin/catalog/adopt", {"kind": "products", "code": "PORTFOLIO"}, form="/admin/catalog/missing")
     assert entries(services, "products")["PORTFOLIO"]["columns"]
-    assert "It is in the catalog already." in olga.see("/admin/catalog")
+    assert "Already in the catalog." in olga.see("/admin/catalog")
 
 
 def test_an_entry_is_told_in_full(olga, filled):
@@ -164,7 +165,7 @@ def test_an_entry_is_told_in_full(olga, filled):
     page = olga.see(f"/admin/catalog/type?code={TYPE}&product=PORTFOLIO")
     assert ">userId\nviewName</textarea>" in page
     assert '<bdi class="code listed">BARCHART</bdi>' in page
-    assert "No event had it yet." in olga.see("/admin/catalog/customer?code=FERNHILL")
+    assert "No events yet." in olga.see("/admin/catalog/customer?code=FERNHILL")
 
 
 def test_an_entry_is_changed(olga, sample_catalog, services):
@@ -173,7 +174,7 @@ def test_an_entry_is_changed(olga, sample_catalog, services):
     assert olga.send(PRODUCT, fields).status_code == 302
     changed = {"code": "PORTFOLIO", "description": "Worth", "columns": ["userId", "symbol"], "extra": "drop"}
     assert entries(services, "products")["PORTFOLIO"] == changed
-    assert "Reports that are started from now on follow it." in olga.see(PRODUCT)
+    assert "Applies to reports started from now on." in olga.see(PRODUCT)
     assert noted() == [("catalog changed", "product PORTFOLIO")]
     details = AuditEntry.get(AuditEntry.action == "catalog changed").details
     assert (details["columns"], details["extra"], details["extra before"]) == (["userId", "symbol"], "drop", "column")
@@ -228,7 +229,7 @@ def test_what_was_typed_stays_beside_its_fault(olga, sample_catalog):
 
 def test_before_a_product_goes_it_says_what_its_reports_lose(olga, sample_catalog, services):
     page = olga.see("/admin/catalog/product/remove?code=WATCHLIST")
-    assert "Reports about it have no columns any more" in page
+    assert "New reports will use positional columns instead of:" in page
     assert "<bdi>watchlistId</bdi><bdi>symbol</bdi>" in page
     assert "Remove its 4 types as well" in page
     assert "The catalog is open: its events are still accepted" in page
@@ -262,7 +263,7 @@ def test_a_type_with_a_namesake_elsewhere_leaves_no_column_empty(olga, services)
 @pytest.mark.settings(catalog_mode="strict")
 def test_in_strict_mode_it_says_that_events_will_be_rejected_and_they_are(olga, sample_catalog, services, nobody):
     page = olga.see(f"/admin/catalog/type/remove?code={TYPE}&product=PORTFOLIO")
-    assert "events of this type are rejected from now on" in page
+    assert "events of this type will be rejected" in page
     nobody.send(event())
     olga.send(f"/admin/catalog/type/remove?code={TYPE}&product=PORTFOLIO", {})
     assert nobody.post("/events", [event()]).status_code == 400
@@ -302,7 +303,7 @@ def test_a_document_is_looked_at_before_it_is_imported(olga, sample_catalog, ser
     assert text in page
     answer = olga.send("/admin/catalog/import", {"text": text, "import": "y"})
     assert answer.status_code == 302
-    assert "1 entry is added, 1 entry is changed, 0 were the same." in olga.see("/admin/catalog")
+    assert "1 entry is added, 1 entry is changed, 0 unchanged." in olga.see("/admin/catalog")
     assert entries(services, "customers")["ACME"]["description"] == "New"
     assert noted() == [("catalog imported", "")]
 

@@ -29,4 +29,4 @@ def test_no_page_lists_all_codes_and_each_is_found(boss, admin):
     assert len(re.findall(r'data-key="', boss.see("/admin/catalog/missing?page=3"))) == 100
     assert "The catalog has more." in boss.see("/admin/reports/new")
     boss.send("/admin/catalog/adopt", {}, form="/admin/catalog/missing")
-    assert "1,000 codes are in the catalog now." in boss.see("/admin/catalog/missing")
+    assert "1,000 codes are added to the catalog." in boss.see("/admin/catalog/missing")

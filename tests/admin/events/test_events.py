@@ -269,7 +269,7 @@ class TestOneEvent:
     def test_one_that_is_not_there_is_told_on_a_page(self, boss, several, key):
         answer = boss.get(f"/admin/events/{key}")
         assert answer.status_code == 404
-        assert "There is nothing here" in answer.get_data(as_text=True)
+        assert "Page not found" in answer.get_data(as_text=True)
 
 
 class TestAnAnalyst:

@@ -240,13 +240,13 @@ class TestHealth:
         assert told == [
             ("good", "Database", "well"),
             ("good", "Valkey", "well"),
-            ("warning", "Workers", "needs you"),
+            ("warning", "Workers", "needs attention"),
             ("good", "Scheduler", "well"),
             ("good", "Report files", "well"),
             ("good", "Disk", "well"),
             ("good", "Spool", "well"),
         ]
-        assert "1 thing needs you" in boss.see("/admin/")
+        assert "1 problem needs attention" in boss.see("/admin/")
 
     def test_all_well_is_said_with_what_is_at_work(self, boss, admin, services, monkeypatch):
         well = [Check("database", None), Check("worker", None, "2")]
@@ -323,7 +323,7 @@ def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, 
     admin.send(event(), event(timestamp=FIRST // 1000), event(timestamp=FIRST // 1000 + 1))
     services.scheduler._count()
     page = boss.see("/admin/")
-    assert "2 events are dated 1970. Whoever sent them took seconds for milliseconds" in page
+    assert "2 events are dated 1970. The sender used seconds instead of milliseconds" in page
     link = html.unescape(re.search(r'href="(/admin/events\?start=0[^"]*)"', page)[1])
     assert len(set(re.findall(r'datetime="(1970[^"]*)"', boss.see(link)))) == 2
     assert "2026-10-26" not in re.sub(r"as of.*?</time>", "", boss.see(link))

@@ -73,7 +73,7 @@ def test_a_busy_worker_is_listed_with_its_report_and_since_when(olga, limited, w
     assert f"/admin/reports/{job['source']}" in page
     assert "data-moving" in page
     told = limited.see("/admin/system")
-    assert "Busy a report that is not yours to see" in row(told, worker.name)
+    assert "Busy a report that you may not see" in row(told, worker.name)
     assert "BARCHART" not in told
     assert job["source"] not in told
 
@@ -85,7 +85,7 @@ def test_a_silent_worker_is_called_so(olga, worker, monkeypatch):
 
 def test_without_a_worker_it_says_how_to_start_one(olga):
     page = olga.see("/admin/system")
-    assert "No worker is there. Reports wait. Start one: <code>python worker.py</code>." in page
+    assert "No worker is running, so reports are waiting. Start one: <code>python worker.py</code>." in page
 
 
 def test_what_waits_is_counted_and_the_scheduler_is_heard(olga, admin, services):
@@ -107,7 +107,7 @@ def test_what_waits_is_counted_and_the_scheduler_is_heard(olga, admin, services)
 def test_while_redis_is_away_the_rest_is_told(olga):
     page = olga.see("/admin/system")
     assert "Redis cannot be reached" in page
-    assert "Who is at work cannot be told until it is back." in page
+    assert "The state of workers is unknown until it is back." in page
     assert "Report files" in page
     assert "Redis cannot be reached" in olga.see("/admin/system/versions")
 
@@ -134,7 +134,7 @@ def test_events_that_are_kept_for_good_are_said_to_be(olga, admin):
     admin.send(event(timestamp=FIRST))
     hourly_counts.advance()
     told = row(olga.see("/admin/system"), "Events")
-    assert told.startswith("Events for good EVENT_KEEP_DAYS –")
+    assert told.startswith("Events forever EVENT_KEEP_DAYS –")
     assert told.endswith(" 0")
 
 
@@ -145,7 +145,7 @@ def test_who_is_limited_to_a_customer_is_told_numbers_of_that_one_only(limited, 
     hourly_counts.advance()
     admin.run_report()
     page = limited.see("/admin/system")
-    assert row(page, "Events") == "Events for good EVENT_KEEP_DAYS – 0"
+    assert row(page, "Events") == "Events forever EVENT_KEEP_DAYS – 0"
     assert " 0 0" in row(page, "Report files")
     assert "REJECTED_KEEP_DAYS 0 0" in row(page, "Rejected events")
     assert "Audit log" not in re.findall(r'data-key="([^"]+)"', page)
@@ -232,7 +232,7 @@ def test_the_left_bar_leads_there(olga, anna):
 def test_an_analyst_does_not_get_there(anna, path):
     answer = anna.get(path)
     assert answer.status_code == 403
-    assert "This is not yours to see" in html.unescape(answer.get_data(as_text=True))
+    assert "No access" in html.unescape(answer.get_data(as_text=True))
 
 
 def test_its_part_is_a_part_of_it(olga):

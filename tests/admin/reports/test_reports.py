@@ -58,7 +58,7 @@ def test_a_report_that_failed_says_why(boss, admin, services, monkeypatch):
     assert "division by zero" in page
     answer = boss.get(f"/admin/reports/{job['source']}/download")
     assert answer.status_code == 409
-    assert "The file is not there" in answer.get_data(as_text=True)
+    assert "The file is not available" in answer.get_data(as_text=True)
 
 
 def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):

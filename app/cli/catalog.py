@@ -22,7 +22,7 @@ def catalog() -> None:
 @as_json
 @command
 def import_file(file: BinaryIO, as_json: bool) -> None:
-    """Import a catalog FILE (- for standard input); known codes take its values, none is removed."""
+    """Import a catalog FILE (- for standard input): existing codes are updated, none are removed."""
     with transaction():
         counts = services().catalog.put(file.read())
         services().audit.note(SYSTEM, "catalog imported", details=counts)
@@ -33,6 +33,6 @@ def import_file(file: BinaryIO, as_json: bool) -> None:
 @as_json
 @command
 def export(as_json: bool) -> None:
-    """Print the catalog as the document that import takes."""
+    """Print the catalog as a document that import accepts."""
     document = services().catalog.export()
     say(document, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), json=as_json)

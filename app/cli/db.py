@@ -27,7 +27,7 @@ def upgrade(as_json: bool) -> None:
 @as_json
 @command
 def check(as_json: bool) -> None:
-    """Exit with 1 where the database needs an upgrade, or is newer than this version."""
+    """Exit with 1 if the database needs an upgrade, or is newer than this version."""
     database.refuse_newer()
     pending = database.pending()
     words = f"The database needs: {', '.join(pending)}." if pending else "The database is up to date."

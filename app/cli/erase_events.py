@@ -14,27 +14,27 @@ from app.services.people.principal import SYSTEM
 
 
 @click.command()
-@click.option("--customer", required=True, metavar="CODE", help="Whose events.")
+@click.option("--customer", required=True, metavar="CODE", help="The customer of the events.")
 @click.option("--product", metavar="CODE", help="Only of this product.")
 @click.option("--type", "types", multiple=True, metavar="CODE", help="Only of this type; repeatable.")
 @click.option("--after", metavar="TIME", help="Only from this time on, by their timestamp.")
 @click.option("--before", metavar="TIME", help="Only from before this time.")
 @click.option("--batch", metavar="UUID", help="Only of this batch.")
 @click.option(
-    "--context", "item", metavar="TEXT", help="Only those with this context item, whole, such as a user's id."
+    "--context", "item", metavar="TEXT", help="Only events with exactly this context item, such as a user's id."
 )
-@click.option("--delete-files", is_flag=True, help="Delete the report files that hold some of them, too.")
-@click.option("--yes", is_flag=True, help="Do it. Without this it is only said what would go.")
+@click.option("--delete-files", is_flag=True, help="Also delete the report files that contain some of them.")
+@click.option("--yes", is_flag=True, help="Erase. Without this, only count what would be erased.")
 @as_json
 @command
 def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], **wanted: object) -> None:
-    """Erase events for good: without --yes it only counts what would go.
+    """Erase events permanently; without --yes, only count what would be erased.
 
     A TIME is a day (2026-11-23: its first moment), a time (2026-11-23T10:57), both in UTC, or milliseconds since 1970.
 
-    Events that come in meanwhile stay. Rejected events of the customer go as well where they fit. Report files are
-    copies: those that hold some of the events are named, and go with --delete-files; reports that are being written
-    then begin again. Reports that run meanwhile may have less than was there when they started.
+    Events that arrive meanwhile stay. Matching rejected events of the customer are erased as well. Report files are
+    copies: those that contain some of the events are listed, and deleted with --delete-files; reports that are being
+    written then begin again. Reports that run meanwhile may have fewer events than were stored when they started.
     """
     plan = services().retention.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
     gone = _erase(plan, delete_files) if yes else 0
@@ -53,22 +53,22 @@ def _erase(plan: ErasurePlan, delete_files: bool) -> int:
                 gone += number
                 bar.update(number)
         except Exception:
-            click.echo(f"Stopped: {_counted(gone, 'event')} gone for good. Run it again for the rest.", err=True)
+            click.echo(f"Stopped: {_counted(gone, 'event')} erased. Run it again for the rest.", err=True)
             raise
     return gone
 
 
 def _words(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) -> str:
     if not plan.events and not plan.rejected_number:
-        return "There is no such event."
-    number = is_erased if yes else plan.events
-    lines = [f"{_counted(number, 'event')} {'erased' if yes else 'would be erased'}."]
+        return "There are no such events."
+    number, done = (is_erased, "erased") if yes else (plan.events, "would be erased")
+    lines = [f"{_counted(number, 'event')} {done}."]
     if plan.rejected_number:
-        lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {'erased' if yes else 'would go'} as well.")
+        lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {done} as well.")
     if plan.reports:
         lines += _of_files(plan, deleted=yes and delete_files, wanted=delete_files)
     if not yes:
-        lines.append("Nothing is erased yet. To do it, run this again with --yes.")
+        lines.append("Nothing is erased yet. To erase, run this again with --yes.")
     return "\n".join(lines)
 
 
@@ -77,7 +77,7 @@ def _of_files(plan: ErasurePlan, *, deleted: bool, wanted: bool) -> list[str]:
     names = [f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in plan.reports]
     if deleted:
         return [held.format("held"), *names, "Their files are deleted; those that were being written begin again."]
-    rest = [] if wanted else ["Their files stay: with --delete-files they go, too."]
+    rest = [] if wanted else ["Their files stay. To delete them too, add --delete-files."]
     return [held.format("hold"), *names, *rest]
 
 

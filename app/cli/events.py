@@ -12,7 +12,7 @@ from app.cli.resend_events import resend
 
 @click.group()
 def events() -> None:
-    """Events: count them, import a file of them, send rejected ones again, erase some for good."""
+    """Events: count, import from a file, resend rejected ones, erase."""
 
 
 events.add_command(import_file)

@@ -8,12 +8,12 @@ import click
 
 OPTIONS = (
     click.option("--format", help="csv (default), jsonl or parquet."),
-    click.option("--delimiter", help="Between columns; default |."),
+    click.option("--delimiter", help="Character between columns; default |."),
     click.option("--layout", help="columns or positional."),
     click.option("--header/--no-header", default=None, help="Whether the first row has the column names."),
     click.option("--compression", help="none (default), gzip or zstd."),
     click.option(
-        "--spreadsheet-safe", "spreadsheetSafe", is_flag=True, default=None, help="Let no cell run as a formula."
+        "--spreadsheet-safe", "spreadsheetSafe", is_flag=True, default=None, help="Escape formulas for spreadsheets."
     ),
 )
 NAMES = ("format", "delimiter", "layout", "header", "compression", "spreadsheetSafe")

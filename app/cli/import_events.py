@@ -24,12 +24,12 @@ STDIN = "-"
 
 @click.command("import")
 @click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--customer", metavar="CODE", help="CSV: whose events they are.")
-@click.option("--product", metavar="CODE", help="CSV: in which product they happened.")
+@click.option("--customer", metavar="CODE", help="CSV: the customer of the events.")
+@click.option("--product", metavar="CODE", help="CSV: the product of the events.")
 @click.option("--delimiter", default="|", show_default=True, help="CSV: between cells; tab for a tab.")
-@click.option("--header", is_flag=True, help="CSV: leave out the first row; that of a report is known without.")
+@click.option("--header", is_flag=True, help="CSV: skip the first row; a report's header is recognized without this.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="CSV without a header: its report's layout.")
-@click.option("--again", is_flag=True, help="Import a file once more that was imported to its end.")
+@click.option("--again", is_flag=True, help="Import a file again that was already imported to its end.")
 @as_json
 @command
 def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: str | None) -> None:
@@ -39,9 +39,9 @@ def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: s
     columns it must have the last column, extra, and the catalog must name each type's context items as it did when the
     report was made: that is their order.
 
-    Invalid lines are kept among the rejected events and do not stop the import; it exits with 3 where there were some.
-    An import that was interrupted goes on where it was when the same command is run again, and stores nothing twice;
-    from standard input it cannot. A file that was changed, or compressed anew, is another file.
+    Invalid lines are kept among the rejected events and do not stop the import; it exits with 3 if there were any.
+    To resume an interrupted import, run the same command again; nothing is stored twice. An import from standard input
+    cannot be resumed. A file that was changed, or compressed again, counts as another file.
     """
     csv = _csv(header=header, **given)
     is_file = str(path) != STDIN
@@ -56,10 +56,10 @@ def _csv(*, customer: str | None, product: str | None, delimiter: str, header: b
     if not (customer or product):
         if header or layout:
             name = "--header" if header else "--layout"
-            raise click.UsageError(f"{name} is for CSV, which takes --customer and --product, too.")
+            raise click.UsageError(f"{name} is for CSV, which also needs --customer and --product.")
         return None
     if not (customer and product):
-        raise click.UsageError("CSV takes both --customer and --product.")
+        raise click.UsageError("CSV needs both --customer and --product.")
     delimiter = "\t" if delimiter == "tab" else delimiter
     checked = CsvSchema().check({"customer": customer, "product": product, "delimiter": delimiter})
     return Csv(**checked, header=header, layout=layout)
@@ -97,8 +97,8 @@ def _words(source: Source, first: Progress, last: Progress) -> str:
     counts = _counts(last)
     if first.finished:
         when = datetime.fromtimestamp(first.finished / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return f"{source.name} was imported before, on {when}; --again imports it once more. {counts}"
-    resumed = f"It went on at line {first.line:,}, where it was interrupted. " if first.offset else ""
+        return f"{source.name} was imported before, on {when}; use --again to import it again. {counts}"
+    resumed = f"Resumed at line {first.line:,}, where it was interrupted. " if first.offset else ""
     return f"Imported {source.name}. {resumed}{counts}"
 
 

@@ -23,11 +23,11 @@ def key() -> None:
 @as_json
 @command
 def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_json: bool) -> None:
-    """Add a key, and print it: only now, as no more than its hash is kept. It may send any events unless bound."""
+    """Create a key and print it once; only its hash is stored. Unrestricted unless --customer or --product is given."""
     made, token = services().ingest_keys.add(name, customers, products)
-    lines = [f"Added {made.name}: for {_scope(made)}.", "", f"    {token}", "", "This key is shown only now."]
+    lines = [f"Added {made.name}: for {_scope(made)}.", "", f"    {token}", "", "Save it: it will not be shown again."]
     if not services().admission.needs_key:
-        lines.append("Events are accepted without a key, too, until INGEST_AUTH is set to key.")
+        lines.append("Events are also accepted without a key until INGEST_AUTH is set to key.")
     say(_shown(made) | {"key": token}, "\n".join(lines), json=as_json)
 
 
@@ -37,7 +37,7 @@ def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_jso
 def list_keys(as_json: bool) -> None:
     """List the keys: those in use, then the revoked ones."""
     keys = services().ingest_keys.all()
-    say([_shown(one) for one in keys], "\n".join(_line(one) for one in keys) or "There is no key.", json=as_json)
+    say([_shown(one) for one in keys], "\n".join(_line(one) for one in keys) or "There are no keys.", json=as_json)
 
 
 @key.command()
@@ -45,7 +45,7 @@ def list_keys(as_json: bool) -> None:
 @as_json
 @command
 def revoke(name: str, as_json: bool) -> None:
-    """Refuse a key from now on. Whoever still sends with it is answered 401, and those events are lost."""
+    """Revoke a key. Clients that still use it are answered 401, and their events are lost."""
     services().ingest_keys.revoke(services().ingest_keys.named(name))
     say({"name": name}, f"Revoked {name}. Every process refuses it within 5 seconds.", json=as_json)
 

@@ -32,7 +32,7 @@ def command(function: Callable) -> Callable:
         except TallyError as error:
             raise click.ClickException(str(error)) from None
         except UnicodeError:
-            raise click.ClickException("What was given is not UTF-8.") from None
+            raise click.ClickException("The input is not valid UTF-8.") from None
 
     return told
 

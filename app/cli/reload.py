@@ -23,7 +23,7 @@ WAIT_SECONDS = 900.0
 def reload(prepare: bool, as_json: bool) -> None:
     """Bring new code into a running service: migrate, then replace web processes, workers and scheduler in turn.
 
-    No connection is refused. Where the new code cannot run, what runs goes on.
+    No connection is refused. If the new code cannot run, the running processes continue.
     """
     settings = current_app.config["SETTINGS"]
     if not prepare:

@@ -24,7 +24,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def reports() -> None:
-    """Reports: list, start, wait, download, cancel, retry, delete; those that recur: schedule."""
+    """Reports: list, start, wait, download, cancel, retry, delete; recurring reports: schedule."""
 
 
 reports.add_command(schedule)
@@ -32,7 +32,7 @@ reports.add_command(schedule)
 
 @reports.command("list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--status", type=click.Choice(STATUSES), help="Only those.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only reports with this status.")
 @as_json
 @command
 def list_reports(limit: int, status: str | None, as_json: bool) -> None:
@@ -48,8 +48,8 @@ def list_reports(limit: int, status: str | None, as_json: bool) -> None:
 @click.option("--start", help="The first millisecond since 1970.")
 @click.option("--end", help="The last millisecond since 1970.")
 @file_options
-@click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 where it did not complete.")
-@click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; what is there is replaced.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 if it did not complete.")
+@click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; replaces an existing file.")
 @as_json
 @command
 def start(
@@ -61,7 +61,7 @@ def start(
     as_json: bool,
     **given: object,
 ) -> None:
-    """Start a report and print its source; with --wait --output FILE, the whole trip."""
+    """Start a report and print its source; with --output FILE, also wait and copy its file."""
     filter = {"customer": customer, "product": product, "types": list(types) or None}
     filter |= {key: given.pop(key) for key in ("start", "end")}
     wanted = {"filter": _present(filter)}
@@ -88,7 +88,7 @@ def start(
 @as_json
 @command
 def wait(name: str, timeout: int, as_json: bool) -> None:
-    """Wait until a report has ended; exit with 1 where it did not complete."""
+    """Wait until a report has ended; exit with 1 if it did not complete."""
     _tell(until_ended(services().reports.get(SYSTEM, name), timeout), as_json)
 
 
@@ -98,7 +98,7 @@ def wait(name: str, timeout: int, as_json: bool) -> None:
 @as_json
 @command
 def download(name: str, target: Path, as_json: bool) -> None:
-    """Copy a report's file to a file of yours."""
+    """Copy a report's file to a local file."""
     report = services().reports.get(SYSTEM, name)
     _copy(report, target)
     say({"file": str(target), "bytes": report.bytes}, f"Wrote {report.bytes} bytes to {target}.", json=as_json)
@@ -109,10 +109,10 @@ def download(name: str, target: Path, as_json: bool) -> None:
 @as_json
 @command
 def cancel(name: str, as_json: bool) -> None:
-    """Cancel a report that runs; exit with 1 where it had ended already."""
+    """Cancel a running report; exit with 1 if it had already ended."""
     report = services().reports.get(SYSTEM, name)
     done = services().reports.cancel(SYSTEM, report)
-    say({"source": name, "cancelled": done}, f"{name} {'is cancelled' if done else 'had ended'}.", json=as_json)
+    say({"source": name, "cancelled": done}, f"{name} {'is cancelled' if done else 'had already ended'}.", json=as_json)
     raise SystemExit(0 if done else 1)
 
 
@@ -121,7 +121,7 @@ def cancel(name: str, as_json: bool) -> None:
 @as_json
 @command
 def retry(name: str, as_json: bool) -> None:
-    """Let a report that failed, timed out or was cancelled run again."""
+    """Run a report again that failed, timed out or was cancelled."""
     report = services().reports.retry(SYSTEM, services().reports.get(SYSTEM, name))
     say(job(report), f"{name} waits for a worker.", json=as_json)
 
@@ -133,7 +133,7 @@ def retry(name: str, as_json: bool) -> None:
 def delete(name: str, as_json: bool) -> None:
     """Cancel a report if it runs, and remove its file if there is one; it stays in the list."""
     services().reports.delete(SYSTEM, services().reports.get(SYSTEM, name))
-    say({"source": name}, f"{name} has no file any more.", json=as_json)
+    say({"source": name}, f"{name} no longer has a file.", json=as_json)
 
 
 def _copy(report: Report, target: Path) -> None:

@@ -33,14 +33,14 @@ class Key(click.ParamType):
 @as_json
 @command
 def resend(ids: tuple[int | str, ...], everything: bool, as_json: bool) -> None:
-    """Send rejected events again as they are; those that pass now are stored, and are no rejected events any more.
+    """Send rejected events again unchanged. Events that are now valid are stored and leave the rejected events.
 
     ID is the number of a rejected event, or the UUID of a refused request. A request is stored as one batch, with its
-    valid events, or not at all; an event that came in one takes all of it along. Exits with 3 where some are still
-    refused.
+    valid events, or not at all; for an event that arrived in a request, the whole request is sent. Exits with 3 if
+    some are still rejected.
     """
     if bool(ids) == everything:
-        raise click.UsageError("Name the rejected events by their ids, or take --all.")
+        raise click.UsageError("Give the ids of rejected events, or --all.")
     sent, refused = 0, []
     for outcome in services().resend.send_as_they_are(None if everything else dict.fromkeys(ids)):
         if outcome.reasons:
@@ -50,5 +50,5 @@ def resend(ids: tuple[int | str, ...], everything: bool, as_json: bool) -> None:
     for outcome in refused[:TOLD]:
         click.echo(f"{outcome.id}: {' '.join(outcome.reasons)}", err=True)
     left = sum(outcome.events for outcome in refused)
-    say({"sent": sent, "refused": left}, f"Sent {sent}; {left} are still refused.", json=as_json)
+    say({"sent": sent, "refused": left}, f"Sent {sent}; {left} are still rejected.", json=as_json)
     raise SystemExit(REFUSED if refused else 0)

@@ -32,16 +32,16 @@ def schedule() -> None:
 @click.option("--hour", default=6, show_default=True, type=int, help="UTC, 0 to 23.")
 @click.option("--since-last", is_flag=True, help="Everything since the last one, not the period that ended.")
 @file_options
-@click.option("--webhook", help="A URL that gets a signed POST when a report has ended; see WEBHOOK_HOSTS.")
-@click.option("--owner", metavar="USER", help="As whom its reports are started; default: the system.")
+@click.option("--webhook", help="A URL that receives a signed POST when a report has ended; see WEBHOOK_HOSTS.")
+@click.option("--owner", metavar="USER", help="The user who starts its reports; default: the system.")
 @as_json
 @command
 def add(owner: str | None, as_json: bool, **given: object) -> None:
-    """Add a recurring report. The secret of its webhook is printed only now."""
+    """Add a recurring report, and print the secret of its webhook once."""
     saved = services().schedules.add(_user(owner) if owner else SYSTEM, _wanted(given), by=SYSTEM)
     lines = [f"Added {_line(saved.schedule)}"]
     if saved.secret:
-        lines += ["", f"    {saved.secret}", "", "This secret, which signs its webhooks, is shown only now."]
+        lines += ["", f"    {saved.secret}", "", "This secret signs its webhooks. Save it: it will not be shown again."]
     secret = {"secret": saved.secret} if saved.secret else {}
     say(_shown(saved.schedule) | secret, "\n".join(lines), json=as_json)
 
@@ -52,7 +52,7 @@ def add(owner: str | None, as_json: bool, **given: object) -> None:
 def list_schedules(as_json: bool) -> None:
     """List the recurring reports of everyone, by name."""
     found = services().schedules.visible(SYSTEM)
-    words = "\n".join(_line(one) for one in found) or "There is no recurring report."
+    words = "\n".join(_line(one) for one in found) or "There are no recurring reports."
     say([_shown(one) for one in found], words, json=as_json)
 
 
@@ -61,7 +61,7 @@ def list_schedules(as_json: bool) -> None:
 @as_json
 @command
 def pause(key: int, as_json: bool) -> None:
-    """Start no more of them until it is resumed."""
+    """Pause a recurring report: it starts no more reports until it is resumed."""
     found = services().schedules.get(SYSTEM, key)
     services().schedules.pause(SYSTEM, found)
     say({"id": key}, f"Paused {found.name}.", json=as_json)
@@ -72,7 +72,7 @@ def pause(key: int, as_json: bool) -> None:
 @as_json
 @command
 def resume(key: int, as_json: bool) -> None:
-    """Go on with the next run; what was missed meanwhile is not made up for."""
+    """Resume a recurring report with its next run; missed runs are not made up for."""
     services().schedules.resume(SYSTEM, services().schedules.get(SYSTEM, key))
     found = services().schedules.get(SYSTEM, key)
     say(_shown(found), f"Resumed {_line(found)}", json=as_json)
@@ -83,7 +83,7 @@ def resume(key: int, as_json: bool) -> None:
 @as_json
 @command
 def remove(key: int, as_json: bool) -> None:
-    """Remove a recurring report with what is known of its webhooks; its reports stay."""
+    """Remove a recurring report and the record of its webhooks; its reports stay."""
     found = services().schedules.get(SYSTEM, key)
     services().schedules.remove(SYSTEM, found)
     say({"id": key}, f"Removed {found.name}. Its reports stay.", json=as_json)
@@ -94,7 +94,7 @@ def remove(key: int, as_json: bool) -> None:
 @as_json
 @command
 def run(key: int, as_json: bool) -> None:
-    """Start a report now, and print its source; the next one comes when it would have."""
+    """Start a report now, and print its source; the schedule does not change."""
     report = services().schedule_runs.run(SYSTEM, services().schedules.get(SYSTEM, key))
     say(job(report), source(report), json=as_json)
 
@@ -104,7 +104,7 @@ def run(key: int, as_json: bool) -> None:
 @as_json
 @command
 def secret(key: int, as_json: bool) -> None:
-    """Make another secret for its webhooks, and print it: only now. The one before signs nothing more."""
+    """Create a new secret for its webhooks and print it once; the old one stops signing."""
     found = services().schedules.get(SYSTEM, key)
     if found.webhook is None:
         raise click.ClickException(f"{found.name} has no webhook.")

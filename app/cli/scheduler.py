@@ -13,10 +13,13 @@ TICK_SECONDS = 1.0
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Do everything once and end.")
+@click.option("--once", is_flag=True, help="Run every task once and exit.")
 @command
 def scheduler(once: bool) -> None:
-    """Wake workers for reports that wait, count events by hour, remove what is past its time; any number may run."""
+    """Run periodic tasks: wake workers for waiting reports, count events by hour, remove expired data.
+
+    Any number of schedulers may run.
+    """
     tasks = services().scheduler
     if once:
         tasks.run_all()

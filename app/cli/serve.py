@@ -41,7 +41,7 @@ def _welcome(start: bootstrap.FirstStart) -> list[str]:
     if start.password is None:  # do not log a configured password, because its owner knows it and logs are stored
         return [f"Sign in as the user {bootstrap.FIRST_USER} with the password that ADMIN_PASSWORD has."]
     name, password = bootstrap.FIRST_USER, start.password
-    return ["Sign in as", f"    user:     {name}", f"    password: {password}", "This password is shown only now."]
+    return ["Sign in as", f"    user:     {name}", f"    password: {password}", "Save it: it will not be shown again."]
 
 
 def _run(lock: int, welcome: list[str]) -> int:

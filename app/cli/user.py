@@ -25,7 +25,7 @@ def user() -> None:
 @as_json
 @command
 def add(name: str, role: str, customers: tuple[str, ...], password_stdin: bool, as_json: bool) -> None:
-    """Add a user. An analyst sees the customers named here, the other roles all unless some are named."""
+    """Add a user. Analysts see only the customers named here; other roles see all unless some are named."""
     made = services().accounts.add(name, role, list(customers) or None, _password(password_stdin))
     say(_shown(made), f"Added {_line(made)}.", json=as_json)
 
@@ -45,7 +45,7 @@ def list_users(as_json: bool) -> None:
 @as_json
 @command
 def password(name: str, password_stdin: bool, as_json: bool) -> None:
-    """Give a user another password; their sessions end."""
+    """Change a user's password; their sessions end."""
     services().accounts.set_password(name, _password(password_stdin))
     say({"name": name}, f"The password of {name} is changed.", json=as_json)
 

@@ -18,7 +18,9 @@ from app.store.models import Report
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 3.0  # a free worker claims a report at once
-GOES_ON = "{0} goes on. Wait for it: flask --app wsgi reports wait {0}. End it: flask --app wsgi reports cancel {0}."
+GOES_ON = (
+    "{0} continues. Wait for it: flask --app wsgi reports wait {0}. Cancel it: flask --app wsgi reports cancel {0}."
+)
 
 
 def until_ended(report: Report, timeout: int | None) -> Report:

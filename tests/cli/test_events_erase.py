@@ -34,7 +34,7 @@ def left() -> str:
 
 def test_without_yes_it_only_says_what_would_go(succeeds, stored):
     said = succeeds("events", "erase", "--customer", "BARCHART")
-    assert said == "3 events would be erased.\nNothing is erased yet. To do it, run this again with --yes.\n"
+    assert said == "3 events would be erased.\nNothing is erased yet. To erase, run this again with --yes.\n"
     assert left() == "1234"
     assert AuditEntry.select().count() == 0
 
@@ -74,8 +74,8 @@ def test_it_tells_programs_in_json(prints, stored):
 
 
 def test_where_there_is_nothing_it_says_so(succeeds, stored):
-    assert succeeds("events", "erase", "--customer", "NOBODY") == "There is no such event.\n"
-    assert succeeds("events", "erase", "--customer", "NOBODY", "--yes") == "There is no such event.\n"
+    assert succeeds("events", "erase", "--customer", "NOBODY") == "There are no such events.\n"
+    assert succeeds("events", "erase", "--customer", "NOBODY", "--yes") == "There are no such events.\n"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_report_files_that_hold_some_of_them_are_named_and_stay(prints, succeeds
     said = succeeds(*named, "--yes")
     assert "2 reports hold some of them:" in said
     assert re.findall(r"JOB-\S+", said) == held
-    assert "with --delete-files they go, too." in said
+    assert "To delete them too, add --delete-files." in said
     assert admin.download(held[0])
 
 
@@ -194,7 +194,7 @@ def test_one_that_fails_halfway_says_how_far_it_came(flask, monkeypatch, nobody)
     monkeypatch.setattr(erasing, "_erase", failing)
     result = flask("events", "erase", "--customer", "BARCHART", "--yes")
     assert result.exit_code == 1
-    assert f"Stopped: {sum(gone)} events gone for good. Run it again for the rest." in result.stderr
+    assert f"Stopped: {sum(gone)} events erased. Run it again for the rest." in result.stderr
     assert (select.count(), counts()) == (250 - sum(gone), truth())
 
 

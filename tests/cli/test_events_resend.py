@@ -50,7 +50,7 @@ def test_what_passes_after_a_catalog_import_is_stored(refuse, flask, services):
 def test_only_those_that_are_named_are_sent(refuse, succeeds, services):
     ids = refuse(*[event(context=[str(number)]) for number in range(4)])
     services.catalog.load_sample()
-    assert succeeds("events", "resend", ids[1], ids[3], ids[1]) == "Sent 2; 0 are still refused.\n"
+    assert succeeds("events", "resend", ids[1], ids[3], ids[1]) == "Sent 2; 0 are still rejected.\n"
     assert contexts() == [["1"], ["3"]]
     assert [one.id for one in rejected.newest(10)] == [ids[2], ids[0]]
 

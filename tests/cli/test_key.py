@@ -68,7 +68,7 @@ def test_a_key_is_printed_as_json(run, services):
 
 
 def test_keys_are_listed_those_in_use_first(run):
-    assert run("list") == "There is no key.\n"
+    assert run("list") == "There are no keys.\n"
     assert json.loads(run("list", "--json")) == []
     for name in ("web", "mobile", "old"):
         run("add", name)

@@ -140,7 +140,7 @@ def test_who_is_interrupted_while_waiting_reads_that_the_report_goes_on(flask, s
     monkeypatch.setattr(wait_for.time, "sleep", interrupt)
     result = flask("reports", "wait", source)
     assert result.exit_code == 1
-    assert f"{source} goes on. Wait for it: flask --app wsgi reports wait {source}. End it: " in result.stderr
+    assert f"{source} continues. Wait for it: flask --app wsgi reports wait {source}. Cancel it: " in result.stderr
 
 
 def test_who_waits_where_there_is_no_worker_is_told_so_once(flask, source, monkeypatch):

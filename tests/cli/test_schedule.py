@@ -39,7 +39,7 @@ def test_one_is_added_listed_run_paused_resumed_and_removed(succeeds, prints):
     assert succeeds("reports", "schedule", "list").endswith("the day before; paused\n")
     assert re.fullmatch(f"Resumed {line}", succeeds("reports", "schedule", "resume", 1))
     assert succeeds("reports", "schedule", "remove", 1) == "Removed Every day. Its reports stay.\n"
-    assert succeeds("reports", "schedule", "list") == "There is no recurring report.\n"
+    assert succeeds("reports", "schedule", "list") == "There are no recurring reports.\n"
     assert Report.select().count() == 1
 
 

@@ -97,7 +97,7 @@ def test_what_cannot_be_done_is_told(succeeds, fails):
 def test_a_password_that_is_not_utf_8_is_refused(succeeds, fails):
     add(succeeds, "olga", "--role", "operator")
     said = fails("user", "password", "olga", "--password-stdin", input=b"correct \xff horse\n")
-    assert said == "Error: What was given is not UTF-8.\n"
+    assert said == "Error: The input is not valid UTF-8.\n"
 
 
 def test_a_role_that_there_is_not_is_a_wrong_call(flask):

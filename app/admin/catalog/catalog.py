@@ -94,4 +94,4 @@ def _adopted(found: list[CatalogEntry]) -> str:
         return added
     product = {"product": one.product} if one.kind == TYPES else {}
     address = url_for("admin.entry", word=one.word, code=one.code, **product)
-    return Markup('{} <a href="{}">{}</a>.').format(added, address, then)
+    return Markup('<span>{} <a href="{}">{}</a>.</span>').format(added, address, then)

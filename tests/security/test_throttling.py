@@ -153,7 +153,7 @@ class TestOnThePage:
 
 class TestTogether:
     def test_all_processes_count_together(self, settings, nobody, admin, services):
-        other = login.Login(services.accounts, type(services.login._rates)(settings.redis, local_fallback=True))
+        other = login.Login(services.accounts, type(services.login._rate_limit)(settings.redis, local_fallback=True))
         for _ in range(6):
             assert other.authenticate("admin", "wrong", HOME, "API") is None
         assert statuses(nobody, 5, "admin", "wrong") == [401] * 4 + [429]
@@ -167,7 +167,7 @@ class TestTogether:
     def test_and_forgets_what_is_two_minutes_old(self, services, admin):
         for number in range(30):
             services.login.authenticate(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
-        kept = services.login._rates._here.storage
+        kept = services.login._rate_limit._here.storage
         assert 0 < len(kept.storage) <= 30 * 3
         assert len(kept.expirations) == len(kept.storage)
         assert max(kept.expirations.values()) <= time.time() + 120
@@ -234,7 +234,7 @@ class TestKnownAndUnknown:
     def test_they_take_the_same_time(self, services, monkeypatch):
         """Medians of ten each, taken in turns; a hash costs so much that the rest does not show."""
         monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real price
-        real = login.Login(accounts := Accounts(), services.login._rates)
+        real = login.Login(accounts := Accounts(), services.login._rate_limit)
         accounts.add("admin", "admin", None, PASSWORD)
         taken = {"admin": [], "nobody": []}
         for number in range(10):

@@ -264,7 +264,7 @@ class Visit:
         yield "the question before one is removed", self.go(f"{self.schedule}/remove")
         page = self.go(f"{self.schedule}/secret")
         yield "the question before another secret is made", page
-        submit(page, "another secret")
+        submit(page, "Create a new secret")
         yield "a secret", page
         page = self.go(self.schedule)
         submit(page, "Pause")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import structlog
 from flask import current_app, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
@@ -12,14 +10,14 @@ from werkzeug.wrappers import Response
 from wtforms import Field, StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
+from app.admin.form_errors import attach_errors
 from app.admin.reports.report_rows import State
 from app.auth import caller, need, signed_in
-from app.exceptions import MISSING, FieldError, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.services.access.ingest_keys import IngestKey
 
 IN_USE = State("In use", "check-circle", "good")
 REVOKED = State("Revoked", "slash-circle", "quiet")
-PLACE = re.compile(r"(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 
 log = structlog.get_logger(__name__)
 
@@ -30,17 +28,6 @@ class KeyForm(FlaskForm):
     name = StringField("Name")
     customers = TextAreaField("Customers")
     products = TextAreaField("Products")
-
-    def refuse(self, fault: FieldError) -> str | None:
-        """Attach an error to its field, or return its message if it belongs to no field."""
-        place = PLACE.fullmatch(fault.message)
-        if place is None or place[1] not in self:
-            return fault.message
-        field: Field = self[place[1]]
-        line = f", line {int(place[2]) + 1}," if place[2] else ""
-        told = " is missing." if fault.code == MISSING or not (field.data or "").strip() else place[3]
-        field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
-        return None
 
 
 @blueprint.get("/keys")
@@ -100,7 +87,7 @@ def end_key(key: str) -> Response:
 
 
 def _form(form: KeyForm, field_errors: list[FieldError] = ()) -> str:
-    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    general = attach_errors(form, field_errors, blank_is_missing=True)
     return render_template("admin/access/new_key.html", form=form, general=general)
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import Field, StringField, TextAreaField
+from wtforms import StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
 from app.admin.catalog.catalog import named
+from app.admin.form_errors import attach_errors
 from app.admin.reports.new_report import SUGGESTED
 from app.auth import caller, signed_in
-from app.exceptions import MISSING, FieldError, InputInvalid
+from app.exceptions import FieldError, InputInvalid
 from app.schemas.catalog import COLUMN
 from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, CatalogEntry
 
 KIND = "<any(product,type,customer):word>"
 SHOWN = 50  # observed codes shown for an entry
-PLACE = re.compile(r"\w+\[0\]\.(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 
 
 class EntryForm(FlaskForm):
@@ -41,17 +39,6 @@ class EntryForm(FlaskForm):
             given[NAMES[kind]] = [line.strip() for line in lines if line.strip()]
         given |= {"extra": self.extra.data or COLUMN} if kind == PRODUCTS else {}
         return given
-
-    def refuse(self, fault: FieldError) -> str | None:
-        """Attach an error to its field, or return its message if it belongs to no field."""
-        place = PLACE.fullmatch(fault.message)
-        if place is None or place[1] not in self:
-            return fault.message
-        field: Field = self[place[1]]
-        line = f", line {int(place[2]) + 1}," if place[2] else ""
-        is_missing = fault.code == MISSING or not (field.data or "").strip()
-        field.errors = [*field.errors, f"{field.label.text}{line}{' is missing.' if is_missing else place[3]}"]
-        return None
 
 
 @blueprint.get(f"/catalog/{KIND}")
@@ -124,14 +111,14 @@ def end_entry(word: str) -> Response:
 
 
 def _page(one: CatalogEntry, form: EntryForm, field_errors: list[FieldError] = ()) -> str:
-    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    general = attach_errors(form, field_errors, blank_is_missing=True)
     uses = services().catalog_listing.uses(caller(), one)
     known = {"uses": uses, "shown": SHOWN, "may_change": services().catalog_editor.may_change(caller())}
     return render_template("admin/catalog/entry.html", entry=one, form=form, general=general, **known)
 
 
 def _new(word: str, form: EntryForm, field_errors: list[FieldError] = ()) -> str:
-    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    general = attach_errors(form, field_errors, blank_is_missing=True)
     known = {"products": services().catalog_editor.products(SUGGESTED + 1), "kind": f"{word}s", "word": word}
     return render_template("admin/catalog/new_entry.html", form=form, general=general, **known)
 

@@ -6,19 +6,19 @@ report its errors. This module only finds the field of each error.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import orjson
 from flask import current_app, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, Field, StringField, TextAreaField
+from wtforms import BooleanField, StringField, TextAreaField
 
 from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import DatetimeField, words_for_times
+from app.admin.datetime_field import DatetimeField
+from app.admin.form_errors import attach_errors
 from app.auth import caller, need, signed_in
-from app.exceptions import MISSING, FieldError, Forbidden, InputInvalid, RateLimited
+from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 from app.services.events.volume import VolumeFilter
 from app.services.reports.service import Preview
@@ -28,7 +28,6 @@ OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", 
 FORMATS = {"": "CSV", "jsonl": "JSON Lines: one event per line, as in the API", "parquet": "Parquet"}
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
 TAB = "tab"  # a tab cannot be typed into a field
-PLACE = re.compile(r"(?:(?:filter|output)\.)?(\w+)(?:\[(\d+)\])?(.*)", re.DOTALL)
 LAYOUTS = {
     "": "Default",
     "columns": "Columns: each context item under its name, items without a column in a last column, extra",
@@ -61,18 +60,6 @@ class ReportForm(FlaskForm):
         if output.get("delimiter") == TAB:
             output["delimiter"] = "\t"
         return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
-
-    def refuse(self, fault: FieldError) -> str | None:
-        """Attach an error to its field, or return its message if it belongs to no field."""
-        place = PLACE.fullmatch(fault.message)
-        if place is None or place[1] not in self:
-            return fault.message
-        field: Field = self[place[1]]
-        line = f", line {int(place[2]) + 1}," if place[2] else ""
-        told = " is missing." if fault.code == MISSING else place[3]
-        told = words_for_times(told) if isinstance(field, DatetimeField) else told
-        field.errors = [*field.errors, f"{field.label.text}{line}{told}"]
-        return None
 
     def refuse_all(self, sentence: str) -> None:
         """Attach the reason why the request is forbidden to the field that it concerns."""
@@ -139,7 +126,7 @@ def _page(
         wanted: a valid request, whose approximate number of rows is shown.
         preview: further details about that report.
     """
-    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    general = attach_errors(form, field_errors)
     about = services().volume.estimate(caller(), VolumeFilter(**wanted["filter"])) if wanted else None
     known = choices() | {"about": about, "preview": preview}
     return render_template("admin/reports/new_report.html", form=form, general=general, **known)

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import StringField
 
 from app.admin.blueprint import blueprint, services
+from app.admin.form_errors import attach_errors
 from app.admin.reports.new_report import TAB, ReportForm, choices
 from app.admin.schedules.schedules import KEY, theirs
 from app.auth import caller, need, signed_in
@@ -91,7 +92,7 @@ def change_schedule(key: int) -> str | tuple[str, int] | Response:
 
 
 def _page(form: ScheduleForm, schedule: Schedule | None = None, field_errors: list[FieldError] = ()) -> str:
-    general = [told for fault in field_errors if (told := form.refuse(fault))]
+    general = attach_errors(form, field_errors)
     known = choices() | {"schedule": schedule, "servers": services().webhooks.allowed}
     known |= {"recurrences": RECURRENCES, "hours": range(HOURS), "buckets": ()}
     return render_template("admin/schedules/schedule_form.html", form=form, general=general, **known)

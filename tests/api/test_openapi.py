@@ -103,10 +103,12 @@ def test_every_example_of_a_body_is_accepted(admin: Client, sample_catalog, docu
 
 
 def test_an_example_in_a_schema_is_valid_in_it(document: dict):
-    for schema in document["components"]["schemas"].values():
-        for part in schema.get("properties", {}).values():
-            if "example" in part:
-                jsonschema.Draft202012Validator(part).validate(part["example"])
+    parts = [
+        part for schema in document["components"]["schemas"].values() for part in schema.get("properties", {}).values()
+    ]
+    examples = [part for part in parts if "example" in part]
+    assert len(examples) > 20
+    assert all(jsonschema.Draft202012Validator(part).is_valid(part["example"]) for part in examples)
 
 
 def test_the_events_schema_has_the_limits_of_the_contract(document: dict):

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import Door, Service, sign_in
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -84,6 +84,8 @@ def test_a_session_that_ended_leads_to_sign_in_and_back(service: Service, door: 
     page.goto("/admin/")
     page.context.clear_cookies()
     page.wait_for_url("**/admin/sign-in?next=/admin/")
+    sign_in(page, "admin")
+    expect(page).to_have_url(f"{service.url}/admin/")
 
 
 def test_a_page_that_nobody_looks_at_does_not_ask(service: Service, door: Door):

@@ -1,0 +1,4 @@
+class BasePoller:
+    def poll(self, timeout: float) -> tuple[list[int], list[int]]: ...
+
+Poller: type[BasePoller]

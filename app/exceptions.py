@@ -47,7 +47,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 MISSING = "REQUEST_PARAMETER_MISSING"
 MALFORMED = "REQUEST_PARAMETER_MALFORMED"
@@ -138,8 +139,7 @@ class TypeUnsupported(TallyError):
     """The media type or the content coding is not accepted."""
 
 
-@dataclass(frozen=True, slots=True)  # a request may have very many
-class FieldError:
+class FieldError(msgspec.Struct, frozen=True, gc=False):  # a request may have very many
     """Error of a field.
 
     Attributes:
@@ -153,6 +153,10 @@ class FieldError:
     code: str = MALFORMED
     field: str = ""
     is_unknown: bool = False
+
+    def with_message(self, message: str) -> FieldError:
+        """Return the same error with another message."""
+        return msgspec.structs.replace(self, message=message)
 
 
 class InputInvalid(TallyError):

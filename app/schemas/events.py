@@ -156,7 +156,7 @@ class EventSchema(Schema):
     context = Context(required=True, metadata={"description": "Details, in the order that the type names them."})
 
 
-class Rejected(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """Invalid event of a request.
 
     Attributes:
@@ -394,7 +394,9 @@ def _share_codes(event: Event, codes: dict[str, str]) -> None:
 
 def _checked(events: list[Event]) -> list[Event] | None:
     """Return the events, or None if one of their codes has a control character."""
-    codes = {event.customer for event in events} | {event.product for event in events} | {e.type for e in events}
+    codes = {event.customer for event in events}
+    codes |= {event.product for event in events}
+    codes |= {event.type for event in events}
     return None if CONTROL.search("".join(codes)) else events
 
 

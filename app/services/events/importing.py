@@ -180,7 +180,7 @@ def _of_line(one: Rejected, line: int) -> Rejected:
     """Return a rejected event of a file with its line as its place, also in its field errors."""
     here = f"events[{one.place - 1}]"
     faults = [
-        replace(fault, message=fault.message.replace(f"{here}.", f"line {line}: ", 1).replace(here, f"line {line}", 1))
+        fault.with_message(fault.message.replace(f"{here}.", f"line {line}: ", 1).replace(here, f"line {line}", 1))
         for fault in one.field_errors
     ]
     return Rejected(line, one.text, faults)

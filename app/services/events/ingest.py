@@ -193,11 +193,11 @@ def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
     def rows() -> Iterator[Row]:
         for start in range(0, count, ENCODED_EVENTS):
             stored = _stored(batch.events[:ENCODED_EVENTS], batch.places[start : start + ENCODED_EVENTS], name)
-            del batch.events[:ENCODED_EVENTS]
             answer.write(b"[" if start == 0 else b",")
             answer.write(encode_stored(stored)[1:-1])
             seen_here.update(sightings(stored))
             yield from [as_row(event, received) for event in stored]
+            del batch.events[:ENCODED_EVENTS]  # not earlier, or the rows fill the gaps and keep every page of memory
 
     payload = store.encode(rows())
     answer.write(b"]" if count else b"[]")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 import zstandard
@@ -363,7 +363,7 @@ def _alike(one: RejectedEvent) -> tuple[str, ...]:
 def _without_place(fault: FieldError) -> FieldError:
     """Return a field error of the only event without the event's place."""
     message = fault.message.removeprefix("events[0].")
-    return replace(fault, message=message.replace("events[0]", "The event", 1))
+    return fault.with_message(message.replace("events[0]", "The event", 1))
 
 
 def _key(key: int) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 
 import structlog
 
@@ -193,7 +192,7 @@ def _chain(schedule: Schedule) -> dict[str, int | None]:
 def without_suggestions(error: InputInvalid) -> InputInvalid:
     """Return the error without suggested codes, because the owner may see more customers than the reader."""
     faults = [
-        replace(fault, message="".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
+        fault.with_message("".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
         for fault in error.field_errors
     ]
     return InputInvalid(str(error), faults)

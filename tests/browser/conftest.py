@@ -1,6 +1,6 @@
-"""The whole service as `make run` starts it, once for all of these tests on each database, and Chromium beside it.
+"""The service as `make run` starts it, one instance per database for all browser tests, and Chromium.
 
-Whatever page a test opens is watched: an error on its console, an answer that was no good, a request to another host.
+Each opened page is watched for console errors, failed responses, and requests to other hosts.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from tests.support.client import FIRST, event
 from tests.support.receivers import Receiver, receiver
 from tests.support.running import Running, wait_until
 
-# The last three keep Chromium from calling hosts of its own.
+# the last three keep Chromium from contacting hosts on its own
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
-expect.set_options(timeout=60_000)  # only what fails waits so long
+expect.set_options(timeout=60_000)  # only a failure waits this long
 
-# Time on the pages runs faster, so that a part which looks every two seconds does so within a third of one.
+# Speed up time on the pages, so that a part with a two-second refresh refreshes within a third of a second.
 HASTE = 6
 SAMPLE_CATALOG = resources.files("app").joinpath("catalog.sample.json").read_text()
 HURRY = f"""(() => {{
@@ -54,12 +54,12 @@ class Service:
     """The running service.
 
     Attributes:
-        passwords: of each user.
+        passwords: the password of each user.
     """
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.passwords = {"admin": PASSWORD}
-        self._browser = requests.Session()  # the administrator's, for what a test needs and is not about
+        self._browser = requests.Session()  # the administrator's session, for setup that a test is not about
         self._running = Running(folder, ADMIN_PASSWORD=PASSWORD, **settings).until_ready()
         self.url = self._running.url
         self._send("/admin/sign-in", {"user": "admin", "password": PASSWORD})
@@ -69,7 +69,7 @@ class Service:
         assert self._running.stop() == 0
 
     def ask(self, path: str, body: object = None, **headers: str) -> dict | list:
-        """What the API answers the administrator: GET, or, with a body, POST."""
+        """Return the API's response to the administrator: to a GET, or with a body to a POST."""
         token = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
         headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"} | headers
         data = None if body is None else json.dumps(body).encode()
@@ -82,49 +82,49 @@ class Service:
         self.ask("/events", {"events": events})
 
     def report(self, customer: str, output: dict | None = None) -> str:
-        """Start a report about PORTFOLIO; its source."""
+        """Start a report about PORTFOLIO, and return its source."""
         wanted = {"filter": {"customer": customer, "product": "PORTFOLIO"}, "output": output or {}}
         return self.ask("/reports", wanted)["source"]
 
     def complete(self, customer: str) -> str:
-        """A report that is complete; its source."""
+        """Complete a report, and return its source."""
         source = self.report(customer)
         wait_until(lambda: self.ask(f"/reports/{source}/availability")["status"] == "COMPLETE", 20)
         return source
 
     def fill(self, customer: str, count: int) -> None:
-        """Put many events into the database, SQLite's, at once."""
-        self.post(event(customer=customer))  # so that it is known
+        """Insert many events into the SQLite database at once."""
+        self.post(event(customer=customer))  # so that the customer is known
         statement = rows.SQLITE.format(item=rows.ITEM).replace("BARCHART", customer)
         with self._database() as connection, connection:
             connection.execute(statement, (count, rows.TYPE, FIRST, FIRST))
 
     def refuse(self, *events: object) -> None:
-        """Send events of which each is rejected, and wait until they are kept, by SQLite."""
+        """Send invalid events, and wait until they are in the SQLite database."""
         before = self._found("SELECT count(*) FROM rejected_event")
         stored = self.ask("/events", events, Prefer="handling=lenient")
         assert stored == []
         wait_until(lambda: self._found("SELECT count(*) FROM rejected_event") == before + len(events), 10)
 
     def refuse_whole(self, *events: object) -> None:
-        """Send a request that is refused for some of its events, and wait until it is kept, by SQLite."""
+        """Send a request that is refused because of some events, and wait until it is in the SQLite database."""
         before = self._found("SELECT count(*) FROM rejected_request")
         with contextlib.suppress(urllib.error.HTTPError):
             self.ask("/events", events)
         wait_until(lambda: self._found("SELECT count(*) FROM rejected_request") == before + 1, 10)
 
     def await_counts(self) -> None:
-        """Return as soon as the counts by the hour, SQLite's, have every event."""
+        """Wait until the hourly counts in SQLite include every event."""
         wait_until(lambda: self._found("SELECT up_to >= (SELECT max(id) FROM event) FROM counted"), 20)
 
     def add_analyst(self, name: str, customer: str) -> None:
-        """Make somebody who sees one customer only, as an administrator does."""
+        """Add a user who may see a single customer, as an administrator does."""
         fields = {"name": name, "kind": PROGRAM, "role": "analyst", "customers": customer}
         page = self._send("/admin/people/new", fields)
         self.passwords[name] = html.unescape(re.search(r'id="password"[^>]*>([^<]+)<', page)[1])
 
     def _send(self, path: str, fields: dict[str, str]) -> str:
-        """Fill in and send a form; the page that answers it."""
+        """Fill in and send a form, and return the resulting page."""
         token = TOKEN.search(self._browser.get(self.url + path, timeout=60).text)[1]
         answer = self._browser.post(self.url + path, fields | {"csrf_token": token}, timeout=60)
         answer.raise_for_status()
@@ -141,7 +141,7 @@ class Service:
 
     @contextlib.contextmanager
     def worker_held(self) -> Iterator[None]:
-        """Meanwhile the worker does nothing, so that what is started waits."""
+        """Suspend the worker within the context, so that new reports wait."""
         worker = self._running.pid("worker-1")
         os.kill(worker, signal.SIGSTOP)
         try:
@@ -151,7 +151,7 @@ class Service:
 
     @contextlib.contextmanager
     def writer_held(self, source: str) -> Iterator[None]:
-        """Meanwhile the process that writes a report stands still, in the midst of it."""
+        """Suspend the process that writes a report within the context, while the report is in progress."""
         held: list[int] = []
 
         def is_in_the_midst() -> bool:
@@ -173,7 +173,7 @@ class Service:
             os.kill(held[0], signal.SIGCONT)
 
     def _can_write(self) -> bool:
-        """Whether nobody was stopped while writing into the database, SQLite's: then all others would wait."""
+        """Return whether SQLite accepts writes, which it does not if a process was suspended in a transaction."""
         with self._database(timeout=0.1) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -182,11 +182,11 @@ class Service:
             return True
 
     def await_writer(self) -> None:
-        """Return as soon as no report is being written."""
+        """Wait until no report is being written."""
         wait_until(lambda: not self._running.child("worker-1"), 10)
 
     def files(self, source: str) -> list[str]:
-        """What is on the disk of a report."""
+        """Return the files of a report on disk."""
         job = source.removeprefix("JOB-")
         return [str(path) for path in self._running.data.rglob("*") if job in path.name]
 
@@ -200,7 +200,7 @@ def serve(folder: Path, **settings: str) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def there() -> Iterator[Receiver]:
-    """A server that webhooks may go to."""
+    """Return a server that webhooks may be sent to."""
     with receiver() as receives:
         yield receives
 
@@ -219,7 +219,7 @@ def on_postgresql(short_folder: Path, postgres_server: str) -> Iterator[Service]
 
 @pytest.fixture
 def service(on_sqlite: Service) -> Service:
-    """The service on SQLite; whoever wants both databases asks for `either_service`."""
+    """Return the service on SQLite. Use `either_service` for both databases."""
     return on_sqlite
 
 
@@ -230,17 +230,17 @@ def either_service(request) -> Service:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict:
-    """Debian's Chromium, headless."""
+    """Use Debian's Chromium, headless."""
     return {"executable_path": shutil.which("chromium") or "/usr/bin/chromium", "args": FLAGS}
 
 
 class Door:
-    """Opens pages of a service in a browser, and watches what they do.
+    """Opens pages of a service in a browser, and watches them.
 
     Attributes:
-        complaints: what a page said on its console, and parts of pages that were not answered well.
-        requests: every address that was asked for.
-        strays: those of other hosts than the service's.
+        complaints: console messages, and parts of pages that were not answered with success.
+        requests: every requested address.
+        strays: requested addresses of other hosts.
     """
 
     def __init__(self, browser: Browser, sessions: dict[tuple[str, str], dict]) -> None:
@@ -252,7 +252,7 @@ class Door:
         self.strays: list[str] = []
 
     def open(self, service: Service, name: str | None = "admin", *, hurried: bool = False, **options: object) -> Page:
-        """Open a page at the overview, or at the sign-in form if `name` is None. `hurried`: it refreshes faster."""
+        """Open the overview, or the sign-in form if `name` is None. With `hurried` it refreshes faster."""
         session = self._sessions.get((service.url, name))
         context = self._browser.new_context(base_url=service.url, storage_state=session, **options)
         self._contexts.append(context)
@@ -268,7 +268,7 @@ class Door:
         return page
 
     def forget(self, service: Service, name: str = "admin") -> None:
-        """Sign in anew next time: the session is about to end."""
+        """Sign in again next time, because the session is about to end."""
         self._sessions.pop((service.url, name), None)
 
     def close(self) -> None:
@@ -296,27 +296,27 @@ class Door:
 
 
 def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
-    """Fill in the form that the page shows."""
+    """Fill in and send the sign-in form that the page shows."""
     page.get_by_label("User").fill(name)
     page.get_by_label("Password").fill(password)
     submit(page, "Sign in")
 
 
 def submit(page: Page, button: str) -> None:
-    """Send a form, and wait for the page that answers it."""
+    """Send a form, and wait for the resulting page."""
     with page.expect_navigation():
         page.get_by_role("button", name=button).click()
 
 
 @pytest.fixture(scope="session")
 def sessions() -> dict[tuple[str, str], dict]:
-    """The cookies of whoever has signed in, so that not each test has to."""
+    """Cookies of the users who have signed in, so that each test need not sign in."""
     return {}
 
 
 @pytest.fixture
 def door(browser: Browser, sessions: dict) -> Iterator[Door]:
-    """Opens pages; when the test is over nothing must have been said against them."""
+    """Open pages, and check at the end that there were no complaints and no requests to other hosts."""
     opened = Door(browser, sessions)
     yield opened
     opened.close()

@@ -1,4 +1,4 @@
-"""Looking at a page as it must be for everybody: in both themes, on any screen, for whoever cannot see it."""
+"""Checks that a page works for everybody: in both themes, at any width, and for screen readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.pace import SOAK
 
 WIDE, WIDTHS, PHONE = 1280, (1920, 1024, 768, 390), 390
 HEIGHT = 844
-LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe looks at a page
+LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe checks a page
 FRAGMENTS = ("_part", "_chart")
 FILES = {"admin.download", "admin.audit_file", "admin.export_catalog"}
 
@@ -28,7 +28,7 @@ AXE = """async () => {
 
 
 def pages_of_the_map() -> set[str]:
-    """The endpoint of every page: what is answered to GET and is neither a fragment nor a file."""
+    """Return the endpoint of every page: each GET route that is neither a fragment nor a file."""
     bare = Flask(__name__)
     bare.register_blueprint(blueprint)
     rules = [rule for rule in bare.url_map.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
@@ -36,10 +36,10 @@ def pages_of_the_map() -> set[str]:
 
 
 class Looker:
-    """Looks at pages, and keeps what is wrong with them.
+    """Checks pages.
 
     Attributes:
-        seen: the endpoints of the pages that it was shown.
+        seen: the endpoints of the checked pages.
     """
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ class Looker:
         self.seen: set[str] = set()
 
     def field_errors(self, page: Page, name: str) -> list[str]:
-        """What is wrong with a page, which is left as it was."""
+        """Return the errors of a page, which stays as it was."""
         self._note(page)
         looks, widths = self._turn()
-        page.emulate_media(reduced_motion="reduce")  # or a colour would be looked at on its way to the other theme's
+        page.emulate_media(reduced_motion="reduce")  # or axe would see a colour in transition to the other theme's
         page.evaluate(AXE_SCRIPT)
         found = []
         for theme, width in looks:
@@ -69,14 +69,14 @@ class Looker:
         return [f"{name}, {fault}" for fault in found]
 
     def _turn(self) -> tuple[Sequence[tuple[str, int]], Sequence[int]]:
-        """The looks and widths for the next page: some, so that pages take turns, or each with SOAK=1."""
+        """Return the themes and widths for the next page: pages take turns, or each gets all of them with SOAK=1."""
         if SOAK:
             return LOOKS, WIDTHS
         turn = next(self._turns)
         wide = WIDTHS[turn // 2 % (len(WIDTHS) - 1)]
-        return LOOKS[turn % 2 :][:1], (PHONE, wide)  # on a phone there is the least room
+        return LOOKS[turn % 2 :][:1], (PHONE, wide)  # a phone has the least space
 
     def _note(self, page: Page) -> None:
         path = "/" + page.url.partition("://")[2].partition("/")[2].partition("?")[0]
-        with contextlib.suppress(HTTPException):  # there may be nothing at the address, and the page says so
+        with contextlib.suppress(HTTPException):  # the page may report that nothing is at its address
             self.seen.add(self._map.match(path, "GET")[0])

@@ -1,4 +1,4 @@
-"""The catalog: what was seen is adopted with one click and described, and shows up where events and reports are."""
+"""The catalog: a code from events is added with one click and described, and then appears beside events and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.client import event
 pytestmark = pytest.mark.browser
 
 
-def test_from_a_code_that_was_seen_to_named_context_and_columns(service: Service, door: Door, tmp_path: Path):
+def test_a_code_from_events_gets_named_context_items_and_columns(service: Service, door: Door, tmp_path: Path):
     product = f"P-{uuid.uuid4()}"
     service.post(event(product=product, type="SEEN", timestamp=time.time_ns() // 1_000_000, context=["user-9"]))
     service.await_counts()

@@ -1,4 +1,4 @@
-"""The events as people use them: narrow down, hold the tail still, look at one, take its JSON, export the rest."""
+"""The list of events as people use it: filter, pause the live list, open an event, copy its JSON, export the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 def lately(**changes: object) -> dict:
-    """An event that happened just now, so that it is on the first page."""
+    """Return an event that happened just now, so that it is on the first page."""
     return event(timestamp=int(time.time() * 1000), **changes)
 
 
@@ -32,7 +32,7 @@ def test_from_the_list_to_one_event_and_its_json(service: Service, door: Door):
     assert json.loads(page.evaluate("navigator.clipboard.readText()"))["context"] == ["user-7", None]
 
 
-def test_what_is_narrowed_down_is_in_the_address_and_can_be_exported(service: Service, door: Door):
+def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Service, door: Door):
     service.post(lately(type="WANTED", context=["needle"]), lately(type="UNWANTED"))
     page = door.open(service)
     page.goto("/admin/events")
@@ -51,7 +51,7 @@ def test_what_is_narrowed_down_is_in_the_address_and_can_be_exported(service: Se
     expect(page.get_by_label("Event types")).to_have_value("WANTED")
 
 
-def test_the_tail_is_live_and_can_be_held_still(service: Service, door: Door):
+def test_the_list_is_live_and_can_be_paused(service: Service, door: Door):
     service.post(lately(type="BEFORE"))
     page = door.open(service)
     page.goto("/admin/events?types=BEFORE&types=MEANWHILE")
@@ -60,14 +60,14 @@ def test_the_tail_is_live_and_can_be_held_still(service: Service, door: Door):
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("[data-freshness]")).to_contain_text("paused, updated")
     service.post(lately(type="MEANWHILE", context=["while it was held"]))
-    page.wait_for_timeout(700)  # it would have looked twice
+    page.wait_for_timeout(700)  # long enough for two refreshes
     expect(page.get_by_text("while it was held")).to_have_count(0)
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("while it was held")).to_be_visible()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
 
-def test_without_scripts_it_is_all_there_but_the_tail(service: Service, door: Door):
+def test_without_javascript_everything_works_but_the_live_list(service: Service, door: Door):
     service.post(*[lately(type=f"PLAIN-{number % 2}") for number in range(60)])
     page = door.open(service, java_script_enabled=False)
     page.goto("/admin/events")

@@ -1,9 +1,9 @@
-"""Every page in each of its states: anybody can use it, in both themes, on any screen.
+"""Every page in each of its states is accessible, in both themes and at any width.
 
-Each is visited once. axe looks at every second one as it is on a wide screen in the light theme, at the others as they
-are on a phone in the dark one, and each is tried on the phone and on another screen; `make soak` does all with all.
-That no page was forgotten is told by the map of addresses; that none has an error on its console or asks another host,
-by the door through which all of them are opened.
+Each state is visited once. axe checks every other one on a wide screen in the light theme, and the rest on a phone in
+the dark one. Each is also laid out on the phone and at another width. `make soak` checks all combinations. The URL map
+shows that no page was forgotten, and the fixture that opens the pages that none has console errors or requests to other
+hosts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tests.support.receivers import Receiver
 pytestmark = pytest.mark.browser
 
 LONG = "A-CODE-OF-" + "X" * 118
-NAME = "A name of many words that " + "X" * 62  # and 32 more
+NAME = "A name of many words that " + "X" * 62  # and 32 more characters
 States = Iterator[tuple[str, Page]]
 
 
 class Visit:
-    """The places, one after the other: each gives its pages in each of their states."""
+    """Tour of all pages: each method yields the pages of one area in each of their states."""
 
     def __init__(self, service: Service, door: Door, there: Receiver) -> None:
         self.service, self.door, self.there = service, door, there
@@ -39,7 +39,7 @@ class Visit:
         self._begin()
 
     def _begin(self) -> None:
-        """What takes a while goes on beside the rest: counts, and a webhook that fails."""
+        """Start what takes a while, so that it happens meanwhile: hourly counts, and a webhook that fails."""
         now = time.time_ns() // 1_000_000
         of_a_kind = [event(timestamp=now, type=f"{LONG[:-1]}{number}") for number in range(7)]
         long = event(customer=LONG, product=LONG, type=LONG, context=["x" * 4096, None, ""])

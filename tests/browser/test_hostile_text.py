@@ -1,4 +1,4 @@
-"""Text that would be a script, in a real browser: on no page does it run, and no page breaks its own policy."""
+"""Text that looks like a script, in a real browser: it runs on no page, and no page violates its own policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.browser.conftest import sign_in
 from tests.security.test_markup import hostile_columns
 from tests.support.pace import times
 
-# Files are downloaded, and refreshed parts are no pages.
+# files are downloaded, and refreshed parts are not pages
 NO_PAGES = ("/download", "/export", ".csv", "/part", "/chart", "/by/reason")
 WATCH = """
 addEventListener("securitypolicyviolation", (found) => console.error("policy: " + found.violatedDirective));
@@ -22,13 +22,13 @@ addEventListener("securitypolicyviolation", (found) => console.error("policy: " 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.settings(public_url="http://tally.example"),
-    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),  # what stands on a page is the same on both
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),  # the pages are the same on both databases
 ]
 
 
 @pytest.fixture
 def served(app) -> Iterator[tuple[str, list[str]]]:
-    """Where pages full of hostile text are served, and the address of each."""
+    """Return the address of each page of a server whose data is full of hostile text."""
     _, addresses = hostile_columns(app)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -46,11 +46,11 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def is_complaint(said: ConsoleMessage) -> bool:
-    """Whether something is wrong with a page; that one is not there any more under its old name is not."""
+    """Return whether a message means an error; a missing page under its old name is none."""
     return said.type in ("error", "warning") and not said.text.startswith("Failed to load resource")
 
 
-def test_none_of_it_runs_and_no_page_breaks_its_policy(served: tuple[str, list[str]], page: Page):
+def test_no_hostile_text_runs_and_no_page_violates_its_policy(served: tuple[str, list[str]], page: Page):
     url, addresses = served
     found, here = [], [""]
     page.add_init_script(WATCH)
@@ -60,7 +60,7 @@ def test_none_of_it_runs_and_no_page_breaks_its_policy(served: tuple[str, list[s
     page.on("request", lambda one: None if one.url.startswith((url, "data:")) else found.append((here[0], one.url)))
     page.goto(f"{url}/admin/sign-in")
     sign_in(page, "admin")
-    for here[0] in addresses[:: times(2, 1)]:  # tests/security/test_markup.py reads each
+    for here[0] in addresses[:: times(2, 1)]:  # tests/security/test_markup.py checks each
         page.goto(url + here[0])
         if page.locator("img, iframe, object, [onclick], [onerror], [style]").count():
             found.append((here[0], "an element or attribute that is not ours"))

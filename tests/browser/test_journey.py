@@ -1,4 +1,4 @@
-"""What somebody comes for: to see events arrive, start a report, see it end, and have the file."""
+"""The main journey: see events arrive, start a report, watch it finish, and download the file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def customer() -> str:
-    """A customer of which nothing is known yet."""
+    """Return a customer without events."""
     return f"C-{uuid.uuid4()}"
 
 
 def mark(page: Page) -> None:
-    """Leave something in the page that a reload would sweep away."""
+    """Leave a mark in the page that a reload would remove."""
     page.evaluate("window.here = true")
 
 
@@ -68,7 +68,7 @@ def test_from_the_first_event_to_the_file(either_service: Service, door: Door, c
     )
 
 
-def test_it_all_works_without_javascript(service: Service, door: Door, customer: str, tmp_path: Path):
+def test_everything_works_without_javascript(service: Service, door: Door, customer: str, tmp_path: Path):
     service.post(event(customer=customer, type="FIRST"))
     page = door.open(service, None, java_script_enabled=False)
     sign_in(page, "admin")

@@ -1,4 +1,4 @@
-"""Everything can be done by keyboard alone, and whoever does it sees where they are."""
+"""Everything can be done by keyboard alone, and the focus is always visible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.conftest import PASSWORD
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
-MOST = 80  # stops on a page
+MOST = 80  # focusable elements on a page
 
 FOCUS = """() => {
   const here = document.activeElement, style = getComputedStyle(here);
@@ -22,7 +22,9 @@ FOCUS = """() => {
 
 
 def tab_to(page: Page, words: str) -> None:
-    """Press Tab until what begins with these words has the focus; at each stop it must be seen."""
+    """Press Tab until an element whose text begins with these words has the focus. Each focused element must be
+    visible.
+    """
     unseen, passed = [], []
     for _ in range(MOST):
         page.keyboard.press("Tab")
@@ -72,7 +74,7 @@ def test_somebody_signs_in_starts_a_report_and_cancels_it(service: Service, door
     expect(page.get_by_text("The report is cancelled.")).to_be_visible()
 
 
-def test_every_place_is_reached_and_left_again(service: Service, door: Door):
+def test_every_page_of_the_navigation_is_reached_by_keyboard(service: Service, door: Door):
     page = door.open(service)
     for place in ("Events", "Reports", "Rejected", "Catalog", "People", "System", "Overview"):
         tab_to(page, place)

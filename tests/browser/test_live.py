@@ -1,4 +1,4 @@
-"""Pages keep themselves fresh without getting in the way, and say so honestly."""
+"""Pages refresh themselves without getting in the way, and say so if they cannot."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PART, CHART = "/admin/overview/part", "/admin/overview/chart"
 
 @pytest.fixture(autouse=True)
 def moving(service: Service) -> None:
-    """An event came just now, so the overview looks every two seconds."""
+    """Send an event that happened just now, so that the overview refreshes every two seconds."""
     service.post(event(type="EARLIER"))
 
 
-def test_what_moves_is_looked_at_every_two_seconds_and_the_rest_every_fifteen(service: Service, door: Door):
+def test_active_parts_refresh_every_two_seconds_and_others_every_fifteen(service: Service, door: Door):
     page = door.open(service)
     page.clock.install()
     page.goto("/admin/")
@@ -52,7 +52,7 @@ def test_focus_and_selection_stay_while_rows_arrive(service: Service, door: Door
 
 
 def test_a_new_row_is_marked_and_those_before_it_are_not(service: Service, door: Door):
-    page = door.open(service)  # the mark lasts until the next look
+    page = door.open(service)  # the mark lasts until the next refresh
     service.post(event(type="BRAND-NEW"))
     new = page.locator("tr.is-new")
     expect(new).to_have_count(1)
@@ -88,14 +88,14 @@ def test_a_session_that_ended_leads_to_sign_in_and_back(service: Service, door: 
     expect(page).to_have_url(f"{service.url}/admin/")
 
 
-def test_a_page_that_nobody_looks_at_does_not_ask(service: Service, door: Door):
+def test_a_hidden_page_does_not_refresh(service: Service, door: Door):
     page = door.open(service, hurried=True)
     await_refresh(page)
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
     page.evaluate("window.away = true")
-    page.wait_for_timeout(300)  # what is on its way arrives
+    page.wait_for_timeout(300)  # let requests in transit arrive
     asked = len([url for url in door.requests if PART in url])
-    page.wait_for_timeout(1_000)  # it would have looked thrice
+    page.wait_for_timeout(1_000)  # long enough for three refreshes
     assert len([url for url in door.requests if PART in url]) == asked
     with page.expect_response(lambda answer: PART in answer.url):
         page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")

@@ -1,4 +1,4 @@
-"""The overview as operators use it: read the chart, by mouse and by keyboard, follow a bar, send a first event."""
+"""The overview as operators use it: read the chart by mouse and keyboard, follow a bar, send a first event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = 3_600_000
 
 @pytest.fixture(scope="module")
 def arriving(on_sqlite: Service) -> None:
-    """Events of this hour and the one before, counted."""
+    """Send events of this hour and the one before, and wait until they are counted."""
     now = int(time.time() * 1000)
     on_sqlite.post(*[event(timestamp=now - number * 60_000, product=f"P{number % 3}") for number in range(90)])
     on_sqlite.await_counts()
@@ -29,7 +29,7 @@ def bars(page: Page):
     return page.locator("svg.bars a")
 
 
-def test_a_bar_tells_its_number_and_leads_to_its_events(service: Service, door: Door, arriving):
+def test_a_bar_shows_its_number_and_leads_to_its_events(service: Service, door: Door, arriving):
     page = door.open(service)
     last = bars(page).last
     told = last.locator(".told")
@@ -42,7 +42,7 @@ def test_a_bar_tells_its_number_and_leads_to_its_events(service: Service, door: 
     expect(page.locator(".events tbody tr").first).to_be_visible()
 
 
-def test_by_keyboard_a_bar_tells_the_same_and_all_of_them_can_be_skipped(service: Service, door: Door, arriving):
+def test_by_keyboard_a_bar_shows_its_number_and_all_bars_can_be_skipped(service: Service, door: Door, arriving):
     page = door.open(service)
     skip = page.get_by_role("link", name="Skip the bars")
     skip.focus()
@@ -58,7 +58,7 @@ def test_by_keyboard_a_bar_tells_the_same_and_all_of_them_can_be_skipped(service
     assert not page.evaluate("document.activeElement.closest('svg')")
 
 
-def test_what_was_opened_stays_open_while_numbers_change(service: Service, door: Door, arriving):
+def test_an_opened_part_stays_open_while_numbers_change(service: Service, door: Door, arriving):
     page = door.open(service)
     page.get_by_text("Show as table").click()
     table = page.locator("table.numbers")
@@ -69,7 +69,7 @@ def test_what_was_opened_stays_open_while_numbers_change(service: Service, door:
     expect(table).to_be_visible()
 
 
-def test_ranges_and_splits_are_ways_that_stay_in_the_address(service: Service, door: Door, arriving):
+def test_ranges_and_splits_are_kept_in_the_address(service: Service, door: Door, arriving):
     page = door.open(service)
     page.get_by_role("link", name="7 days").click()
     page.get_by_role("link", name="By type").click()
@@ -93,16 +93,16 @@ def test_a_first_event_sent_as_shown_turns_the_page_into_an_overview(service: Se
     expect(page.locator("#traffic-head")).to_be_visible()  # the chart came with it
 
 
-def test_the_first_event_in_javascript_is_accepted_as_it_stands(service: Service, door: Door):
+def test_the_first_event_in_javascript_is_accepted_as_shown(service: Service, door: Door):
     service.add_analyst("jan", "JAN")
     page = door.open(service, "jan")
     page.get_by_text("JavaScript", exact=True).click()
-    expect(page.locator("#first-curl")).to_be_hidden()  # one way at a time
+    expect(page.locator("#first-curl")).to_be_hidden()  # one tab at a time
     source = page.locator("#first-javascript").inner_text().rstrip(";")
     assert page.evaluate(f"async () => (await {source}).status") == 200
 
 
-def test_without_scripts_the_chart_and_its_table_are_there(service: Service, door: Door, arriving):
+def test_without_javascript_the_chart_and_its_table_are_there(service: Service, door: Door, arriving):
     page = door.open(service, java_script_enabled=False)
     expect(bars(page).last).to_be_visible()
     page.get_by_text("Show as table").click()

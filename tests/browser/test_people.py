@@ -1,4 +1,4 @@
-"""Coming in and being kept out, and what an administrator does for somebody new."""
+"""Signing in and being refused, and what an administrator does for a new user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWN = "a password of my own"
 
 @pytest.fixture
 def name() -> str:
-    """A user that there is not yet."""
+    """Return a user name that is not in use."""
     return f"user-{uuid.uuid4()}"
 
 
@@ -29,7 +29,7 @@ def fill_in(page: Page, name: str, password: str) -> None:
 
 
 def add(page: Page, name: str, **ticked: str) -> str:
-    """Add a user; the password that is shown."""
+    """Add a user, and return the displayed password."""
     page.goto("/admin/people")
     page.get_by_role("link", name="New user").click()
     page.locator("#name").fill(name)
@@ -39,7 +39,7 @@ def add(page: Page, name: str, **ticked: str) -> str:
     return page.locator("#password").inner_text()
 
 
-def test_somebody_new_comes_in_chooses_a_password_and_is_shown_out(on_postgresql: Service, door: Door, name: str):
+def test_a_new_user_signs_in_chooses_a_password_and_is_removed(on_postgresql: Service, door: Door, name: str):
     boss = door.open(on_postgresql)
     given = add(boss, name, role="Operator")
     page = door.open(on_postgresql, None)
@@ -74,7 +74,7 @@ def test_somebody_new_comes_in_chooses_a_password_and_is_shown_out(on_postgresql
     assert done == ["User removed", "User changed", "Session ended", "Password changed", "User added"]
 
 
-def test_it_all_works_without_javascript(service: Service, door: Door, name: str):
+def test_everything_works_without_javascript(service: Service, door: Door, name: str):
     page = door.open(service, java_script_enabled=False)
     add(page, name, kind="A program")
     page.get_by_role("link", name="Done").click()
@@ -105,11 +105,11 @@ def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Servi
         re.compile(r"Too many wrong passwords .* Try again in \d+ second")
     )
     expect(page.get_by_label("Password")).to_be_focused()
-    fill_in(page, "admin", PASSWORD)  # another user at the same address
+    fill_in(page, "admin", PASSWORD)  # another user from the same address
     expect(page).to_have_url(re.compile("/admin/$"))
 
 
-def test_a_part_that_refreshes_says_so_and_so_keeps_no_session_alive(service: Service, door: Door):
+def test_a_refresh_is_marked_so_that_it_does_not_extend_the_session(service: Service, door: Door):
     page = door.open(service)
     for path in ("/admin/", "/admin/people", "/admin/audit", "/admin/reports"):
         with page.expect_request(lambda request: "/part" in request.url) as asked:

@@ -1,4 +1,4 @@
-"""Recurring reports, as somebody comes to them: add one, run it, be told, and stop it; on any screen, for anybody."""
+"""Recurring reports as people use them: add one, run it, receive its webhook, and stop it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 
 def add(page: Page, name: str, **filled: str) -> None:
-    """Fill the form of a new recurring report in, and send it."""
+    """Fill in and send the form of a new recurring report."""
     page.goto("/admin/reports/recurring/new")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Customer").select_option("BARCHART")
@@ -30,7 +30,7 @@ def add(page: Page, name: str, **filled: str) -> None:
     submit(page, "Add recurring report")
 
 
-def test_from_adding_one_to_being_told_of_its_report(service: Service, door: Door, there: Receiver):
+def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: Door, there: Receiver):
     customer = f"C-{uuid.uuid4()}"
     service.post(event(customer=customer), event(customer=customer, context=["two"]))
     page = door.open(service)
@@ -75,7 +75,7 @@ def test_from_adding_one_to_being_told_of_its_report(service: Service, door: Doo
     expect(page.get_by_text(f"{name} is removed. Its reports stay.")).to_be_visible()
 
 
-def test_it_all_works_without_javascript(service: Service, door: Door):
+def test_everything_works_without_javascript(service: Service, door: Door):
     service.post(event())
     page = door.open(service, java_script_enabled=False)
     name = f"Plain {uuid.uuid4()}"

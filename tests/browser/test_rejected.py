@@ -1,4 +1,4 @@
-"""Rejected events, as whoever mends them goes about it: a group together, one by hand, the rest removed."""
+"""Rejected events as operators handle them: a group together, one by hand, the rest removed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Se
     expect(group).to_have_count(0)
 
 
-def test_a_group_grows_while_somebody_looks(service: Service, door: Door):
+def test_a_group_grows_while_it_is_open(service: Service, door: Door):
     product = f"P-{uuid.uuid4()}"
     service.refuse(event(product=product, timestamp=-1))
     page = door.open(service)

@@ -1,4 +1,4 @@
-"""A report that runs: watched, cancelled in the midst, tried again, handed on, and its file deleted."""
+"""A running report: watched, cancelled, retried, shared, and its file deleted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.browser.conftest import Door, Service, submit
 
 pytestmark = pytest.mark.browser
 
-MANY = 400_000  # events: a second's work and more, compressed
+MANY = 400_000  # events; takes more than a second to write, compressed
 GOES_ON = re.compile(r"\b[1-9][0-9]? %")
 
 
-def test_one_that_runs_is_watched_cancelled_tried_again_and_its_file_deleted(service: Service, door: Door):
+def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(service: Service, door: Door):
     customer = f"MANY-{uuid.uuid4()}"
     service.fill(customer, MANY)
     page = door.open(service)

@@ -1,4 +1,4 @@
-"""Light, dark, or as the system has it: by a switch in the left bar, which every page then follows."""
+"""The theme: light, dark, or the system's, chosen by a switch in the left bar for all pages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.browser
 
 
 def shade(page: Page) -> str:
-    """Whether a page is light or dark, told by its text: on the one it is dark, on the other light."""
+    """Return whether a page is light or dark, judged by the colour of its text."""
     red = int(re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).color"))[0])
     return "dark" if red > 128 else "light"
 
 
-def test_the_switch_goes_from_the_systems_to_light_to_dark_and_back(service: Service, door: Door):
+def test_the_switch_cycles_through_system_light_and_dark(service: Service, door: Door):
     page = door.open(service, color_scheme="dark")
     switch = page.get_by_role("button", name="Theme:")
     expect(switch).to_have_text("Theme: system")
@@ -26,7 +26,7 @@ def test_the_switch_goes_from_the_systems_to_light_to_dark_and_back(service: Ser
     switch.click()
     expect(switch).to_have_text("Theme: light")
     assert shade(page) == "light"
-    page.goto("/admin/reports")  # it holds for every page
+    page.goto("/admin/reports")  # it applies to every page
     expect(switch).to_have_text("Theme: light")
     assert shade(page) == "light"
     page.emulate_media(color_scheme="light")
@@ -41,7 +41,7 @@ def test_the_switch_goes_from_the_systems_to_light_to_dark_and_back(service: Ser
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_without_a_choice_and_without_scripts_it_is_the_systems(service: Service, door: Door, scheme: str):
+def test_without_a_choice_and_without_javascript_the_systems_theme_applies(service: Service, door: Door, scheme: str):
     page = door.open(service, None, color_scheme=scheme, java_script_enabled=False)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert shade(page) == scheme

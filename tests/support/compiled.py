@@ -1,6 +1,6 @@
-"""Keeps what each new application would compile anew: every test makes one, of the same routes and templates.
+"""Cache what each new application would compile again: every test creates one, with the same routes and templates.
 
-Compiling takes 60 ms for the routes, and about 10 ms for each template: more than most tests take for all the rest.
+Compiling takes 60 ms for the routes and about 10 ms for each template, which is more than most tests take.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from werkzeug.routing import Rule
 
 
 class Templates(BytecodeCache):
-    """Compiled templates, by name, file and content."""
+    """Compiled templates by name, file and content."""
 
     def __init__(self) -> None:
         self._codes: dict[tuple[str, str], CodeType] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Give the code, where a template of the same content was compiled before."""
+        """Load the code of a template if the same content was compiled before."""
         bucket.code = self._codes.get((bucket.key, bucket.checksum))
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep the code."""
+        """Store the code of a template."""
         self._codes[bucket.key, bucket.checksum] = bucket.code
 
 
 def keep(patch: pytest.MonkeyPatch) -> None:
-    """From now on, compile each template and each route once in this process."""
+    """Compile each template and each route once in this process."""
     patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
     patch.setattr(Rule, "compile", _kept(Rule.compile))
     patch.setattr(redis.utils, "get_lib_version", functools.cache(redis.utils.get_lib_version))  # read for each client
 
 
 def _kept(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
-    """Werkzeug's function that compiles a rule depends on nothing but the rule's text and a few options."""
+    """Cache Werkzeug's function that compiles a rule, which depends only on the rule's text and a few options."""
     compiled: dict[tuple, dict[str, object]] = {}
 
     def kept(rule: Rule) -> None:

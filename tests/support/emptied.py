@@ -1,7 +1,7 @@
-"""One PostgreSQL database for all tests of a process, emptied before each.
+"""A PostgreSQL database for all tests of a process, emptied before each test.
 
-To truncate all of its tables costs 80 ms, as the server makes new files for them and for their indexes; most tests
-write to a few of them.
+To truncate all of its tables takes 80 ms, because the server creates new files for them and their indexes, and most
+tests write to few of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Self
 
 import psycopg
 
-# Rows of the migrations, which each is to find.
+# rows of the migrations, which each test must find
 SEEDS = {"rejected_drop": "number", "counted": "up_to"}
-# A table's file has no bytes until something is written to it, committed or not.
+# The file of a table has no bytes until something is written to it, committed or not.
 WRITTEN_TO = """
     SELECT quote_ident(relname), relname FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
@@ -20,10 +20,10 @@ WRITTEN_TO = """
 
 
 class Database:
-    """A migrated database, and a connection that empties it; a context manager.
+    """A migrated database and a connection that empties it, as a context manager.
 
     Attributes:
-        url: where it is.
+        url: the database's URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,10 +37,10 @@ class Database:
         self._connection.close()
 
     def empty(self) -> None:
-        """Bring it to the state in which the migrations left it."""
+        """Restore the state after the migrations."""
         try:
             self._empty()
-        except psycopg.OperationalError:  # a test ended every connection there was
+        except psycopg.OperationalError:  # a test closed all connections
             self._connection.close()
             self._connection = psycopg.connect(self.url, autocommit=True)
             self._empty()

@@ -1,4 +1,4 @@
-"""nginx with the site of deploy/nginx.conf, less TLS, at ports and on folders of a test's own."""
+"""nginx with the site of deploy/nginx.conf, without TLS, with ports and folders of the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.running import ROOT, free_port, wait_until
 
-# Where Debian has it, which is in nobody's PATH but root's, and where `make test` puts it.
+# Debian's location, which is only in root's PATH, and that of `make test`
 FOLDERS = (os.environ["PATH"], "/usr/sbin", str(ROOT / ".venv" / "nginx" / "usr" / "sbin"))
 
 AROUND = """daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
@@ -27,7 +27,7 @@ uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
 
 
 def _conf(folder: Path, port: int, first: int, second: int, files: Path, further: str) -> str:
-    site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one leads to TLS
+    site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one is for TLS
     site = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", site)
     site = re.sub(r"ssl_certificate\S* .*;", "", site)
     site = site.replace("127.0.0.1:8000", f"127.0.0.1:{first}").replace("127.0.0.1:8001", f"127.0.0.1:{second}")
@@ -40,13 +40,13 @@ def _conf(folder: Path, port: int, first: int, second: int, files: Path, further
 def running(
     folder: Path, port: int, first: int, files: Path, *, second: int | None = None, further: str = ""
 ) -> Iterator[None]:
-    """Run nginx before one service, or two.
+    """Run nginx in front of one service or two.
 
     Args:
-        port: nginx's own.
-        first, second: the services' ports.
+        port: nginx's port.
+        first, second: the ports of the services.
         files: the folder of report files.
-        further: servers beside the one that is shipped.
+        further: servers in addition to the one of deploy/nginx.conf.
     """
     (folder / "conf").write_text(_conf(folder, port, first, second or free_port(), files, further))
     nginx = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Servers that webhooks are sent to: real ones, on a port of this machine, which behave as they are told."""
+"""Real servers on this machine that webhooks are sent to, with configurable behaviour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OK: Answer = (200, {}, b"thank you")
 
 @dataclass
 class Received:
-    """A request as it arrived."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
@@ -28,11 +28,11 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Keeps what it gets.
+    """A web server that records what it receives.
 
     Attributes:
-        answers: what it says, one after the other; then OK.
-        broken: paths at which it always says that it is out of order.
+        answers: its next responses, in order; then OK.
+        broken: paths at which it always responds with an error.
     """
 
     url: str = ""
@@ -49,7 +49,7 @@ class Receiver:
 
 @contextmanager
 def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
-    """A web server; over TLS with a certificate."""
+    """Run a web server, with TLS if a certificate is given."""
     kept = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
             self.wfile.write(said)
 
         def log_message(self, *args: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     kept.url = f"http://127.0.0.1:{server.server_port}"
@@ -82,7 +82,7 @@ def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
 
 @contextmanager
 def listener(behave: Callable[[socket.socket], None]) -> Iterator[str]:
-    """The URL of a server that does with each connection what it is told."""
+    """Run a server that handles each connection with `behave`, and yield its URL."""
     server = socket.create_server(("127.0.0.1", 0))
     closing = threading.Event()
 
@@ -104,13 +104,13 @@ def listener(behave: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def hang(connection: socket.socket) -> None:
-    """Take everything, and say nothing."""
+    """Read everything, and never respond."""
     while connection.recv(4096):
         pass
 
 
 def trickle(connection: socket.socket) -> None:
-    """Answer a byte at a time, without an end: each comes well within any time-out of the socket."""
+    """Respond a byte at a time without end, each within any socket time-out."""
     connection.recv(4096)
     for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000:
         connection.send(bytes([byte]))
@@ -118,13 +118,13 @@ def trickle(connection: socket.socket) -> None:
 
 
 def babble(connection: socket.socket) -> None:
-    """Answer what is no HTTP."""
+    """Respond with something that is not HTTP."""
     connection.recv(4096)
     connection.sendall(b"220 mail.example ESMTP\r\n")
 
 
 def flood(connection: socket.socket) -> None:
-    """Answer 200, and a body without an end."""
+    """Respond 200 with an endless body."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     while True:
@@ -135,5 +135,5 @@ def _behave(behave: Callable[[socket.socket], None], connection: socket.socket) 
     with connection:
         try:
             behave(connection)
-        except OSError:  # the other side has left
+        except OSError:  # the client has disconnected
             return

@@ -1,4 +1,4 @@
-"""Many events at once, made by the database itself: what takes the API a minute takes it a second."""
+"""Many events at once, created by the database itself in a second instead of a minute by the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.client import FIRST
 
 TYPE = "PORTFOLIO-APPLICATION-LOADED"
 
-# Every hundredth context has what must be quoted.
+# every hundredth context has characters that need quoting
 ITEM = "CASE WHEN n % 100 = 0 THEN 'a \"quoted\" | item' ELSE 'user-' || n END"
 SQLITE = """WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)
     INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received)
@@ -20,7 +20,7 @@ POSTGRESQL = """INSERT INTO event (customer, product, type, timestamp, context, 
 
 
 def fill(count: int) -> None:
-    """Put events of BARCHART's PORTFOLIO into the table, a millisecond apart."""
+    """Insert events of BARCHART's PORTFOLIO, a millisecond apart."""
     with transaction():
         catalog.note_seen([("BARCHART", "PORTFOLIO", TYPE, 3)], FIRST)
         if database.param == "?":
@@ -38,12 +38,12 @@ NUMBERS = {
 
 
 def numbered(query: str, count: int) -> None:
-    """Run `INSERT … SELECT` for the numbers n from 1 on."""
+    """Run `INSERT … SELECT` for the numbers n from 1."""
     database.execute_sql(NUMBERS[database.param].format(query=query, count=count))
 
 
 def fill_seen(count: int) -> None:
-    """Let so many types T1, T2, … of BARCHART's PORTFOLIO be known."""
+    """Add types T1, T2, … of BARCHART's PORTFOLIO to the observed codes."""
     numbered(
         "INSERT INTO observed_code (customer, product, type, since, width) "
         "SELECT 'BARCHART', 'PORTFOLIO', 'T' || n, 0, 2",

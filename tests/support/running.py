@@ -1,4 +1,4 @@
-"""The real service: `flask --app wsgi serve` with every process, a folder and a port of its own."""
+"""The real service: `flask --app wsgi serve` with all its processes, and a folder and port of its own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pathlib import Path
 from tests.support.pace import slack
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 60  # on a cold, busy machine
+START_SECONDS = 60  # on a busy machine with cold caches
 
 
 class Running:
-    """One start of the service in `folder`, which also is its working directory; its data is in `folder/var`.
+    """A running service whose working directory is `folder`; its data is in `folder/var`.
 
     Args:
-        terminal: the descriptor of one that is to be the launcher's.
+        terminal: the descriptor of a terminal for the launcher.
     """
 
     def __init__(self, folder: Path, *, terminal: int | None = None, **settings: str) -> None:
@@ -56,7 +56,7 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def said(self) -> str:
-        """What stands on the terminal."""
+        """Return the output on the terminal."""
         return self._said.read_text()
 
     def until_ready(self) -> Running:
@@ -69,25 +69,27 @@ class Running:
         return self.process.poll() is not None
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
-        """Ask it to stop, and return the exit code."""
+        """Ask the service to stop, and return the exit code."""
         self.process.send_signal(signum)
         return self.process.wait(slack(20))
 
     def pid(self, program: str) -> int:
-        """The process id in the newest line on a program's start; of `web-process`, the one below `web`, 0 if none."""
+        """Return the process id in the newest log line on a program's start; for `web-process` the child of `web`,
+        or 0.
+        """
         if program == "web-process":
             return self.child("web")
         return int(re.findall(rf"^{program} started \(pid (\d+)\)$", self.said(), re.MULTILINE)[-1])
 
     def child(self, program: str) -> int:
-        """The first process below a program, 0 if there is none: of a worker, the one that writes its report."""
+        """Return the first child process of a program, or 0. For a worker this is the one that writes its report."""
         return next(iter(_children(self.pid(program))), 0)
 
     def supervisor(self) -> int:
         return _children(self.process.pid)[0]
 
     def answers(self) -> bool:
-        """Whether the web server answers."""
+        """Return whether the web server responds."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", "/health/live")
@@ -98,7 +100,7 @@ class Running:
             connection.close()
 
     def left(self) -> dict[int, str]:
-        """Every living process of this service, found by its DATA_DIR: id and command."""
+        """Return the id and command of each living process of this service, found by its DATA_DIR."""
         found = {}
         for process in _processes():
             command, environment = _read(process, "cmdline"), _read(process, "environ")
@@ -108,7 +110,7 @@ class Running:
 
 
 def _take_terminal(terminal: int) -> None:
-    """Make a terminal this process's own, whose end ends it, even below `nohup`."""
+    """Make a terminal the controlling one of this process, so that its end ends the process even under `nohup`."""
     fcntl.ioctl(terminal, termios.TIOCSCTTY)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -120,12 +122,12 @@ def free_port() -> int:
 
 
 def wait_until(true: Callable[[], object], seconds: float) -> None:
-    """Return as soon as it is true; fail where it does not become so, on a slow machine after a longer time."""
+    """Wait until a condition is true, or fail after a time that is longer on a slow machine."""
     began = time.monotonic()
     while not true():
         waited = time.monotonic() - began
         assert waited < seconds or waited < slack(seconds), f"not within {seconds} s, nor within {waited:.0f} s"
-        time.sleep(0.05 if waited < 2 else 0.2)  # to ask costs whoever is asked, too
+        time.sleep(0.05 if waited < 2 else 0.2)  # checking loads the service, too
 
 
 def _processes() -> list[int]:
@@ -140,6 +142,6 @@ def _read(process: int, name: str) -> str:
 
 
 def _children(parent: int) -> list[int]:
-    """The living children of a process, by the second field behind the name in /proc/…/stat."""
+    """Return the living children of a process, by the second field after the name in /proc/…/stat."""
     fields = {process: _read(process, "stat").rpartition(")")[2].split() for process in _processes()}
     return sorted(process for process, stat in fields.items() if stat and stat[0] != "Z" and int(stat[1]) == parent)

@@ -1,4 +1,4 @@
-"""A real S3 API over HTTP (moto's server in a process of its own), and what a test looks at in it."""
+"""A real S3 API over HTTP (moto's server in a process of its own), and what tests look at in it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import boto3
 from tests.support.running import ROOT, free_port
 from tests.support.s3_server import SECRET
 
-STORAGE, DELIVERED = "tally", "analysts"  # the buckets that are there
-PAGE = 50  # objects that a listing has at once
+STORAGE, DELIVERED = "tally", "analysts"  # the existing buckets
+PAGE = 50  # objects per page of a listing
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
 
 
@@ -26,8 +26,8 @@ class S3:
 
     Attributes:
         endpoint: its address.
-        url: of the report files.
-        environment: the settings and AWS variables of a service that keeps its report files in it.
+        url: the URL of the report files.
+        environment: the settings and AWS variables of a service that stores its report files there.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -41,12 +41,12 @@ class S3:
 
     @property
     def settings(self) -> dict[str, object]:
-        """The same for an application in this process."""
+        """Return the same settings for an application in this process."""
         return {"storage_url": self.url, "s3_endpoint_url": self.endpoint, "report_buckets": (DELIVERED,)}
 
     @cached_property
     def client(self) -> object:
-        """A client of the tests' own."""
+        """Return a client for the tests."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -56,7 +56,7 @@ class S3:
         )
 
     def reset(self) -> None:
-        """Forget everything, and make the buckets."""
+        """Delete everything, and create the buckets."""
         with urlopen(Request(f"{self.endpoint}/moto-api/reset", method="POST")):
             pass
         for name in (STORAGE, DELIVERED):
@@ -72,13 +72,13 @@ class S3:
         return objects
 
     def unfinished(self, bucket: str = STORAGE) -> list[str]:
-        """The names of multipart uploads that were neither completed nor aborted."""
+        """Return the names of multipart uploads that are neither completed nor aborted."""
         return [one["Key"] for one in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", ())]
 
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """The server; its address."""
+    """Run the server, and yield its address."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.s3_server", str(port)],
@@ -97,7 +97,7 @@ def server() -> Iterator[str]:
 
 
 def wait_for(url: str, seconds: float = 60) -> None:
-    """Return as soon as it answers."""
+    """Wait until the server answers."""
     deadline = time.monotonic() + seconds
     while True:
         try:

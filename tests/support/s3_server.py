@@ -1,7 +1,7 @@
-"""moto's S3 server, as a program: `python -m tests.support.s3_server PORT`.
+"""moto's S3 server as a program: `python -m tests.support.s3_server PORT`.
 
-moto takes any signature for any time. So a signed link is checked here, as S3 does: an expired or changed one, and one
-that was signed for another method, is answered 403.
+moto accepts any signature at any time. This server therefore checks signed links as S3 does, and responds 403 to an
+expired or changed one, and to one that was signed for another method.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Denied<
 
 
 class Quiet(WSGIRequestHandler):
-    """No line for each request."""
+    """Handler that does not log each request."""
 
     protocol_version = "HTTP/1.1"
 
     def log_request(self, *arguments: object) -> None:
-        """See the class."""
+        """Log nothing."""
 
 
 def checked(app: Callable) -> Callable:
-    """The application, behind a check of signed links."""
+    """Return the application behind a check of signed links."""
 
     def run(environ: dict, start_response: Callable) -> Iterable[bytes]:
         query = dict(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
@@ -42,7 +42,7 @@ def checked(app: Callable) -> Callable:
 
 
 def is_good(environ: dict, query: dict[str, str]) -> bool:
-    """Whether a link's signature is right, and its time not over (AWS Signature Version 4 in the query)."""
+    """Return whether the signature of a link is right and not expired (AWS Signature Version 4 in the query)."""
 
     signature = query.pop("X-Amz-Signature")
     stamp = query["X-Amz-Date"]
@@ -61,7 +61,7 @@ def is_good(environ: dict, query: dict[str, str]) -> bool:
 
 
 if __name__ == "__main__":
-    # Here, as whoever imports the secret needs no moto.
+    # imported here, so that users of the secret do not need moto
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     moto = DomainDispatcherApplication(create_backend_app)

@@ -1,4 +1,4 @@
-"""A kept value is made once in its time, whoever asks, and nobody waits for one that is being made anew."""
+"""A cached value is created once per lifetime by concurrent callers, and nobody waits while it is refreshed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from app.support import ttl_cache as module
 from app.support.ttl_cache import TTLCache
 
 
-def test_a_value_is_made_once_in_its_time():
+def test_a_value_is_created_once_in_its_lifetime():
     made, kept = [], TTLCache(60)
     assert [kept.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 1, 1]
 
 
-def test_after_its_time_it_is_made_anew():
+def test_an_expired_value_is_created_again():
     made, kept = [], TTLCache(0)
     assert [kept.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 2, 3]
 
@@ -24,7 +24,7 @@ def test_each_key_has_its_own():
     assert (kept.get("a", lambda: 1), kept.get("b", lambda: 2)) == (1, 2)
 
 
-def test_several_who_ask_at_first_wait_for_the_one_who_makes_it():
+def test_concurrent_first_callers_wait_for_the_one_that_creates_the_value():
     made, kept, together = [], TTLCache(60), threading.Barrier(8)
 
     def ask(_: int) -> str:
@@ -36,7 +36,7 @@ def test_several_who_ask_at_first_wait_for_the_one_who_makes_it():
     assert len(made) == 1
 
 
-def test_nobody_waits_for_a_value_that_is_made_anew():
+def test_nobody_waits_while_a_value_is_refreshed():
     kept = TTLCache(0)
     kept.get("a", lambda: "old")
     begun, go = threading.Event(), threading.Event()
@@ -54,7 +54,7 @@ def test_nobody_waits_for_a_value_that_is_made_anew():
     maker.join(10)
 
 
-def test_a_value_that_cannot_be_made_is_tried_again():
+def test_a_value_whose_creation_failed_is_tried_again():
     kept = TTLCache(60)
     for _ in range(2):
         try:
@@ -65,7 +65,7 @@ def test_a_value_that_cannot_be_made_is_tried_again():
     assert kept.get("a", lambda: 5) == 5
 
 
-def test_it_does_not_grow_for_ever(monkeypatch):
+def test_it_does_not_grow_without_limit(monkeypatch):
     monkeypatch.setattr(module, "MOST", 10)
     kept = TTLCache(60)
     for key in range(1_000):

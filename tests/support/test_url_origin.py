@@ -1,4 +1,4 @@
-"""Where a URL leads, read so strictly that nobody can read it in another way."""
+"""The origin of a URL, parsed so strictly that no other parser can read it differently."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ BAD = [
 
 
 @pytest.mark.parametrize(("url", "origin", "asked"), GOOD)
-def test_a_url_leads_to_a_server_and_asks_something_of_it(url, origin, asked):
+def test_a_url_has_an_origin_and_a_request_target(url, origin, asked):
     found, wanted = split(url)
     assert (str(found), wanted) == (origin, asked)
     assert named(str(found)) == found
 
 
 @pytest.mark.parametrize(("url", "why"), BAD)
-def test_what_could_be_read_in_two_ways_is_refused(url, why):
+def test_an_ambiguous_url_is_refused(url, why):
     with pytest.raises(ValueError, match=why):
         split(url)
 
 
-def test_an_operator_names_a_host_and_means_https():
+def test_an_operator_may_name_a_host_and_means_https():
     assert named("hooks.example.com") == Origin("https", "hooks.example.com", 443)
     assert named("hooks.example.com:8443") == Origin("https", "hooks.example.com", 8443)
     assert named("http://hooks.example.com") == Origin("http", "hooks.example.com", 80)
 
 
 @pytest.mark.parametrize("text", ["hooks.example.com/path", "https://hooks.example.com/?a", "https://a.example/?", "*"])
-def test_an_operator_names_nothing_more_than_a_host(text):
+def test_an_operator_may_name_nothing_more_than_a_host(text):
     with pytest.raises(ValueError, match="names"):
         named(text)

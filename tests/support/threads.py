@@ -1,4 +1,4 @@
-"""Doing things at the same moment, as the threads of a server do."""
+"""Actions at the same moment, as by the threads of a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from app.store.database import release
 
 
 def at_once(count: int, action: Callable[[int], object]) -> list[object]:
-    """What `action(0)` … `action(count - 1)` return, each in a thread with connections of its own, begun together."""
+    """Return the results of `action(0)` … `action(count - 1)`, each in a thread with its own connections, started
+    together.
+    """
     together = threading.Barrier(count)
 
     def begin(number: int) -> object:
@@ -22,7 +24,7 @@ def at_once(count: int, action: Callable[[int], object]) -> list[object]:
 
 
 class Aside:
-    """Threads that go on while the test does; a `with` waits for them."""
+    """Threads that run beside the test. The context manager waits for them on exit."""
 
     def __enter__(self) -> Aside:
         self._pool = ThreadPoolExecutor(16)

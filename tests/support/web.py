@@ -1,4 +1,4 @@
-"""The service under its real web server, on a SQLite database: for what only a real connection can show."""
+"""The service under its real web server, on a SQLite database, for tests that need real connections."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
-SECONDS = 60  # to start, and for each answer
+SECONDS = 60  # to start, and for each response
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back over a connection."""
+    """Response on a connection."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -31,7 +31,7 @@ class Answer:
 
 
 class Connection:
-    """One connection, spoken to in bytes."""
+    """Connection on which the test sends and receives bytes."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=SECONDS)
@@ -46,16 +46,16 @@ class Connection:
         self.socket.sendall(data)
 
     def post(self, path: str, *headers: str, body: bytes = b"", media_type: str = "application/json") -> None:
-        """Send a POST's head, and so much of its body."""
+        """Send the head of a POST, and part of its body."""
         lines = [f"POST {path} HTTP/1.1", "Host: tally.test", f"Content-Type: {media_type}", *headers, "", ""]
         self.send("\r\n".join(lines).encode() + body)
 
     def has_answer(self) -> bool:
-        """Whether something came back already."""
+        """Return whether a response has begun to arrive."""
         return bool(select.select([self.socket], [], [], 0)[0])
 
     def answer(self, method: str = "POST") -> Answer:
-        """Read one answer; an interim 100 is passed over."""
+        """Read a response; an interim 100 is skipped."""
         response = http.client.HTTPResponse(self.socket, method=method)
         response.begin()
         return Answer(response.status, response.headers, response.read())
@@ -73,7 +73,7 @@ class Web:
         return Connection(self.port)
 
     def post(self, path: str, *headers: str, body: bytes) -> Answer:
-        """POST a body whose length is told."""
+        """POST a body with its length."""
         with self.connect() as connection:
             connection.post(path, f"Content-Length: {len(body)}", *headers, body=body)
             return connection.answer()
@@ -81,7 +81,7 @@ class Web:
     def post_chunks(
         self, path: str, *headers: str, chunks: list[bytes], media_type: str = "application/json"
     ) -> Answer:
-        """POST a body in chunks, its length untold."""
+        """POST a body in chunks, without its length."""
         with self.connect() as connection:
             connection.post(path, "Transfer-Encoding: chunked", *headers, media_type=media_type)
             for piece in chunks:
@@ -94,7 +94,7 @@ class Web:
             return connection.execute("SELECT count(*) FROM event").fetchone()[0]
 
     def peak_memory(self) -> float:
-        """The most that its largest process has had resident so far, in MiB."""
+        """Return the peak resident memory of its largest process in MiB."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return max(_peak(int(pid)) for pid in children)
 
@@ -103,13 +103,13 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
-    """A piece of a chunked body."""
+    """Return a piece of a chunked body."""
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
 @contextlib.contextmanager
 def serve(folder: Path, template: Path, **settings: object) -> Iterator[Web]:
-    """The service under granian, with a copy of a migrated SQLite database; its settings as keywords."""
+    """Run the service under granian with a copy of a migrated SQLite database. Keywords are its settings."""
     database = Path(shutil.copy(template, folder / "events.db"))
     port = _free_port()
     given = {"DATA_DIR": folder, "REDIS_URL": f"unix://{folder}/no-redis.sock", "SECRET_KEY": "a secret for the tests"}
@@ -117,7 +117,7 @@ def serve(folder: Path, template: Path, **settings: object) -> Iterator[Web]:
         [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"]
         + ["--host", HOST, "--port", str(port), "--blocking-threads", "32"]
         + ["--workers-kill-timeout", "2", "--log-level", "error", "wsgi:app"],
-        cwd=folder,  # not the checkout: its .env is the developer's
+        cwd=folder,  # not the checkout, whose .env is the developer's
         env={**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in (given | settings).items()}},
     )
     try:

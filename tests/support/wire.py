@@ -1,4 +1,4 @@
-"""A wire to a server that can be cut, go silent or be gone, and mended again."""
+"""A proxy to a server that can cut connections, hang, refuse, and work again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import threading
 from urllib.parse import urlsplit
 
 BLOCK_BYTES = 64 * 1024
-RESET = struct.pack("ii", 1, 0)  # close at once, by RST
+RESET = struct.pack("ii", 1, 0)  # close at once with RST
 
 
 class Wire:
-    """Listens on a port of its own, and passes every connection on to a server, while it is whole.
+    """A proxy with a port of its own that forwards every connection to a server until told otherwise.
 
     Attributes:
-        url: the server's address by this wire.
-        passed: bytes that went either way.
-        is_hanging_on_somebody: something was sent since it hangs.
+        url: the server's address through this proxy.
+        passed: number of forwarded bytes in both directions.
+        is_hanging_on_somebody: whether a client sent something while it hangs.
     """
 
     def __init__(self, url: str) -> None:
@@ -34,33 +34,33 @@ class Wire:
         self.is_hanging_on_somebody = False
 
     def refuse(self) -> None:
-        """Nobody listens any more, and what was connected is reset."""
+        """Refuse connections, and reset the existing ones."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._reset()
 
     def hang(self) -> None:
-        """Connections are taken, and nothing comes of it."""
+        """Accept connections, and forward nothing."""
         self._is_silent = True
 
     def cut_after(self, count: int, times: int = 1_000_000) -> None:
-        """When so many more bytes have passed, reset the connection; and so often whatever comes after."""
+        """Reset the connection after this many further bytes, and again for what follows this often."""
         self._cuts = self.passed + count, times
 
     def lose_answers(self, times: int = 1_000_000) -> None:
-        """What is asked arrives, and so is done; but instead of the answer the connection is reset."""
+        """Forward requests, but reset the connection instead of forwarding the response."""
         self._loses = times
 
     def mend(self) -> None:
-        """Be whole again; connections that hung are reset."""
+        """Work again. Connections that hung are reset."""
         self._is_silent, self._loses, self._cuts = False, 0, None
         self.is_hanging_on_somebody = False
         self._reset()
-        with contextlib.suppress(OSError):  # it listens still
+        with contextlib.suppress(OSError):  # it still listens
             self._listener = self._listen(self._port)
 
     def close(self) -> None:
-        """The end."""
+        """Stop."""
         with contextlib.suppress(OSError):
             self.refuse()
 

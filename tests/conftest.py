@@ -1,9 +1,9 @@
-"""Fixtures: an application on each database, with a real Valkey, and clients of it.
+"""Fixtures: an application on each database with a real Valkey, and clients of it.
 
-A test that asks for `app` (or anything made of it) runs on SQLite and on PostgreSQL, unless its module's
-`database_url` says why one of them is enough. Tests with several other parameters, and those of the rooms that know no
-database, are tried on the two in turn, unless marked `both_databases`. SOAK=1, as asking for a test by its name, tries
-everything on both.
+A test that requests `app`, or a fixture based on it, runs on SQLite and on PostgreSQL, unless the `database_url` of its
+module explains why one is enough. Tests with further parameters, and those of rooms that do not depend on the database,
+run on the two in turn, unless they are marked `both_databases`. SOAK=1 runs everything on both, as does selecting a
+test by name.
 """
 
 from __future__ import annotations
@@ -36,23 +36,25 @@ from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
 
-# Rooms that know no database: only the store does. What depends on its locks and transactions is marked.
+# rooms independent of the database; tests that depend on its locks and transactions are marked
 KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "cli", "security", "services"))
-MEMORY = Path("/dev/shm")  # where a commit does not wait for a disk: what dies in these tests are processes
-MEMORY_BYTES = 6 * 1024**3  # what a run needs of it at most
+MEMORY = Path("/dev/shm")  # a commit does not wait for a disk here; these tests kill processes, not the machine
+MEMORY_BYTES = 6 * 1024**3  # maximum that a run needs
 
 
 def pytest_configure() -> None:
-    """Put temporary files into memory, where there is room: the suite commits some hundred thousand times."""
-    gc.disable()  # until all tests are collected: none of them is garbage
+    """Put temporary files into memory if there is space, because the suite commits some hundred thousand times."""
+    gc.disable()  # until all tests are collected, because none of them is garbage
     is_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
     if is_roomy and "TMPDIR" not in os.environ:
         os.environ["TMPDIR"] = str(MEMORY)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try tests on the databases in turn, and run first what takes longest: browsers, real processes."""
-    if not SOAK and not any("::" in argument for argument in config.args):  # what is asked for by name is run
+    """Run tests on the databases in turn, and those with browsers and real processes first, because they take
+    longest.
+    """
+    if not SOAK and not any("::" in argument for argument in config.args):  # tests selected by name all run
         dropped = tried_by_turns(items)
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])
         items[:] = [item for item in items if item not in dropped]
@@ -61,10 +63,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return the items that are left out, as the same is tried on the other database.
+    """Return the items to leave out because their twin on the other database runs.
 
-    Of a test with several values each is tried on one database. So is each test of the rooms that know no database:
-    there it is the next test's turn on the other one.
+    A test with several parameters runs on one database for each. A test of a room that does not depend on the database
+    runs on one database, and the next test of its module on the other.
     """
     twins: dict[tuple[str, str, str], list[pytest.Item]] = {}
     for item in items:
@@ -84,7 +86,9 @@ def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 class ByService(LoadScopeScheduling):
-    """Hands a file's tests to one process of the run, and all of the browser's: nothing they share starts twice."""
+    """Gives all tests of a file to one process, and those of all browser files to one, so that no shared fixture
+    starts twice.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
@@ -93,12 +97,14 @@ class ByService(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByService:
-    """Return what decides which process of a run gets which tests."""
+    """Return the scheduler of a parallel run."""
     return ByService(config, log)
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage less often, and not among the tests: it took more time than to make the applications."""
+    """Collect garbage less often, and not among the tests, because that took more time than creating the
+    applications.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 10)
@@ -106,13 +112,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Let go of what was kept apart: libraries look at the end whether anything of theirs is left."""
+    """Undo the freeze, because libraries check at the end for objects of theirs that are left."""
     gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_hashes() -> Iterator[None]:
-    """Argon2 at its cheapest: at its price of 100 ms, passwords would take half of the suite's time."""
+    """Use Argon2 with its cheapest parameters, because at 100 ms a hash passwords would take half of the suite's
+    time.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "PasswordHasher", lambda: PasswordHasher.from_parameters(CHEAPEST))
         yield
@@ -120,7 +128,7 @@ def cheap_hashes() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once() -> Iterator[None]:
-    """Routes and templates are compiled once, not for each test's application."""
+    """Compile routes and templates once, not for each test's application."""
     with pytest.MonkeyPatch.context() as patch:
         compiled.keep(patch)
         yield
@@ -128,7 +136,7 @@ def compiled_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def short_folder() -> Iterator[Path]:
-    """A folder with a short path: Unix sockets allow 107 bytes."""
+    """A folder with a short path, because Unix sockets allow 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="tally", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -153,7 +161,7 @@ def redis_url(valkey_server: str) -> str:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory) -> Path:
-    """A migrated, empty SQLite database, to be copied."""
+    """A migrated, empty SQLite database to copy."""
     path = tmp_path_factory.mktemp("template") / "events.db"
     store.open_database(f"sqlite:///{path}")
     store.upgrade()
@@ -189,7 +197,7 @@ def postgres_url(postgres_database: Database) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request) -> str:
-    """Each of them; where the database plays no part, a module has a fixture of this name for one alone."""
+    """Each database in turn. A module that needs only one has a fixture of this name."""
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
@@ -224,9 +232,9 @@ def app(settings: Settings, monkeypatch):
     monkeypatch.setattr("app.services.events.rejected.PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(
         "app.services.operations.request_metrics.RequestMetrics._start", lambda request_metrics: None
-    )  # it would tell the next test's Redis
+    )  # otherwise it would notify the next test's Redis
     application = create_app(settings)
-    application.testing = False  # errors are answered, as in production
+    application.testing = False  # errors become responses, as in production
     yield application
     finish_rejected()
     store.release()
@@ -235,7 +243,9 @@ def app(settings: Settings, monkeypatch):
 
 
 def finish_rejected() -> None:
-    """Let the thread that writes rejected events end: a connection must not be closed while another thread uses it."""
+    """Let the thread that writes rejected events end, because closing a connection that another thread uses is an
+    error.
+    """
     for thread in threading.enumerate():
         if thread.name == "rejected":
             thread.join(5)

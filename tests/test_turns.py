@@ -1,4 +1,4 @@
-"""Which tests a run leaves out, as their twin on the other database is run."""
+"""Which tests a run leaves out because their twin on the other database runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DATABASES = ("sqlite", "postgresql")
 
 
 class Item:
-    """A test on a database, as far as is looked at."""
+    """A test on a database, as far as the selection looks at it."""
 
     def __init__(self, name: str, database: str, value: str = "", *marks: str) -> None:
         values = f"{database}-{value}" if value else database
@@ -29,29 +29,29 @@ def kept(*items: Item) -> list[str]:
 
 
 @pytest.mark.parametrize("room", ["admin", "api", "cli", "security", "services"])
-def test_where_no_database_is_known_one_test_is_tried_on_one_and_the_next_on_the_other(room):
+def test_rooms_without_a_database_try_one_test_on_one_and_the_next_on_the_other(room):
     tests = [Item(f"{room}/test_a.py::test_{name}", one) for name in "xyz" for one in DATABASES]
     assert kept(*tests) == ["sqlite", "postgresql", "sqlite"]
 
 
-def test_the_store_is_tried_on_both():
+def test_the_store_is_tried_on_both_databases():
     assert kept(*[Item("store/test_a.py::test_x", one) for one in DATABASES]) == list(DATABASES)
 
 
-def test_so_is_what_is_marked():
+def test_a_marked_test_is_tried_on_both_databases():
     assert kept(*[Item("services/test_a.py::test_x", one, "", "both_databases") for one in DATABASES]) == [*DATABASES]
 
 
-def test_each_value_of_a_test_is_tried_on_one_of_them():
+def test_each_parameter_of_a_test_is_tried_on_one_database():
     tests = [Item("store/test_a.py::test_x", one, value) for one in DATABASES for value in "abc"]
     assert sorted(kept(*tests)) == ["postgresql-b", "sqlite-a", "sqlite-c"]
 
 
-def test_what_runs_on_one_database_only_is_never_left_out():
+def test_a_test_with_one_database_only_is_never_left_out():
     tests = [Item("api/test_a.py::test_x", "postgresql", value) for value in "abc"]
     assert len(kept(*tests)) == 3
 
 
-def test_what_asks_for_no_database_is_never_left_out():
+def test_a_test_without_a_database_is_never_left_out():
     item = SimpleNamespace(nodeid="tests/api/test_a.py::test_x")
     assert not tried_by_turns([item])

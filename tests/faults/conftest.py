@@ -1,4 +1,4 @@
-"""The whole service by real processes on each database, a PostgreSQL of its own that may be killed, and a long form.
+"""The service in real processes on each database, with a PostgreSQL server that may be killed.
 
 `make test` runs a short form of each fault, `make soak` (SOAK=1) the long one.
 """
@@ -27,8 +27,8 @@ from tests.support.running import Running, wait_until
 
 
 def kill(*pids: int) -> None:
-    """SIGKILL, as the kernel does where memory is short."""
-    for pid in filter(None, pids):  # 0: there was none any more
+    """SIGKILL a process, as the kernel does when memory is short."""
+    for pid in filter(None, pids):  # 0 means that there is no such process
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -52,7 +52,7 @@ class Postgres:
         self._control("-m", "fast", "stop")
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start the server, and wait until it accepts connections."""
         options = f'-h "" -k {self._folder}'
         wait_until(lambda: self._control("-w", "-o", options, "-l", str(self._folder / "log"), "start") == 0, 30)
 
@@ -86,13 +86,13 @@ class Service:
         return self.running.data / "events.db"
 
     def for_another_test(self) -> Service:
-        """Begin a new ledger; what is stored by now is none of its business."""
+        """Start a new ledger, which ignores the events stored so far."""
         self._known = frozenset(self._stored())
         self.ledger = Ledger()
         return self
 
     def ids(self) -> list[str]:
-        """The ids of all events that were stored in this test."""
+        """Return the ids of all events stored in this test."""
         return [one for one in self._stored() if one not in self._known]
 
     def _stored(self) -> list[str]:
@@ -115,17 +115,19 @@ class Service:
             return connection.execute("PRAGMA integrity_check").fetchone()[0]
 
     def until_delivered(self) -> None:
-        """Return when the spool is empty."""
+        """Wait until the spool is empty."""
         spool = self.running.data / "spool"
         began = time.monotonic()
-        # Each batch is a transaction of its own: half a minute of load takes a few minutes.
+        # each batch is a transaction, so half a minute of load takes a few minutes
         wait_until(lambda: not list(spool.glob("*.spool")), times(20, 300))
         print(f"Delivered {time.monotonic() - began:.1f} s after the load ended.")
 
 
 @contextlib.contextmanager
 def starting(short_folder: Path) -> Iterator[Callable[..., Service]]:
-    """A function that starts the service on a database, with further settings; all ends with the context."""
+    """Return a function that starts the service on a database with further settings. Everything ends with the
+    context.
+    """
     with contextlib.ExitStack() as stack:
 
         def start(kind: str, **settings: str) -> Service:
@@ -150,11 +152,11 @@ def start_service(short_folder: Path) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture(scope="module")
 def start_shared(short_folder: Path) -> Iterator[Callable[..., Service]]:
-    """The same for all tests of a module, one after the other."""
+    """See `starting`; for all tests of a module in sequence."""
     with starting(short_folder) as start:
         yield start
 
 
 def settle() -> None:
-    """Let what is under way end."""
+    """Let requests in progress end."""
     time.sleep(0.2)

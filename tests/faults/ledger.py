@@ -1,7 +1,7 @@
-"""The ledger: what clients sent and what they were told, held against what is stored afterwards.
+"""The ledger: what clients sent, and the responses, compared with what is stored afterwards.
 
-Each event carries an id of its own as its context. What was acknowledged must be stored, once; what is stored without
-an acknowledgement can only be what a broken connection left in doubt.
+Each event has an id in its context. An acknowledged event must be stored once. An event that is stored without an
+acknowledgement must come from a request whose connection broke.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from tests.support.pace import SOAK
 
 CLIENTS = 8
-PAUSE_SECONDS = 0.0 if SOAK else 0.04  # of a client between two batches: most faults are no question of load
+PAUSE_SECONDS = 0.0 if SOAK else 0.04  # of a client between two batches, because most faults do not need load
 ANSWER_SECONDS = 40
 
 
 @dataclass
 class Sent:
-    """One batch and its answer; status None: the connection broke."""
+    """A batch and its response; the status is None if the connection broke."""
 
     key: str
     ids: list[str]
@@ -36,16 +36,16 @@ class Sent:
 
 @dataclass
 class Ledger:
-    """Everything that was sent in one test."""
+    """Everything that was sent in a test."""
 
     batches: list[Sent] = field(default_factory=list)
 
     def ids(self, *statuses: int | None) -> set[str]:
-        """The ids of the events that were answered so."""
+        """Return the ids of the events with one of these statuses."""
         return {one for batch in self.batches if batch.status in statuses for one in batch.ids}
 
     def balance(self, stored: Iterable[str]) -> Balance:
-        """Compare with the ids that the store has."""
+        """Compare with the ids in the store."""
         counts = Counter(stored)
         acknowledged, in_doubt = self.ids(200), self.ids(None)
         return Balance(
@@ -59,23 +59,23 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Balance:
-    """What the comparison says, in events."""
+    """Result of the comparison, as numbers of events."""
 
     acknowledged: int
-    missing: int  # acknowledged, and not stored
+    missing: int  # acknowledged, but not stored
     twice: int  # stored more than once
-    unacknowledged: int  # stored, although the client was told otherwise
-    broken: int  # stored, and the connection broke before the client could be told
+    unacknowledged: int  # stored although the client got an error
+    broken: int  # stored, but the connection broke before the response
 
     def check(self) -> None:
-        """Fail unless every promise was kept."""
+        """Fail if a promise was broken."""
         print(self)
         assert self.acknowledged > 0
         assert (self.missing, self.twice, self.unacknowledged) == (0, 0, 0), self
 
 
 class Load:
-    """Clients that send batches one after the other until they are stopped; a context manager."""
+    """Clients that send batches in sequence until they are stopped, as a context manager."""
 
     def __init__(self, port: int, ledger: Ledger, *, keys: bool = False, pause: float = PAUSE_SECONDS) -> None:
         self._port = port
@@ -97,7 +97,7 @@ class Load:
             assert not thread.is_alive(), "a request hung"
 
     def until_acknowledged(self, more: int, seconds: float = 30) -> None:
-        """Return when so many more batches were acknowledged."""
+        """Wait until this many more batches were acknowledged."""
         goal = self._acknowledged() + more
         deadline = time.monotonic() + seconds
         while self._acknowledged() < goal:
@@ -118,7 +118,7 @@ class Load:
 
 
 def send(port: int, batch: Sent, *, key: bool) -> None:
-    """POST a batch, and write down its answer."""
+    """POST a batch, and record its response."""
     events = [
         {"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 1_793_000_000_000, "context": [one]}
         for one in batch.ids

@@ -1,6 +1,6 @@
-"""An analyst who starts reports on a running service while things die, and holds what comes against what must come.
+"""An analyst who starts reports on a running service while processes are killed, and checks the files.
 
-The events are made by the database itself, so what a report's file has is known to the byte without asking the service.
+The database creates the events, so the exact bytes of a report's file are known without the service.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from tests.support.running import wait_until
 ADMIN = ("admin", "correct horse battery")
 OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
 OUTPUT = {"layout": "positional", "delimiter": "|"}
-AWAY_SECONDS = 90  # for which a question is asked again, as what answers it may have died
-CLEAN_SECONDS = 120  # until nothing is left of what died: the sweeper leaves alone what is younger than a minute
+AWAY_SECONDS = 90  # during which a request is repeated, because the server may have been killed
+CLEAN_SECONDS = 120  # until everything of killed processes is removed; the cleanup ignores files younger than a minute
 
-Clean = Callable[[int], bool]  # whether there are so many report files, and nothing else
-Content = Callable[[dict], bytes]  # of a job's file
+Clean = Callable[[int], bool]  # whether the storage has this many report files and nothing else
+Content = Callable[[dict], bytes]  # returns the file of a job
 
 
 class Analyst:
-    """Somebody who was promised reports.
+    """A client with accepted reports.
 
     Args:
-        clean: looks into the storage; without it, into the service's own folder.
-        content: fetches a file; without it, by a link.
+        clean: checks the storage, by default the folder of the service.
+        content: fetches a file, by default by a link.
     """
 
     def __init__(self, service: Service, clean: Clean | None = None, content: Content | None = None) -> None:
@@ -45,23 +45,23 @@ class Analyst:
         self._checked = 0
         self._clean = clean or self._folder_is_clean
         self._content = content or self._by_link
-        self._sizes: dict[str, int] = {}  # source → rows
+        self._sizes: dict[str, int] = {}  # rows by source
 
     def start(self, count: int) -> dict:
-        """Start a report of the first so many events; its job, once it is accepted."""
+        """Start a report of the first events, and return its job once it is accepted."""
         wanted = {"filter": OURS | {"end": FIRST + count}, "output": OUTPUT}
         answer = requests.post(f"{self.service.running.url}/reports", json=wanted, auth=ADMIN, timeout=30)
         assert answer.status_code == 200, answer.text
         return self.promised(answer.json(), count)
 
     def promised(self, job: dict, count: int) -> dict:
-        """Take note of a report that was accepted."""
+        """Record an accepted report."""
         self._promised.append(job)
         self._sizes[job["source"]] = count
         return job
 
     def get(self, path: str) -> requests.Response:
-        """Ask until it is answered 200: the web server, or the database behind it, may be away."""
+        """Repeat a request until the response is 200, because the web server or its database may be unavailable."""
         answers: list[requests.Response] = []
         url = path if path.startswith("http") else self.service.running.url + path
         headers = {"Accept": "application/json"}
@@ -86,19 +86,19 @@ class Analyst:
         return self.progress(job).get("attempt", 0)
 
     def until_at_work(self, job: dict) -> int:
-        """Return the attempt that is at it now, some way into it."""
+        """Return the attempt in progress, once it has written some rows."""
         wait_until(lambda: self.attempt(job), AWAY_SECONDS)
         time.sleep(random.uniform(0, 0.4))
         return self.attempt(job)
 
     def until_begun_again(self, job: dict, attempt: int, seconds: float) -> float:
-        """The seconds until another attempt is at work, or the report is complete."""
+        """Return the seconds until another attempt is in progress, or the report is complete."""
         began = time.monotonic()
         wait_until(lambda: self.attempt(job) > attempt or self.status(job) != "RUNNING", seconds)
         return time.monotonic() - began
 
     def check(self, seconds: float = 180) -> None:
-        """Wait for every report, and fail unless each has its rows, one file has them, and nothing else is left."""
+        """Wait for every report, and fail unless each has its rows in one file and nothing else is left."""
         for job in self._promised[self._checked :]:
             wait_until(lambda job=job: self.status(job) != "RUNNING", seconds)
             self._check(job)
@@ -123,13 +123,13 @@ class Analyst:
 
 
 def files(folder: Path) -> list[Path]:
-    """All there is below a folder, folders of folders apart."""
+    """Return all files and folders below a folder."""
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
 @functools.cache
 def sha256_of(count: int) -> str:
-    """The hash of the file that a report of the first so many events must have."""
+    """Return the hash of the file that a report of the first events must have."""
     digest = hashlib.sha256()
     for line in _lines(count):
         digest.update(line)
@@ -143,7 +143,7 @@ def _lines(count: int) -> Iterator[bytes]:
 
 
 def fill(service: Service, count: int) -> None:
-    """Put so many events into a running service's database, as if they had come in."""
+    """Insert events into the database of a running service, as if they had been accepted."""
     url = service.postgres.url if service.postgres else f"sqlite:///{service.database}"
     store.open_database(url)
     try:

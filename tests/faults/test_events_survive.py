@@ -1,4 +1,4 @@
-"""What was answered 200 is stored, once, whatever dies in between."""
+"""Events that were answered 200 are stored once, whatever is killed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BOTH = ["on_sqlite", "on_postgresql"]
 
 @pytest.fixture(params=BOTH)
 def service(request) -> Service:
-    """The service on each database, which is to survive all of it, one after the other."""
+    """The service on each database in turn, for all of these tests."""
     return request.getfixturevalue(request.param).for_another_test()
 
 
@@ -83,7 +83,7 @@ def test_everything_killed_at_once_loses_nothing_and_stores_nothing_twice(servic
 
 
 @pytest.mark.parametrize("service", BOTH if SOAK else ["on_postgresql"], indirect=True)
-def test_every_request_sent_again_with_its_key_is_replayed(service):
+def test_a_request_sent_again_with_its_key_is_replayed(service):
     with Load(service.running.port, service.ledger, keys=True) as load:
         load.until_acknowledged(20)
         os.kill(service.running.pid("web-process"), signal.SIGKILL)
@@ -100,7 +100,7 @@ def test_every_request_sent_again_with_its_key_is_replayed(service):
     service.ledger.balance(service.ids()).check()
 
 
-def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(on_postgresql):
+def test_an_unavailable_database_is_reported_by_503_and_nothing_hangs(on_postgresql):
     service = on_postgresql.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         load.until_acknowledged(20)
@@ -116,7 +116,7 @@ def test_a_database_that_is_away_is_told_by_503_and_nothing_hangs(on_postgresql)
     service.ledger.balance(service.ids()).check()
 
 
-def test_with_the_spool_events_are_taken_while_the_database_is_away(with_spool):
+def test_with_the_spool_events_are_accepted_while_the_database_is_unavailable(with_spool):
     service = with_spool.for_another_test()
     with Load(service.running.port, service.ledger) as load:
         load.until_acknowledged(20)
@@ -158,7 +158,7 @@ def test_a_locked_sqlite_is_waited_for(on_sqlite):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
-def test_a_full_disk_is_told_by_503_and_what_was_acknowledged_stays(start_service, tmp_path):
+def test_a_full_disk_is_reported_by_503_and_acknowledged_events_stay(start_service, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
@@ -176,7 +176,7 @@ def test_a_full_disk_is_told_by_503_and_what_was_acknowledged_stays(start_servic
 
 
 def _waiting(port: int) -> bool:
-    """Whether /health/ready says that events wait in the spool."""
+    """Return whether /health/ready reports waiting events in the spool."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/health/ready")
     return b"events wait in the spool" in connection.getresponse().read()

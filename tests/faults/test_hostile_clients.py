@@ -1,4 +1,4 @@
-"""Clients that are slow, greedy or dishonest do not keep the honest ones from being served."""
+"""Slow, greedy and dishonest clients do not keep honest ones from being served."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAD = b"POST /events HTTP/1.1\r\nHost: tally.test\r\nContent-Type: application/
 
 @contextlib.contextmanager
 def slow_clients(port: int, number: int):
-    """So many clients that send a byte of a header a second, and as many that send a byte of a body."""
+    """Run this many clients that send a header a byte a second, and as many that send a body so."""
     starts = [HEAD[:30], HEAD + b"Content-Length: 10000\r\n\r\n["] * number
     stop = threading.Event()
     with contextlib.ExitStack() as opened:
@@ -53,7 +53,7 @@ def slow_clients(port: int, number: int):
 
 
 def post(port: int, body: bytes, **headers: str) -> tuple[int, float]:
-    """The status of an honest request, and the seconds it took."""
+    """Return the status and the duration of an honest request."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", "/events", body, {"Content-Type": "application/json"} | headers)
@@ -63,7 +63,7 @@ def post(port: int, body: bytes, **headers: str) -> tuple[int, float]:
 
 
 def speak(port: int, data: bytes) -> bytes:
-    """What comes back until the server closes."""
+    """Return everything that the server sends until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
@@ -72,18 +72,18 @@ def speak(port: int, data: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def service(start_shared) -> Service:
-    """One running service for all of them."""
+    """A running service for all of these tests."""
     return start_shared("sqlite", INGEST_WAIT_SECONDS="2")
 
 
 @pytest.fixture(scope="module")
 def web(service) -> int:
-    """Its port."""
+    """The port of the service."""
     return service.running.port
 
 
 def test_a_gzip_bomb_ends_in_413_and_takes_little_memory(service, web):
-    """The first of all, as the memory that others made it take would be there for this."""
+    """Runs first, because memory that other tests made the service use would hide the growth."""
     post(web, BODY)
     pid = service.running.pid("web-process")
     before = memory(pid)
@@ -95,7 +95,7 @@ def test_a_gzip_bomb_ends_in_413_and_takes_little_memory(service, web):
 
 
 def memory(pid: int) -> float:
-    """The most that a process has had resident so far, in MiB."""
+    """Return the peak resident memory of a process in MiB."""
     with open(f"/proc/{pid}/status") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 
@@ -106,12 +106,12 @@ def test_an_honest_client_is_served_beside_slow_ones(web, number):
         time.sleep(1)
         answers = [post(web, BODY) for _ in range(30)]
     assert {status for status, _ in answers} == {200}
-    # Generous, as the machine may be busy: bench/slow.py has the figures. Without enough threads this takes 30 s.
+    # generous for busy machines; bench/slow.py measures, and too few threads would take 30 s
     assert max(seconds for _, seconds in answers) < 10
 
 
-def test_clients_that_announce_a_body_and_send_none_silence_nobody(web):
-    """More of them than there are threads; each is shut out when its time is up."""
+def test_clients_that_announce_a_body_and_send_none_block_nobody(web):
+    """There are more of them than threads. Each is disconnected at its deadline."""
     with contextlib.ExitStack() as opened:
         for _ in range(540):
             one = opened.enter_context(socket.create_connection(("127.0.0.1", web)))
@@ -125,7 +125,7 @@ def test_clients_that_announce_a_body_and_send_none_silence_nobody(web):
 
 
 def get(port: int, path: str) -> int:
-    """The status of an honest request without a body."""
+    """Return the status of an honest request without a body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", path)
     status = connection.getresponse().status
@@ -133,8 +133,8 @@ def get(port: int, path: str) -> int:
     return status
 
 
-def test_very_large_batches_at_the_same_time_are_stored_or_told_to_come_again(service, web):
-    """Each takes a hundred megabytes while its events are read, so that only two are at a time."""
+def test_very_large_batches_at_the_same_time_are_stored_or_asked_to_retry(service, web):
+    """Each takes a hundred megabytes while its events are parsed, so two are admitted at a time."""
     one = json.dumps(event(), separators=(",", ":")).encode()
     body = b"[" + b",".join([one] * (10 * MIB // (len(one) + 1) - 1)) + b"]"
     with ThreadPoolExecutor(64) as pool:
@@ -179,7 +179,7 @@ def test_a_chunk_of_no_size_is_refused(web, size):
 
 
 def test_overload_is_answered_and_the_ledger_balances(service):
-    """Three times as many clients as threads would serve at once, sending as fast as they can."""
+    """Three times as many clients as there are threads send as fast as they can."""
     ledger: Ledger = service.for_another_test().ledger
     with contextlib.ExitStack() as loads:
         for _ in range(times(8, 24)):

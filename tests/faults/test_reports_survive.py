@@ -1,4 +1,4 @@
-"""A report that was accepted finishes, exactly right, whatever dies in between, and leaves nothing else behind."""
+"""An accepted report finishes exactly right, whatever is killed, and leaves nothing else behind."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes
 
-PART = times(100_000, 1_000_000)  # what a killed child had written of them is not written again
+PART = times(100_000, 1_000_000)  # which a killed child had written, and are not written again
 MANY = PART * 3 // 2  # are written in parts
-STRUCK = PART  # one stretch, whose second is long enough to be struck in
+STRUCK = PART  # one part, whose second half is long enough to be interrupted
 ROWS = PART // 2
 LARGE = times(150_000, 500_000)  # too large a file for a small disk
 FEW = 20_000
-# In the short form SQLite's share is to be raced for, and the faults of test_reports_survive_s3.
+# The short form on SQLite tests races and the faults of test_reports_survive_s3.
 KINDS = ["sqlite", "postgresql"] if SOAK else ["postgresql"]
 RACED_FOR = ["sqlite", "postgresql"] if SOAK else ["sqlite"]
 TRIES = 5
-CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until a report goes on whose child was killed; after anything else
+CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until the report of a killed child continues; and after any other fault
 
 
-# The worker of the short form: reports a tenth as long, written as slowly as long ones, so that they can be struck.
+# The worker of the short form: reports a tenth as long, written as slowly as long ones, so they can be interrupted.
 SLOW_WORKER = """
 import sys, time
 sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
@@ -60,7 +60,7 @@ worker.main()
 
 @pytest.fixture(scope="module", params=KINDS)
 def analyst(request, short_folder):
-    """An analyst at a service with many events, for all the faults that it is to survive one after the other."""
+    """An analyst of a service with many events, for all faults in sequence."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     if not SOAK:
         (folder / "worker.py").write_text(SLOW_WORKER)
@@ -76,7 +76,7 @@ def analyst(request, short_folder):
 
 
 def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
-    """Make a fault at a random moment of a running report, which must go on within `seconds`."""
+    """Cause a fault at a random moment of a running report, which must continue within `seconds`."""
     for _ in range(TRIES):
         job = analyst.start(STRUCK)
         attempt = analyst.until_at_work(job)
@@ -89,13 +89,13 @@ def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
     pytest.fail(f"{TRIES} times the report was complete before the fault")
 
 
-def test_a_killed_child_is_followed_by_another_at_once(analyst):
+def test_another_child_continues_after_a_killed_one_at_once(analyst):
     running = analyst.service.running
     for _ in range(times(2, 20)):
         strike(analyst, lambda: kill(running.child("worker-1")), CHILD_SECONDS)
 
 
-def test_a_long_report_goes_on_behind_what_was_written_before_its_child_was_killed(analyst):
+def test_a_long_report_continues_after_the_parts_of_a_killed_child(analyst):
     running = analyst.service.running
     for _ in range(times(1, 5)):
         job = analyst.start(MANY)
@@ -108,13 +108,13 @@ def test_a_long_report_goes_on_behind_what_was_written_before_its_child_was_kill
         assert analyst.attempt(job) == attempt + 1
 
 
-def test_a_killed_child_and_parent_are_followed_by_others(analyst):
+def test_others_continue_after_a_killed_child_and_parent(analyst):
     running = analyst.service.running
     for _ in range(times(1, 5)):
         strike(analyst, lambda: kill(running.child("worker-1"), running.pid("worker-1")), OTHER_SECONDS)
 
 
-def test_a_killed_parent_takes_its_child_along_and_one_file_comes(analyst):
+def test_a_killed_parent_ends_its_child_and_one_file_results(analyst):
     running = analyst.service.running
 
     def fault() -> None:
@@ -127,18 +127,18 @@ def test_a_killed_parent_takes_its_child_along_and_one_file_comes(analyst):
 
 
 @pytest.mark.parametrize("with_its_data", [True, False], ids=["with its data", "without its data"])
-def test_a_killed_valkey_forgets_no_report(analyst, with_its_data):
+def test_a_killed_valkey_loses_no_report(analyst, with_its_data):
     running = analyst.service.running
     for _ in range(times(1, 5)):
         jobs = [analyst.start(count) for count in (ROWS, FEW, FEW + 1)]
         analyst.until_at_work(jobs[0])
-        if not with_its_data:  # it writes on into files that are no more, and starts again without
+        if not with_its_data:  # it continues writing to deleted files, and starts again without data
             shutil.rmtree(running.data / "valkey" / "appendonlydir")
         killed = time.monotonic()
         kill(running.pid("valkey"))
         analyst.check()
         print(f"All complete after {time.monotonic() - killed:.1f} s.")
-        assert time.monotonic() - killed < slack(OTHER_SECONDS + 30)  # the reports themselves take some
+        assert time.monotonic() - killed < slack(OTHER_SECONDS + 30)  # the reports themselves take some time
 
 
 def test_a_killed_postgresql_is_waited_for(analyst):
@@ -155,8 +155,8 @@ def test_a_killed_postgresql_is_waited_for(analyst):
         strike(analyst, fault, OTHER_SECONDS)
 
 
-def test_a_report_whose_web_process_died_before_a_worker_was_woken_is_found(analyst):
-    """Valkey stands still, so that the web process waits between the row's commit and the queue when it is killed."""
+def test_a_report_whose_web_process_died_before_it_woke_a_worker_is_found(analyst):
+    """Valkey is suspended, so the web process is killed between the commit of the row and the queue."""
     running = analyst.service.running
     for _ in range(times(1, 5)):
         accepted = _report_jobs(analyst.service)
@@ -187,7 +187,7 @@ def _ask(url: str, answers: list[requests.Response]) -> None:
 
 
 def _report_jobs(service: Service) -> set[str]:
-    """The reports that are committed, as the database has them."""
+    """Return the committed reports in the database."""
     if service.postgres:
         with psycopg.connect(service.postgres.url) as connection:
             return {job for (job,) in connection.execute("SELECT job FROM report")}
@@ -207,7 +207,7 @@ def test_each_of_many_reports_is_written_once_although_workers_race_for_them(sta
 
 @pytest.mark.skipif(not SOAK, reason="waiting until a frozen worker is given up takes a minute")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_worker_that_froze_and_wakes_spoils_nothing(start_service, kind):
+def test_a_worker_that_was_suspended_damages_nothing_when_it_resumes(start_service, kind):
     service = start_service(kind, ADMIN_PASSWORD=ADMIN[1], WORKERS="2")
     fill(service, MANY)
     analyst = Analyst(service)
@@ -224,7 +224,7 @@ def test_a_worker_that_froze_and_wakes_spoils_nothing(start_service, kind):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small disk of its own, that can be made larger."""
+    """A small disk that can be enlarged."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk takes root")
     folder = tmp_path / "disk"
@@ -234,7 +234,7 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_report_waits_for_room_on_a_full_disk(start_service, disk):
+def test_a_report_waits_for_space_on_a_full_disk(start_service, disk):
     service = start_service("sqlite", ADMIN_PASSWORD=ADMIN[1], STORAGE_URL=f"file://{disk}/reports")
     fill(service, LARGE)
     analyst = Analyst(service, lambda number: len(files(disk / "reports")) == number)
@@ -245,7 +245,7 @@ def test_a_report_waits_for_room_on_a_full_disk(start_service, disk):
     analyst.check()
 
 
-def test_a_report_for_which_there_never_is_room_fails_with_the_reason_and_leaves_nothing(start_service, disk):
+def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing(start_service, disk):
     service = start_service(
         "sqlite", ADMIN_PASSWORD=ADMIN[1], STORAGE_URL=f"file://{disk}/reports", REPORT_ATTEMPTS="2"
     )

@@ -1,4 +1,4 @@
-"""A report whose file goes to an S3 store is complete and right although the store fails, and leaves nothing behind."""
+"""A report whose file is in an S3 store is complete and right although the store fails, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support.wire import Wire
 pytestmark = pytest.mark.processes
 
 ROWS = times(250_000, 500_000)
-BYTES = ROWS * 42  # of its file, about
-AGAIN_SECONDS = 60  # until work goes on when the store is back
+BYTES = ROWS * 42  # the approximate size of its file
+AGAIN_SECONDS = 60  # until reports continue after the store is back
 
 
 @pytest.fixture(scope="module")
 def way(s3_server):
-    """The wire to the store, which is empty at first."""
+    """The proxy to the store, which is empty at first."""
     s3_server.reset()
     wire = Wire(s3_server.endpoint)
     yield wire
@@ -34,13 +34,13 @@ def way(s3_server):
 
 @pytest.fixture
 def wire(way):
-    """The same, whole before and after each test."""
+    """The same proxy, working before and after each test."""
     yield way
     way.mend()
 
 
 def begin(start: Callable[..., Service], s3: S3, wire: Wire, **settings: str) -> Analyst:
-    """An analyst at a service whose report files are in the store, with further settings."""
+    """Return an analyst of a service whose report files are in the store, with further settings."""
     means = s3.environment | {"S3_ENDPOINT_URL": wire.url, "S3_PUBLIC_URL": s3.endpoint}
     service = start("sqlite", ADMIN_PASSWORD=ADMIN[1], **(means | settings))
     fill(service, ROWS)
@@ -49,12 +49,12 @@ def begin(start: Callable[..., Service], s3: S3, wire: Wire, **settings: str) ->
 
 @pytest.fixture(scope="module")
 def analyst(start_shared, s3_server, way) -> Analyst:
-    """Of all tests that leave the store as it was, but for the files that were promised."""
+    """The analyst of all tests that leave nothing in the store but the promised files."""
     return begin(start_shared, s3_server, way)
 
 
 def names(s3: S3, bucket: str = STORAGE) -> list[str]:
-    """The objects in a bucket, of report files."""
+    """Return the names of the report files in a bucket."""
     pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
@@ -64,7 +64,7 @@ def is_clean(s3: S3, number: int, bucket: str = STORAGE) -> bool:
 
 
 def content(s3: S3, job: dict) -> bytes:
-    """The one object that is a report's."""
+    """Return the only object of a report."""
     (name,) = [name for name in names(s3) if job["job"] in name]
     return s3.client.get_object(Bucket=STORAGE, Key=name)["Body"].read()
 
@@ -86,7 +86,7 @@ def lose_answers(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("fail", [refuse, hang, cut_off, lose_answers])
-def test_a_store_that_fails_for_a_while_is_tried_again(analyst, wire, fail):
+def test_a_store_that_fails_for_a_while_is_retried(analyst, wire, fail):
     for _ in range(times(1, 5)):
         before = wire.passed
         job = analyst.start(ROWS)
@@ -100,7 +100,7 @@ def test_a_store_that_fails_for_a_while_is_tried_again(analyst, wire, fail):
         analyst.check()
 
 
-def test_single_connections_that_break_do_not_even_cost_an_attempt(analyst, wire):
+def test_broken_connections_do_not_cost_an_attempt(analyst, wire):
     wire.cut_after(random.randrange(BYTES), times=1)
     job = analyst.start(ROWS)
     analyst.check()
@@ -117,8 +117,8 @@ def test_a_killed_child_leaves_no_parts_in_the_store(analyst, wire):
         print(f"{analyst.attempt(job)} attempts.")
 
 
-def test_a_store_that_stays_away_fails_the_report_with_the_reason_and_nothing_is_left(start_service, wire, s3_server):
-    """In a bucket of its own, where the sweeper of the other service tidies up nothing."""
+def test_a_store_that_stays_unavailable_fails_the_report_and_leaves_nothing(start_service, wire, s3_server):
+    """In a bucket of its own, where the cleanup of the other service removes nothing."""
     analyst = begin(start_service, s3_server, wire, REPORT_ATTEMPTS="2", STORAGE_URL=f"s3://{DELIVERED}/reports")
     wire.cut_after(BYTES // 2)
     job = analyst.start(ROWS)

@@ -1,4 +1,4 @@
-"""The whole service in real processes, started as `make run` starts it, and a client that speaks HTTP to it."""
+"""The service in real processes, started as `make run` starts it, and an HTTP client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADMIN = ("admin", "correct horse battery")
 
 
 class Visitor:
-    """A client of a running service, such as an SDK or an analyst's script."""
+    """Client of a running service, such as an SDK or an analyst's script."""
 
     def __init__(self, service: Running) -> None:
         self.service = service
@@ -30,7 +30,7 @@ class Visitor:
         return self._session.post(self.service.url + path, timeout=30, **kwargs)
 
     def start_report(self, customer: str, product: str, **output: object) -> dict:
-        """Start a report; its job."""
+        """Start a report, and return its job."""
         wanted = {"filter": {"customer": customer, "product": product}, "output": output}
         answer = self.post("/reports", json=wanted, auth=ADMIN)
         assert answer.status_code == 200, answer.text
@@ -40,7 +40,7 @@ class Visitor:
         return self.get(f"/reports/{job['source']}/availability", auth=ADMIN).json()
 
     def until_ended(self, job: dict, seconds: float = 60) -> dict:
-        """Poll as SDKs do until a report has ended; its job then."""
+        """Poll as SDKs do until a report has ended, and return its job."""
         wait_until(lambda: self.availability(job)["status"] != "RUNNING", seconds)
         return self.availability(job)
 
@@ -53,7 +53,7 @@ class Visitor:
 
 
 def large_report(visitor: Visitor, events: int) -> tuple[dict, bytes]:
-    """A complete report of so many rows of 4 KB, and its file's content."""
+    """Return a complete report with this many rows of 4 KB, and the content of its file."""
     made = [event(context=["x" * 4000], timestamp=number) for number in range(events)]
     for first in range(0, events, 2000):
         assert visitor.post("/events", json={"events": made[first : first + 2000]}).status_code == 200

@@ -1,4 +1,4 @@
-"""Behind the nginx of deploy/nginx.conf, under a path: nginx sends a report's file, and only to whoever has a link."""
+"""Behind the nginx of deploy/nginx.conf under a path, nginx sends report files, and only to clients with a link."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ server {{
 
 @pytest.fixture(scope="module")
 def site(short_folder: Path) -> Iterator[SimpleNamespace]:
-    """A running service behind nginx with a complete report: its file's address there, and what is in it."""
+    """A running service behind nginx with a complete report: the address of its file, and its content."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     port, stripping = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
@@ -47,7 +47,7 @@ def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     further = STRIPPING.format(port=stripping, base=BASE)
     with nginx.running(folder, port, service.port, service.data / "reports", further=further):
         visitor = Visitor(service)
-        job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
+        job, content = large_report(visitor, 2000)  # 8 MB, more than the system buffers for a client that does not read
         told = {"url": url, "service": service, "content": content, "folder": folder}
         yield SimpleNamespace(file=visitor.link(job), strips=f"http://127.0.0.1:{stripping}", **told)
     assert service.stop() == 0
@@ -68,14 +68,14 @@ def test_nginx_sends_the_file_and_what_the_service_said_of_it(site):
     assert requests.head(site.file, timeout=30).headers["Content-Length"] == str(len(site.content))
 
 
-def test_it_sends_a_part_and_knows_what_a_client_has(site):
+def test_it_supports_ranges_and_conditional_requests(site):
     part = requests.get(site.file, headers={"Range": "bytes=1000-1999"}, timeout=30)
     assert (part.status_code, part.content) == (206, site.content[1000:2000])
     tag = part.headers["ETag"]
     assert requests.get(site.file, headers={"If-None-Match": tag}, timeout=30).status_code == 304
 
 
-def test_a_client_that_reads_nothing_holds_no_thread_of_the_service(site):
+def test_a_client_that_does_not_read_occupies_no_thread_of_the_service(site):
     slow = [socket.create_connection(("127.0.0.1", urlsplit(site.url).port)) for _ in range(20)]
     request = f"GET {site.file.removeprefix(site.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     for one in slow:
@@ -88,19 +88,19 @@ def test_a_client_that_reads_nothing_holds_no_thread_of_the_service(site):
 
 
 def open_files(site: SimpleNamespace) -> int:
-    """How many report files the service's own processes have open."""
+    """Return how many report files the processes of the service have open."""
     folder = str(site.service.data / "reports")
     links = [link for process in site.service.left() for link in Path(f"/proc/{process}/fd").iterdir()]
     return sum(os.readlink(link).startswith(folder) for link in links if link.is_symlink())
 
 
-def test_nobody_reaches_the_folder_but_by_a_link(site):
+def test_the_folder_cannot_be_reached_without_a_link(site):
     [file] = (site.service.data / "reports").glob("*.csv")
     assert requests.get(f"{site.url}/report-files/{file.name}", timeout=30).status_code == 404
     assert requests.get(site.file + "x", timeout=30).status_code == 403
 
 
-def test_its_log_has_who_fetched_which_file_and_not_what_opens_it(site):
+def test_its_log_has_the_client_and_file_without_the_signature(site):
     assert requests.get(site.file, timeout=30).status_code == 200
     assert requests.get(site.file + "x", timeout=30).status_code == 403
     logs = "".join(path.read_text() for path in site.folder.glob("tally*.log"))
@@ -112,7 +112,7 @@ def test_its_log_has_who_fetched_which_file_and_not_what_opens_it(site):
 
 
 @pytest.mark.parametrize("proxy", ["url", "strips"])
-def test_under_a_path_the_overview_comes_whole_and_keeps_itself_fresh(site, browser: Browser, proxy):
+def test_under_a_path_the_overview_loads_and_refreshes(site, browser: Browser, proxy):
     at, wrong, paths = getattr(site, proxy) + BASE, [], set()
     page = browser.new_page()
     page.on("response", lambda answer: paths.add(urlsplit(answer.url).path))

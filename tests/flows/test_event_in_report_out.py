@@ -1,4 +1,4 @@
-"""The product's one story: events go in over HTTP, a report comes out, and it has exactly what was acknowledged."""
+"""The main flow of the product: events are sent over HTTP, and a report contains exactly those acknowledged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 EVENTS = times(4_000, 10_000)
-SIZES = (1, 2, 10, 137, 400, 1000)  # of the batches, over and over
+SIZES = (1, 2, 10, 137, 400, 1000)  # of the batches, repeatedly
 OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
 AWKWARD = [
     None, "", " ", "|", '"', '""', 'say "so"', "a|b|c", "two\nlines", "\r\n", "\r", "\t", "\\", "\\N", "\\.", "NULL",
@@ -47,7 +47,7 @@ def visitor(request, start) -> Visitor:
 
 
 def events() -> list[dict]:
-    """Thousands, with all that is awkward, many at the same millisecond, in no order of time."""
+    """Return thousands of events with awkward values, many at the same millisecond, in no order of time."""
     chance = random.Random(11)
     made = [OURS | {"type": "AWKWARD", "timestamp": FIRST, "context": [item]} for item in AWKWARD]
     made += [OURS | {"type": "AWKWARD", "timestamp": FIRST, "context": AWKWARD}]
@@ -69,7 +69,7 @@ def batches(items: list[dict]) -> Iterator[list[dict]]:
 
 
 def send(visitor: Visitor, batch: list[dict], form: int) -> list[dict]:
-    """Send a batch in one of the forms that clients use; the events as acknowledged."""
+    """Send a batch in one of the forms that clients use, and return the acknowledged events."""
     body, headers = json.dumps({"events": batch}).encode(), {"Content-Type": "application/json"}
     if form == 1:
         body = json.dumps(batch, ensure_ascii=False).encode()
@@ -84,7 +84,7 @@ def send(visitor: Visitor, batch: list[dict], form: int) -> list[dict]:
 
 
 def cells(file: str) -> Iterator[list[str | None]]:
-    """The rows of a file whose nulls are nothing and whose empty strings are quoted."""
+    """Return the rows of a file in which nulls are empty and empty strings are quoted."""
     row: list[str | None] = []
     place = 0
     while place < len(file):
@@ -105,12 +105,12 @@ def without_trailing_nulls(items: list) -> list:
 
 
 def in_order(acknowledged: list[dict]) -> list[Event]:
-    """What the report must have: by time, then by acceptance."""
+    """Return what the report must contain, by time and then by acceptance."""
     by_time = sorted(acknowledged, key=lambda one: one["timestamp"])
     return [(one["timestamp"], one["type"], without_trailing_nulls(one["context"])) for one in by_time]
 
 
-def test_what_was_acknowledged_is_what_the_report_has(visitor):
+def test_the_report_has_what_was_acknowledged(visitor):
     acknowledged = []
     for number, batch in enumerate(batches(events())):
         answered = send(visitor, batch, number % 4)

@@ -1,4 +1,4 @@
-"""Redis may be away, and may forget everything: reports wait meanwhile, and none is lost."""
+"""Redis may be unavailable or lose everything: reports wait meanwhile, and none is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
 
 
 class Redis:
-    """A server without persistence, which is away at first."""
+    """A server without persistence that is not running at first."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"unix://{folder}/v.sock?db=0"
@@ -45,13 +45,13 @@ def redis(short_folder):
 
 
 def sweep(visitor: Visitor) -> None:
-    """What the scheduler does every few seconds, now."""
+    """Run at once what the scheduler does every few seconds."""
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "scheduler", "--once"]
     subprocess.run(command, cwd=visitor.service.data.parent, env=visitor.service.environment, check=True)
 
 
 def wrong(visitor: Visitor) -> set[str]:
-    """What is not well."""
+    """Return the failed checks of /health/ready."""
     checks = visitor.get("/health/ready").json()["checks"]
     return {name for name, state in checks.items() if state != "ok"}
 
@@ -65,7 +65,7 @@ def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     assert wrong(visitor) == {"redis", "worker", "scheduler"}
 
     redis.start()
-    wait_until(lambda: not wrong(visitor), 15)  # the worker has waited for it
+    wait_until(lambda: not wrong(visitor), 15)  # the worker waited for it
     sweep(visitor)
     assert visitor.until_ended(job)["status"] == "COMPLETE"
     assert visitor.progress(job)["file"]["rows"] == 2
@@ -73,7 +73,7 @@ def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     redis.kill()
     wait_until(lambda: "redis" in wrong(visitor), 15)
     second = visitor.start_report(**OURS)
-    redis.start()  # it has forgotten every worker and every job
+    redis.start()  # it lost every worker and every job
     wait_until(lambda: not wrong(visitor), 20)
     sweep(visitor)
     assert visitor.until_ended(second)["status"] == "COMPLETE"

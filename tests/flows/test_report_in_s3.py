@@ -1,4 +1,4 @@
-"""Reports whose files live in an S3 store: written there by the workers, fetched from there without credentials."""
+"""Reports in an S3 store: workers write the files there, and clients fetch them there without credentials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
-EVENTS = 3_000  # 12 MB: more than one part of an upload
+EVENTS = 3_000  # 12 MB, which is more than one part of an upload
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def running(short_folder: Path, s3_server: S3) -> Iterator[Running]:
 
 @pytest.fixture
 def visitor(running: Running, s3: S3) -> Visitor:
-    """Of a service whose store is empty."""
+    """Client of a service whose store is empty."""
     return Visitor(running)
 
 
-def test_a_report_goes_to_the_store_and_comes_back_by_a_link_without_credentials(visitor, s3):
+def test_a_report_is_written_to_the_store_and_fetched_by_a_link_without_credentials(visitor, s3):
     made = [event(context=["x" * 4000], timestamp=number) for number in range(EVENTS)]
     for first in range(0, EVENTS, 2000):
         assert visitor.post("/events", json={"events": made[first : first + 2000]}).status_code == 200

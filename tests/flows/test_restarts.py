@@ -1,6 +1,6 @@
-"""New code, and another service in place of the one that runs: no client is refused, none is reset, nothing is lost.
+"""Reloads, and another service that takes over: no connection is refused or reset, and no event is lost.
 
-The clients are as SDKs in the field are: they never try again.
+The clients never retry, like SDKs in the field.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ pytestmark = [
 CLIENTS = times(24, 64)
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
-PAUSE_SECONDS = 0.2  # of a client between two requests; less than web.QUIET_SECONDS, or it is taken for idle
+PAUSE_SECONDS = 0.2  # of a client between two requests; less than web.QUIET_SECONDS, or the connection counts as idle
 ENOUGH = 100  # requests between two steps
 
 
 class Clients:
-    """Clients that send an event at a time until they are stopped; every second one keeps its connection."""
+    """Clients that send one event at a time until they are stopped. Every second one reuses its connection."""
 
     def __init__(self, port: int) -> None:
-        self.answers: dict[str, object] = {}  # id of the event: status, or what broke
+        self.answers: dict[str, object] = {}  # status, or error, by the id of the event
         self._port = port
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(CLIENTS)]
@@ -58,12 +58,12 @@ class Clients:
             thread.join()
 
     def go_on(self) -> None:
-        """Return when some more requests were answered."""
+        """Wait until some more requests were answered."""
         goal = len(self.answers) + ENOUGH
         wait_until(lambda: len(self.answers) >= goal, 60)
 
     def all_end(self) -> None:
-        """Return when each client has met with something that is no answer, as when the service ends."""
+        """Wait until each client has met an error, as when the service ends."""
         for thread in self._threads:
             thread.join(60)
             assert not thread.is_alive()
@@ -93,7 +93,7 @@ class Clients:
         connection.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if SOAK else ["postgresql"])  # of several web processes
+@pytest.fixture(params=["sqlite", "postgresql"] if SOAK else ["postgresql"])  # shared by several web processes
 def database_url(request, short_folder) -> Iterator[str]:
     """A database that two services share."""
     if request.param == "sqlite":
@@ -103,7 +103,7 @@ def database_url(request, short_folder) -> Iterator[str]:
 
 
 def stored(url: str) -> Counter:
-    """The ids of the events that are stored, and how often each is."""
+    """Return how often each event is stored, by its id."""
     if url.startswith("sqlite"):
         with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return Counter(one for (one,) in connection.execute("SELECT json_extract(context, '$[0]') FROM event"))

@@ -1,4 +1,4 @@
-"""Clients that ask for a file and do not read it: they hold some of the threads, and never those that take events."""
+"""Clients that request a file and do not read it occupy some threads, but never those that accept events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [
 
 
 def begin(port: int, path: str) -> tuple[socket.socket, int]:
-    """Ask for a file and read no more than the status of the answer."""
+    """Request a file, and read only the status of the response."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(30)
@@ -33,9 +33,9 @@ def begin(port: int, path: str) -> tuple[socket.socket, int]:
     return client, int(client.recv(12)[9:])
 
 
-def test_slow_downloads_keep_no_event_out_and_free_their_places_when_they_end(start):
+def test_slow_downloads_keep_no_event_waiting_and_free_their_slots_when_they_end(start):
     visitor = start()
-    job, content = large_report(visitor, 2000)  # 8 MB: more than the system keeps for a client that does not read
+    job, content = large_report(visitor, 2000)  # 8 MB, more than the system buffers for a client that does not read
     link = urlsplit(visitor.link(job))
     with contextlib.ExitStack() as stack:
         asked = [begin(visitor.service.port, f"{link.path}?{link.query}") for _ in range(AT_ONCE + 12)]

@@ -1,4 +1,4 @@
-"""People at the door, as the tests of the dashboard know them."""
+"""Users of the dashboard, as in its own tests."""
 
 from __future__ import annotations
 

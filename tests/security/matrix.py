@@ -1,19 +1,19 @@
-"""Who is answered what, for every route: the authorization matrix, one line a route and method.
+"""The authorization matrix: the status that each kind of user gets, one line per route and method.
 
-To add a route, add its line: the status that each of these gets, in this order.
+To add a route, add a line with the status for each of these users, in this order.
 
-    nobody    has no credentials and no session (but the token that any form needs)
-    wrong     came with a wrong password
-    empty     came with NUL characters and with nothing for name and password
+    nobody    no credentials and no session, but the token that forms need
+    wrong     a wrong password
+    empty     empty name and password, or NUL characters
     other     an analyst of the customer FERNHILL
-    analyst   an analyst of the customer BARCHART, whose everything in here is
-    operator  of all customers
-    admin     of all customers
-    expired   an admin whose session is over, at the dashboard; at the API, whoever has nothing but a session
+    analyst   an analyst of the customer BARCHART, who owns everything here
+    operator  an operator of all customers
+    admin     an administrator of all customers
+    expired   an administrator whose session has expired; on the API, a user with nothing but a session
 
-HEAD is answered as GET is, OPTIONS by `OPTIONS` below, and every other verb by 405: these need no lines. A route that
-needs more than its path has it in SENT or QUERIES; what its `<variables>` stand for is in `tests/security/world.py`.
-Who removes something removes what was made for that request, and takes nothing from the next.
+HEAD is answered as GET is, OPTIONS as in `OPTIONS` below, and every other verb by 405, so these need no lines. SENT and
+QUERIES contain what a route needs in addition to its path. `tests/security/world.py` replaces the `<variables>` of a
+path. A request that removes something removes a thing created for this request.
 """
 
 from __future__ import annotations
@@ -154,14 +154,14 @@ GET    /admin/system/versions                              302    302    302    
 """
 
 WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
-OPTIONS = {"api": 204, "people": 200}  # the same for everybody: a preflight carries no credentials
+OPTIONS = {"api": 204, "people": 200}  # the same for all users, because a preflight carries no credentials
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 REPORT = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 RECURRING = REPORT["filter"] | {"name": "Recurring {}", "recurrence": "daily", "hour": "6", "mode": "period"}
 ENTRY = "/admin/catalog/<word>"
 ALIKE = "/admin/rejected/group"
-# What a route is sent beside its path: a form's fields for people, with a new number for {}; JSON for programs.
+# What is sent to a route: form fields on the dashboard, with a new number for {}; JSON on the API.
 SENT: dict[str, object] = {
     "POST /events": [],
     "POST /reports": REPORT,
@@ -181,7 +181,7 @@ SENT: dict[str, object] = {
     "POST /admin/people/<key>": {"role": "operator"},
     "POST /admin/keys/new": {"name": "another"},
 }
-# What stands behind ? with any verb.
+# query strings, for any verb
 QUERIES = {
     ALIKE: "field=type",
     f"{ALIKE}/remove": "field=type",
@@ -191,7 +191,7 @@ QUERIES = {
 
 
 def rows() -> dict[str, dict[str, int]]:
-    """The matrix: for each `VERB /path`, the status that each gets."""
+    """Return the statuses for each `VERB /path` of the matrix."""
     found = {}
     for line in MATRIX.strip().splitlines():
         if line:

@@ -1,4 +1,4 @@
-"""Every route, every verb, everybody: the exact status, as `tests/security/matrix.py` has it."""
+"""Every route, verb and kind of user: the exact status of `tests/security/matrix.py`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PATHS = sorted({row.split()[1] for row in ROWS})
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """Who may do what does not depend on the database; PostgreSQL is the stricter one with hostile names."""
+    """Use PostgreSQL, because authorization does not depend on the database, and it is stricter about hostile names."""
     return postgres_url
 
 
 def routes(app) -> set[str]:
-    """What the application answers: `VERB /path`, less what goes without saying."""
+    """Return every `VERB /path` of the application without those that need no line."""
     return {
         f"{verb} {CONVERTER.sub('<', rule.rule)}"
         for rule in app.url_map.iter_rules()
@@ -31,7 +31,7 @@ def routes(app) -> set[str]:
 
 
 def expected(verb: str, path: str, who: str) -> int:
-    """The status that somebody gets."""
+    """Return the status that a user gets."""
     if verb == "OPTIONS":
         return OPTIONS["api" if is_api(path) else "people"]
     row = ROWS.get(f"{'GET' if verb == 'HEAD' else verb} {path}")
@@ -39,7 +39,9 @@ def expected(verb: str, path: str, who: str) -> int:
 
 
 def askers(verb: str, path: str) -> tuple[str, ...]:
-    """Who asks: everybody; for a verb that no route has, where routing answers before anybody is looked at, two."""
+    """Return the users to try: all, or two for a verb without a route, because routing responds before users are
+    looked at.
+    """
     is_routed = f"{'GET' if verb == 'HEAD' else verb} {path}" in ROWS
     return WHO if is_routed else ("nobody", "admin")
 
@@ -51,19 +53,19 @@ def test_every_route_has_a_line_in_the_matrix_and_every_line_a_route(app):
 @pytest.mark.parametrize(
     ("path", "verbs"), [("/admin/secrets", ["GET"]), ("/reports/<source>/secret", ["GET"]), ("/events", ["DELETE"])]
 )
-def test_a_new_route_and_a_new_verb_of_an_old_one_would_fail_that(app, path, verbs):
+def test_a_new_route_or_verb_would_fail_that_check(app, path, verbs):
     app.add_url_rule(path, "new", lambda **_: "", methods=verbs)
     assert routes(app) - set(ROWS) == {f"{verb} {path}" for verb in verbs}
 
 
-def test_everybody_and_every_verb_that_matters_is_in_the_matrix():
+def test_every_kind_of_user_and_every_verb_is_in_the_matrix():
     assert set(WHO) == {"nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired"}
     assert {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} <= set(VERBS)
     assert {verb for row in ROWS for verb in row.split()[:1]} <= set(VERBS)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_everybody_gets_what_the_matrix_says(app, path):
+def test_every_user_gets_the_status_of_the_matrix(app, path):
     world = World(app)
     wrong = [
         f"{verb} {path} answers {who} {found}, and must answer {status}"

@@ -1,8 +1,8 @@
-"""Whoever is limited to customers learns nothing of the others: no code, no text, no number, not even that it is there.
+"""A user limited to some customers learns nothing about others: no code, text or number, and not that they exist.
 
-Every page and call is asked for before and after another customer comes to have events, a catalog, reports, refused
-events, keys and users. What somebody of BARCHART is answered must be the same both times; and what is the other's must
-be answered as what is not there.
+Every page and API call is requested before and after another customer gets events, a catalog, reports, rejected events,
+keys and users. A user of BARCHART must get the same response both times. Things of the other customer must be answered
+as things that do not exist.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.security.world import VARIABLE, World
 from tests.support.client import Client, event
 
 ROWS = rows()
-THEIRS = "ZZ-THEIRS"  # stands in all that the other customer has
+THEIRS = "ZZ-THEIRS"  # in everything that the other customer has
 LIMITED = {"anna": "analyst", "otto": "operator", "ada": "admin"}  # each to BARCHART
 READ = [path for path in sorted(row.split()[1] for row in ROWS if row.startswith("GET ")) if "filename" not in path]
-# What belongs to a customer, and so is another's or not there.
+# what belongs to a customer, so that another user gets 404
 OWNED = [row for row in ROWS if re.search(r"/(reports|events|rejected)/.*<(source|key|uuid)>", row)]
-# What is asked for beside the paths alone: whatever counts, searches, sums up or suggests.
+# queries that count, search, sum up or suggest
 ASKED = (
     f"/admin/events?text={THEIRS}",
     "/admin/events?text=mine",
@@ -51,7 +51,7 @@ ASKED = (
     "/events?product=PORTFOLIO",
     "/reports?limit=1",
 )
-# What tells of the machine, of everybody's queue, and that somebody read all this: of it holds the first half only.
+# these show the machine, the common queue and this user's own requests; of them only the first half is compared
 CHANGING_PAGES = re.compile(r"/admin/(system|audit|me\b)|/health/|/metrics")
 CHANGING = re.compile(
     r"""csrf_token"[^>]*value="[^"]+"|<time.*?</time>|expires=\d+&(amp;)?nonce=[\w-]+&(amp;)?signature=[\w-]+"""
@@ -60,7 +60,7 @@ CHANGING = re.compile(
 
 
 class Apart(World):
-    """A world with people who are limited to BARCHART, and another customer that comes."""
+    """A world with users limited to BARCHART, and another customer that arrives later."""
 
     def __init__(self, app) -> None:
         super().__init__(app)
@@ -75,7 +75,7 @@ class Apart(World):
         self._count()
 
     def ask_as(self, name: str, verb: str, address: str, **fields: str) -> tuple[int, str]:
-        """Status and text of what somebody is answered, without what is another each time."""
+        """Return the status and text of a user's response, without what differs each time."""
         if is_api(address.partition("?")[0]):
             body = {"data": b"{}", "content_type": "application/json"} if verb == "POST" else {}
             answer = self.clients[name].request(verb, address, **body)
@@ -87,11 +87,13 @@ class Apart(World):
         return answer.status_code, CHANGING.sub("…", f"{where}\n{answer.get_data(as_text=True)}")
 
     def everything(self, name: str) -> dict[str, tuple[int, str]]:
-        """What somebody is answered, wherever they look."""
+        """Return all responses that a user can get."""
         return {address: self.ask_as(name, "GET", address) for address in (*self.own.values(), *ASKED)}
 
     def come(self) -> dict[str, object]:
-        """Let the other customer have all that a customer can have; the ids of it, by what they stand for in a path."""
+        """Create everything that a customer can have for the other customer, and return the ids by their names in a
+        path.
+        """
         services, boss = self._services, self._services.accounts.verify("admin", PASSWORD)
         codes = dict.fromkeys(("customer", "product", "type", "version"), THEIRS)
         sent = [event(**codes, timestamp=now() + 1, context=[THEIRS, "mine"]), event(customer=THEIRS, timestamp=now())]
@@ -138,14 +140,14 @@ class Apart(World):
 
 @pytest.fixture
 def world(app, monkeypatch) -> Apart:
-    """Charts stand still: a minute that begins between two looks would change them, too."""
+    """With fixed charts, because a minute that begins between two requests would change them."""
     made, moment = Apart(app), now()
     for module in ("app.services.events.volume", "app.admin.events.volume"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
 
 
-def test_nothing_that_another_customer_has_changes_what_somebody_is_told(world):
+def test_another_customer_changes_nothing_in_a_users_responses(world):
     before = {name: world.everything(name) for name in LIMITED}
     world.come()
     told = {name: world.everything(name) for name in LIMITED}
@@ -157,21 +159,21 @@ def test_nothing_that_another_customer_has_changes_what_somebody_is_told(world):
         if answer != before[name][address] and not CHANGING_PAGES.match(address)
     ]
     assert changed == []
-    assert THEIRS in world.ask("admin", "GET", "/admin/events").get_data(as_text=True)  # it did come
+    assert THEIRS in world.ask("admin", "GET", "/admin/events").get_data(as_text=True)  # the other customer does exist
 
 
 def _named(told: dict[str, tuple[int, str]], name: str) -> list[tuple[str, str]]:
-    """Where something of theirs stands that the address did not bring along."""
+    """Return the places with something of the other customer that the request did not contain."""
     return [(name, address) for address, (_, text) in told.items() if THEIRS in text and THEIRS not in address]
 
 
 def _difference(before: tuple[int, str], after: tuple[int, str]) -> tuple[object, object]:
-    """The first lines that are not the same."""
+    """Return the first lines that differ."""
     lines = zip(before[1].splitlines(), after[1].splitlines(), strict=False)
     return next(((one, other) for one, other in lines if one != other), (before[0], after[0]))
 
 
-def test_what_is_anothers_is_answered_as_what_is_not_there(world):
+def test_things_of_another_customer_are_answered_as_missing(world):
     ids = world.come()
     missing = {
         "source": f"JOB-{uuid.uuid4()}",
@@ -196,5 +198,5 @@ def test_what_is_anothers_is_answered_as_what_is_not_there(world):
 
 
 def _without(answer: tuple[int, str], ids: dict[str, object]) -> tuple[int, str]:
-    """An answer without what it was asked for, which it may repeat."""
+    """Return a response without the ids that it may repeat from the request."""
     return answer[0], re.sub(r"\d+", "0", answer[1].replace(str(ids["source"]), "…"))

@@ -1,4 +1,4 @@
-"""Requests that another site's page makes a browser send, with the cookie or the password that the browser keeps."""
+"""Requests that another site's page makes a browser send with the stored cookie or password."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ FILTER = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Requests are told apart before any of them reaches a database."""
+    """Use SQLite, because requests are rejected before any reaches a database."""
     return sqlite_url
 
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
-def test_a_browser_tells_that_another_sites_page_sends(headers):
+def test_a_request_by_another_sites_page_is_recognized(headers):
     assert is_cross_site(headers, OWN)
 
 
 @pytest.mark.parametrize("headers", HERE)
-def test_our_own_pages_and_programs_are_believed(headers):
+def test_requests_of_our_own_pages_and_of_programs_are_accepted(headers):
     assert not is_cross_site(headers, OWN)
 
 
 class TestForms:
     @pytest.mark.parametrize("headers", ELSEWHERE)
-    def test_one_from_another_site_is_refused_even_with_the_right_token(self, boss, headers):
+    def test_a_form_from_another_site_is_refused_even_with_the_right_token(self, boss, headers):
         token = TOKEN.search(boss.get("/admin/").get_data(as_text=True))[1]
         answer = boss._client.post("/admin/sign-out", data={"csrf_token": token}, headers=headers)
         assert answer.status_code == 400
@@ -60,15 +60,15 @@ class TestForms:
         assert boss.get("/admin/").status_code == 200
 
     @pytest.mark.parametrize("headers", HERE)
-    def test_one_of_our_own_is_taken(self, boss, headers):
+    def test_a_form_of_our_own_is_accepted(self, boss, headers):
         token = TOKEN.search(boss.get("/admin/").get_data(as_text=True))[1]
         assert boss._client.post("/admin/sign-out", data={"csrf_token": token}, headers=headers).status_code == 302
 
     @pytest.mark.parametrize("headers", HERE)
-    def test_but_never_without_the_token(self, boss, headers):
+    def test_a_form_without_the_token_is_refused(self, boss, headers):
         assert boss._client.post("/admin/sign-out", headers=headers).status_code == 400
 
-    def test_nobody_is_signed_in_by_another_site(self, visitor, admin):
+    def test_another_site_cannot_sign_anybody_in(self, visitor, admin):
         token = TOKEN.search(visitor.get("/admin/sign-in").get_data(as_text=True))[1]
         fields = {"user": "admin", "password": "correct horse", "csrf_token": token}
         answer = visitor._client.post("/admin/sign-in", data=fields, headers={"Sec-Fetch-Site": "cross-site"})
@@ -80,12 +80,12 @@ class TestForms:
     def test_a_form_behind_tls_needs_no_referrer(self, boss):
         token = TOKEN.search(boss.get("/admin/").get_data(as_text=True))[1]
         answer = boss._client.post("/admin/sign-out", data={"csrf_token": token}, base_url="https://localhost")
-        assert answer.status_code in (302, 400)  # whether the cookie came along is the client's matter
+        assert answer.status_code in (302, 400)  # whether the browser sends the cookie is up to the browser
         assert "Referrer" not in answer.get_data(as_text=True)
 
 
 class TestTheApi:
-    """What a browser sends for another site: a form has a type that it need not ask for, and cached credentials."""
+    """A browser sends forms of other sites without a preflight, with stored credentials."""
 
     @pytest.fixture(autouse=True)
     def seen(self, nobody) -> None:
@@ -103,19 +103,19 @@ class TestTheApi:
         assert admin.get("/reports").get_json() == {"reports": []}
 
     @pytest.mark.parametrize("headers", ELSEWHERE)
-    def test_a_script_that_knows_the_password_does(self, admin, headers):
-        """A browser asks for leave first, without credentials, and is given it without leave to add any."""
+    def test_a_script_with_the_password_starts_a_report(self, admin, headers):
+        """Its browser sends a preflight without credentials, and gets permission without credentials."""
         assert admin.post("/reports", FILTER, headers=headers).status_code == 200
         asked = admin.request("OPTIONS", "/reports", headers=headers)
         assert "Access-Control-Allow-Credentials" not in asked.headers
 
     @pytest.mark.parametrize("media_type", ["text/plain", "application/json"])
-    def test_programs_and_our_own_pages_do_with_either_type(self, admin, media_type):
+    def test_programs_and_our_own_pages_may_use_either_type(self, admin, media_type):
         for headers in HERE:
             assert admin.post("/reports", FILTER, content_type=media_type, headers=headers).status_code == 200
 
     @pytest.mark.parametrize("headers", ELSEWHERE)
-    def test_reading_is_free(self, admin, headers):
+    def test_another_site_may_read(self, admin, headers):
         assert admin.get("/reports", headers=headers).status_code == 200
 
     @pytest.mark.parametrize("headers", ELSEWHERE)
@@ -124,19 +124,19 @@ class TestTheApi:
         assert nobody.post("/events", [event()], content_type=media_type, headers=headers).status_code == 200
 
     @pytest.mark.settings(cors_origins=("https://app.example",))
-    def test_where_origins_are_named_theirs_may_and_others_may_not(self, admin):
+    def test_named_origins_may_send_events_and_others_may_not(self, admin):
         for media_type in ("text/plain", "application/json"):
             for origin, status in (("https://app.example", 200), ("https://evil.example", 403)):
                 headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
                 answer = admin.post("/reports", FILTER, content_type=media_type, headers=headers)
                 assert answer.status_code == status, (media_type, origin)
 
-    def test_a_wrong_password_is_told_before_that(self, nobody):
+    def test_a_wrong_password_is_reported_first(self, nobody):
         answer = nobody.post("/reports", FILTER, content_type="text/plain", headers={"Origin": "null"})
         assert answer.status_code == 401
 
 
-def test_what_a_browser_asks_about_first_is_no_forgery_where_all_origins_may():
+def test_a_preflighted_request_is_no_forgery_if_all_origins_may_send():
     headers = {"Origin": "https://evil.example"}
     assert not is_forged_call("DELETE", "", headers, OWN, ("*",))
     assert is_forged_call("DELETE", "", headers, OWN, ("https://app.example",))
@@ -145,13 +145,13 @@ def test_what_a_browser_asks_about_first_is_no_forgery_where_all_origins_may():
 
 
 class TestEveryRoute:
-    """Generated from the matrix, which is held against the URL map: a new form or call is in here by itself."""
+    """Generated from the matrix, which is compared with the URL map, so that new forms and calls are included."""
 
     @pytest.fixture
     def world(self, app) -> World:
         return World(app)
 
-    def test_no_form_is_taken_without_the_sessions_token_nor_with_another_ones(self, world):
+    def test_no_form_is_accepted_without_the_sessions_token_or_with_another_sessions(self, world):
         boss, olga = world._known("admin"), world._known("operator")
         found = []
         for verb, path in (row for row in UNSAFE if not is_api(row[1])):
@@ -162,7 +162,7 @@ class TestEveryRoute:
                 found += [(path, token)] if b"token" not in answer.data else []
         assert found == []
 
-    def test_nor_from_another_site_with_the_right_one(self, world):
+    def test_no_form_is_accepted_from_another_site_with_the_right_token(self, world):
         boss = world._known("admin")
         found = []
         for verb, path in (row for row in UNSAFE if not is_api(row[1])):
@@ -173,7 +173,7 @@ class TestEveryRoute:
         assert found == []
 
     @pytest.mark.settings(cors_origins=("https://app.example",))
-    def test_no_call_is_taken_from_another_site_by_the_password_that_a_browser_keeps(self, world):
+    def test_no_call_is_accepted_from_another_site_by_a_stored_password(self, world):
         client = Client(world.app, ("admin", PASSWORD))
         found = []
         for verb, path in (row for row in UNSAFE if is_api(row[1]) and row[1] != "/events"):

@@ -1,4 +1,4 @@
-"""What browsers are told with every page, file and redirect."""
+"""Security headers of every page, file and redirect."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PEOPLES = [path for path in PATHS if path.startswith("/admin")]
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """What goes along with a page does not depend on where its events are."""
+    """Use SQLite, because headers do not depend on the database."""
     return sqlite_url
 
 
 @pytest.mark.parametrize("path", PEOPLES)
-def test_everything_of_the_dashboard_is_private_and_bound(app, path):
+def test_every_page_is_private_and_restricted(app, path):
     world = World(app)
     for verb in ("GET", "POST"):
         for who in ("nobody", "analyst", "admin"):
@@ -49,12 +49,12 @@ def test_everything_of_the_dashboard_is_private_and_bound(app, path):
 
 
 def _ours(page: str) -> str:
-    """A page with links to files as if they were on its own host."""
+    """Return a page with links to files on its own host."""
     return page.replace("https://tally.example/files/", "/files/")
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if f"GET {path}" in rows() and path not in PEOPLES])
-def test_nowhere_may_a_page_run_what_is_written_into_it(app, path):
+def test_no_page_may_run_inline_scripts(app, path):
     answer = World(app).ask("admin", "GET", path)
     answer.close()
     policy = answer.headers.get("Content-Security-Policy", "")
@@ -64,7 +64,7 @@ def test_nowhere_may_a_page_run_what_is_written_into_it(app, path):
 
 
 @pytest.mark.parametrize(("credentials", "status"), [(("admin", PASSWORD), 400), (None, 401)])
-def test_an_error_that_quotes_what_was_sent_is_no_page(app, admin, credentials, status):
+def test_an_error_that_quotes_the_request_is_not_html(app, admin, credentials, status):
     sent = {"data": b"<script>", "content_type": "application/json"}
     answer = Client(app, credentials).request("POST", "/reports", **sent)
     assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (status, "nosniff")
@@ -86,7 +86,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("status", "verb", "path", "given"), ERRORS)
-def test_every_error_and_every_redirect_is_bound_too(boss, services, monkeypatch, status, verb, path, given):
+def test_every_error_and_every_redirect_is_restricted_too(boss, services, monkeypatch, status, verb, path, given):
     def away(*_: object, **__: object) -> None:
         raise StoreUnavailable("The database cannot be reached.")
 
@@ -103,21 +103,21 @@ def test_every_error_and_every_redirect_is_bound_too(boss, services, monkeypatch
 
 @pytest.mark.settings(trusted_hosts=("tally.example",))
 @pytest.mark.parametrize("path", ["/", "/admin/", "/admin/sign-in", "/static/style.css"])
-def test_whoever_asks_for_another_host_is_told_so_in_bounds(visitor, path):
+def test_a_request_for_another_host_gets_a_restricted_response(visitor, path):
     answer = visitor.get(path, headers={"Host": "evil.example"})
     assert answer.status_code == 400
     assert {name: answer.headers[name] for name in BOUND} == BOUND
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin//events", "/docs"])
-def test_a_path_that_is_mended_leads_to_this_host_whatever_the_request_calls_it(visitor, path):
+def test_a_corrected_path_leads_to_this_host_whatever_the_request_names(visitor, path):
     answer = visitor.get(path, headers={"Host": "evil.example"})
     assert answer.status_code == 308
     assert answer.headers["Location"].startswith("/")
     assert "evil.example" not in answer.headers["Location"] + answer.get_data(as_text=True)
 
 
-def test_links_to_files_are_kept_by_no_cache(admin, nobody):
+def test_links_to_files_are_not_cached(admin, nobody):
     nobody.send(event())
     job, _ = admin.run_report()
     for accept in ("application/json", "text/csv"):

@@ -1,4 +1,4 @@
-"""What nobody would write into an address, a query or a form, on every route: it is refused, and breaks nothing."""
+"""Hostile values in the path, query or form of every route are rejected, and break nothing."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.support.client import Client
 from tests.support.pace import times
 
 ROWS = [row.split() for row in rows()]
-# Encoded as they would stand in an address.
+# encoded as in an address
 HOSTILE = [
     "%00",
     "x%00",
-    "%C0%80",  # an overlong NUL
+    "%C0%80",  # overlong encoding of NUL
     "%ED%A0%80",  # half of a surrogate pair
     "%FF",
     "..%2F..%2Fetc%2Fpasswd",
     "%2E%2E",
     "%0D%0ASet-Cookie:%20x=y",
-    quote("١"),  # a digit that is not ASCII's
+    quote("١"),  # a digit beyond ASCII
     quote("²"),
     "-1",
     "1e9",
@@ -38,7 +38,7 @@ HOSTILE = [
     str(2**31),
     str(2**63 - 1),
     str(2**63),
-    "9" * 5_000,  # more than Python makes a number of
+    "9" * 5_000,  # more digits than Python converts to a number
     "a" * 20_000,
 ]
 NAMES = {
@@ -51,12 +51,12 @@ NAMES = {
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """PostgreSQL is the one that cannot hold every text."""
+    """Use PostgreSQL, because it cannot store every text."""
     return postgres_url
 
 
 class Attacker(World):
-    """An administrator with bad intentions: whatever an analyst may ask, they may."""
+    """A malicious administrator, who may request everything that other users may."""
 
     def __init__(self, app) -> None:
         super().__init__(app)
@@ -74,7 +74,7 @@ class Attacker(World):
         return answer.status_code
 
     def view(self, verb: str, path: str) -> set[str]:
-        """The parameters and fields that the module of a view knows."""
+        """Return the parameters and fields that the module of a view reads."""
         adapter = self.app.url_map.bind("")
         endpoint = adapter.match(self._address(verb, path).partition("?")[0], method=verb)[0]
         module = sys.modules[inspect.unwrap(self.app.view_functions[endpoint]).__module__]
@@ -86,7 +86,7 @@ def attacker(app) -> Attacker:
     return Attacker(app)
 
 
-def test_no_path_is_taken_that_has_something_else_in_the_place_of_an_id(attacker):
+def test_no_path_is_accepted_with_something_else_in_place_of_an_id(attacker):
     found = []
     for (verb, path), text in itertools.product(ROWS, HOSTILE):
         for place in VARIABLE.findall(path):
@@ -97,7 +97,7 @@ def test_no_path_is_taken_that_has_something_else_in_the_place_of_an_id(attacker
     assert found == []
 
 
-def test_an_address_with_a_nul_is_refused_on_every_page(attacker):
+def test_an_address_with_a_nul_is_rejected_on_every_page(attacker):
     pages = [path for verb, path in ROWS if verb == "GET" and path.startswith("/admin")]
     asked = [attacker._address("GET", path) for path in pages]
     statuses = [attacker.status("GET", f"{one}{'&' if '?' in one else '?'}anything=a&anything=%00") for one in asked]
@@ -105,7 +105,7 @@ def test_an_address_with_a_nul_is_refused_on_every_page(attacker):
 
 
 def some(names: set[str]) -> list[str]:
-    """Every second one: each is known to several views. SOAK=1 tries all with all."""
+    """Return every second name, because several views know each. SOAK=1 tries all with all."""
     return sorted(names)[:: times(2, 1)]
 
 
@@ -130,6 +130,6 @@ def test_no_form_breaks_anything(attacker):
             text = next(turns)
             status = attacker.status("POST", address, usual | {name: unquote(text)})
             found += [(path, name, text[:30], status)] if status >= 500 else []
-            if status in (302, 404):  # it was taken all the same, so that what it was about may be gone
+            if status in (302, 404):  # it was accepted, so its object may be gone
                 address = attacker._address("POST", path)
     assert found == []

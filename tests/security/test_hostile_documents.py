@@ -1,4 +1,4 @@
-"""Documents that people import: whatever stands in one, it is taken or refused with a word, and breaks nothing."""
+"""Hostile catalog documents are imported or rejected with an explanation, and break nothing."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ REFUSED = [
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """PostgreSQL is the one that cannot hold every text."""
+    """Use PostgreSQL, because it cannot store every text."""
     return postgres_url
 
 
 def send(boss: Visitor, given: dict[str, object]) -> TestResponse:
-    """Import it at once, without the look that a person would have first."""
+    """Import a document at once, without the preview."""
     return boss.post(PAGE, {**given, "import": "1", "csrf_token": TOKEN.search(boss.see(PAGE))[1]})
 
 
-def test_one_that_is_no_catalog_is_refused_with_a_word_and_changes_nothing(boss, services):
+def test_a_document_that_is_no_catalog_is_rejected_with_an_explanation_and_changes_nothing(boss, services):
     before, found = services.catalog.export(), []
     for document in REFUSED:
         for given in ({"file": (io.BytesIO(document), "catalog.json")}, {"text": document.decode(errors="replace")}):
@@ -60,10 +60,10 @@ def test_one_that_is_no_catalog_is_refused_with_a_word_and_changes_nothing(boss,
     assert services.catalog.export() == before
 
 
-def test_one_that_is_too_large_is_refused(boss):
+def test_a_document_that_is_too_large_is_rejected(boss):
     assert send(boss, {"file": (io.BytesIO(b" " * 4_000_001), "catalog.json")}).status_code == 413
 
 
-def test_of_a_key_that_stands_twice_the_last_one_counts(boss, services):
+def test_of_a_duplicate_key_the_last_one_counts(boss, services):
     send(boss, {"text": '{"customers": [{"code": "A"}], "customers": [{"code": "B"}]}'})
     assert [one["code"] for one in services.catalog.export()["customers"]] == ["B"]

@@ -1,4 +1,4 @@
-"""Under which names the service may be asked for, and whom it believes about where a request came from."""
+"""Host names that the service accepts, and proxies that it trusts about the origin of a request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORWARDED = {"X-Forwarded-For": "198.51.100.66, 203.0.113.5", "X-Forwarded-Proto
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Hosts and addresses are looked at before a database is."""
+    """Use SQLite, because hosts and addresses are checked before the database is used."""
     return sqlite_url
 
 
@@ -25,7 +25,7 @@ class TestHosts:
         "host",
         ["tally.example", "TALLY.example:8000", "example.org", "a.b.example.org:443", "[::1]:8000", "tally.example:"],
     )
-    def test_ours_are_answered(self, nobody, visitor, host):
+    def test_trusted_hosts_are_answered(self, nobody, visitor, host):
         assert nobody.get("/system/version", headers={"Host": host}).status_code == 200
         assert visitor.get("/admin/sign-in", headers={"Host": host}).status_code == 200
 
@@ -44,7 +44,7 @@ class TestHosts:
             "",
         ],
     )
-    def test_others_are_refused(self, nobody, visitor, admin, host):
+    def test_other_hosts_are_refused(self, nobody, visitor, admin, host):
         headers = {"Host": host}
         for answer in (
             nobody.get("/system/version", headers=headers),
@@ -60,23 +60,23 @@ class TestHosts:
             assert page.mimetype == "text/html"
 
     @named
-    def test_a_balancer_may_ask_by_address_how_the_service_is(self, nobody):
+    def test_a_load_balancer_may_request_the_health_by_address(self, nobody):
         assert nobody.get("/health/live", headers={"Host": "10.0.0.7:8000"}).status_code == 200
 
-    def test_by_default_any_name_will_do(self, nobody):
+    def test_by_default_any_host_is_accepted(self, nobody):
         assert nobody.get("/system/version", headers={"Host": "10.0.0.7:8000"}).status_code == 200
 
     @pytest.mark.parametrize(
         "host", ["a b", "a\tb", "<script>", "a/b", "tally.example:99999999", "[", "é", "a..b", "x" * 64]
     )
-    def test_a_host_that_is_none_breaks_nothing(self, nobody, visitor, host):
+    def test_an_invalid_host_breaks_nothing(self, nobody, visitor, host):
         assert nobody.get("/system/version", headers={"Host": host}).status_code in (200, 400)
         for path in ("/admin/", "/admin/sign-in", "/"):
             page = visitor.get(path, headers={"Host": host})
             assert page.status_code < 500
             assert "<script>alert" not in page.get_data(as_text=True)
 
-    def test_links_are_never_built_from_it(self, admin, nobody):
+    def test_links_are_never_built_from_the_host_header(self, admin, nobody):
         nobody.send(event())
         job, _ = admin.run_report()
         for accept in ("application/json", "text/csv"):
@@ -86,16 +86,16 @@ class TestHosts:
 
 class TestProxies:
     def told(self, nobody) -> str:
-        """The address that a rejected event is said to come from."""
+        """Return the address that a rejected event is recorded with."""
         nobody.post("/events", [event(timestamp=-1)], headers=FORWARDED)
         nobody.app.extensions["services"].rejected.flush()
         return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().address
 
-    def test_by_default_none_is_believed(self, nobody):
+    def test_by_default_no_proxy_is_trusted(self, nobody):
         assert self.told(nobody) == "127.0.0.0/24"
 
     @pytest.mark.settings(trusted_proxies=1)
-    def test_one_tells_the_last_address(self, nobody):
+    def test_one_proxy_determines_the_last_address(self, nobody):
         assert self.told(nobody) == "203.0.113.0/24"
 
     @pytest.mark.settings(trusted_proxies=1)
@@ -108,21 +108,21 @@ class TestProxies:
             ("2001:db8:1:2::3", "2001:db8:1::/48"),
         ],
     )
-    def test_one_may_tell_the_port_too(self, nobody, said, address):
+    def test_a_proxy_may_send_the_port_too(self, nobody, said, address):
         nobody.post("/events", [event(timestamp=-1)], headers={"X-Forwarded-For": said})
         nobody.app.extensions["services"].rejected.flush()
         assert RejectedEvent.get().address == address
 
     @pytest.mark.settings(trusted_proxies=2)
-    def test_two_tell_the_one_before_it(self, nobody):
+    def test_with_two_proxies_the_address_before_the_last_counts(self, nobody):
         assert self.told(nobody) == "198.51.100.0/24"
 
     @pytest.mark.settings(trusted_proxies=3)
-    def test_fewer_addresses_than_proxies_are_not_believed(self, nobody):
+    def test_fewer_addresses_than_proxies_are_not_trusted(self, nobody):
         assert self.told(nobody) == "127.0.0.0/24"
 
     @pytest.mark.settings(trusted_proxies=1)
-    def test_the_audit_log_and_the_count_of_wrong_passwords_have_the_clients_address(self, app, admin):
+    def test_the_audit_log_and_the_throttle_use_the_clients_address(self, app, admin):
         for number in (1, 2):
             somebody = Visitor(app)
             page = somebody.get("/admin/sign-in", headers=FORWARDED).get_data(as_text=True)
@@ -134,7 +134,7 @@ class TestProxies:
         assert [one.address for one in failed] == ["203.0.113.1", "203.0.113.2"]
 
     @pytest.mark.settings(trusted_proxies=1, rate_limit_address=1)
-    def test_clients_behind_one_proxy_are_counted_apart(self, nobody):
+    def test_clients_behind_one_proxy_are_throttled_separately(self, nobody):
         statuses = [
             nobody.post("/events", [event()], headers={"X-Forwarded-For": address}).status_code
             for address in ("203.0.113.1", "203.0.113.2", "203.0.113.1")
@@ -142,7 +142,7 @@ class TestProxies:
         assert statuses == [200, 200, 429]
 
     @pytest.mark.settings(trusted_proxies=1)
-    def test_nothing_that_a_proxy_says_changes_the_host(self, nobody, admin):
+    def test_no_header_of_a_proxy_changes_the_host(self, nobody, admin):
         headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil", "X-Forwarded-Port": "1"}
         answer = Visitor(admin.app).get("/admin/", headers=headers | FORWARDED)
         assert answer.headers["Location"] == "/admin/sign-in?next=/admin/"

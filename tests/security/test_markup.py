@@ -1,4 +1,4 @@
-"""Nothing that anybody sends is taken for markup: hostile text in every field, looked for on every page."""
+"""No hostile text is treated as markup: it is sent in every field, and looked for on every page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.client import Client, event
 
 PAGES = [path for path in PATHS if path.startswith("/admin") and f"GET {path}" in rows()]
 TELLTALE = [text for text in CORPUS if set(text) & set("<\"'")]
-# What pages read from their address: whatever a page knows, it is given.
+# all parameters that any page reads from its address, sent to every page
 PARAMETERS = (
     "next",
     "who",
@@ -72,7 +72,7 @@ PARAMETERS = (
 )
 
 
-# Columns whose text comes from outside, or from others' servers, and what page shows each.
+# columns with text from outside or from other servers, and the page that shows each
 SHOWN = {
     AuditEntry: ("who", "object", "address"),
     DeliveryTry: ("said",),
@@ -92,13 +92,13 @@ CHARTS = ("/admin/?range=1h", "/admin/?range=1h&by=type", "/admin/?range=24h&by=
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """How text is escaped does not depend on the database."""
+    """Use SQLite, because escaping does not depend on the database."""
     return sqlite_url
 
 
 @pytest.fixture
 def world(app) -> World:
-    """A world in which everything that has a name has a hostile one."""
+    """A world in which everything with a name has a hostile one."""
     world, services = World(app), app.extensions["services"]
     anna = services.accounts.verify("anna", PASSWORD)
     codes = [text[:128] for text in CORPUS]
@@ -133,8 +133,8 @@ def _refused_request(text: str, number: int) -> dict[str, object]:
 
 
 def faults(answer: TestResponse) -> list[str]:
-    """What a browser would run of an answer that is not ours."""
-    if answer.mimetype != "text/html":  # a file: to be kept, not to be shown
+    """Return what a browser would run of a page that is not ours."""
+    if answer.mimetype != "text/html":  # a file, which is saved and not shown
         headers = answer.headers
         is_kept = headers["X-Content-Type-Options"] == "nosniff" and "attachment" in headers["Content-Disposition"]
         return [] if is_kept else [f"a file of {answer.mimetype} that a browser shows"]
@@ -142,8 +142,8 @@ def faults(answer: TestResponse) -> list[str]:
     return inline(page) + [text for text in (*TELLTALE, "<b onclick") if text in page]
 
 
-def test_what_people_and_products_named_is_text_on_every_page(world):
-    """One world for all pages: to fill one with hostile text takes longer than to look at a page."""
+def test_hostile_names_are_text_on_every_page(world):
+    """One world for all pages, because filling it takes longer than looking at a page."""
     found = []
     for path, who in itertools.product(PAGES, ("admin", "operator", "other")):
         answer = world.ask(who, "GET", path)
@@ -152,7 +152,7 @@ def test_what_people_and_products_named_is_text_on_every_page(world):
     assert found == []
 
 
-def test_what_stands_in_an_address_is_text_on_every_page(world):
+def test_hostile_addresses_are_text_on_every_page(world):
     boss = world._known("admin")
     found = []
     for path, text in itertools.product(PAGES, CORPUS):
@@ -165,7 +165,7 @@ def test_what_stands_in_an_address_is_text_on_every_page(world):
     assert found == []
 
 
-def test_what_is_typed_into_a_form_comes_back_as_text(world):
+def test_hostile_form_values_are_returned_as_text(world):
     boss = world._known("admin")
     token = world._token(boss)
     found = []
@@ -179,7 +179,7 @@ def test_what_is_typed_into_a_form_comes_back_as_text(world):
     assert found == []
 
 
-def test_an_address_that_leads_nowhere_is_text(app):
+def test_a_hostile_address_without_a_page_is_text(app):
     somebody = Visitor(app)
     for text in CORPUS:
         for path in (f"/admin/{text}", f"/admin/reports/{text}", f"/static/{text}", f"/docs/{text}"):
@@ -191,13 +191,13 @@ def test_an_address_that_leads_nowhere_is_text(app):
 def hostile_columns(app) -> tuple[World, list[str]]:
     """A world in which every column of SHOWN and of an event has markup, and the address of every page.
 
-    Each column has a text of its own, so that it is known to have been on some page at all.
+    Each column has a text of its own, which shows that it appeared on some page.
     """
     world = World(app)
     addresses = [world._address("GET", path) for path in PAGES]
     codes = {name: _hostile(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
     hostile = event(**codes, timestamp=now(), context=[_hostile("Event.context")])
-    Client(app, None).send(event(timestamp=now()), hostile)  # a bar of the chart names what it is of where it is of two
+    Client(app, None).send(event(timestamp=now()), hostile)  # the chart names customers if there are two
     while hourly_counts.advance():
         pass
     for one in Delivery.select():
@@ -207,7 +207,7 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     for model, names in SHOWN.items():
         for one in model.select():
             texts = {name: _hostile(f"{model.__name__}.{name}") for name in names}
-            texts |= {"name": f"{texts['name']}{one.id}"} if "name" in texts else {}  # no two have the same
+            texts |= {"name": f"{texts['name']}{one.id}"} if "name" in texts else {}  # values of a unique column differ
             model.update(texts).where(model.id == one.id).execute()
     RejectedEvent.update(reasons=[_hostile("RejectedEvent.reasons")]).execute()
     newest = Event.select().order_by(Event.id.desc()).get().id
@@ -215,7 +215,7 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     return world, [*addresses, *CHARTS, f"/admin/events/{newest}", groups[0]]
 
 
-def test_what_stands_in_any_column_is_text_wherever_it_is_shown(app):
+def test_hostile_columns_are_text_wherever_they_are_shown(app):
     world, addresses = hostile_columns(app)
     pages = {address: world._known("admin").get(address) for address in addresses}
     assert [(address, fault) for address, page in pages.items() for fault in faults(page)] == []

@@ -1,4 +1,4 @@
-"""Whoever is limited to some customers follows every link there is, and meets nothing of any other."""
+"""A user limited to some customers who follows every link finds nothing of any other customer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.admin.conftest import Visitor
 from tests.support.client import event
 
 ADDRESS = re.compile(r'(?:href|data-live)="(/admin/[^"#]*)')
-OF_A_PATH = 5  # addresses that differ in their arguments only
-# What nobody but the other customer has: its code, its product, its type, its context, a report's name, a user's.
+OF_A_PATH = 5  # addresses that differ only in their arguments
+# What only the other customer has: code, product, type, context, report name, and user.
 HIDDEN = ("HIDDEN-CUSTOMER", "HIDDEN-PRODUCT", "HIDDEN-TYPE", "hidden words", "hidden schedule", "hidden-user")
 
 
 def pages(visitor: Visitor) -> Iterator[tuple[str, str]]:
-    """Every page and part that is reached by links from the overview: its address and what stands there."""
+    """Return the text of every page and part reachable from the overview, by address."""
     waiting, seen, number = deque(["/admin/"]), {"/admin/"}, Counter()
     while waiting:
         path = waiting.popleft()
@@ -51,7 +51,7 @@ def mixed(admin, services) -> None:
 
 
 @pytest.mark.usefixtures("mixed")
-def test_an_analyst_meets_nothing_of_another_customer(app, analyst):
+def test_an_analyst_finds_nothing_of_another_customer(app, analyst):
     analyst.run_report()
     found = dict(pages(Visitor(app).sign_in("anna")))
     assert [(path, code) for path, text in found.items() for code in HIDDEN if code in text] == []
@@ -61,6 +61,6 @@ def test_an_analyst_meets_nothing_of_another_customer(app, analyst):
 
 
 @pytest.mark.usefixtures("mixed")
-def test_an_operator_meets_all_of_it(app, operator):
+def test_an_operator_finds_all_of_it(app, operator):
     found = "".join(text for _, text in pages(Visitor(app).sign_in("olga")))
     assert [code for code in HIDDEN[:-1] if code not in found] == []

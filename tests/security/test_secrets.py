@@ -1,4 +1,4 @@
-"""What opens a door stands nowhere but where it must: not in a log, an error, a job in Redis, or a file of ours."""
+"""Secrets appear only where they must: not in logs, errors, Redis jobs, or files of the service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEY = re.compile(r"tally_[A-Za-z0-9_-]{43}")
 
 
 class Person:
-    """Somebody at the running service, with a browser's cookies."""
+    """A user of the running service, with a browser's cookies."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -42,7 +42,7 @@ class Person:
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
 
     def ask(self, path: str, data: dict | bytes | None = None, **headers: str) -> str:
-        """The answer's text, whatever its status."""
+        """Return the text of the response, whatever its status."""
         body = urlencode(data).encode() if isinstance(data, dict) else data
         request = urllib.request.Request(self.url + path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         try:
@@ -52,7 +52,7 @@ class Person:
             return error.read().decode()
 
     def send(self, path: str, **fields: str) -> str:
-        """Fill in a form."""
+        """Fill in and send a form."""
         return self.ask(path, fields | {"csrf_token": TOKEN.search(self.ask(path))[1]})
 
 
@@ -66,7 +66,7 @@ def post(person: Person, path: str, value: object, **headers: str) -> str:
 
 
 def everything(person: Person, data: Path) -> dict[str, str]:
-    """Do all that secrets are for, rightly and wrongly; the secrets, by what they are."""
+    """Use every secret, rightly and wrongly, and return them by name."""
     event = {"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 1, "context": []}
     person.send("/admin/sign-in", user="admin", password=WRONG)
     person.send("/admin/sign-in", user=WRONG, password=PASSWORD)
@@ -118,12 +118,12 @@ def everything(person: Person, data: Path) -> dict[str, str]:
 
 @dataclass
 class Told:
-    """A service that ran and was stopped.
+    """Output of a service that ran and was stopped.
 
     Attributes:
-        secrets: those that were used, by what they are.
-        said: what stands on its terminal.
-        pages: what an administrator saw on pages that tell of the installation.
+        secrets: the secrets that were used, by name.
+        said: its output on the terminal.
+        pages: the pages about the installation that an administrator saw.
     """
 
     service: Running
@@ -134,14 +134,14 @@ class Told:
 
 @pytest.fixture(scope="module")
 def alone(short_folder: Path) -> Told:
-    """One that has its own database and Valkey."""
+    """A service with its own database and Valkey."""
     service = Running(Path(tempfile.mkdtemp(dir=short_folder)), ADMIN_PASSWORD=PASSWORD, INGEST_AUTH="key")
     return ran(service)
 
 
 @pytest.fixture(scope="module")
 def with_servers(short_folder: Path, postgres_server: str) -> Told:
-    """One whose servers ask for passwords, and of which one goes away; it tells in JSON."""
+    """A service with password-protected servers, one of which becomes unavailable; it logs in JSON."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     passwords = {name: f"hush-{secrets.token_hex(12)}" for name in ("database", "redis", "s3", "signing key")}
     with backing_servers.valkey(folder, passwords["redis"]) as redis_url:
@@ -163,13 +163,13 @@ def with_servers(short_folder: Path, postgres_server: str) -> Told:
 
 
 def with_password(url: str, password: str) -> str:
-    """A URL of the tests' PostgreSQL, which believes whoever comes, with a password as others would have."""
+    """Return a URL of the tests' PostgreSQL, which accepts any password, with a password as others would have."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"postgres:{password}@").geturl()
 
 
 def ran(service: Running, passwords: dict[str, str] | None = None, away: Callable[[], object] | None = None) -> Told:
-    """Have a service do all that secrets are for, then, with something away, some of it again; and stop it."""
+    """Let a service use every secret, then some of them again while something is unavailable, and stop it."""
     passwords = passwords or {}
     service.until_ready()
     person = Person(service.url)
@@ -188,7 +188,7 @@ def ran(service: Running, passwords: dict[str, str] | None = None, away: Callabl
 
 
 def webhook_secret(person: Person) -> str:
-    """Have one made, and a webhook tried that nobody takes."""
+    """Create a webhook secret, and try a webhook that nobody receives."""
     fields = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "daily", "recurrence": "daily", "hour": "6"}
     url = "http://127.0.0.1:9/a-path-that-opens"
     page = person.send("/admin/reports/recurring/new", **fields, mode="period", webhook=url)
@@ -200,35 +200,35 @@ def webhook_secret(person: Person) -> str:
     return secret
 
 
-@pytest.fixture(params=["alone", "with_servers"] if SOAK else ["with_servers"])  # the one of more secrets
+@pytest.fixture(params=["alone", "with_servers"] if SOAK else ["with_servers"])  # the one with more secrets
 def told(request) -> Told:
     return request.getfixturevalue(request.param)
 
 
-def test_no_secret_stands_in_a_log(told):
-    assert "ingest key added" in told.said  # it did log
+def test_no_secret_is_logged(told):
+    assert "ingest key added" in told.said  # the action was logged
     assert [name for name, secret in told.secrets.items() if secret in told.said] == []
     assert "a-path-that-opens" not in told.said
 
 
-def test_with_json_every_line_that_any_program_says_is_json(with_servers):
+def test_with_json_every_line_of_every_program_is_json(with_servers):
     lines = with_servers.said.splitlines()
     assert len(lines) > 10
     assert [line for line in lines if not isinstance(json.loads(line), dict)] == []
 
 
-def test_no_secret_stands_on_a_page_that_tells_of_the_installation(told):
+def test_no_secret_is_on_a_page_about_the_installation(told):
     assert "SECRET_KEY" in told.pages
     shown = told.secrets | {"wrong password as a name": WRONG}
     assert [name for name, secret in shown.items() if secret in told.pages] == []
 
 
-def test_what_is_away_is_told_without_its_password(with_servers):
+def test_an_unavailable_server_is_named_without_its_password(with_servers):
     assert "as Redis is away" in with_servers.said
     assert "••••••••" in with_servers.pages
 
 
-def test_no_secret_stands_in_a_file_but_the_one_that_keeps_the_secret_key(told):
+def test_no_secret_is_in_a_file_except_that_of_the_secret_key(told):
     files = [path for path in told.service.data.rglob("*") if path.is_file()]
     found = [
         (path.name, name)
@@ -240,23 +240,23 @@ def test_no_secret_stands_in_a_file_but_the_one_that_keeps_the_secret_key(told):
     assert found == ([("secret.key", "secret key")] if is_alone else [])
     if is_alone:
         assert {"events.db", "secret.key"} <= {path.name for path in files}
-        assert any(path.name.endswith(".aof") for path in files)  # what was in Redis
+        assert any(path.name.endswith(".aof") for path in files)  # the contents of Redis
 
 
-def test_nothing_that_is_written_is_for_others_on_the_machine(alone):
+def test_other_users_of_the_machine_cannot_read_the_data(alone):
     data = alone.service.data
     written = {path.relative_to(data): path.stat().st_mode & 0o007 for path in data.rglob("*")}
     assert [path for path, rights in written.items() if rights] == []
     assert {"reports", "events.db", "valkey"} <= {str(path) for path in written}
 
 
-def test_files_that_keep_secrets_are_the_owners_alone(alone):
+def test_files_with_secrets_are_readable_by_their_owner_only(alone):
     for name in ("secret.key", "events.db", "valkey", "run"):
         assert (alone.service.data / name).stat().st_mode & 0o077 == 0, name
 
 
-def test_a_command_that_fails_says_why_without_a_password(tmp_path):
-    """Nobody listens on port 9, so that what a driver says stands on the terminal."""
+def test_a_failing_command_gives_the_reason_without_a_password(tmp_path):
+    """Nothing listens on port 9, so the driver's message is on the terminal."""
     url = "postgresql://tally:hush-hush@127.0.0.1:9/tally"
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "DATABASE_URL": url}
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi"), "user", "list"]

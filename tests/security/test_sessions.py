@@ -1,4 +1,4 @@
-"""Sessions: kept on the server, so that they end there, whatever a browser keeps."""
+"""Sessions are stored on the server, so they end there, whatever a browser keeps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def earlier(milliseconds: int, *fields: object) -> None:
 
 @pytest.fixture
 def thief(app, boss) -> Visitor:
-    """Somebody with a copy of the administrator's cookie."""
+    """A client with a copy of the administrator's cookie."""
     other = Visitor(app)
     other._client.set_cookie(COOKIE, cookie(boss))
     assert is_in(other)
@@ -59,7 +59,7 @@ class TestTheCookie:
         assert re.match("tally-[0-9a-f]{8}=", given)
         assert "Secure" not in given
 
-    def test_each_installation_on_a_host_has_its_own(self, settings):
+    def test_each_installation_on_a_host_has_its_own_name(self, settings):
         """Browsers send a host's cookies to all of its ports."""
         there = replace(settings, public_url="https://tally.example:8443")
         other = replace(settings, secret_key="another secret for the tests")
@@ -68,34 +68,34 @@ class TestTheCookie:
 
     @pytest.mark.settings(public_url="http://tally.example", trusted_proxies=1)
     @pytest.mark.parametrize(("told", "secure"), [("https", True), ("http", False), ("", False)])
-    def test_a_proxy_that_is_believed_may_say_that_it_came_over_tls(self, app, admin, told, secure):
+    def test_a_trusted_proxy_may_report_tls(self, app, admin, told, secure):
         assert ("Secure" in self._given(app, told)) is secure
 
     @pytest.mark.settings(public_url="http://tally.example")
-    def test_and_any_other_may_not(self, app, admin):
+    def test_an_untrusted_proxy_may_not_report_tls(self, app, admin):
         assert "Secure" not in self._given(app, "https")
 
     def _given(self, app, told: str) -> str:
         headers = {"X-Forwarded-Proto": told, "X-Forwarded-For": "203.0.113.5"}
         return Visitor(app).get("/admin/sign-in", headers=headers).headers["Set-Cookie"]
 
-    def test_what_it_has_is_not_what_the_database_has(self, boss):
+    def test_it_does_not_contain_what_the_database_stores(self, boss):
         kept = Session.get()
         assert kept.digest not in cookie(boss)
         assert len(kept.digest) == 64
 
-    def test_a_page_does_not_hand_out_another_one_each_time(self, boss):
-        boss.get("/admin/reports")  # the first one begins the token of its forms
+    def test_a_page_does_not_set_another_one_each_time(self, boss):
+        boss.get("/admin/reports")  # the first page creates the token of its forms
         assert "Set-Cookie" not in boss.get("/admin/reports").headers
 
     @pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: "A" + text[1:], lambda text: ""])
-    def test_a_changed_one_is_worth_nothing(self, boss, app, change):
+    def test_a_changed_one_is_invalid(self, boss, app, change):
         other = Visitor(app)
         other._client.set_cookie(COOKIE, change(cookie(boss)))
         assert not is_in(other)
 
     @pytest.mark.parametrize("token", ["", "x", None, 1, ["a"], {"a": 1}, "\0"])
-    def test_one_that_is_signed_and_has_nonsense_is_worth_nothing(self, app, admin, token):
+    def test_a_signed_one_with_nonsense_is_invalid(self, app, admin, token):
         signer = app.session_interface.get_signing_serializer(app)
         assert isinstance(signer, URLSafeTimedSerializer)
         other = Visitor(app)
@@ -104,7 +104,7 @@ class TestTheCookie:
 
 
 class TestSigningIn:
-    def test_it_begins_another_session_and_forms_have_another_token(self, visitor, admin):
+    def test_it_starts_a_new_session_and_forms_have_a_new_token(self, visitor, admin):
         page = visitor.get("/admin/sign-in").get_data(as_text=True)
         before = cookie(visitor)
         visitor.sign_in("admin")
@@ -112,14 +112,14 @@ class TestSigningIn:
         token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
         assert visitor.post("/admin/sign-out", {"csrf_token": token}).status_code == 400
 
-    def test_again_it_ends_the_one_before(self, boss, thief):
+    def test_signing_in_again_ends_the_session_before(self, boss, thief):
         page = boss.get("/admin/").get_data(as_text=True)
         token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
         boss.post("/admin/sign-in", {"user": "admin", "password": PASSWORD, "csrf_token": token})
         assert is_in(boss)
         assert not is_in(thief)
 
-    def test_a_session_that_somebody_planted_is_not_taken_over(self, app, admin, visitor):
+    def test_a_planted_session_is_not_taken_over(self, app, admin, visitor):
         """A visitor whose cookie an attacker knows is not signed in under that cookie."""
         visitor.get("/admin/sign-in")
         attacker = Visitor(app)
@@ -127,62 +127,62 @@ class TestSigningIn:
         visitor.sign_in("admin")
         assert not is_in(attacker)
 
-    def test_a_password_that_is_changed_at_that_moment_ends_it(self, services, admin):
+    def test_a_concurrent_change_of_the_password_ends_it(self, services, admin):
         who = services.accounts.verify("admin", PASSWORD)
         services.accounts.set_password("admin", "another password")
         token = services.sessions.begin(who, "Firefox")
         assert services.sessions.find(token, "") is None
 
-    def test_of_one_user_the_last_fifty_count(self, services, admin):
+    def test_the_latest_fifty_of_a_user_are_valid(self, services, admin):
         who = services.accounts.verify("admin", PASSWORD)
         tokens = [services.sessions.begin(who, "") for _ in range(52)]
         assert [services.sessions.find(token, "") is not None for token in tokens] == [False] * 2 + [True] * 50
 
 
 class TestTheEnd:
-    def test_at_sign_out_also_for_whoever_has_a_copy(self, boss, thief):
+    def test_signing_out_ends_it_for_copies_of_the_cookie(self, boss, thief):
         boss.send("/admin/sign-out", {}, form="/admin/")
         assert not is_in(boss)
         assert not is_in(thief)
 
-    def test_with_a_new_password(self, boss, services):
+    def test_a_new_password_ends_it(self, boss, services):
         services.accounts.set_password("admin", "another password")
         assert not is_in(boss)
         assert not Session.select().exists()
 
-    def test_with_the_user(self, boss, services):
+    def test_removing_the_user_ends_it(self, boss, services):
         services.accounts.add("other", "admin", None, PASSWORD)
         services.accounts.remove("admin")
         assert not is_in(boss)
         assert not Session.select().exists()
 
-    def test_by_a_command_on_the_server(self, boss, app):
+    def test_a_command_on_the_server_ends_it(self, boss, app):
         app.test_cli_runner().invoke(args=["user", "password", "admin", "--password-stdin"], input="another password\n")
         assert not is_in(boss)
 
-    def test_after_eight_hours_without_an_act(self, boss):
+    def test_it_ends_after_eight_hours_without_an_action(self, boss):
         earlier(8 * 60 * MINUTE - 5_000, Session.seen)
         assert is_in(boss)
         earlier(8 * 60 * MINUTE, Session.seen)
         assert not is_in(boss)
 
     @pytest.mark.settings(session_idle_minutes=1)
-    def test_or_as_many_minutes_as_the_setting_says(self, boss):
+    def test_it_ends_after_as_many_minutes_as_the_setting_says(self, boss):
         earlier(MINUTE, Session.seen)
         assert not is_in(boss)
 
-    def test_after_seven_days_in_any_case(self, boss):
+    def test_it_ends_after_seven_days_in_any_case(self, boss):
         earlier(7 * DAY - 5_000, Session.created)
         assert is_in(boss)
         earlier(6_000, Session.created)
         assert not is_in(boss)
 
     @pytest.mark.settings(session_days=1)
-    def test_or_as_many_days_as_the_setting_says(self, boss):
+    def test_it_ends_after_as_many_days_as_the_setting_says(self, boss):
         earlier(DAY, Session.created)
         assert not is_in(boss)
 
-    def test_one_that_began_by_a_clock_that_was_ahead_begins_when_that_is_noticed(self, boss, services):
+    def test_one_from_a_clock_that_was_ahead_begins_when_that_is_noticed(self, boss, services):
         earlier(-40 * DAY, Session.created, Session.seen)
         services.sessions.purge()
         (session,) = Session.select()
@@ -197,7 +197,7 @@ class TestTheEnd:
         assert time.time() - signed.timestamp() < 60
         assert app.permanent_session_lifetime.total_seconds() == 7 * 86_400
 
-    def test_what_ended_is_forgotten(self, boss, services):
+    def test_ended_sessions_are_removed(self, boss, services):
         services.scheduler.run_all()
         assert Session.select().count() == 1
         earlier(8 * DAY, Session.seen, Session.created)
@@ -206,7 +206,7 @@ class TestTheEnd:
 
 
 class TestMeanwhile:
-    """Who somebody is, is asked with each request."""
+    """The user's role and customers are looked up for each request."""
 
     def test_another_role_counts_at_once(self, boss, anna, services):
         assert anna.get("/admin/system").status_code == 403
@@ -227,7 +227,7 @@ class TestMeanwhile:
         services.accounts.change(who, "analyst", [])
         assert "THEIRS" not in anna.see("/admin/events")
 
-    def test_both_count_at_once_for_a_password_that_was_just_found_right(self, analyst, services, nobody):
+    def test_both_count_at_once_for_a_recently_verified_password(self, analyst, services, nobody):
         nobody.send(event())
         assert analyst.get("/events", query_string={"customer": "BARCHART"}).status_code == 200
         who = services.accounts.verify("anna", PASSWORD)
@@ -236,7 +236,7 @@ class TestMeanwhile:
         services.accounts.set_password("anna", "another password")
         assert analyst.get("/events").status_code == 401
 
-    def test_a_user_who_is_made_anew_under_the_name_is_somebody_else(self, anna, analyst, services):
+    def test_a_new_user_with_a_removed_users_name_is_another_user(self, anna, analyst, services):
         services.accounts.remove("anna")
         services.accounts.add("anna", "admin", None, "another password")
         assert not is_in(anna)
@@ -244,21 +244,21 @@ class TestMeanwhile:
 
 
 class TestActs:
-    def test_a_page_that_somebody_opens_keeps_the_session(self, boss):
+    def test_opening_a_page_extends_the_session(self, boss):
         earlier(10 * MINUTE, Session.seen)
         boss.get("/admin/reports")
         assert now() - Session.get().seen < MINUTE
 
-    def test_a_part_that_refreshes_itself_does_not(self, boss):
+    def test_a_part_that_refreshes_itself_does_not_extend_the_session(self, boss):
         earlier(10 * MINUTE, Session.seen)
         assert boss.get("/admin/overview/part", headers={REFRESHES: "1"}).status_code == 200
         assert now() - Session.get().seen > 9 * MINUTE
 
-    def test_it_is_noted_once_a_minute_at_most(self, boss, monkeypatch):
+    def test_an_extension_is_recorded_once_a_minute_at_most(self, boss, monkeypatch):
         monkeypatch.setattr(store, "note_seen", lambda *_: 1 / 0)
         assert is_in(boss)
 
-    def test_a_page_does_not_fail_because_it_cannot_be_noted(self, boss, monkeypatch):
+    def test_a_page_does_not_fail_if_the_extension_cannot_be_recorded(self, boss, monkeypatch):
         def away(*_: object) -> None:
             raise StoreUnavailable("The database is busy.")
 
@@ -277,7 +277,7 @@ class TestOthersSessions:
         with pytest.raises(SessionUnknown):
             services.sessions.end(first, who.id, by=who)
 
-    def test_one_of_somebody_else_is_not_there(self, services, boss, anna):
+    def test_another_users_session_cannot_be_ended(self, services, boss, anna):
         theirs = Session.select().order_by(Session.id.desc()).get()
         who = services.accounts.verify("admin", PASSWORD)
         with pytest.raises(SessionUnknown):
@@ -285,7 +285,7 @@ class TestOthersSessions:
         assert is_in(anna)
 
 
-def test_what_happens_to_sessions_is_in_the_audit_log(boss, services):
+def test_sessions_are_in_the_audit_log(boss, services):
     boss.send("/admin/sign-out", {}, form="/admin/")
     assert [(one.who, one.action, one.address) for one in AuditEntry.select().order_by(AuditEntry.id).offset(1)] == [
         ("admin", "signed in", "127.0.0.1"),
@@ -293,6 +293,6 @@ def test_what_happens_to_sessions_is_in_the_audit_log(boss, services):
     ]
 
 
-def test_the_api_knows_no_session(boss):
+def test_the_api_accepts_no_session(boss):
     assert boss.get("/reports").status_code == 401
     assert boss.get("/service/authenticate").status_code == 401

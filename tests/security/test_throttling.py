@@ -1,4 +1,4 @@
-"""Wrong passwords: how many may be tried, and that nobody learns from the answers who there is."""
+"""Wrong passwords: how many may be tried, and that responses do not reveal which users exist."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOME, WORK = "198.51.100.7", "198.51.100.8"
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Failed sign-ins are counted in Redis, or in the process."""
+    """Use SQLite, because failed sign-ins are counted in Redis or in the process."""
     return sqlite_url
 
 
@@ -48,39 +48,39 @@ def knock(app, name: str, password: str, address: str = HOME):
 
 @pytest.fixture
 def hashed(monkeypatch) -> list[str]:
-    """What was hashed to compare it."""
+    """Record the passwords that are hashed for a comparison."""
     made, verify = [], Passwords._verify
     monkeypatch.setattr(Passwords, "_verify", lambda self, *given: made.append(given[0]) or verify(self, *given))
     return made
 
 
 class TestOnTheApi:
-    def test_of_a_thousand_wrong_passwords_ten_are_looked_at(self, nobody, admin, hashed):
+    def test_of_a_thousand_wrong_passwords_ten_are_checked(self, nobody, admin, hashed):
         found = [call(nobody, "admin", f"wrong {number}").status_code for number in range(1000)]
         assert set(found[:10]) == {401}
-        assert found.count(401) <= 20  # at most one more window of a minute passes meanwhile
+        assert found.count(401) <= 20  # at most one more window of a minute begins meanwhile
         assert set(found[10:]) <= {429, 401}
         assert len(hashed) == found.count(401)
 
-    def test_another_address_is_let_in_meanwhile(self, nobody, admin):
+    def test_another_address_may_sign_in_meanwhile(self, nobody, admin):
         statuses(nobody, 11, "admin", "wrong")
         assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
 
-    def test_from_the_same_address_the_right_one_has_to_wait_too_or_it_could_be_found(self, nobody, admin):
+    def test_at_the_same_address_the_right_password_waits_too_or_it_could_be_found(self, nobody, admin):
         assert statuses(nobody, 11, "admin", "wrong")[-1] == 429
         assert call(nobody, "admin", PASSWORD).status_code == 429
 
-    def test_also_where_it_was_found_right_just_before(self, nobody, admin):
+    def test_a_recently_verified_password_waits_too(self, nobody, admin):
         assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
         statuses(nobody, 11, "admin", "wrong")
         assert call(nobody, "admin", PASSWORD).status_code == 429
         assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
 
-    def test_another_user_at_the_same_address_is_not_concerned(self, nobody, admin, operator):
+    def test_another_user_at_the_same_address_is_not_affected(self, nobody, admin, operator):
         statuses(nobody, 11, "admin", "wrong")
         assert call(nobody, "olga", PASSWORD).status_code == 200
 
-    def test_but_one_password_is_not_tried_with_many_names(self, nobody, admin):
+    def test_one_password_is_not_tried_with_many_names(self, nobody, admin):
         found = [call(nobody, f"user-{number}", "wrong").status_code for number in range(60)]
         assert found == [401] * 50 + [429] * 10
         assert call(nobody, "admin", PASSWORD).status_code == 429
@@ -89,7 +89,7 @@ class TestOnTheApi:
     def test_right_passwords_are_not_counted(self, nobody, admin):
         assert statuses(nobody, 100, "admin", PASSWORD) == [200] * 100
 
-    def test_it_is_told_as_the_contract_has_it(self, nobody, admin):
+    def test_the_response_is_as_the_contract_says(self, nobody, admin):
         statuses(nobody, 10, "admin", "wrong")
         answer = call(nobody, "admin", "wrong")
         assert (answer.status_code, root(answer)) == (429, "REQUEST_RATE_LIMITED")
@@ -98,21 +98,21 @@ class TestOnTheApi:
         assert 1 <= seconds <= 60
         assert f"Try again in {seconds} second" in answer.get_json()[0]["value"]["message"]
 
-    def test_what_needs_no_password_goes_on(self, nobody, admin):
+    def test_requests_without_a_password_continue(self, nobody, admin):
         statuses(nobody, 11, "admin", "wrong")
         headers = {"Authorization": basic("admin", "wrong")}
         assert nobody.post("/events", [], headers=headers, environ_base={"REMOTE_ADDR": HOME}).status_code == 200
 
-    def test_no_credentials_at_all_are_not_counted(self, nobody):
+    def test_missing_credentials_are_not_counted(self, nobody):
         assert [nobody.get("/reports").status_code for _ in range(60)] == [401] * 60
 
-    def test_a_network_of_one_subscriber_is_one_address(self, nobody, admin):
+    def test_a_subscribers_network_is_one_address(self, nobody, admin):
         for number in range(10):
             call(nobody, "admin", "wrong", f"2001:db8::{number:x}")
         assert call(nobody, "admin", "wrong", "2001:db8::ffff:1").status_code == 429
         assert call(nobody, "admin", "wrong", "2001:db8:0:1::1").status_code == 401
 
-    def test_whoever_makes_up_where_they_come_from_stays_one_address(self, nobody, admin):
+    def test_a_forged_origin_stays_one_address(self, nobody, admin):
         def forward(number: int) -> int:
             made_up = {"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"}
             headers = {"Authorization": basic("admin", "wrong"), "Forwarded": f"for=203.0.113.{number}"} | made_up
@@ -121,14 +121,14 @@ class TestOnTheApi:
         assert [forward(number) for number in range(12)] == [401] * 10 + [429] * 2
 
     @pytest.mark.settings(trusted_proxies=1)
-    def test_behind_a_proxy_that_is_believed_what_it_was_told_by_others_does_not_count(self, nobody, admin):
+    def test_behind_a_trusted_proxy_addresses_from_others_do_not_count(self, nobody, admin):
         def forward(number: int) -> int:
             headers = {"Authorization": basic("admin", "wrong"), "X-Forwarded-For": f"203.0.113.{number}, {HOME}"}
             return nobody.get("/reports", headers=headers).status_code
 
         assert [forward(number) for number in range(12)] == [401] * 10 + [429] * 2
 
-    def test_of_many_networks_each_costs_some_keys_for_two_minutes(self, nobody, admin, redis_url):
+    def test_of_many_networks_each_uses_some_keys_for_two_minutes(self, nobody, admin, redis_url):
         for number in range(30):
             call(nobody, f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1")
         redis = redis_py.Redis.from_url(redis_url)
@@ -138,7 +138,7 @@ class TestOnTheApi:
 
 
 class TestOnThePage:
-    def test_the_form_comes_back_with_how_long_to_wait(self, app, admin):
+    def test_the_form_returns_with_the_time_to_wait(self, app, admin):
         assert [knock(app, "admin", "wrong").status_code for _ in range(10)] == [401] * 10
         answer = knock(app, "admin", PASSWORD)
         assert answer.status_code == 429
@@ -146,7 +146,7 @@ class TestOnThePage:
         assert int(answer.headers["Retry-After"]) <= 60
         assert knock(app, "admin", PASSWORD, WORK).status_code == 302
 
-    def test_both_ways_in_are_counted_together(self, app, nobody, admin):
+    def test_the_form_and_the_api_are_counted_together(self, app, nobody, admin):
         statuses(nobody, 6, "admin", "wrong")
         assert [knock(app, "admin", "wrong").status_code for _ in range(5)] == [401] * 4 + [429]
 
@@ -159,12 +159,12 @@ class TestTogether:
         assert statuses(nobody, 5, "admin", "wrong") == [401] * 4 + [429]
 
     @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
-    def test_while_redis_is_away_each_process_counts_by_itself(self, nobody, admin):
+    def test_while_redis_is_unavailable_each_process_counts_by_itself(self, nobody, admin):
         assert statuses(nobody, 12, "admin", "wrong") == [401] * 10 + [429] * 2
         assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
 
     @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
-    def test_and_forgets_what_is_two_minutes_old(self, services, admin):
+    def test_counts_of_a_process_expire_after_two_minutes(self, services, admin):
         for number in range(30):
             services.login.authenticate(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
         kept = services.login._rate_limit._here.storage
@@ -172,7 +172,7 @@ class TestTogether:
         assert len(kept.expirations) == len(kept.storage)
         assert max(kept.expirations.values()) <= time.time() + 120
 
-    def test_a_crowd_at_one_moment_gets_no_more_looks(self, services, admin, hashed):
+    def test_concurrent_attempts_get_no_more_checks(self, services, admin, hashed):
         def try_one(number: int) -> str:
             try:
                 return (
@@ -185,12 +185,12 @@ class TestTogether:
         assert found.count("wrong") == len(hashed) == 10
         assert found.count("throttled") == 60 - found.count("wrong")
 
-    def test_a_crowd_with_the_right_one_gets_in(self, services, admin, hashed):
+    def test_concurrent_attempts_with_the_right_password_succeed(self, services, admin, hashed):
         found = at_once(40, lambda number: services.login.authenticate("admin", PASSWORD, HOME, "API").name)
         assert found == ["admin"] * 40
         assert len(hashed) == 1
 
-    def test_few_are_hashed_at_once_as_each_takes_memory(self, services, admin, monkeypatch):
+    def test_few_are_hashed_at_once_because_each_takes_memory(self, services, admin, monkeypatch):
         now, most, lock = [0], [0], threading.Lock()
 
         def slow(self, *given: str) -> bool:
@@ -208,7 +208,7 @@ class TestTogether:
         )
         assert most[0] == login.HASHES_AT_ONCE
 
-    def test_whoever_waits_too_long_for_that_is_told_to_come_again(self, services, admin, monkeypatch):
+    def test_an_attempt_that_waits_too_long_is_asked_to_retry(self, services, admin, monkeypatch):
         monkeypatch.setattr(login, "WAIT_SECONDS", 0.05)
         for _ in range(login.HASHES_AT_ONCE):
             services.login._hashing.acquire()
@@ -217,7 +217,7 @@ class TestTogether:
 
 
 class TestKnownAndUnknown:
-    def test_they_are_answered_alike(self, app, nobody, admin):
+    def test_they_get_the_same_response(self, app, nobody, admin):
         known, unknown = ([call(nobody, name, "wrong") for _ in range(12)] for name in ("admin", "nobody"))
         assert [answer.status_code for answer in known] == [answer.status_code for answer in unknown]
         assert {answer.get_data() for answer in known[:10]} == {answer.get_data() for answer in unknown[:10]}
@@ -225,15 +225,15 @@ class TestKnownAndUnknown:
             sorted(answer.headers.keys()) for answer in unknown
         ]
 
-    def test_both_cost_one_hash_the_first_one_too(self, nobody, admin, hashed):
+    def test_both_cost_one_hash_even_the_first_time(self, nobody, admin, hashed):
         for name in ("nobody", "admin", "nobody"):
             call(nobody, name, "wrong")
         assert len(hashed) == 3
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_they_take_the_same_time(self, services, monkeypatch):
-        """Medians of ten each, taken in turns; a hash costs so much that the rest does not show."""
-        monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real price
+        """Compares medians of ten measured in turns; a hash takes so long that the rest does not matter."""
+        monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real cost
         real = login.Login(accounts := Accounts(), services.login._rate_limit)
         accounts.add("admin", "admin", None, PASSWORD)
         taken = {"admin": [], "nobody": []}
@@ -251,13 +251,13 @@ class TestTheAuditLog:
         rows = AuditEntry.select().where(AuditEntry.action.startswith("sign-in")).order_by(AuditEntry.id)
         return [(one.action, one.object, one.address, one.details) for one in rows]
 
-    def test_a_failure_is_in_it_once_a_minute_and_the_end_of_patience_too(self, nobody, admin):
+    def test_a_failure_is_recorded_once_a_minute_and_so_is_the_throttling(self, nobody, admin):
         statuses(nobody, 30, "admin", "wrong")
         assert self.entries() == [
             ("sign-in failed", "user admin", HOME, {"at": "API"}),
             ("sign-in throttled", "", HOME, {}),
         ]
 
-    def test_what_was_typed_as_a_name_is_not_as_it_may_be_a_password(self, app, admin):
+    def test_an_unknown_name_is_not_recorded_because_it_may_be_a_password(self, app, admin):
         knock(app, "my secret password", "")
         assert self.entries() == [("sign-in failed", "an unknown user", HOME, {"at": "the sign-in page"})]

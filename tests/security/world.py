@@ -1,4 +1,4 @@
-"""Those who stand in the authorization matrix, and what they ask for: made anew for each request."""
+"""Users of the authorization matrix, and the things that their requests need, created for each request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DAYS = 30 * 86_400_000
 
 
 class World:
-    """An application with somebody of each kind, and things that belong to the customer BARCHART."""
+    """An application with a user of each kind, and things that belong to the customer BARCHART."""
 
     def __init__(self, app) -> None:
         self.app = app
@@ -47,7 +47,7 @@ class World:
         self._visitors: dict[str, Visitor] = {}
 
     def ask(self, who: str, verb: str, path: str) -> TestResponse:
-        """Have one of them ask for a path of the URL map, with whatever it needs."""
+        """Send a user's request for a path of the URL map, with everything that it needs."""
         address, sent = self._address(verb, path), SENT.get(f"{verb} {path}", {})
         if is_api(path):
             return self._call(who, verb, address, sent)
@@ -61,7 +61,7 @@ class World:
         body = {} if verb in ("GET", "HEAD", "OPTIONS", "DELETE") else {"content_type": "application/json"}
         if body:
             body["data"] = json.dumps(sent)
-        if who == "expired":  # a session, which the API does not know, lives or not
+        if who == "expired":  # a session, valid or expired, which the API does not accept
             return self._known("admin")._client.open(address, method=verb, **body)
         credentials = {"nobody": None, "wrong": ("admin", "wrong"), "empty": next(self._empty)}.get(who)
         if who in NAMES:
@@ -71,7 +71,7 @@ class World:
     _empty = itertools.cycle([("\0", "\0"), ("", ""), ("admin", ""), ("", PASSWORD), ("admin\0", PASSWORD)])
 
     def _known(self, who: str) -> Visitor:
-        """Somebody at the dashboard, the same each time."""
+        """Return the dashboard client of a kind of user, which is the same each time."""
         if who not in self._visitors:
             self._visitors[who] = self._visitor(who)
         return self._visitors[who]
@@ -101,7 +101,7 @@ class World:
         raise AssertionError("no page has a token")
 
     def _address(self, verb: str, path: str) -> str:
-        """A path with things in the place of its variables: made for this request, where it may remove them."""
+        """Return a path with its variables replaced by things created for this request if it may remove them."""
         if f"{verb} {path}" in ROWS and verb != "GET":
             made = self._things(path, VARIABLE.findall(path))
         else:
@@ -148,7 +148,7 @@ class World:
         return source(report)
 
     def _recurring(self) -> dict[str, int]:
-        """A recurring report of anna's with a webhook, of which one is on record."""
+        """Create a recurring report of anna's with one recorded webhook."""
         wanted = RECURRING | {"name": f"Number {next(self._numbers)}", "hour": 6}
         filter = {name: wanted.pop(name) for name in ("customer", "product")}
         made = self._services.schedules.add(self._anna(), wanted | {"filter": filter}).schedule
@@ -166,7 +166,7 @@ class World:
         return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().id
 
     def _refused_request(self) -> str:
-        """A request of a valid event, and of an invalid one that was removed."""
+        """Create a request with a valid event, and an invalid one that was removed."""
         Client(self.app, None).post("/events", [event(), {}])
         self._services.rejected.flush()
         request = rejected.requests(1)[0]

@@ -152,23 +152,23 @@ class TestEveryRoute:
         return World(app)
 
     def test_no_form_is_accepted_without_the_sessions_token_or_with_another_sessions(self, world):
-        boss, olga = world._known("admin"), world._known("operator")
+        boss, olga = world.known_client("admin"), world.known_client("operator")
         found = []
         for verb, path in (row for row in UNSAFE if not is_api(row[1])):
-            for token in (None, "", "x", world._token(olga)):
+            for token in (None, "", "x", world.csrf_token_of(olga)):
                 fields = SENT.get(f"{verb} {path}", {}) | ({} if token is None else {"csrf_token": token})
-                answer = boss._client.open(world._address(verb, path), method=verb, data=fields)
+                answer = boss._client.open(world.address_of(verb, path), method=verb, data=fields)
                 found += [(path, token, answer.status_code)] if answer.status_code != 400 else []
                 found += [(path, token)] if b"token" not in answer.data else []
         assert found == []
 
     def test_no_form_is_accepted_from_another_site_with_the_right_token(self, world):
-        boss = world._known("admin")
+        boss = world.known_client("admin")
         found = []
         for verb, path in (row for row in UNSAFE if not is_api(row[1])):
             for headers in ELSEWHERE:
-                fields = SENT.get(f"{verb} {path}", {}) | {"csrf_token": world._token(boss)}
-                answer = boss._client.open(world._address(verb, path), method=verb, data=fields, headers=headers)
+                fields = SENT.get(f"{verb} {path}", {}) | {"csrf_token": world.csrf_token_of(boss)}
+                answer = boss._client.open(world.address_of(verb, path), method=verb, data=fields, headers=headers)
                 found += [(path, headers)] if answer.status_code != 400 or b"another site" not in answer.data else []
         assert found == []
 
@@ -179,6 +179,6 @@ class TestEveryRoute:
         for verb, path in (row for row in UNSAFE if is_api(row[1]) and row[1] != "/events"):
             for headers in ELSEWHERE:
                 body = {"data": b"{}", "content_type": "text/plain"} if verb == "POST" else {}
-                answer = client.request(verb, world._address(verb, path), headers=headers, **body)
+                answer = client.request(verb, world.address_of(verb, path), headers=headers, **body)
                 found += [(path, headers)] if answer.status_code != 403 else []
         assert found == []

@@ -60,7 +60,7 @@ class Attacker(World):
 
     def __init__(self, app) -> None:
         super().__init__(app)
-        self._boss = self._known("admin")
+        self._boss = self.known_client("admin")
         self._client = Client(app, ("admin", PASSWORD))
 
     def status(self, verb: str, address: str, fields: dict[str, str] | None = None) -> int:
@@ -68,7 +68,7 @@ class Attacker(World):
             body = {"data": b"{}", "content_type": "application/json"} if verb == "POST" else {}
             answer = self._client.request(verb, address, **body)
         else:
-            data = {"csrf_token": self._token(self._boss), **(fields or {})} if verb == "POST" else None
+            data = {"csrf_token": self.csrf_token_of(self._boss), **(fields or {})} if verb == "POST" else None
             answer = self._boss._client.open(address, method=verb, data=data)
         answer.close()
         return answer.status_code
@@ -76,7 +76,7 @@ class Attacker(World):
     def view(self, verb: str, path: str) -> set[str]:
         """Return the parameters and fields that the module of a view reads."""
         adapter = self.app.url_map.bind("")
-        endpoint = adapter.match(self._address(verb, path).partition("?")[0], method=verb)[0]
+        endpoint = adapter.match(self.address_of(verb, path).partition("?")[0], method=verb)[0]
         module = sys.modules[inspect.unwrap(self.app.view_functions[endpoint]).__module__]
         return NAMES & set(re.findall(r"\w+", inspect.getsource(module)))
 
@@ -99,7 +99,7 @@ def test_no_path_is_accepted_with_something_else_in_place_of_an_id(attacker):
 
 def test_an_address_with_a_nul_is_rejected_on_every_page(attacker):
     pages = [path for verb, path in ROWS if verb == "GET" and path.startswith("/admin")]
-    asked = [attacker._address("GET", path) for path in pages]
+    asked = [attacker.address_of("GET", path) for path in pages]
     statuses = [attacker.status("GET", f"{one}{'&' if '?' in one else '?'}anything=a&anything=%00") for one in asked]
     assert set(statuses) == {400}
 
@@ -112,7 +112,7 @@ def some(names: set[str]) -> list[str]:
 def test_no_query_breaks_anything(attacker):
     found, turns = [], itertools.cycle(HOSTILE)
     for path in (path for verb, path in ROWS if verb == "GET" and "/health/" not in path):
-        address = attacker._address("GET", path)
+        address = attacker.address_of("GET", path)
         joined = f"{address}{'&' if '?' in address else '?'}"
         for name in some(attacker.view("GET", path)):
             text = next(turns)
@@ -124,12 +124,12 @@ def test_no_query_breaks_anything(attacker):
 def test_no_form_breaks_anything(attacker):
     found, turns = [], itertools.cycle(HOSTILE)
     for path in (path for verb, path in ROWS if verb == "POST" and not is_api(path) and path != "/admin/sign-out"):
-        address = attacker._address("POST", path)
+        address = attacker.address_of("POST", path)
         usual = {name: value.replace("{}", "n") for name, value in SENT.get(f"POST {path}", {}).items()}
         for name in some(attacker.view("POST", path)):
             text = next(turns)
             status = attacker.status("POST", address, usual | {name: unquote(text)})
             found += [(path, name, text[:30], status)] if status >= 500 else []
             if status in (302, 404):  # it was accepted, so its object may be gone
-                address = attacker._address("POST", path)
+                address = attacker.address_of("POST", path)
     assert found == []

@@ -153,10 +153,10 @@ def test_hostile_names_are_text_on_every_page(world):
 
 
 def test_hostile_addresses_are_text_on_every_page(world):
-    boss = world._known("admin")
+    boss = world.known_client("admin")
     found = []
     for path, text in itertools.product(PAGES, CORPUS):
-        address = world._address("GET", path).partition("?")[0]
+        address = world.address_of("GET", path).partition("?")[0]
         answer = boss.get(address, query_string=dict.fromkeys(PARAMETERS, text))
         where = answer.headers.get("Location", "/")
         assert answer.status_code < 500, (path, text)
@@ -166,8 +166,8 @@ def test_hostile_addresses_are_text_on_every_page(world):
 
 
 def test_hostile_form_values_are_returned_as_text(world):
-    boss = world._known("admin")
-    token = world._token(boss)
+    boss = world.known_client("admin")
+    token = world.csrf_token_of(boss)
     found = []
     for form in ("/admin/people/new", "/admin/keys/new", "/admin/reports/new", "/admin/me/password", "/admin/sign-in"):
         page = boss.get(form).get_data(as_text=True) if form != "/admin/sign-in" else ""
@@ -194,7 +194,7 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     Each column has a text of its own, which shows that it appeared on some page.
     """
     world = World(app)
-    addresses = [world._address("GET", path) for path in PAGES]
+    addresses = [world.address_of("GET", path) for path in PAGES]
     codes = {name: _hostile(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
     hostile = event(**codes, timestamp=now(), context=[_hostile("Event.context")])
     Client(app, None).send(event(timestamp=now()), hostile)  # the chart names customers if there are two
@@ -211,13 +211,13 @@ def hostile_columns(app) -> tuple[World, list[str]]:
             model.update(texts).where(model.id == one.id).execute()
     RejectedEvent.update(reasons=[_hostile("RejectedEvent.reasons")]).execute()
     newest = Event.select().order_by(Event.id.desc()).get().id
-    groups = re.findall('href="(/admin/rejected/group[^"]+)"', world._known("admin").see("/admin/rejected"))
+    groups = re.findall('href="(/admin/rejected/group[^"]+)"', world.known_client("admin").see("/admin/rejected"))
     return world, [*addresses, *CHARTS, f"/admin/events/{newest}", groups[0]]
 
 
 def test_hostile_columns_are_text_wherever_they_are_shown(app):
     world, addresses = hostile_columns(app)
-    pages = {address: world._known("admin").get(address) for address in addresses}
+    pages = {address: world.known_client("admin").get(address) for address in addresses}
     assert [(address, fault) for address, page in pages.items() for fault in faults(page)] == []
     said = "".join(page.get_data(as_text=True) for page in pages.values() if page.mimetype == "text/html")
     marks = [f"{model.__name__}.{name}" for model, names in SHOWN.items() for name in names]

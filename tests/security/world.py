@@ -48,21 +48,21 @@ class World:
 
     def ask(self, who: str, verb: str, path: str) -> TestResponse:
         """Send a user's request for a path of the URL map, with everything that it needs."""
-        address, sent = self._address(verb, path), SENT.get(f"{verb} {path}", {})
+        address, sent = self.address_of(verb, path), SENT.get(f"{verb} {path}", {})
         if is_api(path):
             return self._call(who, verb, address, sent)
-        visitor = self._visitor(who) if path == "/admin/sign-out" else self._known(who)
+        visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
         if verb == "GET" or f"{verb} {path}" not in ROWS:
             return visitor._client.open(address, method=verb)
         fields = {name: value.replace("{}", str(next(self._numbers))) for name, value in sent.items()}
-        return visitor._client.open(address, method=verb, data={**fields, "csrf_token": self._token(visitor)})
+        return visitor._client.open(address, method=verb, data={**fields, "csrf_token": self.csrf_token_of(visitor)})
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
         body = {} if verb in ("GET", "HEAD", "OPTIONS", "DELETE") else {"content_type": "application/json"}
         if body:
             body["data"] = json.dumps(sent)
         if who == "expired":  # a session, valid or expired, which the API does not accept
-            return self._known("admin")._client.open(address, method=verb, **body)
+            return self.known_client("admin")._client.open(address, method=verb, **body)
         credentials = {"nobody": None, "wrong": ("admin", "wrong"), "empty": next(self._empty)}.get(who)
         if who in NAMES:
             credentials = (NAMES[who], PASSWORD)
@@ -70,7 +70,7 @@ class World:
 
     _empty = itertools.cycle([("\0", "\0"), ("", ""), ("admin", ""), ("", PASSWORD), ("admin\0", PASSWORD)])
 
-    def _known(self, who: str) -> Visitor:
+    def known_client(self, who: str) -> Visitor:
         """Return the dashboard client of a kind of user, which is the same each time."""
         if who not in self._visitors:
             self._visitors[who] = self._visitor(who)
@@ -88,7 +88,7 @@ class World:
             Session.update(created=Session.created - DAYS).where(Session.id == last.id).execute()
         return visitor
 
-    def _token(self, visitor: Visitor) -> str:
+    def csrf_token_of(self, visitor: Visitor) -> str:
         if visitor not in self._tokens:
             self._tokens[visitor] = self._find_token(visitor)
         return self._tokens[visitor]
@@ -100,7 +100,7 @@ class World:
                 return found[1]
         raise AssertionError("no page has a token")
 
-    def _address(self, verb: str, path: str) -> str:
+    def address_of(self, verb: str, path: str) -> str:
         """Return a path with its variables replaced by things created for this request if it may remove them."""
         if f"{verb} {path}" in ROWS and verb != "GET":
             made = self._things(path, VARIABLE.findall(path))

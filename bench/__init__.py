@@ -1,4 +1,4 @@
-"""What the service is measured and tried with: benchmarks against limits of the same run, and a made-up stream.
+"""Benchmarks with limits measured in the same run, and a generator of demo events.
 
 Nothing in `app` imports from here.
 """

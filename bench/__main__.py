@@ -1,4 +1,6 @@
-"""`python -m bench [--short] [--json FILE]`: every benchmark, then one table of figure, goal, met or not."""
+"""`python -m bench [--short] [--json FILE]`: runs every benchmark, then prints a table of the figures and their
+goals.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 
 
 def run(short: bool) -> list[Figure]:
-    """Run them one after the other: they share a machine."""
+    """Run the benchmarks in sequence, because they share a machine."""
     return [figure for benchmark in BENCHMARKS for figure in benchmark(short)]
 
 

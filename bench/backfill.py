@@ -1,7 +1,7 @@
-"""What takes days or bad luck, written into the database as the service would have left it.
+"""Writes states that take days or bad luck into the database, as the service would have left them.
 
-Reports that failed, timed out, stand still at 64 % or wait for as long as pictures of them take; webhooks that had to
-be told twice; and what happened within a minute, spread over the days before.
+Reports that failed, timed out, stay at 64 % or wait while pictures are taken; webhooks that were repeated; and events
+of the last minute, spread over the days before.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ WITHOUT_FILE = {"file": None, "bytes": None, "sha256": None, "expires": None}
 
 
 def now() -> int:
-    """Milliseconds since 1970."""
+    """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def change(report: Report, **values: object) -> None:
-    """Write other values into a report's row."""
+    """Update the row of a report."""
     Report.update(values).where(Report.id == report.id).execute()
 
 
 def move(report: Report, age: int, **values: object) -> None:
-    """Have a complete report be that much older, and change it."""
+    """Make a complete report this much older, and change it."""
     moved = ("started", "began", "claimed", "ended", "expires")
     change(report, **{name: getattr(report, name) - age for name in moved} | values)
     times = {"began": ReportAttempt.began - age, "ended": ReportAttempt.ended - age}
@@ -50,7 +50,7 @@ def move(report: Report, age: int, **values: object) -> None:
 
 
 def fail(report: Report, age: int, worker: str) -> None:
-    """Have five attempts have failed: the first with its worker, the others at a full disk."""
+    """Give a report five failed attempts: the first by a dead worker, the others by a full disk."""
     told, rows = f"5 attempts in a row got no further. The last one: {FULL}", report.rows * 3 // 5
     move(report, age, status="FAILED", reason=told, attempt=5, stalled_attempts=4, **WITHOUT_FILE | {"rows": rows})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
@@ -63,7 +63,7 @@ def fail(report: Report, age: int, worker: str) -> None:
 
 
 def time_out(report: Report, age: int) -> None:
-    """Have it have run for a quarter of an hour."""
+    """Make a report appear to have run for a quarter of an hour."""
     told, rows, ended = "It ran longer than 900 seconds.", report.rows * 4 // 5, report.began - age + 900_400
     move(report, age, status="TIMEOUT", reason=told, ended=ended, **WITHOUT_FILE | {"rows": rows})
     ended_so = {"outcome": "timeout", "ended": ended, "rows": rows, "reason": told}
@@ -71,7 +71,7 @@ def time_out(report: Report, age: int) -> None:
 
 
 def stand(report: Report, worker: str) -> None:
-    """Have it be at 64 %, in the hands of a worker that nobody finds silent."""
+    """Leave a report at 64 % of a worker that does not count as silent."""
     heard = now() + DAY
     held = {"status": "RUNNING", "token": "held", "worker": worker, "heartbeat_at": heard, "ended": None}
     held |= {"writing": heard - 41_000, "kept": 0, "began": now() - 43_000}
@@ -80,7 +80,7 @@ def stand(report: Report, worker: str) -> None:
 
 
 def wait(report: Report, age: int) -> None:
-    """Have it wait for a worker, and no worker take it."""
+    """Leave a report waiting for a worker that does not come."""
     waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "not_before": now() + DAY}
     fresh = dict.fromkeys(("rows", "total", "began", "claimed", "heartbeat_at", "writing", "ended")) | {"attempt": 0}
     change(report, **waits | fresh | WITHOUT_FILE | {"started": now() - age})
@@ -88,7 +88,7 @@ def wait(report: Report, age: int) -> None:
 
 
 def tell(schedule: Schedule, report: Report, *, waits: bool) -> None:
-    """Have a report's end have been told to a server that was away at first, and maybe still is."""
+    """Record the webhook of a report that its server rejected at first, and possibly still rejects."""
     second = (None, "It did not answer within 10 seconds.") if waits else (200, "ok")
     ends = {"state": "waiting", "next_try": now() + 8 * MINUTE} if waits else {"state": "delivered", "next_try": None}
     known = {"schedule": schedule.id, "report": report.job, "status": report.status, "tries": 2}
@@ -99,7 +99,7 @@ def tell(schedule: Schedule, report: Report, *, waits: bool) -> None:
 
 
 def spread(chance: random.Random) -> None:
-    """Have been everything else, one after the other, within the last days."""
+    """Spread everything else over the last days."""
     moment = now() - 4 * MINUTE
     for entry in AuditEntry.select().order_by(AuditEntry.id.desc()):
         AuditEntry.update(moment=moment).where(AuditEntry.id == entry.id).execute()

@@ -1,11 +1,10 @@
-"""Counting by hour: how fast events in no order of time are counted, and what others notice of it meanwhile.
+"""Hourly counts: how fast events in no order of time are counted, and what other requests notice meanwhile.
 
     python -m bench.counting [--short] [--json FILE]
 
-Scattered events that nobody has counted are counted to the end, while a client sends single events to the service, one
-after the other. The speed is held against one INSERT … SELECT … GROUP BY of the same events into a table with the same
-key, alone on the machine. On SQLite the longest transaction that counts is told as well: whoever sends events waits
-for it.
+All scattered events are counted while a client sends single events to the service. The speed is compared with one
+INSERT … SELECT … GROUP BY of the same events into a table with the same key, alone on the machine. On SQLite the
+longest counting transaction is also printed, because other writers wait for it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from bench.report import Figure, Goal, command, progress
 from bench.servers import SERVICE
 
 SHORT, LONG = 200_000, 5_000_000  # events
-BETWEEN_SECONDS = 0.01  # two single events
+BETWEEN_SECONDS = 0.01  # between two single events
 SPEED = {"SQLite": Goal(60_000), "PostgreSQL": Goal(100_000)}  # events a second, of the long form
 STEP_GOAL = Goal(50, at_most=True)  # ms
 SINGLE_GOAL = Goal(100, at_most=True)  # ms
@@ -43,7 +42,7 @@ RAW = f"""
 
 
 class Noted(Pace):
-    """A pace that keeps how long each step took, in seconds."""
+    """A pace that records the duration of each step in seconds."""
 
     def __init__(self) -> None:
         super().__init__(count_slices.STEP.size, 10_000)
@@ -67,7 +66,7 @@ def run(short: bool) -> list[Figure]:
 
 
 def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
-    """Fill a database, group it at once, count it while a client sends."""
+    """Fill a database, group it at once, and count it while a client sends."""
     progress(f"{stage.database}: filling a table with {number:,} scattered events")
     url, _ = stage.create("counting")
     scattered.fill(url, number)
@@ -98,7 +97,7 @@ def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
 
 @contextmanager
 def _single_events(port: int) -> Iterator[list[float]]:
-    """Send single events for as long as this is open; the seconds that each took."""
+    """Send single events within the context, and yield the list of their durations in seconds."""
     times: list[float] = []
     stop = threading.Event()
 
@@ -122,7 +121,7 @@ def _single_events(port: int) -> Iterator[list[float]]:
 
 
 def _raw_seconds(url: str) -> float:
-    """How long the database takes to group all events at once into an empty table with the counts' key."""
+    """Return the seconds in which the database groups all events into an empty table with the key of the counts."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
             for pragma in PRAGMAS:

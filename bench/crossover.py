@@ -1,10 +1,10 @@
-"""Crossover: up to which size of a group PostgreSQL takes INSERT faster than COPY, and how large groups are under load.
+"""Crossover: the group size up to which INSERT is faster than COPY on PostgreSQL, and the sizes of groups under load.
 
     python -m bench.crossover [--short] [--json FILE]
 
-One connection and a commit for each group, as the service's writer has it. Every way does all that the writer needs:
-the transaction's id before its commit is sent, the shared lock for reports, and the rows made into what is sent. Rounds
-are interleaved. Then the service is served, and PostgreSQL tells from its rows which of them came in one transaction.
+One connection commits each group, as the service's writer does. Every variant does all that the writer needs: the id of
+the transaction before its commit, the shared lock for reports, and the encoding of the rows. Rounds are interleaved.
+Then the service is started, and the rows in PostgreSQL show which of them share a transaction.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from bench.servers import SERVICE
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 1000)
 CONNECTIONS = (1, 4, 16, 64)  # that post single events
-ROUNDS, ROUNDS_SHORT = 25, 7  # many and brief: then what else the machine does hits every way
+ROUNDS, ROUNDS_SHORT = 25, 7  # many and short, so that other load on the machine affects every variant
 SECONDS = 0.1  # of a measurement
 LOAD_SECONDS = 2
-CLEARLY = 1.05  # of COPY's rate: less is within the noise
+CLEARLY = 1.05  # of COPY's rate; a smaller difference is noise
 COPYING, TICKET = "COPY", f"SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_shared({ACCEPTANCE})"
 VALUES = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-SMALL = (1, 2, 5, 10, 20)  # rows: the share of the groups that have no more
+SMALL = (1, 2, 5, 10, 20)  # rows: the share of the groups with at most this many
 GROUPS = "SELECT array_agg(size) FROM (SELECT count(*) AS size FROM event GROUP BY xmin::text) AS written"
 
 Way = Callable[[Sequence[Row]], None]  # writes a group and commits it
@@ -41,14 +41,14 @@ Way = Callable[[Sequence[Row]], None]  # writes a group and commits it
 
 @dataclass
 class Run:
-    """What every way reached at every size."""
+    """Results of every variant at every size."""
 
     ways: Mapping[str, Way]
     clear: Callable[[], None]
-    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)  # (way, size) → events/s of each round
+    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)  # events/s by (variant, size)
 
     def measure(self, rounds: int, seconds: float) -> None:
-        """Measure everything, round by round; the first one warms up."""
+        """Measure everything in rounds, of which the first warms up."""
         for number in range(rounds + 1):
             for size in SIZES:
                 self._each(size, seconds if number else seconds / 4, f"round {number} of {rounds}")
@@ -63,12 +63,12 @@ class Run:
         progress()
 
     def ratio(self, name: str, size: int) -> float:
-        """Of COPY's rate: the median of the rounds'."""
+        """Return a rate as a ratio to COPY's, the median of the rounds."""
         pairs = zip(self.rates[name, size], self.rates[COPYING, size], strict=True)
         return median(rate / copying for rate, copying in pairs)
 
     def crossover(self) -> int:
-        """The largest size up to which some way is clearly faster than COPY at every size measured; 0: at none."""
+        """Return the largest size up to which some variant is clearly faster than COPY at every size, or 0."""
         others = [name for name in self.ways if name != COPYING]
         last = 0
         for size in SIZES:
@@ -78,13 +78,13 @@ class Run:
         return last
 
     def figures(self) -> Iterator[Figure]:
-        """The rates, held against COPY's."""
+        """Return the rates as ratios to COPY's."""
         for (name, size), rates in self.rates.items():
             against = (None, None) if name == COPYING else (COPYING, self.ratio(name, size))
             yield Figure(f"crossover, groups of {size}, {name}", median(rates), "events/s", *against)
 
     def __str__(self) -> str:
-        """Microseconds for a group, and of COPY's rate."""
+        """Return the microseconds for a group, and the ratio to COPY's rate."""
         rows = [[str(size), *(self._cell(name, size) for name in self.ways)] for size in SIZES]
         return f"PostgreSQL, microseconds for a group (rate : COPY)\n{table(['rows', *self.ways], rows)}"
 
@@ -94,7 +94,7 @@ class Run:
 
 
 def run(short: bool) -> list[Figure]:
-    """Measure, print the table, the crossover, and the sizes of groups."""
+    """Measure, and print the table, the crossover and the sizes of groups."""
     with postgres_stage() as stage:
         measured = _ways(stage)
         measured.measure(ROUNDS_SHORT if short else ROUNDS, SECONDS)
@@ -118,7 +118,7 @@ def _ways(stage: Stage) -> Run:
 
 
 def _copy(backend: PostgresBackend, rows: Sequence[Row]) -> None:
-    """As the service does."""
+    """COPY as the service does."""
     data = backend.encode_events(rows)
     backend.begin_group(events_only=True)
     backend.insert_encoded([data])
@@ -126,7 +126,7 @@ def _copy(backend: PostgresBackend, rows: Sequence[Row]) -> None:
 
 
 def _insert_text(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
-    """All but the commit as one message of SQL with the values in it, then the commit: two round trips."""
+    """Send all but the commit as one message of SQL with literal values, then the commit: two round trips."""
     values = ",".join([_literal(row) for row in rows])
     _say(connection, f"{BEGIN_GROUP}; INSERT INTO event {COLUMNS} VALUES {values}")
     _say(connection, "COMMIT")
@@ -135,7 +135,7 @@ def _insert_text(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
 def _literal(row: Row) -> str:
     customer, product, kind, _, timestamp, items, sequence, batch, received = row
     texts = "','".join([text.replace("'", "''") for text in (customer, product, kind)])
-    array = '","'.join(items).replace("'", "''")  # of texts that are plain otherwise
+    array = '","'.join(items).replace("'", "''")  # of texts that are otherwise plain
     return f"('{texts}',NULL,{timestamp},'{{\"{array}\"}}',{sequence},'{batch}',{received})"
 
 
@@ -147,7 +147,7 @@ def _say(connection: psycopg.Connection, statements: str) -> None:
 
 
 def _insert(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
-    """A prepared INSERT with a list of values for each row, in a pipeline; then the commit: two round trips."""
+    """Send a prepared INSERT with a list of values for each row in a pipeline, then the commit: two round trips."""
     with connection.pipeline():
         connection.execute("BEGIN")
         connection.execute(TICKET)
@@ -157,7 +157,7 @@ def _insert(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
 
 
 def _executemany(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
-    """A prepared INSERT for each row, in a pipeline; then the commit: two round trips."""
+    """Send a prepared INSERT for each row in a pipeline, then the commit: two round trips."""
     with connection.pipeline(), connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(TICKET)
@@ -166,10 +166,10 @@ def _executemany(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
 
 
 def _groups(stage: Stage) -> list[Figure]:
-    """How large the groups are that the service writes, by the number of connections with single events."""
+    """Return the sizes of the groups that the service writes, by the number of connections with single events."""
     url, events = stage.create("groups")
     server = stage.serve(SERVICE, "groups", url)
-    load(server.port, 1, 1)  # the first events of a process are written otherwise
+    load(server.port, 1, 1)  # the first events of a process are written differently
     rows, figures = [], []
     for connections in CONNECTIONS:
         progress(f"Crossover: the groups of {connections} connections")

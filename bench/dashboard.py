@@ -1,11 +1,11 @@
-"""The dashboard: p50 and p95 of every page, with few events stored and with very many.
+"""The dashboard: p50 and p95 of every page, with few stored events and with very many.
 
     python -m bench.dashboard [--short] [--json FILE]
 
-The whole service as shipped, on both databases, over 100,000 and 10 million events of 90 days; the short form has a
-million instead of ten, and fewer rounds. Pages are found as people find them, by their links, and those that links
-don't reach are named. The time is a visitor's on the same machine: from the question to the answer's last byte. Pages
-are asked for in turn, so that what is kept for two seconds is mostly made anew.
+The complete service on both databases, with 100,000 and 10 million events of 90 days; the short form has a million
+instead of ten, and fewer rounds. Pages are found by their links, and those without links are listed. The time is a
+client's on the same machine, from the request to the last byte. Pages are requested in turn, so that values cached for
+two seconds have mostly expired.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.service import whole
 
 FEW, MANY, MANY_SHORT = 100_000, 10_000_000, 1_000_000
 ROUNDS, ROUNDS_SHORT = 20, 10
-ROUND_SECONDS = 2.2  # longer than a page keeps what it counted
+ROUND_SECONDS = 2.2  # longer than a page caches its counts
 PAGE_GOAL = Goal(100, at_most=True)  # milliseconds
 SEARCH_GOAL = Goal(500, at_most=True)  # a search looks at 20,000 events, and says so
 SEARCHES = "search"  # in the name of a page that searches
@@ -70,7 +70,7 @@ def _measure(stage: Stage, count: int, rounds: int) -> Iterator[Figure]:
 
 
 def _prepared(url: str) -> dict[str, str]:
-    """Count and note what recording the events would have; pages that no link names, each by what it is."""
+    """Count and record what ingestion would have; return the pages without links by name."""
     database.open_database(url)
     catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
     progress("Counting the events by hour")
@@ -94,7 +94,7 @@ def _prepared(url: str) -> dict[str, str]:
 
 
 def _furnish(url: str) -> None:
-    """A recurring report that has run, and a key: some pages are theirs alone."""
+    """Create a recurring report that has run, and a key, because some pages need them."""
     services = create_app(Settings(database_url=url, secret_key=SECRET)).extensions["services"]
     admin = next(one for one in services.accounts.everyone() if one.name == "admin")
     wanted = {"name": "every day", "filter": {"customer": CUSTOMERS[0], "product": PRODUCT, "types": ["RARE"]}}
@@ -105,7 +105,7 @@ def _furnish(url: str) -> None:
 
 
 def _rules() -> Map:
-    """The service's own; nothing connects."""
+    """Return the service's own Flask application, which does not connect to anything."""
     return create_app(Settings(secret_key=SECRET)).url_map
 
 
@@ -116,7 +116,7 @@ def _wanted(rules: Map) -> Iterator[str]:
 
 
 def _times(visitor: Visitor, pages: Mapping[str, str], rounds: int, where: str) -> dict[str, list[float]]:
-    """Milliseconds of each page in each round; the first round, which fills the caches, does not count."""
+    """Return the milliseconds of each page in each round, without the first, which fills the caches."""
     times: dict[str, list[float]] = {name: [] for name in pages}
     for number in range(rounds + 1):
         progress(f"{where}: {len(pages)} pages, round {number} of {rounds}")
@@ -130,7 +130,7 @@ def _times(visitor: Visitor, pages: Mapping[str, str], rounds: int, where: str) 
 
 
 def _figures(where: str, times: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
-    """A figure for each page, and one with a goal for the slowest."""
+    """Return a figure for each page, and one with a goal for the slowest."""
     spent = {name: (median(some), quantiles(some, n=20)[-1]) for name, some in times.items()}
     rows = [
         [name, f"{p50:.0f}", f"{p95:.0f}"] for name, (p50, p95) in sorted(spent.items(), key=lambda one: -one[1][1])

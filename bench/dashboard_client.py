@@ -1,4 +1,6 @@
-"""Somebody at the dashboard, over one kept connection: signs in as a browser does, and finds pages by their links."""
+"""Client of the dashboard with one persistent connection: signs in as a browser does, and finds pages by their
+links.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,10 @@ WAY = re.compile(r'(?:href|data-live)="(/admin/[^"#]*)"')
 
 @dataclass
 class Visitor:
-    """The administrator in front of a browser.
+    """An administrator's browser.
 
     Attributes:
-        spent: milliseconds that the last page took, from the question to its last byte.
+        spent: milliseconds of the last page, from the request to its last byte.
     """
 
     port: int
@@ -39,10 +41,10 @@ class Visitor:
         self._connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE_SECONDS)
 
     def sign_in(self) -> None:
-        """Fill in the form.
+        """Fill in the sign-in form.
 
         Raises:
-            BenchFailed: it was not taken.
+            BenchFailed: it was rejected.
         """
         _, form = self._ask("GET", "/admin/sign-in")
         fields = {"user": "admin", "password": PASSWORD, "csrf_token": TOKEN.search(form)[1]}
@@ -51,10 +53,10 @@ class Visitor:
             raise BenchFailed(f"Nobody could sign in: {status} {page[:500]}")
 
     def see(self, address: str) -> str | None:
-        """A page; None where the address leads elsewhere, or to nothing.
+        """Return a page, or None if the address redirects or does not exist.
 
         Raises:
-            BenchFailed: the service made an error of it.
+            BenchFailed: the service answered with an error.
         """
         status, page = self._ask("GET", address)
         if status >= 500:
@@ -62,11 +64,11 @@ class Visitor:
         return page if status == 200 else None
 
     def find(self, rules: Map, begin: str, each: int = 1, but: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-        """Every page that links lead to: its rule, and an address of it.
+        """Return every page that links lead to: its rule, and an address.
 
         Args:
-            each: how many of a rule are told, and their links followed: one may have ways that another has not.
-            but: what is not asked for, by the end of its path.
+            each: how many addresses of a rule are returned and followed, because some have links that others have not.
+            but: endings of paths that are not requested.
         """
         known, waiting, asked = Counter(), [begin], set()
         while waiting:
@@ -98,7 +100,7 @@ class Visitor:
 
 
 def _rule(rules: Map, address: str) -> str | None:
-    """The rule of the dashboard that an address falls under."""
+    """Return the rule of the dashboard for an address."""
     try:
         rule, _ = rules.bind(HOST).match(urlsplit(address).path, "GET", return_rule=True)
     except HTTPException:

@@ -1,4 +1,4 @@
-"""A stage is a database server, or a folder for SQLite, on which benchmarks make databases and start web servers."""
+"""A database server, or a folder for SQLite, on which benchmarks create databases and start web servers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Table = PostgresTable | SqliteTable
 
 @dataclass(frozen=True)
 class Stage:
-    """Where one database's part of a benchmark plays; everything it opens ends with it."""
+    """One database's part of a benchmark. Everything it opens ends with it."""
 
     database: str  # its name for people
     folder: Path
-    _url: Callable[[str], str]  # makes an empty database of that name
+    _url: Callable[[str], str]  # creates an empty database of that name
     _table: Callable[[str], Table]
     _opened: ExitStack
 
     def create(self, name: str) -> tuple[str, Table]:
-        """A database with the service's tables: its URL, and its event table."""
+        """Create a database with the service's tables; return its URL and its event table."""
         url = self._url(name)
         migrate(url)
         table = self._table(url)
@@ -33,21 +33,21 @@ class Stage:
         return url, table
 
     def serve(self, program: Program, name: str, url: str) -> Web:
-        """Serve a program over a database, with as many processes as the service has there."""
+        """Serve a program over a database with as many processes as the service has."""
         settings = replace(Settings.from_environment(), database_url=url)
         return self._opened.enter_context(web(program, self.folder / name, url, settings.web_process_count))
 
 
 @contextmanager
 def sqlite_stage() -> Iterator[Stage]:
-    """A folder of SQLite files."""
+    """Use a folder of SQLite files."""
     with workspace() as folder, ExitStack() as opened:
         yield Stage("SQLite", folder, lambda name: f"sqlite:///{folder / name}.db", SqliteTable, opened)
 
 
 @contextmanager
 def postgres_stage() -> Iterator[Stage]:
-    """A PostgreSQL server."""
+    """Use a PostgreSQL server."""
     with workspace() as folder, postgres(folder) as server, ExitStack() as opened:
         yield Stage("PostgreSQL", folder, server.create, PostgresTable, opened)
 

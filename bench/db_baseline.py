@@ -1,7 +1,7 @@
-"""The limit of the database: rows written on one connection, a commit for each batch, and nothing around it.
+"""The limit of the database: rows written on one connection with a commit per batch, and nothing else.
 
-The table is the service's own, made by its migrations. A row is a tuple whose context is a list, as a program has it:
-turning that into what the column wants is counted, making up the rows is not.
+The table is created by the service's migrations. A row is a tuple whose context is a list, as in a program. Encoding it
+for the column is part of the measured time, and creating the rows is not.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SQLITE_INSERT = INSERT.replace("%s", "?")
 PRAGMAS = ("journal_mode = wal", "synchronous = full", "cache_size = -32000")  # as the service has them
 LOCK_SECONDS = 60
 FILL_ROWS = 500_000  # in one transaction
-DAYS = 90  # before now, over which a filled table's events are spread
+DAYS = 90  # before now, over which the events of a filled table are spread
 DAY = 86_400_000  # milliseconds
-RARE_EVERY = 50_000  # of so many events one is of a rare type, for whoever reads them back
+RARE_EVERY = 50_000  # one event in this many has a rare type, for those who read them back
 
-# Time-ordered events like those of `load`, made by the database itself: that is fastest.
+# Time-ordered events like those of `load`, created by the database, because that is fastest.
 POSTGRES_FILL = f"""
     INSERT INTO event {COLUMNS}
     SELECT (%(customers)s::text[])[1 + i %% 3], %(product)s,
@@ -49,7 +49,7 @@ SQLITE_FILL = f"""
 
 
 def measure(insert: Insert, batch: int, seconds: float, made: Callable[[int], Sequence[Row]] | None = None) -> float:
-    """Events per second of an insert of `rows` (or of others), over `seconds` spent in it."""
+    """Return the events per second of repeated inserts for `seconds`."""
     spent, events = 0.0, 0
     while spent < seconds:
         some = (made or rows)(batch)
@@ -61,7 +61,7 @@ def measure(insert: Insert, batch: int, seconds: float, made: Callable[[int], Se
 
 
 def rows(batch: int) -> list[Row]:
-    """The rows of a request of `load` that comes now."""
+    """Return the rows of a request of `load` that arrives now."""
     now, name = time.time_ns() // 1_000_000, str(uuid.uuid4())
     second = now - now % 1000
     return [
@@ -70,7 +70,7 @@ def rows(batch: int) -> list[Row]:
 
 
 class PostgresTable:
-    """The service's table on PostgreSQL, over one connection."""
+    """The service's table on PostgreSQL, on one connection."""
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url)
@@ -80,14 +80,14 @@ class PostgresTable:
         self._connection.close()
 
     def copy(self, made: Sequence[Row]) -> None:
-        """COPY the rows and commit."""
+        """COPY the rows, and commit."""
         with self._connection.cursor() as cursor, cursor.copy(COPY) as copy:
             for row in made:
                 copy.write_row(row)
         self._connection.commit()
 
     def insert(self, made: Sequence[Row]) -> None:
-        """INSERT the rows one by one, each with a commit."""
+        """INSERT the rows one by one, with a commit each."""
         for row in made:
             self._connection.execute(INSERT, row)
             self._connection.commit()
@@ -98,7 +98,7 @@ class PostgresTable:
         self._connection.commit()
 
     def fill(self, count: int) -> None:
-        """Add `count` time-ordered events up to now, and leave nothing to do for the server's own chores."""
+        """Add `count` time-ordered events up to now, and finish the server's own maintenance."""
         for values in _fillings(count):
             self._connection.execute(POSTGRES_FILL, {**values, "customers": list(CUSTOMERS)})
             self._connection.commit()
@@ -109,7 +109,7 @@ class PostgresTable:
 
 
 class SqliteTable:
-    """The service's table on SQLite, over one connection."""
+    """The service's table on SQLite, on one connection."""
 
     def __init__(self, url: str) -> None:
         self._connection = sqlite3.connect(url.removeprefix("sqlite:///"), LOCK_SECONDS, isolation_level=None)
@@ -121,7 +121,7 @@ class SqliteTable:
         self._connection.close()
 
     def insert(self, made: Sequence[Row]) -> None:
-        """Insert the rows by executemany and commit."""
+        """Insert the rows with executemany, and commit."""
         dumps = orjson.dumps
         flat = [(*row[:5], dumps(row[5]).decode(), *row[6:]) for row in made]
         self._connection.execute("BEGIN IMMEDIATE")

@@ -1,10 +1,10 @@
-"""Gives a newcomer something to look at: a month of made-up events, posted through the public API like any client's.
+"""Demo data: a month of made-up events, posted through the public API.
 
     python -m bench.demo [--url http://127.0.0.1:8000] [--events 50000] [--days 30]
 
-Customers, products, types and the names of their context items come from the sample catalog. The service of this
-machine is given it, too, where its own is empty and no --url names another. The stream has a day and a week in it,
-favourites and rare ones, and now and then a string that breaks careless exports.
+Customers, products, types and the names of their context items come from the sample catalog. The local service gets it,
+too, if its own catalog is empty and no --url is given. The events follow the hours of the day and the days of the week,
+some types are frequent and others rare, and a few strings break careless exports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ANSWER_SECONDS = 30
 HOUR = 3_600_000  # milliseconds
 DAY = 24 * HOUR
 
-# Share of a working day's peak at each hour, UTC: offices in Europe, then in America.
+# share of a working day's peak at each hour, UTC, for offices in Europe and then in America
 HOURS = (3, 2, 2, 2, 3, 6, 14, 32, 58, 72, 74, 70, 66, 78, 95, 100, 98, 90, 72, 50, 30, 18, 10, 5)
 SATURDAY, SUNDAY = 0.25, 0.18  # share of a working day
 WEIGHTS = {"customers": (6, 3, 1), "products": (6, 3, 2)}  # of the catalog's, in its order
@@ -59,24 +59,24 @@ AWKWARD = (
     "  spaces  ",
     "",
 )
-ONE_IN = 200  # context items that are awkward
+ONE_IN = 200  # awkward context items
 VERSIONS = ("2.9.1", "3.4.0", "4.0.2", "5.2.0", "6.0.0", "6.1.3", None)
 VERSION_WEIGHTS = (1, 2, 4, 8, 20, 30, 3)
 
 
 class DemoFailed(Exception):
-    """The service isn't there, or refuses; the message says which, for people."""
+    """The service is unavailable or rejects the events; the message is for people."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The made-up clients: what they may send, and with what chance."""
+    """The made-up clients: what they may send, and how often."""
 
     catalog: Mapping[str, Sequence[Mapping[str, object]]]
     chance: random.Random
 
     def events(self, count: int, days: int, now: int) -> Iterator[dict[str, object]]:
-        """`count` events over the `days` before `now` (milliseconds), oldest first."""
+        """Yield `count` events of the `days` before `now` (milliseconds), oldest first."""
         for timestamp in self._timestamps(count, days, now):
             yield self._event(timestamp)
 
@@ -101,18 +101,18 @@ class Stream:
         if name in VALUES:
             return self.chance.choice(VALUES[name])
         if name.endswith("Id"):
-            # Squared, so that a few people and lists come up again and again.
+            # squared, so that a few people and lists are frequent
             return f"{name.removesuffix('Id')}-{int(self.chance.random() ** 2 * 40) + 1}"
         return str(self.chance.randrange(1, 500))
 
 
 def _activity(timestamp: int) -> float:
-    weekday = (timestamp // DAY + 3) % 7  # the first of January 1970 was a Thursday
+    weekday = (timestamp // DAY + 3) % 7  # 1 January 1970 was a Thursday
     return HOURS[timestamp // HOUR % 24] * {5: SATURDAY, 6: SUNDAY}.get(weekday, 1.0)
 
 
 class Client:
-    """One connection to the service, kept open."""
+    """A persistent connection to the service."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -124,7 +124,7 @@ class Client:
         """Post a batch.
 
         Raises:
-            DemoFailed: the service isn't there, or answers anything but 200.
+            DemoFailed: the service is unavailable, or the response is not 200.
         """
         body = json.dumps({"events": events}).encode()
         try:
@@ -151,7 +151,7 @@ def _reason(error: Exception) -> str:
 
 
 def post_all(client: Client, stream: Iterator[dict[str, object]], count: int) -> None:
-    """Post a stream of `count` events in batches, telling how far it is."""
+    """Post `count` events in batches, and print the progress."""
     sent = 0
     while batch := list(islice(stream, BATCH_EVENTS)):
         client.post(batch)
@@ -170,7 +170,7 @@ def demo(url: str, count: int, days: int) -> None:
     """Post the demo's events to the service at `url`.
 
     Raises:
-        DemoFailed: the service isn't there, or refuses.
+        DemoFailed: the service is unavailable, or rejects the events.
     """
     began = time.monotonic()
     catalog = json.loads(CATALOG.read_text(encoding="utf-8"))
@@ -192,7 +192,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _own(settings: Settings) -> str:
-    """Where the service of these settings is; its catalog gets the demo's, if there is nothing in it yet."""
+    """Return the URL of the service of these settings, and fill its catalog if it is empty."""
     catalog = create_app(settings).extensions["services"].catalog
     upgrade()
     if catalog.is_empty():
@@ -201,7 +201,7 @@ def _own(settings: Settings) -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     arguments = _arguments()
     try:
         demo(arguments.url or _own(Settings.from_environment()), arguments.events, arguments.days)

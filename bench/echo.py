@@ -1,7 +1,7 @@
-"""The limit of the web server: a Flask route that parses a body and answers it, and does nothing else.
+"""The limit of the web server: a Flask route that parses a body and returns it.
 
-Served by the same server with as many processes and threads as the service, it tells what is left of HTTP's own speed
-after the service's work.
+Served by the same server with as many processes and threads as the service, it shows how much of HTTP's own speed the
+service reaches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 
 
 def create_app() -> Flask:
-    """The app with its one route."""
+    """Return the application with its one route."""
     app = Flask(__name__)
 
     @app.post("/events")

@@ -1,10 +1,10 @@
-"""Reports: from the HTTP request to COMPLETE, against the databases' own tools and the plain way, in the same run.
+"""Reports: from the HTTP request to COMPLETE, compared with the databases' own tools and the naive way in the same run.
 
     python -m bench.export [--short] [--only PIECE]… [--json FILE]
 
-The whole service as shipped (web, worker, scheduler, Valkey) over 5 million events of which 1 million are asked for,
-mixed with the others over 90 days, one in a hundred with a quote, the delimiter and a newline. The short form asks for
-200,000 of 1 million, and leaves out what takes more rows. Rounds are interleaved; a ratio is their ratios' median.
+The complete service (web, worker, scheduler, Valkey) with 5 million events of which a report selects 1 million, mixed
+with the others over 90 days. One in a hundred has a quote, the delimiter and a newline. The short form selects 200,000
+of 1 million, and omits what needs more rows. Rounds are interleaved, and a ratio is the median of the rounds.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SPEED, MEMORY, GROWTH, SHARDS = "speed", "memory", "growth", "shards"
 PIECES = [f"{name}-{piece}" for name in STAGES for piece in (SPEED, MEMORY, GROWTH)] + [f"postgresql-{SHARDS}"]
 
 MAIN, MAIN_SHORT = Mixture(5_000_000, every=5), Mixture(1_000_000, every=5)
-SMALL, LARGE = Mixture(100_000, every=5), Mixture(10_020_000, every=501)  # in both 20,000 are wanted
+SMALL, LARGE = Mixture(100_000, every=5), Mixture(10_020_000, every=501)  # both have 20,000 selected
 ROUNDS = 3
-SELDOM_SECONDS = 0.05  # between looks at a report that has all processors busy: looking takes its share of them
+SELDOM_SECONDS = 0.05  # between polls of a report that uses all processors, because polling takes its share of them
 ROUNDS_OF_SHARDS = 5
-ROUNDS_OF_FEW = 9  # they are quick, and the 20 ms between two looks are much of them
+ROUNDS_OF_FEW = 9  # they are short, and the 20 ms between two polls are a large part of them
 
-MEMORY_GOAL, FLAT_GOAL = Goal(120, at_most=True), Goal(1.1, at_most=True)  # MiB; of the memory at fewer rows
+MEMORY_GOAL, FLAT_GOAL = Goal(120, at_most=True), Goal(1.1, at_most=True)  # MiB; of the memory with fewer rows
 FEW_GOAL, SHARDS_GOAL = Goal(1.5, at_most=True), Goal(1.3)
 
 
 def run(short: bool, only: Collection[str] = PIECES) -> list[Figure]:
-    """Measure the chosen pieces, and print what was found."""
+    """Measure the selected pieces, and print the results."""
     figures = []
     for name, opened in STAGES.items():
         if wanted := {piece.partition("-")[2] for piece in only if piece.startswith(name)}:
@@ -64,7 +64,7 @@ def _measure(stage: Stage, short: bool, wanted: Collection[str]) -> Iterator[Fig
 
 
 def _large(stage: Stage, wanted: Collection[str], peak: float | None) -> Iterator[Figure]:
-    """What takes ten million events: memory, and few rows of many."""
+    """Measure what needs ten million events: memory, and few rows of many."""
     urls = {size: _filled(stage, f"of_{size.total}", size) for size in (SMALL, LARGE)}
     with (
         whole(stage.folder / "small", urls[SMALL]) as small,
@@ -82,7 +82,7 @@ def _large(stage: Stage, wanted: Collection[str], peak: float | None) -> Iterato
 
 
 def _few(stage: Stage, services: Mapping[Mixture, Whole]) -> Iterator[Figure]:
-    """As many rows of a large table as of a small one: far apart among the others, and side by side."""
+    """Compare as many rows of a large table as of a small one: scattered among the others, and adjacent."""
     count = LARGE.wanted
     apart = [[services[each].report(POSITIONAL).seconds for each in (SMALL, LARGE)] for _ in range(ROUNDS_OF_FEW)]
     yield _of_few(stage, f"{count:,} scattered rows", apart)
@@ -106,7 +106,7 @@ def _of_few(stage: Stage, rows: str, rounds: Sequence[Sequence[float]]) -> Figur
 
 
 def _shards(stage: Stage, url: str, main: Mixture) -> Iterator[Figure]:
-    """One report that is cut into parts, by one worker and by two; each time the service is started anew."""
+    """Measure a report in parts with one worker and with two. The service is restarted for each."""
     rows = main.total - main.wanted
     rounds = [[_sharded(stage, url, rows, workers) for workers in (1, 2)] for _ in range(ROUNDS_OF_SHARDS)]
     for number, who in enumerate(("one worker", "two workers")):
@@ -126,7 +126,7 @@ def _shards(stage: Stage, url: str, main: Mixture) -> Iterator[Figure]:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a report took: seconds of the clock, and of processors."""
+    """Return what a report took, in seconds of the clock and of processors."""
 
     seconds: float
     database: float

@@ -1,7 +1,7 @@
-"""The same rows by other ways into a file: the database's own tool, and the plain way with Peewee and csv.writer.
+"""The same rows by other ways into a file: the database's own tool, and the naive way with Peewee and csv.writer.
 
-Each takes the path of a file, and writes what a report of WANTED's events with a header has: the same rows and columns
-in the same order. sqlite3 ends lines in its own way and quotes more than it must.
+Each takes the path of a file, and writes what a report of WANTED's events with a header contains: the same rows and
+columns in the same order. sqlite3 has its own line endings and quotes more than necessary.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TOOL_SECONDS = 600
 
 
 def psql(url: str, columns: Mapping[str, str]) -> Write:
-    r"""`psql` with `\copy … TO file`, from the wheel that the server is from.
+    """Run `psql` with `\\copy … TO file`, from the same wheel as the server.
 
     Args:
-        columns: header → SQL.
+        columns: SQL by header.
     """
     chosen = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
 
@@ -43,12 +43,12 @@ def psql(url: str, columns: Mapping[str, str]) -> Write:
 
 
 def has_sqlite3() -> bool:
-    """Whether there is the command `sqlite3`."""
+    """Return whether there is the command `sqlite3`."""
     return shutil.which("sqlite3") is not None
 
 
 def sqlite3(url: str, columns: Mapping[str, str]) -> Write:
-    """`sqlite3 -csv` into a file."""
+    """Run `sqlite3 -csv` into a file."""
     chosen = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
     options = ["-batch", "-readonly", "-csv", "-header", "-separator", DELIMITER]
     command = ["sqlite3", *options, url.removeprefix("sqlite:///"), f"SELECT {chosen} FROM event {WHERE}"]  # noqa: S608
@@ -61,7 +61,7 @@ def sqlite3(url: str, columns: Mapping[str, str]) -> Write:
 
 
 def plain(url: str) -> Write:
-    """A Peewee iterator over models, and csv.writer, by position."""
+    """Use a Peewee iterator over models, and csv.writer, by position."""
 
     def write(path: Path) -> None:
         database = open_database(url)
@@ -80,16 +80,16 @@ def plain(url: str) -> Write:
 
 
 def positional(item: str) -> dict[str, str]:
-    """The columns by position.
+    """Return the columns by position.
 
     Args:
-        item: SQL for a context's item, with the number from 0 as `{0}` and from 1 as `{1}`.
+        item: SQL for a context's item, with its number from 0 as `{0}` and from 1 as `{1}`.
     """
     return _common() | {f"context{place + 1}": item.format(place, place + 1) for place in range(3)}
 
 
 def named(item: str) -> dict[str, str]:
-    """The columns by the catalog's names; see `positional`."""
+    """Return the columns by the catalog's names; see `positional`."""
     catalog = orjson.loads(CATALOG.read_bytes())
     columns = next(product["columns"] for product in catalog["products"] if product["code"] == PRODUCT)
     contexts = {kind["code"]: kind["context"] for kind in catalog["types"] if kind["code"] in TYPES}
@@ -98,7 +98,7 @@ def named(item: str) -> dict[str, str]:
 
 
 def _extra(columns: Sequence[str], contexts: Mapping[str, Sequence[str]], item: str) -> str:
-    """A JSON array of the items without a column; none of them is null."""
+    """Return SQL for a JSON array of the items without a column; none of them is null."""
     quoted = "json_quote({})" if item.startswith("json_") else "to_json({})::text"
     cases = ""
     for kind, names in contexts.items():

@@ -1,6 +1,6 @@
-"""The speed of one large report, beside that of other ways to the same rows, round by round.
+"""The speed of one large report compared with other ways to the same rows, in rounds.
 
-Before the first round every way goes once, and what it wrote is compared: a fast way to the wrong rows counts nothing.
+Before the first round the output of every way is compared, because a fast way to the wrong rows does not count.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ SERVICE, NAMED, ZSTD = OUTPUTS
 PSQL, PSQL_NAMED = r"psql \copy", r"psql \copy of the columns"
 SQLITE3, SQLITE3_NAMED = "sqlite3 -csv", "sqlite3 -csv of the columns"
 PLAIN = "Peewee and csv.writer"
-ITEMS = {"PostgreSQL": "context[{1}]", "SQLite": "json_extract(context, '$[{0}]')"}  # SQL, see straight.positional
+ITEMS = {
+    "PostgreSQL": "context[{1}]",
+    "SQLite": "json_extract(context, '$[{0}]')",
+}  # see export_baselines
 
-# (way, against) → the goal for the ratio of their rates.
+# goal for the ratio of the rates, by (way, against)
 GOALS: Mapping[tuple[str, str], Goal | None] = {
     (SERVICE, PSQL): Goal(0.75),
     (NAMED, PSQL_NAMED): Goal(0.6),
@@ -46,11 +49,11 @@ ZSTD_GOAL = Goal(1.1, at_most=True)  # of the time without
 
 @dataclass(frozen=True)
 class Way:
-    """One way to the rows.
+    """A way to the rows.
 
     Attributes:
-        go: writes them, and returns the seconds that it took.
-        sha256: of the rows written last, as csv.writer writes them; None where they cannot be compared.
+        go: writes them, and returns its duration in seconds.
+        sha256: hash of the rows written last, as csv.writer writes them, or None if they cannot be compared.
     """
 
     go: Callable[[], float]
@@ -58,7 +61,7 @@ class Way:
 
 
 def measure(stage: Stage, url: str, service: Whole, rows: int, rounds: int) -> Iterator[Figure]:
-    """Go all ways, in turns, over a filled database that is served."""
+    """Measure all ways in turn, over a filled database that is served."""
     ways = dict(_ways(stage, url, service, rows))
     _compare(stage, ways)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -115,7 +118,7 @@ def _by_tool(write: export_baselines.Write, path: Path) -> Way:
 
 
 def _sha256(path: Path) -> str:
-    """The hash of a CSV file's rows, whatever it quotes and however it ends lines."""
+    """Return the hash of a CSV file's rows, independent of quotes and line endings."""
     digest = hashlib.sha256()
     with path.open(newline="", encoding="utf-8") as file:
         csv.writer(_Digest(digest.update), delimiter=export_baselines.DELIMITER, lineterminator="\n").writerows(
@@ -126,7 +129,7 @@ def _sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Digest:
-    """What csv.writer takes for a file."""
+    """Read what csv.writer takes for a file."""
 
     update: Callable[[bytes], None]
 
@@ -135,7 +138,7 @@ class _Digest:
 
 
 def _compare(stage: Stage, ways: Mapping[str, Way]) -> None:
-    """Go every way once, and hold together what should be the same."""
+    """Run every way once, and compare what should be the same."""
     found: dict[str, str | None] = {}
     for name, way in ways.items():
         progress(f"{stage.database}, warming up and comparing: {name}")

@@ -1,8 +1,8 @@
-"""Reading back: the time of a page of events, newest first, over ten million stored ones, for each kind of filter.
+"""Reading back: the time of a page of events, newest first, among ten million stored ones, for each kind of filter.
 
     python -m bench.feed [--short] [--json FILE]
 
-In one process with the service's own queries; the short form has a million events.
+It runs in one process with the service's own queries; the short form has a million events.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _measure(stage: Stage, count: int) -> Iterator[Figure]:
 
 
 def _note_seen() -> None:
-    """What recording the events would have noted."""
+    """Record what ingestion of the events would have recorded."""
     catalog.note_seen([(one, PRODUCT, kind, 3) for one in CUSTOMERS for kind in (TYPE, "RARE")], 0)
 
 
@@ -74,7 +74,7 @@ def _filters() -> Iterator[tuple[str, pages.EventFilter, Goal]]:
 
 
 def _p95(wanted: pages.EventFilter) -> float:
-    """Milliseconds; the first time, which fills the caches, does not count."""
+    """Return the milliseconds, without the first time, which fills the caches."""
     pages.page(wanted, PAGE)
     spent = []
     for _ in range(TIMES):

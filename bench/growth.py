@@ -1,11 +1,11 @@
-"""Growth: time-ordered ingestion into a large table against a small one, side by side in the same run.
+"""Growth: time-ordered ingestion into a large table compared with a small one, in the same run.
 
-And events in no order of time into a large table of such, at batches of 1 to 1000, against the same rows written
-straight into the same indexes: those that do not fit into memory are slow, whoever writes.
+Also events in no order of time into a large table of such events, at batches of 1 to 1000, compared with the same rows
+inserted directly into the same indexes. Indexes that do not fit into memory are slow for every writer.
 
     python -m bench.growth [--short] [--json FILE]
 
-The short form has nothing to say: a table that fits in memory anyway shows no difference.
+The short form measures nothing, because a table that fits into memory shows no difference.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def run(short: bool) -> list[Figure]:
 
 
 def grow(stage: Stage) -> Figure:
-    """Fill two databases, serve both, measure in turns."""
+    """Fill two databases, serve both, and measure in turns."""
     servers = {size: _filled(stage, size) for size in (SMALL, LARGE)}
     rates = [_rates(servers) for _ in range(ROUNDS)]
     progress()
@@ -56,7 +56,7 @@ def grow(stage: Stage) -> Figure:
 
 
 def scattered_growth(stage: Stage) -> Iterator[Figure]:
-    """Fill two databases with scattered events, and measure in turns: the service, and the straight way."""
+    """Fill two databases with scattered events, and measure the service and the direct insert in turns."""
     progress(f"{stage.database}: filling two tables with {SCATTERED:,} scattered events")
     (served_url, _), (straight_url, table) = (stage.create(name) for name in ("scattered", "scattered_raw"))
     for url in (served_url, straight_url):

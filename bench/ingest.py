@@ -1,11 +1,11 @@
-"""Ingestion: events a second from HTTP to commit, against what the parts of this machine could do in the same run.
+"""Ingestion: events per second from HTTP to commit, compared with the limits of this machine in the same run.
 
     python -m bench.ingest [--short] [--json FILE]
 
-On each database, at batches of 1 to 1000 events and 64 connections: the service as shipped; an echo route on the same
-server (no database); rows written straight to the database (no HTTP); and the same route written the plain way. The
-service and the straight way also with events in no order of time (`bench.scattered`). Rounds are interleaved, so that a
-slow minute of the machine hits all of them, and a ratio is the median of the rounds'.
+On each database, at batches of 1 to 1000 events and 64 connections: the complete service; an echo route on the same
+server (no database); rows inserted directly into the database (no HTTP); and the naive version of the route. The
+service and the direct insert are also measured with events in no order of time (`bench.scattered`). Rounds are
+interleaved, so that a slow minute of the machine affects all of them, and a ratio is the median of the rounds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COPY, COMMITS, EXECUTEMANY = "raw COPY", "raw one-row commits", "raw executemany
 MEMORY_GOAL = Goal(200, at_most=True)  # MiB
 FLAT_GOAL = Goal(1.1, at_most=True)  # of the memory after the first round
 
-# (database, batch, against) → the least ratio.
+# least ratio, by (database, batch, against)
 GOALS: Mapping[tuple[str, int, str], float] = {
     (POSTGRES, 1, ECHO.name): 0.70,
     (POSTGRES, 1, COMMITS): 3.3,
@@ -42,13 +42,13 @@ GOALS: Mapping[tuple[str, int, str], float] = {
 }
 
 
-SCATTERED_GOAL = 0.75  # of the straight way with the same rows, at every batch
-TIME_ORDERED, SCATTERED = "", ", scattered"  # how reports call the shapes
+SCATTERED_GOAL = 0.75  # of the direct insert of the same rows, at every batch
+TIME_ORDERED, SCATTERED = "", ", scattered"  # names of the shapes in the output
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long each measurement takes, and how often it is repeated."""
+    """Duration of each measurement, and number of rounds."""
 
     rounds: int
     seconds: float
@@ -60,13 +60,13 @@ LONG = Pace(rounds=5, seconds=3)
 
 @dataclass(frozen=True)
 class Way:
-    """One way for events to go.
+    """A way to store events.
 
     Attributes:
-        name: how reports call it.
-        rate: takes a batch and seconds, returns events per second.
-        clear: empties its table, so that every measurement begins alike.
-        batches: those it is measured at.
+        name: its name in the output.
+        rate: takes a batch and seconds, and returns events per second.
+        clear: empties its table, so that every measurement starts equally.
+        batches: the batch sizes at which it is measured.
     """
 
     name: str
@@ -77,17 +77,17 @@ class Way:
 
 @dataclass
 class Run:
-    """One database's measurements."""
+    """Measurements of one database."""
 
     database: str
     ways: Sequence[Way]
     service: Web
     shape: str = TIME_ORDERED
-    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)  # (way, batch) → one for each round
+    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)  # one rate for each round, by (way, batch)
     memory: list[float] = field(default_factory=list)  # MiB of the largest web process, after each round
 
     def measure(self, pace: Pace) -> None:
-        """Measure everything, round by round."""
+        """Measure everything in rounds."""
         for batch in WARM_UP:
             self._each(batch, pace.seconds / 2, "warming up")
         self.rates.clear()
@@ -105,7 +105,7 @@ class Run:
         progress()
 
     def figures(self) -> list[Figure]:
-        """The rates, their ratios, and the memory."""
+        """Return the rates, their ratios, and the memory."""
         return [*self._limits(), *self._ratios(), *(() if self.shape else self._memory())]
 
     def _limits(self) -> list[Figure]:
@@ -137,7 +137,7 @@ class Run:
         return f"ingest, {self.database}{self.shape}, batch {batch}, {way}"
 
     def __str__(self) -> str:
-        """Events per second by batch, with the service's ratio in brackets."""
+        """Return the events per second by batch, with the service's ratio in brackets."""
         names = [way.name for way in self.ways]
         rows = [[str(batch), *(self._cell(name, batch) for name in names)] for batch in BATCHES]
         return f"{self.database}{self.shape}, events/s (service : it)\n{table(['batch', *names], rows)}"
@@ -151,7 +151,7 @@ class Run:
 
 
 def run(short: bool) -> list[Figure]:
-    """Measure both databases and print what was found."""
+    """Measure both databases, and print the results."""
     figures = []
     for stage in STAGES:
         with stage() as opened:
@@ -163,7 +163,7 @@ def run(short: bool) -> list[Figure]:
 
 
 def prepare(stage: Stage) -> Iterator[Run]:
-    """Start everything that is measured on a stage: time-ordered, then scattered."""
+    """Start everything that is measured on a database: time-ordered, then scattered."""
     served = {program: _served(stage, program) for program in (SERVICE, ECHO, PLAIN)}
     service, _ = served[SERVICE]
     ways = [way for _, way in served.values()]

@@ -1,8 +1,8 @@
-"""A load generator for one route: POST over many kept connections, each with one request under way.
+"""Load generator for one route: POST over many persistent connections, each with one request in progress.
 
-It shares two cores with what it measures, so a request costs it little: bodies are made beforehand, one thread waits
-for all connections, and of an answer it reads the status and the length. It ends by waiting for every answer under
-way: then everything sent was answered within the time counted, however unevenly a server answers.
+It shares two cores with what it measures, so a request must cost it little: bodies are created in advance, one thread
+waits for all connections, and it reads only the status and length of a response. At the end it waits for all responses,
+so that everything sent was answered within the counted time, however unevenly a server responds.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ import orjson
 from bench.servers import HOST, BenchFailed
 
 CONNECTIONS = 64
-PATIENCE_SECONDS = 60  # without any answer on any connection
+PATIENCE_SECONDS = 60  # without any response on any connection
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 END = b"\r\n\r\n"
 CHUNK = 1 << 18
-SECONDS = b"@SECONDS@@"  # in a body: the seconds of an event's time, ten digits, filled in when it is sent
+SECONDS = b"@SECONDS@@"  # placeholder for ten digits, the seconds of an event's time
 CUSTOMERS = ("BARCHART", "HARBORLINE", "FERNHILL")
 PRODUCT, TYPE = "PORTFOLIO", "PORTFOLIO-VIEW-CHANGED"
 VIEWS = ("Overview", "Positions", "Performance", "Dividends", "News", "Settings")
-BODIES = 256  # events in the bodies of a batch size, at least, before they come again
+BODIES = 256  # least number of different events in the bodies of a batch size
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a load came to."""
+    """Result of a load."""
 
     requests: int
     events: int
-    seconds: float  # from the first request to the last answer
+    seconds: float  # from the first request to the last response
     median_ms: float  # of a request
     p99_ms: float
 
     @property
     def rate(self) -> float:
-        """Events per second."""
+        """Return the events per second."""
         return self.events / self.seconds
 
 
 def context(number: int) -> list[str]:
-    """The context of the numbered event: three strings, as the sample catalog gives TYPE."""
+    """Return the context of the numbered event: three strings, as the sample catalog describes TYPE."""
     views = len(VIEWS)
     return [f"user-{number % 997}", VIEWS[number % views], VIEWS[number * 5 % views]]
 
 
 def bodies(batch: int) -> list[bytes]:
-    """Request bodies of `batch` events each, with SECONDS where the time goes."""
+    """Return request bodies of `batch` events each, with SECONDS in place of the time."""
     count = max(4, BODIES // batch)
     return [_body(range(first, first + batch)) for first in range(0, count * batch, batch)]
 
@@ -72,16 +72,16 @@ def _event(number: int) -> bytes:
 
 
 class Source(Protocol):
-    """Where requests come from, each of `batch` events."""
+    """Source of requests with `batch` events each."""
 
     batch: int
 
     def next(self, now: float) -> bytes:
-        """The next request; `now` is of time.perf_counter()."""
+        """Return the next request; `now` is of time.perf_counter()."""
 
 
 class Requests:
-    """Whole requests, ready to send, that come round and round; made anew each second, so that time goes on."""
+    """Complete requests, ready to send, that repeat. They are rebuilt each second with the current time."""
 
     def __init__(self, port: int, batch: int) -> None:
         self.batch = batch
@@ -90,7 +90,7 @@ class Requests:
         self._until = 0.0
 
     def next(self, now: float) -> bytes:
-        """The next request; `now` is of time.perf_counter()."""
+        """Return the next request; `now` is of time.perf_counter()."""
         if now >= self._until:
             self._until = now + 1
             stamp = b"%010d" % time.time()
@@ -99,7 +99,7 @@ class Requests:
 
 
 def head(port: int, length: int) -> bytes:
-    """What stands before a request's body of that length."""
+    """Return the head of a request with a body of that length."""
     return (
         f"POST /events HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {length}\r\n\r\n"
@@ -107,33 +107,33 @@ def head(port: int, length: int) -> bytes:
 
 
 class Connection:
-    """One kept connection with at most one request under way."""
+    """A persistent connection with at most one request in progress."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=PATIENCE_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._left: int | None = None  # bytes of the answer still to come; None: its head isn't complete
+        self._left: int | None = None  # remaining bytes of the response, or None if its head is incomplete
         self._head = b""
         self.sent = 0.0
 
     def fileno(self) -> int:
-        """The socket's, for the poll."""
+        """Return the descriptor of the socket, for the poll."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._socket.close()
 
     def send(self, request: bytes, now: float) -> None:
-        """Send a whole request; nothing may be under way."""
+        """Send a complete request when none is in progress."""
         self.sent, self._left, self._head = now, None, b""
         self._socket.sendall(request)
 
     def receive(self) -> bool:
-        """Take what has come; whether the answer is complete. Call it when there is something.
+        """Read what has arrived, and return whether the response is complete. Call it when the socket is readable.
 
         Raises:
-            BenchFailed: the answer is not 200, or the server closed the connection.
+            BenchFailed: the response is not 200, or the server closed the connection.
         """
         data = self._socket.recv(CHUNK)
         if not data:
@@ -162,13 +162,13 @@ def load(
     connections: int = CONNECTIONS,
     shape: Callable[[int, int], Source] = Requests,
 ) -> Outcome:
-    """Post batches for `seconds` on all connections, then wait for the answers under way.
+    """Post batches for `seconds` on all connections, then wait for the outstanding responses.
 
     Args:
-        shape: what the events are like; it takes the port and the batch.
+        shape: kind of events; takes the port and the batch.
 
     Raises:
-        BenchFailed: an answer that is not 200, a closed connection, or none at all for PATIENCE_SECONDS.
+        BenchFailed: a response is not 200, a connection was closed, or none responded for PATIENCE_SECONDS.
     """
     with ExitStack() as stack:
         opened = [Connection(port) for _ in range(connections)]

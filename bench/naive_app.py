@@ -1,7 +1,7 @@
-"""The yardstick: the same route as most would write it first, correct and durable, with nothing done for speed.
+"""Baseline: the same route as most would write it first, correct and durable, without optimization.
 
 Flask's `get_json`, a marshmallow schema with `many=True`, Peewee's `insert_many` in a transaction, `jsonify`; pooled
-connections on PostgreSQL, one for each thread on SQLite. It writes to the service's own table.
+connections on PostgreSQL, one per thread on SQLite. It writes to the service's own table.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from playhouse.pool import PooledPostgresqlDatabase
 from playhouse.postgres_ext import ArrayField
 
 LATEST = 253_402_300_799_999
-POOL = 20  # connections of one process, as many as the service has; a thread that finds none waits
+POOL = 20  # connections of one process, as many as the service has; a thread waits if all are in use
 WAIT_SECONDS = 60  # for a connection, or for SQLite's write lock
 
 
 class EventSchema(Schema):
-    """One event as it comes in."""
+    """A sent event."""
 
     class Meta:
-        """Other keys are ignored, as the service does."""
+        """Ignores other keys, as the service does."""
 
         unknown = EXCLUDE
 
@@ -44,15 +44,15 @@ class EventSchema(Schema):
 
 
 class ContextField(peewee.TextField):
-    """A context on SQLite: JSON text."""
+    """A context on SQLite as JSON text."""
 
     def db_value(self, value: Sequence[str | None]) -> str:
-        """What the driver is given."""
+        """Return the value for the driver."""
         return json.dumps(value)
 
 
 def event_model(database: peewee.Database) -> type[peewee.Model]:
-    """The model of the service's table on that database."""
+    """Return the model of the service's table on that database."""
     on_postgres = isinstance(database, peewee.PostgresqlDatabase)
 
     class Event(peewee.Model):
@@ -72,7 +72,7 @@ def event_model(database: peewee.Database) -> type[peewee.Model]:
 
 
 def open_database(url: str) -> peewee.Database:
-    """A database of the plain kind, by URL."""
+    """Return a plain Peewee database for a URL."""
     if url.startswith("sqlite"):
         pragmas = {"journal_mode": "wal", "synchronous": "full"}
         return peewee.SqliteDatabase(
@@ -82,7 +82,7 @@ def open_database(url: str) -> peewee.Database:
 
 
 def create_app() -> Flask:
-    """The app over the database named by DATABASE_URL."""
+    """Return the application over the database named by DATABASE_URL."""
     app = Flask(__name__)
     app.json.sort_keys = False
     database = open_database(os.environ["DATABASE_URL"])

@@ -1,6 +1,6 @@
-"""What a benchmark hands back: figures, each with what it was held against and whether it met its goal.
+"""Results of a benchmark: figures, each with what it was compared with and whether it met its goal.
 
-Ratios travel between machines, numbers don't: a goal is for the ratio where there is one.
+Ratios hold across machines and absolute numbers do not, so a goal is for the ratio where there is one.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 from bench.servers import BenchFailed, interruptible
 
 LOOK_SECONDS = 1
-IDLE, WAITING = 3, 4  # places in /proc/stat
+IDLE, WAITING = 3, 4  # positions in /proc/stat
 BUSY = 0.15  # share of the processors' time
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound that a figure's ratio, or its value where it has no ratio, shall keep."""
+    """A bound for a figure's ratio, or for its value if it has no ratio."""
 
     bound: float
     at_most: bool = False
 
     def met(self, number: float) -> bool:
-        """Whether a number keeps the bound."""
+        """Return whether a number is within the bound."""
         return number <= self.bound if self.at_most else number >= self.bound
 
     def __str__(self) -> str:
@@ -37,15 +37,15 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number.
+    """A measured number.
 
     Attributes:
         name: what was measured, for people.
-        value: the number itself, a median where it was measured more than once.
+        value: the number itself, a median if it was measured more than once.
         unit: of the value.
-        against: what the ratio is to; None: nothing.
-        ratio: the median of the rounds' ratios; None: held against nothing.
-        goal: None: none is set.
+        against: what the ratio is to, or None.
+        ratio: the median of the rounds' ratios, or None.
+        goal: the bound, or None.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
+        """Return whether the goal is met, or None if there is none."""
         return self.goal.met(self.value if self.ratio is None else self.ratio) if self.goal else None
 
     def record(self) -> dict[str, object]:
-        """The figure as it is written to a file."""
+        """Return the figure as written to a file."""
         return {
             "name": self.name,
             "value": round(self.value, 3),
@@ -74,7 +74,7 @@ class Figure:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text in columns: the first to the left, the others to the right."""
+    """Return rows as text in columns, the first aligned to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(_line(line, widths) for line in lines)
@@ -86,7 +86,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def goals(figures: Sequence[Figure]) -> str:
-    """The figures that have a goal, as a table that ends with whether each is met."""
+    """Return a table of the figures with goals, and whether each is met."""
     wanted = [figure for figure in figures if figure.goal]
     rows = [
         [
@@ -111,19 +111,19 @@ def write(figures: Sequence[Figure], path: Path) -> None:
 
 
 def progress(text: str = "") -> None:
-    """Say on a terminal what is being measured, each time over the last; nothing into a file."""
+    """Show on a terminal what is being measured, in place of the previous text; nothing in a file."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
-    """Print what stays, in the place of what is being measured."""
+    """Print a lasting line in place of what is being measured."""
     progress()
     print(text, flush=True)
 
 
 def others_share() -> float:
-    """The share of the processors' time that is in use now, before a benchmark has started anything."""
+    """Return the share of the processors' time in use now, before a benchmark has started anything."""
     before = _processor_times()
     time.sleep(LOOK_SECONDS)
     spent = [after - earlier for after, earlier in zip(_processor_times(), before, strict=True)]
@@ -131,18 +131,18 @@ def others_share() -> float:
 
 
 def _processor_times() -> list[int]:
-    """Of all processors since the start, by kind (proc(5), /proc/stat)."""
+    """Return the time of all processors since the start, by kind (proc(5), /proc/stat)."""
     return [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
-Benchmark = Callable[..., list[Figure]]  # True: the short form; and, where it has pieces, those that are wanted
+Benchmark = Callable[..., list[Figure]]  # True for the short form; and, if the benchmark has pieces, the selected ones
 
 
 def command(name: str, description: str, benchmark: Benchmark, pieces: Sequence[str] = ()) -> None:
-    """What `python -m bench…` does: run, print the goals, write the file.
+    """Run a benchmark as `python -m bench…` does: print the goals, and write the file.
 
     Args:
-        pieces: of the benchmark, each of which can be run without the others.
+        pieces: parts of the benchmark that can run without the others.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")

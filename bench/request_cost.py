@@ -1,8 +1,8 @@
-"""What one request costs in this process: Python by the hot path and by Flask, and the bounds of very large bodies.
+"""Cost of a request in this process: Python by the hot path and by Flask, and the limits of very large bodies.
 
-Run `python -m bench.request_cost`. The first table leaves the database out: the writer accepts without writing. In the
-second each body runs in a process of its own, on SQLite and with the insert: processor time, and the peak of its memory
-beside the body, without what an idle process has.
+Run `python -m bench.request_cost`. The first table excludes the database: the writer accepts without writing. In the
+second, each body runs in a process of its own, on SQLite including the insert: processor time, and the peak memory
+above that of an idle process, without the body.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from app.store.events.writer import STORED, GroupCommitWriter
 
 EVENTS = 100_000
 MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}  # as `app.ops.supervise` sets them
-FEW = {1: 4_000, 10: 1_000, 100: 1_000}  # requests of so many events
+FEW = {1: 4_000, 10: 1_000, 100: 1_000}  # requests by number of events
 MIB = 2**20
 EVENT = '{"customer":"C%s","product":"P","type":"T%s","timestamp":%s,"context":["u%d"]%s}'
 
 
 def many(count: int = EVENTS, *, code: str = "", time: str = "1793000000000", more: str = "") -> list[str]:
-    """Return the JSON of events; a `#` in `code` stands for the number of the event."""
+    """Return the JSON of events; a `#` in `code` is replaced with the number of the event."""
     return [EVENT % (code.replace("#", str(n)), code.replace("#", str(n)), time, n % 997, more) for n in range(count)]
 
 
@@ -98,7 +98,7 @@ def cost(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         app, body = open_app(folder), BODIES[name]()
         content_type = "application/x-ndjson" if "NDJSON" in name else "application/json"
-        for one in (array(many(1)), array(many(1, time="-1"))):  # what is imported on the way is not the body's
+        for one in (array(many(1)), array(many(1, time="-1"))):  # imports on first use do not count as the body's
             send(app, one)
         Path("/proc/self/clear_refs").write_text("5")
         before, begun = memory("VmRSS"), time.process_time()

@@ -1,7 +1,7 @@
-"""Events in no order of time: the last 90 days, 3 customers, 5 products and 40 types, each as likely as another.
+"""Events in no order of time: the last 90 days, 3 customers, 5 products and 40 types, all equally likely.
 
-Five million of them are in more than a million hours of a customer, product and type, and every index is written
-wherever it is. Events like this come from products that send late, and from whoever brings in the past.
+Five million of them fall into more than a million hours of a customer, product and type, and write to every part of
+every index. Such events come from products that send late, and from imports of the past.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.load import CUSTOMERS, head
 
 PRODUCTS, TYPES = 5, 40
 SPAN = DAYS * DAY  # milliseconds
-KINDS = 4_096  # different events but for their times, made beforehand
+KINDS = 4_096  # different events except for their times, created in advance
 
 POSTGRES_FILL = f"""
     INSERT INTO event {COLUMNS}
@@ -49,7 +49,7 @@ def _context(number: int) -> list[str]:
 
 
 def rows(batch: int) -> list[Row]:
-    """The rows of one request."""
+    """Return the rows of one request."""
     chance, now, name = random.Random(), time.time_ns() // 1_000_000, str(uuid.uuid4())
     return [
         (*_codes(chance), None, now - chance.randrange(SPAN), _context(number), number + 1, name, now)
@@ -58,7 +58,7 @@ def rows(batch: int) -> list[Row]:
 
 
 class Requests:
-    """Whole requests, ready to send, none like another; see `bench.load.Requests`."""
+    """Complete requests, ready to send, all different; see `bench.load.Requests`."""
 
     def __init__(self, port: int, batch: int) -> None:
         self.batch = batch
@@ -68,7 +68,7 @@ class Requests:
         self._port = port
 
     def next(self, now: float) -> bytes:
-        """The next request."""
+        """Return the next request."""
         until = time.time_ns() // 1_000_000
         chance = self._chance.random
         kinds = self._chance.choices(self._kinds, k=self.batch)
@@ -82,7 +82,7 @@ class Requests:
 
 
 def fill(url: str, count: int) -> None:
-    """Put events into an empty table, and leave nothing to do for the server's own chores."""
+    """Insert events into an empty table, and finish the server's own maintenance."""
     if url.startswith("sqlite"):
         _fill_sqlite(url, count)
     else:

@@ -1,7 +1,7 @@
-"""A table to report from: every so manieth event is wanted, the others lie between, and all go on over time.
+"""A table to report from: every n-th event is selected, the others lie between, and all spread over time.
 
-Made by the database itself, as that is fastest. The types and their contexts are of the sample catalog, whose product
-has columns, so that the same rows can be had by position and by name; every context has three strings.
+The database creates them, because that is fastest. The types and contexts are from the sample catalog, whose product
+has columns, so that the same rows can be selected by position and by name. Every context has three strings.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ TYPES = ("PORTFOLIO-CREATED", "PORTFOLIO-POSITION-REMOVED", "PORTFOLIO-VIEW-CHAN
 ITEMS = ("AAPL", "MSFT", "EUR", "USD", "csv", "Overview")
 AWKWARD = 'said "sell" | then\nleft'  # a quote, the delimiter and a newline
 AWKWARD_EVERY = 101  # about one in a hundred; no multiple of the types, so that each type has some
-DISORDER = 30_000  # milliseconds by which events are later than their neighbours, who arrive together with them
+DISORDER = 30_000  # milliseconds by which some events are later than others that arrive together with them
 
-# `i` counts all events and `k` those of a customer, about.
+# `i` counts all events and `k` those of a customer, approximately
 POSTGRES_FILL = f"""
     INSERT INTO event {COLUMNS}
     SELECT CASE WHEN i %% %(every)s = 0 THEN %(wanted)s ELSE %(other)s END, %(product)s,
@@ -52,7 +52,7 @@ SQLITE_FILL = f"""
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many events, and every which of them is WANTED's; the others are OTHER's."""
+    """How many events there are, and which share is WANTED's; the others are OTHER's."""
 
     total: int
     every: int
@@ -60,26 +60,26 @@ class Mixture:
 
     @property
     def wanted(self) -> int:
-        """How many are WANTED's."""
+        """Return how many are WANTED's."""
         return self.total // self.every
 
     @property
     def step(self) -> int:
-        """Milliseconds from one event to the next."""
+        """Return the milliseconds between two events."""
         return max(1, DAYS * DAY // self.total)
 
     @property
     def first(self) -> int:
-        """When the first event was."""
+        """Return the time of the first event."""
         return self.end - self.total * self.step - DISORDER
 
     def start_of_newest(self, rows: int) -> int:
-        """The time from which on there are so many of OTHER's events, about."""
+        """Return the time from which there are about this many of OTHER's events."""
         number = self.total - rows * self.every // (self.every - 1)
         return self.first + number * self.step + DISORDER // 2
 
     def fill(self, url: str) -> None:
-        """Put the events into an empty table, and do what recording them would have done besides."""
+        """Insert the events into an empty table, and do what ingestion would have done besides."""
         fill = _fill_sqlite if url.startswith("sqlite") else _fill_postgres
         fill(url, self._fillings())
         database.open_database(url)

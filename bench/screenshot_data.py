@@ -1,6 +1,6 @@
-"""What screenshots show: a service of its own in which everything has happened that a page can tell of.
+"""Data of the screenshots: a service in which everything has happened that a page can show.
 
-Events, rejected ones, users, keys and reports come in as they do anywhere; `past` makes of some what takes days.
+Events, rejected events, users, keys and reports arrive as usual; `backfill` changes some into states that take days.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PUBLIC_URL = "http://127.0.0.1:8000"  # as after `make run`, whatever port is fr
 HOOKS = "hooks.example.com"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_1) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26 Safari/605"
-# What is wrong with rejected events, and how many of each there are.
+# faults of rejected events, and how many there are of each
 FAULTS: Sequence[tuple[Mapping[str, object], int]] = (
     ({"timestamp": "2026-11-20T08:00:00Z"}, 31),
     ({"type": ""}, 9),
@@ -46,7 +46,7 @@ FAULTS: Sequence[tuple[Mapping[str, object], int]] = (
     ({"context": {"userId": "user-7"}}, 4),
     ({"timestamp": -1, "version": 6}, 3),
 )
-# Codes that the catalog does not have: customer, product, type, how many.
+# codes that the catalog does not have: customer, product, type, count
 UNKNOWN = (("OAKMERE", "RESEARCH", "RESEARCH-NOTE-OPENED", 140), ("BARCHART", "PORTFOLIO", "PORTFOLIO-SHARED", 240))
 USERS = (
     ("olga", "operator", None),
@@ -63,7 +63,7 @@ KEYS = (
 
 @contextmanager
 def scene(folder: Path) -> Iterator[Scene]:
-    """A service on SQLite with a Valkey of its own, nothing in it but the sample catalog and the user `admin`."""
+    """Run a service on SQLite with a Valkey of its own, which has only the sample catalog and the user `admin`."""
     port = free_port()
     own = {"REDIS_URL": "", "DATA_DIR": str(folder / "var"), "STORAGE_URL": "", "PUBLIC_URL": PUBLIC_URL}
     own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS}
@@ -81,7 +81,7 @@ def scene(folder: Path) -> Iterator[Scene]:
 
 
 class Scene:
-    """A running service, and what is made to happen in it.
+    """A running service, and the methods that make things happen in it.
 
     Attributes:
         rules: its URL map.
@@ -101,21 +101,21 @@ class Scene:
 
     @property
     def url(self) -> str:
-        """Where the service answers."""
+        """Return the URL of the service."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def secret(self) -> str:
-        """The address of the page that asks whether another secret of a webhook is meant."""
+        """Return the address of the page that asks before it creates a new webhook secret."""
         return f"/admin/reports/recurring/{Schedule.get(Schedule.webhook.is_null(False)).id}/secret"
 
     def report(self, **wanted: object) -> str:
-        """The source of the newest report that is so."""
+        """Return the source of the newest report in a state."""
         found = Report.select().where(*[getattr(Report, name) == value for name, value in wanted.items()])
         return f"JOB-{found.order_by(Report.id.desc()).get().job}"
 
     def until(self, is_so: Callable[[], bool], otherwise: str) -> None:
-        """Return when it is so.
+        """Wait for a condition.
 
         Raises:
             BenchFailed: it takes too long.
@@ -127,17 +127,17 @@ class Scene:
             time.sleep(0.1)
 
     def is_well(self) -> bool:
-        """Whether everything that it needs is there."""
+        """Return whether all programs it needs are installed."""
         return not any(check.problem for check in self._services.health.checks())
 
     def ask(self, verb: str, path: str, body: bytes | None = None, **headers: str) -> int:
-        """The status of an answer."""
+        """Return the status of a response."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         connection.request(verb, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         return connection.getresponse().status
 
     def play(self) -> None:
-        """Have everything happen."""
+        """Make everything happen."""
         self._hire()
         self._send()
         self._refuse()
@@ -148,13 +148,13 @@ class Scene:
             self._redis.hset(f"rq:worker:{worker}", "hostname", "tally-1")
 
     def go_on(self) -> None:
-        """Send some events that have their time now, and bring what runs to where it stands in every picture."""
+        """Send some events with the current time, and restore the states that pictures show."""
         self._post(self._within(14, 9_000))
         backfill.change(self._moving, began=now() - 41_000, claimed=now() - 41_000)
 
     @contextmanager
     def in_trouble(self) -> Iterator[None]:
-        """Meanwhile no worker and no scheduler gives a sign of life."""
+        """Suspend worker and scheduler within the context."""
         held = [pid for pid in processes.below(self._pid) if _is_at_work(pid)]
         for pid in held:
             os.kill(pid, signal.SIGSTOP)
@@ -168,7 +168,7 @@ class Scene:
                     os.kill(pid, signal.SIGCONT)
 
     def _hire(self) -> None:
-        """Users of each role, some of them signed in, and keys."""
+        """Create users of each role, sign some of them in, and create keys."""
         accounts, admin = self._services.accounts, self._who("admin")
         for name, role, customers in USERS:
             accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
@@ -187,7 +187,7 @@ class Scene:
         self.until(lambda: self._services.system.uncounted() == 0, "does not count its events")
 
     def _within(self, count: int, milliseconds: int) -> Iterator[dict]:
-        """Events that have their time within the last so many milliseconds."""
+        """Return events with times within the last so many milliseconds."""
         times = sorted(now() - self._chance.randrange(milliseconds) for _ in range(count))
         for event, moment in zip(self._stream().events(count, 1, now()), times, strict=True):
             yield event | {"timestamp": moment}
@@ -203,7 +203,7 @@ class Scene:
         self.until(lambda: RejectedEvent.select().count() == len(sent) + 2, "does not keep rejected events")
 
     def _report(self) -> None:
-        """Reports in every state, the newest last."""
+        """Create reports in every state, the newest last."""
         today = now() // DAY * DAY
         month, week = {"start": today - 30 * DAY, "end": today - 1}, {"start": today - 7 * DAY, "end": today - 1}
         worker = self._workers()[0]
@@ -224,7 +224,7 @@ class Scene:
         backfill.wait(self._complete("anna", "BARCHART", "ALERT", month), 12_000)
 
     def _recur(self) -> None:
-        """A recurring report whose webhook had to be sent twice, another, and one that is paused."""
+        """Create a recurring report whose webhook was repeated, another one, and a paused one."""
         hook = {"mode": "period", "webhook": f"https://{HOOKS}/tally"}
         weekly = self._schedule("Portfolio, every week", "BARCHART", "PORTFOLIO", recurrence="weekly", hour=6, **hook)
         self._schedule(
@@ -233,7 +233,7 @@ class Scene:
         monthly = {"recurrence": "monthly", "hour": 4, "mode": "period"}
         paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
         self._services.schedules.pause(self._who("admin"), paused)
-        Schedule.update(webhook_since=now() + 365 * DAY).execute()  # the service itself tells nobody
+        Schedule.update(webhook_since=now() + 365 * DAY).execute()  # the service itself sends no webhook
         for age in (7 * DAY, 9 * MINUTE):
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)
@@ -269,6 +269,6 @@ class Scene:
 
 
 def _is_at_work(pid: int) -> bool:
-    """Whether it is a worker or the scheduler."""
+    """Return whether a process is a worker or the scheduler."""
     words = processes.command(pid)
     return words[1:3] == ["-m", "worker"] or "scheduler" in words

@@ -1,9 +1,9 @@
-"""Photographs every page of the dashboard, light and dark, wide and narrow, to be looked at; docs show a few.
+"""Takes pictures of every page of the dashboard, light and dark, wide and narrow. The docs show a few of them.
 
     python -m bench.screenshots [--only WORD] [--folder bench/out/screenshots]
 
-Pages are found by their links. A page that no link leads to, and that no line below tells the way to, ends it: a new
-page cannot be forgotten. States that a page has beside its usual one are `STATES`.
+Pages are found by their links. The command fails if no link leads to a page and no line below does, so that a new page
+cannot be forgotten. STATES lists further states of pages.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ FOLDER = ROOT / "bench" / "out" / "screenshots"
 WIDTHS = {1280: (800, 1600), 390: (844, 2000)}  # pixels: the least and the greatest height of a picture
 ALIKE = 6  # pages of a kind whose links are followed
 THEMES = ("light", "dark")
-COLORS = 128  # of a picture: text on few grounds needs no more
-# The last three keep Chromium from calling hosts of its own.
+COLORS = 128  # colours of a picture, which is enough for text on few backgrounds
+# the last three keep Chromium from contacting hosts on its own
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-# What answers GET and is no page: a part of one, or a file.
+# GET routes that are no pages: parts of pages, and files
 FILES = ("/download", "/catalog/export", ".csv")
 NO_PAGES = ("/part", "/chart", "/by/reason", *FILES)
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture to be taken.
+    """A picture to take.
 
     Attributes:
-        name: of the file, without theme, width and ending.
-        who: signs in; None: nobody does.
+        name: of the file, without theme, width and suffix.
+        who: the user who signs in, or None.
         act: what is done on the page before.
     """
 
@@ -57,7 +57,7 @@ class Shot:
 
 
 def _press(button: str, **filled: str) -> Callable[[Page], object]:
-    """Fill fields in, each by its id, and send the form."""
+    """Fill in fields by their ids, and send the form."""
 
     def act(page: Page) -> None:
         for field, value in filled.items():
@@ -77,7 +77,7 @@ def _open(*words: str) -> Callable[[Page], object]:
 
 
 def _cut_off(page: Page) -> None:
-    """The server cannot be reached any more."""
+    """Make the server unreachable."""
     page.route("**/admin/**", lambda route: route.abort())
     page.locator(".is-stale").first.wait_for(timeout=30_000)
 
@@ -91,7 +91,7 @@ FIRST_RUN = (
 
 
 def _states(played: Scene) -> Iterator[Shot]:
-    """What links do not lead to."""
+    """Pages without links."""
     yield Shot("sign-in", "/admin/sign-in", None)
     yield Shot("sign-in-wrong", "/admin/sign-in", None, _press("Sign in", user="anna", password="no idea"))
     yield Shot("overview-by-type", "/admin/?range=30d&by=type", act=_open("Show as table"))
@@ -124,7 +124,7 @@ TROUBLE = (Shot("overview-trouble", "/admin/"), Shot("system-trouble", "/admin/s
 
 
 def _pages(rules: Map, visitor: Visitor) -> Iterator[Shot]:
-    """Every page that links lead to.
+    """Return every page that links lead to.
 
     Raises:
         BenchFailed: some page is not among them.
@@ -140,13 +140,13 @@ def _pages(rules: Map, visitor: Visitor) -> Iterator[Shot]:
 
 
 def pages_of(rules: Map) -> list[Rule]:
-    """The rules of pages that somebody who signed in may look at."""
+    """Return the rules of pages for signed-in users."""
     pages = [rule for rule in rules.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
     return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint != "admin.sign_in"]
 
 
 def name_of(rule: str) -> str:
-    """Of a page, by its rule: reports-one for /admin/reports/<source>."""
+    """Return the name of a page from its rule: reports-one for /admin/reports/<source>."""
     words = rule.removeprefix("/admin").strip("/").split("/")
     return "-".join("one" if word.startswith("<") else word for word in words) or "overview"
 
@@ -160,7 +160,7 @@ class Camera:
         self.taken = 0
 
     def take(self, shot: Shot) -> None:
-        """Take a page's four pictures."""
+        """Take the four pictures of a page."""
         if self._only not in shot.name:
             return
         progress(f"{shot.name}, {self.taken} pictures so far")
@@ -193,7 +193,9 @@ class Camera:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """With a palette of half its most frequent colours, which stay exact, and half those that cover the others best."""
+    """Reduce a picture to a palette: half of it its most frequent colours, which stay exact, and half the best for
+    the rest.
+    """
     frequent = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[: COLORS // 2]
     covering = picture.quantize(COLORS // 2, method=Image.Quantize.MAXCOVERAGE).getpalette()[: 3 * (COLORS // 2)]
     palette = Image.new("P", (1, 1))
@@ -202,16 +204,16 @@ def _reduced(picture: Image.Image) -> Image.Image:
 
 
 def _fit(page: Page, width: int, least: int, most: int) -> None:
-    """As high as the page, within bounds."""
+    """Return the height of the page, within limits."""
     page.set_viewport_size({"width": width, "height": least})
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(max(height, least), most)})
 
 
 def photograph(folder: Path, only: str = "") -> int:
-    """Take every picture whose name has `only` in it; how many were taken.
+    """Take every picture whose name contains `only`, and return their number.
 
-    Without it, pictures go from the folder that are of no page any more.
+    Without it, pictures of former pages are deleted.
     """
     with interruptible(), ExitStack() as opened:
         made = Path(opened.enter_context(workspace()))
@@ -257,7 +259,7 @@ def _chromium() -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.screenshots", description="Photograph every page.")
     parser.add_argument("--only", default="", help="a part of the names of the pictures to be taken")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where they go (default: {FOLDER})")

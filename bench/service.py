@@ -1,6 +1,6 @@
-"""The whole service as it is shipped, `flask serve` with a Valkey of its own, asked for reports as clients ask.
+"""The complete service, `flask serve` with a Valkey of its own, used as clients use it.
 
-The time of a report is a client's: from the request to the answer that says COMPLETE, asked for every 20 ms mostly.
+The time of a report is a client's: from the request to the response that says COMPLETE, mostly polled every 20 ms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Output = Mapping[str, object]  # of a report's request
 
 
 class Refused(Exception):
-    """The API does not know what was asked for; the message is its answer."""
+    """The API rejects the request; the message is its response."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Done:
     seconds: float
     rows: int
     sha256: str
-    peak: float  # MiB: the most that the processes which wrote it had resident, together
+    peak: float  # MiB: the peak resident memory of the processes that wrote it, in total
 
 
 @dataclass
@@ -59,16 +59,16 @@ class Whole:
     def report(
         self, output: Output, customer: str = WANTED, *, poll_seconds: float = POLL_SECONDS, **filter: object
     ) -> Done:
-        """Start a report and wait for it.
+        """Start a report, and wait for it.
 
         Args:
-            poll_seconds: how long to wait between two looks; each takes about 3 ms of the processors.
+            poll_seconds: pause between two polls; each takes about 3 ms of the processors.
 
         Raises:
-            Refused: the API does not know this output.
-            BenchFailed: it did not end well.
+            Refused: the API rejects this output.
+            BenchFailed: it failed.
         """
-        self._get("/reports?limit=1")  # so that the connection is there, and the password was checked
+        self._get("/reports?limit=1")  # so that the connection exists and the password was checked
         body = {"filter": {"customer": customer, "product": PRODUCT, **filter}, "output": output}
         began, peak = time.perf_counter(), 0.0
         path = f"/reports/{self._ask('POST', '/reports', json.dumps(body))['source']}"
@@ -84,7 +84,7 @@ class Whole:
         return Done(seconds, progress["file"]["rows"], progress["file"]["sha256"], peak)
 
     def refuse(self, number: int) -> None:
-        """Send so many events that are rejected, each with a fault of one of five kinds."""
+        """Send so many rejected events, each with one of five kinds of faults."""
         faults = ({"timestamp": -1}, {"type": ""}, {"customer": None}, {"context": {}}, {"product": "x" * 200})
         good = {"customer": WANTED, "product": PRODUCT, "type": "REFUSED", "timestamp": 0, "context": []}
         self._ask("POST", "/events", json.dumps([good | faults[i % len(faults)] for i in range(number)]), lenient=True)
@@ -109,14 +109,14 @@ class Whole:
         return json.loads(said)
 
     def _memory_of_writers(self) -> float:
-        """MiB of what the report workers have started: a child for each report, and whatever that has started."""
+        """Return the MiB of the report workers' descendants: a child for each report, and its own children."""
         children = {child for worker in self._workers for child in processes.below(worker)}
         return sum(processes.memory(pid, "VmHWM") for pid in children)
 
 
 @contextmanager
 def whole(folder: Path, database_url: str, **settings: str) -> Iterator[Whole]:
-    """Serve a database; the service's data, the report files among them, are in `folder`."""
+    """Serve a database; the service's data, including report files, is in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     own = {"REDIS_URL": "", "ADMIN_PASSWORD": PASSWORD} | settings
@@ -129,14 +129,14 @@ def whole(folder: Path, database_url: str, **settings: str) -> Iterator[Whole]:
         subprocess.run(load, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
         _await_workers(process.pid, int(settings.get("WORKERS", "1")))
         started = Whole(port, process.pid, folder)
-        started.report({}, start=0, end=0)  # has no rows: every process is there and has done something
+        started.report({}, start=0, end=0)  # has no rows, so that every process exists and has done something
         yield started
     finally:
         stop(process)
 
 
 def _await_workers(pid: int, number: int) -> None:
-    """Return when the workers have become what they are started as: before, they have another command."""
+    """Wait until the workers have replaced the command they are started with."""
     until = time.monotonic() + START_SECONDS
     while sum(_is_worker(one) for one in processes.below(pid)) < number:
         if time.monotonic() > until:
@@ -149,5 +149,5 @@ def _is_worker(pid: int) -> bool:
 
 
 def _reason(error: Mapping) -> str:
-    """The first of an error's innermost messages."""
+    """Return the innermost message of an error."""
     return _reason(error["children"][0]) if error["children"] else error["value"]["message"]

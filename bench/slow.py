@@ -2,10 +2,10 @@
 
     python -m bench.slow [--short] [--json FILE]
 
-Half of the slow ones never end a header, half never end a body; who is turned away comes back at once, so there are
-always as many. The honest client is measured in two ways, as they meet different queues: on one kept connection, and
-with a new connection for each event. The service is served as it ships. The short form is over before the server's
-deadline for a header, the long one is not.
+Half of the slow clients never finish a header, and half never finish a body. A disconnected one reconnects at once, so
+that their number is constant. The honest client is measured on one persistent connection and with a new connection for
+each event, because these wait in different queues. The service runs as usual. The short form ends before the server's
+deadline for a header, and the long one after it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ GOALS = {40: Goal(100, at_most=True), 400: Goal(1000, at_most=True)}  # millisec
 REQUESTS = 300  # at least, however long they take
 SECONDS, SECONDS_SHORT = 20.0, 2.0  # at least
 PATIENCE_SECONDS = 120  # then the figures are of what was answered so far
-SETTLE_SECONDS = 3  # until every slow client is where it will stay, or was served and is gone
+SETTLE_SECONDS = 3  # until every slow client is connected, or was served and disconnected
 TICKS = 50  # a second; in each one some of the slow clients send their byte
 HEAD = b"POST /events HTTP/1.1\r\nHost: tally.test\r\nContent-Type: application/json\r\n"
 SLOW_HEADER = HEAD + b"X-Slow: "
-SLOW_BODY = HEAD + b"Content-Length: 200\r\n\r\n["  # more than it will ever send
+SLOW_BODY = HEAD + b"Content-Length: 200\r\n\r\n["  # more than it ever sends
 HEADINGS = (
     "database",
     "honest client",
@@ -46,32 +46,32 @@ HEADINGS = (
     "came back",
 )
 
-Way = Callable[[], None]  # sends an event and returns when it is answered
+Way = Callable[[], None]  # sends an event, and returns when it is answered
 
 
 @dataclass(frozen=True)
 class Times:
-    """What one way took beside so many slow clients, in milliseconds."""
+    """Durations of one kind of requests beside so many slow clients, in milliseconds."""
 
     database: str
     way: str
     number: int
     spent: Sequence[float]  # ascending
     dripped: int  # bytes that slow clients sent meanwhile
-    returns: int  # of slow clients that were turned away meanwhile
+    returns: int  # disconnected slow clients meanwhile
 
     def at(self, share: float) -> float:
-        """The time that this share of the requests kept."""
+        """Return the duration that this share of the requests did not exceed."""
         return self.spent[min(len(self.spent) - 1, int(len(self.spent) * share))]
 
     def figure(self) -> Figure:
-        """The 99th percentile and its goal."""
+        """Return the 99th percentile and its goal."""
         slow = f"{self.number} slow headers and {self.number} slow bodies"
         name = f"slow clients, {self.database}, {self.way}, beside {slow}, p99"
         return Figure(name, self.at(0.99), "ms", goal=GOALS.get(self.number))
 
     def row(self) -> list[str]:
-        """As a line of the table."""
+        """Return a line of the table."""
         marks = [f"{self.at(share):,.1f}" for share in (0.5, 0.99, 1)]
         number = f"{self.number} + {self.number}"
         return [
@@ -86,7 +86,7 @@ class Times:
 
 
 class Slow:
-    """A client that sends the start of a request and then single bytes; it comes back when it is turned away."""
+    """A client that sends the start of a request and then single bytes, and reconnects when it is disconnected."""
 
     def __init__(self, port: int, start: bytes) -> None:
         self._port, self._start = port, start
@@ -94,11 +94,11 @@ class Slow:
         self._begin()
 
     def send(self) -> None:
-        """Send a byte, or begin again where the server has answered or closed."""
+        """Send a byte, or reconnect if the server has responded or closed."""
         try:
             self._socket.send(b" ")
             self.sent += 1
-            self._socket.recv(1)  # nothing is there, unless it was answered or the server is gone
+            self._socket.recv(1)  # nothing to read means neither a response nor a disconnect
         except BlockingIOError:
             return
         except ConnectionError:
@@ -108,7 +108,7 @@ class Slow:
         self._begin()
 
     def close(self) -> None:
-        """Go away."""
+        """Disconnect."""
         self._socket.close()
 
     def _begin(self) -> None:
@@ -119,7 +119,7 @@ class Slow:
 
 @contextmanager
 def slow_clients(port: int, number: int) -> Iterator[Sequence[Slow]]:
-    """So many slow headers and so many slow bodies, each with a byte a second until the end."""
+    """Run so many slow headers and slow bodies, each with a byte a second."""
     clients = [Slow(port, start) for _ in range(number) for start in (SLOW_HEADER, SLOW_BODY)]
     stop = threading.Event()
     thread = threading.Thread(target=_drip, args=(clients, stop))
@@ -143,7 +143,7 @@ def _drip(clients: Sequence[Slow], stop: threading.Event) -> None:
 
 
 def run(short: bool) -> list[Figure]:
-    """Measure both databases and print what was found."""
+    """Measure both databases, and print the results."""
     _allow_open_files()
     measured: list[Times] = []
     for stage in STAGES:
@@ -155,7 +155,7 @@ def run(short: bool) -> list[Figure]:
 
 
 def _allow_open_files() -> None:
-    """Raise the soft limit as the service's own start does; what is started here inherits it."""
+    """Raise the soft limit as the service's own start does; children inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -175,7 +175,7 @@ def _measure(stage: Stage, seconds: float) -> Iterator[Times]:
 
 
 def _done_by(clients: Sequence[Slow]) -> tuple[int, int]:
-    """Bytes that they sent so far, and how often they came back."""
+    """Return the bytes that they sent so far, and how often they reconnected."""
     return sum(client.sent for client in clients), sum(client.returns for client in clients)
 
 
@@ -204,11 +204,11 @@ def _post_anew(server: Web, requests: Requests) -> None:
 
 
 def _times(way: Way, seconds: float) -> Iterator[float]:
-    """Milliseconds of one request after the other."""
+    """Return the milliseconds of sequential requests."""
     began = now = time.perf_counter()
     count = 0
     while now - began < (seconds if count >= REQUESTS else PATIENCE_SECONDS):
-        with suppress(TimeoutError):  # it is counted with as long as it was waited for
+        with suppress(TimeoutError):  # it is counted with the time waited for it
             way()
         before, now = now, time.perf_counter()
         count += 1

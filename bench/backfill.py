@@ -49,10 +49,10 @@ def move(report: Report, age: int, **values: object) -> None:
     ReportAttempt.update(times).where(ReportAttempt.job == report.job).execute()
 
 
-def fail(report: Report, age: int, worker: str) -> None:
+def fail_five_times(report: Report, age: int, worker: str) -> None:
     """Give a report five failed attempts: the first by a dead worker, the others by a full disk."""
-    told, rows = f"5 attempts in a row got no further. The last one: {FULL}", report.rows * 3 // 5
-    move(report, age, status="FAILED", reason=told, attempt=5, stalled_attempts=4, **WITHOUT_FILE | {"rows": rows})
+    why, rows = f"5 attempts in a row got no further. The last one: {FULL}", report.rows * 3 // 5
+    move(report, age, status="FAILED", reason=why, attempt=5, stalled_attempts=4, **WITHOUT_FILE | {"rows": rows})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
     began = report.started - age
     for number, pause in enumerate(PAUSES, 1):
@@ -64,22 +64,22 @@ def fail(report: Report, age: int, worker: str) -> None:
 
 def time_out(report: Report, age: int) -> None:
     """Make a report appear to have run for a quarter of an hour."""
-    told, rows, ended = "It ran longer than 900 seconds.", report.rows * 4 // 5, report.began - age + 900_400
-    move(report, age, status="TIMEOUT", reason=told, ended=ended, **WITHOUT_FILE | {"rows": rows})
-    ended_so = {"outcome": "timeout", "ended": ended, "rows": rows, "reason": told}
+    why, rows, ended = "It ran longer than 900 seconds.", report.rows * 4 // 5, report.began - age + 900_400
+    move(report, age, status="TIMEOUT", reason=why, ended=ended, **WITHOUT_FILE | {"rows": rows})
+    ended_so = {"outcome": "timeout", "ended": ended, "rows": rows, "reason": why}
     ReportAttempt.update(ended_so).where(ReportAttempt.job == report.job).execute()
 
 
-def stand(report: Report, worker: str) -> None:
+def leave_running(report: Report, worker: str) -> None:
     """Leave a report at 64 % of a worker that does not count as silent."""
     heard = now() + DAY
     held = {"status": "RUNNING", "token": "held", "worker": worker, "heartbeat_at": heard, "ended": None}
-    held |= {"writing": heard - 41_000, "kept": 0, "began": now() - 43_000}
+    held |= {"writing": heard - 41_000, "resumed_rows": 0, "began": now() - 43_000}
     change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100 + 1})
     ReportAttempt.update(ended=None, outcome=None).where(ReportAttempt.job == report.job).execute()
 
 
-def wait(report: Report, age: int) -> None:
+def leave_waiting(report: Report, age: int) -> None:
     """Leave a report waiting for a worker that does not come."""
     waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "not_before": now() + DAY}
     fresh = dict.fromkeys(("rows", "total", "began", "claimed", "heartbeat_at", "writing", "ended")) | {"attempt": 0}
@@ -87,15 +87,15 @@ def wait(report: Report, age: int) -> None:
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
 
 
-def tell(schedule: Schedule, report: Report, *, waits: bool) -> None:
+def record_webhook(schedule: Schedule, report: Report, *, waits: bool) -> None:
     """Record the webhook of a report that its server rejected at first, and possibly still rejects."""
     second = (None, "It did not answer within 10 seconds.") if waits else (200, "ok")
     ends = {"state": "waiting", "next_try": now() + 8 * MINUTE} if waits else {"state": "delivered", "next_try": None}
     known = {"schedule": schedule.id, "report": report.job, "status": report.status, "tries": 2}
-    told = Delivery.create(key=str(uuid.uuid4()), ended=report.ended, created=report.ended, **known, **ends)
+    delivery = Delivery.create(key=str(uuid.uuid4()), ended=report.ended, created=report.ended, **known, **ends)
     for number, (code, said) in enumerate([(503, "Back in a few minutes."), second]):
         moment = report.ended + 1_000 + number * 31_000
-        DeliveryTry.create(delivery=told.id, moment=moment, took=74 + number * 9, code=code, said=said)
+        DeliveryTry.create(delivery=delivery.id, moment=moment, took=74 + number * 9, code=code, said=said)
 
 
 def spread(chance: random.Random) -> None:

@@ -208,7 +208,7 @@ class Scene:
         month, week = {"start": today - 30 * DAY, "end": today - 1}, {"start": today - 7 * DAY, "end": today - 1}
         worker = self._workers()[0]
         backfill.move(self._complete("anna", "BARCHART", "WATCHLIST", month), 9 * DAY)  # its file has expired
-        backfill.fail(self._complete("olga", "HARBORLINE", "PORTFOLIO", month), 27 * HOUR, worker)
+        backfill.fail_five_times(self._complete("olga", "HARBORLINE", "PORTFOLIO", month), 27 * HOUR, worker)
         backfill.time_out(self._complete("admin", "BARCHART", "ALERT", month), 22 * HOUR)
         deleted = self._complete("olga", "FERNHILL", "WATCHLIST", week, format="jsonl")
         backfill.move(deleted, 6 * HOUR)
@@ -216,12 +216,12 @@ class Scene:
         backfill.move(self._complete("anna", "BARCHART", "ALERT", week, compression="gzip", header=True), 3 * HOUR)
         backfill.move(self._complete("admin", "BARCHART", "PORTFOLIO", month, header=True, delimiter=","), 40 * MINUTE)
         cancelled = self._complete("olga", "HARBORLINE", "ALERT", month)
-        backfill.wait(cancelled, 12 * MINUTE)
+        backfill.leave_waiting(cancelled, 12 * MINUTE)
         self._services.reports.cancel(self._who("olga"), cancelled)
         self._moving = self._complete("admin", "BARCHART", "PORTFOLIO", month, header=True)
-        backfill.stand(self._moving, worker)
-        backfill.wait(self._complete("olga", "HARBORLINE", "WATCHLIST", week), 31_000)
-        backfill.wait(self._complete("anna", "BARCHART", "ALERT", month), 12_000)
+        backfill.leave_running(self._moving, worker)
+        backfill.leave_waiting(self._complete("olga", "HARBORLINE", "WATCHLIST", week), 31_000)
+        backfill.leave_waiting(self._complete("anna", "BARCHART", "ALERT", month), 12_000)
 
     def _recur(self) -> None:
         """Create a recurring report whose webhook was repeated, another one, and a paused one."""
@@ -237,7 +237,7 @@ class Scene:
         for age in (7 * DAY, 9 * MINUTE):
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)
-            backfill.tell(weekly, Report.get_by_id(report.id), waits=age < HOUR)
+            backfill.record_webhook(weekly, Report.get_by_id(report.id), waits=age < HOUR)
 
     def _complete(self, name: str, customer: str, product: str, times: Mapping[str, int], **output: object) -> Report:
         filter = {"customer": customer, "product": product, **times}

@@ -253,7 +253,7 @@ class Scene:
 
     def _who(self, name: str) -> Principal:
         found = next(one for one in self._services.accounts.everyone() if one.name == name)
-        return Principal(found.id, name, found.role, found.customers, found.session, "203.0.113.24")
+        return Principal(found.id, name, found.role, found.customers, found.password_version, "203.0.113.24")
 
     def _workers(self) -> list[str]:
         names = self._redis.smembers(WORKERS_BY_QUEUE_KEY % NAME)

@@ -83,7 +83,7 @@ OWNERS = {
 
 # Who beside the storage may write to the disk, and what.
 WRITERS = {
-    "app/config.py": "the secret key",
+    "app/config/": "the secret key",
     "app/ops": "the private folders, the lock and the supervisor's files",
     "app/store/backends/sqlite.py": "the database's file and its folder",
     "app/cli/reports.py": "the file that whoever runs the command asks for",

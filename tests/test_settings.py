@@ -23,9 +23,9 @@ from app.exceptions import SettingInvalid
 from app.ops import preflight, supervise
 from app.redis.queue import connect
 from app.store import database
+from tests.support import settings_page
 
 ROOT = Path(__file__).parent.parent
-ROW = re.compile(r"\| `(?P<name>[A-Z0-9_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<meaning>[^|]+) \|")
 
 
 @pytest.fixture
@@ -39,25 +39,15 @@ def environment(tmp_path: Path, monkeypatch):
     os.environ.update(before)
 
 
-def page() -> dict[str, re.Match]:
-    """The rows of the reference page by setting."""
-    return {row["name"]: row for row in ROW.finditer((ROOT / "docs" / "settings.md").read_text())}
+def test_the_reference_page_has_the_table_that_the_declarations_make():
+    table = settings_page.TABLE.search(settings_page.PAGE.read_text())
+    assert table[0] == settings_page.table(), "run `python -m tests.support.settings_page`"
 
 
-def test_the_reference_page_has_every_setting_and_no_other():
-    assert list(page()) == [field.name.upper() for field in fields(Settings)]
-
-
-def test_the_reference_page_has_a_row_of_four_cells_for_each_setting():
-    lines = [line for line in (ROOT / "docs" / "settings.md").read_text().splitlines() if line.startswith("| `")]
-    assert len(lines) == len(page())
-
-
-@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
-def test_the_reference_page_tells_the_default(field):
-    default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
-    default = {"True": "on", "False": "off"}.get(default, default)
-    assert page()[field.name.upper()]["default"] == (f"`{default}`" if default else "*empty*")
+def test_each_link_of_the_reference_page_leads_to_one_of_its_headings():
+    text = settings_page.PAGE.read_text()
+    headings = {"-".join(heading.lower().split()) for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\(#([^)]+)\)", text)) <= headings
 
 
 def test_an_empty_environment_gives_the_defaults(environment):

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import Client as Browser
 from werkzeug.test import TestResponse
 
-from app.config import OWN_PATHS
+from app.config.values import OWN_PATHS
 from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.support.client import event

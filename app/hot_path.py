@@ -76,4 +76,5 @@ class HotPath:
         environ["wsgi.input"] = BytesIO(body)
         if len(body) < length:
             raise cut_short(len(body), length)
-        return self._services.ingest.accept(body, Origin(address, environ[VARIABLE]), sender=sender)
+        receipt: Receipt = self._services.ingest.accept(body, Origin(address, environ[VARIABLE]), sender=sender)
+        return receipt

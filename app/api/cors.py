@@ -31,7 +31,7 @@ def marks(allowed: Sequence[str], origin: str | None = None) -> list[tuple[str, 
     if "*" in allowed:
         return EVERYONE
     return [
-        ("Access-Control-Allow-Origin", origin if origin in allowed else allowed[0]),
+        ("Access-Control-Allow-Origin", origin if origin and origin in allowed else allowed[0]),
         ("Access-Control-Expose-Headers", EXPOSED),
         ("Vary", "Origin"),
     ]

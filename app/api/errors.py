@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import structlog
 from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import BadHost, HTTPException, RequestedRangeNotSatisfiable
+from werkzeug.wrappers import Response as BaseResponse
 
 from app import exceptions as errors
-from app.api.responses import answer
+from app.api.responses import JsonResponse
 from app.auth import unauthorized
 from app.support.paths import is_api
 
@@ -65,7 +66,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _fault)
 
 
-def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict]:
+def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict[str, object]]:
     """Return the array of an error's body, with at most 100 children and one more that counts the rest."""
     children = [_node(fault.code, fault.message) for fault in field_errors[:MAX_CHILDREN]]
     rest = len(field_errors) - MAX_CHILDREN
@@ -74,7 +75,7 @@ def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()
     return [{**_node(code, message), "children": children}]
 
 
-def _node(code: str, message: str) -> dict:
+def _node(code: str, message: str) -> dict[str, object]:
     return {"value": {"code": code, "message": message}, "children": []}
 
 
@@ -85,8 +86,9 @@ def _domain(error: errors.TallyError) -> Response:
     _, status, code = told
     if status == 503:
         log.warning("unavailable", path=request.path, reason=str(error))
+    response: Response
     if is_api(request.path):
-        response = answer(tree(code, _sentence(error, status), getattr(error, "field_errors", ())), status)
+        response = JsonResponse(tree(code, _sentence(error, status), getattr(error, "field_errors", ())), status)
     else:
         response = _page(status, _plain(error))
     if status in (429, 503):
@@ -109,12 +111,13 @@ def _plain(error: errors.TallyError) -> str:
     return error.plain if isinstance(error, errors.StoreUnavailable) else str(error)
 
 
-def _http(error: HTTPException) -> Response | HTTPException:
+def _http(error: HTTPException) -> BaseResponse | HTTPException:
     if error.code is None or error.code < 400:
         return error
+    response: BaseResponse
     if is_api(request.path):
         code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
-        response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
+        response = JsonResponse(tree(code, message.format(path=request.path, method=request.method)), error.code)
     elif isinstance(error, BadHost):
         response = error.get_response()  # no URL can be built for this host, so no page either
     else:
@@ -133,7 +136,7 @@ def _fault(error: Exception) -> Response:
     if not is_api(request.path):
         return _page(500)
     message = EVENTS_FAILED if request.path == "/events" else FAILED
-    return answer(tree(GENERAL, message), 500)
+    return JsonResponse(tree(GENERAL, message), 500)
 
 
 def _page(status: int, message: str | None = None) -> Response:

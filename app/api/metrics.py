@@ -18,21 +18,33 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from app.auth import sent_token
+from app.api.openapi.operations import JsonObject, Operation, operation
+from app.auth import sent_token, services
 from app.exceptions import Unauthenticated
 from app.services.operations.metrics import AtWork, Numbers, Recorded
 from app.services.operations.request_metrics import BOUNDS
 from app.version import VERSION
 
 blueprint = Blueprint("metrics", __name__)
+NUMBERS: JsonObject = {
+    "description": "Prometheus's text format, version 0.0.4.",
+    "content": {CONTENT_TYPE_PLAIN_0_0_4: {"schema": {"type": "string"}}},
+}
 
 
 @blueprint.get("/metrics")
+@operation(
+    Operation(
+        "health",
+        {"200": NUMBERS},
+        description="Of the whole service, whichever process answers; nothing in it names a customer.",
+    )
+)
 def metrics() -> Response:
     """The service in numbers, for Prometheus."""
     _check_token(current_app.config["SETTINGS"].metrics_token)
     registry = CollectorRegistry()
-    registry.register(Families(current_app.extensions["services"].metrics.numbers()))
+    registry.register(Families(services().metrics.numbers()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from flask import current_app, request
 
+from app.api.openapi.operations import OPERATIONS
 from app.exceptions import FieldError, InputInvalid
 from app.schemas.reports import FilterSchema
 from app.support.paths import is_api
 
 FILTER = ("customer", "product", "types", "start", "end")
 REPEATABLE = frozenset({"types"})
-OWN_CHECK = object()  # marks a view that validates its own parameters
+PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
 HINTS = 10  # unknown parameters for which the nearest known ones are suggested
-
-
-def takes(*names: str) -> Callable[[Callable], Callable]:
-    """Declare the parameters that a view accepts. A view without a declaration accepts none."""
-
-    def mark(view: Callable) -> Callable:
-        view.parameters = names
-        return view
-
-    return mark
-
-
-def checks_itself(view: Callable) -> Callable:
-    """Mark a view that rejects parameters with its own messages."""
-    view.parameters = OWN_CHECK
-    return view
 
 
 def check_parameters() -> None:
@@ -41,10 +28,11 @@ def check_parameters() -> None:
     """
     if not request.query_string or request.endpoint is None or not is_api(request.path):
         return
-    known = getattr(current_app.view_functions[request.endpoint], "parameters", ())
-    if known is OWN_CHECK:
+    declared = OPERATIONS.get(current_app.view_functions[request.endpoint])
+    known = declared.query if declared else ()
+    if known is None:
         return
-    faults = []
+    faults: list[FieldError] = []
     for name, values in request.args.lists():
         if name not in known:
             faults.append(
@@ -108,7 +96,7 @@ def _wrong(name: str, text: str, allowed: str) -> InputInvalid:
     return InputInvalid("A query parameter is wrong.", [FieldError(message)])
 
 
-def load_query(schema: FilterSchema, lists: Sequence[str]) -> dict[str, object]:
+def load_query(schema: FilterSchema, lists: Sequence[str]) -> dict[str, Any]:
     """Return the query parameters validated by a schema.
 
     Args:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import click
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import as_json, command, say, services, utc
 from app.services.access.ingest_keys import IngestKey
 
 
@@ -63,9 +62,9 @@ def _shown(one: IngestKey) -> dict[str, object]:
 
 
 def _line(one: IngestKey) -> str:
-    used = f"last used {_time(one.used)}" if one.used else "never used"
-    state = f"revoked {_time(one.revoked)}" if one.revoked else used
-    return f"{one.name}: {one.hint}…, for {_scope(one)}, added {_time(one.created)}, {state}"
+    used = f"last used {utc(one.used)}" if one.used else "never used"
+    state = f"revoked {utc(one.revoked)}" if one.revoked else used
+    return f"{one.name}: {one.hint}…, for {_scope(one)}, added {utc(one.created)}, {state}"
 
 
 def _scope(one: IngestKey) -> str:
@@ -74,7 +73,3 @@ def _scope(one: IngestKey) -> str:
 
 def _codes(codes: Sequence[str] | None, what: str) -> str:
     return f"all {what}" if codes is None else f"the {what} {', '.join(codes)}"
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

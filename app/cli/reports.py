@@ -15,7 +15,7 @@ from app.cli.output import as_json, command, say, services
 from app.cli.schedule import schedule
 from app.cli.wait_for import until_ended
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
-from app.services.people.accounts import SYSTEM
+from app.services.people.principal import SYSTEM
 from app.store.models import Report
 
 READ_BYTES = 1024 * 1024
@@ -62,11 +62,15 @@ def start(
     **given: object,
 ) -> None:
     """Start a report and print its source; with --output FILE, also wait and copy its file."""
-    filter = {"customer": customer, "product": product, "types": list(types) or None}
-    filter |= {key: given.pop(key) for key in ("start", "end")}
-    wanted = {"filter": _present(filter)}
-    output = output_of(given)
-    if output:
+    filter = {
+        "customer": customer,
+        "product": product,
+        "types": list(types),
+        "start": given["start"],
+        "end": given["end"],
+    }
+    wanted: dict[str, object] = {"filter": {name: value for name, value in filter.items() if value not in (None, [])}}
+    if output := output_of(given):
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))
     if target:
@@ -160,10 +164,6 @@ def _beside(target: Path) -> Iterator[Path]:
 def _tell(report: Report, as_json: bool) -> None:
     say(job(report), _line(report), json=as_json)
     raise SystemExit(0 if report.status == "COMPLETE" else 1)
-
-
-def _present(values: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _line(report: Report) -> str:

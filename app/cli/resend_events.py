@@ -12,7 +12,7 @@ REFUSED = 3  # exit code if an event is rejected; 1 is a failure, 2 a usage erro
 TOLD = 10  # rejected events whose reasons are printed
 
 
-class Key(click.ParamType):
+class Key(click.ParamType[int | str]):
     """Parameter type: the id of a rejected event, or the UUID of a refused request."""
 
     name = "id"

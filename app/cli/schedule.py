@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from app.cli.file_options import file_options, output_of
-from app.cli.output import as_json, command, say, services
+from app.cli.output import as_json, command, say, services, utc
 from app.exceptions import AccountInvalid
 from app.schemas.reports import job, source
 from app.schemas.schedules import covers, when
 from app.services.people.principal import SYSTEM, Principal
-from app.services.schedules.service import Schedule
+from app.store.models import Schedule
 from app.support.lookalikes import folded
 
 ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
@@ -36,9 +34,16 @@ def schedule() -> None:
 @click.option("--owner", metavar="USER", help="The user who starts its reports; default: the system.")
 @as_json
 @command
-def add(owner: str | None, as_json: bool, **given: object) -> None:
+def add(owner: str | None, types: tuple[str, ...], since_last: bool, as_json: bool, **given: object) -> None:
     """Add a recurring report, and print the secret of its webhook once."""
-    saved = services().schedules.add(_user(owner) if owner else SYSTEM, _wanted(given), by=SYSTEM)
+    wanted = {name: given[name] for name in ("name", "recurrence", "hour", "webhook") if given[name] is not None}
+    wanted["filter"] = {"customer": given["customer"], "product": given["product"]} | (
+        {"types": list(types)} if types else {}
+    )
+    wanted["mode"] = "since_last" if since_last else "period"
+    if output := output_of(given):
+        wanted["output"] = output
+    saved = services().schedules.add(_user(owner) if owner else SYSTEM, wanted, by=SYSTEM)
     lines = [f"Added {_line(saved.schedule)}"]
     if saved.secret:
         lines += ["", f"    {saved.secret}", "", "This secret signs its webhooks. Save it: it will not be shown again."]
@@ -112,16 +117,6 @@ def secret(key: int, as_json: bool) -> None:
     say({"id": key, "secret": made}, made, json=as_json)
 
 
-def _wanted(given: dict[str, object]) -> dict[str, object]:
-    """Return the request that `ScheduleSchema` describes, without options that were not set."""
-    filter = {"customer": given["customer"], "product": given["product"]}
-    filter |= {"types": list(given["types"])} if given["types"] else {}
-    output = output_of(given)
-    wanted = {name: given[name] for name in ("name", "recurrence", "hour", "webhook") if given[name] is not None}
-    wanted |= {"filter": filter, "mode": "since_last" if given["since_last"] else "period"}
-    return wanted | ({"output": output} if output else {})
-
-
 def _user(name: str) -> Principal:
     found = next((one for one in services().accounts.everyone() if one.name == folded(name)), None)
     if found is None:
@@ -138,9 +133,5 @@ def _shown(one: Schedule) -> dict[str, object]:
 
 def _line(one: Schedule) -> str:
     paused = f"paused: {one.reason}" if one.reason else "paused"
-    state = f"next {_time(one.next_run)}" if one.active else paused
+    state = f"next {utc(one.next_run)}" if one.active and one.next_run is not None else paused
     return f"{one.id}: {one.name}, {one.customer} {one.product}, {when(one)}, {covers(one)}; {state}"
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -7,7 +7,7 @@ import sys
 import click
 
 from app.cli.output import as_json, command, say, services
-from app.services.people.accounts import ROLES, Principal
+from app.services.people.principal import ROLES, Principal
 
 from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 

@@ -12,7 +12,7 @@ from app.cli.output import services
 from app.exceptions import StoreUnavailable
 from app.schemas.progress import percent
 from app.schemas.reports import source
-from app.services.people.accounts import SYSTEM
+from app.services.people.principal import SYSTEM
 from app.store.database import release
 from app.store.models import Report
 

@@ -15,10 +15,11 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NoReturn
+from types import TracebackType
+from typing import NoReturn, TextIO
 
 import structlog
-from structlog.typing import EventDict, ExcInfo, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.ops.requests import current_id
 
@@ -44,13 +45,13 @@ def configure(log_format: str) -> None:
         # Plain, because the default prints every local variable, including passwords, if `rich` is installed.
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback)
     )
-    shared = [
+    shared: list[Processor] = [
         _add_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    finish = [structlog.processors.format_exc_info if log_format == "json" else _escape]
+    finish: list[Processor] = [structlog.processors.format_exc_info if log_format == "json" else _escape]
     structlog.configure(
         processors=[*shared, *finish, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -98,7 +99,7 @@ def _is_object(line: bytes) -> bool:
     return False
 
 
-def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         _hooks[0](kind, error, trace)
     else:
@@ -114,8 +115,9 @@ def _log_in_thread(args: threading.ExceptHookArgs) -> None:
 
 def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Add the id of the current request. It is read only here, so that requests that log nothing cost nothing."""
-    request = current_id()
-    return event if request is None else event | {"request": request}
+    if (request := current_id()) is not None:
+        event["request"] = request
+    return event
 
 
 def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -123,7 +125,7 @@ def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return {name: _escaped(value, CONTROL) if isinstance(value, str) else value for name, value in event.items()}
 
 
-def _plain_traceback(stream: io.TextIOBase, error: ExcInfo) -> None:
+def _plain_traceback(stream: TextIO, error: ExcInfo) -> None:
     text = io.StringIO()
     structlog.dev.plain_traceback(text, error)
     stream.write(_escaped(text.getvalue(), IN_TRACEBACK))

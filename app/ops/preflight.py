@@ -51,7 +51,7 @@ def resolved(settings: Settings) -> Settings:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
         raise SettingInvalid(f"HOST: {settings.host} is not a name or address that this machine knows.") from None
-    return replace(settings, host=min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
+    return replace(settings, host=str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0]))
 
 
 def run_folder(settings: Settings) -> Path:

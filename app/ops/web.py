@@ -24,7 +24,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from granian.server.mp import MPServer, WorkerProcess
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from granian.server.mp import Loader, Target
 
 LISTENERS = "TALLY_LISTENERS"  # the descriptors of the listening sockets, one for each web process
 LOADED, NOT_LOADED = "web: reloaded", "web: not reloaded"  # the launcher waits for one of these lines
@@ -64,7 +65,7 @@ class WebServer(MPServer):
         if not self._listeners:
             super()._init_shared_socket()
 
-    def _spawn_worker(self, idx: int, target: Callable, callback_loader: Callable) -> WorkerProcess:
+    def _spawn_worker(self, idx: int, target: Target, callback_loader: Loader) -> WorkerProcess:
         if self._listeners:
             self._sso = self._listeners[idx]
             self._shd = SocketHolder(self._sso.fileno(), False, self.backlog)
@@ -74,7 +75,7 @@ class WebServer(MPServer):
     def _drop_shared_socket(self) -> None:
         """Leave the sockets open, because the launcher closes them."""
 
-    def _reload(self, spawn_target: Callable, target_loader: Callable) -> None:
+    def _reload(self, spawn_target: Target, target_loader: Loader) -> None:
         self.reload_signal = False
         self.respawned_wrks.clear()
         self.main_loop_interrupt.clear()
@@ -87,7 +88,7 @@ class WebServer(MPServer):
         if self.interrupt_children or self.interrupt_signal:  # the interrupt arrived during the reload
             self.main_loop_interrupt.set()
 
-    def _replace(self, idx: int, spawn_target: Callable, target_loader: Callable) -> bool:
+    def _replace(self, idx: int, spawn_target: Target, target_loader: Loader) -> bool:
         """Replace a web process and return True if the new process can load the application."""
         new = self._spawn_worker(idx, spawn_target, target_loader)
         new.interrupt_by_parent = True  # otherwise granian would mistake its exit for that of the old process

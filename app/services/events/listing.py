@@ -17,7 +17,7 @@ from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
 from app.store.events import pages as store
 from app.store.events import search
-from app.store.events.pages import EventFilter
+from app.store.events.pages import EventFilter as EventFilter
 from app.support.clock import now
 
 CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")

@@ -2,102 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from app.api.body import CODINGS
 from app.api.errors import EVENTS_FAILED, GENERAL, RETRY_SECONDS, tree
-from app.api.reports import MAX_PAGE, PAGE
+from app.api.openapi.operations import JsonObject
+from app.api.query import MAX_PAGE_SIZE, PAGE_SIZE
 from app.exceptions import FORBIDDEN, FieldError
-from app.schemas import response_schemas
 from app.schemas.reports import STATUSES
 
-Told = dict[str, object]
+ABOUT = (
+    "Products send usage events to `POST /events`; analysts and their tools fetch them back as reports.\n\n"
+    "Times are whole milliseconds since 1970-01-01T00:00:00Z, days are UTC. A string has neither NUL characters nor "
+    "lone surrogates. Every error but 401 is an array with one tree of `value` (a code for programs, a message for "
+    "people) and `children`. A path that is not here is answered 404 with the code `REQUEST_NOT_FOUND`, a method that "
+    "is not here 405 with `REQUEST_METHOD_NOT_ALLOWED`."
+)
+TAGS = {
+    "events": "What happened in the products.",
+    "reports": "Events, exported to a file.",
+    "service": "What this service is, and who the caller is to it.",
+    "health": "For whoever keeps the service running.",
+}
 
-SECONDS: Told = {"type": "integer", "minimum": 1}
+
+def _part(description: str = "", *, place: str = "", required: bool = False, **schema: object) -> JsonObject:
+    """Return the description of a header, or of a parameter in a place: `header`, `path` or `query`."""
+    described: JsonObject = {"in": place} if place else {}
+    described |= {"description": description} if description else {}
+    described |= {"required": True} if required else {}
+    return described | {"schema": schema}
+
+
 COMMON_HEADERS = ("X-Request-ID", "Access-Control-Allow-Origin")
-HEADERS: dict[str, Told] = {
-    "X-Request-ID": {
-        "description": "The request's own where it sent a sane one (letters, digits and ._:-, at most 128), or a new "
-        "one. The service's log names it.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
-    },
-    "Access-Control-Allow-Origin": {
-        "description": "Whose pages may read the answer.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Basic"}},
-    "Retry-After": {
-        "description": "Seconds to wait.",
-        "required": True,
-        "schema": {"type": "integer", "const": int(RETRY_SECONDS)},
-    },
-    "Preference-Applied": {
-        "description": "Where `Prefer`, or the setting `INVALID_EVENTS`, asked for it.",
-        "schema": {"type": "string", "const": "handling=lenient"},
-    },
-    "X-Rejected-Events": {
-        "description": "With `Preference-Applied`: how many events were invalid, and are not stored.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "Idempotency-Replayed": {
-        "description": "This is the first answer again; nothing was stored.",
-        "schema": {"type": "string", "const": "true"},
-    },
-    "X-Ignored-Fields": {
-        "description": "Keys of the request's JSON that nobody knows; they change nothing.",
-        "schema": {"type": "string"},
-    },
-    "Location": {"required": True, "schema": {"type": "string", "format": "uri"}},
-    "Content-Disposition": {"description": "What to call the file.", "schema": {"type": "string"}},
-    "ETag": {"description": "The file's SHA-256, quoted.", "schema": {"type": "string"}},
+REQUEST_ID = (
+    "The request's own where it sent a sane one (letters, digits and ._:-, at most 128), or a new one. The service's "
+    "log names it."
+)
+HEADERS = {
+    "X-Request-ID": _part(REQUEST_ID, required=True, type="string", pattern="^[A-Za-z0-9._:-]{1,128}$"),
+    "Access-Control-Allow-Origin": _part("Whose pages may read the answer.", required=True, type="string"),
+    "WWW-Authenticate": _part(required=True, type="string", const="Basic"),
+    "Retry-After": _part("Seconds to wait.", required=True, type="integer", const=int(RETRY_SECONDS)),
+    "Preference-Applied": _part(
+        "Where `Prefer`, or the setting `INVALID_EVENTS`, asked for it.", type="string", const="handling=lenient"
+    ),
+    "X-Rejected-Events": _part(
+        "With `Preference-Applied`: how many events were invalid, and are not stored.", type="integer", minimum=0
+    ),
+    "Idempotency-Replayed": _part("This is the first answer again; nothing was stored.", type="string", const="true"),
+    "X-Ignored-Fields": _part("Keys of the request's JSON that nobody knows; they change nothing.", type="string"),
+    "Location": _part(required=True, type="string", format="uri"),
+    "Content-Disposition": _part("What to call the file.", type="string"),
+    "ETag": _part("The file's SHA-256, quoted.", type="string"),
 }
-PARAMETERS: dict[str, Told] = {
-    "X-Request-ID": {
-        "in": "header",
-        "description": "A name for this request, repeated in the answer and in the service's log.",
-        "schema": {"type": "string"},
-    },
-    "Content-Encoding": {
-        "in": "header",
-        "description": "How the body is compressed.",
-        "schema": {"type": "string", "enum": [coding for coding in CODINGS if coding]},
-    },
-    "Idempotency-Key": {
-        "in": "header",
-        "description": "A repeat with the same key and the same body is answered with the first answer.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]*$"},
-    },
-    "Prefer": {
-        "in": "header",
-        "description": "`handling=lenient`: store the valid events although others are invalid. "
-        "`handling=strict`: store all or none.",
-        "schema": {"type": "string"},
-    },
-    "source": {
-        "in": "path",
-        "description": "The report's `source`.",
-        "required": True,
-        "schema": {"type": "string"},
-        "example": "JOB-2f1a66a5-9d0e-4c35-8d2a-6f7b0c1d2e3f",
-    },
-    "status": {"in": "query", "description": "Only such reports.", "schema": {"type": "string", "enum": [*STATUSES]}},
-    "limit": {
-        "in": "query",
-        "description": "How many at most.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE},
-    },
-    "after": {"in": "query", "description": "The `next` of the page before.", "schema": {"type": "string"}},
-    "expires": {"in": "query", "required": True, "schema": {"type": "string"}},
-    "nonce": {"in": "query", "required": True, "schema": {"type": "string"}},
-    "signature": {"in": "query", "required": True, "schema": {"type": "string"}},
-    "Range": {"in": "header", "description": "A part of the file.", "schema": {"type": "string"}},
-    "If-None-Match": {"in": "header", "description": "An earlier answer's ETag.", "schema": {"type": "string"}},
+CODING_NAMES = [coding for coding in CODINGS if coding]
+SAME_KEY = "A repeat with the same key and the same body is answered with the first answer."
+HANDLING = (
+    "`handling=lenient`: store the valid events although others are invalid. `handling=strict`: store all or none."
+)
+PARAMETERS = {
+    "X-Request-ID": _part(
+        "A name for this request, repeated in the answer and in the service's log.", place="header", type="string"
+    ),
+    "Content-Encoding": _part("How the body is compressed.", place="header", type="string", enum=CODING_NAMES),
+    "Idempotency-Key": _part(
+        SAME_KEY, place="header", type="string", minLength=1, maxLength=255, pattern=r"^[\x20-\x7e]*$"
+    ),
+    "Prefer": _part(HANDLING, place="header", type="string"),
+    "source": _part("The report's `source`.", place="path", required=True, type="string")
+    | {"example": "JOB-2f1a66a5-9d0e-4c35-8d2a-6f7b0c1d2e3f"},
+    "status": _part("Only such reports.", place="query", type="string", enum=[*STATUSES]),
+    "limit": _part(
+        "How many at most.", place="query", type="integer", minimum=1, maximum=MAX_PAGE_SIZE, default=PAGE_SIZE
+    ),
+    "after": _part("The `next` of the page before.", place="query", type="string"),
+    "expires": _part(place="query", required=True, type="string"),
+    "nonce": _part(place="query", required=True, type="string"),
+    "signature": _part(place="query", required=True, type="string"),
+    "Range": _part("A part of the file.", place="header", type="string"),
+    "If-None-Match": _part("An earlier answer's ETag.", place="header", type="string"),
 }
 
 
-def _error(words: str, code: str, message: str, *faults: FieldError, headers: Iterable[str] = ()) -> Told:
+def _error(words: str, code: str, message: str, *faults: FieldError, headers: tuple[str, ...] = ()) -> JsonObject:
     content = {"schema": "Errors", "example": tree(code, message, faults)}
     return {
         "description": f"`{code}`: {words}",
@@ -106,7 +92,7 @@ def _error(words: str, code: str, message: str, *faults: FieldError, headers: It
     }
 
 
-ERRORS: dict[str, Told] = {
+ERRORS: dict[str, JsonObject] = {
     "400": _error(
         "the body is not JSON or has a wrong shape, or a field or parameter is invalid: each has a child.",
         "REQUEST_INPUT_MALFORMED",
@@ -118,7 +104,7 @@ ERRORS: dict[str, Told] = {
     "401": {
         "description": "The user or the password is missing or wrong.",
         "headers": {"WWW-Authenticate": "WWW-Authenticate"},
-        "content": {"application/json": {"schema": response_schemas.UnauthorizedSchema}},
+        "content": {"application/json": {"schema": "Unauthorized"}},
     },
     "403": _error(
         "the caller may not see this customer's data, or a bucket is not allowed.",
@@ -160,13 +146,13 @@ ERRORS: dict[str, Told] = {
         "REQUEST_RATE_LIMITED",
         "At most 600 requests a minute may come from one address. Nothing was stored; try again in 12 seconds.",
     )
-    | {"headers": {"Retry-After": {"description": "Seconds to wait.", "required": True, "schema": SECONDS}}},
+    | {"headers": {"Retry-After": _part("Seconds to wait.", required=True, type="integer", minimum=1)}},
     "500": _error("a fault of the service's own.", GENERAL, EVENTS_FAILED),
     "503": _error(
         "the database cannot be reached in time, or more is under way than may be; nothing was stored.",
         GENERAL,
         "The database cannot be reached. Nothing was stored; try again.",
-        headers=["Retry-After"],
+        headers=("Retry-After",),
     ),
 }
 LINK_ERROR = _error(
@@ -174,7 +160,7 @@ LINK_ERROR = _error(
     "REQUEST_AUTHORIZATION_FAILURE",
     "This link has expired: links work for 15 minutes. Ask for the report's file again.",
 )
-KEY_SCHEMES: dict[str, Told] = {
+KEY_SCHEMES: dict[str, JsonObject] = {
     "Key": {"type": "http", "scheme": "bearer", "description": "An ingest key."},
     "KeyAsUser": {
         "type": "http",
@@ -191,7 +177,7 @@ KEY_SCHEMES: dict[str, Told] = {
 KEY_UNAUTHORIZED = ERRORS["401"] | {
     "description": "The ingest key is missing or wrong where one is asked for, or revoked."
 }
-TOKEN_SCHEME: Told = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN."}
+TOKEN_SCHEME: JsonObject = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN."}
 TOKEN_UNAUTHORIZED = ERRORS["401"] | {"description": "The token is missing or wrong."}
 KEY_FORBIDDEN = _error(
     "the key is bound to other customers or products than those of an event; nothing was stored.",
@@ -199,17 +185,17 @@ KEY_FORBIDDEN = _error(
     "The key web may not send events[2].customer; nothing was stored.",
     FieldError('events[2].customer is "FERNHILL"; with this key it must be "BARCHART".', FORBIDDEN),
 )
-PLACES_ERROR = _error(
+DOWNLOADS_ERROR = _error(
     "too many files are being downloaded at this moment.",
     "REQUEST_RATE_LIMITED",
     "128 files are being downloaded at this moment. Try again.",
-    headers=["Retry-After"],
+    headers=("Retry-After",),
 )
-DOOR_ERROR = _error(
+LOGIN_ERROR = _error(
     "too many wrong passwords came from this address, or too many reports of the user wait.",
     "REQUEST_RATE_LIMITED",
     "Too many wrong passwords came from your address. Try again in 42 seconds.",
-    headers=["Retry-After"],
+    headers=("Retry-After",),
 )
 RANGE_ERROR = _error(
     "the file has no such part.", "REQUEST_INPUT_MALFORMED", "The server cannot provide the requested range."

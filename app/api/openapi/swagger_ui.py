@@ -18,7 +18,7 @@ POLICY = (
 # The only inline script of Swagger UI's page is allowed by its hash. It is the same for every request, because it
 # contains no request data, not even in the OAuth address.
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-CONFIG = {
+CONFIG: dict[str, object] = {
     "app_name": "Tally's API",
     "layout": "BaseLayout",  # without the bar that loads other documents
     "validatorUrl": None,  # disables the badge from another host
@@ -36,13 +36,8 @@ def register(app: Flask) -> None:
 
 
 def _guard(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY + _inline(response)
+    is_page = response.mimetype == "text/html" and not response.direct_passthrough
+    scripts = INLINE.findall(response.get_data()) if is_page else []
+    hashes = [f" 'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts]
+    response.headers["Content-Security-Policy"] = POLICY + "".join(hashes)
     return response
-
-
-def _inline(response: Response) -> str:
-    """Return the CSP source expressions of a page's inline scripts."""
-    if response.mimetype != "text/html" or response.direct_passthrough:
-        return ""
-    hashes = (sha256(script).digest() for script in INLINE.findall(response.get_data()))
-    return "".join(f" 'sha256-{b64encode(digest).decode()}'" for digest in hashes)

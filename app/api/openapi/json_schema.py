@@ -1,0 +1,109 @@
+"""JSON Schema of the protocol's field types, so that `/openapi.json` describes exactly what the schemas validate.
+
+Rules that JSON Schema cannot express are stated in words: strings have no lone surrogates, and the body has no NUL.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema, fields
+
+from app.api.openapi.operations import JsonObject
+from app.schemas.events import BatchSchema, EventList
+from app.schemas.fields import (
+    CONTROL,
+    MAX_CODE,
+    MAX_CONTEXT_ITEMS,
+    MAX_CONTEXT_TEXT,
+    MAX_OBJECT_NAME,
+    MAX_TIME,
+    MAX_TYPES,
+    MAX_VERSION,
+    OBJECT_NAME,
+    Choice,
+    Code,
+    Codes,
+    Context,
+    Delimiter,
+    Flag,
+    ObjectName,
+    Time,
+    Version,
+)
+from app.schemas.reports import COMPRESSIONS, PARQUET, UNCOMPRESSED, OutputSchema, Text
+
+Field = fields.Field[Any]
+NO_NUL = r"^[^\x00]*$"
+
+
+def digits_up_to(most: int) -> str:
+    """Return the pattern of the numbers from 0 to `most`, written in at most as many digits."""
+    text = str(most)
+    smaller = [
+        f"{text[:at]}[0-{int(digit) - 1}][0-9]{{{len(text) - at - 1}}}" for at, digit in enumerate(text) if digit > "0"
+    ]
+    return f"^({'|'.join([f'[0-9]{{1,{len(text) - 1}}}', *smaller, text])})$"
+
+
+def _text(shortest: int, longest: int, pattern: str) -> JsonObject:
+    return {"type": "string", "minLength": shortest, "maxLength": longest, "pattern": pattern}
+
+
+CODE = _text(1, MAX_CODE, f"^{CONTROL.pattern.replace('[', '[^', 1)}*$")
+TIME: JsonObject = {"type": "integer", "minimum": 0, "maximum": MAX_TIME}
+ITEM = {"type": ["string", "number", "boolean", "null"], "maxLength": MAX_CONTEXT_TEXT, "pattern": NO_NUL}
+OF_FIELD: dict[type[Field], JsonObject] = {
+    Code: CODE,
+    Codes: {"type": "array", "maxItems": MAX_TYPES, "items": CODE},
+    Version: {"type": "string", "maxLength": MAX_VERSION, "pattern": NO_NUL},
+    Text: _text(1, 1024, NO_NUL),
+    Delimiter: _text(1, 1, r'^[^"\r\n\x00]$'),
+    ObjectName: _text(1, MAX_OBJECT_NAME, f"^{OBJECT_NAME.pattern}$"),
+    Context: {"type": "array", "maxItems": MAX_CONTEXT_ITEMS, "items": ITEM},
+    Flag: {"type": "boolean"},
+}
+COMPRESSED_TWICE: JsonObject = {
+    "required": ["format", "compression"],
+    "properties": {
+        "format": {"const": PARQUET},
+        "compression": {"enum": [name for name in COMPRESSIONS if name != UNCOMPRESSED]},
+    },
+}
+
+
+class Converter(OpenAPIConverter):
+    """apispec's converter, with each schema's docstring as its description."""
+
+    def init_attribute_functions(self) -> None:
+        """Register the conversion of the protocol's field types; see apispec."""
+        super().init_attribute_functions()
+        self.attribute_functions.append(self.own2properties)
+
+    def own2properties(self, field: Field, **_: object) -> JsonObject:
+        """Return the properties of a protocol field, or none for any other field."""
+        match field:
+            case EventList(parent=BatchSchema() as batch):
+                return {"type": "array", "maxItems": batch.limit, "items": self.resolve_nested_schema(field.one)}
+            case Time(digits=True):
+                return {"oneOf": [TIME, {"type": "string", "pattern": digits_up_to(MAX_TIME)}]}
+            case Time():
+                return dict(TIME)
+            case Choice():
+                return {"type": "string", "enum": list(field.words)}
+        return dict(OF_FIELD.get(type(field), {}))
+
+    def schema2jsonschema(self, schema: Schema) -> JsonObject:
+        """Return the JSON Schema of a marshmallow schema."""
+        words = (inspect.getdoc(schema) or "").split("\n\n")[0].replace("\n", " ")
+        told: JsonObject = {"description": words} | super().schema2jsonschema(schema)
+        return told | {"not": COMPRESSED_TWICE} if type(schema) is OutputSchema else told
+
+
+class Plugin(MarshmallowPlugin):
+    """apispec's marshmallow plugin with the converter above."""
+
+    Converter = Converter

@@ -20,7 +20,7 @@ from flask.cli import load_dotenv
 from app import create_app
 from app.config import Settings
 from app.exceptions import SettingInvalid
-from app.ops import preflight, supervise
+from app.ops import preflight, programs
 from app.redis.queue import connect
 from app.store import database
 from tests.support import settings_page
@@ -380,9 +380,9 @@ def test_a_data_folder_that_redis_clients_cannot_read_is_refused_before_anything
 
 
 def test_without_a_temporary_folder_the_processes_get_one(tmp_path, monkeypatch):
-    assert supervise._temporary_folder(Settings(data_dir=tmp_path)) == {}
+    assert programs.temporary_folder(Settings(data_dir=tmp_path)) == {}
     monkeypatch.setattr(tempfile, "gettempdir", lambda: Path("/nowhere/at/all").stat())
-    found = supervise._temporary_folder(Settings(data_dir=tmp_path))
+    found = programs.temporary_folder(Settings(data_dir=tmp_path))
     assert found == dict.fromkeys(("TMPDIR", "SQLITE_TMPDIR"), str(tmp_path / "tmp"))
     assert (tmp_path / "tmp").is_dir()
 

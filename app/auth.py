@@ -65,7 +65,8 @@ class PeopleSessions(SecureCookieSessionInterface):
         overwrite the cookie and sign users out.
         """
         settings = app.config["SETTINGS"]
-        own = sha256(f"{settings.secret()} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
+        key = app.secret_key if isinstance(app.secret_key, str) else settings.secret()
+        own = sha256(f"{key} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
         return f"{super().get_cookie_name(app)}-{own}"
 
     def get_cookie_secure(self, app: Flask) -> bool:
@@ -106,8 +107,16 @@ def verify(name: str, password: str) -> Principal | None:
     if given is None or given.type != "basic" or not name:
         return None
     principal = services().login.authenticate(name, password, request.remote_addr or "", "API")
-    if principal is not None:
-        _check_call(principal)
+    if principal is None:
+        return None
+    allowed = current_app.config["SETTINGS"].cors_origins
+    if is_forged_call(request.method, request.mimetype, request.headers, _own_hosts(), allowed):
+        raise Forbidden(
+            "A page of another site sent this request. Send it with Content-Type: application/json and with "
+            "credentials that the page itself knows, or have the site added to CORS_ORIGINS."
+        )
+    if principal.temporary:
+        raise Forbidden("This password is for one sign-in. Sign in at /admin/, and choose one of your own.")
     return principal
 
 
@@ -246,14 +255,3 @@ def _credentials(header: str | None) -> Authorization | None:
         return Authorization.from_header(header)
     except ValueError:
         return None
-
-
-def _check_call(principal: Principal) -> None:
-    allowed = current_app.config["SETTINGS"].cors_origins
-    if is_forged_call(request.method, request.mimetype, request.headers, _own_hosts(), allowed):
-        raise Forbidden(
-            "A page of another site sent this request. Send it with Content-Type: application/json and with "
-            "credentials that the page itself knows, or have the site added to CORS_ORIGINS."
-        )
-    if principal.temporary:
-        raise Forbidden("This password is for one sign-in. Sign in at /admin/, and choose one of your own.")

@@ -20,38 +20,28 @@ from app.support.paths import is_api
 MAX_CHILDREN = 100
 RETRY_SECONDS = "5"
 GENERAL = "REQUEST_GENERAL_FAILURE"
+NOT_FOUND = "REQUEST_NOT_FOUND"
 EVENTS_FAILED = "An attempt to accept new events failed for unspecified reason(s)."
 FAILED = "The service failed for a reason of its own. The request's id names it in the log."
 
-# The first matching class decides, so subclasses precede their base classes.
-TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
-    (errors.InputInvalid, 400, "REQUEST_INPUT_MALFORMED"),
-    (errors.BodyMalformed, 400, "REQUEST_INPUT_MALFORMED"),
-    (errors.BodyTooLarge, 413, "REQUEST_TOO_LARGE"),
-    (errors.TypeUnsupported, 415, "REQUEST_TYPE_UNSUPPORTED"),
-    (errors.KeyReused, 422, "REQUEST_KEY_REUSED"),
-    (errors.RateLimited, 429, "REQUEST_RATE_LIMITED"),
-    (errors.Forbidden, 403, errors.FORBIDDEN),
-    (errors.LinkInvalid, 403, errors.FORBIDDEN),
-    (errors.KeyUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.CatalogUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.AccountUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.SessionUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.EventUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.RejectedUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.ScheduleUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
-    (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
-    (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),
-    (errors.ReportFailed, 409, "EVENT_JOB_GET_FAILED"),
-    (errors.ReportEnded, 409, "EVENT_JOB_GET_FAILED"),
-    (errors.FileMissing, 410, "EVENT_JOB_GET_FAILED"),
-    (errors.StoreUnavailable, 503, GENERAL),
-    (errors.Overloaded, 503, GENERAL),
-    (errors.StorageFailed, 503, GENERAL),
-)
+# Status and code of each class. The first match decides, so subclasses precede their base classes.
+TABLE: dict[tuple[type[errors.TallyError], ...], tuple[int, str]] = {
+    (errors.InputInvalid, errors.BodyMalformed): (400, "REQUEST_INPUT_MALFORMED"),
+    (errors.BodyTooLarge,): (413, "REQUEST_TOO_LARGE"),
+    (errors.TypeUnsupported,): (415, "REQUEST_TYPE_UNSUPPORTED"),
+    (errors.KeyReused,): (422, "REQUEST_KEY_REUSED"),
+    (errors.RateLimited,): (429, "REQUEST_RATE_LIMITED"),
+    (errors.Forbidden, errors.LinkInvalid): (403, errors.FORBIDDEN),
+    (errors.KeyUnknown, errors.CatalogUnknown, errors.AccountUnknown, errors.SessionUnknown): (404, NOT_FOUND),
+    (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown): (404, NOT_FOUND),
+    (errors.ReportUnknown,): (404, "EVENT_JOB_GET_FAILED_NO_JOB"),
+    (errors.ReportRunning,): (409, "EVENT_JOB_GET_FAILED_RUNNING"),
+    (errors.ReportExpired, errors.FileMissing): (410, "EVENT_JOB_GET_FAILED"),
+    (errors.ReportFailed, errors.ReportEnded): (409, "EVENT_JOB_GET_FAILED"),
+    (errors.StoreUnavailable, errors.Overloaded, errors.StorageFailed): (503, GENERAL),
+}
 HTTP_CODES = {
-    404: ("REQUEST_NOT_FOUND", "There is nothing at {path}."),
+    404: (NOT_FOUND, "There is nothing at {path}."),
     405: ("REQUEST_METHOD_NOT_ALLOWED", "{path} does not take {method}."),
 }
 
@@ -68,7 +58,7 @@ def register(app: Flask) -> None:
 
 def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict[str, object]]:
     """Return the array of an error's body, with at most 100 children and one more that counts the rest."""
-    children = [_node(fault.code, fault.message) for fault in field_errors[:MAX_CHILDREN]]
+    children = [_node(one.code, one.message) for one in field_errors[:MAX_CHILDREN]]
     rest = len(field_errors) - MAX_CHILDREN
     if rest > 0:
         children.append(_node(errors.MALFORMED, f"And {rest} more."))
@@ -80,10 +70,10 @@ def _node(code: str, message: str) -> dict[str, object]:
 
 
 def _domain(error: errors.TallyError) -> Response:
-    told = next((row for row in TABLE if isinstance(error, row[0])), None)
-    if told is None:
+    found = next((answer for classes, answer in TABLE.items() if isinstance(error, classes)), None)
+    if found is None:
         return _fault(error)
-    _, status, code = told
+    status, code = found
     if status == 503:
         log.warning("unavailable", path=request.path, reason=str(error))
     response: Response

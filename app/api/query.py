@@ -32,23 +32,17 @@ def check_parameters() -> None:
     known = declared.query if declared else ()
     if known is None:
         return
-    faults: list[FieldError] = []
+    field_errors: list[FieldError] = []
     for name, values in request.args.lists():
         if name not in known:
-            faults.append(
-                FieldError(f'"{name[:60]}" is not a parameter of {request.path}; {_hint(name, known, len(faults))}.')
-            )
+            is_compared = len(field_errors) < HINTS
+            nearest = difflib.get_close_matches(name[:60].lower(), known, 1, 0.5) if is_compared else []
+            hint = f"did you mean {nearest[0]}" if nearest else f"it takes {', '.join(known) or 'none'}"
+            field_errors.append(FieldError(f'"{name[:60]}" is not a parameter of {request.path}; {hint}.'))
         elif len(values) > 1 and name not in REPEATABLE:
-            faults.append(FieldError(f"{name} comes {len(values)} times; it may come once."))
-    if faults:
-        raise InputInvalid("A query parameter is wrong.", faults)
-
-
-def _hint(name: str, known: Sequence[str], earlier: int) -> str:
-    if not known:
-        return "it takes none"
-    nearest = difflib.get_close_matches(name[:60].lower(), known, 1, 0.5) if earlier < HINTS else []
-    return f"did you mean {nearest[0]}" if nearest else f"it takes {', '.join(known)}"
+            field_errors.append(FieldError(f"{name} comes {len(values)} times; it may come once."))
+    if field_errors:
+        raise InputInvalid("A query parameter is wrong.", field_errors)
 
 
 def number(name: str, default: int, most: int) -> int:
@@ -61,7 +55,7 @@ def number(name: str, default: int, most: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= most):
-        raise _wrong(name, text, f"a whole number from 1 to {most}")
+        raise _invalid(name, text, f"a whole number from 1 to {most}")
     return int(text)
 
 
@@ -73,7 +67,7 @@ def choice(name: str, words: Sequence[str]) -> str | None:
     """
     text = request.args.get(name)
     if text is not None and text not in words:
-        raise _wrong(name, text, " or ".join(words))
+        raise _invalid(name, text, " or ".join(words))
     return text
 
 
@@ -87,11 +81,11 @@ def cursor(name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise _wrong(name, text, "the value of next in an earlier answer")
+        raise _invalid(name, text, "the value of next in an earlier answer")
     return int(text)
 
 
-def _wrong(name: str, text: str, allowed: str) -> InputInvalid:
+def _invalid(name: str, text: str, allowed: str) -> InputInvalid:
     message = f'{name} is "{text[:60]}"; it must be {allowed}.'
     return InputInvalid("A query parameter is wrong.", [FieldError(message)])
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import click
 import orjson
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services
 from app.services.people.principal import SYSTEM
 from app.store.database import transaction
 
@@ -19,7 +19,6 @@ def catalog() -> None:
 
 @catalog.command("import")
 @click.argument("file", type=click.File("rb"))
-@as_json
 @command
 def import_file(file: BinaryIO, as_json: bool) -> None:
     """Import a catalog FILE (- for standard input): existing codes are updated, none are removed."""
@@ -30,7 +29,6 @@ def import_file(file: BinaryIO, as_json: bool) -> None:
 
 
 @catalog.command()
-@as_json
 @command
 def export(as_json: bool) -> None:
     """Print the catalog as a document that import accepts."""

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
 from app.services.operations.retention import ErasurePlan
@@ -25,7 +25,6 @@ from app.services.people.principal import SYSTEM
 )
 @click.option("--delete-files", is_flag=True, help="Also delete the report files that contain some of them.")
 @click.option("--yes", is_flag=True, help="Erase. Without this, only count what would be erased.")
-@as_json
 @command
 def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], **wanted: object) -> None:
     """Erase events permanently; without --yes, only count what would be erased.

@@ -11,8 +11,7 @@ from typing import BinaryIO
 
 import click
 
-from app.cli.output import as_json, command, say, services, utc
-from app.cli.resend_events import REFUSED
+from app.cli.output import REFUSED, command, say, services, utc
 from app.schemas.imports import CsvSchema
 from app.schemas.reports import LAYOUTS
 from app.services.events.import_formats import Csv
@@ -29,7 +28,6 @@ STDIN = "-"
 @click.option("--header", is_flag=True, help="CSV: skip the first row; a report's header is recognized without this.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="CSV without a header: its report's layout.")
 @click.option("--again", is_flag=True, help="Import a file again that was already imported to its end.")
-@as_json
 @command
 def import_file(
     path: Path,
@@ -57,8 +55,13 @@ def import_file(
         # Every database accepts a name in this form.
         name = os.fsencode(path.name).decode(errors="replace") if is_file else "standard input"
         source = Source(file, name, csv, resumes=is_file)
-        first, last = _watched(services().importing.run(source, again=again), file, path if is_file else None)
-    say(_result(source, first, last), _words(source, first, last), json=as_json)
+        first, last = _watch(services().importing.run(source, again=again), file, path if is_file else None)
+    result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
+    if first.finished:
+        result["imported_before"] = first.finished
+    elif first.offset:
+        result["resumed_at_line"] = first.line
+    say(result, _words(source, first, last), json=as_json)
     raise SystemExit(REFUSED if last.rejected else 0)
 
 
@@ -77,7 +80,7 @@ def _parse_csv_options(
     return Csv(**checked, header=header, layout=layout)
 
 
-def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tuple[Progress, Progress]:
+def _watch(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tuple[Progress, Progress]:
     """Run an import with a progress bar on a terminal, and return its progress at the beginning and at the end."""
     first = last = next(steps)
     size = path.stat().st_size if path and sys.stderr.isatty() else None
@@ -90,13 +93,6 @@ def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tu
             click.echo(f"Stopped at line {last.line:,}. {_counts(last)}", err=True)
             raise
     return first, last
-
-
-def _result(source: Source, first: Progress, last: Progress) -> dict[str, object]:
-    result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
-    if first.finished:
-        return result | {"imported_before": first.finished}
-    return result | ({"resumed_at_line": first.line} if first.offset else {})
 
 
 def _words(source: Source, first: Progress, last: Progress) -> str:

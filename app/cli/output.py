@@ -18,10 +18,15 @@ from app.exceptions import InputInvalid, TallyError
 from app.services import Services
 
 Arguments = ParamSpec("Arguments")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+REFUSED = 3  # exit code if an event is rejected; 1 is a failure, 2 a usage error
 
 
 def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Run a command as `with_sentences` does, and give it the option --json, `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(with_sentences(function))
+
+
+def with_sentences(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """Run a command in the application context, and print the application's errors as sentences."""
 
     @with_appcontext

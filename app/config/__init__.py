@@ -280,10 +280,23 @@ def given() -> frozenset[str]:
 
 
 def _kept_secret(path: Path) -> str:
+    """Return the key in a file, which is created on first use.
+
+    The key is written under a temporary name first, so that concurrent processes read the same complete key.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _make_secret(path)
+            descriptor, partial = tempfile.mkstemp(dir=path.parent)  # mode 0600
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_urlsafe(48))
+                    file.flush()
+                    os.fsync(file.fileno())
+                with suppress(FileExistsError):
+                    os.link(partial, path)
+            finally:
+                Path(partial).unlink()
         secret = path.read_text().strip()
     except OSError as error:
         raise SettingInvalid(f"DATA_DIR: cannot keep the secret key in {path}: {error.strerror}.") from error
@@ -293,17 +306,3 @@ def _kept_secret(path: Path) -> str:
             "Remove the file, and a new key is made."
         )
     return secret
-
-
-def _make_secret(path: Path) -> None:
-    """Write the key under a temporary name first, so that concurrent processes read the same complete key."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(partial, path)
-    finally:
-        Path(partial).unlink()

@@ -75,15 +75,18 @@ def configure(log_format: str) -> None:
 
 def render_line(line: bytes) -> bytes:
     """Return a program's line in the format of the log, which may be JSON, or nothing for a blank line."""
-    if _format != "json" or _is_object(line):
+    if _format != "json":
         return line + b"\n"
+    with suppress(ValueError):
+        if isinstance(json.loads(line), dict):
+            return line + b"\n"
     if not line.strip():
         return b""
     text = line.decode(errors="replace")
     level = LEVEL.match(text)
     moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    told = {"event": text, "level": level[1].lower() if level else "info", "timestamp": moment}
-    return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+    record = {"event": text, "level": level[1].lower() if level else "info", "timestamp": moment}
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
 
 def exit_with(error: Exception) -> NoReturn:
@@ -91,12 +94,6 @@ def exit_with(error: Exception) -> NoReturn:
     configure("json" if os.environ.get("LOG_FORMAT") == "json" else "text")
     sys.stderr.buffer.write(render_line(str(error).encode()))
     sys.exit(1)
-
-
-def _is_object(line: bytes) -> bool:
-    with suppress(ValueError):
-        return isinstance(json.loads(line), dict)
-    return False
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -108,9 +105,9 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
 
 def _log_in_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
-        told = (args.exc_type, args.exc_value, args.exc_traceback)
+        error = (args.exc_type, args.exc_value, args.exc_traceback)
         name = args.thread.name if args.thread else ""
-        structlog.get_logger(__name__).error("uncaught exception in a thread", thread=name, exc_info=told)
+        structlog.get_logger(__name__).error("uncaught exception in a thread", thread=name, exc_info=error)
 
 
 def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -99,7 +99,7 @@ class WebServer(MPServer):
         new.interrupt_by_parent = False
         old, self.wrks[idx] = self.wrks[idx], new
         old.terminate()
-        self._replaced = [one for one in self._replaced if one.is_alive()] + [old]
+        self._replaced = [process for process in self._replaced if process.is_alive()] + [old]
         threading.Thread(target=_await_end, args=(old,), daemon=True).start()
         return True
 
@@ -148,15 +148,11 @@ class _Retirement:
         if self.begun:
             return
         self.begun, self.last_request = True, time.monotonic()
-        if self.listener is not None:
-            self._stop_accepting(self.listener)
+        if self.listener is not None:  # replaced with an unused socket, because closing it would break its readers
+            self._unused = socket.create_server(("127.0.0.1", 0))
+            self._unused.setblocking(False)
+            os.dup2(self._unused.fileno(), self.listener)
         threading.Thread(target=self._linger, args=(stop,), daemon=True).start()
-
-    def _stop_accepting(self, listener: int) -> None:
-        """Replace the listening socket with an unused socket, because closing it would break its readers."""
-        self._nobody = socket.create_server(("127.0.0.1", 0))
-        self._nobody.setblocking(False)
-        os.dup2(self._nobody.fileno(), listener)
 
     def _linger(self, stop: WorkerSignal) -> None:
         deadline = time.monotonic() + LINGER_SECONDS

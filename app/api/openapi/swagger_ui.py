@@ -31,13 +31,13 @@ def register(app: Flask) -> None:
     base = app.config["SETTINGS"].base_path
     config = CONFIG | {"oauth2RedirectUrl": f"{base}{PATH}/oauth2-redirect.html"}
     blueprint = get_swaggerui_blueprint(base + PATH, base + DOCUMENT, config=config)
-    blueprint.after_request(_guard)
+
+    @blueprint.after_request
+    def guard(response: Response) -> Response:
+        is_page = response.mimetype == "text/html" and not response.direct_passthrough
+        scripts = INLINE.findall(response.get_data()) if is_page else []
+        hashes = [f" 'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts]
+        response.headers["Content-Security-Policy"] = POLICY + "".join(hashes)
+        return response
+
     app.register_blueprint(blueprint, url_prefix=PATH)
-
-
-def _guard(response: Response) -> Response:
-    is_page = response.mimetype == "text/html" and not response.direct_passthrough
-    scripts = INLINE.findall(response.get_data()) if is_page else []
-    hashes = [f" 'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts]
-    response.headers["Content-Security-Policy"] = POLICY + "".join(hashes)
-    return response

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from flask import Blueprint, Response, request
 
 from app.api.body import LINES_TYPE, read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
-from app.api.openapi.operations import EVENT, LINES, OTHER_EVENT, Operation, described, described_body, operation
+from app.api.openapi.operations import JsonObject, Operation, described, described_body, operation
 from app.api.openapi.response_schemas import StoredEventSchema
 from app.api.query import FILTER, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
@@ -19,6 +21,19 @@ from app.services.events.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
 FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised while recording the request
+
+EXAMPLE: JsonObject = {
+    "customer": "BARCHART",
+    "product": "PORTFOLIO",
+    "type": "PORTFOLIO-APPLICATION-LOADED",
+    "timestamp": 1793000000000,
+    "context": ["user-1", "Overview", None],
+}
+OTHER_EXAMPLE = EXAMPLE | {"type": "PORTFOLIO-VIEW-OPENED", "timestamp": 1793000000250, "version": "4.2.0"}
+LINES: JsonObject = {
+    "schema": {"type": "string", "contentMediaType": LINES_TYPE, "description": "One event a line."},
+    "examples": {"lines": {"value": f"{json.dumps(EXAMPLE)}\n{json.dumps(OTHER_EXAMPLE)}\n"}},
+}
 
 
 @blueprint.post("/events")
@@ -38,7 +53,9 @@ FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised
         description="200 means committed: on disk. One invalid event, and nothing is stored; with `Prefer: "
         "handling=lenient` the valid ones are, and `sequence` is their place in the request.",
         body=described_body(
-            "Events", {"object": {"events": [EVENT, OTHER_EVENT]}, "array": [EVENT], "empty": []}, **{LINES_TYPE: LINES}
+            "Events",
+            {"object": {"events": [EXAMPLE, OTHER_EXAMPLE]}, "array": [EXAMPLE], "empty": []},
+            **{LINES_TYPE: LINES},
         ),
     )
 )

@@ -13,27 +13,8 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from app.api.openapi.operations import JsonObject
+from app.schemas import fields as own
 from app.schemas.events import BatchSchema, EventList
-from app.schemas.fields import (
-    CONTROL,
-    MAX_CODE,
-    MAX_CONTEXT_ITEMS,
-    MAX_CONTEXT_TEXT,
-    MAX_OBJECT_NAME,
-    MAX_TIME,
-    MAX_TYPES,
-    MAX_VERSION,
-    OBJECT_NAME,
-    Choice,
-    Code,
-    Codes,
-    Context,
-    Delimiter,
-    Flag,
-    ObjectName,
-    Time,
-    Version,
-)
 from app.schemas.reports import COMPRESSIONS, PARQUET, UNCOMPRESSED, OutputSchema, Text
 
 Field = fields.Field[Any]
@@ -53,18 +34,18 @@ def _text(shortest: int, longest: int, pattern: str) -> JsonObject:
     return {"type": "string", "minLength": shortest, "maxLength": longest, "pattern": pattern}
 
 
-CODE = _text(1, MAX_CODE, f"^{CONTROL.pattern.replace('[', '[^', 1)}*$")
-TIME: JsonObject = {"type": "integer", "minimum": 0, "maximum": MAX_TIME}
-ITEM = {"type": ["string", "number", "boolean", "null"], "maxLength": MAX_CONTEXT_TEXT, "pattern": NO_NUL}
+CODE = _text(1, own.MAX_CODE, f"^{own.CONTROL.pattern.replace('[', '[^', 1)}*$")
+TIME: JsonObject = {"type": "integer", "minimum": 0, "maximum": own.MAX_TIME}
+ITEM = {"type": ["string", "number", "boolean", "null"], "maxLength": own.MAX_CONTEXT_TEXT, "pattern": NO_NUL}
 OF_FIELD: dict[type[Field], JsonObject] = {
-    Code: CODE,
-    Codes: {"type": "array", "maxItems": MAX_TYPES, "items": CODE},
-    Version: {"type": "string", "maxLength": MAX_VERSION, "pattern": NO_NUL},
+    own.Code: CODE,
+    own.Codes: {"type": "array", "maxItems": own.MAX_TYPES, "items": CODE},
+    own.Version: {"type": "string", "maxLength": own.MAX_VERSION, "pattern": NO_NUL},
     Text: _text(1, 1024, NO_NUL),
-    Delimiter: _text(1, 1, r'^[^"\r\n\x00]$'),
-    ObjectName: _text(1, MAX_OBJECT_NAME, f"^{OBJECT_NAME.pattern}$"),
-    Context: {"type": "array", "maxItems": MAX_CONTEXT_ITEMS, "items": ITEM},
-    Flag: {"type": "boolean"},
+    own.Delimiter: _text(1, 1, r'^[^"\r\n\x00]$'),
+    own.ObjectName: _text(1, own.MAX_OBJECT_NAME, f"^{own.OBJECT_NAME.pattern}$"),
+    own.Context: {"type": "array", "maxItems": own.MAX_CONTEXT_ITEMS, "items": ITEM},
+    own.Flag: {"type": "boolean"},
 }
 COMPRESSED_TWICE: JsonObject = {
     "required": ["format", "compression"],
@@ -88,11 +69,11 @@ class Converter(OpenAPIConverter):
         match field:
             case EventList(parent=BatchSchema() as batch):
                 return {"type": "array", "maxItems": batch.limit, "items": self.resolve_nested_schema(field.one)}
-            case Time(digits=True):
-                return {"oneOf": [TIME, {"type": "string", "pattern": digits_up_to(MAX_TIME)}]}
-            case Time():
+            case own.Time(digits=True):
+                return {"oneOf": [TIME, {"type": "string", "pattern": digits_up_to(own.MAX_TIME)}]}
+            case own.Time():
                 return dict(TIME)
-            case Choice():
+            case own.Choice():
                 return {"type": "string", "enum": list(field.words)}
         return dict(OF_FIELD.get(type(field), {}))
 

@@ -15,7 +15,6 @@ from typing import ParamSpec
 from marshmallow import Schema
 from werkzeug.wrappers import Response
 
-from app.api.body import LINES_TYPE
 from app.auth import basic, need
 
 JsonObject = dict[str, object]
@@ -24,19 +23,6 @@ Arguments = ParamSpec("Arguments")
 
 # Media types of a report's file: those of its format, or of its compression.
 FILE_TYPES = "text/csv application/x-ndjson application/vnd.apache.parquet application/gzip application/zstd"
-
-EVENT: JsonObject = {
-    "customer": "BARCHART",
-    "product": "PORTFOLIO",
-    "type": "PORTFOLIO-APPLICATION-LOADED",
-    "timestamp": 1793000000000,
-    "context": ["user-1", "Overview", None],
-}
-OTHER_EVENT = EVENT | {"type": "PORTFOLIO-VIEW-OPENED", "timestamp": 1793000000250, "version": "4.2.0"}
-LINES: JsonObject = {
-    "schema": {"type": "string", "contentMediaType": LINES_TYPE, "description": "One event a line."},
-    "examples": {"lines": {"value": f"{json.dumps(EVENT)}\n{json.dumps(OTHER_EVENT)}\n"}},
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ def described(words: str, schema: str | JsonObject, *headers: str) -> JsonObject
 
 
 def described_file(words: str) -> JsonObject:
-    """Return the description of a response that is a report's file, or a part of it."""
+    """Return the description of a report's file, or of a part of it."""
     content = {kind: {"schema": {"type": "string"}} for kind in FILE_TYPES.split()}
     return {
         "description": words,

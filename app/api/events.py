@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from app.api.body import LINES_TYPE, read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
-from app.api.openapi.operations import JsonObject, Operation, described, described_body, operation
+from app.api.openapi.operations import JsonObject, Operation, described, described_body
 from app.api.openapi.response_schemas import StoredEventSchema
 from app.api.query import FILTER, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
@@ -37,27 +37,25 @@ LINES: JsonObject = {
 
 
 @blueprint.post("/events")
-@operation(
-    Operation(
-        "events",
-        {
-            "200": described(
-                "The events as stored, in the order sent.",
-                {"type": "array", "items": StoredEventSchema},
-                *("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed", "X-Ignored-Fields"),
-            )
-        },
-        errors=("413", "415", "422", "503"),
-        query=("key",),
-        parameters=("Content-Encoding", "Idempotency-Key", "Prefer"),
-        description="200 means committed: on disk. One invalid event, and nothing is stored; with `Prefer: "
-        "handling=lenient` the valid ones are, and `sequence` is their place in the request.",
-        body=described_body(
-            "Events",
-            {"object": {"events": [EXAMPLE, OTHER_EXAMPLE]}, "array": [EXAMPLE], "empty": []},
-            **{LINES_TYPE: LINES},
-        ),
-    )
+@Operation(
+    "events",
+    {
+        "200": described(
+            "The events as stored, in the order sent.",
+            {"type": "array", "items": StoredEventSchema},
+            *("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed", "X-Ignored-Fields"),
+        )
+    },
+    errors=("413", "415", "422", "503"),
+    query=("key",),
+    parameters=("Content-Encoding", "Idempotency-Key", "Prefer"),
+    description="200 means committed: on disk. One invalid event, and nothing is stored; with `Prefer: "
+    "handling=lenient` the valid ones are, and `sequence` is their place in the request.",
+    body=described_body(
+        "Events",
+        {"object": {"events": [EXAMPLE, OTHER_EXAMPLE]}, "array": [EXAMPLE], "empty": []},
+        **{LINES_TYPE: LINES},
+    ),
 )
 def record() -> Response:
     """Store a batch, all of it or nothing unless it asks otherwise, and answer the events as stored."""
@@ -78,14 +76,12 @@ def record() -> Response:
 
 
 @blueprint.get("/events")
-@operation(
-    Operation(
-        "events",
-        {"200": described("A page of events.", "EventPage")},
-        errors=("503",),
-        permission="events",
-        query=(*FILTER, "limit", "after"),
-    )
+@Operation(
+    "events",
+    {"200": described("A page of events.", "EventPage")},
+    errors=("503",),
+    permission="events",
+    query=(*FILTER, "limit", "after"),
 )
 def index() -> Response:
     """Events newest first, a page at a time."""

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 from werkzeug.wsgi import FileWrapper
 
 from app.api.openapi.components import DOWNLOADS_ERROR, LINK_ERROR, RANGE_ERROR
-from app.api.openapi.operations import Operation, described_file, described_redirect, operation
+from app.api.openapi.operations import Operation, described_file, described_redirect
 from app.auth import current_principal, services
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
 from app.services.reports.service import Download
@@ -34,22 +34,20 @@ download_slots = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
 
 @blueprint.get("/files/<source>")
-@operation(
-    Operation(
-        "reports",
-        {
-            "200": described_file("The whole file."),
-            "206": described_file("The part that `Range` asks for."),
-            "302": described_redirect("Where an S3 store has it, for a minute."),
-            "304": {"description": "The file that `If-None-Match` names."},
-            "403": LINK_ERROR,
-            "416": RANGE_ERROR,
-            "429": DOWNLOADS_ERROR,
-        },
-        errors=("410", "503"),
-        query=None,
-        parameters=(*PARAMETERS, "Range", "If-None-Match"),
-    )
+@Operation(
+    "reports",
+    {
+        "200": described_file("The whole file."),
+        "206": described_file("The part that `Range` asks for."),
+        "302": described_redirect("Where an S3 store has it, for a minute."),
+        "304": {"description": "The file that `If-None-Match` names."},
+        "403": LINK_ERROR,
+        "416": RANGE_ERROR,
+        "429": DOWNLOADS_ERROR,
+    },
+    errors=("410", "503"),
+    query=None,
+    parameters=(*PARAMETERS, "Range", "If-None-Match"),
 )
 def download(source: str) -> Response:
     """A report's file; a link with anything more, or less, was changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from app.api.openapi.operations import Operation, described, operation
+from app.api.openapi.operations import Operation, described
 from app.api.responses import JsonResponse
 from app.auth import services
 
@@ -12,21 +12,19 @@ blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
 @blueprint.get("/live")
-@operation(Operation("health", {"200": described("It lives.", "Live")}))
+@Operation("health", {"200": described("It lives.", "Live")})
 def live() -> Response:
     """200 as long as the process answers at all."""
     return JsonResponse({"status": "live"})
 
 
 @blueprint.get("/ready")
-@operation(
-    Operation(
-        "health",
-        {
-            "200": described("Events are accepted. What else is wrong stands among the checks.", "Ready"),
-            "503": described("Events are refused, for these reasons.", "Ready"),
-        },
-    )
+@Operation(
+    "health",
+    {
+        "200": described("Events are accepted. What else is wrong stands among the checks.", "Ready"),
+        "503": described("Events are refused, for these reasons.", "Ready"),
+    },
 )
 def ready() -> Response:
     """200 as long as events are accepted; else 503, with why not. What else is wrong stands under its name, too.

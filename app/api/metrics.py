@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from app.api.openapi.operations import JsonObject, Operation, operation
+from app.api.openapi.operations import JsonObject, Operation
 from app.auth import sent_token, services
 from app.exceptions import Unauthenticated
 from app.services.operations.metrics import AtWork, Numbers, Recorded
@@ -33,12 +33,10 @@ NUMBERS: JsonObject = {
 
 
 @blueprint.get("/metrics")
-@operation(
-    Operation(
-        "health",
-        {"200": NUMBERS},
-        description="Of the whole service, whichever process answers; nothing in it names a customer.",
-    )
+@Operation(
+    "health",
+    {"200": NUMBERS},
+    description="Of the whole service, whichever process answers; nothing in it names a customer.",
 )
 def metrics() -> Response:
     """The service in numbers, for Prometheus."""

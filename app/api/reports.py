@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from app.api.body import read_json_body
 from app.api.headers import ignored_fields
-from app.api.openapi.operations import Operation, described, described_body, described_redirect, operation
+from app.api.openapi.operations import Operation, described, described_body, described_redirect
 from app.api.query import MAX_PAGE_SIZE, PAGE_SIZE, choice, cursor, number
 from app.api.responses import JSON, JsonResponse
 from app.auth import caller, services
@@ -27,15 +27,13 @@ JOB = described("The report.", "Job")
 
 
 @blueprint.post("/reports")
-@operation(
-    Operation(
-        "reports",
-        {"200": described("The report.", "Job", "X-Ignored-Fields")},
-        errors=("413", "415", "503"),
-        permission="reports",
-        parameters=("Content-Encoding",),
-        body=described_body(ReportRequestSchema, {"report": EXAMPLE}),
-    )
+@Operation(
+    "reports",
+    {"200": described("The report.", "Job", "X-Ignored-Fields")},
+    errors=("413", "415", "503"),
+    permission="reports",
+    parameters=("Content-Encoding",),
+    body=described_body(ReportRequestSchema, {"report": EXAMPLE}),
 )
 def start() -> Response:
     """Accept a report; the job is answered as soon as its row is committed.
@@ -53,14 +51,12 @@ def start() -> Response:
 
 
 @blueprint.get("/reports")
-@operation(
-    Operation(
-        "reports",
-        {"200": described("A page of reports.", "JobPage")},
-        errors=("503",),
-        permission="reports",
-        query=("status", "limit", "after"),
-    )
+@Operation(
+    "reports",
+    {"200": described("A page of reports.", "JobPage")},
+    errors=("503",),
+    permission="reports",
+    query=("status", "limit", "after"),
 )
 def index() -> Response:
     """The caller's reports, newest first."""
@@ -71,20 +67,18 @@ def index() -> Response:
 
 
 @blueprint.get("/reports/<source>/availability")
-@operation(Operation("reports", {"200": JOB}, errors=("404", "503"), permission="reports"))
+@Operation("reports", {"200": JOB}, errors=("404", "503"), permission="reports")
 def availability(source: str) -> Response:
     """How a report is getting on, as SDKs ask."""
     return JsonResponse(job(services().reports.get(caller(), source)))
 
 
 @blueprint.get("/reports/<source>/progress")
-@operation(
-    Operation(
-        "reports",
-        {"200": described("What is known so far.", "Progress")},
-        errors=("404", "503"),
-        permission="reports",
-    )
+@Operation(
+    "reports",
+    {"200": described("What is known so far.", "Progress")},
+    errors=("404", "503"),
+    permission="reports",
 )
 def show_progress(source: str) -> Response:
     """How far a report is, in numbers."""
@@ -93,14 +87,12 @@ def show_progress(source: str) -> Response:
 
 
 @blueprint.get("/reports/<source>")
-@operation(
-    Operation(
-        "reports",
-        {"200": described("Where the file is.", "Link"), "302": described_redirect("The same link.")},
-        errors=("404", "409", "410", "503"),
-        permission="reports",
-        description="`Accept` decides: 200 where it allows `application/json`, else 302.",
-    )
+@Operation(
+    "reports",
+    {"200": described("Where the file is.", "Link"), "302": described_redirect("The same link.")},
+    errors=("404", "409", "410", "503"),
+    permission="reports",
+    description="`Accept` decides: 200 where it allows `application/json`, else 302.",
 )
 def fetch(source: str) -> Response:
     """A link to a report's file: in JSON where the client takes JSON, else by redirect."""
@@ -114,14 +106,12 @@ def fetch(source: str) -> Response:
 
 
 @blueprint.post("/reports/<source>/retry")
-@operation(
-    Operation(
-        "reports",
-        {"200": JOB},
-        errors=("404", "409", "503"),
-        permission="reports",
-        description="A report that failed, timed out or was cancelled runs again, with the snapshot that it had.",
-    )
+@Operation(
+    "reports",
+    {"200": JOB},
+    errors=("404", "409", "503"),
+    permission="reports",
+    description="A report that failed, timed out or was cancelled runs again, with the snapshot that it had.",
 )
 def retry(source: str) -> Response:
     """Let a report that ended without a file run again."""
@@ -129,14 +119,12 @@ def retry(source: str) -> Response:
 
 
 @blueprint.delete("/reports/<source>")
-@operation(
-    Operation(
-        "reports",
-        {"204": {"description": "It is done, or there was nothing to do."}},
-        errors=("404", "503"),
-        permission="reports",
-        description="Cancels a report that runs; removes the file of one that is complete. The report stays listed.",
-    )
+@Operation(
+    "reports",
+    {"204": {"description": "It is done, or there was nothing to do."}},
+    errors=("404", "503"),
+    permission="reports",
+    description="Cancels a report that runs; removes the file of one that is complete. The report stays listed.",
 )
 def delete(source: str) -> Response:
     """Cancel a report that runs, and remove its file if there is one."""

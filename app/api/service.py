@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
-from app.api.openapi.operations import Operation, described, operation
+from app.api.openapi.operations import Operation, described
 from app.api.responses import JsonResponse
 from app.auth import caller
 from app.version import VERSION
@@ -16,14 +16,14 @@ DESCRIPTION = "Records usage events and hands the raw events back."
 
 @blueprint.get("/system/version")
 @blueprint.get("/service/version")
-@operation(Operation("service", {"200": described("The version.", "Version")}))
+@Operation("service", {"200": described("The version.", "Version")})
 def version() -> Response:
     """Which version answers; SDKs ask under either name."""
     return JsonResponse({"version": VERSION, "service": _service()})
 
 
 @blueprint.get("/service/authenticate")
-@operation(Operation("service", {"200": described("The caller.", "Authentication")}, errors=("503",), permission=""))
+@Operation("service", {"200": described("The caller.", "Authentication")}, errors=("503",), permission="")
 def authenticate() -> Response:
     """Whether the credentials are right, and what they allow."""
     who = caller()

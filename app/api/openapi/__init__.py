@@ -1,1 +1,1 @@
-"""`/openapi.json` and `/docs`. `operations.operation` describes each route beside its view; `document` joins them."""
+"""`/openapi.json` and `/docs`. `operations.Operation` describes each route beside its view; `document` joins them."""

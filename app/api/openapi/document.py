@@ -12,7 +12,7 @@ from werkzeug.routing import Rule
 
 from app.api.openapi import components
 from app.api.openapi.json_schema import Plugin
-from app.api.openapi.operations import OPERATIONS, JsonObject, Operation, described, operation
+from app.api.openapi.operations import OPERATIONS, JsonObject, Operation, described
 from app.api.openapi.response_schemas import DERIVED, SCHEMAS
 from app.api.query import FILTER
 from app.api.responses import JsonResponse
@@ -27,7 +27,7 @@ CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 @blueprint.get("/openapi.json")
-@operation(Operation("service", {"200": described("This document.", {"type": "object"})}))
+@Operation("service", {"200": described("This document.", {"type": "object"})})
 def document() -> Response:
     """Describe the API, as OpenAPI 3.1."""
     if EXTENSION not in current_app.extensions:

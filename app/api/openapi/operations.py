@@ -27,7 +27,7 @@ FILE_TYPES = "text/csv application/x-ndjson application/vnd.apache.parquet appli
 
 @dataclass(frozen=True)
 class Operation:
-    """Declaration of a route.
+    """Declaration of a route, the decorator of its view.
 
     Attributes:
         permission: what the caller's role must permit; empty for any user, None for everyone.
@@ -46,25 +46,21 @@ class Operation:
     description: str = ""
     body: JsonObject = field(default_factory=dict)
 
+    def __call__(self, view: Callable[Arguments, Response]) -> Callable[Arguments, Response]:
+        """Declare the route of a view. Credentials and the permission are checked before the view is called."""
 
-OPERATIONS: dict[View, Operation] = {}
-
-
-def operation(declared: Operation) -> Callable[[Callable[Arguments, Response]], Callable[Arguments, Response]]:
-    """Declare the route of a view. Credentials and the permission are checked before the view is called."""
-
-    def declare(view: Callable[Arguments, Response]) -> Callable[Arguments, Response]:
         @functools.wraps(view)
         def permitted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Response:
-            if declared.permission:
-                need(declared.permission)
+            if self.permission:
+                need(self.permission)
             return view(*args, **kwargs)
 
-        guarded = view if declared.permission is None else basic.login_required(permitted)
-        OPERATIONS[guarded] = declared
+        guarded = view if self.permission is None else basic.login_required(permitted)
+        OPERATIONS[guarded] = self
         return guarded
 
-    return declare
+
+OPERATIONS: dict[View, Operation] = {}
 
 
 def described(words: str, schema: str | JsonObject, *headers: str) -> JsonObject:

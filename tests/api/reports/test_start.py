@@ -341,9 +341,6 @@ class TestScope:
         ]
         assert messages[0] == messages[1]
 
-    def test_their_own_is_not(self, analyst, seen):
-        assert post(analyst, FILTER).status_code == 200
-
 
 @pytest.mark.settings(redis_url="unix:///nowhere/redis.sock")
 def test_a_report_is_accepted_at_once_although_redis_is_away(admin):

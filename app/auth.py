@@ -183,17 +183,17 @@ def sign_in(principal: Principal) -> bool:
     session.clear()
     session.permanent = True
     session[TOKEN] = token
-    g.pop("visit", None)
+    g.pop("current_session", None)
     return True
 
 
 def sign_out() -> None:
     """End the session, on the server and in the browser."""
-    visit = current_session()
-    if visit is not None:
-        services().sessions.sign_out(visit)
+    current = current_session()
+    if current is not None:
+        services().sessions.sign_out(current)
     session.clear()
-    g.visit = None
+    g.current_session = None
 
 
 def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | BaseResponse]:
@@ -224,18 +224,18 @@ def open_to_temporary(view: View) -> View:
 
 def current_principal() -> Principal | None:
     """Return the user whose session the request belongs to, or None."""
-    visit = current_session()
-    return visit.principal if visit else None
+    current = current_session()
+    return current.principal if current else None
 
 
 def current_session() -> CurrentSession | None:
     """Return the session that the request belongs to, or None. It is looked up once per request."""
-    if "visit" not in g:
+    if "current_session" not in g:
         token, address = session.get(TOKEN), request.remote_addr or ""
-        g.visit = None
+        g.current_session = None
         if isinstance(token, str):
-            g.visit = services().sessions.find(token, address, acts=REFRESHES not in request.headers)
-    found: CurrentSession | None = g.visit
+            g.current_session = services().sessions.find(token, address, acts=REFRESHES not in request.headers)
+    found: CurrentSession | None = g.current_session
     return found
 
 

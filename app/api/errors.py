@@ -51,9 +51,9 @@ log = structlog.get_logger(__name__)
 def register(app: Flask) -> None:
     """Handle every error: with a tree on API paths, and with a page on other paths."""
     app.register_error_handler(errors.Unauthenticated, lambda error: unauthorized(401))
-    app.register_error_handler(errors.TallyError, _domain)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _fault)
+    app.register_error_handler(errors.TallyError, _handle_tally_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _unexpected)
 
 
 def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict[str, object]]:
@@ -69,10 +69,10 @@ def _node(code: str, message: str) -> dict[str, object]:
     return {"value": {"code": code, "message": message}, "children": []}
 
 
-def _domain(error: errors.TallyError) -> Response:
+def _handle_tally_error(error: errors.TallyError) -> Response:
     found = next((answer for classes, answer in TABLE.items() if isinstance(error, classes)), None)
     if found is None:
-        return _fault(error)
+        return _unexpected(error)
     status, code = found
     if status == 503:
         log.warning("unavailable", path=request.path, reason=str(error))
@@ -101,7 +101,7 @@ def _plain(error: errors.TallyError) -> str:
     return error.plain if isinstance(error, errors.StoreUnavailable) else str(error)
 
 
-def _http(error: HTTPException) -> BaseResponse | HTTPException:
+def _handle_http_error(error: HTTPException) -> BaseResponse | HTTPException:
     if error.code is None or error.code < 400:
         return error
     response: BaseResponse
@@ -120,7 +120,7 @@ def _http(error: HTTPException) -> BaseResponse | HTTPException:
     return response
 
 
-def _fault(error: Exception) -> Response:
+def _unexpected(error: Exception) -> Response:
     """Log an unexpected error in full, and return a response with one sentence."""
     log.exception("request failed", path=request.path, exc_info=error)
     if not is_api(request.path):

@@ -107,8 +107,8 @@ def _send(response: Response, size: int, path: Path) -> None:
     response.content_length = size
     if request.method == "GET":
         response.response, response.direct_passthrough = Stream(path), True
-    wish = request.range if request.method == "GET" else None
-    is_one = wish is not None and wish.units == "bytes" and len(wish.ranges) == 1 and wish.ranges[0][0] >= -size
+    wanted = request.range if request.method == "GET" else None
+    is_one = wanted is not None and wanted.units == "bytes" and len(wanted.ranges) == 1 and wanted.ranges[0][0] >= -size
     environ = {key: value for key, value in request.environ.items() if is_one or key != "HTTP_RANGE"}
     try:
         response.make_conditional(environ, accept_ranges=True, complete_length=size)

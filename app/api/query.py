@@ -45,8 +45,8 @@ def check_parameters() -> None:
         raise InputInvalid("A query parameter is wrong.", field_errors)
 
 
-def number(name: str, default: int, most: int) -> int:
-    """Return a parameter as a whole number from 1 to `most`, or the default if it was not sent.
+def number(name: str, default: int, maximum: int) -> int:
+    """Return a parameter as a whole number from 1 to `maximum`, or the default if it was not sent.
 
     Raises:
         InputInvalid: the value is invalid.
@@ -54,8 +54,8 @@ def number(name: str, default: int, most: int) -> int:
     text = request.args.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= most):
-        raise _invalid(name, text, f"a whole number from 1 to {most}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= maximum):
+        raise _invalid(name, text, f"a whole number from 1 to {maximum}")
     return int(text)
 
 

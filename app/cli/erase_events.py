@@ -43,7 +43,7 @@ def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], 
         "erased": gone if yes else None,
     }
     result |= {"reports": [source(report) for report in plan.reports], "files_deleted": yes and delete_files}
-    say(result, _words(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
+    say(result, _summarize(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
 
 
 def _erase(plan: ErasurePlan, delete_files: bool) -> int:
@@ -61,7 +61,7 @@ def _erase(plan: ErasurePlan, delete_files: bool) -> int:
     return gone
 
 
-def _words(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) -> str:
+def _summarize(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) -> str:
     if not plan.events and not plan.rejected_number:
         return "There are no such events."
     number, done = (is_erased, "erased") if yes else (plan.events, "would be erased")

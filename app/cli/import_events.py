@@ -61,7 +61,7 @@ def import_file(
         result["imported_before"] = first.finished
     elif first.offset:
         result["resumed_at_line"] = first.line
-    say(result, _words(source, first, last), json=as_json)
+    say(result, _summarize(source, first, last), json=as_json)
     raise SystemExit(REFUSED if last.rejected else 0)
 
 
@@ -95,7 +95,7 @@ def _watch(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tupl
     return first, last
 
 
-def _words(source: Source, first: Progress, last: Progress) -> str:
+def _summarize(source: Source, first: Progress, last: Progress) -> str:
     counts = _counts(last)
     if first.finished:
         return f"{source.name} was imported before, on {utc(first.finished)}; use --again to import it again. {counts}"

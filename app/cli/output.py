@@ -37,7 +37,7 @@ def with_sentences(function: Callable[Arguments, None]) -> Callable[Arguments, N
         try:
             function(*args, **kwargs)
         except InputInvalid as error:
-            details = "".join(f"\n  {fault.message}" for fault in error.field_errors)
+            details = "".join(f"\n  {one.message}" for one in error.field_errors)
             raise click.ClickException(f"{error}{details}") from None
         except TallyError as error:
             raise click.ClickException(str(error)) from None

@@ -85,7 +85,7 @@ class Settings:
     [Ingest keys](#ingest-keys).
     """
     rate_limit_address: int = number(0, "requests a minute", 0, 10_000_000)
-    """The most requests to `POST /events` from one address; see [Rate limits](#rate-limits). 0: no limit."""
+    """Maximum number of requests to `POST /events` from one address; see [Rate limits](#rate-limits). 0: no limit."""
     rate_limit_key: int = number(0, "requests a minute", 0, 10_000_000)
     """The same for one ingest key, where `INGEST_AUTH` is `key`. 0: no limit."""
     cors_origins: tuple[str, ...] = texts(("*",), "origins", values.origins)

@@ -42,26 +42,28 @@ class Reload:
     """Reload that runs one step at a time, because the launcher has other work between steps.
 
     Args:
-        tell: prints a sentence on the terminal.
+        print_sentence: prints a sentence on the terminal.
     """
 
-    def __init__(self, settings: Settings, programs: Mapping[str, Program], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, programs: Mapping[str, Program], print_sentence: Callable[[str], None]
+    ) -> None:
         self._folder = run_folder(settings)
         self._programs = programs
-        self._tell = tell
-        self._asked = False
-        self._heard = b""
+        self._print = print_sentence
+        self._is_requested = False
+        self._reported = b""
         self._steps: Generator[None, None, None] | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request a reload, which begins as soon as possible or after the one in progress."""
-        self._asked = True
+        self._is_requested = True
 
     def read(self, line: bytes) -> bool:
         """Process a line of a program's output, and return whether the line reports a reload."""
         if line not in (LOADED, NOT_LOADED):
             return False
-        self._heard = line
+        self._reported = line
         return True
 
     def run_step(self, *, can_begin: bool) -> None:
@@ -71,28 +73,28 @@ class Reload:
             can_begin: whether the web server responds.
         """
         if self._steps is None:
-            if not (self._asked and can_begin):
+            if not (self._is_requested and can_begin):
                 return
-            self._asked, self._steps = False, self._run()
+            self._is_requested, self._steps = False, self._run()
         if next(self._steps, self) is self:
             self._steps = None
 
     def _run(self) -> Generator[None, None, None]:
         began = time.monotonic()
-        self._tell("Reloading …")
+        self._print("Reloading …")
         problem = (yield from self._prepare()) or (yield from self._replace_web())
         if problem is None:
             yield from self._restart_others()
-        self._tell("Reloaded." if problem is None else f"Not reloaded; what ran before goes on. {problem}")
+        self._print("Reloaded." if problem is None else f"Not reloaded; what ran before goes on. {problem}")
         new = self._folder / f"{OUTCOME}.new"
         new.write_text(json.dumps({"began": began, "problem": problem}))
         new.replace(self._folder / OUTCOME)
 
     def _prepare(self) -> Generator[None, None, str | None]:
         """Run the new code's own checks and its migrations, and return its error message if they fail."""
-        said = self._folder / "reload.txt"
+        output = self._folder / "reload.txt"
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "reload", PREPARE]
-        with said.open("w") as file:
+        with output.open("w") as file:
             process = subprocess.Popen(
                 command,
                 env=os.environ | {"LOG_FORMAT": "text"},  # the output becomes part of a sentence
@@ -102,7 +104,7 @@ class Reload:
             )
         while process.poll() is None:
             yield
-        words = said.read_text(errors="replace").strip()
+        words = output.read_text(errors="replace").strip()
         return (words or f"The new code ended with {process.returncode}.") if process.returncode else None
 
     def _replace_web(self) -> Generator[None, None, str | None]:
@@ -110,13 +112,13 @@ class Reload:
         pid = web.pid
         if pid is None:  # the web server has just died, and is restarted with the new code
             return None
-        self._heard, deadline = b"", time.monotonic() + REPLACE_SECONDS
+        self._reported, deadline = b"", time.monotonic() + REPLACE_SECONDS
         web.send(signal.SIGHUP)
-        while not self._heard and web.pid == pid:
+        while not self._reported and web.pid == pid:
             if time.monotonic() > deadline:
                 return TOO_LATE
             yield
-        return NOT_REPLACED if self._heard == NOT_LOADED else None
+        return NOT_REPLACED if self._reported == NOT_LOADED else None
 
     def _restart_others(self) -> Generator[None, None, None]:
         old = {name: one.pid for name, one in self._programs.items() if name not in (VALKEY, WEB) and one.pid}
@@ -141,15 +143,15 @@ def reload(settings: Settings, seconds: float) -> None:
     Raises:
         ReloadFailed: the launcher did not reload in time, or is not running.
     """
-    folder, asked = run_folder(settings), time.monotonic()
+    folder, asked_at = run_folder(settings), time.monotonic()
     pid = _launcher(folder / LOCK)
     if pid is None:
         raise ReloadFailed(f"Tally does not run with DATA_DIR {settings.data_dir.absolute()}.")
     os.kill(pid, signal.SIGHUP)
-    while (outcome := _outcome(folder / OUTCOME))[0] < asked:
+    while (outcome := _outcome(folder / OUTCOME))[0] < asked_at:
         if _launcher(folder / LOCK) != pid:
             raise ReloadFailed("Tally ended before it had reloaded. Its log says why.")
-        if time.monotonic() > asked + seconds:
+        if time.monotonic() > asked_at + seconds:
             raise ReloadFailed(f"Tally has not reloaded within {seconds:.0f} seconds. Its log says how far it is.")
         time.sleep(0.1)
     if outcome[1] is not None:

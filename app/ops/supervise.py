@@ -75,15 +75,15 @@ class _Supervision:
         self._programs = {program.name: program for program in programs}
         self._lines = dict.fromkeys(self._programs, b"")  # the incomplete last line of each program's output
         self._answered: int | None = None  # the process id of the web server that has responded
-        self._asked = False  # whether Ctrl-C or a signal has requested the end of everything
+        self._is_stop_requested = False  # whether Ctrl-C or a signal has requested the end of everything
         self._hung_up = False  # whether SIGHUP has arrived
-        self._reload = Reload(settings, self._programs, _tell)
+        self._reload = Reload(settings, self._programs, _print)
         self._stopping_since: float | None = None  # set when the shutdown begins, for any reason
         self._is_terminating = False  # whether the programs are asked to end
         self._has_terminal = _has_terminal()
         self._nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, self._ask_to_stop)
+            signal.signal(signum, self._request_stop)
         signal.signal(signal.SIGHUP, self._hang_up)
 
     def watch(self, announce: Callable[[], None]) -> int:
@@ -107,7 +107,7 @@ class _Supervision:
                     program.send(signal.SIGKILL)
         if self._programs[WEB].is_hopeless:
             return 1
-        _tell("Everything has ended.")
+        _print("Everything has ended.")
         return 0
 
     def _keep(self, program: Program) -> None:
@@ -117,13 +117,13 @@ class _Supervision:
             self._forward(program)  # its last output precedes the line about its death
             message = program.end(code)
             if message and not self._is_terminating:
-                _tell(message)
+                _print(message)
             if program.is_hopeless and not self._stopping_since:
-                _tell("The program web cannot stay up, so everything is stopped. Its last words are above.")
+                _print("The program web cannot stay up, so everything is stopped. Its last words are above.")
                 self._stop()
         is_wanted = not self._is_terminating and not program.is_hopeless
         if is_wanted and program.process is None and time.monotonic() >= program.starts_at:
-            _tell(program.start())
+            _print(program.start())
 
     def _forward(self, program: Program) -> None:
         """Print what a program has written, line by line."""
@@ -148,8 +148,8 @@ class _Supervision:
         self._answered = web.pid
         web.works()
 
-    def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
-        self._asked = True  # only this, because the signal may interrupt any code, and make sends it twice
+    def _request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self._is_stop_requested = True  # only this, because the signal may interrupt any code, and make sends it twice
 
     def _hang_up(self, signum: int, frame: FrameType | None) -> None:
         self._hung_up = True
@@ -160,9 +160,9 @@ class _Supervision:
             return
         self._hung_up = False
         if not self._has_terminal or _has_terminal():
-            self._reload.ask()
+            self._reload.request()
         elif not self._nohup:
-            self._asked = True
+            self._is_stop_requested = True
 
     def _stop(self) -> None:
         """Refuse new clients, but still serve those whose connections wait to be accepted."""
@@ -171,8 +171,8 @@ class _Supervision:
 
     def _stop_in_steps(self) -> None:
         """Stop the programs once no client waits to be accepted, and Valkey last, because the others still use it."""
-        if self._asked and not self._stopping_since:
-            _tell("Stopping everything …")
+        if self._is_stop_requested and not self._stopping_since:
+            _print("Stopping everything …")
             self._stop()
         if not self._stopping_since:
             return
@@ -183,7 +183,7 @@ class _Supervision:
             running = [program for program in self._programs.values() if program.process]
             for program in [one for one in running if one.name != VALKEY] or running:
                 if message := program.stop():
-                    _tell(message)
+                    _print(message)
 
 
 def _web_answers(settings: Settings) -> bool:
@@ -215,7 +215,7 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _tell(sentence: str) -> None:
+def _print(sentence: str) -> None:
     _write(sentence.encode())
 
 

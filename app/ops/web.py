@@ -81,10 +81,10 @@ class WebServer(MPServer):
         self.main_loop_interrupt.clear()
         for idx in range(self.workers):
             if not self._replace(idx, spawn_target, target_loader):
-                _tell(NOT_LOADED)
+                _print(NOT_LOADED)
                 break
         else:
-            _tell(LOADED)
+            _print(LOADED)
         if self.interrupt_children or self.interrupt_signal:  # the interrupt arrived during the reload
             self.main_loop_interrupt.set()
 
@@ -116,7 +116,7 @@ class WebServer(MPServer):
             old.kill()
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -168,13 +168,13 @@ def _load(
     target: str,
     folder: Any,
     factory: bool,
-    tell: Any,
+    loaded: Any,
     listener: int | None = None,  # noqa: ANN401 - passed by granian
 ) -> WSGIApplication:
     """Load the application in a web process, and notify the main process."""
     app = load_target(target, wd=folder, factory=factory)
     _retirement.listener = listener
-    tell.send(os.getpid())
+    loaded.send(os.getpid())
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not _retirement.begun:

@@ -68,7 +68,7 @@ def outcome(settings: Settings) -> dict | None:
 
 def test_what_runs_is_left_alone_where_the_new_code_cannot_run(settings, reload, sent, said, tmp_path, monkeypatch):
     prepare(tmp_path, monkeypatch, "raise SystemExit('PORT: not a number.')")
-    reload.ask()
+    reload.request()
     wait_until(lambda: reload.run_step(can_begin=True) or outcome(settings), 30)
     assert outcome(settings)["problem"] == "PORT: not a number."
     assert said == ["Reloading …", "Not reloaded; what ran before goes on. PORT: not a number."]
@@ -79,7 +79,7 @@ def test_web_processes_are_replaced_first_then_workers_and_scheduler(
     settings, reload, programs, sent, said, tmp_path, monkeypatch
 ):
     prepare(tmp_path, monkeypatch, "")
-    reload.ask()
+    reload.request()
     wait_until(lambda: reload.run_step(can_begin=True) or sent, 30)
     assert sent == [(12, signal.SIGHUP)]
     assert reload.read(b"web: reloaded")
@@ -98,7 +98,7 @@ def test_workers_keep_the_old_code_where_no_new_web_process_could_load_it(
     settings, reload, sent, tmp_path, monkeypatch
 ):
     prepare(tmp_path, monkeypatch, "")
-    reload.ask()
+    reload.request()
     wait_until(lambda: reload.run_step(can_begin=True) or sent, 30)
     reload.read(b"web: not reloaded")
     reload.run_step(can_begin=True)
@@ -107,7 +107,7 @@ def test_workers_keep_the_old_code_where_no_new_web_process_could_load_it(
 
 
 def test_it_waits_until_the_web_server_answers(reload, sent, said):
-    reload.ask()
+    reload.request()
     reload.run_step(can_begin=False)
     assert (sent, said) == ([], [])
 

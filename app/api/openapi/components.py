@@ -83,8 +83,8 @@ PARAMETERS = {
 }
 
 
-def _error(words: str, code: str, message: str, *faults: FieldError, headers: tuple[str, ...] = ()) -> JsonObject:
-    content = {"schema": "Errors", "example": tree(code, message, faults)}
+def _error(words: str, code: str, message: str, *field_errors: FieldError, headers: tuple[str, ...] = ()) -> JsonObject:
+    content = {"schema": "Errors", "example": tree(code, message, field_errors)}
     return {
         "description": f"`{code}`: {words}",
         "headers": {name: name for name in headers},

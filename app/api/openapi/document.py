@@ -64,8 +64,13 @@ def describe(app: Flask) -> JsonObject:
             responses["401"] = components.TOKEN_UNAUTHORIZED
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):  # which Flask handles itself
             name = "_".join([method.lower(), *re.findall(r"\w+", rule.rule)])
-            told = {"summary": summary, "operationId": name, **_describe(declared, rule, responses, errors), **special}
-            spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method.lower(): told})
+            described_operation = {
+                "summary": summary,
+                "operationId": name,
+                **_describe(declared, rule, responses, errors),
+                **special,
+            }
+            spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method.lower(): described_operation})
     return spec.to_dict()
 
 
@@ -95,16 +100,16 @@ def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObjec
     if set(FILTER) <= {*(declared.query or ())}:
         query.insert(0, {"in": "query", "schema": FilterSchema(partial=True)})
     errors |= {"400", "500"}  # every route rejects unknown parameters
-    told: JsonObject = {"tags": [declared.tag]}
-    told |= {"description": declared.description} if declared.description else {}
-    told |= {"requestBody": declared.body} if declared.body else {}
+    described_operation: JsonObject = {"tags": [declared.tag]}
+    described_operation |= {"description": declared.description} if declared.description else {}
+    described_operation |= {"requestBody": declared.body} if declared.body else {}
     if declared.permission is not None:
-        told["security"] = [{"Basic": []}]
+        described_operation["security"] = [{"Basic": []}]
         errors |= {"401", "403"}
         responses = {"429": components.LOGIN_ERROR, **responses}
-    told["parameters"] = [*sorted(rule.arguments), *query, *declared.parameters, "X-Request-ID"]
+    described_operation["parameters"] = [*sorted(rule.arguments), *query, *declared.parameters, "X-Request-ID"]
     own = {status: _with_headers(response) for status, response in responses.items()}
-    return told | {"responses": own | {status: status for status in sorted(errors)}}
+    return described_operation | {"responses": own | {status: status for status in sorted(errors)}}
 
 
 def _with_headers(response: JsonObject) -> JsonObject:

@@ -21,9 +21,9 @@ Field = fields.Field[Any]
 NO_NUL = r"^[^\x00]*$"
 
 
-def digits_up_to(most: int) -> str:
-    """Return the pattern of the numbers from 0 to `most`, written in at most as many digits."""
-    text = str(most)
+def digits_up_to(maximum: int) -> str:
+    """Return the pattern of the numbers from 0 to `maximum`, written in at maximum as many digits."""
+    text = str(maximum)
     smaller = [
         f"{text[:at]}[0-{int(digit) - 1}][0-9]{{{len(text) - at - 1}}}" for at, digit in enumerate(text) if digit > "0"
     ]
@@ -80,8 +80,8 @@ class Converter(OpenAPIConverter):
     def schema2jsonschema(self, schema: Schema) -> JsonObject:
         """Return the JSON Schema of a marshmallow schema."""
         words = (inspect.getdoc(schema) or "").split("\n\n")[0].replace("\n", " ")
-        told: JsonObject = {"description": words} | super().schema2jsonschema(schema)
-        return told | {"not": COMPRESSED_TWICE} if type(schema) is OutputSchema else told
+        described: JsonObject = {"description": words} | super().schema2jsonschema(schema)
+        return described | {"not": COMPRESSED_TWICE} if type(schema) is OutputSchema else described
 
 
 class Plugin(MarshmallowPlugin):

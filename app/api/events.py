@@ -10,7 +10,6 @@ from app.api.body import LINES_TYPE, read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
 from app.api.openapi.operations import JsonObject, Operation, described, described_body
-from app.api.openapi.response_schemas import StoredEventSchema
 from app.api.query import FILTER, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
 from app.auth import caller, sent_key, services
@@ -42,7 +41,7 @@ LINES: JsonObject = {
     {
         "200": described(
             "The events as stored, in the order sent.",
-            {"type": "array", "items": StoredEventSchema},
+            {"type": "array", "items": "StoredEvent"},
             *("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed", "X-Ignored-Fields"),
         )
     },

@@ -13,11 +13,11 @@ from werkzeug.routing import Rule
 from app.api.openapi import components
 from app.api.openapi.json_schema import Plugin
 from app.api.openapi.operations import OPERATIONS, JsonObject, Operation, described
-from app.api.openapi.response_schemas import DERIVED, SCHEMAS
+from app.api.openapi.response_schemas import SCHEMAS, derive
 from app.api.query import FILTER
 from app.api.responses import JsonResponse
 from app.schemas.events import BatchSchema
-from app.schemas.reports import FilterSchema
+from app.schemas.reports import FilterSchema, OutputSchema
 from app.support.paths import is_api
 from app.version import VERSION
 
@@ -81,12 +81,13 @@ def _add_components(spec: APISpec, max_events: int, *, needs_token: bool) -> Non
         parts.security_scheme(name, scheme)
     if needs_token:
         parts.security_scheme("Token", components.TOKEN_SCHEME)
-    for name, schema in SCHEMAS.items():
-        parts.schema(name, schema)
-    for name, derived in DERIVED.items():
-        parts.schema(name, schema=derived)
     parts.schema("Batch", schema=BatchSchema(max_events))
     parts.schema("Events", {"anyOf": ["Batch", parts.schemas["Batch"]["properties"]["events"]]})
+    parts.schema("Filter", schema=FilterSchema)
+    parts.schema("Output", schema=OutputSchema)
+    sent = (parts.schemas[name]["properties"] for name in ("Event", "Filter", "Output"))
+    for name, schema in (SCHEMAS | derive(*sent)).items():
+        parts.schema(name, schema)
     for name, header in components.HEADERS.items():
         parts.header(name, header)
     for name, parameter in components.PARAMETERS.items():

@@ -6,61 +6,12 @@ each response with its schema. A string in the place of a schema names another o
 
 from __future__ import annotations
 
-from marshmallow import RAISE, fields, validate
-
 from app.api.openapi.json_schema import TIME
 from app.api.openapi.operations import JsonObject
-from app.schemas.events import EventSchema
-from app.schemas.fields import MAX_CONTEXT_ITEMS, MAX_CONTEXT_TEXT, Time
-from app.schemas.reports import STATUSES, FilterSchema, OutputSchema
+from app.schemas.fields import MAX_CONTEXT_ITEMS, MAX_CONTEXT_TEXT
+from app.schemas.reports import STATUSES
 
 MAX_CHILDREN = 101  # of an error: a hundred faults, then one that counts the rest
-
-
-class StoredEventSchema(EventSchema):
-    """An event as it is stored."""
-
-    class Meta:
-        """There are no other keys."""
-
-        unknown = RAISE
-
-    context = fields.List(  # type: ignore[assignment]  # marshmallow lets a subclass replace a field
-        fields.String(allow_none=True, validate=validate.Length(max=MAX_CONTEXT_TEXT)),
-        required=True,
-        validate=validate.Length(max=MAX_CONTEXT_ITEMS),
-        metadata={"description": "As sent; numbers and booleans have become their JSON text."},
-    )
-    sequence = fields.Integer(
-        required=True, validate=validate.Range(min=1), metadata={"description": "Its place in the request, from 1."}
-    )
-    batch = fields.UUID(required=True, metadata={"description": "The same for a whole request."})
-
-
-class FullEventSchema(StoredEventSchema):
-    """An event as it is read back."""
-
-    received = Time(required=True, metadata={"description": "When it was accepted, in milliseconds."})
-
-
-class JobFilterSchema(FilterSchema):
-    """Which events the report has: what was sent, times as integers."""
-
-    class Meta(StoredEventSchema.Meta):
-        """There are no other keys."""
-
-    start = Time(metadata={"description": "The first millisecond.", "example": 1793000000000})
-    end = Time(metadata={"description": "The last millisecond.", "example": 1795591999999})
-
-
-class JobOutputSchema(OutputSchema):
-    """What was sent; absent where nothing was."""
-
-    class Meta(StoredEventSchema.Meta):
-        """There are no other keys."""
-
-
-DERIVED = {"FullEvent": FullEventSchema, "JobFilter": JobFilterSchema, "JobOutput": JobOutputSchema}
 
 
 def _exactly(description: str, properties: JsonObject, *, optional: tuple[str, ...] = ()) -> JsonObject:
@@ -171,3 +122,26 @@ SCHEMAS: dict[str, JsonObject] = {
         },
     ),
 }
+
+
+def derive(event: JsonObject, filter: JsonObject, output: JsonObject) -> dict[str, JsonObject]:
+    """Return the schemas that repeat the properties of what was sent: of an event, and of a report's parts."""
+    items = {"type": ["string", "null"], "maxLength": MAX_CONTEXT_TEXT}
+    as_sent = "As sent; numbers and booleans have become their JSON text."
+    stored = event | {
+        "context": _array(items, maxItems=MAX_CONTEXT_ITEMS, description=as_sent),
+        "sequence": _integer("Its place in the request, from 1.", 1),
+        "batch": _text("The same for a whole request.", format="uuid"),
+    }
+    full = stored | {"received": _time("When it was accepted, in milliseconds.")}
+    times = {
+        "start": _time("The first millisecond.") | {"example": 1793000000000},
+        "end": _time("The last millisecond.") | {"example": 1795591999999},
+    }
+    optional, words = ("types", "start", "end"), "Which events the report has: what was sent, times as integers."
+    return {
+        "StoredEvent": _exactly("An event as it is stored.", stored, optional=("version",)),
+        "FullEvent": _exactly("An event as it is read back.", full, optional=("version",)),
+        "JobFilter": _exactly(words, filter | times, optional=optional),
+        "JobOutput": _exactly("What was sent; absent where nothing was.", output, optional=tuple(output)),
+    }

@@ -1,4 +1,4 @@
-"""Validation of query parameters. An error names the parameter and the allowed values."""
+"""Validation of query parameters. All functions raise `InputInvalid`, which names the parameter and what is allowed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ HINTS = 10  # unknown parameters for which the nearest known ones are suggested
 
 
 def check_parameters() -> None:
-    """Reject parameters that the request's route does not accept, or that occur twice.
-
-    Raises:
-        InputInvalid: names each of them and the nearest known parameter.
-    """
+    """Reject parameters that the request's route does not accept, or that occur twice."""
     if not request.query_string or request.endpoint is None or not is_api(request.path):
         return
     declared = OPERATIONS.get(current_app.view_functions[request.endpoint])
@@ -46,11 +42,7 @@ def check_parameters() -> None:
 
 
 def number(name: str, default: int, maximum: int) -> int:
-    """Return a parameter as a whole number from 1 to `maximum`, or the default if it was not sent.
-
-    Raises:
-        InputInvalid: the value is invalid.
-    """
+    """Return a parameter as a whole number from 1 to `maximum`, or the default if it was not sent."""
     text = request.args.get(name)
     if text is None:
         return default
@@ -60,11 +52,7 @@ def number(name: str, default: int, maximum: int) -> int:
 
 
 def choice(name: str, words: Sequence[str]) -> str | None:
-    """Return a parameter that must be one of `words`, or None if it was not sent.
-
-    Raises:
-        InputInvalid: the value is invalid.
-    """
+    """Return a parameter that must be one of `words`, or None if it was not sent."""
     text = request.args.get(name)
     if text is not None and text not in words:
         raise _invalid(name, text, " or ".join(words))
@@ -72,11 +60,7 @@ def choice(name: str, words: Sequence[str]) -> str | None:
 
 
 def cursor(name: str) -> int | None:
-    """Return a parameter with the `next` value of an earlier page, or None if it was not sent.
-
-    Raises:
-        InputInvalid: the value is invalid.
-    """
+    """Return a parameter with the `next` value of an earlier page, or None if it was not sent."""
     text = request.args.get(name)
     if text is None:
         return None
@@ -94,11 +78,7 @@ def load_query(schema: FilterSchema, lists: Sequence[str]) -> dict[str, Any]:
     """Return the query parameters validated by a schema.
 
     Args:
-        lists: the parameters that may be repeated.
-
-    Raises:
-        InputInvalid: a parameter is invalid.
-    """
+        lists: the parameters that may be repeated."""
     given: dict[str, object] = {key: value for key, value in request.args.items() if key not in lists}
     given |= {key: request.args.getlist(key) for key in lists if key in request.args}
     return schema.load_query(given)

@@ -6,15 +6,11 @@ import pytest
 
 from tests.support.client import event, root
 
+DATABASE = "sqlite"  # these headers do not depend on where the events are
+
 ORIGIN = "https://app.example"
 NEEDED = {"authorization", "content-type", "content-encoding", "idempotency-key"}
 PATHS = ["/events", "/reports", "/reports/JOB-1", "/reports/JOB-1/availability", "/service/authenticate", "/nothing"]
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """These headers do not depend on where the events are."""
-    return sqlite_url
 
 
 def preflight(client, path: str, origin: str = ORIGIN):

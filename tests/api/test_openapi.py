@@ -16,14 +16,10 @@ from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema, OutputSchema
 from tests.support.client import Client, event, keys
 
+DATABASE = "sqlite"  # the document does not depend on where the events are
+
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 PEOPLE = ("/admin", "/static", "/docs", "/bootstrap")
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """The document does not depend on where the events are."""
-    return sqlite_url
 
 
 @pytest.fixture

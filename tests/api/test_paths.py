@@ -6,18 +6,14 @@ import pytest
 
 from tests.support.client import root
 
+DATABASE = "sqlite"  # nothing of this reaches a database
+
 NOWHERE = [
     "/nothing", "/events/", "/events/5", "/reports/", "/report", "/reports/JOB-1/x", "/reports/JOB-1/availability/",
     "/administrator", "/documents", "/statistics", "/health", "/health/", "/system", "/service", "/EVENTS", "/files",
     "/files/", "/.env", "/%00", "/%ff", "/%ED%A0%80", "/%0d%0aX: y", "/favicon.icon",
 ]  # fmt: skip
 VERBS = ["POST", "PUT", "PATCH", "DELETE"]
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Nothing of this reaches a database."""
-    return sqlite_url
 
 
 def test_a_path_that_is_not_there_is_not_found_by_any_verb(nobody):

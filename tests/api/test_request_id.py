@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.client import event
 
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Request ids do not depend on the database."""
-    return sqlite_url
+DATABASE = "sqlite"  # request ids do not depend on the database
 
 
 def test_a_sane_one_comes_back(nobody):

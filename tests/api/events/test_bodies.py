@@ -16,15 +16,11 @@ from app.schemas.events import load_event
 from tests.support.client import Client, event, faults, root
 from tests.support.pace import slack
 
+DATABASE = "sqlite"  # what is wrong with a body is told before a database is asked
+
 MIB = 1024 * 1024
 LIMIT = 4096
 EVENTS = json.dumps({"events": [event()]}).encode()
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """What is wrong with a body is told before a database is asked."""
-    return sqlite_url
 
 
 def padded(size: int) -> bytes:

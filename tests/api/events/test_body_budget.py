@@ -13,14 +13,10 @@ from app.api.body_budget import SMALL_BYTES, Budget, Share
 from app.exceptions import Overloaded
 from tests.support.client import event, root
 
+DATABASE = "sqlite"  # bodies are counted before a database is asked
+
 ROOM = 500_000
 LARGE = json.dumps([event()] * 2_000).encode()
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Bodies are counted before a database is asked."""
-    return sqlite_url
 
 
 @pytest.fixture

@@ -15,16 +15,12 @@ from app.store.catalog import catalog
 from app.store.database import release, transaction
 from tests.support.client import event, root
 
+DATABASE = "sqlite"  # SQLite works in the same process, so its time counts
+
 EVENTS = 20_000
 MOST_TIMES = 4  # the cost of an honest event; measured: 2.3, and 5.7 with a slow way to new codes
 EVENT_BYTES = 400  # of a parsed event; measured: 320, and 650 where all lines are held and codes are not shared
 SIGHTING_BYTES = 60  # beside the sighting itself; measured: 13, and 220 with a copy of all rows
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """SQLite works in the same process, so its time counts."""
-    return sqlite_url
 
 
 def body_of(items: list[dict], *, lines: bool = False) -> bytes:

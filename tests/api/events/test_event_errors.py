@@ -8,15 +8,11 @@ import pytest
 
 from tests.support.client import event, faults, root
 
+DATABASE = "sqlite"  # events are validated before the database is asked
+
 MISSING = "REQUEST_PARAMETER_MISSING"
 MALFORMED = "REQUEST_PARAMETER_MALFORMED"
 LINES = "application/x-ndjson"
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Events are validated before the database is asked."""
-    return sqlite_url
 
 
 class TestTree:

@@ -17,14 +17,10 @@ from app.store.models import Report
 from tests.support.client import event, root
 from tests.support.s3 import STORAGE
 
+DATABASE = "sqlite"  # a file is sent as it lies in the storage
+
 JSON = {"Accept": "application/json"}
 FILE = b"1793000000000|PORTFOLIO-APPLICATION-LOADED|a|b\n"
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """A file is sent as it lies in the storage."""
-    return sqlite_url
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ UNREADABLE = (
 ENDS_EARLY = "must name a path. Write ? and # in it as %3F and %23."
 MIN_SECRET = 16  # characters
 SECRET_UNIT = f"text, {MIN_SECRET} characters or more"
-TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_SECRET},}}")
 
 
 def number(default: int, unit: str, low: int, high: int) -> int:
@@ -66,24 +65,36 @@ def texts(
     return field(default=default, metadata={"unit": f"{unit}, a comma between", "check": check, "clean": clean})
 
 
-def filled(value: str) -> None:
-    """Require that a text is not blank."""
-    if not value.strip():
-        raise ValidationError("is empty.")
+def matching(pattern: str, problem: str) -> Check:
+    """Return a check of a text by a regular expression, which must match all of it."""
+
+    def check(value: str) -> None:
+        if not re.fullmatch(pattern, value, re.DOTALL):
+            raise ValidationError(problem)
+
+    return check
 
 
-def long_enough(value: str) -> None:
-    """Require the length of a secret, if there is one."""
-    if value and len(value) < MIN_SECRET:
-        raise ValidationError(f"is shorter than {MIN_SECRET} characters.")
+def each_matching(pattern: re.Pattern[str], problem: str) -> Check:
+    """Return a check of each text in a list by a regular expression, which must match all of it."""
+
+    def check(values: list[str]) -> None:
+        for value in values:
+            if not pattern.fullmatch(value):
+                raise ValidationError(f"{value!r} {problem}")
+
+    return check
 
 
-def token(value: str) -> None:
-    """Require a secret that an HTTP header can contain, if there is one."""
-    if value and not TOKEN.fullmatch(value):
-        raise ValidationError(
-            f"must have {MIN_SECRET} characters or more: letters, digits and signs of ASCII, and no blanks."
-        )
+filled = matching(r".*\S.*", "is empty.")
+long_enough = matching(f"|.{{{MIN_SECRET},}}", f"is shorter than {MIN_SECRET} characters.")
+token = matching(
+    rf"|[\x21-\x7e]{{{MIN_SECRET},}}",
+    f"must have {MIN_SECRET} characters or more: letters, digits and signs of ASCII, and no blanks.",
+)
+proxy_path = matching(r"/([A-Za-z0-9._-]+/)+", "is not a path such as /report-files/, with a slash at both ends.")
+buckets = each_matching(BUCKET, "is not the name of a bucket, such as analysts-reports.")
+hosts = each_matching(HOST, "is not a host such as tally.example.com, without a port.")
 
 
 def url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Check:
@@ -160,12 +171,6 @@ def public(url: SplitResult) -> str | None:
     return f"has a path that begins like one of the service's own: /{first}." if first in OWN_PATHS else None
 
 
-def proxy_path(value: str) -> None:
-    """Require an absolute path with a slash at its end."""
-    if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", value):
-        raise ValidationError("is not a path such as /report-files/, with a slash at both ends.")
-
-
 def origins(values: list[str]) -> None:
     """Require origins of pages, or `*`."""
     if not values:
@@ -174,20 +179,6 @@ def origins(values: list[str]) -> None:
         parts = urlsplit(value)
         if value != "*" and not (parts.scheme and parts.netloc and not parts.path):
             raise ValidationError(f"{value!r} is neither * nor an origin such as https://example.com.")
-
-
-def buckets(values: list[str]) -> None:
-    """Require names of S3 buckets."""
-    for value in values:
-        if not BUCKET.fullmatch(value):
-            raise ValidationError(f"{value!r} is not the name of a bucket, such as analysts-reports.")
-
-
-def hosts(values: list[str]) -> None:
-    """Require host names in lower case."""
-    for value in values:
-        if not HOST.fullmatch(value):
-            raise ValidationError(f"{value!r} is not a host such as tally.example.com, without a port.")
 
 
 def servers(values: list[str]) -> None:

@@ -160,19 +160,12 @@ LINK_ERROR = _error(
     "REQUEST_AUTHORIZATION_FAILURE",
     "This link has expired: links work for 15 minutes. Ask for the report's file again.",
 )
+IN_ADDRESS = "An ingest key in the address, for browsers' beacons, which can set no header."
+AS_USER = "An ingest key as the user; the password may be anything."
 KEY_SCHEMES: dict[str, JsonObject] = {
     "Key": {"type": "http", "scheme": "bearer", "description": "An ingest key."},
-    "KeyAsUser": {
-        "type": "http",
-        "scheme": "basic",
-        "description": "An ingest key as the user; the password may be anything.",
-    },
-    "KeyInAddress": {
-        "type": "apiKey",
-        "in": "query",
-        "name": "key",
-        "description": "An ingest key in the address, for browsers' beacons, which can set no header.",
-    },
+    "KeyAsUser": {"type": "http", "scheme": "basic", "description": AS_USER},
+    "KeyInAddress": {"type": "apiKey", "in": "query", "name": "key", "description": IN_ADDRESS},
 }
 KEY_UNAUTHORIZED = ERRORS["401"] | {
     "description": "The ingest key is missing or wrong where one is asked for, or revoked."

@@ -65,40 +65,16 @@ GOOD = {
     "ADMIN_PASSWORD": ("correct horse", "correct horse"),
     "PUBLIC_URL": ("https://tally.example/under/a/path", "https://tally.example/under/a/path"),
     "HOST": ("::1", "::1"),
-    "PORT": ("65535", 65535),
-    "WEB_PROCESSES": ("4", 4),
-    "WORKERS": ("2", 2),
     "CATALOG_MODE": ("strict", "strict"),
     "INGEST_AUTH": ("key", "key"),
-    "RATE_LIMIT_ADDRESS": ("600", 600),
-    "RATE_LIMIT_KEY": ("6000", 6000),
     "CORS_ORIGINS": ("https://a.example, https://b.example:8443", ("https://a.example", "https://b.example:8443")),
-    "MAX_BODY_BYTES": ("1024", 1024),
-    "MAX_BATCH_EVENTS": ("1", 1),
-    "MAX_CODES": ("3", 3),
-    "BODY_SECONDS": ("5", 5),
-    "INGEST_WAIT_SECONDS": ("3", 3),
     "SPOOL": ("on", True),
-    "REPORT_TIMEOUT_SECONDS": ("60", 60),
-    "REPORT_ATTEMPTS": ("3", 3),
-    "REPORT_SHARD_ROWS": ("1000", 1000),
     "REPORT_BUCKETS": ("analysts, Other.Bucket_1", ("analysts", "Other.Bucket_1")),
     "SENDFILE": ("x-accel", "x-accel"),
     "SENDFILE_PREFIX": ("/internal/files/", "/internal/files/"),
-    "REPORT_KEEP_DAYS": ("30", 30),
-    "EVENT_KEEP_DAYS": ("400", 400),
     "WEBHOOK_HOSTS": ("a.example, http://10.0.0.7:8080", ("a.example", "http://10.0.0.7:8080")),
-    "REJECTED_KEEP_DAYS": ("90", 90),
-    "REPORTS_WAITING_MAX": ("5", 5),
-    "SCHEDULES_MAX": ("6", 6),
-    "REJECTED_MAX_BYTES": ("2000000", 2_000_000),
     "INVALID_EVENTS": ("store-valid", "store-valid"),
-    "REJECTED_MAX": ("500", 500),
-    "AUDIT_KEEP_DAYS": ("90", 90),
-    "SESSION_IDLE_MINUTES": ("30", 30),
-    "SESSION_DAYS": ("1", 1),
     "TRUSTED_HOSTS": ("Tally.example.com, .example.org,[::1]", ("tally.example.com", ".example.org", "[::1]")),
-    "TRUSTED_PROXIES": ("2", 2),
     "METRICS_TOKEN": ("sixteen-letters!", "sixteen-letters!"),
     "HOT_PATH": ("off", False),
     "LOG_FORMAT": ("json", "json"),
@@ -108,7 +84,8 @@ GOOD = {
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_each_setting_is_read_from_its_variable(environment, field):
-    text, value = GOOD[field.name.upper()]
+    largest = getattr(field.metadata["check"], "max", None)  # of a number
+    text, value = (str(largest), largest) if largest is not None else GOOD[field.name.upper()]
     environment[field.name.upper()] = text
     assert getattr(Settings.from_environment(), field.name) == value
 

@@ -75,10 +75,7 @@ def availability(source: str) -> Response:
 
 @blueprint.get("/reports/<source>/progress")
 @Operation(
-    "reports",
-    {"200": described("What is known so far.", "Progress")},
-    errors=("404", "503"),
-    permission="reports",
+    "reports", {"200": described("What is known so far.", "Progress")}, errors=("404", "503"), permission="reports"
 )
 def show_progress(source: str) -> Response:
     """How far a report is, in numbers."""

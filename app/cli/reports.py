@@ -51,13 +51,7 @@ def list_reports(limit: int, status: str | None, as_json: bool) -> None:
 @click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; replaces an existing file.")
 @command
 def start(
-    customer: str,
-    product: str,
-    types: tuple[str, ...],
-    wait: bool,
-    target: Path | None,
-    as_json: bool,
-    **given: object,
+    customer: str, product: str, types: tuple[str, ...], wait: bool, target: Path | None, as_json: bool, **given: object
 ) -> None:
     """Start a report and print its source; with --output FILE, also wait and copy its file."""
     filter = {

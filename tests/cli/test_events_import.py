@@ -97,12 +97,7 @@ def test_standard_input_is_taken(prints):
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"\n\n \n",
-        lines(numbered(2)).rstrip(),
-        b"\xef\xbb\xbf" + lines(numbered(2)).replace(b"\n", b"\r\n\r\n"),
-    ],
+    [b"", b"\n\n \n", lines(numbered(2)).rstrip(), b"\xef\xbb\xbf" + lines(numbered(2)).replace(b"\n", b"\r\n\r\n")],
     ids=["nothing", "blank lines", "no last line end", "as Windows has it"],
 )
 def test_blank_lines_and_odd_line_ends_are_nothing(prints, file, content):

@@ -13,13 +13,13 @@ from random import getrandbits
 
 import zstandard
 
+from app.event_columns import EventRow
 from app.exceptions import KeyReused, StoreUnavailable
 from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
 from app.schemas.field_errors import to_input_error
 from app.services.access.ingest_keys import IngestKey
 from app.services.catalog.lookup import Catalog
 from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents
-from app.store.backends.row import Row
 from app.store.catalog import catalog as seen
 from app.store.database import release
 from app.store.events import idempotency
@@ -190,7 +190,7 @@ def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
     received, name, count = now(), batch_name(), len(batch.events)
     answer, seen_here = BytesIO(), set()
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[EventRow]:
         for start in range(0, count, ENCODED_EVENTS):
             stored = _stored(batch.events[:ENCODED_EVENTS], batch.places[start : start + ENCODED_EVENTS], name)
             answer.write(b"[" if start == 0 else b",")
@@ -231,7 +231,7 @@ def sightings(events: Sequence[StoredEvent | Event]) -> set[seen.Sighting]:
     return {(event.customer, event.product, event.type, len(event.context)) for event in events}
 
 
-def as_row(event: StoredEvent, received: int) -> Row:
+def as_row(event: StoredEvent, received: int) -> EventRow:
     """Return an event as a row of the store."""
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""

@@ -15,10 +15,10 @@ import select
 from collections.abc import Generator
 
 from psycopg.errors import OperationalError, error_from_result
-from psycopg.pq import ExecStatus, PGresult, TransactionStatus
-from psycopg.pq.abc import PGconn
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 
-from app.store.backends.row import BLOCK_BYTES, Block
+from app.store.backends.backend import BLOCK_BYTES, Block
 
 
 def begin(pgconn: PGconn, statements: bytes) -> bytes:
@@ -31,7 +31,7 @@ def begin(pgconn: PGconn, statements: bytes) -> bytes:
     _expect(pgconn, ExecStatus.COMMAND_OK)
     value = _expect(pgconn, ExecStatus.TUPLES_OK).get_value(0, 0)
     _expect(pgconn, ExecStatus.COPY_IN)
-    return value
+    return value or b""
 
 
 def receive(pgconn: PGconn, query: bytes, statement: bytes) -> Generator[Block]:

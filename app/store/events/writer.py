@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from app.exceptions import OutcomeUnknown, StoreUnavailable
+from app.store.backends.backend import Payload
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import idempotency
@@ -59,7 +60,7 @@ class WriteRequest:
         error: why it was not stored.
     """
 
-    payload: object
+    payload: Payload
     count: int
     received: int
     sightings: set[catalog.Sighting] = field(default_factory=set)
@@ -99,7 +100,7 @@ class WriteRequest:
 class Spool(Protocol):
     """Local store for write requests that the database cannot accept now; see `spool`."""
 
-    def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
+    def append(self, group: Sequence[WriteRequest], transaction_id: str | None) -> set[WriteRequest]:
         """Store write requests durably, and return those whose idempotency key already exists, which are not stored.
 
         Raises:
@@ -151,7 +152,9 @@ class GroupCommitWriter:
             if not entry.wait(entry.deadline - time.monotonic()):
                 self._overdue(entry)
         finally:
-            self._leave(entry)
+            with self._room:
+                self._waiting_events -= entry.count
+                self._room.notify_all()  # a small request may fit where a large one does not
         if entry.error:
             raise entry.error
 
@@ -171,7 +174,9 @@ class GroupCommitWriter:
     def _enter(self, entry: WriteRequest) -> None:
         """Wait until there is room, which limits the events of waiting requests (back-pressure)."""
         with self._room:
-            self._start()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                self._thread.start()
             room = self._room.wait_for(
                 lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
                 self._wait_seconds,
@@ -179,16 +184,6 @@ class GroupCommitWriter:
             if not room:
                 raise StoreUnavailable("More events are waiting for the database than may wait.")
             self._waiting_events += entry.count
-
-    def _leave(self, entry: WriteRequest) -> None:
-        with self._room:
-            self._waiting_events -= entry.count
-            self._room.notify_all()  # a small request may fit where a large one does not
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-            self._thread.start()
 
     def _run(self) -> None:
         while True:
@@ -230,7 +225,8 @@ class GroupCommitWriter:
     def _take(self) -> list[WriteRequest]:
         """Return the first write requests of the next size, as many as fit into one transaction."""
         waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
-        group, events = [], 0
+        group: list[WriteRequest] = []
+        events = 0
         while waiting and (not group or events + waiting[0].count <= most):
             entry = waiting.popleft()
             if entry.move(TAKEN, WAITING):
@@ -261,12 +257,21 @@ class GroupCommitWriter:
                 self._away_until = time.monotonic() + AWAY_SECONDS
                 if self._set_aside(group, attempt):
                     return
-                group = group if attempt.in_doubt else _still_waiting(group, error)
+                if not attempt.in_doubt:
+                    now = time.monotonic()
+                    for entry in group:
+                        if entry.deadline <= now:
+                            entry.finish(GIVEN_UP, error)
+                    group = [entry for entry in group if entry.deadline > now]
                 if not group:
                     return
                 time.sleep(pause)
             except Exception as error:  # noqa: BLE001 - reported only to the request that caused it
-                self._write_apart(group, error)
+                if len(group) == 1:
+                    group[0].finish(GIVEN_UP, error)
+                else:  # separately, so that a request that cannot be written does not affect the others
+                    for entry in group:
+                        self._write_group([entry])
                 return
         for entry in group:
             entry.finish(DUPLICATE if entry in attempt.twins else STORED)
@@ -285,7 +290,7 @@ class GroupCommitWriter:
         refused = {entry for entry in group if entry.also and entry not in attempt.twins}
         mine = [entry for entry in group if entry not in attempt.twins | refused]
         try:
-            twins = attempt.twins | self._spool.append(mine, attempt.ticket if attempt.in_doubt else None)
+            twins = attempt.twins | self._spool.append(mine, attempt.transaction_id if attempt.in_doubt else None)
         except StoreUnavailable:
             return False
         error = OutcomeUnknown if attempt.in_doubt else StoreUnavailable
@@ -295,14 +300,6 @@ class GroupCommitWriter:
             else:
                 entry.finish(DUPLICATE if entry in twins else STORED)
         return True
-
-    def _write_apart(self, group: Sequence[WriteRequest], error: Exception) -> None:
-        """Write each request of a group separately, so that one that cannot be written does not affect the others."""
-        if len(group) == 1:
-            group[0].finish(GIVEN_UP, error)
-            return
-        for entry in group:
-            self._write_group([entry])
 
 
 class Withdrawn(Exception):
@@ -346,16 +343,16 @@ class CommitAttempt:
 
     Attributes:
         in_doubt: whether a commit was sent but the connection broke before its response.
-        ticket: identifier of the transaction in the database.
+        transaction_id: id of the transaction in the database.
         twins: the write requests whose key already exists.
     """
 
     def __init__(self, noted: CommittedSightings) -> None:
         self._noted = noted
         self.in_doubt = False
-        self.ticket: object = None
+        self.transaction_id: str | None = None
         self.twins: set[WriteRequest] = set()
-        self._payload: object = b""  # some events of the group
+        self._payload: Payload = b""  # some events of the group
 
     def has_committed(self) -> bool:
         """Return whether an earlier `commit` took effect although it raised.
@@ -364,7 +361,7 @@ class CommitAttempt:
             StoreUnavailable: the database is unavailable, so this is unknown.
         """
         try:
-            return self.in_doubt and database.was_committed(self.ticket, self._payload)
+            return self.in_doubt and database.was_committed(self.transaction_id, self._payload)
         except BaseException:
             self._abandon()
             raise
@@ -380,13 +377,13 @@ class CommitAttempt:
         try:
             known = self._noted.known()
             has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
-            self.ticket = database.begin_group(events_only=not has_more)
+            self.transaction_id = database.begin_group(events_only=not has_more)
             self.twins = write_requests(group, known)
             if len(_wanted(group, COMMITTING)) < len(group):
                 raise Withdrawn
             written = (entry.payload for entry in group if entry.count and entry not in self.twins)
             self._payload = next(written, b"")
-            self.in_doubt = self.ticket is not None
+            self.in_doubt = self.transaction_id is not None
             database.commit_group()
         except BaseException:
             self._abandon()
@@ -404,11 +401,12 @@ def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] =
     Args:
         known: the sightings that the database already has.
     """
-    twins = _twins(group)
+    keyed = [(entry, entry.key) for entry in group if entry.key]
+    free = idempotency.claim([key for _, key in keyed]) if keyed else set()
+    twins = {entry for entry, key in keyed if key not in free}
     mine = [entry for entry in group if entry not in twins] if twins else group
     database.insert_encoded([entry.payload for entry in mine])
-    sightings = set().union(*(entry.sightings for entry in mine))
-    sightings -= known
+    sightings = set[catalog.Sighting]().union(*(entry.sightings for entry in mine)) - known
     if sightings:
         catalog.note_seen(sightings, mine[0].received)
     for entry in mine:
@@ -417,24 +415,6 @@ def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] =
     return twins
 
 
-def _twins(group: Sequence[WriteRequest]) -> set[WriteRequest]:
-    """Claim the group's idempotency keys, and return the requests whose key already exists."""
-    keyed = [entry for entry in group if entry.key]
-    if not keyed:
-        return set()
-    free = idempotency.claim([entry.key for entry in keyed])
-    return {entry for entry in keyed if entry.key not in free}
-
-
 def _wanted(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
     """Return the requests in progress that still wait, after moving them to a state."""
     return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]
-
-
-def _still_waiting(group: Sequence[WriteRequest], error: StoreUnavailable) -> list[WriteRequest]:
-    """Return the requests that have not timed out, and finish the others with the error."""
-    now = time.monotonic()
-    for entry in group:
-        if entry.deadline <= now:
-            entry.finish(GIVEN_UP, error)
-    return [entry for entry in group if entry.deadline > now]

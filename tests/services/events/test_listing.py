@@ -7,7 +7,7 @@ import pytest
 from app.exceptions import EventUnknown, InputInvalid
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import pages
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from tests.support.client import event
 
 ANNA = Principal(1, "anna", "analyst", ("A", "C"), "")

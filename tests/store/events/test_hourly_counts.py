@@ -12,7 +12,7 @@ import pytest
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import count_slices, erase, hourly_counts
-from app.store.events.erase import ErasureFilter
+from app.store.events.filters import EventFilter
 from app.store.models import Counted, Event, HourlyCount, ObservedCode
 from app.store.step_size import Pace
 from tests.support.client import FIRST, event
@@ -152,9 +152,9 @@ def test_the_oldest_hours_are_found_as_well(counted):
 
 
 def test_the_events_of_some_hours_are_summed_up(counted):
-    assert hourly_counts.total("BARCHART", "PORTFOLIO", TOP, TOP) == 2
-    assert hourly_counts.total("BARCHART", "PORTFOLIO", TOP + HOUR, TOP + 3 * HOUR) == 8
-    assert hourly_counts.total("BARCHART", "OTHER", TOP, TOP + 3 * HOUR) == 0
+    assert hourly_counts.number("BARCHART", "PORTFOLIO", (), TOP, TOP) == 2
+    assert hourly_counts.number("BARCHART", "PORTFOLIO", (), TOP + HOUR, TOP + 3 * HOUR) == 8
+    assert hourly_counts.number("BARCHART", "OTHER", (), TOP, TOP + 3 * HOUR) == 0
 
 
 def scatter(number: int, *, kinds: int = 3) -> None:
@@ -245,7 +245,9 @@ class TestInSteps:
         count_all()
         scatter(20)
         cut = hourly_counts.watermark()
-        monkeypatch.setattr(count_slices, "pause", lambda began: sum(erase.erase(ErasureFilter("A", cut=cut))))
+        monkeypatch.setattr(
+            count_slices, "pause", lambda began: sum(erase.erase(EventFilter("A", snapshot_max_id=cut)))
+        )
         count_all()
         assert counts() == truth()
         assert len(catalog.seen()) == 3

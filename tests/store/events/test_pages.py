@@ -15,7 +15,7 @@ from app.services.people.accounts import SYSTEM, Principal
 from app.store.database import database
 from app.store.events import hourly_counts
 from app.store.events import pages as feed
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from tests.support.client import FIRST, event
 from tests.support.pace import times
 from tests.support.rows import numbered

@@ -10,7 +10,7 @@ from app.exceptions import Forbidden, InputInvalid
 from app.services.events.rejected import Origin
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import search
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from tests.support.client import event
 
 ANNA = Principal(1, "anna", "analyst", ("A",), "")

@@ -69,7 +69,7 @@ def another_process(app, settings) -> Client:
     """A client of a second application, which writes on a connection of its own."""
     database = store.database.obj
     client = Client(create_app(settings), None)
-    store.database.initialize(database)  # both use the same pool
+    store.proxy.initialize(database)  # both use the same pool
     return client
 
 

@@ -57,8 +57,6 @@ class Table(Model):
     """Base class of all tables."""
 
     class Meta:
-        """Peewee's settings: the process-wide database and short table names."""
-
         database = database
         legacy_table_names = False
 
@@ -152,8 +150,6 @@ class RejectedCount(Table):
     number = BigIntegerField()
 
     class Meta:
-        """Peewee's settings: a composite key."""
-
         primary_key = CompositeKey("field", "fault")
 
 
@@ -182,8 +178,6 @@ class HourlyCount(Table):
     last = BigIntegerField()
 
     class Meta:
-        """Peewee's settings: a composite key."""
-
         primary_key = CompositeKey("customer", "product", "type", "hour")
 
 
@@ -286,8 +280,6 @@ class AuditEntry(Table):
     details: Field[dict[str, Any]] = JsonField(default=dict)
 
     class Meta:
-        """Peewee's settings: the table's name."""
-
         table_name = "audit"
 
 

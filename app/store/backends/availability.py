@@ -116,33 +116,27 @@ class Availability(peewee.Database):
     """Peewee database that raises StoreUnavailable whenever the database is unavailable."""
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """See Peewee's `Database.connect`."""
         with translated():
             return super().connect(reuse_if_open)
 
     def execute_sql(self, sql: str, params: Values | None = None) -> Cursor:
-        """See Peewee's `Database.execute_sql`."""
         with translated():
             cursor: Cursor = super().execute_sql(sql, params)  # type: ignore[no-untyped-call]  # as in the stubs
             return cursor
 
     def fetch_int(self, sql: str, params: Values | None = None) -> int:
-        """Return the whole number that a query for one value returns."""
         number: int = self.execute_sql(sql, params).fetchone()[0]
         return number
 
     def begin(self) -> None:
-        """See Peewee's `Database.begin`."""
         with translated():
             super().begin()
 
     def commit(self) -> None:
-        """See Peewee's `Database.commit`."""
         with translated():
             super().commit()
 
     def drop_connection(self) -> None:
-        """Close this thread's connection for good."""
         self.close()
 
     def rollback(self) -> None:
@@ -157,7 +151,6 @@ class Availability(peewee.Database):
             self.drop_connection()
 
     def savepoint(self) -> peewee._savepoint:
-        """See Peewee's `Database.savepoint`."""
         return Savepoint(self)
 
 

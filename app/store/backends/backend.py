@@ -20,20 +20,13 @@ class Cursor(Protocol):
     """The parts of a driver's cursor that are used."""
 
     @property
-    def rowcount(self) -> int:
-        """The number of rows that a statement changed."""
-
-    def fetchone(self) -> Any:  # noqa: ANN401 - a tuple, and never None for the queries that use it
-        """Return the next row."""
-
-    def fetchall(self) -> Rows:
-        """Return all remaining rows."""
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...  # noqa: ANN401 - a tuple, and never None for the queries that use it
+    def fetchall(self) -> Rows: ...
 
 
 class Backend(Protocol):
     """Peewee's database with the operations that the service needs in addition.
-
-    Methods that return SQL return an expression on the columns of `event`.
 
     Attributes:
         param: the placeholder of a parameter in SQL.
@@ -47,82 +40,47 @@ class Backend(Protocol):
     has_one_writer: bool
     serves_many_workers: bool
 
-    # Statements and connections, as in Peewee
-    def execute_sql(self, sql: str, params: Values | None = None) -> Cursor:
-        """Execute one statement."""
+    # Statements and connections, as in Peewee. `drop_connection` closes this thread's connection instead of returning
+    # it to the pool.
+    def execute_sql(self, sql: str, params: Values | None = None) -> Cursor: ...
+    def fetch_int(self, sql: str, params: Values | None = None) -> int: ...
+    def atomic(self) -> AbstractContextManager[object]: ...
+    def is_closed(self) -> bool: ...
+    def close(self) -> bool: ...
+    def close_idle(self) -> None: ...
+    def dispose(self) -> None: ...
+    def drop_connection(self) -> None: ...
+    def interrupter(self) -> Callable[[], None]: ...  # cancels this thread's current statement, from another thread
 
-    def fetch_int(self, sql: str, params: Values | None = None) -> int:
-        """Return the whole number that a query for one value returns."""
+    # The database as a whole. `create` raises SettingInvalid if it cannot create SQLite's file, and `check_writable`
+    # raises StoreUnavailable if events cannot be written.
+    def create(self) -> None: ...
+    def migration_lock(self) -> AbstractContextManager[object]: ...
+    def check_writable(self) -> None: ...
+    def server(self) -> str: ...  # name and version
+    def size(self) -> int: ...  # bytes, without the write-ahead log
 
-    def atomic(self) -> AbstractContextManager[object]:
-        """Return a transaction, or a savepoint inside a transaction."""
+    # The write-ahead log of SQLite. `checkpoint` copies it into the file without blocking others, and returns whether
+    # all of it was copied. `without_checkpoints` disables automatic checkpoints in this thread's commits.
+    def without_checkpoints(self) -> AbstractContextManager[object]: ...
+    def checkpoint(self) -> bool: ...
+    def shrink_log(self) -> None: ...
 
-    def is_closed(self) -> bool:
-        """Return whether this thread has no connection."""
-
-    def close(self) -> bool:
-        """Return this thread's connection to the pool, or close it if there is no pool."""
-
-    def dispose(self) -> None:
-        """Forget all connections without notifying the server."""
-
-    # Connections
-    def create(self) -> None:
-        """Create the database if this is up to the service.
-
-        Raises:
-            SettingInvalid: it cannot be created.
-        """
-
-    def migration_lock(self) -> AbstractContextManager[object]:
-        """Return a context that one process at a time can hold. The others wait, and then find nothing to do."""
-
-    def drop_connection(self) -> None:
-        """Close this thread's connection for good instead of returning it to the pool."""
-
-    def close_idle(self) -> None:
-        """Close the idle connections."""
-
-    def interrupter(self) -> Callable[[], None]:
-        """Return a function that another thread can call to cancel this thread's current statement."""
-
-    def check_writable(self) -> None:
-        """Raise StoreUnavailable if events cannot be written: read-only, or without the privilege."""
-
-    def server(self) -> str:
-        """Return the name and version of the database."""
-
-    def size(self) -> int:
-        """Return the size of the database in bytes, without the write-ahead log."""
-
-    # Writing events
-    def encode_events(self, rows: Iterable[EventRow]) -> Payload:
-        """Return events in the form that `insert_encoded` accepts."""
-
-    def dump_payload(self, payload: Payload) -> bytes:
-        """Return encoded events as bytes."""
-
-    def load_payload(self, data: bytes) -> Payload:
-        """Return the encoded events that `dump_payload` serialized."""
-
-    def insert_encoded(self, payloads: Sequence[Payload]) -> None:
-        """Insert the events of several requests in order. Call it inside a transaction."""
+    # Inserting events, which are encoded outside the transaction.
+    def encode_events(self, rows: Iterable[EventRow]) -> Payload: ...
+    def dump_payload(self, payload: Payload) -> bytes: ...
+    def load_payload(self, data: bytes) -> Payload: ...
+    def insert_encoded(self, payloads: Sequence[Payload]) -> None: ...
 
     def begin_group(self, *, events_only: bool = False) -> str | None:
-        """Begin a transaction that inserts events, and return its id for `was_committed`.
+        """Begin a transaction that inserts events, and return its id, or None if a commit is never in doubt.
 
         Args:
             events_only: whether only one `insert_encoded` and the commit follow.
-
-        Returns:
-            None if the outcome of a commit is never in doubt.
         """
 
-    def commit_group(self) -> None:
-        """Commit the transaction; it is on disk when this returns."""
-
-    def abandon_group(self) -> None:
-        """Roll back a failed transaction, if it is still open."""
+    def commit_group(self) -> None: ...  # the transaction is on disk when this returns
+    def abandon_group(self) -> None: ...  # rolls it back, if it is still open
 
     def was_committed(self, transaction_id: str | None, payload: Payload = b"") -> bool:
         """Return whether the server has committed a transaction, even if the server has crashed since.
@@ -135,60 +93,19 @@ class Backend(Protocol):
             StoreUnavailable: the server is unavailable, or the transaction is still in progress.
         """
 
-    # Event ids
-    def acceptance_cut(self, patience_ms: int) -> int:
-        """Return the id of the last accepted event, below which no id can appear later. Call it inside a transaction.
+    # Ids of events. Both methods return an id below which no new id can appear, and raise StoreUnavailable if inserting
+    # transactions take longer than `patience_ms`.
+    def acceptance_cut(self, patience_ms: int) -> int: ...  # inside a transaction; inserts wait until it ends
+    def settled_cut(self, patience_ms: int) -> int: ...  # outside a transaction; without blocking inserts
+    def erase_alone(self) -> None: ...  # other erasing transactions wait until this one ends; two could deadlock
 
-        Args:
-            patience_ms: how long to wait for inserting transactions. New inserts wait behind this call.
-
-        Raises:
-            StoreUnavailable: the inserting transactions took longer.
-        """
-
-    def settled_cut(self, patience_ms: int) -> int:
-        """Return an event id below which no new id can appear, without blocking inserts.
-
-        Call it outside a transaction.
-
-        Raises:
-            StoreUnavailable: the inserting transactions took longer than `patience_ms`.
-        """
-
-    def erase_alone(self) -> None:
-        """Allow one erasing transaction at a time until this one ends, because two could deadlock."""
-
-    # The write-ahead log of SQLite
-    def without_checkpoints(self) -> AbstractContextManager[object]:
-        """Disable automatic checkpoints in this thread's commits within the context. Call `checkpoint` instead."""
-
-    def checkpoint(self) -> bool:
-        """Copy the log into the file without blocking others, and return whether all of it was copied."""
-
-    def shrink_log(self) -> None:
-        """Shrink the log that grew during a long read, once the read has ended."""
-
-    # SQL
-    def context_value(self, value: Context) -> object:
-        """Return a context as the column stores it."""
-
-    def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
-        """Return a condition for events with one of these ids, and its parameter."""
-
-    def context_width(self) -> str:
-        """Return the number of items in a context."""
-
-    def context_item(self, index: int) -> str:
-        """Return one item of a context, counted from 0."""
-
-    def has_item(self) -> str:
-        """Return the condition that a text, its parameter, equals one of the context's items."""
-
-    def unless_wider(self, value: str, width: int) -> str:
-        """Return a whole number whose evaluation raises RowTooWide if the context has more than `width` items.
-
-        Only `csv_blocks` needs that.
-        """
+    # SQL on the columns of `event`.
+    def context_value(self, value: Context) -> object: ...  # a context as the column stores it
+    def keyed(self, keys: Sequence[int]) -> tuple[str, object]: ...  # whether the id is one of these, and a parameter
+    def context_width(self) -> str: ...
+    def context_item(self, index: int) -> str: ...  # counted from 0
+    def has_item(self) -> str: ...  # whether a text, its parameter, equals one of the context's items
+    def unless_wider(self, value: str, width: int) -> str: ...  # a whole number, or RowTooWide in `csv_blocks`
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
         """Return the `FROM` that selects, by index, the matching events of many pairs of customer and product.
@@ -199,7 +116,6 @@ class Backend(Protocol):
             ends: the ORDER BY … LIMIT … of the whole query, if it can also limit the events of each pair.
         """
 
-    # Reading events
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         """Return the ids of the events whose context contains a text, ignoring the case of ASCII letters.
 
@@ -207,11 +123,9 @@ class Backend(Protocol):
             text: text without control characters, with its ASCII letters in lower case.
         """
 
-    def many_rows(self) -> AbstractContextManager[object]:
-        """Return a context for reading many events."""
-
-    def stream(self, query: str, parameters: Values) -> Generator[tuple[Any, ...]]:
-        """Yield the rows of a query without loading all of them into memory."""
+    # Reading many events.
+    def many_rows(self) -> AbstractContextManager[object]: ...
+    def stream(self, query: str, parameters: Values) -> Generator[tuple[Any, ...]]: ...  # not all in memory at once
 
     def csv_blocks(self, query: str, parameters: Values, delimiter: str, *, picked: bool) -> Generator[Block] | None:
         """Return a query's rows as CSV lines that the server quotes, or None if the database cannot do so.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from peewee import Psycopg3Adapter
@@ -15,7 +13,7 @@ from psycopg import ClientCursor, Connection, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DivisionByZero
 
-from app.event_columns import COLUMNS, CONTEXT_INDEX, NAMES, Context, EventRow, Kind
+from app.event_columns import COLUMNS, NAMES, Context, EventRow
 from app.exceptions import DatabaseUnsuitable, RowTooWide, SettingInvalid, StoreUnavailable
 from app.store.backends import copying
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
@@ -43,8 +41,6 @@ BEGIN_GROUP = f"BEGIN; SELECT pg_current_xact_id()::text, pg_advisory_xact_lock_
 # COPY for groups of any size: INSERT is about 6 % faster up to 5 rows, but slower from 100 rows; see docs/decisions.md.
 COPY_EVENTS = f"COPY event ({NAMES}) FROM STDIN"
 WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
-NULL = "\\N"
-ENCODED_ROWS = 1_000  # per step, because strings use more memory than encoded lines
 
 # Session settings that Tally requires regardless of the role, the database and the server: a commit is on disk when it
 # returns, a statement sees everything committed before it, and string literals are interpreted literally.
@@ -79,15 +75,6 @@ MANY_ROWS = FOR_MANY_ROWS.format(picked="false")
 # planner would scan the whole table for each part of a long report.
 PICKED_ROWS = FOR_MANY_ROWS.format(picked="true")
 
-# Characters with a special meaning in COPY's text format, or in an array literal inside it.
-SPECIAL = re.compile(r'["\\\t\n\r]')
-IN_TEXT = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-# Escaped twice: for the array literal, and for COPY.
-IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-Column = tuple[Any, ...]  # the values of many rows
-Encoder = Callable[[Column], Iterable[str]]
-
 
 class Adapter(Psycopg3Adapter):
     """Psycopg adapter that validates and configures every new connection before use."""
@@ -119,8 +106,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
 
     if TYPE_CHECKING:  # the stubs leave it untyped
 
-        def connection(self) -> Connection:
-            """See Peewee's `Database.connection`."""
+        def connection(self) -> Connection: ...
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
@@ -171,14 +157,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         return list(value)
 
     def encode_events(self, rows: Iterable[EventRow]) -> bytes:
-        """Return lines of COPY's text format."""
-        left, lines = iter(rows), []
-        while some := list(islice(left, ENCODED_ROWS)):
-            columns = list(zip(*some, strict=True))
-            encoders = PLAIN if _are_plain(columns) else CAREFUL
-            encoded = [encode(column) for encode, column in zip(encoders, columns, strict=True)]
-            lines.append("\n".join(map("\t".join, zip(*encoded, strict=True))) + "\n")
-        return "".join(lines).encode()
+        return copying.encode(rows)
 
     def dump_payload(self, payload: bytes) -> bytes:
         return payload
@@ -230,7 +209,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         return status == "committed" and (not payload or self._has_first_event(payload))
 
     def _has_first_event(self, payload: bytes) -> bool:
-        """Return whether the first event of an `encode_events` result is stored, because either all are or none."""
+        """Return whether the first event is stored, because either all are or none."""
         values = dict(zip(COLUMNS, payload.partition(b"\n")[0].decode().split("\t"), strict=True))
         codes = [values[name].replace("\\\\", "\\") for name in ("customer", "product")]  # codes have no other escapes
         query = "SELECT 1 FROM event WHERE customer = %s AND product = %s AND timestamp = %s AND batch = %s LIMIT 1"
@@ -380,54 +359,3 @@ def set_up(connection: Connection) -> None:
             )
     for name, value in other.items():
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-
-
-def _are_plain(columns: Sequence[Column]) -> bool:
-    """Return whether no text of many rows needs escaping."""
-    try:
-        items = "\0".join([item for context in columns[CONTEXT_INDEX] for item in context])
-    except TypeError:  # a null among them
-        return False
-    texts = set().union(*[columns[index] for index in TEXT_INDEXES])
-    texts.discard(None)
-    return not SPECIAL.search(items) and not SPECIAL.search("\0".join(texts))
-
-
-def _keep(column: Column) -> Column:
-    return column
-
-
-def _replace_nulls(column: Column) -> list[str]:
-    return [NULL if text is None else text for text in column]
-
-
-def _escape(column: Column) -> list[str]:
-    return [NULL if text is None else text.translate(IN_TEXT) for text in column]
-
-
-def _to_digits(column: Column) -> Iterable[str]:
-    return map(str, column)
-
-
-def _to_arrays(column: Column) -> list[str]:
-    return ['{"' + '","'.join(context) + '"}' if context else "{}" for context in column]
-
-
-def _escape_arrays(column: Column) -> list[str]:
-    items = [["NULL" if item is None else f'"{item.translate(IN_ARRAY)}"' for item in context] for context in column]
-    return [f"{{{','.join(some)}}}" for some in items]
-
-
-# How each column is written if no text of a step needs escaping, and otherwise.
-PLAIN_KINDS: dict[Kind, Encoder] = {
-    "text": _keep,
-    "text or null": _replace_nulls,
-    "time": _to_digits,
-    "number": _to_digits,
-    "context": _to_arrays,
-    "uuid": _keep,
-}
-PLAIN = [PLAIN_KINDS[kind] for kind in COLUMNS.values()]
-CAREFUL_KINDS = PLAIN_KINDS | {"text": _escape, "text or null": _escape, "context": _escape_arrays}
-CAREFUL = [CAREFUL_KINDS[kind] for kind in COLUMNS.values()]
-TEXT_INDEXES = [index for index, kind in enumerate(COLUMNS.values()) if kind in ("text", "text or null")]

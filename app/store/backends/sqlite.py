@@ -52,8 +52,7 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
 
     if TYPE_CHECKING:  # the stubs leave it untyped
 
-        def connection(self) -> sqlite3.Connection:
-            """See Peewee's `Database.connection`."""
+        def connection(self) -> sqlite3.Connection: ...
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:

@@ -87,7 +87,6 @@ def transaction() -> AbstractContextManager[object]:
 
 
 def pending() -> list[str]:
-    """Return the names of the pending migrations in order."""
     return [migration.name for migration in _runner().status() if not migration.applied]
 
 

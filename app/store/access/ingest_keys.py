@@ -22,7 +22,6 @@ def by_name(name: str) -> IngestKey | None:
 
 
 def by_id(key: int) -> IngestKey | None:
-    """Return the key with an id, active or revoked."""
     return IngestKey.get_or_none(IngestKey.id == key)
 
 

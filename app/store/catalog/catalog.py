@@ -69,7 +69,6 @@ def seen_with(code: tuple[str | None, str | None, str | None], customers: Custom
 
 
 def customer_is_known(code: str) -> bool:
-    """Return whether a customer is in the catalog or was ever seen."""
     is_noted = _exists(Customer, Customer.code == code) or _exists(ObservedCode, ObservedCode.customer == code)
     return is_noted or _exists(Event, Event.customer == code)
 
@@ -216,7 +215,6 @@ def types() -> list[EventType]:
 
 
 def product(code: str) -> Product | None:
-    """Return the catalog's product with a code."""
     return Product.get_or_none(Product.code == code)
 
 

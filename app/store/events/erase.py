@@ -35,7 +35,6 @@ def counted_cut() -> int:
 
 
 def number(doomed: EventFilter) -> int:
-    """Return the number of events to erase."""
     where, values = doomed.where()
     return database.fetch_int(f"SELECT count(*) FROM event WHERE {where}", values)  # noqa: S608
 
@@ -59,7 +58,6 @@ def reports(doomed: EventFilter) -> list[Report]:
 
 
 def newest_report() -> int:
-    """Return the id of the last accepted report."""
     return fetch_int(Report.select(fn.max(Report.id)))
 
 

@@ -94,7 +94,6 @@ def newest(
 
 
 def has(customer: str, product: str | None, kind: str) -> bool:
-    """Return whether an event of a type is counted."""
     query = HourlyCount.select().where(HourlyCount.customer == customer, HourlyCount.product == product)
     return query.where(HourlyCount.type == kind).exists()
 

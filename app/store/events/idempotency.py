@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.database import database
 from app.store.models import IdempotencyKey
 
@@ -50,4 +50,4 @@ def find(key: str) -> tuple[bytes, bytes] | None:
 
 def purge(before: int) -> int:
     """Remove the keys created before a time, and return their number."""
-    return purging.purge(IdempotencyKey.key, IdempotencyKey.created < before)
+    return step_size.purge(IdempotencyKey.key, IdempotencyKey.created < before)

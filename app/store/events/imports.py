@@ -29,7 +29,6 @@ def advance(identity: str, since: int, offset: int, line: int, events: int, reje
 
 
 def finish(identity: str, now: int) -> None:
-    """Record that an import has reached the end of its file."""
     EventImport.update(finished=now).where(EventImport.identity == identity, EventImport.finished.is_null()).execute()
 
 

@@ -112,7 +112,6 @@ def _is_dense(part: Part, limit: int) -> bool:
 
 
 def _filled(part: Part, limit: int) -> list[HourBucket]:
-    """Return the hours that have events of a part's types, in scan order."""
     return hourly_counts.newest(
         part.customer, part.product, part.types, part.first, part.last, limit, oldest=part.forward
     )

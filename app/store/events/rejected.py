@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import SQL, ModelSelect, fn
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.database import database
 from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
 from app.store.queries import among, execute, fetch, fetch_int
@@ -58,7 +58,6 @@ def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]
 
 
 def by_id(key: int) -> RejectedEvent | None:
-    """Return the rejected event with an id."""
     return RejectedEvent.get_or_none(RejectedEvent.id == key)
 
 
@@ -93,7 +92,6 @@ def claim(keys: Sequence[int]) -> int:
 
 
 def request(uuid: str) -> RejectedRequest | None:
-    """Return one refused request with its body."""
     return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
 
 
@@ -170,7 +168,7 @@ def purge(before: int, max_number: int, max_bytes: int) -> None:
             running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))
             beyond = RejectedEvent.select(fn.max(SQL("id"))).from_(running.alias("running"))
             last = max(last, fetch_int(beyond.where(SQL("total") > max_bytes)))
-        purging.purge(table.id, (table.received < before) | (table.id <= last))
+        step_size.purge(table.id, (table.received < before) | (table.id <= last))
 
 
 def _locked(uuid: str) -> RejectedRequest | None:

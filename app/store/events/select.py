@@ -62,12 +62,10 @@ def acceptance_cut() -> int:
 
 
 def newest(limit: int) -> list[Event]:
-    """Return the most recently accepted events, newest first."""
     return list(Event.select().order_by(Event.id.desc()).limit(limit))
 
 
 def count() -> int:
-    """Return the number of events."""
     return Event.select().count()
 
 
@@ -199,7 +197,6 @@ def _pack(
 
 
 def _at(grid: int) -> str:
-    """Return the SQL of the grid interval of an event, a whole number on both databases."""
     return f"timestamp / {grid} * {grid}"
 
 

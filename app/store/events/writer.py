@@ -42,7 +42,7 @@ IDLE_SECONDS = 1.0  # without a write request, until the spool is released
 GRACE_SECONDS = 5.0  # for a request in progress after its timeout
 
 WAITING, TAKEN, COMMITTING = "waiting", "taken", "committing"
-STORED, DUPLICATE, GIVEN_UP = "stored", "twin", "given up"
+STORED, DUPLICATE, GIVEN_UP = "stored", "duplicate", "given up"
 
 
 @dataclass(eq=False)
@@ -146,11 +146,21 @@ class GroupCommitWriter:
             Exception: any other database error that concerns this request alone.
         """
         entry.deadline = time.monotonic() + self._wait_seconds
-        self._enter(entry)
+        with self._room:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                self._thread.start()
+            has_room = self._room.wait_for(
+                lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
+                self._wait_seconds,
+            )
+            if not has_room:
+                raise StoreUnavailable("More events are waiting for the database than may wait.")
+            self._waiting_events += entry.count
         try:
             self._queue.put(entry)
             if not entry.wait(entry.deadline - time.monotonic()):
-                self._overdue(entry)
+                self._withdraw(entry)
         finally:
             with self._room:
                 self._waiting_events -= entry.count
@@ -162,8 +172,8 @@ class GroupCommitWriter:
         """Return the digest and the response of a spooled write request by its idempotency key."""
         return self._spool.find(key) if self._spool else None
 
-    def _overdue(self, entry: WriteRequest) -> None:
-        """Handle a timeout: withdraw a request that is still queued, or wait a little longer for one in progress."""
+    def _withdraw(self, entry: WriteRequest) -> None:
+        """Withdraw a request after its timeout if it is still queued, or wait a little longer for one in progress."""
         if not entry.move(GIVEN_UP, WAITING) and entry.wait(GRACE_SECONDS):
             return
         if entry.move(GIVEN_UP, TAKEN, COMMITTING) == COMMITTING:
@@ -171,59 +181,26 @@ class GroupCommitWriter:
         if entry.state == GIVEN_UP:
             raise entry.error or StoreUnavailable("The database did not take the events in time.")
 
-    def _enter(self, entry: WriteRequest) -> None:
-        """Wait until there is room, which limits the events of waiting requests (back-pressure)."""
-        with self._room:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-                self._thread.start()
-            room = self._room.wait_for(
-                lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
-                self._wait_seconds,
-            )
-            if not room:
-                raise StoreUnavailable("More events are waiting for the database than may wait.")
-            self._waiting_events += entry.count
-
     def _run(self) -> None:
         while True:
-            group = self._gather()
-            self._crowded = len(group) > 1
-            self._write_group(group)
-
-    def _next(self) -> WriteRequest:
-        """Return the next write request, and block until one arrives."""
-        while self._spool:
-            try:
-                return self._queue.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                self._spool.release()
-        return self._queue.get()
+            if group := self._gather():
+                self._crowded = len(group) > 1
+                self._write_group(group)
 
     def _gather(self) -> list[WriteRequest]:
-        """Return the next write requests: at least one, then all that wait; large ones only up to a short transaction.
+        """Return all requests that wait, large ones only up to a short transaction, or none if all are withdrawn.
 
         If both small and large ones wait, groups of them alternate. A single event therefore waits neither behind all
         earlier batches nor in a transaction with one of them.
         """
-        group: list[WriteRequest] = []
-        while not group:
-            if not (self._small or self._large):
-                self._sort(self._next())
-            if self._crowded:
-                time.sleep(LINGER_SECONDS)
-            with suppress(queue.Empty):
-                while True:
-                    self._sort(self._queue.get_nowait())
-            self._is_large = bool(self._large) and not (self._small and self._is_large)
-            group = self._take()
-        return group
-
-    def _sort(self, entry: WriteRequest) -> None:
-        (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
-
-    def _take(self) -> list[WriteRequest]:
-        """Return the first write requests of the next size, as many as fit into one transaction."""
+        if not (self._small or self._large):
+            self._sort(self._wait_for_request())
+        if self._crowded:
+            time.sleep(LINGER_SECONDS)
+        with suppress(queue.Empty):
+            while True:
+                self._sort(self._queue.get_nowait())
+        self._is_large = bool(self._large) and not (self._small and self._is_large)
         waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
         group: list[WriteRequest] = []
         events = 0
@@ -234,16 +211,27 @@ class GroupCommitWriter:
                 events += entry.count
         return group
 
+    def _wait_for_request(self) -> WriteRequest:
+        while self._spool:
+            try:
+                return self._queue.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._spool.release()
+        return self._queue.get()
+
+    def _sort(self, entry: WriteRequest) -> None:
+        (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
+
     def _write_group(self, group: Sequence[WriteRequest]) -> None:
         """Write a group, and retry while the database is unavailable and a request still waits."""
         attempt = CommitAttempt(self._noted)
-        if time.monotonic() < self._away_until and self._set_aside(group, attempt):
+        if time.monotonic() < self._away_until and self._spool_group(group, attempt):
             return
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
                 if attempt.has_committed():
                     break
-                group = _wanted(group, TAKEN)
+                group = _move_waiting(group, TAKEN)
                 if not group:
                     return
                 began = time.monotonic()
@@ -255,7 +243,7 @@ class GroupCommitWriter:
                 continue
             except StoreUnavailable as error:
                 self._away_until = time.monotonic() + AWAY_SECONDS
-                if self._set_aside(group, attempt):
+                if self._spool_group(group, attempt):
                     return
                 if not attempt.in_doubt:
                     now = time.monotonic()
@@ -274,11 +262,11 @@ class GroupCommitWriter:
                         self._write_group([entry])
                 return
         for entry in group:
-            entry.finish(DUPLICATE if entry in attempt.twins else STORED)
+            entry.finish(DUPLICATE if entry in attempt.duplicates else STORED)
         if self._spool:
             self._spool.release()
 
-    def _set_aside(self, group: Sequence[WriteRequest], attempt: CommitAttempt) -> bool:
+    def _spool_group(self, group: Sequence[WriteRequest], attempt: CommitAttempt) -> bool:
         """Spool a group if there is a spool with space. Later groups are then spooled without trying the database.
 
         Requests that write more than events cannot be spooled. Such a request alone waits for the database. In a group
@@ -286,19 +274,20 @@ class GroupCommitWriter:
         """
         if self._spool is None or all(entry.also for entry in group):
             return False
-        group = _wanted(group, COMMITTING)
-        refused = {entry for entry in group if entry.also and entry not in attempt.twins}
-        mine = [entry for entry in group if entry not in attempt.twins | refused]
+        group = _move_waiting(group, COMMITTING)
+        rejected = {entry for entry in group if entry.also and entry not in attempt.duplicates}
+        left = [entry for entry in group if entry not in attempt.duplicates | rejected]
         try:
-            twins = attempt.twins | self._spool.append(mine, attempt.transaction_id if attempt.in_doubt else None)
+            in_doubt = attempt.transaction_id if attempt.in_doubt else None
+            duplicates = attempt.duplicates | self._spool.append(left, in_doubt)
         except StoreUnavailable:
             return False
         error = OutcomeUnknown if attempt.in_doubt else StoreUnavailable
         for entry in group:
-            if entry in refused:
+            if entry in rejected:
                 entry.finish(GIVEN_UP, error("The database is away."))
             else:
-                entry.finish(DUPLICATE if entry in twins else STORED)
+                entry.finish(DUPLICATE if entry in duplicates else STORED)
         return True
 
 
@@ -331,7 +320,7 @@ class CommittedSightings:
         self._sightings.update(*(entry.sightings for entry in committed))
 
     def forget(self) -> None:
-        """Forget all sightings."""
+        """Clear the cache."""
         self._sightings = set()
 
 
@@ -344,15 +333,15 @@ class CommitAttempt:
     Attributes:
         in_doubt: whether a commit was sent but the connection broke before its response.
         transaction_id: id of the transaction in the database.
-        twins: the write requests whose key already exists.
+        duplicates: the write requests whose key already exists.
     """
 
     def __init__(self, noted: CommittedSightings) -> None:
         self._noted = noted
         self.in_doubt = False
         self.transaction_id: str | None = None
-        self.twins: set[WriteRequest] = set()
-        self._payload: Payload = b""  # some events of the group
+        self.duplicates: set[WriteRequest] = set()
+        self._payload: Payload = b""  # of one request of the group
 
     def has_committed(self) -> bool:
         """Return whether an earlier `commit` took effect although it raised.
@@ -373,22 +362,22 @@ class CommitAttempt:
             StoreUnavailable: the database is unavailable. Nothing is committed, unless `in_doubt` is set.
             Withdrawn: a request timed out; nothing is committed.
         """
-        self.in_doubt, self.twins = False, set()
+        self.in_doubt, self.duplicates = False, set()
         try:
             known = self._noted.known()
             has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
             self.transaction_id = database.begin_group(events_only=not has_more)
-            self.twins = write_requests(group, known)
-            if len(_wanted(group, COMMITTING)) < len(group):
+            self.duplicates = write_requests(group, known)
+            if len(_move_waiting(group, COMMITTING)) < len(group):
                 raise Withdrawn
-            written = (entry.payload for entry in group if entry.count and entry not in self.twins)
+            written = (entry.payload for entry in group if entry.count and entry not in self.duplicates)
             self._payload = next(written, b"")
             self.in_doubt = self.transaction_id is not None
             database.commit_group()
         except BaseException:
             self._abandon()
             raise
-        self._noted.add(entry for entry in group if entry not in self.twins)
+        self._noted.add(entry for entry in group if entry not in self.duplicates)
 
     def _abandon(self) -> None:
         self._noted.forget()
@@ -403,18 +392,18 @@ def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] =
     """
     keyed = [(entry, entry.key) for entry in group if entry.key]
     free = idempotency.claim([key for _, key in keyed]) if keyed else set()
-    twins = {entry for entry, key in keyed if key not in free}
-    mine = [entry for entry in group if entry not in twins] if twins else group
-    database.insert_encoded([entry.payload for entry in mine])
-    sightings = set[catalog.Sighting]().union(*(entry.sightings for entry in mine)) - known
+    duplicates = {entry for entry, key in keyed if key not in free}
+    written = [entry for entry in group if entry not in duplicates] if duplicates else group
+    database.insert_encoded([entry.payload for entry in written])
+    sightings = set[catalog.Sighting]().union(*(entry.sightings for entry in written)) - known
     if sightings:
-        catalog.note_seen(sightings, mine[0].received)
-    for entry in mine:
+        catalog.note_seen(sightings, written[0].received)
+    for entry in written:
         if entry.also:
             entry.also()
-    return twins
+    return duplicates
 
 
-def _wanted(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
+def _move_waiting(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
     """Return the requests in progress that still wait, after moving them to a state."""
     return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]

@@ -45,12 +45,10 @@ def rejected() -> dict[tuple[str, str], int]:
 
 
 def kept_rejected() -> int:
-    """Return the number of stored rejected events."""
     return RejectedEvent.select().count()
 
 
 def by_state() -> dict[str, int]:
-    """Return the number of reports in each state."""
     query = Report.select(Case(None, STATES), fn.count(Report.id)).group_by(SQL("1"))
     found: dict[str, int] = dict(fetch(query))
     return {name: found.get(name, 0) for _, name in STATES}

@@ -27,7 +27,6 @@ def helping() -> list[tuple[str, str]]:
 
 
 def waiting() -> int:
-    """Return the number of reports that wait for a worker."""
     return Report.select().where(WAITS).count()
 
 
@@ -56,12 +55,10 @@ def files(customers: Customers, before: int) -> tuple[int, int, int | None, int]
 
 
 def server() -> str:
-    """Return the name and version of the database."""
     return database.server()
 
 
 def size() -> int:
-    """Return the size of the database in bytes."""
     return database.size()
 
 

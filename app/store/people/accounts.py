@@ -15,12 +15,10 @@ TOO_LARGE = 2**63  # for an id, because the drivers reject it
 
 
 def by_name(name: str) -> Account | None:
-    """Return the user with a name."""
     return Account.get_or_none(Account.name == name)
 
 
 def by_id(key: int) -> Account | None:
-    """Return the user with an id."""
     return Account.get_or_none(Account.id == key) if key < TOO_LARGE else None
 
 
@@ -30,7 +28,6 @@ def everyone() -> list[Account]:
 
 
 def exists() -> bool:
-    """Return whether any user exists."""
     return Account.select().exists()
 
 
@@ -80,5 +77,4 @@ def use_up_password(key: int, password_version: str) -> bool:
 
 
 def remove(key: int) -> bool:
-    """Remove a user, and return whether it existed."""
     return execute(Account.delete().where(Account.id == key)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.models import AuditEntry
 from app.store.queries import equal, execute
 
@@ -68,4 +68,4 @@ def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = 
 
 def purge(before: int) -> int:
     """Remove the entries from before a time, and return their number."""
-    return purging.purge(AuditEntry.id, AuditEntry.moment < before)
+    return step_size.purge(AuditEntry.id, AuditEntry.moment < before)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from peewee import Expression
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.models import Account, Session
 from app.store.people.accounts import TOO_LARGE
 from app.store.queries import execute, fetch_column
@@ -29,7 +29,6 @@ class Limits:
 
 
 def add(**values: object) -> Session:
-    """Create a session."""
     return Session.create(**values)
 
 
@@ -50,7 +49,6 @@ def of(account: int, limits: Limits) -> list[Session]:
 
 
 def every(limits: Limits) -> list[Session]:
-    """Return all valid sessions."""
     return [session for session, _ in _valid(limits)]
 
 
@@ -60,7 +58,6 @@ def note_seen(key: int, now: int) -> None:
 
 
 def remove(key: int) -> bool:
-    """End a session, and return whether it existed."""
     return execute(Session.delete().where(Session.id == key)) == 1
 
 
@@ -86,7 +83,7 @@ def bring_back(now: int, latest: int) -> int:
 def purge(limits: Limits) -> int:
     """Remove expired sessions, and return their number."""
     over = (Session.seen <= limits.seen_after) | (Session.created <= limits.created_after)
-    return purging.purge(Session.id, over)
+    return step_size.purge(Session.id, over)
 
 
 def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:

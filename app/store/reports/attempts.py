@@ -29,5 +29,4 @@ def end_all(job: str, outcome: str, now: int, reason: str | None = None) -> None
 
 
 def of(job: str) -> list[ReportAttempt]:
-    """Return a report's attempts, oldest first."""
     return list(ReportAttempt.select().where(ReportAttempt.job == job).order_by(ReportAttempt.id))

@@ -63,7 +63,6 @@ def release_silent(job: str, milliseconds: int) -> None:
 
 
 def of(job: str) -> list[Part]:
-    """Return a report's parts in order."""
     return list(Part.select().where(Part.job == job).order_by(Part.number))
 
 
@@ -78,12 +77,10 @@ def open_number(job: str) -> int:
 
 
 def are_done(job: str) -> bool:
-    """Return whether all parts of a report are written."""
     return not Part.select().where(Part.job == job, ~Part.done).exists()
 
 
 def forget(job: str) -> None:
-    """Remove a report's parts."""
     execute(Part.delete().where(Part.job == job))
 
 
@@ -93,5 +90,4 @@ def forget_ended(job: str) -> None:
 
 
 def forget_all_ended() -> None:
-    """Remove the parts of all reports that have ended."""
     execute(Part.delete().where(ENDED))

@@ -45,7 +45,6 @@ def add(**values: object) -> Report:
 
 
 def by_job(job: str) -> Report | None:
-    """Return the report with a UUID."""
     return Report.get_or_none(Report.job == job)
 
 
@@ -188,7 +187,6 @@ def release(job: str, token: str) -> bool:
 
 
 def held_by(worker: str) -> list[Report]:
-    """Return the reports that a worker holds."""
     return list(Report.select().where(HELD, Report.worker == worker))
 
 
@@ -239,7 +237,6 @@ def expired(now: int) -> list[Report]:
 
 
 def mark_removed(job: str) -> None:
-    """Record that a report's file was removed."""
     execute(Report.update(removed=True).where(Report.job == job))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from peewee import fn
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
 from app.store.queries import among, execute
@@ -31,7 +31,6 @@ def add(key: str, report: Report, now: int) -> None:
 
 
 def by_id(key: int) -> Delivery | None:
-    """Return the delivery with an id."""
     return Delivery.get_or_none(Delivery.id == key)
 
 
@@ -102,5 +101,5 @@ def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
 def purge(before: int) -> None:
     """Remove the deliveries that were created before a time and have no next try."""
     old = (Delivery.created < before) & Delivery.next_try.is_null()
-    purging.purge(DeliveryTry.id, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
-    purging.purge(Delivery.id, old)
+    step_size.purge(DeliveryTry.id, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
+    step_size.purge(Delivery.id, old)

@@ -12,7 +12,6 @@ from app.store.queries import among, equal, execute
 
 
 def by_id(key: int) -> Schedule | None:
-    """Return the recurring report with an id."""
     return Schedule.get_or_none(Schedule.id == key)
 
 
@@ -28,7 +27,6 @@ def every(owner: int | None = None, customers: Sequence[str] | None = None) -> l
 
 
 def number(owner: int) -> int:
-    """Return how many recurring reports a user has."""
     return Schedule.select().where(Schedule.owner == owner).count()
 
 

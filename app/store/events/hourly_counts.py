@@ -24,7 +24,7 @@ from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
 
 PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
 SLICE = 1_000_000  # maximum number of events grouped at a time
-HOURS = 100  # hours of many pairs of customer and product that are read at a time
+HOURS = 100  # searched at a time for a rare type, or for many pairs of customer and product
 SPLITS = {"product": HourlyCount.product, "type": HourlyCount.type}
 USED = {
     "customers": (HourlyCount.customer,),

@@ -29,7 +29,6 @@ TERMS = 100  # per UNION; SQLite allows 500
 PARAMETERS = 30_000  # per query; SQLite allows 32,766
 RARE = 50  # a type is rare if less than one in this many of the neighboring events has it
 RECENT = 2_000  # latest events that are searched for those of some customers
-HOURS = 100  # searched at a time for a rare type
 MANY_PAIRS = 100  # pairs of customer and product above which they are not queried one by one
 SLICE_EVENTS = 20_000  # with many pairs, an hour that has more events is read in parts
 
@@ -209,7 +208,7 @@ def _counted(part: Part, limit: int) -> list[Position]:
     """Return the first positions of a rare type among the counted events, from the hours that have some."""
     found: list[Position] = []
     rest = part
-    while len(found) < limit and (filled := _filled(rest, HOURS)):
+    while len(found) < limit and (filled := _filled(rest, hourly_counts.HOURS)):
         left, number = limit - len(found), 0
         spans: list[HourBucket] = []  # as many as should fill the page; a part of the first hour may be on another page
         for bucket in filled:

@@ -10,6 +10,8 @@ import pytest
 from app.store.database import database, release
 from app.store.events import hourly_counts
 from app.store.events.filters import EventFilter
+from app.store.events.hourly_counts import estimate_matching
+from tests.store.events.test_hourly_counts import count_all
 from tests.support.client import FIRST, event
 
 HOUR, DAY, MINUTE = 3_600_000, 86_400_000, 60_000
@@ -32,8 +34,7 @@ def filled(nobody) -> None:
             for _ in range(600)
         ]
     )
-    while hourly_counts.advance():
-        pass
+    count_all()
 
 
 def events() -> list[tuple[str, str, str, int]]:
@@ -74,9 +75,7 @@ def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customer
 def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
     for first in (0, 4):
         nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
-        database.execute_sql(
-            f"DELETE FROM observed_code WHERE customer >= 'C{first}'"
-        )  # not noted yet; what is counted is
+        database.execute_sql(f"DELETE FROM observed_code WHERE customer >= 'C{first}'")  # as if not noted yet
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
             assert sum(number for *_, number in hourly_counts.by_minute(customers, TOP, TOP + MINUTE)) == expected
@@ -111,31 +110,29 @@ def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
         and (wanted.start is None or one[3] >= wanted.start)
         and (wanted.end is None or one[3] <= wanted.end)
     ]
-    assert hourly_counts.estimate_matching(wanted, LATER) == len(truth)
+    assert estimate_matching(wanted, LATER) == len(truth)
 
 
 def test_of_an_hour_that_is_not_wanted_whole_its_share_is_estimated(nobody):
     nobody.send(*[event(timestamp=TOP + hour * HOUR + place) for hour in range(3) for place in range(100)])
-    while hourly_counts.advance():
-        pass
-    assert hourly_counts.estimate_matching(EventFilter(start=TOP + HOUR // 2, end=TOP + 3 * HOUR - 1), LATER) == 250
-    assert hourly_counts.estimate_matching(EventFilter(start=TOP, end=TOP + 2 * HOUR + HOUR // 4 - 1), LATER) == 225
-    assert hourly_counts.estimate_matching(EventFilter(start=TOP + HOUR // 4, end=TOP + HOUR // 2 - 1), LATER) == 25
-    assert hourly_counts.estimate_matching(EventFilter(start=TOP + 3 * HOUR, end=TOP + 9 * HOUR), LATER) == 0
+    count_all()
+    for start, end, about in [
+        (HOUR // 2, 3 * HOUR - 1, 250),
+        (0, 2 * HOUR + HOUR // 4 - 1, 225),
+        (HOUR // 4, HOUR // 2 - 1, 25),
+        (3 * HOUR, 9 * HOUR, 0),
+    ]:
+        assert estimate_matching(EventFilter(start=TOP + start, end=TOP + end), LATER) == about
 
 
 def test_the_hour_that_is_now_had_its_events_until_now(nobody):
     nobody.send(*[event(timestamp=TOP + place) for place in range(100)])
-    while hourly_counts.advance():
-        pass
+    count_all()
     now = TOP + 20 * MINUTE - 1
-    assert hourly_counts.estimate_matching(EventFilter(start=TOP + 5 * MINUTE, end=now), now) == 75
-    assert hourly_counts.estimate_matching(EventFilter(start=TOP + 5 * MINUTE), now) == 75
-    assert (
-        hourly_counts.estimate_matching(EventFilter(start=TOP), now)
-        == hourly_counts.estimate_matching(EventFilter(end=now), now)
-        == 100
-    )
+    assert estimate_matching(EventFilter(start=TOP + 5 * MINUTE, end=now), now) == 75
+    assert estimate_matching(EventFilter(start=TOP + 5 * MINUTE), now) == 75
+    assert estimate_matching(EventFilter(start=TOP), now) == 100
+    assert estimate_matching(EventFilter(end=now), now) == 100
 
 
 def test_how_many_are_not_counted_yet(filled, nobody):

@@ -11,7 +11,6 @@ import pytest
 
 from app.store import step_size
 from app.store.catalog import catalog
-from app.store.database import database
 from app.store.events import erase as erasing
 from app.store.events import hourly_counts
 from app.store.events.filters import EventFilter
@@ -25,6 +24,10 @@ from tests.support.threads import Aside, at_once
 
 def erase(**wanted: object) -> int:
     return sum(erasing.erase(EventFilter(snapshot_max_id=erasing.counted_cut(), **wanted)))
+
+
+def erase_up_to(cut: int) -> int:
+    return sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut)))
 
 
 def contexts() -> set[str]:
@@ -85,7 +88,7 @@ def test_what_came_after_the_cut_stays(nobody):
     nobody.send(event(context=["1"]))
     cut = erasing.counted_cut()
     nobody.send(event(context=["2"]))
-    assert sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut))) == 1
+    assert erase_up_to(cut) == 1
     assert contexts() == {"2"}
 
 
@@ -168,7 +171,7 @@ def test_several_who_erase_and_count_at_once_leave_the_counts_exact(app, monkeyp
             return 0
         while hourly_counts.watermark() < cut:
             time.sleep(0.01)
-        return sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut)))
+        return erase_up_to(cut)
 
     assert sum(at_once(6, work)) == 3_000
     assert counts() == truth() == {}
@@ -191,10 +194,7 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
 
     with Aside() as aside:
         others = [aside.start(send), aside.start(count), aside.start(count)]
-        gone = sum(
-            aside.start(lambda: sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut)))).result()
-            for _ in range(2)
-        )
+        gone = sum(aside.start(erase_up_to, cut).result() for _ in range(2))
         for other in others:
             other.result()
     count_all()
@@ -204,21 +204,15 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
     assert len(catalog.seen()) == 1
 
 
-def test_as_many_statements_erase_many_hours_as_few(nobody, monkeypatch):
+def test_as_many_statements_erase_many_hours_as_few(nobody, statements):
     """A statement an hour held SQLite's write lock for seconds."""
-    numbers, execute = [], database.obj.execute_sql
-
-    def counted(*args: object, **kwargs: object) -> object:
-        numbers[-1] += 1
-        return execute(*args, **kwargs)
-
+    numbers = []
     for hours_of in (1, 60):
         nobody.send(*[event(timestamp=TOP + number * HOUR) for number in range(hours_of)])
         cut = erasing.counted_cut()
-        numbers.append(0)
-        with monkeypatch.context() as patch:
-            patch.setattr(database.obj, "execute_sql", counted)
-            assert sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut))) == hours_of
+        statements.clear()
+        assert erase_up_to(cut) == hours_of
+        numbers.append(len(statements))
     assert numbers[0] == numbers[1]
     assert counts() == {}
 
@@ -235,5 +229,5 @@ def test_a_code_whose_events_are_not_counted_yet_stays_seen(nobody):
     nobody.send(event())
     cut = erasing.counted_cut()
     nobody.send(event())
-    assert sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut))) == 1
+    assert erase_up_to(cut) == 1
     assert len(catalog.seen()) == 1

@@ -172,19 +172,6 @@ def scatter(number: int, *, kinds: int = 3) -> None:
         ).execute()
 
 
-@pytest.fixture
-def statements(app, monkeypatch) -> list[str]:
-    """The statements that are sent from now on."""
-    sent, execute = [], database.obj.execute_sql
-
-    def noted(sql: str, *args: object, **kwargs: object) -> object:
-        sent.append(sql)
-        return execute(sql, *args, **kwargs)
-
-    monkeypatch.setattr(database.obj, "execute_sql", noted)
-    return sent
-
-
 def test_as_many_statements_count_many_groups_as_few(statements):
     numbers = []
     for groups in (2, 60):

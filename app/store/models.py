@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from peewee import (
     BigAutoField,
     BigIntegerField,
@@ -20,37 +19,8 @@ from peewee import (
     TextField,
 )
 
-from app.event_columns import Context
 from app.store.database import database
-
-
-class ContextField(Field):
-    """List of strings and nulls: text[] on PostgreSQL, for the fastest export; JSON text on SQLite."""
-
-    field_type = "TEXT"
-
-    def db_value(self, value: Context) -> object:
-        """Return the value for the driver."""
-        return database.context_value(value)
-
-    def python_value(self, value: str | list[str | None]) -> list[str | None]:
-        """Return the driver's value as a list."""
-        items: list[str | None] = orjson.loads(value) if isinstance(value, str) else value
-        return items
-
-
-class JsonField(Field):
-    """JSON value stored as text on both databases, with keys in the given order."""
-
-    field_type = "TEXT"
-
-    def db_value(self, value: object) -> str | None:
-        """Return the value for the driver."""
-        return None if value is None else orjson.dumps(value).decode()
-
-    def python_value(self, value: str | None) -> object:
-        """Return the driver's value, parsed."""
-        return None if value is None else orjson.loads(value)
+from app.store.fields import ContextField, JsonField
 
 
 class Table(Model):

@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -295,7 +295,7 @@ class Withdrawn(Exception):
     """A request timed out before the commit, so the group is written again without it."""
 
 
-class CommittedSightings:
+class CommittedSightings(set[catalog.Sighting]):
     """Cache of the sightings that the writer's connection has committed and need not write again.
 
     Readers trust the table `observed_code`, so the cache must not contain a sighting that the database lacks. A cached
@@ -304,24 +304,13 @@ class CommittedSightings:
     restore may break no connection (SQLite, a connection pooler).
     """
 
-    def __init__(self) -> None:
-        self._sightings: set[catalog.Sighting] = set()
-        self._until = 0.0
+    _until = 0.0
 
-    def known(self) -> set[catalog.Sighting]:
-        """Return the sightings that need not be written now, or none if the cache has expired."""
-        if time.monotonic() > self._until or len(self._sightings) > MAX_NOTED:
-            self.forget()
+    def expire(self) -> None:
+        """Clear the cache if it is too old or too large."""
+        if time.monotonic() > self._until or len(self) > MAX_NOTED:
+            self.clear()
             self._until = time.monotonic() + NOTED_SECONDS
-        return self._sightings
-
-    def add(self, committed: Iterable[WriteRequest]) -> None:
-        """Cache the sightings of write requests that this connection committed."""
-        self._sightings.update(*(entry.sightings for entry in committed))
-
-    def forget(self) -> None:
-        """Clear the cache."""
-        self._sightings = set()
 
 
 class CommitAttempt:
@@ -364,10 +353,10 @@ class CommitAttempt:
         """
         self.in_doubt, self.duplicates = False, set()
         try:
-            known = self._noted.known()
-            has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
+            self._noted.expire()
+            has_more = any(entry.key or entry.also or not entry.sightings <= self._noted for entry in group)
             self.transaction_id = database.begin_group(events_only=not has_more)
-            self.duplicates = write_requests(group, known)
+            self.duplicates = write_requests(group, self._noted)
             if len(_move_waiting(group, COMMITTING)) < len(group):
                 raise Withdrawn
             written = (entry.payload for entry in group if entry.count and entry not in self.duplicates)
@@ -377,10 +366,10 @@ class CommitAttempt:
         except BaseException:
             self._abandon()
             raise
-        self._noted.add(entry for entry in group if entry not in self.duplicates)
+        self._noted.update(*(entry.sightings for entry in group if entry not in self.duplicates))
 
     def _abandon(self) -> None:
-        self._noted.forget()
+        self._noted.clear()
         database.abandon_group()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 
 import msgspec
 
@@ -12,7 +12,6 @@ from app.exports.blocks import Block, ended, of_pieces, steps
 # Keys of a line in their order, which are those of `schemas.events.FullEvent`; a test ensures that. They are not the
 # same class, because a context from the database is not parsed only to be written again.
 Line = msgspec.defstruct("Line", list(COLUMNS))
-OPTIONAL_INDEXES = [index for index, kind in enumerate(COLUMNS.values()) if kind == "text or null"]
 
 _encode = msgspec.json.Encoder().encode_lines
 
@@ -20,15 +19,17 @@ _encode = msgspec.json.Encoder().encode_lines
 def blocks(rows: Iterable[StoredRow]) -> Generator[Block]:
     """Yield a report's content in blocks, and close the rows when the iteration ends for any reason."""
     with ended(rows) as left:
-        yield from of_pieces((_encode([_line(row) for row in step]), len(step)) for step in steps(left))
+        yield from of_pieces((_encode(_to_lines(step)), len(step)) for step in steps(left))
 
 
-def _line(row: StoredRow) -> msgspec.Struct:
-    values: list[object] = list(row)
-    for index in OPTIONAL_INDEXES:
-        if values[index] is None:
-            values[index] = msgspec.UNSET
-    context = values[CONTEXT_INDEX]
-    if isinstance(context, str):
-        values[CONTEXT_INDEX] = msgspec.Raw(context)
-    return Line(*values)
+def _to_lines(rows: Sequence[StoredRow]) -> list[msgspec.Struct]:
+    lines = [Line(*row) for row in rows]
+    for name, kind in COLUMNS.items():
+        if kind == "text or null":
+            for line in lines:
+                if getattr(line, name) is None:
+                    setattr(line, name, msgspec.UNSET)
+        elif kind == "context" and isinstance(rows[0][CONTEXT_INDEX], str):
+            for line in lines:
+                setattr(line, name, msgspec.Raw(getattr(line, name)))
+    return lines

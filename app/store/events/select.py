@@ -152,7 +152,7 @@ def csv_blocks(
     Raises:
         RowTooWide: in positional layout, a context has more items than `width`. It is raised during iteration.
     """
-    as_cell = _harmless if safe else str
+    as_cell = _escape_formula if safe else str
     cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
     time = "timestamp" if layout.kind == COLUMNS else database.unless_wider("timestamp", width)
@@ -202,10 +202,11 @@ def _at(grid: int) -> str:
 
 def _facts(layout: Layout) -> Condition:
     """Return the SQL of the facts that a layout needs, and its parameters: number of rows, widest context, extras."""
+    width = database.context_width()
     if layout.kind != COLUMNS:
-        return f"count(*), coalesce(max({database.context_width()}), 0), NULL", []
-    condition, names = _has_extras(layout)
-    return f"count(*), 0, coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)", names
+        return f"count(*), coalesce(max({width}), 0), NULL", []
+    begin = _by_type([str(_extras_begin(layout, code)) for code in layout.contexts], "0")
+    return f"count(*), 0, coalesce(sum(CASE WHEN {width} > {begin} THEN 1 ELSE 0 END), 0)", list(layout.contexts)
 
 
 def _summed(layout: Layout, found: Sequence[Sequence[int | None]]) -> Measure:
@@ -217,53 +218,41 @@ def _cells(layout: Layout, width: int, as_cell: AsCell) -> Condition:
     """Return the SQL of the columns after timestamp and type, each preceded by a comma, and its parameters."""
     if layout.kind != COLUMNS:
         return "".join(f", {as_cell(database.context_item(index))}" for index in range(width)), []
-    cells, names = "", []
+    cells, codes = "", list[object]()
     for column in layout.columns:
-        cell, parameters = _extras_cell(layout) if column == EXTRA else _column_cell(layout, column, as_cell)
-        cells += f", {cell}"
-        names.extend(parameters)
-    return cells, names
+        if column == EXTRA:
+            cells += f", {_by_type([_extras(layout, code) for code in layout.contexts], _array_behind(0, 'context'))}"
+            codes += layout.contexts
+        else:
+            places = {code: layout.place(code, column) for code in layout.contexts}
+            items = {code: as_cell(database.context_item(at)) for code, at in places.items() if at is not None}
+            cells += f", {_by_type(list(items.values()), 'NULL')}"
+            codes += items
+    return cells, codes
 
 
-def _column_cell(layout: Layout, column: str, as_cell: AsCell) -> Condition:
-    places = [(code, layout.place(code, column)) for code in layout.contexts]
-    filled = [(code, as_cell(database.context_item(index))) for code, index in places if index is not None]
-    if not filled:
-        return "NULL", []
-    cases = " ".join(f"WHEN {database.param} THEN {item}" for _, item in filled)
-    return f"CASE type {cases} END", [code for code, _ in filled]
+def _by_type(values: Sequence[str], otherwise: str) -> str:
+    """Return the SQL of a value for each of some types, whose codes are its parameters."""
+    cases = " ".join(f"WHEN {database.param} THEN {value}" for value in values)
+    return f"CASE type {cases} ELSE {otherwise} END" if cases else otherwise
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     """Return the SQL of a text that spreadsheets do not execute. Only PostgreSQL splits columns."""
     starts = ", ".join(str(ord(sign)) for sign in FORMULA_STARTS)
     return f"CASE WHEN ascii({text}) IN ({starts}) THEN '''' || {text} ELSE {text} END"
 
 
-def _extras_cell(layout: Layout) -> Condition:
-    """Return SQL for a JSON array of the items without a column, or NULL. Its bracket cannot start a formula.
-
-    The SQL compares the context's length first, because most rows have no such items and the array costs several times
-    as much as the comparison.
-    """
-    cases = []
-    for code in layout.contexts:
-        kept, unnamed = layout.extras(code)
-        slices = [f"context[{index + 1}:{index + 1}]" for index in kept] + [f"context[{unnamed + 1}:]"]
-        cases.append(f"WHEN {database.param} THEN {_array_behind(_extras_begin(layout, code), ' || '.join(slices))}")
-    whole = _array_behind(0, "context")
-    return f"CASE type {' '.join(cases)} ELSE {whole} END" if cases else whole, list(layout.contexts)
+def _extras(layout: Layout, code: str) -> str:
+    """Return SQL for a JSON array of a type's items without a column, or NULL. Its bracket cannot start a formula."""
+    kept, unnamed = layout.extras(code)
+    slices = [f"context[{index + 1}:{index + 1}]" for index in kept] + [f"context[{unnamed + 1}:]"]
+    return _array_behind(_extras_begin(layout, code), " || ".join(slices))
 
 
 def _array_behind(begin: int, items: str) -> str:
+    # The length is compared first, because most rows have no such items and the array costs several times as much.
     return f"CASE WHEN {database.context_width()} > {begin} THEN array_to_json({items})::text END"
-
-
-def _has_extras(layout: Layout) -> Condition:
-    """Return the SQL condition for rows that have items without a column, because their context is long enough."""
-    cases = [f"WHEN {database.param} THEN {_extras_begin(layout, code)}" for code in layout.contexts]
-    begin = f"CASE type {' '.join(cases)} ELSE 0 END" if cases else "0"
-    return f"{database.context_width()} > {begin}", list(layout.contexts)
 
 
 def _extras_begin(layout: Layout, code: str) -> int:

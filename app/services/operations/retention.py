@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -129,7 +130,7 @@ class Retention:
             self._reports.delete(who, report)
 
 
-def _filter(*, after: int | None = None, before: int | None = None, **wanted: object) -> EventFilter:
+def _filter(*, after: int | None = None, before: int | None = None, **wanted: Any) -> EventFilter:
     """Return the filter for the events to erase, from `after`, inclusive, to `before`, exclusive."""
     return EventFilter(start=after, end=None if before is None else before - 1, **wanted)
 

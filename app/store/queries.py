@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from peewee import ColumnBase, Delete, Insert, Select, Update
+from peewee import ColumnBase, Delete, Insert, Model, ModelSelect, Select, Update
 
 from app.store.backends.backend import Rows
 
 AnySelect = TypeVar("AnySelect", bound=Select)
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 def fetch(query: Select) -> Rows:
@@ -44,3 +45,9 @@ def equal(query: AnySelect, *pairs: tuple[ColumnBase, object]) -> AnySelect:
 def among(query: AnySelect, column: ColumnBase, values: Sequence[object] | None) -> AnySelect:
     """Limit a query to rows whose column has one of these values. None means any value."""
     return query if values is None else query.where(column.in_(list(values)))
+
+
+def newest(query: ModelSelect[AnyModel], key: ColumnBase, limit: int, before: int | None = None) -> list[AnyModel]:
+    """Return the rows with the highest ids, in that order; `before` is the last id of the previous page."""
+    query = query.order_by(key.desc()).limit(limit)
+    return list(query if before is None else query.where(key < before))

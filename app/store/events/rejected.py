@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import SQL, ModelSelect, fn
 
-from app.store import step_size
+from app.store import queries, step_size
 from app.store.database import database
 from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
 from app.store.queries import among, execute, fetch, fetch_int
@@ -41,8 +41,7 @@ def write(rows: Sequence[dict[str, Any]], dropped: int) -> None:
 def newest(limit: int, *, before: int | None = None, customers: Customers = None) -> list[RejectedEvent]:
     """Return the newest rejected events, `before` an id for the next page, optionally only of some customers."""
     query = among(RejectedEvent.select(), RejectedEvent.customer, customers)
-    query = query.order_by(RejectedEvent.id.desc()).limit(limit)
-    return list(query if before is None else query.where(RejectedEvent.id < before))
+    return queries.newest(query, RejectedEvent.id, limit, before)
 
 
 def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
@@ -97,8 +96,7 @@ def request(uuid: str) -> RejectedRequest | None:
 
 def requests(limit: int, *, before: int | None = None, customers: Customers = None) -> list[RejectedRequest]:
     """Return the newest refused requests without their bodies, `before` an id for the next page."""
-    query = _without_bodies(customers).order_by(RejectedRequest.id.desc()).limit(limit)
-    return list(query if before is None else query.where(RejectedRequest.id < before))
+    return queries.newest(_without_bodies(customers), RejectedRequest.id, limit, before)
 
 
 def requests_of(uuids: Collection[str], customers: Customers = None) -> list[RejectedRequest]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from peewee import SQL, Expression, ModelSelect, fn
 
+from app.store import queries
 from app.store.models import RejectedEvent as Row
 from app.store.queries import among, fetch, fetch_column
 
@@ -62,8 +63,7 @@ def trend(customers: Customers, since: int, step: int) -> list[tuple[Key, int, i
 
 def events(key: Key, customers: Customers, limit: int, *, before: int | None = None) -> list[Row]:
     """Return a group's newest events, `before` an id for the next page."""
-    query = among(Row.select().where(key.where()), Row.customer, customers).order_by(Row.id.desc()).limit(limit)
-    return list(query if before is None else query.where(Row.id < before))
+    return queries.newest(among(Row.select().where(key.where()), Row.customer, customers), Row.id, limit, before)
 
 
 def oldest(key: Key, customers: Customers, limit: int, *, after: int, up_to: int) -> list[Row]:

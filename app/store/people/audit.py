@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.store import step_size
+from app.store import queries, step_size
 from app.store.models import AuditEntry
 from app.store.queries import equal, execute
 
@@ -61,9 +61,7 @@ def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = 
         query = query.where(AuditEntry.moment >= sought.start)
     if sought.end is not None:
         query = query.where(AuditEntry.moment <= sought.end)
-    if before is not None:
-        query = query.where(AuditEntry.id < before)
-    return list(query.order_by(AuditEntry.id.desc()).limit(limit))
+    return queries.newest(query, AuditEntry.id, limit, before)
 
 
 def purge(before: int) -> int:

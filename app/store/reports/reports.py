@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, Case, Select, fn
 
+from app.store import queries
 from app.store.database import database, server_time
 from app.store.models import Report, ReportPart
 from app.store.queries import among, equal, execute, fetch, fetch_column
@@ -69,14 +70,11 @@ def newest(
         state: only reports in this state of STATES.
         before: only reports with a lower id, for the next page.
     """
-    query = Report.select().order_by(Report.id.desc()).limit(limit)
-    query = equal(query, (Report.account, account), (Report.status, status), (Report.schedule, schedule))
+    query = equal(Report.select(), (Report.account, account), (Report.status, status), (Report.schedule, schedule))
     query = among(query, Report.customer, customers)
     if state is not None:
         query = query.where(STATES[state])
-    if before is not None:
-        query = query.where(Report.id < before)
-    return list(query)
+    return queries.newest(query, Report.id, limit, before)
 
 
 def number(status: str, account: int | None, customers: Sequence[str] | None) -> int:

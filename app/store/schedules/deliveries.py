@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from peewee import fn
 
-from app.store import step_size
+from app.store import queries, step_size
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
 from app.store.queries import among, execute
@@ -87,7 +87,7 @@ def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) ->
     query = Delivery.select().where(Delivery.schedule == schedule)
     if customers is not None:
         query = among(query.join(Report, on=Report.job == Delivery.report), Report.customer, customers)
-    return list(query.order_by(Delivery.id.desc()).limit(limit))
+    return queries.newest(query, Delivery.id, limit)
 
 
 def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from peewee import Case, IntegrityError, ModelSelect
 
+from app.store import queries
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
 from app.store.queries import among, equal, execute
@@ -115,7 +116,7 @@ def left_by(schedule: Schedule) -> Report | None:
 
 def reports(key: int, limit: int, customers: Sequence[str] | None = None) -> list[Report]:
     """Return the newest reports of a schedule, newest first, optionally only those about `customers`."""
-    return list(_started(key, customers).order_by(Report.id.desc()).limit(limit))
+    return queries.newest(_started(key, customers), Report.id, limit)
 
 
 def count_reports(key: int, customers: Sequence[str] | None = None) -> int:

@@ -88,6 +88,6 @@ def purge(limits: Limits) -> int:
 
 def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:
     mine = (Account.id == Session.account) & (Account.password_version == Session.password_version)
-    query = Session.select(Session, Account).join(Account, on=mine, attr="user").where(*conditions)
-    query = query.where(Session.seen > limits.seen_after, Session.created > limits.created_after)
+    query = Session.select(Session, Account).join(Account, on=mine, attr="user")
+    query = query.where(Session.seen > limits.seen_after, Session.created > limits.created_after, *conditions)
     return [(session, session.user) for session in query]

@@ -1,4 +1,4 @@
-"""CORS: pages of any origin, or of those that the operator names, may send to the API and read its answers."""
+"""CORS: pages of any origin, or only of the configured origins, may call the API and read its responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.client import event, root
 
-DATABASE = "sqlite"  # these headers do not depend on where the events are
+DATABASE = "sqlite"  # these headers do not depend on the database
 
 ORIGIN = "https://app.example"
 NEEDED = {"authorization", "content-type", "content-encoding", "idempotency-key"}
@@ -20,7 +20,7 @@ def preflight(client, path: str, origin: str = ORIGIN):
 
 
 class TestPreflight:
-    def test_it_needs_no_credentials_and_names_what_may_be_sent(self, nobody):
+    def test_it_needs_no_credentials_and_lists_methods_and_headers(self, nobody):
         for path in PATHS:
             answer = preflight(nobody, path)
             assert (answer.status_code, answer.get_data()) == (204, b"")
@@ -31,12 +31,12 @@ class TestPreflight:
             assert "Content-Type" not in answer.headers
             assert answer.headers["X-Request-ID"]
 
-    def test_any_other_options_is_answered_the_same(self, nobody):
+    def test_an_options_request_without_preflight_headers_gets_the_same_response(self, nobody):
         assert nobody.request("OPTIONS", "/events").status_code == 204
 
 
 class TestAnyOrigin:
-    def test_every_answer_allows_it_errors_included(self, nobody, admin):
+    def test_every_response_allows_it_including_errors(self, nobody, admin):
         for answer in (
             nobody.post("/events", [event()], headers={"Origin": ORIGIN}),
             nobody.post("/events", b"x"),
@@ -58,7 +58,7 @@ class TestAnyOrigin:
 
 @pytest.mark.settings(cors_origins=("https://app.example", "https://two.example"))
 class TestNamedOrigins:
-    def test_each_is_allowed_by_its_name(self, nobody):
+    def test_each_is_allowed_by_name(self, nobody):
         for origin in ["https://app.example", "https://two.example"]:
             for answer in (
                 nobody.post("/events", [event()], headers={"Origin": origin}),
@@ -68,7 +68,7 @@ class TestNamedOrigins:
                 assert answer.headers["Access-Control-Allow-Origin"] == origin
                 assert "Origin" in answer.headers["Vary"]
 
-    def test_no_other_is(self, nobody):
+    def test_any_other_origin_is_not_allowed(self, nobody):
         for origin in ["https://evil.example", "null", "http://app.example", "https://app.example:444"]:
             for answer in (
                 nobody.post("/events", [event()], headers={"Origin": origin}),
@@ -79,13 +79,13 @@ class TestNamedOrigins:
                 assert "Origin" in answer.headers["Vary"]
 
     @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
-    def test_events_that_a_page_of_another_origin_sends_are_refused_and_not_stored(self, nobody, services, media_type):
+    def test_events_from_a_page_of_another_origin_are_rejected_and_not_stored(self, nobody, services, media_type):
         for origin in ["https://evil.example", "null", "http://app.example", "https://app.example:444", ""]:
             answer = nobody.post("/events", [event()], media_type, headers={"Origin": origin})
             assert (answer.status_code, root(answer)) == (403, "REQUEST_AUTHORIZATION_FAILURE"), origin
             assert "CORS_ORIGINS" in answer.get_json()[0]["value"]["message"]
         assert services.ingest.count() == 0
 
-    def test_events_of_no_page_or_of_our_own_are_taken(self, nobody):
+    def test_events_without_an_origin_or_of_the_service_s_own_are_accepted(self, nobody):
         for headers in [{}, {"Origin": "https://tally.example"}, {"Origin": "http://localhost"}]:
             assert nobody.post("/events", [event()], headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""`/openapi.json` says what the service really does, and `/docs` shows it without help from elsewhere."""
+"""`/openapi.json` describes the actual behaviour of the API, and `/docs` shows it without external resources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema, OutputSchema
 from tests.support.client import Client, event, keys
 
-DATABASE = "sqlite"  # the document does not depend on where the events are
+DATABASE = "sqlite"  # the document does not depend on the database
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 PEOPLE = ("/admin", "/static", "/docs", "/bootstrap")
@@ -28,33 +28,33 @@ def document(nobody: Client) -> dict:
 
 
 def operations(document: dict) -> dict[tuple[str, str], dict]:
-    return {(path, method): told for path, item in document["paths"].items() for method, told in item.items()}
+    return {(path, method): operation for path, item in document["paths"].items() for method, operation in item.items()}
 
 
 def conforms(document: dict, path: str, method: str, answer) -> None:
-    """Fail unless an answer has a documented status, and the body that is documented for it."""
+    """Fail unless a response has a documented status and the body documented for it."""
     response = document["paths"][path][method]["responses"][str(answer.status_code)]
     if "$ref" in response:
         response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
     schema = response["content"][answer.headers["Content-Type"]]["schema"]
     jsonschema.Draft202012Validator(schema | {"components": document["components"]}).validate(answer.get_json())
     for name, header in response["headers"].items():
-        told = document["components"]["headers"][header["$ref"].rpartition("/")[2]]
-        assert name in answer.headers or not told.get("required")
+        description = document["components"]["headers"][header["$ref"].rpartition("/")[2]]
+        assert name in answer.headers or not description.get("required")
 
 
-def test_the_document_is_valid_as_openapi_3_1(document: dict):
+def test_the_document_is_valid_openapi_3_1(document: dict):
     assert document["openapi"].startswith("3.1.")
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-def test_the_document_is_json_to_the_letter_and_the_same_each_time(nobody: Client):
+def test_the_document_is_json_and_does_not_change_between_requests(nobody: Client):
     first, second = nobody.get("/openapi.json"), nobody.get("/openapi.json")
     assert first.headers["Content-Type"] == "application/json"
     assert first.get_data() == second.get_data()
 
 
-def test_every_route_of_the_api_is_documented_and_nothing_else(app, document: dict):
+def test_exactly_the_routes_of_the_api_are_documented(app, document: dict):
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
@@ -64,25 +64,29 @@ def test_every_route_of_the_api_is_documented_and_nothing_else(app, document: di
     assert set(operations(document)) == routes
 
 
-def test_what_asks_for_credentials_is_documented_so(nobody: Client, document: dict):
-    for (path, method), told in operations(document).items():
+def test_operations_that_require_credentials_are_documented_as_such(nobody: Client, document: dict):
+    for (path, method), operation in operations(document).items():
         answer = nobody.request(method.upper(), path.replace("{source}", "JOB-1"))
-        if {} in told.get("security", []):  # credentials are looked at where they are sent
+        if {} in operation.get("security", []):  # optional credentials are verified if they are sent
             assert answer.status_code != 401
             continue
-        assert (answer.status_code == 401) == ("401" in told["responses"]) == (told.get("security") == [{"Basic": []}])
+        assert (
+            (answer.status_code == 401)
+            == ("401" in operation["responses"])
+            == (operation.get("security") == [{"Basic": []}])
+        )
 
 
-def test_every_operation_has_a_name_and_a_summary_of_its_own(document: dict):
-    told = operations(document).values()
-    assert len({one["operationId"] for one in told}) == len(told)
-    assert all(one["summary"] and one["tags"] for one in told)
+def test_every_operation_has_a_unique_id_and_a_summary(document: dict):
+    described = operations(document).values()
+    assert len({operation["operationId"] for operation in described}) == len(described)
+    assert all(operation["summary"] and operation["tags"] for operation in described)
 
 
-def test_every_example_of_a_body_is_accepted(admin: Client, sample_catalog, document: dict):
+def test_every_example_body_is_accepted(admin: Client, sample_catalog, document: dict):
     sent = 0
-    for (path, method), told in operations(document).items():
-        for content_type, content in told.get("requestBody", {}).get("content", {}).items():
+    for (path, method), operation in operations(document).items():
+        for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
             for example in content["examples"].values():
                 value = example["value"]
                 body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
@@ -93,7 +97,7 @@ def test_every_example_of_a_body_is_accepted(admin: Client, sample_catalog, docu
     assert sent == 9
 
 
-def test_an_example_in_a_schema_is_valid_in_it(document: dict):
+def test_every_example_in_a_schema_is_valid(document: dict):
     parts = [
         part for schema in document["components"]["schemas"].values() for part in schema.get("properties", {}).values()
     ]
@@ -102,35 +106,35 @@ def test_an_example_in_a_schema_is_valid_in_it(document: dict):
     assert all(jsonschema.Draft202012Validator(part).is_valid(part["example"]) for part in examples)
 
 
-def test_the_events_schema_has_the_limits_of_the_contract(document: dict):
+def test_the_event_schema_has_the_limits_of_the_contract(document: dict):
     schemas = document["components"]["schemas"]
     assert schemas["Batch"]["properties"]["events"]["maxItems"] == 100_000
-    told = schemas["Event"]["properties"]
-    assert (told["customer"]["minLength"], told["customer"]["maxLength"]) == (1, 128)
-    assert told["version"]["maxLength"] == 64
-    assert told["timestamp"] | {"description": "", "example": 0} == {
+    properties = schemas["Event"]["properties"]
+    assert (properties["customer"]["minLength"], properties["customer"]["maxLength"]) == (1, 128)
+    assert properties["version"]["maxLength"] == 64
+    assert properties["timestamp"] | {"description": "", "example": 0} == {
         "description": "",
         "example": 0,
         "type": "integer",
         "minimum": 0,
         "maximum": 253_402_300_799_999,
     }
-    assert told["context"]["maxItems"] == 100
-    assert told["context"]["items"]["maxLength"] == 4_096
+    assert properties["context"]["maxItems"] == 100
+    assert properties["context"]["items"]["maxLength"] == 4_096
     assert sorted(schemas["Event"]["required"]) == ["context", "customer", "product", "timestamp", "type"]
 
 
 @pytest.mark.settings(max_batch_events=7)
-def test_the_number_of_events_is_the_one_that_is_set(document: dict):
+def test_the_maximum_number_of_events_is_the_configured_one(document: dict):
     assert document["components"]["schemas"]["Batch"]["properties"]["events"]["maxItems"] == 7
 
 
-def test_a_time_of_a_filter_may_be_a_number_or_a_string_of_digits(document: dict):
+def test_a_time_in_a_filter_may_be_a_number_or_a_string_of_digits(document: dict):
     kinds = [kind["type"] for kind in document["components"]["schemas"]["Filter"]["properties"]["start"]["oneOf"]]
     assert kinds == ["integer", "string"]
 
 
-def test_answers_are_documented_with_their_keys_in_their_order(document: dict):
+def test_response_keys_are_documented_in_their_order(document: dict):
     schemas = document["components"]["schemas"]
     assert keys(schemas["StoredEvent"]["properties"]) == list(StoredEvent.__struct_fields__)
     assert keys(schemas["FullEvent"]["properties"]) == list(FullEvent.__struct_fields__)
@@ -140,7 +144,7 @@ def test_answers_are_documented_with_their_keys_in_their_order(document: dict):
     assert keys(schemas["Event"]["properties"]) == keys(EventSchema().fields)
 
 
-def test_the_whole_life_of_a_report_is_answered_as_documented(admin: Client, document: dict):
+def test_every_response_in_the_life_of_a_report_conforms(admin: Client, document: dict):
     def look(path: str, method: str = "get", **kwargs: object):
         answer = admin.request(method.upper(), path.replace("{source}", source), **kwargs)
         conforms(document, path, method, answer)
@@ -158,7 +162,7 @@ def test_the_whole_life_of_a_report_is_answered_as_documented(admin: Client, doc
     assert look("/reports/{source}", headers={"Accept": "application/json"}) == 200
 
 
-def test_errors_are_answered_as_documented(admin: Client, nobody: Client, document: dict):
+def test_error_responses_conform(admin: Client, nobody: Client, document: dict):
     wrong = nobody.post("/events", [event(customer=7), {}])
     large = nobody.post("/events", b" " * (10 * 1024 * 1024 + 1))
     typed = nobody.post("/events", b"[]", "application/xml")
@@ -188,7 +192,7 @@ def test_the_page_loads_only_from_this_server(nobody: Client):
         assert nobody.get(urljoin("/docs/", address)).status_code == 200
 
 
-def test_the_page_lets_nothing_be_loaded_from_elsewhere_and_no_inline_script_but_its_own(nobody: Client):
+def test_the_page_may_load_nothing_from_other_hosts_and_run_only_its_own_inline_script(nobody: Client):
     policy = nobody.get("/docs/").headers["Content-Security-Policy"]
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert directives["default-src"] == "'self'"
@@ -198,15 +202,15 @@ def test_the_page_lets_nothing_be_loaded_from_elsewhere_and_no_inline_script_but
     assert "://" not in policy
 
 
-def test_the_page_says_nothing_that_the_request_put_into_it(nobody: Client):
-    one, other = nobody.get("/docs/"), nobody.get("/docs/index.html?a=1", headers={"Host": "evil.example"})
-    assert one.get_data() == other.get_data()
-    assert one.headers["Content-Security-Policy"] == other.headers["Content-Security-Policy"]
+def test_the_page_does_not_depend_on_the_request(nobody: Client):
+    plain, other = nobody.get("/docs/"), nobody.get("/docs/index.html?a=1", headers={"Host": "evil.example"})
+    assert plain.get_data() == other.get_data()
+    assert plain.headers["Content-Security-Policy"] == other.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("most", [10, 999, MAX_TIME])
-def test_the_digits_of_a_number_are_described_up_to_the_largest(most):
-    pattern = re.compile(digits_up_to(most))
-    width = len(str(most))
-    assert all(pattern.fullmatch(text) for text in ("0", "1", str(most), str(most - 1), "1".zfill(width)))
-    assert not any(pattern.fullmatch(text) for text in ("", "-1", "1.5", str(most + 1), "0" * (width + 1)))
+@pytest.mark.parametrize("maximum", [10, 999, MAX_TIME])
+def test_the_pattern_of_a_number_matches_digits_up_to_the_maximum(maximum):
+    pattern = re.compile(digits_up_to(maximum))
+    width = len(str(maximum))
+    assert all(pattern.fullmatch(text) for text in ("0", "1", str(maximum), str(maximum - 1), "1".zfill(width)))
+    assert not any(pattern.fullmatch(text) for text in ("", "-1", "1.5", str(maximum + 1), "0" * (width + 1)))

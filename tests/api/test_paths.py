@@ -1,4 +1,4 @@
-"""Any other path or verb of the API: told in trees like every error, with CORS and a request's id."""
+"""Unknown paths and other methods of the API: an error tree as for every error, with CORS headers and a request id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.client import root
 
-DATABASE = "sqlite"  # nothing of this reaches a database
+DATABASE = "sqlite"  # these requests do not reach the database
 
 NOWHERE = [
     "/nothing", "/events/", "/events/5", "/reports/", "/report", "/reports/JOB-1/x", "/reports/JOB-1/availability/",
@@ -16,7 +16,7 @@ NOWHERE = [
 VERBS = ["POST", "PUT", "PATCH", "DELETE"]
 
 
-def test_a_path_that_is_not_there_is_not_found_by_any_verb(nobody):
+def test_an_unknown_path_is_not_found_with_any_method(nobody):
     for method, path in [*(("GET", path) for path in NOWHERE), *((verb, "/nothing") for verb in VERBS)]:
         answer = nobody.request(method, path, data=b"x")
         assert (answer.status_code, root(answer)) == (404, "REQUEST_NOT_FOUND")
@@ -45,7 +45,7 @@ def test_a_path_that_is_not_there_is_not_found_by_any_verb(nobody):
         ("NONSENSE", "/reports", {"GET", "POST"}),
     ],
 )
-def test_another_verb_is_not_allowed_and_those_that_are_are_named(nobody, method, path, allow):
+def test_another_method_is_rejected_and_the_allowed_ones_are_listed(nobody, method, path, allow):
     answer = nobody.request(method, path)
     assert (answer.status_code, root(answer)) == (405, "REQUEST_METHOD_NOT_ALLOWED")
     assert answer.get_json()[0]["children"] == []
@@ -55,7 +55,7 @@ def test_another_verb_is_not_allowed_and_those_that_are_are_named(nobody, method
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_a_head_is_the_answer_without_its_body(nobody):
+def test_a_head_request_gets_the_headers_without_the_body(nobody):
     for path in ["/system/version", "/health/live"]:
         head, get = nobody.request("HEAD", path), nobody.get(path)
         assert (head.status_code, head.get_data()) == (200, b"")
@@ -63,18 +63,18 @@ def test_a_head_is_the_answer_without_its_body(nobody):
         assert head.headers["Content-Type"] == "application/json"
 
 
-def test_the_head_of_an_error_is_an_error_too(nobody):
+def test_a_head_request_for_an_error_gets_its_status(nobody):
     assert nobody.request("HEAD", "/nothing").status_code == 404
     assert nobody.request("HEAD", "/reports").status_code == 401
 
 
-def test_the_root_leads_people_to_their_pages(nobody):
+def test_the_root_redirects_to_the_dashboard(nobody):
     answer = nobody.get("/")
     assert answer.status_code == 302
     assert answer.headers["Location"] == "/admin/"
 
 
-def test_people_s_paths_are_not_the_api_s(nobody):
+def test_paths_of_the_dashboard_do_not_answer_like_the_api(nobody):
     answer = nobody.get("/admin/nothing")
     assert answer.status_code in (302, 404)
     assert "Access-Control-Allow-Origin" not in answer.headers

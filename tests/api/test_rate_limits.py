@@ -1,4 +1,4 @@
-"""Rate limits: how many requests a minute may come from one address, and with one key."""
+"""Rate limits: the maximum number of requests a minute from an address, and with a key."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HOME, WORK = "198.51.100.7", "198.51.100.8"
 
 
 @pytest.fixture(autouse=True)
-def quiet(services):
-    """No use of a key is still being noted when the database of the next test comes."""
+def flush_uses(services):
+    """Write pending uses of keys before the database changes for the next test."""
     yield
     services.ingest_keys.flush()
 
@@ -35,20 +35,20 @@ def statuses(client, count: int, *args: object, **kwargs: object) -> list[int]:
     return [post(client, *args, **kwargs).status_code for _ in range(count)]
 
 
-def let_pass(url: str, seconds: int) -> None:
-    """Make every count in Redis older."""
+def age_counters(url: str, seconds: int) -> None:
+    """Age every counter in Redis."""
     server = redis_py.Redis.from_url(url)
     for key in server.keys("*"):
         server.pexpire(key, server.pttl(key) - seconds * 1000)
 
 
-def test_by_default_nothing_is_limited_and_redis_not_asked(nobody, monkeypatch):
+def test_by_default_there_is_no_limit_and_redis_is_not_called(nobody, monkeypatch):
     monkeypatch.setattr(RateLimit, "count", lambda *_: 1 / 0)
     assert statuses(nobody, 5) == [200] * 5
 
 
 @per_address
-def test_more_requests_than_may_come_from_an_address_are_refused(nobody, services):
+def test_requests_beyond_the_limit_of_an_address_are_rejected(nobody, services):
     assert statuses(nobody, 3) == [200] * 3
     answer = post(nobody)
     assert answer.status_code == 429
@@ -65,7 +65,7 @@ def test_more_requests_than_may_come_from_an_address_are_refused(nobody, service
 
 
 @per_address
-def test_another_address_has_a_count_of_its_own(nobody):
+def test_each_address_has_its_own_limit(nobody):
     assert statuses(nobody, 4) == [200, 200, 200, 429]
     assert statuses(nobody, 1, WORK) == [200]
 
@@ -79,13 +79,13 @@ def test_another_address_has_a_count_of_its_own(nobody):
         ("::ffff:198.51.100.7", "198.51.100.7", True),
     ],
 )
-def test_a_subscriber_has_one_count_however_many_addresses(nobody, first, second, together):
+def test_the_addresses_of_a_subscriber_share_a_limit(nobody, first, second, together):
     statuses(nobody, 3, first)
     assert statuses(nobody, 1, second) == [429 if together else 200]
 
 
 @per_address
-def test_connections_without_an_address_have_one_count(nobody):
+def test_connections_without_an_address_share_a_limit(nobody):
     assert statuses(nobody, 4, "") == [200, 200, 200, 429]
 
 
@@ -98,35 +98,35 @@ def test_other_calls_are_not_limited(nobody, admin):
 
 
 @pytest.mark.settings(rate_limit_address=4)
-def test_the_minute_slides(nobody, redis_url):
+def test_the_window_slides(nobody, redis_url):
     assert statuses(nobody, 5) == [200, 200, 200, 200, 429]
-    let_pass(redis_url, 89)  # half of what was counted in the minute before still counts
+    age_counters(redis_url, 89)  # half of the requests in the previous minute still count
     assert statuses(nobody, 3) == [200, 200, 429]
 
 
 @per_address
-def test_whoever_is_refused_is_not_counted(nobody, redis_url):
+def test_rejected_requests_do_not_count(nobody, redis_url):
     statuses(nobody, 30)
-    let_pass(redis_url, 119)
+    age_counters(redis_url, 119)
     assert statuses(nobody, 3) == [200] * 3
 
 
 @per_address
-def test_whoever_waits_as_long_as_told_passes(nobody, redis_url):
+def test_a_client_that_waits_for_the_retry_after_is_accepted(nobody, redis_url):
     statuses(nobody, 3)
-    let_pass(redis_url, int(post(nobody).headers["Retry-After"]))
+    age_counters(redis_url, int(post(nobody).headers["Retry-After"]))
     assert statuses(nobody, 1) == [200]
 
 
 @per_address
-def test_all_processes_count_together(nobody, redis_url):
+def test_processes_share_the_counters(nobody, redis_url):
     elsewhere = RateLimit(redis_url)
     assert [elsewhere.count("address", HOME, 3) for _ in range(2)] == [None, None]
     assert statuses(nobody, 2) == [200, 429]
 
 
 @per_key
-def test_more_requests_than_may_come_with_a_key_are_refused(nobody, services):
+def test_requests_beyond_the_limit_of_a_key_are_rejected(nobody, services):
     web, mobile = (services.ingest_keys.add(name)[1] for name in ("web", "mobile"))
     assert statuses(nobody, 3, token=web) == [200] * 3
     answer = post(nobody, WORK, token=web)
@@ -136,22 +136,22 @@ def test_more_requests_than_may_come_with_a_key_are_refused(nobody, services):
 
 
 @pytest.mark.settings(rate_limit_key=1)
-def test_keys_are_counted_only_where_they_are_asked_for(nobody, services):
+def test_keys_are_counted_only_if_they_are_required(nobody, services):
     token = services.ingest_keys.add("web")[1]
     assert statuses(nobody, 3, token=token) == [200] * 3
 
 
 @pytest.mark.settings(ingest_auth="key", rate_limit_address=3)
-def test_trying_keys_is_limited_by_the_address(nobody):
+def test_attempts_with_invalid_keys_count_for_the_address(nobody):
     assert statuses(nobody, 4, token="tally_" + "A" * 43) == [401, 401, 401, 429]
 
 
 @pytest.mark.settings(rate_limit_address=1, redis_url="redis://127.0.0.1:1")
-def test_while_redis_is_away_everybody_passes(nobody):
+def test_without_redis_there_is_no_limit(nobody):
     assert statuses(nobody, 3) == [200] * 3
 
 
-def test_a_redis_that_does_not_answer_is_waited_for_shortly_and_then_left_alone():
+def test_a_redis_that_does_not_respond_is_skipped_after_a_short_timeout():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         rates = RateLimit(f"redis://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
@@ -162,7 +162,7 @@ def test_a_redis_that_does_not_answer_is_waited_for_shortly_and_then_left_alone(
         assert time.monotonic() - began < slack(0.1)
 
 
-def test_redis_is_asked_again_after_a_while(redis_url, monkeypatch):
+def test_redis_is_called_again_after_a_while(redis_url, monkeypatch):
     rates = RateLimit("redis://127.0.0.1:1")
     assert rates.count("address", HOME, 1) is None
     back = RateLimit(redis_url)
@@ -174,7 +174,7 @@ def test_redis_is_asked_again_after_a_while(redis_url, monkeypatch):
 
 
 @per_address
-def test_the_description_tells_of_a_limit_where_there_is_one(nobody):
+def test_the_openapi_document_describes_a_configured_limit(nobody):
     document = nobody.get("/openapi.json").get_json()
     operation = document["paths"]["/events"]["post"]
     assert operation["responses"]["429"] == {"$ref": "#/components/responses/429"}

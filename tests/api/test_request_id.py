@@ -1,4 +1,4 @@
-"""`X-Request-ID` on every answer: the client's, if it sent a sane one."""
+"""`X-Request-ID` on every response: the client's id if it is valid, otherwise a new one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.support.client import event
 DATABASE = "sqlite"  # request ids do not depend on the database
 
 
-def test_a_sane_one_comes_back(nobody):
+def test_a_valid_id_is_returned(nobody):
     for sent in ["x", "a" * 128, "3fa85f64-5717-4562-b3fc-2c963f66afa6", "A.b:c_d-9", "0"]:
         for answer in (
             nobody.post("/events", [event()], headers={"X-Request-ID": sent}),
@@ -16,7 +16,7 @@ def test_a_sane_one_comes_back(nobody):
             assert answer.headers["X-Request-ID"] == sent
 
 
-def test_any_other_is_replaced_by_one_of_the_request_s_own(nobody):
+def test_an_invalid_id_is_replaced(nobody):
     made = set()
     for sent in ["", "a" * 129, "a b", "<script>", 'a"b', "é", "a\tb", "a,b", "%0a", "a;b"]:
         answer = nobody.get("/system/version", headers={"X-Request-ID": sent})
@@ -26,7 +26,7 @@ def test_any_other_is_replaced_by_one_of_the_request_s_own(nobody):
     assert len(made) == 10
 
 
-def test_every_kind_of_answer_has_one(nobody, services, monkeypatch):
+def test_every_kind_of_response_has_an_id(nobody, services, monkeypatch):
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError
 

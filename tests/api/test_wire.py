@@ -1,4 +1,4 @@
-"""What only a real connection shows: chunked bodies, cut ones, slow ones, and answers that come before the end."""
+"""Behaviour that needs a real connection: chunked, truncated and slow bodies, and early responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.web import Answer, chunk
 LINES = "application/x-ndjson"
 MIB = 1024 * 1024
 LIMIT = 10 * MIB  # the default
-SILENT = 20  # connections that send nothing more
+SILENT = 20  # connections that stop sending
 BATCH = json.dumps([event()]).encode()
 LINE = json.dumps(event()).encode() + b"\n"
 
@@ -29,40 +29,40 @@ def code(answer: Answer) -> str:
 
 @pytest.fixture
 def counted(served):
-    """A function that says how many events came since the test began."""
+    """Return a function that counts the events stored since the start of the test."""
     before = served.count_events()
     return lambda: served.count_events() - before
 
 
 class TestChunks:
-    def test_a_batch_in_chunks_is_taken_whole(self, served, counted):
+    def test_a_chunked_batch_is_accepted(self, served, counted):
         answer = served.post_chunks("/events", chunks=[BATCH[at : at + 7] for at in range(0, len(BATCH), 7)])
         assert (answer.status, len(json.loads(answer.body))) == (200, 1)
         assert counted() == 1
 
-    def test_a_compressed_one_too(self, served, counted):
+    def test_a_chunked_compressed_batch_is_accepted(self, served, counted):
         packed = gzip.compress(BATCH)
         answer = served.post_chunks("/events", "Content-Encoding: gzip", chunks=[packed[:9], packed[9:]])
         assert answer.status == 200
         assert counted() == 1
 
-    def test_one_as_large_as_the_limit_is_taken(self, served):
+    def test_a_body_of_the_maximum_size_is_accepted(self, served):
         spaces = b" " * (LIMIT - len(BATCH))
         assert served.post_chunks("/events", chunks=[BATCH[:-1], spaces, BATCH[-1:]]).status == 200
 
-    def test_one_byte_more_is_too_large_and_never_cut(self, served, counted):
+    def test_one_byte_more_is_too_large_and_never_truncated(self, served, counted):
         spaces = b" " * (LIMIT - len(BATCH) + 1)
         answer = served.post_chunks("/events", chunks=[BATCH, spaces])
         assert (answer.status, code(answer)) == (413, "REQUEST_TOO_LARGE")
         assert counted() == 0
 
-    def test_lines_beyond_the_limit_are_too_large_and_never_cut(self, served, counted):
+    def test_lines_beyond_the_limit_are_too_large_and_never_truncated(self, served, counted):
         lines = LINE * (LIMIT // len(LINE) + 1)
         answer = served.post_chunks("/events", chunks=[lines], media_type=LINES)
         assert (answer.status, code(answer)) == (413, "REQUEST_TOO_LARGE")
         assert counted() == 0
 
-    def test_a_bomb_leaves_the_server_small(self, served, counted):
+    def test_a_decompression_bomb_uses_little_memory(self, served, counted):
         bomb = gzip.compress(b"[" + b" " * (300 * MIB))
         before = served.peak_memory()
         answer = served.post_chunks("/events", "Content-Encoding: gzip", chunks=[bomb])
@@ -71,8 +71,8 @@ class TestChunks:
         assert counted() == 0
 
 
-class TestAnswersBeforeTheEnd:
-    """The client is still sending when it is answered: it must be able to read the answer."""
+class TestEarlyResponses:
+    """The client must be able to read a response that arrives while it is still sending."""
 
     def test_a_length_beyond_the_limit(self, served):
         answer = served.post("/events", body=b" " * 20_000_000)
@@ -93,12 +93,12 @@ class TestAnswersBeforeTheEnd:
             ("/system/version", "X-Any: thing", 405),
         ],
     )
-    def test_any_other_error(self, served, path, header, status):
+    def test_other_errors(self, served, path, header, status):
         answer = served.post(path, header, body=b"x" * 8_000_000)
         assert answer.status == status
         assert answer.headers["Content-Type"] == "application/json"
 
-    def test_the_connection_is_good_for_another_request(self, served):
+    def test_the_connection_stays_usable(self, served):
         with served.connect() as connection:
             connection.post("/nothing", "Content-Length: 3000000", body=b"x" * 3_000_000)
             assert connection.answer().status == 404
@@ -107,14 +107,14 @@ class TestAnswersBeforeTheEnd:
 
 
 class TestExpectations:
-    def test_who_asks_first_is_told_to_go_on(self, served):
+    def test_a_client_that_expects_100_continue_gets_it(self, served):
         with served.connect() as connection:
             connection.post("/events", f"Content-Length: {len(BATCH)}", "Expect: 100-continue")
             assert connection.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
             connection.send(BATCH)
             assert connection.answer().status == 200
 
-    def test_who_asks_first_with_too_much_is_told_before_sending(self, served):
+    def test_a_client_that_announces_too_large_a_body_is_rejected_before_it_sends(self, served):
         with served.connect() as connection:
             connection.post("/events", f"Content-Length: {LIMIT + 1}", "Expect: 100-continue")
             began = time.monotonic()
@@ -123,8 +123,8 @@ class TestExpectations:
             assert time.monotonic() - began < slack(1)
 
 
-class TestCutBodies:
-    def test_one_shorter_than_announced_stores_nothing(self, served, counted):
+class TestTruncatedBodies:
+    def test_a_body_shorter_than_announced_stores_nothing(self, served, counted):
         with served.connect() as connection:
             connection.post("/events", f"Content-Length: {len(BATCH) + 10}", body=BATCH)
             connection.socket.shutdown(socket.SHUT_WR)
@@ -132,21 +132,21 @@ class TestCutBodies:
             assert (answer.status, code(answer)) == (400, "REQUEST_INPUT_MALFORMED")
         assert counted() == 0
 
-    def test_a_client_that_vanishes_stores_nothing(self, served, counted):
+    def test_a_client_that_disconnects_stores_nothing(self, served, counted):
         with served.connect() as connection:
             connection.post("/events", f"Content-Length: {len(LINE) * 3}", body=LINE * 2, media_type=LINES)
         time.sleep(0.3)
         assert counted() == 0
 
     @pytest.mark.parametrize("sent", [chunk(BATCH[:-1]), chunk(BATCH)[:-10]])
-    def test_a_chunked_one_cut_inside_its_json_stores_nothing(self, served, counted, sent):
+    def test_a_chunked_body_truncated_inside_its_json_stores_nothing(self, served, counted, sent):
         with served.connect() as connection:
             connection.post("/events", "Transfer-Encoding: chunked", body=sent)
             connection.socket.shutdown(socket.SHUT_WR)
             assert connection.answer().status == 400
         assert counted() == 0
 
-    def test_chunked_lines_cut_between_two_of_them_store_nothing(self, served, counted):
+    def test_chunked_lines_truncated_between_two_lines_store_nothing(self, served, counted):
         with served.connect() as connection:
             connection.post("/events", "Transfer-Encoding: chunked", body=chunk(LINE), media_type=LINES)
             connection.socket.shutdown(socket.SHUT_WR)
@@ -155,7 +155,7 @@ class TestCutBodies:
 
 
 class TestSlowBodies:
-    def test_an_honest_request_is_answered_beside_silent_ones(self, served, counted):
+    def test_silent_clients_do_not_block_a_normal_request(self, served, counted):
         silent = [served.connect() for _ in range(SILENT)]
         for connection in silent:
             connection.post("/events", "Content-Length: 500", body=b"[")
@@ -168,7 +168,7 @@ class TestSlowBodies:
         assert counted() == 1
 
     @pytest.mark.parametrize("header", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
-    def test_one_that_trickles_in_is_given_up(self, served, counted, header):
+    def test_a_body_that_arrives_too_slowly_is_rejected(self, served, counted, header):
         with served.connect() as connection:
             connection.post("/events", header)
             began = time.monotonic()

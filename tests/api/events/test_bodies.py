@@ -1,4 +1,4 @@
-"""Bodies: media types, content codings, and the bounds on what they become. The same for every call that takes one."""
+"""Bodies: media types, content codings and limits, the same for every operation that takes a body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.schemas.events import load_event
 from tests.support.client import Client, event, faults, root
 from tests.support.pace import slack
 
-DATABASE = "sqlite"  # what is wrong with a body is told before a database is asked
+DATABASE = "sqlite"  # a body is checked before the database is used
 
 MIB = 1024 * 1024
 LIMIT = 4096
@@ -24,7 +24,7 @@ EVENTS = json.dumps({"events": [event()]}).encode()
 
 
 def padded(size: int) -> bytes:
-    """A batch of one event that has exactly so many bytes."""
+    """Return a batch of one event with exactly this many bytes."""
     return EVENTS[:-1] + b" " * (size - len(EVENTS)) + EVENTS[-1:]
 
 
@@ -38,7 +38,7 @@ def zstd(data: bytes) -> bytes:
 
 
 def zstd_of_unknown_size(data: bytes) -> bytes:
-    """As a streaming client makes it: the frame does not say how large its content is."""
+    """Compress as a streaming client does, without the content size in the frame."""
     packer = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     return packer.compress(data) + packer.flush()
 
@@ -60,7 +60,7 @@ def post(client: Client, body: bytes, coding: str | None = None, path: str = "/e
 
 
 class TestMediaTypes:
-    def test_json_is_taken_with_any_parameters(self, nobody):
+    def test_json_is_accepted_with_any_parameters(self, nobody):
         for media_type in [
             "application/json",
             "application/json; charset=utf-8",
@@ -69,21 +69,21 @@ class TestMediaTypes:
         ] + ["application/json;", "text/plain", "text/plain;charset=UTF-8"]:
             assert nobody.post("/events", EVENTS, media_type).status_code == 200
 
-    def test_a_forms_type_is_read_as_json_for_that_is_what_curl_says_of_what_it_sends(self, nobody, admin):
+    def test_a_form_media_type_is_parsed_as_json_because_curl_sends_it(self, nobody, admin):
         report = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
         for media_type in ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8"]:
             assert nobody.post("/events", EVENTS, media_type).status_code == 200
             assert admin.post("/reports", report, media_type).status_code == 200
             assert root(nobody.post("/events", b"customer=BARCHART", media_type)) == "REQUEST_INPUT_MALFORMED"
 
-    def test_none_at_all_is_read_as_json(self, nobody, admin):
+    def test_a_missing_media_type_is_parsed_as_json(self, nobody, admin):
         report = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
         for media_type in ["", " "]:
             assert nobody.post("/events", EVENTS, media_type).status_code == 200
         assert nobody.request("POST", "/events", data=EVENTS).status_code == 200
         assert admin.request("POST", "/reports", data=json.dumps(report)).status_code == 200
 
-    def test_anything_else_is_unsupported(self, nobody, services):
+    def test_any_other_media_type_is_unsupported(self, nobody, services):
         for media_type in [
             "text/html",
             "application/xml",
@@ -102,11 +102,11 @@ class TestMediaTypes:
             assert "application/json or text/plain or application/x-www-form-urlencoded" in message
             assert services.ingest.count() == 0
 
-    def test_lines_are_for_events_only(self, admin):
+    def test_lines_are_accepted_for_events_only(self, admin):
         answer = admin.post("/reports", {"filter": {}}, "application/x-ndjson")
         assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
 
-    def test_reports_take_what_events_take(self, admin):
+    def test_reports_accept_the_same_media_types_and_codings(self, admin):
         admin.send(event())
         body = json.dumps({"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}).encode()
         assert admin.post("/reports", body, "text/plain;charset=UTF-8").status_code == 200
@@ -115,67 +115,67 @@ class TestMediaTypes:
 
 class TestCodings:
     @each_coding
-    def test_a_compressed_batch_is_taken(self, nobody, services, coding, pack):
+    def test_a_compressed_batch_is_accepted(self, nobody, services, coding, pack):
         assert post(nobody, pack(EVENTS), coding).status_code == 200
         assert services.ingest.count() == 1
 
-    def test_compressed_lines_are_taken(self, nobody):
+    def test_compressed_lines_are_accepted(self, nobody):
         lines = gzip.compress((json.dumps(event()) + "\n").encode() * 5)
         headers = {"Content-Encoding": "gzip"}
         assert len(nobody.post("/events", lines, "application/x-ndjson", headers=headers).get_json()) == 5
 
-    def test_identity_is_none(self, nobody):
+    def test_identity_means_no_coding(self, nobody):
         for coding in ["identity", "Identity", ""]:
             assert post(nobody, EVENTS, coding).status_code == 200
 
-    def test_another_one_is_unsupported(self, nobody, services):
+    def test_any_other_coding_is_unsupported(self, nobody, services):
         for coding in ["br", "compress", "gzip, gzip", "deflate, gzip", "aws-chunked", "x", "gzip;q=1"]:
             answer = post(nobody, EVENTS, coding)
             assert (answer.status_code, root(answer)) == (415, "REQUEST_TYPE_UNSUPPORTED")
             assert answer.get_json()[0]["value"]["message"].endswith("it must be gzip, deflate or zstd.")
             assert services.ingest.count() == 0
 
-    def test_gzip_of_several_members_is_one_body(self, nobody):
+    def test_several_gzip_members_are_one_body(self, nobody):
         body = b"".join(gzip.compress(EVENTS[at : at + 20]) for at in range(0, len(EVENTS), 20))
         assert post(nobody, body, "gzip").status_code == 200
 
-    def test_zstd_of_several_frames_is_one_body(self, nobody):
+    def test_several_zstd_frames_are_one_body(self, nobody):
         assert post(nobody, zstd(EVENTS[:50]) + zstd(EVENTS[50:]), "zstd").status_code == 200
 
     @pytest.mark.parametrize(("coding", "empty"), [("gzip", gzip.compress(b"", mtime=0)), ("zstd", zstd(b""))])
-    def test_a_body_of_very_many_empty_parts_is_too_large_at_once(self, nobody, coding, empty):
-        """Each costs an object and a copy: ten megabytes of them held a processor for minutes."""
+    def test_a_body_of_too_many_empty_parts_is_rejected_fast(self, nobody, coding, empty):
+        """Each part costs an object and a copy, so ten megabytes of them once took minutes of processor time."""
         began = time.process_time()
         answer = post(nobody, empty * (9 * MIB // len(empty)) + zstd(EVENTS), coding)
         assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
         assert time.process_time() - began < 3
 
-    def test_so_many_parts_as_a_collector_joins_are_one_body(self, nobody):
+    def test_a_body_joined_from_many_parts_is_accepted(self, nobody):
         for coding, pack in (("gzip", gzip.compress), ("zstd", zstd)):
             assert post(nobody, pack(b"") * 900 + pack(EVENTS), coding).status_code == 200
 
     @each_coding
-    def test_one_cut_short_is_malformed_wherever_it_is_cut(self, nobody, services, coding, pack):
-        whole = pack(EVENTS)
-        for cut in (0, 1, 5, len(whole) // 2, len(whole) - 5, len(whole) - 1):
-            answer = post(nobody, whole[:cut], coding)
+    def test_a_truncated_body_is_malformed_wherever_it_ends(self, nobody, services, coding, pack):
+        packed = pack(EVENTS)
+        for cut in (0, 1, 5, len(packed) // 2, len(packed) - 5, len(packed) - 1):
+            answer = post(nobody, packed[:cut], coding)
             assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED"), cut
         assert services.ingest.count() == 0
 
     @each_coding
-    def test_garbage_behind_its_end_is_malformed(self, nobody, services, coding, pack):
+    def test_trailing_garbage_is_malformed(self, nobody, services, coding, pack):
         for garbage in (b"x", b"garbage" * 100, b"\0"):
             answer = post(nobody, pack(EVENTS) + garbage, coding)
             assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
         assert services.ingest.count() == 0
 
     @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
-    def test_what_is_not_compressed_so_is_malformed(self, nobody, coding):
+    def test_a_body_in_another_coding_is_malformed(self, nobody, coding):
         for body in [EVENTS, b"", b"\0" * 100, b"\x1f\x8b" * 50, b"\x28\xb5\x2f\xfd" * 10]:
             answer = post(nobody, body, coding)
             assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
 
-    def test_a_damaged_checksum_is_malformed(self, nobody, services):
+    def test_an_invalid_checksum_is_malformed(self, nobody, services):
         packed = bytearray(gzip.compress(EVENTS))
         packed[-6] ^= 1
         assert post(nobody, bytes(packed), "gzip").status_code == 400
@@ -183,8 +183,8 @@ class TestCodings:
 
 
 @pytest.mark.settings(max_body_bytes=LIMIT, max_batch_events=3)
-class TestBounds:
-    def test_a_body_may_be_as_large_as_the_limit(self, nobody):
+class TestLimits:
+    def test_a_body_of_the_maximum_size_is_accepted(self, nobody):
         assert post(nobody, padded(LIMIT)).status_code == 200
 
     def test_one_byte_more_is_too_large(self, nobody, services):
@@ -194,16 +194,16 @@ class TestBounds:
         assert services.ingest.count() == 0
 
     @each_coding
-    def test_what_counts_is_what_a_compressed_body_becomes(self, nobody, services, coding, pack):
+    def test_the_limit_applies_to_the_decompressed_size(self, nobody, services, coding, pack):
         assert post(nobody, pack(padded(LIMIT)), coding).status_code == 200
         answer = post(nobody, pack(padded(LIMIT + 1)), coding)
         assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
         assert services.ingest.count() == 1
 
-    def test_so_many_events_as_allowed_are_taken(self, nobody):
+    def test_the_maximum_number_of_events_is_accepted(self, nobody):
         assert nobody.post("/events", [event()] * 3).status_code == 200
 
-    def test_one_event_more_is_too_large_in_every_form_valid_or_not(self, nobody, services):
+    def test_one_event_more_is_too_large_in_every_form_even_if_invalid(self, nobody, services):
         for items in ['{"customer":"C","product":"P","type":"T","timestamp":1,"context":[]}', "5", "{}"]:
             array = "[" + ",".join([items] * 4) + "]"
             lines = "\n".join([items] * 4)
@@ -224,13 +224,13 @@ class TestBounds:
         lines = "\n\n".join([json.dumps(event())] * 3)
         assert nobody.post("/events", lines.encode(), "application/x-ndjson").status_code == 200
 
-    def test_reports_have_the_same_bound(self, admin):
+    def test_reports_have_the_same_limit(self, admin):
         answer = post(admin, b" " * (LIMIT + 1), path="/reports")
         assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
 
 
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("zstd", zstd)])
-def test_a_bomb_is_refused_soon_and_in_little_memory(nobody, coding, pack):
+def test_a_decompression_bomb_is_rejected_fast_and_in_little_memory(nobody, coding, pack):
     bomb = pack(b"[" + b" " * (64 * MIB))
     tracemalloc.start()
     try:
@@ -243,7 +243,7 @@ def test_a_bomb_is_refused_soon_and_in_little_memory(nobody, coding, pack):
         tracemalloc.stop()
 
 
-def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused(nobody):
+def test_a_zstd_frame_with_a_huge_window_is_rejected(nobody):
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=27, write_content_size=0)
     packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     answer = post(nobody, packer.compress(EVENTS) + packer.flush(), "zstd")
@@ -251,7 +251,7 @@ def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused(nobody):
 
 
 def array(item: bytes, size: int = 10 * MIB) -> bytes:
-    """So many of an item that they have nearly that size together."""
+    """Repeat an item up to nearly this size."""
     return b"[" + b",".join([item] * ((size - 2) // (len(item) + 1))) + b"]"
 
 
@@ -271,8 +271,8 @@ COSTLY = {
 
 
 @pytest.mark.parametrize(("body", "status"), COSTLY.values(), ids=COSTLY.keys())
-def test_a_cheap_request_costs_little(nobody, body, status):
-    """Ten kilobytes of gzip were 300 MB of numbers. Bounds are generous: without them it is ten times as much."""
+def test_a_small_request_costs_little(nobody, body, status):
+    """Ten kilobytes of gzip once became 300 MB of numbers. Without the limits, it is ten times the bound."""
     packed = gzip.compress(body, 1)
     tracemalloc.start()
     try:
@@ -283,8 +283,8 @@ def test_a_cheap_request_costs_little(nobody, body, status):
         tracemalloc.stop()
 
 
-def test_of_very_many_invalid_events_the_first_are_explained_and_all_are_counted(nobody, monkeypatch):
-    """An explanation costs fifty microseconds, and a request may have a hundred thousand events."""
+def test_errors_explain_the_first_invalid_events_and_count_all(nobody, monkeypatch):
+    """An explanation takes fifty microseconds, and a request may have a hundred thousand events."""
     explained = []
     monkeypatch.setattr(events, "load_event", lambda item, by: explained.append(item) or load_event(item, by))
     monkeypatch.setattr(events, "MAX_EXPLAINED", 5)
@@ -295,7 +295,7 @@ def test_of_very_many_invalid_events_the_first_are_explained_and_all_are_counted
 
 
 def test_a_body_shorter_than_announced_is_malformed(nobody, services):
-    announced = {"CONTENT_LENGTH": str(len(EVENTS) + 10), "wsgi.input_terminated": True}  # as granian has it
+    announced = {"CONTENT_LENGTH": str(len(EVENTS) + 10), "wsgi.input_terminated": True}  # as granian sets it
     answer = nobody.post("/events", EVENTS, environ_overrides=announced)
     assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
     assert services.ingest.count() == 0

@@ -1,4 +1,4 @@
-"""What all bodies of a process take together is bounded, and given back whatever becomes of a request."""
+"""The total size of a process's bodies is bounded, and each request releases its share however it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.api.body_budget import SMALL_BYTES, Budget, Share
 from app.exceptions import Overloaded
 from tests.support.client import event, root
 
-DATABASE = "sqlite"  # bodies are counted before a database is asked
+DATABASE = "sqlite"  # bodies are counted before the database is used
 
 ROOM = 500_000
 LARGE = json.dumps([event()] * 2_000).encode()
@@ -21,7 +21,7 @@ LARGE = json.dumps([event()] * 2_000).encode()
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """Budgets with room for one large body, and no patience."""
+    """Set budgets for one large body, and no waiting time."""
     monkeypatch.setattr(body_budget, "received", Budget(ROOM))
     monkeypatch.setattr(body_budget, "work", Budget(ROOM))
     monkeypatch.setattr(body_budget, "WAIT_SECONDS", 0.01)
@@ -36,7 +36,7 @@ def post(client, body: bytes, *, packed: bool = False):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("budget", ["received", "work"])
-def test_a_large_body_that_finds_no_room_is_told_to_come_again(nobody, services, small, packed, budget):
+def test_a_large_body_beyond_the_budget_gets_503_with_a_retry_after(nobody, services, small, packed, budget):
     getattr(body_budget, budget).acquire(ROOM - 10)
     answer = post(nobody, LARGE, packed=packed)
     assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
@@ -46,13 +46,13 @@ def test_a_large_body_that_finds_no_room_is_told_to_come_again(nobody, services,
     assert post(nobody, LARGE, packed=packed).status_code == 200
 
 
-def test_a_small_one_needs_no_room(nobody, small):
+def test_a_small_body_does_not_use_the_budget(nobody, small):
     body_budget.received.acquire(ROOM)
     body_budget.work.acquire(ROOM)
     assert nobody.post("/events", [event()]).status_code == 200
 
 
-def test_whatever_becomes_of_a_request_its_room_is_given_back(nobody, small):
+def test_every_request_releases_its_share_however_it_ends(nobody, small):
     damaged = gzip.compress(LARGE)[:-3]
     for body, coding in [
         (LARGE, ""),
@@ -65,7 +65,7 @@ def test_whatever_becomes_of_a_request_its_room_is_given_back(nobody, small):
         assert (body_budget.received.held, body_budget.work.held) == (0, 0)
 
 
-def test_who_waits_goes_on_when_another_is_done():
+def test_a_waiting_request_continues_when_another_ends():
     budget = Budget(10)
     budget.acquire(8)
     threading.Timer(0.05, budget.release, [8]).start()
@@ -74,7 +74,7 @@ def test_who_waits_goes_on_when_another_is_done():
         budget.acquire(8)
 
 
-def test_one_that_wants_more_than_there_is_takes_all_of_it_alone():
+def test_a_body_larger_than_the_budget_waits_for_all_of_it():
     budget = Budget(10)
     budget.acquire(100)
     with pytest.raises(Overloaded):
@@ -83,7 +83,7 @@ def test_one_that_wants_more_than_there_is_takes_all_of_it_alone():
     budget.acquire(1)
 
 
-def test_a_share_is_given_back_once():
+def test_a_share_is_released_once():
     share = Share()
     share.receive(SMALL_BYTES)
     share.release()

@@ -1,4 +1,4 @@
-"""What the events of one request cost at most: memory, and processor time compared with honest ones."""
+"""Upper bounds for the cost of a request's events: memory, and processor time relative to ordinary events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.client import event, root
 DATABASE = "sqlite"  # SQLite works in the same process, so its time counts
 
 EVENTS = 20_000
-MOST_TIMES = 4  # the cost of an honest event; measured: 2.3, and 5.7 with a slow way to new codes
-EVENT_BYTES = 400  # of a parsed event; measured: 320, and 650 where all lines are held and codes are not shared
-SIGHTING_BYTES = 60  # beside the sighting itself; measured: 13, and 220 with a copy of all rows
+MOST_TIMES = 4  # times the cost of an ordinary event; measured: 2.3, and 5.7 with a slow path for new codes
+EVENT_BYTES = 400  # bytes of a parsed event; measured: 320, and 650 if all lines are held and codes are not shared
+SIGHTING_BYTES = 60  # bytes beside the sighting itself; measured: 13, and 220 with a copy of all rows
 
 
-def body_of(items: list[dict], *, lines: bool = False) -> bytes:
+def make_batch(items: list[dict], *, lines: bool = False) -> bytes:
     texts = [json.dumps(item) for item in items]
     return ("\n".join(texts) if lines else f"[{','.join(texts)}]").encode()
 
@@ -40,11 +40,11 @@ SHAPES = {
 }
 
 
-def test_no_shape_of_events_costs_many_times_as_much_as_an_honest_one(services):
-    """New codes were looked up and written at 20 microseconds each."""
+def test_no_shape_of_events_costs_many_times_as_much_as_ordinary_events(services):
+    """Each new code once cost 20 microseconds for its lookup and insert."""
 
     def cost(events: list[dict]) -> float:
-        body, began = body_of(events), time.process_time()
+        body, began = make_batch(events), time.process_time()
         try:
             services.ingest.accept(body, Origin("", ""))
         except InputInvalid:
@@ -57,8 +57,8 @@ def test_no_shape_of_events_costs_many_times_as_much_as_an_honest_one(services):
 
 
 @pytest.mark.parametrize("lines", [False, True])
-def test_an_event_takes_little_memory_while_a_large_batch_is_parsed(lines):
-    body = body_of(HONEST, lines=lines)
+def test_parsing_a_large_batch_takes_little_memory_per_event(lines):
+    body = make_batch(HONEST, lines=lines)
     tracemalloc.start()
     try:
         batch = BatchSchema(EVENTS).split_body(body, lines=lines)
@@ -68,7 +68,7 @@ def test_an_event_takes_little_memory_while_a_large_batch_is_parsed(lines):
     assert len(batch.events) == EVENTS
 
 
-def test_very_many_new_combinations_are_noted_in_little_memory(app):
+def test_very_many_new_combinations_are_recorded_in_little_memory(app):
     sightings = {("C", "P", f"T{number}", 0) for number in range(EVENTS)}
     tracemalloc.start()
     try:
@@ -80,21 +80,21 @@ def test_very_many_new_combinations_are_noted_in_little_memory(app):
         release()
 
 
-def test_more_codes_than_are_looked_up_for_a_request_are_too_large(nobody, services, monkeypatch):
+def test_a_request_with_too_many_different_codes_is_too_large(nobody, services, monkeypatch):
     monkeypatch.setattr("app.services.catalog.code_limit.MAX_LOOKED_UP", 4)
     events = [event(type=f"T{number}") for number in range(3)]
     answer = nobody.post("/events", events)
     assert (answer.status_code, root(answer)) == (413, "REQUEST_TOO_LARGE")
-    told = "events has more than 4 different customers, products and types; send them in several requests."
-    assert answer.get_json()[0]["value"]["message"] == told
+    expected = "events has more than 4 different customers, products and types; send them in several requests."
+    assert answer.get_json()[0]["value"]["message"] == expected
     assert services.ingest.count() == 0
     assert nobody.post("/events", events[:2]).status_code == 200
 
 
 @pytest.mark.settings(max_codes=5)
-def test_of_very_many_events_beyond_the_ceiling_the_first_are_explained(nobody, monkeypatch):
+def test_errors_explain_only_the_first_events_beyond_the_ceiling_of_codes(nobody, monkeypatch):
     monkeypatch.setattr("app.services.catalog.code_limit.MAX_EXPLAINED", 2)
     answer = nobody.post("/events", [event(type=f"T{number}") for number in range(6)])
-    told = [child["value"]["message"] for child in answer.get_json()[0]["children"]]
-    assert [message.split(",")[0] for message in told[:2]] == ['events[3].type is "T3"', 'events[4].type is "T4"']
-    assert told[2] == "events[5] is invalid; of a request the first 2,000 are explained."
+    messages = [child["value"]["message"] for child in answer.get_json()[0]["children"]]
+    assert [message.split(",")[0] for message in messages[:2]] == ['events[3].type is "T3"', 'events[4].type is "T4"']
+    assert messages[2] == "events[5] is invalid; of a request the first 2,000 are explained."

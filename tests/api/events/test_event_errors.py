@@ -1,4 +1,4 @@
-"""`POST /events` refuses: what the error looks like, and that it names every wrong event and field."""
+"""Rejected requests to `POST /events`: the form of the error, which names every invalid event and field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.client import event, faults, root
 
-DATABASE = "sqlite"  # events are validated before the database is asked
+DATABASE = "sqlite"  # events are validated before the database is used
 
 MISSING = "REQUEST_PARAMETER_MISSING"
 MALFORMED = "REQUEST_PARAMETER_MALFORMED"
@@ -16,7 +16,7 @@ LINES = "application/x-ndjson"
 
 
 class TestTree:
-    def test_it_is_the_same_byte_for_byte_on_both_databases(self, nobody):
+    def test_it_is_byte_for_byte_the_same_on_both_databases(self, nobody):
         answer = nobody.post("/events", b'{"events":[{"customer":"C","product":"","timestamp":"x","context":[{}]}]}')
         assert answer.status_code == 400
         code = "a string of 1 to 128 characters without control characters"
@@ -35,19 +35,19 @@ class TestTree:
             '"children":[]}]}]'
         )
 
-    def test_a_missing_field_is_told_from_a_malformed_one(self, nobody):
+    def test_missing_and_malformed_fields_have_different_codes(self, nobody):
         for field in ["customer", "product", "type", "timestamp", "context"]:
             answer = nobody.post("/events", [event(**{field: None})])
             [(code, message)] = faults(answer)
             assert code == MISSING
             assert message.startswith(f"events[0].{field} is missing; it must be ")
 
-    def test_every_wrong_event_is_named_by_its_place_and_no_other(self, nobody):
+    def test_exactly_the_invalid_events_are_named_by_index(self, nobody):
         answer = nobody.post("/events", [event(), event(type=""), event(), event(timestamp=1.5, version=4), event()])
         places = [message.split()[0] for _, message in faults(answer)]
         assert places == ["events[1].type", "events[3].version", "events[3].timestamp"]
 
-    def test_an_event_that_is_no_object_is_named(self, nobody):
+    def test_an_event_that_is_not_an_object_is_named(self, nobody):
         for item in ["null", "5", '"x"', "true", "[]"]:
             answer = nobody.post("/events", f"[{json.dumps(event())},{item}]".encode())
             [(code, message)] = faults(answer)
@@ -55,18 +55,18 @@ class TestTree:
             assert message.startswith("events[1] is ")
             assert message.endswith("; it must be an object.")
 
-    def test_a_found_value_is_repeated_so_that_people_can_read_it_and_a_long_one_in_part(self, nobody):
+    def test_a_message_quotes_the_value_readably_and_truncates_a_long_one(self, nobody):
         answer = nobody.post("/events", [event(timestamp="gestern früh")])
         assert faults(answer)[0][1].startswith('events[0].timestamp is "gestern früh"; ')
         answer = nobody.post("/events", [event(timestamp="x" * 5_000_000)])
         assert len(faults(answer)[0][1]) < 200
 
-    def test_a_hundred_faults_are_all_named(self, nobody):
+    def test_a_hundred_errors_are_all_listed(self, nobody):
         answer = nobody.post("/events", [event(type="")] * 100)
         assert len(faults(answer)) == 100
         assert faults(answer)[-1][1].startswith("events[99].type ")
 
-    def test_beyond_a_hundred_the_last_one_counts_the_rest(self, nobody):
+    def test_beyond_a_hundred_errors_the_last_entry_counts_the_rest(self, nobody):
         answer = nobody.post("/events", [event(type="", customer="")] * 1_000)
         assert len(faults(answer)) == 101
         assert faults(answer)[-1] == (MALFORMED, "And 1900 more.")
@@ -80,21 +80,21 @@ class TestShapes:
             assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
             assert "it must be an object with events, or an array of events" in answer.get_json()[0]["value"]["message"]
 
-    def test_an_object_without_events_misses_them(self, nobody):
+    def test_an_object_without_events_is_missing_them(self, nobody):
         for body in [b"{}", b'{"event":[]}', b'{"Events":[]}']:
             answer = nobody.post("/events", body)
             assert answer.status_code == 400
             assert faults(answer) == [(MISSING, "events is missing; it must be an array of events.")]
 
     @pytest.mark.parametrize(
-        ("events", "found"),
+        ("events", "shown"),
         [("5", "a number"), ("null", "null"), ('"x"', "a string"), ("{}", "an object"), ("false", "a boolean")],
     )
-    def test_events_that_are_no_array_are_malformed(self, nobody, events, found):
+    def test_events_that_are_not_an_array_are_malformed(self, nobody, events, shown):
         for body in (f'{{"events":{events}}}', f'{{"events":{events},"more":1}}'):
             answer = nobody.post("/events", body.encode())
             assert answer.status_code == 400
-            assert faults(answer) == [(MALFORMED, f"events is {found}; it must be an array of events.")]
+            assert faults(answer) == [(MALFORMED, f"events is {shown}; it must be an array of events.")]
 
 
 WHOLE = json.dumps([event()]).encode()
@@ -127,7 +127,7 @@ NOT_JSON = {
 }
 
 
-def test_what_is_not_json_is_malformed_and_said_to_be(nobody):
+def test_invalid_json_is_malformed_and_the_message_says_so(nobody):
     for name, body in NOT_JSON.items():
         for sent in (body, b'{"events":' + body + b"}"):
             answer = nobody.post("/events", sent)
@@ -146,22 +146,22 @@ UNKEEPABLE = {
 
 
 @pytest.mark.parametrize(("text", "reason"), UNKEEPABLE.values(), ids=UNKEEPABLE.keys())
-class TestUnkeepableText:
-    def test_in_a_context_it_is_named_by_its_place(self, nobody, text, reason):
+class TestUnstorableText:
+    def test_in_a_context_it_is_named_by_its_path(self, nobody, text, reason):
         answer = nobody.post("/events", WHOLE.replace(b"Overview", text))
         assert faults(answer) == [(MALFORMED, f"events[0].context[1] {reason}.")]
 
-    def test_in_a_field_it_is_named_by_its_place(self, nobody, text, reason):
+    def test_in_a_field_it_is_named_by_its_path(self, nobody, text, reason):
         for field in ["customer", "product", "type", "version"]:
             body = json.dumps([event(**{field: "@"})]).encode().replace(b"@", text)
             assert faults(nobody.post("/events", body)) == [(MALFORMED, f"events[0].{field} {reason}.")]
 
-    def test_in_a_line_it_is_named_by_its_place(self, nobody, text, reason):
+    def test_in_a_line_it_is_named_by_its_path(self, nobody, text, reason):
         line = json.dumps(event()).encode()
         answer = nobody.post("/events", line + b"\n" + line.replace(b"Overview", text), LINES)
         assert faults(answer) == [(MALFORMED, f"events[1].context[1] {reason}.")]
 
-    def test_even_in_what_is_ignored_it_is_refused(self, nobody, text, reason):
+    def test_in_ignored_keys_it_is_rejected_too(self, nobody, text, reason):
         events = json.dumps([event()]).encode()
         for body in (
             b'{"events":[],"note":"' + text + b'"}',
@@ -172,7 +172,7 @@ class TestUnkeepableText:
             assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
 
 
-def test_characters_beyond_the_first_plane_are_kept_escaped_or_not(nobody):
+def test_characters_outside_the_basic_plane_are_stored_whether_escaped_or_not(nobody):
     answer = nobody.post("/events", WHOLE.replace(b"Overview", rb"\ud83d\ude00").replace(b"user-1", "😀".encode()))
     assert answer.get_json()[0]["context"] == ["😀", "😀"]
 
@@ -184,7 +184,7 @@ def test_a_long_key_over_a_long_array_does_not_exhaust_the_memory(nobody):
     assert len(answer.get_data()) < 1_000
 
 
-def test_a_broken_line_tells_what_is_wrong_with_it_once(nobody):
+def test_a_broken_line_has_one_error(nobody):
     line = json.dumps(event()).encode()
     answer = nobody.post("/events", b"\n".join([line, line[:-1], b"\xff", b"NaN", line]), LINES)
     assert answer.status_code == 400
@@ -193,7 +193,7 @@ def test_a_broken_line_tells_what_is_wrong_with_it_once(nobody):
     assert all(message.endswith("; it must be an object.") for message in messages)
 
 
-def test_a_fault_of_ours_is_told_in_the_protocols_words(nobody, monkeypatch, services):
+def test_an_internal_error_has_the_form_of_the_contract(nobody, monkeypatch, services):
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("secret detail")
 

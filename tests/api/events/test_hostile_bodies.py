@@ -1,4 +1,4 @@
-"""Whatever is sent to `POST /events`: it is never a fault of ours, and what was acknowledged can be read back."""
+"""Arbitrary bodies sent to `POST /events`: none causes an internal error, and acknowledged events can be read back."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from tests.support.client import Client, event
 from tests.support.pace import times
 
-DATABASE = "postgresql"  # PostgreSQL is the one that cannot hold every text
+DATABASE = "postgresql"  # only PostgreSQL cannot store every text
 
-# The application and its database serve all examples of a test: each example writes under codes of its own.
+# all examples of a test share the application and its database, so each example uses its own codes
 EXAMPLES = settings(
     max_examples=times(70, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-FEWER_EXAMPLES = settings(EXAMPLES, max_examples=times(20, 60))  # each is a report of its own
-CUSTOMER = b"CUSTOMER"  # stands for the example's own code
+FEWER_EXAMPLES = settings(EXAMPLES, max_examples=times(20, 60))  # each customer and product is a separate report
+CUSTOMER = b"CUSTOMER"  # placeholder for the example's own code
 TYPES = ["application/json", "text/plain", "application/x-ndjson"]
 
 WHOLE = json.dumps(
@@ -57,7 +57,7 @@ values = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A valid body with a few bytes cut out, doubled or put in."""
+    """Generate a valid body with a few bytes removed, repeated or inserted."""
     body = WHOLE.encode()
     for _ in range(draw(st.integers(0, 3))):
         at, length = draw(st.integers(0, len(body))), draw(st.integers(0, 8))
@@ -119,7 +119,7 @@ codings |= st.sampled_from([("zstd", zstandard.compress), ("gzip", lambda data: 
 
 
 class Sender:
-    """Sends bodies, remembers what was acknowledged, and looks whether all of it is there."""
+    """Client that sends bodies, records acknowledged events, and checks that all of them can be read back."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -127,7 +127,7 @@ class Sender:
         self.acknowledged: dict[tuple[str, str], list[tuple]] = defaultdict(list)
 
     def send(self, body: bytes, content_type: str = "application/json", **headers: str) -> int:
-        """POST a body and look at the answer; its status."""
+        """POST a body, check the response, and return its status."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = self.client.post("/events", body, content_type, headers=named)
         assert answer.headers["Content-Type"] == "application/json"
@@ -139,16 +139,16 @@ class Sender:
         return answer.status_code
 
     def own(self, body: bytes) -> bytes:
-        """A body with the example's own customer in it."""
+        """Return a body with the example's own customer."""
         self.examples += 1
         return body.replace(CUSTOMER, b"C%d" % self.examples)
 
     def check_readable(self, events: list[dict]) -> None:
-        """A report of each customer and product among the events reads back exactly what was acknowledged of them."""
-        for one in events:
-            row = (one["timestamp"], one["type"], without_last_nulls(one["context"]))
-            self.acknowledged[one["customer"], one["product"]].append(row)
-        for customer, product in {(one["customer"], one["product"]) for one in events}:
+        """Check that a report of each customer and product reads back exactly the acknowledged events."""
+        for accepted in events:
+            row = (accepted["timestamp"], accepted["type"], without_last_nulls(accepted["context"]))
+            self.acknowledged[accepted["customer"], accepted["product"]].append(row)
+        for customer, product in {(accepted["customer"], accepted["product"]) for accepted in events}:
             job, file = self.client.run_report(customer=customer, product=product)
             assert job["status"] == "COMPLETE"
             read = [(int(row[0]), row[1], without_last_nulls(row[2:])) for row in rows(file.decode())]
@@ -163,7 +163,7 @@ def without_last_nulls(context: list[str | None]) -> list[str | None]:
 
 
 def rows(text: str) -> Iterator[list[str | None]]:
-    """Read a report file by RFC 4180, telling null (nothing) from an empty string (two quotes)."""
+    """Parse a report file by RFC 4180, and distinguish null (nothing) from an empty string (two quotes)."""
     row, at = [], 0
     while at < len(text):
         if text[at] == '"':
@@ -182,7 +182,7 @@ def rows(text: str) -> Iterator[list[str | None]]:
 
 
 def assert_is_error(answer: object) -> None:
-    """An array of one tree."""
+    """Check that a response is an array of one error tree."""
     assert len(answer) == 1
     waiting = list(answer)
     while waiting:
@@ -201,7 +201,7 @@ def sender(admin: Client) -> Sender:
 
 @EXAMPLES
 @given(bodies, st.sampled_from(TYPES), st.sampled_from(["strict", "lenient"]))
-def test_a_hostile_body_is_refused_politely_or_stored_and_readable(
+def test_a_hostile_body_is_rejected_or_stored_and_readable(
     sender: Sender, body: bytes, content_type: str, handling: str
 ):
     sender.send(sender.own(body), content_type, Prefer=f"handling={handling}")
@@ -209,7 +209,7 @@ def test_a_hostile_body_is_refused_politely_or_stored_and_readable(
 
 @EXAMPLES
 @given(bodies | mutated() | awkward, codings, cuts)
-def test_a_hostile_compressed_body_is_refused_politely_or_stored_and_readable(
+def test_a_hostile_compressed_body_is_rejected_or_stored_and_readable(
     sender: Sender, body: bytes, coding: tuple[str, Callable[[bytes], bytes]], cut: Callable[[bytes], bytes]
 ):
     name, compress = coding
@@ -219,5 +219,5 @@ def test_a_hostile_compressed_body_is_refused_politely_or_stored_and_readable(
 @FEWER_EXAMPLES
 @given(st.lists(odd_events, max_size=8), codes)
 def test_odd_but_valid_events_are_stored_and_readable(sender: Sender, events: list[dict], product: str):
-    events = [one | {"product": product} for one in events]
+    events = [odd | {"product": product} for odd in events]
     assert sender.send(sender.own(json.dumps(events).encode())) == 200

@@ -1,4 +1,4 @@
-"""Both ways that `POST /events` can take, the hot path and Flask alone, answer every request alike."""
+"""The hot path of `POST /events` and Flask alone respond to every request identically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from app.store.models import Event, RejectedEvent, RejectedRequest
 from tests.faults.conftest import times
 from tests.support.client import Client, event
 
-DATABASE = "sqlite"  # the database plays no part in which way a request takes
+DATABASE = "sqlite"  # the choice between the two does not depend on the database
 
 UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OWN_ID = re.compile(rb"[0-9a-f]{32}")
@@ -86,7 +86,7 @@ numbers = count()
 
 @pytest.fixture
 def tokens(services) -> dict[str, str]:
-    """An active key, a revoked one, and one of another customer, by name."""
+    """Return an active key, a revoked one, and one of another customer, by name."""
     made = {name: services.ingest_keys.add(name)[1] for name in ("active", "revoked")}
     made["bound"] = services.ingest_keys.add("bound", ["FERNHILL"])[1]
     services.ingest_keys.revoke(services.ingest_keys.named("revoked"))
@@ -94,12 +94,12 @@ def tokens(services) -> dict[str, str]:
 
 
 @pytest.fixture
-def ways(settings, app, sample_catalog) -> Iterator[list]:
-    """The application with and without the hot path, over one database."""
+def applications(settings, app, sample_catalog) -> Iterator[list]:
+    """Return the application with and without the hot path, on one database."""
     apps = [create_app(replace(settings, hot_path=on)) for on in (True, False)]
     yield apps
-    for one in apps:
-        one.extensions["services"].ingest_keys.flush()
+    for application in apps:
+        application.extensions["services"].ingest_keys.flush()
 
 
 def bodies() -> SearchStrategy[bytes]:
@@ -111,7 +111,7 @@ def bodies() -> SearchStrategy[bytes]:
 
 @st.composite
 def requests(draw: Callable) -> tuple[dict, bytes]:
-    """A request as a WSGI server hands it over: a plain one, or one that differs from it in one or two things."""
+    """Generate a request as a WSGI server passes it: a plain one, or one with one or two differences."""
     body, unusual = draw(bodies()), draw(st.sets(st.sampled_from(sorted(UNUSUAL)), max_size=2))
     environ = PLAIN | {name: draw(st.sampled_from(UNUSUAL[name])) for name in unusual}
     if environ.get("HTTP_CONTENT_ENCODING") == "gzip":
@@ -121,7 +121,7 @@ def requests(draw: Callable) -> tuple[dict, bytes]:
 
 
 def outcome(app, tokens: dict[str, str], environ: dict, body: bytes) -> tuple:
-    """What a request is answered, less random values, and what is stored, rejected and counted because of it."""
+    """Return the response, less random values, and what the request stored, rejected and counted."""
     services, environ = app.extensions["services"], environ | {"wsgi.input": io.BytesIO(body)}
     if "HTTP_AUTHORIZATION" in environ:
         environ["HTTP_AUTHORIZATION"] = _authorization(environ["HTTP_AUTHORIZATION"], tokens)
@@ -160,18 +160,18 @@ def _counted(services) -> dict:
     "changes",
     [pytest.param(one, marks=pytest.mark.settings(**one), id=" ".join(one) or "defaults") for one in CONFIGURATIONS],
 )
-def test_both_ways_answer_and_store_alike(changes, ways, tokens):
-    seen = set()
+def test_both_respond_and_store_identically(changes, applications, tokens):
+    statuses = set()
 
     @settings(max_examples=times(40, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(requests())
     def check(request: tuple[dict, bytes]) -> None:
-        hot, flask = (outcome(way, tokens, *request) for way in ways)
+        hot, flask = (outcome(way, tokens, *request) for way in applications)
         assert hot == flask
-        seen.add(hot[0])
+        statuses.add(hot[0])
 
     check()
-    assert "200 OK" in seen
+    assert "200 OK" in statuses
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer active"}, {"Origin": "https://a.example"}])
@@ -182,13 +182,13 @@ def test_a_plain_request_does_not_reach_flask(app, tokens, headers, monkeypatch)
 
 
 @pytest.mark.settings(hot_path=False)
-def test_it_can_be_switched_off(app, nobody, monkeypatch):
+def test_the_setting_disables_it(app, nobody, monkeypatch):
     monkeypatch.setattr("app.hot_path.HotPath.__call__", lambda *args: pytest.fail("the hot path was called"))
     assert nobody.post("/events", [event()]).status_code == 200
 
 
 @pytest.mark.parametrize(("error", "status"), [(OutcomeUnknown("Lost."), 503), (ZeroDivisionError(), 500)])
-def test_an_error_is_answered_by_flask_and_nothing_is_tried_twice(ways, error, status, monkeypatch):
+def test_errors_are_left_to_flask_and_nothing_runs_twice(applications, error, status, monkeypatch):
     tries = []
 
     def fail(*args: object, **kwargs: object) -> None:
@@ -196,23 +196,23 @@ def test_an_error_is_answered_by_flask_and_nothing_is_tried_twice(ways, error, s
         raise error
 
     monkeypatch.setattr(Ingest, "accept", fail)
-    hot, flask = (Client(way, None).post("/events", [event()], headers={"X-Request-ID": "one"}) for way in ways)
+    hot, flask = (Client(way, None).post("/events", [event()], headers={"X-Request-ID": "one"}) for way in applications)
     assert (hot.status_code, hot.data, sorted(hot.headers)) == (status, flask.data, sorted(flask.headers))
     assert len(tries) == 2
 
 
 @pytest.mark.settings(rate_limit_address=1)
 @pytest.mark.parametrize(("seconds", "status"), [(None, 200), (7, 429)])
-def test_a_request_is_counted_once_and_limited_alike(ways, monkeypatch, seconds, status):
+def test_a_request_is_counted_once_and_limited_identically(applications, monkeypatch, seconds, status):
     counted = []
     monkeypatch.setattr("app.redis.rate_limit.RateLimit.count", lambda rates, *who: counted.append(who) or seconds)
-    hot, flask = (Client(way, None).post("/events", [event()]) for way in ways)
+    hot, flask = (Client(way, None).post("/events", [event()]) for way in applications)
     assert hot.status_code == flask.status_code == status
     assert hot.headers.get("Retry-After") == flask.headers.get("Retry-After")
     assert len(counted) == 2
 
 
-def test_log_lines_about_a_request_name_it(nobody, monkeypatch):
+def test_log_lines_about_a_request_have_its_id(nobody, monkeypatch):
     accept, ids = Ingest.accept, []
 
     def look_and_accept(*args: object, **kwargs: object) -> object:

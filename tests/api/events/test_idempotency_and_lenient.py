@@ -1,4 +1,4 @@
-"""`Idempotency-Key` and `Prefer: handling=lenient` on `POST /events`, to the letter of the contract."""
+"""`Idempotency-Key` and `Prefer: handling=lenient` on `POST /events`, exactly as the contract defines them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def sequences() -> list[int]:
     return [row.sequence for row in reversed(select.newest(100))]
 
 
-def kept(services) -> list:
-    """The rejected events, oldest first."""
+def stored_rejects(services) -> list:
+    """Return the rejected events, oldest first."""
     services.rejected.flush()
     return rejected.newest(100)[::-1]
 
 
-def test_a_repeat_says_that_it_is_one_and_is_the_same(nobody):
+def test_a_replay_has_the_same_response_and_a_header(nobody):
     first, second = (post(nobody, [event(), event()], Idempotency_Key="k 1") for _ in range(2))
     assert (first.status_code, second.status_code) == (200, 200)
     assert "Idempotency-Replayed" not in first.headers
@@ -37,7 +37,7 @@ def test_a_repeat_says_that_it_is_one_and_is_the_same(nobody):
     assert sequences() == [1, 2]
 
 
-def test_another_body_is_422(nobody):
+def test_a_key_with_another_body_is_422(nobody):
     post(nobody, [event()], Idempotency_Key="k")
     answer = post(nobody, [event(), event()], Idempotency_Key="k")
     assert (answer.status_code, root(answer)) == (422, "REQUEST_KEY_REUSED")
@@ -53,7 +53,7 @@ def test_a_key_has_1_to_255_printable_characters(nobody, key):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x01", "\x7f", "\t", "é", "\x80"])
-def test_what_is_no_key_is_400_and_stores_nothing(nobody, key):
+def test_an_invalid_key_is_400_and_stores_nothing(nobody, key):
     answer = nobody.post("/events", [event()], environ_overrides={"HTTP_IDEMPOTENCY_KEY": key})
     assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
     ((_, message),) = faults(answer)
@@ -61,40 +61,40 @@ def test_what_is_no_key_is_400_and_stores_nothing(nobody, key):
     assert sequences() == []
 
 
-def test_lenient_stores_the_valid_ones_under_their_places(nobody, services):
+def test_lenient_mode_stores_the_valid_events_with_their_positions_as_sequence(nobody, services):
     answer = post(nobody, MIXED, **LENIENT)
     assert answer.status_code == 200
     assert answer.headers["Preference-Applied"] == "handling=lenient"
     assert answer.headers["X-Rejected-Events"] == "2"
-    told = answer.get_json()
-    assert [(one["context"], one["sequence"]) for one in told] == [(["first"], 1), (["fourth"], 4)]
-    assert len({one["batch"] for one in told}) == 1
+    accepted = answer.get_json()
+    assert [(answered["context"], answered["sequence"]) for answered in accepted] == [(["first"], 1), (["fourth"], 4)]
+    assert len({answered["batch"] for answered in accepted}) == 1
     assert sequences() == [1, 4]
-    assert [(one.place, one.field) for one in kept(services)] == [(2, "timestamp"), (3, "customer")]
+    assert [(reject.place, reject.field) for reject in stored_rejects(services)] == [(2, "timestamp"), (3, "customer")]
 
 
 @pytest.mark.parametrize(("body", "number"), [([event()], "0"), ([{}, {}], "2"), ([], "0")])
-def test_lenient_says_so_whatever_was_sent(nobody, body, number):
+def test_lenient_mode_is_confirmed_in_every_response(nobody, body, number):
     answer = post(nobody, body, **LENIENT)
     assert answer.status_code == 200
     assert answer.headers["Preference-Applied"] == "handling=lenient"
     assert answer.headers["X-Rejected-Events"] == number
 
 
-def test_a_lenient_repeat_has_the_same_headers_too(nobody, services):
+def test_a_lenient_replay_has_the_same_headers(nobody, services):
     first, second = (post(nobody, MIXED, Idempotency_Key="k", **LENIENT) for _ in range(2))
     assert first.get_data() == second.get_data()
     assert second.headers["Idempotency-Replayed"] == "true"
     for answer in (first, second):
         assert answer.headers["Preference-Applied"] == "handling=lenient"
         assert answer.headers["X-Rejected-Events"] == "2"
-    assert len(kept(services)) == 2
+    assert len(stored_rejects(services)) == 2
 
 
 @pytest.mark.parametrize(
     "value", ["handling=lenient", 'Handling="lenient"', "respond-async, handling=lenient", "handling = lenient ; x=1"]
 )
-def test_the_preference_is_understood_in_every_spelling(nobody, value):
+def test_the_preference_is_recognized_in_every_spelling(nobody, value):
     assert post(nobody, [{}], Prefer=value).headers["Preference-Applied"] == "handling=lenient"
 
 
@@ -111,23 +111,23 @@ def test_the_preference_is_understood_in_every_spelling(nobody, value):
         'note="',
     ],
 )
-def test_any_other_preference_is_passed_over(nobody, value):
+def test_other_preferences_are_ignored(nobody, value):
     answer = post(nobody, [{}], Prefer=value)
     assert answer.status_code == 400
     assert "Preference-Applied" not in answer.headers
     assert "X-Rejected-Events" not in answer.headers
 
 
-def test_strict_is_all_or_nothing_and_names_every_invalid_event(nobody, services):
+def test_strict_mode_is_all_or_nothing_and_names_every_invalid_event(nobody, services):
     answer = post(nobody, MIXED)
     assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
     assert {message.split(".")[0] for _, message in faults(answer)} == {"events[1]", "events[2]"}
     assert sequences() == []
-    assert [one.place for one in kept(services)] == [2, 3]
+    assert [reject.place for reject in stored_rejects(services)] == [2, 3]
 
 
 @pytest.mark.parametrize("headers", [{}, LENIENT], ids=["strict", "lenient"])
-def test_an_invalid_event_is_kept_whole_with_its_numbers_as_they_were_sent(nobody, services, headers):
+def test_a_rejected_event_is_stored_as_it_was_sent_including_its_number_formats(nobody, services, headers):
     sent = (
         '{"customer":"BARCHART","own":{"deep":[1e400,-0.0,12345678901234567890123]},'
         '"timestamp":1568381886060.50,"context":["é","\\u2028",1.10]}'
@@ -139,27 +139,32 @@ def test_an_invalid_event_is_kept_whole_with_its_numbers_as_they_were_sent(nobod
         environ_overrides={"REMOTE_ADDR": "2001:db8:1:2:3::4"},
     )
     assert answer.headers["X-Request-ID"] == "mine-1"
-    (one,) = kept(services)
-    assert one.event == sent.replace("\\u2028", "\u2028")
-    assert (one.address, one.request_id, one.place, one.customer) == ("2001:db8:1::/48", "mine-1", 1, "BARCHART")
-    assert one.reasons == [
+    (reject,) = stored_rejects(services)
+    assert reject.event == sent.replace("\\u2028", "\u2028")
+    assert (reject.address, reject.request_id, reject.place, reject.customer) == (
+        "2001:db8:1::/48",
+        "mine-1",
+        1,
+        "BARCHART",
+    )
+    assert reject.reasons == [
         "events[0].product is missing; it must be a string of 1 to 128 characters without control characters.",
         "events[0].type is missing; it must be a string of 1 to 128 characters without control characters.",
         "events[0].timestamp is 1568381886060.50; it must be a whole number of milliseconds from 0 to 253402300799999.",
     ]
 
 
-def test_a_broken_line_is_kept_as_it_came(nobody, services):
+def test_a_broken_line_is_stored_as_it_was_sent(nobody, services):
     body = json.dumps(event()).encode() + b'\n{"customer": \n'
     answer = nobody.post("/events", body, "application/x-ndjson", headers=LENIENT)
     assert (answer.status_code, answer.headers["X-Rejected-Events"]) == (200, "1")
-    (one,) = kept(services)
-    assert (one.place, one.event, one.field) == (2, '{"customer": ', "")
+    (reject,) = stored_rejects(services)
+    assert (reject.place, reject.event, reject.field) == (2, '{"customer": ', "")
 
 
-def test_what_is_not_json_at_all_is_refused_in_either_mode(nobody, services):
+def test_invalid_json_is_rejected_in_both_modes(nobody, services):
     for headers in ({}, LENIENT):
         answer = nobody.post("/events", b'{"events": [', headers=headers)
         assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
         assert "Preference-Applied" not in answer.headers
-    assert kept(services) == []
+    assert stored_rejects(services) == []

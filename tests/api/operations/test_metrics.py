@@ -1,4 +1,4 @@
-"""`/metrics`: numbers of the whole service, read back by Prometheus's own parser, also while half of it is away."""
+"""`/metrics`: numbers of the whole service, read by Prometheus's own parser, even while parts of it are unavailable."""
 
 from __future__ import annotations
 
@@ -31,47 +31,47 @@ COUNTS |= {"tally_events_stored", "tally_events_uncounted", "tally_spool_events"
 
 
 @pytest.fixture
-def fresh(services) -> None:
-    """Nothing is kept for a moment."""
+def without_caches(services) -> None:
+    """Disable the caches."""
     services.metrics._kept.seconds = services.health._glances.seconds = 0
 
 
 @pytest.fixture
-def read(nobody, fresh):
-    """A function that reads all numbers: by name, then by the values of the labels."""
+def read(nobody, without_caches):
+    """Return a function that reads all numbers, by name and label values."""
 
     def numbers() -> dict[str, dict[tuple[str, ...], float]]:
-        return parsed(nobody)
+        return read_metrics(nobody)
 
     return numbers
 
 
-def parsed(client: Client) -> dict[str, dict[tuple[str, ...], float]]:
+def read_metrics(client: Client) -> dict[str, dict[tuple[str, ...], float]]:
     answer = client.get("/metrics")
     assert answer.status_code == 200
     return {
         name: {tuple(sample.labels.values()): sample.value for sample in samples}
-        for name, samples in grouped(answer.get_data(as_text=True))
+        for name, samples in parse_families(answer.get_data(as_text=True))
     }
 
 
-def grouped(text: str) -> Iterator[tuple[str, list]]:
+def parse_families(text: str) -> Iterator[tuple[str, list]]:
     for family in text_string_to_metric_families(text):
         yield family.name, family.samples
 
 
-def count(services) -> None:
-    """What the scheduler does every two seconds."""
+def count_events(services) -> None:
+    """Count new events, as the scheduler does every two seconds."""
     services.scheduler._count()
 
 
-def test_it_is_prometheus_text_and_says_which_version_answers(nobody):
+def test_the_response_is_prometheus_text_and_has_the_version(nobody):
     answer = nobody.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert f'tally_build_info{{version="{VERSION}"}} 1.0\n' in answer.get_data(as_text=True)
 
 
-def test_every_name_is_as_prometheus_would_have_it_and_is_explained(nobody, services):
+def test_names_follow_the_conventions_of_prometheus_and_have_help_texts(nobody, services):
     services.scheduler.run_all()
     nobody.get("/health/live")
     services.request_metrics.flush()
@@ -84,21 +84,21 @@ def test_every_name_is_as_prometheus_would_have_it_and_is_explained(nobody, serv
             assert sample.name.endswith("_total") == (family.type == "counter")
 
 
-def test_events_are_counted_once_they_are_and_until_then_the_lag_says_so(nobody, services, read):
+def test_new_events_show_in_the_counters_after_counting_and_in_the_lag_before(nobody, services, read):
     nobody.send(event(), event())
     time.sleep(0.01)
     before = read()
     assert before["tally_events_uncounted"] == {(): 2}
     assert 0 < before["tally_events_count_lag_seconds"][()] < 60
-    count(services)
+    count_events(services)
     nobody.send(event(timestamp=FIRST + 7_200_000))
-    count(services)
+    count_events(services)
     after = read()
     assert (after["tally_events_accepted"], after["tally_events_stored"]) == ({(): 3}, {(): 3})
     assert (after["tally_events_uncounted"], after["tally_events_count_lag_seconds"]) == ({(): 0}, {(): 0})
 
 
-def test_erasing_takes_events_off_what_is_stored_and_never_off_what_was_accepted(nobody, services, app, read):
+def test_erasing_decreases_the_stored_events_but_not_the_accepted_ones(nobody, services, app, read):
     nobody.send(event(), event(customer="FERNHILL"))
     erased = app.test_cli_runner().invoke(args=["events", "erase", "--customer", "FERNHILL", "--yes"])
     assert erased.exit_code == 0, erased.output
@@ -106,7 +106,7 @@ def test_erasing_takes_events_off_what_is_stored_and_never_off_what_was_accepted
     assert (numbers["tally_events_accepted"], numbers["tally_events_stored"]) == ({(): 2}, {(): 1})
 
 
-def test_rejected_events_are_counted_by_field_and_fault_for_good(nobody, services, read):
+def test_rejected_events_are_counted_permanently_by_field_and_error(nobody, services, read):
     for wrong in ({"timestamp": "noon"}, {"timestamp": "noon"}, {"type": None}):
         nobody.post("/events", [event(**wrong)])
     nobody.post("/events", [7])
@@ -114,17 +114,17 @@ def test_rejected_events_are_counted_by_field_and_fault_for_good(nobody, service
     counted = {("wrong", "timestamp"): 2, ("missing", "type"): 1, ("wrong", "event"): 1}
     assert read()["tally_events_rejected"] == counted
     assert read()["tally_rejected_events"] == {(): 4}
-    for one in services.rejected.page(who(services), 10):
-        services.rejected.remove(one)
+    for rejected in services.rejected.page(add_reader(services), 10):
+        services.rejected.remove(rejected)
     assert read()["tally_events_rejected"] == counted
     assert read()["tally_rejected_events"] == {(): 0}
 
 
-def who(services):
+def add_reader(services):
     return services.accounts.add("reader", "admin", None, "correct horse")
 
 
-def test_reports_are_counted_by_state_and_the_longest_wait_is_told(admin, services, read):
+def test_reports_are_counted_by_state_with_the_longest_wait(admin, services, read):
     admin.send(event())
     jobs = [admin.start_report()["job"] for _ in range(3)]
     services.runner.run(jobs[0])
@@ -143,21 +143,21 @@ def test_reports_are_counted_by_state_and_the_longest_wait_is_told(admin, servic
 
 def test_a_worker_is_busy_while_it_writes(admin, services, read, monkeypatch):
     admin.send(event())
-    job, seen = admin.start_report()["job"], []
+    job, readings = admin.start_report()["job"], []
     plan = services.runner._claim
 
     def look(*args: object) -> object:
         report = plan(*args)
-        seen.append(read())
+        readings.append(read())
         return report
 
     monkeypatch.setattr(services.runner, "_claim", look)
     services.runner.run(job, "a worker")
-    assert [one["tally_workers_busy"] for one in [*seen, read()]] == [{(): 1}, {(): 0}]
-    assert seen[0]["tally_reports"]["running",] == 1
+    assert [reading["tally_workers_busy"] for reading in [*readings, read()]] == [{(): 1}, {(): 0}]
+    assert readings[0]["tally_reports"]["running",] == 1
 
 
-def test_workers_and_the_scheduler_are_told_as_they_were_heard_from(read, services, redis_url):
+def test_workers_and_the_scheduler_are_reported_by_their_heartbeats(read, services, redis_url):
     before = read()
     assert before["tally_workers"] == {(): 0}
     assert "tally_scheduler_seen_timestamp_seconds" not in before
@@ -174,57 +174,57 @@ def test_workers_and_the_scheduler_are_told_as_they_were_heard_from(read, servic
 
 
 def register(connection: Redis) -> None:
-    """A worker that is there."""
+    """Register a worker."""
     queue = Queue(NAME, connection=connection, serializer=JSONSerializer)
     Worker([queue], connection=connection, serializer=JSONSerializer).register_birth()
 
 
-def test_another_process_tells_the_same(nobody, settings, services, fresh):
+def test_every_process_reports_the_same_numbers(nobody, settings, services, without_caches):
     nobody.send(event())
     nobody.post("/events", [event(type=7)])
     finish_rejected()
-    count(services)
+    count_events(services)
     other = create_app(settings)
     answers = [client.get("/metrics").get_data(as_text=True) for client in (nobody, Client(other, None))]
     first, second = ([line for line in text.splitlines() if "tally_disk" not in line] for text in answers)
     assert first == second
 
 
-def test_nothing_of_a_customer_is_told(nobody, services, read):
+def test_metrics_contain_nothing_about_customers(nobody, services, read):
     nobody.send(event(customer="SECRETIVE", product="HUSH", type="QUIET"))
-    count(services)
+    count_events(services)
     text = nobody.get("/metrics").get_data(as_text=True)
     assert not re.search("SECRETIVE|HUSH|QUIET|user-1", text)
 
 
 class TestRequests:
-    """Requests are counted by every process for itself, and added up in Redis."""
+    """Each process counts its requests, and Redis has the sums."""
 
     @pytest.fixture
     def times(self, read):
-        """A function that gives how many requests of a verb, route and status took at most how many seconds."""
+        """Return a function that gives the cumulative histogram of a method, route and status."""
 
-        def told(*kind: str) -> dict[str, float]:
-            wanted, found = set(kind), {}
+        def histogram(*kind: str) -> dict[str, float]:
+            selected, buckets = set(kind), {}
             for labels, number in read().get("tally_http_request_duration_seconds", {}).items():
-                if wanted < set(labels):
-                    found |= dict.fromkeys(set(labels) - wanted, number)
-            return found
+                if selected < set(labels):
+                    buckets |= dict.fromkeys(set(labels) - selected, number)
+            return buckets
 
-        return told
+        return histogram
 
-    def test_those_of_all_processes_are_one_number(self, nobody, settings, services, times):
+    def test_requests_of_all_processes_are_summed(self, nobody, settings, services, times):
         other = create_app(settings)
         for client in (nobody, nobody, Client(other, None)):
             client.send(event())
         nobody.post("/events", [event(type=7)])
-        for one in (services, other.extensions["services"]):
-            one.request_metrics.flush()
-            one.request_metrics.flush()
+        for process in (services, other.extensions["services"]):
+            process.request_metrics.flush()
+            process.request_metrics.flush()
         assert times("POST", "/events", "200")["+Inf"] == 3
         assert times("POST", "/events", "400")["+Inf"] == 1
 
-    def test_each_is_in_the_bound_that_it_kept_and_in_all_above(self, services, times):
+    def test_each_request_counts_in_its_bucket_and_all_above(self, services, times):
         for seconds in (0.0001, 0.005, 0.02, 7, 100):
             services.request_metrics.note("GET", "/slow", 200, seconds)
         services.request_metrics.flush()
@@ -233,14 +233,14 @@ class TestRequests:
             "10.0": 4, "+Inf": 5,
         }  # fmt: skip
 
-    def test_nobody_invents_routes_or_verbs(self, nobody, services, times):
+    def test_clients_cannot_add_routes_or_methods(self, nobody, services, times):
         for number in range(3):
             nobody.get(f"/of-mine/{number}")
             nobody.request(f"VERB{number}", "/events")
         services.request_metrics.flush()
         assert set(services.request_metrics.all()) == {("other", "none", 404), ("other", "none", 405)}
 
-    def test_while_redis_is_away_they_are_kept(self, nobody, services, times):
+    def test_counts_wait_in_memory_while_redis_is_unavailable(self, nobody, services, times):
         queue = services.request_metrics._queue
         nobody.send(event())
         connection, queue._connection = queue.connection(), connect("unix:///nowhere.sock")
@@ -251,41 +251,41 @@ class TestRequests:
         services.request_metrics.flush()
         assert times("POST", "/events", "200")["+Inf"] == 2
 
-    def test_a_thread_hands_them_over_and_ends(self, services, times, monkeypatch):
+    def test_a_thread_flushes_them_and_ends(self, services, times, monkeypatch):
         monkeypatch.setattr(request_metrics, "PAUSE_SECONDS", 0.01)
         services.request_metrics.note("GET", "/here", 200, 0.1)
         services.request_metrics._run()
         assert times("GET", "/here", "200")["+Inf"] == 1
 
 
-class TestAway:
-    """Half of the service is away; the other half is told."""
+class TestUnavailable:
+    """Metrics report the available parts of the service."""
 
     @pytest.mark.settings(redis_url="unix:///nowhere/redis.sock")
-    def test_without_redis_the_database_is_told(self, nobody, services, read):
+    def test_without_redis_the_database_is_reported(self, nobody, services, read):
         nobody.send(event())
-        count(services)
+        count_events(services)
         numbers = read()
         assert numbers["tally_up"]["redis",] == 0
         assert numbers["tally_up"]["database",] == 1
         assert numbers["tally_events_stored"] == {(): 1}
         assert "tally_workers" not in numbers
 
-    def test_without_the_database_redis_and_the_disk_are_told(self, settings, redis_url, tmp_path):
+    def test_without_the_database_redis_and_the_disk_are_reported(self, settings, redis_url, tmp_path):
         away = create_app(with_database(settings, "postgresql://127.0.0.1:1/tally"))
-        numbers = parsed(Client(away, None))
+        numbers = read_metrics(Client(away, None))
         assert (numbers["tally_up"]["database",], numbers["tally_up"]["redis",]) == (0, 1)
         assert numbers["tally_workers"] == {(): 0}
         assert numbers["tally_disk_free_bytes"][()] > 0
         assert not {"tally_events_stored", "tally_reports", "tally_workers_busy"} & set(numbers)
 
-    def test_a_database_without_tables_is_away_too(self, settings, tmp_path):
-        numbers = parsed(Client(create_app(with_database(settings, f"sqlite:///{tmp_path}/empty.db")), None))
+    def test_a_database_without_tables_is_unavailable(self, settings, tmp_path):
+        numbers = read_metrics(Client(create_app(with_database(settings, f"sqlite:///{tmp_path}/empty.db")), None))
         release()
         assert numbers["tally_up"]["database",] == 0
         assert "tally_events_stored" not in numbers
 
-    def test_a_database_that_hangs_keeps_nobody_waiting_for_long(self, services, read, monkeypatch):
+    def test_a_database_that_hangs_delays_the_response_only_briefly(self, services, read, monkeypatch):
         go = threading.Event()
         monkeypatch.setattr("app.store.operations.metrics.by_state", lambda: go.wait(30))
         monkeypatch.setattr(services.metrics._recorded, "_seconds", 0.2)
@@ -301,8 +301,8 @@ def with_database(settings, url: str):
     return type(settings)(**{**vars(settings), "database_url": url})
 
 
-def test_no_number_is_counted_over_the_events(nobody, services, read, monkeypatch):
-    """Each statement about the table of events goes to one end of its key."""
+def test_no_query_scans_the_events(nobody, services, read, monkeypatch):
+    """Each statement on the table of events reads one end of its key."""
     fill(50)
     asked = []
     execute = database.obj.execute_sql
@@ -315,30 +315,30 @@ def test_no_number_is_counted_over_the_events(nobody, services, read, monkeypatc
 
 
 @pytest.mark.settings(trusted_hosts=("tally.example",))
-def test_prometheus_may_ask_by_address(nobody):
+def test_prometheus_may_use_the_ip_address(nobody):
     assert nobody.get("/metrics", headers={"Host": "10.0.0.7:8000"}).status_code == 200
 
 
-class TestAToken:
+class TestToken:
     pytestmark = pytest.mark.settings(metrics_token=TOKEN)
 
     @pytest.mark.parametrize(
         "given", [None, "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Token {TOKEN}", "Basic eA=="]
     )
-    def test_without_it_nobody_reads_them(self, nobody, given):
+    def test_requests_without_the_token_are_rejected(self, nobody, given):
         answer = nobody.get("/metrics", headers={"Authorization": given} if given else {})
         assert (answer.status_code, answer.get_json()) == (401, {"message": "Unauthorized"})
         assert answer.headers["WWW-Authenticate"] == "Basic"
 
-    def test_with_it_they_are_read_as_bearer_or_as_the_password_of_basic(self, app, nobody):
+    def test_the_token_is_accepted_as_bearer_and_as_basic_password(self, app, nobody):
         assert nobody.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
         assert Client(app, ("prometheus", TOKEN)).get("/metrics").status_code == 200
 
-    def test_a_users_password_is_none(self, admin):
+    def test_a_users_password_is_not_accepted(self, admin):
         assert admin.get("/metrics").status_code == 401
 
     def test_it_is_documented(self, nobody):
-        told = nobody.get("/openapi.json").get_json()
-        assert told["paths"]["/metrics"]["get"]["security"] == [{"Token": []}]
-        assert "401" in told["paths"]["/metrics"]["get"]["responses"]
-        assert told["components"]["securitySchemes"]["Token"]["scheme"] == "bearer"
+        document = nobody.get("/openapi.json").get_json()
+        assert document["paths"]["/metrics"]["get"]["security"] == [{"Token": []}]
+        assert "401" in document["paths"]["/metrics"]["get"]["responses"]
+        assert document["components"]["securitySchemes"]["Token"]["scheme"] == "bearer"

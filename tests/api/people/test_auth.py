@@ -1,4 +1,4 @@
-"""Who may call what: the 401 that clients in the field know, roles, customers, and passwords that change."""
+"""Authorization of the API: the 401 response of the contract, roles, customers, and changed passwords."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPEN = [("GET", "/system/version"), ("GET", "/service/version"), ("GET", "/healt
 
 
 def basic(user: str | bytes, password: str | bytes = b"") -> str:
-    """An Authorization header."""
+    """Return an Authorization header."""
     parts = [part.encode() if isinstance(part, str) else part for part in (user, password)]
     return f"Basic {base64.b64encode(b':'.join(parts)).decode()}"
 
@@ -33,7 +33,7 @@ def ask(nobody: Client, authorization: str):
 
 class TestUnauthorized:
     @pytest.mark.parametrize(("method", "path"), PROTECTED)
-    def test_without_credentials_it_is_so_to_the_letter(self, nobody, method, path):
+    def test_without_credentials_the_response_is_exactly_that_of_the_contract(self, nobody, method, path):
         answer = nobody.request(method, path)
         assert answer.status_code == 401
         assert answer.get_data() == b'{"message": "Unauthorized"}'
@@ -42,7 +42,7 @@ class TestUnauthorized:
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["X-Request-ID"]
 
-    def test_and_with_any_that_are_not_right(self, nobody, admin):
+    def test_with_invalid_credentials_it_is_the_same(self, nobody, admin):
         for authorization in (
             basic("admin", "wrong"),
             basic("admin", ""),
@@ -80,13 +80,13 @@ class TestUnauthorized:
             assert (answer.status_code, answer.get_data()) == (401, b'{"message": "Unauthorized"}'), authorization
 
     @pytest.mark.parametrize(("method", "path"), OPEN)
-    def test_what_is_open_needs_none_and_minds_no_wrong_ones(self, nobody, method, path):
+    def test_public_operations_need_no_credentials_and_ignore_invalid_ones(self, nobody, method, path):
         for headers in ({}, {"Authorization": basic("admin", "wrong")}, {"Authorization": "nonsense"}):
             assert nobody.request(method, path, headers=headers).status_code == 200
 
 
 class TestCredentials:
-    def test_the_scheme_s_name_has_no_case(self, nobody, admin):
+    def test_the_scheme_is_case_insensitive(self, nobody, admin):
         for scheme in ("basic", "BASIC", "bAsIc"):
             assert ask(nobody, basic("admin", PASSWORD).replace("Basic", scheme)).status_code == 200
 
@@ -99,30 +99,30 @@ class TestCredentials:
         assert ask(nobody, basic(name, password)).get_json()["user"]["id"] == name
         assert ask(nobody, basic(name, password[:-1])).status_code == 401
 
-    def test_a_name_and_password_are_not_joined_in_another_place(self, nobody, services):
+    def test_name_and_password_cannot_be_split_elsewhere(self, nobody, services):
         services.accounts.add("ab", "admin", None, "c:defghijk")
         assert ask(nobody, basic("ab", "c:defghijk")).status_code == 200
         assert ask(nobody, basic("abc", ":defghijk")).status_code == 401
 
 
-class TestWhoIsWho:
+class TestAuthenticate:
     SERVICE = (
         '"service":{"name":"Tally","description":"Records usage events and hands the raw events back.",'
         f'"version":"{VERSION}","environment":"production"}}'
     )
 
-    def test_an_admin(self, admin):
+    def test_an_admin_has_all_permissions(self, admin):
         assert admin.get("/service/authenticate").get_data(as_text=True) == (
             f'{{{self.SERVICE},"user":{{"id":"admin","context":"*",'
             '"permissions":"events,reports,catalog,system,users,keys","role":"admin","customers":null}}'
         )
 
-    def test_an_operator_may_all_but_users_and_keys(self, operator):
+    def test_an_operator_has_all_but_users_and_keys(self, operator):
         user = operator.get("/service/authenticate").get_json()["user"]
         assert (user["role"], user["permissions"]) == ("operator", "events,reports,catalog,system")
 
     @pytest.mark.parametrize(("customers", "context"), [(["BARCHART", "FERNHILL"], "BARCHART,FERNHILL"), (None, "")])
-    def test_context_and_permissions_are_strings_and_role_and_customers_come_after_them(
+    def test_context_and_permissions_are_strings_followed_by_role_and_customers(
         self, app, services, customers, context
     ):
         services.accounts.add("anna", "analyst", customers, PASSWORD)
@@ -135,13 +135,13 @@ class TestWhoIsWho:
             ("customers", customers or []),
         ]
 
-    def test_the_version_is_told_under_both_names(self, nobody):
+    def test_the_version_has_both_names(self, nobody):
         for path in ["/system/version", "/service/version"]:
             expected = f'{{"version":"{VERSION}",{self.SERVICE}}}'
             assert nobody.get(path).get_data(as_text=True) == expected
 
     @pytest.mark.settings(environment="staging")
-    def test_the_environment_is_the_operator_s_word(self, nobody):
+    def test_the_environment_is_the_configured_one(self, nobody):
         assert nobody.get("/service/version").get_json()["service"]["environment"] == "staging"
 
 
@@ -153,9 +153,9 @@ class TestCustomers:
     def start(self, client: Client, customer: str) -> int:
         return client.post("/reports", {"filter": {"customer": customer, "product": "PORTFOLIO"}}).status_code
 
-    def test_an_analyst_sees_those_given_and_no_others(self, analyst):
+    def test_an_analyst_sees_only_their_customers(self, analyst):
         assert (self.start(analyst, "BARCHART"), self.start(analyst, "HARBORLINE")) == (200, 403)
 
-    def test_customers_are_compared_to_the_letter(self, analyst, nobody):
+    def test_customers_are_case_sensitive(self, analyst, nobody):
         nobody.send(event(customer="barchart"), event(customer="BARCHART "))
         assert (self.start(analyst, "barchart"), self.start(analyst, "BARCHART ")) == (403, 403)

@@ -1,4 +1,4 @@
-"""A delivered report's link gives the file that was delivered, never what stands under its key by now."""
+"""The link of a delivered report returns the delivered file, and never another object that replaced it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.store.models import Report
 from tests.support.client import event, faults
 from tests.support.s3 import DELIVERED, STORAGE
 
-DATABASE = "sqlite"  # one of them: which database keeps the ETag plays no part
+DATABASE = "sqlite"  # both databases store the ETag the same way
 
 KEY = "exports/november.csv"
 OUTPUT = {"bucketName": DELIVERED, "bucketKey": KEY}
@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def deliver(s3, admin, services):
-    """Deliver a report of a customer's to the one key; its source."""
+    """Return a function that delivers a report of a customer to the same key, and returns its source."""
 
     def run(customer: str, context: list[str], output: dict | None = None) -> str:
         admin.send(event(customer=customer, context=context))
@@ -39,7 +39,7 @@ def link(client, source: str):
 
 
 def content(client, source: str) -> bytes:
-    """What a client gets that follows the link."""
+    """Return the bytes that a client gets by the link."""
     answer = client.get(link(client, source).get_json()["link"])
     assert answer.status_code == 302
     with urlopen(answer.headers["Location"]) as file:
@@ -52,19 +52,22 @@ def is_gone(client, source: str) -> bool:
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["in one request", "in parts"])
-def test_of_two_reports_under_one_key_only_the_later_has_its_file(s3, admin, services, deliver, large):
+def test_of_two_reports_under_one_key_only_the_later_has_a_file(s3, admin, services, deliver, large):
     context = ["x" * 4096] * 100 if large else ["x"]
     if large:
         for name in ("BARCHART", "OTHER"):
             admin.send(*[event(customer=name, context=context) for _ in range(22)])
     first = deliver("BARCHART", context)
     assert content(admin, first) == s3.objects(DELIVERED)[KEY]
-    given = link(admin, first).get_json()["link"]
+    first_link = link(admin, first).get_json()["link"]
     second = deliver("OTHER", ["y", *context[1:]])
     assert content(admin, second) == s3.objects(DELIVERED)[KEY]
     assert is_gone(admin, first)
-    assert admin.get(given).status_code == 410
-    for source, name in ((first, "BARCHART"), (second, "OTHER")):  # as between the two looks of whoever reads it
+    assert admin.get(first_link).status_code == 410
+    for source, name in (
+        (first, "BARCHART"),
+        (second, "OTHER"),
+    ):  # as if it were replaced between the two requests of a reader
         report = Report.get(Report.customer == name)
         storage = services.reports._destinations.place(report)
         if source == second:
@@ -74,44 +77,44 @@ def test_of_two_reports_under_one_key_only_the_later_has_its_file(s3, admin, ser
                 storage.open(KEY, etag=report.etag)
 
 
-def test_whatever_else_stands_there_by_now_is_not_given(s3, admin, deliver):
+def test_any_other_object_under_the_key_is_not_returned(s3, admin, deliver):
     source = deliver("BARCHART", ["x"])
-    ours = s3.objects(DELIVERED)[KEY]
-    s3.client.put_object(Bucket=DELIVERED, Key=KEY, Body=bytes(len(ours)))
+    delivered = s3.objects(DELIVERED)[KEY]
+    s3.client.put_object(Bucket=DELIVERED, Key=KEY, Body=bytes(len(delivered)))
     assert is_gone(admin, source)
     s3.client.delete_object(Bucket=DELIVERED, Key=KEY)
     assert is_gone(admin, source)
-    s3.client.put_object(Bucket=DELIVERED, Key=KEY, Body=ours)
-    assert content(admin, source) == ours
+    s3.client.put_object(Bucket=DELIVERED, Key=KEY, Body=delivered)
+    assert content(admin, source) == delivered
 
 
-def test_where_nobody_noted_what_was_delivered_nothing_is_given(admin, deliver):
+def test_a_report_without_a_recorded_etag_has_no_file(admin, deliver):
     source = deliver("BARCHART", ["x"])
     Report.update(etag=None).execute()
     assert is_gone(admin, source)
 
 
-def test_of_a_bucket_with_versions_the_link_leads_to_the_one_that_was_delivered(s3, admin, deliver):
+def test_in_a_versioned_bucket_the_link_returns_the_delivered_version(s3, admin, deliver):
     s3.client.put_bucket_versioning(Bucket=DELIVERED, VersioningConfiguration={"Status": "Enabled"})
     source = deliver("BARCHART", ["x"])
-    ours = s3.objects(DELIVERED)[KEY]
+    delivered = s3.objects(DELIVERED)[KEY]
     address = admin.get(link(admin, source).get_json()["link"]).headers["Location"]
     s3.client.put_object(Bucket=DELIVERED, Key=KEY, Body=b"another customer's")
     with urlopen(address) as file:
-        assert file.read() == ours
+        assert file.read() == delivered
     assert is_gone(admin, source)
 
 
-def test_deleting_a_report_leaves_alone_what_stands_or_grows_under_its_key(s3, admin, deliver):
+def test_deleting_a_report_keeps_other_objects_and_uploads_under_its_key(s3, admin, deliver):
     first = deliver("BARCHART", ["x"])
     second = deliver("OTHER", ["y"])
-    s3.client.create_multipart_upload(Bucket=DELIVERED, Key=KEY)  # of a third one, on its way
+    s3.client.create_multipart_upload(Bucket=DELIVERED, Key=KEY)  # of a third report, in progress
     assert admin.request("DELETE", f"/reports/{first}").status_code == 204
     assert s3.unfinished(DELIVERED) == [KEY]
     assert content(admin, second) == s3.objects(DELIVERED)[KEY]
 
 
-def test_in_the_service_s_own_bucket_a_file_that_was_replaced_is_not_given_either(s3, admin, services):
+def test_a_replaced_file_in_the_service_s_own_bucket_is_gone(s3, admin, services):
     admin.send(event())
     job = admin.start_report()
     services.runner.run(job["job"])
@@ -121,16 +124,16 @@ def test_in_the_service_s_own_bucket_a_file_that_was_replaced_is_not_given_eithe
     assert is_gone(admin, job["source"])
 
 
-def test_a_file_that_goes_between_two_looks_is_gone_and_no_fault(admin, services, monkeypatch):
+def test_a_file_removed_between_two_requests_is_gone_without_an_error(admin, services, monkeypatch):
     admin.send(event())
     job, _ = admin.run_report()
-    given = link(admin, job["source"]).get_json()["link"]
+    old_link = link(admin, job["source"]).get_json()["link"]
     monkeypatch.setattr(LocalStorage, "path", lambda storage, key: None)
     monkeypatch.setattr(type(services.reports._destinations), "has", lambda destinations, report: True)
-    assert admin.get(given).status_code == 410
+    assert admin.get(old_link).status_code == 410
 
 
-def test_a_file_on_disk_that_is_not_the_one_that_was_written_is_gone(admin, services):
+def test_a_replaced_file_on_disk_is_gone(admin, services):
     admin.send(event())
     job, _ = admin.run_report()
     path = services.reports.path(services.reports.get(SYSTEM, job["source"]))

@@ -1,4 +1,4 @@
-"""`GET /files/…`: whole or in part, once or again, from this disk, by the proxy in front, or from an S3 store."""
+"""`GET /files/…`: whole files, parts and conditional requests, from the local disk, through a proxy, or from S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.store.models import Report
 from tests.support.client import event, root
 from tests.support.s3 import STORAGE
 
-DATABASE = "sqlite"  # a file is sent as it lies in the storage
+DATABASE = "sqlite"  # the database plays no part in sending a file
 
 JSON = {"Accept": "application/json"}
 FILE = b"1793000000000|PORTFOLIO-APPLICATION-LOADED|a|b\n"
@@ -34,15 +34,15 @@ def job(admin, services) -> str:
 
 @pytest.fixture
 def link(admin, job) -> str:
-    return link_of(admin, job)
+    return fetch_link(admin, job)
 
 
-def link_of(admin, job: str) -> str:
+def fetch_link(admin, job: str) -> str:
     return admin.get(f"/reports/JOB-{job}", headers=JSON).get_json()["link"].removeprefix("https://tally.example")
 
 
 class TestWhole:
-    def test_its_headers_say_what_it_is(self, nobody, link, job):
+    def test_the_headers_describe_the_file(self, nobody, link, job):
         answer = nobody.get(link)
         assert (answer.status_code, answer.get_data()) == (200, FILE)
         assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
@@ -67,22 +67,22 @@ class TestWhole:
             ({"format": "parquet"}, "application/vnd.apache.parquet", "parquet"),
         ],
     )
-    def test_its_type_and_name_say_what_is_inside(self, nobody, link, job, output, kind, ending):
+    def test_type_and_name_depend_on_the_content(self, nobody, link, job, output, kind, ending):
         Report.update(output=output).where(Report.job == job).execute()
         answer = nobody.get(link)
         assert answer.headers["Content-Type"] == kind
         assert answer.headers["Content-Disposition"] == f"attachment; filename=PORTFOLIO.{ending}"
-        assert "Content-Encoding" not in answer.headers  # a compressed file stays one
+        assert "Content-Encoding" not in answer.headers  # clients must save a compressed file as it is
 
-    def test_its_head_is_the_same_without_the_file(self, nobody, link):
-        head, whole = nobody.request("HEAD", link), nobody.get(link)
+    def test_a_head_request_returns_the_same_headers_without_the_file(self, nobody, link):
+        head, get = nobody.request("HEAD", link), nobody.get(link)
         assert (head.status_code, head.get_data()) == (200, b"")
-        ours = {"X-Request-ID", "Date"}
-        assert {one for one in head.headers if one[0] not in ours} == {
-            one for one in whole.headers if one[0] not in ours
+        varying = {"X-Request-ID", "Date"}
+        assert {header for header in head.headers if header[0] not in varying} == {
+            header for header in get.headers if header[0] not in varying
         }
 
-    def test_a_head_has_no_parts(self, nobody, link):
+    def test_a_head_request_ignores_ranges(self, nobody, link):
         head = nobody.request("HEAD", link, headers={"Range": "bytes=0-3"})
         assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(FILE)))
 
@@ -100,7 +100,7 @@ class TestParts:
             ("bytes=-47", 0, 46),
         ],
     )
-    def test_a_part_is_sent_as_one(self, nobody, link, range, first, last):
+    def test_a_range_returns_that_part(self, nobody, link, range, first, last):
         answer = nobody.get(link, headers={"Range": range})
         assert (answer.status_code, answer.get_data()) == (206, FILE[first : last + 1])
         assert answer.headers["Content-Range"] == f"bytes {first}-{last}/47"
@@ -108,7 +108,7 @@ class TestParts:
         assert answer.headers["ETag"] == f'"{hashlib.sha256(FILE).hexdigest()}"'
 
     @pytest.mark.parametrize("range", ["bytes=47-", "bytes=1000-2000"])
-    def test_a_part_behind_the_end_is_not_there(self, nobody, link, range):
+    def test_a_range_beyond_the_end_is_not_satisfiable(self, nobody, link, range):
         answer = nobody.get(link, headers={"Range": range})
         assert (answer.status_code, root(answer)) == (416, "REQUEST_INPUT_MALFORMED")
         assert answer.headers["Content-Range"] == "bytes */47"
@@ -116,11 +116,11 @@ class TestParts:
     @pytest.mark.parametrize(
         "range", ["bytes=0-3,7-9", "bytes=-48", "lines=1-2", "bytes", "bytes=9-5", "bytes=x-y", ""]
     )
-    def test_what_is_no_single_part_is_answered_with_the_whole(self, nobody, link, range):
+    def test_any_other_range_returns_the_whole_file(self, nobody, link, range):
         answer = nobody.get(link, headers={"Range": range})
         assert (answer.status_code, answer.get_data()) == (200, FILE)
 
-    def test_a_download_that_broke_off_goes_on_if_the_file_is_still_the_same(self, nobody, link):
+    def test_an_interrupted_download_resumes_if_the_file_is_unchanged(self, nobody, link):
         tag = nobody.get(link).headers["ETag"]
         same = nobody.get(link, headers={"Range": "bytes=40-", "If-Range": tag})
         assert (same.status_code, same.get_data()) == (206, FILE[40:])
@@ -128,29 +128,29 @@ class TestParts:
         assert (other.status_code, other.get_data()) == (200, FILE)
 
 
-class TestAgain:
-    def test_what_the_client_has_is_not_sent_again(self, nobody, link):
+class TestConditional:
+    def test_a_matching_etag_returns_304(self, nobody, link):
         tag = nobody.get(link).headers["ETag"]
-        for given in (tag, f'"another", {tag}', "*", f"W/{tag}"):
-            answer = nobody.get(link, headers={"If-None-Match": given})
+        for value in (tag, f'"another", {tag}', "*", f"W/{tag}"):
+            answer = nobody.get(link, headers={"If-None-Match": value})
             assert (answer.status_code, answer.get_data()) == (304, b"")
             assert answer.headers["ETag"] == tag
         assert nobody.get(link, headers={"If-None-Match": '"another"'}).get_data() == FILE
 
-    def test_nor_where_it_only_knows_when_it_had_it(self, nobody, link):
+    def test_an_unmodified_file_returns_304(self, nobody, link):
         moment = nobody.get(link).headers["Last-Modified"]
         assert nobody.get(link, headers={"If-Modified-Since": moment}).status_code == 304
         assert nobody.get(link, headers={"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"}).status_code == 200
 
 
-class TestPlaces:
-    """Whoever reads slowly holds a thread, so only some may, and those who send events find others."""
+class TestSlots:
+    """A slow client holds a thread, so downloads are limited and other requests find free threads."""
 
     @pytest.fixture(autouse=True)
-    def two(self, monkeypatch) -> None:
+    def two_slots(self, monkeypatch) -> None:
         monkeypatch.setattr(files, "download_slots", threading.BoundedSemaphore(2))
 
-    def test_one_more_than_there_are_places_is_asked_to_come_again(self, app, nobody, link):
+    def test_a_download_beyond_the_limit_is_429_with_a_retry_after(self, app, nobody, link):
         slow = [app.test_client().get(link, buffered=False) for _ in range(2)]
         answer = nobody.get(link)
         assert (answer.status_code, root(answer)) == (429, "REQUEST_RATE_LIMITED")
@@ -160,7 +160,7 @@ class TestPlaces:
         assert nobody.get(link).get_data() == FILE
         slow[1].close()
 
-    def test_a_place_is_free_again_however_a_download_ends(self, nobody, link):
+    def test_every_download_releases_its_slot_however_it_ends(self, nobody, link):
         tag = nobody.get(link).headers["ETag"]
         for _ in range(3):
             nobody.get(link)
@@ -171,14 +171,16 @@ class TestPlaces:
             nobody.get(link + "x")
         assert files.download_slots._value == 2
 
-    def test_and_where_the_file_is_removed_in_that_moment(self, nobody, link, settings, services, monkeypatch):
+    def test_a_download_whose_file_is_removed_in_between_releases_its_slot(
+        self, nobody, link, settings, services, monkeypatch
+    ):
         [file] = (settings.data_dir / "reports").iterdir()
         monkeypatch.setattr(services.reports._destinations.own, "size", lambda key: 47)
         monkeypatch.setattr(services.reports._destinations.own, "path", lambda key: file)
         file.unlink()
         assert (nobody.get(link).status_code, files.download_slots._value) == (410, 2)
 
-    def test_and_where_an_answer_is_forgotten(self, nobody, link, settings):
+    def test_a_discarded_response_releases_its_slot(self, nobody, link, settings):
         [file] = (settings.data_dir / "reports").iterdir()
         stream = files.Stream(file)
         assert files.download_slots._value == 1
@@ -188,7 +190,7 @@ class TestPlaces:
 
 class TestProxy:
     @pytest.mark.settings(sendfile="x-accel")
-    def test_nginx_is_told_by_its_own_path_what_to_send(self, nobody, link, settings):
+    def test_nginx_gets_the_file_s_internal_path(self, nobody, link, settings):
         answer = nobody.get(link)
         [file] = (settings.data_dir / "reports").iterdir()
         assert (answer.status_code, answer.get_data()) == (200, b"")
@@ -198,26 +200,26 @@ class TestProxy:
         assert answer.headers["Cache-Control"] == "private, no-store"
 
     @pytest.mark.settings(sendfile="x-accel", sendfile_prefix="/of/tally/")
-    def test_that_path_is_a_setting(self, nobody, link):
+    def test_the_prefix_of_that_path_is_configurable(self, nobody, link):
         assert nobody.get(link).headers["X-Accel-Redirect"].startswith("/of/tally/")
 
     @pytest.mark.settings(sendfile="x-sendfile")
-    def test_others_are_told_the_file_s_place_on_the_disk(self, nobody, link, settings):
+    def test_x_sendfile_gets_the_path_on_disk(self, nobody, link, settings):
         [file] = (settings.data_dir / "reports").iterdir()
         answer = nobody.get(link)
         assert (answer.headers["X-Sendfile"], answer.get_data()) == (str(file.absolute()), b"")
 
     @pytest.mark.settings(sendfile="x-accel")
-    def test_a_link_that_is_not_good_tells_it_nothing(self, nobody, link):
+    def test_an_invalid_link_gets_no_path(self, nobody, link):
         answer = nobody.get(link + "x")
         assert (answer.status_code, "X-Accel-Redirect" in answer.headers) == (403, False)
 
-    def test_nobody_else_is_told(self, nobody, link):
+    def test_without_the_setting_no_path_is_sent(self, nobody, link):
         assert not {"X-Accel-Redirect", "X-Sendfile"} & set(nobody.get(link).headers.keys())
 
 
 class TestFromS3:
-    def test_it_is_fetched_from_the_store_without_credentials(self, s3, nobody, link):
+    def test_the_link_redirects_to_the_store_without_credentials(self, s3, nobody, link):
         answer = nobody.get(link)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (302, "private, no-store")
         assert answer.headers["Location"].startswith(f"{s3.endpoint}/{STORAGE}/reports/")
@@ -226,17 +228,17 @@ class TestFromS3:
             assert file.headers["Content-Disposition"] == 'attachment; filename="PORTFOLIO.csv"'
             assert file.headers["Content-Type"] == "text/csv"
 
-    def test_a_part_of_it_is_too(self, s3, nobody, link):
+    def test_a_range_works_there(self, s3, nobody, link):
         location = nobody.get(link, headers={"Range": "bytes=5-9"}).headers["Location"]
         with urlopen(Request(location, headers={"Range": "bytes=5-9"})) as file:
             assert (file.status, file.read()) == (206, FILE[5:10])
 
-    def test_its_head_is_answered_here_as_the_store_s_link_is_for_get_alone(self, s3, nobody, link):
+    def test_a_head_request_is_answered_here_because_a_presigned_link_allows_only_get(self, s3, nobody, link):
         head = nobody.request("HEAD", link)
         assert (head.status_code, head.headers["Content-Length"]) == (200, "47")
         assert head.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
 
-    def test_the_store_s_link_ends_soon_and_ours_makes_another(self, s3, nobody, link, monkeypatch):
+    def test_the_presigned_link_expires_soon_and_the_report_s_link_creates_another(self, s3, nobody, link, monkeypatch):
         monkeypatch.setattr("app.services.reports.service.LINK_SECONDS", -1)
         with pytest.raises(HTTPError, match="403"):
             urlopen(nobody.get(link).headers["Location"])
@@ -244,13 +246,13 @@ class TestFromS3:
         with urlopen(nobody.get(link).headers["Location"]) as file:
             assert file.read() == FILE
 
-    def test_a_file_that_somebody_removed_is_gone(self, s3, admin, nobody, link, job):
+    def test_a_file_removed_from_the_bucket_is_gone(self, s3, admin, nobody, link, job):
         [name] = s3.objects()
         s3.client.delete_object(Bucket=STORAGE, Key=name)
         assert nobody.get(link).status_code == 410
         assert admin.get(f"/reports/JOB-{job}", headers=JSON).status_code == 410
 
-    def test_a_store_that_is_away_is_told_and_passes(self, s3, nobody, link, services, monkeypatch):
+    def test_an_unavailable_store_is_503_until_it_is_back(self, s3, nobody, link, services, monkeypatch):
         def away(key: str) -> None:
             raise StorageFailed("The S3 store cannot be reached.")
 
@@ -260,7 +262,7 @@ class TestFromS3:
         assert answer.headers["Retry-After"]
         assert answer.get_json()[0]["value"]["message"] == "The S3 store cannot be reached. Try again."
 
-    def test_nothing_of_it_is_on_this_machine_s_disk(self, s3, link, settings):
+    def test_no_file_is_on_the_local_disk(self, s3, link, settings):
         assert not (settings.data_dir / "reports").exists()
         assert list(s3.objects().values()) == [FILE]
         assert s3.unfinished() == []

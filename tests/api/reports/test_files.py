@@ -1,4 +1,4 @@
-"""Report files: their bytes, the same from SQLite and from PostgreSQL, and what a CSV reader makes of them."""
+"""Report files: their exact bytes, the same from SQLite and PostgreSQL, and as a CSV reader parses them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sent_to(client: Client, *contexts: list, **changes: object) -> None:
 
 
 class TestPositional:
-    def test_its_bytes(self, admin):
+    def test_its_exact_bytes(self, admin):
         sent_to(admin, AWKWARD, [], ["last"])
         cells = '"|"|,|""""|""""""|"""|"""|"a\nb"|"a\r\nb"|"\r"|"\n"| leading and trailing |\t|""||NULL|null|'
         cells += "\\N|\\.|\\|'|=1+1|@x|"
@@ -68,7 +68,7 @@ class TestPositional:
         start, empty = f"{FIRST}|{TYPE}|", "|" * (len(AWKWARD) - 1)
         assert admin.run_report()[1].decode() == f"{start}{cells}\n{start}{empty}\n{start}last{empty}\n"
 
-    def test_reading_it_back_gives_every_event_trailing_nulls_apart(self, admin):
+    def test_it_reads_back_as_every_event_except_trailing_nulls(self, admin):
         contexts = [AWKWARD, [], ["", "x"], [None, "x"], ["x"], ["a", None, "b", None]]
         sent_to(admin, *contexts)
         rows = [read_row(line, "|") for line in split_rows(admin.run_report()[1].decode())]
@@ -85,21 +85,21 @@ class TestPositional:
         sent_to(admin, [], [])
         assert admin.run_report()[1].decode() == f"{FIRST}|{TYPE}\n" * 2
 
-    def test_only_the_rows_of_the_report_make_it_wide(self, admin):
+    def test_only_the_rows_of_the_report_determine_the_width(self, admin):
         sent_to(admin, ["a"] * 100, type="WIDE")
         sent_to(admin, ["a"])
         assert admin.run_report(types=[TYPE])[1].decode() == f"{FIRST}|{TYPE}|a\n"
 
-    def test_its_header_counts_the_context_s_items(self, admin):
+    def test_its_header_numbers_the_items_of_the_context(self, admin):
         sent_to(admin, ["a", "b", "c"], ["d"])
         _, file = admin.run_report({"header": True})
         assert file.decode() == f"timestamp|type|context1|context2|context3\n{FIRST}|{TYPE}|a|b|c\n{FIRST}|{TYPE}|d||\n"
 
-    def test_a_header_stands_over_no_rows_too(self, admin):
+    def test_an_empty_report_has_the_header(self, admin):
         sent_to(admin, ["a"])
         assert admin.run_report({"header": True}, start=FIRST + 1)[1] == b"timestamp|type\n"
 
-    def test_it_is_what_the_catalog_would_have_in_columns_where_it_is_asked_for(self, admin, sample_catalog):
+    def test_the_positional_layout_can_be_requested_despite_catalog_columns(self, admin, sample_catalog):
         sent_to(admin, ["a", "b"])
         assert admin.run_report({"layout": "positional"})[1].decode() == f"{FIRST}|{TYPE}|a|b\n"
 
@@ -108,7 +108,7 @@ class TestDelimiters:
     @pytest.mark.parametrize(
         "delimiter", ["|", ",", ";", "\t", " ", "a", "1", "-", "\x01", "\x7f", "'", "\\", "%", "¦", "😀", "\u2028"]
     )
-    def test_each_is_read_back_with_python_s_reader(self, admin, delimiter):
+    def test_python_s_reader_parses_each(self, admin, delimiter):
         items = [f"x{delimiter}y", delimiter, delimiter * 2, "plain", "", 'q"q', "two\nlines", "aa11", "-"]
         sent_to(admin, items, ["one"])
         file = admin.run_report({"delimiter": delimiter, "header": True})[1].decode()
@@ -117,14 +117,14 @@ class TestDelimiters:
         assert rows[1] == [str(FIRST), TYPE, *items]
         assert rows[2] == [str(FIRST), TYPE, "one"] + [""] * 8
 
-    def test_cells_are_quoted_for_the_delimiter_in_use_alone(self, admin):
+    def test_cells_are_quoted_only_for_the_delimiter_in_use(self, admin):
         sent_to(admin, ["a|b", "a,b", "a¦b"])
         start = f"{FIRST}{{0}}{TYPE}{{0}}"
         for delimiter, cells in [("|", '"a|b"|a,b|a¦b'), (",", 'a|b,"a,b",a¦b'), ("¦", 'a|b¦a,b¦"a¦b"')]:
             file = admin.run_report({"delimiter": delimiter})[1].decode()
             assert file == f"{start.format(delimiter)}{cells}\n"
 
-    def test_a_digit_quotes_the_timestamp_and_a_letter_the_type_and_header(self, admin):
+    def test_a_digit_as_delimiter_quotes_the_timestamp_and_a_letter_the_type_and_header(self, admin):
         sent_to(admin, ["x"])
         assert admin.run_report({"delimiter": "9"})[1].decode() == f'"{FIRST}"9{TYPE}9x\n'
         file = admin.run_report({"delimiter": "O", "header": True})[1].decode()
@@ -133,7 +133,7 @@ class TestDelimiters:
 
 
 class TestColumns:
-    """The contract's example: a type with context `userId, viewName` puts its second item under `viewName`."""
+    """The contract's example, in which a type with the context `userId, viewName` has its second item in `viewName`."""
 
     @pytest.fixture(autouse=True)
     def names(self, services) -> None:
@@ -155,20 +155,20 @@ class TestColumns:
     def lines(self, client: Client, output: dict | None = None, **filter: object) -> list[str]:
         return client.run_report(output, **filter)[1].decode().splitlines()
 
-    def test_each_item_stands_under_its_name_wherever_that_column_is(self, admin):
+    def test_each_item_is_in_the_column_of_its_name(self, admin):
         sent_to(admin, ["u", "v"], type="VIEW")
         assert self.lines(admin) == [f"{FIRST}|VIEW|u||v|"]
 
-    def test_they_are_the_default_where_the_catalog_has_some(self, admin):
+    def test_they_are_the_default_if_the_catalog_has_columns(self, admin):
         sent_to(admin, ["u", "v"], type="VIEW")
         assert (
             self.lines(admin) == self.lines(admin, {"layout": "columns"}) != self.lines(admin, {"layout": "positional"})
         )
 
-    def test_the_answer_says_before_what_the_file_will_have(self, admin):
+    def test_the_response_announces_the_columns_of_the_file(self, admin):
         sent_to(admin, ["u", "v"], type="VIEW")
         sent_to(admin, ["u", "v"], type="VIEW", product="DROP")
-        for product, output, told in [
+        for product, output, expected in [
             ("PORTFOLIO", {}, ["timestamp", "type", "userId", "portfolioId", "viewName", "extra"]),
             ("DROP", {}, ["timestamp", "type", "viewName", "userId"]),
             ("PORTFOLIO", {"layout": "positional"}, ["timestamp", "type", "context1", "…"]),
@@ -176,30 +176,30 @@ class TestColumns:
             ("DROP", {"format": "parquet"}, ["timestamp", "type", "viewName", "userId", "customer", "product"]),
         ]:
             wanted = {"filter": {"customer": "BARCHART", "product": product}, "output": output}
-            assert json.loads(admin.post("/reports", wanted).headers["X-Report-Columns"])[: len(told)] == told
+            assert json.loads(admin.post("/reports", wanted).headers["X-Report-Columns"])[: len(expected)] == expected
 
-    def test_the_header_has_the_catalog_s_names_in_its_order(self, admin):
+    def test_the_header_has_the_catalog_s_columns_in_their_order(self, admin):
         sent_to(admin, ["u", "v"], type="VIEW")
         assert self.lines(admin, {"header": True})[0] == "timestamp|type|userId|portfolioId|viewName|extra"
 
-    def test_a_missing_item_is_empty_and_a_null_one_too_but_an_empty_one_is_quoted(self, admin):
+    def test_missing_and_null_items_are_empty_and_an_empty_string_is_quoted(self, admin):
         sent_to(admin, [], ["u"], [None, "v"], ["", ""], type="VIEW")
         assert self.lines(admin) == [f"{FIRST}|VIEW|{cells}|" for cells in ("||", "u||", "||v", '""||""')]
 
-    def test_a_type_without_names_fills_the_last_column_alone(self, admin):
+    def test_a_type_without_names_fills_only_the_last_column(self, admin):
         sent_to(admin, ["u", "v"], type="NAMELESS")
         sent_to(admin, ["u", "v"], type="UNKNOWN")
         assert self.lines(admin) == [f'{FIRST}|{code}||||"[""u"",""v""]"' for code in ("NAMELESS", "UNKNOWN")]
 
-    def test_a_type_of_another_product_is_named_as_there(self, admin):
+    def test_a_type_of_another_product_uses_that_product_s_names(self, admin):
         sent_to(admin, ["p"], type="FOREIGN")
         assert self.lines(admin) == [f"{FIRST}|FOREIGN||p||"]
 
-    def test_a_type_under_two_products_is_named_as_under_the_report_s(self, admin):
+    def test_a_type_of_two_products_uses_the_names_of_the_report_s_product(self, admin):
         sent_to(admin, ["u", "v"], type="VIEW")
         assert self.lines(admin) == [f"{FIRST}|VIEW|u||v|"]
 
-    def test_items_without_a_column_stand_in_the_last_one_as_json(self, admin):
+    def test_items_without_a_column_are_json_in_the_last_column(self, admin):
         sent_to(admin, ["u", "v", "p", None, 'q"|'], ["u", "v"], ["u", "v", None], type="MOVE")
         sent_to(admin, ["é", "😀\n"], [], type="UNKNOWN")
         job, file = admin.run_report()
@@ -212,7 +212,7 @@ class TestColumns:
         )
         assert "rows_with_extra_context" not in admin.get(f"/reports/{job['source']}/progress").get_json()
 
-    def test_they_are_left_out_where_the_catalog_says_so_and_their_rows_counted(self, admin):
+    def test_they_are_dropped_if_the_catalog_says_so_and_their_rows_counted(self, admin):
         drop = {"product": "DROP"}
         sent_to(admin, ["u", "v", "p"], ["u", "v"], ["u", "v", None], type="MOVE", **drop)
         sent_to(admin, ["x"], [], type="UNKNOWN", **drop)
@@ -222,12 +222,12 @@ class TestColumns:
         known = ["rows", "total", "percent", "attempt", "rows_with_extra_context", "file"]
         assert (list(progress), progress["rows_with_extra_context"]) == (known, 3)
 
-    def test_no_row_with_extra_context_is_told_as_none(self, admin):
+    def test_a_report_without_extra_context_counts_no_such_rows(self, admin):
         sent_to(admin, ["u", "v"], type="VIEW", product="DROP")
         job, _ = admin.run_report(product="DROP")
         assert admin.get(f"/reports/{job['source']}/progress").get_json()["rows_with_extra_context"] == 0
 
-    def test_awkward_strings_in_columns_are_quoted_as_everywhere(self, admin):
+    def test_awkward_strings_in_columns_are_quoted_as_usual(self, admin):
         sent_to(admin, *([item, "v"] for item in AWKWARD), type="VIEW")
         for delimiter in ("|", "¦"):
             rows = split_rows(admin.run_report({"delimiter": delimiter})[1].decode())
@@ -237,14 +237,14 @@ class TestColumns:
 
 
 class TestOrder:
-    def test_rows_stand_by_timestamp_then_by_acceptance(self, admin):
+    def test_rows_are_sorted_by_timestamp_and_then_acceptance(self, admin):
         sent_to(admin, ["1"], timestamp=5)
         admin.send(*(event(timestamp=time, context=[name]) for time, name in [(9, "2"), (5, "3"), (0, "4"), (5, "5")]))
         sent_to(admin, ["6"], ["7"], timestamp=5)
         items = [line.split("|")[2] for line in admin.run_report()[1].decode().splitlines()]
         assert items == ["4", "1", "3", "5", "6", "7", "2"]
 
-    def test_the_ends_of_time(self, admin):
+    def test_minimum_and_maximum_timestamps(self, admin):
         sent_to(admin, ["z"], timestamp=253_402_300_799_999)
         sent_to(admin, ["a"], timestamp=0)
         assert admin.run_report()[1].decode() == f"0|{TYPE}|a\n253402300799999|{TYPE}|z\n"
@@ -258,7 +258,7 @@ class TestSelection:
         nobody.send(event(customer="HARBORLINE"), event(product="WATCHLIST"), event(customer="barchart"))
 
     @pytest.mark.parametrize(
-        ("filter", "found"),
+        ("filter", "expected"),
         [
             ({}, "10A 10B 20A 20B 30A 30B"),
             ({"types": []}, "10A 10B 20A 20B 30A 30B"),
@@ -275,18 +275,18 @@ class TestSelection:
         ],
         ids=range(12),
     )
-    def test_only_what_matches_with_both_ends_included(self, admin, filter, found):
+    def test_only_matching_events_are_included_with_both_ends(self, admin, filter, expected):
         lines = admin.run_report(**filter)[1].decode().splitlines()
-        assert " ".join("".join(line.split("|")[:2]) for line in lines) == found
+        assert " ".join("".join(line.split("|")[:2]) for line in lines) == expected
 
-    def test_a_thousand_types_may_be_asked_for(self, admin, services):
+    def test_a_report_may_select_a_thousand_types(self, admin, services):
         types = [f"T{number}" for number in range(999)]
         catalog(services, types=[{"code": code, "product": "PORTFOLIO"} for code in types])
         assert len(admin.run_report(types=[*types, "A"])[1].decode().splitlines()) == 3
 
 
-class TestRecord:
-    def test_rows_bytes_and_hash_are_on_record(self, admin):
+class TestRecordedResult:
+    def test_rows_bytes_and_hash_are_recorded(self, admin):
         sent_to(admin, ["ü", "\n"], ["x"])
         job, file = admin.run_report({"header": True})
         recorded = admin.get(f"/reports/{job['source']}/progress").get_json()["file"]
@@ -298,7 +298,7 @@ class TestRecord:
         sent_to(admin, *(["x", str(number)] for number in range(500)))
         assert admin.run_report()[1] == admin.run_report()[1]
 
-    def test_a_file_of_many_rows_is_whole(self, admin):
+    def test_a_file_of_many_rows_is_complete(self, admin):
         for batch in range(3):
             admin.send(*(event(timestamp=number * 3 + batch, context=[f"é{number}"]) for number in range(3_000)))
         lines = admin.run_report()[1].decode().splitlines()
@@ -306,7 +306,7 @@ class TestRecord:
 
 
 def split_rows(file: str) -> list[str]:
-    """A file's rows, without their line ends; a line end between quotes ends none."""
+    """Split a file into rows without their line ends; a line end inside quotes does not end a row."""
     rows, row, is_quoted = [], "", False
     for character in file:
         is_quoted ^= character == '"'
@@ -320,7 +320,9 @@ def split_rows(file: str) -> list[str]:
 
 
 def read_row(row: str, delimiter: str) -> list[str | None]:
-    """A row's cells: nothing is null, two quotes are an empty string. Python's reader makes no such difference."""
+    """Split a row into cells: nothing is null, two quotes are an empty string. Python's reader does not distinguish
+    them.
+    """
     cells, cell, is_quoted = [], "", False
     for character in row + delimiter:
         is_quoted ^= character == '"'
@@ -337,7 +339,7 @@ def unquoted(cell: str) -> str | None:
 
 
 def without_trailing_nulls(items: list[str | None]) -> list[str | None]:
-    kept = len(items)
-    while kept and items[kept - 1] is None:
-        kept -= 1
-    return items[:kept]
+    length = len(items)
+    while length and items[length - 1] is None:
+        length -= 1
+    return items[:length]

@@ -1,4 +1,4 @@
-"""A report in every format, from the request to the downloaded file, read by libraries that are not ours."""
+"""A report in every format, from the request to the downloaded file, parsed by independent libraries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CATALOG = {
 
 @pytest.fixture
 def sent(nobody) -> list[dict]:
-    """Events as they were stored, in a report's order."""
+    """Events as they were stored, in the order of a report."""
     made = [
         event(timestamp=FIRST + number, context=context, **({"version": "4.2"} if number % 2 else {}))
         for number, context in enumerate(CONTEXTS)
@@ -30,11 +30,11 @@ def sent(nobody) -> list[dict]:
     return nobody.send(*made)
 
 
-def link_of(client, source: str) -> str:
+def fetch_link(client, source: str) -> str:
     return client.get(f"/reports/{source}", headers={"Accept": "application/json"}).get_json()["link"]
 
 
-def plain(data: bytes, compression: str) -> bytes:
+def unpack(data: bytes, compression: str) -> bytes:
     if compression == "gzip":
         return gzip.decompress(data)
     if compression == "zstd":
@@ -44,42 +44,42 @@ def plain(data: bytes, compression: str) -> bytes:
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 class TestCompressed:
-    def test_a_csv_reads_back(self, admin, sent, compression):
+    def test_a_csv_file_reads_back(self, admin, sent, compression):
         _, file = admin.run_report({"format": "csv", "layout": "positional", "compression": compression})
-        read = list(csv.reader(io.StringIO(plain(file, compression).decode(), newline=""), delimiter="|"))
-        items = [[item or "" for item in one["context"]] for one in sent]
+        read = list(csv.reader(io.StringIO(unpack(file, compression).decode(), newline=""), delimiter="|"))
+        items = [[item or "" for item in stored["context"]] for stored in sent]
         assert read == [
-            [str(one["timestamp"]), one["type"], *row, *[""] * (4 - len(row))]
-            for one, row in zip(sent, items, strict=True)
+            [str(stored["timestamp"]), stored["type"], *row, *[""] * (4 - len(row))]
+            for stored, row in zip(sent, items, strict=True)
         ]
 
-    def test_json_lines_are_the_events_as_they_are_listed(self, admin, sent, compression):
+    def test_json_lines_are_the_events_as_the_api_lists_them(self, admin, sent, compression):
         _, file = admin.run_report({"format": "jsonl", "compression": compression})
-        lines = plain(file, compression).decode().splitlines()
+        lines = unpack(file, compression).decode().splitlines()
         listed = admin.get("/events?customer=BARCHART&product=PORTFOLIO").get_json()["events"]
         assert [json.loads(line) for line in lines] == list(reversed(listed))
-        assert [list(json.loads(line)) for line in lines] == [[*one, "received"] for one in sent]
+        assert [list(json.loads(line)) for line in lines] == [[*stored, "received"] for stored in sent]
 
-    def test_no_events_make_a_file_that_can_be_read(self, admin, sent, compression):
+    def test_an_empty_file_can_be_read(self, admin, sent, compression):
         _, file = admin.run_report({"format": "jsonl", "compression": compression}, start=FIRST + 1_000)
-        assert plain(file, compression) == b""
+        assert unpack(file, compression) == b""
         assert (file == b"") == (compression == "none")
 
 
 class TestParquet:
-    def test_it_has_every_event_whole_the_context_as_a_list(self, admin, sent):
+    def test_it_has_every_field_of_every_event_and_the_context_as_a_list(self, admin, sent):
         _, file = admin.run_report({"format": "parquet"})
         rows = pq.read_table(io.BytesIO(file)).to_pylist()
-        assert [int(row["timestamp"].timestamp() * 1000) for row in rows] == [one["timestamp"] for one in sent]
-        kept = ("customer", "product", "type", "version", "context", "sequence", "batch")
-        assert [{name: row[name] for name in kept} for row in rows] == [
-            {name: one.get(name) for name in kept} for one in sent
+        assert [int(row["timestamp"].timestamp() * 1000) for row in rows] == [stored["timestamp"] for stored in sent]
+        names = ("customer", "product", "type", "version", "context", "sequence", "batch")
+        assert [{name: row[name] for name in names} for row in rows] == [
+            {name: stored.get(name) for name in names} for stored in sent
         ]
         listed = admin.get("/events?customer=BARCHART&product=PORTFOLIO").get_json()["events"]
         received = [int(row["received"].timestamp() * 1000) for row in rows]
-        assert received == [one["received"] for one in reversed(listed)]
+        assert received == [stored["received"] for stored in reversed(listed)]
 
-    def test_it_has_the_catalog_s_columns(self, admin, services, sent):
+    def test_it_has_the_columns_of_the_catalog(self, admin, services, sent):
         services.catalog.put(json.dumps(CATALOG).encode())
         _, file = admin.run_report({"format": "parquet", "layout": "columns"})
         table = pq.read_table(io.BytesIO(file))
@@ -90,14 +90,16 @@ class TestParquet:
         assert filled[0] == [None, "user-1", None, '[""]']
         extra = json.dumps(["two\nlines", "é🐎"], ensure_ascii=False, separators=(",", ":"))
         assert filled[2] == ["a|b", 'say "so"', None, extra]
-        assert [(row["version"], row["batch"]) for row in rows] == [(one.get("version"), one["batch"]) for one in sent]
+        assert [(row["version"], row["batch"]) for row in rows] == [
+            (stored.get("version"), stored["batch"]) for stored in sent
+        ]
 
-    def test_it_may_be_empty(self, admin, sent):
+    def test_an_empty_file_is_valid(self, admin, sent):
         job, file = admin.run_report({"format": "parquet"}, start=FIRST + 1_000)
         assert (job["status"], pq.read_table(io.BytesIO(file)).num_rows) == ("COMPLETE", 0)
 
 
-def test_cells_are_made_harmless_where_it_is_asked(admin, services, sent):
+def test_formulas_are_escaped_on_request(admin, services, sent):
     output = {"layout": "positional", "spreadsheetSafe": True}
     _, file = admin.run_report(output)
     read = list(csv.reader(io.StringIO(file.decode(), newline=""), delimiter="|"))
@@ -107,7 +109,7 @@ def test_cells_are_made_harmless_where_it_is_asked(admin, services, sent):
     assert file.startswith(b"timestamp|type|'=run|extra\n")
 
 
-def test_what_a_format_has_no_use_for_changes_nothing(admin, sent):
+def test_options_that_a_format_does_not_use_change_nothing(admin, sent):
     useless = {"delimiter": ";", "header": True, "layout": "positional", "spreadsheetSafe": True}
     for name in ("jsonl", "parquet"):
         assert admin.run_report({"format": name} | useless)[1] == admin.run_report({"format": name})[1]
@@ -123,15 +125,15 @@ def test_what_a_format_has_no_use_for_changes_nothing(admin, sent):
         ({"format": "parquet"}, "PORTFOLIO_2026-10-26.parquet", "application/vnd.apache.parquet"),
     ],
 )
-def test_its_name_and_media_type_say_what_it_is(admin, nobody, sent, output, name, kind):
+def test_name_and_media_type_match_the_format(admin, nobody, sent, output, name, kind):
     job, _ = admin.run_report(output, start=FIRST)
-    answer = nobody.get(link_of(admin, job["source"]))
+    answer = nobody.get(fetch_link(admin, job["source"]))
     assert answer.headers["Content-Disposition"] == f"attachment; filename={name}"
     assert answer.mimetype == kind
     assert "Content-Encoding" not in answer.headers
 
 
-def test_running_it_again_gives_the_same_bytes(admin, sent):
+def test_running_a_report_again_gives_the_same_bytes(admin, sent):
     for output in ({"format": "parquet"}, {"compression": "gzip"}, {"format": "jsonl", "compression": "zstd"}):
         assert admin.run_report(output)[1] == admin.run_report(output)[1]
 
@@ -140,17 +142,17 @@ COMPRESSIBLE = [(name, compression) for name in ("csv", "jsonl") for compression
 
 
 @pytest.mark.parametrize(("name", "compression"), [*COMPRESSIBLE, ("parquet", "none")])
-def test_parts_do_not_show_in_what_is_read(admin, sent, monkeypatch, name, compression):
+def test_the_number_of_parts_does_not_change_the_content(admin, sent, monkeypatch, name, compression):
     output = {"format": name, "compression": compression, "header": True}
-    _, whole = admin.run_report(output)
+    _, unsplit = admin.run_report(output)
     monkeypatch.setattr("app.services.reports.planning.WHOLE_ROWS", 1)
     monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
     _, joined = admin.run_report(output)
-    assert plain(joined, compression) == plain(whole, compression)
-    assert (joined == whole) == (compression == "none")  # each part is a member or frame of its own
+    assert unpack(joined, compression) == unpack(unsplit, compression)
+    assert (joined == unsplit) == (compression == "none")  # each part is a separate member or frame
 
 
-def test_json_lines_need_no_columns_and_leave_nothing_out(admin, services, sent):
+def test_json_lines_do_not_depend_on_columns_and_are_complete(admin, services, sent):
     job, file = admin.run_report({"format": "jsonl", "layout": "columns"})
     assert (job["output"], file.count(b"\n")) == ({"format": "jsonl", "layout": "columns"}, len(sent))
     services.catalog.put(
@@ -161,7 +163,7 @@ def test_json_lines_need_no_columns_and_leave_nothing_out(admin, services, sent)
     assert "rows_with_extra_context" not in admin.get(f"/reports/{job['source']}/progress").get_json()
 
 
-def test_parquet_is_refused_where_it_cannot_be_written(admin, sent, monkeypatch):
+def test_parquet_is_rejected_if_pyarrow_is_missing(admin, sent, monkeypatch):
     monkeypatch.setattr("app.exports.parquet.is_installed", lambda: False)
     wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"format": "parquet"}}
     answer = admin.post("/reports", wanted)

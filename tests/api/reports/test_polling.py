@@ -1,4 +1,4 @@
-"""Reports afterwards: their state, their progress, the list of them, and whose they are."""
+"""Reports after their start: state, progress, the list, and who may see them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ CALLS = ["", "/availability", "/progress"]
 
 
 @pytest.fixture
-def seen(nobody) -> None:
+def stored_event(nobody) -> None:
     nobody.send(event(), event(customer="HARBORLINE"))
 
 
 @pytest.fixture
-def admin(admin, seen):
+def admin(admin, stored_event):
     return admin
 
 
-def end(source: str, status: str, reason: str) -> None:
-    """End a report as a worker would that fails."""
+def end_report(source: str, status: str, reason: str) -> None:
+    """End a report as a failing worker does."""
     Report.update(status=status, reason=reason, ended=1).where(Report.job == source[4:]).execute()
 
 
 class TestState:
-    def test_the_file_of_one_that_runs_is_a_conflict(self, admin):
+    def test_the_file_of_a_running_report_is_a_conflict(self, admin):
         source = admin.start_report()["source"]
         for headers in (JSON, {"Accept": "text/csv"}):
             answer = admin.get(f"/reports/{source}", headers=headers)
@@ -36,9 +36,9 @@ class TestState:
             assert answer.get_json()[0]["children"] == []
 
     @pytest.mark.parametrize("status", ["FAILED", "TIMEOUT"])
-    def test_the_file_of_one_that_failed_is_another_conflict_and_says_why(self, admin, status):
+    def test_the_file_of_a_failed_report_is_a_conflict_with_the_reason(self, admin, status):
         source = admin.start_report()["source"]
-        end(source, status, "The disk is full.")
+        end_report(source, status, "The disk is full.")
         assert admin.availability(source)["status"] == status
         for headers in (JSON, {"Accept": "text/csv"}):
             answer = admin.get(f"/reports/{source}", headers=headers)
@@ -46,7 +46,7 @@ class TestState:
             assert "The disk is full." in answer.get_json()[0]["value"]["message"]
 
     @pytest.mark.settings(report_attempts=1)
-    def test_one_that_a_worker_raises_in_has_failed(self, admin, services, monkeypatch):
+    def test_a_report_whose_worker_raises_has_failed(self, admin, services, monkeypatch):
         def fail(*args: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -63,17 +63,17 @@ class TestProgress:
     def progress(self, client, source: str) -> dict:
         return client.get(f"/reports/{source}/progress").get_json()
 
-    def test_one_that_waits_knows_its_place_and_nothing_else(self, admin):
+    def test_a_waiting_report_has_only_its_position(self, admin):
         first, second = admin.start_report()["source"], admin.start_report()["source"]
         assert self.progress(admin, first) == {"queue_position": 1}
         assert self.progress(admin, second) == {"queue_position": 2}
 
-    def test_the_next_moves_up_when_the_first_is_done(self, admin, services):
+    def test_the_next_report_moves_up_when_the_first_is_complete(self, admin, services):
         first, second = admin.start_report(), admin.start_report()
         services.runner.run(first["job"])
         assert self.progress(admin, second["source"]) == {"queue_position": 1}
 
-    def test_one_that_a_worker_has_knows_how_far_it_is(self, admin):
+    def test_a_running_report_has_its_progress(self, admin):
         source = admin.start_report()["source"]
         pace = {"resumed_rows": 20, "writing": 10_000, "heartbeat_at": 13_000}  # ten rows a second
         running = {"token": "t", "attempt": 2, "rows": 50, "total": 200}
@@ -82,7 +82,7 @@ class TestProgress:
         assert list(progress) == ["rows", "total", "percent", "eta_ms", "attempt"]
         assert progress == {"rows": 50, "total": 200, "percent": 25, "eta_ms": 15_000, "attempt": 2}
 
-    def test_a_complete_one_tells_of_its_file(self, admin):
+    def test_a_complete_report_describes_its_file(self, admin):
         admin.send(event(), event())
         job, file = admin.run_report()
         progress = self.progress(admin, job["source"])
@@ -92,22 +92,22 @@ class TestProgress:
         assert (progress["file"]["rows"], progress["file"]["bytes"]) == (3, len(file))
         assert progress["file"]["expires"] == job["timing"]["end"] + 7 * 86_400_000
 
-    def test_one_without_rows_is_complete_too(self, admin):
+    def test_a_report_without_rows_completes(self, admin):
         job, file = admin.run_report(start=FIRST + 86_400_000)
         assert file == b""
         assert self.progress(admin, job["source"])["percent"] == 100
 
 
 class TestOthers:
-    """Nobody can tell a report that is not there from one that is not theirs."""
+    """A report of another user and a missing report get the same response."""
 
     @pytest.mark.parametrize("call", CALLS)
-    def test_a_source_that_is_none_is_not_found(self, admin, call):
+    def test_an_invalid_source_is_not_found(self, admin, call):
         for source in ("x", "JOB-", "JOB-1", f"JOB-{'0' * 36}", "JOB-00000000-0000-0000-0000-000000000000", "%00", "ü"):
             answer = admin.get(f"/reports/{source}{call}")
             assert (answer.status_code, root(answer)) == (404, "EVENT_JOB_GET_FAILED_NO_JOB"), source
 
-    def test_a_source_is_not_found_by_another_spelling(self, admin):
+    def test_a_source_has_one_spelling(self, admin):
         job = admin.start_report()
         for source in (
             job["job"],
@@ -119,7 +119,7 @@ class TestOthers:
             assert admin.get(f"/reports/{source}/availability").status_code == 404
 
     @pytest.mark.parametrize("call", CALLS)
-    def test_another_analyst_s_report_answers_as_one_that_is_not_there(self, app, admin, analyst, services, call):
+    def test_another_analyst_s_report_gets_the_response_of_a_missing_one(self, app, admin, analyst, services, call):
         services.accounts.add("anton", "analyst", ["BARCHART"], PASSWORD)
         taken = Client(app, ("anton", PASSWORD)).start_report()["source"]
         free = "JOB-00000000-0000-0000-0000-000000000000"
@@ -134,12 +134,12 @@ class TestOthers:
         assert headers[0] == headers[1]
 
     @pytest.mark.parametrize("call", CALLS)
-    def test_a_report_about_a_customer_that_is_theirs_no_more_is_not_found(self, admin, app, services, call):
+    def test_a_report_is_not_found_once_its_owner_loses_access_to_the_customer(self, admin, app, services, call):
         services.accounts.add("otto", "operator", ["HARBORLINE"], PASSWORD)
         source = admin.start_report()["source"]
         assert Client(app, ("otto", PASSWORD)).get(f"/reports/{source}{call}").status_code == 404
 
-    def test_operators_see_others_reports_within_their_customers(self, admin, operator):
+    def test_operators_see_the_reports_of_others_within_their_customers(self, admin, operator):
         source = admin.start_report()["source"]
         assert operator.availability(source)["source"] == source
 
@@ -148,41 +148,41 @@ PRIVATE = ("X-Request-ID",)
 
 
 class TestList:
-    def test_none_yet(self, admin):
+    def test_it_is_empty_at_first(self, admin):
         assert admin.get("/reports").get_data() == b'{"reports":[]}'
 
-    def test_the_newest_comes_first_and_each_is_its_job(self, admin):
+    def test_the_newest_comes_first_and_each_entry_is_its_job(self, admin):
         jobs = [admin.start_report(), admin.start_report({"header": True}), admin.start_report(types=[], start=5)]
         answer = admin.get("/reports")
         assert answer.get_json() == {"reports": jobs[::-1]}
         each = [admin.get(f"/reports/{job['source']}/availability").get_data() for job in jobs[::-1]]
         assert answer.get_data() == b'{"reports":[' + b",".join(each) + b"]}"
 
-    def test_a_page_leads_to_the_next_until_there_is_none(self, admin):
+    def test_next_leads_through_all_pages(self, admin):
         jobs = [admin.start_report()["job"] for _ in range(5)][::-1]
-        found, query = [], "?limit=2"
+        listed, query = [], "?limit=2"
         for size in (2, 2, 1):
             page = admin.get(f"/reports{query}").get_json()
             assert len(page["reports"]) == size
-            found += [job["job"] for job in page["reports"]]
+            listed += [job["job"] for job in page["reports"]]
             query = f"?limit=2&after={page.get('next')}"
         assert "next" not in page
-        assert found == jobs
+        assert listed == jobs
 
-    def test_a_page_that_ends_with_the_last_one_has_no_next(self, admin):
+    def test_a_full_last_page_has_no_next(self, admin):
         for _ in range(2):
             admin.start_report()
         page = admin.get("/reports?limit=2").get_json()
         assert list(page) == ["reports"]
 
-    def test_only_those_in_some_state(self, admin):
+    def test_it_can_be_filtered_by_status(self, admin):
         done, _ = admin.run_report()
         running = admin.start_report()
         assert admin.get("/reports?status=COMPLETE").get_json()["reports"] == [done]
         assert admin.get("/reports?status=RUNNING").get_json()["reports"] == [running]
         assert admin.get("/reports?status=FAILED").get_json()["reports"] == []
 
-    def test_only_the_caller_s_own(self, admin, operator, analyst):
+    def test_it_has_only_the_caller_s_reports(self, admin, operator, analyst):
         mine = {client: client.start_report() for client in (admin, operator, analyst)}
         for client, job in mine.items():
             assert client.get("/reports").get_json()["reports"] == [job]
@@ -204,14 +204,14 @@ class TestList:
         ],
         ids=range(11),
     )
-    def test_a_wrong_parameter_is_named(self, admin, query, allowed):
+    def test_an_invalid_parameter_is_named(self, admin, query, allowed):
         answer = admin.get(f"/reports?{query}")
         assert (answer.status_code, root(answer)) == (400, "REQUEST_INPUT_MALFORMED")
         assert faults(answer) == [("REQUEST_PARAMETER_MALFORMED", allowed)]
 
 
 class TestSnapshot:
-    def test_events_accepted_after_the_start_are_not_in_it_but_in_a_later_one(self, admin, services):
+    def test_events_accepted_after_the_start_are_only_in_a_later_report(self, admin, services):
         admin.send(event(context=["before"]))
         job = admin.start_report(types=["PORTFOLIO-APPLICATION-LOADED"])
         admin.send(event(context=["after"]), event(context=["after"], timestamp=0))
@@ -221,40 +221,40 @@ class TestSnapshot:
         assert "after" not in file
         assert b"after" in admin.run_report()[1]
 
-    def test_what_is_changed_in_the_catalog_afterwards_changes_no_report(self, admin, services, sample_catalog):
+    def test_later_changes_of_the_catalog_do_not_change_a_report(self, admin, services, sample_catalog):
         job = admin.start_report()
         services.catalog.put(b'{"products":[{"code":"PORTFOLIO","columns":["viewName"]}]}')
         services.runner.run(job["job"])
         assert admin.download(job["source"]) == b"1793000000000|PORTFOLIO-APPLICATION-LOADED|user-1||Overview|||||\n"
 
-    def test_running_it_again_changes_nothing(self, admin, services):
+    def test_running_a_report_again_changes_nothing(self, admin, services):
         job, file = admin.run_report()
         services.runner.run(job["job"])
         assert admin.availability(job["source"]) == job
         assert admin.download(job["source"]) == file
 
 
-class TestVerbs:
-    """What later issues bring does not answer as if it were there."""
+class TestMethods:
+    """Only the implemented methods of a report are allowed."""
 
-    def test_deleting_one_that_runs_cancels_it(self, admin, services):
+    def test_deleting_a_running_report_cancels_it(self, admin, services):
         job = admin.start_report()
         answer = admin.request("DELETE", f"/reports/{job['source']}")
         assert (answer.status_code, answer.get_data()) == (204, b"")
         assert admin.availability(job["source"])["status"] == "FAILED"
-        told = admin.get(f"/reports/{job['source']}")
-        assert (told.status_code, root(told)) == (409, "EVENT_JOB_GET_FAILED")
-        assert "Cancelled by" in told.get_json()[0]["value"]["message"]
+        answer = admin.get(f"/reports/{job['source']}")
+        assert (answer.status_code, root(answer)) == (409, "EVENT_JOB_GET_FAILED")
+        assert "Cancelled by" in answer.get_json()[0]["value"]["message"]
         assert not services.runner.run(job["job"])
 
-    def test_deleting_one_that_is_complete_removes_its_file(self, admin):
+    def test_deleting_a_complete_report_removes_its_file(self, admin):
         job, _ = admin.run_report()
         for _ in range(2):
             assert admin.request("DELETE", f"/reports/{job['source']}").status_code == 204
         assert admin.get(f"/reports/{job['source']}").status_code == 410
         assert admin.availability(job["source"])["status"] == "COMPLETE"
 
-    def test_a_cancelled_one_runs_again_when_it_is_told_to(self, admin, services):
+    def test_a_cancelled_report_can_be_run_again(self, admin, services):
         job = admin.start_report()
         running = admin.post(f"/reports/{job['source']}/retry", b"")
         assert (running.status_code, root(running)) == (409, "EVENT_JOB_GET_FAILED_RUNNING")
@@ -264,7 +264,7 @@ class TestVerbs:
         services.runner.run(job["job"])
         assert admin.availability(job["source"])["status"] == "COMPLETE"
 
-    def test_somebody_else_s_can_be_neither_deleted_nor_run_again(self, admin, analyst):
+    def test_another_user_s_report_can_be_neither_deleted_nor_run_again(self, admin, analyst):
         source = admin.start_report()["source"]
         for answer in (analyst.request("DELETE", f"/reports/{source}"), analyst.post(f"/reports/{source}/retry", b"")):
             assert (answer.status_code, root(answer)) == (404, "EVENT_JOB_GET_FAILED_NO_JOB")

@@ -1,4 +1,4 @@
-"""Running a command as `flask --app wsgi …` does."""
+"""Fixtures that run a command as `flask --app wsgi …` does."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from click.testing import Result
 
 @pytest.fixture
 def flask(app) -> Callable[..., Result]:
-    """Run a command: `flask("user", "list")`; its exit code, output and stderr."""
+    """Return a function that runs a command, such as `flask("user", "list")`, and returns its exit code and output."""
     runner = app.test_cli_runner()
     return lambda *args, **kwargs: runner.invoke(args=[str(arg) for arg in args], **kwargs)
 
 
 @pytest.fixture
 def succeeds(flask) -> Callable[..., str]:
-    """Run a command that exits with 0; what it prints."""
+    """Return a function that runs a command, checks that it exits with 0, and returns its output."""
 
     def run(*args: object, **kwargs: object) -> str:
         result = flask(*args, **kwargs)
@@ -30,13 +30,13 @@ def succeeds(flask) -> Callable[..., str]:
 
 @pytest.fixture
 def prints(succeeds) -> Callable[..., object]:
-    """Run a command with --json; what it prints, parsed."""
+    """Return a function that runs a command with --json and returns the parsed output."""
     return lambda *args, **kwargs: json.loads(succeeds(*args, "--json", **kwargs))
 
 
 @pytest.fixture
 def fails(flask) -> Callable[..., str]:
-    """Run a command that exits with 1; its sentence on standard error."""
+    """Return a function that runs a command, checks that it exits with 1, and returns its error message."""
 
     def run(*args: object, **kwargs: object) -> str:
         result = flask(*args, **kwargs)

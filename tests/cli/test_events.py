@@ -1,4 +1,4 @@
-"""`flask events`: the stored events."""
+"""`flask events`: stored events."""
 
 from __future__ import annotations
 

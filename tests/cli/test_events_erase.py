@@ -1,4 +1,4 @@
-"""`flask events erase`: a look first, then exactly what was named, with its copies told of."""
+"""`flask events erase`: a dry run first, then exactly the selected events, with a list of reports that contain them."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def stored(nobody):
     )
 
 
-def left() -> str:
+def remaining() -> str:
     return "".join(sorted(row.context[0] for row in Event.select()))
 
 
-def test_without_yes_it_only_says_what_would_go(succeeds, stored):
-    said = succeeds("events", "erase", "--customer", "BARCHART")
-    assert said == "3 events would be erased.\nNothing is erased yet. To erase, run this again with --yes.\n"
-    assert left() == "1234"
+def test_without_yes_it_only_prints_what_would_be_erased(succeeds, stored):
+    output = succeeds("events", "erase", "--customer", "BARCHART")
+    assert output == "3 events would be erased.\nNothing is erased yet. To erase, run this again with --yes.\n"
+    assert remaining() == "1234"
     assert AuditEntry.select().count() == 0
 
 
-def test_with_yes_they_are_gone_and_the_counts_with_them(succeeds, stored):
+def test_with_yes_the_events_are_erased_and_the_counts_corrected(succeeds, stored):
     assert succeeds("events", "erase", "--customer", "BARCHART", "--yes") == "3 events erased.\n"
-    assert left() == "4"
+    assert remaining() == "4"
     assert counts() == truth()
     assert catalog.seen() == [("OTHER", "PORTFOLIO", "PORTFOLIO-APPLICATION-LOADED")]
 
 
 @pytest.mark.parametrize(
-    ("named", "kept"),
+    ("options", "expected"),
     [
         (["--product", "WATCHLIST"], "124"),
         (["--type", "OPENED", "--type", "CLOSED"], "124"),
@@ -60,26 +60,26 @@ def test_with_yes_they_are_gone_and_the_counts_with_them(succeeds, stored):
         (["--batch", "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b"], "1234"),
     ],
 )
-def test_what_is_named_beside_the_customer_narrows_it(succeeds, stored, named, kept):
-    succeeds("events", "erase", "--customer", "BARCHART", "--yes", *named)
-    assert left() == kept
+def test_further_options_narrow_the_selection(succeeds, stored, options, expected):
+    succeeds("events", "erase", "--customer", "BARCHART", "--yes", *options)
+    assert remaining() == expected
     assert counts() == truth()
 
 
-def test_it_tells_programs_in_json(prints, stored):
-    found = prints("events", "erase", "--customer", "BARCHART", "--context", "user-7")
-    assert found == {"events": 2, "rejected": 0, "erased": None, "reports": [], "files_deleted": False}
-    found = prints("events", "erase", "--customer", "BARCHART", "--context", "user-7", "--yes")
-    assert (found["events"], found["erased"]) == (2, 2)
+def test_with_json_the_result_is_machine_readable(prints, stored):
+    result = prints("events", "erase", "--customer", "BARCHART", "--context", "user-7")
+    assert result == {"events": 2, "rejected": 0, "erased": None, "reports": [], "files_deleted": False}
+    result = prints("events", "erase", "--customer", "BARCHART", "--context", "user-7", "--yes")
+    assert (result["events"], result["erased"]) == (2, 2)
 
 
-def test_where_there_is_nothing_it_says_so(succeeds, stored):
+def test_without_matching_events_it_says_so(succeeds, stored):
     assert succeeds("events", "erase", "--customer", "NOBODY") == "There are no such events.\n"
     assert succeeds("events", "erase", "--customer", "NOBODY", "--yes") == "There are no such events.\n"
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("options", "expected"),
     [
         (["--customer", ""], "customer has 0 characters"),
         (["--product", "x" * 129], "product has 129 characters"),
@@ -92,17 +92,17 @@ def test_where_there_is_nothing_it_says_so(succeeds, stored):
         (["--context", "x" * 4097], "it must be a string of at most 4,096 characters"),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_goes(fails, stored, named, told):
-    assert told in fails("events", "erase", "--customer", "BARCHART", "--yes", *named)
-    assert left() == "1234"
+def test_an_invalid_option_is_named_and_nothing_is_erased(fails, stored, options, expected):
+    assert expected in fails("events", "erase", "--customer", "BARCHART", "--yes", *options)
+    assert remaining() == "1234"
 
 
-def test_a_customer_must_be_named(flask, stored):
+def test_a_customer_is_required(flask, stored):
     assert flask("events", "erase", "--yes").exit_code == 2
-    assert left() == "1234"
+    assert remaining() == "1234"
 
 
-def test_it_stands_in_the_audit_log_without_what_identifies_a_person(succeeds, stored):
+def test_the_audit_log_records_it_without_personal_data(succeeds, stored):
     succeeds("events", "erase", "--customer", "BARCHART", "--context", "user-7", "--yes")
     (row,) = AuditEntry.select()
     assert (row.action, row.object, row.customer) == ("events erased", "customer BARCHART", "BARCHART")
@@ -110,28 +110,28 @@ def test_it_stands_in_the_audit_log_without_what_identifies_a_person(succeeds, s
     assert "user-7" not in json.dumps(row.details)
 
 
-def test_rejected_events_that_fit_go_as_well(succeeds, nobody, services):
+def test_matching_rejected_events_are_erased_too(succeeds, nobody, services):
     wrong = [event(context=["user-7"], timestamp=-1), event(context=["user-8"], timestamp=-1)]
     wrong += [event(customer="OTHER", context=["user-7"], timestamp=-1), {"customer": "BARCHART"}, "nothing"]
     wrong += [event(context=[7, "user-7"], type=""), event(product=5, context="user-7")]
     nobody.post("/events", wrong, headers={"Prefer": "handling=lenient"})
     services.rejected.flush()
-    said = succeeds("events", "erase", "--customer", "BARCHART", "--context", "user-7", "--yes")
-    assert said == "0 events erased.\n2 rejected events erased as well.\n"
-    assert sorted(one.place for one in rejected.newest(10)) == [2, 3, 4, 5, 7]
+    output = succeeds("events", "erase", "--customer", "BARCHART", "--context", "user-7", "--yes")
+    assert output == "0 events erased.\n2 rejected events erased as well.\n"
+    assert sorted(reject.place for reject in rejected.newest(10)) == [2, 3, 4, 5, 7]
 
 
-def test_rejected_events_fit_by_their_time_where_they_have_one(succeeds, nobody, services):
+def test_rejected_events_match_by_their_time_if_they_have_one(succeeds, nobody, services):
     wrong = [event(type="", timestamp=time) for time in (10, 20)] + [event(type="", timestamp="soon")]
     nobody.post("/events", wrong, headers={"Prefer": "handling=lenient"})
     services.rejected.flush()
     succeeds("events", "erase", "--customer", "BARCHART", "--before", "20", "--yes")
-    assert sorted(one.place for one in rejected.newest(10)) == [2, 3]
+    assert sorted(reject.place for reject in rejected.newest(10)) == [2, 3]
 
 
 @pytest.fixture
 def complete(admin, stored) -> dict[str, dict]:
-    """Reports with their files, by what they hold."""
+    """Return complete reports with their files, by what they contain."""
     types = ["PORTFOLIO-APPLICATION-LOADED"]
     return {
         "first": admin.run_report(end=FIRST)[0],
@@ -142,18 +142,18 @@ def complete(admin, stored) -> dict[str, dict]:
     }
 
 
-def test_report_files_that_hold_some_of_them_are_named_and_stay(prints, succeeds, complete, admin):
-    named = ["events", "erase", "--customer", "BARCHART", "--context", "user-7"]
-    held = [complete["first"]["source"], complete["product"]["source"]]
-    assert prints(*named)["reports"] == held
-    said = succeeds(*named, "--yes")
-    assert "2 reports hold some of them:" in said
-    assert re.findall(r"JOB-\S+", said) == held
-    assert "To delete them too, add --delete-files." in said
-    assert admin.download(held[0])
+def test_report_files_that_contain_the_events_are_listed_and_remain(prints, succeeds, complete, admin):
+    command = ["events", "erase", "--customer", "BARCHART", "--context", "user-7"]
+    sources = [complete["first"]["source"], complete["product"]["source"]]
+    assert prints(*command)["reports"] == sources
+    output = succeeds(*command, "--yes")
+    assert "2 reports hold some of them:" in output
+    assert re.findall(r"JOB-\S+", output) == sources
+    assert "To delete them too, add --delete-files." in output
+    assert admin.download(sources[0])
 
 
-def test_report_files_go_where_it_is_asked_for(succeeds, complete, admin, nobody, settings):
+def test_report_files_are_deleted_on_request(succeeds, complete, admin, nobody, settings):
     succeeds("events", "erase", "--customer", "BARCHART", "--context", "user-7", "--yes", "--delete-files")
     for name, job in complete.items():
         link = admin.get(f"/reports/{job['source']}", headers={"Accept": "application/json"})
@@ -161,14 +161,14 @@ def test_report_files_go_where_it_is_asked_for(succeeds, complete, admin, nobody
     assert len(list(settings.data_dir.glob("reports/*"))) == 3
 
 
-def test_a_report_from_before_the_events_holds_none_of_them(prints, admin, nobody):
+def test_a_report_started_before_the_events_does_not_contain_them(prints, admin, nobody):
     nobody.send(event())
     admin.run_report()
     nobody.send(event(context=["user-9"]))
     assert prints("events", "erase", "--customer", "BARCHART", "--context", "user-9")["reports"] == []
 
 
-def test_a_report_that_waits_is_written_without_them(succeeds, admin, nobody, services):
+def test_a_waiting_report_is_written_without_the_events(succeeds, admin, nobody, services):
     nobody.send(event(context=["1"]), event(context=["2"]))
     job = admin.start_report()
     succeeds("events", "erase", "--customer", "BARCHART", "--context", "1", "--yes", "--delete-files")
@@ -178,27 +178,27 @@ def test_a_report_that_waits_is_written_without_them(succeeds, admin, nobody, se
     assert b"|1\n" not in admin.download(job["source"])
 
 
-def test_one_that_fails_halfway_says_how_far_it_came(flask, monkeypatch, nobody):
+def test_a_failure_halfway_reports_the_number_of_erased_events(flask, monkeypatch, nobody):
     from app.exceptions import StoreUnavailable
 
     monkeypatch.setattr(erasing, "CHUNK", 100)
     fill(250)
-    erase, gone = erasing._erase, []
+    erase, erased = erasing._erase, []
 
     def failing(*chunk):
-        if len(gone) == 2:
+        if len(erased) == 2:
             raise StoreUnavailable("The database cannot be reached.")
-        gone.append(erase(*chunk))  # on a slow machine the second chunk is smaller
-        return gone[-1]
+        erased.append(erase(*chunk))  # on a slow machine the second chunk is smaller
+        return erased[-1]
 
     monkeypatch.setattr(erasing, "_erase", failing)
     result = flask("events", "erase", "--customer", "BARCHART", "--yes")
     assert result.exit_code == 1
-    assert f"Stopped: {sum(gone)} events erased. Run it again for the rest." in result.stderr
-    assert (select.count(), counts()) == (250 - sum(gone), truth())
+    assert f"Stopped: {sum(erased)} events erased. Run it again for the rest." in result.stderr
+    assert (select.count(), counts()) == (250 - sum(erased), truth())
 
 
-def test_nothing_expires_unless_days_are_set(nobody, services):
+def test_nothing_expires_unless_days_are_configured(nobody, services):
     nobody.send(event(timestamp=0))
     services.scheduler.run_all()
     assert select.count() == 1
@@ -216,7 +216,7 @@ def test_events_expire_by_their_timestamp(nobody, services, monkeypatch):
 
 
 @pytest.mark.settings(event_keep_days=30)
-def test_expiry_stops_after_a_while_and_goes_on_the_next_time(app, services, monkeypatch):
+def test_expiry_stops_after_its_time_budget_and_continues_the_next_time(app, services, monkeypatch):
     monkeypatch.setattr("app.services.operations.retention.BUDGET_SECONDS", 0)
     monkeypatch.setattr("app.services.operations.retention.server_time", lambda: FIRST + 99 * DAY_MS)
     monkeypatch.setattr(erasing, "CHUNK", 400)
@@ -231,7 +231,7 @@ def test_expiry_stops_after_a_while_and_goes_on_the_next_time(app, services, mon
 
 
 @pytest.mark.settings(event_keep_days=1)
-def test_what_is_not_counted_yet_expires_once_it_is(nobody, services):
+def test_uncounted_events_expire_once_they_are_counted(nobody, services):
     nobody.send(event(timestamp=5))
     services.scheduler._expire()
     assert select.count() == 1

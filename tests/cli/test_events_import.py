@@ -1,4 +1,4 @@
-"""`flask events import`: every line of a file once, whatever happens in between."""
+"""`flask events import`: every line of a file is stored once, even across interruptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.client import FIRST, event
 from tests.support.running import ROOT
 
 HALF = b'{"customer": "BARCHART", "produ'
-MARK = b"\xef\xbb\xbf"  # that some editors put before UTF-8
+MARK = b"\xef\xbb\xbf"  # UTF-8 byte order mark, which some editors write
 CSV = ("--customer", "BARCHART", "--product", "COPY")
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -37,11 +37,11 @@ def numbered(count: int, first: int = 0) -> list[dict]:
 
 
 def lines(events: list[dict]) -> bytes:
-    return b"".join(json.dumps(one).encode() + b"\n" for one in events)
+    return b"".join(json.dumps(sent).encode() + b"\n" for sent in events)
 
 
 def stored(product: str = "PORTFOLIO") -> list[tuple]:
-    """(timestamp, type, context, sequence) of what is stored, in order of acceptance."""
+    """Return (timestamp, type, context, sequence) of the stored events in order of acceptance."""
     query = f"SELECT timestamp, type, context, sequence FROM event WHERE product = {database.param} ORDER BY id"
     rows = database.execute_sql(query, (product,)).fetchall()
     return [(at, kind, json.loads(c) if isinstance(c, str) else c, s) for at, kind, c, s in rows]
@@ -53,7 +53,7 @@ def contexts() -> list[str]:
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a file; its path."""
+    """Return a function that writes a file and returns its path."""
 
     def write(content: bytes, name: str = "events.ndjson") -> Path:
         path = tmp_path / name
@@ -77,7 +77,7 @@ def test_every_line_is_an_event(prints, file, services):
 
 @pytest.mark.parametrize("name", ["events.ndjson", "events.gz", "events.zst", "events"])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
-def test_what_a_file_is_compressed_by_is_told_by_its_content(succeeds, file, compress, name):
+def test_the_compression_of_a_file_is_detected_by_its_content(succeeds, file, compress, name):
     succeeds("events", "import", file(compress(lines(numbered(3))), name))
     assert contexts() == ["0", "1", "2"]
 
@@ -89,9 +89,9 @@ def test_several_members_and_frames_are_one_file(succeeds, file):
     assert contexts() == ["0", "1", "2", "3"] * 2
 
 
-def test_standard_input_is_taken(prints):
-    told = prints("events", "import", "-", input=gzip.compress(lines(numbered(3))))
-    assert told == {"file": "standard input", "events": 3, "rejected": 0, "lines": 3}
+def test_standard_input_is_accepted(prints):
+    result = prints("events", "import", "-", input=gzip.compress(lines(numbered(3))))
+    assert result == {"file": "standard input", "events": 3, "rejected": 0, "lines": 3}
     assert contexts() == ["0", "1", "2"]
 
 
@@ -100,32 +100,32 @@ def test_standard_input_is_taken(prints):
     [b"", b"\n\n \n", lines(numbered(2)).rstrip(), b"\xef\xbb\xbf" + lines(numbered(2)).replace(b"\n", b"\r\n\r\n")],
     ids=["nothing", "blank lines", "no last line end", "as Windows has it"],
 )
-def test_blank_lines_and_odd_line_ends_are_nothing(prints, file, content):
+def test_blank_lines_and_windows_line_ends_are_ignored(prints, file, content):
     number = 2 if b"{" in content else 0
-    told = prints("events", "import", file(content))
-    assert (told["events"], told["rejected"]) == (number, 0)
+    result = prints("events", "import", file(content))
+    assert (result["events"], result["rejected"]) == (number, 0)
     assert len(stored()) == number
 
 
-def test_invalid_lines_are_kept_and_do_not_stop_it(flask, file):
+def test_invalid_lines_are_stored_as_rejected_and_do_not_stop_the_import(flask, file):
     wrong = event(timestamp=-1, own=1.50)
     content = lines(numbered(1)) + b"\n" + lines([wrong]) + HALF + b"\n" + lines(numbered(1, 1)) + b"\xff\n[1]\n"
     result = flask("events", "import", file(content), "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout) == {"file": "events.ndjson", "events": 2, "rejected": 4, "lines": 7}
     assert contexts() == ["0", "1"]
-    kept = {one.place: one for one in rejected.newest(10)}
-    assert sorted(kept) == [3, 4, 6, 7]
-    assert kept[3].reasons[0].startswith("line 3: timestamp is -1; it must be a whole number")
-    assert (kept[3].field, json.loads(kept[3].event)) == ("timestamp", wrong)
-    assert kept[4].reasons[0].startswith("line 4 is not valid JSON (")
-    assert kept[4].event == HALF.decode()
-    assert kept[6].event == "\\xff"
-    assert kept[7].reasons == ["line 7 is an array; it must be an object."]
-    assert {one.request_id for one in kept.values()} == {"import of events.ndjson"}
+    rejects = {reject.place: reject for reject in rejected.newest(10)}
+    assert sorted(rejects) == [3, 4, 6, 7]
+    assert rejects[3].reasons[0].startswith("line 3: timestamp is -1; it must be a whole number")
+    assert (rejects[3].field, json.loads(rejects[3].event)) == ("timestamp", wrong)
+    assert rejects[4].reasons[0].startswith("line 4 is not valid JSON (")
+    assert rejects[4].event == HALF.decode()
+    assert rejects[6].event == "\\xff"
+    assert rejects[7].reasons == ["line 7 is an array; it must be an object."]
+    assert {reject.request_id for reject in rejects.values()} == {"import of events.ndjson"}
 
 
-def test_a_file_of_garbage_fills_no_table(flask, file, monkeypatch, services):
+def test_a_file_of_garbage_does_not_fill_the_table(flask, file, monkeypatch, services):
     monkeypatch.setattr("app.services.events.importing.KEPT_REJECTS", 5)
     result = flask("events", "import", file(lines(numbered(1)) + b"{}\n" * 500), "--json")
     assert json.loads(result.stdout)["rejected"] == 500
@@ -134,15 +134,15 @@ def test_a_file_of_garbage_fills_no_table(flask, file, monkeypatch, services):
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_the_catalog_is_asked_in_strict_mode(flask, file, sample_catalog):
+def test_strict_mode_checks_the_catalog(flask, file, sample_catalog):
     result = flask("events", "import", file(lines([event(), event(customer="NOBODY"), event()])), "--json")
     assert result.exit_code == 3
     assert len(stored()) == 2
-    (one,) = rejected.newest(10)
-    assert one.reasons[0].startswith('line 2: customer is "NOBODY", which is not known')
+    (reject,) = rejected.newest(10)
+    assert reject.reasons[0].startswith('line 2: customer is "NOBODY", which is not known')
 
 
-def test_an_endless_line_costs_itself_only(flask, file, monkeypatch):
+def test_an_endless_line_is_rejected_and_the_others_are_imported(flask, file, monkeypatch):
     monkeypatch.setattr(reading, "MAX_RECORD", 3000)
     monkeypatch.setattr(reading, "KEPT_OF_LONGER", 100)
     monkeypatch.setattr(reading, "BYTES", 1000)
@@ -151,11 +151,11 @@ def test_an_endless_line_costs_itself_only(flask, file, monkeypatch):
     result = flask("events", "import", file(content))
     assert result.exit_code == 3
     assert contexts() == [str(number) for number in range(10)]
-    (one,) = rejected.newest(10)
-    assert (one.place, len(one.event)) == (6, 100)
+    (reject,) = rejected.newest(10)
+    assert (reject.place, len(reject.event)) == (6, 100)
 
 
-def test_a_file_that_is_cut_short_is_imported_as_far_as_it_goes(flask, file):
+def test_a_truncated_file_is_imported_up_to_its_end(flask, file):
     whole = gzip.compress(lines([event(context=[os.urandom(20).hex()]) for _ in range(30_000)]))
     for content in (whole[:-200_000], zstandard.compress(gzip.decompress(whole))[:-200_000]):
         result = flask("events", "import", file(content))
@@ -181,20 +181,20 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_it_cannot_be_is_said(fails, file, content, told):
-    assert told in fails("events", "import", file(content))
+@pytest.mark.parametrize(("content", "expected"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_an_unreadable_file_is_rejected_with_the_reason(fails, file, content, expected):
+    assert expected in fails("events", "import", file(content))
     assert stored() == []
 
 
-def test_a_positional_report_comes_back_as_it_was(admin, succeeds, file):
+def test_a_positional_report_can_be_imported_unchanged(admin, succeeds, file):
     awkward = [["a|b", None, "", 'q"q', "two\nlines", "\r", " "], [], [None, None], ["é", "\u2028", "😀"], ['"']]
     admin.send(*[event(context=context, type=f"T|{number}") for number, context in enumerate(awkward)])
     for header in (False, True):
         _, report = admin.run_report({"layout": "positional", "header": header})
         succeeds("events", "import", file(report, "report.csv"), *CSV)
     expected = [(FIRST, f"T|{number}", c) for number, c in enumerate(awkward)]
-    expected[2] = (FIRST, "T|2", [])  # trailing nulls apart
+    expected[2] = (FIRST, "T|2", [])  # without trailing nulls
     assert [row[:3] for row in stored("COPY")] == expected * 2
 
 
@@ -208,23 +208,23 @@ def catalog(services, **product: object) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--layout", "columns"), ()], ids=["no header", "header"])
-def test_a_report_with_columns_comes_back_as_it_was(admin, services, succeeds, file, small_chunks, arguments):
+def test_a_report_with_columns_can_be_imported_unchanged(admin, services, succeeds, file, small_chunks, arguments):
     catalog(services)
     awkward = [["a|b", None, "", 'q"q', "two\nlines", "\r", " "], [], [None, None], ["é", "\u2028", "😀"], ['"'], [""]]
     sent = [(kind, context) for kind in [*NAMES, "UNKNOWN"] for context in [*awkward, ["v", "u", None, None, "x"]]]
     admin.send(*[event(context=context, type=kind) for kind, context in sent])
     _, report = admin.run_report({"header": not arguments})
     succeeds("events", "import", file(report, "report.csv"), *CSV, *arguments)
-    found = [(kind, strip(context)) for _, kind, context, _ in stored("COPY")]
-    assert found == [(kind, strip(context)) for kind, context in sent]
+    imported = [(kind, strip_nulls(context)) for _, kind, context, _ in stored("COPY")]
+    assert imported == [(kind, strip_nulls(context)) for kind, context in sent]
 
 
-def strip(context: list[str | None]) -> list[str | None]:
-    """Without trailing nulls."""
-    return strip(context[:-1]) if context and context[-1] is None else context
+def strip_nulls(context: list[str | None]) -> list[str | None]:
+    """Return a context without trailing nulls."""
+    return strip_nulls(context[:-1]) if context and context[-1] is None else context
 
 
-def test_an_import_with_columns_goes_on_with_the_columns_of_its_header(services, file, small_chunks):
+def test_a_resumed_import_with_columns_uses_the_columns_of_its_header(services, file, small_chunks):
     catalog(services)
     rows = [f'{number}|LOADED|u{number}|v||"[""t{number}"",null,""x""]"' for number in range(25)]
     path = file("\n".join(["timestamp|type|userId|viewName|extra_2|extra", *rows]).encode())
@@ -240,13 +240,13 @@ def test_an_import_with_columns_goes_on_with_the_columns_of_its_header(services,
     assert [context for _, _, context, _ in stored("COPY")] == [["v", f"u{n}", f"t{n}", None, "x"] for n in range(25)]
 
 
-def test_a_row_that_its_type_has_no_names_for_is_kept_and_not_stored_without_its_items(flask, services, file):
+def test_a_row_whose_type_has_no_such_names_is_rejected_rather_than_stored_incompletely(flask, services, file):
     catalog(services)
     rows = ["1|LOADED|u|v||", "2|LOADED|u|v|lost|", "3|LOADED|u|v", "4|LOADED|u|v||[", "5|LOADED|u|v||{}", "6|NEW|u|||"]
     content = "\n".join(["timestamp|type|userId|viewName|extra_2|extra", *rows]).encode()
     result = flask("events", "import", file(content), *CSV, "--json")
     assert (json.loads(result.stdout)["events"], json.loads(result.stdout)["rejected"]) == (1, 5)
-    reasons = [one.reasons[0] for one in sorted(rejected.newest(10), key=lambda one: one.place)]
+    reasons = [reject.reasons[0] for reject in sorted(rejected.newest(10), key=lambda reject: reject.place)]
     assert [reason.partition("(")[2].partition(")")[0] for reason in reasons] == [
         "the catalog has no context item extra for the type LOADED",
         "it has 4 cells, and the file 6 columns",
@@ -256,18 +256,18 @@ def test_a_row_that_its_type_has_no_names_for_is_kept_and_not_stored_without_its
     ]
 
 
-def test_a_time_with_an_exponent_is_refused_as_a_spreadsheet_has_rounded_it(flask, file):
+def test_a_time_with_an_exponent_is_rejected_because_a_spreadsheet_has_rounded_it(flask, file):
     result = flask("events", "import", file(b"1.79E+12|A\n1e3|B\n1793000000000.0|C\n"), *CSV, "--json")
     assert (json.loads(result.stdout)["events"], json.loads(result.stdout)["rejected"]) == (1, 2)
     assert stored("COPY") == [(1_793_000_000_000, "C", [], 3)]
 
 
-def test_a_header_of_others_is_left_out_where_that_is_asked_for(succeeds, file):
+def test_a_foreign_header_can_be_skipped(succeeds, file):
     succeeds("events", "import", file(b"When\tWhat\tWho\n5\tT\tme\n"), *CSV, "--delimiter", "tab", "--header")
     assert stored("COPY") == [(5, "T", ["me"], 1)]
 
 
-def test_invalid_rows_are_kept_and_cost_themselves_only(flask, file):
+def test_invalid_rows_are_stored_as_rejected_and_the_others_imported(flask, file):
     content = b'1|A|x\n-1|B\n\nsoon|C|x\n3|D|a"b|c\n4|E|"open\n5|F|"two\nlines"|y\n6\n7||z\n8|G|\xff\n9|H|'
     result = flask("events", "import", file(content), *CSV, "--json")
     assert json.loads(result.stdout) == {"file": "events.ndjson", "events": 3, "rejected": 7, "lines": 12}
@@ -276,17 +276,17 @@ def test_invalid_rows_are_kept_and_cost_themselves_only(flask, file):
         (5, "F", ["two\nlines", "y"]),
         (9, "H", []),
     ]
-    kept = {one.place: one for one in rejected.newest(10)}
-    assert sorted(kept) == [2, 4, 5, 6, 9, 10, 11]
-    assert kept[2].reasons[0].startswith("line 2: timestamp is -1; it must be")
-    assert kept[4].reasons[0].startswith('line 4: timestamp is "soon"; it must be')
-    assert kept[5].reasons[0].startswith("line 5 is not valid CSV (a quote is out of its place")
-    assert json.loads(kept[2].event) == event(product="COPY", type="B", timestamp=-1, context=[])
-    assert kept[10].reasons[0].startswith("line 10: type is null")
+    rejects = {reject.place: reject for reject in rejected.newest(10)}
+    assert sorted(rejects) == [2, 4, 5, 6, 9, 10, 11]
+    assert rejects[2].reasons[0].startswith("line 2: timestamp is -1; it must be")
+    assert rejects[4].reasons[0].startswith('line 4: timestamp is "soon"; it must be')
+    assert rejects[5].reasons[0].startswith("line 5 is not valid CSV (a quote is out of its place")
+    assert json.loads(rejects[2].event) == event(product="COPY", type="B", timestamp=-1, context=[])
+    assert rejects[10].reasons[0].startswith("line 10: type is null")
 
 
 @pytest.mark.parametrize(
-    ("content", "arguments", "told"),
+    ("content", "arguments", "expected"),
     [
         (b"timestamp|type|userId|viewName\n5|T|a|b\n", CSV, "only the layout positional can be imported"),
         ("5|T\n".encode("utf-16"), CSV, "It is in UTF-16"),
@@ -295,24 +295,24 @@ def test_invalid_rows_are_kept_and_cost_themselves_only(flask, file):
         (b"5|T\n", ("--customer", "", "--product", ""), "takes a customer and a product"),
     ],
 )
-def test_what_cannot_be_read_is_said(fails, file, content, arguments, told):
-    assert told in fails("events", "import", file(content), *arguments)
+def test_an_unreadable_csv_file_is_rejected_with_the_reason(fails, file, content, arguments, expected):
+    assert expected in fails("events", "import", file(content), *arguments)
     assert stored("COPY") == []
 
 
-def test_a_file_that_may_have_either_layout_is_not_guessed_at(succeeds, fails, services, file):
+def test_an_ambiguous_file_requires_a_layout(succeeds, fails, services, file):
     catalog(services)
     path = file(b"5|LOADED|a|b|c|d\n")
     assert "say --layout columns or --layout positional" in fails("events", "import", path, *CSV)
     succeeds("events", "import", path, *CSV, "--layout", "positional")
     assert stored("COPY") == [(5, "LOADED", ["a", "b", "c", "d"], 1)]
-    succeeds("events", "import", file(b"5|LOADED|a\n"), *CSV)  # no row with columns is so short
+    succeeds("events", "import", file(b"5|LOADED|a\n"), *CSV)  # no row with columns is this short
     catalog(services, extra="drop")
     assert "without the last column, extra" in fails("events", "import", path, *CSV, "--layout", "columns")
 
 
 @pytest.mark.parametrize("arguments", [("--customer", "A"), ("--layout", "columns"), ("--product", "P"), ("--header",)])
-def test_half_of_what_csv_takes_is_a_wrong_call(flask, file, arguments):
+def test_incomplete_csv_options_are_a_usage_error(flask, file, arguments):
     assert flask("events", "import", file(b"5|T\n"), *arguments).exit_code == 2
 
 
@@ -320,21 +320,21 @@ def test_a_second_run_stores_nothing(prints, flask, file):
     path = file(lines(numbered(3)) + b"{}\n")
     assert flask("events", "import", path).exit_code == 3
     second = flask("events", "import", path, "--json")
-    assert second.exit_code == 3  # there are lines that were refused
-    told = json.loads(second.stdout)
-    assert told.pop("imported_before") > FIRST
-    assert told == {"file": "events.ndjson", "events": 3, "rejected": 1, "lines": 4}
+    assert second.exit_code == 3  # the file has rejected lines
+    result = json.loads(second.stdout)
+    assert result.pop("imported_before") > FIRST
+    assert result == {"file": "events.ndjson", "events": 3, "rejected": 1, "lines": 4}
     assert (len(stored()), len(rejected.newest(10))) == (3, 1)
 
 
-def test_the_same_content_under_another_name_is_the_same_file(prints, file):
+def test_a_file_is_recognized_by_its_content_not_its_name(prints, file):
     prints("events", "import", file(lines(numbered(3))))
     assert "imported_before" in prints("events", "import", file(lines(numbered(3)), "copy"))
     assert "imported_before" not in prints("events", "import", file(lines(numbered(4))))
     assert contexts() == ["0", "1", "2", "0", "1", "2", "3"]
 
 
-def test_it_is_imported_once_more_where_that_is_asked_for(prints, file):
+def test_again_imports_a_file_once_more(prints, file):
     path = file(lines(numbered(3)))
     for _ in range(2):
         assert prints("events", "import", path, "--again")["events"] == 3
@@ -342,20 +342,20 @@ def test_it_is_imported_once_more_where_that_is_asked_for(prints, file):
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
-def test_it_goes_on_behind_every_chunk(services, prints, file, small_chunks, compress):
+def test_an_interrupted_import_resumes_after_any_chunk(services, prints, file, small_chunks, compress):
     content = compress(MARK + lines(numbered(25)) + b"\n{}\n" + lines(numbered(25, 25)))
     for steps in range(1, 8):
         run = services.importing.run(Source(io.BytesIO(content), "x"))
         for _ in range(steps):
             next(run, None)
         run.close()
-    told = list(services.importing.run(Source(io.BytesIO(content), "x")))[-1]
-    assert (told.events, told.rejected, told.line) == (50, 1, 53)
+    last = list(services.importing.run(Source(io.BytesIO(content), "x")))[-1]
+    assert (last.events, last.rejected, last.line) == (50, 1, 53)
     assert contexts() == [str(number) for number in range(50)]
-    assert [one.place for one in rejected.newest(10)] == [27]
+    assert [reject.place for reject in rejected.newest(10)] == [27]
 
 
-def test_it_goes_on_inside_a_csv_file_with_its_lines_and_its_header(services, file, small_chunks):
+def test_a_resumed_csv_import_keeps_its_line_numbers_and_its_header(services, file, small_chunks):
     rows = [f'{number}|T|"{number}\nof two lines"|' for number in range(35)]
     content = ("timestamp|type|context1|context2\n" + "\n".join(rows) + "\nx|T\n").encode()
     path = file(content)
@@ -367,10 +367,10 @@ def test_it_goes_on_inside_a_csv_file_with_its_lines_and_its_header(services, fi
         last = list(services.importing.run(Source(second, **form)))[-1]
     assert (last.events, last.rejected) == (35, 1)
     assert [at for at, *_ in stored("COPY")] == list(range(35))
-    assert [one.place for one in rejected.newest(10)] == [72]
+    assert [reject.place for reject in rejected.newest(10)] == [72]
 
 
-def test_two_at_once_store_it_once(services, small_chunks):
+def test_two_concurrent_imports_store_a_file_once(services, small_chunks):
     runs = [services.importing.run(Source(io.BytesIO(lines(numbered(30))), "x")) for _ in range(2)]
     assert [next(run).offset for run in runs] == [0, 0]
     next(runs[0])
@@ -380,7 +380,7 @@ def test_two_at_once_store_it_once(services, small_chunks):
     assert contexts() == [str(number) for number in range(30)]
 
 
-def test_a_commit_that_fails_is_no_progress(app, services, small_chunks, monkeypatch):
+def test_a_failed_commit_does_not_advance_the_import(app, services, small_chunks, monkeypatch):
     importing = Importing(services.catalog, GroupCommitWriter(1))
     advance = imports.advance
     monkeypatch.setattr(imports, "advance", lambda *args: advance(*args) and args[1] < 100 or 1 / 0)
@@ -392,7 +392,7 @@ def test_a_commit_that_fails_is_no_progress(app, services, small_chunks, monkeyp
     assert len(set(contexts())) == len(contexts()) == 30
 
 
-def test_killed_again_and_again_it_stores_each_line_once(app, settings, file):
+def test_an_import_killed_several_times_stores_each_line_once(app, settings, file):
     content = lines(numbered(60_000))
     path = file(content + b"broken\n")
     release()
@@ -404,7 +404,7 @@ def test_killed_again_and_again_it_stores_each_line_once(app, settings, file):
             env=environment(settings),
             stdout=subprocess.PIPE,
         )
-        if kills < 3 and wait_for_more(process, len_events()):
+        if kills < 3 and wait_for_events(process, count_events()):
             time.sleep(random.Random(seed).random() * 0.2)
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
@@ -413,14 +413,14 @@ def test_killed_again_and_again_it_stores_each_line_once(app, settings, file):
         assert process.returncode == 3
         break
     assert kills >= 2
-    told = json.loads(output)
-    assert (told["events"], told["rejected"]) == (60_000, 1)
+    result = json.loads(output)
+    assert (result["events"], result["rejected"]) == (60_000, 1)
     assert sorted(map(int, contexts())) == list(range(60_000))
     assert len(rejected.newest(10)) == 1
 
 
 @sqlite_only
-def test_a_terminal_is_shown_a_bar(app, settings, file):
+def test_a_terminal_shows_a_progress_bar(app, settings, file):
     path = file(lines(numbered(30_000)))
     leader, follower = os.openpty()
     process = subprocess.Popen(
@@ -441,7 +441,7 @@ def test_a_terminal_is_shown_a_bar(app, settings, file):
 
 
 def environment(settings) -> dict[str, str]:
-    """Of a process of its own with the same database."""
+    """Return the environment of a process that uses the same database."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -451,15 +451,15 @@ def environment(settings) -> dict[str, str]:
     }
 
 
-def len_events() -> int:
+def count_events() -> int:
     try:
         return database.execute_sql("SELECT count(*) FROM event").fetchone()[0]
     finally:
         release()
 
 
-def wait_for_more(process: subprocess.Popen, before: int) -> bool:
-    """Return when a process has stored something, or has ended; whether it still runs."""
-    while process.poll() is None and len_events() == before:
+def wait_for_events(process: subprocess.Popen, before: int) -> bool:
+    """Wait until a process has stored something or ended, and return whether it still runs."""
+    while process.poll() is None and count_events() == before:
         time.sleep(0.02)
     return process.poll() is None

@@ -1,4 +1,4 @@
-"""`flask events resend`: rejected events again as they are, each stored once at most."""
+"""`flask events resend`: rejected events are sent again unchanged, and each is stored at most once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ strict = pytest.mark.settings(catalog_mode="strict")
 
 
 @pytest.fixture
-def refuse(nobody, services):
-    """Send events of which each is refused; their ids, oldest first."""
+def send_invalid(nobody, services):
+    """Return a function that sends invalid events and returns the ids of the rejected events, oldest first."""
 
     def send(*wrong: object) -> list[int]:
         nobody.post("/events", list(wrong), headers={"Prefer": "handling=lenient"})
         services.rejected.flush()
-        return sorted(one.id for one in rejected.newest(len(wrong)))
+        return sorted(reject.id for reject in rejected.newest(len(wrong)))
 
     return send
 
@@ -33,13 +33,13 @@ def contexts() -> list[list]:
 
 
 @strict
-def test_what_passes_after_a_catalog_import_is_stored(refuse, flask, services):
-    refuse(event(context=["1"]), event(customer="NOBODY"), event(timestamp=-1), event(context=["2"]))
+def test_events_that_are_valid_after_a_catalog_import_are_stored(send_invalid, flask, services):
+    send_invalid(event(context=["1"]), event(customer="NOBODY"), event(timestamp=-1), event(context=["2"]))
     services.catalog.load_sample()
     result = flask("events", "resend", "--all", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (3, {"sent": 2, "refused": 2})
     assert contexts() == [["1"], ["2"]]
-    assert sorted(one.place for one in rejected.newest(10)) == [2, 3]
+    assert sorted(reject.place for reject in rejected.newest(10)) == [2, 3]
     assert 'customer is "NOBODY", which is not known' in result.stderr
     assert "timestamp is -1" in result.stderr
     assert json.loads(flask("events", "resend", "--all", "--json").stdout) == {"sent": 0, "refused": 2}
@@ -47,18 +47,18 @@ def test_what_passes_after_a_catalog_import_is_stored(refuse, flask, services):
 
 
 @strict
-def test_only_those_that_are_named_are_sent(refuse, succeeds, services):
-    ids = refuse(*[event(context=[str(number)]) for number in range(4)])
+def test_only_the_given_events_are_sent(send_invalid, succeeds, services):
+    ids = send_invalid(*[event(context=[str(number)]) for number in range(4)])
     services.catalog.load_sample()
     assert succeeds("events", "resend", ids[1], ids[3], ids[1]) == "Sent 2; 0 are still rejected.\n"
     assert contexts() == [["1"], ["3"]]
-    assert [one.id for one in rejected.newest(10)] == [ids[2], ids[0]]
+    assert [reject.id for reject in rejected.newest(10)] == [ids[2], ids[0]]
 
 
 @strict
-def test_hundreds_are_sent_page_by_page(refuse, prints, services, monkeypatch):
+def test_hundreds_of_events_are_sent_in_pages(send_invalid, prints, services, monkeypatch):
     monkeypatch.setattr("app.services.events.resend.AT_ONCE", 30)
-    refuse(*[event(context=[f"{number:03}"]) for number in range(100)])
+    send_invalid(*[event(context=[f"{number:03}"]) for number in range(100)])
     services.catalog.load_sample()
     assert prints("events", "resend", "--all") == {"sent": 100, "refused": 0}
     assert contexts() == [[f"{number:03}"] for number in range(100)]
@@ -66,8 +66,8 @@ def test_hundreds_are_sent_page_by_page(refuse, prints, services, monkeypatch):
 
 
 @strict
-def test_one_is_stored_and_removed_in_one_transaction(refuse, prints, services, monkeypatch):
-    refuse(event())
+def test_an_event_is_stored_and_removed_in_one_transaction(send_invalid, prints, services, monkeypatch):
+    send_invalid(event())
     services.catalog.load_sample()
     with monkeypatch.context() as patch:
         patch.setattr(rejected, "claim", lambda keys: 1 / 0)
@@ -79,7 +79,7 @@ def test_one_is_stored_and_removed_in_one_transaction(refuse, prints, services, 
     assert rejected.newest(1) == []
 
 
-def test_requests_and_their_events_sent_by_many_at_once_are_stored_once(nobody, services):
+def test_concurrent_resends_of_requests_and_events_store_each_event_once(nobody, services):
     known = [f"{number}-{place}" for number in range(6) for place in range(4)]
     services.catalog.strict = True
     services.catalog.load_sample()
@@ -90,27 +90,27 @@ def test_requests_and_their_events_sent_by_many_at_once_are_stored_once(nobody, 
         )
     services.rejected.flush()
     services.catalog.strict = False
-    ids = [one.id for one in rejected.newest(100)]
-    whole = [one.uuid for one in rejected.requests(100)]
-    assert (len(ids), len(whole)) == (12, 6)
+    ids = [reject.id for reject in rejected.newest(100)]
+    uuids = [reject.uuid for reject in rejected.requests(100)]
+    assert (len(ids), len(uuids)) == (12, 6)
 
     def send(keys: list) -> None:
         for key in keys:
             with suppress(RejectedUnknown):
                 if isinstance(key, str):
                     services.resend.send_request(SYSTEM, key)
-                elif one := rejected.by_id(key):
-                    services.resend.send(SYSTEM, key, one.event)
+                elif reject := rejected.by_id(key):
+                    services.resend.send(SYSTEM, key, reject.event)
 
     with Aside() as threads:
-        done = [threads.start(send, keys) for keys in (ids, ids[::-1], whole, whole[::-1])]
-    for thread in done:
+        resends = [threads.start(send, keys) for keys in (ids, ids[::-1], uuids, uuids[::-1])]
+    for thread in resends:
         thread.result()
     list(services.resend.send_as_they_are(None))
     assert contexts() == sorted([text] for text in known)
 
 
-def test_what_is_not_json_is_still_refused(refuse, nobody, flask, services):
+def test_invalid_json_is_rejected_again(send_invalid, nobody, flask, services):
     nobody.post("/events", b'{"customer": \n', "application/x-ndjson")
     services.rejected.flush()
     result = flask("events", "resend", "--all", "--json")
@@ -120,19 +120,21 @@ def test_what_is_not_json_is_still_refused(refuse, nobody, flask, services):
 
 
 @pytest.fixture
-def refused(nobody, services) -> tuple[str, int]:
-    """A request whose only invalid event is of a customer that is not known; its UUID, and the event's id."""
+def rejected_request(nobody, services) -> tuple[str, int]:
+    """Send a request in which one event has an unknown customer, and return its UUID and the event's id."""
     services.catalog.load_sample()
     nobody.post("/events", [event(context=["1"]), event(customer="NEW", context=["2"])])
     services.rejected.flush()
-    (one,) = rejected.newest(1)
-    return one.request, one.id
+    (reject,) = rejected.newest(1)
+    return reject.request, reject.id
 
 
 @strict
-@pytest.mark.parametrize("named", ["--all", "uuid", "id"])
-def test_a_refused_request_is_stored_whole_however_it_is_named(refused, flask, prints, services, named):
-    argument = {"--all": "--all", "uuid": refused[0], "id": refused[1]}[named]
+@pytest.mark.parametrize("selected", ["--all", "uuid", "id"])
+def test_a_rejected_request_is_stored_completely_however_it_is_selected(
+    rejected_request, flask, prints, services, selected
+):
+    argument = {"--all": "--all", "uuid": rejected_request[0], "id": rejected_request[1]}[selected]
     result = flask("events", "resend", argument, "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (3, {"sent": 0, "refused": 1})
     assert contexts() == []
@@ -143,15 +145,15 @@ def test_a_refused_request_is_stored_whole_however_it_is_named(refused, flask, p
     assert (rejected.newest(1), rejected.requests(1)) == ([], [])
 
 
-def test_where_there_are_none_nothing_is_sent(prints):
+def test_without_rejected_events_nothing_is_sent(prints):
     assert prints("events", "resend", "--all") == {"sent": 0, "refused": 0}
 
 
-def test_one_that_is_not_there_is_said(fails):
+def test_an_unknown_id_is_reported(fails):
     assert "There is no rejected event 7" in fails("events", "resend", 7)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all", 1), ("x",), ("0",)])
-def test_a_wrong_call_sends_nothing(refuse, flask, arguments):
-    refuse(event(timestamp=-1))
+def test_a_usage_error_sends_nothing(send_invalid, flask, arguments):
+    send_invalid(event(timestamp=-1))
     assert flask("events", "resend", *arguments).exit_code == 2

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, JSON, exit codes, and errors in a sentence."""
+"""Properties of all commands: help, JSON, exit codes, and error messages of one sentence."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from app.store import database as store
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (serve, reload, scheduler, db, user, key, catalog, events, reports)
-WITHOUT_JSON = {"serve", "scheduler"}  # they run until they are stopped
+WITHOUT_JSON = {"serve", "scheduler"}  # these run until they are stopped
 
 
 def leaves(command: click.Command, *path: str) -> list[tuple[tuple[str, ...], click.Command]]:
-    """Every command below, with its words."""
+    """Return every leaf of a group of commands, with its full name."""
     words = (*path, command.name)
     if isinstance(command, click.Group):
-        return [leaf for one in command.commands.values() for leaf in leaves(one, *words)]
+        return [leaf for subcommand in command.commands.values() for leaf in leaves(subcommand, *words)]
     return [(words, command)]
 
 
@@ -37,7 +37,7 @@ def runner(tmp_path_factory):
     return create_app(settings).test_cli_runner()
 
 
-def test_the_contract_s_commands_are_there():
+def test_the_commands_of_the_contract_exist():
     assert {" ".join(words) for words, _ in ALL} >= {
         "user add", "user list", "user password", "user remove", "catalog import", "catalog export",
         "events count", "reports list", "reports start", "reports wait", "reports download",
@@ -46,7 +46,7 @@ def test_the_contract_s_commands_are_there():
 
 
 @pytest.mark.parametrize("words", [words for words, _ in ALL], ids=" ".join)
-def test_each_command_explains_itself(runner, words):
+def test_each_command_has_a_help_text(runner, words):
     result = runner.invoke(args=[*words, "--help"])
     assert result.exit_code == 0
     assert result.output.startswith("Usage: ")
@@ -56,20 +56,20 @@ def test_each_command_explains_itself(runner, words):
 @pytest.mark.parametrize(
     "words", [(command.name,) for command in COMMANDS if isinstance(command, click.Group)], ids=str
 )
-def test_each_noun_lists_its_verbs(runner, words):
+def test_each_group_lists_its_commands(runner, words):
     result = runner.invoke(args=[*words, "--help"])
     assert result.exit_code == 0
     assert "Commands:" in result.output
 
 
 @pytest.mark.parametrize(("words", "command"), ALL, ids=[" ".join(words) for words, _ in ALL])
-def test_each_command_that_ends_prints_json(words, command):
+def test_each_command_that_ends_supports_json(words, command):
     options = {option for parameter in command.params for option in parameter.opts}
     assert ("--json" in options) is (words[0] not in WITHOUT_JSON)
 
 
 @pytest.mark.parametrize("words", [["user", "add"], ["reports", "start"], ["reports", "wait"], ["nothing"]], ids=str)
-def test_a_wrong_call_exits_with_two(runner, words):
+def test_a_usage_error_exits_with_two(runner, words):
     result = runner.invoke(args=words)
     assert result.exit_code == 2
     assert "Usage: " in result.output
@@ -85,7 +85,7 @@ WITHOUT_A_DATABASE = [
 
 
 @pytest.mark.parametrize("words", WITHOUT_A_DATABASE, ids=" ".join)
-def test_a_database_that_is_away_is_told_in_a_sentence(tmp_path, words):
+def test_an_unavailable_database_is_reported_in_a_sentence(tmp_path, words):
     app = create_app(Settings(data_dir=tmp_path, database_url="postgresql://127.0.0.1:1/tally"))
     result = app.test_cli_runner().invoke(args=words)
     assert result.exit_code == 1
@@ -94,7 +94,7 @@ def test_a_database_that_is_away_is_told_in_a_sentence(tmp_path, words):
 
 
 @pytest.mark.parametrize("words", WITHOUT_A_DATABASE[:-1], ids=" ".join)
-def test_a_database_that_nobody_migrated_is_told_with_what_to_do(tmp_path, words):
+def test_an_unmigrated_database_is_reported_with_the_command_to_run(tmp_path, words):
     (tmp_path / "events.db").touch()
     result = create_app(Settings(data_dir=tmp_path)).test_cli_runner().invoke(args=words)
     assert result.exit_code == 1
@@ -104,7 +104,7 @@ def test_a_database_that_nobody_migrated_is_told_with_what_to_do(tmp_path, words
 
 
 @pytest.mark.parametrize("words", [["--help"], ["serve", "--help"], *WITHOUT_A_DATABASE], ids=" ".join)
-def test_a_command_that_only_reads_makes_nothing_where_nothing_is(tmp_path, words):
+def test_commands_that_only_read_create_no_files(tmp_path, words):
     result = create_app(Settings(data_dir=tmp_path / "var")).test_cli_runner().invoke(args=words)
     if "--help" in words:
         assert result.exit_code == 0
@@ -114,19 +114,19 @@ def test_a_command_that_only_reads_makes_nothing_where_nothing_is(tmp_path, word
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fault_of_ours_is_not_called_anything_else(flask, services, monkeypatch):
+def test_an_internal_error_is_not_disguised(flask, services, monkeypatch):
     monkeypatch.setattr(type(services.ingest), "count", lambda self: 1 / 0)
     result = flask("events", "count")
     assert isinstance(result.exception, ZeroDivisionError)
     assert result.exit_code != 0
 
 
-def test_a_command_gives_its_connection_back(succeeds):
+def test_a_command_closes_its_connection(succeeds):
     succeeds("events", "count")
     assert store.database.is_closed()
 
 
-def test_the_commands_are_there_where_people_look_for_them(tmp_path):
+def test_the_commands_work_in_real_processes(tmp_path):
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATA_DIR": str(tmp_path)}
 
     def run(*args: str, **kwargs: object) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""`flask reports`: the whole trip of a report, from a terminal."""
+"""`flask reports`: start, wait, list and download."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from tests.support.client import FIRST, event
 from tests.support.running import wait_until
 from tests.support.threads import Aside
 
-OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
+SELECTION = ("--customer", "BARCHART", "--product", "PORTFOLIO")
 
 
 @pytest.fixture
 def source(succeeds, nobody) -> str:
-    """A report that was started and waits for a worker."""
+    """Start a report, which waits for a worker, and return its source."""
     nobody.send(event(), event(context=["a;b", None, ""]))
-    return succeeds("reports", "start", *OURS, "--delimiter", ";").strip()
+    return succeeds("reports", "start", *SELECTION, "--delimiter", ";").strip()
 
 
 def run(services, source: str) -> None:
-    """What a worker does."""
+    """Run a report as a worker does."""
     services.runner.run(source.removeprefix("JOB-"))
 
 
 def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, services, source, tmp_path):
-    with Aside() as aside:
-        aside.start(run, services, source)
+    with Aside() as threads:
+        threads.start(run, services, source)
         waited = succeeds("reports", "wait", source)
     assert waited == f"{source} COMPLETE, 2 rows, BARCHART PORTFOLIO\n"
     assert succeeds("reports", "list") == waited
     target = tmp_path / "report.csv"
-    said = succeeds("reports", "download", source, "--output", target)
-    assert said == f"Wrote {target.stat().st_size} bytes to {target}.\n"
+    output = succeeds("reports", "download", source, "--output", target)
+    assert output == f"Wrote {target.stat().st_size} bytes to {target}.\n"
     assert (
         target.read_bytes()
         == (
@@ -48,10 +48,10 @@ def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, 
     }
 
 
-def test_with_json_a_report_is_printed_as_the_api_answers_it(admin, prints, nobody):
+def test_with_json_a_report_is_printed_as_in_the_api(admin, prints, nobody):
     nobody.send(event(type="A"), event(type="B"))
-    given = ("--type", "A", "--type", "B", "--start", FIRST, "--end", FIRST + 1, "--header", "--layout", "positional")
-    job = prints("reports", "start", *OURS, *given)
+    options = ("--type", "A", "--type", "B", "--start", FIRST, "--end", FIRST + 1, "--header", "--layout", "positional")
+    job = prints("reports", "start", *SELECTION, *options)
     assert job == admin.availability(job["source"])
     assert list(job) == ["job", "source", "status", "filter", "timing", "output"]
     assert job["filter"] == {
@@ -61,23 +61,23 @@ def test_with_json_a_report_is_printed_as_the_api_answers_it(admin, prints, nobo
     assert prints("reports", "list") == [job]
 
 
-def test_what_was_not_asked_for_is_not_in_the_report(prints, nobody):
+def test_omitted_options_are_not_in_the_report(prints, nobody):
     nobody.send(event())
-    job = prints("reports", "start", *OURS)
+    job = prints("reports", "start", *SELECTION)
     assert job["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO"}
     assert "output" not in job
 
 
-def test_the_newest_reports_are_listed_first_and_no_more_than_asked_for(succeeds, prints, nobody, admin):
+def test_the_newest_reports_are_listed_first_up_to_the_limit(succeeds, prints, nobody, admin):
     nobody.send(event())
     by_a_user = admin.start_report()["source"]
-    newest = prints("reports", "start", *OURS)["source"]
+    newest = prints("reports", "start", *SELECTION)["source"]
     assert [job["source"] for job in prints("reports", "list")] == [newest, by_a_user]
     assert [job["source"] for job in prints("reports", "list", "--limit", 1)] == [newest]
 
 
 @pytest.mark.settings(report_attempts=1)
-def test_waiting_for_a_report_that_failed_exits_with_one_and_says_why(flask, services, source, monkeypatch):
+def test_waiting_for_a_failed_report_exits_with_one_and_prints_the_reason(flask, services, source, monkeypatch):
     monkeypatch.setattr("app.services.reports.part_writer.blocks", lambda *args: 1 / 0)
     run(services, source)
     result = flask("reports", "wait", source)
@@ -86,54 +86,54 @@ def test_waiting_for_a_report_that_failed_exits_with_one_and_says_why(flask, ser
     assert result.stdout == f"{source} FAILED, 0 rows, BARCHART PORTFOLIO: {reason}\n"
 
 
-def test_waiting_ends_when_the_time_is_up(flask, source):
+def test_waiting_ends_at_the_timeout(flask, source):
     result = flask("reports", "wait", source, "--timeout", 0)
     assert (result.exit_code, result.stdout) == (1, f"{source} RUNNING, BARCHART PORTFOLIO\n")
 
 
-def test_a_report_that_there_is_not_is_told(fails, tmp_path):
+def test_an_unknown_report_is_an_error(fails, tmp_path):
     for name in ("JOB-0d3f5a52-7f6c-4d0a-9d5b-0c7f3b0a1e11", "nonsense"):
         assert fails("reports", "wait", name) == f"Error: There is no report {name}, or it is not yours.\n"
         assert "There is no report" in fails("reports", "download", name, "--output", tmp_path / "x")
 
 
-def test_a_report_without_a_file_is_told(fails, source, tmp_path):
+def test_downloading_a_report_without_a_file_is_an_error(fails, source, tmp_path):
     assert "still runs" in fails("reports", "download", source, "--output", tmp_path / "report.csv")
     assert not (tmp_path / "report.csv").exists()
 
 
-def test_a_target_that_cannot_be_written_is_told(fails, services, source, tmp_path):
+def test_an_unwritable_target_is_an_error(fails, services, source, tmp_path):
     run(services, source)
     target = tmp_path / "no" / "folder" / "report.csv"
-    said = fails("reports", "download", source, "--output", target)
-    assert said == f"Error: Cannot write {target}: No such file or directory.\n"
+    error = fails("reports", "download", source, "--output", target)
+    assert error == f"Error: Cannot write {target}: No such file or directory.\n"
 
 
-def test_no_report_is_started_whose_file_could_not_be_written(fails, prints, nobody, tmp_path):
+def test_no_report_is_started_if_the_target_is_unwritable(fails, prints, nobody, tmp_path):
     nobody.send(event())
     target = tmp_path / "no" / "report.csv"
-    said = fails("reports", "start", *OURS, "--wait", "--output", target)
-    assert said == f"Error: Cannot write {target}: No such file or directory.\n"
+    error = fails("reports", "start", *SELECTION, "--wait", "--output", target)
+    assert error == f"Error: Cannot write {target}: No such file or directory.\n"
     assert prints("reports", "list") == []
 
 
-def test_the_file_takes_the_place_of_an_older_one_and_nothing_else_is_left(succeeds, services, nobody, tmp_path):
+def test_the_file_replaces_an_older_one_and_leaves_no_temporary_file(succeeds, services, nobody, tmp_path):
     nobody.send(event())
     target = tmp_path / "report.csv"
     target.write_text("an older one, and longer than this")
-    with Aside() as aside:
-        aside.start(work_when_there_is_some, services)
-        succeeds("reports", "start", *OURS, "--delimiter", ";", "--output", target)
+    with Aside() as threads:
+        threads.start(work_on_the_first_report, services)
+        succeeds("reports", "start", *SELECTION, "--delimiter", ";", "--output", target)
     assert target.read_bytes() == f"{FIRST};PORTFOLIO-APPLICATION-LOADED;user-1;Overview\n".encode()
     assert list(tmp_path.glob(".*")) == []
 
 
-def work_when_there_is_some(services) -> None:
+def work_on_the_first_report(services) -> None:
     wait_until(lambda: services.reports.visible(SYSTEM, 1), 10)
     services.runner.work("here")
 
 
-def test_who_is_interrupted_while_waiting_reads_that_the_report_goes_on(flask, source, monkeypatch):
+def test_interrupting_the_wait_prints_that_the_report_continues(flask, source, monkeypatch):
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
@@ -143,34 +143,34 @@ def test_who_is_interrupted_while_waiting_reads_that_the_report_goes_on(flask, s
     assert f"{source} continues. Wait for it: flask --app wsgi reports wait {source}. Cancel it: " in result.stderr
 
 
-def test_who_waits_where_there_is_no_worker_is_told_so_once(flask, source, monkeypatch):
+def test_waiting_without_a_worker_warns_once(flask, source, monkeypatch):
     monkeypatch.setattr(wait_for, "PATIENCE_SECONDS", 0)
     result = flask("reports", "wait", source, "--timeout", 1)
     assert result.stderr.count("No worker has been heard from lately. Reports wait. Start one: python worker.py.") == 1
 
 
-def test_waiting_goes_on_when_the_database_is_back(flask, services, source, monkeypatch):
+def test_waiting_continues_when_the_database_is_available_again(flask, services, source, monkeypatch):
     run(services, source)
     Report.update(status="RUNNING").execute()
-    get, asked = services.reports.get, []
+    get, calls = services.reports.get, []
 
-    def away_for_a_while(*args: object) -> Report:
-        asked.append(args)
-        if 1 < len(asked) < 4:
+    def fail_twice(*args: object) -> Report:
+        calls.append(args)
+        if 1 < len(calls) < 4:
             raise StoreUnavailable("The database cannot be reached.")
-        if len(asked) == 5:
+        if len(calls) == 5:
             Report.update(status="COMPLETE").execute()
         return get(*args)
 
-    monkeypatch.setattr(services.reports, "get", away_for_a_while)
+    monkeypatch.setattr(services.reports, "get", fail_twice)
     result = flask("reports", "wait", source)
     assert (result.exit_code, result.stdout) == (0, f"{source} COMPLETE, 2 rows, BARCHART PORTFOLIO\n")
     assert result.stderr.count("The database cannot be reached.") == 1
 
 
-def test_a_report_that_cannot_be_accepted_is_refused_with_each_fault(fails, nobody):
+def test_an_invalid_report_is_rejected_with_every_error(fails, nobody):
     nobody.send(event())
-    wrong = fails("reports", "start", *OURS, "--delimiter", "||", "--start", "yesterday", "--layout", "wide")
+    wrong = fails("reports", "start", *SELECTION, "--delimiter", "||", "--start", "yesterday", "--layout", "wide")
     assert wrong.startswith("Error: The report's request has 3 faults")
     assert 'filter.start is "yesterday"' in wrong
     assert 'output.delimiter is "||"' in wrong

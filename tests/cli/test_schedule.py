@@ -1,4 +1,4 @@
-"""`flask reports schedule`: recurring reports from a terminal."""
+"""`flask reports schedule`: recurring reports."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.services.schedules.webhooks import Webhooks
 from app.store.models import AuditEntry, Report, Schedule
 from tests.support.client import event
 
-OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
-ADD = ("reports", "schedule", "add", "Every day", *OURS, "--every", "daily")
+SELECTION = ("--customer", "BARCHART", "--product", "PORTFOLIO")
+ADD = ("reports", "schedule", "add", "Every day", *SELECTION, "--every", "daily")
 MOMENT = r"\d{4}-\d\d-\d\d 06:00 UTC"
 
 
@@ -27,10 +27,10 @@ def allowed(services, settings, monkeypatch) -> str:
     return "https://hooks.example.com/x"
 
 
-def test_one_is_added_listed_run_paused_resumed_and_removed(succeeds, prints):
-    told = succeeds(*ADD)
+def test_a_schedule_is_added_listed_run_paused_resumed_and_removed(succeeds, prints):
+    output = succeeds(*ADD)
     line = f"1: Every day, BARCHART PORTFOLIO, every day at 06:00 UTC, the day before; next {MOMENT}\n"
-    assert re.fullmatch(f"Added {line}", told)
+    assert re.fullmatch(f"Added {line}", output)
     assert re.fullmatch(line, succeeds("reports", "schedule", "list"))
     source = succeeds("reports", "schedule", "run", 1).strip()
     assert source == f"JOB-{Report.get().job}"
@@ -43,11 +43,11 @@ def test_one_is_added_listed_run_paused_resumed_and_removed(succeeds, prints):
     assert Report.select().count() == 1
 
 
-def test_with_json_all_that_it_is_is_printed(prints):
-    given = ("--type", "A", "--type", "B", "--hour", 3, "--since-last", "--format", "jsonl", "--compression", "zstd")
-    made = prints("reports", "schedule", "add", "Weekly", *OURS, "--every", "weekly", *given)
-    assert made.pop("next_run") == Schedule.get().next_run
-    assert made == {
+def test_with_json_all_its_fields_are_printed(prints):
+    options = ("--type", "A", "--type", "B", "--hour", 3, "--since-last", "--format", "jsonl", "--compression", "zstd")
+    schedule = prints("reports", "schedule", "add", "Weekly", *SELECTION, "--every", "weekly", *options)
+    assert schedule.pop("next_run") == Schedule.get().next_run
+    assert schedule == {
         "id": 1, "name": "Weekly", "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"],
         "output": {"format": "jsonl", "compression": "zstd"}, "recurrence": "weekly", "hour": 3, "mode": "since_last",
         "webhook": None, "active": True, "owner": "system", "reason": None, "last_run": None, "last_report": None,
@@ -58,34 +58,34 @@ def test_with_json_all_that_it_is_is_printed(prints):
         assert prints("reports", "schedule", verb, 1) == {"id": 1}
 
 
-def test_its_reports_are_its_owner_s(succeeds, analyst):
+def test_its_reports_belong_to_its_owner(succeeds, analyst):
     succeeds(*ADD, "--owner", "anna")
     succeeds("reports", "schedule", "run", 1)
     assert [job["source"] for job in analyst.get("/reports").get_json()["reports"]] == [f"JOB-{Report.get().job}"]
 
 
-def test_an_owner_who_may_not_see_the_customer_is_refused(fails, analyst, nobody):
+def test_an_owner_without_access_to_the_customer_is_rejected(fails, analyst, nobody):
     nobody.send(event(customer="OTHER"))
-    told = fails(*ADD, "--customer", "OTHER", "--owner", "anna")
-    assert told == "Error: anna may not see data of the customer OTHER.\n"
+    error = fails(*ADD, "--customer", "OTHER", "--owner", "anna")
+    assert error == "Error: anna may not see data of the customer OTHER.\n"
     assert fails(*ADD, "--owner", "nobody") == "Error: There is no user nobody.\n"
 
 
-def test_what_is_wrong_is_told_with_each_fault(fails):
-    wrong = fails(*ADD[:-1], "hourly", "--hour", 24, "--delimiter", "||", "--webhook", "hooks.example.com")
-    assert wrong.startswith("Error: The recurring report has 4 faults")
-    assert 'recurrence is "hourly"; it must be "daily" or "weekly" or "monthly"' in wrong
-    assert "hour is 24; it must be a whole number from 0 to 23" in wrong
-    assert 'output.delimiter is "||"' in wrong
-    assert "webhook does not start with https:// or http://; it must be a URL" in wrong
+def test_invalid_options_are_rejected_with_every_error(fails):
+    error = fails(*ADD[:-1], "hourly", "--hour", 24, "--delimiter", "||", "--webhook", "hooks.example.com")
+    assert error.startswith("Error: The recurring report has 4 faults")
+    assert 'recurrence is "hourly"; it must be "daily" or "weekly" or "monthly"' in error
+    assert "hour is 24; it must be a whole number from 0 to 23" in error
+    assert 'output.delimiter is "||"' in error
+    assert "webhook does not start with https:// or http://; it must be a URL" in error
     assert "WEBHOOK_HOSTS does not allow" in fails(*ADD, "--webhook", "https://hooks.example.com/")
     assert Schedule.select().count() == 0
 
 
-def test_the_secret_of_a_webhook_is_printed_once_and_can_be_made_anew(succeeds, prints, fails, services, allowed):
-    told = succeeds(*ADD, "--webhook", allowed)
+def test_the_secret_of_a_webhook_is_printed_once_and_can_be_replaced(succeeds, prints, fails, services, allowed):
+    output = succeeds(*ADD, "--webhook", allowed)
     secret = services.webhooks.secret(Schedule.get().webhook_salt)
-    assert f"    {secret}\n" in told
+    assert f"    {secret}\n" in output
     assert secret not in succeeds("reports", "schedule", "list")
     other = prints("reports", "schedule", "secret", 1)["secret"]
     assert other == services.webhooks.secret(Schedule.get().webhook_salt) != secret
@@ -94,12 +94,12 @@ def test_the_secret_of_a_webhook_is_printed_once_and_can_be_made_anew(succeeds, 
     assert fails("reports", "schedule", "secret", 3) == "Error: A third has no webhook.\n"
 
 
-def test_one_that_there_is_not_is_told(fails):
+def test_an_unknown_schedule_is_an_error(fails):
     for verb in ("pause", "resume", "remove", "run", "secret"):
         assert fails("reports", "schedule", verb, 7) == "Error: There is no recurring report 7, or it is not yours.\n"
 
 
-def test_what_is_done_from_a_terminal_is_in_the_audit_log(succeeds):
+def test_changes_are_in_the_audit_log(succeeds):
     succeeds(*ADD)
     for verb in ("run", "pause", "resume", "remove"):
         succeeds("reports", "schedule", verb, 1)

@@ -1,4 +1,4 @@
-"""`flask user`: who may use the API and the dashboard."""
+"""`flask user`: accounts for the API and the dashboard."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ def add(succeeds, name: str, *options: str, password: str = RIGHT) -> str:
     return succeeds("user", "add", name, "--password-stdin", *options, input=f"{password}\n")
 
 
-def test_a_user_is_added_and_may_sign_in(succeeds, services):
+def test_an_added_user_can_sign_in(succeeds, services):
     assert add(succeeds, "olga", "--role", "operator") == "Added olga: operator, all customers.\n"
     assert services.accounts.verify("olga", RIGHT).role == "operator"
 
 
-def test_a_user_may_be_limited_to_customers(succeeds, services):
-    words = add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART", "--customer", "FERNHILL")
-    assert words == "Added anna: analyst, BARCHART, FERNHILL.\n"
+def test_a_user_can_be_restricted_to_customers(succeeds, services):
+    output = add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART", "--customer", "FERNHILL")
+    assert output == "Added anna: analyst, BARCHART, FERNHILL.\n"
     assert services.accounts.verify("anna", RIGHT).customers == ("BARCHART", "FERNHILL")
 
 
-def test_an_analyst_without_customers_is_told_to_see_none(succeeds):
+def test_an_analyst_without_customers_has_access_to_none(succeeds):
     assert add(succeeds, "anna", "--role", "analyst") == "Added anna: analyst, no customers.\n"
 
 
-def test_the_password_is_asked_for_twice_where_it_is_not_piped(flask, services):
+def test_the_password_is_prompted_twice_if_it_is_not_piped(flask, services):
     result = flask("user", "add", "olga", "--role", "admin", input=f"{RIGHT}\n{RIGHT}\n")
     assert result.exit_code == 0
     assert RIGHT not in result.output
@@ -34,13 +34,13 @@ def test_the_password_is_asked_for_twice_where_it_is_not_piped(flask, services):
 
 
 @pytest.mark.parametrize("line", ["\ufeff{}\n", "{}\r\n", "\ufeff{}\r\n", "{}", "{}\n"])
-def test_a_byte_order_mark_and_a_line_s_end_are_no_part_of_a_password_but_blanks_are(succeeds, services, line):
+def test_a_byte_order_mark_and_the_line_end_are_not_part_of_a_password_but_blanks_are(succeeds, services, line):
     password = f" {RIGHT} "
     succeeds("user", "add", "olga", "--role", "admin", "--password-stdin", input=line.format(password).encode())
     assert services.accounts.verify("olga", password)
 
 
-def test_two_passwords_that_differ_make_no_user(flask, services):
+def test_two_different_passwords_create_no_user(flask, services):
     result = flask("user", "add", "olga", "--role", "admin", input=f"{RIGHT}\n{OTHER}\n")
     assert result.exit_code == 1
     assert not services.accounts.any()
@@ -57,15 +57,15 @@ def test_users_are_listed(succeeds, prints):
     ]
 
 
-def test_what_is_printed_of_a_user_is_never_the_password(succeeds, flask):
+def test_the_password_hash_is_never_printed(succeeds, flask):
     add(succeeds, "olga", "--role", "operator")
     assert "argon2" not in flask("user", "list", "--json").output
 
 
 def test_a_password_is_changed(succeeds, prints, services):
     add(succeeds, "olga", "--role", "operator")
-    words = succeeds("user", "password", "olga", "--password-stdin", input=f"{OTHER}\n")
-    assert words == "The password of olga is changed.\n"
+    output = succeeds("user", "password", "olga", "--password-stdin", input=f"{OTHER}\n")
+    assert output == "The password of olga is changed.\n"
     assert services.accounts.verify("olga", OTHER)
     assert prints("user", "password", "olga", "--password-stdin", input=f"{RIGHT}\n") == {"name": "olga"}
 
@@ -76,7 +76,7 @@ def test_a_user_is_removed(succeeds, services):
     assert services.accounts.verify("olga", RIGHT) is None
 
 
-def test_what_cannot_be_done_is_told(succeeds, fails):
+def test_impossible_requests_are_rejected_with_the_reason(succeeds, fails):
     add(succeeds, "olga", "--role", "operator")
     stdin = {"input": f"{RIGHT}\n"}
     again = fails("user", "add", "olga", "--role", "admin", "--password-stdin", **stdin)
@@ -89,13 +89,13 @@ def test_what_cannot_be_done_is_told(succeeds, fails):
     assert "0 characters" in fails("user", "password", "olga", "--password-stdin", input="")
 
 
-def test_a_password_that_is_not_utf_8_is_refused(succeeds, fails):
+def test_a_password_that_is_not_utf_8_is_rejected(succeeds, fails):
     add(succeeds, "olga", "--role", "operator")
-    said = fails("user", "password", "olga", "--password-stdin", input=b"correct \xff horse\n")
-    assert said == "Error: The input is not valid UTF-8.\n"
+    error = fails("user", "password", "olga", "--password-stdin", input=b"correct \xff horse\n")
+    assert error == "Error: The input is not valid UTF-8.\n"
 
 
-def test_a_role_that_there_is_not_is_a_wrong_call(flask):
+def test_an_unknown_role_is_a_usage_error(flask):
     result = flask("user", "add", "olga", "--role", "owner", "--password-stdin", input=f"{RIGHT}\n")
     assert result.exit_code == 2
     assert "admin" in result.output

@@ -1,4 +1,4 @@
-"""Starts the service as `make run` does, as often as a test asks, and ends what is left of it."""
+"""Fixtures that start the service as `make run` does and stop it after the test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.support.running import Running
 
 @pytest.fixture
 def folder(short_folder: Path) -> Path:
-    """A new folder with a short path."""
+    """Return a new folder with a short path."""
     return Path(tempfile.mkdtemp(dir=short_folder))
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Running]]:
-    """A function that starts the service in a folder, with further settings."""
+    """Return a function that starts the service in a folder, with further settings."""
     started = []
 
     def start(folder: Path, **settings: str) -> Running:
@@ -34,7 +34,7 @@ def serve() -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture(scope="module")
 def shared_service(short_folder: Path) -> Iterator[Running]:
-    """One running service for the tests that only kill parts of it."""
+    """A running service shared by the tests that only kill parts of it."""
     service = Running(Path(tempfile.mkdtemp(dir=short_folder))).until_ready()
     yield service
     assert service.stop() == 0

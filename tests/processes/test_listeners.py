@@ -1,4 +1,4 @@
-"""The sockets that clients connect to can be emptied before they are closed, so that nobody in their queue is reset."""
+"""Listening sockets: accept queues can be drained before they are closed, so that no waiting client gets a reset."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from app.ops import listeners
 from tests.support.running import free_port, wait_until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for what only Linux has")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="uses socket options of Linux")
 
 
 @pytest.fixture
 def sockets() -> Iterator[list[socket.socket]]:
     opened = listeners.open_listeners("127.0.0.1", free_port(), 2)
     yield opened
-    for one in opened:
-        one.close()
+    for listener in opened:
+        listener.close()
 
 
 def connect(sockets: list[socket.socket], number: int) -> list[socket.socket]:
@@ -30,7 +30,7 @@ def test_several_sockets_share_a_port(sockets):
     assert sockets[0].getsockname() == sockets[1].getsockname()
 
 
-def test_who_waits_in_a_queue_is_counted_and_served_when_nobody_new_gets_in(sockets):
+def test_waiting_clients_are_counted_and_served_after_new_ones_are_refused(sockets):
     assert listeners.waiting(sockets) == 0
     clients = connect(sockets, 20)
     wait_until(lambda: listeners.waiting(sockets) == 20, 5)
@@ -41,7 +41,7 @@ def test_who_waits_in_a_queue_is_counted_and_served_when_nobody_new_gets_in(sock
     for client in clients:
         client.sendall(b"?")
     served = [accept(sockets) for _ in clients]
-    assert [one.recv(1) for one in served] == [b"?"] * 20
+    assert [connection.recv(1) for connection in served] == [b"?"] * 20
     assert listeners.waiting(sockets) == 0
 
 
@@ -53,4 +53,4 @@ def accept(sockets: list[socket.socket]) -> socket.socket:
             continue
         connection.setblocking(True)
         return connection
-    raise AssertionError("nobody waits")
+    raise AssertionError("no client is waiting")

@@ -1,4 +1,4 @@
-"""Log lines: what stands in them is as it came, each is one line, and with LOG_FORMAT=json each is JSON."""
+"""Log lines: each entry is one line, values are logged unchanged, and with LOG_FORMAT=json each line is JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = r"a\r\n2026-01-01 [info] forged\x1b[2J\x00\x7f\x9b31m\u2028b\u202ec é"
 
 @pytest.fixture
 def lines(capsys) -> Iterator:
-    """A function that configures the logs, lets something log, and returns the lines."""
+    """Return a function that configures the logs, calls a function that logs, and returns the lines."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
 
@@ -44,33 +44,33 @@ LOGGERS = {
 
 
 @pytest.mark.parametrize("log", LOGGERS.values(), ids=LOGGERS.keys())
-def test_in_text_control_characters_are_escaped(lines, log):
+def test_text_lines_escape_control_characters(lines, log):
     [line] = lines("text", log)
     assert SHOWN in line.replace("\\\\", "\\")
     assert line.isprintable()
 
 
-def test_a_traceback_has_its_own_line_ends_and_no_other_control_character(lines):
+def test_a_traceback_has_line_ends_and_no_other_control_character(lines):
     def fail() -> None:
         try:
             raise ValueError(HOSTILE.replace("\n", ""))
         except ValueError:
             structlog.get_logger().exception("request failed")
 
-    told = lines("text", fail)
-    assert len(told) > 2
-    assert all(line.isprintable() for line in told)
+    output = lines("text", fail)
+    assert len(output) > 2
+    assert all(line.isprintable() for line in output)
 
 
 @pytest.mark.parametrize("log", LOGGERS.values(), ids=LOGGERS.keys())
-def test_in_json_each_line_is_json_and_has_it_as_it_came(lines, log):
+def test_json_lines_contain_the_value_unchanged(lines, log):
     [line] = lines("json", log)
     assert any(HOSTILE in str(value) for value in json.loads(line).values())
 
 
 @pytest.fixture
 def as_json():
-    """This process's log is in JSON."""
+    """Log JSON in this process."""
     logs.configure("json")
     yield
     logs.configure("text")
@@ -87,17 +87,17 @@ def as_json():
     ],
 )
 def test_a_line_of_another_program_becomes_json(as_json, line, event, level):
-    told = json.loads(logs.render_line(line))
-    assert (told["event"], told["level"]) == (event, level)
-    assert told["timestamp"].endswith("Z")
+    entry = json.loads(logs.render_line(line))
+    assert (entry["event"], entry["level"]) == (event, level)
+    assert entry["timestamp"].endswith("Z")
 
 
-def test_what_is_json_stays_and_what_is_blank_goes(as_json):
+def test_json_lines_are_unchanged_and_blank_lines_dropped(as_json):
     assert logs.render_line(b'{"event": "x"}') == b'{"event": "x"}\n'
     assert logs.render_line(b" ") == b""
 
 
-def test_text_stays_as_it_is():
+def test_text_lines_are_unchanged():
     assert logs.render_line(b"  as it is") == b"  as it is\n"
     assert logs.render_line(b"") == b"\n"
 
@@ -115,21 +115,21 @@ raise ValueError("of the process")
 """
 
 
-def test_what_nobody_caught_is_one_line():
-    ran = subprocess.run([sys.executable, "-c", UNCAUGHT], cwd=ROOT, capture_output=True, timeout=120)
-    first, second, third = map(json.loads, ran.stderr.splitlines())
+def test_an_uncaught_exception_is_one_line():
+    result = subprocess.run([sys.executable, "-c", UNCAUGHT], cwd=ROOT, capture_output=True, timeout=120)
+    first, second, third = map(json.loads, result.stderr.splitlines())
     assert (first["thread"], first["level"]) == ("mine", "error")
     assert "ZeroDivisionError" in first["exception"]
     assert "be warned" in second["event"]
     assert "ValueError: of the process" in third["exception"]
-    assert ran.returncode == 1
+    assert result.returncode == 1
 
 
 @pytest.mark.parametrize("command", [["-m", "flask", "--app", "wsgi", "serve"], [str(ROOT / "worker.py")]])
-def test_a_wrong_setting_is_a_line_of_the_log_too(tmp_path, command):
+def test_an_invalid_setting_is_a_line_of_the_log(tmp_path, command):
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", "PORT": "abc"}
-    ran = subprocess.run([sys.executable, *command], env=environment, cwd=tmp_path, capture_output=True, timeout=120)
-    assert ran.returncode == 1
-    (line,) = ran.stderr.splitlines()
+    result = subprocess.run([sys.executable, *command], env=environment, cwd=tmp_path, capture_output=True, timeout=120)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
     assert "PORT" in json.loads(line)["event"]
-    assert ran.stdout == b""
+    assert result.stdout == b""

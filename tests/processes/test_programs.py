@@ -1,4 +1,4 @@
-"""When a program that dies is started again, when it is given up, and what is said about it."""
+"""Programs of the launcher: when one that died is restarted, when the launcher gives up, and the log messages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WORKER = "worker-1"
 
 @pytest.fixture
 def clock(monkeypatch) -> SimpleNamespace:
-    """A clock that stands still until a test moves `now`."""
-    still = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr("app.ops.programs.time", SimpleNamespace(monotonic=lambda: still.now))
-    return still
+    """Return a clock that only changes when a test sets `now`."""
+    manual = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("app.ops.programs.time", SimpleNamespace(monotonic=lambda: manual.now))
+    return manual
 
 
 @pytest.fixture
 def run(clock):
-    """A function that starts a program a number of times, lets it end with a code, and returns the last message."""
+    """Return a function that starts a program a number of times, ends it with a code, and returns the last message."""
 
     def run(program: Program, code: int, times: int = 1, *, seconds: float = 0) -> str | None:
         for _ in range(times):
@@ -40,7 +40,7 @@ def program(name: str) -> Program:
     return Program(name, ["true"], 1)
 
 
-def test_a_start_and_a_death_are_a_sentence_each(clock):
+def test_a_start_and_an_exit_have_a_message_each(clock):
     web = program(WEB)
     assert web.start() == f"web started (pid {web.pid})"
     web.process.wait()
@@ -57,13 +57,13 @@ def test_the_web_server_is_given_up_after_five_failures_in_a_row(run):
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(KILLED, 0), (FAILED, QUICK_SECONDS)], ids=["killed", "after long"])
-def test_a_program_that_is_killed_or_lived_long_is_never_given_up(run, code, seconds):
+def test_a_program_that_is_killed_or_has_run_for_long_is_never_given_up(run, code, seconds):
     web = program(WEB)
     run(web, code, QUICK_DEATHS + 1, seconds=seconds)
     assert not web.is_hopeless
 
 
-def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(run, clock):
+def test_a_program_that_has_worked_is_given_up_only_after_a_while(run, clock):
     web = program(WEB)
     web.works()
     run(web, FAILED, QUICK_DEATHS + 1)
@@ -73,19 +73,19 @@ def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(run, clock):
     assert web.is_hopeless
 
 
-def test_any_other_program_pauses_longer_and_longer_and_is_never_given_up(run, clock):
+def test_any_other_program_is_restarted_with_growing_pauses_and_never_given_up(run, clock):
     worker, pauses = program(WORKER), []
     run(worker, FAILED, QUICK_DEATHS - 1)
     for _ in range(8):
-        told = run(worker, FAILED)
+        message = run(worker, FAILED)
         pauses.append(worker.starts_at - clock.now)
-        assert f"It is started again in {pauses[-1]:.0f} s; everything else goes on." in told
+        assert f"It is started again in {pauses[-1]:.0f} s; everything else goes on." in message
         clock.now = worker.starts_at
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert not worker.is_hopeless
 
 
-def test_a_program_that_is_told_to_restart_has_not_died(run):
+def test_an_intended_restart_does_not_count_as_a_failure(run):
     worker = program(WORKER)
     run(worker, FAILED, QUICK_DEATHS)
     worker.start()
@@ -108,8 +108,8 @@ def test_a_program_that_does_not_end_in_time_is_killed(clock):
     assert stubborn.process.wait() == KILLED
 
 
-def test_a_program_that_cannot_be_started_is_tried_again(monkeypatch, clock):
-    def fail(*given: object, **named: object) -> None:
+def test_a_program_that_cannot_be_started_is_retried(monkeypatch, clock):
+    def fail(*args: object, **kwargs: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
     worker = program(WORKER)

@@ -1,4 +1,4 @@
-"""How the launcher changes to new code: it looks first whether that can run, and replaces the web processes first."""
+"""The launcher's reload: it checks first whether the new code can run, and replaces the web processes first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings(tmp_path) -> Settings:
 
 @pytest.fixture
 def sent() -> list[tuple[int, int]]:
-    """The signals that are sent."""
+    """Return the list of sent signals."""
     return []
 
 
@@ -37,26 +37,26 @@ def sent() -> list[tuple[int, int]]:
 def programs(sent) -> dict[str, Program]:
     programs = {name: Program(name, [], 1) for name in RUNNING}
     for name, pid in RUNNING.items():
-        runs(programs[name], pid, sent)
+        set_process(programs[name], pid, sent)
     return programs
 
 
-def runs(program: Program, pid: int, sent: list[tuple[int, int]]) -> None:
+def set_process(program: Program, pid: int, sent: list[tuple[int, int]]) -> None:
     program.process = SimpleNamespace(pid=pid, send_signal=lambda signum: sent.append((pid, signum)))
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def reload(settings, programs, said) -> reloading.Reload:
-    return reloading.Reload(settings, programs, said.append)
+def reload(settings, programs, messages) -> reloading.Reload:
+    return reloading.Reload(settings, programs, messages.append)
 
 
-def prepare(tmp_path: Path, monkeypatch, code: str) -> None:
-    """Let the new code be this, as far as the launcher asks for it."""
+def replace_code(tmp_path: Path, monkeypatch, code: str) -> None:
+    """Replace the new code that the launcher checks by this code."""
     (tmp_path / "flask.py").write_text(code)
     monkeypatch.chdir(tmp_path)
 
@@ -66,19 +66,21 @@ def outcome(settings: Settings) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def test_what_runs_is_left_alone_where_the_new_code_cannot_run(settings, reload, sent, said, tmp_path, monkeypatch):
-    prepare(tmp_path, monkeypatch, "raise SystemExit('PORT: not a number.')")
+def test_running_processes_are_untouched_if_the_new_code_cannot_run(
+    settings, reload, sent, messages, tmp_path, monkeypatch
+):
+    replace_code(tmp_path, monkeypatch, "raise SystemExit('PORT: not a number.')")
     reload.request()
     wait_until(lambda: reload.run_step(can_begin=True) or outcome(settings), 30)
     assert outcome(settings)["problem"] == "PORT: not a number."
-    assert said == ["Reloading …", "Not reloaded; what ran before goes on. PORT: not a number."]
+    assert messages == ["Reloading …", "Not reloaded; what ran before goes on. PORT: not a number."]
     assert sent == []
 
 
 def test_web_processes_are_replaced_first_then_workers_and_scheduler(
-    settings, reload, programs, sent, said, tmp_path, monkeypatch
+    settings, reload, programs, sent, messages, tmp_path, monkeypatch
 ):
-    prepare(tmp_path, monkeypatch, "")
+    replace_code(tmp_path, monkeypatch, "")
     reload.request()
     wait_until(lambda: reload.run_step(can_begin=True) or sent, 30)
     assert sent == [(12, signal.SIGHUP)]
@@ -86,18 +88,16 @@ def test_web_processes_are_replaced_first_then_workers_and_scheduler(
     reload.run_step(can_begin=True)
     assert sent[1:] == [(13, signal.SIGTERM), (14, signal.SIGTERM)]
     for name, pid in (("worker-1", 23), ("scheduler", 24)):
-        assert programs[name].end(0) is None, "it was told to"
+        assert programs[name].end(0) is None, "a requested restart is no failure"
         assert outcome(settings) is None
-        runs(programs[name], pid, sent)
+        set_process(programs[name], pid, sent)
         reload.run_step(can_begin=True)
     assert outcome(settings)["problem"] is None
-    assert said == ["Reloading …", "Reloaded."]
+    assert messages == ["Reloading …", "Reloaded."]
 
 
-def test_workers_keep_the_old_code_where_no_new_web_process_could_load_it(
-    settings, reload, sent, tmp_path, monkeypatch
-):
-    prepare(tmp_path, monkeypatch, "")
+def test_workers_keep_the_old_code_if_no_new_web_process_could_load_it(settings, reload, sent, tmp_path, monkeypatch):
+    replace_code(tmp_path, monkeypatch, "")
     reload.request()
     wait_until(lambda: reload.run_step(can_begin=True) or sent, 30)
     reload.read(b"web: not reloaded")
@@ -106,22 +106,22 @@ def test_workers_keep_the_old_code_where_no_new_web_process_could_load_it(
     assert len(sent) == 1
 
 
-def test_it_waits_until_the_web_server_answers(reload, sent, said):
+def test_a_reload_waits_until_the_web_server_responds(reload, sent, messages):
     reload.request()
     reload.run_step(can_begin=False)
-    assert (sent, said) == ([], [])
+    assert (sent, messages) == ([], [])
 
 
-def test_lines_of_others_are_not_for_it(reload):
+def test_output_of_other_programs_is_ignored(reload):
     assert not reload.read(b"web: something else")
 
 
-def test_the_command_says_that_nothing_runs(settings):
+def test_the_command_fails_if_the_service_does_not_run(settings):
     with pytest.raises(ReloadFailed, match="Tally does not run with DATA_DIR"):
         reloading.reload(settings, 1)
 
 
-def test_the_command_says_what_the_launcher_found_wrong(settings, monkeypatch):
+def test_the_command_prints_the_problem_found_by_the_launcher(settings, monkeypatch):
     lock = preflight._lock(preflight.run_folder(settings) / preflight.LOCK)
     path = preflight.run_folder(settings) / reloading.OUTCOME
     path.write_text(json.dumps({"began": 0.0, "problem": "of an earlier one"}))

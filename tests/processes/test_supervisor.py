@@ -1,4 +1,4 @@
-"""What `make run` promises about its processes: started, started again, stopped, or not started and why."""
+"""The launcher of `make run`: how it starts, restarts and stops processes, and how it explains a failed start."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = [
 ]
 PROGRAMS = ("valkey", "web", "worker-1", "scheduler")
 PASSWORD = re.compile(r"user: +admin\n +password: (\S+)")
-BACK_SECONDS = 20  # 3 are promised, and some 0.7 measured; the rest is for a busy machine
+BACK_SECONDS = 20  # 3 are guaranteed, and about 0.7 measured; the rest is for a busy machine
 
 
 @pytest.fixture(scope="module")
 def odd_service(short_folder: Path) -> Iterator[Running]:
-    """One in an odd folder, at a host by name, with a locale that is missing; the last of its tests ends it."""
+    """A service in an odd folder, at a host name, with a missing locale; the last test that uses it ends it."""
     folder = Path(tempfile.mkdtemp(dir=short_folder)) / "a b#%41%='\"$;ü"
     folder.mkdir()
     yield from starting(folder, HOST="localhost", LC_ALL="xx_XX.ISO-8859-1", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
@@ -39,7 +39,7 @@ def odd_service(short_folder: Path) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def service_without_worker(short_folder: Path) -> Iterator[Running]:
-    """One whose worker cannot stay up as long as there is a file; the last of its tests ends it."""
+    """A service whose worker cannot start while a certain file exists; the last test that uses it ends it."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
     yield from starting(folder)
@@ -47,20 +47,20 @@ def service_without_worker(short_folder: Path) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def terminal() -> tuple[int, int]:
-    """Our end of one, and its own."""
+    """Return our end of a terminal, and its own end."""
     return pty.openpty()
 
 
 @pytest.fixture(scope="module")
 def service_without_redis(short_folder: Path, terminal: tuple[int, int]) -> Iterator[Running]:
-    """One on a terminal, without Redis; the last of its tests ends it."""
+    """A service on a terminal, without Redis; the last test that uses it ends it."""
     yield from starting(
         Path(tempfile.mkdtemp(dir=short_folder)), terminal=terminal[1], REDIS_URL="redis://127.0.0.1:1/0"
     )
 
 
-def starting(folder: Path, **given: object) -> Iterator[Running]:
-    service = Running(folder, **given)
+def starting(folder: Path, **options: object) -> Iterator[Running]:
+    service = Running(folder, **options)
     wait_until(lambda: "Tally is at http://" in service.said() or service.ended(), START_SECONDS)
     assert not service.ended(), service.said()
     yield service
@@ -75,8 +75,8 @@ def test_the_first_start_starts_everything_and_prints_the_url_and_the_password(s
     assert shared_service.answers()
 
 
-def test_the_first_password_may_be_chosen_and_a_second_start_finds_everything_and_prints_none(serve, folder):
-    """Each ends cleanly, by Ctrl-C and by SIGTERM."""
+def test_a_configured_password_is_not_printed_and_a_second_start_keeps_the_data(serve, folder):
+    """The first service ends by Ctrl-C and the second by SIGTERM, both cleanly."""
     first = serve(folder, ADMIN_PASSWORD="chosen by the operator").until_ready()
     wait_until(lambda: "with the password that ADMIN_PASSWORD has" in first.said(), 5)
     assert "chosen by the operator" not in first.said()
@@ -90,16 +90,16 @@ def test_the_first_password_may_be_chosen_and_a_second_start_finds_everything_an
 
 
 def ends_cleanly(service: Running, signum: int) -> None:
-    service.process.send_signal(signum)  # make sends its own after the terminal's
+    service.process.send_signal(signum)  # make sends a second one after the terminal's
     assert service.stop(signum) == 0
     assert service.left() == {}
 
 
-def test_the_private_valkey_has_no_port_and_a_folder_of_its_own(shared_service):
+def test_the_private_valkey_has_no_port_and_a_private_folder(shared_service):
     valkey = shared_service.data / "valkey"
     settings = redis.Redis(unix_socket_path=str(valkey / "valkey.sock")).config_get("*")
-    wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
-    assert settings.items() >= wanted.items()
+    expected = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+    assert settings.items() >= expected.items()
     assert valkey.stat().st_mode & 0o777 == 0o700
 
 
@@ -108,8 +108,8 @@ def test_the_private_valkey_has_no_port_and_a_folder_of_its_own(shared_service):
     [("True", "these are my last words"), ("'TALLY_SUPERVISED' in os.environ", "could not load the application")],
     ids=["nowhere", "in a web process"],
 )
-def test_new_code_that_cannot_run_is_refused_and_what_ran_goes_on(shared_service, condition, words):
-    """Also where only a web process finds out."""
+def test_new_code_that_cannot_run_is_rejected_and_the_old_code_keeps_running(shared_service, condition, words):
+    """Also if only a web process detects the failure."""
     old = [shared_service.pid(name) for name in ("web", "web-process", "worker-1", "scheduler")]
     broken = shared_service.data.parent / "wsgi.py"
     rest = (ROOT / "wsgi.py").read_text().replace("from __future__ import annotations", "")
@@ -128,7 +128,7 @@ def test_new_code_that_cannot_run_is_refused_and_what_ran_goes_on(shared_service
 
 
 @pytest.mark.parametrize("program", ["web", "web-process", "worker-1", "scheduler", "valkey"])
-def test_a_process_that_is_killed_is_back_at_once(shared_service, program):
+def test_a_killed_process_is_restarted_immediately(shared_service, program):
     victim = shared_service.pid(program)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: is_back(shared_service, program, victim), BACK_SECONDS)
@@ -146,21 +146,21 @@ def is_back(service, program, victim):
     return service.answers()
 
 
-def test_a_worker_that_cannot_stay_up_does_not_take_the_web_server_with_it(service_without_worker):
+def test_a_worker_that_cannot_start_does_not_affect_the_web_server(service_without_worker):
     service = service_without_worker
     wait_until(lambda: "worker-1 died (exit status 1), again and again." in service.said(), 60)
     assert "these are my last words" in service.said()
     assert service.answers()
     (service.data.parent / "worker.py").unlink()
-    wait_until(lambda: worker_there(service), 60)
+    wait_until(lambda: has_worker(service), 60)
 
 
-def worker_there(service):
+def has_worker(service):
     connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
     return rq.Worker.all(connection=connection)
 
 
-def test_a_web_server_that_cannot_stay_up_ends_everything_with_an_error(serve, folder):
+def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, folder):
     (folder / "wsgi.py").write_text(
         "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"
         "from app import create_app\napp = create_app()\n"
@@ -172,7 +172,7 @@ def test_a_web_server_that_cannot_stay_up_ends_everything_with_an_error(serve, f
     assert "The program web cannot stay up, so everything is stopped." in service.said()
 
 
-def test_a_taken_port_is_told_in_one_sentence(serve, folder):
+def test_a_port_in_use_is_reported_in_one_sentence(serve, folder):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         service = serve(folder, PORT=str(port))
@@ -180,30 +180,30 @@ def test_a_taken_port_is_told_in_one_sentence(serve, folder):
     assert service.said() == f"Port {port} on 127.0.0.1 is taken by another program. Stop it, or set PORT.\n"
 
 
-@pytest.mark.parametrize("secret", ["", "sixteen letters!"], ids=["kept key", "given key"])
-def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(serve, folder, secret):
-    (folder / "file").touch()  # below a file nobody can write, not even root
+@pytest.mark.parametrize("secret", ["", "sixteen letters!"], ids=["generated key", "configured key"])
+def test_an_unwritable_folder_is_reported_in_one_sentence(serve, folder, secret):
+    (folder / "file").touch()  # below a file, not even root can write
     service = serve(folder, DATA_DIR=str(folder / "file" / "var"), SECRET_KEY=secret)
     assert service.process.wait(60) != 0
     assert service.said().startswith("DATA_DIR: cannot ")
     assert service.said().count("\n") == 1
 
 
-def test_a_wrong_setting_is_told_in_one_sentence(serve, folder):
+def test_an_invalid_setting_is_reported_in_one_sentence(serve, folder):
     service = serve(folder, PORT="abc")
     assert service.process.wait(60) != 0
     assert "PORT" in service.said()
     assert service.said().count("\n") == 1
 
 
-def test_a_folder_too_deep_for_a_socket_is_told_in_one_sentence(serve, folder):
+def test_a_folder_too_deep_for_a_socket_is_reported_in_one_sentence(serve, folder):
     service = serve(folder, DATA_DIR=str(folder / ("d" * 100)))
     assert service.process.wait(60) != 0
     assert service.said().startswith("DATA_DIR: the path of Valkey's socket, ")
     assert service.said().count("\n") == 1
 
 
-def test_a_second_service_in_the_same_folder_is_refused(serve, shared_service, folder):
+def test_a_second_service_in_the_same_folder_is_rejected(serve, shared_service, folder):
     second = serve(folder, DATA_DIR=str(shared_service.data))
     assert second.process.wait(60) != 0
     assert second.said() == (
@@ -211,29 +211,29 @@ def test_a_second_service_in_the_same_folder_is_refused(serve, shared_service, f
     )
 
 
-def test_redis_that_is_away_is_a_warning_only(service_without_redis):
+def test_an_unavailable_redis_is_only_a_warning(service_without_redis):
     said = service_without_redis.said()
     assert "REDIS_URL: Redis cannot be reached: Error 111 connecting to 127.0.0.1:1." in said
     assert "valkey started" not in said
 
 
 def test_everything_ends_when_its_terminal_is_closed(service_without_redis, terminal):
-    """SIGHUP in any other case asks for new code."""
-    ours, its = terminal
-    os.close(its)
-    os.close(ours)
-    service_without_redis.process.send_signal(signal.SIGHUP)  # a shell passes on what it got; there is none here
+    """SIGHUP without a closed terminal means a reload."""
+    our_end, its_end = terminal
+    os.close(its_end)
+    os.close(our_end)
+    service_without_redis.process.send_signal(signal.SIGHUP)  # a shell forwards the signal, but there is no shell here
     assert service_without_redis.process.wait(slack(20)) == 0
     assert service_without_redis.left() == {}
 
 
-def test_an_odd_folder_a_host_by_name_and_a_locale_that_is_missing_stop_no_start(odd_service):
+def test_an_odd_folder_a_host_name_and_a_missing_locale_do_not_prevent_the_start(odd_service):
     assert "Tally is at http://localhost:" in odd_service.said()
     assert odd_service.answers()
     assert {path.name for path in odd_service.data.parent.rglob("*")} >= {"events.db", "secret.key", "valkey"}
 
 
-def test_when_the_launcher_is_killed_everything_ends(odd_service):
+def test_everything_ends_when_the_launcher_is_killed(odd_service):
     odd_service.process.kill()
     odd_service.process.wait()
     wait_until(lambda: not odd_service.left(), 10)

@@ -1,4 +1,4 @@
-"""A worker that is told to stop hands back the report that its child is at: nothing is lost, and nothing is counted."""
+"""A worker that is stopped hands back the report in progress without losing rows or counting an attempt."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 ROWS = 1_000
-STOP_SECONDS = 6  # the supervisor's patience: whoever takes longer is killed. A plan takes five times as long
+STOP_SECONDS = 6  # the supervisor kills slower workers; a plan takes five times as long
 
-# The worker with reports of small parts, each of which takes a while, or with a plan that takes half a minute.
+# the worker with reports of small and slow parts, or with a plan that takes half a minute
 SLOW_PARTS = """
 import time, worker
 from app.services.reports import part_writer, planning
@@ -59,13 +59,13 @@ worker.main()
 
 @pytest.fixture
 def start(settings, tmp_path) -> Iterator[Callable[[str], subprocess.Popen]]:
-    """A function that starts a worker from a program's text."""
+    """Return a function that starts a worker from the text of a program."""
     started = []
-    given = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
-    given |= {"REDIS_URL": settings.redis_url, "SECRET_KEY": settings.secret_key, "PYTHONPATH": str(ROOT)}
+    variables = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
+    variables |= {"REDIS_URL": settings.redis_url, "SECRET_KEY": settings.secret_key, "PYTHONPATH": str(ROOT)}
 
     def run(program: str) -> subprocess.Popen:
-        started.append(subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | given))
+        started.append(subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | variables))
         return started[-1]
 
     yield run
@@ -76,7 +76,7 @@ def start(settings, tmp_path) -> Iterator[Callable[[str], subprocess.Popen]]:
 
 @pytest.fixture
 def job(admin, services) -> str:
-    """A report about a thousand events."""
+    """Start a report on a thousand events."""
     admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
     return services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None).job
 
@@ -86,22 +86,24 @@ def row(job: str) -> Report:
 
 
 def calls(settings) -> int:
-    """How many calls wait in Redis."""
+    """Return the number of calls waiting in Redis."""
     return len(rq.Queue(NAME, connection=redis_py.Redis.from_url(settings.redis_url), serializer=JSONSerializer))
 
 
 def stop(worker: subprocess.Popen) -> float:
-    """Tell a worker to stop, as the supervisor does; the seconds that it took."""
+    """Stop a worker as the supervisor does, and return the seconds that it took."""
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(STOP_SECONDS) == 0
     return time.monotonic() - began
 
 
-def test_a_stopped_worker_s_report_goes_on_behind_its_parts_as_the_same_attempt(job, services, settings, start):
+def test_the_report_of_a_stopped_worker_resumes_after_its_written_parts_as_the_same_attempt(
+    job, services, settings, start
+):
     worker = start(SLOW_PARTS)
     wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
-    assert stop(worker) * 1000 < attempt.SILENT_MS, "before anybody would have noticed that it is gone"
+    assert stop(worker) * 1000 < attempt.SILENT_MS, "before the attempt counts as silent"
     report = row(job)
     assert (report.status, report.token, report.worker, report.attempt) == ("RUNNING", None, None, 1)
     done = [part.number for part in parts.of(job) if part.done]
@@ -112,14 +114,14 @@ def test_a_stopped_worker_s_report_goes_on_behind_its_parts_as_the_same_attempt(
     services.runner.work("the next one")
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, ROWS)
-    told = [(one.number, one.outcome, one.worker) for one in services.reports.attempts(report)]
-    assert told == [(1, "complete", "the next one")]
+    attempts = [(entry.number, entry.outcome, entry.worker) for entry in services.reports.attempts(report)]
+    assert attempts == [(1, "complete", "the next one")]
     assert services.reports.path(report).read_bytes() == b"".join(
         b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + number, number) for number in range(ROWS)
     )
 
 
-def test_a_worker_stops_in_the_middle_of_a_long_statement(job, settings, start):
+def test_a_worker_stops_during_a_long_statement(job, settings, start):
     worker = start(SLOW_PLAN)
     wait_until(lambda: row(job).token, 30)
     time.sleep(1)
@@ -129,15 +131,15 @@ def test_a_worker_stops_in_the_middle_of_a_long_statement(job, settings, start):
     assert calls(settings) == 1
 
 
-def test_a_worker_without_work_stops_at_once(app, redis_url, start):
+def test_an_idle_worker_stops_immediately(app, redis_url, start):
     worker = start("import worker; worker.main()")
     connection = redis_py.Redis.from_url(redis_url)
-    wait_until(lambda: [one.get_state() for one in rq.Worker.all(connection=connection)] == ["idle"], 30)
+    wait_until(lambda: [registered.get_state() for registered in rq.Worker.all(connection=connection)] == ["idle"], 30)
     assert stop(worker) < STOP_SECONDS / 2
     assert rq.Worker.all(connection=connection) == []
 
 
-def test_a_killed_child_is_followed_by_another_at_once(job, services, start):
+def test_a_killed_child_is_replaced_immediately(job, services, start):
     worker = start(SLOW_PARTS)
     wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
     (child,) = children(worker.pid)
@@ -152,9 +154,7 @@ def test_a_killed_child_is_followed_by_another_at_once(job, services, start):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_worker_stays_while_redis_takes_no_writes_and_carries_out_no_job_of_others(
-    job, services, redis_url, tmp_path, start
-):
+def test_a_worker_survives_a_read_only_redis_and_ignores_foreign_jobs(job, services, redis_url, tmp_path, start):
     redis = redis_py.Redis.from_url(redis_url)
     [call] = rq.Queue(NAME, connection=redis, serializer=JSONSerializer).get_job_ids()
     redis.delete("rq:queue:reports")
@@ -180,8 +180,8 @@ def test_a_worker_stays_while_redis_takes_no_writes_and_carries_out_no_job_of_ot
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start):
-    """Its children would find the connection, and SQLite's locks are a process's."""
+def test_the_parent_closes_the_database_as_soon_as_possible(job, start):
+    """Children would inherit the connection, and SQLite's locks belong to a process."""
     worker = start(SLOW_PARTS)
     for number in (1, 2):
         wait_until(lambda number=number: row(job).attempt == number and any(map(has_open, children(worker.pid))), 30)
@@ -189,7 +189,7 @@ def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start
         os.kill(children(worker.pid)[-1], signal.SIGKILL)
 
 
-def test_the_parent_gives_back_what_a_dead_child_had_and_keeps_no_connection(job, services, redis_url):
+def test_the_parent_releases_the_report_of_a_dead_child_and_keeps_no_connection(job, services, redis_url):
     queue = rq.Queue(NAME, connection=redis_py.Redis.from_url(redis_url), serializer=JSONSerializer)
     parent = ReportWorker([queue], connection=queue.connection)
     parent.running = services.runner
@@ -205,5 +205,5 @@ def children(pid: int) -> list[int]:
 
 
 def has_open(pid: int) -> bool:
-    """Whether a process has the SQLite database open."""
+    """Return whether a process has the SQLite database open."""
     return any(os.readlink(link).endswith("events.db") for link in Path(f"/proc/{pid}/fd").iterdir())

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's recipe for a new field of an event, followed on a copy of the code."""
+"""CONTRIBUTING's recipe for a new event field works on a copy of the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 RECIPE = re.search(r"## Add a field to an event\n(.*?)\n## ", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
 STEPS = re.findall(r"^\d\. `(app/[\w/.]+)`", RECIPE, re.MULTILINE)
 
-# For each file of the recipe: what stands there, and what replaces it.
+# the present text and its replacement, for each file of the recipe
 EDITS = {
     "app/store/models.py": [
         (
@@ -68,7 +68,7 @@ assert [b'"region":"EMEA"' in line for line in lines] == [True, False]
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
+def copied_code(tmp_path: Path) -> Path:
     for folder in ("app", "templates", "static"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
@@ -79,13 +79,15 @@ def test_the_recipe_names_at_most_five_files():
     assert len(STEPS) <= 5
 
 
-def test_a_field_added_by_the_recipe_is_stored_and_read_back(copy):
+def test_a_field_added_by_the_recipe_is_stored_and_read_back(copied_code):
     for name, edits in EDITS.items():
-        text = (copy / name).read_text()
+        text = (copied_code / name).read_text()
         for old, new in edits:
             assert text.count(old) == 1, f"{name} has changed; adapt the recipe: {old}"
             text = text.replace(old, new)
-        (copy / name).write_text(text)
-    (copy / "app/store/migrations/0999_region.py").write_text(MIGRATION)
-    run = subprocess.run([sys.executable, "-c", SCRIPT], cwd=copy, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+        (copied_code / name).write_text(text)
+    (copied_code / "app/store/migrations/0999_region.py").write_text(MIGRATION)
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=copied_code, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

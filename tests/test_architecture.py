@@ -1,6 +1,6 @@
-"""The house's rules, read from its imports: arrows point down only, and each outside world has one room.
+"""The rules of the architecture, checked on the imports: which rooms may import each other, and use which libraries.
 
-A *room* is a module or package right under `app`; `factory` is `app/__init__.py`.
+A *room* is a module or package directly under `app`; `factory` is `app/__init__.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ROOT = Path(__file__).parent.parent
 MAP = ROOT / "docs" / "architecture.md"
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 
-# These import nothing of the product, and every room may import them.
+# these import nothing of the product, and every room may import them
 GROUND = {"event_columns", "exceptions", "support", "version"}
-# What a room may import; each may import itself. Whoever adds an arrow here adds it to docs/architecture.md, too.
+# what a room may import besides itself; a new arrow must also be added to docs/architecture.md
 ARROWS = {
     "event_columns": set(),
     "exceptions": set(),
@@ -32,7 +32,7 @@ ARROWS = {
     "version": set(),
     "config": GROUND,
     "schemas": GROUND,
-    "store": GROUND | {"exports"},  # the layout of a file, which decides what a query selects
+    "store": GROUND | {"exports"},  # the layout of a file decides what a query selects
     "storage": GROUND,
     "exports": GROUND,
     "redis": GROUND,
@@ -49,7 +49,7 @@ ARROWS = {
     "wsgi": {"factory", "exceptions", "ops"},
 }
 
-# Nouns divide `services`, `store` and `admin`. Each may import those below it of the same room.
+# nouns divide `services`, `store` and `admin`; each may import those below it in the same room
 NOUNS = {
     "people": set(),
     "access": {"people"},
@@ -60,13 +60,13 @@ NOUNS = {
     "operations": {"people", "access", "catalog", "events", "reports", "schedules"},
 }
 
-# Who may speak to what is outside.
+# the rooms that may import an external library
 OWNERS = {
     "flask": {"hot_path", "factory", "api", "admin", "auth", "cli", "ops"},
     "werkzeug": {"hot_path", "api", "admin", "auth", "ops"},
     "flask_httpauth": {"auth"},
     "click": {"cli"},
-    "marshmallow": {"schemas", "api"},  # the API reads the schemas to describe itself
+    "marshmallow": {"schemas", "api"},  # the API reads the schemas for its OpenAPI document
     "peewee": {"store"},
     "playhouse": {"store"},
     "psycopg": {"store"},
@@ -76,18 +76,18 @@ OWNERS = {
     "prometheus_client": {"api"},
     "pyarrow": {"exports"},
     "rq": {"redis", "worker"},
-    "http": {"services", "ops"},  # for webhooks, and to ask the web server whether it answers
+    "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
     "ssl": {"services"},
     "boto3": {"storage"},
     "botocore": {"storage"},
 }
 
-# Who beside the storage may write to the disk, and what.
+# modules outside the storage that may write to the disk, and what they write
 WRITERS = {
     "app/config/": "the secret key",
     "app/ops": "the private folders, the lock and the supervisor's files",
     "app/store/backends/sqlite.py": "the database's file and its folder",
-    "app/cli/reports.py": "the file that whoever runs the command asks for",
+    "app/cli/reports.py": "the file given on the command line",
 }
 PATH_WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "touch", "rmdir", "chmod", "symlink_to", "hardlink_to"}
 MODULE_WRITES = {
@@ -110,12 +110,12 @@ MODULE_WRITES = {
 
 
 def modules() -> list[Path]:
-    """Every module of the product."""
+    """Return all modules of the product."""
     return [*sorted((ROOT / "app").rglob("*.py")), ROOT / "worker.py", ROOT / "wsgi.py"]
 
 
 def room(path: Path) -> str:
-    """The room that a module belongs to."""
+    """Return the room of a module."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return "factory" if parts == ("app", "__init__") else parts[:2][-1]
 
@@ -126,7 +126,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """The line and the dotted name of everything that a module imports, inside functions too."""
+    """Yield the line and dotted name of everything that a module imports, including imports inside functions."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -136,13 +136,13 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def imported_room(name: str) -> str:
-    """The room of a dotted name under `app`; `app.create_app` is the factory's."""
+    """Return the room of a dotted name under `app`; `app.create_app` belongs to the factory."""
     second = name.split(".")[1]
     return second if second in ARROWS else "factory"
 
 
 def writes(path: Path) -> Iterator[tuple[int, str]]:
-    """The line and the name of each call of a module that changes what is on the disk."""
+    """Yield the line and name of each call that changes the disk."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             module = getattr(getattr(node.func, "value", None), "id", "")
@@ -153,18 +153,18 @@ def writes(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def is_for_writing(call: ast.Call) -> bool:
-    """Whether a call of `open` names a mode that writes."""
-    given = [*call.args[-2:], *(keyword.value for keyword in call.keywords)]
-    modes = [value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+    """Return whether a call of `open` has a mode that writes."""
+    arguments = [*call.args[-2:], *(keyword.value for keyword in call.keywords)]
+    modes = [value.value for value in arguments if isinstance(value, ast.Constant) and isinstance(value.value, str)]
     return any(set(mode) & set("wax+") for mode in modes)
 
 
-def test_every_room_is_on_the_plan():
+def test_every_room_has_its_arrows():
     assert {room(path) for path in modules()} == set(ARROWS)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows_point_down_only(path):
+def test_arrows_only_point_down(path):
     here = room(path)
     wrong = [
         f"line {line}: {here} imports {name}"
@@ -175,7 +175,7 @@ def test_arrows_point_down_only(path):
 
 
 @pytest.mark.parametrize("room", ["services", "store"])
-def test_a_noun_imports_only_nouns_below_it(room):
+def test_a_noun_only_imports_nouns_below_it(room):
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for noun, below in NOUNS.items()
@@ -187,16 +187,16 @@ def test_a_noun_imports_only_nouns_below_it(room):
     assert not wrong
 
 
-def test_the_plan_has_no_circle():
-    left = dict(ARROWS)
-    while left:
-        done = {name for name, below in left.items() if not below & set(left)}
-        assert done, f"a circle among {sorted(left)}"
-        left = {name: below for name, below in left.items() if name not in done}
+def test_the_arrows_have_no_cycle():
+    remaining = dict(ARROWS)
+    while remaining:
+        done = {name for name, below in remaining.items() if not below & set(remaining)}
+        assert done, f"a cycle among {sorted(remaining)}"
+        remaining = {name: below for name, below in remaining.items() if name not in done}
 
 
 @pytest.mark.parametrize("outside", OWNERS)
-def test_what_is_outside_is_spoken_to_in_its_own_room(outside):
+def test_external_libraries_are_only_imported_by_their_rooms(outside):
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in modules()
@@ -206,7 +206,7 @@ def test_what_is_outside_is_spoken_to_in_its_own_room(outside):
     assert not wrong
 
 
-def test_the_disk_is_written_in_the_storage_alone():
+def test_only_the_storage_writes_to_the_disk():
     wrong = [
         f"{path.relative_to(ROOT)}:{line} calls {name}"
         for path in modules()
@@ -217,20 +217,20 @@ def test_the_disk_is_written_in_the_storage_alone():
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_who_else_may_write_does(writer):
+def test_every_listed_exception_still_writes(writer):
     paths = [path for path in modules() if str(path.relative_to(ROOT)).startswith(writer)]
-    assert any(True for path in paths for _ in writes(path)), f"{writer} writes nothing any more: take it off the list"
+    assert any(True for path in paths for _ in writes(path)), f"{writer} no longer writes, so remove it from the list"
 
 
-def test_the_queue_names_its_target_by_a_string_that_leads_somewhere():
+def test_the_queue_s_targets_exist():
     for target in (queue.WORK, queue.HELP):
         module, name = target.rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_building_the_application_connects_to_nothing(tmp_path):
-    nobody_there = {"database_url": "postgresql://127.0.0.1:1/tally", "redis_url": "redis://127.0.0.1:1"}
-    create_app(Settings(data_dir=tmp_path, secret_key="a secret for the tests", **nobody_there))
+    unreachable = {"database_url": "postgresql://127.0.0.1:1/tally", "redis_url": "redis://127.0.0.1:1"}
+    create_app(Settings(data_dir=tmp_path, secret_key="a secret for the tests", **unreachable))
 
 
 def named_paths(document: Path, pattern: str) -> set[str]:
@@ -238,12 +238,12 @@ def named_paths(document: Path, pattern: str) -> set[str]:
     return set(re.findall(rf"`(app/{pattern})`", document.read_text()))
 
 
-def test_the_map_names_every_package_and_no_other():
+def test_the_map_names_exactly_the_packages():
     packages = {f"{path.parent.relative_to(ROOT)}/" for path in modules() if path.is_relative_to(ROOT / "app")}
     assert named_paths(MAP, r"[\w/]+/") == packages - {"app/"}
 
 
-def test_the_map_names_every_module_at_the_top():
+def test_the_map_names_every_top_level_module():
     top = {str(path.relative_to(ROOT)) for path in (ROOT / "app").glob("*.py")}
     assert top <= named_paths(MAP, r"\w+\.py")
 

@@ -1,4 +1,4 @@
-"""docs/operations.md has whatever the service says when something is wrong, with cause and cure."""
+"""docs/operations.md explains every message about a problem, with its cause and its fix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.store.backends import availability
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()
-SAID = re.compile(r"\*([^*]+)\*")
+ITALIC = re.compile(r"\*([^*]+)\*")
 ANY = "…"
 LEVELS = {"warning": "warning", "error": "error", "exception": "error"}
 
@@ -25,16 +25,16 @@ HEALTH = "Messages of /health/ready and the dashboard"
 REASONS = "Why a report has no file"
 WARNINGS = "Warnings on other pages"
 LOG = "Lines of the log"
-# Whose sentences are reasons for which a report has no file.
-TELL_REASONS = (
+# modules whose sentences are reasons for a report without a file
+REASON_MODULES = (
     "app/storage/s3",
     "app/storage/local.py",
     "app/services/reports/cleanup.py",
     "app/services/reports/runner.py",
     "app/services/reports/attempt.py",
 )
-# Reasons that others put together: the database's, the health's, whoever cancels, and any fault of ours.
-OTHERS = {
+# reasons composed elsewhere: from the database, the health checks, a cancellation, or an internal error
+OTHER_REASONS = {
     "The database cannot be reached: …",
     "The storage of report files does not answer.",
     "Cancelled by ….",
@@ -42,36 +42,42 @@ OTHERS = {
 }
 
 
-def section(title: str) -> str:
+def read_section(title: str) -> str:
     return re.search(rf"^## {re.escape(title)}$(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
 
 
-def rows(title: str) -> list[tuple[str, ...]]:
-    """The tables' rows, as the text of their cells."""
-    lines = [line for line in section(title).splitlines() if line.startswith("| *")]
+def table_rows(title: str) -> list[tuple[str, ...]]:
+    """Return the rows of the tables as the texts of their cells."""
+    lines = [line for line in read_section(title).splitlines() if line.startswith("| *")]
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
 
 
-def told(title: str) -> set[str]:
-    """What stands in italics in the first cells."""
-    return {text for row in rows(title) for text in SAID.findall(row[0])}
+def documented(title: str) -> set[str]:
+    """Return the texts in italics in the first cells."""
+    return {text for row in table_rows(title) for text in ITALIC.findall(row[0])}
 
 
-def fits(pattern: str, text: str) -> bool:
-    """Whether a text of the page, in which … stands for anything, is that of the service."""
+def matches(pattern: str, text: str) -> bool:
+    """Return whether a text of the page, with … for any text, matches a message."""
     return re.fullmatch(".*".join(re.escape(piece) for piece in pattern.split(ANY)), text, re.DOTALL) is not None
 
 
-def check(title: str, said: set[str], others: set[str] = frozenset()) -> None:
-    """Fail unless everything said is on the page, and everything on the page is said."""
-    patterns = told(title)
-    assert not {text for text in said if not any(agree(pattern, text) for pattern in patterns)}, "not on the page"
-    left = {pattern for pattern in patterns - others if not any(agree(pattern, text) for text in said)}
-    assert not left, "nobody says that any more"
+def check(title: str, messages: set[str], other_messages: set[str] = frozenset()) -> None:
+    """Fail unless the page has exactly these messages."""
+    patterns = documented(title)
+    assert not {text for text in messages if not any(match_either_way(pattern, text) for pattern in patterns)}, (
+        "not on the page"
+    )
+    left = {
+        pattern
+        for pattern in patterns - other_messages
+        if not any(match_either_way(pattern, text) for text in messages)
+    }
+    assert not left, "no longer a message of the service"
 
 
-def agree(one: str, other: str) -> bool:
-    return fits(one, other) or fits(other, one)
+def match_either_way(first: str, second: str) -> bool:
+    return matches(first, second) or matches(second, first)
 
 
 def modules(*below: str) -> Iterator[Path]:
@@ -80,22 +86,22 @@ def modules(*below: str) -> Iterator[Path]:
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def text_of(node: ast.AST) -> str | None:
-    """A literal's text, with … for what is put into it."""
+def literal_text(node: ast.AST) -> str | None:
+    """Return the text of a literal, with … for its placeholders."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(text_of(part) or ANY for part in node.values)
+        return "".join(literal_text(part) or ANY for part in node.values)
     return None
 
 
 def literals(path: Path) -> Iterator[str]:
-    """A module's texts, those of formatted ones whole, its docstrings left out."""
+    """Yield the texts of a module without its docstrings, and formatted ones as a whole."""
     tree = ast.parse(path.read_text())
     pieces = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    notes = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if node not in pieces | notes and (text := text_of(node)):
+        if node not in pieces | docstrings and (text := literal_text(node)):
             yield text
 
 
@@ -128,63 +134,67 @@ SAMPLES = [
 ]
 
 
-def test_every_message_about_health_is_explained():
+def test_every_health_message_is_explained():
     check(HEALTH, set(SAMPLES))
 
 
 @pytest.mark.parametrize("message", health.MESSAGES)
-def test_no_message_about_health_is_without_a_sample(message):
+def test_every_health_message_has_a_sample(message):
     pattern = re.sub(r"\{\w+\}", ANY, message)
-    assert any(fits(pattern, sample) for sample in SAMPLES)
+    assert any(matches(pattern, sample) for sample in SAMPLES)
 
 
-def test_every_reason_of_a_report_without_a_file_is_explained():
-    said = {text for path in modules(*TELL_REASONS) for text in literals(path)}
-    check(REASONS, {text for text in said if is_sentence(text)}, OTHERS)
+def test_every_reason_for_a_report_without_a_file_is_explained():
+    texts = {text for path in modules(*REASON_MODULES) for text in literals(path)}
+    check(REASONS, {text for text in texts if is_sentence(text)}, OTHER_REASONS)
 
 
 def log_lines() -> Iterator[tuple[str, str]]:
-    """What is logged as a warning or an error, and its level."""
+    """Yield each logged warning or error, and its level."""
     for path in modules("app", "worker.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:
-                named = [one for one in ast.walk(node.func) if isinstance(one, ast.Attribute) and one.attr in LEVELS]
-                if named and getattr(named[0].value, "id", "") == "log":
-                    yield text_of(node.args[0]), LEVELS[named[0].attr]
+                methods = [
+                    attribute
+                    for attribute in ast.walk(node.func)
+                    if isinstance(attribute, ast.Attribute) and attribute.attr in LEVELS
+                ]
+                if methods and getattr(methods[0].value, "id", "") == "log":
+                    yield literal_text(node.args[0]), LEVELS[methods[0].attr]
 
 
-def test_every_line_of_the_log_that_warns_is_explained():
+def test_every_logged_warning_and_error_is_explained():
     check(LOG, {text for text, _ in log_lines()})
 
 
-def test_each_line_of_the_log_is_told_with_its_level():
-    levels = {text: row[1] for row in rows(LOG) for text in SAID.findall(row[0])}
+def test_every_log_line_is_listed_with_its_level():
+    levels = {text: row[1] for row in table_rows(LOG) for text in ITALIC.findall(row[0])}
     assert all(levels[text] == level for text, level in log_lines() if ANY not in text)
 
 
-LINK = re.compile(r"<a .*?</a>")  # where a warning leads to is no part of it
+LINK = re.compile(r"<a .*?</a>")  # the target of a warning's link is not part of its text
 
 
-def warned() -> Iterator[str]:
-    """What pages warn of in words of their own."""
+def page_warnings() -> Iterator[str]:
+    """Yield the warnings in the templates."""
     for path in sorted((ROOT / "templates").rglob("*.html")):
         for line in path.read_text().splitlines():
             if 'class="problem' in line or "is unknown until" in line:
-                yield words(LINK.sub("", line))
+                yield visible_text(LINK.sub("", line))
 
 
-def words(line: str) -> str:
-    """A template's line as people read it, with … for what is put into it."""
+def visible_text(line: str) -> str:
+    """Return the text of a template's line, with … for its placeholders."""
     line = re.sub(r"\{\{ icon\(.*?\) \}\}|\{%.*?%\}", "", line)
     line = re.sub(r"\{\{.*?\}\}", ANY, line)
     return re.sub(r"<[^<>]*>", "", line).strip()
 
 
-def test_every_warning_of_a_page_is_explained():
-    patterns = told(WARNINGS)
-    said = {text for text in warned() if len(text.replace(ANY, "")) > 10}
-    assert len(said) >= 6
-    assert not {text for text in said if not any(agree(f"{pattern}{ANY}", text) for pattern in patterns)}
+def test_every_warning_on_a_page_is_explained():
+    patterns = documented(WARNINGS)
+    warnings = {text for text in page_warnings() if len(text.replace(ANY, "")) > 10}
+    assert len(warnings) >= 6
+    assert not {text for text in warnings if not any(match_either_way(f"{pattern}{ANY}", text) for pattern in patterns)}
 
 
 DEPLOY = ROOT / "deploy"
@@ -212,19 +222,19 @@ HARDENING = {
 }
 
 
-def test_the_unit_takes_every_right_that_the_service_does_not_need():
+def test_the_systemd_unit_drops_all_unneeded_privileges():
     lines = (DEPLOY / "systemd" / "tally.service").read_text().splitlines()
-    given = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    assert {name: given.get(name) for name in HARDENING} == HARDENING
+    options = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert {name: options.get(name) for name in HARDENING} == HARDENING
     assert [line for line in lines if line.startswith("SystemCallFilter=")] == [
         "SystemCallFilter=@system-service",
         "SystemCallFilter=~@privileged @resources",
     ]
-    assert given["ExecReload"] == given["ExecStart"].replace("serve", "reload")
+    assert options["ExecReload"] == options["ExecStart"].replace("serve", "reload")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-def test_systemd_understands_the_unit_and_finds_it_safe(tmp_path):
+def test_systemd_accepts_the_unit_and_rates_it_safe(tmp_path):
     unit = tmp_path / "tally.service"
     shipped = (DEPLOY / "systemd" / "tally.service").read_text()
     unit.write_text(shipped.replace("/opt/tally/.venv/bin/flask", "/bin/true"))
@@ -234,10 +244,10 @@ def test_systemd_understands_the_unit_and_finds_it_safe(tmp_path):
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0, "its exposure is above 2.0"
 
 
-def test_browsers_are_told_to_come_by_tls_alone_whoever_sends_the_answer():
+def test_every_response_of_nginx_has_the_hsts_header():
     site = (DEPLOY / "nginx.conf").read_text()
     secure = site.partition("listen 443 ssl;")[2].partition("listen 80;")[0]
     blocks = re.split(r"^    location ", secure, flags=re.MULTILINE)
-    told = 'add_header Strict-Transport-Security "max-age=31536000" always;'
-    assert told in blocks[0]
-    assert all(told in " ".join(block.split()) for block in blocks[1:] if "add_header" in block)
+    header = 'add_header Strict-Transport-Security "max-age=31536000" always;'
+    assert header in blocks[0]
+    assert all(header in " ".join(block.split()) for block in blocks[1:] if "add_header" in block)

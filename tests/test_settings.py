@@ -1,4 +1,4 @@
-"""Settings: each is described, checked at the start, and found in the environment or in `.env`."""
+"""Settings: each is documented, validated at the start, and read from the environment or `.env`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch):
-    """An empty environment in an empty folder; what a test or a `.env` file puts there is gone afterwards."""
+    """Clear the environment, and change to an empty folder. Undo what a test or a `.env` file sets."""
     before = dict(os.environ)
     os.environ.clear()
     monkeypatch.chdir(tmp_path)
@@ -39,12 +39,12 @@ def environment(tmp_path: Path, monkeypatch):
     os.environ.update(before)
 
 
-def test_the_reference_page_has_the_table_that_the_declarations_make():
+def test_the_reference_page_has_the_generated_table():
     table = settings_page.TABLE.search(settings_page.PAGE.read_text())
     assert table[0] == settings_page.table(), "run `python -m tests.support.settings_page`"
 
 
-def test_each_link_of_the_reference_page_leads_to_one_of_its_headings():
+def test_every_internal_link_of_the_reference_page_has_a_heading():
     text = settings_page.PAGE.read_text()
     headings = {"-".join(heading.lower().split()) for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
     assert set(re.findall(r"\(#([^)]+)\)", text)) <= headings
@@ -174,24 +174,24 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
-def test_a_wrong_value_is_refused_by_name(environment, name, value):
+def test_an_invalid_value_is_rejected_with_the_setting_s_name(environment, name, value):
     environment[name] = value
-    with pytest.raises(SettingInvalid, match=f"{name}: .+") as refused:
+    with pytest.raises(SettingInvalid, match=f"{name}: .+") as error:
         Settings.from_environment()
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_all_wrong_values_are_named_at_once(environment):
+def test_all_invalid_values_are_named_together(environment):
     environment |= {"PORT": "http", "WORKERS": "0", "CATALOG_MODE": "closed"}
     with pytest.raises(SettingInvalid, match="CATALOG_MODE: .+; PORT: .+; WORKERS: "):
         Settings.from_environment()
 
 
-def test_a_wrong_secret_is_not_repeated_in_the_message(environment):
+def test_an_invalid_secret_is_not_in_the_message(environment):
     environment |= {"SECRET_KEY": "hush", "DATABASE_URL": "mysql://u:hush@localhost/tally"}
-    with pytest.raises(SettingInvalid) as refused:
+    with pytest.raises(SettingInvalid) as error:
         Settings.from_environment()
-    assert "hush" not in str(refused.value)
+    assert "hush" not in str(error.value)
 
 
 UNREADABLE = {
@@ -218,11 +218,11 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in UNREADABLE for value in UNREADABLE[name]])
-def test_nor_is_a_password_that_a_url_cannot_be_read_for(environment, name, value):
+def test_a_password_in_an_unreadable_url_is_not_in_the_message(environment, name, value):
     environment[name] = value
-    with pytest.raises(SettingInvalid, match=name) as refused:
+    with pytest.raises(SettingInvalid, match=name) as error:
         Settings.from_environment()
-    assert "hush" not in str(refused.value)
+    assert "hush" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -235,26 +235,26 @@ def test_nor_is_a_password_that_a_url_cannot_be_read_for(environment, name, valu
         ("REDIS_URL", "rediss://:hush@localhost:6379/0?ssl_cert_reqs=hush"),
     ],
 )
-def test_what_only_the_library_that_connects_finds_wrong_is_found_at_the_start(tmp_path, name, value):
-    with pytest.raises(SettingInvalid, match=f"^{name}: ") as refused:
+def test_errors_that_only_the_client_library_detects_are_reported_at_the_start(tmp_path, name, value):
+    with pytest.raises(SettingInvalid, match=f"^{name}: ") as error:
         create_app(Settings(data_dir=tmp_path, **{name.lower(): value}))
-    assert "hush" not in str(refused.value)
-    assert refused.value.__cause__ is None
+    assert "hush" not in str(error.value)
+    assert error.value.__cause__ is None
 
 
-def test_secrets_are_not_shown_with_the_settings():
+def test_secrets_are_not_in_the_representation():
     assert "hush" not in repr(Settings(secret_key="hush" * 4, admin_password="hush" * 2))
 
 
-def test_a_wrong_value_stops_the_start(tmp_path):
+def test_an_invalid_value_prevents_the_start(tmp_path):
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi"), "serve"]
-    ended = subprocess.run(
+    result = subprocess.run(
         command, cwd=tmp_path, env={"PATH": os.environ["PATH"], "PORT": "http"}, capture_output=True, text=True
     )
-    assert ended.returncode != 0
-    assert "PORT" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert not list(tmp_path.iterdir())  # nothing was made
+    assert result.returncode != 0
+    assert "PORT" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())  # nothing was created
 
 
 def test_a_dotenv_file_in_the_working_directory_is_read(environment, tmp_path):
@@ -263,14 +263,14 @@ def test_a_dotenv_file_in_the_working_directory_is_read(environment, tmp_path):
     assert (settings.port, settings.public_url) == (8123, "https://tally.example")
 
 
-def test_the_environment_wins_over_the_dotenv_file(environment, tmp_path):
+def test_the_environment_has_precedence_over_the_dotenv_file(environment, tmp_path):
     (tmp_path / ".env").write_text("PORT=8123\nWORKERS=3\n")
     environment["PORT"] = "8456"
     settings = Settings.from_environment()
     assert (settings.port, settings.workers) == (8456, 3)
 
 
-def test_a_wrong_value_in_the_dotenv_file_is_refused_too(environment, tmp_path):
+def test_an_invalid_value_in_the_dotenv_file_is_rejected(environment, tmp_path):
     (tmp_path / ".env").write_text("WORKERS=many\n")
     with pytest.raises(SettingInvalid, match="WORKERS"):
         Settings.from_environment()
@@ -280,14 +280,14 @@ AS_WRITTEN = r"a$PATH${PATH}%(x)s%41#b=c\d'e"
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_value_of_the_dotenv_file_is_taken_as_it_is_written(environment, tmp_path, quote):
+def test_a_value_in_the_dotenv_file_is_read_literally(environment, tmp_path, quote):
     environment["PATH"] = "/usr/bin"
-    value = AS_WRITTEN.replace("\\", "/") if quote else AS_WRITTEN  # in quotes a backslash escapes
+    value = AS_WRITTEN.replace("\\", "/") if quote else AS_WRITTEN  # a backslash escapes inside quotes
     (tmp_path / ".env").write_text(f"ADMIN_PASSWORD={quote}{value}{quote} # ours\n", encoding="utf-8-sig")
     assert Settings.from_environment().admin_password == value
 
 
-def test_nor_does_the_command_of_flask_replace_names_in_it(environment, tmp_path):
+def test_the_flask_command_does_not_expand_variables_in_it(environment, tmp_path):
     environment |= {"PATH": "/usr/bin", "PORT": "8123"}
     (tmp_path / ".env").write_text("ADMIN_PASSWORD=word${PATH}\nPORT=${PATH}\n")
     load_dotenv()
@@ -296,7 +296,7 @@ def test_nor_does_the_command_of_flask_replace_names_in_it(environment, tmp_path
     assert environment["PORT"] == "8123"
 
 
-def test_a_dotenv_file_in_another_encoding_is_refused_in_a_sentence(environment, tmp_path):
+def test_a_dotenv_file_in_another_encoding_is_rejected_in_a_sentence(environment, tmp_path):
     (tmp_path / ".env").write_bytes("ENVIRONMENT=Zürich".encode("latin-1"))
     with pytest.raises(SettingInvalid, match=r"^The file \.env cannot be read: it is not UTF-8\.$"):
         Settings.from_environment()
@@ -305,7 +305,7 @@ def test_a_dotenv_file_in_another_encoding_is_refused_in_a_sentence(environment,
 ODD = "a b#c?d%41e%=f'g\"h$i\\j:k;l,ü\udcff"
 
 
-def test_any_character_may_stand_in_the_data_folder(tmp_path):
+def test_the_data_folder_may_contain_any_character(tmp_path):
     data = tmp_path / ODD
     settings = Settings(data_dir=data)
     app = create_app(settings)
@@ -318,7 +318,7 @@ def test_any_character_may_stand_in_the_data_folder(tmp_path):
     assert (data / "reports").is_dir()
 
 
-def test_any_character_that_is_text_may_stand_in_the_path_of_the_socket(short_folder):
+def test_the_path_of_the_socket_may_contain_any_character_that_is_text(short_folder):
     settings = Settings(data_dir=short_folder / ODD.removesuffix("\udcff"))
     preflight.private_folder(settings.valkey_socket.parent)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -328,33 +328,33 @@ def test_any_character_that_is_text_may_stand_in_the_path_of_the_socket(short_fo
 
 
 @pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0")])
-def test_the_web_server_is_given_an_address_and_links_keep_the_name(host, address):
+def test_the_web_server_gets_an_address_and_links_keep_the_host_name(host, address):
     assert preflight.resolved(Settings(host=host)).host == address
     assert host in Settings(host=host).base_url
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "tally..example", "a" * 70])
-def test_a_host_that_has_no_address_is_named(host):
+def test_a_host_without_an_address_is_named(host):
     with pytest.raises(SettingInvalid, match=f"^HOST: {host} is not a name or address"):
         preflight.resolved(Settings(host=host))
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\udcff"])
-def test_a_data_folder_that_redis_clients_cannot_read_is_refused_before_anything_is_made(tmp_path, name):
+def test_a_data_folder_that_redis_clients_cannot_read_is_rejected_before_anything_is_created(tmp_path, name):
     with pytest.raises(SettingInvalid, match="DATA_DIR: .+ control character, or bytes that are not UTF-8"):
         preflight.check(Settings(data_dir=tmp_path / name))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_temporary_folder_the_processes_get_one(tmp_path, monkeypatch):
+def test_processes_get_a_temporary_folder_if_there_is_none(tmp_path, monkeypatch):
     assert programs.temporary_folder(Settings(data_dir=tmp_path)) == {}
     monkeypatch.setattr(tempfile, "gettempdir", lambda: Path("/nowhere/at/all").stat())
-    found = programs.temporary_folder(Settings(data_dir=tmp_path))
-    assert found == dict.fromkeys(("TMPDIR", "SQLITE_TMPDIR"), str(tmp_path / "tmp"))
+    variables = programs.temporary_folder(Settings(data_dir=tmp_path))
+    assert variables == dict.fromkeys(("TMPDIR", "SQLITE_TMPDIR"), str(tmp_path / "tmp"))
     assert (tmp_path / "tmp").is_dir()
 
 
-def test_a_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path):
+def test_a_secret_key_is_generated_once_and_readable_only_by_its_owner(tmp_path):
     settings = Settings(data_dir=tmp_path / "var")
     secret = settings.secret()
     assert len(secret) >= 32
@@ -363,34 +363,34 @@ def test_a_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path):
     assert stat.S_IMODE((tmp_path / "var" / "secret.key").stat().st_mode) == 0o600
 
 
-def test_processes_that_start_at_once_have_the_same_secret_key(tmp_path):
-    settings, found, together = Settings(data_dir=tmp_path), [], threading.Barrier(16)
+def test_processes_that_start_concurrently_have_the_same_secret_key(tmp_path):
+    settings, keys, barrier = Settings(data_dir=tmp_path), [], threading.Barrier(16)
 
     def start() -> None:
-        together.wait()
-        found.append(settings.secret())
+        barrier.wait()
+        keys.append(settings.secret())
 
     threads = [threading.Thread(target=start) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 16
-    assert len(set(found)) == 1
+    assert len(keys) == 16
+    assert len(set(keys)) == 1
 
 
-def test_a_secret_key_of_the_environment_is_not_kept(tmp_path):
+def test_a_configured_secret_key_is_not_stored(tmp_path):
     assert Settings(data_dir=tmp_path, secret_key="sixteen letters!").secret() == "sixteen letters!"
     assert not list(tmp_path.iterdir())
 
 
-def test_an_empty_kept_key_is_refused_as_anybody_could_sign_with_it(tmp_path):
+def test_an_empty_stored_key_is_rejected_because_anyone_could_sign_with_it(tmp_path):
     (tmp_path / "secret.key").touch()
     with pytest.raises(SettingInvalid, match=r"SECRET_KEY: .*secret\.key"):
         Settings(data_dir=tmp_path).secret()
 
 
-def test_a_folder_that_cannot_keep_the_key_is_named(tmp_path):
+def test_a_folder_in_which_the_key_cannot_be_stored_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingInvalid, match="DATA_DIR: "):
         Settings(data_dir=tmp_path / "file").secret()
@@ -404,18 +404,18 @@ def test_a_folder_that_cannot_keep_the_key_is_named(tmp_path):
         ({"public_url": "https://tally.example/"}, "https://tally.example"),
     ],
 )
-def test_links_begin_with_the_public_url_or_with_host_and_port(given, url):
+def test_links_start_with_the_public_url_or_with_host_and_port(given, url):
     assert Settings(**given).base_url == url
 
 
-def test_what_is_empty_lies_in_the_data_folder():
+def test_empty_urls_default_to_the_data_folder():
     settings = Settings(data_dir=Path("/srv/tally"))
     assert settings.database == "sqlite:////srv/tally/events.db"
     assert settings.redis == "unix:///srv/tally/valkey/valkey.sock?db=0"
     assert settings.storage == "file:///srv/tally/reports"
 
 
-def test_sqlite_gets_one_web_process_and_postgresql_one_a_core():
+def test_sqlite_gets_one_web_process_and_postgresql_one_per_core():
     assert Settings().web_process_count == 1
     assert Settings(database_url="postgresql://localhost/tally").web_process_count == os.cpu_count()
     assert Settings(web_processes=3).web_process_count == 3

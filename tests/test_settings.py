@@ -356,7 +356,7 @@ def test_any_character_may_stand_in_the_data_folder(tmp_path):
     database.release()
     assert (data / "events.db").stat().st_size > 0
     assert list(tmp_path.iterdir()) == [data]
-    upload = app.extensions["services"].reports._destinations.own.create(f"{uuid4()}.ab.csv", None)
+    upload = app.extensions["services"].reports.destinations.own.create(f"{uuid4()}.ab.csv", None)
     upload.abort()
     assert (data / "reports").is_dir()
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from app.exports.blocks import Block, ended, of_pieces, steps
-from app.exports.cells import Context
+from app.exports.file import Block, closed_at_end, gather, steps
+from app.exports.layout import Context
 
 # customer, product, type, version, timestamp, context (a list or its JSON text), sequence, batch, received
 FullRow = tuple[str, str, str, str | None, int, str | Context, int, str | UUID, int]
@@ -31,26 +31,15 @@ class Line(msgspec.Struct):
     received: int
 
 
-_encode = msgspec.json.Encoder().encode_lines
-
-
 def blocks(rows: Iterable[FullRow]) -> Generator[Block]:
     """Yield a report's content in blocks, and close the rows when the iteration ends for any reason."""
-    with ended(rows) as left:
-        yield from of_pieces((_encode([_line(*row) for row in step]), len(step)) for step in steps(left))
+    encode = msgspec.json.Encoder().encode_lines
+    with closed_at_end(rows) as left:
+        yield from gather((encode([_line(row) for row in step]), len(step)) for step in steps(left))
 
 
-def _line(
-    customer: str,
-    product: str,
-    event_type: str,
-    version: str | None,
-    timestamp: int,
-    context: str | Context,
-    sequence: int,
-    batch: str | UUID,
-    received: int,
-) -> Line:
-    given = msgspec.UNSET if version is None else version
+def _line(row: FullRow) -> Line:
+    customer, product, event_type, version, timestamp, context, sequence, batch, received = row
+    sent = msgspec.UNSET if version is None else version
     items = msgspec.Raw(context) if isinstance(context, str) else context
-    return Line(customer, product, event_type, given, timestamp, items, sequence, batch, received)
+    return Line(customer, product, event_type, sent, timestamp, items, sequence, batch, received)

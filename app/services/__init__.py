@@ -36,7 +36,7 @@ from app.services.people.login import Login
 from app.services.people.sessions import Sessions
 from app.services.reports.attempt import AttemptContext
 from app.services.reports.cleanup import Cleanup
-from app.services.reports.destinations import Destinations
+from app.services.reports.output import Destinations
 from app.services.reports.runner import Runner
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
@@ -124,7 +124,7 @@ def build(settings: Settings) -> Services:
         sessions=sessions,
         ingest_keys=ingest_keys,
         reports=reports,
-        runner=Runner(lambda report: context, queue, cleanup),
+        runner=Runner(context, queue, cleanup),
         schedules=Schedules(catalog, webhooks, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,

@@ -65,7 +65,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def small_chunks(monkeypatch) -> None:
-    monkeypatch.setattr(reading, "RECORDS", 10)
+    monkeypatch.setattr(reading, "MAX_CHUNK_RECORDS", 10)
 
 
 def test_every_line_is_an_event(prints, file, services):
@@ -148,9 +148,9 @@ def test_the_catalog_is_asked_in_strict_mode(flask, file, sample_catalog):
 
 
 def test_an_endless_line_costs_itself_only(flask, file, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_RECORD", 3000)
-    monkeypatch.setattr(reading, "KEPT_OF_LONGER", 100)
-    monkeypatch.setattr(reading, "BYTES", 1000)
+    monkeypatch.setattr(reading, "MAX_RECORD_BYTES", 3000)
+    monkeypatch.setattr(reading, "OVERLONG_BYTES", 100)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1000)
     monkeypatch.setattr("app.storage.reading.BLOCK_BYTES", 1000)
     content = lines(numbered(5)) + b'{"customer": "' + b"x" * 20_000 + b"\n" + lines(numbered(5, 5))
     result = flask("events", "import", file(content))

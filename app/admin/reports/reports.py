@@ -14,7 +14,7 @@ from app.admin.reports.report_actions import possible
 from app.admin.reports.report_rows import report_row
 from app.auth import caller, need, signed_in
 from app.schemas.reports import DEFAULT_DELIMITER
-from app.services.reports.service import file_name
+from app.services.reports.output import file_name
 
 REPORTS = 50
 TABS = {

@@ -60,8 +60,8 @@ class Scheduler:
         self._rejected = rejected
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
-            (reports.clean_up, SWEEP_SECONDS),
-            (reports.wake, WAKE_SECONDS),
+            (reports.cleanup.clean_up, SWEEP_SECONDS),
+            (reports.cleanup.wake, WAKE_SECONDS),
             (spool.deliver, DELIVER_SECONDS),
             (self._count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from peewee import fn
 
-from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
+from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Context, Layout
 from app.store.backends.row import Block, Row
 from app.store.catalog import catalog
 from app.store.database import database
@@ -172,7 +172,7 @@ def _has_one_of_width(selection: Selection, width: int) -> bool:
         return database.execute_sql(query, values).fetchone() is not None
 
 
-def rows(selection: Selection) -> Generator[tuple[int, str, object]]:
+def rows(selection: Selection) -> Generator[tuple[int, str, str | Context]]:
     """Return a selection's (timestamp, type, context) in report order, with the context as the database stores it."""
     where, values = selection.where()
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)

@@ -74,7 +74,7 @@ def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):
 def test_an_expired_report_says_that_its_file_is_gone(boss, complete, services, monkeypatch):
     for module in (report_store, report_rows):
         monkeypatch.setattr(module, "now", lambda: 4_000_000_000_000)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     page = boss.see(f"/admin/reports/{complete['source']}")
     assert "</svg>Expired</span>" in page
     assert "The file has expired." in page

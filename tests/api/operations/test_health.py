@@ -148,4 +148,4 @@ def test_the_times_of_real_workers_are_read(services, redis_url):
     connection = redis_py.Redis.from_url(redis_url)
     connection.sadd("rq:workers:reports", "rq:worker:one", "rq:worker:gone")
     connection.hset("rq:worker:one", "last_heartbeat", "2026-11-23T00:00:00.000000Z")
-    assert services.reports._queue.heartbeats() == [1_795_392_000.0]
+    assert services.reports.queue.heartbeats() == [1_795_392_000.0]

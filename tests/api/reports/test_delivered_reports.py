@@ -70,7 +70,7 @@ def test_of_two_reports_under_one_key_only_the_later_has_its_file(s3, admin, ser
     assert admin.get(given).status_code == 410
     for source, name in ((first, "BARCHART"), (second, "OTHER")):  # as between the two looks of whoever reads it
         report = Report.get(Report.customer == name)
-        storage = services.reports._destinations.place(report)
+        storage = services.reports.destinations.place(report)
         if source == second:
             assert storage.open(KEY, etag=report.etag).read() == s3.objects(DELIVERED)[KEY]
         else:
@@ -130,7 +130,7 @@ def test_a_file_that_goes_between_two_looks_is_gone_and_no_fault(admin, services
     job, _ = admin.run_report()
     given = link(admin, job["source"]).get_json()["link"]
     monkeypatch.setattr(LocalStorage, "path", lambda storage, key: None)
-    monkeypatch.setattr(type(services.reports._destinations), "has", lambda destinations, report: True)
+    monkeypatch.setattr(type(services.reports.destinations), "has", lambda destinations, report: True)
     assert admin.get(given).status_code == 410
 
 

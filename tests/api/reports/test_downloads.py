@@ -177,8 +177,8 @@ class TestPlaces:
 
     def test_and_where_the_file_is_removed_in_that_moment(self, nobody, link, settings, services, monkeypatch):
         [file] = (settings.data_dir / "reports").iterdir()
-        monkeypatch.setattr(services.reports._destinations.own, "size", lambda key: 47)
-        monkeypatch.setattr(services.reports._destinations.own, "path", lambda key: file)
+        monkeypatch.setattr(services.reports.destinations.own, "size", lambda key: 47)
+        monkeypatch.setattr(services.reports.destinations.own, "path", lambda key: file)
         file.unlink()
         assert (nobody.get(link).status_code, files.places._value) == (410, 2)
 
@@ -258,7 +258,7 @@ class TestFromS3:
         def away(key: str) -> None:
             raise StorageFailed("The S3 store cannot be reached.")
 
-        monkeypatch.setattr(services.reports._destinations.own, "size", away)
+        monkeypatch.setattr(services.reports.destinations.own, "size", away)
         answer = nobody.get(link)
         assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
         assert answer.headers["Retry-After"]

@@ -204,7 +204,7 @@ class TestRemoval:
         """A report whose file was removed when its time was up, and a link made before."""
         link = link_of(admin, source)
         monkeypatch.setattr("app.store.reports.reports.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
-        services.reports.clean_up()
+        services.reports.cleanup.clean_up()
         monkeypatch.undo()
         return source, link
 

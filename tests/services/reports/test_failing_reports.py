@@ -45,10 +45,10 @@ def test_a_machine_with_a_wrong_clock_shortens_no_other_s_time_for_a_report(serv
     with monkeypatch.context() as there:
         there.setattr(time, "time_ns", lambda: wrong)
         there.setattr(time, "time", lambda: wrong / 1e9)
-        report = services.runner._claim(job, "the worker there")
-        services.reports.clean_up()
+        report = services.runner.claim(job, "the worker there")
+        services.reports.cleanup.clean_up()
     store.give_back(job, report.token)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     services.runner.run(job)
     report = row(job)
     assert report.status == "COMPLETE"
@@ -206,7 +206,7 @@ def test_a_bucket_that_is_not_allowed_any_more_gets_no_report_that_waits_or_is_t
     output = {"bucketName": "analysts", "bucketKey": "report.csv"}
     waiting, cancelled = begin(output), begin(output)
     services.reports.cancel(SYSTEM, row(cancelled))
-    filing = services.reports._destinations
+    filing = services.reports.destinations
     monkeypatch.setattr(filing, "_settings", replace(filing._settings, report_buckets=()))
     services.runner.run(waiting)
     (attempt,) = services.reports.attempts(row(waiting))

@@ -78,9 +78,6 @@ class Storage(Protocol):
     def is_same(self, key: str, etag: str) -> bool:
         """Return whether the file under a key is the one for which `commit` returned this value."""
 
-    def delete(self, key: str) -> None:
-        """Remove a complete file, if there is one."""
-
     def discard(self, key: str) -> None:
         """Remove a file, and what was written of it but never committed, for example by a process that died."""
 
@@ -120,8 +117,9 @@ def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     place = urlsplit(url)
     if place.scheme == "file":
         return LocalStorage(unquoted(place.path))
-    s3 = _s3()
-    return s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
+    s3 = _import_s3()
+    storage: Storage = s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
+    return storage
 
 
 def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Storage:
@@ -133,8 +131,9 @@ def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     Raises:
         SettingInvalid: boto3 is not installed.
     """
-    s3 = _s3()
-    return s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
+    s3 = _import_s3()
+    bucket: Storage = s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
+    return bucket
 
 
 def is_in_storage(url: str, bucket: str, name: str) -> bool:
@@ -150,7 +149,7 @@ def _prefix(path: str) -> str:
     return f"{inner}/" if inner else ""
 
 
-def _s3() -> ModuleType:
+def _import_s3() -> ModuleType:
     """Import and return the S3 package, only when it is used; see the package.
 
     Raises:

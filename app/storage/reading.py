@@ -23,9 +23,11 @@ def fingerprint(file: BinaryIO) -> str:
     It covers the whole file because two exports of the same size may differ only in the middle, and reading is cheap
     compared with the import.
     """
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
     file.seek(0)
-    return digest
+    return digest.hexdigest()
 
 
 def content(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
@@ -40,18 +42,18 @@ def content(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
             error is yielded first.
     """
     first = file.read(BLOCK_BYTES)
-    blocks = itertools.chain([first], iter(lambda: file.read(BLOCK_BYTES), b""))
+    blocks: Iterator[bytes] = itertools.chain([first], iter(lambda: file.read(BLOCK_BYTES), b""))
     if first.startswith(GZIP):
-        blocks = _gunzipped(blocks)
+        blocks = _gunzip(blocks)
     elif first.startswith(ZSTD):
-        blocks = _unzstded(blocks)
+        blocks = _decompress_zstd(blocks)
     for block in blocks:
         if skip < len(block):
             yield block[skip:]
         skip = max(0, skip - len(block))
 
 
-def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
     for block in blocks:
         data = block
@@ -69,7 +71,7 @@ def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
         raise BodyMalformed(CUT_SHORT)
 
 
-def _unzstded(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _decompress_zstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
     frame = zstandard.ZstdDecompressor().decompressobj()
     for block in blocks:
         data = block

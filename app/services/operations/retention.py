@@ -19,7 +19,7 @@ from app.schemas.fields import whole
 from app.services.events.rejected import erase_from, texts_of
 from app.services.people.audit import Audit
 from app.services.people.principal import Principal
-from app.services.reports.formats import selection
+from app.services.reports.output import selection
 from app.services.reports.service import Reports
 from app.store.database import server_time
 from app.store.events import erase as store

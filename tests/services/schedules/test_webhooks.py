@@ -192,11 +192,11 @@ def test_what_fails_is_tried_again_later_and_later_with_a_fresh_link_and_the_sam
 def test_after_eight_tries_within_a_day_it_is_given_up_and_each_is_on_record(schedule, complete, tell, there, clock):
     there.answers += [SERVER_ERROR] * 20
     complete(schedule)
-    for pause in (0, *module.PAUSES, 100_000, 100_000):
+    for pause in (0, *module.PAUSES_SECONDS, 100_000, 100_000):
         clock.ahead += pause * 1000 + 100
         tell()
     assert len(there.got) == 8
-    assert 23 * 3600 < sum(module.PAUSES) < 24 * 3600
+    assert 23 * 3600 < sum(module.PAUSES_SECONDS) < 24 * 3600
     assert (delivery().state, delivery().tries, delivery().next_try) == ("given_up", 8, None)
     assert tries() == [(500, "out of order")] * 8
 
@@ -204,7 +204,7 @@ def test_after_eight_tries_within_a_day_it_is_given_up_and_each_is_on_record(sch
 def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, complete, tell, there, clock):
     there.answers += [SERVER_ERROR] * 8
     complete(schedule)
-    for pause in (0, *module.PAUSES):
+    for pause in (0, *module.PAUSES_SECONDS):
         clock.ahead += pause * 1000 + 100
         tell()
     services.schedules.send_again(SYSTEM, schedule, delivery())
@@ -252,7 +252,7 @@ def test_a_redirect_is_a_failure_and_not_followed(schedule, complete, tell, ther
 
 
 def test_a_server_that_says_nothing_is_left_and_tried_again(services, complete, tell, allowing, monkeypatch):
-    monkeypatch.setattr(room, "SECONDS", 0.2)
+    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 0.2)
     with listener(hang) as url:
         allowing(url)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": url}).schedule)
@@ -262,10 +262,10 @@ def test_a_server_that_says_nothing_is_left_and_tried_again(services, complete, 
 
 
 def test_servers_that_say_nothing_keep_the_scheduler_from_nothing(services, complete, allowing, monkeypatch, there):
-    monkeypatch.setattr(room, "SECONDS", 1.5)
+    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 1.5)
     with listener(hang) as url:
         allowing(url, there.url)
-        for number in range(module.THREADS - 1):
+        for number in range(module.MAX_CONCURRENT_TRIES - 1):
             silent = WANTED | {"name": f"Number {number}", "webhook": url}
             complete(services.schedules.add(SYSTEM, silent).schedule)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": there.url}).schedule)
@@ -279,7 +279,7 @@ def test_servers_that_say_nothing_keep_the_scheduler_from_nothing(services, comp
 
 
 def test_no_more_are_under_way_than_there_are_threads(services, complete, allowing, monkeypatch):
-    monkeypatch.setattr(room, "SECONDS", 0.3)
+    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 0.3)
     held, most, lock = set(), [], threading.Lock()
 
     def count(connection) -> None:
@@ -292,13 +292,13 @@ def test_no_more_are_under_way_than_there_are_threads(services, complete, allowi
 
     with listener(count) as url:
         allowing(url)
-        for number in range(module.THREADS + 3):
+        for number in range(module.MAX_CONCURRENT_TRIES + 3):
             complete(services.schedules.add(SYSTEM, WANTED | {"name": str(number), "webhook": url}).schedule)
         for _ in range(3):
             services.webhooks.send()
             services.webhooks.flush()
-    assert len(tries()) == module.THREADS + 3
-    assert max(most) <= module.THREADS
+    assert len(tries()) == module.MAX_CONCURRENT_TRIES + 3
+    assert max(most) <= module.MAX_CONCURRENT_TRIES
 
 
 def test_a_host_that_is_not_allowed_is_refused_when_it_is_saved(services, allowing, there):
@@ -487,7 +487,7 @@ def test_a_scheduler_that_died_at_the_last_try_leaves_nothing_that_waits_for_eve
     complete(schedule)
     for report in store.unannounced(0):
         store.add("key", report, clock())
-    Delivery.update(tries=len(module.PAUSES)).execute()
+    Delivery.update(tries=len(module.PAUSES_SECONDS)).execute()
     assert store.claim(delivery(), clock() + 60_000)
     clock.ahead += 61_000
     tell()
@@ -500,7 +500,7 @@ def test_an_answer_is_kept_as_far_as_it_can_be_shown(schedule, complete, tell, t
     complete(schedule)
     tell()
     ((code, said),) = tries()
-    assert (code, len(said)) == (400, module.SHOWN)
+    assert (code, len(said)) == (400, module.MAX_RESPONSE_LENGTH)
     assert said.startswith("no thing [31m naïve")
 
 
@@ -518,7 +518,7 @@ def test_an_answer_that_repeats_what_it_was_sent_keeps_no_signature(schedule, co
 def test_what_was_delivered_long_ago_is_forgotten_and_not_told_again(services, schedule, complete, tell, there, clock):
     complete(schedule)
     tell()
-    clock.ahead += (module.KEPT_DAYS + 1) * DAY
+    clock.ahead += (module.KEEP_DAYS + 1) * DAY
     services.webhooks.purge()
     assert (Delivery.select().count(), DeliveryTry.select().count()) == (0, 0)
     tell()

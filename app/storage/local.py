@@ -49,7 +49,7 @@ class LocalUpload:
             os.fsync(self._file.fileno())
             self._file.close()
             self._partial.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def abort(self) -> None:
         try:
@@ -165,10 +165,10 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a folder to disk, because a new name in it could otherwise be lost in a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import zstandard
@@ -14,7 +14,6 @@ from app.exceptions import BodyMalformed
 
 BLOCK_BYTES = 64 * 1024
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of each format
-CUT_SHORT = "The file is cut short: its compressed content has no end."
 
 
 def fingerprint(file: BinaryIO) -> str:
@@ -44,44 +43,32 @@ def content(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
     first = file.read(BLOCK_BYTES)
     blocks: Iterator[bytes] = itertools.chain([first], iter(lambda: file.read(BLOCK_BYTES), b""))
     if first.startswith(GZIP):
-        blocks = _gunzip(blocks)
+        blocks = _decompress(blocks, "gzip", lambda: zlib.decompressobj(zlib.MAX_WBITS | 16))
     elif first.startswith(ZSTD):
-        blocks = _decompress_zstd(blocks)
+        blocks = _decompress(blocks, "zstd", lambda: zstandard.ZstdDecompressor().decompressobj())
     for block in blocks:
         if skip < len(block):
             yield block[skip:]
         skip = max(0, skip - len(block))
 
 
-def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+def _decompress(
+    blocks: Iterable[bytes], name: str, begin: Callable[[], zlib._Decompress | zstandard.ZstdDecompressionObj]
+) -> Iterator[bytes]:
+    """Yield the content of gzip members or zstd frames, one behind the other."""
+    part = begin()
     for block in blocks:
         data = block
         while data:
-            if inflater.eof:  # another member, or zeros that pad a tape's block
-                data = data.lstrip(b"\0")
-                inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if data else inflater
+            if part.eof and name == "gzip":
+                data = data.lstrip(b"\0")  # zeros may pad a tape's block
+            if part.eof and data:
+                part = begin()
             if data:
                 try:
-                    yield inflater.decompress(data)
-                except zlib.error as error:
-                    raise BodyMalformed(f"The file is not the gzip that it begins as: {error}.") from None
-                data = inflater.unused_data
-    if not inflater.eof:
-        raise BodyMalformed(CUT_SHORT)
-
-
-def _decompress_zstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    for block in blocks:
-        data = block
-        while data:
-            if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
-            try:
-                yield frame.decompress(data)
-            except zstandard.ZstdError as error:
-                raise BodyMalformed(f"The file is not the zstd that it begins as: {error}.") from None
-            data = frame.unused_data
-    if not frame.eof:
-        raise BodyMalformed(CUT_SHORT)
+                    yield part.decompress(data)
+                except (zlib.error, zstandard.ZstdError) as error:
+                    raise BodyMalformed(f"The file is not the {name} that it begins as: {error}.") from None
+                data = part.unused_data
+    if not part.eof:
+        raise BodyMalformed("The file is cut short: its compressed content has no end.")

@@ -16,9 +16,11 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from app.storage.local import sync_folder
 
 HEAD = struct.Struct(">III")
 SUFFIX = ".spool"
@@ -53,17 +55,20 @@ class SpoolFiles:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
             if is_new:
-                self._sync_folder()
-        except OSError:
-            self._undo(file, end)
+                sync_folder(self._folder)
+        except OSError:  # truncate a partial write, so that it is not delivered or followed by records
+            if end:
+                os.ftruncate(file.fileno(), end)
+            else:
+                Path(file.name).unlink()
+            self.close()
             raise
         if file.tell() > MAX_FILE_BYTES:
             self.close()
 
     def probe(self) -> None:
         """Raise OSError if a record cannot be written now, because the disk is full or read-only."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{os.getpid()}.probe"
+        path = self._make_folder() / f"{os.getpid()}.probe"
         try:
             path.write_bytes(bytes(4096))
         finally:
@@ -82,8 +87,7 @@ class SpoolFiles:
         Raises:
             OSError: the folder cannot be created.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._folder, os.O_RDONLY)
+        descriptor = os.open(self._make_folder(), os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -135,17 +139,8 @@ class SpoolFiles:
                     path.unlink()
         return damaged
 
-    def _undo(self, file: BinaryIO, end: int) -> None:
-        """Truncate a partial write, so that it is not delivered or followed by records, and remove an empty file."""
-        if end:
-            os.ftruncate(file.fileno(), end)
-        else:
-            Path(file.name).unlink()
-        self.close()
-
     def _begin(self) -> BinaryIO:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
+        path = self._make_folder() / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
         file = path.open("xb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
         if not path.exists():  # another process emptied it before it was locked, assuming that its process was dead
@@ -154,12 +149,9 @@ class SpoolFiles:
         self._file = file
         return file
 
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _make_folder(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._folder
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
@@ -194,11 +186,7 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
 
 def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
     """Yield the records of a file from an offset on, each with its offset, or none if the file was emptied."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
+    with suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(place)
         for data in _records(file):
             yield place, data
@@ -207,12 +195,9 @@ def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
 
 def _weight(path: Path) -> int:
     total = 0
-    try:
-        with path.open("rb") as file:
-            while len(head := file.read(HEAD.size)) == HEAD.size:
-                length, weight, _ = HEAD.unpack(head)
-                total += weight
-                file.seek(length, os.SEEK_CUR)
-    except FileNotFoundError:  # emptied in the meantime
-        return 0
+    with suppress(FileNotFoundError), path.open("rb") as file:  # it may have been emptied in the meantime
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            length, weight, _ = HEAD.unpack(head)
+            total += weight
+            file.seek(length, os.SEEK_CUR)
     return total

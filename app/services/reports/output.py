@@ -81,11 +81,7 @@ class Format:
         return compressor(self._compression)
 
     def columns(self, layout: Layout, width: int | None) -> list[str]:
-        """Return the column names of a file.
-
-        Args:
-            width: number of items in the widest context. None means unknown, so the names end with the first item.
-        """
+        """Return the column names of a file. If the width is unknown (None), they end with the first item."""
         raise NotImplementedError
 
     def head(self, layout: Layout, width: int) -> bytes:

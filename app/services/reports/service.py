@@ -137,9 +137,8 @@ class Reports:
 
         Raises:
             Forbidden: the caller may not see the customer, or the bucket is not allowed.
-            InputInvalid: the customer, product or a type is not known, the product has no columns, or the format cannot
-                be written here.
-            RateLimited: too many of the caller's reports wait; see `check_room`.
+            InputInvalid: a code is not known, the product has no columns, or the format cannot be written here.
+            RateLimited: see `check_room`.
         """
         if origin is None:
             self.check_room(who.id)
@@ -166,14 +165,7 @@ class Reports:
         return report
 
     def check_room(self, account: int | None) -> None:
-        """Reject another report of a user who has the maximum number of waiting or running reports.
-
-        Args:
-            account: the user's id. Commands on the server have no user and no limit.
-
-        Raises:
-            RateLimited: the user has too many waiting or running reports. The message contains the limit.
-        """
+        """Raise RateLimited if a user has the maximum number of waiting or running reports. Commands have no limit."""
         most = self._settings.reports_waiting_max
         if account and store.number(store.RUNNING, account, None) >= most:
             raise RateLimited(
@@ -183,11 +175,7 @@ class Reports:
             )
 
     def preview(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Preview:
-        """Return a preview of the file of a report that would start now.
-
-        Raises:
-            Forbidden, InputInvalid: see `start`.
-        """
+        """Return a preview of the file of a report that would start now; it raises the same as `start`."""
         layout, format, period = self._check_request(who, filter, output), format_of(output), _period(filter)
         is_whole, losing = format.effective_layout(layout).keeps_extras, None
         if not is_whole and hourly_counts.estimate(*period) <= MAX_PREVIEWED_ROWS:
@@ -199,11 +187,7 @@ class Reports:
         return format_of(report.output).columns(Layout.from_json(report.layout), report.width)
 
     def get(self, who: Principal, name: str) -> Report:
-        """Return a report by its source.
-
-        Raises:
-            ReportUnknown: the report does not exist, or the caller may not see it.
-        """
+        """Return a report by its source. Raise ReportUnknown if it does not exist, or the caller may not see it."""
         report = _by_source(name)
         is_visible = report and who.sees(report.customer) and (report.account == who.id or who.sees_all_reports)
         if report is None or not is_visible:
@@ -219,11 +203,7 @@ class Reports:
     def visible(
         self, who: Principal, limit: int, *, status: str | None = None, state: str | None = None
     ) -> list[Report]:
-        """Return the newest reports that the caller may see, including other users' reports if the role allows it.
-
-        Args:
-            state: a value of `store.reports.STATES`, the states that the dashboard distinguishes.
-        """
+        """Return the newest reports that the caller may see, optionally in a state of `store.reports.STATES`."""
         account = None if who.sees_all_reports else who.id
         return store.newest(limit, account=account, customers=who.customers, status=status, state=state)
 
@@ -243,10 +223,7 @@ class Reports:
         return waiting.index(report.id) + 1 if report.id in waiting else None
 
     def cancel(self, who: Principal, report: Report) -> bool:
-        """Cancel a waiting or running report. Its worker stops within two seconds.
-
-        Return False if the report has already ended.
-        """
+        """Cancel a report, whose worker stops within two seconds. Return False if it has already ended."""
         reason = f"Cancelled by {who.name}."
         with transaction():
             if not store.end(report.job, store.FAILED, reason, store.now(), cancelled=True):
@@ -328,12 +305,7 @@ class Reports:
         return Download(report, file_name(report), media_type, path, link)
 
     def note_download(self, report: Report, who: Principal | None, address: str) -> None:
-        """Record a download of the file.
-
-        Args:
-            who: the signed-in user, or None for the holder of a link.
-            address: the client's address.
-        """
+        """Record a download of the file by a signed-in user, or by the holder of a link (None) at an address."""
         self._note(who or nobody(address), "report downloaded", report)
 
     def _note(self, who: Principal, action: str, report: Report) -> None:

@@ -33,11 +33,7 @@ def line_writer(delimiter: str, *, safe: bool = False) -> Callable[[Sequence[Cel
 
 
 def blocks(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, safe: bool = False) -> Generator[Block]:
-    """Yield the lines of a report in blocks, and close the rows when the iteration ends for any reason.
-
-    Raises:
-        RowTooWide: in positional layout, a context has more items than `width`.
-    """
+    """Yield the lines of a report, and close the rows at the end. Raise RowTooWide for a context wider than `width`."""
     write, fill = _cell_writer(delimiter, safe), cells(layout, width)
     plain_line = _plain_line_writer(layout, width, delimiter, write, safe)
 

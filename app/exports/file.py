@@ -98,14 +98,10 @@ def compressor(name: str) -> Compressor:
 class ReportFile:
     """Report file that counts what it writes. Use it as a context manager, which ends its thread.
 
-    Args:
-        write: appends bytes to the file.
-        is_part: whether it is a part of a file, whose hash is not needed.
-
     Attributes:
         rows: number of events added.
         bytes: number of bytes written.
-        sha256: hash of these bytes in hexadecimal, once `close` has returned; None for a part.
+        sha256: hash of these bytes in hexadecimal, once `close` has returned; None for a part, which needs none.
     """
 
     def __init__(self, write: Callable[[bytes], object], compressor: Compressor, *, is_part: bool = False) -> None:
@@ -130,22 +126,14 @@ class ReportFile:
             self._thread.join()
 
     def add(self, data: bytes, rows: int = 0) -> None:
-        """Add some rows.
-
-        Raises:
-            Exception: the error that occurred while writing earlier rows.
-        """
+        """Add some rows, or raise the error that occurred while writing earlier rows."""
         self._blocks.put(data)
         self.rows += rows
         if self._failure:
             raise self._failure
 
     def close(self) -> None:
-        """Return when everything is written.
-
-        Raises:
-            Exception: the error that occurred while writing.
-        """
+        """Return when everything is written, or raise the error that occurred while writing."""
         self._blocks.put(None)
         self._thread.join()
         if self._failure:

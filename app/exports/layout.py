@@ -109,10 +109,7 @@ def items(context: str | Context) -> Context:
 def cells(layout: Layout, width: int) -> Cells:
     """Return a function that returns the cells of an event after its timestamp and type.
 
-    Args:
-        width: number of cells in positional layout, which is the number of items of the widest context.
-
-    The returned function raises RowTooWide for a context that has more items.
+    In positional layout there are `width` cells, and the function raises RowTooWide for a context with more items.
     """
     if layout.kind == COLUMNS:
         return _named_cells(layout)

@@ -61,10 +61,7 @@ def schema(layout: Layout) -> pa.Schema:
 
 
 def blocks(rows: Iterable[FullRow], layout: Layout) -> Generator[Block]:
-    """Yield a part's content: an Arrow stream, a record batch per block.
-
-    The rows are closed when the iteration ends for any reason.
-    """
+    """Yield a part's content, an Arrow stream with a record batch per block, and close the rows at the end."""
     pa = _import_pyarrow()
     gathered = bytearray()
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)

@@ -23,11 +23,7 @@ Cut = Callable[[bytes, bool], tuple[list[bytes], bytes]]
 
 
 class Overlong(bytes):
-    """Beginning of a record that exceeds the maximum length.
-
-    Attributes:
-        more: number of bytes left out.
-    """
+    """Beginning of a record that exceeds the maximum length, by `more` bytes."""
 
     more = 0
 
@@ -53,13 +49,7 @@ class Chunk:
 
 
 def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) -> Iterator[Chunk]:
-    """Yield the records of a file's content.
-
-    Args:
-        blocks: the content, from the beginning of a record on.
-        cut: splits the content into records.
-        end, line: the position of these blocks if it is not the beginning of the file.
-    """
+    """Yield the records that `cut` splits from content, whose blocks begin at a record, given by `end` and `line`."""
     gathered = _gather(blocks)
     if not end:
         first, is_last = next(gathered)
@@ -110,11 +100,7 @@ class CsvRecords:
         return records, rest
 
     def cells(self, record: str) -> list[str | None]:
-        """Return the cells of a record.
-
-        Raises:
-            ValueError: a quote is misplaced.
-        """
+        """Return the cells of a record. Raise ValueError if a quote is misplaced."""
         record = record.removesuffix("\r")
         if '"' not in record:
             return [cell or None for cell in record.split(self._delimiter)]

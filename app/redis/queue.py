@@ -64,13 +64,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class WorkerSeen:
-    """State of a worker according to Redis.
-
-    Attributes:
-        started, heard: milliseconds; when it started, and its last heartbeat.
-        calls: number of calls that it has finished.
-        failed: number of these that failed.
-    """
+    """State of a worker according to Redis: milliseconds of its start and last heartbeat, calls finished and failed."""
 
     name: str
     host: str
@@ -89,11 +83,7 @@ class ReportJob(Job):
     """
 
     def restore(self, raw_data: dict[Any, Any]) -> None:
-        """Read the job from its hash in Redis.
-
-        Raises:
-            NoSuchJobError: the job does not belong to this application.
-        """
+        """Read the job from its hash in Redis. Raise NoSuchJobError if it does not belong to this application."""
         if why := self._foreign(raw_data):
             log.error("a job in Redis was refused, as it is not the service's own", job=self.id, reason=why)
             raise NoSuchJobError(why)
@@ -112,17 +102,13 @@ class ReportJob(Job):
 
 
 class ReportQueue:
-    """Queue of reports.
+    """Queue of reports, each of which may run for `timeout` seconds.
 
     Methods raise QueueUnavailable if Redis is unavailable, except `enqueue` and `call_help`, which log it. After Redis
     times out, the queue does not use it for a moment, because a page sends several commands and would wait for each.
 
-    Args:
-        url: `redis://…` or `unix://…`.
-        timeout: seconds that a report may run.
-
     Raises:
-        SettingInvalid: redis-py does not understand the URL.
+        SettingInvalid: redis-py does not understand the URL (`redis://…` or `unix://…`).
     """
 
     def __init__(self, url: str, timeout: int) -> None:
@@ -263,11 +249,7 @@ def queue(connection: Redis) -> Queue:
 def connect(
     url: str, answer_seconds: float | None = TIMEOUT_SECONDS, connect_seconds: float = TIMEOUT_SECONDS
 ) -> Redis:
-    """Return a client with timeouts and without retries of its own.
-
-    Args:
-        answer_seconds: timeout for each reply; None for a worker, which waits for jobs without a limit.
-    """
+    """Return a client without retries of its own. A worker waits for replies without a limit (None)."""
     return Redis.from_url(
         url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )

@@ -47,12 +47,7 @@ class RateLimit:
         self._away_until = 0.0
 
     def count(self, kind: str, who: str, most: int) -> int | None:
-        """Count a request. Return None if it is accepted, otherwise after how many seconds it may be retried.
-
-        Args:
-            kind: what `who` is, such as an address.
-            most: requests a minute.
-        """
+        """Count a request. Return None if it is accepted, or after how many seconds it may be retried."""
         return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
 
     def check(self, kind: str, who: str, most: int) -> int | None:

@@ -60,11 +60,7 @@ class LocalUpload:
 
 
 class LocalStorage:
-    """Files in a folder; see `app.storage.Storage`.
-
-    Args:
-        folder: created with the first file.
-    """
+    """Files in a folder, which is created with the first file; see `app.storage.Storage`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -30,11 +30,7 @@ def fingerprint(file: BinaryIO) -> str:
 
 
 def content(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
-    """Yield a file's content in blocks, decompressed.
-
-    Args:
-        file: at its beginning; it may be a pipe.
-        skip: number of bytes to skip at the beginning of the content.
+    """Yield a file's content in blocks, decompressed, without its first `skip` bytes. The file may be a pipe.
 
     Raises:
         BodyMalformed: the content does not have the format of its first bytes, or is cut short. The content before the

@@ -29,11 +29,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024  # after that a new file begins, so that a lon
 
 
 class SpoolFiles:
-    """Spool of a process, and the files that other processes left.
-
-    Args:
-        folder: created with the first record.
-    """
+    """Spool of a process in a folder, and the files that other processes left."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,11 +37,7 @@ class SpoolFiles:
         self._read: dict[Path, int] = {}  # how far `news` has read each file
 
     def append(self, records: Sequence[tuple[bytes, int]]) -> None:
-        """Store records, each with its weight; they are on disk when this returns. Call it from a single thread only.
-
-        Raises:
-            OSError: the disk is full or broken; none of the records is stored.
-        """
+        """Store records, each with its weight, on disk, or raise OSError. Call it from a single thread only."""
         is_new = self._file is None
         file = self._file or self._begin()
         end = file.tell()
@@ -82,11 +74,7 @@ class SpoolFiles:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold a lock against other processes that call this.
-
-        Raises:
-            OSError: the folder cannot be created.
-        """
+        """Hold a lock against other processes that call this."""
         descriptor = os.open(self._make_folder(), os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -95,11 +83,7 @@ class SpoolFiles:
             os.close(descriptor)
 
     def news(self) -> tuple[set[Path], list[tuple[Path, int, bytes]]]:
-        """Return the files of all processes, and the records added since the last call.
-
-        Returns:
-            Each record with its file and its offset, for `read`.
-        """
+        """Return all files, and the records added since the last call, each with its file and offset."""
         files, found = self._files(), []
         self._read = {path: self._read.get(path, 0) for path in files}
         for path in files:

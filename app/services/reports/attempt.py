@@ -61,12 +61,7 @@ class AttemptContext:
 
 
 class Attempt:
-    """Attempt of a worker at a report that it has claimed.
-
-    Args:
-        worker: the worker's name.
-        is_stopping: returns whether the worker is shutting down.
-    """
+    """Attempt of a worker, given by name, at a report that it has claimed."""
 
     def __init__(
         self, report: Report, worker: str, context: AttemptContext, is_stopping: Callable[[], bool] = never
@@ -86,7 +81,6 @@ class Attempt:
         Raises:
             TimedOut, LeaseLost, ShutdownRequested, Preempted: the report is incomplete, either permanently or for now.
             Forbidden: its bucket is no longer allowed.
-            Exception: any other failure.
         """
         # The operator may have removed the bucket from the list since the report was accepted.
         self._context.destinations.check(self._report.output or {})
@@ -105,11 +99,7 @@ class Attempt:
             self._complete(key, written)
 
     def _plan(self, *, trusting: bool = True) -> None:
-        """Measure the report, and split it into parts if it is long. Later attempts reuse this plan.
-
-        Args:
-            trusting: see `planning.plan`.
-        """
+        """Measure the report, and split it into parts if it is long. Later attempts reuse this plan."""
         report = self._report
         layout = self._format.effective_layout(self._layout)
         plan = planning.plan(selection(report), layout, self._format, trusting=trusting)

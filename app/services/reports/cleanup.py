@@ -41,11 +41,7 @@ class Cleanup:
         self._max_stalled = max_stalled
 
     def clean_up(self) -> None:
-        """Run all cleanup steps.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable, so due reports stay unqueued. All other steps are done.
-        """
+        """Run all cleanup steps. Afterwards, raise QueueUnavailable if due reports could not be queued."""
         parts.forget_all_ended()  # a worker may have died between completing a report and deleting its parts
         self._end_overdue()
         for report in store.silent(SILENT_MS):

@@ -37,10 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class Format:
-    """Format of a report's file.
-
-    Args:
-        output: the `output` of the report's request. None means that the request had none.
+    """Format of a report's file, from the `output` of its request. None means that the request had none.
 
     Attributes:
         extension: of the file's name, such as `.csv.gz`.
@@ -196,11 +193,7 @@ def file_name(report: Report) -> str:
 
 
 class Destinations:
-    """Destinations of report files.
-
-    Attributes:
-        own: Tally's own storage, which also stores the parts.
-    """
+    """Destinations of report files. Tally's own storage (`own`) also stores the parts."""
 
     def __init__(self, settings: Settings, own: Storage) -> None:
         self.own = own
@@ -208,11 +201,7 @@ class Destinations:
         self._buckets: dict[str, Storage] = {}
 
     def check(self, output: Mapping[str, Any]) -> None:
-        """Check that an output's destination is allowed.
-
-        Raises:
-            Forbidden: the operator does not allow the bucket, or the key is reserved for Tally's own files.
-        """
+        """Raise Forbidden if the operator does not allow an output's bucket, or its key is reserved for Tally."""
         bucket = output.get("bucketName")
         if bucket is None:
             return
@@ -238,11 +227,7 @@ class Destinations:
         return output.get("bucketKey") or f"{report.job}.{secrets.token_hex(8)}{format_of(output).extension}"
 
     def has(self, report: Report) -> bool:
-        """Return whether a report's file still exists and was not replaced by another file of the same name.
-
-        Raises:
-            StorageFailed: the storage cannot be reached.
-        """
+        """Return whether a report's file still exists and was not replaced by another file of the same name."""
         place = self.place(report)
         if report.file is None or (place is not self.own and report.etag is None):
             return False  # without an ETag: delivered by a version that did not record the object's

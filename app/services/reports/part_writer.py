@@ -50,11 +50,7 @@ def never() -> bool:
 
 
 def lease(report: Report) -> str:
-    """Return the token of the attempt that holds a report.
-
-    Raises:
-        LeaseLost: no attempt holds it.
-    """
+    """Return the token of the attempt that holds a report. Raise LeaseLost if no attempt holds it."""
     if report.token is None:
         raise LeaseLost
     return report.token
@@ -133,12 +129,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Written:
-    """Result of writing a file.
-
-    Attributes:
-        sha256: None for a part, whose hash is not needed.
-        etag: see `Upload.commit`.
-    """
+    """Result of writing a file. A part has no hash, because it is not needed. For the ETag, see `Upload.commit`."""
 
     rows: int
     bytes: int
@@ -154,13 +145,7 @@ def write_file(
     *,
     is_part: bool = False,
 ) -> Written:
-    """Write a file, which appears only when it is complete.
-
-    Args:
-        upload: a new upload.
-        fill: adds the content.
-        check: raises when the attempt must stop.
-    """
+    """Write a file, which `fill` fills, and which appears only when it is complete. `check` raises if it must stop."""
     try:
         with ReportFile(upload.write, compressor, is_part=is_part) as file:
             fill(file)
@@ -174,13 +159,7 @@ def write_file(
 
 
 class PartWriter:
-    """Writer of report files and parts, one at a time. Another thread may read its progress.
-
-    Args:
-        report: the report, which may not be planned yet.
-        worker: the name of the worker that writes.
-        storage: the storage of the parts.
-    """
+    """Writer of report files and parts for a named worker, one at a time. Another thread may read its progress."""
 
     def __init__(self, report: Report, worker: str, storage: Storage) -> None:
         self._report = report
@@ -203,14 +182,7 @@ class PartWriter:
     def write(
         self, rows: select.Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
     ) -> Written:
-        """Write rows to a new file; see `write_file`.
-
-        Args:
-            part: the part of a longer file to write.
-
-        Raises:
-            RowTooWide: a row exceeds the planned width, so the report must be planned again.
-        """
+        """Write rows, or those of a part, to a new file. Raise RowTooWide if the report must be planned again."""
         format, layout = format_of(self._report.output), Layout.from_json(self._report.layout)
 
         def fill(file: ReportFile) -> None:

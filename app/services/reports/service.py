@@ -82,12 +82,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Download:
-    """Report file for the holder of a download link, either a local file or a link to another storage.
-
-    Attributes:
-        name: the file name for the download.
-        link: the URL of the file, valid for LINK_SECONDS, or None if the file has a local path.
-    """
+    """Report file for the holder of a download link: a local path, or a link to another storage for LINK_SECONDS."""
 
     report: Report
     name: str
@@ -247,10 +242,9 @@ class Reports:
         """Retry a report that has no file, with its original snapshot.
 
         Raises:
-            ReportRunning: the report is waiting or running.
-            ReportEnded: it is complete.
+            ReportRunning, ReportEnded: the report has not failed.
             Forbidden: its bucket is no longer allowed.
-            RateLimited: too many reports of its user wait.
+            RateLimited: see `check_room`.
         """
         self.check_room(report.account)
         with transaction():
@@ -264,10 +258,7 @@ class Reports:
         return store.by_job(report.job) or report
 
     def link(self, report: Report, *, by: Principal | None = None) -> str:
-        """Return a new link to a report's file, valid for 15 minutes.
-
-        Args:
-            by: the user who requests the link, or None if it is sent to a program that waits for the report.
+        """Return a new link to a report's file, valid for 15 minutes, for a user or (None) a program that waits for it.
 
         Raises:
             ReportRunning, ReportFailed, ReportExpired: there is no file (yet, ever, any more).
@@ -286,13 +277,7 @@ class Reports:
         return self.destinations.place(report).open(self._existing_file(report), etag=report.etag)
 
     def file(self, name: str, expires: str, nonce: str, signature: str) -> Download:
-        """Return the file that a link refers to.
-
-        Raises:
-            LinkInvalid: the link was modified, or has expired.
-            ReportExpired: the file was removed.
-            StorageFailed: the storage is unavailable.
-        """
+        """Return the file that a link refers to. Raise LinkInvalid, or ReportExpired if the file was removed."""
         self._links.check(name, expires, nonce, signature, now())
         report = _by_source(name)
         if report is None or not report.file or report.removed or not self.destinations.has(report):

@@ -60,11 +60,7 @@ class ScheduleRuns:
         return self._start(taken, moment, by=by)
 
     def run_due(self) -> None:
-        """Start the reports that are due. Only schedulers call it.
-
-        Raises:
-            StoreUnavailable: the database is unavailable.
-        """
+        """Start the reports that are due. Only schedulers call it."""
         self._settle_abandoned()
         self._reset_distant_runs()
         moment = now()
@@ -91,12 +87,7 @@ class ScheduleRuns:
             log.info("recurring report started", schedule=taken.id, report=report.job)
 
     def _start(self, taken: Schedule, at: int, *, by: Principal | None = None) -> Report:
-        """Start the report of a claimed schedule, and release the claim.
-
-        Args:
-            at: the time that determines the period of the report.
-            by: the user who requested it, or None if it was due.
-        """
+        """Start the report of a claimed schedule for its period at a time, and release the claim."""
         try:
             filter = {"customer": taken.customer, "product": taken.product, "types": taken.types}
             if taken.mode == PERIOD:
@@ -162,11 +153,7 @@ def recurrence(schedule: Schedule) -> Recurrence:
 
 
 def owner(schedule: Schedule) -> Principal:
-    """Return the user as whom a schedule's reports are started, with the user's current rights.
-
-    Raises:
-        Forbidden: the user no longer exists.
-    """
+    """Return the user as whom a schedule's reports are started, or raise Forbidden if the user is gone."""
     if schedule.owner == SYSTEM.id:
         return SYSTEM
     account = accounts.by_id(schedule.owner)

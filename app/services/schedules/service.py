@@ -30,22 +30,14 @@ from app.support.url_origin import split
 
 @dataclass(frozen=True)
 class Saved:
-    """Schedule as saved.
-
-    Attributes:
-        secret: the new secret that signs its webhooks, or None. It is not available again.
-    """
+    """Schedule as saved, and the new secret that signs its webhooks, if any. It is not available again."""
 
     schedule: Schedule
     secret: str | None
 
 
 class Schedules:
-    """Service for recurring reports.
-
-    Args:
-        most: the maximum number of recurring reports per user.
-    """
+    """Service for recurring reports, of which each user may have `most`."""
 
     def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
         self._catalog = catalog
@@ -57,11 +49,7 @@ class Schedules:
         return store.every(None if who.sees_all_reports else who.id, who.customers)
 
     def get(self, who: Principal, key: int) -> Schedule:
-        """Return a schedule.
-
-        Raises:
-            ScheduleUnknown: no schedule has this id, or the caller may not see it.
-        """
+        """Return a schedule. Raise ScheduleUnknown if it does not exist, or the caller may not see it."""
         found = self.origin(who, key)
         if found is None:
             raise ScheduleUnknown(f"There is no recurring report {key}, or it is not yours.")
@@ -75,12 +63,7 @@ class Schedules:
         return found if found.owner == who.id or who.sees_all_reports else None
 
     def add(self, owner: Principal, wanted: Mapping[str, object], *, by: Principal | None = None) -> Saved:
-        """Create a recurring report.
-
-        Args:
-            owner: the user as whom its reports are started.
-            wanted: unvalidated input for `ScheduleSchema`.
-            by: the user who creates it, if not the owner.
+        """Create a recurring report of an owner from unvalidated input, by another user if given.
 
         Raises:
             InputInvalid: a field is invalid, a code is unknown, or the webhook's server is not allowed.
@@ -136,22 +119,13 @@ class Schedules:
         return Saved(current, self._secret(current) if current.webhook and not schedule.webhook else None)
 
     def pause(self, by: Principal, schedule: Schedule) -> None:
-        """Pause a recurring report until it is resumed.
-
-        Raises:
-            ScheduleUnknown: it was removed in the meantime. `resume`, `remove`, `new_secret` and `send_again` raise it,
-                too.
-        """
+        """Pause a recurring report. This and the methods below raise ScheduleUnknown if it was removed."""
         with transaction():
             _update(schedule, active=False, next_run=None, reason=None)
             note(by, "paused", schedule)
 
     def resume(self, by: Principal, schedule: Schedule) -> None:
-        """Resume a recurring report with the next run. Runs missed during the pause are skipped.
-
-        Raises:
-            Forbidden: its owner no longer exists, or may not see the customer.
-        """
+        """Resume a recurring report with the next run, or raise Forbidden; see `change`. Missed runs are skipped."""
         _check_sees(owner_of(schedule), schedule.customer)
         with transaction():
             _update(schedule, active=True, next_run=recurrence(schedule).next_run(now()), reason=None)
@@ -192,11 +166,7 @@ class Schedules:
         return deliveries.newest(schedule.id, limit, who.customers)
 
     def delivery(self, who: Principal, schedule: Schedule, key: int) -> Delivery:
-        """Return a webhook of the schedule.
-
-        Raises:
-            ScheduleUnknown: there is no webhook with that id, or the caller may not see its report.
-        """
+        """Return a webhook of the schedule. Raise ScheduleUnknown if the caller may not see its report."""
         found = deliveries.by_id(key)
         report = reports.by_job(found.report) if found and found.schedule == schedule.id else None
         if found is None or report is None or not who.sees(report.customer):

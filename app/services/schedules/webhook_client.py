@@ -27,35 +27,20 @@ MAX_RESPONSE_BYTES = 4096  # of a response's body; the rest is not read
 
 @dataclass(frozen=True)
 class Response:
-    """Response of a server.
-
-    Attributes:
-        text: the beginning of the body, for people.
-    """
+    """Response of a server: its status, and the beginning of its body for people."""
 
     status: int
     text: str
 
 
 def signature(secret: str, seconds: int, body: bytes) -> str:
-    """Return the value of the header that proves to a receiver who sent a body, and when.
-
-    Args:
-        seconds: seconds since 1970. They are signed, too, so that a receiver can reject old requests.
-    """
+    """Return the value of the header that proves to a receiver who sent a body, and when (seconds since 1970)."""
     signed = hmac.digest(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
     return f"t={seconds},v1={signed.hex()}"
 
 
 def post(server: Origin, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
-    """Send a body and return the response.
-
-    Args:
-        path: path and query.
-
-    Raises:
-        WebhookFailed: there was no response; the message says why.
-    """
+    """Send a body to a path and query, and return the response. Raise WebhookFailed if there is none."""
     try:
         with _connect(server) as connection:
             connection.request("POST", path, body, dict(headers))

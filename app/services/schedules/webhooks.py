@@ -82,11 +82,7 @@ class Webhooks:
         return sorted(map(str, self._allowed))
 
     def check(self, url: str) -> tuple[Origin, str]:
-        """Return the server of a webhook, and its path and query.
-
-        Raises:
-            InputInvalid: the operator does not allow that server.
-        """
+        """Return a webhook's server, and its path and query. Raise InputInvalid if the server is not allowed."""
         server, path = split(url)
         if server not in self._allowed:
             allowed = " or ".join(self.allowed) or "none"
@@ -100,11 +96,7 @@ class Webhooks:
         return PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def send(self) -> None:
-        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads.
-
-        Raises:
-            StoreUnavailable: the database is unavailable.
-        """
+        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads."""
         for report in store.unannounced(now() - NOTIFIED_DAYS * DAY_MS):
             store.add(str(uuid.uuid4()), report, now())
         with self._lock:
@@ -190,12 +182,7 @@ class Webhooks:
 
 
 def _check_rights(schedule: Schedule, report: Report) -> None:
-    """Check the owner's rights at each try, because each try sends a new link and the owner may have lost access.
-
-    Raises:
-        Forbidden: the owner no longer exists or may not see the report, or the report and the schedule have different
-            customers, which earlier versions allowed.
-    """
+    """Raise Forbidden if the owner may no longer see the report. Each try sends a new link, so each try checks."""
     if report.customer != schedule.customer:
         raise Forbidden("The report is about another customer than the recurring report.")
     if not owner(schedule).sees(report.customer):

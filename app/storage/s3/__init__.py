@@ -24,12 +24,9 @@ from app.storage.s3.upload import S3Upload
 
 
 class S3Storage:
-    """Objects under a prefix of Tally's bucket; see `app.storage.Storage`.
+    """Objects under a prefix of Tally's bucket, which is empty or ends in a slash; see `app.storage.Storage`.
 
     Every method except `create` and `link` sends a request to the store.
-
-    Args:
-        prefix: the prefix of every object's name; empty or ending in a slash.
     """
 
     is_ours = True  # whether only Tally writes objects of these names, so a commit without a response may be undone

@@ -20,11 +20,7 @@ MAX_BREAKS = 3  # failures in a row without a byte between them, before the erro
 
 
 class Reader(io.RawIOBase):
-    """Stream that reads one object from start to end.
-
-    Args:
-        check: called while waiting for the store; raises when the attempt must stop.
-        etag: the object's ETag. None means any object with the name.
+    """Stream that reads one object from start to end, with a given ETag or (None) any.
 
     Raises:
         FileMissing: there is no such object.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as standard
-import io
 import json
 import random
 from contextlib import closing
@@ -109,13 +107,3 @@ def has_more(one: dict, layout: Layout) -> bool:
     names = layout.contexts.get(one["type"], ())
     places = range(len(one["context"]))
     return any(place >= len(names) or names[place] not in layout.columns for place in places)
-
-
-def test_a_reader_gets_the_events_back_from_a_positional_file(admin, sent):
-    _, file = admin.run_report({"layout": "positional"})
-    read = list(standard.reader(io.StringIO(file.decode(), newline=""), delimiter="|"))
-    assert len({len(row) for row in read}) == 1
-    assert [(int(row[0]), row[1]) for row in read] == [(one["timestamp"], one["type"]) for one in sent]
-    for row, one in zip(read, sent, strict=True):
-        items = [item or "" for item in one["context"]]
-        assert row[2:] == items + [""] * (len(row) - 2 - len(items))

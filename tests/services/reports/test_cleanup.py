@@ -32,15 +32,6 @@ def queued(redis_url: str) -> Callable[[], list[str]]:
     return lambda: [name.partition("_")[0] for name in waiting.get_job_ids()]
 
 
-@pytest.fixture
-def redis_is_away(monkeypatch) -> None:
-    def away(*args: object, **kwargs: object) -> None:
-        raise redis_py.ConnectionError("Connection refused")
-
-    monkeypatch.setattr(redis_py.Redis, "execute_command", away)
-    monkeypatch.setattr(redis_py.client.Pipeline, "execute", away)
-
-
 def change(job: str, **values: object) -> None:
     Report.update(values).where(Report.job == job).execute()
 
@@ -56,14 +47,13 @@ def forget_everything(redis_url: str) -> None:
     redis_py.Redis.from_url(redis_url).flushall()
 
 
-def test_a_report_that_redis_forgot_is_queued_again(services, job, queued, redis_url):
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_a_report_is_queued_again_if_redis_forgot_it_and_otherwise_left_alone(
+    services, job, queued, redis_url, is_forgotten
+):
     assert queued() == [job]
-    forget_everything(redis_url)
-    services.reports.cleanup.clean_up()
-    assert queued() == [job]
-
-
-def test_a_report_that_is_queued_is_left_alone(services, job, queued):
+    if is_forgotten:
+        forget_everything(redis_url)
     for _ in range(3):
         services.reports.cleanup.clean_up()
     assert queued() == [job]
@@ -131,14 +121,12 @@ def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, jo
     assert not store.note(job, "token", rows=7)
 
 
-def test_an_attempt_within_its_time_is_not(services, settings, job, row):
-    store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
-    services.reports.cleanup.clean_up()
-    assert row(job).status == "RUNNING"
-
-
-def test_a_report_that_waits_long_is_not_timed_out(services, job, row):
-    change(job, started=1)
+@pytest.mark.parametrize("is_claimed", [True, False], ids=["an attempt within its time", "a report that waits long"])
+def test_nothing_else_is_timed_out(services, settings, job, row, is_claimed):
+    if is_claimed:
+        store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
+    else:
+        change(job, started=1)
     services.reports.cleanup.clean_up()
     assert row(job).status == "RUNNING"
 
@@ -157,7 +145,7 @@ def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, j
     assert admin.get(link.removeprefix("https://tally.example")).status_code == 410
 
 
-def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row, files, settings):
+def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row):
     services.runner.run(job)
     change(job, expires=now())
     services.reports.path(row(job)).unlink()
@@ -165,7 +153,12 @@ def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row, files, s
     assert row(job).removed
 
 
-def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, row, files, redis_is_away):
+def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, files, monkeypatch):
+    def away(*args: object, **kwargs: object) -> None:
+        raise redis_py.ConnectionError("Connection refused")
+
+    monkeypatch.setattr(redis_py.Redis, "execute_command", away)
+    monkeypatch.setattr(redis_py.client.Pipeline, "execute", away)
     services.runner.run(job)
     change(job, expires=now())
     services.reports.cleanup.clean_up()
@@ -184,12 +177,8 @@ def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, file
     at_once(4, lambda number: services.reports.cleanup.clean_up())
     assert files() == []
     assert set(queued()) == {waiting, silent}
-    assert [row(name).status for name in (waiting, silent, hopeless, late)] == [
-        "RUNNING",
-        "RUNNING",
-        "FAILED",
-        "TIMEOUT",
-    ]
+    statuses = [row(name).status for name in (waiting, silent, hopeless, late)]
+    assert statuses == ["RUNNING", "RUNNING", "FAILED", "TIMEOUT"]
     for _ in range(2):  # queued twice by two sweeps: the second run finds nothing to do
         for name in (waiting, silent):
             services.runner.run(name)
@@ -291,7 +280,7 @@ def test_while_the_storage_is_away_silent_attempts_are_given_up_and_workers_woke
     claim_long_ago(silent)
     forget_everything(redis_url)
     with monkeypatch.context() as patch:
-        for name in ("contents", "discard", "delete"):
+        for name in ("contents", "discard"):
             patch.setattr(LocalStorage, name, away)
         with capture_logs() as log:
             services.reports.cleanup.clean_up()

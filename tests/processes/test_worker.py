@@ -192,7 +192,7 @@ def test_the_parent_opens_the_database_for_no_longer_than_it_needs_it(job, start
 def test_the_parent_gives_back_what_a_dead_child_had_and_keeps_no_connection(job, services, redis_url):
     queue = rq.Queue(NAME, connection=redis_py.Redis.from_url(redis_url), serializer=JSONSerializer)
     parent = ReportWorker([queue], connection=queue.connection)
-    parent.running = services.runner
+    parent.runner = services.runner
     store.claim(job, "token", now(), parent.name)
     parent.handle_work_horse_killed()
     assert database.is_closed()

@@ -8,6 +8,7 @@ from flask_wtf.csrf import CSRFError
 from app import auth
 from app.admin.blueprint import ELSEWHERE, blueprint
 from app.exceptions import StoreUnavailable
+from app.services.people.principal import Principal
 
 Answer = tuple[str, int]
 
@@ -69,7 +70,7 @@ def _is_unkept() -> bool:
     return is_plain and config["SESSION_COOKIE_SECURE"] and name not in request.cookies
 
 
-def _whoever() -> auth.Principal | None:
+def _whoever() -> Principal | None:
     """Return the user who is signed in, so that a page that does not exist still shows the left bar."""
     try:
         return auth.current_principal()

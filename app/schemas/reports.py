@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
@@ -64,7 +65,7 @@ class FilterSchema(Lenient):
     start = Time(digits=True, metadata={"description": "The first millisecond.", "example": 1793000000000})
     end = Time(digits=True, metadata={"description": "The last millisecond.", "example": 1795591999999})
 
-    def load_query(self, given: dict[str, object]) -> dict[str, object]:
+    def load_query(self, given: dict[str, object]) -> dict[str, Any]:
         """Return a filter from query parameters.
 
         Raises:

@@ -63,7 +63,7 @@ def pages(admin, app) -> list[str]:
 def addresses(app, source: str) -> list[str]:
     """Whatever of the dashboard can be asked for, with that report's source, and 1 for what else is wanted."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
-    wanted = {"source": source, "word": "type", "act": "delete"}
+    wanted = {"source": source, "word": "type", "act": "delete", "uuid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}
     return [
         re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda name: wanted.get(name[1], "1"), rule.rule) for rule in rules
     ]

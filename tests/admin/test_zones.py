@@ -78,7 +78,7 @@ def test_what_is_written_is_read_in_the_same_zone(app):
     for name, told in (("", "2026-10-26T07:33:20"), ("Europe/Berlin", "2026-10-26T08:33:20")):
         with looking(app, name):
             assert read(told).data == FIRST
-            assert datetime_field.written(FIRST) == told
+            assert datetime_field.to_browser_format(FIRST) == told
 
 
 def test_milliseconds_in_an_address_mean_the_same_in_every_zone(app):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from flask import render_template
+from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import Field, StringField, TextAreaField
+from wtforms import StringField
 
-from app.admin.blueprint import blueprint, services
-from app.auth import caller, need, signed_in
-from app.exceptions import AccountInvalid, Forbidden
+from app.admin.blueprint import services
+from app.admin.form_errors import FORM_ERRORS, status_of
+from app.admin.lines_field import LinesField
+from app.admin.pages import Values, action, live_page, page
+from app.auth import caller
 from app.services.people.accounts import TEMPORARY_DAYS, temporary_password
 from app.services.people.principal import ADMIN, ANALYST, OPERATOR
 
@@ -28,7 +31,7 @@ class RightsForm(FlaskForm):
     """Form for a user's role and customers."""
 
     role = StringField("Role", default=ANALYST)
-    customers = TextAreaField("Customers")
+    customers = LinesField("Customers")
 
 
 class PersonForm(RightsForm):
@@ -38,68 +41,34 @@ class PersonForm(RightsForm):
     kind = StringField("Account type", default=PERSON)
 
 
-@blueprint.get("/people")
-@signed_in
-def people() -> str:
+# What all pages about users need.
+SHARED_VALUES: Values = {"roles": ROLES, "kinds": KINDS, "days": TEMPORARY_DAYS}
+
+
+@live_page("/people", "users", "admin/people/people.html")
+def people() -> Values:
     """Show all users."""
-    return render_template("admin/people/people.html", **_found())
-
-
-@blueprint.get("/people/part")
-@signed_in
-def people_part() -> str:
-    """Return the part of the page that refreshes itself."""
-    return render_template("admin/people/_people.html", **_found())
-
-
-@blueprint.get("/people/new")
-@signed_in
-def new_person() -> str:
-    """Show the form for a new user."""
-    need("users")
-    return _form(PersonForm())
-
-
-@blueprint.post("/people/new")
-@signed_in
-def add_person() -> str | tuple[str, int]:
-    """Add a user and show the password once, which is why the response is a page rather than a redirect."""
-    need("users")
-    form, password = PersonForm(), temporary_password()
-    temporary = form.kind.data != PROGRAM
-    try:
-        made = services().accounts.add(
-            form.name.data or "",
-            form.role.data or "",
-            lines_of(form.customers),
-            password,
-            temporary=temporary,
-            by=caller(),
-        )
-    except AccountInvalid as error:
-        return _form(form, str(error)), 400
-    except Forbidden as error:
-        return _form(form, str(error)), 403
-    return render_template("admin/people/password_shown.html", person=made, password=password, is_new=True, **known())
-
-
-def lines_of(field: Field) -> list[str]:
-    """Return the codes of a field that has a code on each line."""
-    return [line.strip() for line in (field.data or "").splitlines() if line.strip()]
-
-
-def known() -> dict[str, object]:
-    """Return the texts that all pages about users need."""
-    return {"roles": ROLES, "kinds": KINDS, "days": TEMPORARY_DAYS}
-
-
-def _found() -> dict[str, object]:
-    need("users")
     sessions = services().sessions.numbers()
     everyone = services().accounts.everyone(by=caller())
-    lines = [{"person": one, "sessions": sessions.get(one.id, [])} for one in everyone]
-    return {"lines": lines, **known()}
+    return SHARED_VALUES | {"lines": [{"person": user, "sessions": sessions.get(user.id, [])} for user in everyone]}
 
 
-def _form(form: PersonForm, wrong: str | None = None) -> str:
-    return render_template("admin/people/new_person.html", form=form, wrong=wrong, **known())
+@page("/people/new", "users")
+def new_person() -> str:
+    """Show the form for a new user."""
+    return render_template("admin/people/new_person.html", form=PersonForm(), wrong=None, **SHARED_VALUES)
+
+
+@action("/people/new", "users")
+def add_person() -> ResponseReturnValue:
+    """Add a user and show the password once, which is why the response is a page rather than a redirect."""
+    form, password = PersonForm(), temporary_password()
+    name, role, customers = form.name.data or "", form.role.data or "", form.customers.lines
+    temporary = form.kind.data != PROGRAM
+    try:
+        made = services().accounts.add(name, role, customers, password, temporary=temporary, by=caller())
+    except FORM_ERRORS as error:
+        values = SHARED_VALUES | {"form": form, "wrong": str(error)}
+        return render_template("admin/people/new_person.html", **values), status_of(error)
+    values = SHARED_VALUES | {"person": made, "password": password, "is_new": True}
+    return render_template("admin/people/password_shown.html", **values)

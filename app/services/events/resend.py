@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import zstandard
@@ -39,7 +40,7 @@ class Resent:
         earlier: whether it was already stored before, by another user or by the first of two clicks.
     """
 
-    event: dict[str, object]
+    event: dict[str, Any]
     earlier: bool
 
 

@@ -96,7 +96,7 @@ def test_what_is_looked_for_is_found_in_codes_and_descriptions(olga, sample_cata
 
 
 def test_a_long_list_comes_a_page_at_a_time(olga, services, monkeypatch):
-    monkeypatch.setattr("app.admin.catalog.catalog.PAGE", 4)
+    monkeypatch.setattr("app.admin.catalog.catalog.PAGE_SIZE", 4)
     services.catalog.put(json.dumps({"customers": [{"code": f"C{number}"} for number in range(9)]}).encode())
     path, shown = "/admin/catalog/customers", []
     while path:

@@ -120,7 +120,7 @@ class TestFilters:
         assert offered == ["A", "B"]
 
     def test_very_many_types_are_typed(self, boss, several, monkeypatch):
-        monkeypatch.setattr(module, "OFFERED", 3)
+        monkeypatch.setattr(module, "OFFERED_TYPES", 3)
         page = boss.see("/admin/events?types=A&types=B")
         assert ">A\nB</textarea>" in page
         assert 'type="checkbox"' not in page
@@ -154,7 +154,7 @@ class TestFilters:
 class TestPages:
     @pytest.fixture(autouse=True)
     def many(self, admin, monkeypatch) -> None:
-        monkeypatch.setattr(module, "PAGE", 3)
+        monkeypatch.setattr(module, "PAGE_SIZE", 3)
         admin.send(*[event(type=f"T{number}", timestamp=FIRST + number) for number in range(10)])
 
     def test_they_lead_to_the_end_and_back(self, boss):
@@ -257,7 +257,7 @@ class TestOneEvent:
         assert "1, alone" in alone
 
     def test_a_large_batch_is_shown_around_it(self, boss, admin, monkeypatch):
-        monkeypatch.setattr(module, "OF_A_BATCH", 4)
+        monkeypatch.setattr(module, "SHOWN_OF_BATCH", 4)
         admin.send(*[event(type=f"T{number:02}", timestamp=FIRST - number) for number in range(20)])
         page = boss.see(f"/admin/events/{key_of(boss.see('/admin/events'), 'T10')}")
         assert "20 events in this batch" in page

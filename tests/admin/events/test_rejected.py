@@ -77,7 +77,7 @@ def test_a_broken_line_stands_there_as_it_came(olga, nobody, services):
 
 
 def test_the_newest_come_first_a_page_at_a_time(olga, refuse, monkeypatch):
-    monkeypatch.setattr("app.admin.events.rejected.PAGE", 3)
+    monkeypatch.setattr("app.admin.events.rejected.PAGE_SIZE", 3)
     ids = refuse(*[event(timestamp=-number) for number in range(1, 8)])
     path, shown = "/admin/rejected/by/event", []
     while path:
@@ -316,7 +316,7 @@ def test_a_group_is_shown_with_its_events(olga, refuse):
 
 
 def test_a_group_s_events_come_a_page_at_a_time(olga, refuse, monkeypatch):
-    monkeypatch.setattr("app.admin.events.rejected_group.PAGE", 3)
+    monkeypatch.setattr("app.admin.events.rejected_group.PAGE_SIZE", 3)
     ids = refuse(*[event(timestamp=-number) for number in range(1, 8)])
     path, shown = GROUP, []
     while path:

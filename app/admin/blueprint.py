@@ -37,6 +37,5 @@ def refuse_forged() -> None:
 
 
 def services() -> Services:
-    """Return the services of this process."""
     found: Services = current_app.extensions["services"]
     return found

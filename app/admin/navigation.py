@@ -32,7 +32,6 @@ class NavigationItem:
     unless: str | None = None
 
     def is_for(self, who: Principal | None) -> bool:
-        """Return whether a user sees the item."""
         if self.permission is None:
             return True
         return who is not None and who.may(self.permission) and not (self.unless and who.may(self.unless))
@@ -51,7 +50,6 @@ ITEMS = (
 
 
 def register(app: Flask) -> None:
-    """Add the theme and the navigation to the templates."""
     app.add_template_global(theme)
     app.context_processor(_shared_values)
 

@@ -23,7 +23,6 @@ ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
 def register(app: Flask) -> None:
-    """Add the functions of this module to the templates under their own names."""
     for word in (
         iso,
         utc_day,

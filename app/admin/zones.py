@@ -19,7 +19,6 @@ FIRST_TIME = -62_135_596_800_000  # 0001-01-01T00:00:00Z, the earliest time that
 
 
 def register(app: Flask) -> None:
-    """Add the zone's name to the templates."""
     app.add_template_global(zone_name)
     app.add_template_global(is_local)
 

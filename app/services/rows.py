@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.store.events.pages import EventFilter
 from app.store.events.rejected_groups import Key as GroupKey
-from app.store.models import Delivery, DeliveryTry, RejectedEvent, Report, Schedule, Session
+from app.store.models import Delivery, DeliveryTry, RejectedEvent, RejectedRequest, Report, Schedule, Session
 from app.store.people.audit import AuditFilter
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "EventFilter",
     "GroupKey",
     "RejectedEvent",
+    "RejectedRequest",
     "Report",
     "Schedule",
     "Session",

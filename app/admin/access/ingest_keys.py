@@ -33,7 +33,6 @@ class KeyForm(FlaskForm):
 
 @page("/keys", "keys")
 def keys() -> str:
-    """Show all ingest keys."""
     all_keys = services().ingest_keys.all(by=caller())
     lines = [{"key": key, "state": REVOKED if key.revoked else IN_USE} for key in all_keys]
     return render_template("admin/access/keys.html", lines=lines, needed=services().admission.needs_key)
@@ -41,7 +40,6 @@ def keys() -> str:
 
 @page("/keys/new", "keys")
 def new_key() -> str:
-    """Show the form for a new key."""
     return render_template("admin/access/new_key.html", form=KeyForm(), general=[])
 
 
@@ -63,14 +61,12 @@ def add_key() -> ResponseReturnValue:
 
 @page("/keys/<int:key>/revoke", "keys")
 def confirm_revoke_key(key: int) -> str:
-    """Ask before a key is revoked."""
     found = services().ingest_keys.get(key, by=caller())
     return confirm("admin/access/confirm_revoke_key.html", link_to("keys"), key=found)
 
 
 @action("/keys/<int:key>/revoke", "keys")
 def revoke_key(key: int) -> Response:
-    """Revoke a key."""
     found = services().ingest_keys.get(key, by=caller())
     services().ingest_keys.revoke(found, by=caller())
     log.info("ingest key revoked", key=found.name, by=caller().name)

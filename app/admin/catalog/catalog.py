@@ -22,7 +22,6 @@ TABS = {PRODUCTS: "Products", TYPES: "Types", CUSTOMERS: "Customers", MISSING: "
 
 @page("/catalog", defaults={"kind": PRODUCTS})
 def catalog(kind: str) -> str:
-    """Show the entries of a kind, ordered by code."""
     return render_template("admin/catalog/catalog.html", **_entries(kind))
 
 
@@ -32,7 +31,6 @@ for _kind in (TYPES, CUSTOMERS, MISSING):
 
 @page("/catalog/part")
 def catalog_part() -> str:
-    """Return the part of the page that refreshes itself."""
     kind = request.args.get("kind", "")
     return render_template("admin/catalog/_catalog.html", **_entries(kind if kind in TABS else PRODUCTS))
 
@@ -53,7 +51,6 @@ def key_of(kind: str, values: Mapping[str, str]) -> Key:
 
 
 def link_to_entry(entry: CatalogEntry) -> str:
-    """Return the address of an entry's page."""
     return link_to("entry", word=entry.word, code=entry.code, product=entry.product if entry.kind == TYPES else None)
 
 

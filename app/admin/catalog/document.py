@@ -53,7 +53,6 @@ def export_catalog() -> Response:
 
 @page("/catalog/import")
 def choose_document() -> str:
-    """Show the import form."""
     services().catalog_editor.allow(caller())
     return _render_form(DocumentForm())
 

@@ -56,7 +56,6 @@ def entry(word: str) -> str:
 
 @action(ENTRY_PATH)
 def change_entry(word: str) -> ResponseReturnValue:
-    """Change the values of an entry."""
     services().catalog_editor.allow(caller())
     found, form = _find_entry(word), EntryForm()
     form.code.data, form.product.data = found.code, found.product
@@ -77,7 +76,6 @@ def new_entry(word: str) -> str:
 
 @action(f"{ENTRY_PATH}/new")
 def add_entry(word: str) -> ResponseReturnValue:
-    """Add an entry."""
     services().catalog_editor.allow(caller())
     form, kind = EntryForm(), f"{word}s"
     try:
@@ -89,7 +87,6 @@ def add_entry(word: str) -> ResponseReturnValue:
 
 @page(f"{ENTRY_PATH}/remove")
 def confirm_remove_entry(word: str) -> str:
-    """Ask before an entry is removed."""
     services().catalog_editor.allow(caller())
     found = _find_entry(word)
     values = {"loss": services().catalog_editor.loss(found), "strict": services().catalog.strict}
@@ -98,7 +95,6 @@ def confirm_remove_entry(word: str) -> str:
 
 @action(f"{ENTRY_PATH}/remove")
 def remove_entry(word: str) -> Response:
-    """Remove an entry."""
     services().catalog_editor.allow(caller())
     found = _find_entry(word)
     services().catalog_editor.remove(caller(), found, with_types="with_types" in request.form)

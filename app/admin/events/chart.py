@@ -95,7 +95,6 @@ class Drawing:
 
 
 def register(app: Flask) -> None:
-    """Add the filters for steps and ranges to the templates."""
     app.add_template_filter(step_words)
     app.add_template_filter(span_words)
 

@@ -63,7 +63,6 @@ class EventsQuery:
 
     @cached_property
     def form(self) -> EventsForm:
-        """Return the form with the submitted values."""
         return EventsForm(self.args)
 
     @cached_property
@@ -137,7 +136,6 @@ def events() -> ResponseReturnValue:
 
 @page("/events/part", "events")
 def events_part() -> str:
-    """Return the part of the page that refreshes itself."""
     query = EventsQuery(request.args)
     filter = query.filter()
     return render_template("admin/events/_events.html", **_list_values(query, filter, _find_page(query, filter)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from flask import render_template, request
 
@@ -12,6 +11,7 @@ from app.admin.blueprint import services
 from app.admin.pages import Values, live_page, page, parse_id
 from app.auth import caller
 from app.services.events.rejected_groups import MOST, STEPS
+from app.services.rows import RejectedEvent, RejectedRequest
 
 PAGE_SIZE = 50
 SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page shows all of it
@@ -36,18 +36,6 @@ class Counts:
     waiting: int
 
 
-class HasId(Protocol):
-    """Row of a list."""
-
-    @property
-    def id(self) -> int:
-        """Return the row's id."""
-        ...
-
-
-Row = TypeVar("Row", bound=HasId)
-
-
 @live_page("/rejected", "system", "admin/events/rejected.html", part="/by/reason")
 def rejected() -> Values:
     """Show rejected events grouped by reason."""
@@ -67,7 +55,6 @@ def rejected_list() -> str:
 
 
 def counts() -> Counts:
-    """Return the counts that the caller may see."""
     fields = services().rejected.by_field(caller())
     number = sum(number for _, number in fields)
     return Counts(fields, number, services().rejected.dropped(), *services().rejected.request_totals(caller()))
@@ -79,7 +66,7 @@ def before_id() -> int | None:
     return None if before is None else parse_id(before)
 
 
-def list_values(found: Sequence[Row], size: int) -> Values:
+def list_values(found: Sequence[RejectedEvent | RejectedRequest], size: int) -> Values:
     """Return the template values of a page of a list, of which one row more than fits was read."""
     more = found[size - 1].id if len(found) > size else None
     return {"found": found[:size], "more": more, "is_first": "before" not in request.args}

@@ -58,7 +58,6 @@ def send_again(key: int) -> ResponseReturnValue:
 
 @page("/rejected/<int:key>/remove", "system")
 def confirm_remove_rejected(key: int) -> str:
-    """Ask before a rejected event is removed."""
     found = services().rejected.get(caller(), key)
     template = "admin/events/confirm_remove_rejected.html"
     return confirm(template, link_to("rejected_list"), one=found, shown=SHOWN_CHARACTERS)
@@ -66,7 +65,6 @@ def confirm_remove_rejected(key: int) -> str:
 
 @action("/rejected/<int:key>/remove", "system")
 def remove_rejected(key: int) -> Response:
-    """Remove a rejected event."""
     found = services().rejected.get(caller(), key)
     services().rejected.discard(caller(), found)
     return redirect_with(f"The rejected event of {moment(found.received)} is removed.", link_to("rejected_list"))

@@ -61,7 +61,6 @@ def send_group() -> ResponseReturnValue:
 
 @page("/rejected/group/remove", "system")
 def confirm_remove_group() -> str:
-    """Ask before a group is removed, with the number of events that are lost."""
     group = _find_group()
     samples = services().rejected_groups.events(caller(), group.key, SAMPLES)
     values = {"group": group, "samples": samples, "shown": SHOWN_CHARACTERS}

@@ -30,7 +30,6 @@ def rejected_requests() -> str:
 
 @page("/rejected/request/<uuid:uuid>", "system")
 def rejected_request(uuid: UUID) -> str:
-    """Show a refused request with its invalid events."""
     return _render_request(uuid)
 
 
@@ -46,14 +45,12 @@ def send_request(uuid: UUID) -> ResponseReturnValue:
 
 @page("/rejected/request/<uuid:uuid>/remove", "system")
 def confirm_remove_request(uuid: UUID) -> str:
-    """Ask before a refused request is removed."""
     found = services().rejected.request(caller(), str(uuid))
     return confirm("admin/events/confirm_remove_request.html", link_to("rejected_request", uuid=uuid), one=found)
 
 
 @action("/rejected/request/<uuid:uuid>/remove", "system")
 def remove_request(uuid: UUID) -> Response:
-    """Remove a refused request."""
     services().rejected.discard_request(caller(), services().rejected.request(caller(), str(uuid)))
     return redirect_with("The refused request is removed.", link_to("rejected_requests"))
 

@@ -44,7 +44,6 @@ class VolumeQuery:
 
     @cached_property
     def form(self) -> RangeForm:
-        """Return the form of the custom range."""
         return RangeForm(self.args)
 
     @cached_property
@@ -103,7 +102,6 @@ class VolumeQuery:
 
 @page("/overview/chart", "events")
 def overview_chart() -> str:
-    """Return the part of the chart that refreshes itself."""
     return render_template("admin/events/_traffic.html", **chart_values(VolumeQuery(request.args)))
 
 

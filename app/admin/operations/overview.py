@@ -33,7 +33,6 @@ CHECKS = {
 
 @page("/", "events")
 def overview() -> ResponseReturnValue:
-    """Show the overview."""
     query = VolumeQuery(request.args)
     try:
         query.span()

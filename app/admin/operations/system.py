@@ -28,7 +28,6 @@ def system() -> Values:
 
 @page("/system/settings", "system")
 def settings() -> str:
-    """Show the settings in effect."""
     return render_template("admin/operations/settings.html", settings=services().system.settings())
 
 

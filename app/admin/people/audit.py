@@ -72,7 +72,6 @@ def audit() -> ResponseReturnValue:
 
 @page("/audit/part", "system")
 def audit_part() -> str:
-    """Return the part of the page that refreshes itself."""
     return render_template("admin/people/_audit.html", **_values(_read_query()))
 
 

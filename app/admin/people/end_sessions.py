@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from app import auth
 from app.admin.blueprint import services
 from app.admin.pages import action, confirm, link_to, page, redirect_with
-from app.admin.people.person import find_person
+from app.admin.people.people import find_person
 from app.admin.people.session_rows import SessionRow, session_rows
 from app.auth import caller
 from app.exceptions import SessionUnknown
@@ -18,26 +18,22 @@ from app.services.people.principal import Principal
 
 @page("/me/sessions/<int:session>/end")
 def confirm_end_own_session(session: int) -> str:
-    """Ask before one of the caller's sessions ends."""
     return _confirm(None, _find_sessions(caller().id, session))
 
 
 @action("/me/sessions/<int:session>/end")
 def end_own_session(session: int) -> Response:
-    """End one of the caller's sessions."""
     services().sessions.end(session, caller().id, by=caller())
     return redirect_with("The session is ended.", link_to("me"))
 
 
 @page("/me/sessions/end")
 def confirm_end_other_sessions() -> str:
-    """Ask before the caller's other sessions end."""
     return _confirm(None, [row for row in session_rows(caller().id) if not row.is_this])
 
 
 @action("/me/sessions/end")
 def end_other_sessions() -> Response:
-    """End all of the caller's sessions except the current one."""
     current = auth.current_session()
     number = services().sessions.end_all(caller(), by=caller(), but=current.id if current else 0)
     return redirect_with(f"{number} other {'session' if number == 1 else 'sessions'} ended.", link_to("me"))
@@ -45,14 +41,12 @@ def end_other_sessions() -> Response:
 
 @page("/people/<int:key>/sessions/<int:session>/end", "users")
 def confirm_end_session(key: int, session: int) -> str:
-    """Ask before a session of a user ends."""
     person = find_person(key)
     return _confirm(person, _find_sessions(person.id, session))
 
 
 @action("/people/<int:key>/sessions/<int:session>/end", "users")
 def end_session(key: int, session: int) -> Response:
-    """End a session of a user."""
     person = find_person(key)
     services().sessions.end(session, person.id, by=caller())
     return redirect_with(f"The session of {person.name} is ended.", link_to("person", key=person.id))
@@ -60,14 +54,12 @@ def end_session(key: int, session: int) -> Response:
 
 @page("/people/<int:key>/sessions/end", "users")
 def confirm_end_sessions(key: int) -> str:
-    """Ask before all sessions of a user end."""
     person = find_person(key)
     return _confirm(person, session_rows(person.id))
 
 
 @action("/people/<int:key>/sessions/end", "users")
 def end_sessions(key: int) -> Response:
-    """End all sessions of a user."""
     person = find_person(key)
     number = services().sessions.end_all(person, by=caller())
     message = f"{number} {'session' if number == 1 else 'sessions'} of {person.name} ended."

@@ -30,7 +30,6 @@ class PasswordForm(FlaskForm):
 
 @page("/me")
 def me() -> str:
-    """Show the caller's profile."""
     who = caller()
     found = services().audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
@@ -40,7 +39,6 @@ def me() -> str:
 @page("/me/password")
 @open_to_temporary
 def own_password() -> str:
-    """Show the password form."""
     return _render_form(PasswordForm())
 
 

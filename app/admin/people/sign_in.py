@@ -52,7 +52,6 @@ def begin() -> ResponseReturnValue:
 
 @blueprint.post("/sign-out")
 def sign_out() -> Response:
-    """Log out, from any page."""
     auth.sign_out()
     return redirect_with("You are signed out.", link_to("sign_in"))
 

@@ -65,7 +65,6 @@ def possible_actions(row: ReportRow) -> dict[str, ReportAction]:
 
 @page(PATH, "reports")
 def confirm_report_action(source: str, act: str) -> str:
-    """Ask before an action."""
     row = report_row(services().reports.get(caller(), source))
     if not ACTIONS[act].may(row):
         raise NotFound
@@ -75,7 +74,6 @@ def confirm_report_action(source: str, act: str) -> str:
 
 @action(PATH, "reports")
 def run_report_action(source: str, act: str) -> Response:
-    """Run an action on a report."""
     report = services().reports.get(caller(), source)
     try:
         message = ACTIONS[act].run(report)

@@ -68,7 +68,6 @@ class ReportRow:
 
 
 def report_row(report: Report) -> ReportRow:
-    """Return a report, ready to be shown."""
     place = services().reports.place_in_queue(report)
     return ReportRow(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
 

@@ -44,7 +44,6 @@ def reports() -> Values:
 
 @live_page("/reports/<source>", "reports", "admin/reports/report.html")
 def report(source: str) -> Values:
-    """Show a report."""
     found = services().reports.get(caller(), source)
     row = report_row(found)
     return {

@@ -44,7 +44,6 @@ class ScheduleForm(ReportForm):
 
 @page("/reports/recurring/new", "reports")
 def new_schedule() -> str:
-    """Show the form, filled in from the query string."""
     return _render_form(ScheduleForm(request.args or None))
 
 
@@ -61,7 +60,6 @@ def add_schedule() -> ResponseReturnValue:
 
 @page(f"{PATH}/edit", "reports")
 def edit_schedule(key: int) -> str:
-    """Show the form, filled in with the current values."""
     found = find_schedule(key)
     columns = ("name", "customer", "product", "recurrence", "mode", "webhook")
     filled: Values = {name: getattr(found, name) for name in columns} | (found.output or {})

@@ -64,7 +64,6 @@ class DeliveryRow:
 
 
 def schedule_row(schedule: Schedule) -> ScheduleRow:
-    """Return a recurring report, ready to be shown."""
     inactive = STOPPED if schedule.reason else PAUSED
     return ScheduleRow(
         schedule, ACTIVE if schedule.active else inactive, when(schedule), covers(schedule), _last_report(schedule)
@@ -72,7 +71,6 @@ def schedule_row(schedule: Schedule) -> ScheduleRow:
 
 
 def delivery_rows(deliveries: Sequence[Delivery]) -> list[DeliveryRow]:
-    """Return webhook deliveries, ready to be shown."""
     tries = services().webhooks.tries(deliveries)
     return [
         DeliveryRow(one, f"JOB-{one.report}", ENDED[one.status], DELIVERY_STATES[one.state], tries[one.id])

@@ -24,14 +24,12 @@ SHOWN_DELIVERIES = 20
 
 @live_page("/reports/recurring", "reports", "admin/schedules/recurring.html")
 def recurring() -> Values:
-    """Show all recurring reports that the caller may see."""
     rows = [schedule_row(schedule) for schedule in services().schedules.visible(caller())]
     return {"lines": rows, "moving": any(row.moves for row in rows)}
 
 
 @live_page(PATH, "reports", "admin/schedules/schedule.html")
 def schedule(key: int) -> Values:
-    """Show a recurring report."""
     found = find_schedule(key)
     reports = services().schedules.reports(caller(), found, SHOWN_REPORTS)
     rows = [report_row(report) for report in reports]
@@ -52,7 +50,6 @@ def schedule(key: int) -> Values:
 
 @action(f"{PATH}/run", "reports")
 def run_schedule(key: int) -> Response:
-    """Start a report now."""
     found = find_schedule(key)
     try:
         report = services().schedule_runs.run(caller(), found)
@@ -63,7 +60,6 @@ def run_schedule(key: int) -> Response:
 
 @action(f"{PATH}/pause", "reports")
 def pause_schedule(key: int) -> Response:
-    """Pause a recurring report until it is resumed."""
     found = find_schedule(key)
     services().schedules.pause(caller(), found)
     return _redirect_back(found, f"{found.name} is paused.")
@@ -71,7 +67,6 @@ def pause_schedule(key: int) -> Response:
 
 @action(f"{PATH}/resume", "reports")
 def resume_schedule(key: int) -> Response:
-    """Resume a recurring report."""
     found = find_schedule(key)
     try:
         services().schedules.resume(caller(), found)
@@ -82,7 +77,6 @@ def resume_schedule(key: int) -> Response:
 
 @page(f"{PATH}/remove", "reports")
 def confirm_remove_schedule(key: int) -> str:
-    """Ask before a recurring report is removed."""
     found = find_schedule(key)
     values = {"line": schedule_row(found), "started": services().schedules.count_reports(caller(), found)}
     return confirm("admin/schedules/confirm_remove_schedule.html", link_to("schedule", key=key), **values)
@@ -90,7 +84,6 @@ def confirm_remove_schedule(key: int) -> str:
 
 @action(f"{PATH}/remove", "reports")
 def remove_schedule(key: int) -> Response:
-    """Remove a recurring report."""
     found = find_schedule(key)
     services().schedules.remove(caller(), found)
     return redirect_with(f"{found.name} is removed. Its reports stay.", link_to("recurring"))
@@ -98,7 +91,6 @@ def remove_schedule(key: int) -> Response:
 
 @page(f"{PATH}/secret", "reports")
 def confirm_new_secret(key: int) -> str:
-    """Ask before the webhook secret is replaced."""
     found = _find_with_webhook(key)
     return confirm("admin/schedules/confirm_new_secret.html", link_to("schedule", key=key), schedule=found)
 
@@ -113,7 +105,6 @@ def create_new_secret(key: int) -> str:
 
 @page(DELIVERY_PATH, "reports")
 def delivery(key: int, number: int) -> str:
-    """Show a webhook delivery with all its attempts."""
     found = find_schedule(key)
     (row,) = delivery_rows([services().schedules.delivery(caller(), found, number)])
     return render_template("admin/schedules/delivery.html", schedule=found, line=row)

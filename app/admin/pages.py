@@ -95,6 +95,7 @@ def _add(method: str, path: str, permission: str | None, view: View[P], defaults
 
 
 def _add_live(path: str, permission: str, template: str, values: Callable[P, Values], endpoint: str) -> None:
+    @functools.wraps(values)
     def view(*args: P.args, **kwargs: P.kwargs) -> str:
         return render_template(template, **values(*args, **kwargs))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 
 import pytest
 from werkzeug.test import TestResponse
 
 from app.store.models import Account
 from tests.conftest import PASSWORD
+from tests.support.page import Element, read
 
 TOKEN = re.compile(r'name="csrf_token"[^>]* value="([^"]+)"')
 
@@ -28,6 +30,19 @@ class Visitor:
         answer = self.get(path)
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return html.unescape(answer.get_data(as_text=True))
+
+    def read(self, path: str) -> Element:
+        """A page that is there, read by a parser."""
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        return read(answer)
+
+    def pages(self, path: str, more: str) -> Iterator[Element]:
+        """A page of a list, and those that the link with the words `more` leads to."""
+        while path:
+            page = self.read(path)
+            yield page
+            path = page.link(more) or ""
 
     def send(self, path: str, fields: dict[str, str], *, form: str | None = None) -> TestResponse:
         """Fill in and send a form, with the token that stands in the page `form`."""
@@ -51,11 +66,6 @@ class Visitor:
         return self
 
 
-def words(page: str) -> str:
-    """What stands on a page, without its markup."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
-
-
 def key(name: str) -> int:
     """A user's id, as it stands in addresses."""
     return Account.get(Account.name == name).id
@@ -77,3 +87,16 @@ def boss(app, admin) -> Visitor:
 def anna(app, analyst) -> Visitor:
     """The analyst of the customer BARCHART, signed in."""
     return Visitor(app).sign_in("anna")
+
+
+@pytest.fixture
+def olga(app, operator) -> Visitor:
+    """The operator, signed in."""
+    return Visitor(app).sign_in("olga")
+
+
+@pytest.fixture
+def limited(app, services) -> Visitor:
+    """An operator of the customer BARCHART only, signed in."""
+    services.accounts.add("otto", "operator", ["BARCHART"], PASSWORD)
+    return Visitor(app).sign_in("otto")

@@ -113,7 +113,8 @@ def test_a_product_takes_its_types_along_if_asked_to(olga, sample_catalog, servi
 def test_before_a_type_goes_it_says_which_columns_stay_empty(olga, sample_catalog, services):
     page = olga.read(REMOVE_TYPE)
     assert "events of this type leave these columns empty" in page
-    assert [name.text for name in page.first(class_="goes").all("bdi")][:3] == ["PORTFOLIO", "userId", "viewName"]
+    lost = [[name.text for name in line.all("bdi")] for line in page.first(class_="goes").all("li")]
+    assert ["PORTFOLIO", "userId", "viewName"] in [names[:3] for names in lost]
     olga.send(REMOVE_TYPE, {})
     assert TYPE not in entries(services, "types")
 

@@ -79,7 +79,7 @@ class Element:
         """The first link that begins with a pattern."""
         return next(one for one in self.links if re.match(pattern, one))
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def row_keys(self, prefix: str = "") -> list[str]:
         """What its rows are called, without the prefix that all of the wanted ones have."""
         keys = [one["data-key"] or "" for one in self.all(data_key=True)]
         return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]

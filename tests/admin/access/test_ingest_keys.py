@@ -1,4 +1,4 @@
-"""The page of ingest keys: a key is shown once, and revoked after a question. Who may is in tests/security/matrix.py."""
+"""The page of ingest keys: a key is shown once, and revoked after a question. Roles: tests/security/matrix.py."""
 
 from __future__ import annotations
 

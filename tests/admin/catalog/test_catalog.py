@@ -20,7 +20,7 @@ def test_each_kind_is_listed_with_its_use(olga, filled):
     assert "userId" in product
     for row in (product, type):
         assert [cell.text for cell in row.all("td", class_="count")] == ["3", "4"]
-    assert "customer HARBORLINE" in olga.read(f"{PAGE}/customers").keys()
+    assert "customer HARBORLINE" in olga.read(f"{PAGE}/customers").row_keys()
 
 
 def test_it_says_whether_it_is_open_and_what_that_means(olga):
@@ -34,21 +34,21 @@ def test_it_says_whether_it_is_strict_and_what_that_means(olga):
 
 
 def test_what_is_looked_for_is_found_in_codes_and_descriptions(olga, sample_catalog):
-    assert olga.read(f"{PAGE}/types?find=sorted").keys("type ") == ["WATCHLIST-SORTED of WATCHLIST"]
+    assert olga.read(f"{PAGE}/types?find=sorted").row_keys("type ") == ["WATCHLIST-SORTED of WATCHLIST"]
     assert "No code or description contains “nothing at all”" in olga.read(f"{PAGE}/types?find=nothing+at+all")
 
 
 def test_a_long_list_comes_a_page_at_a_time(olga, services, monkeypatch):
     monkeypatch.setattr("app.admin.catalog.catalog.PAGE_SIZE", 4)
     services.catalog.put(json.dumps({"customers": [{"code": f"C{number}"} for number in range(9)]}).encode())
-    shown = [key for page in olga.pages(f"{PAGE}/customers", "Next") for key in page.keys("customer ")]
+    shown = [key for page in olga.pages(f"{PAGE}/customers", "Next") for key in page.row_keys("customer ")]
     assert shown == [f"C{number}" for number in range(9)]
     for number in ("x", "99999999999"):
         assert olga.get(f"{PAGE}?page={number}").status_code == 200
 
 
 def test_what_was_seen_and_is_not_there_is_listed(olga, filled):
-    assert olga.read(MISSING).keys() == ["customer OTHER", "product NEWS", "type READ of NEWS"]
+    assert olga.read(MISSING).row_keys() == ["customer OTHER", "product NEWS", "type READ of NEWS"]
     assert olga.read(PAGE).first(class_="tally").text == "3"
 
 
@@ -64,7 +64,7 @@ def test_one_click_takes_a_code_in(olga, filled, services):
     page = olga.read(MISSING)
     assert "The type READ of NEWS is added to the catalog." in page
     assert page.link("Name its context values") == f"{PAGE}/type?code=READ&product=NEWS"
-    assert page.keys() == ["customer OTHER", "product NEWS"]
+    assert page.row_keys() == ["customer OTHER", "product NEWS"]
     assert noted() == [("catalog changed", "type READ of NEWS")]
 
 

@@ -99,6 +99,7 @@ def test_only_the_newest_page_refreshes_itself(boss, services):
     note(services, "key added", "key web", 60)
     assert boss.read(PAGE).all(data_live=True)
     assert boss.read(f"{PAGE}?before=60").all(data_live=True) == []
+    assert boss.get(f"{PAGE}?before=x").status_code == 404
 
 
 class TestTheFile:

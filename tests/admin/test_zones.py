@@ -89,18 +89,18 @@ def test_milliseconds_in_an_address_mean_the_same_in_every_zone(app):
 
 def test_pages_are_in_the_chosen_zone(app, boss, admin):
     admin.send(event(timestamp=FIRST))
-    assert ">2026-10-26 07:33:20.000</time>" in boss.see("/admin/")
+    assert "2026-10-26 07:33:20.000" in [time.text for time in boss.read("/admin/").all("time")]
     boss.choose_zone("America/New_York")
-    page = boss.see("/admin/")
-    assert ">2026-10-26 03:33:20.000</time>" in page
-    assert 'title="Monday 26 October 2026, 03:33:20.000 UTC-04:00 (America/New_York)"' in page
-    assert 'datetime="2026-10-26T07:33:20.000Z"' in page
-    assert "<small>America/New_York</small>" in page
+    page = boss.read("/admin/")
+    time = page.first("time", datetime="2026-10-26T07:33:20.000Z")
+    assert time.text == "2026-10-26 03:33:20.000"
+    assert time["title"] == "Monday 26 October 2026, 03:33:20.000 UTC-04:00 (America/New_York)"
+    assert "America/New_York" in [small.text for small in page.all("small")]
 
 
 def test_no_page_names_a_zone_by_itself():
     """A time is shown in the zone that was chosen: a UTC written beside it would be wrong."""
-    pages = [*ROOT.glob("templates/admin/*.html"), *ROOT.glob("app/admin/*.py")]
+    pages = [*ROOT.glob("templates/admin/**/*.html"), *ROOT.glob("app/admin/**/*.py")]
     beside = re.compile(r"(?:exact_time\([^)]*\)|\|\s*(?:stamp|clock)|stamp\([^)]*\)\s*\}).{0,20}\bUTC\b")
     found = [f"{page.name}: {line.strip()}" for page in pages for line in page.read_text().splitlines()]
     assert [line for line in found if beside.search(line)] == []

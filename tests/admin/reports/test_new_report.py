@@ -46,15 +46,16 @@ def test_what_is_left_empty_is_not_sent(boss, services):
     assert (report.types, report.start, report.end, report.output) == (None, None, None, None)
 
 
-def test_times_are_utc_and_the_last_minute_counts_whole(boss, services):
-    report = started(boss, services, start="2026-10-26T07:33", end="2026-10-26T07:33")
-    assert report.start == FIRST - 20_000
-    assert report.end == FIRST - 20_000 + 59_999
-
-
-def test_seconds_and_milliseconds_are_taken_as_they_are(boss, services):
-    report = started(boss, services, start="2026-10-26T07:33:20", end="2026-10-26T07:33:20.005")
-    assert (report.start, report.end) == (FIRST, FIRST + 5)
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("2026-10-26T07:33", "2026-10-26T07:33", (FIRST - 20_000, FIRST - 20_000 + 59_999)),
+        ("2026-10-26T07:33:20", "2026-10-26T07:33:20.005", (FIRST, FIRST + 5)),
+    ],
+)
+def test_times_are_utc_and_the_last_minute_counts_whole(boss, services, start, end, told):
+    report = started(boss, services, start=start, end=end)
+    assert (report.start, report.end) == told
 
 
 def test_a_tab_is_written_as_a_word(boss, services):

@@ -68,16 +68,11 @@ def test_where_there_is_none_the_page_says_what_one_is_for(boss):
 
 
 def test_a_filled_in_form_makes_one_and_leads_to_it(boss):
-    address = added(
-        boss, types="A\r\nB", recurrence="weekly", hour="3", delimiter="tab", layout="positional", header="y"
-    )
+    choices = {"recurrence": "weekly", "hour": "3", "delimiter": "tab", "layout": "positional", "header": "y"}
+    address = added(boss, types="A\r\nB", **choices)
     made = one()
-    assert (made.name, made.customer, made.product, made.types) == (
-        "Portfolio, daily",
-        "BARCHART",
-        "PORTFOLIO",
-        ["A", "B"],
-    )
+    about = (made.name, made.customer, made.product, made.types)
+    assert about == ("Portfolio, daily", "BARCHART", "PORTFOLIO", ["A", "B"])
     assert (made.recurrence, made.hour, made.mode, made.owner_name) == ("weekly", 3, "period", "admin")
     assert made.output == {"delimiter": "\t", "layout": "positional", "header": True}
     page = boss.read(address)
@@ -147,23 +142,33 @@ def test_run_now_starts_a_report_and_leads_to_it(boss, services):
     assert "Complete" in boss.read("/admin/reports/recurring")
 
 
-def test_run_now_says_what_stands_in_its_way(boss, services):
+GONE = "Its owner, bob, is no user any more."
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"owner": 4711, "owner_name": "bob"}, f"Not started. {GONE}"),
+        ({"claim": "somebody", "claimed": 1}, "is being started at this moment"),
+        ({"product": "GONE"}, 'Not started. filter.product is "GONE", which is not known'),
+        ({"product": "GONE"}, "The last report could not be started. The next one is tried on schedule."),
+    ],
+)
+def test_run_now_says_what_stands_in_its_way(boss, changes, told):
+    address = added(boss)
+    Schedule.update(changes).execute()
+    assert boss.send(f"{address}/run", {}, form=address).headers["Location"] == address
+    assert told in boss.read(address)
+
+
+def test_one_without_an_owner_is_stopped_and_not_resumed(boss):
     address = added(boss)
     Schedule.update(owner=4711, owner_name="bob").execute()
-    assert boss.send(f"{address}/run", {}, form=address).headers["Location"] == address
-    page = boss.read(address)
-    assert "Not started. Its owner, bob, is no user any more." in page
-    assert "Stopped" in page
-    assert boss.send(f"{address}/resume", {}, form=address).headers["Location"] == address
-    assert "Not resumed. Its owner, bob, is no user any more." in boss.read(address)
-    assert "Its owner, bob, is no user any more." in boss.read("/admin/reports/recurring")
-
-
-def test_run_now_while_another_starts_it_says_so(boss):
-    address = added(boss)
-    Schedule.update(claim="somebody", claimed=1).execute()
     boss.send(f"{address}/run", {}, form=address)
-    assert "is being started at this moment" in boss.read(address)
+    assert "Stopped" in boss.read(address)
+    assert boss.send(f"{address}/resume", {}, form=address).headers["Location"] == address
+    assert f"Not resumed. {GONE}" in boss.read(address)
+    assert GONE in boss.read("/admin/reports/recurring")
 
 
 def test_the_last_report_is_not_shown_to_whom_only_the_schedule_s_later_customer_is_visible(app, boss, services):
@@ -184,15 +189,6 @@ def test_the_form_of_one_keeps_its_customer(boss):
     answer = boss.send(f"{address}/edit", FILLED | {"customer": "OTHER"})
     assert (answer.status_code, one().customer) == (400, "BARCHART")
     assert "for another customer" in read(answer).wrong("customer")
-
-
-def test_run_now_of_what_is_not_known_any_more_says_so(boss):
-    address = added(boss)
-    Schedule.update(product="GONE").execute()
-    boss.send(f"{address}/run", {}, form=address)
-    page = boss.read(address)
-    assert 'Not started. filter.product is "GONE", which is not known' in page
-    assert "The last report could not be started. The next one is tried on schedule." in page
 
 
 def test_it_is_paused_and_resumed(boss):
@@ -309,19 +305,13 @@ def test_stretches_that_no_report_covers_are_named_with_a_way_to_have_them(boss,
     address = added(boss)
     first = services.schedule_runs.run(SYSTEM, one())
     Report.update(start=Report.start - 4 * DAY, end=Report.end - 4 * DAY).where(Report.id == first.id).execute()
+    assert "No report covers" not in boss.read(address)
     services.schedule_runs.run(SYSTEM, one())
     page = boss.read(address)
     assert "No report covers" in page
     form = boss.read(page.link("Start one"))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT00:00", form.value("start"))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT23:59:59\.999", form.value("end"))
-
-
-def test_without_such_stretches_nothing_is_said(boss, services):
-    address = added(boss)
-    services.schedule_runs.run(SYSTEM, one())
-    services.schedule_runs.run(SYSTEM, one())
-    assert "No report covers" not in boss.read(address)
 
 
 def test_an_analyst_makes_their_own_within_their_customers(anna):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from flask import render_template, request
@@ -96,7 +96,7 @@ class VolumeQuery:
     def attach(self, error: InputInvalid) -> None:
         """Attach each error to the start or end of the range, in the words of the form."""
         words = f" {self.form.start.label.text}"
-        renamed = [replace(one, message=one.message.replace(" start", words)) for one in error.field_errors]
+        renamed = [one.with_message(one.message.replace(" start", words)) for one in error.field_errors]
         attach_errors(self.form, renamed)
 
 

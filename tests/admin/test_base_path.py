@@ -1,4 +1,4 @@
-"""Under a path of a host that others share: every address that the service gives leads back to it."""
+"""Every address that the service returns is below its base path."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.settings(public_url=f"https://tally.example{BASE}/")
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Addresses do not depend on where events are."""
+    """Use SQLite, because addresses do not depend on the database."""
     return sqlite_url
 
 
 @pytest.fixture(params=["strips", "keeps"])
 def through(request, app) -> Browser:
-    """Somebody whose requests pass a proxy, which strips the path or keeps it."""
+    """Return a client behind a proxy that strips the base path, or keeps it."""
 
     def strip(environ: dict, start: Callable) -> Iterable[bytes]:
         assert environ["PATH_INFO"].startswith(BASE), environ["PATH_INFO"]
@@ -125,12 +125,12 @@ def test_a_link_to_a_report_s_file_leads_through_it(through, admin):
     assert through.get(link.removeprefix("https://tally.example")).status_code == 200
 
 
-def test_the_api_s_document_says_where_it_is(through, admin):
+def test_the_openapi_document_has_the_base_path(through, admin):
     assert through.get(f"{BASE}/openapi.json").get_json()["servers"] == [{"url": BASE}]
     assert f'"{BASE}/openapi.json"' in through.get(f"{BASE}/docs/").get_data(as_text=True)
     assert through.get(f"{BASE}/system/version").status_code == 200
 
 
-def test_the_paths_that_it_may_not_have_are_those_of_the_service(app):
+def test_the_reserved_paths_are_those_of_the_service(app):
     own = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()} - {""}
     assert own == set(OWN_PATHS)

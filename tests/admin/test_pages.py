@@ -1,4 +1,4 @@
-"""What holds for every page: its headers, its errors, and that nothing in it is taken for markup."""
+"""Properties of every page: login, errors, left bar, refreshing parts, and no inline markup."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CORPUS = [
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """How pages are put together does not depend on the database."""
+    """Use SQLite, because rendering does not depend on the database."""
     return sqlite_url
 
 
 def inline(page: str) -> list[str]:
-    """What a browser would run or style: elements and attributes that a page must not have inline."""
+    """Return the elements that a browser would run or style, which a page must not contain."""
     found = []
     for one in read(page):
         wrong = [name for name in one.attributes if name.startswith("on") or name == "style"]
@@ -44,14 +44,14 @@ def inline(page: str) -> list[str]:
 
 @pytest.fixture
 def pages(admin, app) -> list[str]:
-    """Every page that can be looked at, with what the corpus brings."""
+    """Store the corpus as events and a report, and return the path of every page."""
     admin.send(*[event(customer=text, product=text, type=text, context=[text]) for text in CORPUS], event())
     job, _ = admin.run_report(customer=CORPUS[0], product=CORPUS[1], types=CORPUS)
     return [path for path in addresses(app, job["source"]) if not path.endswith("/download")]
 
 
 def addresses(app, source: str) -> list[str]:
-    """Whatever of the dashboard can be asked for, with that report's source, and 1 for what else is wanted."""
+    """Return the path of every GET route, with the report's source, and 1 for other variables."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
     wanted = {"source": source, "word": "type", "act": "delete", "uuid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}
     return [
@@ -75,15 +75,15 @@ def test_styles_and_scripts_are_not_sniffed(visitor):
         answer.close()
 
 
-def test_what_looks_like_markup_is_shown_as_it_came(boss, pages):
-    """And text that runs from right to left stays in its place."""
+def test_text_that_looks_like_markup_is_shown_as_received(boss, pages):
+    """`bdi` isolates text that runs from right to left."""
     shown = [one.content for one in boss.read("/admin/").all("bdi")]
     for one in CORPUS:
         assert one in shown
 
 
 def test_no_script_is_needed(boss, pages):
-    """Links are links and forms are forms; no button waits for a script but those that copy."""
+    """Every button submits a form or is hidden without scripts."""
     for page in pages:
         buttons = read(boss.get(page)).all("button")
         assert all(one["type"] == "submit" or "with-script" in one["class"] for one in buttons), page
@@ -110,7 +110,7 @@ def test_no_script_is_needed(boss, pages):
         ("me", None),
     ],
 )
-def test_the_left_bar_says_where_one_is(boss, admin, path, item):
+def test_the_left_bar_marks_the_current_section(boss, admin, path, item):
     admin.send(event())
     bar = boss.read(f"/admin/{path}").first("nav", aria_label="Main")
     assert [one.text for one in bar.all("a", aria_current="page")] == ([item] if item else [])
@@ -144,7 +144,7 @@ def test_every_part_that_refreshes_itself_is_the_part_of_its_page(app, boss, pag
 
 
 @pytest.mark.parametrize("path", ["/admin/nothing", "/admin/reports/x/y/z", "/static/nothing.css"])
-def test_what_is_not_there_is_told_on_a_page(boss, visitor, path):
+def test_an_unknown_path_gets_an_error_page(boss, visitor, path):
     for somebody in (boss, visitor):
         answer = somebody.get(path)
         assert answer.status_code == 404
@@ -152,18 +152,18 @@ def test_what_is_not_there_is_told_on_a_page(boss, visitor, path):
         assert "Page not found" in read(answer)
 
 
-def test_whoever_is_signed_in_keeps_the_left_bar_on_an_error(boss, visitor):
+def test_error_pages_keep_the_left_bar_for_signed_in_users(boss, visitor):
     assert [len(read(somebody.get("/admin/nothing")).all(class_="side")) for somebody in (boss, visitor)] == [1, 0]
 
 
-def test_another_verb_is_told_on_a_page_with_what_is_allowed(boss):
+def test_another_method_is_rejected_with_the_allowed_methods(boss):
     answer = boss.get("/admin/sign-out")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "OPTIONS, POST"
     assert answer.mimetype == "text/html"
 
 
-def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch):
+def test_an_internal_error_is_shown_without_details(boss, services, monkeypatch):
     monkeypatch.setattr(services.listing, "arrivals", lambda *_: 1 / 0)
     answer = boss.get("/admin/", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 500
@@ -172,7 +172,7 @@ def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch
     assert "ZeroDivisionError" not in answer.get_data(as_text=True)
 
 
-def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
+def test_an_unavailable_database_is_reported_on_a_page(boss, services, monkeypatch):
     def away(*_, **__):
         raise StoreUnavailable("The database cannot be reached.")
 

@@ -1,4 +1,4 @@
-"""Light, dark or as the system has it: a cookie's choice, which every page has from its first byte on."""
+"""The server writes the theme of the cookie into every page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.page import read
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Themes do not depend on the database."""
+    """Use SQLite, because themes do not depend on the database."""
     return sqlite_url
 
 
@@ -29,7 +29,7 @@ def test_it_holds_where_nobody_is_signed_in_and_for_errors(visitor, boss):
         assert read(somebody.get(path)).first("html")["data-theme"] == "dark"
 
 
-def test_the_switch_says_which_it_is(boss):
+def test_the_switch_shows_the_theme(boss):
     assert "Theme: system" in boss.read("/admin/me")
     boss.choose_theme("dark")
     assert "Theme: dark" in boss.read("/admin/me")

@@ -1,4 +1,4 @@
-"""A page as its reader sees it: its words, links, fields and rows, by a parser instead of by markup."""
+"""Parser of pages, so that tests ask for words, links, fields and rows instead of markup."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Element:
 
     @property
     def content(self) -> str:
-        """Its text as it stands, as in a `pre` or a `textarea`."""
+        """Return the exact text, as in a `pre` or a `textarea`."""
         return "".join(one if isinstance(one, str) else one.content for one in self.children)
 
     @property
     def text(self) -> str:
-        """Its words, a space between those of two blocks."""
+        """Return the visible text, with single spaces, also between blocks."""
         return " ".join("".join(self._words()).split())
 
     def _words(self) -> Iterator[str]:
@@ -50,12 +50,15 @@ class Element:
                 yield from one
 
     def all(self, tag: str = "", **attributes: str | bool) -> list[Element]:
-        """The elements with a tag and attributes: a value, one of its `class_`es, or True for any value."""
+        """Return the elements with a tag and attributes.
+
+        A value of True accepts any value, and `class_` is one of several classes.
+        """
         wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
         return [one for one in self if (not tag or one.tag == tag) and all(one._has(*pair) for pair in wanted.items())]
 
     def first(self, tag: str = "", **attributes: str | bool) -> Element:
-        """The first of them, which is there."""
+        """Return the first of these elements, which must exist."""
         found = self.all(tag, **attributes)
         assert found, f"no {tag} {attributes} among {self.text[:300]}"
         return found[0]
@@ -68,19 +71,19 @@ class Element:
 
     @property
     def links(self) -> list[str]:
-        """Where its links lead."""
+        """Return the addresses of the links."""
         return [one["href"] or "" for one in self.all("a", href=True)]
 
     def link(self, words: str) -> str | None:
-        """Where the link with these words leads, if there is one."""
+        """Return the address of the link with a text, or None."""
         return next((one["href"] for one in self.all("a", href=True) if one.text == words), None)
 
     def link_to(self, pattern: str) -> str:
-        """The first link that begins with a pattern."""
+        """Return the first address of a link that begins with a pattern."""
         return next(one for one in self.links if re.match(pattern, one))
 
     def row_keys(self, prefix: str = "") -> list[str]:
-        """What its rows are called, without the prefix that all of the wanted ones have."""
+        """Return the keys of the rows that begin with a prefix, without it."""
         keys = [one["data-key"] or "" for one in self.all(data_key=True)]
         return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
 
@@ -91,7 +94,7 @@ class Element:
         return [cell.text for cell in self.all("td")]
 
     def value(self, name: str) -> str | None:
-        """What the field of a form has: a text, the choice of a list, or that of a box that is ticked."""
+        """Return the value of a form's field: its text, its selected option, or its checked box."""
         fields = [one for one in self if one["name"] == name and one.tag in ("input", "select", "textarea")]
         assert fields, f"no field {name}"
         if fields[0].tag == "textarea":
@@ -105,7 +108,7 @@ class Element:
         return fields[0]["value"]
 
     def wrong(self, field: str) -> str:
-        """What stands beside a field that is wrong."""
+        """Return the error beside a field."""
         return " ".join(one.text for one in self.all(id=f"{field}-wrong"))
 
 
@@ -132,7 +135,7 @@ class _Reader(HTMLParser):
 
 
 def read(page: str | TestResponse) -> Element:
-    """Read a page, or a part of one."""
+    """Parse a page or a part of one."""
     reader = _Reader()
     reader.feed(page if isinstance(page, str) else page.get_data(as_text=True))
     reader.close()

@@ -1,4 +1,4 @@
-"""The page of ingest keys: a key is shown once, and revoked after a question. Roles: tests/security/matrix.py."""
+"""Pages of ingest keys. tests/security/matrix.py tests which roles may use them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE, NEW = "/admin/keys", "/admin/keys/new"
 
 @pytest.fixture(autouse=True)
 def quiet(services):
-    """No use is still being noted when the database of the next test comes."""
+    """Finish recording uses of keys before the next test gets its database."""
     yield
     services.ingest_keys.flush()
 
@@ -25,7 +25,7 @@ def test_it_is_found_beside_the_users(boss):
     assert PAGE in boss.read("/admin/people").links
 
 
-def test_without_a_key_the_page_says_what_to_do(boss):
+def test_a_page_without_keys_explains_what_to_do(boss):
     page = boss.read(PAGE)
     assert "No keys yet." in page
     assert NEW in page.links
@@ -33,7 +33,7 @@ def test_without_a_key_the_page_says_what_to_do(boss):
 
 
 @pytest.mark.settings(ingest_auth="key")
-def test_where_a_key_is_asked_for_and_there_is_none_the_page_warns(boss, services):
+def test_the_page_warns_if_keys_are_required_and_there_is_none(boss, services):
     assert "No events are accepted because" in boss.read(PAGE)
     services.ingest_keys.add("web")
     page = boss.read(PAGE)
@@ -67,7 +67,7 @@ def test_the_command_shown_with_a_key_sends_what_the_key_may_send(boss):
         ({"name": "taken"}, "name", 'Name is "taken", and a key of that name is in use.'),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field_and_what_was_filled_in_stays(boss, services, fields, field, said):
+def test_each_error_is_shown_beside_its_field_and_the_input_stays(boss, services, fields, field, said):
     services.ingest_keys.add("taken")
     answer = boss.send(NEW, {"customers": "KEPT"} | fields)
     assert answer.status_code == 400
@@ -87,7 +87,7 @@ def test_keys_are_listed_with_their_last_use(boss, services):
     assert re.search(r"just now|seconds? ago", web[4])
 
 
-def test_a_key_is_revoked_once_and_before_it_is_said_what_goes(boss, services):
+def test_a_key_is_revoked_once_after_a_confirmation(boss, services):
     key, token = services.ingest_keys.add("web", ["BARCHART"], ["PORTFOLIO"])
     path = f"{PAGE}/{key.id}/revoke"
     question = boss.read(path)

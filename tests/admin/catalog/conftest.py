@@ -1,4 +1,4 @@
-"""A catalog with its use, and what was noted about it."""
+"""Fixtures of the catalog's pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRODUCT = "/admin/catalog/product?code=PORTFOLIO"
 
 @pytest.fixture
 def filled(sample_catalog, admin) -> None:
-    """The sample catalog, and events of now: BARCHART's with known codes, OTHER's with unknown ones."""
+    """Store the sample catalog and recent events: BARCHART's with known codes, OTHER's with unknown ones."""
     moment = now()
     admin.send(*[event(timestamp=moment) for _ in range(3)], event(timestamp=moment - 3 * 86_400_000))
     admin.send(event(customer="OTHER", product="NEWS", type="READ", timestamp=moment))

@@ -1,4 +1,4 @@
-"""The catalog as people see it: its lists, an entry with its use, and what is not in it."""
+"""Catalog pages: the lists, an entry with its use, and observed codes that are not in the catalog."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def test_each_kind_is_listed_with_its_use(olga, filled):
     assert "customer HARBORLINE" in olga.read(f"{PAGE}/customers").row_keys()
 
 
-def test_it_says_whether_it_is_open_and_what_that_means(olga):
+def test_an_open_catalog_explains_its_mode(olga):
     assert "Open: events with any code are accepted" in olga.read(PAGE)
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_it_says_whether_it_is_strict_and_what_that_means(olga):
+def test_a_strict_catalog_explains_its_mode(olga):
     strict = "Strict: events with a customer, product or type that is not in the catalog are rejected."
     assert strict in olga.read(PAGE)
 
 
-def test_what_is_looked_for_is_found_in_codes_and_descriptions(olga, sample_catalog):
+def test_a_search_looks_in_codes_and_descriptions(olga, sample_catalog):
     assert olga.read(f"{PAGE}/types?find=sorted").row_keys("type ") == ["WATCHLIST-SORTED of WATCHLIST"]
     assert "No code or description contains “nothing at all”" in olga.read(f"{PAGE}/types?find=nothing+at+all")
 
@@ -47,7 +47,7 @@ def test_a_long_list_comes_a_page_at_a_time(olga, services, monkeypatch):
         assert olga.get(f"{PAGE}?page={number}").status_code == 200
 
 
-def test_what_was_seen_and_is_not_there_is_listed(olga, filled):
+def test_observed_codes_that_are_missing_are_listed(olga, filled):
     assert olga.read(MISSING).row_keys() == ["customer OTHER", "product NEWS", "type READ of NEWS"]
     assert olga.read(PAGE).first(class_="tally").text == "3"
 
@@ -57,7 +57,7 @@ def test_a_type_under_another_product_than_the_catalog_s_is_not_missing(olga, sa
     assert "All codes seen are in the catalog." in olga.read(MISSING)
 
 
-def test_one_click_takes_a_code_in(olga, filled, services):
+def test_a_missing_code_is_added_with_one_click(olga, filled, services):
     answer = olga.send(ADOPT, {"kind": "types", "product": "NEWS", "code": "READ"}, form=MISSING)
     assert answer.status_code == 302
     assert entries(services, "types")["READ"] == {"code": "READ", "description": "", "product": "NEWS", "context": []}
@@ -68,7 +68,7 @@ def test_one_click_takes_a_code_in(olga, filled, services):
     assert noted() == [("catalog changed", "type READ of NEWS")]
 
 
-def test_one_more_click_takes_all_of_them_in(olga, filled, services):
+def test_all_missing_codes_are_added_with_one_click(olga, filled, services):
     olga.send(ADOPT, {}, form=MISSING)
     assert "3 codes are added to the catalog." in olga.read(MISSING)
     assert "OTHER" in entries(services, "customers")
@@ -76,7 +76,7 @@ def test_one_more_click_takes_all_of_them_in(olga, filled, services):
     assert len(noted()) == 3
 
 
-def test_what_was_never_seen_is_not_taken_in(olga, filled, services):
+def test_a_code_that_was_never_observed_is_not_added(olga, filled, services):
     olga.send(ADOPT, {"kind": "customers", "code": "INVENTED"}, form=MISSING)
     assert "INVENTED" not in entries(services, "customers")
     assert noted() == []
@@ -88,7 +88,7 @@ def test_an_entry_that_is_there_keeps_its_values_when_it_is_clicked_once_more(ol
     assert "Already in the catalog." in olga.read(PAGE)
 
 
-def test_an_entry_is_told_in_full(olga, filled):
+def test_an_entry_is_shown_in_full(olga, filled):
     page = olga.read(PRODUCT)
     assert "3 events in the last 24 hours, 4 in the last 7 days." in page
     assert page.all(aria_label="Events by day: 4 in 30 days, at most 3 on one")
@@ -100,7 +100,7 @@ def test_an_entry_is_told_in_full(olga, filled):
     assert "No events yet." in olga.read(f"{PAGE}/customer?code=FERNHILL")
 
 
-def test_who_sees_some_customers_only_sees_what_concerns_them(anna, limited, filled, boss):
+def test_a_limited_user_sees_only_entries_of_their_customers(anna, limited, filled, boss):
     for somebody in (anna, limited):
         everything = "".join(somebody.see(PAGE + path) for path in ("", "/types", "/customers", "/missing", "/export"))
         assert "BARCHART" in everything
@@ -123,7 +123,7 @@ def test_numbers_are_of_the_customers_that_one_may_see(anna, filled, admin):
     assert page.all(aria_label="Events by day: 4 in 30 days, at most 3 on one")
 
 
-def test_reports_offer_and_name_only_what_concerns_one(anna, analyst, filled):
+def test_report_forms_and_errors_name_only_visible_codes(anna, analyst, filled):
     page = anna.see("/admin/reports/new")
     assert "PORTFOLIO" in page
     for others in ("OTHER", "NEWS", "WATCHLIST", "HARBORLINE"):
@@ -137,11 +137,11 @@ def test_reports_offer_and_name_only_what_concerns_one(anna, analyst, filled):
     "path",
     ["product", "product?code=NOTHING", f"type?code={TYPE}", f"type?code={TYPE}&product=ALERT", "nothing?code=X"],
 )
-def test_what_is_not_there_is_not_found(olga, sample_catalog, path):
+def test_an_unknown_entry_is_not_found(olga, sample_catalog, path):
     assert olga.get(f"{PAGE}/{path}").status_code == 404
 
 
-def test_the_part_that_refreshes_keeps_what_was_looked_for(olga, sample_catalog):
+def test_the_refreshing_part_keeps_the_search(olga, sample_catalog):
     part = olga.read(f"{PAGE}/part?kind=types&find=alert")
     assert part.children[0]["data-live"] == f"{PAGE}/part?kind=types&find=alert"
     assert "ALERT-CREATED" in part
@@ -162,7 +162,7 @@ def test_the_part_that_refreshes_keeps_what_was_looked_for(olga, sample_catalog)
         ("A B", None),
     ],
 )
-def test_a_code_that_may_look_like_another_is_marked_and_stays_as_it_was_sent(boss, admin, code, mark):
+def test_a_code_that_may_be_mistaken_for_another_is_marked(boss, admin, code, mark):
     admin.send(event(product="PORTFOLIO"), event(product=code))
     row = boss.read(MISSING).row(f"product {code}")
     assert row.first("bdi").content == code

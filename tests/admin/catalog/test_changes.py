@@ -1,4 +1,4 @@
-"""Changes of the catalog by people: an entry is changed, added and removed, a document imported."""
+"""Changing the catalog on its pages: entries, and import of a document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DOCUMENT = {
 
 @pytest.fixture
 def namesakes(services) -> None:
-    """Two products with a type of the same code."""
+    """Put two products with a type of the same code into the catalog."""
     types = [{"code": "OPENED", "product": product, "context": ["a"]} for product in ("ONE", "TWO")]
     services.catalog.put(json.dumps({"products": [{"code": "ONE", "columns": ["a"]}], "types": types}).encode())
 
@@ -76,7 +76,7 @@ def test_an_entry_is_added(olga, sample_catalog, services):
         ("customer", {"code": "NEW", "description": "x" * 1001}, "description", "Description is"),
     ],
 )
-def test_each_fault_stands_beside_its_field(olga, sample_catalog, services, word, fields, field, told):
+def test_each_error_is_shown_beside_its_field(olga, sample_catalog, services, word, fields, field, told):
     before = services.catalog.export()
     answer = olga.send(f"/admin/catalog/{word}/new", fields)
     assert answer.status_code == 400
@@ -85,14 +85,14 @@ def test_each_fault_stands_beside_its_field(olga, sample_catalog, services, word
     assert noted() == []
 
 
-def test_what_was_typed_stays_beside_its_fault(olga, sample_catalog):
+def test_the_input_stays_beside_its_error(olga, sample_catalog):
     answer = olga.send(PRODUCT, {"description": XSS, "columns": "a\na"})
     assert answer.status_code == 400
     assert read(answer).value("description") == XSS
     assert "Columns has a name twice" in read(answer).wrong("columns")
 
 
-def test_before_a_product_goes_it_says_what_its_reports_lose(olga, sample_catalog, services):
+def test_removing_a_product_shows_what_its_reports_lose(olga, sample_catalog, services):
     page = olga.read(REMOVE_PRODUCT)
     assert "New reports will use positional columns instead of:" in page
     assert [name.text for name in page.first(class_="goes").all("bdi")][1:3] == ["watchlistId", "symbol"]
@@ -105,12 +105,12 @@ def test_before_a_product_goes_it_says_what_its_reports_lose(olga, sample_catalo
     assert noted() == [("catalog removed", "product WATCHLIST")]
 
 
-def test_a_product_takes_its_types_along_if_asked_to(olga, sample_catalog, services):
+def test_a_product_is_removed_with_its_types_on_request(olga, sample_catalog, services):
     olga.send(REMOVE_PRODUCT, {"with_types": "y"})
     assert {row["product"] for row in services.catalog.export()["types"]} == {"PORTFOLIO", "ALERT"}
 
 
-def test_before_a_type_goes_it_says_which_columns_stay_empty(olga, sample_catalog, services):
+def test_removing_a_type_shows_which_columns_stay_empty(olga, sample_catalog, services):
     page = olga.read(REMOVE_TYPE)
     assert "events of this type leave these columns empty" in page
     lost = [[name.text for name in line.all("bdi")] for line in page.first(class_="goes").all("li")]
@@ -124,7 +124,7 @@ def test_a_type_with_a_namesake_elsewhere_leaves_no_column_empty(olga, namesakes
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_in_strict_mode_it_says_that_events_will_be_rejected_and_they_are(olga, sample_catalog, services, nobody):
+def test_in_strict_mode_events_of_a_removed_type_are_rejected(olga, sample_catalog, services, nobody):
     assert "events of this type will be rejected" in olga.read(REMOVE_TYPE)
     nobody.send(event())
     olga.send(REMOVE_TYPE, {})
@@ -132,7 +132,7 @@ def test_in_strict_mode_it_says_that_events_will_be_rejected_and_they_are(olga, 
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_in_strict_mode_a_namesake_keeps_events_accepted_and_it_says_so(olga, namesakes):
+def test_in_strict_mode_a_type_of_the_same_code_keeps_events_accepted(olga, namesakes):
     page = olga.read("/admin/catalog/type/remove?code=OPENED&product=ONE")
     assert "has a type of this code under another product: its events are still accepted" in page
 
@@ -163,7 +163,7 @@ def send_file(olga, content: bytes, name: str):
     return olga.post(IMPORT, {"csrf_token": token, "file": (io.BytesIO(content), name)})
 
 
-def test_a_file_is_taken_too_and_stands_in_the_form_afterwards(olga):
+def test_a_chosen_file_is_copied_into_the_text_field(olga):
     page = read(send_file(olga, json.dumps(DOCUMENT).encode(), "../../evil.json"))
     assert "Added: 2" in page
     assert page.value("text") == json.dumps(DOCUMENT)
@@ -183,7 +183,7 @@ def test_a_file_beyond_every_measure_is_refused(olga, size):
         ('{"customers": [{"code": "\\ud800"}]}', "has a lone surrogate"),
     ],
 )
-def test_what_is_no_document_is_told_and_changes_nothing(olga, services, text, told):
+def test_an_invalid_document_is_rejected_and_changes_nothing(olga, services, text, told):
     for fields in ({"text": text}, {"text": text, "import": "y"}):
         answer = olga.send(IMPORT, fields)
         assert answer.status_code == 400
@@ -202,7 +202,7 @@ def test_what_is_no_document_is_told_and_changes_nothing(olga, services, text, t
         (IMPORT, {"text": json.dumps(DOCUMENT), "import": "y"}),
     ],
 )
-def test_who_sees_some_customers_only_changes_nothing(anna, limited, filled, services, path, fields):
+def test_a_limited_user_cannot_change_the_catalog(anna, limited, filled, services, path, fields):
     before = services.catalog.export()
     for somebody in (anna, limited):
         assert somebody.send(path, fields, form="/admin/").status_code == 403
@@ -210,7 +210,7 @@ def test_who_sees_some_customers_only_changes_nothing(anna, limited, filled, ser
     assert noted() == []
 
 
-def test_an_entry_that_somebody_removed_meanwhile_is_told_as_not_there(services, sample_catalog):
+def test_an_entry_removed_by_another_user_meanwhile_is_not_found(services, sample_catalog):
     for kind, key in (("customers", ("BARCHART",)), ("products", ("PORTFOLIO",)), ("types", ("PORTFOLIO", TYPE))):
         found = services.catalog_listing.get(SYSTEM, kind, key)
         services.catalog_editor.remove(SYSTEM, found)

@@ -1,4 +1,4 @@
-"""However many codes there are, a page is short and quick: lists come a page at a time, fields suggest a hundred."""
+"""Pages with very many codes stay short: lists are paginated, and fields suggest a hundred codes."""
 
 from __future__ import annotations
 

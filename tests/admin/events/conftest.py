@@ -1,4 +1,4 @@
-"""Rejected events, and what is left of them."""
+"""Fixtures of the pages of rejected events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUP = "/admin/rejected/group?field=timestamp&fault=wrong&product=PORTFOLIO&typ
 
 @pytest.fixture
 def refuse(nobody, services) -> Callable[..., list[int]]:
-    """Send events of which each is refused; their ids, oldest first."""
+    """Return a function that sends invalid events and returns their ids, oldest first."""
 
     def send(*wrong: object) -> list[int]:
         answer = nobody.post("/events", list(wrong), headers={"Prefer": "handling=lenient"}, environ_overrides=ADDRESS)

@@ -1,4 +1,4 @@
-"""Where the bars of a chart stand, and the words beside them."""
+"""Layout of bar charts and their labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_bar_fits_under_the_highest_line(most):
     assert drawing.levels[0].at == module.TOP + module.HEIGHT
 
 
-def test_a_bar_stands_where_its_time_is_and_leads_there():
+def test_a_bar_is_at_its_time_and_links_to_its_events():
     drawing = draw(chart((0, 5, 0, 10)))
     first, second = drawing.bars
     assert (first.left, first.step, second.left) == (25, 25, 75)

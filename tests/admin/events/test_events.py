@@ -1,4 +1,4 @@
-"""The events: what an address filters, page by page and live; one of them with its batch."""
+"""Event pages: the filter in the URL, pagination, refreshing, and a single event with its batch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ HOUR = 3_600_000
 
 
 def types_on(page: Element) -> list[str]:
-    """The types of the rows, in their order."""
+    """Return the types of the listed events, in order."""
     return [cell.text for cell in page.all("td", class_="type")]
 
 
 def one(visitor: Visitor, kind: str) -> Element:
-    """The page of the event of a type that the list has."""
+    """Return the page of the listed event of a type."""
     return visitor.read(visitor.read("/admin/events").link(kind))
 
 
 @pytest.fixture
 def several(admin, services) -> None:
-    """Four events of two customers and two products, an hour apart, counted."""
+    """Store and count four events of two customers and two products, an hour apart."""
     admin.send(
         event(type="A", timestamp=FIRST, context=["user-1", "Overview"]),
         event(type="B", product="ALERT", timestamp=FIRST + HOUR, context=["user-2", None, ""]),
@@ -56,7 +56,7 @@ class TestFilters:
             ("text=nowhere", ""),
         ],
     )
-    def test_the_address_says_which_events(self, boss, several, query, expected):
+    def test_the_url_filters_events(self, boss, several, query, expected):
         page = boss.read(f"/admin/events?{query}")
         assert types_on(page) == list(expected)
         if not expected:
@@ -69,7 +69,7 @@ class TestFilters:
         assert types_on(page) == ["LATELY", "EARLIER"]
         assert page.first(aria_current="true").text == "24 hours"
 
-    def test_what_a_form_sends_is_led_to_the_shortest_address(self, boss):
+    def test_a_submitted_form_is_redirected_to_the_shortest_url(self, boss):
         answer = boss.get(
             "/admin/events?customer=BARCHART&product=&text=+&range=1h&start=2026-10-26T07:33&end=&types=A%0D%0AB&x=1"
         )
@@ -90,7 +90,7 @@ class TestFilters:
         assert page.value("start") == "2026-10-26T08:33:20"
         assert "Since 26 Oct 2026, 08:33:20 Europe/Berlin" in page
 
-    def test_the_form_shows_what_was_asked_for(self, boss, several):
+    def test_the_form_shows_the_filter(self, boss, several):
         page = boss.read(f"/admin/events?customer=BARCHART&product=ALERT&types=B&start={FIRST}&text=user")
         filled = [page.value(name) for name in ("customer", "product", "types", "start", "text")]
         assert filled == ["BARCHART", "ALERT", "B", "2026-10-26T07:33:20", "user"]
@@ -120,7 +120,7 @@ class TestFilters:
             ("types=" + "x" * 129, "has 129 characters"),
         ],
     )
-    def test_what_is_no_filter_is_told_beside_its_field(self, boss, several, query, told):
+    def test_an_invalid_filter_is_reported_beside_its_field(self, boss, several, query, told):
         answer = boss.get(f"/admin/events?{query}", follow_redirects=True)
         assert answer.status_code == 400
         page = read(answer)
@@ -164,7 +164,7 @@ class TestPages:
         assert part.first("div")["data-live"] == "/admin/events/part?types=T1&types=T2"
         assert types_on(part) == ["T2", "T1"]
 
-    def test_a_search_says_how_far_it_looked_and_goes_on(self, boss, admin, monkeypatch):
+    def test_a_search_shows_how_far_it_looked_and_continues(self, boss, admin, monkeypatch):
         monkeypatch.setattr(search, "LOOK", 4)
         admin.send(event(type="OLDEST", timestamp=FIRST - 1, context=["needle"]))
         page = boss.read("/admin/events?text=needle")
@@ -187,7 +187,7 @@ class TestExport:
         filled = [form.value(name) for name in ("customer", "product", "types", "start")]
         assert filled == ["BARCHART", "ALERT", "A\nB", "2026-10-26T07:33:20"]
 
-    def test_about_how_many_there_are_is_said_before_and_that_it_is_an_estimate(self, boss, several):
+    def test_the_estimated_number_of_events_is_shown(self, boss, several):
         page = boss.read("/admin/events?customer=BARCHART")
         assert "All time:" in page
         assert "about 2 events." in page
@@ -195,7 +195,7 @@ class TestExport:
         page = boss.read("/admin/events?customer=BARCHART&text=x")
         assert "about 2 events before the text filter. Export ignores the text filter." in page
 
-    def test_where_there_is_nothing_there_is_nothing_to_export(self, boss):
+    def test_an_empty_list_has_no_export(self, boss):
         assert "Export these" not in boss.read("/admin/events")
 
 
@@ -238,7 +238,7 @@ class TestOneEvent:
         assert types_on(boss.read(page.link("Later in the batch"))) == ["T12", "T13", "T14", "T15"]
         assert types_on(boss.read(page.link("Earlier in the batch"))) == ["T04", "T05", "T06", "T07"]
 
-    def test_one_that_is_not_there_is_told_on_a_page(self, boss):
+    def test_an_unknown_event_is_not_found(self, boss):
         answer = boss.get("/admin/events/999999")
         assert answer.status_code == 404
         assert "Page not found" in read(answer)
@@ -271,19 +271,19 @@ class TestAnAnalyst:
             told.append(answer.get_data(as_text=True).replace(f"event {path.rpartition('/')[2]},", "event KEY,"))
         assert told[0] == told[1]
 
-    def test_sees_of_a_batch_what_is_theirs(self, anna, several):
+    def test_sees_the_visible_events_of_a_batch(self, anna, several):
         page = one(anna, "A")
         assert types_on(page) == ["A", "B"]
         assert "2 events in this batch that you may see" in page
         assert "OTHER" not in page
 
-    def test_without_events_is_told_how_to_send_the_first(self, anna, admin):
+    def test_without_events_sees_how_to_send_the_first(self, anna, admin):
         admin.send(event(customer="OTHER", type="THEIRS"))
         assert "Waiting for your first event" in anna.read("/admin/events")
         assert "THEIRS" not in anna.see("/admin/events")
 
 
-def test_events_dated_in_the_future_stand_before_no_other_unless_they_are_asked_for(boss, admin, services):
+def test_future_events_are_excluded_unless_requested(boss, admin, services):
     moment = now()
     admin.send(*[event(type="FUTURE", timestamp=moment + 86_400_000 + number) for number in range(60)])
     admin.send(event(type="PRESENT", timestamp=moment - 1000))

@@ -1,4 +1,4 @@
-"""Rejected events as people see them: in full, to be edited and sent again, or removed."""
+"""Pages of rejected events: show them in full, edit and resend them, or remove them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LIST = "/admin/rejected/by/event"
 
 
 def shown_ids(page: Element) -> list[int]:
-    """The ids of the events of a list."""
+    """Return the ids of the events in a list."""
     links = [one["href"] for one in page.all("a") if one.text == "Edit and send again"]
     return [int(link.rpartition("/")[2]) for link in links]
 
 
-def test_an_invalid_event_stands_on_the_page_in_full(olga, nobody, services):
+def test_an_invalid_event_is_shown_in_full(olga, nobody, services):
     wrong = event(timestamp=-5, context=["<b>", {"a": 1}], own="kept")
     answer = nobody.post("/events", {"events": [event(), wrong]}, environ_overrides=ADDRESS)
     services.rejected.flush()
@@ -38,7 +38,7 @@ def test_an_invalid_event_stands_on_the_page_in_full(olga, nobody, services):
     assert "event 2" in page
 
 
-def test_a_broken_line_stands_there_as_it_came(olga, nobody, services):
+def test_an_invalid_line_is_shown_as_received(olga, nobody, services):
     nobody.post("/events", HALF.encode(), content_type="application/x-ndjson")
     services.rejected.flush()
     assert olga.read(LIST).first("pre", class_="sent").content == HALF
@@ -50,11 +50,11 @@ def test_the_newest_come_first_a_page_at_a_time(olga, refuse, monkeypatch):
     assert [key for page in olga.pages(LIST, "Older") for key in shown_ids(page)] == ids[::-1]
 
 
-def test_where_there_is_none_that_is_said(olga):
+def test_an_empty_list_is_described(olga):
     assert "Nothing has been rejected." in olga.read(LIST)
 
 
-def test_who_is_limited_to_a_customer_sees_the_rejected_events_of_that_one_only(limited, refuse):
+def test_a_limited_operator_sees_rejected_events_of_their_customers_only(limited, refuse):
     mine, *_ = refuse(
         event(timestamp=-1), event(customer="OTHER", timestamp=-2), event(customer=5), {"nobody": "knows"}
     )
@@ -65,7 +65,7 @@ def test_who_is_limited_to_a_customer_sees_the_rejected_events_of_that_one_only(
     assert limited.get(f"/admin/rejected/{mine + 1}").status_code == 404
 
 
-def test_who_is_limited_to_a_customer_sends_events_of_no_other(limited, refuse):
+def test_a_limited_operator_cannot_resend_for_other_customers(limited, refuse):
     (key,) = refuse(event(timestamp=-1))
     answer = limited.send(f"/admin/rejected/{key}", {"event": json.dumps(event(customer="OTHER"))})
     assert answer.status_code == 403
@@ -73,7 +73,7 @@ def test_who_is_limited_to_a_customer_sends_events_of_no_other(limited, refuse):
     assert stored() == []
 
 
-def test_the_overview_counts_them_by_reason_and_tells_what_was_dropped(olga, anna, refuse):
+def test_the_overview_counts_rejected_events_by_field(olga, anna, refuse):
     assert "rejected event" not in olga.read("/admin/")
     refuse(event(timestamp=-1), event(timestamp=-2), event(context="x"), "no event")
     rejected.add([], 1200)
@@ -107,7 +107,7 @@ def test_an_edited_event_is_stored_and_is_no_rejected_event_any_more(olga, refus
         ("", "The event is not valid JSON"),
     ],
 )
-def test_what_is_still_wrong_stands_beside_what_was_typed(olga, refuse, services, text, told):
+def test_an_event_that_is_still_invalid_stays_in_the_form_with_its_errors(olga, refuse, services, text, told):
     (key,) = refuse(event(timestamp=-1))
     answer = olga.send(f"/admin/rejected/{key}", {"event": text})
     assert answer.status_code == 400
@@ -128,7 +128,7 @@ def test_a_number_stays_as_it_was_sent_while_it_is_edited(olga, nobody, services
         assert number in form
 
 
-def test_a_double_click_stores_it_once_and_both_are_told(olga, refuse):
+def test_a_double_click_stores_the_event_once(olga, refuse):
     path = f"/admin/rejected/{refuse(event(timestamp=-1))[0]}"
     fields = {"event": json.dumps(event()), "csrf_token": olga.read(path).value("csrf_token")}
     assert [olga.post(path, fields).status_code for _ in range(2)] == [302, 302]
@@ -136,7 +136,7 @@ def test_a_double_click_stores_it_once_and_both_are_told(olga, refuse):
     assert len(stored()) == 1
 
 
-def test_two_operators_at_once_store_it_once_whatever_they_made_of_it(app, operator, refuse):
+def test_two_operators_at_once_store_one_of_their_versions(app, operator, refuse):
     path = f"/admin/rejected/{refuse(event(timestamp=-1))[0]}"
     people = [Visitor(app).sign_in("olga") for _ in range(4)]
     tokens = [person.read(path).value("csrf_token") for person in people]
@@ -151,7 +151,7 @@ def test_two_operators_at_once_store_it_once_whatever_they_made_of_it(app, opera
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_the_catalog_is_asked_in_strict_mode(olga, refuse, services):
+def test_a_strict_catalog_rejects_a_resent_event(olga, refuse, services):
     services.catalog.load_sample()
     (key,) = refuse(event(type="UNKNOWN"))
     answer = olga.send(f"/admin/rejected/{key}", {"event": json.dumps(event(type="PORTFOLIO-APPLICATION-LOADEDD"))})
@@ -160,7 +160,7 @@ def test_the_catalog_is_asked_in_strict_mode(olga, refuse, services):
     assert told in read(answer).wrong("event")
 
 
-def test_before_one_is_removed_it_is_named(olga, refuse):
+def test_an_event_is_removed_after_a_confirmation(olga, refuse):
     keep, key = refuse(event(timestamp=-1), event(timestamp=-2, context=["this one"]))
     path = f"/admin/rejected/{key}/remove"
     page = olga.read(path)
@@ -182,7 +182,7 @@ def test_a_long_event_is_cut_in_the_list_and_whole_in_its_form(olga, refuse):
     assert len(stored()) == 1
 
 
-def test_one_that_is_removed_or_sent_stands_in_the_audit_log(olga, refuse):
+def test_removing_and_resending_are_in_the_audit_log(olga, refuse):
     first, second = refuse(event(timestamp=-1), event(timestamp=-2))
     olga.send(f"/admin/rejected/{first}/remove", {})
     olga.send(f"/admin/rejected/{second}", {"event": json.dumps(event())})

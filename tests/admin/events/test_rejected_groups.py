@@ -1,4 +1,4 @@
-"""Rejected events that are alike: listed together, sent again together, or removed."""
+"""Pages of groups of similar rejected events: list, resend and remove them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ REMOVE = GROUP.replace("group", "group/remove")
 
 
 def groups(page: Element) -> dict[str, str]:
-    """The text of each row of the list of groups, by its reason."""
+    """Return the text of each group in the list, by its reason."""
     return {row.first(class_="group-reason").text: row.text for row in page.all("tr", class_="leads")}
 
 
 def up_to(visitor: Visitor, path: str) -> str:
-    """The last event that a page tells of."""
+    """Return the id of the last event that a page includes."""
     return visitor.read(path).value("up_to")
 
 
-def test_those_that_are_alike_stand_together_most_first(olga, refuse):
+def test_similar_events_are_grouped_largest_first(olga, refuse):
     refuse(
         event(timestamp=-1), event(timestamp="soon"), event(timestamp=-3, type="OTHER"), "nothing", {"customer": "A"}
     )
@@ -44,7 +44,7 @@ def test_those_that_are_alike_stand_together_most_first(olga, refuse):
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_what_is_not_in_the_catalog_is_a_reason_of_its_own(olga, refuse):
+def test_an_unknown_code_is_a_separate_reason(olga, refuse):
     refuse(event(), event())
     assert groups(olga.read(LIST)).keys() == {"customer is not known"}
 
@@ -77,7 +77,7 @@ def test_a_group_s_events_come_a_page_at_a_time(olga, refuse, monkeypatch):
 
 
 @pytest.mark.settings(catalog_mode="strict")
-def test_a_group_is_sent_again_as_it_is_once_the_catalog_has_what_was_missing(olga, refuse, services):
+def test_a_group_is_resent_unchanged_after_the_catalog_was_fixed(olga, refuse, services):
     refuse(event(context=["1"]), event(context=["2"]), event(context=["3"], type="UNKNOWN"))
     services.catalog.load_sample()
     group = "/admin/rejected/group?field=customer&fault=unknown&product=PORTFOLIO&type=PORTFOLIO-APPLICATION-LOADED"
@@ -113,7 +113,7 @@ def test_a_missing_time_becomes_the_time_of_arrival(olga, refuse):
     assert [row.timestamp for row in select.newest(1)] == [one.received]
 
 
-def test_what_came_since_it_was_looked_at_is_not_sent_and_not_removed(olga, refuse):
+def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse):
     refuse(event(timestamp=-1))
     last = up_to(olga, GROUP)
     (late,) = refuse(event(timestamp=-2))
@@ -131,7 +131,7 @@ def test_what_came_since_it_was_looked_at_is_not_sent_and_not_removed(olga, refu
         ({"change": "context", "value": "x"}, "change", "Change before sending has no such choice."),
     ],
 )
-def test_a_wrong_change_is_told_and_sends_nothing(olga, refuse, fields, field, told):
+def test_an_invalid_change_is_reported_and_sends_nothing(olga, refuse, fields, field, told):
     refuse(event(timestamp=-1))
     answer = olga.send(GROUP, {"up_to": up_to(olga, GROUP)} | fields)
     assert answer.status_code == 400
@@ -140,7 +140,7 @@ def test_a_wrong_change_is_told_and_sends_nothing(olga, refuse, fields, field, t
     assert len(rejected.newest(10)) == 1
 
 
-def test_a_group_that_takes_too_long_is_sent_as_far_as_it_goes(olga, refuse, monkeypatch):
+def test_a_group_is_resent_in_part_if_the_time_limit_is_reached(olga, refuse, monkeypatch):
     monkeypatch.setattr("app.services.events.rejected_groups.AT_ONCE", 2)
     monkeypatch.setattr("app.services.events.rejected_groups.BUDGET_SECONDS", 0)
     refuse(*[event(timestamp=-number) for number in range(1, 6)])
@@ -160,7 +160,7 @@ def test_two_who_send_a_group_at_once_store_each_event_once(app, operator, refus
     assert rejected.newest(1) == []
 
 
-def test_before_a_group_is_removed_the_number_is_said(olga, refuse):
+def test_a_group_is_removed_after_a_confirmation_with_the_number(olga, refuse):
     refuse(*[event(timestamp=-number, context=[f"number {number}"]) for number in range(1, 6)], event(context={}))
     page = olga.read(REMOVE)
     for told in ("Remove 5 rejected events?", "number 5", "And 2 more like these."):
@@ -175,7 +175,7 @@ def test_before_a_group_is_removed_the_number_is_said(olga, refuse):
     assert (note[0], note[2]) == ("rejected events purged", {"number": 5})
 
 
-def test_who_is_limited_to_a_customer_has_groups_of_that_one_only(limited, refuse):
+def test_a_limited_operator_sees_groups_of_their_customers_only(limited, refuse):
     refuse(event(timestamp=-1), event(customer="OTHER", timestamp=-2), event(customer="OTHER", context={}), "nothing")
     assert groups(limited.read(LIST)).keys() == {"timestamp is wrong"}
     assert "1 event of" in limited.read(GROUP)
@@ -187,7 +187,7 @@ def test_who_is_limited_to_a_customer_has_groups_of_that_one_only(limited, refus
     assert limited.send(other, {"up_to": last}, form=LIST).status_code == 404
 
 
-def test_who_is_limited_to_a_customer_cannot_make_a_group_another_s(limited, refuse):
+def test_a_limited_operator_cannot_move_a_group_to_another_customer(limited, refuse):
     refuse(event(timestamp=-1))
     fields = {"up_to": up_to(limited, GROUP), "change": "customer", "value": "OTHER"}
     answer = limited.send(GROUP, fields)

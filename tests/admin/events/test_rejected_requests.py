@@ -1,4 +1,4 @@
-"""Requests that were refused whole: shown with their invalid events, sent again, or removed."""
+"""Pages of refused requests: show them with their invalid events, resend or remove them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LIST = "/admin/rejected/by/request"
 
 @pytest.fixture
 def refused(nobody, services) -> str:
-    """A request of two valid events and an invalid one between them; the path of its page."""
+    """Refuse a request with an invalid event between two valid ones, and return the path of its page."""
     nobody.post("/events", [event(context=["1"]), event(timestamp=-1, context=["2"]), event(context=["3"])])
     services.rejected.flush()
     return f"/admin/rejected/request/{rejected.requests(1)[0].uuid}"
 
 
 def newest() -> str:
-    """The path of the newest rejected event."""
+    """Return the path of the newest rejected event."""
     return f"/admin/rejected/{rejected.newest(1)[0].id}"
 
 
@@ -52,7 +52,7 @@ def test_it_is_sent_again_whole_from_its_page_or_its_event_s(olga, refused):
     assert olga.get(refused).status_code == 404
 
 
-def test_it_goes_without_an_event_that_was_removed(olga, refused):
+def test_a_removed_event_is_excluded_when_the_request_is_resent(olga, refused):
     olga.send(f"{newest()}/remove", {})
     assert "Send all 2 again" in olga.read(refused)
     assert olga.send(refused, {}).status_code == 302
@@ -67,7 +67,7 @@ def test_it_is_removed_with_its_events(olga, refused):
     assert olga.get(f"{refused}/remove").status_code == 404
 
 
-def test_who_is_limited_sees_the_event_of_a_mixed_request_but_not_the_request(limited, nobody, services):
+def test_a_limited_operator_sees_their_event_of_a_mixed_request_but_not_the_request(limited, nobody, services):
     nobody.post("/events", [event(timestamp=-1), event(customer="OTHER", context=["secret"])])
     services.rejected.flush()
     path, uuid = newest(), rejected.newest(1)[0].request
@@ -80,7 +80,7 @@ def test_who_is_limited_sees_the_event_of_a_mixed_request_but_not_the_request(li
     assert len(stored()) == 1
 
 
-def test_an_event_of_a_request_that_is_gone_goes_alone(olga, refused):
+def test_an_event_of_a_removed_request_is_resent_alone(olga, refused):
     rejected.RejectedRequest.delete().execute()
     assert "a refused request" not in olga.read(newest())
     assert olga.send(newest(), {"event": json.dumps(event())}).status_code == 302

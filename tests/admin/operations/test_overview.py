@@ -1,4 +1,4 @@
-"""The overview."""
+"""Overview page: health, events, volume chart, reports, and instructions for the first event."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_reports_are_shown_with_state_bar_rows_and_a_download(boss, admin):
     assert f"/admin/reports/{job['source']}/download" in row.links
 
 
-def test_a_waiting_report_says_its_place_in_line(boss, admin):
+def test_a_waiting_report_shows_its_place_in_the_queue(boss, admin):
     admin.send(event())
     admin.start_report()
     admin.start_report()
@@ -49,26 +49,26 @@ def test_a_waiting_report_says_its_place_in_line(boss, admin):
     assert "2nd in line" in page
 
 
-def test_without_events_it_says_how_to_send_the_first(boss):
+def test_instructions_are_shown_before_the_first_event(boss):
     page = boss.read("/admin/")
     assert "Waiting for your first event" in page
     assert "curl https://tally.example/events" in page
     assert "make demo" in page
 
 
-def test_the_first_events_command_is_accepted_as_it_stands(boss, admin):
+def test_the_shell_command_for_the_first_event_works(boss, admin):
     command = boss.read("/admin/").first("pre").content
     body = re.search(r"-d '(.*)'$", command, re.DOTALL)[1].replace("'$(date +%s)000'", "1793000000000")
     assert admin.post("/events", body.encode()).status_code == 200
     assert "Waiting for your first event" not in boss.read("/admin/")
 
 
-def test_it_says_whether_more_is_to_come(boss, admin, services):
+def test_the_page_refreshes_faster_while_events_arrive(boss, admin, services):
     admin.send(event())
     assert boss.read("/admin/overview/part").all(data_moving=True)  # an event came just now
 
 
-def test_somebody_who_can_mend_it_is_told_what_is_wrong(boss, anna, admin):
+def test_problems_are_shown_only_to_users_who_can_fix_them(boss, anna, admin):
     admin.send(event())
     assert "No worker has been heard from" in boss.read("/admin/")
     assert "No worker" not in anna.read("/admin/")
@@ -87,19 +87,19 @@ def test_an_analyst_sees_own_customers_events_and_own_reports_only(anna, admin, 
 
 
 def bars(page: Element) -> list[Element]:
-    """The bars of the chart, each a link to its events."""
+    """Return the bars of the chart, each of which is a link to its events."""
     return [one for one in page.all("a", data_key=True, aria_label=True) if one["data-key"].isdigit()]
 
 
 def totals(page: Element) -> list[str]:
-    """What each bar tells."""
+    """Return the number of events that each bar has in its label."""
     return [bar["aria-label"].rpartition(": ")[2] for bar in bars(page)]
 
 
 class TestTraffic:
     @pytest.fixture
     def volume(self, admin, services) -> int:
-        """Events of two products in this hour and the one before, the hours counted; this hour's beginning."""
+        """Store and count events of two products in this hour and the previous one. Return the hour's start."""
         services.volume._charts.seconds = services.volume._rates.seconds = 0
         this = now() // HOUR * HOUR
         admin.send(*[event(timestamp=this - 1 - number) for number in range(3)])
@@ -143,7 +143,7 @@ class TestTraffic:
         assert page.all(aria_label=f"Events per {unit}, select a bar to list its events")
         assert len(page.first("table", class_="numbers").all("tr")) == count + 1
 
-    def test_a_range_of_ones_own_is_in_the_address_in_milliseconds(self, boss, volume):
+    def test_a_custom_range_is_in_the_url_in_milliseconds(self, boss, volume):
         answer = boss.get("/admin/?start=2026-10-26T07:00&end=2026-10-26T07:59&by=type")
         address = f"/admin/?start={FIRST - 2_000_000}&end={FIRST - 2_000_000 + HOUR - 1}&by=type"
         assert answer.headers["Location"] == address
@@ -158,7 +158,7 @@ class TestTraffic:
             ("end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
         ],
     )
-    def test_what_is_no_range_is_told_beside_it_and_the_usual_one_is_shown(self, boss, volume, query, told):
+    def test_an_invalid_range_is_reported_and_the_default_one_is_shown(self, boss, volume, query, told):
         answer = boss.get(f"/admin/?{query}")
         assert answer.status_code == 400
         page = read(answer)
@@ -166,7 +166,7 @@ class TestTraffic:
         assert len(bars(page)) == 2
         assert page.all(data_live="/admin/overview/chart")  # what refreshes is the usual one
 
-    def test_what_goes_without_saying_is_left_out_of_the_address(self, boss):
+    def test_default_values_are_left_out_of_the_url(self, boss):
         assert boss.get("/admin/?range=24h&by=product").headers["Location"] == "/admin/"
         assert boss.get("/admin/?range=no&by=no&x=1").headers["Location"] == "/admin/"
         assert boss.get("/admin/?range=7d&by=type").status_code == 200
@@ -183,7 +183,7 @@ class TestTraffic:
         assert "Counting events…" in rest
         assert rest.all("svg", class_="bars") == []
 
-    def test_it_says_that_counts_follow_and_how_many_are_not_counted(self, boss, admin, volume, monkeypatch, services):
+    def test_the_delay_of_the_counts_is_shown(self, boss, admin, volume, monkeypatch, services):
         assert "Counts are a few seconds behind." in boss.read("/admin/")
         monkeypatch.setattr(services.volume, "uncounted", lambda: 1_234_567)
         assert "Up to 1,234,567 events are not counted yet." in boss.read("/admin/")
@@ -198,13 +198,13 @@ class TestTraffic:
         assert totals(anna.read("/admin/")) == ["3 events", "1 event"]
         assert "HIDDEN" not in anna.see("/admin/overview/chart?by=type")
 
-    def test_where_nothing_had_its_time_that_is_said(self, boss, admin):
+    def test_a_range_without_events_is_described(self, boss, admin):
         admin.send(event(timestamp=FIRST))
         assert "No events in this period." in boss.read("/admin/?range=1h")
 
 
 class TestHealth:
-    def test_the_strip_says_what_is_looked_at_and_what_is_wrong(self, boss, admin, services):
+    def test_the_strip_shows_each_check_and_its_state(self, boss, admin, services):
         services.scheduler.run_all()
         page = boss.read("/admin/")
         strip = page.first(class_="strip").all("li")
@@ -216,7 +216,7 @@ class TestHealth:
         assert (strip[2]["class"], strip[2].text) == ("warning", "Workers : needs attention none")
         assert "1 problem needs attention" in page
 
-    def test_all_well_is_said_with_what_is_at_work(self, boss, admin, services, monkeypatch):
+    def test_a_healthy_service_shows_its_workers(self, boss, admin, services, monkeypatch):
         well = [Check("database", None), Check("worker", None, "2")]
         monkeypatch.setattr(services.health, "glance", lambda: well)
         admin.send(event(timestamp=now()))
@@ -245,7 +245,7 @@ class TestFirstEvent:
         assert '"https://tally.example/events",' in shown
         assert "YOUR-KEY" not in shown
 
-    def test_the_python_is_accepted_as_it_stands(self, boss, admin, monkeypatch):
+    def test_the_python_code_for_the_first_event_works(self, boss, admin, monkeypatch):
         source = boss.read("/admin/").first("pre", id="first-python").content
         sent = []
 
@@ -258,13 +258,13 @@ class TestFirstEvent:
         assert sent[0].status_code == 200
 
     @pytest.mark.settings(ingest_auth="key")
-    def test_where_a_key_is_asked_for_its_place_is_shown(self, boss, anna):
+    def test_the_instructions_include_the_key_if_one_is_required(self, boss, anna):
         page = boss.read("/admin/")
         assert page.text.count("Bearer YOUR-KEY") == 3
         assert "/admin/keys/new" in page.links
         assert "/admin/keys/new" not in anna.read("/admin/").links
 
-    def test_what_was_refused_is_told_beside_it(self, boss, admin):
+    def test_rejected_events_are_shown_beside_the_instructions(self, boss, admin):
         admin.post("/events", {"events": [event(timestamp=-1)]})
         admin.app.extensions["services"].rejected.flush()
         assert "1 rejected event: timestamp (1)." in boss.read("/admin/")
@@ -281,14 +281,14 @@ def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, 
     assert all(day.startswith("1970") for day in days)
 
 
-def test_no_word_of_1970_where_no_event_is_of_it(boss, admin, services):
+def test_without_events_of_1970_there_is_no_warning(boss, admin, services):
     admin.send(event())
     services.scheduler._count()
     assert "1970" not in boss.read("/admin/")
 
 
-def test_events_dated_in_the_future_do_not_push_out_what_arrived_for_a_limited_user(anna, admin, monkeypatch):
-    """There are too many newer ones of others for the last arrivals to have them."""
+def test_future_events_do_not_hide_arrivals_from_an_analyst(anna, admin, monkeypatch):
+    """Newer events of other customers fill the list of the last arrivals."""
     monkeypatch.setattr("app.store.events.pages.RECENT", 5)
     day = 24 * HOUR
     admin.send(*[event(type=f"FUTURE{number}", timestamp=now() + day + number) for number in range(20)])
@@ -306,7 +306,7 @@ def test_events_dated_in_the_future_do_not_push_out_what_arrived_for_a_limited_u
         (3, "Events with a new one are rejected now."),
     ],
 )
-def test_from_four_fifths_of_the_ceiling_of_codes_on_it_is_said(boss, admin, types, words):
+def test_a_warning_appears_at_four_fifths_of_the_code_limit(boss, admin, types, words):
     admin.send(*[event(type=f"T{number}") for number in range(types)])
     page = boss.read("/admin/")
     assert ("MAX_CODES" in page) == bool(words)

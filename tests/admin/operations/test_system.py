@@ -1,4 +1,4 @@
-"""The installation as whoever runs it sees it."""
+"""System pages: processes, retention, settings and versions."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def limited(app, services) -> Visitor:
-    """An operator of the customer OTHER only, signed in."""
+    """Return a signed-in operator of the customer OTHER only."""
     services.accounts.add("otto", "operator", ["OTHER"], PASSWORD)
     return Visitor(app).sign_in("otto")
 
 
 @pytest.fixture
 def worker(redis_url) -> Worker:
-    """A worker that says that it lives."""
+    """Register a worker in Redis."""
     connection = redis.Redis.from_url(redis_url)
     made = Worker([Queue(NAME, connection=connection, serializer=JSONSerializer)], connection=connection)
     made.register_birth()
@@ -70,13 +70,13 @@ def test_a_silent_worker_is_called_so(olga, worker, monkeypatch):
     assert "Silent" in olga.read("/admin/system").row(worker.name)
 
 
-def test_without_a_worker_it_says_how_to_start_one(olga):
+def test_a_missing_worker_is_reported_with_the_command(olga):
     page = olga.read("/admin/system")
     assert "No worker is running, so reports are waiting. Start one: python worker.py." in page
     assert "python worker.py" in [one.text for one in page.all("code")]
 
 
-def test_what_waits_is_counted_and_the_scheduler_is_heard(olga, admin, services):
+def test_waiting_reports_and_the_scheduler_are_shown(olga, admin, services):
     admin.send(event(), event())
     admin.start_report()
     page = olga.read("/admin/system")
@@ -92,7 +92,7 @@ def test_what_waits_is_counted_and_the_scheduler_is_heard(olga, admin, services)
 
 
 @pytest.mark.settings(redis_url="unix:///nowhere/redis.sock?db=0")
-def test_while_redis_is_away_the_rest_is_told(olga):
+def test_the_page_works_while_redis_is_unavailable(olga):
     page = olga.read("/admin/system")
     assert "Redis cannot be reached" in page
     assert "The state of workers is unknown until it is back." in page
@@ -101,7 +101,7 @@ def test_while_redis_is_away_the_rest_is_told(olga):
 
 
 @pytest.mark.settings(event_keep_days=30, rejected_keep_days=7, report_keep_days=3)
-def test_what_goes_next_is_counted(olga, admin, services, nobody):
+def test_the_data_that_expires_next_is_counted(olga, admin, services, nobody):
     moment = now()
     hour = hourly_counts.HOUR_MS
     old = moment - 30 * DAY_MS
@@ -118,7 +118,7 @@ def test_what_goes_next_is_counted(olga, admin, services, nobody):
     assert "2 days" in page.row("Idempotency keys")
 
 
-def test_events_that_are_kept_for_good_are_said_to_be(olga, admin):
+def test_events_without_a_limit_are_kept_forever(olga, admin):
     admin.send(event(timestamp=FIRST))
     hourly_counts.advance()
     told = olga.read("/admin/system").row("Events").text
@@ -126,7 +126,7 @@ def test_events_that_are_kept_for_good_are_said_to_be(olga, admin):
     assert told.endswith(" 0")
 
 
-def test_who_is_limited_to_a_customer_is_told_numbers_of_that_one_only(limited, admin, services, nobody):
+def test_a_limited_operator_sees_numbers_of_their_customers_only(limited, admin, services, nobody):
     admin.send(event())
     nobody.post("/events", [{"customer": "BARCHART"}], headers={"Prefer": "handling=lenient"})
     services.rejected.flush()
@@ -158,7 +158,7 @@ def test_every_setting_is_listed_with_secrets_starred(olga):
     assert "https://tally.example" in page
 
 
-def test_where_a_setting_comes_from_is_told(app, settings, operator, monkeypatch):
+def test_the_source_of_each_setting_is_shown(app, settings, operator, monkeypatch):
     from app.services.operations.system import System
 
     monkeypatch.setenv("REPORT_KEEP_DAYS", "3")
@@ -190,7 +190,7 @@ def test_a_url_is_shown_without_its_password(text, shown):
 
 
 def described(page: Element) -> dict[str, str]:
-    """The descriptions of a page, by their terms."""
+    """Return the descriptions of a page by their terms."""
     return {term.text: one.text for term, one in zip(page.all("dt"), page.all("dd"), strict=True)}
 
 
@@ -205,7 +205,7 @@ def test_versions_and_migrations_are_listed(olga, settings):
     assert "pending" not in told.values()
 
 
-def test_a_missing_migration_is_told_with_what_to_do(olga, monkeypatch):
+def test_a_pending_migration_is_reported_with_the_command(olga, monkeypatch):
     monkeypatch.setattr("app.store.database.migrations", lambda: [("0001_initial", True), ("0002_next", False)])
     page = olga.read("/admin/system/versions")
     assert "The database needs migrating." in page

@@ -1,4 +1,4 @@
-"""The audit log as a page and as a file: filtered, and each sees what their role and customers let them."""
+"""Audit log as a page and as a CSV file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def note(services, action: str, object: str, count: int = 1, **kwargs: object) -
         services.audit.note(who, action, object, **kwargs)
 
 
-def test_it_tells_who_did_what_to_what_when_and_from_where(boss, services):
+def test_an_entry_shows_who_did_what_when_and_from_where(boss, services):
     boss.send("/admin/people/new", {"name": "eva", "role": "analyst", "customers": "BARCHART"})
     first = rows(boss.read(PAGE))[0]
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} admin User added user eva", first)
@@ -69,7 +69,7 @@ def test_it_is_filtered_by_its_address(boss, services, query, found):
 
 
 @pytest.mark.parametrize("field", ["start", "end"])
-def test_what_is_no_time_is_told_beside_its_field(boss, field):
+def test_an_invalid_time_is_reported_beside_its_field(boss, field):
     answer = boss.get(f"{PAGE}?{field}=yesterday")
     assert answer.status_code == 400
     assert "is not a date and time in UTC, such as" in read(answer).wrong(field)
@@ -87,7 +87,7 @@ def test_pages_follow_one_another_and_keep_the_filter(boss, services):
     assert len(seen) == 120
 
 
-def test_what_nobody_does_is_told_beside_its_field(boss):
+def test_an_unknown_action_is_reported_beside_its_field(boss):
     answer = boss.get(f"{PAGE}?action=<script>")
     assert answer.status_code == 400
     assert read(answer).wrong("action") == 'What is "<script>", which is not a known action.'
@@ -101,7 +101,7 @@ def test_only_the_newest_page_refreshes_itself(boss, services):
 
 
 class TestTheFile:
-    def test_has_what_the_page_has(self, boss, services):
+    def test_has_the_entries_of_the_page(self, boss, services):
         note(services, "user added", "user eva", details={"customers": ["A", "B"]}, customer="A")
         answer = boss.get(FILE)
         assert answer.mimetype == "text/csv"

@@ -1,4 +1,4 @@
-"""Users: for admins only; each is made, changed, given another password and removed, and asked about before."""
+"""Pages of users: add, change and remove them, and reset their passwords."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TestANewUser:
             ({"customers": "x" * 129}, "A customer's code has 1 to 128 characters"),
         ],
     )
-    def test_is_not_made_where_something_is_wrong(self, boss, fields, said):
+    def test_is_not_added_with_invalid_values(self, boss, fields, said):
         answer = self.add(boss, **fields)
         assert answer.status_code == 400
         assert said in read(answer)
@@ -117,7 +117,7 @@ class TestAChange:
         assert anna.get("/admin/audit").status_code == 200
         assert last() == ("admin", "user changed", "user anna")
 
-    def test_of_the_last_admin_into_somebody_else_is_refused(self, boss, services):
+    def test_of_the_last_admins_role_is_refused(self, boss, services):
         answer = boss.send(f"/admin/people/{key('admin')}", {"role": "analyst"})
         assert answer.status_code == 400
         assert "admin is the last admin" in read(answer)
@@ -126,12 +126,12 @@ class TestAChange:
         assert answer.headers["Location"] == "/admin/"
         assert boss.get("/admin/people").status_code == 403
 
-    def test_to_a_role_that_there_is_not_is_refused(self, boss, anna):
+    def test_to_an_unknown_role_is_refused(self, boss, anna):
         assert boss.send(f"/admin/people/{key('anna')}", {"role": ""}).status_code == 400
 
 
 class TestAnotherPassword:
-    def test_is_asked_about_says_what_goes_and_is_shown_once(self, boss, anna, services):
+    def test_needs_a_confirmation_and_is_shown_once(self, boss, anna, services):
         path = f"/admin/people/{key('anna')}/password"
         assert "1 session ends, and programs that use it lose access" in boss.read(path)
         answer = boss.send(path, {"kind": "program"})
@@ -141,7 +141,7 @@ class TestAnotherPassword:
         assert anna.get("/admin/").status_code == 302
         assert last() == ("admin", "password reset", "user anna")
 
-    def test_of_ones_own_is_chosen_and_not_given(self, boss):
+    def test_is_chosen_by_the_user_for_their_own_account(self, boss):
         path = f"/admin/people/{key('admin')}/password"
         assert boss.get(path).headers["Location"] == "/admin/me/password"
         assert boss.send(path, {}, form="/admin/me").headers["Location"] == "/admin/me/password"
@@ -157,14 +157,14 @@ class TestSessions:
         assert Session.select().where(Session.account == key("anna")).count() == 1
         assert last() == ("admin", "session ended", "user anna")
 
-    def test_the_browser_is_told_as_people_call_it(self, boss):
+    def test_the_browser_is_shown_by_its_common_name(self, boss):
         firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0"
         Session.update(agent=firefox).execute()
         assert "Firefox on Windows" in boss.see("/admin/me")
 
 
 class TestTheEnd:
-    def test_is_asked_about_and_says_what_goes(self, boss, anna):
+    def test_needs_a_confirmation_that_shows_what_is_lost(self, boss, anna):
         page = boss.read(f"/admin/people/{key('anna')}/remove")
         assert "Remove anna?" in page
         assert "1 session ends at once" in page
@@ -271,7 +271,7 @@ class TestOnesOwnPage:
 
 
 @pytest.mark.parametrize("act", ["", "/password", "/remove", "/sessions/end"])
-def test_a_user_whom_another_admin_removes_at_that_moment_is_told_as_not_there(boss, anna, services, monkeypatch, act):
+def test_a_user_removed_by_another_admin_meanwhile_is_not_found(boss, anna, services, monkeypatch, act):
     found = services.accounts.get(key("anna"))
     monkeypatch.setattr(services.accounts, "get", lambda key, by: found)
     services.accounts.remove("anna")

@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Login and logout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGES = ["/admin/", "/admin/reports", "/admin/reports/new", "/admin/reports/JOB-
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Signing in is tested on both databases in tests/security/test_sessions.py."""
+    """Use SQLite, because tests/security/test_sessions.py tests logins on both databases."""
     return sqlite_url
 
 
@@ -23,12 +23,12 @@ def without_tokens(page: str) -> str:
     return re.sub(r'(csrf_token"[^>]* value|name="user") ?(value)?="[^"]+"', "", page)
 
 
-def test_the_front_door_leads_to_the_dashboard(visitor):
+def test_the_root_redirects_to_the_dashboard(visitor):
     assert visitor.get("/").headers["Location"] == "/admin/"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(visitor, admin, page):
+def test_a_visitor_returns_to_the_page_after_signing_in(visitor, admin, page):
     door = visitor.get(page).headers["Location"]
     assert door.startswith("/admin/sign-in?next=")
     answer = visitor.send(door, {"user": "admin", "password": PASSWORD})
@@ -90,12 +90,12 @@ def test_next_may_have_anything_behind_its_question_mark(visitor, admin, page):
     assert visitor.send(door, {"user": "admin", "password": PASSWORD}).headers["Location"] == page
 
 
-def test_whoever_is_signed_in_is_not_asked_again(boss):
+def test_a_signed_in_user_skips_the_login_page(boss):
     assert boss.get("/admin/sign-in").headers["Location"] == "/admin/"
     assert boss.get("/admin/sign-in?next=//evil.example/").headers["Location"] == "/admin/"
 
 
-def test_signing_out_ends_it(boss):
+def test_signing_out_ends_the_session(boss):
     boss.send("/admin/sign-out", {}, form="/admin/")
     assert "You are signed out." in boss.read("/admin/sign-in")
     assert boss.get("/admin/").status_code == 302
@@ -121,8 +121,8 @@ def test_signing_in_without_a_token_is_refused(visitor, admin):
         ({"Origin": "https://localhost"}, False),  # a proxy ends TLS that is not believed
     ],
 )
-def test_a_page_over_http_says_that_the_session_needs_the_https_of_public_url(app, admin, headers, is_told):
-    """The browser keeps no cookie that is `Secure`, so that the form comes without its session."""
+def test_a_form_sent_over_http_explains_that_public_url_requires_https(app, admin, headers, is_told):
+    """The browser drops a `Secure` cookie, so the form arrives without its session."""
     answer = app.test_client(use_cookies=False).post(
         "/admin/sign-in", data={"user": "admin", "password": PASSWORD, "csrf_token": "x"}, headers=headers
     )
@@ -133,7 +133,7 @@ def test_a_page_over_http_says_that_the_session_needs_the_https_of_public_url(ap
 
 
 @pytest.mark.settings(public_url="http://tally.example")
-def test_without_tls_in_public_url_a_lost_session_is_told_as_one(app):
+def test_without_https_in_public_url_a_lost_session_is_reported(app):
     answer = app.test_client(use_cookies=False).post("/admin/sign-in", data={"user": "admin"})
     assert "Your session has ended." in read(answer)
 

@@ -1,4 +1,4 @@
-"""The form that starts a report: it has no rules of its own, and puts each fault beside its field."""
+"""The form that starts a report shows each error beside its field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def known(admin):
 
 
 def listed(page: Element) -> list[str]:
-    """The columns that the form says the file will have."""
+    """Return the columns that the form announces for the file."""
     return [name.text for name in page.first(role="status").all("bdi", class_="listed")]
 
 
@@ -28,7 +28,7 @@ def start(somebody, **changes: str):
 
 
 def started(boss, services, **changes: str):
-    """The report that a filled-in form became."""
+    """Submit the form, and return the report that it starts."""
     answer = start(boss, **changes)
     assert answer.status_code == 302, answer.get_data(as_text=True)
     source = answer.headers["Location"].removeprefix("/admin/reports/")
@@ -41,7 +41,7 @@ def test_a_filled_in_form_starts_the_report_and_leads_to_it(boss, services):
     assert report.output == {"delimiter": ";", "layout": "positional", "header": True}
 
 
-def test_what_is_left_empty_is_not_sent(boss, services):
+def test_empty_fields_are_not_sent(boss, services):
     report = started(boss, services, delimiter="")
     assert (report.types, report.start, report.end, report.output) == (None, None, None, None)
 
@@ -77,7 +77,7 @@ def test_a_tab_is_written_as_a_word(boss, services):
         ("layout", "columns", 'Layout is "columns", but the catalog has no columns for PORTFOLIO'),
     ],
 )
-def test_each_fault_stands_beside_its_field(boss, field, value, told):
+def test_each_error_is_shown_beside_its_field(boss, field, value, told):
     answer = start(boss, **{field: value})
     assert answer.status_code == 400
     assert told in read(answer).wrong(field)
@@ -85,7 +85,7 @@ def test_each_fault_stands_beside_its_field(boss, field, value, told):
     assert control["aria-describedby"].split()[0] == f"{field}-wrong"
 
 
-def test_an_end_before_the_start_is_told_in_dates(boss):
+def test_an_end_before_the_start_is_reported_in_dates(boss):
     answer = start(boss, start="2026-11-20T00:00", end="2026-11-19T00:00")
     assert read(answer).wrong("end") == (
         "To is 2026-11-19 00:00:59.999 UTC, before start, 2026-11-20 00:00:00.000 UTC; it must be start or later."
@@ -93,12 +93,12 @@ def test_an_end_before_the_start_is_told_in_dates(boss):
 
 
 def filled(page: Element) -> list[str]:
-    """What some fields of the form have."""
+    """Return the values of some fields of the form."""
     texts = [page.value(name) for name in ("customer", "types", "start", "delimiter", "header")]
     return [text and text.replace("\r\n", "\n") for text in texts]
 
 
-def test_what_was_filled_in_stays(boss):
+def test_the_input_stays_after_an_error(boss):
     answer = start(boss, customer="NEW<i>", types="A\nB", start="2026-11-20T00:00", delimiter="||", header="y")
     assert filled(read(answer)) == ["NEW<i>", "A\nB", "2026-11-20T00:00", "||", "y"]
 
@@ -121,13 +121,13 @@ def test_an_analyst_cannot_ask_for_anothers_data(anna):
 
 
 class TestHowManyRows:
-    """The estimate, before a report starts: from the counts by the hour, so here they are made first."""
+    """The estimated number of rows, which comes from the hourly counts."""
 
     @pytest.fixture(autouse=True)
     def counted(self, known):
         hourly_counts.advance()
 
-    def test_a_form_that_is_filled_in_by_its_address_says_it_at_once(self, boss):
+    def test_a_form_filled_in_by_its_url_shows_the_estimate(self, boss):
         assert "About 2 rows, by counts" in boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
         one = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
         assert "About 1 row, by counts" in one
@@ -135,20 +135,20 @@ class TestHowManyRows:
     def test_an_empty_form_does_not(self, boss):
         assert "by counts" not in boss.read("/admin/reports/new")
 
-    def test_asking_for_it_starts_nothing_and_keeps_what_was_filled_in(self, boss, services):
+    def test_an_estimate_starts_no_report_and_keeps_the_input(self, boss, services):
         answer = start(boss, types="A", delimiter=";", estimate="y")
         page = read(answer)
         assert (answer.status_code, "About 1 row, by counts" in page) == (200, True)
         assert page.value("delimiter") == ";"
         assert services.reports.visible(services.accounts.everyone()[0], 1) == []
 
-    def test_what_is_wrong_is_said_instead(self, boss):
+    def test_errors_replace_the_estimate(self, boss):
         answer = start(boss, customer="", estimate="y")
         assert answer.status_code == 400
         assert read(answer).wrong("customer") == "Customer is missing."
         assert "by counts" not in read(answer)
 
-    def test_it_says_what_the_file_will_have_and_what_is_left_out_of_how_many_rows(self, boss, services):
+    def test_the_preview_shows_the_columns_and_dropped_items(self, boss, services):
         product = {"code": "PORTFOLIO", "columns": ["userId"]}
         services.catalog.put(json.dumps({"products": [product]}).encode())
         page = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")

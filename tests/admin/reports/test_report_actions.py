@@ -1,4 +1,4 @@
-"""What people do to a report: each act asks first, does what it says, and is in the audit log."""
+"""Actions on a report: confirmation, result, and entry in the audit log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.page import read
 
 @pytest.fixture
 def waiting(admin) -> dict:
-    """A report that waits for a worker."""
+    """Start a report that waits for a worker."""
     admin.send(event())
     return admin.start_report()
 
 
 @pytest.fixture
 def complete(admin) -> dict:
-    """One with a file."""
+    """Run a report, so that it has a file."""
     admin.send(event())
     return admin.run_report()[0]
 
@@ -68,7 +68,7 @@ def test_a_file_is_deleted_and_the_report_stays(boss, admin, complete):
     assert noted("report deleted") == [f"report {complete['source']}"]
 
 
-def test_what_cannot_be_done_now_is_not_asked(boss, waiting, complete):
+def test_impossible_actions_are_not_offered(boss, waiting, complete):
     for source, acts in ((waiting["source"], ("retry", "delete")), (complete["source"], ("cancel", "retry"))):
         links = boss.read(f"/admin/reports/{source}").links
         for act in acts:

@@ -1,4 +1,4 @@
-"""The list of reports, one report, and its download."""
+"""Pages of reports: the list, a report, its download and its link."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.page import read
 
 @pytest.fixture
 def complete(admin) -> dict:
-    """A report with its file."""
+    """Run a report, so that it has a file."""
     admin.send(event(), event())
     return admin.run_report(output={"delimiter": ",", "header": True}, types=["PORTFOLIO-APPLICATION-LOADED"])[0]
 
 
-def test_one_report_is_told_in_full(boss, complete, services):
+def test_a_report_is_shown_in_full(boss, complete, services):
     page = boss.read(f"/admin/reports/{complete['source']}")
     row = services.reports.get(services.accounts.everyone()[0], complete["source"])
     for told in ("BARCHART", "PORTFOLIO-APPLICATION-LOADED", row.sha256, "Comma", "2 rows", "with a header row"):
@@ -38,7 +38,7 @@ def test_a_download_is_a_fresh_link_to_the_file(boss, complete, nobody):
     assert file.get_data().decode().startswith("timestamp,type,")
 
 
-def test_a_link_can_be_copied_and_says_until_when_it_works(boss, complete, nobody):
+def test_a_link_is_shown_with_its_expiry(boss, complete, nobody):
     path = f"/admin/reports/{complete['source']}/link"
     assert path in boss.read(f"/admin/reports/{complete['source']}").links
     page = boss.read(path)
@@ -51,7 +51,7 @@ def test_a_link_can_be_copied_and_says_until_when_it_works(boss, complete, nobod
 
 
 @pytest.mark.settings(report_attempts=1)
-def test_a_report_that_failed_says_why(boss, admin, services, monkeypatch):
+def test_a_failed_report_shows_its_reason(boss, admin, services, monkeypatch):
     admin.send(event())
     job = admin.start_report()
     monkeypatch.setattr("app.storage.local.LocalStorage.create", lambda *given: 1 / 0)
@@ -74,7 +74,7 @@ def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):
     assert boss.get(f"/admin/reports/{job['source']}/download").status_code == 409
 
 
-def test_an_expired_report_says_that_its_file_is_gone(boss, complete, services, monkeypatch):
+def test_an_expired_report_has_no_file(boss, complete, services, monkeypatch):
     for module in (report_store, report_rows):
         monkeypatch.setattr(module, "now", lambda: 4_000_000_000_000)
     services.reports.clean_up()
@@ -98,7 +98,7 @@ def test_another_like_it_has_the_same_file(boss, admin):
     assert [form.value(name) for name in names] == ["tab", "positional", "y", "y"]
 
 
-def test_the_first_attempt_is_told_as_well(boss, complete):
+def test_the_first_attempt_is_shown(boss, complete):
     assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}")
 
 
@@ -123,12 +123,12 @@ def test_the_list_has_them_newest_first(boss, complete, admin):
     assert "1 running or queued." in page
 
 
-def test_an_empty_list_says_how_to_start_one(boss):
+def test_an_empty_list_explains_how_to_start_a_report(boss):
     assert "No reports yet." in boss.read("/admin/reports")
 
 
 @pytest.mark.parametrize("ending", ["", "/part", "/download", "/link"])
-def test_anothers_report_and_none_at_all_cannot_be_told_apart(anna, complete, ending):
+def test_another_customers_report_looks_like_a_missing_report(anna, complete, ending):
     theirs = anna.get(f"/admin/reports/{complete['source']}{ending}")
     none = anna.get(f"/admin/reports/JOB-00000000-0000-4000-8000-000000000000{ending}")
     assert (theirs.status_code, none.status_code) == (404, 404)

@@ -1,4 +1,4 @@
-"""The pages of recurring reports: what somebody sees of them, makes of them, and may not touch."""
+"""Pages of recurring reports: lists, forms, actions, and who may use them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def known(admin) -> None:
 
 @pytest.fixture
 def allowed(services, settings, monkeypatch) -> str:
-    """A server that webhooks may go to."""
+    """Allow webhooks to a server, and return its origin."""
     fresh = Webhooks(["hooks.example.com"], settings.secret, services.reports)
     monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
     return "https://hooks.example.com"
 
 
 def added(somebody: Visitor, **changes: str) -> str:
-    """Fill the form in; the address of the page of what was added."""
+    """Add a recurring report by the form, and return the path of its page."""
     answer = somebody.send(NEW, FILLED | changes)
     assert answer.status_code == 302, answer.get_data(as_text=True)
     return answer.headers["Location"]
@@ -60,7 +60,7 @@ def one() -> Schedule:
     return Schedule.get()
 
 
-def test_where_there_is_none_the_page_says_what_one_is_for(boss):
+def test_an_empty_list_explains_recurring_reports(boss):
     page = boss.read("/admin/reports/recurring")
     assert "No recurring reports yet." in page
     assert NEW in page.links
@@ -82,7 +82,7 @@ def test_a_filled_in_form_makes_one_and_leads_to_it(boss):
     assert "Portfolio, daily" in boss.read("/admin/reports/recurring")
 
 
-def test_each_fault_stands_beside_its_field_and_nothing_typed_is_lost(boss):
+def test_each_error_is_shown_beside_its_field_and_the_input_stays(boss):
     answer = boss.send(
         NEW, FILLED | {"name": "", "hour": "25", "delimiter": "||", "product": "", "types": "A\n" + "x" * 200}
     )
@@ -96,14 +96,14 @@ def test_each_fault_stands_beside_its_field_and_nothing_typed_is_lost(boss):
     assert Schedule.select().count() == 0
 
 
-def test_a_form_without_its_choices_is_told_what_they_are(boss):
+def test_a_missing_choice_is_reported_with_the_allowed_values(boss):
     answer = boss.send(NEW, {"name": "x", "customer": "BARCHART", "product": "PORTFOLIO"})
     assert answer.status_code == 400
     assert 'it must be "daily" or "weekly" or "monthly"' in read(answer).wrong("recurrence")
     assert 'it must be "period" or "since_last"' in read(answer)
 
 
-def test_a_name_that_is_taken_is_told(boss):
+def test_a_name_in_use_is_rejected(boss):
     added(boss)
     answer = boss.send(NEW, FILLED)
     assert answer.status_code == 400
@@ -154,7 +154,7 @@ GONE = "Its owner, bob, is no user any more."
         ({"product": "GONE"}, "The last report could not be started. The next one is tried on schedule."),
     ],
 )
-def test_run_now_says_what_stands_in_its_way(boss, changes, told):
+def test_a_report_that_cannot_start_shows_the_reason(boss, changes, told):
     address = added(boss)
     Schedule.update(changes).execute()
     assert boss.send(f"{address}/run", {}, form=address).headers["Location"] == address
@@ -203,7 +203,7 @@ def test_it_is_paused_and_resumed(boss):
     assert one().next_run is not None
 
 
-def test_before_it_is_removed_the_page_says_what_goes_and_what_stays(boss, services, allowed):
+def test_removing_a_recurring_report_shows_what_is_lost_and_what_stays(boss, services, allowed):
     added_page = boss.send(NEW, FILLED | {"mode": "since_last", "webhook": f"{allowed}/x"})
     assert added_page.status_code == 200
     address = f"/admin/reports/recurring/{one().id}"
@@ -238,7 +238,7 @@ def test_a_secret_is_shown_once_and_never_again(boss, services, allowed):
 
 
 def test_the_page_s_own_python_recognises_a_webhook_of_ours(boss, services, allowed):
-    """What the page gives to copy is run here as it stands."""
+    """The test runs the code that the page offers to copy."""
     page = read(boss.send(NEW, FILLED | {"webhook": f"{allowed}/x"}))
     code, secret = page.first(id="check").content, page.first(id="secret").content
     scope: dict[str, object] = {}
@@ -267,11 +267,11 @@ def test_a_webhook_to_where_none_may_go_is_refused_beside_its_field(boss, allowe
     assert "Allowed hosts: https://hooks.example.com." in boss.read(NEW)
 
 
-def test_where_the_operator_allows_no_webhooks_the_form_says_so(boss):
+def test_the_form_explains_that_no_webhooks_are_allowed(boss):
     assert "The operator of this service allows no webhooks" in boss.read(NEW)
 
 
-def test_webhooks_are_shown_with_every_try_and_sent_again_when_asked(boss, services, settings, monkeypatch):
+def test_webhooks_are_shown_with_every_try_and_can_be_resent(boss, services, settings, monkeypatch):
     with receiver() as there:
         there.answers.append((500, {}, b"<b>out of order</b>"))
         fresh = Webhooks([there.url], settings.secret, services.reports)
@@ -295,7 +295,7 @@ def test_webhooks_are_shown_with_every_try_and_sent_again_when_asked(boss, servi
     assert len(there.got) == 2
 
 
-def test_a_webhook_that_there_is_not_or_of_another_one_is_not_found(boss, services):
+def test_an_unknown_delivery_is_not_found(boss, services):
     address = added(boss)
     for number in ("1", "999999999999999999", "9999999999999999999", "x"):
         assert boss.get(f"{address}/webhooks/{number}").status_code == 404
@@ -367,7 +367,7 @@ def test_every_change_is_in_the_audit_log(boss, allowed):
     assert "hush" not in str([entry.details for entry in entries])
 
 
-def test_a_report_that_takes_up_where_another_ended_does_not_claim_all_time(boss, services):
+def test_a_report_since_the_previous_one_does_not_claim_all_time(boss, services):
     added(boss, mode="since_last")
     for _ in range(2):
         services.schedule_runs.run(SYSTEM, one())

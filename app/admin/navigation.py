@@ -66,4 +66,4 @@ def _shared_values() -> dict[str, object]:
     rule = request.url_rule if request.blueprint == "admin" else None
     section = rule.rule.split("/")[2] if rule else None
     here = next((item for item in items if section in item.sections), None)
-    return {"places": items, "here": here, "principal": who, "now": now()}
+    return {"items": items, "here": here, "principal": who, "now": now()}

@@ -179,7 +179,7 @@ def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
     """Return the template values of the part that refreshes, which the full page needs, too."""
     is_first = not {"after", "before"} & set(query.texts)
     return {
-        "asked": query,
+        "query": query,
         "page": found,
         "is_first": is_first,
         "live": is_first and ("end" not in query.texts or filter["end"] >= now()),
@@ -201,4 +201,4 @@ def _choices(query: EventsQuery, filter: Filter) -> Values:
     seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED_TYPES + 1)
     types = sorted({*seen, *query.types})
     values: Values = {"customers": customers, "products": products, "types": types, "offered": OFFERED_TYPES}
-    return values | {"asked": query, "form": query.form, "ranges": RANGES, "max_text": MAX_TEXT}
+    return values | {"query": query, "form": query.form, "ranges": RANGES, "max_text": MAX_TEXT}

@@ -109,7 +109,7 @@ def chart_values(query: VolumeQuery) -> Values:
     """Return the template values of the chart."""
     chart = services().volume.chart(caller(), query.span(), query.split)
     return {
-        "asked": query,
+        "query": query,
         "form": query.form,
         "chart": chart,
         "drawing": draw(chart),

@@ -20,7 +20,7 @@ SHOWN_EVENTS = 12
 SHOWN_REPORTS = 5
 ARRIVING_MS = 30_000  # newer events mean that more are likely to arrive
 # The label and icon of each health check.
-CHECKS = {
+CHECK_LABELS = {
     "database": ("Database", "database"),
     "redis": ("Valkey", "lightning-charge"),
     "worker": ("Workers", "cpu"),
@@ -62,12 +62,12 @@ def _values(query: VolumeQuery) -> Values:
     checks = services().health.glance() if is_operator else []
     full = services().catalog.is_nearly_full if is_operator else None  # new codes will soon be rejected
     return {
-        "asked": query,
+        "query": query,
         "entries": entries,
         "rate": round(services().volume.per_minute(who)),
         "lines": reports,
         "checks": checks,
-        "looked_at": CHECKS,
+        "check_labels": CHECK_LABELS,
         "workers": next((check.note for check in checks if check.name == "worker" and not check.problem), None),
         "problems": [problem for problem in (*(check.problem for check in checks), full) if problem],
         "of_1970": services().volume.of_1970(who),

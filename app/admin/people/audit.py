@@ -121,7 +121,7 @@ def _read_query() -> AuditQuery:
 
 def _values(query: AuditQuery) -> Values:
     page = Page([], None) if query.errors else services().audit.page(caller(), query.filter, PAGE_SIZE, query.before)
-    return {"asked": query, "form": query.form, "page": page, "live": query.before is None and not query.errors}
+    return {"query": query, "form": query.form, "page": page, "live": query.before is None and not query.errors}
 
 
 def _read_entries(filter: AuditFilter) -> Iterator[AuditRecord]:

@@ -38,7 +38,7 @@ def reports() -> Values:
         raise NotFound
     found = services().reports.visible(caller(), SHOWN_REPORTS, state=tab or None)
     rows = [report_row(report) for report in found]
-    values: Values = {"tabs": TABS, "tab": tab, "at_work": services().reports.at_work(caller())}
+    values: Values = {"tabs": TABS, "tab": tab, "running": services().reports.at_work(caller())}
     return values | {"lines": rows, "most": SHOWN_REPORTS, "moving": any(row.moves for row in rows)}
 
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from app.admin.events import events as module
-from app.store.events import search
+from app.store.events import hourly_counts, search
 from app.support.clock import now
 from tests.admin.conftest import Visitor
 from tests.support.client import FIRST, event
@@ -27,7 +27,7 @@ def one(visitor: Visitor, kind: str) -> Element:
 
 
 @pytest.fixture
-def several(admin, services) -> None:
+def several(admin) -> None:
     """Store and count four events of two customers and two products, an hour apart."""
     admin.send(
         event(type="A", timestamp=FIRST, context=["user-1", "Overview"]),
@@ -35,7 +35,7 @@ def several(admin, services) -> None:
         event(type="C", customer="OTHER", timestamp=FIRST + 2 * HOUR, context=["user-9"]),
         event(type="D", customer="OTHER", product="SECRET", timestamp=FIRST + 3 * HOUR, context=["user-1"]),
     )
-    services.scheduler._count()
+    hourly_counts.advance()
 
 
 class TestFilters:
@@ -283,11 +283,11 @@ class TestAnAnalyst:
         assert "THEIRS" not in anna.see("/admin/events")
 
 
-def test_future_events_are_excluded_unless_requested(boss, admin, services):
+def test_future_events_are_excluded_unless_requested(boss, admin):
     moment = now()
     admin.send(*[event(type="FUTURE", timestamp=moment + 86_400_000 + number) for number in range(60)])
     admin.send(event(type="PRESENT", timestamp=moment - 1000))
-    services.scheduler._count()
+    hourly_counts.advance()
     for address in ("/admin/events", "/admin/events?range=15m", "/admin/events?customer=BARCHART"):
         assert types_on(boss.read(address)) == ["PRESENT"], address
     page = boss.read("/admin/events")

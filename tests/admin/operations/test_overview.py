@@ -8,6 +8,7 @@ import re
 import pytest
 
 from app.services.operations.health import Check
+from app.store.events import hourly_counts
 from app.support.clock import now
 from tests.support.client import FIRST, event
 from tests.support.page import Element, read
@@ -105,7 +106,7 @@ class TestTraffic:
         admin.send(*[event(timestamp=this - 1 - number) for number in range(3)])
         admin.send(event(timestamp=this, product="ALERT", type="RANG"))
         admin.send(event(timestamp=this - HOUR, customer="OTHER", product="SECRET", type="HIDDEN"))
-        services.scheduler._count()
+        hourly_counts.advance()
         return this
 
     def test_bars_tell_their_numbers_and_lead_to_their_events(self, boss, volume):
@@ -126,12 +127,12 @@ class TestTraffic:
 
     def test_totals_and_the_change_against_the_time_before(self, boss, admin, services, volume):
         admin.send(*[event(timestamp=volume - 25 * HOUR)] * 2)
-        services.scheduler._count()
+        hourly_counts.advance()
         page = boss.read("/admin/")
         assert "5 events" in page
         assert "+100 % on the 24 hours before" in page
         admin.send(*[event(timestamp=volume - 25 * HOUR)] * 6)
-        services.scheduler._count()
+        hourly_counts.advance()
         assert "−50 % on the 24 hours before" in boss.read("/admin/")
 
     @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ class TestFirstEvent:
 
 def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, services):
     admin.send(event(), event(timestamp=FIRST // 1000), event(timestamp=FIRST // 1000 + 1))
-    services.scheduler._count()
+    hourly_counts.advance()
     page = boss.read("/admin/")
     assert "2 events are dated 1970. The sender used seconds instead of milliseconds" in page
     found = boss.read(page.link_to(r"/admin/events\?start=0"))
@@ -283,7 +284,7 @@ def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, 
 
 def test_without_events_of_1970_there_is_no_warning(boss, admin, services):
     admin.send(event())
-    services.scheduler._count()
+    hourly_counts.advance()
     assert "1970" not in boss.read("/admin/")
 
 

@@ -83,15 +83,19 @@ def parse_id(text: str) -> int:
 
 
 def _add(method: str, path: str, permission: str | None, view: View[P], defaults: Values | None = None) -> View[P]:
-    @signed_in
-    @functools.wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-        if permission is not None:
-            need(permission)
-        return view(*args, **kwargs)
-
+    # `open_to_temporary` marks views themselves, which need no permission.
+    guarded = signed_in(view if permission is None else _permitted(view, permission))
     blueprint.add_url_rule(path, view.__name__, guarded, defaults=defaults or {}, methods=[method])
     return view
+
+
+def _permitted(view: View[P], permission: str) -> View[P]:
+    @functools.wraps(view)
+    def permitted(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        need(permission)
+        return view(*args, **kwargs)
+
+    return permitted
 
 
 def _add_live(path: str, permission: str, template: str, values: Callable[P, Values], endpoint: str) -> None:

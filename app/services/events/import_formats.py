@@ -12,7 +12,8 @@ from app.exports import reading
 from app.exports.layout import COLUMNS, COMMON, EXTRA, EXTRA_NAME, Layout
 from app.exports.reading import Chunk, CsvRecords, Cut
 from app.schemas import json
-from app.schemas.events import Batch, BatchSchema, BrokenLine, convert
+from app.schemas.batches import convert, split_body, split_values
+from app.schemas.events import Batch, BrokenLine
 from app.schemas.json import Number
 
 LOOKED_AT = 100  # records per step; if a record is invalid, the whole step takes the slow path
@@ -81,9 +82,6 @@ class LinesForm:
 
     cut = staticmethod(reading.lines)
 
-    def __init__(self) -> None:
-        self._schema = BatchSchema(LOOKED_AT)
-
     def begin(self, chunk: Chunk) -> Chunk:
         """See `Form`."""
         _check_encoding(chunk)
@@ -103,7 +101,7 @@ class LinesForm:
 
     def read(self, records: Sequence[bytes]) -> Batch:
         """See `Form`."""
-        return self._schema.split_body(b"\n".join(records), lines=True)
+        return split_body(b"\n".join(records), LOOKED_AT, lines=True)
 
 
 class CsvForm:
@@ -118,7 +116,6 @@ class CsvForm:
         self._naming = naming
         self._by_name: Layout | None = None  # set when the start is read; None means positional
         self._records = CsvRecords(csv.delimiter)
-        self._schema = BatchSchema(LOOKED_AT)
         self.cut = self._records.cut
 
     def begin(self, chunk: Chunk) -> Chunk:
@@ -139,7 +136,7 @@ class CsvForm:
         events = convert([self._value(row, int) for row in rows])
         if events is not None:
             return Batch(events, range(1, len(events) + 1))
-        return self._schema.split_values([self._value(row, Number) for row in rows])
+        return split_values([self._value(row, Number) for row in rows], LOOKED_AT)
 
     def _named_by(self, header: Sequence[str | None]) -> Layout | None:
         """Return the layout that a report's header indicates, or None for positional."""

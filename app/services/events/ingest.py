@@ -14,7 +14,8 @@ from random import getrandbits
 import zstandard
 
 from app.exceptions import KeyReused, StoreUnavailable
-from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
+from app.schemas.batches import split_body
+from app.schemas.events import Batch, Event, StoredEvent, encode_stored
 from app.schemas.field_errors import to_input_error
 from app.services.access.ingest_keys import IngestKey
 from app.services.catalog.lookup import Catalog
@@ -67,7 +68,7 @@ class Ingest:
         self._catalog = catalog
         self._writer = writer
         self._rejected = rejected
-        self._schema = BatchSchema(limit)
+        self._limit = limit
         self._store_valid = store_valid
 
     def accept(
@@ -92,12 +93,12 @@ class Ingest:
             also: called with the response in the transaction that stores the events. If it raises, nothing is stored.
 
         Raises:
-            BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
+            BodyMalformed, BodyTooLarge, InputInvalid: see `split_body`; nothing was stored.
             Forbidden: the sender may not send one of the events; nothing was stored.
             KeyReused: the key was used before with another body.
             StoreUnavailable: the database is unavailable; nothing was stored.
         """
-        batch = self._schema.split_body(body, lines=lines)
+        batch = split_body(body, self._limit, lines=lines)
         ignored = batch.ignored
         if sender:
             sender.check(batch)  # first, so that nothing is revealed about earlier requests or the catalog

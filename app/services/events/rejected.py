@@ -20,7 +20,8 @@ import zstandard
 
 from app.exceptions import MISSING, BodyMalformed, FieldError, RejectedUnknown, StoreUnavailable
 from app.schemas import json
-from app.schemas.events import BatchSchema, Event, Rejected, encode_event
+from app.schemas.batches import split_body
+from app.schemas.events import Event, Rejected, encode_event
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.services.access.ingest_keys import IngestKey
 from app.services.people.audit import Audit
@@ -355,7 +356,7 @@ def is_forbidden(one: RejectedEvent) -> bool:
 
 def texts_of(request: RejectedRequest) -> tuple[dict[int, str], set[int]]:
     """Return the events of a refused request as JSON by their places, and the places of the invalid ones."""
-    batch = BatchSchema(request.events).split_body(zstandard.decompress(request.body), lines=request.is_lines)
+    batch = split_body(zstandard.decompress(request.body), request.events, lines=request.is_lines)
     texts = {place: encode_event(event) for event, place in zip(batch.events, batch.places, strict=True)}
     return texts | {one.place: one.text for one in batch.rejected}, {one.place for one in batch.rejected}
 

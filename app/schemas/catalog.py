@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
@@ -12,6 +13,29 @@ from app.schemas.fields import Choice, Code, Described
 
 # How a report handles context items without a column: it writes them to a last column, or omits them.
 EXTRAS = COLUMN, DROP = ("column", "drop")
+
+Entry = dict[str, Any]  # entry of the document, parsed
+
+
+class CodeRow(Protocol):
+    """Row of a customer."""
+
+    code: str
+    description: str
+
+
+class ProductRow(CodeRow, Protocol):
+    """Row of a product."""
+
+    columns: Any
+    extra: str
+
+
+class TypeRow(CodeRow, Protocol):
+    """Row of an event type."""
+
+    product: str
+    context: Any
 
 
 class Names(Described):
@@ -40,7 +64,7 @@ class Description(Described):
         return value
 
 
-class _Entry(Schema):
+class _EntrySchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
@@ -48,18 +72,18 @@ class _Entry(Schema):
     description = Description(load_default="")
 
 
-class CustomerSchema(_Entry):
+class CustomerSchema(_EntrySchema):
     """Customer."""
 
 
-class ProductSchema(_Entry):
+class ProductSchema(_EntrySchema):
     """Product with the columns of its report files and the handling of context items without a column."""
 
     columns = Names(load_default=list)
     extra = Choice(EXTRAS, load_default=COLUMN)
 
 
-class TypeSchema(_Entry):
+class TypeSchema(_EntrySchema):
     """Event type of a product with the names of its context items."""
 
     product = Code(required=True)
@@ -78,7 +102,7 @@ class CatalogSchema(Schema):
     products = fields.List(fields.Nested(ProductSchema), load_default=list)
     types = fields.List(fields.Nested(TypeSchema), load_default=list)
 
-    def load_body(self, body: bytes) -> dict[str, list[dict]]:
+    def load_body(self, body: bytes) -> dict[str, list[Entry]]:
         """Return the document's three lists.
 
         Raises:
@@ -89,12 +113,15 @@ class CatalogSchema(Schema):
         try:
             if not isinstance(value, dict):
                 raise ValidationError({"catalog": [f"is {json.kind(value)}; it must be an object"]})
-            return self.load(value)
+            loaded: dict[str, list[Entry]] = self.load(value)
         except ValidationError as error:
             raise validation_error(error, "The catalog") from None
+        return loaded
 
 
-def document(customers: Sequence, products: Sequence, types: Sequence) -> dict[str, list[dict]]:
+def document(
+    customers: Iterable[CodeRow], products: Iterable[ProductRow], types: Iterable[TypeRow]
+) -> dict[str, list[Entry]]:
     """Return the document for rows of the catalog's tables, with keys in the documented order."""
     return {
         "customers": [{"code": c.code, "description": c.description} for c in customers],

@@ -86,7 +86,7 @@ def _found(asked: VolumeQuery) -> dict[str, object]:
 
 def _codes() -> list[str]:
     """Return a warning if new codes will soon be rejected."""
-    warning = services().catalog.is_nearly_full if caller().may("system") else None
+    warning = services().code_limit.warning() if caller().may("system") and not services().catalog.strict else None
     return [warning] if warning else []
 
 

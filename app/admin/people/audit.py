@@ -19,6 +19,7 @@ from app.admin.zones import zone_name
 from app.auth import caller, need, signed_in
 from app.exceptions import FieldError, InputInvalid
 from app.exports.layout import FORMULA_STARTS
+from app.services.people import audit as audit_log
 from app.services.people.audit import ACTIONS, AuditFilter, AuditRecord, Page
 
 PAGE = 50
@@ -84,7 +85,7 @@ def audit_file() -> Response:
     asked = _asked()
     if asked.wrong:
         raise InputInvalid(asked.wrong[0], [FieldError(wrong) for wrong in asked.wrong])
-    services().audit.note(caller(), "audit log exported", details=asked.address())
+    audit_log.note(caller(), "audit log exported", details=asked.address())
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -132,7 +133,7 @@ def _cursor(text: str) -> int | None:
 
 def _found(asked: AuditQuery) -> dict[str, object]:
     nothing = Page([], None)
-    page = nothing if asked.wrong else services().audit.page(caller(), asked.sought, PAGE, asked.before)
+    page = nothing if asked.wrong else audit_log.page(caller(), asked.sought, PAGE, asked.before)
     is_live = asked.before is None and not asked.wrong
     return {"asked": asked, "form": asked.form, "page": page, "live": is_live}
 
@@ -145,7 +146,7 @@ def _names() -> list[str]:
 def _entries(sought: AuditFilter) -> Iterator[AuditRecord]:
     before, left = None, MAX_ROWS
     while left > 0:
-        page = services().audit.page(caller(), sought, min(left, ROWS_AT_ONCE), before)
+        page = audit_log.page(caller(), sought, min(left, ROWS_AT_ONCE), before)
         yield from page.entries
         before, left = page.next, left - len(page.entries)
         if before is None:

@@ -13,6 +13,7 @@ from app.admin.people.people import known
 from app.admin.people.session_rows import session_rows
 from app.auth import caller, open_to_temporary, signed_in
 from app.exceptions import AccountInvalid, RateLimited
+from app.services.people import audit
 from app.services.people.audit import AuditFilter
 from app.services.people.passwords import MIN_PASSWORD
 
@@ -34,7 +35,7 @@ class PasswordForm(FlaskForm):
 def me() -> str:
     """Show the caller's profile."""
     who = caller()
-    found = services().audit.page(who, AuditFilter(who=who.name), ENTRIES)
+    found = audit.page(who, AuditFilter(who=who.name), ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
     return render_template("admin/people/me.html", sessions=session_rows(who.id), entries=entries, **known())
 

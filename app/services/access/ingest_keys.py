@@ -20,7 +20,7 @@ from app.exceptions import FORBIDDEN, FieldError, Forbidden, InputInvalid, KeyUn
 from app.schemas.access import KeySchema
 from app.schemas.events import Batch
 from app.schemas.json import shown
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.access import ingest_keys as store
 from app.store.database import release, transaction
@@ -90,7 +90,6 @@ class IngestKeys:
     """Ingest keys with a cache in each process."""
 
     def __init__(self) -> None:
-        self._audit = Audit()
         self._kept: dict[str, tuple[float, IngestKey | None]] = {}
         self._noted: dict[int, int] = {}
         self._to_note: dict[int, int] = {}
@@ -161,7 +160,7 @@ class IngestKeys:
                 fault = FieldError(f"name is {shown(name)}, and a key of that name is in use.", field="name")
                 raise InputInvalid("The key cannot be made.", [fault])
             known = {"begins with": hint, "customers": customers or None, "products": products or None}
-            self._audit.note(by, "key added", f"key {name}", known)
+            audit.note(by, "key added", f"key {name}", known)
         return _key(made), token
 
     def all(self, *, by: Principal = SYSTEM) -> list[IngestKey]:
@@ -199,7 +198,7 @@ class IngestKeys:
         with transaction():
             if not store.revoke(key.id, now()):
                 raise KeyUnknown(f"The key {key.name} is revoked already.")
-            self._audit.note(by, "key revoked", f"key {key.name}", {"begins with": key.hint})
+            audit.note(by, "key revoked", f"key {key.name}", {"begins with": key.hint})
         self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1] and kept[1].id != key.id}
 
     def flush(self) -> None:

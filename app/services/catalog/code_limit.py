@@ -51,15 +51,21 @@ class CodeLimit:
             "product": {event.product for event in batch.events} - self._known["product"],
             "type": {event.type for event in batch.events} - self._known["type"],
         }
-        if sum(map(len, new.values())) > MAX_LOOKED_UP:
+        number = sum(map(len, new.values()))
+        if not number:
+            return batch
+        if number > MAX_LOOKED_UP:
             raise BodyTooLarge(
                 f"events has more than {MAX_LOOKED_UP:,} different customers, products and types; "
                 "send them in several requests."
             )
         try:
             for kind, codes in new.items():
-                if codes:
-                    codes -= self._looked_up(kind, codes)
+                known = store.known_among(kind, codes) if codes else set()
+                codes -= known
+                if len(self._known[kind]) > MAX_REMEMBERED:
+                    self._known[kind] = set()
+                self._known[kind] |= known
             return self._admitted(batch, new) if any(new.values()) else batch
         except StoreUnavailable:
             return batch  # the number is unknown, and the batch can still go to the spool
@@ -77,17 +83,11 @@ class CodeLimit:
             f"allows. Events with a new one {then}. Erase events of codes that nobody needs, or raise MAX_CODES."
         )
 
-    def _looked_up(self, kind: str, codes: set[str]) -> set[str]:
-        """Return the codes that the database knows, and cache them."""
-        known = store.known_among(kind, codes)
-        if len(self._known[kind]) > MAX_REMEMBERED:
-            self._known[kind] = set()
-        self._known[kind] |= known
-        return known
-
     def _admitted(self, batch: Batch, new: dict[str, set[str]]) -> Batch:
         """Accept events in order while their new codes fit below the limit, and reject the others."""
-        good, rejected = Batch([], []), list(batch.rejected)
+        events: list[Event] = []
+        places: list[int] = []
+        rejected = list(batch.rejected)
         customers, products, types = new["customer"], new["product"], new["type"]
         with self._admitting:
             room = before = self._room()
@@ -95,15 +95,21 @@ class CodeLimit:
                 if event.type in types or event.product in products or event.customer in customers:
                     fields = [kind for kind in KINDS if getattr(event, kind) in new[kind]]
                     if len(fields) > room:
-                        rejected.append(self._refused(event, place, fields, len(rejected)))
+                        is_explained = len(rejected) < MAX_EXPLAINED
+                        text = encode_event(event)
+                        rejected.append(
+                            Rejected(place, text, [self._fault(event, place, field) for field in fields])
+                            if is_explained
+                            else unexplained(place, text)
+                        )
                         continue
                     room -= len(fields)
                     for kind in fields:
                         new[kind].remove(getattr(event, kind))
-                good.events.append(event)
-                good.places.append(place)
+                events.append(event)
+                places.append(place)
             self._number += before - room
-        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+        return replace(batch, events=events, places=places, rejected=sorted(rejected, key=lambda one: one.place))
 
     def _room(self) -> int:
         """Return how many more codes fit. Codes admitted in the last second may not be in the database yet."""
@@ -113,16 +119,9 @@ class CodeLimit:
             self._number = max(self._number, store.number_of_codes())
         return max(0, self.limit - self._number)
 
-    def _refused(self, event: Event, place: int, fields: list[str], earlier: int) -> Rejected:
-        """Return an event as rejected because of new codes in some fields, after so many earlier ones."""
-        if earlier >= MAX_EXPLAINED:
-            return unexplained(place, encode_event(event))
-        why = (
-            f"a new code, and events have as many as MAX_CODES allows ({self.limit:,}). "
-            "Erase events of codes that nobody needs, or raise MAX_CODES."
+    def _fault(self, event: Event, place: int, field: str) -> FieldError:
+        return FieldError(
+            f"events[{place - 1}].{field} is {shown(getattr(event, field))}, a new code, and events have as many as "
+            f"MAX_CODES allows ({self.limit:,}). Erase events of codes that nobody needs, or raise MAX_CODES.",
+            field=field,
         )
-        faults = [
-            FieldError(f"events[{place - 1}].{field} is {shown(getattr(event, field))}, {why}", field=field)
-            for field in fields
-        ]
-        return Rejected(place, encode_event(event), faults)

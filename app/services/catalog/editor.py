@@ -27,7 +27,7 @@ from app.services.catalog.listing import (
     row_of,
 )
 from app.services.catalog.lookup import Catalog, columns_layout
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import Principal
 from app.store.catalog import catalog as store
 from app.store.database import transaction
@@ -64,13 +64,11 @@ class CatalogEditor:
 
     Args:
         catalog: the catalog that events and reports follow.
-        audit: the log of changes.
     """
 
-    def __init__(self, catalog: Catalog, entries: CatalogListing, audit: Audit) -> None:
+    def __init__(self, catalog: Catalog, entries: CatalogListing) -> None:
         self._catalog = catalog
         self._entries = entries
-        self._audit = audit
 
     def may_change(self, who: Principal) -> bool:
         """Return whether a user may change the catalog."""
@@ -127,7 +125,7 @@ class CatalogEditor:
         with transaction():
             self._catalog.put(orjson.dumps(document))
             for one in found:
-                self._audit.note(who, "catalog changed", one.title, {"change": "added as it was seen"})
+                audit.note(who, "catalog changed", one.title, {"change": "added as it was seen"})
         return found
 
     def loss(self, entry: CatalogEntry) -> Loss:
@@ -168,7 +166,7 @@ class CatalogEditor:
             if entry.kind == PRODUCTS and with_types:
                 store.remove_types(entry.code)
             details = {**row_of(entry), **({"with": "its types"} if with_types else {})}
-            self._audit.note(who, "catalog removed", entry.title, details)
+            audit.note(who, "catalog removed", entry.title, details)
         self._catalog.forget()
 
     def preview(self, body: bytes) -> Changes:
@@ -202,7 +200,7 @@ class CatalogEditor:
             changes = self.preview(body)
             self._catalog.put(body)
             details = {"added": changes.added, "changed": changes.changed, "same": changes.same}
-            self._audit.note(who, "catalog imported", "", details)
+            audit.note(who, "catalog imported", "", details)
         return changes
 
     def _write(
@@ -218,7 +216,7 @@ class CatalogEditor:
         with transaction():
             before = check(entry)
             self._catalog.put(body)
-            self._audit.note(who, "catalog changed", entry.title, _told(entry, before))
+            audit.note(who, "catalog changed", entry.title, _told(entry, before))
         return entry
 
     def _refuse_known(self, entry: CatalogEntry) -> None:

@@ -13,10 +13,9 @@ from importlib import resources
 
 from app.exceptions import FieldError, InputInvalid, StoreUnavailable
 from app.exports.layout import COLUMNS, EXTRA, POSITIONAL, Layout
-from app.schemas.catalog import DROP, CatalogSchema, document
+from app.schemas.catalog import DROP, CatalogSchema, Entry, document
 from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
 from app.schemas.json import shown
-from app.services.catalog.code_limit import CodeLimit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.catalog import catalog as store
 from app.store.database import release
@@ -27,7 +26,7 @@ KEPT_SECONDS = 2.0  # cache lifetime
 NAMED = 3  # maximum number of near codes in an error
 COMPARED = 200  # number of codes compared for a suggestion, each taking up to a millisecond
 NOT_KNOWN = ", which is not known"  # the suggestions follow
-NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # the name of a field at the end of its place
+INDEX = re.compile(r"\[\d+\]$")  # at the end of a field's place
 HINTS = 20  # unknown codes of a request that get suggestions, because a batch may contain 30,000
 
 
@@ -45,34 +44,47 @@ class Catalog:
 
     Args:
         strict: whether an event's codes must be in the catalog.
-        code_limit: limit on codes in the other mode. None means no limit.
     """
 
-    def __init__(self, *, strict: bool = False, code_limit: CodeLimit | None = None) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self._ceiling = code_limit
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
     def checked(self, batch: Batch) -> Batch:
-        """Return the batch with events rejected whose codes the catalog (strict mode) or the code limit disallows."""
-        if not self.strict:
-            return self._ceiling.checked(batch) if self._ceiling else batch
-        words = self._words()
-        good, rejected, hints = Batch([], []), list(batch.rejected), {}
+        """Return the batch with the events rejected whose codes are not in the catalog."""
+        words = self.vocabulary()
+        events: list[Event] = []
+        places: list[int] = []
+        rejected, hints = list(batch.rejected), dict[tuple[str, str], str]()
         for event, place in zip(batch.events, batch.places, strict=True):
             if event.type in words.type and event.product in words.product and event.customer in words.customer:
-                good.events.append(event)
-                good.places.append(place)
+                events.append(event)
+                places.append(place)
             elif len(rejected) < MAX_EXPLAINED:
                 rejected.append(Rejected(place, encode_event(event), _unknown(event, place - 1, words, hints)))
             else:
                 rejected.append(unexplained(place, encode_event(event)))
-        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+        return replace(batch, events=events, places=places, rejected=sorted(rejected, key=lambda one: one.place))
 
-    @property
-    def is_nearly_full(self) -> str | None:
-        """Return a warning if the number of codes is near the code limit, otherwise None."""
-        return self._ceiling.warning() if self._ceiling and not self.strict else None
+    def vocabulary(self) -> Vocabulary:
+        """Return the catalog's codes, at most two seconds old, or the last known ones if the database is away."""
+        kept = self._vocabulary
+        if kept and kept[0] > time.monotonic():
+            return kept[1]
+        try:
+            words = Vocabulary(
+                frozenset(row.code for row in store.customers()),
+                frozenset(row.code for row in store.products()),
+                frozenset(row.code for row in store.types()),
+            )
+        except StoreUnavailable:
+            if kept is None:
+                raise
+            return kept[1]
+        finally:
+            release()  # the request next waits for the writer, which may need a connection
+        self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
+        return words
 
     def check_known(
         self,
@@ -104,14 +116,16 @@ class Catalog:
             and not store.product_is_known(product, who.customers)
             and not (customer is not None and select.exist(customer, product))
         ):
-            faults.append(_not_known(f"{place}product", product, _hint(product, self._products(who))))
+            # A user limited to customers gets only products that those customers use.
+            known = store.known_products() if who.customers is None else store.seen_products(who.customers)
+            faults.append(_not_known(f"{place}product", product, _hint(product, known)))
         missing = set(types or ()) - store.known_types(types or (), who.customers)
         if missing and customer is not None and product is not None:
             missing = {code for code in missing if not select.exist(customer, product, code)}
         if missing:
             known = {kind for _, kind in store.seen_types(who.customers)}
             known |= {row.code for row in store.types()} if who.customers is None else set()
-            for index, code in enumerate(types):
+            for index, code in enumerate(types or ()):
                 if code in missing:
                     hint = _hint(code, known) if len(faults) < HINTS else ""
                     faults.append(_not_known(f"{place}types[{index}]", code, hint))
@@ -153,7 +167,7 @@ class Catalog:
         self.forget()
         return {kind: len(rows) for kind, rows in entries.items()}
 
-    def export(self, who: Principal = SYSTEM) -> dict[str, list[dict]]:
+    def export(self, who: Principal = SYSTEM) -> dict[str, list[Entry]]:
         """Return the catalog as a document. Limited users get only the entries that occur with their customers."""
         customers, products, types = store.customers(), store.products(), store.types()
         if who.customers is not None:
@@ -193,28 +207,9 @@ class Catalog:
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
 
-    def _products(self, who: Principal) -> set[str]:
-        """Return the products to suggest. A user limited to customers gets only products that those customers use."""
-        return store.known_products() if who.customers is None else store.seen_products(who.customers)
-
     def forget(self) -> None:
         """Discard the cached codes, because the catalog was changed."""
         self._vocabulary = None
-
-    def _words(self) -> Vocabulary:
-        kept = self._vocabulary
-        if kept and kept[0] > time.monotonic():
-            return kept[1]
-        try:
-            words = _read_vocabulary()
-        except StoreUnavailable:
-            if kept is None:
-                raise
-            return kept[1]  # use the cached codes, so that an unavailable database does not stop events
-        finally:
-            release()  # the request next waits for the writer, which may need a connection
-        self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
-        return words
 
 
 def columns_layout(
@@ -233,14 +228,6 @@ def columns_layout(
     return Layout(COLUMNS, tuple(names), {row.code: tuple(row.context) for row in rows})
 
 
-def _read_vocabulary() -> Vocabulary:
-    return Vocabulary(
-        frozenset(row.code for row in store.customers()),
-        frozenset(row.code for row in store.products()),
-        frozenset(row.code for row in store.types()),
-    )
-
-
 def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[FieldError]:
     """Return the field errors of an event. `hints` caches the suggestions for each field's code."""
     faults = []
@@ -257,7 +244,7 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
 
 
 def _not_known(place: str, code: str, hint: str) -> FieldError:
-    field = NAME.search(place)[1]
+    field = INDEX.sub("", place.rpartition(".")[2])
     return FieldError(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=field, is_unknown=True)
 
 

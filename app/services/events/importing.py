@@ -7,7 +7,7 @@ import; they are stored as rejected events in the same transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO
@@ -18,18 +18,18 @@ from app.exceptions import ImportOvertaken
 from app.exports import reading
 from app.exports.reading import Chunk
 from app.schemas.events import Batch, Rejected
+from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.lookup import Catalog
 from app.services.events import rejected
-from app.services.events.import_formats import LOOKED_AT, Csv, Form, form_of
-from app.services.events.ingest import as_row, as_stored, sightings
-from app.services.people.audit import Audit
+from app.services.events.import_formats import RECORDS_AT_ONCE, Csv, CsvForm, Form, LinesForm
+from app.services.events.ingest import write_request
+from app.services.people import audit
 from app.services.people.principal import SYSTEM
 from app.storage.reading import content, fingerprint
 from app.store.database import release, transaction
 from app.store.events import imports
 from app.store.events import rejected as rejects
-from app.store.events import select as store
-from app.store.events.writer import GroupCommitWriter, WriteRequest
+from app.store.events.writer import GroupCommitWriter
 from app.support.clock import now
 
 KEPT_REJECTS = 1_000  # per chunk; the rest are only counted, so that a file of garbage does not fill the disk
@@ -53,9 +53,9 @@ class Source:
 
     def identity(self) -> str:
         """Return a hash that identifies the same file read with the same options."""
-        form = self.csv and [self.csv.customer, self.csv.product, self.csv.delimiter, self.csv.header]
-        if self.csv and self.csv.layout:
-            form.append(self.csv.layout)
+        form: list[object] | None = None
+        if csv := self.csv:
+            form = [csv.customer, csv.product, csv.delimiter, csv.header, *([csv.layout] if csv.layout else [])]
         return hashlib.sha256(orjson.dumps([fingerprint(self.file), form])).hexdigest()
 
 
@@ -85,10 +85,10 @@ class Importing:
         writer: a writer without a spool, because an import can wait for the database or be run again.
     """
 
-    def __init__(self, catalog: Catalog, writer: GroupCommitWriter) -> None:
+    def __init__(self, catalog: Catalog, code_limit: CodeLimit, writer: GroupCommitWriter) -> None:
         self._catalog = catalog
+        self._code_limit = code_limit
         self._writer = writer
-        self._audit = Audit()
 
     def run(self, source: Source, *, again: bool = False) -> Iterator[Progress]:
         """Import a file.
@@ -107,11 +107,17 @@ class Importing:
             StoreUnavailable: the database is unavailable; the import resumes when it is run again.
         """
         identity = source.identity() if source.resumes else None
-        progress = _begin(identity, source.name, again=again) if identity else Progress()
+        progress = Progress()
+        if identity:
+            if again:
+                imports.forget(identity)
+            row = imports.begin(identity, source.name, now())
+            release()  # the writer uses its own connection
+            progress = Progress(row.offset, row.line, row.events, row.rejected, row.finished)
         yield progress
         if progress.finished:
             return
-        form = form_of(source.csv, self._catalog.naming)
+        form: Form = CsvForm(source.csv, self._catalog.naming(source.csv.product)) if source.csv else LinesForm()
         for chunk in _chunks(source, form, progress):
             progress = self._store(chunk, form, progress, source.name, identity)
             yield progress
@@ -119,8 +125,8 @@ class Importing:
         with transaction():
             if identity:
                 imports.finish(identity, done)
-            told = {"events": progress.events, "rejected": progress.rejected}
-            self._audit.note(SYSTEM, "events imported", f"file {source.name}", told)
+            details = {"events": progress.events, "rejected": progress.rejected}
+            audit.note(SYSTEM, "events imported", f"file {source.name}", details)
         yield replace(progress, finished=done)
 
     def _store(self, chunk: Chunk, form: Form, before: Progress, name: str, identity: str | None) -> Progress:
@@ -129,34 +135,29 @@ class Importing:
         rows = [rejected.row(one, received, "", ORIGIN + name) for one in batch.rejected[:KEPT_REJECTS]]
         after = Progress(chunk.end, chunk.lines[-1], before.events + stored, before.rejected + refused)
 
-        def note() -> None:
-            """Record the progress and the rejected events, in the transaction that stores the events."""
+        def record_progress() -> None:
             if identity and not imports.advance(identity, before.offset, after.offset, after.line, stored, refused):
                 raise ImportOvertaken("Somebody else imports this file at this moment. Run it again when they ended.")
             rejects.write(rows, refused - len(rows))
 
-        self._writer.write(_entry(batch, received, note))
+        entry, _ = write_request(batch, received)
+        entry.also = record_progress
+        self._writer.write(entry)
         return after
 
     def _read(self, chunk: Chunk, form: Form) -> Batch:
         """Return a chunk's events with their places in it, and its invalid records with their lines in the file."""
-        whole = Batch([], [])
+        places: list[int] = []
+        whole = Batch([], places)
         filled = [index for index, record in enumerate(chunk.records) if record.strip()]
-        for begin in range(0, len(filled), LOOKED_AT):
-            some = filled[begin : begin + LOOKED_AT]
-            batch = self._catalog.checked(form.read([chunk.records[index] for index in some]))
+        for begin in range(0, len(filled), RECORDS_AT_ONCE):
+            some = filled[begin : begin + RECORDS_AT_ONCE]
+            batch = form.read([chunk.records[index] for index in some])
+            batch = self._catalog.checked(batch) if self._catalog.strict else self._code_limit.checked(batch)
             whole.events.extend(batch.events)
-            whole.places.extend([some[place - 1] + 1 for place in batch.places])
-            whole.rejected.extend([_of_line(one, chunk.lines[some[one.place - 1]]) for one in batch.rejected])
+            places.extend([some[place - 1] + 1 for place in batch.places])
+            whole.rejected.extend([_with_line(one, chunk.lines[some[one.place - 1]]) for one in batch.rejected])
         return whole
-
-
-def _begin(identity: str, name: str, *, again: bool) -> Progress:
-    if again:
-        imports.forget(identity)
-    row = imports.begin(identity, name, now())
-    release()  # the writer uses its own connection
-    return Progress(row.offset, row.line, row.events, row.rejected, row.finished)
 
 
 def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
@@ -171,12 +172,7 @@ def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
     yield from chunks
 
 
-def _entry(batch: Batch, received: int, also: Callable[[], None]) -> WriteRequest:
-    rows = [as_row(event, received) for event in as_stored(batch)]
-    return WriteRequest(store.encode(rows), len(rows), received, sightings(batch.events), also=also)
-
-
-def _of_line(one: Rejected, line: int) -> Rejected:
+def _with_line(one: Rejected, line: int) -> Rejected:
     """Return a rejected event of a file with its line as its place, also in its field errors."""
     here = f"events[{one.place - 1}]"
     faults = [

@@ -24,7 +24,7 @@ from app.schemas.batches import split_body
 from app.schemas.events import Event, Rejected, encode_event
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.services.access.ingest_keys import IngestKey
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import release, server_time, transaction
 from app.store.events import rejected as store
@@ -87,7 +87,6 @@ class RejectedEvents:
     """
 
     def __init__(self, keep_days: int, max_number: int, max_bytes: int) -> None:
-        self._audit = Audit()
         self._bounds = (keep_days, max_number, max_bytes)
         self._queue: deque[dict] = deque()
         self._requests: deque[dict] = deque()
@@ -204,7 +203,7 @@ class RejectedEvents:
             if store.remove_request(request.uuid):
                 details = {"events": request.events - len(request.excluded_places)}
                 name = f"refused request {request.uuid}"
-                self._audit.note(who, "rejected request removed", name, details, customer=request.customer)
+                audit.note(who, "rejected request removed", name, details, customer=request.customer)
 
     def purge(self) -> None:
         """Remove rejected events and refused requests beyond the limits, oldest first."""
@@ -219,7 +218,7 @@ class RejectedEvents:
         """Remove a rejected event at a user's request, and record this in the audit log."""
         with transaction():
             if self.remove(one):
-                self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
+                audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
 
     def _queue_request(self, request: dict) -> str | None:
         """Queue a whole request, and return its UUID, or None if the queue is full."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from app.exceptions import RejectedUnknown
 from app.services.events.resend import Change, Outcome, Resend
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import Principal
 from app.store.events import rejected, rejected_groups
 from app.store.events.rejected_groups import Key
@@ -72,9 +72,8 @@ class Sent:
 class RejectedGroups:
     """Groups of the rejected events that the caller may see."""
 
-    def __init__(self, resend: Resend, audit: Audit) -> None:
+    def __init__(self, resend: Resend) -> None:
         self._resending = resend
-        self._audit = audit
 
     def every(self, who: Principal, step: str) -> list[Group]:
         """Return the groups with most events, each with its trend.
@@ -118,7 +117,7 @@ class RejectedGroups:
             reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), [])
         left = rejected_groups.number(key, who.customers, after=last, up_to=up_to)
         details = {"stored": stored, "refused": refused, "changed": change.told}
-        self._audit.note(who, "rejected event sent again", _named(key), details)
+        audit.note(who, "rejected event sent again", _named(key), details)
         return Sent(stored, refused, reasons, left)
 
     def purge(self, who: Principal, key: Key, up_to: int) -> int:
@@ -128,7 +127,7 @@ class RejectedGroups:
             up_to: the id of the last event to remove.
         """
         number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
-        self._audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
+        audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
         number = 0
         while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
             number += rejected.remove(some)

@@ -19,7 +19,7 @@ from app.exceptions import BodyMalformed, BodyTooLarge, FieldError, Forbidden, I
 from app.schemas import json
 from app.services.events.ingest import Ingest, Receipt
 from app.services.events.rejected import RejectedEvents, is_forbidden, texts_of
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import release, transaction
 from app.store.events import rejected as store
@@ -110,9 +110,8 @@ class Change:
 class Resend:
     """Resends rejected events. An idempotency key derived from the id ensures that each is stored at most once."""
 
-    def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
+    def __init__(self, ingest: Ingest, rejected: RejectedEvents) -> None:
         self._ingest = ingest
-        self._audit = audit
         self._rejected = rejected
 
     def send(self, who: Principal, key: int, text: str) -> Resent:
@@ -269,7 +268,7 @@ class Resend:
                 events = orjson.loads(answer)
                 details = {"batch": events[0]["batch"] if events else None, "events": len(events)}
                 name = f"refused request {request.uuid}"
-                self._audit.note(who, "rejected request sent again", name, details, customer=request.customer)
+                audit.note(who, "rejected request sent again", name, details, customer=request.customer)
 
         try:
             receipt = self._ingest.accept(body, None, lines=lines, lenient=False, key=key, also=claim)
@@ -304,7 +303,7 @@ class Resend:
                 event = orjson.loads(answer)[0]
                 details = {name: event[name] for name in ("batch", "product", "type")}
                 name = f"rejected event {one.id}"
-                self._audit.note(who, "rejected event sent again", name, details, customer=event["customer"])
+                audit.note(who, "rejected event sent again", name, details, customer=event["customer"])
 
         try:
             receipt = self._ingest.accept(body, None, lenient=False, key=_key(one.id), also=claim)

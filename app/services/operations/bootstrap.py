@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.exceptions import AccountInvalid, SettingInvalid
 from app.services import Services
+from app.services.people import audit
 from app.services.people.principal import ADMIN, SYSTEM
 from app.store.database import transaction, upgrade
 from app.store.operations import settings as store
@@ -62,5 +63,5 @@ def _note_settings(services: Services) -> None:
             if name in before and before[name] != now[name]
         }
         if changed:
-            services.audit.note(SYSTEM, "settings changed", details=changed)
+            audit.note(SYSTEM, "settings changed", details=changed)
         store.keep(now)

@@ -17,7 +17,7 @@ from app.exceptions import BodyMalformed, Forbidden
 from app.schemas import json
 from app.schemas.fields import whole
 from app.services.events.rejected import erase_from, texts_of
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import Principal
 from app.services.reports.formats import selection
 from app.services.reports.service import Reports
@@ -65,9 +65,8 @@ class ErasurePlan:
 class Retention:
     """Erases events. Concurrent erasures are serialized chunk by chunk."""
 
-    def __init__(self, reports: Reports, audit: Audit) -> None:
+    def __init__(self, reports: Reports) -> None:
         self._reports = reports
-        self._audit = audit
 
     def plan(self, wanted: Mapping[str, object]) -> ErasurePlan:
         """Return what an erasure would remove, without removing anything.
@@ -91,7 +90,7 @@ class Retention:
         Yields:
             The number of events erased by each chunk.
         """
-        self._audit.note(
+        audit.note(
             who, "events erased", _named(plan.doomed), _told(plan, delete_files), customer=plan.doomed.customer or ""
         )
         with closing(_paced(plan.doomed)) as steps:

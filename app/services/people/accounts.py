@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from app.exceptions import AccountInvalid, AccountUnknown, Forbidden
 from app.schemas.fields import CONTROL, MAX_CODE
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.passwords import Passwords
 from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Principal
 from app.store.database import transaction
@@ -33,7 +33,6 @@ class Accounts:
     """Accounts of the installation."""
 
     def __init__(self) -> None:
-        self._audit = Audit()
         self._passwords = Passwords()
 
     def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
@@ -104,7 +103,7 @@ class Accounts:
             made = store.add(name, role, limited, hashed, expires, _word(), now())
             if made is None:
                 raise AccountInvalid(f"There is a user {name} already.")
-            self._audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
+            audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
         return principal(made)
 
     def change(self, who: Principal, role: str, customers: Sequence[str] | None, *, by: Principal = SYSTEM) -> None:
@@ -124,7 +123,7 @@ class Accounts:
                 raise AccountUnknown(f"There is no user {who.name} any more.")
             _check_reach(by, who.name, account.customers)  # by the current rights, which may have grown
             store.change(who.id, role, limited)
-            self._audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
+            audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
         """Change a user's password and end their sessions.
@@ -145,7 +144,7 @@ class Accounts:
             account = store.by_id(account.id)
             sessions.remove_of(account.id)
             act = "password changed" if by.id == account.id else "password reset"
-            self._audit.note(by, act, f"user {account.name}")
+            audit.note(by, act, f"user {account.name}")
         return principal(account)
 
     def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
@@ -161,7 +160,7 @@ class Accounts:
             _check_not_last(account.id, account.name)
             store.remove(account.id)
             sessions.remove_of(account.id)
-            self._audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
+            audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
         """Return all users that the caller may change, by name."""

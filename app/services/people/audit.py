@@ -92,55 +92,52 @@ class Page:
     next: int | None
 
 
-class Audit:
-    """Audit log. It keeps no state in the process, so any number of instances may exist."""
+def note(
+    who: Principal,
+    action: str,
+    object: str = "",
+    details: Mapping[str, object] | None = None,
+    *,
+    customer: str = "",
+) -> None:
+    """Record an action.
 
-    def note(
-        self,
-        who: Principal,
-        action: str,
-        object: str = "",
-        details: Mapping[str, object] | None = None,
-        *,
-        customer: str = "",
-    ) -> None:
-        """Record an action.
+    Args:
+        who: the user with their address, or `nobody(address)` if no user is authenticated.
+        action: a key of ACTIONS.
+        object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
+        details: further details by name: text, numbers, lists of text.
+        customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
 
-        Args:
-            who: the user with their address, or `nobody(address)` if no user is authenticated.
-            action: a key of ACTIONS.
-            object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
-            details: further details by name: text, numbers, lists of text.
-            customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
+    Raises:
+        KeyError: the action is unknown.
+        StoreUnavailable: the entry cannot be stored.
+    """
+    if action not in ACTIONS:
+        raise KeyError(action)
+    store.add(
+        moment=now(),
+        account=who.id or None,
+        who=who.name,
+        action=action,
+        object=object[:MAX_OBJECT],
+        customer=customer,
+        address=who.address,
+        details=_bounded(details or {}),
+    )
 
-        Raises:
-            KeyError: the action is unknown.
-            StoreUnavailable: the entry cannot be stored.
-        """
-        if action not in ACTIONS:
-            raise KeyError(action)
-        store.add(
-            moment=now(),
-            account=who.id or None,
-            who=who.name,
-            action=action,
-            object=object[:MAX_OBJECT],
-            customer=customer,
-            address=who.address,
-            details=_bounded(details or {}),
-        )
 
-    def page(self, who: Principal, sought: AuditFilter, limit: int, before: int | None = None) -> Page:
-        """Return the newest entries that a user may see: their own, and those of others that their role permits.
+def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = None) -> Page:
+    """Return the newest entries that a user may see: their own, and those of others that their role permits.
 
-        Entries about a customer are included only if the user may currently see that customer.
+    Entries about a customer are included only if the user may currently see that customer.
 
-        Only user managers see the addresses of other users.
-        """
-        actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
-        found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
-        more = found[limit - 1].id if len(found) > limit else None
-        return Page([_entry(row, who) for row in found[:limit]], more)
+    Only user managers see the addresses of other users.
+    """
+    actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
+    found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
+    more = found[limit - 1].id if len(found) > limit else None
+    return Page([_entry(row, who) for row in found[:limit]], more)
 
 
 def nobody(address: str) -> Principal:

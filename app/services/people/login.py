@@ -18,8 +18,8 @@ from threading import BoundedSemaphore, Lock
 
 from app.exceptions import RateLimited
 from app.redis.rate_limit import RateLimit
+from app.services.people import audit
 from app.services.people.accounts import Accounts
-from app.services.people.audit import Audit, nobody
 from app.services.people.principal import Principal
 from app.support.addresses import subscriber
 from app.support.lookalikes import folded
@@ -37,7 +37,6 @@ class Login:
     def __init__(self, accounts: Accounts, rate_limit: RateLimit) -> None:
         self._accounts = accounts
         self._rate_limit = rate_limit
-        self._audit = Audit()
         self._hashing = BoundedSemaphore(HASHES_AT_ONCE)
         self._turns = [Lock() for _ in range(TURNS)]
 
@@ -98,12 +97,12 @@ class Login:
         if self._rate_limit.count("refusal told", limits[0][1], 1) is not None:
             return
         # Do not record unknown names, because people type their password into the wrong field.
-        self._audit.note(nobody(address), "sign-in failed", f"user {name}" if known else "an unknown user", {"at": via})
+        audit.note(audit.nobody(address), "sign-in failed", f"user {name}" if known else "an unknown user", {"at": via})
 
     def _tell_throttled(self, kind: str, who: str, address: str) -> None:
         """Record the throttling at most once a minute, so that rejected attempts do not fill the audit log."""
         if self._rate_limit.count(f"{kind} told", who, 1) is None:
-            self._audit.note(nobody(address), "sign-in throttled")
+            audit.note(audit.nobody(address), "sign-in throttled")
 
 
 @contextmanager

@@ -16,8 +16,8 @@ import structlog
 
 from app.config import Settings
 from app.exceptions import SessionUnknown, StoreUnavailable
+from app.services.people import audit
 from app.services.people.accounts import principal
-from app.services.people.audit import Audit
 from app.services.people.principal import Principal
 from app.store.database import server_time, transaction
 from app.store.models import Session
@@ -48,7 +48,6 @@ class Sessions:
     def __init__(self, settings: Settings) -> None:
         self._idle_ms = settings.session_idle_minutes * MINUTE_MS
         self._most_ms = settings.session_days * DAY_MS
-        self._audit = Audit()
 
     def begin(self, who: Principal, agent: str) -> str | None:
         """Begin a session for a user with a verified password, and return the token for their browser.
@@ -74,7 +73,7 @@ class Sessions:
                 agent=agent[:MAX_AGENT],
             )
             store.remove_oldest(who.id, MOST)
-            self._audit.note(who, "signed in")
+            audit.note(who, "signed in")
         return token
 
     def find(self, token: str, address: str, *, acts: bool = True) -> CurrentSession | None:
@@ -107,7 +106,7 @@ class Sessions:
         """End the current session."""
         with transaction():
             if store.remove(visit.id):
-                self._audit.note(visit.principal, "signed out")
+                audit.note(visit.principal, "signed out")
 
     def end(self, key: int, account: int, *, by: Principal) -> None:
         """End a user's session.
@@ -121,14 +120,14 @@ class Sessions:
         session, owner = found
         with transaction():
             if store.remove(session.id):
-                self._audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
+                audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
 
     def end_all(self, who: Principal, *, by: Principal, but: int = 0) -> int:
         """End a user's sessions except the session with the id `but`, and return their number."""
         with transaction():
             number = store.remove_of(who.id, but=but)
             if number:
-                self._audit.note(by, "session ended", f"user {who.name}", {"sessions": number})
+                audit.note(by, "session ended", f"user {who.name}", {"sessions": number})
         return number
 
     def purge(self) -> None:

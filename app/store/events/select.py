@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from peewee import fn
 
 from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
-from app.store.backends.row import Block, Row
+from app.store.backends.row import Block
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import hourly_counts
@@ -77,11 +77,6 @@ class Measure:
     total: int
     width: int
     extra_rows: int | None
-
-
-def encode(rows: Iterable[Row]) -> object:
-    """Return events encoded for a `WriteRequest`, so that this happens outside the transaction."""
-    return database.encode_events(rows)
 
 
 def acceptance_cut() -> int:

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from app.services.people import audit
 from app.store.models import AuditEntry
 from tests.admin.conftest import Visitor, words
 
@@ -27,7 +28,7 @@ def rows(page: str) -> list[str]:
 def note(services, action: str, object: str, count: int = 1, **kwargs: object) -> None:
     who = services.accounts.everyone()[0]
     for _ in range(count):
-        services.audit.note(who, action, object, **kwargs)
+        audit.note(who, action, object, **kwargs)
 
 
 def test_it_tells_who_did_what_to_what_when_and_from_where(boss, services):

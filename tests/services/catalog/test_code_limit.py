@@ -69,7 +69,7 @@ def test_codes_whose_events_were_erased_make_room(nobody, full, monkeypatch):
     sum(erase.erase(ErasureFilter("BARCHART", types=("T0",), cut=erase.counted_cut())))
     release()
     monkeypatch.setattr("app.services.catalog.code_limit.COUNTED_SECONDS", -1)
-    nobody.app.extensions["services"].catalog._ceiling._counted_until = 0.0
+    nobody.app.extensions["services"].code_limit._counted_until = 0.0
     assert nobody.send(event(type="T3"))
     assert nobody.post("/events", [event(type="T4")]).status_code == 400
 

@@ -138,7 +138,7 @@ def test_a_report_s_filter_names_only_customers_that_the_user_sees(services):
 def test_a_catalog_that_was_read_is_used_while_the_database_is_away(services, monkeypatch):
     catalog = Catalog(strict=True)
     catalog.put(json.dumps(DOCUMENT).encode())
-    assert catalog._words().customer == {"BARCHART"}
+    assert catalog.vocabulary().customer == {"BARCHART"}
     monkeypatch.setattr(module, "KEPT_SECONDS", 0)
 
     def away() -> None:
@@ -146,4 +146,4 @@ def test_a_catalog_that_was_read_is_used_while_the_database_is_away(services, mo
 
     monkeypatch.setattr(module.store, "customers", away)
     catalog._vocabulary = (0.0, catalog._vocabulary[1])
-    assert catalog._words().customer == {"BARCHART"}
+    assert catalog.vocabulary().customer == {"BARCHART"}

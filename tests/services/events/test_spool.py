@@ -18,7 +18,7 @@ from app.exceptions import StoreUnavailable
 from app.services.events.spool import EventSpool
 from app.storage.spool import SpoolFiles
 from app.store.database import database, release
-from app.store.events import hourly_counts, select, spool_records
+from app.store.events import hourly_counts, spool_records
 from app.store.events.idempotency import Claim
 from app.store.events.writer import WriteRequest
 from app.store.models import IdempotencyKey
@@ -378,7 +378,7 @@ def test_what_waits_comes_home_in_transactions_of_few_events(app, monkeypatch):
     monkeypatch.setattr(spool_records, "FIRST_EVENTS", 10)
     monkeypatch.setattr(spool_records, "MOST_EVENTS", 10)
     row = ("A", "P", "T", None, 1, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 1)
-    entries = [WriteRequest(select.encode([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
+    entries = [WriteRequest(database.encode_events([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
     sizes, write = [], database.obj.insert_encoded
     monkeypatch.setattr(database.obj, "insert_encoded", lambda some: [sizes.append(len(some)), write(some)])
     spool_records.deliver([spool_records.encode(entry, None)[0] for entry in entries])

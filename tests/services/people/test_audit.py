@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.exceptions import AccountInvalid, InputInvalid, StoreUnavailable
+from app.services.people import audit as audit_log
 from app.services.people.audit import ACTIONS, nobody
 from app.services.people.principal import ADMIN, ANALYST, OPERATOR, SYSTEM, Principal
 from app.store.database import transaction
@@ -29,7 +30,7 @@ ALL = AuditFilter()
 
 @pytest.fixture
 def audit(services):
-    return services.audit
+    return audit_log
 
 
 def told(audit, by: Principal, sought: AuditFilter = ALL) -> list[tuple[str, str, str]]:

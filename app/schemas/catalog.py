@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import fields
 
+from app.exceptions import FieldError
 from app.schemas import json
-from app.schemas.field_errors import validation_error
-from app.schemas.fields import Choice, Code, Described
+from app.schemas.field_errors import load, to_input_error
+from app.schemas.fields import Choice, Code, Described, Lenient
 
 # How a report handles context items without a column: it writes them to a last column, or omits them.
 EXTRAS = COLUMN, DROP = ("column", "drop")
@@ -64,10 +65,7 @@ class Description(Described):
         return value
 
 
-class _EntrySchema(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class _EntrySchema(Lenient):
     code = Code(required=True)
     description = Description(load_default="")
 
@@ -90,13 +88,8 @@ class TypeSchema(_EntrySchema):
     context = Names(load_default=list)
 
 
-class CatalogSchema(Schema):
+class CatalogSchema(Lenient):
     """Catalog document."""
-
-    class Meta:
-        """marshmallow's settings: unknown keys are ignored."""
-
-        unknown = EXCLUDE
 
     customers = fields.List(fields.Nested(CustomerSchema), load_default=list)
     products = fields.List(fields.Nested(ProductSchema), load_default=list)
@@ -110,13 +103,10 @@ class CatalogSchema(Schema):
             InputInvalid: an entry is invalid.
         """
         value = json.parse_clean(body)
-        try:
-            if not isinstance(value, dict):
-                raise ValidationError({"catalog": [f"is {json.kind(value)}; it must be an object"]})
-            loaded: dict[str, list[Entry]] = self.load(value)
-        except ValidationError as error:
-            raise validation_error(error, "The catalog") from None
-        return loaded
+        if not isinstance(value, dict):
+            fault = FieldError(f"catalog is {json.kind(value)}; it must be an object.")
+            raise to_input_error([fault], "The catalog")
+        return load(self, value, "The catalog")
 
 
 def document(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from marshmallow import EXCLUDE, Schema
+from marshmallow import fields
 
 from app.exceptions import FieldError
 from app.schemas.fields import (
@@ -19,6 +19,7 @@ from app.schemas.fields import (
     Code,
     Context,
     Described,
+    Lenient,
     Time,
     Version,
 )
@@ -102,20 +103,17 @@ class Batch:
     ignored: set[str] = dataclass_field(default_factory=set)
 
 
-class EventSchema(Schema):
+class EventSchema(Lenient):
     """One event, as a product sends it."""
-
-    class Meta:
-        """marshmallow's settings: unknown fields are ignored."""
-
-        unknown = EXCLUDE
 
     customer = Code(required=True, metadata={"description": "Whose event it is.", "example": "BARCHART"})
     product = Code(required=True, metadata={"description": "In which product it happened.", "example": "PORTFOLIO"})
     type = Code(required=True, metadata={"description": "What happened.", "example": "PORTFOLIO-APPLICATION-LOADED"})
     version = Version(metadata={"description": "The product's version.", "example": "4.2.0"})
     timestamp = Time(required=True, metadata={"description": "When it happened.", "example": 1793000000000})
-    context = Context(required=True, metadata={"description": "Details, in the order that the type names them."})
+    context: fields.Field[Any] = Context(
+        required=True, metadata={"description": "Details, in the order that the type names them."}
+    )
 
 
 class EventList(Described):
@@ -125,13 +123,8 @@ class EventList(Described):
     one = EventSchema()
 
 
-class BatchSchema(Schema):
+class BatchSchema(Lenient):
     """The events of one request."""
-
-    class Meta:
-        """marshmallow's settings: keys other than `events` are ignored."""
-
-        unknown = EXCLUDE
 
     events = EventList(required=True)
 

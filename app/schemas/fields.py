@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import islice
+from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.schemas.json import Number, kind, shown
 
@@ -31,12 +32,19 @@ OBJECT_NAME = re.compile(rf"{_STEP}(?:/{_STEP})*")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
-class Described(fields.Field):
+class Lenient(Schema):
+    """Base schema that ignores unknown keys, because older and newer clients exist."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Described(fields.Field[Any]):
     """Field whose errors end with the allowed values, including the error for a missing value."""
 
     allowed: str
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.error_messages["required"] = f"is missing; it must be {self.allowed}"
         self.error_messages["null"] = f"is null; it must be {self.allowed}"
@@ -113,8 +121,7 @@ class Context(Described):
         if len(value) > MAX_CONTEXT_ITEMS:
             raise self.refuse(value, f"has {len(value)} items")
         wrong = ((index, [error]) for index, item in enumerate(value) if (error := self._error(item)))
-        errors = dict(islice(wrong, MAX_NAMED))
-        if errors:
+        if errors := dict(islice(wrong, MAX_NAMED)):
             raise ValidationError(errors)
         return [item_text(item) for item in value]
 
@@ -218,10 +225,11 @@ def whole(text: str) -> int | None:
     return int(number)
 
 
-def item_text(item: object) -> str | None:
+def item_text(item: Any) -> str | None:
     """Return a context item in its stored form: numbers and booleans as JSON text, other items unchanged."""
     if isinstance(item, Number):
         return item.text
     if isinstance(item, bool):
         return "true" if item else "false"
-    return item
+    text: str | None = item
+    return text

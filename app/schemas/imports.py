@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 
-from app.schemas.field_errors import validation_error
+from app.schemas.field_errors import load
 from app.schemas.fields import Code, Delimiter
 
 
@@ -21,7 +21,4 @@ class CsvSchema(Schema):
         Raises:
             InputInvalid: a value is invalid.
         """
-        try:
-            return self.load(values)
-        except ValidationError as error:
-            raise validation_error(error, "The import") from None
+        return load(self, values, "The import")

@@ -19,6 +19,7 @@ import structlog
 from app.exceptions import FORBIDDEN, FieldError, Forbidden, InputInvalid, KeyUnknown, StoreUnavailable
 from app.schemas.access import KeySchema
 from app.schemas.events import Batch
+from app.schemas.field_errors import load
 from app.schemas.json import shown
 from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
@@ -148,7 +149,7 @@ class IngestKeys:
                 than its creator may see.
         """
         name, customers, products = name.strip(), _distinct(customers), _distinct(products)
-        KeySchema().check(name, customers, products)
+        load(KeySchema(), {"name": name, "customers": customers, "products": products}, "The key")
         if not _is_in_reach(by, customers or None):
             told = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
             raise InputInvalid("The key cannot be made.", [FieldError(told, field="customers")])

@@ -9,7 +9,7 @@ from werkzeug.exceptions import NotFound
 
 from app.admin.blueprint import blueprint, services
 from app.auth import caller, need, signed_in
-from app.services.events.rejected_groups import MOST, STEPS
+from app.services.events.rejected_groups import MAX_GROUPS, STEPS
 
 PAGE = 50
 SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page shows all of it
@@ -91,4 +91,4 @@ def _found() -> dict[str, object]:
     step = request.args.get("by", "")
     step = step if step in STEPS else "day"
     groups = services().rejected_groups.every(caller(), step)
-    return {"groups": groups, "rejects": counts(), "step": step, "most": MOST}
+    return {"groups": groups, "rejects": counts(), "step": step, "most": MAX_GROUPS}

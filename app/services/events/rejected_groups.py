@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import RejectedUnknown
-from app.services.events.resend import Change, Outcome, Resend
+from app.services.events.resend import Change, Resend
 from app.services.people import audit
 from app.services.people.principal import Principal
 from app.store.events import rejected, rejected_groups
 from app.store.events.rejected_groups import Key
 from app.store.models import RejectedEvent
-from app.support.clock import now
+from app.support.clock import DAY_MS, HOUR_MS, now
 
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 STEPS = {"hour": (HOUR_MS, 24), "day": (DAY_MS, 30)}  # length and number of the chart's bars
-MOST = 100  # maximum number of listed groups
+MAX_GROUPS = 100  # listed
 AT_ONCE = 200  # events that are read, sent and removed together
 BUDGET_SECONDS = 10.0  # time limit of a request that resends a group
 PURGED_AT_ONCE = 1_000
@@ -73,7 +72,7 @@ class RejectedGroups:
     """Groups of the rejected events that the caller may see."""
 
     def __init__(self, resend: Resend) -> None:
-        self._resending = resend
+        self._resend = resend
 
     def every(self, who: Principal, step: str) -> list[Group]:
         """Return the groups with most events, each with its trend.
@@ -81,8 +80,15 @@ class RejectedGroups:
         Args:
             step: `hour` or `day`.
         """
-        groups = [Group(*row) for row in rejected_groups.every(who.customers, MOST)]
-        trends = self._trends(who, step)
+        length, bars = STEPS[step]
+        moment = now()
+        first = moment - moment % length - (bars - 1) * length
+        trends: dict[Key, list[int]] = defaultdict(lambda: [0] * bars)
+        groups = [Group(*row) for row in rejected_groups.every(who.customers, MAX_GROUPS)]
+        for key, begin, number in rejected_groups.trend(who.customers, first, length):
+            place = (begin - first) // length
+            if place < bars:  # the next hour may have begun meanwhile
+                trends[key][place] = number
         return [replace(group, trend=trends[group.key]) for group in groups]
 
     def get(self, who: Principal, key: Key) -> Group:
@@ -110,14 +116,21 @@ class RejectedGroups:
         Raises:
             StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
         """
-        stored, refused, reasons, last = 0, 0, [], 0
-        for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - the last value is used below
+        stored = refused = last = 0
+        reasons: Sequence[str] = ()
+        tried: set[str] = set()
+        deadline = time.monotonic() + BUDGET_SECONDS
+        while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
+            last = page[-1].id
+            outcomes = self._resend.send_some(who, page, change, tried)
             stored += sum(outcome.events for outcome in outcomes if not outcome.reasons)
             refused += sum(outcome.events for outcome in outcomes if outcome.reasons)
-            reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), [])
+            reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), ())
+            if time.monotonic() > deadline:
+                break
         left = rejected_groups.number(key, who.customers, after=last, up_to=up_to)
-        details = {"stored": stored, "refused": refused, "changed": change.told}
-        audit.note(who, "rejected event sent again", _named(key), details)
+        details = {"stored": stored, "refused": refused, "changed": change.description}
+        audit.note(who, "rejected event sent again", _title(key), details)
         return Sent(stored, refused, reasons, left)
 
     def purge(self, who: Principal, key: Key, up_to: int) -> int:
@@ -127,34 +140,13 @@ class RejectedGroups:
             up_to: the id of the last event to remove.
         """
         number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
-        audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
+        audit.note(who, "rejected events purged", _title(key), {"number": number})  # many transactions follow
         number = 0
         while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
             number += rejected.remove(some)
         return number
 
-    def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[tuple[int, list[Outcome]]]:
-        """Yield the last id and the outcomes of each page of events."""
-        deadline, last, tried = time.monotonic() + BUDGET_SECONDS, 0, set()
-        while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
-            last = page[-1].id
-            yield last, self._resending.send_some(who, page, change, tried)
-            if time.monotonic() > deadline:
-                return
 
-    def _trends(self, who: Principal, step: str) -> dict[Key, list[int]]:
-        length, bars = STEPS[step]
-        moment = now()
-        current = moment - moment % length
-        first = current - (bars - 1) * length
-        trends: dict[Key, list[int]] = defaultdict(lambda: [0] * bars)
-        for key, begin, number in rejected_groups.trend(who.customers, first, length):
-            place = (begin - first) // length
-            if place < bars:  # the next hour may have begun meanwhile
-                trends[key][place] = number
-        return trends
-
-
-def _named(key: Key) -> str:
+def _title(key: Key) -> str:
     codes = " of ".join(code for code in (key.type, key.product) if code)
     return f"{key.field or 'event'} {key.fault}".strip() + (f", {codes}" if codes else "")

@@ -28,7 +28,7 @@ from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
 from app.services.operations.request_metrics import RequestMetrics
 from app.services.operations.retention import Retention
-from app.services.operations.scheduler import DAY_MS, Scheduler
+from app.services.operations.scheduler import Scheduler
 from app.services.operations.system import System
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
@@ -44,6 +44,7 @@ from app.services.schedules.webhooks import Webhooks
 from app.storage import open_storage
 from app.storage.spool import SpoolFiles
 from app.store.events.writer import GroupCommitWriter
+from app.support.clock import DAY_MS
 
 
 @dataclass(frozen=True)

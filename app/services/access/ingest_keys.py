@@ -73,18 +73,17 @@ class IngestKey:
         for event, place in zip(batch.events, batch.places, strict=True):
             for field, allowed in (("customer", self.customers), ("product", self.products)):
                 code = getattr(event, field)
-                if allowed is not None and code not in allowed:
-                    raise self._refusal(f"events[{place - 1}].{field}", field, code, allowed)
+                if allowed is None or code in allowed:
+                    continue
+                where = f"events[{place - 1}].{field}"
+                named = " or ".join(map(shown, allowed[:NAMED])) + (" or another" if len(allowed) > NAMED else "")
+                fault = FieldError(f"{where} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
+                raise Forbidden(f"The key {self.name} may not send {where}; nothing was stored.", [fault])
 
     def allows(self, customer: str, product: str) -> bool:
         """Return whether the key may send events of a customer and product. An empty code means an unknown one."""
         pairs = ((customer, self.customers), (product, self.products))
         return all(not code or allowed is None or code in allowed for code, allowed in pairs)
-
-    def _refusal(self, place: str, field: str, code: str, allowed: Sequence[str]) -> Forbidden:
-        named = " or ".join(shown(one) for one in allowed[:NAMED]) + (" or another" if len(allowed) > NAMED else "")
-        fault = FieldError(f"{place} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
-        return Forbidden(f"The key {self.name} may not send {place}; nothing was stored.", [fault])
 
 
 class IngestKeys:
@@ -124,12 +123,17 @@ class IngestKeys:
         if known:
             self._kept[digest] = (moment, known)  # prevents lookups by other threads meanwhile
         try:
-            found = self._find(digest)
+            row = store.find(digest)
         except StoreUnavailable:
             if known is None:
                 raise
             return known
-        self._keep(digest, moment, found)
+        finally:
+            release()  # the request next waits for the writer, which may need a connection
+        found = _key(row) if row else None
+        if len(self._kept) >= MAX_KEPT:  # drop unknown tokens, whose number is unlimited
+            self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
+        self._kept[digest] = (moment, found)
         if found and found.revoked is None:
             self._note_use(found)
         return found
@@ -148,11 +152,11 @@ class IngestKeys:
             InputInvalid: a code or the name is invalid, a key of that name is in use, or the key is for more customers
                 than its creator may see.
         """
-        name, customers, products = name.strip(), _distinct(customers), _distinct(products)
+        name, customers, products = name.strip(), list(dict.fromkeys(customers)), list(dict.fromkeys(products))
         load(KeySchema(), {"name": name, "customers": customers, "products": products}, "The key")
-        if not _is_in_reach(by, customers or None):
-            told = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
-            raise InputInvalid("The key cannot be made.", [FieldError(told, field="customers")])
+        if by.customers is not None and not by.covers(customers or None):
+            message = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
+            raise InputInvalid("The key cannot be made.", [FieldError(message, field="customers")])
         token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         hint = token[:HINT_CHARACTERS]
         with transaction():
@@ -166,7 +170,7 @@ class IngestKeys:
 
     def all(self, *, by: Principal = SYSTEM) -> list[IngestKey]:
         """Return all keys that a user may see: those in use by name, then the revoked keys, the last revoked first."""
-        return [key for key in map(_key, store.every()) if _is_in_reach(by, key.customers)]
+        return [key for key in map(_key, store.every()) if by.covers(key.customers)]
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
         """Return a key that is in use.
@@ -175,7 +179,7 @@ class IngestKeys:
             KeyUnknown: no key in use has this id, or the caller may not see it.
         """
         row = store.by_id(key)
-        if row is None or row.revoked is not None or not _is_in_reach(by, row.customers):
+        if row is None or row.revoked is not None or not by.covers(row.customers):
             raise KeyUnknown("There is no such key, or it is revoked already.")
         return _key(row)
 
@@ -204,22 +208,8 @@ class IngestKeys:
 
     def flush(self) -> None:
         """Wait until all recorded uses are written."""
-        thread = self._thread
-        if thread is not None:
+        if thread := self._thread:
             thread.join()
-
-    def _find(self, digest: str) -> IngestKey | None:
-        """Look up a key and release the connection, because the writer may need it next."""
-        try:
-            row = store.find(digest)
-        finally:
-            release()
-        return _key(row) if row else None
-
-    def _keep(self, digest: str, moment: float, found: IngestKey | None) -> None:
-        if len(self._kept) >= MAX_KEPT:  # drop unknown tokens, whose number is unlimited
-            self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
-        self._kept[digest] = (moment, found)
 
     def _note_use(self, key: IngestKey) -> None:
         """Record the last use once a minute, in a separate thread because the write may wait for the disk."""
@@ -252,14 +242,5 @@ def _key(row: KeyRow) -> IngestKey:
     return IngestKey(row.id, row.name, row.hint, customers, products, row.created, row.used, row.revoked)
 
 
-def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
-    """Return whether a user may see and create a key for some customers. None means all customers."""
-    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
-
-
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _distinct(codes: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(codes))

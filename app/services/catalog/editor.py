@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import orjson
 
 from app.exceptions import CatalogUnknown, FieldError, Forbidden, InputInvalid
-from app.exports.layout import Layout
 from app.schemas.catalog import CatalogSchema
 from app.schemas.json import shown
 from app.services.catalog.listing import (
@@ -60,11 +59,7 @@ class Changes:
 
 
 class CatalogEditor:
-    """Editor of the catalog.
-
-    Args:
-        catalog: the catalog that events and reports follow.
-    """
+    """Editor of the catalog that events and reports follow."""
 
     def __init__(self, catalog: Catalog, entries: CatalogListing) -> None:
         self._catalog = catalog
@@ -97,7 +92,14 @@ class CatalogEditor:
             InputInvalid: a value is invalid, or the entry already exists.
             Forbidden: the caller may not change the catalog.
         """
-        return self._write(who, kind, values, self._refuse_known)
+
+        def check_new(entry: CatalogEntry) -> None:
+            if entry.key in {entry_of(kind, row).key for row in self._catalog.export()[kind]}:
+                of = f" under {entry.product}" if entry.product else ""
+                message = f"{kind}[0].code is {shown(entry.code)}, which the catalog has already{of}."
+                raise InputInvalid("The catalog has it already.", [FieldError(message, field="code")])
+
+        return self._write(who, kind, values, check_new)
 
     def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
         """Change an entry. Reports that were started before keep their columns.
@@ -136,10 +138,14 @@ class CatalogEditor:
         if entry.kind == PRODUCTS:
             types = [row.code for row in rows if row.product == entry.code]
             return Loss({entry.code: entry.names} if entry.names else {}, types, is_refused)
-        columns = {}
+        columns: dict[str, list[str]] = {}
         for row in store.products() if entry.kind == TYPES else ():
             before, after = (columns_layout(row.code, row.columns, types) for types in (rows, left))
-            emptied = [name for name in row.columns if _fills(before, entry, name) and not _fills(after, entry, name)]
+            emptied = [
+                name
+                for name in row.columns
+                if before.place(entry.code, name) is not None and after.place(entry.code, name) is None
+            ]
             columns |= {row.code: emptied} if emptied else {}
         return Loss(columns, (), is_refused)
 
@@ -216,25 +222,11 @@ class CatalogEditor:
         with transaction():
             before = check(entry)
             self._catalog.put(body)
-            audit.note(who, "catalog changed", entry.title, _told(entry, before))
+            details = row_of(entry)
+            if before is None:
+                details["change"] = "added"
+            else:
+                changed = {name: value for name, value in row_of(before).items() if value != details[name]}
+                details |= {f"{name} before": value for name, value in changed.items()}
+            audit.note(who, "catalog changed", entry.title, details)
         return entry
-
-    def _refuse_known(self, entry: CatalogEntry) -> None:
-        known = {entry_of(entry.kind, row).key for row in self._catalog.export()[entry.kind]}
-        if entry.key in known:
-            of = f" under {entry.product}" if entry.product else ""
-            message = f"{entry.kind}[0].code is {shown(entry.code)}, which the catalog has already{of}."
-            raise InputInvalid("The catalog has it already.", [FieldError(message, field="code")])
-
-
-def _told(entry: CatalogEntry, before: CatalogEntry | None) -> dict[str, object]:
-    """Return the details of a changed entry for the audit log."""
-    values = row_of(entry)
-    if before is None:
-        return values | {"change": "added"}
-    earlier = {f"{name} before": value for name, value in row_of(before).items() if value != values[name]}
-    return values | earlier
-
-
-def _fills(layout: Layout, entry: CatalogEntry, column: str) -> bool:
-    return layout.place(entry.code, column) is not None

@@ -5,11 +5,11 @@ Users who are limited to customers see only entries that occur with those custom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import CatalogUnknown
-from app.schemas.catalog import COLUMN
+from app.schemas.catalog import COLUMN, Entry
 from app.services.catalog.lookup import Catalog
 from app.services.people.principal import Principal
 from app.store.catalog import catalog as store
@@ -52,11 +52,6 @@ class CatalogEntry:
     def key(self) -> Key:
         """Return the key, which is unique within the kind."""
         return (self.product, self.code) if self.kind == TYPES else (self.code,)
-
-    def has(self, word: str) -> bool:
-        """Return whether the entry contains a word, ignoring case."""
-        words = (self.code, self.product, self.description, *self.names)
-        return any(word.casefold() in one.casefold() for one in words)
 
     @property
     def word(self) -> str:
@@ -111,7 +106,9 @@ class CatalogListing:
             begin: number of entries to skip.
         """
         entries = self._all(who, kind)
-        fitting = [one for one in entries if one.has(find)]
+        word = find.casefold()
+        texts = [(one, (one.code, one.product, one.description, *one.names)) for one in entries]
+        fitting = [one for one, several in texts if any(word in text.casefold() for text in several)]
         shown = self._used(who, kind, fitting[begin : begin + size])
         return Page(shown, len(fitting), len(entries))
 
@@ -123,16 +120,14 @@ class CatalogListing:
         """
         found = self.missing(who, size, find, begin)
         shown = [one for kind in KINDS for one in self._used(who, kind, [one for one in found if one.kind == kind])]
-        number = self.number_missing(who)
+        number = store.number_missing(who.customers)
         return Page(shown, store.number_missing(who.customers, find) if find else number, number)
 
     def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[CatalogEntry]:
         """Return the first codes that were seen but are not in the catalog, without their usage."""
-        found = store.missing(who.customers, find, limit, begin)
-        extra = {PRODUCTS: COLUMN}
         return [
-            CatalogEntry(kind, code, product, extra=extra.get(kind, ""), is_catalogued=False)
-            for kind, product, code in found
+            CatalogEntry(kind, code, product, extra=COLUMN if kind == PRODUCTS else "", is_catalogued=False)
+            for kind, product, code in store.missing(who.customers, find, limit, begin)
         ]
 
     def number_missing(self, who: Principal) -> int:
@@ -174,16 +169,16 @@ class CatalogListing:
         return [replace(one, day=day, week=week) for one, (day, week) in zip(entries, numbers, strict=True)]
 
 
-def entry_of(kind: str, row: Mapping[str, object]) -> CatalogEntry:
+def entry_of(kind: str, row: Entry) -> CatalogEntry:
     """Return the entry of a row of the catalog document."""
     names = tuple(row[NAMES[kind]]) if kind in NAMES else ()
     extra = row["extra"] if kind == PRODUCTS else ""
     return CatalogEntry(kind, row["code"], row.get("product", ""), row["description"], names, extra)
 
 
-def row_of(entry: CatalogEntry) -> dict[str, object]:
+def row_of(entry: CatalogEntry) -> Entry:
     """Return an entry as a row of the catalog document."""
-    row = {"code": entry.code, "description": entry.description}
+    row: Entry = {"code": entry.code, "description": entry.description}
     row |= {"product": entry.product} if entry.kind == TYPES else {}
     row |= {NAMES[entry.kind]: list(entry.names)} if entry.kind in NAMES else {}
     return row | ({"extra": entry.extra} if entry.kind == PRODUCTS else {})

@@ -44,12 +44,12 @@ def prepare(services: Services, password: str) -> FirstStart:
     _note_settings(services)
     if services.accounts.any():
         return FirstStart(False, None)
-    made_up = None if password else secrets.token_urlsafe(12)
+    generated = None if password else secrets.token_urlsafe(12)
     try:
-        services.accounts.add(FIRST_USER, ADMIN, None, password or made_up)
+        services.accounts.add(FIRST_USER, ADMIN, None, generated or password)
     except AccountInvalid as error:
         raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
-    return FirstStart(True, made_up)
+    return FirstStart(True, generated)
 
 
 def _note_settings(services: Services) -> None:

@@ -47,19 +47,7 @@ NO_STORAGE = "{reason} Reports fail until that is mended; events are not affecte
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
 NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
-MESSAGES = (
-    AWAY,
-    ASIDE,
-    UNMIGRATED,
-    NO_REDIS,
-    NO_WORKER,
-    UNTOLD,
-    NO_SCHEDULER,
-    NO_STORAGE,
-    FULL,
-    NO_SPOOL,
-    SPOOLED,
-)
+MESSAGES = (AWAY, ASIDE, UNMIGRATED, NO_REDIS, NO_WORKER, UNTOLD, NO_SCHEDULER, NO_STORAGE, FULL, NO_SPOOL, SPOOLED)
 
 
 @dataclass(frozen=True)
@@ -100,13 +88,12 @@ class Health:
         why_no_spool = self._event_spool.why_not() if self._settings.spool else None
         redis = self.redis()
         is_away = redis.problem is not None
-        storage = self._storage_checks.get("storage", self._storage)
         return [
             self._database(spools=self._settings.spool and why_no_spool is None),
             redis,
             self._worker(away=is_away),
             self._scheduler(away=is_away),
-            storage,
+            self._storage_checks.get("storage", self._storage),
             self._disk(),
             self._spool(why_no_spool),
         ]
@@ -142,9 +129,7 @@ class Health:
         except QueueUnavailable as error:
             return _redis_problem("worker", error)
         living = sum(time.time() - beat <= SILENT_SECONDS for beat in heartbeats)
-        if not living:
-            return Check("worker", NO_WORKER, "none")
-        return Check("worker", None, f"{living}")
+        return Check("worker", None, f"{living}") if living else Check("worker", NO_WORKER, "none")
 
     def _scheduler(self, *, away: bool) -> Check:
         if away:
@@ -153,9 +138,14 @@ class Health:
             seen = self._queue.scheduler_seen()
         except QueueUnavailable as error:
             return _redis_problem("scheduler", error)
-        if seen is None or time.time() - seen > SCHEDULER_SILENT_SECONDS:
-            return Check("scheduler", NO_SCHEDULER.format(since=_silence(seen)))
-        return Check("scheduler", None)
+        if seen is None:
+            return Check("scheduler", NO_SCHEDULER.format(since=""))
+        seconds = time.time() - seen
+        if seconds <= SCHEDULER_SILENT_SECONDS:
+            return Check("scheduler", None)
+        minutes = int(seconds // 60)
+        silence = f"{minutes} minute{'s' if minutes > 1 else ''}" if minutes else f"{int(seconds)} seconds"
+        return Check("scheduler", NO_SCHEDULER.format(since=f" for {silence}"))
 
     def _storage(self) -> Check:
         try:
@@ -194,15 +184,6 @@ def _missing() -> list[str]:
     if not missing:
         check_writable()
     return missing
-
-
-def _silence(seen: float | None) -> str:
-    return "" if seen is None else f" for {_long(time.time() - seen)}"
-
-
-def _long(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{int(seconds)} seconds" if minutes == 0 else f"{minutes} minute{'s' if minutes > 1 else ''}"
 
 
 def existing(folder: Path) -> Path:

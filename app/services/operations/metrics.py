@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.config import Settings
@@ -118,26 +119,16 @@ class Metrics:
         checks = self._health.glance()
         well = {check.name for check in checks if not check.problem}
         disk = shutil.disk_usage(existing(self._folder))
-        recorded = self._ask_database() if "database" in well else None
-        at_work = self._ask_redis() if "redis" in well else None
+        recorded = at_work = None
+        if "database" in well:
+            with suppress(StoreUnavailable, TimeoutError):  # the database became unavailable after the check
+                recorded = self._recorded.answer()
+        if "redis" in well:
+            with suppress(QueueUnavailable):
+                beats, scheduler = self._queue.heartbeats(), self._queue.scheduler_seen()
+                workers = sum(_seconds_since(beat * 1000) <= SILENT_SECONDS for beat in beats)
+                at_work = AtWork(workers, scheduler, self._request_metrics.all())
         return Numbers(checks, recorded, at_work, self._spool.waiting(), disk.total, disk.free)
-
-    def _ask_database(self) -> Recorded | None:
-        try:
-            return self._recorded.answer()
-        except (StoreUnavailable, TimeoutError):  # the database became unavailable after the check
-            return None
-
-    def _ask_redis(self) -> AtWork | None:
-        try:
-            beats, scheduler, requests = (
-                self._queue.heartbeats(),
-                self._queue.scheduler_seen(),
-                self._request_metrics.all(),
-            )
-        except QueueUnavailable:
-            return None
-        return AtWork(sum(_seconds_since(beat * 1000) <= SILENT_SECONDS for beat in beats), scheduler, requests)
 
 
 def _recorded() -> Recorded:

@@ -20,13 +20,12 @@ from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
 from app.store.people import sessions
-from app.support.clock import now
+from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
 MAX_CUSTOMERS = 1_000
 TEMPORARY_DAYS = 3  # validity of a temporary password
 TEMPORARY_BYTES = 12
-DAY_MS = 86_400_000
 
 
 class Accounts:
@@ -42,16 +41,16 @@ class Accounts:
             used: also accept a one-time password that has been used.
         """
         account = self._account(name, used=used)
-        right = self._passwords.matches(name, password, account.password if account else None)
-        return principal(account) if right else None
+        is_right = self._passwords.matches(name, password, account.password if account else None)
+        return principal(account) if account and is_right else None
 
     def remembered(self, name: str, password: str) -> Principal | None:
         """Return the user with that name and password if they were verified within the last minute, otherwise None."""
         if not self._passwords.may_be_remembered(name, password):
             return None
         account = self._account(name)
-        right = account is not None and self._passwords.is_remembered(name, password, account.password)
-        return principal(account) if right else None
+        is_right = account is not None and self._passwords.is_remembered(name, password, account.password)
+        return principal(account) if account and is_right else None
 
     def is_known(self, name: str) -> bool:
         """Return whether a user has that name."""
@@ -67,10 +66,9 @@ class Accounts:
         account = store.by_id(key)
         if account is None:
             raise AccountUnknown("There is no such user: somebody removed them.")
-        found = principal(account)
-        if not _is_in_reach(by, found.customers):
+        if not by.covers(account.customers):
             raise Forbidden("This user sees more customers than you do.")
-        return found
+        return principal(account)
 
     def add(
         self,
@@ -94,13 +92,14 @@ class Accounts:
             Forbidden: the user would see more than the caller.
         """
         name = folded(name)
-        _check_name(name)
+        if not _storable(name) or ":" in name:
+            raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")
         limited = _limits(role, customers)
         _check_reach(by, name, limited)
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
-            made = store.add(name, role, limited, hashed, expires, _word(), now())
+            made = store.add(name, role, limited, hashed, expires, secrets.token_hex(16), now())
             if made is None:
                 raise AccountInvalid(f"There is a user {name} already.")
             audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
@@ -123,7 +122,12 @@ class Accounts:
                 raise AccountUnknown(f"There is no user {who.name} any more.")
             _check_reach(by, who.name, account.customers)  # by the current rights, which may have grown
             store.change(who.id, role, limited)
-            audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
+            before, after = {"role": account.role, "customers": account.customers}, {"role": role, "customers": limited}
+            details: dict[str, object] = {}
+            for key in before:
+                if before[key] != after[key]:
+                    details |= {f"old {key}": before[key], f"new {key}": after[key]}
+            audit.note(by, "user changed", f"user {who.name}", details)
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
         """Change a user's password and end their sessions.
@@ -139,9 +143,9 @@ class Accounts:
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
-            account = self._in_reach(by, name)
-            store.set_password(account.id, hashed, expires, _word())
-            account = store.by_id(account.id)
+            account = _get(by, name)
+            account.password_version, account.password_expires = secrets.token_hex(16), expires
+            store.set_password(account.id, hashed, expires, account.password_version)
             sessions.remove_of(account.id)
             act = "password changed" if by.id == account.id else "password reset"
             audit.note(by, act, f"user {account.name}")
@@ -156,7 +160,7 @@ class Accounts:
             Forbidden: the user sees more than the caller.
         """
         with transaction():
-            account = self._in_reach(by, name)
+            account = _get(by, name)
             _check_not_last(account.id, account.name)
             store.remove(account.id)
             sessions.remove_of(account.id)
@@ -164,25 +168,11 @@ class Accounts:
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
         """Return all users that the caller may change, by name."""
-        return [one for one in map(principal, store.everyone()) if _is_in_reach(by, one.customers)]
+        return [one for one in map(principal, store.everyone()) if by.covers(one.customers)]
 
     def any(self) -> bool:
         """Return whether a user exists."""
         return store.exists()
-
-    def _in_reach(self, by: Principal, name: str) -> Account:
-        """Return the user with that name if `by` may change them.
-
-        Raises:
-            AccountUnknown: there is no such user.
-            Forbidden: the user sees more than `by` does.
-        """
-        account = store.by_name(folded(name))
-        if account is None:
-            raise AccountUnknown(f"There is no user {name}.")
-        if by.id != account.id:
-            _check_reach(by, name, account.customers)
-        return account
 
     def _account(self, name: str, *, used: bool = False) -> Account | None:
         """Return the user with that name if their password has neither expired nor been used up (unless `used`)."""
@@ -206,8 +196,19 @@ def temporary_password() -> str:
     return secrets.token_urlsafe(TEMPORARY_BYTES)
 
 
-def _word() -> str:
-    return secrets.token_hex(16)
+def _get(by: Principal, name: str) -> Account:
+    """Return the user with that name if `by` may change them.
+
+    Raises:
+        AccountUnknown: there is no such user.
+        Forbidden: the user sees more than `by` does.
+    """
+    account = store.by_name(folded(name))
+    if account is None:
+        raise AccountUnknown(f"There is no user {name}.")
+    if by.id != account.id:
+        _check_reach(by, name, account.customers)
+    return account
 
 
 def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
@@ -225,12 +226,8 @@ def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
     return limited
 
 
-def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
-    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
-
-
 def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> None:
-    if not _is_in_reach(by, customers):
+    if not by.covers(customers):
         raise Forbidden(f"{name} sees more customers than you do, or would.")
 
 
@@ -250,21 +247,5 @@ def _check_not_last(key: int, name: str, role: str = "", customers: Sequence[str
         )
 
 
-def _difference(who: Principal, role: str, customers: list[str] | None) -> dict[str, object]:
-    before = {"role": who.role, "customers": None if who.customers is None else list(who.customers)}
-    after = {"role": role, "customers": customers}
-    return {
-        f"{when} {key}": value[key]
-        for key in before
-        if before[key] != after[key]
-        for when, value in (("old", before), ("new", after))
-    }
-
-
 def _storable(name: str) -> bool:
     return 1 <= len(name) <= 128 and not CONTROL.search(name)
-
-
-def _check_name(name: str) -> None:
-    if not _storable(name) or ":" in name:
-        raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.services.people.principal import Principal
-from app.store.models import AuditEntry
 from app.store.people import audit as store
 from app.store.people.audit import AuditFilter
 from app.support.clock import now
@@ -81,7 +81,7 @@ class AuditRecord:
     object: str
     customer: str
     address: str
-    details: Mapping[str, object]
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def note(
         object=object[:MAX_OBJECT],
         customer=customer,
         address=who.address,
-        details=_bounded(details or {}),
+        details={name[:MAX_OBJECT]: _shorten(value) for name, value in list((details or {}).items())[:MAX_DETAILS]},
     )
 
 
@@ -137,7 +137,21 @@ def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = N
     actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
     found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
     more = found[limit - 1].id if len(found) > limit else None
-    return Page([_entry(row, who) for row in found[:limit]], more)
+    entries = [
+        AuditRecord(
+            row.id,
+            row.moment,
+            row.account,
+            row.who,
+            row.action,
+            row.object,
+            row.customer,
+            row.address if row.account == who.id or who.may("users") else "",
+            row.details,
+        )
+        for row in found[:limit]
+    ]
+    return Page(entries, more)
 
 
 def nobody(address: str) -> Principal:
@@ -145,18 +159,7 @@ def nobody(address: str) -> Principal:
     return Principal(0, "", "", (), "", address)
 
 
-def _entry(row: AuditEntry, reader: Principal) -> AuditRecord:
-    address = row.address if row.account == reader.id or reader.may("users") else ""
-    return AuditRecord(
-        row.id, row.moment, row.account, row.who, row.action, row.object, row.customer, address, row.details
-    )
-
-
-def _bounded(details: Mapping[str, object]) -> dict[str, object]:
-    return {name[:MAX_OBJECT]: _short(value) for name, value in list(details.items())[:MAX_DETAILS]}
-
-
-def _short(value: object) -> object:
+def _shorten(value: Any) -> bool | float | str | list[str] | None:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple | set | frozenset):

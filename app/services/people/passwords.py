@@ -56,7 +56,9 @@ class Passwords:
             return True
         if not self._verify(self._nobody if stored is None else stored, password) or stored is None:
             return False
-        self._remember(name, password, stored)
+        if len(self._right) > MAX_REMEMBERED:
+            self._right = {}
+        self._right[self._mark(name, password)] = (time.monotonic() + REMEMBER_SECONDS, stored)
         return True
 
     def is_remembered(self, name: str, password: str, stored: str | None) -> bool:
@@ -90,8 +92,3 @@ class Passwords:
 
     def _mark(self, name: str, password: str) -> bytes:
         return hmac.digest(self._salt, f"{len(name)}:{name}{password}".encode(), hashlib.sha256)
-
-    def _remember(self, name: str, password: str, stored: str) -> None:
-        if len(self._right) > MAX_REMEMBERED:
-            self._right = {}
-        self._right[self._mark(name, password)] = (time.monotonic() + REMEMBER_SECONDS, stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 ADMIN, OPERATOR, ANALYST = "admin", "operator", "analyst"
@@ -45,6 +46,10 @@ class Principal:
     def sees(self, customer: str) -> bool:
         """Return whether the user may see data of a customer."""
         return self.customers is None or customer in self.customers
+
+    def covers(self, customers: Sequence[str] | None) -> bool:
+        """Return whether the user sees at least as much as somebody who is limited to some customers (None: not)."""
+        return self.customers is None or (customers is not None and set(customers) <= set(self.customers))
 
     @property
     def sees_all_reports(self) -> bool:

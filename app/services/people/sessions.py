@@ -23,13 +23,12 @@ from app.store.database import server_time, transaction
 from app.store.models import Session
 from app.store.people import accounts
 from app.store.people import sessions as store
-from app.support.clock import SKEW_MS, now
+from app.support.clock import DAY_MS, MINUTE_MS, SKEW_MS, now
 
 SECRET_BYTES = 32
 NOTED_MS = 60_000  # precision of the last use
-MOST = 50  # per user, so that a program that signs in for each request does not fill the table
+MAX_SESSIONS = 50  # per user, so that a program that signs in for each request does not fill the table
 MAX_AGENT = 300
-MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +71,7 @@ class Sessions:
                 address=who.address,
                 agent=agent[:MAX_AGENT],
             )
-            store.remove_oldest(who.id, MOST)
+            store.remove_oldest(who.id, MAX_SESSIONS)
             audit.note(who, "signed in")
         return token
 
@@ -88,7 +87,10 @@ class Sessions:
             return None
         session, account = found
         if acts and now() - session.seen >= NOTED_MS:
-            self._note_seen(session)
+            try:
+                store.note_seen(session.id, now())
+            except StoreUnavailable as error:  # the next request will record it
+                log.warning("last act of a session not noted", reason=str(error))
         return CurrentSession(session.id, replace(principal(account), address=address))
 
     def of(self, account: int) -> list[Session]:
@@ -141,13 +143,6 @@ class Sessions:
 
     def _limits(self, moment: int) -> store.Limits:
         return store.Limits(moment - self._idle_ms, moment - self._most_ms)
-
-    def _note_seen(self, session: Session) -> None:
-        """Record the last use. Log a failure instead of raising, because the next request will record it."""
-        try:
-            store.note_seen(session.id, now())
-        except StoreUnavailable as error:
-            log.warning("last act of a session not noted", reason=str(error))
 
 
 def _digest(token: str) -> str:

@@ -88,11 +88,7 @@ def split_body(body: bytes, limit: int, *, lines: bool = False) -> Batch:
 
 
 def split_values(values: object, limit: int) -> Batch:
-    """Return the events of a list of parsed or unparsed values (bytes hold a line).
-
-    Raises:
-        BodyMalformed, BodyTooLarge, InputInvalid: see `split_body`.
-    """
+    """Return the events of a list of parsed or unparsed values (bytes hold a line); see `split_body`."""
     if not isinstance(values, list):
         raise to_input_error([FieldError(f"events is {json.kind(values)}; it must be an array of events.")])
     _check_number(values, limit)
@@ -143,11 +139,7 @@ def read_plain(body: bytes, *, lines: bool = False) -> list[Event] | None:
 
 
 def load_event(item: object) -> Event:
-    """Return the event of a parsed value, validated by marshmallow.
-
-    Raises:
-        ValidationError: has a message for each invalid field.
-    """
+    """Return the event of a parsed value, or raise marshmallow's ValidationError with a message for each field."""
     if isinstance(item, BrokenLine):
         raise ValidationError(f"is not valid {item.form} ({item.reason}); it must be an object")
     if not isinstance(item, dict):
@@ -280,13 +272,7 @@ def _events_in(value: object) -> object:
 
 
 def _keys_beside(body: bytes, events: bytes) -> list[str]:
-    """Return the unknown keys of a batch in its object form.
-
-    Raises:
-        BodyMalformed: their values are not JSON, or contain text that cannot be stored.
-        BodyTooLarge: they have too many values.
-        InputInvalid: the key of the events occurs twice.
-    """
+    """Return the unknown keys of a batch in its object form. Raise an error if they cannot be stored."""
     rest = body.replace(events, b"0", 1) if events.startswith(b"[") else body
     names = json.keys(rest, values=MAX_EVENT_VALUES)
     if names.count("events") > 1:

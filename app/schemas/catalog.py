@@ -96,12 +96,7 @@ class CatalogSchema(Lenient):
     types = fields.List(fields.Nested(TypeSchema), load_default=list)
 
     def load_body(self, body: bytes) -> dict[str, list[Entry]]:
-        """Return the document's three lists.
-
-        Raises:
-            BodyMalformed: the body is not JSON.
-            InputInvalid: an entry is invalid.
-        """
+        """Return the document's three lists, or raise BodyMalformed or InputInvalid."""
         value = json.parse_clean(body)
         if not isinstance(value, dict):
             fault = FieldError(f"catalog is {json.kind(value)}; it must be an object.")

@@ -45,12 +45,7 @@ class Event(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 
 
 class StoredEvent(msgspec.Struct, gc=False):
-    """Event as stored and returned, with keys in this order. `version` is absent if it was not sent.
-
-    Attributes:
-        sequence: its position in the request, from 1.
-        batch: the UUID of the request.
-    """
+    """Event as stored and returned, with keys in this order. `version` is absent if it was not sent."""
 
     customer: str
     product: str
@@ -58,8 +53,8 @@ class StoredEvent(msgspec.Struct, gc=False):
     version: str | msgspec.UnsetType
     timestamp: int
     context: list[str | None]
-    sequence: int
-    batch: str
+    sequence: int  # its position in the request, from 1
+    batch: str  # the UUID of the request
 
 
 class FullEvent(StoredEvent, gc=False):
@@ -77,30 +72,21 @@ class BrokenLine(NamedTuple):
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
-    """Invalid event of a request.
+    """Invalid event of a request."""
 
-    Attributes:
-        place: its position in the request, from 1.
-        text: the whole event as JSON, or as received if it is not JSON.
-    """
-
-    place: int
-    text: str
+    place: int  # its position in the request, from 1
+    text: str  # the whole event as JSON, or as received if it is not JSON
     field_errors: list[FieldError]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Events of a request: the valid ones with their positions in the request, from 1, and the invalid ones.
-
-    Attributes:
-        ignored: unknown keys of the request or of its events.
-    """
+    """Events of a request: the valid ones with their positions in the request, from 1, and the invalid ones."""
 
     events: list[Event]
     places: list[int] | range
     rejected: list[Rejected] = dataclass_field(default_factory=list)
-    ignored: set[str] = dataclass_field(default_factory=set)
+    ignored: set[str] = dataclass_field(default_factory=set)  # unknown keys of the request or of its events
 
 
 class EventSchema(Lenient):

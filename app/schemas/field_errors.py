@@ -11,14 +11,9 @@ from app.exceptions import MALFORMED, MISSING, FieldError, InputInvalid
 
 
 def load(schema: Schema, values: Mapping[str, object], what: str, then: str = "nothing was stored") -> dict[str, Any]:
-    """Return the values that a schema has validated, with keys in the schema's order.
+    """Return the values that a schema has validated, or raise InputInvalid with all field errors.
 
-    Args:
-        what: the subject of the error's sentence.
-        then: the consequence of an error.
-
-    Raises:
-        InputInvalid: has one field error per invalid value.
+    The error's sentence is `what`, its subject, and `then`, the consequence.
     """
     try:
         loaded: dict[str, Any] = schema.load(values)

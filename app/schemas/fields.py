@@ -83,11 +83,7 @@ class Version(Described):
 
 
 class Time(Described):
-    """Whole milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
-
-    Args:
-        digits: whether to accept a string of digits as well as a number.
-    """
+    """Whole milliseconds since 1970-01-01T00:00:00Z up to the year 9999, optionally also as a string of `digits`."""
 
     allowed = f"a whole number of milliseconds from 0 to {MAX_TIME}"
 

@@ -16,9 +16,5 @@ class CsvSchema(Schema):
     delimiter = Delimiter(required=True)
 
     def check(self, values: dict[str, str]) -> dict[str, str]:
-        """Return the validated values.
-
-        Raises:
-            InputInvalid: a value is invalid.
-        """
+        """Return the validated values, or raise InputInvalid."""
         return load(self, values, "The import")

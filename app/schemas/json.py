@@ -34,37 +34,24 @@ class Number(msgspec.Struct, frozen=True):
 def parse(body: bytes, *, depth: int = MAX_DEPTH, values: int = MAX_VALUES) -> object:
     """Parse one JSON value into dict, list, str, bool, None and Number.
 
-    Args:
-        depth: maximum nesting of arrays and objects.
-        values: maximum number of values.
-
     Raises:
-        BodyMalformed: the text is not JSON in UTF-8, contains NaN or Infinity, or is too deep.
-        BodyTooLarge: it has too many values, which is detected before any is created.
+        BodyMalformed: the text is not JSON in UTF-8, contains NaN or Infinity, or is nested beyond `depth`.
+        BodyTooLarge: it has more than `values` values, which is detected before any is created.
     """
     check_values(body, values)
     return _decoded(_DECODER, body, depth)
 
 
 def keys(body: bytes, *, levels: int = 1, values: int = MAX_VALUES) -> list[str]:
-    """Return the keys of an object in order, including duplicates, with nested ones as `outer.inner`.
-
-    Raises:
-        BodyMalformed, BodyTooLarge: see `parse`.
-    """
+    """Return the keys of an object in order, including duplicates, with nested ones as `outer.inner`."""
     check_values(body, values)
     return list(_keys(_decoded(_MEMBERS_DECODER, body, MAX_DEPTH), "", levels))
 
 
 def check_values(body: bytes, most: int, *, lines: bool = False) -> None:
-    """Reject a text with too many values, judged by its punctuation alone.
+    """Raise BodyTooLarge for a text with too many values, judged by its punctuation alone.
 
-    Args:
-        lines: each line is a separate text.
-
-    Raises:
-        BodyTooLarge: it has too many values.
-        BodyMalformed: it begins with more brackets than may be nested.
+    If it begins with more brackets than may be nested, raise BodyMalformed. With `lines`, each line is a separate text.
     """
     marks = b",[{\n" if lines else b",[{"
     if len(body) > most and _count(body, marks) > most and _count_outside_strings(body, marks, most) > most:
@@ -76,12 +63,7 @@ def check_values(body: bytes, most: int, *, lines: bool = False) -> None:
 
 
 def parse_clean(body: bytes, *, values: int = MAX_VALUES) -> object:
-    """Parse like `parse`, and reject strings that cannot be stored.
-
-    Raises:
-        BodyMalformed, BodyTooLarge: see `parse`.
-        InputInvalid: a string has a NUL character or a lone surrogate.
-    """
+    """Parse like `parse`, and raise InputInvalid if a string has a NUL character or a lone surrogate."""
     value = parse(body, values=values)
     bad = unkeepable(value)
     if bad:

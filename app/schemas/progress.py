@@ -25,16 +25,10 @@ class ProgressRow(Protocol):
 
 
 def progress(report: ProgressRow, queue_position: int | None) -> dict[str, object]:
-    """Return progress with the keys that are known.
+    """Return the known ones of `rows, total, percent, eta_ms, attempt, queue_position, rows_with_extra_context, file`.
 
-    The keys are `rows, total, percent, eta_ms, attempt, queue_position, rows_with_extra_context, file`.
-
-    Args:
-        queue_position: 1 for the report that the next free worker claims, or None if it does not wait.
-
-    Returns:
-        `percent` is from 0 to 100, `eta_ms` is milliseconds from now, and `file` has `rows`, `bytes`, `sha256` and
-        `expires`.
+    `queue_position` is 1 for the report that the next free worker claims, and None if it does not wait. `percent` is
+    from 0 to 100, `eta_ms` is milliseconds from now, and `file` has `rows`, `bytes`, `sha256` and `expires`.
     """
     known: dict[str, object] = {
         "rows": report.rows,

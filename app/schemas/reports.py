@@ -58,11 +58,7 @@ class FilterSchema(Lenient):
     end = Time(digits=True, metadata={"description": "The last millisecond.", "example": 1795591999999})
 
     def load_query(self, given: dict[str, object]) -> dict[str, Any]:
-        """Return a filter from query parameters.
-
-        Raises:
-            InputInvalid: a parameter is invalid.
-        """
+        """Return a filter from query parameters, or raise InputInvalid."""
         return load(self, given, "The query", "nothing was read")
 
     @validates_schema
@@ -111,10 +107,7 @@ class ReportRequestSchema(Lenient):
     def load_body(self, body: bytes) -> dict[str, Any]:
         """Return the request's `filter` and, if one was sent, its `output`, with keys in the order of the response.
 
-        Raises:
-            BodyMalformed: the body is not JSON.
-            BodyTooLarge: it has too many values.
-            InputInvalid: a field is invalid or occurs twice.
+        Raise BodyMalformed or BodyTooLarge, or InputInvalid if a field is invalid or occurs twice.
         """
         return self.load_with_ignored(body)[0]
 

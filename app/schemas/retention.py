@@ -71,11 +71,7 @@ class ErasingSchema(Schema):
     item = Item()
 
     def check(self, wanted: Mapping[str, object]) -> dict[str, Any]:
-        """Return the validated options. None means not given.
-
-        Raises:
-            InputInvalid: has one field error per invalid option.
-        """
+        """Return the validated options (None means not given), or raise InputInvalid."""
         given = {name: value for name, value in wanted.items() if value is not None}
         return load(self, given, "The command", "nothing was erased")
 

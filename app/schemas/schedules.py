@@ -72,11 +72,7 @@ class ScheduleSchema(Schema):
     webhook = Url()
 
     def check(self, wanted: Mapping[str, object]) -> dict[str, Any]:
-        """Return the validated request, with keys in the order above.
-
-        Raises:
-            InputInvalid: has one field error per invalid field.
-        """
+        """Return the validated request, with keys in the order above, or raise InputInvalid."""
         return load(self, wanted, "The recurring report")
 
 

@@ -43,31 +43,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class IngestKey:
-    """A product's permission to send events.
-
-    Attributes:
-        hint: the first characters of the key.
-        customers: customers whose events it may send, or None for all.
-        products: products whose events it may send, or None for all.
-        used: time of the last use, to the minute, or None if it was never used.
-        revoked: time of the revocation, or None if the key is in use.
-    """
+    """A product's permission to send events."""
 
     id: int
     name: str
-    hint: str
-    customers: tuple[str, ...] | None
-    products: tuple[str, ...] | None
+    hint: str  # the first characters of the key
+    customers: tuple[str, ...] | None  # customers whose events it may send, or None for all
+    products: tuple[str, ...] | None  # products whose events it may send, or None for all
     created: int
-    used: int | None
-    revoked: int | None
+    used: int | None  # time of the last use, to the minute, or None if it was never used
+    revoked: int | None  # time of the revocation, or None if the key is in use
 
     def check(self, batch: Batch) -> None:
-        """Reject a batch with an event that this key may not send.
-
-        Raises:
-            Forbidden: names the first such event.
-        """
+        """Raise Forbidden for the first event of a batch that this key may not send."""
         if self.customers is None and self.products is None:
             return
         for event, place in zip(batch.events, batch.places, strict=True):
@@ -97,11 +85,7 @@ class IngestKeys:
         self._thread: threading.Thread | None = None
 
     def verify(self, token: str) -> IngestKey | None:
-        """Return the key that a client sent, or None if it is unknown or revoked.
-
-        Raises:
-            StoreUnavailable: see `find`.
-        """
+        """Return the key that a client sent, or None if it is unknown or revoked. Raise the errors of `find`."""
         key = self.find(token)
         return key if key and key.revoked is None else None
 
@@ -144,9 +128,7 @@ class IngestKeys:
         """Create a key. Return it with its token, which is not available again.
 
         Args:
-            customers: customers whose events it may send; empty means all.
-            products: products whose events it may send; empty means all.
-            by: the user who creates the key.
+            customers, products: whose events it may send; empty means all.
 
         Raises:
             InputInvalid: a code or the name is invalid, a key of that name is in use, or the key is for more customers
@@ -173,33 +155,21 @@ class IngestKeys:
         return [key for key in map(_key, store.every()) if by.covers(key.customers)]
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
-        """Return a key that is in use.
-
-        Raises:
-            KeyUnknown: no key in use has this id, or the caller may not see it.
-        """
+        """Return a key in use. Raise KeyUnknown if there is none, or the caller may not see it."""
         row = store.by_id(key)
         if row is None or row.revoked is not None or not by.covers(row.customers):
             raise KeyUnknown("There is no such key, or it is revoked already.")
         return _key(row)
 
     def named(self, name: str) -> IngestKey:
-        """Return the key in use with a name.
-
-        Raises:
-            KeyUnknown: no key in use has this name.
-        """
+        """Return the key in use with a name, or raise KeyUnknown."""
         row = store.by_name(name)
         if row is None:
             raise KeyUnknown(f"There is no key {name} in use.")
         return _key(row)
 
     def revoke(self, key: IngestKey, *, by: Principal = SYSTEM) -> None:
-        """Revoke a key. The revocation applies in this process at once, and in the others within seconds.
-
-        Raises:
-            KeyUnknown: the key is already revoked.
-        """
+        """Revoke a key: here at once, in other processes within seconds. Raise KeyUnknown if it is revoked."""
         with transaction():
             if not store.revoke(key.id, now()):
                 raise KeyUnknown(f"The key {key.name} is revoked already.")

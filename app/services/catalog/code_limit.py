@@ -27,11 +27,7 @@ WARNED_SECONDS = 15.0
 
 
 class CodeLimit:
-    """Limit on the number of codes in the events of a process.
-
-    Args:
-        limit: MAX_CODES.
-    """
+    """Limit on the number of codes in the events of a process."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -43,8 +39,7 @@ class CodeLimit:
     def checked(self, batch: Batch) -> Batch:
         """Return the batch with the events whose codes exceed the limit moved to its rejected events.
 
-        Raises:
-            BodyTooLarge: it has more codes than are looked up for a request.
+        Raise BodyTooLarge if it has more codes than are looked up for a request.
         """
         new = {
             "customer": {event.customer for event in batch.events} - self._known["customer"],

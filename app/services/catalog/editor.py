@@ -40,13 +40,11 @@ class Loss:
 
     Attributes:
         columns: by product, the columns that nothing fills any more, or that are no longer columns.
-        types: the codes of a product's types, which stay unless they are removed with it.
-        is_refused: whether events with the code are rejected from then on.
     """
 
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    types: Sequence[str] = ()
-    is_refused: bool = False
+    types: Sequence[str] = ()  # the codes of a product's types, which stay unless they are removed with it
+    is_refused: bool = False  # whether events with the code are rejected from then on
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Changes:
 
 
 class CatalogEditor:
-    """Editor of the catalog that events and reports follow."""
+    """Editor of the catalog. Its changes raise Forbidden if the caller may not change the catalog."""
 
     def __init__(self, catalog: Catalog, entries: CatalogListing) -> None:
         self._catalog = catalog
@@ -70,11 +68,7 @@ class CatalogEditor:
         return who.may("catalog") and who.customers is None
 
     def allow(self, who: Principal) -> None:
-        """Check that a user may change the catalog.
-
-        Raises:
-            Forbidden: the user may not change the catalog.
-        """
+        """Raise Forbidden unless a user may change the catalog."""
         if not self.may_change(who):
             raise Forbidden("Only operators and administrators who see every customer may change the catalog.")
 
@@ -83,15 +77,7 @@ class CatalogEditor:
         return sorted(store.known_products(limit))[:limit]
 
     def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
-        """Add an entry.
-
-        Args:
-            values: the entry as in the catalog document.
-
-        Raises:
-            InputInvalid: a value is invalid, or the entry already exists.
-            Forbidden: the caller may not change the catalog.
-        """
+        """Add an entry, given as in the catalog document. Raise InputInvalid if it is invalid or exists."""
 
         def check_new(entry: CatalogEntry) -> None:
             if entry.key in {entry_of(kind, row).key for row in self._catalog.export()[kind]}:
@@ -104,10 +90,7 @@ class CatalogEditor:
     def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
         """Change an entry. Reports that were started before keep their columns.
 
-        Raises:
-            InputInvalid: a value is invalid.
-            CatalogUnknown: the entry does not exist.
-            Forbidden: the caller may not change the catalog.
+        Raise InputInvalid if a value is invalid, and CatalogUnknown if the entry does not exist.
         """
         return self._write(who, kind, values, lambda entry: self._entries.get(who, kind, entry.key))
 
@@ -115,10 +98,7 @@ class CatalogEditor:
         """Add observed codes to the catalog, and skip codes that it already has or that were never observed.
 
         Args:
-            wanted: the kind and key of each code. None means all, limited to the first `ADOPTED_AT_ONCE`.
-
-        Raises:
-            Forbidden: the caller may not change the catalog.
+            wanted: the kind and key of each code. None means the first `ADOPTED_AT_ONCE`.
         """
         self.allow(who)
         found = self._entries.missing(who, ADOPTED_AT_ONCE if wanted is None else None)
@@ -150,15 +130,7 @@ class CatalogEditor:
         return Loss(columns, (), is_refused)
 
     def remove(self, who: Principal, entry: CatalogEntry, *, with_types: bool = False) -> None:
-        """Remove an entry from the catalog, but keep its events.
-
-        Args:
-            with_types: also remove the types of a product.
-
-        Raises:
-            Forbidden: the caller may not change the catalog.
-            CatalogUnknown: the entry was removed in the meantime.
-        """
+        """Remove an entry, and on request a product's types, but no events. Raise CatalogUnknown if it is gone."""
         self.allow(who)
         with transaction():
             if entry.kind == CUSTOMERS:
@@ -176,11 +148,7 @@ class CatalogEditor:
         self._catalog.forget()
 
     def preview(self, body: bytes) -> Changes:
-        """Return what a document would change.
-
-        Raises:
-            BodyMalformed, InputInvalid: it is not a catalog document.
-        """
+        """Return what a document would change. Raise BodyMalformed or InputInvalid if it is none."""
         entries, catalog = CatalogSchema().load_body(body), self._catalog.export()
         added, changed, same = {}, {}, 0
         for kind in KINDS:
@@ -195,12 +163,7 @@ class CatalogEditor:
         return Changes(list(added.values()), list(changed.values()), same)
 
     def put(self, who: Principal, body: bytes) -> Changes:
-        """Import a document: add new codes and update known ones, without removing any.
-
-        Raises:
-            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
-            Forbidden: the caller may not change the catalog.
-        """
+        """Import a document: add new codes and update known ones, and remove none. Raise the errors of `preview`."""
         self.allow(who)
         with transaction():
             changes = self.preview(body)

@@ -67,29 +67,19 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Page:
-    """Page of entries.
-
-    Attributes:
-        fitting: number of entries that match the search.
-        number: number of all entries.
-    """
+    """Page of entries."""
 
     entries: Sequence[CatalogEntry]
-    fitting: int
-    number: int
+    fitting: int  # number of entries that match the search
+    number: int  # number of all entries
 
 
 @dataclass(frozen=True)
 class Uses:
-    """Usage of an entry.
+    """Usage of an entry."""
 
-    Attributes:
-        days: each of the last thirty days as its first millisecond and its number of events.
-        seen: the (customer, product, type) triples in which it was observed.
-    """
-
-    days: Sequence[tuple[int, int]]
-    seen: Sequence[store.Triple]
+    days: Sequence[tuple[int, int]]  # each of the last thirty days as its first millisecond and its number of events
+    seen: Sequence[store.Triple]  # the (customer, product, type) triples in which it was observed
 
 
 class CatalogListing:
@@ -99,12 +89,7 @@ class CatalogListing:
         self._catalog = catalog
 
     def page(self, who: Principal, kind: str, find: str, begin: int, size: int) -> Page:
-        """Return a page of the catalog's entries of a kind that a user may see, with their usage, ordered by code.
-
-        Args:
-            find: text that the entries contain, ignoring case.
-            begin: number of entries to skip.
-        """
+        """Return a page of the entries that contain a text, ignoring case, with their usage, ordered by code."""
         entries = self._all(who, kind)
         word = find.casefold()
         texts = [(one, (one.code, one.product, one.description, *one.names)) for one in entries]
@@ -135,11 +120,7 @@ class CatalogListing:
         return store.number_missing(who.customers)
 
     def get(self, who: Principal, kind: str, key: Key) -> CatalogEntry:
-        """Return an entry that the caller may see.
-
-        Raises:
-            CatalogUnknown: the entry does not exist, or the caller may not see it.
-        """
+        """Return an entry. Raise CatalogUnknown if there is none, or the caller may not see it."""
         found = [one for one in self._all(who, kind) if one.key == key]
         if not found:
             raise CatalogUnknown(f"The catalog has no {kind.removesuffix('s')} {key[-1][:60]}.")

@@ -40,11 +40,7 @@ class Vocabulary:
 
 
 class Catalog:
-    """Catalog of a process.
-
-    Args:
-        strict: whether an event's codes must be in the catalog.
-    """
+    """Catalog of a process. In strict mode, an event's codes must be in it."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
@@ -99,9 +95,7 @@ class Catalog:
         The table of observed codes may lack recent events, so the events themselves decide for a customer and product.
 
         Args:
-            customer: a customer that the caller may see. None means all of them.
-            product: None means all products.
-            types: an empty value means all types.
+            customer: a customer that the caller may see. None means all of them, as for the product and the types.
             place: prefix of field names in messages.
 
         Raises:
@@ -133,13 +127,9 @@ class Catalog:
             raise InputInvalid("The filter names something unknown.", faults)
 
     def layout(self, product: str, wanted: str | None) -> Layout:
-        """Return the current layout of reports about a product.
+        """Return the current layout of reports about a product: `columns`, `positional`, or None for its default.
 
-        Args:
-            wanted: `columns`, `positional`, or None for the product's default.
-
-        Raises:
-            InputInvalid: `columns` is requested, but the catalog has no columns for the product.
+        Raise InputInvalid if `columns` is requested, but the catalog has no columns for the product.
         """
         row = store.product(product)
         columns = tuple(row.columns) if row else ()
@@ -159,8 +149,7 @@ class Catalog:
     def put(self, body: bytes) -> dict[str, int]:
         """Import a catalog document and return its number of entries of each kind.
 
-        Raises:
-            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
+        Raise BodyMalformed or InputInvalid if it is no catalog document; then nothing was imported.
         """
         entries = CatalogSchema().load_body(body)
         store.put(entries)
@@ -187,10 +176,7 @@ class Catalog:
         self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
 
     def known(self, who: Principal = SYSTEM, limit: int | None = None) -> tuple[list[str], list[str]]:
-        """Return the known customers and products that a user may see, by code, up to a limit.
-
-        Known means in the catalog or observed.
-        """
+        """Return the customers and products, in the catalog or observed, that a user may see, by code."""
         products = store.known_products(limit) if who.customers is None else store.seen_products(who.customers, limit)
         return sorted(store.known_customers(who.customers, limit))[:limit], sorted(products)[:limit]
 
@@ -215,12 +201,9 @@ class Catalog:
 def columns_layout(
     product: str, columns: Sequence[str], types: Iterable[EventType], *, drops_extras: bool = False
 ) -> Layout:
-    """Return the layout of a product's columns.
+    """Return the layout of a product's columns, which omits (`drops_extras`) items without their own column or not.
 
     A type that the catalog has under this product takes precedence over types of the same name under other products.
-
-    Args:
-        drops_extras: whether items without their own column are omitted.
     """
     rows = sorted(types, key=lambda row: row.product == product)
     names = [name for name in columns if name != EXTRA]  # older catalogs list it explicitly

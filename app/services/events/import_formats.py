@@ -57,11 +57,7 @@ class Form(Protocol):
         """Return the function that splits the content into records."""
 
     def begin(self, chunk: Chunk) -> Chunk:
-        """Return the file's first chunk without records that are not events.
-
-        Raises:
-            InputInvalid: the file has another form.
-        """
+        """Return the file's first chunk without records that are no events. Raise InputInvalid for another form."""
 
     def read(self, records: Sequence[bytes]) -> Batch:
         """Convert at most RECORDS_AT_ONCE non-blank records into events, with their places counted from 1."""
@@ -95,11 +91,7 @@ class LinesForm:
 
 
 class CsvForm:
-    """CSV file of a report.
-
-    Args:
-        naming: determines how to read a row of the layout `columns`.
-    """
+    """CSV file of a report. `naming` determines how to read a row of the layout `columns`."""
 
     def __init__(self, csv: Csv, naming: Layout) -> None:
         self._csv = csv
@@ -204,8 +196,7 @@ def _broken(record: bytes, error: ValueError) -> BrokenLine:
 def _in_order(layout: Layout, cells: Cells) -> list[object]:
     """Return the context of a row with columns: the values under the names of its type, in order, and the extras.
 
-    Raises:
-        ValueError: the row does not fit the columns, or has a value in a column that its type does not name.
+    Raise ValueError if the row does not fit the columns, or has a value in a column that its type does not name.
     """
     columns = len(COMMON) + len(layout.columns)
     if len(cells) != columns:

@@ -38,18 +38,12 @@ ORIGIN = "import of "  # prefix of the name that replaces the request id of reje
 
 @dataclass(frozen=True)
 class Source:
-    """File to import, positioned at its start.
-
-    Attributes:
-        name: the name shown to people.
-        csv: options for reading CSV, or None for NDJSON.
-        resumes: whether the file can be read again, so that an interrupted import can resume.
-    """
+    """File to import, positioned at its start."""
 
     file: BinaryIO
-    name: str
-    csv: Csv | None = None
-    resumes: bool = True
+    name: str  # the name shown to people
+    csv: Csv | None = None  # options for reading CSV, or None for NDJSON
+    resumes: bool = True  # whether the file can be read again, so that an interrupted import can resume
 
     def identity(self) -> str:
         """Return a hash that identifies the same file read with the same options."""
@@ -61,29 +55,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of an import.
+    """Progress of an import."""
 
-    Attributes:
-        offset: offset in the file's decompressed content; everything before it is done.
-        line: the next line.
-        events: number of stored events.
-        rejected: number of rejected lines.
-        finished: time in milliseconds at which the import ended, or None if it has not.
-    """
-
-    offset: int = 0
-    line: int = 1
-    events: int = 0
-    rejected: int = 0
-    finished: int | None = None
+    offset: int = 0  # offset in the file's decompressed content; everything before it is done
+    line: int = 1  # the next line
+    events: int = 0  # number of stored events
+    rejected: int = 0  # number of rejected lines
+    finished: int | None = None  # time in milliseconds at which the import ended, or None if it has not
 
 
 class Importing:
-    """Imports of a process.
-
-    Args:
-        writer: a writer without a spool, because an import can wait for the database or be run again.
-    """
+    """Imports of a process. Their writer has no spool, because an import can wait for the database or be run again."""
 
     def __init__(self, catalog: Catalog, code_limit: CodeLimit, writer: GroupCommitWriter) -> None:
         self._catalog = catalog
@@ -91,10 +73,7 @@ class Importing:
         self._writer = writer
 
     def run(self, source: Source, *, again: bool = False) -> Iterator[Progress]:
-        """Import a file.
-
-        Args:
-            again: import the file again even if it was imported completely before.
+        """Import a file, `again` even if it was imported completely before.
 
         Yields:
             The progress before the import starts, after each commit, and finally with `finished` set. If the file was

@@ -35,19 +35,12 @@ ENCODED_EVENTS = 1_000  # events per step
 
 @dataclass(frozen=True)
 class Receipt:
-    """Result of a request.
+    """Result of a request."""
 
-    Attributes:
-        answer: the response as JSON, with the stored events.
-        rejected: number of rejected events, or None unless the request was lenient.
-        replayed: whether this is the response to an earlier request with the same key.
-        ignored: unknown keys of this request's JSON.
-    """
-
-    answer: bytes
-    rejected: int | None = None
-    replayed: bool = False
-    ignored: Collection[str] = ()
+    answer: bytes  # the response as JSON, with the stored events
+    rejected: int | None = None  # number of rejected events, or None unless the request was lenient
+    replayed: bool = False  # whether this is the response to an earlier request with the same key
+    ignored: Collection[str] = ()  # unknown keys of this request's JSON
 
 
 class Ingest:
@@ -150,11 +143,7 @@ class Ingest:
         return store.count()
 
     def _replay(self, key: str, digest: bytes) -> Receipt | None:
-        """Return the first response under a key, or None if there was none.
-
-        Raises:
-            KeyReused: the first request had another body.
-        """
+        """Return the first response under a key, or None. Raise KeyReused if that request had another body."""
         found = self._find(key)
         if found is None:
             return None

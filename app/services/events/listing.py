@@ -26,33 +26,21 @@ MAX_TEXT = 200  # characters
 
 @dataclass(frozen=True)
 class Looked:
-    """How far a search has read.
+    """How far a search has read."""
 
-    Attributes:
-        events: the number of events read.
-        time: the time of the last event read, or None if there are no events beyond it.
-    """
-
-    events: int
-    time: int | None
+    events: int  # the number of events read
+    time: int | None  # the time of the last event read, or None if there are no events beyond it
 
 
 @dataclass(frozen=True)
 class Page:
-    """Page of events, newest first, with the cursors of the adjacent pages, if any.
-
-    Attributes:
-        keys: the ids of the events.
-        next: cursor of the page of older events.
-        previous: cursor of the page of newer events.
-        looked: how far the search has read, or None if the page is no search result.
-    """
+    """Page of events, newest first, with the cursors of the adjacent pages, if any."""
 
     events: list[FullEvent]
-    next: str | None
-    previous: str | None = None
-    keys: tuple[int, ...] = ()
-    looked: Looked | None = None
+    next: str | None  # cursor of the page of older events
+    previous: str | None = None  # cursor of the page of newer events
+    keys: tuple[int, ...] = ()  # the ids of the events
+    looked: Looked | None = None  # how far the search has read, or None if the page is no search result
 
     @property
     def entries(self) -> list[tuple[int, FullEvent]]:
@@ -61,11 +49,7 @@ class Page:
 
 
 class Listing:
-    """Listing of the events that the caller may see.
-
-    Args:
-        reach: how far the ids of a batch's events can be from each other.
-    """
+    """Listing of the events that the caller may see. The ids of a batch's events are at most `reach` apart."""
 
     def __init__(self, reach: int) -> None:
         self._reach = reach
@@ -105,11 +89,7 @@ class Listing:
         return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]
 
     def one(self, who: Principal, key: int) -> FullEvent:
-        """Return an event by its id.
-
-        Raises:
-            EventUnknown: the event does not exist, or the caller may not see it.
-        """
+        """Return an event by its id. Raise EventUnknown if there is none, or the caller may not see it."""
         found = [_event(row) for row in store.rows([key])]
         if not found or not who.sees(found[0].customer):
             raise EventUnknown(f"There is no event {key}, or it is not yours.")

@@ -61,27 +61,18 @@ class Origin:
 
 @dataclass(frozen=True)
 class RefusedRequest:
-    """Request that is refused although some of its events are valid.
+    """Request that is refused although some of its events are valid."""
 
-    Attributes:
-        body: the decoded body.
-        lines: whether the body has one event per line.
-        key: its Idempotency-Key, or None.
-        valid: its valid events.
-    """
-
-    body: bytes
-    lines: bool
-    key: str | None
-    valid: Sequence[Event]
+    body: bytes  # the decoded body
+    lines: bool  # whether the body has one event per line
+    key: str | None  # its Idempotency-Key, or None
+    valid: Sequence[Event]  # its valid events
 
 
 class RejectedEvents:
     """Store of rejected events with a queue in each process.
 
-    Args:
-        keep_days, max_number, max_bytes: limits on the age, number and size of the stored events. The same limits apply
-            separately to refused requests.
+    The limits on age, number and bytes apply to the stored events, and separately to the refused requests.
     """
 
     def __init__(self, keep_days: int, max_number: int, max_bytes: int) -> None:
@@ -134,11 +125,7 @@ class RejectedEvents:
                 self._thread.start()
 
     def flush(self) -> None:
-        """Wait until all queued events are written.
-
-        Raises:
-            StoreUnavailable: the database is unavailable. Events removed from the queue are put back.
-        """
+        """Wait until all queued events are written. Raise StoreUnavailable while the database is unavailable."""
         with self._writing:
             while self._is_waiting():
                 self._write_some()
@@ -159,11 +146,7 @@ class RejectedEvents:
         return store.dropped()
 
     def get(self, who: Principal, key: int) -> RejectedEvent:
-        """Return a rejected event.
-
-        Raises:
-            RejectedUnknown: no rejected event has this id, or the caller may not see it.
-        """
+        """Return a rejected event. Raise RejectedUnknown if there is none, or the caller may not see it."""
         found = store.by_id(key)
         if found is None or not who.sees(found.customer):
             raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
@@ -178,11 +161,7 @@ class RejectedEvents:
         return store.request_totals(who.customers)
 
     def request(self, who: Principal, uuid: str | None) -> RejectedRequest:
-        """Return one refused request with its body.
-
-        Raises:
-            RejectedUnknown: there is no such request, or the caller may not see all of its events.
-        """
+        """Return a refused request with its body. Raise RejectedUnknown if the caller may not see all of its events."""
         found = store.request(uuid) if uuid else None
         if found is None or not who.sees(found.customer):
             raise RejectedUnknown("There is no such refused request: it was sent again, or removed.")
@@ -310,9 +289,8 @@ def shortened(address: str) -> str:
 def row(one: Rejected, received: int, address: str, request_id: str, sender: IngestKey | None = None) -> Row:
     """Return a rejected event as a row for the store.
 
-    Args:
-        sender: the ingest key of the request. An event that the key may not send gets no owner. Otherwise a customer's
-            key could show events to another customer's users, who might send them again.
+    An event that the ingest key of its sender may not send gets no owner. Otherwise a customer's key could show events
+    to another customer's users, who might send them again.
     """
     text, codes, first = one.text[:MAX_TEXT], _codes(one.text), one.field_errors[0]
     reasons = [fault.message for fault in one.field_errors[:MAX_REASONS]]

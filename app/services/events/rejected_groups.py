@@ -25,22 +25,14 @@ PURGED_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Group:
-    """Group of rejected events with the same cause.
-
-    Attributes:
-        number: number of events.
-        customers: number of customers that the events seem to belong to.
-        last: time of the last event.
-        newest: id of the last event; set only if a single group was requested.
-        trend: number of events in each hour or day, oldest first.
-    """
+    """Group of rejected events with the same cause."""
 
     key: Key
-    number: int
-    customers: int
-    last: int
-    newest: int = 0
-    trend: Sequence[int] = ()
+    number: int  # number of events
+    customers: int  # number of customers that the events seem to belong to
+    last: int  # time of the last event
+    newest: int = 0  # id of the last event; set only if a single group was requested
+    trend: Sequence[int] = ()  # number of events in each hour or day, oldest first
 
     @property
     def reason(self) -> str:
@@ -53,19 +45,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Sent:
-    """Result of sending a group again.
+    """Result of sending a group again."""
 
-    Attributes:
-        stored: number of events that were accepted, including the valid events of their requests.
-        refused: number of events that were rejected again and remain.
-        reasons: reasons of the first of these.
-        left: number of events that were not tried, because the time limit was reached.
-    """
-
-    stored: int
-    refused: int
-    reasons: Sequence[str]
-    left: int
+    stored: int  # number of events that were accepted, including the valid events of their requests
+    refused: int  # number of events that were rejected again and remain
+    reasons: Sequence[str]  # reasons of the first of these
+    left: int  # number of events that were not tried, because the time limit was reached
 
 
 class RejectedGroups:
@@ -75,11 +60,7 @@ class RejectedGroups:
         self._resend = resend
 
     def every(self, who: Principal, step: str) -> list[Group]:
-        """Return the groups with most events, each with its trend.
-
-        Args:
-            step: `hour` or `day`.
-        """
+        """Return the groups with most events, each with its trend by `hour` or `day`."""
         length, bars = STEPS[step]
         moment = now()
         first = moment - moment % length - (bars - 1) * length
@@ -92,11 +73,7 @@ class RejectedGroups:
         return [replace(group, trend=trends[group.key]) for group in groups]
 
     def get(self, who: Principal, key: Key) -> Group:
-        """Return a group.
-
-        Raises:
-            RejectedUnknown: the group does not exist, or the caller may see none of its events.
-        """
+        """Return a group. Raise RejectedUnknown if the caller may see none of its events."""
         found = rejected_groups.one(key, who.customers)
         if found is None:
             raise RejectedUnknown("There is no such rejected event any more: they were sent again, or removed.")
@@ -109,12 +86,8 @@ class RejectedGroups:
     def send(self, who: Principal, key: Key, up_to: int, change: Change) -> Sent:
         """Resend as many of a group's events as possible within BUDGET_SECONDS, and remove those that are accepted.
 
-        Args:
-            up_to: the id of the last event to resend. Later events have not been reviewed.
-            change: the change to each event.
-
-        Raises:
-            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
+        Events after the id `up_to` have not been reviewed, and stay. If StoreUnavailable is raised, the events sent so
+        far are stored only once, even if they are sent again.
         """
         stored = refused = last = 0
         reasons: Sequence[str] = ()
@@ -134,11 +107,7 @@ class RejectedGroups:
         return Sent(stored, refused, reasons, left)
 
     def purge(self, who: Principal, key: Key, up_to: int) -> int:
-        """Remove a group's events and return their number.
-
-        Args:
-            up_to: the id of the last event to remove.
-        """
+        """Remove a group's events up to an id, and return their number."""
         number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
         audit.note(who, "rejected events purged", _title(key), {"number": number})  # many transactions follow
         number = 0

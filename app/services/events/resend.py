@@ -35,45 +35,28 @@ FORBIDDEN_SENDER = "The ingest key that it came with may not send this event. Ed
 
 @dataclass(frozen=True)
 class Resent:
-    """Result of sending a rejected event again.
+    """Result of sending a rejected event again."""
 
-    Attributes:
-        event: the event as stored, in the form of the response to `POST /events`.
-        earlier: whether it was already stored before, by another user or by the first of two clicks.
-    """
-
-    event: dict[str, Any]
-    earlier: bool
+    event: dict[str, Any]  # the event as stored, in the form of the response to `POST /events`
+    earlier: bool  # whether it was already stored before, by another user or by the first of two clicks
 
 
 @dataclass(frozen=True)
 class ResentRequest:
-    """Result of sending a refused request again.
+    """Result of sending a refused request again."""
 
-    Attributes:
-        batch: the UUID of the stored batch, or None if the request had no events left.
-        events: number of stored events.
-        earlier: whether the client had already sent it again under the same Idempotency-Key.
-    """
-
-    batch: str | None
-    events: int
-    earlier: bool
+    batch: str | None  # the UUID of the stored batch, or None if the request had no events left
+    events: int  # number of stored events
+    earlier: bool  # whether the client had already sent it again under the same Idempotency-Key
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result for a single event or a refused request.
+    """Result for a single event or a refused request."""
 
-    Attributes:
-        id: id of the event, or of the request's first selected event, or the request's UUID if it has none.
-        reasons: why it is still refused; empty if it was accepted.
-        events: number of stored events, or of selected events that are still refused.
-    """
-
-    id: int | str
-    reasons: list[str]
-    events: int = 1
+    id: int | str  # id of the event, or of the request's first selected event, or the request's UUID if it has none
+    reasons: list[str]  # why it is still refused; empty if it was accepted
+    events: int = 1  # number of stored events, or of selected events that are still refused
 
 
 @dataclass(frozen=True)
@@ -96,11 +79,7 @@ class Change:
         return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
 
     def applied(self, one: RejectedEvent) -> str:
-        """Return a rejected event's text with the change applied.
-
-        Raises:
-            BodyMalformed: it is not JSON.
-        """
+        """Return a rejected event's text with the change applied. Raise BodyMalformed if it is not JSON."""
         if not self.field:
             return one.event
         event = json.parse(one.event.encode())
@@ -118,11 +97,7 @@ class Resend:
         self._rejected = rejected
 
     def send(self, who: Principal, key: int, text: str) -> Resent:
-        """Store an event in place of a rejected event, which is removed.
-
-        Args:
-            key: the rejected event's id.
-            text: the event as JSON.
+        """Store an event, given as JSON, in place of a rejected event, which is removed.
 
         Raises:
             RejectedUnknown: no rejected event has this id, or the caller may not see it.
@@ -147,14 +122,13 @@ class Resend:
             edited: replacement events as JSON, by place.
 
         Raises:
-            RejectedUnknown: there is no such request, or the caller may not see all of its events.
-            BodyMalformed, InputInvalid, Forbidden, StoreUnavailable: see `send`.
             KeyReused: the client has since stored other events under the same Idempotency-Key.
+            RejectedUnknown, BodyMalformed, InputInvalid, Forbidden, StoreUnavailable: see `send`.
         """
         return self._send_request(who, self._rejected.request(who, uuid), edited or {})
 
     def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
-        """Send rejected events again unchanged from the command line, and remove those that are accepted.
+        """Send rejected events unchanged, and remove those that are accepted.
 
         Args:
             keys: ids of events and UUIDs of refused requests. None means all that exist now.
@@ -180,13 +154,9 @@ class Resend:
     def send_some(
         self, who: Principal, page: Sequence[RejectedEvent], change: Change, tried: set[str]
     ) -> list[Outcome]:
-        """Send rejected events again, each with the same change, and remove those that are accepted.
+        """Send rejected events, each with the same change, and remove those that are accepted.
 
-        Args:
-            tried: the UUIDs of the requests that were already sent, accepted or not. This method adds to it.
-
-        Raises:
-            StoreUnavailable: see `send_as_they_are`.
+        `tried` has the UUIDs of requests that are not sent again; this method adds to it.
         """
         with ThreadPoolExecutor(THREADS) as pool:
             return self._send_page(who, page, change, pool, tried)

@@ -19,13 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 class EventSpool:
-    """Spool that stores events on disk while the database is unavailable, and later moves them into the database.
+    """Spool of this machine, which moves its events into the database once that is available.
 
-    All processes of this machine together accept each idempotency key only once, because they all read the keys from
-    the spool's files.
-
-    Args:
-        spool: the spool files of this machine.
+    All processes of the machine together accept each idempotency key only once, because they all read the keys from the
+    spool's files.
     """
 
     def __init__(self, spool: SpoolFiles) -> None:
@@ -34,11 +31,7 @@ class EventSpool:
         self._reading = threading.Lock()
 
     def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
-        """Store write requests until the database is available again; see `app.store.events.writer.Spool`.
-
-        Raises:
-            StoreUnavailable: the spool cannot be written, for example because the disk is full.
-        """
+        """Store write requests; see `app.store.events.writer.Spool`."""
         keyed = [entry for entry in group if entry.key]
         try:
             with self._spool.alone() if keyed else nullcontext():
@@ -75,11 +68,7 @@ class EventSpool:
         return self._spool.waiting()
 
     def deliver(self) -> None:
-        """Move the spooled events into the database.
-
-        Raises:
-            StoreUnavailable: the database is still unavailable.
-        """
+        """Move the spooled events into the database. Raise StoreUnavailable while it is unavailable."""
         before = self.waiting()
         for path in self._spool.drain(spool_records.deliver):
             log.error("a file of the spool is damaged; the rest of it is kept, for a person to look at", file=str(path))

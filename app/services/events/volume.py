@@ -50,13 +50,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Series:
-    """Counts of a code, with a number for each step.
+    """Counts of a code, with a number for each step."""
 
-    Attributes:
-        code: the code, or None for the sum of all codes without a series of their own.
-    """
-
-    code: str | None
+    code: str | None  # the code, or None for the sum of all codes without a series of their own
     numbers: tuple[int, ...]
 
     @property
@@ -67,23 +63,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Volume of events over a span.
-
-    Attributes:
-        wanted: the requested span, or None if it is the span shown.
-        series: the largest first; the series of all other codes last.
-        active: the types with most events.
-        since: the number of events in the span, up to the last whole hour (or minute).
-        before: the number of events in the preceding period, up to the same point.
-    """
+    """Volume of events over a span."""
 
     span: Span
-    wanted: Span | None
+    wanted: Span | None  # the requested span, or None if it is the span shown
     split: str
-    series: tuple[Series, ...]
-    active: list[Active]
-    since: int
-    before: int
+    series: tuple[Series, ...]  # the largest first; the series of all other codes last
+    active: list[Active]  # the types with most events
+    since: int  # the number of events in the span, up to the last whole hour (or minute)
+    before: int  # the number of events in the preceding period, up to the same point
 
     @property
     def totals(self) -> tuple[int, ...]:
@@ -139,11 +127,7 @@ def preset(name: str, moment: int) -> Span:
 
 
 def between(start: int, end: int) -> Span:
-    """Return the span between two moments, widened to whole steps.
-
-    Raises:
-        InputInvalid: the end is before the start, or the span is longer than a year.
-    """
+    """Return the span between two moments, widened to whole steps. Raise InputInvalid unless that is up to a year."""
     if end < start:
         raise InputInvalid("The range is none.", [FieldError("end is before start; it must be start or later.")])
     for longest, step in FINEST:

@@ -17,24 +17,17 @@ FIRST_USER = "admin"
 
 @dataclass(frozen=True)
 class FirstStart:
-    """Result of a start.
+    """Result of a start."""
 
-    Attributes:
-        is_first: whether this start created the first user.
-        password: the generated password of the first user. None if ADMIN_PASSWORD sets it or the user existed.
-    """
-
-    is_first: bool
-    password: str | None
+    is_first: bool  # whether this start created the first user
+    password: str | None  # the generated password of the first user. None if ADMIN_PASSWORD sets it or the user existed
 
 
 def prepare(services: Services, password: str) -> FirstStart:
     """Migrate the database and, on the very first start, create the user `admin`.
 
-    The catalog stays empty, because invented columns would rearrange the reports of real products.
-
-    Args:
-        password: the user's password. Empty means a random one, which is shown once.
+    The catalog stays empty, because invented columns would rearrange the reports of real products. Without a password,
+    the user gets a random one, which is shown once.
 
     Raises:
         DatabaseNewer: the database was migrated by a newer version.

@@ -52,20 +52,13 @@ MESSAGES = (AWAY, ASIDE, UNMIGRATED, NO_REDIS, NO_WORKER, UNTOLD, NO_SCHEDULER, 
 
 @dataclass(frozen=True)
 class Check:
-    """Result of a check.
-
-    Attributes:
-        problem: the problem and its fix, or None if the check passed.
-        plain: the same for unknown callers, without addresses, buckets and folders.
-        note: further information in a few words.
-        stops_events: whether the problem prevents the service from accepting events.
-    """
+    """Result of a check."""
 
     name: str
-    problem: str | None
-    note: str = ""
-    stops_events: bool = False
-    plain: str | None = None
+    problem: str | None  # the problem and its fix, or None if the check passed
+    note: str = ""  # further information in a few words
+    stops_events: bool = False  # whether the problem prevents the service from accepting events
+    plain: str | None = None  # the same for unknown callers, without addresses, buckets and folders
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plain", self.plain or self.problem)

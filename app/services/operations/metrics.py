@@ -34,42 +34,29 @@ class Recorded:
     """Metrics from the database.
 
     Attributes:
-        accepted: number of events ever accepted and counted. `uncounted` is an estimate of those not counted yet.
-        stored: number of counted events that still exist.
-        lag: seconds that the oldest uncounted event waits.
         rejected: number of events ever rejected, by field and fault. `dropped` is the number of those dropped in
             addition.
-        kept: number of rejected events that still exist.
-        reports: number of reports by state.
-        wait: seconds that the oldest report waits for a worker.
-        busy: number of workers that write.
     """
 
-    accepted: int
-    stored: int
+    accepted: int  # number of events ever accepted and counted. `uncounted` is an estimate of those not counted yet
+    stored: int  # number of counted events that still exist
     uncounted: int
-    lag: float
+    lag: float  # seconds that the oldest uncounted event waits
     rejected: Mapping[tuple[str, str], int]
     dropped: int
-    kept: int
-    reports: Mapping[str, int]
-    wait: float
-    busy: int
+    kept: int  # number of rejected events that still exist
+    reports: Mapping[str, int]  # number of reports by state
+    wait: float  # seconds that the oldest report waits for a worker
+    busy: int  # number of workers that write
 
 
 @dataclass(frozen=True)
 class AtWork:
-    """Metrics from Redis.
+    """Metrics from Redis."""
 
-    Attributes:
-        workers: number of workers with a recent heartbeat.
-        scheduler: time of the last scheduler heartbeat, in seconds since 1970, or None: never, or long ago.
-        requests: answered requests, see `RequestMetrics`.
-    """
-
-    workers: int
-    scheduler: float | None
-    requests: Mapping[Kind, Times]
+    workers: int  # number of workers with a recent heartbeat
+    scheduler: float | None  # time of the last scheduler heartbeat, in seconds since 1970, or None: never, or long ago
+    requests: Mapping[Kind, Times]  # answered requests, see `RequestMetrics`
 
 
 @dataclass(frozen=True)

@@ -38,23 +38,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ErasurePlan:
-    """Preview of an erasure.
+    """Preview of an erasure."""
 
-    Attributes:
-        doomed: filter for the events, limited to events that exist now.
-        events: number of matching events.
-        rejected: ids of the matching rejected events.
-        waiting: number of matching valid events in refused requests.
-        reports: reports whose file contains some of the events, or may contain them when it is complete.
-        newest: id of the newest report at that time.
-    """
-
-    doomed: ErasureFilter
-    events: int
-    rejected: Sequence[int]
-    waiting: int
-    reports: Sequence[Report]
-    newest: int
+    doomed: ErasureFilter  # filter for the events, limited to events that exist now
+    events: int  # number of matching events
+    rejected: Sequence[int]  # ids of the matching rejected events
+    waiting: int  # number of matching valid events in refused requests
+    reports: Sequence[Report]  # reports whose file contains some of the events, or may contain them when it is complete
+    newest: int  # id of the newest report at that time
 
     @property
     def rejected_number(self) -> int:
@@ -69,11 +60,7 @@ class Retention:
         self._reports = reports
 
     def plan(self, wanted: Mapping[str, object]) -> ErasurePlan:
-        """Return what an erasure would remove, without removing anything.
-
-        Args:
-            wanted: the result of `ErasingSchema`.
-        """
+        """Return what an erasure would remove, without removing anything. `wanted` is the result of `ErasingSchema`."""
         doomed = ErasureFilter(**wanted, cut=store.counted_cut())
         number = store.number(doomed)
         met = store.reports(doomed) if number else []
@@ -82,13 +69,9 @@ class Retention:
         return ErasurePlan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
 
     def erase(self, who: Principal, plan: ErasurePlan, *, delete_files: bool = False) -> Iterator[int]:
-        """Erase the events of a plan. An interrupted erasure is not undone.
+        """Erase the events of a plan, and yield the number of events of each chunk. An interruption undoes nothing.
 
-        Args:
-            delete_files: remove the report files that contain some of the events, and restart reports that are running.
-
-        Yields:
-            The number of events erased by each chunk.
+        With `delete_files`, remove the report files that contain some of the events, and restart running reports.
         """
         audit.note(
             who, "events erased", _named(plan.doomed), _told(plan, delete_files), customer=plan.doomed.customer or ""

@@ -73,10 +73,7 @@ class Scheduler:
         self._due = [0.0] * len(self._tasks)
 
     def run_due(self) -> None:
-        """Run the tasks that are due.
-
-        If the database or Redis is unavailable, a task is retried when it is next due.
-        """
+        """Run the tasks that are due. A task for which the database or Redis is away is due again later."""
         for place, (task, seconds) in enumerate(self._tasks):
             if time.monotonic() >= self._due[place]:
                 self._due[place] = time.monotonic() + seconds

@@ -33,21 +33,13 @@ OPTIONAL_LIBRARIES = ("zstandard", "boto3", "pyarrow")
 
 @dataclass(frozen=True)
 class Worker:
-    """Report worker.
+    """Report worker."""
 
-    Attributes:
-        seen: what Redis knows about the worker.
-        is_silent: whether it has not sent a heartbeat for too long.
-        report: its report, or None if it is idle or the caller may not see the report.
-        is_busy: whether it runs a report or helps with a report.
-        helps: whether it writes a part of a report that another worker holds.
-    """
-
-    seen: WorkerSeen
-    is_silent: bool
-    report: Report | None
-    is_busy: bool
-    helps: bool
+    seen: WorkerSeen  # what Redis knows about the worker
+    is_silent: bool  # whether it has not sent a heartbeat for too long
+    report: Report | None  # its report, or None if it is idle or the caller may not see the report
+    is_busy: bool  # whether it runs a report or helps with a report
+    helps: bool  # whether it writes a part of a report that another worker holds
 
 
 @dataclass(frozen=True)
@@ -56,53 +48,36 @@ class Work:
 
     Attributes:
         problem: why this information is unavailable. If it is set, the other attributes have their defaults.
-        waiting: number of reports that wait for a worker.
-        calls: number of wake-ups that wait in the queue.
-        scheduler: time of the last scheduler heartbeat, in milliseconds.
     """
 
     problem: str | None = None
     workers: Sequence[Worker] = ()
-    waiting: int = 0
-    calls: int = 0
-    scheduler: int | None = None
+    waiting: int = 0  # number of reports that wait for a worker
+    calls: int = 0  # number of wake-ups that wait in the queue
+    scheduler: int | None = None  # time of the last scheduler heartbeat, in milliseconds
 
 
 @dataclass(frozen=True)
 class Retention:
-    """Retention of a kind of data, and what expires next.
-
-    Attributes:
-        setting: the setting that defines it; empty if it is fixed.
-        days: None means forever.
-        number: number of stored items, or None if it is not reported. At most MOST are counted.
-        oldest: time of the oldest item in milliseconds, or None if there is none.
-        going: number of items that expire within a day.
-    """
+    """Retention of a kind of data, and what expires next."""
 
     what: str
-    setting: str
-    days: int | None
-    number: int | None
-    oldest: int | None
-    going: int
+    setting: str  # the setting that defines it; empty if it is fixed
+    days: int | None  # None means forever
+    number: int | None  # number of stored items, or None if it is not reported. At most MOST are counted
+    oldest: int | None  # time of the oldest item in milliseconds, or None if there is none
+    going: int  # number of items that expire within a day
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Effective setting.
-
-    Attributes:
-        value: the value as text, with secrets masked.
-        stands_for: the value used if the setting is empty; empty if there is none.
-        is_given: whether the environment sets it; otherwise it is the default.
-    """
+    """Effective setting."""
 
     name: str
-    value: str
-    stands_for: str
-    is_given: bool
+    value: str  # the value as text, with secrets masked
+    stands_for: str  # the value used if the setting is empty; empty if there is none
+    is_given: bool  # whether the environment sets it; otherwise it is the default
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,7 @@ class Accounts:
     def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
         """Return the user with that name and password, or None. Use `login` for sign-ins over the network.
 
-        Args:
-            used: also accept a one-time password that has been used.
+        With `used`, a one-time password that has been used is right, too.
         """
         account = self._account(name, used=used)
         is_right = self._passwords.matches(name, password, account.password if account else None)
@@ -57,12 +56,7 @@ class Accounts:
         return self._account(name) is not None
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> Principal:
-        """Return a user to be changed.
-
-        Raises:
-            AccountUnknown: no user has this id.
-            Forbidden: the user sees more than the caller.
-        """
+        """Return a user to be changed. Raise AccountUnknown, or Forbidden if they see more than the caller."""
         account = store.by_id(key)
         if account is None:
             raise AccountUnknown("There is no such user: somebody removed them.")
@@ -130,15 +124,9 @@ class Accounts:
             audit.note(by, "user changed", f"user {who.name}", details)
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
-        """Change a user's password and end their sessions.
+        """Change a user's password and end their sessions. A temporary password is valid for one sign-in.
 
-        Args:
-            temporary: the password is valid for one sign-in, at which the user must choose another password.
-
-        Raises:
-            AccountInvalid: the password is invalid.
-            AccountUnknown: there is no such user.
-            Forbidden: the user sees more than the caller.
+        Raise AccountInvalid if the password is invalid, and the errors of `remove`.
         """
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
@@ -197,12 +185,7 @@ def temporary_password() -> str:
 
 
 def _get(by: Principal, name: str) -> Account:
-    """Return the user with that name if `by` may change them.
-
-    Raises:
-        AccountUnknown: there is no such user.
-        Forbidden: the user sees more than `by` does.
-    """
+    """Return the user with that name, or raise AccountUnknown, or Forbidden if `by` may not change them."""
     account = store.by_name(folded(name))
     if account is None:
         raise AccountUnknown(f"There is no user {name}.")

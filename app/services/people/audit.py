@@ -64,23 +64,16 @@ MAX_DETAILS = 30
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """Entry of the audit log.
-
-    Attributes:
-        account: the user's id, or None if no user had been authenticated.
-        who: the user's name at that time.
-        customer: the customer whose data the action concerned; empty if it concerned no single customer.
-        address: the client's address; empty if the reader may not see it, or if the server itself acted.
-    """
+    """Entry of the audit log."""
 
     id: int
     moment: int
-    account: int | None
-    who: str
+    account: int | None  # the user's id, or None if no user had been authenticated
+    who: str  # the user's name at that time
     action: str
     object: str
-    customer: str
-    address: str
+    customer: str  # the customer whose data the action concerned; empty if it concerned no single customer
+    address: str  # the client's address; empty if the reader may not see it, or if the server itself acted
     details: Mapping[str, Any]
 
 
@@ -104,14 +97,10 @@ def note(
 
     Args:
         who: the user with their address, or `nobody(address)` if no user is authenticated.
-        action: a key of ACTIONS.
+        action: a key of ACTIONS; otherwise KeyError is raised.
         object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
         details: further details by name: text, numbers, lists of text.
         customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
-
-    Raises:
-        KeyError: the action is unknown.
-        StoreUnavailable: the entry cannot be stored.
     """
     if action not in ACTIONS:
         raise KeyError(action)
@@ -130,9 +119,8 @@ def note(
 def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = None) -> Page:
     """Return the newest entries that a user may see: their own, and those of others that their role permits.
 
-    Entries about a customer are included only if the user may currently see that customer.
-
-    Only user managers see the addresses of other users.
+    Entries about a customer are included only if the user may currently see that customer. Only user managers see the
+    addresses of other users.
     """
     actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
     found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)

@@ -44,7 +44,6 @@ class Login:
         """Return the user with that name and password, or None.
 
         Args:
-            address: the client's address.
             via: a description of the sign-in form, for the audit log.
             used: also accept a used one-time password, which a signed-in user may enter again.
 
@@ -86,11 +85,7 @@ class Login:
 
 @contextmanager
 def _held(one: Lock | BoundedSemaphore) -> Iterator[None]:
-    """Acquire a lock or semaphore with a timeout.
-
-    Raises:
-        RateLimited: too many others wait.
-    """
+    """Acquire a lock or semaphore. Raise RateLimited if too many others wait."""
     if not one.acquire(timeout=WAIT_SECONDS):
         raise RateLimited("Too many passwords are checked at this moment. Try again in 5 seconds.", 5)
     try:

@@ -17,22 +17,15 @@ PERMISSIONS = {
 
 @dataclass(frozen=True)
 class Principal:
-    """Authenticated user.
-
-    Attributes:
-        customers: the customers that the user is limited to, or None for no limit.
-        password_version: a random value that a session must match; it changes with the password.
-        address: the client's address; empty for the server itself.
-        temporary: whether the user's password is temporary, i.e. valid for one sign-in.
-    """
+    """Authenticated user."""
 
     id: int
     name: str
     role: str
-    customers: tuple[str, ...] | None
-    password_version: str
-    address: str = field(default="", compare=False)
-    temporary: bool = False
+    customers: tuple[str, ...] | None  # the customers that the user is limited to, or None for no limit
+    password_version: str  # a random value that a session must match; it changes with the password
+    address: str = field(default="", compare=False)  # the client's address; empty for the server itself
+    temporary: bool = False  # whether the user's password is temporary, i.e. valid for one sign-in
 
     @property
     def permissions(self) -> tuple[str, ...]:

@@ -52,11 +52,7 @@ class Sessions:
         """Begin a session for a user with a verified password, and return the token for their browser.
 
         If the password is changed in the meantime, this session ends, too, because it belongs to the old password.
-        Return None if a one-time password was used by another sign-in first.
-
-        Args:
-            who: the user returned by the password check, with their address.
-            agent: the User-Agent of the browser.
+        Return None if a one-time password was used by another sign-in first. `agent` is the browser's User-Agent.
         """
         token, moment = secrets.token_urlsafe(SECRET_BYTES), now()
         with transaction():
@@ -78,9 +74,7 @@ class Sessions:
     def find(self, token: str, address: str, *, acts: bool = True) -> CurrentSession | None:
         """Return the session of a token, or None if it has ended.
 
-        Args:
-            address: the client's current address.
-            acts: whether the request is user activity. A page that refreshes itself is not.
+        An access that is no user activity (`acts`), such as that of a page that refreshes itself, does not prolong it.
         """
         found = store.find(_digest(token), self._limits(now()))
         if found is None:
@@ -111,11 +105,7 @@ class Sessions:
                 audit.note(visit.principal, "signed out")
 
     def end(self, key: int, account: int, *, by: Principal) -> None:
-        """End a user's session.
-
-        Raises:
-            SessionUnknown: the user has no session with this id.
-        """
+        """End a user's session. Raise SessionUnknown if the user has no session with this id."""
         found = store.by_id(key, self._limits(now()))
         if found is None or found[0].account != account:
             raise SessionUnknown("There is no such session: it has ended.")

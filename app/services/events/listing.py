@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -80,9 +81,13 @@ class Listing:
         wanted = replace(
             wanted, customers=who.customers, after=_position("after", after), before=_position("before", before)
         )
-        if text is not None:
-            return _search(wanted, limit, _searchable(text))
-        return _page(wanted, store.positions(wanted, limit + 1), limit)
+        if text is None:
+            return _page(wanted, store.positions(wanted, limit + 1), limit)
+        if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
+            allowed = f"1 to {MAX_TEXT}, none of them a control character"
+            fault = FieldError(f"text has {len(text)} characters; it must have {allowed}.")
+            raise InputInvalid("The text cannot be searched for.", [fault])
+        return _search(wanted, limit, text)
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """Return the most recently accepted events with their ids, newest first."""
@@ -118,8 +123,10 @@ def _search(wanted: EventFilter, limit: int, text: str) -> Page:
     if full or found.edge is None:
         return replace(page, looked=looked)
     # The page is not full, so the next page continues where this search stopped.
-    beyond = {"previous" if wanted.forward else "next": _cursor(found.edge)}
-    return replace(page, looked=looked, **beyond)
+    beyond = _cursor(found.edge)
+    return (
+        replace(page, looked=looked, previous=beyond) if wanted.forward else replace(page, looked=looked, next=beyond)
+    )
 
 
 def _shown(positions: Sequence[store.Position], *, next: bool, previous: bool) -> Page:
@@ -130,19 +137,6 @@ def _shown(positions: Sequence[store.Position], *, next: bool, previous: bool) -
         _cursor(positions[0]) if previous and positions else None,
         tuple(row[-1] for row in rows),
     )
-
-
-def _searchable(text: str) -> str:
-    if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
-        raise InputInvalid(
-            "The text cannot be searched for.",
-            [
-                FieldError(
-                    f"text has {len(text)} characters; it must have 1 to {MAX_TEXT}, none of them a control character."
-                )
-            ],
-        )
-    return text
 
 
 def _position(name: str, cursor: str | None) -> store.Position | None:
@@ -159,7 +153,7 @@ def _cursor(position: store.Position) -> str:
     return f"{position[0]}-{position[1]}"
 
 
-def _event(row: tuple) -> FullEvent:
+def _event(row: tuple[Any, ...]) -> FullEvent:
     customer, product, kind, version, timestamp, context, sequence, batch, received, _ = row
     items = msgspec.json.decode(context) if isinstance(context, str) else context
     given = msgspec.UNSET if version is None else version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -32,10 +32,15 @@ class EventSpool:
 
     def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
         """Store write requests; see `app.store.events.writer.Spool`."""
-        keyed = [entry for entry in group if entry.key]
+        twins: set[WriteRequest] = set()  # those whose key an earlier write request has
+        keys: set[str] = set()
         try:
-            with self._spool.alone() if keyed else nullcontext():
-                twins = self._twins(keyed)
+            with self._spool.alone() if any(entry.key for entry in group) else nullcontext():
+                for entry in group:
+                    if entry.key:
+                        if entry.key.key in keys or self._kept(entry.key.key):
+                            twins.add(entry)
+                        keys.add(entry.key.key)
                 self._spool.append([spool_records.encode(entry, ticket) for entry in group if entry not in twins])
         except OSError as error:
             raise StoreUnavailable(
@@ -76,16 +81,6 @@ class EventSpool:
         if delivered > 0:
             log.info("spooled events delivered", events=delivered)
 
-    def _twins(self, keyed: Iterable[WriteRequest]) -> set[WriteRequest]:
-        """Return the write requests whose key an earlier write request has."""
-        first: set[str] = set()
-        twins = set()
-        for entry in keyed:
-            if entry.key.key in first or self._kept(entry.key.key):
-                twins.add(entry)
-            first.add(entry.key.key)
-        return twins
-
     def _kept(self, key: str) -> Claim | None:
         with self._reading:
             files, news = self._spool.news()
@@ -96,8 +91,8 @@ class EventSpool:
                     self._places[path][hash(claim.key)] = place
             places = [(path, known[hash(key)]) for path, known in self._places.items() if hash(key) in known]
         for path, place in places:
-            data = self._spool.read(path, place)
-            claim = spool_records.claim_of(data) if data else None
+            record = self._spool.read(path, place)
+            claim = spool_records.claim_of(record) if record else None
             if claim and claim.key == key:
                 return claim
         return None

@@ -21,8 +21,8 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # milliseconds
 RANGES = {"1h": (60, MINUTE), "24h": (24, HOUR), "7d": (168, HOUR), "30d": (30, DAY)}  # number and length of steps
 DEFAULT_RANGE, DEFAULT_SPLIT = "24h", "product"
 FINEST = ((3 * HOUR, MINUTE), (8 * DAY, HOUR), (366 * DAY, DAY))  # maximum length of a range for each step
-MOST_SERIES = 5
-MOST_ACTIVE = 10
+MAX_SERIES = 5
+MAX_ACTIVE = 10
 COUNTED_AT_ONCE = 100_000  # events whose minutes are counted on request
 FEWEST_MINUTES = 5
 KEPT_SECONDS = 2.0
@@ -138,7 +138,11 @@ def between(start: int, end: int) -> Span:
 
 def _chart(customers: Customers, span: Span, split: str) -> Chart:
     shown = _affordable(customers, span)
-    rows, active = (_by_minute if shown.step == MINUTE else _by_hour)(customers, shown, split)
+    if shown.step == MINUTE:
+        rows, active = _by_minute(customers, shown, split)
+    else:
+        rows = store.by_hour(customers, shown.begin, shown.end, shown.step, split)
+        active = store.most_active(customers, shown.begin, shown.end, MAX_ACTIVE)
     since, before = _compared(customers, shown, rows)
     return Chart(shown, None if shown == span else span, split, _series(shown, rows), active, since, before)
 
@@ -156,11 +160,6 @@ def _affordable(customers: Customers, span: Span) -> Span:
     return Span(span.begin // HOUR * HOUR, -(-span.end // HOUR) * HOUR, HOUR)
 
 
-def _by_hour(customers: Customers, span: Span, split: str) -> tuple[list[Row], list[Active]]:
-    rows = store.by_hour(customers, span.begin, span.end, span.step, split)
-    return rows, store.most_active(customers, span.begin, span.end, MOST_ACTIVE)
-
-
 def _by_minute(customers: Customers, span: Span, split: str) -> tuple[list[Row], list[Active]]:
     found = store.by_minute(customers, span.begin, span.end)
     numbers: Counter[tuple[int, str]] = Counter()
@@ -168,7 +167,7 @@ def _by_minute(customers: Customers, span: Span, split: str) -> tuple[list[Row],
     for time, product, kind, number in found:
         numbers[time, product if split == "product" else kind] += number
         types[product, kind] += number
-    most = sorted(types.items(), key=lambda one: (-one[1], one[0]))[:MOST_ACTIVE]
+    most = sorted(types.items(), key=lambda one: (-one[1], one[0]))[:MAX_ACTIVE]
     return [(*key, number) for key, number in numbers.items()], [(*key, number) for key, number in most]
 
 
@@ -180,7 +179,7 @@ def _series(span: Span, rows: Sequence[Row]) -> tuple[Series, ...]:
         sums[code] += number
         numbers[time, code] += number
     codes = sorted(sums, key=lambda code: (-sums[code], code))
-    most, rest = codes[:MOST_SERIES], codes[MOST_SERIES:]
+    most, rest = codes[:MAX_SERIES], codes[MAX_SERIES:]
     series = [Series(code, tuple(numbers[time, code] for time in span.steps)) for code in most]
     if rest:
         series.append(Series(None, tuple(sum(numbers[time, code] for code in rest) for time in span.steps)))

@@ -7,9 +7,10 @@ request. docs/operations.md describes other copies.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -26,8 +27,8 @@ from app.store.events import erase as store
 from app.store.events import rejected
 from app.store.events.erase import ErasureFilter
 from app.store.models import RejectedRequest, Report
+from app.support.clock import DAY_MS
 
-DAY_MS = 86_400_000
 PAUSE_SHARE = 1.0  # share of a chunk's duration, so that others can write as much as the erasure
 MIN_PAUSE_SECONDS = 0.005
 BUDGET_SECONDS = 2.0  # per run of `expire`, because counting waits for it
@@ -59,7 +60,7 @@ class Retention:
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
 
-    def plan(self, wanted: Mapping[str, object]) -> ErasurePlan:
+    def plan(self, wanted: Mapping[str, Any]) -> ErasurePlan:
         """Return what an erasure would remove, without removing anything. `wanted` is the result of `ErasingSchema`."""
         doomed = ErasureFilter(**wanted, cut=store.counted_cut())
         number = store.number(doomed)
@@ -111,7 +112,7 @@ class Retention:
             self._reports.delete(who, report)
 
 
-def _paced(doomed: ErasureFilter) -> Iterator[int]:
+def _paced(doomed: ErasureFilter) -> Generator[int, None, None]:
     """Erase with pauses, so that other writers can proceed."""
     began = time.monotonic()
     with closing(store.erase(doomed)) as steps:
@@ -124,7 +125,7 @@ def _paced(doomed: ErasureFilter) -> Iterator[int]:
 def _fitting(doomed: ErasureFilter) -> Iterator[int]:
     """Yield the ids of the rejected events that match, as far as their content allows a decision."""
     last = 0
-    while page := rejected.of_customer(doomed.customer, REJECTED_AT_ONCE, after=last):
+    while page := rejected.of_customer(doomed.customer or "", REJECTED_AT_ONCE, after=last):
         last = page[-1].id
         yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 
@@ -136,14 +137,15 @@ def _fitting_requests(doomed: ErasureFilter) -> Iterator[tuple[RejectedRequest, 
     """
     before = None
     while doomed.batch is None and (
-        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer, ""))
+        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer or "", ""))
     ):
         before = page[-1].id
         for listed in page:
             request = rejected.request(listed.uuid)
-            texts, invalid = texts_of(request) if request else ({}, set())
-            places = {place for place, text in texts.items() if _fits(doomed, text)}
-            if places:
+            if request is None:
+                continue
+            texts, invalid = texts_of(request)
+            if places := {place for place, text in texts.items() if _fits(doomed, text)}:
                 yield request, places, invalid | set(listed.excluded_places)
 
 

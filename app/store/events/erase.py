@@ -7,7 +7,7 @@ before it was counted could never be subtracted. Erasure therefore counts first,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from peewee import fn
@@ -109,7 +109,7 @@ def watermark() -> int:
     return hourly_counts.watermark()
 
 
-def erase(doomed: ErasureFilter) -> Iterator[int]:
+def erase(doomed: ErasureFilter) -> Generator[int, None, None]:
     """Erase events in chunks, and yield the number of events of each chunk after its commit."""
     pace = Pace(FIRST_CHUNK, CHUNK)
     for customer, product in _pairs(doomed):

@@ -161,9 +161,9 @@ class Catalog:
         customers, products, types = store.customers(), store.products(), store.types()
         if who.customers is not None:
             pairs = store.seen_types(who.customers)
-            theirs = {product for product, _ in pairs}
+            visible = {product for product, _ in pairs}
             customers = [row for row in customers if who.sees(row.code)]
-            products = [row for row in products if row.code in theirs]
+            products = [row for row in products if row.code in visible]
             types = [row for row in types if (row.product, row.code) in pairs]
         return document(customers, products, types)
 
@@ -220,8 +220,8 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
             continue
         if (field, code) not in hints:
             # Do not reveal customers, because anyone who can send an event sees this error.
-            is_told = field != "customer" and len(hints) < HINTS
-            hints[field, code] = _hint(code, known) if is_told else ""
+            is_hinted = field != "customer" and len(hints) < HINTS
+            hints[field, code] = _hint(code, known) if is_hinted else ""
         faults.append(_not_known(f"events[{index}].{field}", code, hints[field, code]))
     return faults
 
@@ -243,5 +243,5 @@ def _hint(code: str, known: Iterable[str]) -> str:
     for folded, word in words:
         named[folded].append(word)
     near = difflib.get_close_matches(code.casefold(), named, NAMED, cutoff=0.4) or list(named)[:NAMED]
-    told = [word for folded in near for word in named[folded]][:NAMED]
-    return f"; the nearest known: {', '.join(told)}" if told else "; none is known yet"
+    nearest = [word for folded in near for word in named[folded]][:NAMED]
+    return f"; the nearest known: {', '.join(nearest)}" if nearest else "; none is known yet"

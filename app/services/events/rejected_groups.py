@@ -39,8 +39,8 @@ class Group:
         """Return the cause in words."""
         if not self.key.field:
             return "Not an event"
-        told = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
-        return f"{self.key.field} {told}"
+        fault = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
+        return f"{self.key.field} {fault}"
 
 
 @dataclass(frozen=True)

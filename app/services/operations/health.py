@@ -33,11 +33,11 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 # docs/operations.md explains each message, which a test verifies.
 SILENT = "The database does not answer."
 AWAY = "{reason} Events are refused until it is back."
-ASIDE = "{reason} Events are kept in the spool until it is back."
+SPOOLING = "{reason} Events are kept in the spool until it is back."
 UNMIGRATED = "The database needs migrating. Run: flask --app wsgi db upgrade. ({first})"
 NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
 NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: python worker.py."
-UNTOLD = "Whether a {program} is there cannot be told without Redis."
+UNKNOWN = "Whether a {program} is there cannot be told without Redis."
 NO_SCHEDULER = (
     "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
     "Start one: flask --app wsgi scheduler."
@@ -47,7 +47,7 @@ NO_STORAGE = "{reason} Reports fail until that is mended; events are not affecte
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
 NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
-MESSAGES = (AWAY, ASIDE, UNMIGRATED, NO_REDIS, NO_WORKER, UNTOLD, NO_SCHEDULER, NO_STORAGE, FULL, NO_SPOOL, SPOOLED)
+MESSAGES = (AWAY, SPOOLING, UNMIGRATED, NO_REDIS, NO_WORKER, UNKNOWN, NO_SCHEDULER, NO_STORAGE, FULL, NO_SPOOL, SPOOLED)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Health:
             missing = self._pending.answer()
         except (StoreUnavailable, TimeoutError) as error:
             reason = error.plain if isinstance(error, StoreUnavailable) else SILENT  # unknown callers see it, too
-            return Check("database", (ASIDE if spools else AWAY).format(reason=reason), stops_events=not spools)
+            return Check("database", (SPOOLING if spools else AWAY).format(reason=reason), stops_events=not spools)
         if missing:
             return Check("database", UNMIGRATED.format(first=missing[0]), stops_events=True)
         return Check("database", None)
@@ -116,7 +116,7 @@ class Health:
     def _worker(self, *, away: bool) -> Check:
         # If Redis is known to be unavailable, do not query it again, because each query may take two seconds.
         if away:
-            return Check("worker", UNTOLD.format(program="worker"))
+            return Check("worker", UNKNOWN.format(program="worker"))
         try:
             heartbeats = self._queue.heartbeats()
         except QueueUnavailable as error:
@@ -126,7 +126,7 @@ class Health:
 
     def _scheduler(self, *, away: bool) -> Check:
         if away:
-            return Check("scheduler", UNTOLD.format(program="scheduler"))
+            return Check("scheduler", UNKNOWN.format(program="scheduler"))
         try:
             seen = self._queue.scheduler_seen()
         except QueueUnavailable as error:

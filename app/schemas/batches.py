@@ -78,11 +78,15 @@ def split_body(body: bytes, limit: int, *, lines: bool = False) -> Batch:
     if len(body) > CHECKED_BYTES:
         json.check_values(body, MAX_VALUES, lines=lines)
     events = read_plain(body, lines=lines)
-    if events is None:
-        batch = split_values(list(_lines(body)) if lines else _cut(body), limit)
-    else:
+    if events is not None:
         _check_number(events, limit)
-        batch = Batch(events, range(1, len(events) + 1))
+        return Batch(events, range(1, len(events) + 1), ignored=set(ignored))
+    values: object
+    try:
+        values = list(_lines(body)) if lines else _fast_cut(body)
+    except NOT_FAST:
+        values = json.parse(body)
+    batch = split_values(values, limit)
     batch.ignored.update(ignored)
     return batch
 
@@ -236,14 +240,6 @@ def _normalize(value: object, ignored: set[str], *, is_clean: bool) -> Event | N
     if CONTROL.search(f"{event.customer}{event.product}{event.type}"):
         return None
     return event if is_clean or not json.unkeepable(value) else None
-
-
-def _cut(body: bytes) -> object:
-    """Return the unparsed events of a JSON array, or the parsed value of any other body."""
-    try:
-        return _fast_cut(body)
-    except NOT_FAST:
-        return json.parse(body)
 
 
 def _parse_item(item: bytes, index: int, *, is_line: bool) -> object:

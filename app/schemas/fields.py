@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from itertools import islice
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -116,18 +115,17 @@ class Context(Described):
             raise self.refuse(value, f"is {kind(value)}")
         if len(value) > MAX_CONTEXT_ITEMS:
             raise self.refuse(value, f"has {len(value)} items")
-        wrong = ((index, [error]) for index, item in enumerate(value) if (error := self._error(item)))
-        if errors := dict(islice(wrong, MAX_NAMED)):
+        errors: dict[int, list[str]] = {}
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list):
+                errors[index] = [f"is {kind(item)}; it must be a string, number, boolean or null"]
+            elif (length := len(item_text(item) or "")) > MAX_CONTEXT_TEXT:
+                errors[index] = [f"has {length} characters; it must be a string of at most {MAX_CONTEXT_TEXT}"]
+            if len(errors) == MAX_NAMED:
+                break
+        if errors:
             raise ValidationError(errors)
         return [item_text(item) for item in value]
-
-    def _error(self, item: object) -> str | None:
-        if isinstance(item, dict | list):
-            return f"is {kind(item)}; it must be a string, number, boolean or null"
-        length = len(item_text(item) or "")
-        if length > MAX_CONTEXT_TEXT:
-            return f"has {length} characters; it must be a string of at most {MAX_CONTEXT_TEXT}"
-        return None
 
 
 class Choice(Described):

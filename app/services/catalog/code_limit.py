@@ -90,13 +90,7 @@ class CodeLimit:
                 if event.type in types or event.product in products or event.customer in customers:
                     fields = [kind for kind in KINDS if getattr(event, kind) in new[kind]]
                     if len(fields) > room:
-                        is_explained = len(rejected) < MAX_EXPLAINED
-                        text = encode_event(event)
-                        rejected.append(
-                            Rejected(place, text, [self._fault(event, place, field) for field in fields])
-                            if is_explained
-                            else unexplained(place, text)
-                        )
+                        rejected.append(self._refuse(event, place, fields, is_explained=len(rejected) < MAX_EXPLAINED))
                         continue
                     room -= len(fields)
                     for kind in fields:
@@ -114,9 +108,14 @@ class CodeLimit:
             self._number = max(self._number, store.number_of_codes())
         return max(0, self.limit - self._number)
 
-    def _fault(self, event: Event, place: int, field: str) -> FieldError:
-        return FieldError(
-            f"events[{place - 1}].{field} is {shown(getattr(event, field))}, a new code, and events have as many as "
-            f"MAX_CODES allows ({self.limit:,}). Erase events of codes that nobody needs, or raise MAX_CODES.",
-            field=field,
+    def _refuse(self, event: Event, place: int, fields: list[str], *, is_explained: bool) -> Rejected:
+        """Return an event as rejected because of its new codes in some fields."""
+        if not is_explained:
+            return unexplained(place, encode_event(event))
+        why = (
+            f"a new code, and events have as many as MAX_CODES allows ({self.limit:,}). "
+            "Erase events of codes that nobody needs, or raise MAX_CODES."
         )
+        codes = [(field, shown(getattr(event, field))) for field in fields]
+        faults = [FieldError(f"events[{place - 1}].{field} is {code}, {why}", field=field) for field, code in codes]
+        return Rejected(place, encode_event(event), faults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,7 +73,11 @@ class LinesForm:
         """See `Form`."""
         _check_encoding(chunk)
         filled = [record.strip() for record in chunk.records if record.strip()]
-        if filled and (filled[0].endswith(GOES_ON) or _is_request(filled[0])):
+        is_request = False  # a body of `POST /events` that contains all events
+        with suppress(BodyMalformed):
+            first = json.parse(filled[0]) if filled else None
+            is_request = isinstance(first, dict) and isinstance(first.get("events"), list)
+        if filled and (filled[0].endswith(GOES_ON) or is_request):
             raise _other_form(
                 "It is one JSON document, not NDJSON, which has an event on each line. Take it apart first: "
                 "jq -c 'if type == \"array\" then .[] else (.events // [.])[] end' FILE > events.ndjson does."
@@ -226,15 +231,6 @@ def _check_encoding(chunk: Chunk) -> None:
         raise _other_form("It is a Parquet file. Import the same report in the format jsonl, or as CSV.")
     if begin.startswith(WIDE) or b"\0" in begin:
         raise _other_form("It is in UTF-16. Save it in UTF-8: iconv -f UTF-16 -t UTF-8 FILE does.")
-
-
-def _is_request(record: bytes) -> bool:
-    """Return whether a line is a body of `POST /events` that contains all events."""
-    try:
-        found = json.parse(record)
-    except BodyMalformed:
-        return False
-    return isinstance(found, dict) and isinstance(found.get("events"), list)
 
 
 def _other_form(message: str) -> InputInvalid:

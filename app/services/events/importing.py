@@ -91,12 +91,12 @@ class Importing:
             if again:
                 imports.forget(identity)
             row = imports.begin(identity, source.name, now())
-            release()  # the writer uses its own connection
             progress = Progress(row.offset, row.line, row.events, row.rejected, row.finished)
         yield progress
         if progress.finished:
             return
         form: Form = CsvForm(source.csv, self._catalog.naming(source.csv.product)) if source.csv else LinesForm()
+        release()  # the writer uses its own connection
         for chunk in _chunks(source, form, progress):
             progress = self._store(chunk, form, progress, source.name, identity)
             yield progress

@@ -42,14 +42,6 @@ def numbered(number: int) -> bytes:
     return json.dumps([event(context=[str(number)])]).encode()
 
 
-def test_a_repeat_is_answered_byte_for_byte_and_stores_nothing(send, services):
-    first, second, third = send(), send(), send()
-    assert not first.replayed
-    assert (second.replayed, second.answer) == (True, first.answer)
-    assert third == second
-    assert services.ingest.count() == 2
-
-
 def test_without_a_key_or_under_another_one_it_is_stored_again(send, services):
     answers = {send(key=key).answer for key in ("a", "b", None, None)}
     assert len(answers) == 4

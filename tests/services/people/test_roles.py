@@ -67,13 +67,6 @@ def test_a_role_that_there_is_not_is_refused(services):
         services.accounts.add("olga", "owner", None, PASSWORD)
 
 
-def test_a_name_is_taken_once(services):
-    services.accounts.add("olga", "admin", None, PASSWORD)
-    with pytest.raises(AccountInvalid, match="olga already"):
-        services.accounts.add("olga", "analyst", None, "another horse")
-    assert services.accounts.verify("olga", PASSWORD).role == "admin"
-
-
 ALIKE = {
     "blanks": " anna\u00a0",
     "line end": "anna\n",
@@ -114,19 +107,6 @@ def test_wrong_passwords_for_a_name_count_together_however_it_is_spelled(service
         assert services.login.authenticate("anna" + "\u200b" * number, "wrong", "192.0.2.1", "API") is None
     with pytest.raises(RateLimited):
         services.login.authenticate("an\u00adna", "wrong", "192.0.2.1", "API")
-
-
-def test_users_are_listed_by_name(services):
-    for name in ("olga", "anna", "Zoe"):
-        services.accounts.add(name, "operator", None, PASSWORD)
-    assert {one.name for one in services.accounts.everyone()} == {"olga", "anna", "Zoe"}
-
-
-def test_nobody_can_be_changed_or_removed_who_is_not_there(services):
-    with pytest.raises(AccountInvalid, match="no user olga"):
-        services.accounts.set_password("olga", PASSWORD)
-    with pytest.raises(AccountInvalid, match="no user olga"):
-        services.accounts.remove("olga")
 
 
 def test_who_runs_commands_on_the_server_sees_everything():

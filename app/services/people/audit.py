@@ -15,7 +15,7 @@ from typing import Any
 
 from app.services.people.principal import Principal
 from app.store.people import audit as store
-from app.store.people.audit import AuditFilter
+from app.store.people.audit import AuditFilter as AuditFilter  # for the pages, which may not import the store
 from app.support.clock import now
 
 # Actions, and the permission needed to see other users' entries. Add new actions here.

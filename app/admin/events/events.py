@@ -26,7 +26,7 @@ from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema
 from app.services.events.listing import MAX_TEXT, EventFilter, Page
-from app.services.events.volume import DAY, HOUR, MINUTE, VolumeFilter
+from app.services.events.volume import DAY, HOUR, MINUTE
 from app.support.clock import now
 
 PAGE = 50
@@ -184,7 +184,7 @@ def _later(filter: dict[str, object]) -> int:
     """Return about how many future events the page excludes."""
     if _until_now(filter) == filter:
         return 0
-    return services().volume.estimate(caller(), VolumeFilter(**filter | {"start": now() + 1}))
+    return services().volume.estimate(caller(), EventFilter(**filter | {"start": now() + 1}))
 
 
 def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[str, object]:
@@ -199,7 +199,7 @@ def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[st
         "in_future": asked.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE,
         "moving": "text" not in asked.address,  # a search is expensive, and new matches are rare
-        "about": services().volume.estimate(caller(), VolumeFilter(**filter)),
+        "about": services().volume.estimate(caller(), EventFilter(**filter)),
         "filter": filter,
         "export": _export(filter),
         **first_event.known(),

@@ -20,7 +20,7 @@ from app.admin.form_errors import attach_errors
 from app.auth import caller, need, signed_in
 from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
-from app.services.events.volume import VolumeFilter
+from app.services.events.volume import EventFilter
 from app.services.reports.service import Preview
 
 SUGGESTED = 100  # codes that a field lists; users type others
@@ -127,7 +127,7 @@ def _page(
         preview: further details about that report.
     """
     general = attach_errors(form, field_errors)
-    about = services().volume.estimate(caller(), VolumeFilter(**wanted["filter"])) if wanted else None
+    about = services().volume.estimate(caller(), EventFilter(**wanted["filter"])) if wanted else None
     known = choices() | {"about": about, "preview": preview}
     return render_template("admin/reports/new_report.html", form=form, general=general, **known)
 

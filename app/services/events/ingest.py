@@ -14,6 +14,7 @@ from random import getrandbits
 
 import zstandard
 
+from app.event_columns import EventRow
 from app.exceptions import KeyReused, StoreUnavailable
 from app.schemas.batches import split_body
 from app.schemas.events import Batch, StoredEvent, encode_stored
@@ -22,7 +23,6 @@ from app.services.access.ingest_keys import IngestKey
 from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.lookup import Catalog
 from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents
-from app.store.backends.row import Row
 from app.store.catalog.catalog import Sighting
 from app.store.database import database, release
 from app.store.events import idempotency
@@ -181,7 +181,7 @@ def write_request(batch: Batch, received: int) -> tuple[WriteRequest, bytes]:
     digits = f"{rest:030x}"
     name = f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[variant]}{digits[15:18]}-{digits[18:]}"
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[EventRow]:
         for start in range(0, count, ENCODED_EVENTS):
             places = batch.places[start : start + ENCODED_EVENTS]
             stored = [
@@ -199,7 +199,7 @@ def write_request(batch: Batch, received: int) -> tuple[WriteRequest, bytes]:
     return WriteRequest(payload, count, received, sightings), answer.getvalue()
 
 
-def as_row(event: StoredEvent, received: int) -> Row:
+def as_row(event: StoredEvent, received: int) -> EventRow:
     """Return an event as a row of the store."""
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""

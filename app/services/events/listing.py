@@ -12,13 +12,15 @@ from typing import Any
 
 import msgspec
 
+from app.event_columns import COLUMNS
 from app.exceptions import EventUnknown, FieldError, Forbidden, InputInvalid
 from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
 from app.store.events import pages as store
 from app.store.events import search
-from app.store.events.pages import EventFilter as EventFilter
+from app.store.events.filters import EventFilter as EventFilter
+from app.store.events.filters import Position
 from app.support.clock import now
 
 CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
@@ -106,7 +108,7 @@ class Listing:
         return [(row[-1], _event(row)) for row in found if who.sees(row[0])]
 
 
-def _page(wanted: EventFilter, positions: Sequence[store.Position], limit: int) -> Page:
+def _page(wanted: EventFilter, positions: Sequence[Position], limit: int) -> Page:
     """Return the page for some positions. A position beyond the limit indicates that another page follows."""
     more = len(positions) > limit
     if wanted.forward:
@@ -129,7 +131,7 @@ def _search(wanted: EventFilter, limit: int, text: str) -> Page:
     )
 
 
-def _shown(positions: Sequence[store.Position], *, next: bool, previous: bool) -> Page:
+def _shown(positions: Sequence[Position], *, next: bool, previous: bool) -> Page:
     rows = store.rows([key for _, key in positions])
     return Page(
         [_event(row) for row in rows],
@@ -139,7 +141,7 @@ def _shown(positions: Sequence[store.Position], *, next: bool, previous: bool) -
     )
 
 
-def _position(name: str, cursor: str | None) -> store.Position | None:
+def _position(name: str, cursor: str | None) -> Position | None:
     if cursor is None:
         return None
     match = CURSOR.fullmatch(cursor)
@@ -149,12 +151,16 @@ def _position(name: str, cursor: str | None) -> store.Position | None:
     return int(match[1]), int(match[2])
 
 
-def _cursor(position: store.Position) -> str:
+def _cursor(position: Position) -> str:
     return f"{position[0]}-{position[1]}"
 
 
 def _event(row: tuple[Any, ...]) -> FullEvent:
-    customer, product, kind, version, timestamp, context, sequence, batch, received, _ = row
-    items = msgspec.json.decode(context) if isinstance(context, str) else context
-    given = msgspec.UNSET if version is None else version
-    return FullEvent(customer, product, kind, given, timestamp, items, sequence, str(batch), received)
+    values = dict(zip(COLUMNS, row, strict=False))  # the id follows
+    items = values["context"]
+    values["context"] = msgspec.json.decode(items) if isinstance(items, str) else items
+    values["batch"] = str(values["batch"])
+    for name, kind in COLUMNS.items():
+        if kind == "text or null" and values[name] is None:
+            values[name] = msgspec.UNSET
+    return FullEvent(**values)

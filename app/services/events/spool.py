@@ -30,7 +30,7 @@ class EventSpool:
         self._places: dict[Path, dict[int, int]] = {}  # by file, then by hash of a key: the offset of its record
         self._reading = threading.Lock()
 
-    def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
+    def append(self, group: Sequence[WriteRequest], transaction_id: str | None) -> set[WriteRequest]:
         """Store write requests; see `app.store.events.writer.Spool`."""
         twins: set[WriteRequest] = set()  # those whose key an earlier write request has
         keys: set[str] = set()
@@ -41,7 +41,9 @@ class EventSpool:
                         if entry.key.key in keys or self._kept(entry.key.key):
                             twins.add(entry)
                         keys.add(entry.key.key)
-                self._spool.append([spool_records.encode(entry, ticket) for entry in group if entry not in twins])
+                self._spool.append(
+                    [spool_records.encode(entry, transaction_id) for entry in group if entry not in twins]
+                )
         except OSError as error:
             raise StoreUnavailable(
                 f"The database is away, and the spool cannot be written: {error.strerror}."

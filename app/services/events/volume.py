@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from app.exceptions import FieldError, InputInvalid
 from app.services.people.principal import Principal
-from app.store.events import charts as store
-from app.store.events.charts import SPLITS, Customers, VolumeFilter
+from app.store.events import hourly_counts as store
+from app.store.events.filters import EventFilter
+from app.store.events.hourly_counts import SPLITS, Customers
 from app.support.clock import now
 from app.support.ttl_cache import TTLCache
 
@@ -31,7 +32,7 @@ YEAR_1970 = 365 * DAY  # the end of 1970
 Row = tuple[int, str, int]  # start of a step, code, number
 Active = tuple[str, str, int]  # product, type, number
 
-__all__ = ["DEFAULT_RANGE", "DEFAULT_SPLIT", "RANGES", "SPLITS", "Chart", "Series", "Span", "Volume", "VolumeFilter"]
+__all__ = ["DEFAULT_RANGE", "DEFAULT_SPLIT", "RANGES", "SPLITS", "Chart", "EventFilter", "Series", "Span", "Volume"]
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ class Volume:
         """Return the approximate number of events per minute, by event time, in the last hour."""
         return self._rates.get(who.customers, lambda: _about(who.customers, now() - HOUR, now()) / 60)
 
-    def estimate(self, who: Principal, wanted: VolumeFilter) -> int:
+    def estimate(self, who: Principal, wanted: EventFilter) -> int:
         """Return the approximate number of events that match a filter and that the caller may see."""
-        return store.estimate(replace(wanted, customers=who.customers), now())
+        return store.estimate_matching(replace(wanted, customers=who.customers), now())
 
     def of_1970(self, who: Principal) -> int:
         """Return how many counted events are dated 1970, because the client sent seconds instead of milliseconds."""
@@ -141,7 +142,7 @@ def _chart(customers: Customers, span: Span, split: str) -> Chart:
     if shown.step == MINUTE:
         rows, active = _by_minute(customers, shown, split)
     else:
-        rows = store.by_hour(customers, shown.begin, shown.end, shown.step, split)
+        rows = store.by_step(customers, shown.begin, shown.end, shown.step, split)
         active = store.most_active(customers, shown.begin, shown.end, MAX_ACTIVE)
     since, before = _compared(customers, shown, rows)
     return Chart(shown, None if shown == span else span, split, _series(shown, rows), active, since, before)
@@ -203,4 +204,4 @@ def _compared(customers: Customers, span: Span, rows: Sequence[Row]) -> tuple[in
 
 
 def _about(customers: Customers, begin: int, end: int) -> int:
-    return store.estimate(VolumeFilter(customers, start=begin, end=end - 1), now())
+    return store.estimate_matching(EventFilter(customers=customers, start=begin, end=end - 1), now())

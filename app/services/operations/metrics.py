@@ -18,9 +18,8 @@ from app.services.events.spool import EventSpool
 from app.services.operations.health import SILENT_SECONDS, Check, Health, existing
 from app.services.operations.request_metrics import Kind, RequestMetrics, Times
 from app.store.database import release
-from app.store.events import rejected
+from app.store.events import hourly_counts, rejected
 from app.store.operations import metrics as store
-from app.store.operations import system
 from app.support.clock import now
 from app.support.timed_call import TimedCall
 from app.support.ttl_cache import TTLCache
@@ -122,7 +121,7 @@ def _recorded() -> Recorded:
     return Recorded(
         accepted=store.accepted(),
         stored=store.stored(),
-        uncounted=system.uncounted(),
+        uncounted=hourly_counts.uncounted(),
         lag=_seconds_since(store.uncounted_since()),
         rejected=store.rejected(),
         dropped=rejected.dropped(),

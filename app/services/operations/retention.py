@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -24,8 +24,8 @@ from app.services.reports.formats import selection
 from app.services.reports.service import Reports
 from app.store.database import server_time
 from app.store.events import erase as store
-from app.store.events import rejected
-from app.store.events.erase import ErasureFilter
+from app.store.events import hourly_counts, rejected
+from app.store.events.filters import EventFilter
 from app.store.models import RejectedRequest, Report
 from app.support.clock import DAY_MS
 
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 class ErasurePlan:
     """Preview of an erasure."""
 
-    doomed: ErasureFilter  # filter for the events, limited to events that exist now
+    doomed: EventFilter  # filter for the events, limited to events that exist now
     events: int  # number of matching events
     rejected: Sequence[int]  # ids of the matching rejected events
     waiting: int  # number of matching valid events in refused requests
@@ -62,7 +62,7 @@ class Retention:
 
     def plan(self, wanted: Mapping[str, Any]) -> ErasurePlan:
         """Return what an erasure would remove, without removing anything. `wanted` is the result of `ErasingSchema`."""
-        doomed = ErasureFilter(**wanted, cut=store.counted_cut())
+        doomed = _filter(**wanted, snapshot_max_id=store.counted_cut())
         number = store.number(doomed)
         met = store.reports(doomed) if number else []
         reports = [report for report in met if store.has_any(doomed, selection(report))]
@@ -90,7 +90,7 @@ class Retention:
 
     def expire(self, days: int) -> None:
         """Erase events older than a number of days, for at most BUDGET_SECONDS. The next run continues."""
-        doomed = ErasureFilter(before=server_time() - days * DAY_MS, cut=store.watermark())
+        doomed = _filter(before=server_time() - days * DAY_MS, snapshot_max_id=hourly_counts.watermark())
         deadline, number = time.monotonic() + BUDGET_SECONDS, 0
         with closing(_paced(doomed)) as steps:
             for gone in steps:
@@ -112,7 +112,12 @@ class Retention:
             self._reports.delete(who, report)
 
 
-def _paced(doomed: ErasureFilter) -> Generator[int, None, None]:
+def _filter(*, after: int | None = None, before: int | None = None, **wanted: Any) -> EventFilter:
+    """Return the filter for the events to erase, from `after`, inclusive, to `before`, exclusive."""
+    return EventFilter(start=after, end=None if before is None else before - 1, **wanted)
+
+
+def _paced(doomed: EventFilter) -> Generator[int, None, None]:
     """Erase with pauses, so that other writers can proceed."""
     began = time.monotonic()
     with closing(store.erase(doomed)) as steps:
@@ -122,7 +127,7 @@ def _paced(doomed: ErasureFilter) -> Generator[int, None, None]:
             began = time.monotonic()
 
 
-def _fitting(doomed: ErasureFilter) -> Iterator[int]:
+def _fitting(doomed: EventFilter) -> Iterator[int]:
     """Yield the ids of the rejected events that match, as far as their content allows a decision."""
     last = 0
     while page := rejected.of_customer(doomed.customer or "", REJECTED_AT_ONCE, after=last):
@@ -130,7 +135,7 @@ def _fitting(doomed: ErasureFilter) -> Iterator[int]:
         yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 
 
-def _fitting_requests(doomed: ErasureFilter) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
+def _fitting_requests(doomed: EventFilter) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:
     """Yield refused requests with matching events, the places of these, and the places of those excluded from it.
 
     Events that were removed from a request or sent alone are still in its body.
@@ -149,7 +154,7 @@ def _fitting_requests(doomed: ErasureFilter) -> Iterator[tuple[RejectedRequest, 
                 yield request, places, invalid | set(listed.excluded_places)
 
 
-def _fits(doomed: ErasureFilter, text: str) -> bool:
+def _fits(doomed: EventFilter, text: str) -> bool:
     try:
         event = json.parse(text.encode())
     except BodyMalformed:
@@ -163,21 +168,22 @@ def _fits(doomed: ErasureFilter, text: str) -> bool:
     return (
         doomed.product in (None, event.get("product"))
         and (not doomed.types or event.get("type") in doomed.types)
-        and (doomed.after is None or (moment is not None and moment >= doomed.after))
-        and (doomed.before is None or (moment is not None and moment < doomed.before))
+        and (doomed.start is None or (moment is not None and moment >= doomed.start))
+        and (doomed.end is None or (moment is not None and moment <= doomed.end))
         and (doomed.item is None or doomed.item in [getattr(item, "text", item) for item in items])
     )
 
 
-def _named(doomed: ErasureFilter) -> str:
+def _named(doomed: EventFilter) -> str:
     return f"customer {doomed.customer}" + (f", product {doomed.product}" if doomed.product else "")
 
 
 def _told(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:
     """Return the details for the audit log, without a context item, which may be the personal data to erase."""
-    wanted = replace(plan.doomed, item=None)
-    told = {name: getattr(wanted, name) for name in ("types", "after", "before", "batch")}
-    told |= {"by context": True} if plan.doomed.item is not None else {}
+    doomed = plan.doomed
+    told: dict[str, object] = {"types": doomed.types, "after": doomed.start}
+    told |= {"before": None if doomed.end is None else doomed.end + 1, "batch": doomed.batch}
+    told |= {"by context": True} if doomed.item is not None else {}
     return {name: value for name, value in told.items() if value not in (None, ())} | {
         "events": plan.events,
         "rejected": plan.rejected_number,

@@ -16,6 +16,7 @@ from app.services.operations.health import SILENT_SECONDS, existing
 from app.services.operations.scheduler import KEY_DAYS
 from app.services.people.principal import Principal
 from app.store import database
+from app.store.events import hourly_counts
 from app.store.models import Report
 from app.store.operations import system as store
 from app.support.clock import DAY_MS, now
@@ -23,7 +24,7 @@ from app.support.ttl_cache import TTLCache
 from app.version import VERSION
 
 KEPT_SECONDS = 2.0
-MOST = store.MOST  # maximum number of rows that are counted exactly
+MOST = store.MAX_COUNTED  # maximum number of rows that are counted exactly
 STARS = "••••••••"
 # Mask up to the last @, because some libraries read an unescaped password up to there.
 PASSWORD = re.compile(r"(?<=://)([^/@?#:]*:).*(?=@)|(?i:(?<=password=))[^&]*")
@@ -114,9 +115,9 @@ class System:
             return moment - (days - 1) * DAY_MS
 
         days = settings.event_keep_days
-        going = store.events_before(edge(days), customers) if days else 0
+        going = hourly_counts.number_before(edge(days), customers) if days else 0
         number, size, first, files = store.files(customers, moment + DAY_MS)
-        told = Retention("Events", "EVENT_KEEP_DAYS", days or None, None, store.oldest_hour(customers), going)
+        told = Retention("Events", "EVENT_KEEP_DAYS", days or None, None, hourly_counts.oldest_hour(customers), going)
         lines = [told, Retention("Report files", "REPORT_KEEP_DAYS", settings.report_keep_days, number, None, files)]
         kept = settings.rejected_keep_days
         rejected = store.rejected(customers, edge(kept))
@@ -178,7 +179,7 @@ class System:
 
     def uncounted(self) -> int:
         """Return the approximate number of events that are not in the hourly counts yet."""
-        return store.uncounted()
+        return hourly_counts.uncounted()
 
     def _work(self, who: Principal) -> Work:
         try:

@@ -14,7 +14,7 @@ from app.services.events.rejected import Origin
 from app.store.catalog import catalog
 from app.store.database import release
 from app.store.events import erase
-from app.store.events.erase import ErasureFilter
+from app.store.events.filters import EventFilter
 from app.store.models import Event
 from tests.support.client import event, faults
 from tests.support.outages import away
@@ -68,7 +68,7 @@ def test_a_code_of_the_catalog_goes_on_whether_it_was_seen_or_not(nobody, servic
 
 
 def test_codes_whose_events_were_erased_make_room(nobody, full, monkeypatch):
-    sum(erase.erase(ErasureFilter("BARCHART", types=("T0",), cut=erase.counted_cut())))
+    sum(erase.erase(EventFilter("BARCHART", types=("T0",), snapshot_max_id=erase.counted_cut())))
     release()
     monkeypatch.setattr("app.services.catalog.code_limit.COUNTED_SECONDS", -1)
     nobody.app.extensions["services"].code_limit._counted_until = 0.0

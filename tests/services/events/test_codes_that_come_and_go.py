@@ -25,8 +25,7 @@ from app.services.people.principal import SYSTEM
 from app.store.database import database, release
 from app.store.events import erase as erasing
 from app.store.events import hourly_counts, pages
-from app.store.events.erase import ErasureFilter
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from app.store.models import IdempotencyKey, ObservedCode, Report
 from tests.support.client import FIRST, event
 from tests.support.outages import before
@@ -156,7 +155,7 @@ class World:
             if number:
                 self.send()
             else:
-                sum(erasing.erase(ErasureFilter(customer, types=(kind,), cut=erasing.counted_cut())))
+                sum(erasing.erase(EventFilter(customer, types=(kind,), snapshot_max_id=erasing.counted_cut())))
 
         at_once(2, act)
         self.uncertain |= set(self.sizes)

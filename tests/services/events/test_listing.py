@@ -9,7 +9,7 @@ from app.services.events.ingest import as_row
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.database import database, transaction
 from app.store.events import pages
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from tests.support.client import event
 
 ANNA = Principal(1, "anna", "analyst", ("A", "C"), "")

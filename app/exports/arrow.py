@@ -6,20 +6,20 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from app.event_columns import COLUMNS as EVENT_COLUMNS
+from app.event_columns import CONTEXT_INDEX, Context, StoredRow
 from app.exports.blocks import BLOCK_BYTES, steps
-from app.exports.cells import Context, cells, items
-from app.exports.jsonl import FullRow
+from app.exports.cells import cells, items
 from app.exports.layout import COLUMNS, COMMON, EXTRA, Layout
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Columns = list[list]  # of some rows, in the order of FullRow
+Columns = list[list[Any]]  # of some rows, in the order of EVENT_COLUMNS
 # Further fields of an event, in columns after those of its timestamp, type and context.
-REST = ("customer", "product", "version", "sequence", "batch", "received")
-ROW_COLUMNS, CONTEXT = 9, 5  # number of columns in a FullRow, and the index of the context
+REST = tuple(name for name in EVENT_COLUMNS if name not in (*COMMON, "context"))
 
 ROW_BYTES = 128  # approximate size of a row without its context's text
 
@@ -52,38 +52,45 @@ def schema(layout: Layout) -> pa.Schema:
     """Return the columns with their types. The columns of the context are text."""
     pa = library()
     moment, text = pa.timestamp("ms", "UTC"), pa.string()
-    found = [pa.field(name, text) for name in names(layout)]
-    kinds = dict.fromkeys((*COMMON, *REST), text) | {"timestamp": moment, "received": moment, "sequence": pa.int32()}
-    kinds |= {"context": pa.list_(text)} if layout.kind != COLUMNS else {}
+    types = {"time": moment, "number": pa.int32(), "context": pa.list_(text)}
+    kinds = {name: EVENT_COLUMNS[name] for name in (*COMMON, *REST)}
+    kinds |= {} if layout.kind == COLUMNS else {"context": EVENT_COLUMNS["context"]}
     return pa.schema(
-        [pa.field(one.name, kinds[one.name], one.name == "version") if one.name in kinds else one for one in found]
+        [
+            pa.field(name, types.get(kinds[name], text), kinds[name] == "text or null")
+            if name in kinds
+            else pa.field(name, text)
+            for name in names(layout)
+        ]
     )
 
 
-def batches(rows: Iterator[FullRow], layout: Layout) -> Iterator[pa.RecordBatch]:
+def batches(rows: Iterator[StoredRow], layout: Layout) -> Iterator[pa.RecordBatch]:
     """Yield the rows in batches, each of about a block's size."""
     pa = library()
     form = schema(layout)
     fill = cells(layout, 0) if layout.kind == COLUMNS else None
     place = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
-    for customers, products, types, versions, timestamps, contexts, sequences, batches, received in _gathered(rows):
+    for gathered in _gathered(rows):
+        values = dict(zip(EVENT_COLUMNS, gathered, strict=True))
+        types, contexts = values["type"], values["context"]
         columns = list(zip(*map(fill, types, contexts), strict=True)) if fill else [contexts]
         extras = [] if place is None else [columns.pop(place)]
-        rest = [customers, products, versions, sequences, list(map(str, batches)), received]
-        yield pa.RecordBatch.from_arrays([timestamps, types, *columns, *rest, *extras], schema=form)
+        rest = [list(map(str, values[name])) if EVENT_COLUMNS[name] == "uuid" else values[name] for name in REST]
+        yield pa.RecordBatch.from_arrays([values["timestamp"], types, *columns, *rest, *extras], schema=form)
 
 
-def _gathered(rows: Iterator[FullRow]) -> Iterator[Columns]:
-    gathered, size = [[] for _ in range(ROW_COLUMNS)], 0
+def _gathered(rows: Iterator[StoredRow]) -> Iterator[Columns]:
+    gathered, size = [[] for _ in EVENT_COLUMNS], 0
     for step in steps(rows):
         for column, values in zip(gathered, zip(*step, strict=True), strict=True):
             column.extend(values)
-        contexts = gathered[CONTEXT]
+        contexts = gathered[CONTEXT_INDEX]
         contexts[-len(step) :] = map(items, contexts[-len(step) :])
         size += len(step) * ROW_BYTES + _characters(contexts[-len(step) :])
         if size >= BLOCK_BYTES:
             yield gathered
-            gathered, size = [[] for _ in range(ROW_COLUMNS)], 0
+            gathered, size = [[] for _ in EVENT_COLUMNS], 0
     if gathered[0]:
         yield gathered
 

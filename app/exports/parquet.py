@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, BinaryIO
 
+from app.event_columns import StoredRow
 from app.exports import arrow
 from app.exports.blocks import Block, ended
-from app.exports.jsonl import FullRow
 from app.exports.layout import Layout
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def blocks(rows: Iterable[FullRow], layout: Layout) -> Generator[Block]:
+def blocks(rows: Iterable[StoredRow], layout: Layout) -> Generator[Block]:
     """Yield a part's content: an Arrow stream, a record batch per block.
 
     The rows are closed when the iteration ends for any reason.

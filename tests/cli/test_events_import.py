@@ -228,7 +228,7 @@ def test_an_import_with_columns_goes_on_with_the_columns_of_its_header(services,
     catalog(services)
     rows = [f'{number}|LOADED|u{number}|v||"[""t{number}"",null,""x""]"' for number in range(25)]
     path = file("\n".join(["timestamp|type|userId|viewName|extra_2|extra", *rows]).encode())
-    importing = Importing(services.catalog, GroupCommitWriter(10))
+    importing = Importing(services.catalog, services.code_limit, GroupCommitWriter(10))
     with path.open("rb") as opened:
         steps = importing.run(Source(opened, path.name, Csv("BARCHART", "COPY")))
         next(steps), next(steps)
@@ -381,7 +381,7 @@ def test_two_at_once_store_it_once(services, small_chunks):
 
 
 def test_a_commit_that_fails_is_no_progress(app, services, small_chunks, monkeypatch):
-    importing = Importing(services.catalog, GroupCommitWriter(1))
+    importing = Importing(services.catalog, services.code_limit, GroupCommitWriter(1))
     advance = imports.advance
     monkeypatch.setattr(imports, "advance", lambda *args: advance(*args) and args[1] < 100 or 1 / 0)
     with pytest.raises(ZeroDivisionError):

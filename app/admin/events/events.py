@@ -27,7 +27,7 @@ from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema
 from app.services.events.listing import MAX_TEXT, Page
-from app.services.events.volume import DAY, HOUR, MINUTE, VolumeFilter
+from app.services.events.volume import DAY, HOUR, MINUTE
 from app.services.rows import EventFilter
 from app.support.clock import now
 
@@ -172,7 +172,7 @@ def _until_now(filter: Filter) -> Filter:
 
 
 def _estimate(filter: Filter) -> int:
-    return services().volume.estimate(caller(), VolumeFilter(**filter))
+    return services().volume.estimate(caller(), EventFilter(**filter))
 
 
 def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:

@@ -10,7 +10,7 @@ from flask import render_template, request
 from app.admin.blueprint import services
 from app.admin.pages import Values, live_page, page, parse_id
 from app.auth import caller
-from app.services.events.rejected_groups import MOST, STEPS
+from app.services.events.rejected_groups import MAX_GROUPS, STEPS
 from app.services.rows import RejectedEvent, RejectedRequest
 
 PAGE_SIZE = 50
@@ -42,7 +42,7 @@ def rejected() -> Values:
     step = request.args.get("by", "")
     step = step if step in STEPS else "day"
     groups = services().rejected_groups.every(caller(), step)
-    return {"groups": groups, "rejects": counts(), "step": step, "most": MOST}
+    return {"groups": groups, "rejects": counts(), "step": step, "most": MAX_GROUPS}
 
 
 @page("/rejected/by/event", "system")

@@ -60,7 +60,8 @@ def _values(query: VolumeQuery) -> Values:
     reports = _running_first()
     arriving = not entries or entries[0][1].received > now() - ARRIVING_MS
     checks = services().health.glance() if is_operator else []
-    full = services().catalog.is_nearly_full if is_operator else None  # new codes will soon be rejected
+    counts_codes = is_operator and not services().catalog.strict
+    full = services().code_limit.warning() if counts_codes else None  # new codes will soon be rejected
     return {
         "query": query,
         "entries": entries,

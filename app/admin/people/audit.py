@@ -20,6 +20,7 @@ from app.admin.zones import zone_name
 from app.auth import caller
 from app.exceptions import FieldError, InputInvalid
 from app.exports.layout import FORMULA_STARTS
+from app.services.people import audit as audit_log
 from app.services.people.audit import ACTIONS, AuditRecord, Page
 from app.services.rows import AuditFilter
 
@@ -81,7 +82,7 @@ def audit_file() -> Response:
     query = _read_query()
     if query.errors:
         raise InputInvalid(query.errors[0], [FieldError(error) for error in query.errors])
-    services().audit.note(caller(), "audit log exported", details=query.address())
+    audit_log.note(caller(), "audit log exported", details=query.address())
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -120,14 +121,14 @@ def _read_query() -> AuditQuery:
 
 
 def _values(query: AuditQuery) -> Values:
-    page = Page([], None) if query.errors else services().audit.page(caller(), query.filter, PAGE_SIZE, query.before)
+    page = Page([], None) if query.errors else audit_log.page(caller(), query.filter, PAGE_SIZE, query.before)
     return {"query": query, "form": query.form, "page": page, "live": query.before is None and not query.errors}
 
 
 def _read_entries(filter: AuditFilter) -> Iterator[AuditRecord]:
     before, left = None, MAX_ROWS
     while left > 0:
-        page = services().audit.page(caller(), filter, min(left, ROWS_AT_ONCE), before)
+        page = audit_log.page(caller(), filter, min(left, ROWS_AT_ONCE), before)
         yield from page.entries
         before, left = page.next, left - len(page.entries)
         if before is None:

@@ -14,6 +14,7 @@ from app.admin.people.people import SHARED_VALUES
 from app.admin.people.session_rows import session_rows
 from app.auth import caller, open_to_temporary
 from app.exceptions import AccountInvalid, RateLimited
+from app.services.people import audit
 from app.services.people.passwords import MIN_PASSWORD
 from app.services.rows import AuditFilter
 
@@ -31,7 +32,7 @@ class PasswordForm(FlaskForm):
 @page("/me")
 def me() -> str:
     who = caller()
-    found = services().audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
+    found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
     return render_template("admin/people/me.html", sessions=session_rows(who.id), entries=entries, **SHARED_VALUES)
 

@@ -23,7 +23,7 @@ from app.admin.pages import Values, action, link_to, page
 from app.auth import caller
 from app.exceptions import Forbidden, InputInvalid, TallyError
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
-from app.services.events.volume import VolumeFilter
+from app.services.rows import EventFilter
 
 SUGGESTED = 100  # codes that a field lists; users type others
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
@@ -135,4 +135,4 @@ def _render_estimate(form: ReportForm, wanted: Mapping[str, Any]) -> str:
 
 
 def _estimate(wanted: Mapping[str, Any]) -> int:
-    return services().volume.estimate(caller(), VolumeFilter(**wanted["filter"]))
+    return services().volume.estimate(caller(), EventFilter(**wanted["filter"]))

@@ -32,8 +32,9 @@ from app.exports.layout import Layout
 from app.redis.queue import ReportQueue
 from app.schemas.reports import day, source
 from app.services.catalog.lookup import Catalog
+from app.services.people import audit
 from app.services.people.accounts import Principal
-from app.services.people.audit import Audit, nobody
+from app.services.people.audit import nobody
 from app.services.reports import fair_queue
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.destinations import Destinations
@@ -108,14 +109,12 @@ class Reports:
         destinations: Destinations,
         queue: ReportQueue,
         cleanup: Cleanup,
-        audit: Audit,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._destinations = destinations
         self._queue = queue
         self._cleanup = cleanup
-        self._audit = audit
         self._waiting_max = settings.reports_waiting_max
 
     @cached_property
@@ -357,7 +356,7 @@ class Reports:
         self._cleanup.wake()
 
     def _note(self, who: Principal, action: str, report: Report) -> None:
-        self._audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
+        audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
 
     def _named(self, name: str) -> Report | None:
         match = SOURCE.fullmatch(name)

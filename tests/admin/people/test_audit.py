@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from app.services.people import audit
 from app.store.models import AuditEntry
 from tests.support.page import Element, read
 
@@ -21,7 +22,7 @@ def rows(page: Element) -> list[str]:
 def note(services, action: str, object: str, count: int = 1, **kwargs: object) -> None:
     who = services.accounts.everyone()[0]
     for _ in range(count):
-        services.audit.note(who, action, object, **kwargs)
+        audit.note(who, action, object, **kwargs)
 
 
 def test_an_entry_shows_who_did_what_when_and_from_where(boss, services):

@@ -7,6 +7,7 @@ from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 from flask import Flask
+from flask.json.provider import DefaultJSONProvider
 
 from app import admin, api, auth, cli
 from app.config import Settings
@@ -28,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     app = Flask(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
     app.config["SETTINGS"] = settings
+    app.json = DefaultJSONProvider(app)
     app.json.sort_keys = False
     logs.configure(settings.log_format)
     open_database(settings.database)
@@ -39,15 +41,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     admin.register(app)
     cli.register(app)
     requests.register(app, app.extensions["services"].request_metrics.note)
-    app.wsgi_app = _middlewares(app, settings)
-    return app
-
-
-def _middlewares(app: Flask, settings: Settings) -> WSGIApplication:
-    """Return the WSGI application with its middlewares, innermost first."""
-    inner = HotPath(app) if settings.hot_path else app.wsgi_app
+    inner: WSGIApplication = HotPath(app) if settings.hot_path else app.wsgi_app
     inner = proxies.behind(proxies.below(inner, settings.base_path), settings.trusted_proxies)
-    return requests.receive(inner, settings.body_seconds)
+    inner = requests.receive(inner, settings.body_seconds)
+    app.wsgi_app = inner  # type: ignore[method-assign, assignment]  # Flask's own way to add a middleware
+    return app
 
 
 def _folder(name: str) -> str:

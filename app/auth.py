@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, redirect, request, session, url_for
@@ -13,6 +14,7 @@ from flask.sessions import NullSession, SecureCookieSession, SecureCookieSession
 from flask_httpauth import HTTPBasicAuth
 from itsdangerous import URLSafeTimedSerializer
 from werkzeug.datastructures import Authorization
+from werkzeug.wrappers import Response as BaseResponse
 
 from app.exceptions import Forbidden
 from app.services import Services
@@ -28,6 +30,16 @@ FILES = "/files/"
 NAME_DIGITS = 8  # in the cookie's name, to identify the installation
 
 basic = HTTPBasicAuth()
+Arguments = ParamSpec("Arguments")
+Page = TypeVar("Page")
+View = TypeVar("View", bound=Callable[..., object])
+_open_to_temporary: set[Callable[..., object]] = set()
+
+
+def services() -> Services:
+    """Return the services of this process."""
+    found: Services = current_app.extensions["services"]
+    return found
 
 
 class PeopleSessions(SecureCookieSessionInterface):
@@ -53,7 +65,8 @@ class PeopleSessions(SecureCookieSessionInterface):
         overwrite the cookie and sign users out.
         """
         settings = app.config["SETTINGS"]
-        own = sha256(f"{app.secret_key or settings.secret()} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
+        key = app.secret_key if isinstance(app.secret_key, str) else settings.secret()
+        own = sha256(f"{key} {settings.base_url}".encode()).hexdigest()[:NAME_DIGITS]
         return f"{super().get_cookie_name(app)}-{own}"
 
     def get_cookie_secure(self, app: Flask) -> bool:
@@ -93,9 +106,17 @@ def verify(name: str, password: str) -> Principal | None:
     given = _credentials(request.headers.get("Authorization"))
     if given is None or given.type != "basic" or not name:
         return None
-    principal = _services().login.authenticate(name, password, request.remote_addr or "", "API")
-    if principal is not None:
-        _check_call(principal)
+    principal = services().login.authenticate(name, password, request.remote_addr or "", "API")
+    if principal is None:
+        return None
+    allowed = current_app.config["SETTINGS"].cors_origins
+    if is_forged_call(request.method, request.mimetype, request.headers, _own_hosts(), allowed):
+        raise Forbidden(
+            "A page of another site sent this request. Send it with Content-Type: application/json and with "
+            "credentials that the page itself knows, or have the site added to CORS_ORIGINS."
+        )
+    if principal.temporary:
+        raise Forbidden("This password is for one sign-in. Sign in at /admin/, and choose one of your own.")
     return principal
 
 
@@ -133,7 +154,8 @@ def sent_token() -> str | None:
 
 def caller() -> Principal:
     """Return the user who sent this request, for views behind `basic.login_required` or `signed_in`."""
-    return g.principal if "principal" in g else basic.current_user()
+    principal: Principal = g.principal if "principal" in g else basic.current_user()
+    return principal
 
 
 def need(permission: str) -> None:
@@ -153,67 +175,68 @@ def sign_in(principal: Principal) -> bool:
     """
     earlier = current_session()
     if earlier is not None:
-        _services().sessions.sign_out(earlier)
+        services().sessions.sign_out(earlier)
     here = replace(principal, address=request.remote_addr or "")
-    token = _services().sessions.begin(here, request.user_agent.string)
+    token = services().sessions.begin(here, request.user_agent.string)
     if token is None:
         return False
     session.clear()
     session.permanent = True
     session[TOKEN] = token
-    g.pop("visit", None)
+    g.pop("current_session", None)
     return True
 
 
 def sign_out() -> None:
     """End the session, on the server and in the browser."""
-    visit = current_session()
-    if visit is not None:
-        _services().sessions.sign_out(visit)
+    current = current_session()
+    if current is not None:
+        services().sessions.sign_out(current)
     session.clear()
-    g.visit = None
+    g.current_session = None
 
 
-def signed_in(view: Callable) -> Callable:
+def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | BaseResponse]:
     """Require a login for a page; otherwise redirect to the login page, which redirects back afterwards.
 
     A user with a temporary password is redirected to the page that replaces it, from all other pages.
     """
 
     @functools.wraps(view)
-    def guarded(*args: object, **kwargs: object) -> object:
+    def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Page | BaseResponse:
         principal = current_principal()
         if principal is None:
             back = request.full_path.rstrip("?") if request.method == "GET" else None  # below `base_path`
             return redirect(url_for("admin.sign_in", next=back))
         g.principal = principal
-        if principal.temporary and not getattr(view, "is_open_to_temporary", False):
+        if principal.temporary and view not in _open_to_temporary:
             return redirect(url_for("admin.own_password"))
         return view(*args, **kwargs)
 
     return guarded
 
 
-def open_to_temporary(view: Callable) -> Callable:
+def open_to_temporary(view: View) -> View:
     """Mark the page on which a user with a temporary password chooses a new password."""
-    view.is_open_to_temporary = True
+    _open_to_temporary.add(view)
     return view
 
 
 def current_principal() -> Principal | None:
     """Return the user whose session the request belongs to, or None."""
-    visit = current_session()
-    return visit and visit.principal
+    current = current_session()
+    return current.principal if current else None
 
 
 def current_session() -> CurrentSession | None:
     """Return the session that the request belongs to, or None. It is looked up once per request."""
-    if "visit" not in g:
-        token = session.get(TOKEN)
-        acts = REFRESHES not in request.headers
-        known = isinstance(token, str)
-        g.visit = _services().sessions.find(token, request.remote_addr or "", acts=acts) if known else None
-    return g.visit
+    if "current_session" not in g:
+        token, address = session.get(TOKEN), request.remote_addr or ""
+        g.current_session = None
+        if isinstance(token, str):
+            g.current_session = services().sessions.find(token, address, acts=REFRESHES not in request.headers)
+    found: CurrentSession | None = g.current_session
+    return found
 
 
 def comes_from_elsewhere() -> bool:
@@ -226,24 +249,9 @@ def _own_hosts() -> tuple[str, str]:
     return request.host, urlsplit(current_app.config["SETTINGS"].base_url).netloc
 
 
-def _services() -> Services:
-    return current_app.extensions["services"]
-
-
 def _credentials(header: str | None) -> Authorization | None:
     """Return the content of an Authorization header, or None if Werkzeug fails on its non-ASCII characters."""
     try:
         return Authorization.from_header(header)
     except ValueError:
         return None
-
-
-def _check_call(principal: Principal) -> None:
-    allowed = current_app.config["SETTINGS"].cors_origins
-    if is_forged_call(request.method, request.mimetype, request.headers, _own_hosts(), allowed):
-        raise Forbidden(
-            "A page of another site sent this request. Send it with Content-Type: application/json and with "
-            "credentials that the page itself knows, or have the site added to CORS_ORIGINS."
-        )
-    if principal.temporary:
-        raise Forbidden("This password is for one sign-in. Sign in at /admin/, and choose one of your own.")

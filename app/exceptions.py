@@ -1,46 +1,6 @@
 """Errors of the service, independent of how they are presented.
 
-    TallyError
-    ├── SettingInvalid        a setting is wrong; the service does not start
-    ├── DatabaseNewer         the database was migrated by a newer version of this code
-    ├── ReloadFailed          the running service could not load the new code, and continues unchanged
-    ├── StoreUnavailable      the database cannot be reached in time; nothing was stored
-    │   ├── OutcomeUnknown    it was asked to commit, and did not respond in time
-    │   ├── StatementFailed   it can be reached, but could not execute one statement
-    │   └── DatabaseUnsuitable  it cannot provide what Tally needs until an operator changes it
-    ├── Overloaded            the process has no capacity for the request; nothing was stored
-    ├── StorageFailed         the storage of report files cannot be reached or written; a retry may succeed
-    ├── FileMissing           a file that should be there is not
-    │   └── FileDamaged       … or is not what was written
-    ├── RowTooWide            a report's row has more items than the report was planned for
-    ├── QueueUnavailable      Redis cannot be reached in time; cleanup completes the action later
-    ├── BodyMalformed         the body is not in its declared format
-    ├── BodyTooLarge          more bytes or events than one request may carry
-    ├── TypeUnsupported       a media type or content coding that is not accepted
-    ├── InputInvalid          well-formed, but a field is invalid; has the field errors
-    ├── KeyReused             an idempotency key was used before with another body
-    ├── Unauthenticated       the credentials are missing or wrong
-    ├── Forbidden             the caller is known but not allowed; may have field errors
-    ├── RateLimited           too many requests; has the seconds until the next is accepted
-    ├── KeyUnknown            there is no such ingest key
-    ├── CatalogUnknown        the catalog has no such entry, or the caller may not see it
-    ├── ImportOvertaken       another process imports the same file
-    ├── EventUnknown          there is no such event, or it is not the caller's
-    ├── RejectedUnknown       there is no such rejected event, or it is not the caller's
-    ├── ScheduleUnknown       there is no such recurring report, or it is not the caller's
-    ├── ScheduleBusy          the recurring report is being started at this moment
-    ├── WebhookFailed         the server of a webhook did not respond
-    ├── AccountInvalid        a user cannot be created or changed as requested
-    │   └── AccountUnknown    there is no such user
-    ├── SessionUnknown        there is no such session, or it has ended
-    ├── LinkInvalid           a signed link was changed or has expired
-    └── ReportError
-        ├── ReportUnknown     no such report, or not the caller's
-        ├── ReportRunning     its file does not exist yet
-        ├── ReportFailed      its file will never exist
-        ├── ReportEnded       it is complete and cannot be retried
-        └── ReportExpired     its file was removed
-
+All derive from `TallyError`. Those of the database, of report files and of reports have base classes of their own.
 `api/errors.py` turns them into HTTP responses, `cli` into exit codes, and `admin` into pages.
 """
 

@@ -7,7 +7,6 @@ sessions of their own, so that Ctrl-C reaches only the benchmark, which stops th
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from configparser import RawConfigParser
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +23,11 @@ from types import FrameType
 import psycopg
 from psycopg import sql
 
+from app.ops import programs
 from bench.processes import memory
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
-CONFIGURATION = ROOT / "deploy" / "supervisord.conf"
-LIFELINE = ROOT / "app" / "ops" / "lifeline.py"
-WEB = ROOT / "app" / "ops" / "web.py"
 CONNECTIONS = 500  # of PostgreSQL, because two servers with pools exceed its default of 100 from 8 cores on
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -181,14 +177,9 @@ def migrate(url: str) -> None:
 
 def _command(program: Program, port: int, processes: int) -> list[str]:
     """Return the service's command with another program at its end, so that both are served equally."""
-    parser = RawConfigParser()
-    parser.read(CONFIGURATION)
-    hold = [sys.executable, "-I", "-S", str(LIFELINE), "TERM"]  # ends with the benchmark, whatever ends it
-    values = {"HOLD": shlex.join(hold), "PYTHON": shlex.quote(sys.executable), "HOST": HOST, "PORT": port}
-    values |= {"WEB_PROCESSES": processes, "WEB": shlex.quote(str(WEB))}
-    template = parser.get("program:web", "command")
-    *shipped, _ = shlex.split(template % {f"ENV_TALLY_{name}": value for name, value in values.items()})
-    return [*shipped, *(["--factory"] if program.factory else []), program.target]
+    *shipped, target = programs.web_command(HOST, port, processes, program.target)
+    hold = [*programs.HOLD, "TERM"]  # ends with the benchmark, whatever ends it
+    return [*hold, *shipped, *(["--factory"] if program.factory else []), target]
 
 
 def own_environment(folder: Path, database_url: str, port: int) -> Mapping[str, str]:
@@ -203,7 +194,7 @@ def own_environment(folder: Path, database_url: str, port: int) -> Mapping[str, 
         "REDIS_URL": f"unix://{folder}/no-redis.sock",
         "STORAGE_URL": f"file://{folder}/reports",
         "SECRET_KEY": "of-the-benchmark-alone",
-        "MALLOC_ARENA_MAX": "2",  # as app/ops/supervise.py starts it
+        "MALLOC_ARENA_MAX": "2",  # as app/ops/programs.py starts it
     }
     return {**os.environ, **own}
 

@@ -54,12 +54,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Run tests on the databases in turn, and those with browsers and real processes first, because they take
     longest.
     """
+    elsewhere = [item for item in items if not is_of_its_database(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in set(elsewhere)]
     if not SOAK and not any("::" in argument for argument in config.args):  # tests selected by name all run
         dropped = tried_by_turns(items)
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])
         items[:] = [item for item in items if item not in dropped]
     order = ("browser", "processes")
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in order])
+
+
+def is_of_its_database(item: pytest.Item) -> bool:
+    """Whether a test runs on the only database that its module needs, which is its `DATABASE`."""
+    only = getattr(getattr(item, "module", None), "DATABASE", None)
+    tried = item.callspec.params.get("database_url") if hasattr(item, "callspec") else None
+    return only is None or tried in (None, only)
 
 
 def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:

@@ -20,12 +20,12 @@ from flask.cli import load_dotenv
 from app import create_app
 from app.config import Settings
 from app.exceptions import SettingInvalid
-from app.ops import preflight, supervise
+from app.ops import preflight, programs
 from app.redis.queue import connect
 from app.store import database
+from tests.support import settings_page
 
 ROOT = Path(__file__).parent.parent
-ROW = re.compile(r"\| `(?P<name>[A-Z0-9_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<meaning>[^|]+) \|")
 
 
 @pytest.fixture
@@ -39,25 +39,15 @@ def environment(tmp_path: Path, monkeypatch):
     os.environ.update(before)
 
 
-def page() -> dict[str, re.Match]:
-    """The rows of the reference page by setting."""
-    return {row["name"]: row for row in ROW.finditer((ROOT / "docs" / "settings.md").read_text())}
+def test_the_reference_page_has_the_table_that_the_declarations_make():
+    table = settings_page.TABLE.search(settings_page.PAGE.read_text())
+    assert table[0] == settings_page.table(), "run `python -m tests.support.settings_page`"
 
 
-def test_the_reference_page_has_every_setting_and_no_other():
-    assert list(page()) == [field.name.upper() for field in fields(Settings)]
-
-
-def test_the_reference_page_has_a_row_of_four_cells_for_each_setting():
-    lines = [line for line in (ROOT / "docs" / "settings.md").read_text().splitlines() if line.startswith("| `")]
-    assert len(lines) == len(page())
-
-
-@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
-def test_the_reference_page_tells_the_default(field):
-    default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
-    default = {"True": "on", "False": "off"}.get(default, default)
-    assert page()[field.name.upper()]["default"] == (f"`{default}`" if default else "*empty*")
+def test_each_link_of_the_reference_page_leads_to_one_of_its_headings():
+    text = settings_page.PAGE.read_text()
+    headings = {"-".join(heading.lower().split()) for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\(#([^)]+)\)", text)) <= headings
 
 
 def test_an_empty_environment_gives_the_defaults(environment):
@@ -75,40 +65,16 @@ GOOD = {
     "ADMIN_PASSWORD": ("correct horse", "correct horse"),
     "PUBLIC_URL": ("https://tally.example/under/a/path", "https://tally.example/under/a/path"),
     "HOST": ("::1", "::1"),
-    "PORT": ("65535", 65535),
-    "WEB_PROCESSES": ("4", 4),
-    "WORKERS": ("2", 2),
     "CATALOG_MODE": ("strict", "strict"),
     "INGEST_AUTH": ("key", "key"),
-    "RATE_LIMIT_ADDRESS": ("600", 600),
-    "RATE_LIMIT_KEY": ("6000", 6000),
     "CORS_ORIGINS": ("https://a.example, https://b.example:8443", ("https://a.example", "https://b.example:8443")),
-    "MAX_BODY_BYTES": ("1024", 1024),
-    "MAX_BATCH_EVENTS": ("1", 1),
-    "MAX_CODES": ("3", 3),
-    "BODY_SECONDS": ("5", 5),
-    "INGEST_WAIT_SECONDS": ("3", 3),
     "SPOOL": ("on", True),
-    "REPORT_TIMEOUT_SECONDS": ("60", 60),
-    "REPORT_ATTEMPTS": ("3", 3),
-    "REPORT_SHARD_ROWS": ("1000", 1000),
     "REPORT_BUCKETS": ("analysts, Other.Bucket_1", ("analysts", "Other.Bucket_1")),
     "SENDFILE": ("x-accel", "x-accel"),
     "SENDFILE_PREFIX": ("/internal/files/", "/internal/files/"),
-    "REPORT_KEEP_DAYS": ("30", 30),
-    "EVENT_KEEP_DAYS": ("400", 400),
     "WEBHOOK_HOSTS": ("a.example, http://10.0.0.7:8080", ("a.example", "http://10.0.0.7:8080")),
-    "REJECTED_KEEP_DAYS": ("90", 90),
-    "REPORTS_WAITING_MAX": ("5", 5),
-    "SCHEDULES_MAX": ("6", 6),
-    "REJECTED_MAX_BYTES": ("2000000", 2_000_000),
     "INVALID_EVENTS": ("store-valid", "store-valid"),
-    "REJECTED_MAX": ("500", 500),
-    "AUDIT_KEEP_DAYS": ("90", 90),
-    "SESSION_IDLE_MINUTES": ("30", 30),
-    "SESSION_DAYS": ("1", 1),
     "TRUSTED_HOSTS": ("Tally.example.com, .example.org,[::1]", ("tally.example.com", ".example.org", "[::1]")),
-    "TRUSTED_PROXIES": ("2", 2),
     "METRICS_TOKEN": ("sixteen-letters!", "sixteen-letters!"),
     "HOT_PATH": ("off", False),
     "LOG_FORMAT": ("json", "json"),
@@ -118,108 +84,96 @@ GOOD = {
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_each_setting_is_read_from_its_variable(environment, field):
-    text, value = GOOD[field.name.upper()]
+    largest = getattr(field.metadata["check"], "max", None)  # of a number
+    text, value = (str(largest), largest) if largest is not None else GOOD[field.name.upper()]
     environment[field.name.upper()] = text
     assert getattr(Settings.from_environment(), field.name) == value
 
 
-WRONG = [
-    ("DATA_DIR", " "),
-    ("DATABASE_URL", "mysql://localhost/tally"),
-    ("DATABASE_URL", "events.db"),
-    ("DATABASE_URL", "sqlite:///"),
-    ("DATABASE_URL", "sqlite:///:memory:"),
-    ("REDIS_URL", "localhost:6379"),
-    ("REDIS_URL", "redis://"),
-    ("REDIS_URL", "redis://cache:none"),
-    ("REDIS_URL", "unix://"),
-    ("REDIS_URL", "redis://cache/reports"),
-    ("STORAGE_URL", "file:///srv/reports#2026"),
-    ("STORAGE_URL", "file:///srv/reports?2026"),
-    ("STORAGE_URL", "file:///srv/100%"),
-    ("DATABASE_URL", "sqlite:///events#1.db"),
-    ("DATABASE_URL", "sqlite:///events?mode=ro"),
-    ("DATABASE_URL", "sqlite:///100%.db"),
-    ("STORAGE_URL", "/srv/reports"),
-    ("STORAGE_URL", "file://reports"),
-    ("STORAGE_URL", "ftp://host/reports"),
-    ("STORAGE_URL", "s3://"),
-    ("STORAGE_URL", "s3:///prefix"),
-    ("STORAGE_URL", "s3://key:secret@bucket/prefix"),
-    ("STORAGE_URL", "s3://bucket/prefix?region=x"),
-    ("S3_ENDPOINT_URL", "minio:9000"),
-    ("S3_ENDPOINT_URL", "http://key:secret@minio:9000"),
-    ("S3_ENDPOINT_URL", "http://minio:9000/?x"),
-    ("S3_ENDPOINT_URL", "http://my_minio:9000"),
-    ("S3_ENDPOINT_URL", "http://minio..example:9000"),
-    ("S3_PUBLIC_URL", "ftp://files.example.com"),
-    ("REPORT_BUCKETS", "analysts,,others"),
-    ("SENDFILE", "on"),
-    ("SENDFILE_PREFIX", "report-files"),
-    ("SENDFILE_PREFIX", "/"),
-    ("SENDFILE_PREFIX", "/a b/"),
-    ("REPORT_BUCKETS", "analysts/reports"),
-    ("REPORT_BUCKETS", "s3://analysts"),
-    ("SECRET_KEY", "too short"),
-    ("PUBLIC_URL", "tally.example"),
-    ("PUBLIC_URL", "https://"),
-    ("PUBLIC_URL", "https://tally.example:port"),
-    ("PUBLIC_URL", "https://tally.example/?page=1"),
-    ("PUBLIC_URL", "https://tally.example/a//b"),
-    ("PUBLIC_URL", "https://tally.example/../b"),
-    ("PUBLIC_URL", "https://tally.example/a%20b"),
-    ("PUBLIC_URL", "https://tally.example/events/x"),
-    ("HOST", ""),
-    ("PORT", "0"),
-    ("PORT", "65536"),
-    ("PORT", "http"),
-    ("PORT", "80.5"),
-    ("WEB_PROCESSES", "-1"),
-    ("WORKERS", "0"),
-    ("CATALOG_MODE", "closed"),
-    ("INGEST_AUTH", "yes"),
-    ("RATE_LIMIT_ADDRESS", "-1"),
-    ("RATE_LIMIT_KEY", "100/minute"),
-    ("CORS_ORIGINS", ""),
-    ("CORS_ORIGINS", "https://a.example,example.com"),
-    ("CORS_ORIGINS", "https://a.example/path"),
-    ("MAX_BODY_BYTES", "10 MiB"),
-    ("MAX_BODY_BYTES", "-1"),
-    ("MAX_BATCH_EVENTS", "0"),
-    ("MAX_CODES", "2"),
-    ("BODY_SECONDS", "0"),
-    ("INGEST_WAIT_SECONDS", "0"),
-    ("SPOOL", "yes"),
-    ("REPORT_TIMEOUT_SECONDS", "0"),
-    ("REPORT_KEEP_DAYS", "forever"),
-    ("EVENT_KEEP_DAYS", "-1"),
-    ("WEBHOOK_HOSTS", "https://a.example/path"),
-    ("WEBHOOK_HOSTS", "*"),
-    ("WEBHOOK_HOSTS", "a.example,ftp://b.example"),
-    ("WEBHOOK_HOSTS", "user@a.example"),
-    ("REJECTED_KEEP_DAYS", "0"),
-    ("REJECTED_MAX_BYTES", "1000"),
-    ("REPORTS_WAITING_MAX", "0"),
-    ("SCHEDULES_MAX", "0"),
-    ("INVALID_EVENTS", "lenient"),
-    ("REJECTED_MAX", "none"),
-    ("AUDIT_KEEP_DAYS", "0"),
-    ("SESSION_IDLE_MINUTES", "0"),
-    ("SESSION_DAYS", "0"),
-    ("TRUSTED_HOSTS", "https://tally.example.com"),
-    ("TRUSTED_HOSTS", "tally.example.com:8000"),
-    ("TRUSTED_HOSTS", "tally.example.com, *"),
-    ("TRUSTED_PROXIES", "-1"),
-    ("TRUSTED_PROXIES", "10.0.0.1"),
-    ("METRICS_TOKEN", "too-short"),
-    ("METRICS_TOKEN", "sixteen letters and blanks"),
-    ("HOT_PATH", "yes"),
-    ("LOG_FORMAT", "xml"),
-    ("ENVIRONMENT", ""),
-]
+WRONG = {
+    "DATA_DIR": [" "],
+    "DATABASE_URL": [
+        "mysql://localhost/tally",
+        "events.db",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///events#1.db",
+        "sqlite:///events?mode=ro",
+        "sqlite:///100%.db",
+    ],
+    "REDIS_URL": ["localhost:6379", "redis://", "redis://cache:none", "unix://", "redis://cache/reports"],
+    "STORAGE_URL": [
+        "file:///srv/reports#2026",
+        "file:///srv/reports?2026",
+        "file:///srv/100%",
+        "/srv/reports",
+        "file://reports",
+        "ftp://host/reports",
+        "s3://",
+        "s3:///prefix",
+        "s3://key:secret@bucket/prefix",
+        "s3://bucket/prefix?region=x",
+    ],
+    "S3_ENDPOINT_URL": [
+        "minio:9000",
+        "http://key:secret@minio:9000",
+        "http://minio:9000/?x",
+        "http://my_minio:9000",
+        "http://minio..example:9000",
+    ],
+    "S3_PUBLIC_URL": ["ftp://files.example.com"],
+    "REPORT_BUCKETS": ["analysts,,others", "analysts/reports", "s3://analysts"],
+    "SENDFILE": ["on"],
+    "SENDFILE_PREFIX": ["report-files", "/", "/a b/"],
+    "SECRET_KEY": ["too short"],
+    "PUBLIC_URL": [
+        "tally.example",
+        "https://",
+        "https://tally.example:port",
+        "https://tally.example/?page=1",
+        "https://tally.example/a//b",
+        "https://tally.example/../b",
+        "https://tally.example/a%20b",
+        "https://tally.example/events/x",
+    ],
+    "HOST": [""],
+    "PORT": ["0", "65536", "http", "80.5"],
+    "WEB_PROCESSES": ["-1"],
+    "WORKERS": ["0"],
+    "CATALOG_MODE": ["closed"],
+    "INGEST_AUTH": ["yes"],
+    "RATE_LIMIT_ADDRESS": ["-1"],
+    "RATE_LIMIT_KEY": ["100/minute"],
+    "CORS_ORIGINS": ["", "https://a.example,example.com", "https://a.example/path"],
+    "MAX_BODY_BYTES": ["10 MiB", "-1"],
+    "MAX_BATCH_EVENTS": ["0"],
+    "MAX_CODES": ["2"],
+    "BODY_SECONDS": ["0"],
+    "INGEST_WAIT_SECONDS": ["0"],
+    "SPOOL": ["yes"],
+    "REPORT_TIMEOUT_SECONDS": ["0"],
+    "REPORT_KEEP_DAYS": ["forever"],
+    "EVENT_KEEP_DAYS": ["-1"],
+    "WEBHOOK_HOSTS": ["https://a.example/path", "*", "a.example,ftp://b.example", "user@a.example"],
+    "REJECTED_KEEP_DAYS": ["0"],
+    "REJECTED_MAX_BYTES": ["1000"],
+    "REPORTS_WAITING_MAX": ["0"],
+    "SCHEDULES_MAX": ["0"],
+    "INVALID_EVENTS": ["lenient"],
+    "REJECTED_MAX": ["none"],
+    "AUDIT_KEEP_DAYS": ["0"],
+    "SESSION_IDLE_MINUTES": ["0"],
+    "SESSION_DAYS": ["0"],
+    "TRUSTED_HOSTS": ["https://tally.example.com", "tally.example.com:8000", "tally.example.com, *"],
+    "TRUSTED_PROXIES": ["-1", "10.0.0.1"],
+    "METRICS_TOKEN": ["too-short", "sixteen letters and blanks"],
+    "HOT_PATH": ["yes"],
+    "LOG_FORMAT": ["xml"],
+    "ENVIRONMENT": [""],
+}
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG)
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
 def test_a_wrong_value_is_refused_by_name(environment, name, value):
     environment[name] = value
     with pytest.raises(SettingInvalid, match=f"{name}: .+") as refused:
@@ -240,27 +194,30 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(environment):
     assert "hush" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("REDIS_URL", "redis://u:hush/hush@localhost:6379/0"),
-        ("REDIS_URL", "redis://:hush[@localhost/0"),
-        ("DATABASE_URL", "postgresql://u:hush[@localhost/tally"),
-        ("DATABASE_URL", "postgresql://u:100%hush@localhost/tally"),
-        ("DATABASE_URL", "postgresql://u:hush%zz@localhost/tally"),
-        ("DATABASE_URL", "postgresql://u:hush@hush@localhost/tally"),
-        ("DATABASE_URL", "postgresql://u:hush#hush@localhost/tally"),
-        ("DATABASE_URL", "postgresql://u:hush?hush@localhost/tally"),
-        ("DATABASE_URL", "postgresql://u:5432/hush@localhost/tally"),
-        ("REDIS_URL", "redis://:hush%@localhost:6379/0"),
-        ("REDIS_URL", "redis://u:6379/hush@localhost:6379/0"),
-        ("REDIS_URL", "redis://:hush#hush@localhost:6379/0"),
-        ("PUBLIC_URL", "https://u:hush@tally.example"),
-        ("S3_ENDPOINT_URL", "https://u:hush@s3.example"),
-        ("S3_ENDPOINT_URL", "https://u:hush/hush@s3.example"),
-        ("WEBHOOK_HOSTS", "https://u:hush@hooks.example"),
+UNREADABLE = {
+    "REDIS_URL": [
+        "redis://u:hush/hush@localhost:6379/0",
+        "redis://:hush[@localhost/0",
+        "redis://:hush%@localhost:6379/0",
+        "redis://u:6379/hush@localhost:6379/0",
+        "redis://:hush#hush@localhost:6379/0",
     ],
-)
+    "DATABASE_URL": [
+        "postgresql://u:hush[@localhost/tally",
+        "postgresql://u:100%hush@localhost/tally",
+        "postgresql://u:hush%zz@localhost/tally",
+        "postgresql://u:hush@hush@localhost/tally",
+        "postgresql://u:hush#hush@localhost/tally",
+        "postgresql://u:hush?hush@localhost/tally",
+        "postgresql://u:5432/hush@localhost/tally",
+    ],
+    "PUBLIC_URL": ["https://u:hush@tally.example"],
+    "S3_ENDPOINT_URL": ["https://u:hush@s3.example", "https://u:hush/hush@s3.example"],
+    "WEBHOOK_HOSTS": ["https://u:hush@hooks.example"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in UNREADABLE for value in UNREADABLE[name]])
 def test_nor_is_a_password_that_a_url_cannot_be_read_for(environment, name, value):
     environment[name] = value
     with pytest.raises(SettingInvalid, match=name) as refused:
@@ -390,9 +347,9 @@ def test_a_data_folder_that_redis_clients_cannot_read_is_refused_before_anything
 
 
 def test_without_a_temporary_folder_the_processes_get_one(tmp_path, monkeypatch):
-    assert supervise._temporary_folder(Settings(data_dir=tmp_path)) == {}
+    assert programs.temporary_folder(Settings(data_dir=tmp_path)) == {}
     monkeypatch.setattr(tempfile, "gettempdir", lambda: Path("/nowhere/at/all").stat())
-    found = supervise._temporary_folder(Settings(data_dir=tmp_path))
+    found = programs.temporary_folder(Settings(data_dir=tmp_path))
     assert found == dict.fromkeys(("TMPDIR", "SQLITE_TMPDIR"), str(tmp_path / "tmp"))
     assert (tmp_path / "tmp").is_dir()
 

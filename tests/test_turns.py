@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.conftest import tried_by_turns
+from tests.conftest import is_of_its_database, tried_by_turns
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -55,3 +55,10 @@ def test_a_test_with_one_database_only_is_never_left_out():
 def test_a_test_without_a_database_is_never_left_out():
     item = SimpleNamespace(nodeid="tests/api/test_a.py::test_x")
     assert not tried_by_turns([item])
+
+
+def test_a_module_that_names_its_database_runs_on_it_alone():
+    items = [Item("api/test_a.py::test_x", one) for one in DATABASES]
+    for item in items:
+        item.module = SimpleNamespace(DATABASE="postgresql")
+    assert [is_of_its_database(item) for item in items] == [False, True]

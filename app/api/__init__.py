@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import body, cors, errors, events, files, health, metrics, openapi, query, reports, service
+from app.api import body, cors, errors, events, files, health, metrics, query, reports, service
+from app.api.openapi import document, swagger_ui
 
 
 def register(app: Flask) -> None:
     """Add the API to the application."""
-    for module in (events, reports, files, service, health, metrics, openapi):
+    for module in (events, reports, files, service, health, metrics, document):
         app.register_blueprint(module.blueprint)
-    openapi.register_docs(app)
+    swagger_ui.register(app)
     cors.register(app)
     app.before_request(query.check_parameters)
     body.register(app)

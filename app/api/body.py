@@ -39,7 +39,22 @@ LINES_TYPE = "application/x-ndjson"
 
 def register(app: Flask) -> None:
     """Make clients able to read a response that is sent before they have finished sending."""
-    app.after_request(_hear_out)
+
+    @app.after_request
+    def drain(response: Response) -> Response:
+        """Read the rest of the body for a while, because a client still sending would see a reset, not the response.
+
+        A client that sent `Expect` has not started sending.
+        """
+        if response.status_code < 400 or g.get("body_is_over") or "Expect" in request.headers:
+            return response
+        if not _is_chunked() and not request.content_length:
+            return response
+        stream, deadline, read = _stream(), time.monotonic() + DRAINED_SECONDS, 0
+        with suppress(BodyMalformed, ClientDisconnected, Overloaded):
+            while read < DRAINED_BYTES and time.monotonic() < deadline and (chunk := stream.read(CHUNK_BYTES)):
+                read += len(chunk)
+        return response
 
 
 class Body:
@@ -59,7 +74,7 @@ class Body:
 
     def __exit__(self, *error: object) -> None:
         if self._share:
-            self._share.give_back()
+            self._share.release()
 
 
 def read_json_body() -> Body:
@@ -91,66 +106,56 @@ def _read(*, is_lines: bool = False) -> Body:
     coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     length = environ.get("CONTENT_LENGTH", "")
     if not coding and len(length) <= SMALL_DIGITS and length.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
-        return Body(_at_once(environ["wsgi.input"], int(length), limit), None, is_lines=is_lines)
+        # A small uncompressed body of known length, the usual case, is read in one call.
+        if int(length) > limit:
+            raise _too_large(limit)
+        body = environ["wsgi.input"].read(int(length))
+        g.body_is_over = True
+        if len(body) < int(length):
+            raise cut_short(len(body), int(length))
+        return Body(body, None, is_lines=is_lines)
     if coding not in CODINGS:
         raise TypeUnsupported(f"The Content-Encoding is {coding[:100]}; it must be gzip, deflate or zstd.")
     share = Share()
     try:
-        data = CODINGS[coding](_counted(limit, share), limit, share)
+        data = CODINGS[coding](_receive(limit, share), limit, share)
         if len(data) > SMALL_BYTES:
             share.work(len(data))
     except BaseException:
-        share.give_back()
+        share.release()
         raise
     return Body(data, share, is_lines=is_lines)
 
 
-def _at_once(stream: IO[bytes], length: int, limit: int) -> bytes:
-    """Read a small uncompressed body of known length, the usual case, in one call without the machinery for others."""
-    if length > limit:
-        raise _too_large(limit)
-    body = stream.read(length)
-    g.body_is_over = True
-    if len(body) < length:
-        raise cut_short(len(body), length)
-    return body
-
-
-def _chunks() -> Iterator[bytes]:
-    """Yield the body as it arrives, until its deadline."""
-    deadline = time.monotonic() + current_app.config["SETTINGS"].body_seconds
-    stream = _stream()
-    while chunk := stream.read(CHUNK_BYTES):
-        yield chunk
-        if time.monotonic() > deadline:
-            g.body_is_over = True
-            raise BodyMalformed("The body took too long to arrive.")
-    g.body_is_over = True
-
-
 def _stream() -> IO[bytes]:
-    return request.environ["wsgi.input"] if _is_chunked() else request.stream
+    stream: IO[bytes] = request.environ["wsgi.input"] if _is_chunked() else request.stream
+    return stream
 
 
 def _is_chunked() -> bool:
     return "chunked" in request.environ.get("HTTP_TRANSFER_ENCODING", "").lower()
 
 
-def _counted(limit: int, share: Share) -> Iterator[bytes]:
-    """Yield the pieces of the body, and limit a compressed body to the size allowed for its decompressed form."""
+def _receive(limit: int, share: Share) -> Iterator[bytes]:
+    """Yield the body as it arrives, until its deadline. A compressed one is limited like its decompressed form."""
     length = None if _is_chunked() else request.content_length
     if length is not None:
         if length > limit:
             raise _too_large(limit)
         share.receive(length, WAIT_SECONDS)
-    read = 0
-    for chunk in _chunks():
+    deadline = time.monotonic() + current_app.config["SETTINGS"].body_seconds
+    stream, read = _stream(), 0
+    while chunk := stream.read(CHUNK_BYTES):
         read += len(chunk)
         if read > limit:
             raise _too_large(limit)
         if length is None:
             share.receive(len(chunk))
         yield chunk
+        if time.monotonic() > deadline:
+            g.body_is_over = True
+            raise BodyMalformed("The body took too long to arrive.")
+    g.body_is_over = True
     if length is not None and read < length:
         raise cut_short(read, length)
 
@@ -162,27 +167,6 @@ def _too_large(limit: int) -> BodyTooLarge:
 def cut_short(read: int, length: int) -> BodyMalformed:
     """Return the error of a body that ended early."""
     return BodyMalformed(f"The body is cut short: {read} of its {length} bytes arrived.")
-
-
-def _hear_out(response: Response) -> Response:
-    """Read the rest of the body for a while, because a client still sending would see a reset, not the response."""
-    if response.status_code >= 400 and _is_sending():
-        _drain(_stream())
-    return response
-
-
-def _is_sending() -> bool:
-    """Return whether part of the body may be in transit. A client that sent `Expect` has not started sending."""
-    if g.get("body_is_over") or "Expect" in request.headers:
-        return False
-    return _is_chunked() or bool(request.content_length)
-
-
-def _drain(stream: IO[bytes]) -> None:
-    deadline, read = time.monotonic() + DRAINED_SECONDS, 0
-    with suppress(BodyMalformed, ClientDisconnected, Overloaded):
-        while read < DRAINED_BYTES and time.monotonic() < deadline and (chunk := stream.read(CHUNK_BYTES)):
-            read += len(chunk)
 
 
 def _plain(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
@@ -232,9 +216,21 @@ def _zstd(chunks: Iterator[bytes], limit: int, share: Share) -> bytes:
         with decompressor.stream_reader(compressed, read_across_frames=True) as reader:
             while piece := reader.read(CHUNK_BYTES):
                 _grow(out, piece, limit, share)
-        _check_whole(compressed)
+        # The stream reader treats a truncated frame as complete, so the frames are walked again, one piece at a time,
+        # because the object copies everything after the end of a frame.
+        frame, begun, start = None, 0, 0
+        while start < len(compressed):
+            if frame is None or frame.eof:
+                frame = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+                begun += 1
+                _check_parts(begun)
+            piece = compressed[start : start + CHUNK_BYTES]
+            frame.decompress(piece)
+            start += len(piece) - len(frame.unused_data)
     except zstandard.ZstdError as error:
         raise BodyMalformed(f"The body is not what its Content-Encoding says: {error}.") from None
+    if frame is not None and not frame.eof:
+        raise BodyMalformed("The compressed body is cut short.")
     return bytes(out)
 
 
@@ -243,24 +239,6 @@ def _grow(out: bytearray, piece: bytes, limit: int, share: Share) -> None:
         raise _too_large(limit)
     share.receive(len(piece))
     out += piece
-
-
-def _check_whole(compressed: bytes) -> None:
-    """Decompress with a decompression object, because the stream reader treats a truncated frame as complete.
-
-    The object receives one piece at a time, because it copies everything after the end of a frame.
-    """
-    one, begun, start = None, 0, 0
-    while start < len(compressed):
-        if one is None or one.eof:
-            one = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
-            begun += 1
-            _check_parts(begun)
-        piece = compressed[start : start + CHUNK_BYTES]
-        one.decompress(piece)
-        start += len(piece) - len(one.unused_data)
-    if one is not None and not one.eof:
-        raise BodyMalformed("The compressed body is cut short.")
 
 
 def _check_parts(begun: int) -> None:

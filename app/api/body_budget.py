@@ -13,35 +13,39 @@ from app.exceptions import Overloaded
 
 SMALL_BYTES = 100_000
 RECEIVED_BYTES = 80 * 1024 * 1024  # of all bodies that are being received or are in memory
-WORK_BYTES = (
-    20 * 1024 * 1024
-)  # of the bodies whose events are being parsed or stored, each of which uses ten times its size
+# Of the bodies whose events are being parsed or stored, each of which uses ten times its size.
+WORK_BYTES = 20 * 1024 * 1024
 WAIT_SECONDS = 10.0
 
 
 class Budget:
-    """Number of bytes that requests share. A request that needs more than the total must be the only one."""
+    """Number of bytes that requests share. A request that needs more than the total must be the only one.
+
+    Attributes:
+        held: the bytes that requests hold at this moment.
+    """
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._taken = 0
+        self.held = 0
         self._changed = threading.Condition()
 
-    def take(self, count: int, wait_seconds: float = 0.0) -> None:
+    def acquire(self, count: int, wait_seconds: float = 0.0) -> None:
         """Acquire `count` bytes, waiting until they are free.
 
         Raises:
             Overloaded: the bytes did not become free in time.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._taken or self._taken + count <= self._total, wait_seconds):
+            is_free = self._changed.wait_for(lambda: not self.held or self.held + count <= self._total, wait_seconds)
+            if not is_free:
                 raise Overloaded("More data is being received than this process takes at a time.")
-            self._taken += count
+            self.held += count
 
-    def give_back(self, count: int) -> None:
+    def release(self, count: int) -> None:
         """Release `count` bytes."""
         with self._changed:
-            self._taken -= count
+            self.held -= count
             self._changed.notify_all()
 
 
@@ -58,22 +62,22 @@ class Share:
         """Acquire bytes that are about to arrive. A request that already holds bytes must not wait for more.
 
         Raises:
-            Overloaded: see `Budget.take`.
+            Overloaded: see `Budget.acquire`.
         """
-        received.take(count, wait_seconds)
+        received.acquire(count, wait_seconds)
         self._received += count
 
     def work(self, count: int) -> None:
         """Wait until a body of `count` bytes may be processed.
 
         Raises:
-            Overloaded: see `Budget.take`.
+            Overloaded: see `Budget.acquire`.
         """
-        work.take(count, WAIT_SECONDS)
+        work.acquire(count, WAIT_SECONDS)
         self._work = count
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release everything when the request no longer needs its body."""
-        received.give_back(self._received)
-        work.give_back(self._work)
+        received.release(self._received)
+        work.release(self._work)
         self._received = self._work = 0

@@ -16,22 +16,38 @@ EXPOSED = (
     "X-Request-ID, Retry-After, Content-Disposition, Content-Range, ETag, Preference-Applied, X-Rejected-Events, "
     "Idempotency-Replayed, X-Ignored-Fields, X-Report-Columns"
 )
-KEPT_SECONDS = "7200"  # how long a browser may cache a preflight response; browsers allow no more
-EVERYONE = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]
+MAX_AGE_SECONDS = "7200"  # how long a browser may cache a preflight response; browsers allow no more
+ALL_ORIGINS = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]
 
 
 def register(app: Flask) -> None:
     """Respond to preflights, and add the CORS headers to every API response."""
-    app.before_request(_preflight)
-    app.after_request(_mark)
+
+    @app.before_request
+    def preflight() -> Response | None:
+        """Respond to a preflight, which has no credentials, for any path and before any other check."""
+        if request.method != "OPTIONS" or not is_api(request.path):
+            return None
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        response.headers["Access-Control-Allow-Methods"] = METHODS
+        response.headers["Access-Control-Allow-Headers"] = HEADERS
+        response.headers["Access-Control-Max-Age"] = MAX_AGE_SECONDS
+        return response
+
+    @app.after_request
+    def mark(response: Response) -> Response:
+        if is_api(request.path):
+            response.headers.extend(marks(app.config["SETTINGS"].cors_origins, request.headers.get("Origin")))
+        return response
 
 
 def marks(allowed: Sequence[str], origin: str | None = None) -> list[tuple[str, str]]:
     """Return the CORS headers of a response to a request with this Origin, given the allowed origins (CORS_ORIGINS)."""
     if "*" in allowed:
-        return EVERYONE
+        return ALL_ORIGINS
     return [
-        ("Access-Control-Allow-Origin", origin if origin in allowed else allowed[0]),
+        ("Access-Control-Allow-Origin", origin if origin and origin in allowed else allowed[0]),
         ("Access-Control-Expose-Headers", EXPOSED),
         ("Vary", "Origin"),
     ]
@@ -49,21 +65,3 @@ def check_origin() -> None:
     origin = request.headers.get("Origin")
     if origin is not None and origin not in allowed and comes_from_elsewhere():
         raise Forbidden(f"Pages of {origin[:100]} may not send events here: CORS_ORIGINS does not name it.")
-
-
-def _preflight() -> Response | None:
-    """Respond to a preflight, which has no credentials, for any path and before any other check."""
-    if request.method != "OPTIONS" or not is_api(request.path):
-        return None
-    response = Response(status=204)
-    del response.headers["Content-Type"]
-    response.headers["Access-Control-Allow-Methods"] = METHODS
-    response.headers["Access-Control-Allow-Headers"] = HEADERS
-    response.headers["Access-Control-Max-Age"] = KEPT_SECONDS
-    return response
-
-
-def _mark(response: Response) -> Response:
-    if is_api(request.path):
-        response.headers.extend(marks(current_app.config["SETTINGS"].cors_origins, request.headers.get("Origin")))
-    return response

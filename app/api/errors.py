@@ -10,47 +10,38 @@ from collections.abc import Sequence
 import structlog
 from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import BadHost, HTTPException, RequestedRangeNotSatisfiable
+from werkzeug.wrappers import Response as BaseResponse
 
 from app import exceptions as errors
-from app.api.responses import answer
+from app.api.responses import JsonResponse
 from app.auth import unauthorized
 from app.support.paths import is_api
 
 MAX_CHILDREN = 100
 RETRY_SECONDS = "5"
 GENERAL = "REQUEST_GENERAL_FAILURE"
+NOT_FOUND = "REQUEST_NOT_FOUND"
 EVENTS_FAILED = "An attempt to accept new events failed for unspecified reason(s)."
 FAILED = "The service failed for a reason of its own. The request's id names it in the log."
 
-# The first matching class decides, so subclasses precede their base classes.
-TABLE: tuple[tuple[type[errors.TallyError], int, str], ...] = (
-    (errors.InputInvalid, 400, "REQUEST_INPUT_MALFORMED"),
-    (errors.BodyMalformed, 400, "REQUEST_INPUT_MALFORMED"),
-    (errors.BodyTooLarge, 413, "REQUEST_TOO_LARGE"),
-    (errors.TypeUnsupported, 415, "REQUEST_TYPE_UNSUPPORTED"),
-    (errors.KeyReused, 422, "REQUEST_KEY_REUSED"),
-    (errors.RateLimited, 429, "REQUEST_RATE_LIMITED"),
-    (errors.Forbidden, 403, errors.FORBIDDEN),
-    (errors.LinkInvalid, 403, errors.FORBIDDEN),
-    (errors.KeyUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.CatalogUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.AccountUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.SessionUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.EventUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.RejectedUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.ScheduleUnknown, 404, "REQUEST_NOT_FOUND"),
-    (errors.ReportUnknown, 404, "EVENT_JOB_GET_FAILED_NO_JOB"),
-    (errors.ReportRunning, 409, "EVENT_JOB_GET_FAILED_RUNNING"),
-    (errors.ReportExpired, 410, "EVENT_JOB_GET_FAILED"),
-    (errors.ReportFailed, 409, "EVENT_JOB_GET_FAILED"),
-    (errors.ReportEnded, 409, "EVENT_JOB_GET_FAILED"),
-    (errors.FileMissing, 410, "EVENT_JOB_GET_FAILED"),
-    (errors.StoreUnavailable, 503, GENERAL),
-    (errors.Overloaded, 503, GENERAL),
-    (errors.StorageFailed, 503, GENERAL),
-)
+# Status and code of each class. The first match decides, so subclasses precede their base classes.
+TABLE: dict[tuple[type[errors.TallyError], ...], tuple[int, str]] = {
+    (errors.InputInvalid, errors.BodyMalformed): (400, "REQUEST_INPUT_MALFORMED"),
+    (errors.BodyTooLarge,): (413, "REQUEST_TOO_LARGE"),
+    (errors.TypeUnsupported,): (415, "REQUEST_TYPE_UNSUPPORTED"),
+    (errors.KeyReused,): (422, "REQUEST_KEY_REUSED"),
+    (errors.RateLimited,): (429, "REQUEST_RATE_LIMITED"),
+    (errors.Forbidden, errors.LinkInvalid): (403, errors.FORBIDDEN),
+    (errors.KeyUnknown, errors.CatalogUnknown, errors.AccountUnknown, errors.SessionUnknown): (404, NOT_FOUND),
+    (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown): (404, NOT_FOUND),
+    (errors.ReportUnknown,): (404, "EVENT_JOB_GET_FAILED_NO_JOB"),
+    (errors.ReportRunning,): (409, "EVENT_JOB_GET_FAILED_RUNNING"),
+    (errors.ReportExpired, errors.FileMissing): (410, "EVENT_JOB_GET_FAILED"),
+    (errors.ReportFailed, errors.ReportEnded): (409, "EVENT_JOB_GET_FAILED"),
+    (errors.StoreUnavailable, errors.Overloaded, errors.StorageFailed): (503, GENERAL),
+}
 HTTP_CODES = {
-    404: ("REQUEST_NOT_FOUND", "There is nothing at {path}."),
+    404: (NOT_FOUND, "There is nothing at {path}."),
     405: ("REQUEST_METHOD_NOT_ALLOWED", "{path} does not take {method}."),
 }
 
@@ -60,33 +51,34 @@ log = structlog.get_logger(__name__)
 def register(app: Flask) -> None:
     """Handle every error: with a tree on API paths, and with a page on other paths."""
     app.register_error_handler(errors.Unauthenticated, lambda error: unauthorized(401))
-    app.register_error_handler(errors.TallyError, _domain)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _fault)
+    app.register_error_handler(errors.TallyError, _handle_tally_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _unexpected)
 
 
-def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict]:
+def tree(code: str, message: str, field_errors: Sequence[errors.FieldError] = ()) -> list[dict[str, object]]:
     """Return the array of an error's body, with at most 100 children and one more that counts the rest."""
-    children = [_node(fault.code, fault.message) for fault in field_errors[:MAX_CHILDREN]]
+    children = [_node(one.code, one.message) for one in field_errors[:MAX_CHILDREN]]
     rest = len(field_errors) - MAX_CHILDREN
     if rest > 0:
         children.append(_node(errors.MALFORMED, f"And {rest} more."))
     return [{**_node(code, message), "children": children}]
 
 
-def _node(code: str, message: str) -> dict:
+def _node(code: str, message: str) -> dict[str, object]:
     return {"value": {"code": code, "message": message}, "children": []}
 
 
-def _domain(error: errors.TallyError) -> Response:
-    told = next((row for row in TABLE if isinstance(error, row[0])), None)
-    if told is None:
-        return _fault(error)
-    _, status, code = told
+def _handle_tally_error(error: errors.TallyError) -> Response:
+    found = next((answer for classes, answer in TABLE.items() if isinstance(error, classes)), None)
+    if found is None:
+        return _unexpected(error)
+    status, code = found
     if status == 503:
         log.warning("unavailable", path=request.path, reason=str(error))
+    response: Response
     if is_api(request.path):
-        response = answer(tree(code, _sentence(error, status), getattr(error, "field_errors", ())), status)
+        response = JsonResponse(tree(code, _sentence(error, status), getattr(error, "field_errors", ())), status)
     else:
         response = _page(status, _plain(error))
     if status in (429, 503):
@@ -109,12 +101,13 @@ def _plain(error: errors.TallyError) -> str:
     return error.plain if isinstance(error, errors.StoreUnavailable) else str(error)
 
 
-def _http(error: HTTPException) -> Response | HTTPException:
+def _handle_http_error(error: HTTPException) -> BaseResponse | HTTPException:
     if error.code is None or error.code < 400:
         return error
+    response: BaseResponse
     if is_api(request.path):
         code, message = HTTP_CODES.get(error.code, ("REQUEST_INPUT_MALFORMED", error.description or error.name))
-        response = answer(tree(code, message.format(path=request.path, method=request.method)), error.code)
+        response = JsonResponse(tree(code, message.format(path=request.path, method=request.method)), error.code)
     elif isinstance(error, BadHost):
         response = error.get_response()  # no URL can be built for this host, so no page either
     else:
@@ -127,13 +120,13 @@ def _http(error: HTTPException) -> Response | HTTPException:
     return response
 
 
-def _fault(error: Exception) -> Response:
+def _unexpected(error: Exception) -> Response:
     """Log an unexpected error in full, and return a response with one sentence."""
     log.exception("request failed", path=request.path, exc_info=error)
     if not is_api(request.path):
         return _page(500)
     message = EVENTS_FAILED if request.path == "/events" else FAILED
-    return answer(tree(GENERAL, message), 500)
+    return JsonResponse(tree(GENERAL, message), 500)
 
 
 def _page(status: int, message: str | None = None) -> Response:

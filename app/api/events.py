@@ -2,55 +2,94 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, request
+import json
 
-from app.api.body import read_events_body
+from flask import Blueprint, Response, request
+
+from app.api.body import LINES_TYPE, read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
-from app.api.query import FILTER, load_query, number, takes
-from app.api.responses import encoded
-from app.auth import basic, caller, need, sent_key
+from app.api.openapi.operations import JsonObject, Operation, described, described_body
+from app.api.query import FILTER, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
+from app.api.responses import JsonResponse
+from app.auth import caller, sent_key, services
 from app.schemas.events import encode_stored
 from app.schemas.reports import FilterSchema
 from app.services.events.listing import EventFilter
 from app.services.events.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
-PAGE = 100
-MAX_PAGE = 1000
 FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised while recording the request
+
+EXAMPLE: JsonObject = {
+    "customer": "BARCHART",
+    "product": "PORTFOLIO",
+    "type": "PORTFOLIO-APPLICATION-LOADED",
+    "timestamp": 1793000000000,
+    "context": ["user-1", "Overview", None],
+}
+OTHER_EXAMPLE = EXAMPLE | {"type": "PORTFOLIO-VIEW-OPENED", "timestamp": 1793000000250, "version": "4.2.0"}
+LINES: JsonObject = {
+    "schema": {"type": "string", "contentMediaType": LINES_TYPE, "description": "One event a line."},
+    "examples": {"lines": {"value": f"{json.dumps(EXAMPLE)}\n{json.dumps(OTHER_EXAMPLE)}\n"}},
+}
 
 
 @blueprint.post("/events")
-@takes("key")
+@Operation(
+    "events",
+    {
+        "200": described(
+            "The events as stored, in the order sent.",
+            {"type": "array", "items": "StoredEvent"},
+            *("Preference-Applied", "X-Rejected-Events", "Idempotency-Replayed", "X-Ignored-Fields"),
+        )
+    },
+    errors=("413", "415", "422", "503"),
+    query=("key",),
+    parameters=("Content-Encoding", "Idempotency-Key", "Prefer"),
+    description="200 means committed: on disk. One invalid event, and nothing is stored; with `Prefer: "
+    "handling=lenient` the valid ones are, and `sequence` is their place in the request.",
+    body=described_body(
+        "Events",
+        {"object": {"events": [EXAMPLE, OTHER_EXAMPLE]}, "array": [EXAMPLE], "empty": []},
+        **{LINES_TYPE: LINES},
+    ),
+)
 def record() -> Response:
     """Store a batch, all of it or nothing unless it asks otherwise, and answer the events as stored."""
     if FAILURE in request.environ:
         raise request.environ.pop(FAILURE)
     check_origin()
-    services = current_app.extensions["services"]
-    sender = services.admission.authorize(request.remote_addr or "", sent_key())
+    sender = services().admission.authorize(request.remote_addr or "", sent_key())
     key, lenient = idempotency_key(), prefers_lenient()
     origin = Origin(request.remote_addr or "", request.headers["X-Request-ID"])
     received = read_events_body()
     with received as body:
-        receipt = services.ingest.accept(body, origin, lines=received.is_lines, lenient=lenient, key=key, sender=sender)
-    response = encoded(receipt.answer)
+        receipt = services().ingest.accept(
+            body, origin, lines=received.is_lines, lenient=lenient, key=key, sender=sender
+        )
+    response = JsonResponse(receipt.answer)
     response.headers.extend(of_receipt(receipt))
     return response
 
 
 @blueprint.get("/events")
-@takes(*FILTER, "limit", "after")
-@basic.login_required
+@Operation(
+    "events",
+    {"200": described("A page of events.", "EventPage")},
+    errors=("503",),
+    permission="events",
+    query=(*FILTER, "limit", "after"),
+)
 def index() -> Response:
     """Events newest first, a page at a time."""
-    need("events")
     filter = load_query(FilterSchema(partial=True), lists=("types",))
-    services, after = current_app.extensions["services"], request.args.get("after")
-    page = services.listing.page(caller(), EventFilter(**filter), number("limit", PAGE, MAX_PAGE), after)
+    after = request.args.get("after")
+    page = services().listing.page(caller(), EventFilter(**filter), number("limit", PAGE_SIZE, MAX_PAGE_SIZE), after)
     if after is None:  # otherwise the first page has already checked it
-        named = (filter.get(name) for name in ("customer", "product", "types"))
-        services.catalog.check_known(caller(), *named, place="")
+        services().catalog.check_known(
+            caller(), filter.get("customer"), filter.get("product"), filter.get("types"), place=""
+        )
     body = {"events": page.events}
-    return encoded(encode_stored(body if page.next is None else body | {"next": page.next}))
+    return JsonResponse(encode_stored(body if page.next is None else body | {"next": page.next}))

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
-from app.api.responses import answer
+from app.api.openapi.operations import Operation, described
+from app.api.responses import JsonResponse
+from app.auth import services
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
 @blueprint.get("/live")
+@Operation("health", {"200": described("It lives.", "Live")})
 def live() -> Response:
     """200 as long as the process answers at all."""
-    return answer({"status": "live"})
+    return JsonResponse({"status": "live"})
 
 
 @blueprint.get("/ready")
+@Operation(
+    "health",
+    {
+        "200": described("Events are accepted. What else is wrong stands among the checks.", "Ready"),
+        "503": described("Events are refused, for these reasons.", "Ready"),
+    },
+)
 def ready() -> Response:
     """200 as long as events are accepted; else 503, with why not. What else is wrong stands under its name, too.
 
     Anybody may ask, so no address is told; the page System and the log have it.
     """
-    checks = current_app.extensions["services"].health.glance()
+    checks = services().health.glance()
     reasons = [check.plain for check in checks if check.stops_events]
     body = {
         "status": "unready" if reasons else "ready",
         "checks": {check.name: check.plain or "ok" for check in checks},
         "reasons": reasons,
     }
-    return answer(body, 503 if reasons else 200)
+    return JsonResponse(body, 503 if reasons else 200)

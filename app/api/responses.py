@@ -8,11 +8,11 @@ from flask import Response
 JSON = "application/json"
 
 
-def answer(value: object, status: int = 200) -> Response:
-    """Return a JSON response with keys in the order of `value`. Flask's own response would end in a line feed."""
-    return encoded(orjson.dumps(value), status)
+class JsonResponse(Response):
+    """Response with a value as JSON, its keys in their order, or with JSON that is already encoded.
 
+    Flask's own response would end in a line feed.
+    """
 
-def encoded(body: bytes, status: int = 200) -> Response:
-    """Return a response whose JSON is already encoded."""
-    return Response(body, status, content_type=JSON)
+    def __init__(self, value: object, status: int = 200) -> None:
+        super().__init__(value if isinstance(value, bytes) else orjson.dumps(value), status, content_type=JSON)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
-from app.api.responses import answer
-from app.auth import basic, caller
+from app.api.openapi.operations import Operation, described
+from app.api.responses import JsonResponse
+from app.auth import caller
 from app.version import VERSION
 
 blueprint = Blueprint("service", __name__)
@@ -15,13 +16,14 @@ DESCRIPTION = "Records usage events and hands the raw events back."
 
 @blueprint.get("/system/version")
 @blueprint.get("/service/version")
+@Operation("service", {"200": described("The version.", "Version")})
 def version() -> Response:
     """Which version answers; SDKs ask under either name."""
-    return answer({"version": VERSION, "service": _service()})
+    return JsonResponse({"version": VERSION, "service": _service()})
 
 
 @blueprint.get("/service/authenticate")
-@basic.login_required
+@Operation("service", {"200": described("The caller.", "Authentication")}, errors=("503",), permission="")
 def authenticate() -> Response:
     """Whether the credentials are right, and what they allow."""
     who = caller()
@@ -32,7 +34,7 @@ def authenticate() -> Response:
         "role": who.role,
         "customers": who.customers,
     }
-    return answer({"service": _service(), "user": user})
+    return JsonResponse({"service": _service(), "user": user})
 
 
 def _service() -> dict[str, str]:

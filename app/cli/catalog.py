@@ -7,7 +7,8 @@ from typing import BinaryIO
 import click
 import orjson
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services
+from app.services.people import audit
 from app.services.people.principal import SYSTEM
 from app.store.database import transaction
 
@@ -19,18 +20,16 @@ def catalog() -> None:
 
 @catalog.command("import")
 @click.argument("file", type=click.File("rb"))
-@as_json
 @command
 def import_file(file: BinaryIO, as_json: bool) -> None:
     """Import a catalog FILE (- for standard input): existing codes are updated, none are removed."""
     with transaction():
         counts = services().catalog.put(file.read())
-        services().audit.note(SYSTEM, "catalog imported", details=counts)
+        audit.note(SYSTEM, "catalog imported", details=counts)
     say(counts, "Imported {customers} customers, {products} products, {types} types.".format(**counts), json=as_json)
 
 
 @catalog.command()
-@as_json
 @command
 def export(as_json: bool) -> None:
     """Print the catalog as a document that import accepts."""

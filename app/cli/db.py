@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli.output import as_json, command, say
+from app.cli.output import command, say
 from app.store import database
 
 
@@ -14,7 +14,6 @@ def db() -> None:
 
 
 @db.command()
-@as_json
 @command
 def upgrade(as_json: bool) -> None:
     """Bring the database to this version."""
@@ -24,7 +23,6 @@ def upgrade(as_json: bool) -> None:
 
 
 @db.command()
-@as_json
 @command
 def check(as_json: bool) -> None:
     """Exit with 1 if the database needs an upgrade, or is newer than this version."""

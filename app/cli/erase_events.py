@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
 from app.services.operations.retention import ErasurePlan
@@ -25,7 +25,6 @@ from app.services.people.principal import SYSTEM
 )
 @click.option("--delete-files", is_flag=True, help="Also delete the report files that contain some of them.")
 @click.option("--yes", is_flag=True, help="Erase. Without this, only count what would be erased.")
-@as_json
 @command
 def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], **wanted: object) -> None:
     """Erase events permanently; without --yes, only count what would be erased.
@@ -38,9 +37,13 @@ def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], 
     """
     plan = services().retention.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
     gone = _erase(plan, delete_files) if yes else 0
-    result = {"events": plan.events, "rejected": plan.rejected_number, "erased": gone if yes else None}
+    result: dict[str, object] = {
+        "events": plan.events,
+        "rejected": plan.rejected_number,
+        "erased": gone if yes else None,
+    }
     result |= {"reports": [source(report) for report in plan.reports], "files_deleted": yes and delete_files}
-    say(result, _words(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
+    say(result, _summarize(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
 
 
 def _erase(plan: ErasurePlan, delete_files: bool) -> int:
@@ -58,7 +61,7 @@ def _erase(plan: ErasurePlan, delete_files: bool) -> int:
     return gone
 
 
-def _words(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) -> str:
+def _summarize(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) -> str:
     if not plan.events and not plan.rejected_number:
         return "There are no such events."
     number, done = (is_erased, "erased") if yes else (plan.events, "would be erased")
@@ -66,19 +69,18 @@ def _words(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bool) 
     if plan.rejected_number:
         lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {done} as well.")
     if plan.reports:
-        lines += _of_files(plan, deleted=yes and delete_files, wanted=delete_files)
+        verb = "held" if yes and delete_files else "hold"
+        lines.append(f"{_counted(len(plan.reports), 'report')} {verb} some of them:")
+        lines += [
+            f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in plan.reports
+        ]
+        if yes and delete_files:
+            lines.append("Their files are deleted; those that were being written begin again.")
+        elif not delete_files:
+            lines.append("Their files stay. To delete them too, add --delete-files.")
     if not yes:
         lines.append("Nothing is erased yet. To erase, run this again with --yes.")
     return "\n".join(lines)
-
-
-def _of_files(plan: ErasurePlan, *, deleted: bool, wanted: bool) -> list[str]:
-    held = f"{_counted(len(plan.reports), 'report')} {{}} some of them:"
-    names = [f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in plan.reports]
-    if deleted:
-        return [held.format("held"), *names, "Their files are deleted; those that were being written begin again."]
-    rest = [] if wanted else ["Their files stay. To delete them too, add --delete-files."]
-    return [held.format("hold"), *names, *rest]
 
 
 def _counted(number: int, what: str) -> str:

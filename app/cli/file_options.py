@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 OPTIONS = (
     click.option("--format", help="csv (default), jsonl or parquet."),
@@ -19,7 +22,7 @@ OPTIONS = (
 NAMES = ("format", "delimiter", "layout", "header", "compression", "spreadsheetSafe")
 
 
-def file_options(function: Callable) -> Callable:
+def file_options(function: Command) -> Command:
     """Add the options to a command, in their order."""
     for option in reversed(OPTIONS):
         function = option(function)

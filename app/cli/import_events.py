@@ -6,14 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from app.cli.output import as_json, command, say, services
-from app.cli.resend_events import REFUSED
+from app.cli.output import REFUSED, command, say, services, utc
 from app.schemas.imports import CsvSchema
 from app.schemas.reports import LAYOUTS
 from app.services.events.import_formats import Csv
@@ -30,9 +28,17 @@ STDIN = "-"
 @click.option("--header", is_flag=True, help="CSV: skip the first row; a report's header is recognized without this.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="CSV without a header: its report's layout.")
 @click.option("--again", is_flag=True, help="Import a file again that was already imported to its end.")
-@as_json
 @command
-def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: str | None) -> None:
+def import_file(
+    path: Path,
+    customer: str | None,
+    product: str | None,
+    delimiter: str,
+    header: bool,
+    layout: str | None,
+    again: bool,
+    as_json: bool,
+) -> None:
     """Import a FILE of events (- for standard input), plain or compressed by gzip or zstd.
 
     FILE is NDJSON, an event as JSON on each line, or with --customer and --product the CSV of a report. In the layout
@@ -43,16 +49,25 @@ def import_file(path: Path, header: bool, again: bool, as_json: bool, **given: s
     To resume an interrupted import, run the same command again; nothing is stored twice. An import from standard input
     cannot be resumed. A file that was changed, or compressed again, counts as another file.
     """
-    csv = _csv(header=header, **given)
+    csv = _parse_csv_options(customer, product, delimiter, header, layout)
     is_file = str(path) != STDIN
     with path.open("rb") if is_file else nullcontext(sys.stdin.buffer) as file:
-        source = Source(file, _name(path) if is_file else "standard input", csv, resumes=is_file)
-        first, last = _watched(services().importing.run(source, again=again), file, path if is_file else None)
-    say(_result(source, first, last), _words(source, first, last), json=as_json)
+        # Every database accepts a name in this form.
+        name = os.fsencode(path.name).decode(errors="replace") if is_file else "standard input"
+        source = Source(file, name, csv, resumes=is_file)
+        first, last = _watch(services().importing.run(source, again=again), file, path if is_file else None)
+    result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
+    if first.finished:
+        result["imported_before"] = first.finished
+    elif first.offset:
+        result["resumed_at_line"] = first.line
+    say(result, _summarize(source, first, last), json=as_json)
     raise SystemExit(REFUSED if last.rejected else 0)
 
 
-def _csv(*, customer: str | None, product: str | None, delimiter: str, header: bool, layout: str | None) -> Csv | None:
+def _parse_csv_options(
+    customer: str | None, product: str | None, delimiter: str, header: bool, layout: str | None
+) -> Csv | None:
     if not (customer or product):
         if header or layout:
             name = "--header" if header else "--layout"
@@ -65,20 +80,14 @@ def _csv(*, customer: str | None, product: str | None, delimiter: str, header: b
     return Csv(**checked, header=header, layout=layout)
 
 
-def _name(path: Path) -> str:
-    """Return a file's name in a form that every database accepts."""
-    return os.fsencode(path.name).decode(errors="replace")
-
-
-def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tuple[Progress, Progress]:
+def _watch(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tuple[Progress, Progress]:
     """Run an import with a progress bar on a terminal, and return its progress at the beginning and at the end."""
     first = last = next(steps)
-    shown = path is not None and sys.stderr.isatty()
-    size = path.stat().st_size if shown else 0
-    with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not shown) as bar:
+    size = path.stat().st_size if path and sys.stderr.isatty() else None
+    with click.progressbar(length=size or 0, label="Importing", file=sys.stderr, hidden=size is None) as bar:
         try:
             for last in steps:  # noqa: B007 - it is used after the loop
-                if shown:
+                if size is not None:
                     bar.update(file.tell() - bar.pos)
         except Exception:
             click.echo(f"Stopped at line {last.line:,}. {_counts(last)}", err=True)
@@ -86,18 +95,10 @@ def _watched(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tu
     return first, last
 
 
-def _result(source: Source, first: Progress, last: Progress) -> dict[str, object]:
-    result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
-    if first.finished:
-        return result | {"imported_before": first.finished}
-    return result | ({"resumed_at_line": first.line} if first.offset else {})
-
-
-def _words(source: Source, first: Progress, last: Progress) -> str:
+def _summarize(source: Source, first: Progress, last: Progress) -> str:
     counts = _counts(last)
     if first.finished:
-        when = datetime.fromtimestamp(first.finished / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return f"{source.name} was imported before, on {when}; use --again to import it again. {counts}"
+        return f"{source.name} was imported before, on {utc(first.finished)}; use --again to import it again. {counts}"
     resumed = f"Resumed at line {first.line:,}, where it was interrupted. " if first.offset else ""
     return f"Imported {source.name}. {resumed}{counts}"
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import click
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services, utc
 from app.services.access.ingest_keys import IngestKey
 
 
@@ -20,29 +19,32 @@ def key() -> None:
 @click.argument("name")
 @click.option("--customer", "customers", multiple=True, metavar="CODE", help="Only this customer's; repeatable.")
 @click.option("--product", "products", multiple=True, metavar="CODE", help="Only this product's; repeatable.")
-@as_json
 @command
 def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_json: bool) -> None:
     """Create a key and print it once; only its hash is stored. Unrestricted unless --customer or --product is given."""
     made, token = services().ingest_keys.add(name, customers, products)
-    lines = [f"Added {made.name}: for {_scope(made)}.", "", f"    {token}", "", "Save it: it will not be shown again."]
+    lines = [
+        f"Added {made.name}: for {_render_scope(made)}.",
+        "",
+        f"    {token}",
+        "",
+        "Save it: it will not be shown again.",
+    ]
     if not services().admission.needs_key:
         lines.append("Events are also accepted without a key until INGEST_AUTH is set to key.")
-    say(_shown(made) | {"key": token}, "\n".join(lines), json=as_json)
+    say(_as_json(made) | {"key": token}, "\n".join(lines), json=as_json)
 
 
 @key.command("list")
-@as_json
 @command
 def list_keys(as_json: bool) -> None:
     """List the keys: those in use, then the revoked ones."""
     keys = services().ingest_keys.all()
-    say([_shown(one) for one in keys], "\n".join(_line(one) for one in keys) or "There are no keys.", json=as_json)
+    say([_as_json(one) for one in keys], "\n".join(_render(one) for one in keys) or "There are no keys.", json=as_json)
 
 
 @key.command()
 @click.argument("name")
-@as_json
 @command
 def revoke(name: str, as_json: bool) -> None:
     """Revoke a key. Clients that still use it are answered 401, and their events are lost."""
@@ -50,7 +52,7 @@ def revoke(name: str, as_json: bool) -> None:
     say({"name": name}, f"Revoked {name}. Every process refuses it within 5 seconds.", json=as_json)
 
 
-def _shown(one: IngestKey) -> dict[str, object]:
+def _as_json(one: IngestKey) -> dict[str, object]:
     return {
         "name": one.name,
         "hint": one.hint,
@@ -62,19 +64,15 @@ def _shown(one: IngestKey) -> dict[str, object]:
     }
 
 
-def _line(one: IngestKey) -> str:
-    used = f"last used {_time(one.used)}" if one.used else "never used"
-    state = f"revoked {_time(one.revoked)}" if one.revoked else used
-    return f"{one.name}: {one.hint}…, for {_scope(one)}, added {_time(one.created)}, {state}"
+def _render(one: IngestKey) -> str:
+    used = f"last used {utc(one.used)}" if one.used else "never used"
+    state = f"revoked {utc(one.revoked)}" if one.revoked else used
+    return f"{one.name}: {one.hint}…, for {_render_scope(one)}, added {utc(one.created)}, {state}"
 
 
-def _scope(one: IngestKey) -> str:
-    return f"{_codes(one.customers, 'customers')} and {_codes(one.products, 'products')}"
+def _render_scope(one: IngestKey) -> str:
+    return f"{_render_codes(one.customers, 'customers')} and {_render_codes(one.products, 'products')}"
 
 
-def _codes(codes: Sequence[str] | None, what: str) -> str:
+def _render_codes(codes: Sequence[str] | None, what: str) -> str:
     return f"all {what}" if codes is None else f"the {what} {', '.join(codes)}"
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import ParamSpec
 
 import click
 import orjson
@@ -14,32 +17,45 @@ from flask.cli import with_appcontext
 from app.exceptions import InputInvalid, TallyError
 from app.services import Services
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+Arguments = ParamSpec("Arguments")
+REFUSED = 3  # exit code if an event is rejected; 1 is a failure, 2 a usage error
 
 
-def command(function: Callable) -> Callable:
+def command(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Run a command as `with_sentences` does, and give it the option --json, `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(with_sentences(function))
+
+
+def with_sentences(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """Run a command in the application context, and print the application's errors as sentences."""
 
     @with_appcontext
     @functools.wraps(function)
-    def told(*args: object, **kwargs: object) -> object:
-        sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal must not make a command fail
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal must not make a command fail
         try:
-            return function(*args, **kwargs)
+            function(*args, **kwargs)
         except InputInvalid as error:
-            details = "".join(f"\n  {fault.message}" for fault in error.field_errors)
+            details = "".join(f"\n  {one.message}" for one in error.field_errors)
             raise click.ClickException(f"{error}{details}") from None
         except TallyError as error:
             raise click.ClickException(str(error)) from None
         except UnicodeError:
             raise click.ClickException("The input is not valid UTF-8.") from None
 
-    return told
+    return run
 
 
 def services() -> Services:
     """Return the services of this process."""
-    return current_app.extensions["services"]
+    found: Services = current_app.extensions["services"]
+    return found
+
+
+def utc(milliseconds: int) -> str:
+    """Return a time as text, to the minute."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def say(value: object, words: str, *, json: bool) -> None:

@@ -7,7 +7,7 @@ import importlib
 import click
 from flask import current_app
 
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services
 from app.ops import preflight
 from app.ops import reload as reloading
 from app.services.operations import bootstrap
@@ -18,7 +18,6 @@ WAIT_SECONDS = 900.0
 
 @click.command("reload")
 @click.option("--prepare", is_flag=True, hidden=True, help="What the launcher runs before it replaces its processes.")
-@as_json
 @command
 def reload(prepare: bool, as_json: bool) -> None:
     """Bring new code into a running service: migrate, then replace web processes, workers and scheduler in turn.

@@ -11,11 +11,11 @@ import click
 import orjson
 
 from app.cli.file_options import file_options, output_of
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services
 from app.cli.schedule import schedule
 from app.cli.wait_for import until_ended
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
-from app.services.people.accounts import SYSTEM
+from app.services.people.principal import SYSTEM
 from app.store.models import Report
 
 READ_BYTES = 1024 * 1024
@@ -33,12 +33,11 @@ reports.add_command(schedule)
 @reports.command("list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--status", type=click.Choice(STATUSES), help="Only reports with this status.")
-@as_json
 @command
 def list_reports(limit: int, status: str | None, as_json: bool) -> None:
     """List the newest reports of everyone."""
     found = services().reports.visible(SYSTEM, limit, status=status)
-    say([job(report) for report in found], "\n".join(_line(report) for report in found), json=as_json)
+    say([job(report) for report in found], "\n".join(_render(report) for report in found), json=as_json)
 
 
 @reports.command()
@@ -50,27 +49,24 @@ def list_reports(limit: int, status: str | None, as_json: bool) -> None:
 @file_options
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 if it did not complete.")
 @click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; replaces an existing file.")
-@as_json
 @command
 def start(
-    customer: str,
-    product: str,
-    types: tuple[str, ...],
-    wait: bool,
-    target: Path | None,
-    as_json: bool,
-    **given: object,
+    customer: str, product: str, types: tuple[str, ...], wait: bool, target: Path | None, as_json: bool, **given: object
 ) -> None:
     """Start a report and print its source; with --output FILE, also wait and copy its file."""
-    filter = {"customer": customer, "product": product, "types": list(types) or None}
-    filter |= {key: given.pop(key) for key in ("start", "end")}
-    wanted = {"filter": _present(filter)}
-    output = output_of(given)
-    if output:
+    filter = {
+        "customer": customer,
+        "product": product,
+        "types": list(types),
+        "start": given["start"],
+        "end": given["end"],
+    }
+    wanted: dict[str, object] = {"filter": {name: value for name, value in filter.items() if value not in (None, [])}}
+    if output := output_of(given):
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))
     if target:
-        with _beside(target):  # fail before the report starts if its file could not be written
+        with _partial_file(target):  # fail before the report starts if its file could not be written
             pass
     report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"))
     if not (wait or target):
@@ -79,23 +75,21 @@ def start(
     report = until_ended(report, None)
     if target and report.status == "COMPLETE":
         _copy(report, target)
-    _tell(report, as_json)
+    _print_end(report, as_json)
 
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
 @click.option("--timeout", default=900, show_default=True, help="Seconds to wait at most.")
-@as_json
 @command
 def wait(name: str, timeout: int, as_json: bool) -> None:
     """Wait until a report has ended; exit with 1 if it did not complete."""
-    _tell(until_ended(services().reports.get(SYSTEM, name), timeout), as_json)
+    _print_end(until_ended(services().reports.get(SYSTEM, name), timeout), as_json)
 
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
 @click.option("--output", "target", required=True, type=FILE)
-@as_json
 @command
 def download(name: str, target: Path, as_json: bool) -> None:
     """Copy a report's file to a local file."""
@@ -106,7 +100,6 @@ def download(name: str, target: Path, as_json: bool) -> None:
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
-@as_json
 @command
 def cancel(name: str, as_json: bool) -> None:
     """Cancel a running report; exit with 1 if it had already ended."""
@@ -118,7 +111,6 @@ def cancel(name: str, as_json: bool) -> None:
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
-@as_json
 @command
 def retry(name: str, as_json: bool) -> None:
     """Run a report again that failed, timed out or was cancelled."""
@@ -128,7 +120,6 @@ def retry(name: str, as_json: bool) -> None:
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
-@as_json
 @command
 def delete(name: str, as_json: bool) -> None:
     """Cancel a report if it runs, and remove its file if there is one; it stays in the list."""
@@ -137,14 +128,14 @@ def delete(name: str, as_json: bool) -> None:
 
 
 def _copy(report: Report, target: Path) -> None:
-    with _beside(target) as partial, services().reports.open(report) as stream, partial.open("wb") as file:
+    with _partial_file(target) as partial, services().reports.open(report) as stream, partial.open("wb") as file:
         shutil.copyfileobj(stream, file, READ_BYTES)
         file.close()
         partial.replace(target)
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def _partial_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside the target, and delete it afterwards if it still exists."""
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -157,16 +148,12 @@ def _beside(target: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def _tell(report: Report, as_json: bool) -> None:
-    say(job(report), _line(report), json=as_json)
+def _print_end(report: Report, as_json: bool) -> None:
+    say(job(report), _render(report), json=as_json)
     raise SystemExit(0 if report.status == "COMPLETE" else 1)
 
 
-def _present(values: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _line(report: Report) -> str:
+def _render(report: Report) -> str:
     rows = "" if report.rows is None else f", {report.rows} rows"
     reason = f": {report.reason}" if report.reason else ""
     status = "CANCELLED" if report.cancelled else report.status

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from app.cli.file_options import file_options, output_of
-from app.cli.output import as_json, command, say, services
+from app.cli.output import command, say, services, utc
 from app.exceptions import AccountInvalid
 from app.schemas.reports import job, source
 from app.schemas.schedules import covers, when
-from app.services.people.principal import SYSTEM, Principal
-from app.services.schedules.service import Schedule
+from app.services.people.principal import SYSTEM
+from app.store.models import Schedule
 from app.support.lookalikes import folded
 
 ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
@@ -34,31 +32,39 @@ def schedule() -> None:
 @file_options
 @click.option("--webhook", help="A URL that receives a signed POST when a report has ended; see WEBHOOK_HOSTS.")
 @click.option("--owner", metavar="USER", help="The user who starts its reports; default: the system.")
-@as_json
 @command
-def add(owner: str | None, as_json: bool, **given: object) -> None:
+def add(owner: str | None, types: tuple[str, ...], since_last: bool, as_json: bool, **given: object) -> None:
     """Add a recurring report, and print the secret of its webhook once."""
-    saved = services().schedules.add(_user(owner) if owner else SYSTEM, _wanted(given), by=SYSTEM)
-    lines = [f"Added {_line(saved.schedule)}"]
+    wanted = {name: given[name] for name in ("name", "recurrence", "hour", "webhook") if given[name] is not None}
+    wanted["filter"] = {"customer": given["customer"], "product": given["product"]} | (
+        {"types": list(types)} if types else {}
+    )
+    wanted["mode"] = "since_last" if since_last else "period"
+    if output := output_of(given):
+        wanted["output"] = output
+    everyone = services().accounts.everyone()
+    starter = next((user for user in everyone if user.name == folded(owner)), None) if owner else SYSTEM
+    if starter is None:
+        raise AccountInvalid(f"There is no user {owner}.")
+    saved = services().schedules.add(starter, wanted, by=SYSTEM)
+    lines = [f"Added {_render(saved.schedule)}"]
     if saved.secret:
         lines += ["", f"    {saved.secret}", "", "This secret signs its webhooks. Save it: it will not be shown again."]
     secret = {"secret": saved.secret} if saved.secret else {}
-    say(_shown(saved.schedule) | secret, "\n".join(lines), json=as_json)
+    say(_as_json(saved.schedule) | secret, "\n".join(lines), json=as_json)
 
 
 @schedule.command("list")
-@as_json
 @command
 def list_schedules(as_json: bool) -> None:
     """List the recurring reports of everyone, by name."""
     found = services().schedules.visible(SYSTEM)
-    words = "\n".join(_line(one) for one in found) or "There are no recurring reports."
-    say([_shown(one) for one in found], words, json=as_json)
+    words = "\n".join(_render(one) for one in found) or "There are no recurring reports."
+    say([_as_json(one) for one in found], words, json=as_json)
 
 
 @schedule.command()
 @ID
-@as_json
 @command
 def pause(key: int, as_json: bool) -> None:
     """Pause a recurring report: it starts no more reports until it is resumed."""
@@ -69,18 +75,16 @@ def pause(key: int, as_json: bool) -> None:
 
 @schedule.command()
 @ID
-@as_json
 @command
 def resume(key: int, as_json: bool) -> None:
     """Resume a recurring report with its next run; missed runs are not made up for."""
     services().schedules.resume(SYSTEM, services().schedules.get(SYSTEM, key))
     found = services().schedules.get(SYSTEM, key)
-    say(_shown(found), f"Resumed {_line(found)}", json=as_json)
+    say(_as_json(found), f"Resumed {_render(found)}", json=as_json)
 
 
 @schedule.command()
 @ID
-@as_json
 @command
 def remove(key: int, as_json: bool) -> None:
     """Remove a recurring report and the record of its webhooks; its reports stay."""
@@ -91,7 +95,6 @@ def remove(key: int, as_json: bool) -> None:
 
 @schedule.command()
 @ID
-@as_json
 @command
 def run(key: int, as_json: bool) -> None:
     """Start a report now, and print its source; the schedule does not change."""
@@ -101,7 +104,6 @@ def run(key: int, as_json: bool) -> None:
 
 @schedule.command()
 @ID
-@as_json
 @command
 def secret(key: int, as_json: bool) -> None:
     """Create a new secret for its webhooks and print it once; the old one stops signing."""
@@ -112,35 +114,14 @@ def secret(key: int, as_json: bool) -> None:
     say({"id": key, "secret": made}, made, json=as_json)
 
 
-def _wanted(given: dict[str, object]) -> dict[str, object]:
-    """Return the request that `ScheduleSchema` describes, without options that were not set."""
-    filter = {"customer": given["customer"], "product": given["product"]}
-    filter |= {"types": list(given["types"])} if given["types"] else {}
-    output = output_of(given)
-    wanted = {name: given[name] for name in ("name", "recurrence", "hour", "webhook") if given[name] is not None}
-    wanted |= {"filter": filter, "mode": "since_last" if given["since_last"] else "period"}
-    return wanted | ({"output": output} if output else {})
-
-
-def _user(name: str) -> Principal:
-    found = next((one for one in services().accounts.everyone() if one.name == folded(name)), None)
-    if found is None:
-        raise AccountInvalid(f"There is no user {name}.")
-    return found
-
-
-def _shown(one: Schedule) -> dict[str, object]:
+def _as_json(one: Schedule) -> dict[str, object]:
     names = ("id", "name", "customer", "product", "types", "output", "recurrence", "hour", "mode", "webhook", "active")
     shown = {name: getattr(one, name) for name in names} | {"owner": one.owner_name}
     last = f"JOB-{one.last_report}" if one.last_report else None
     return shown | {"reason": one.reason, "next_run": one.next_run, "last_run": one.last_run, "last_report": last}
 
 
-def _line(one: Schedule) -> str:
+def _render(one: Schedule) -> str:
     paused = f"paused: {one.reason}" if one.reason else "paused"
-    state = f"next {_time(one.next_run)}" if one.active else paused
+    state = f"next {utc(one.next_run)}" if one.active and one.next_run is not None else paused
     return f"{one.id}: {one.name}, {one.customer} {one.product}, {when(one)}, {covers(one)}; {state}"
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

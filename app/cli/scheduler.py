@@ -7,14 +7,14 @@ import threading
 
 import click
 
-from app.cli.output import command, services
+from app.cli.output import services, with_sentences
 
 TICK_SECONDS = 1.0
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Run every task once and exit.")
-@command
+@with_sentences
 def scheduler(once: bool) -> None:
     """Run periodic tasks: wake workers for waiting reports, count events by hour, remove expired data.
 

@@ -14,7 +14,7 @@ from app.exceptions import TallyError
 from app.ops import logs, preflight, supervise
 from app.services.operations import bootstrap
 
-OTHERS = 0o027  # files are private: the group may read them (a proxy that sends files), others have no access
+UMASK = 0o027  # files are private: the group may read them (a proxy that sends files), others have no access
 
 
 @click.command("serve")
@@ -22,26 +22,22 @@ OTHERS = 0o027  # files are private: the group may read them (a proxy that sends
 def serve() -> None:
     """Run everything in the foreground: web, worker, scheduler and, without REDIS_URL, a private Valkey."""
     settings = current_app.config["SETTINGS"]
-    os.umask(OTHERS)
+    os.umask(UMASK)
     try:
         lock = preflight.check(preflight.resolved(settings))
         if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey starts later
             _say(f"REDIS_URL: {problem}", err=True)
-        welcome = _welcome(bootstrap.prepare(services(), settings.admin_password))
+        start, welcome = bootstrap.prepare(services(), settings.admin_password), []
+        if start.is_first and start.password is None:  # its owner knows a configured password, and logs are stored
+            welcome = [f"Sign in as the user {bootstrap.FIRST_USER} with the password that ADMIN_PASSWORD has."]
+        elif start.is_first:
+            welcome = ["Sign in as", f"    user:     {bootstrap.FIRST_USER}", f"    password: {start.password}"]
+            welcome.append("Save it: it will not be shown again.")
         code = _run(lock, welcome)
     except TallyError as error:
         _say(str(error), err=True)
         code = 1
     sys.exit(code)
-
-
-def _welcome(start: bootstrap.FirstStart) -> list[str]:
-    if not start.is_first:
-        return []
-    if start.password is None:  # do not log a configured password, because its owner knows it and logs are stored
-        return [f"Sign in as the user {bootstrap.FIRST_USER} with the password that ADMIN_PASSWORD has."]
-    name, password = bootstrap.FIRST_USER, start.password
-    return ["Sign in as", f"    user:     {name}", f"    password: {password}", "Save it: it will not be shown again."]
 
 
 def _run(lock: int, welcome: list[str]) -> int:

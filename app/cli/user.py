@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from app.cli.output import as_json, command, say, services
-from app.services.people.accounts import ROLES, Principal
+from app.cli.output import command, say, services
+from app.services.people.principal import ROLES, Principal
 
 from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
@@ -22,27 +22,24 @@ def user() -> None:
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What the user may do.")
 @click.option("--customer", "customers", multiple=True, metavar="CODE", help="Limit to this customer; repeatable.")
 @from_stdin
-@as_json
 @command
 def add(name: str, role: str, customers: tuple[str, ...], password_stdin: bool, as_json: bool) -> None:
     """Add a user. Analysts see only the customers named here; other roles see all unless some are named."""
     made = services().accounts.add(name, role, list(customers) or None, _password(password_stdin))
-    say(_shown(made), f"Added {_line(made)}.", json=as_json)
+    say(_as_json(made), f"Added {_render(made)}.", json=as_json)
 
 
 @user.command("list")
-@as_json
 @command
 def list_users(as_json: bool) -> None:
     """List the users."""
     everyone = services().accounts.everyone()
-    say([_shown(one) for one in everyone], "\n".join(_line(one) for one in everyone), json=as_json)
+    say([_as_json(one) for one in everyone], "\n".join(_render(one) for one in everyone), json=as_json)
 
 
 @user.command()
 @click.argument("name")
 @from_stdin
-@as_json
 @command
 def password(name: str, password_stdin: bool, as_json: bool) -> None:
     """Change a user's password; their sessions end."""
@@ -52,7 +49,6 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
 
 @user.command()
 @click.argument("name")
-@as_json
 @command
 def remove(name: str, as_json: bool) -> None:
     """Remove a user; their reports stay."""
@@ -67,10 +63,10 @@ def _password(from_stdin: bool) -> str:
     return click.prompt("Password", hide_input=True, confirmation_prompt=True)
 
 
-def _shown(one: Principal) -> dict[str, object]:
+def _as_json(one: Principal) -> dict[str, object]:
     return {"name": one.name, "role": one.role, "customers": one.customers}
 
 
-def _line(one: Principal) -> str:
+def _render(one: Principal) -> str:
     limits = "all customers" if one.customers is None else ", ".join(one.customers) or "no customers"
     return f"{one.name}: {one.role}, {limits}"

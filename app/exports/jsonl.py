@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from uuid import UUID
+from collections.abc import Generator, Iterable, Sequence
 
 import msgspec
 
+from app.event_columns import COLUMNS, CONTEXT_INDEX, StoredRow
 from app.exports.file import Block, closed_at_end, gather, steps
-from app.exports.layout import Context
 
-# customer, product, type, version, timestamp, context (a list or its JSON text), sequence, batch, received
-FullRow = tuple[str, str, str, str | None, int, str | Context, int, str | UUID, int]
+# Keys of a line in their order, which are those of `schemas.events.FullEvent`; a test ensures that. They are not the
+# same class, because a context from the database is not parsed only to be written again.
+Line = msgspec.defstruct("Line", list(COLUMNS))
 
-
-class Line(msgspec.Struct):
-    """Keys of a line in their order, which are those of `schemas.events.FullEvent`; a test ensures that.
-
-    They are repeated here because a context from the database is not parsed only to be written again.
-    """
-
-    customer: str
-    product: str
-    type: str
-    version: str | msgspec.UnsetType
-    timestamp: int
-    context: msgspec.Raw | Context
-    sequence: int
-    batch: str | UUID
-    received: int
+_encode = msgspec.json.Encoder().encode_lines
 
 
-def blocks(rows: Iterable[FullRow]) -> Generator[Block]:
+def blocks(rows: Iterable[StoredRow]) -> Generator[Block]:
     """Yield a report's content in blocks, and close the rows when the iteration ends for any reason."""
-    encode = msgspec.json.Encoder().encode_lines
     with closed_at_end(rows) as left:
-        yield from gather((encode([_line(row) for row in step]), len(step)) for step in steps(left))
+        yield from gather((_encode(_to_lines(step)), len(step)) for step in steps(left))
 
 
-def _line(row: FullRow) -> Line:
-    customer, product, event_type, version, timestamp, context, sequence, batch, received = row
-    sent = msgspec.UNSET if version is None else version
-    items = msgspec.Raw(context) if isinstance(context, str) else context
-    return Line(customer, product, event_type, sent, timestamp, items, sequence, batch, received)
+def _to_lines(rows: Sequence[StoredRow]) -> list[msgspec.Struct]:
+    lines = [Line(*row) for row in rows]
+    for name, kind in COLUMNS.items():
+        if kind == "text or null":
+            for line in lines:
+                if getattr(line, name) is None:
+                    setattr(line, name, msgspec.UNSET)
+        elif kind == "context" and isinstance(rows[0][CONTEXT_INDEX], str):
+            for line in lines:
+                setattr(line, name, msgspec.Raw(getattr(line, name)))
+    return lines

@@ -13,16 +13,16 @@ from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from app.event_columns import COLUMNS as EVENT_COLUMNS
+from app.event_columns import CONTEXT_INDEX, StoredRow
 from app.exports.file import BLOCK_BYTES, Block, closed_at_end, steps
-from app.exports.jsonl import FullRow
 from app.exports.layout import COLUMNS, COMMON, EXTRA, Layout, cells, items
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Further fields of an event, in columns after those of its timestamp, type and context.
-REST = ("customer", "product", "version", "sequence", "batch", "received")
-ROW_COLUMNS, CONTEXT = 9, 5  # number of columns in a FullRow, and the index of the context
+REST = tuple(name for name in EVENT_COLUMNS if name not in (*COMMON, "context"))
 ROW_BYTES = 128  # approximate size of a row without its context's text
 # Limits of a row group, which is in memory as a whole. It ends with the row that reaches either of them.
 GROUP_ROWS = 32_768
@@ -51,16 +51,16 @@ def schema(layout: Layout) -> pa.Schema:
     """Return the columns with their types. The columns of the context are text."""
     pa = _import_pyarrow()
     moment, text = pa.timestamp("ms", "UTC"), pa.string()
-    kinds = dict.fromkeys((*COMMON, *REST), text) | {"timestamp": moment, "received": moment, "sequence": pa.int32()}
+    types = {"time": moment, "number": pa.int32(), "context": pa.list_(text)}
+    kinds = {name: EVENT_COLUMNS[name] for name in (*COMMON, *REST)}
     if layout.kind != COLUMNS:
-        kinds["context"] = pa.list_(text)
-    # Only the version and the columns of the catalog may be null.
-    return pa.schema(
-        [pa.field(name, kinds.get(name, text), name not in kinds or name == "version") for name in names(layout)]
-    )
+        kinds["context"] = EVENT_COLUMNS["context"]
+    # The columns of the catalog may be null.
+    columns = [(name, kinds.get(name, "text or null")) for name in names(layout)]
+    return pa.schema([pa.field(name, types.get(kind, text), kind == "text or null") for name, kind in columns])
 
 
-def blocks(rows: Iterable[FullRow], layout: Layout) -> Generator[Block]:
+def blocks(rows: Iterable[StoredRow], layout: Layout) -> Generator[Block]:
     """Yield a part's content, an Arrow stream with a record batch per block, and close the rows at the end."""
     pa = _import_pyarrow()
     gathered = bytearray()
@@ -123,32 +123,34 @@ class _Sink:
         """Do nothing, because nothing is buffered."""
 
 
-def _record_batches(rows: Iterator[FullRow], layout: Layout) -> Iterator[pa.RecordBatch]:
+def _record_batches(rows: Iterator[StoredRow], layout: Layout) -> Iterator[pa.RecordBatch]:
     """Yield the rows in batches, each of about a block's size."""
     pa = _import_pyarrow()
     form = schema(layout)
     fill = cells(layout, 0) if layout.kind == COLUMNS else None
     extra = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
-    for customers, products, types, versions, timestamps, contexts, sequences, batches, received in _columns(rows):
+    for gathered in _columns(rows):
+        values = dict(zip(EVENT_COLUMNS, gathered, strict=True))
+        types, contexts = values["type"], values["context"]
         columns = list(zip(*map(fill, types, contexts), strict=True)) if fill else [contexts]
         extras = [] if extra is None else [columns.pop(extra)]
-        rest = [customers, products, versions, sequences, list(map(str, batches)), received]
-        yield pa.RecordBatch.from_arrays([timestamps, types, *columns, *rest, *extras], schema=form)
+        rest = [list(map(str, values[name])) if EVENT_COLUMNS[name] == "uuid" else values[name] for name in REST]
+        yield pa.RecordBatch.from_arrays([values["timestamp"], types, *columns, *rest, *extras], schema=form)
 
 
-def _columns(rows: Iterator[FullRow]) -> Iterator[list[list[Any]]]:
-    """Yield the values of some rows by column, in the order of FullRow."""
-    gathered: list[list[Any]] = [[] for _ in range(ROW_COLUMNS)]
+def _columns(rows: Iterator[StoredRow]) -> Iterator[list[list[Any]]]:
+    """Yield the values of some rows by column, in the order of EVENT_COLUMNS."""
+    gathered: list[list[Any]] = [[] for _ in EVENT_COLUMNS]
     size = 0
     for step in steps(rows):
         for column, values in zip(gathered, zip(*step, strict=True), strict=True):
             column.extend(values)
-        contexts = list(map(items, gathered[CONTEXT][-len(step) :]))
-        gathered[CONTEXT][-len(step) :] = contexts
+        contexts = list(map(items, gathered[CONTEXT_INDEX][-len(step) :]))
+        gathered[CONTEXT_INDEX][-len(step) :] = contexts
         size += len(step) * ROW_BYTES + len("".join(filter(None, chain.from_iterable(contexts))))
         if size >= BLOCK_BYTES:
             yield gathered
-            gathered, size = [[] for _ in range(ROW_COLUMNS)], 0
+            gathered, size = [[] for _ in EVENT_COLUMNS], 0
     if gathered[0]:
         yield gathered
 

@@ -29,7 +29,7 @@ from app.exceptions import BodyMalformed, Overloaded
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-MAX_READS = 448  # of the 512 threads that deploy/supervisord.conf gives a web process
+MAX_READS = 448  # of the 512 threads that `programs` gives a web process
 SILENT_SECONDS = 10.0
 CROWDED_SILENT_SECONDS = 2.0  # once half of MAX_READS are in use
 LOOK_SECONDS = 0.5
@@ -88,20 +88,19 @@ class WatchedBody:
         finally:
             del _reads[thread]
         if "HTTP_TRANSFER_ENCODING" in self._environ:
-            self._check_end(is_over=size is None or len(data) < size)
+            if self.is_shut:
+                raise BodyMalformed("The body took too long to arrive.")
+            # JSON has a definite end. Lines do not, even if each line is compressed separately.
+            are_lines = "ndjson" in self._environ.get("CONTENT_TYPE", "").lower()
+            if are_lines and (size is None or len(data) < size) and any(_is_left(one, self) for one in _connections()):
+                raise BodyMalformed(
+                    "The client ended the connection, so the body may be cut short. Nothing was stored."
+                )
         return data
 
     def __getattr__(self, name: str) -> object:
         """Return any other attribute of the stream, such as a read method that no request handler uses."""
         return getattr(self._stream, name)
-
-    def _check_end(self, *, is_over: bool) -> None:
-        if self.is_shut:
-            raise BodyMalformed("The body took too long to arrive.")
-        # JSON has a definite end. Lines do not, even if each line is compressed separately.
-        are_lines = "ndjson" in self._environ.get("CONTENT_TYPE", "").lower()
-        if is_over and are_lines and any(_is_left(one, self) for one in _connections()):
-            raise BodyMalformed("The client ended the connection, so the body may be cut short. Nothing was stored.")
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -127,7 +126,10 @@ def shut_overdue() -> int:
         found = [body for body in overdue if _is_of(connection, body, now, silent)]
         for body in found:
             body.is_shut = True  # set before the shutdown, because the shutdown ends the read
-        number += bool(found) and _shut(connection)
+        with suppress(OSError):
+            if found:
+                connection.shutdown(socket.SHUT_RD)
+                number += 1
     return number
 
 
@@ -176,10 +178,3 @@ def _is_left(connection: socket.socket, body: WatchedBody) -> bool:
         return ends == body.ends and connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == CLOSE_WAIT
     except (OSError, IndexError):  # not a TCP connection, or one that has ended
         return False
-
-
-def _shut(connection: socket.socket) -> bool:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RD)
-        return True
-    return False

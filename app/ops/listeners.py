@@ -7,13 +7,12 @@ kernel distributes connections evenly. With a shared socket, the first process t
 
 from __future__ import annotations
 
-import fcntl
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
-FIRST_DESCRIPTOR = 64  # the lowest usable one; supervisord closes those below `minfds` in each program that it starts
 BACKLOG = 1024  # maximum connections in a socket's queue; beyond that the kernel makes clients retry
 
 _SO_BINDTOIFINDEX = 62
@@ -23,28 +22,23 @@ _UNACKED_OFFSET = 24  # tcpi_unacked in struct tcp_info; for a listening socket,
 
 
 def open_listeners(host: str, port: int, count: int) -> list[socket.socket]:
-    """Open `count` inheritable sockets that listen on one port.
+    """Open `count` sockets that listen on one port.
 
     Raises:
         OSError: the sockets cannot listen on the address.
     """
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return [_open(family, kind, address) for _ in range(count)]
+    listeners = [socket.socket(family, kind) for _ in range(count)]
+    for listener in listeners:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    return listeners
 
 
-def _open(family: int, kind: int, address: tuple) -> socket.socket:
-    with socket.socket(family, kind) as low:
-        low.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        low.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        low.bind(address)
-        low.listen(BACKLOG)
-        low.setblocking(False)
-        listener = socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD, FIRST_DESCRIPTOR))
-    listener.set_inheritable(True)
-    return listener
-
-
-def refuse_new(listeners: list[socket.socket]) -> None:
+def refuse_new(listeners: Sequence[socket.socket]) -> None:
     """Make the kernel refuse new clients without dropping existing connections, accepted or not.
 
     Closing a socket resets every connection in its queue, and new ones arrive as long as the socket listens. This
@@ -57,7 +51,7 @@ def refuse_new(listeners: list[socket.socket]) -> None:
             listener.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
 
 
-def waiting(listeners: list[socket.socket]) -> int:
+def waiting(listeners: Sequence[socket.socket]) -> int:
     """Return how many connections are in the queues, or 0 on systems other than Linux, which do not report it."""
     if sys.platform != "linux":
         return 0

@@ -15,10 +15,11 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NoReturn
+from types import TracebackType
+from typing import NoReturn, TextIO
 
 import structlog
-from structlog.typing import EventDict, ExcInfo, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.ops.requests import current_id
 
@@ -44,13 +45,13 @@ def configure(log_format: str) -> None:
         # Plain, because the default prints every local variable, including passwords, if `rich` is installed.
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback)
     )
-    shared = [
+    shared: list[Processor] = [
         _add_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    finish = [structlog.processors.format_exc_info if log_format == "json" else _escape]
+    finish: list[Processor] = [structlog.processors.format_exc_info if log_format == "json" else _escape]
     structlog.configure(
         processors=[*shared, *finish, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -74,15 +75,18 @@ def configure(log_format: str) -> None:
 
 def render_line(line: bytes) -> bytes:
     """Return a program's line in the format of the log, which may be JSON, or nothing for a blank line."""
-    if _format != "json" or _is_object(line):
+    if _format != "json":
         return line + b"\n"
+    with suppress(ValueError):
+        if isinstance(json.loads(line), dict):
+            return line + b"\n"
     if not line.strip():
         return b""
     text = line.decode(errors="replace")
     level = LEVEL.match(text)
     moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    told = {"event": text, "level": level[1].lower() if level else "info", "timestamp": moment}
-    return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+    record = {"event": text, "level": level[1].lower() if level else "info", "timestamp": moment}
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
 
 def exit_with(error: Exception) -> NoReturn:
@@ -92,13 +96,7 @@ def exit_with(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
-def _is_object(line: bytes) -> bool:
-    with suppress(ValueError):
-        return isinstance(json.loads(line), dict)
-    return False
-
-
-def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         _hooks[0](kind, error, trace)
     else:
@@ -107,15 +105,16 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object
 
 def _log_in_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
-        told = (args.exc_type, args.exc_value, args.exc_traceback)
+        error = (args.exc_type, args.exc_value, args.exc_traceback)
         name = args.thread.name if args.thread else ""
-        structlog.get_logger(__name__).error("uncaught exception in a thread", thread=name, exc_info=told)
+        structlog.get_logger(__name__).error("uncaught exception in a thread", thread=name, exc_info=error)
 
 
 def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Add the id of the current request. It is read only here, so that requests that log nothing cost nothing."""
-    request = current_id()
-    return event if request is None else event | {"request": request}
+    if (request := current_id()) is not None:
+        event["request"] = request
+    return event
 
 
 def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -123,7 +122,7 @@ def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return {name: _escaped(value, CONTROL) if isinstance(value, str) else value for name, value in event.items()}
 
 
-def _plain_traceback(stream: io.TextIOBase, error: ExcInfo) -> None:
+def _plain_traceback(stream: TextIO, error: ExcInfo) -> None:
     text = io.StringIO()
     structlog.dev.plain_traceback(text, error)
     stream.write(_escaped(text.getvalue(), IN_TRACEBACK))

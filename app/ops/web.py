@@ -24,7 +24,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from granian.server.mp import MPServer, WorkerProcess
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from granian.server.mp import Loader, Target
 
 LISTENERS = "TALLY_LISTENERS"  # the descriptors of the listening sockets, one for each web process
 LOADED, NOT_LOADED = "web: reloaded", "web: not reloaded"  # the launcher waits for one of these lines
@@ -64,7 +65,7 @@ class WebServer(MPServer):
         if not self._listeners:
             super()._init_shared_socket()
 
-    def _spawn_worker(self, idx: int, target: Callable, callback_loader: Callable) -> WorkerProcess:
+    def _spawn_worker(self, idx: int, target: Target, callback_loader: Loader) -> WorkerProcess:
         if self._listeners:
             self._sso = self._listeners[idx]
             self._shd = SocketHolder(self._sso.fileno(), False, self.backlog)
@@ -74,20 +75,20 @@ class WebServer(MPServer):
     def _drop_shared_socket(self) -> None:
         """Leave the sockets open, because the launcher closes them."""
 
-    def _reload(self, spawn_target: Callable, target_loader: Callable) -> None:
+    def _reload(self, spawn_target: Target, target_loader: Loader) -> None:
         self.reload_signal = False
         self.respawned_wrks.clear()
         self.main_loop_interrupt.clear()
         for idx in range(self.workers):
             if not self._replace(idx, spawn_target, target_loader):
-                _tell(NOT_LOADED)
+                _print(NOT_LOADED)
                 break
         else:
-            _tell(LOADED)
+            _print(LOADED)
         if self.interrupt_children or self.interrupt_signal:  # the interrupt arrived during the reload
             self.main_loop_interrupt.set()
 
-    def _replace(self, idx: int, spawn_target: Callable, target_loader: Callable) -> bool:
+    def _replace(self, idx: int, spawn_target: Target, target_loader: Loader) -> bool:
         """Replace a web process and return True if the new process can load the application."""
         new = self._spawn_worker(idx, spawn_target, target_loader)
         new.interrupt_by_parent = True  # otherwise granian would mistake its exit for that of the old process
@@ -98,7 +99,7 @@ class WebServer(MPServer):
         new.interrupt_by_parent = False
         old, self.wrks[idx] = self.wrks[idx], new
         old.terminate()
-        self._replaced = [one for one in self._replaced if one.is_alive()] + [old]
+        self._replaced = [process for process in self._replaced if process.is_alive()] + [old]
         threading.Thread(target=_await_end, args=(old,), daemon=True).start()
         return True
 
@@ -115,7 +116,7 @@ class WebServer(MPServer):
             old.kill()
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -147,15 +148,11 @@ class _Retirement:
         if self.begun:
             return
         self.begun, self.last_request = True, time.monotonic()
-        if self.listener is not None:
-            self._stop_accepting(self.listener)
+        if self.listener is not None:  # replaced with an unused socket, because closing it would break its readers
+            self._unused = socket.create_server(("127.0.0.1", 0))
+            self._unused.setblocking(False)
+            os.dup2(self._unused.fileno(), self.listener)
         threading.Thread(target=self._linger, args=(stop,), daemon=True).start()
-
-    def _stop_accepting(self, listener: int) -> None:
-        """Replace the listening socket with an unused socket, because closing it would break its readers."""
-        self._nobody = socket.create_server(("127.0.0.1", 0))
-        self._nobody.setblocking(False)
-        os.dup2(self._nobody.fileno(), listener)
 
     def _linger(self, stop: WorkerSignal) -> None:
         deadline = time.monotonic() + LINGER_SECONDS
@@ -171,13 +168,13 @@ def _load(
     target: str,
     folder: Any,
     factory: bool,
-    tell: Any,
+    loaded: Any,
     listener: int | None = None,  # noqa: ANN401 - passed by granian
 ) -> WSGIApplication:
     """Load the application in a web process, and notify the main process."""
     app = load_target(target, wd=folder, factory=factory)
     _retirement.listener = listener
-    tell.send(os.getpid())
+    loaded.send(os.getpid())
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not _retirement.begun:

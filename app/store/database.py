@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
-from peewee import DatabaseProxy
+from peewee import DatabaseProxy, _savepoint
 from playhouse.migrations import Runner
 
 from app.exceptions import DatabaseNewer, ReloadFailed
+from app.store.backends.backend import Backend
 from app.store.backends.postgres import PostgresBackend
 from app.store.backends.sqlite import SqliteBackend
 
@@ -19,12 +21,15 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class Proxy(DatabaseProxy):
     """Peewee proxy whose savepoints are those of the actual database."""
 
-    def savepoint(self) -> AbstractContextManager:
+    obj: SqliteBackend | PostgresBackend
+
+    def savepoint(self) -> _savepoint:
         """See Peewee's `Database.savepoint`."""
         return self.obj.savepoint()
 
 
-database = Proxy()
+proxy = Proxy()
+database = cast(Backend, proxy)  # it forwards every attribute to the actual database
 
 
 def open_database(url: str) -> None:
@@ -36,8 +41,8 @@ def open_database(url: str) -> None:
     Raises:
         SettingInvalid: the URL cannot be read.
     """
-    backend = SqliteBackend if url.startswith("sqlite") else PostgresBackend
-    database.initialize(backend.from_url(url))
+    backend: Backend = SqliteBackend.from_url(url) if url.startswith("sqlite") else PostgresBackend.from_url(url)
+    proxy.initialize(backend)
 
 
 def release() -> None:
@@ -68,7 +73,7 @@ def server_time() -> int:
 
     Removal by age uses only this clock, because a machine with a fast clock would remove data that is still needed.
     """
-    return database.execute_sql(f"SELECT {database.clock_ms}").fetchone()[0]
+    return database.fetch_int(f"SELECT {database.clock_ms}")
 
 
 def shrink_log() -> None:
@@ -76,13 +81,12 @@ def shrink_log() -> None:
     database.shrink_log()
 
 
-def transaction() -> AbstractContextManager:
+def transaction() -> AbstractContextManager[object]:
     """Return a transaction that durably commits everything written inside it, or nothing."""
     return database.atomic()
 
 
 def pending() -> list[str]:
-    """Return the names of the pending migrations in order."""
     return [migration.name for migration in _runner().status() if not migration.applied]
 
 
@@ -137,4 +141,4 @@ def refuse_beside_older_code() -> None:
 
 
 def _runner() -> Runner:
-    return Runner(database.obj, str(MIGRATIONS))
+    return Runner(proxy.obj, str(MIGRATIONS))

@@ -5,9 +5,8 @@ Times are whole milliseconds since 1970-01-01T00:00:00Z.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-import orjson
 from peewee import (
     BigAutoField,
     BigIntegerField,
@@ -21,42 +20,13 @@ from peewee import (
 )
 
 from app.store.database import database
-
-
-class ContextField(Field):
-    """List of strings and nulls: text[] on PostgreSQL, for the fastest export; JSON text on SQLite."""
-
-    field_type = "TEXT"
-
-    def db_value(self, value: Sequence[str | None] | None) -> object:
-        """Return the value for the driver."""
-        return database.context_value(value)
-
-    def python_value(self, value: object) -> list[str | None]:
-        """Return the driver's value as a list."""
-        return orjson.loads(value) if isinstance(value, str) else value
-
-
-class JsonField(Field):
-    """JSON value stored as text on both databases, with keys in the given order."""
-
-    field_type = "TEXT"
-
-    def db_value(self, value: object) -> str | None:
-        """Return the value for the driver."""
-        return None if value is None else orjson.dumps(value).decode()
-
-    def python_value(self, value: str | None) -> object:
-        """Return the driver's value, parsed."""
-        return None if value is None else orjson.loads(value)
+from app.store.fields import ContextField, JsonField
 
 
 class Table(Model):
     """Base class of all tables."""
 
     class Meta:
-        """Peewee's settings: the process-wide database and short table names."""
-
         database = database
         legacy_table_names = False
 
@@ -70,7 +40,7 @@ class Event(Table):
     type = TextField()
     version = TextField(null=True)
     timestamp = BigIntegerField()
-    context = ContextField()
+    context: Field[list[str | None]] = ContextField()
     sequence = IntegerField()  # position in its batch, from 1
     batch = TextField()  # UUID of the request
     received = BigIntegerField()
@@ -107,7 +77,7 @@ class RejectedEvent(Table):
     place = IntegerField()  # position in its request, from 1
     event = TextField()  # as received: JSON, or an invalid line
     field = TextField()  # the first invalid field; empty for the event as a whole
-    reasons = JsonField()  # one sentence per fault
+    reasons: Field[list[str]] = JsonField()  # one sentence per fault
     customer = TextField(default="")  # the apparent customer; empty if unknown
     product = TextField(default="")  # the apparent product and type; empty if unknown
     type = TextField(default="")
@@ -131,8 +101,8 @@ class RejectedRequest(Table):
     events = IntegerField()  # number in the body
     invalid = IntegerField()  # number of invalid events at the time of rejection
     customer = TextField()  # customer of all events; empty if there are several or it is unknown
-    excluded_places = JsonField(default=list)  # places, from 1, of events that were removed or sent alone
-    forbidden_places = JsonField(default=list)  # places of events that the request's ingest key may not send
+    excluded_places: Field[list[int]] = JsonField(default=list)  # places, from 1, of events removed or sent alone
+    forbidden_places: Field[list[int]] = JsonField(default=list)  # places of events that its ingest key may not send
 
 
 class RejectedDrop(Table):
@@ -150,8 +120,6 @@ class RejectedCount(Table):
     number = BigIntegerField()
 
     class Meta:
-        """Peewee's settings: a composite key."""
-
         primary_key = CompositeKey("field", "fault")
 
 
@@ -180,8 +148,6 @@ class HourlyCount(Table):
     last = BigIntegerField()
 
     class Meta:
-        """Peewee's settings: a composite key."""
-
         primary_key = CompositeKey("customer", "product", "type", "hour")
 
 
@@ -208,7 +174,7 @@ class Product(Table):
 
     code = TextField(primary_key=True)
     description = TextField(default="")
-    columns = JsonField(default=list)
+    columns: Field[list[str]] = JsonField(default=list)
     extra = TextField(default="column")  # items without a column: column (a common column), drop (omitted)
 
 
@@ -219,7 +185,7 @@ class EventType(Table):
     code = TextField()
     product = TextField()
     description = TextField(default="")
-    context = JsonField(default=list)
+    context: Field[list[str]] = JsonField(default=list)
 
 
 class Account(Table):
@@ -228,7 +194,7 @@ class Account(Table):
     id = BigAutoField()
     name = TextField(unique=True)
     role = TextField()
-    customers = JsonField(null=True)  # the customers that the user is limited to; null: all
+    customers: Field[list[str] | None] = JsonField(null=True)  # the customers that the user is limited to; null: all
     password = TextField()  # an argon2id hash
     password_expires = BigIntegerField(null=True)  # expiry of a one-time password; null: the user has set the password
     password_version = TextField()  # changes with the password, which ends every earlier session
@@ -246,6 +212,7 @@ class Session(Table):
     seen = BigIntegerField(index=True)  # time of the user's last activity, to the minute
     address = TextField()  # address at sign-in
     agent = TextField()  # the browser's user agent
+    user: Account  # set by the queries in `store.people.sessions`
 
 
 class IngestKey(Table):
@@ -255,8 +222,8 @@ class IngestKey(Table):
     name = TextField()
     digest = TextField(unique=True)  # of the key: SHA-256, hexadecimal
     hint = TextField()  # beginning of the key, which identifies the sending product to people
-    customers = JsonField(null=True)  # customers whose events it may send; null: all
-    products = JsonField(null=True)  # products whose events it may send; null: all
+    customers: Field[list[str] | None] = JsonField(null=True)  # customers whose events it may send; null: all
+    products: Field[list[str] | None] = JsonField(null=True)  # products whose events it may send; null: all
     created = BigIntegerField()
     used = BigIntegerField(null=True)  # time of last use, to the minute; null: never
     revoked = BigIntegerField(null=True)  # null: active
@@ -280,11 +247,9 @@ class AuditEntry(Table):
     object = TextField()  # the target, such as "user olga" or "report JOB-…"
     customer = TextField(default="")  # customer of the data; empty if not exactly one
     address = TextField(default="")  # client address; empty for actions on the server itself
-    details = JsonField(default=dict)
+    details: Field[dict[str, Any]] = JsonField(default=dict)
 
     class Meta:
-        """Peewee's settings: the table's name."""
-
         table_name = "audit"
 
 
@@ -298,14 +263,12 @@ class Report(Table):
     schedule = BigIntegerField(null=True)  # the schedule that started it
     customer = TextField()
     product = TextField()
-    types = JsonField(null=True)  # as sent; null: not sent
+    types: Field[list[str] | None] = JsonField(null=True)  # as sent; null: not sent
     start = BigIntegerField(null=True)
     end = BigIntegerField(null=True)
-    output = JsonField(null=True)  # as sent; null: not sent
-    layout = JsonField()  # app.exports.layout.Layout, fixed at acceptance
-    snapshot_min_id = BigIntegerField(
-        null=True
-    )  # the last event id before the snapshot; null: the snapshot has no lower limit
+    output: Field[dict[str, Any] | None] = JsonField(null=True)  # as sent; null: not sent
+    layout: Field[dict[str, Any]] = JsonField()  # app.exports.layout.Layout, fixed at acceptance
+    snapshot_min_id = BigIntegerField(null=True)  # the last event id before the snapshot; null: no lower limit
     snapshot_max_id = BigIntegerField()  # the last event id that belongs to the snapshot
     estimated_rows = BigIntegerField(default=0)  # estimate from the hourly counts at acceptance
     status = TextField()  # RUNNING, COMPLETE, TIMEOUT, FAILED
@@ -378,8 +341,8 @@ class Schedule(Table):
     owner_name = TextField()
     customer = TextField()
     product = TextField()
-    types = JsonField(null=True)  # as in Report
-    output = JsonField(null=True)  # as in Report
+    types: Field[list[str] | None] = JsonField(null=True)  # as in Report
+    output: Field[dict[str, Any] | None] = JsonField(null=True)  # as in Report
     recurrence = TextField()  # daily, weekly, monthly
     hour = IntegerField()  # of the day, UTC
     mode = TextField()  # period, since_last

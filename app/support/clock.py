@@ -1,9 +1,10 @@
-"""Current time, in milliseconds."""
+"""Current time and units of time, in milliseconds."""
 
 from __future__ import annotations
 
 import time
 
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 SKEW_MS = 300_000  # allowed difference between the clocks of machines; a time further ahead comes from a wrong clock
 
 

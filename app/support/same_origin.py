@@ -5,7 +5,8 @@ Browsers send `Sec-Fetch-Site` over TLS and on localhost; otherwise `Origin`, ex
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from typing import Protocol
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # What a page may send to any site without a preflight (the Fetch standard's safelisted requests): in effect, a form.
@@ -13,7 +14,14 @@ UNASKED_METHODS = frozenset({"POST"})
 UNASKED_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 
 
-def is_cross_site(headers: Mapping[str, str], own: Collection[str]) -> bool:
+class Headers(Protocol):
+    """Headers of a request, by name."""
+
+    def get(self, key: str, /) -> str | None:
+        """Return the value of a header, or None if the request does not have it."""
+
+
+def is_cross_site(headers: Headers, own: Collection[str]) -> bool:
     """Return whether a page of another site sent the request.
 
     Args:
@@ -27,7 +35,7 @@ def is_cross_site(headers: Mapping[str, str], own: Collection[str]) -> bool:
 
 
 def is_forged_call(
-    method: str, media_type: str, headers: Mapping[str, str], own: Collection[str], allowed: Collection[str]
+    method: str, media_type: str, headers: Headers, own: Collection[str], allowed: Collection[str]
 ) -> bool:
     """Return whether a page of another site may have used credentials that the user once entered into the browser.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
-MOST = 200  # maximum values; the cache is cleared beyond that
+MAX_VALUES = 200  # the cache is cleared beyond that
 
 
 class TTLCache(Generic[Value]):
@@ -31,20 +31,19 @@ class TTLCache(Generic[Value]):
             return known[1]
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
-        if not making.acquire(blocking=known is None):
+        if known and not making.acquire(blocking=False):
             return known[1]
+        if not known:
+            making.acquire()
         try:
-            return self._fresh(key, make)
+            known = self._values.get(key)  # another caller may have computed it while this caller waited
+            if known and known[0] > time.monotonic():
+                return known[1]
+            value = make()
+            with self._lock:
+                if len(self._values) >= MAX_VALUES:
+                    self._values, self._making = {}, {}
+                self._values[key] = (time.monotonic() + self.seconds, value)
+            return value
         finally:
             making.release()
-
-    def _fresh(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        known = self._values.get(key)  # another caller may have computed it while this caller waited
-        if known and known[0] > time.monotonic():
-            return known[1]
-        value = make()
-        with self._lock:
-            if len(self._values) >= MOST:
-                self._values, self._making = {}, {}
-            self._values[key] = (time.monotonic() + self.seconds, value)
-        return value

@@ -45,12 +45,13 @@ def split(url: str) -> tuple[Origin, str]:
         raise ValueError("does not start with https:// or http://")
     if "@" in parts.netloc:
         raise ValueError("names a user or a password")
-    if not HOST.fullmatch(parts.hostname or "") or port == 0:
+    host = parts.hostname or ""
+    if not HOST.fullmatch(host) or port == 0:
         raise ValueError("names no host")
     if "#" in url:
         raise ValueError("has a #, and what stands behind it is never sent")
     asked = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Origin(parts.scheme, parts.hostname, port or PORTS[parts.scheme]), asked
+    return Origin(parts.scheme, host, port or PORTS[parts.scheme]), asked
 
 
 def named(text: str) -> Origin:

@@ -10,13 +10,9 @@ from tests.security.matrix import rows
 from tests.security.world import World
 from tests.support.client import Client, event, faults, root
 
+DATABASE = "sqlite"  # what a request may say is no matter of where the events are
+
 FILTER = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """What a request may say is no matter of where the events are."""
-    return sqlite_url
 
 
 class TestQuery:
@@ -60,7 +56,7 @@ class TestQuery:
         found = []
         for verb, path in (row.split()[:2] for row in rows()):
             if is_api(path):
-                answer = admin.request(verb, world._address(verb, path).partition("?")[0] + "?no-such=1")
+                answer = admin.request(verb, world.address_of(verb, path).partition("?")[0] + "?no-such=1")
                 refused = 403 if path.startswith("/files/") else 400  # a link that was changed
                 found += [(verb, path, answer.status_code)] if answer.status_code != refused else []
         assert found == []

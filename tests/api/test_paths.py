@@ -6,48 +6,23 @@ import pytest
 
 from tests.support.client import root
 
+DATABASE = "sqlite"  # nothing of this reaches a database
+
 NOWHERE = [
-    "/nothing",
-    "/events/",
-    "/events/5",
-    "/reports/",
-    "/report",
-    "/reports/JOB-1/x",
-    "/reports/JOB-1/availability/",
-]
-NOWHERE += [
-    "/administrator",
-    "/documents",
-    "/statistics",
-    "/health",
-    "/health/",
-    "/system",
-    "/service",
-    "/EVENTS",
-    "/files",
-]
-NOWHERE += ["/files/", "/.env", "/%00", "/%ff", "/%ED%A0%80", "/%0d%0aX: y", "/favicon.icon"]
+    "/nothing", "/events/", "/events/5", "/reports/", "/report", "/reports/JOB-1/x", "/reports/JOB-1/availability/",
+    "/administrator", "/documents", "/statistics", "/health", "/health/", "/system", "/service", "/EVENTS", "/files",
+    "/files/", "/.env", "/%00", "/%ff", "/%ED%A0%80", "/%0d%0aX: y", "/favicon.icon",
+]  # fmt: skip
+VERBS = ["POST", "PUT", "PATCH", "DELETE"]
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Nothing of this reaches a database."""
-    return sqlite_url
-
-
-def test_a_path_that_is_not_there_is_not_found(nobody):
-    for path in NOWHERE:
-        answer = nobody.get(path)
+def test_a_path_that_is_not_there_is_not_found_by_any_verb(nobody):
+    for method, path in [*(("GET", path) for path in NOWHERE), *((verb, "/nothing") for verb in VERBS)]:
+        answer = nobody.request(method, path, data=b"x")
         assert (answer.status_code, root(answer)) == (404, "REQUEST_NOT_FOUND")
         assert answer.get_json()[0]["children"] == []
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["X-Request-ID"]
-
-
-def test_a_path_that_is_not_there_is_not_found_by_any_verb(nobody):
-    for method in ["POST", "PUT", "PATCH", "DELETE"]:
-        answer = nobody.request(method, "/nothing", data=b"x")
-        assert (answer.status_code, root(answer)) == (404, "REQUEST_NOT_FOUND")
 
 
 @pytest.mark.parametrize(

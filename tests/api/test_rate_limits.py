@@ -12,15 +12,11 @@ from app.redis.rate_limit import RateLimit
 from tests.support.client import event, root
 from tests.support.pace import slack
 
+DATABASE = "sqlite"  # requests are counted in Redis
+
 per_address = pytest.mark.settings(rate_limit_address=3)
 per_key = pytest.mark.settings(ingest_auth="key", rate_limit_key=3)
 HOME, WORK = "198.51.100.7", "198.51.100.8"
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Requests are counted in Redis."""
-    return sqlite_url
 
 
 @pytest.fixture(autouse=True)

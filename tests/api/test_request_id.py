@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.client import event
 
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Request ids do not depend on the database."""
-    return sqlite_url
+DATABASE = "sqlite"  # request ids do not depend on the database
 
 
 def test_a_sane_one_comes_back(nobody):
@@ -22,16 +16,14 @@ def test_a_sane_one_comes_back(nobody):
             assert answer.headers["X-Request-ID"] == sent
 
 
-def test_any_other_is_replaced(nobody):
+def test_any_other_is_replaced_by_one_of_the_request_s_own(nobody):
+    made = set()
     for sent in ["", "a" * 129, "a b", "<script>", 'a"b', "é", "a\tb", "a,b", "%0a", "a;b"]:
         answer = nobody.get("/system/version", headers={"X-Request-ID": sent})
         assert answer.headers["X-Request-ID"] != sent
         assert len(answer.headers["X-Request-ID"]) == 32
-
-
-def test_each_request_has_its_own(nobody):
-    ids = {nobody.get("/system/version").headers["X-Request-ID"] for _ in range(5)}
-    assert len(ids) == 5
+        made.add(answer.headers["X-Request-ID"])
+    assert len(made) == 10
 
 
 def test_every_kind_of_answer_has_one(nobody, services, monkeypatch):

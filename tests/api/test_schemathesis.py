@@ -16,6 +16,8 @@ from tests.conftest import PASSWORD
 from tests.support.client import Client
 from tests.support.pace import times
 
+DATABASE = "postgresql"  # the one of which more can go wrong: it takes no NUL, and minds every type
+
 PROMISES = [
     checks.status_code_conformance,
     checks.content_type_conformance,
@@ -26,12 +28,6 @@ EXAMPLES = settings(max_examples=times(10, 25), deadline=None, suppress_health_c
 MORE_EXAMPLES = settings(EXAMPLES, max_examples=times(40, 100))
 # A NUL is refused anywhere, and JSON Schema cannot say that of keys that it does not know.
 CONFIG = schemathesis.Config.from_dict({"generation": {"allow-x00": False}})
-
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """The one of which more can go wrong: it takes no NUL, and minds every type."""
-    return postgres_url
 
 
 @schemathesis.serializer("text/plain", "application/x-ndjson")

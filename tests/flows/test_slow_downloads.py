@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.api.files import AT_ONCE
+from app.api.files import MAX_DOWNLOADS
 from tests.flows.conftest import large_report
 from tests.support.client import event
 from tests.support.pace import slack
@@ -38,10 +38,10 @@ def test_slow_downloads_keep_no_event_waiting_and_free_their_slots_when_they_end
     job, content = large_report(visitor, 2000)  # 8 MB, more than the system buffers for a client that does not read
     link = urlsplit(visitor.link(job))
     with contextlib.ExitStack() as stack:
-        asked = [begin(visitor.service.port, f"{link.path}?{link.query}") for _ in range(AT_ONCE + 12)]
+        asked = [begin(visitor.service.port, f"{link.path}?{link.query}") for _ in range(MAX_DOWNLOADS + 12)]
         for client, _ in asked:
             stack.callback(client.close)
-        assert Counter(status for _, status in asked) == {200: AT_ONCE, 429: 12}
+        assert Counter(status for _, status in asked) == {200: MAX_DOWNLOADS, 429: 12}
         began = time.monotonic()
         for _ in range(20):
             assert visitor.post("/events", json=[event()]).status_code == 200

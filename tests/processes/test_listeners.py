@@ -26,9 +26,8 @@ def connect(sockets: list[socket.socket], number: int) -> list[socket.socket]:
     return [socket.create_connection(sockets[0].getsockname(), timeout=5) for _ in range(number)]
 
 
-def test_several_sockets_share_a_port_and_a_program_inherits_them(sockets):
+def test_several_sockets_share_a_port(sockets):
     assert sockets[0].getsockname() == sockets[1].getsockname()
-    assert all(one.get_inheritable() and one.fileno() >= listeners.FIRST_DESCRIPTOR for one in sockets)
 
 
 def test_who_waits_in_a_queue_is_counted_and_served_when_nobody_new_gets_in(sockets):

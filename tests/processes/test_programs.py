@@ -1,26 +1,16 @@
-"""What the lines of supervisord's log are turned into, and when a program is given up."""
+"""When a program that dies is started again, when it is given up, and what is said about it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
+import signal
 from types import SimpleNamespace
 
 import pytest
 
-from app.ops import die_with_parent
-from app.ops.programs import QUICK_SECONDS, Programs
+from app.ops.programs import QUICK_DEATHS, QUICK_SECONDS, WEB, Program
 
-STARTED = "2026-11-23 10:00:00,000 INFO spawned: 'web' with pid 12"
-FAILED = "2026-11-23 10:00:01,000 WARN exited: web (exit status 3; not expected)"
-KILLED = "2026-11-23 10:00:01,000 WARN exited: web (terminated by SIGKILL; not expected)"
-
-
-@pytest.fixture
-def programs(tmp_path) -> Programs:
-    return Programs(tmp_path)
+FAILED, KILLED = 3, -signal.SIGKILL
+WORKER = "worker-1"
 
 
 @pytest.fixture
@@ -31,103 +21,98 @@ def clock(monkeypatch) -> SimpleNamespace:
     return still
 
 
-def test_a_start_and_a_death_are_a_sentence_each(programs):
-    assert programs.read(STARTED) == "web started (pid 12)"
-    assert programs.running == {"web": 12}
-    assert programs.read(KILLED) == "web died (terminated by SIGKILL) and is started again."
-    assert programs.running == {}
+@pytest.fixture
+def run(clock):
+    """A function that starts a program a number of times, lets it end with a code, and returns the last message."""
+
+    def run(program: Program, code: int, times: int = 1, *, seconds: float = 0) -> str | None:
+        for _ in range(times):
+            program.start()
+            program.process.wait()
+            clock.now += seconds
+            message = program.end(code)
+        return message
+
+    return run
 
 
-def test_what_the_supervisor_says_to_itself_is_not_passed_on(programs):
-    assert programs.read("2026-11-23 10:00:00,000 CRIT Supervisor is running as root.") is None
-    assert programs.read("2026-11-23 10:00:00,000 INFO supervisord started with pid 1") is None
+def program(name: str) -> Program:
+    return Program(name, ["true"], 1)
 
 
-def test_a_program_that_fails_five_times_in_a_row_is_given_up(programs):
-    for _ in range(4):
-        die(programs, FAILED)
-    assert not programs.is_hopeless
-    programs.read(STARTED)
-    assert programs.read(FAILED) == "web died (exit status 3)."
-    assert programs.is_hopeless
+def test_a_start_and_a_death_are_a_sentence_each(clock):
+    web = program(WEB)
+    assert web.start() == f"web started (pid {web.pid})"
+    web.process.wait()
+    assert web.end(KILLED) == "web died (terminated by SIGKILL) and is started again."
+    assert web.pid is None
 
 
-def test_a_program_that_is_killed_is_never_given_up(programs):
-    for _ in range(20):
-        die(programs, KILLED)
-    assert not programs.is_hopeless
+def test_the_web_server_is_given_up_after_five_failures_in_a_row(run):
+    web = program(WEB)
+    assert run(web, FAILED, QUICK_DEATHS - 1) == "web died (exit status 3) and is started again."
+    assert not web.is_hopeless
+    assert run(web, FAILED) == "web died (exit status 3)."
+    assert web.is_hopeless
 
 
-def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(programs, clock):
-    programs.works("web")
-    for _ in range(20):
-        die(programs, FAILED)
-    assert not programs.is_hopeless
+@pytest.mark.parametrize(("code", "seconds"), [(KILLED, 0), (FAILED, QUICK_SECONDS)], ids=["killed", "after long"])
+def test_a_program_that_is_killed_or_lived_long_is_never_given_up(run, code, seconds):
+    web = program(WEB)
+    run(web, code, QUICK_DEATHS + 1, seconds=seconds)
+    assert not web.is_hopeless
+
+
+def test_a_program_that_was_seen_at_work_is_not_given_up_at_once(run, clock):
+    web = program(WEB)
+    web.works()
+    run(web, FAILED, QUICK_DEATHS + 1)
+    assert not web.is_hopeless
     clock.now += QUICK_SECONDS
-    die(programs, FAILED)
-    assert programs.is_hopeless
+    run(web, FAILED)
+    assert web.is_hopeless
 
 
-def test_a_program_that_lived_long_is_not_given_up(programs, clock):
-    for _ in range(20):
-        programs.read(STARTED)
-        clock.now += QUICK_SECONDS
-        programs.read(FAILED)
-    assert not programs.is_hopeless
-
-
-def test_a_program_that_the_supervisor_cannot_start_is_given_up(programs):
-    programs.read("2026-11-23 10:00:00,000 INFO gave up: web entered FATAL state, too many start retries too quickly")
-    assert programs.is_hopeless
-
-
-def test_any_other_program_pauses_longer_and_longer_and_is_never_given_up(programs, clock, tmp_path):
-    pauses = []
-    for _ in range(12):
-        programs.read(STARTED.replace("web", "worker-1"))
-        told = programs.read(FAILED.replace("web", "worker-1"))
-        if (tmp_path / "worker-1.pause").exists():
-            pauses.append(float((tmp_path / "worker-1.pause").read_text()) - clock.now)
-            assert f"It is started again in {pauses[-1]:.0f} s; everything else goes on." in told
-            clock.now += pauses[-1]
+def test_any_other_program_pauses_longer_and_longer_and_is_never_given_up(run, clock):
+    worker, pauses = program(WORKER), []
+    run(worker, FAILED, QUICK_DEATHS - 1)
+    for _ in range(8):
+        told = run(worker, FAILED)
+        pauses.append(worker.starts_at - clock.now)
+        assert f"It is started again in {pauses[-1]:.0f} s; everything else goes on." in told
+        clock.now = worker.starts_at
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert not programs.is_hopeless
+    assert not worker.is_hopeless
 
 
-def test_a_pause_is_no_time_that_a_program_was_up(programs, clock):
-    for _ in range(9):
-        die(programs, FAILED.replace("web", "worker-1"), "worker-1")
-    programs.read(STARTED.replace("web", "worker-1"))
-    clock.now += 40  # of them it pauses for 16
-    assert "It is started again in 32 s" in programs.read(FAILED.replace("web", "worker-1"))
+def test_a_program_that_is_told_to_restart_has_not_died(run):
+    worker = program(WORKER)
+    run(worker, FAILED, QUICK_DEATHS)
+    worker.start()
+    worker.restart()
+    worker.process.wait()
+    assert worker.end(0) is None
+    assert run(worker, FAILED) == "worker-1 died (exit status 3) and is started again."
 
 
-def test_a_program_that_is_told_to_end_has_not_died(programs, tmp_path):
-    for _ in range(5):
-        die(programs, FAILED.replace("web", "worker-1"), "worker-1")
-    programs.expect_restart("worker-1")
-    assert programs.read("exited: worker-1 (exit status 0; expected)") is None
-    assert float((tmp_path / "worker-1.pause").read_text()) <= time.monotonic()
-    programs.read(STARTED.replace("web", "worker-1"))
-    assert programs.read(FAILED.replace("web", "worker-1")) == "worker-1 died (exit status 3) and is started again."
+def test_a_program_that_does_not_end_in_time_is_killed(clock):
+    stubborn = Program(WORKER, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], 1)
+    stubborn.start()
+    with open(stubborn.output, "rb", buffering=0, closefd=False) as output:
+        while not output.read(1):
+            pass
+    assert stubborn.stop() is None
+    assert stubborn.process.poll() is None
+    clock.now += 2
+    assert stubborn.stop() == "worker-1 does not end in time and is killed."
+    assert stubborn.process.wait() == KILLED
 
 
-def test_a_program_begins_behind_its_pause(tmp_path):
-    (tmp_path / "worker-1.pause").write_text(str(time.monotonic() + 1))
-    environment = os.environ | {"TALLY_RUN": str(tmp_path), "SUPERVISOR_PROCESS_NAME": "worker-1"}
-    began = time.monotonic()
-    command = [sys.executable, "-I", "-S", die_with_parent.__file__, "KILL", "echo", "it runs"]
-    result = subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert result.stdout == b"it runs\n"
-    assert time.monotonic() - began >= 0.9
+def test_a_program_that_cannot_be_started_is_tried_again(monkeypatch, clock):
+    def fail(*given: object, **named: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
 
-
-def test_pauses_of_an_earlier_start_are_forgotten(tmp_path):
-    (tmp_path / "worker-1.pause").write_text("1e9")
-    Programs(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def die(programs: Programs, how: str, name: str = "web") -> None:
-    programs.read(STARTED.replace("web", name))
-    programs.read(how)
+    worker = program(WORKER)
+    monkeypatch.setattr("app.ops.programs.subprocess.Popen", fail)
+    assert worker.start() == "A program did not start: Resource temporarily unavailable."
+    assert (worker.pid, worker.starts_at) == (None, clock.now + 1)

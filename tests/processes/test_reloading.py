@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from app.config import Settings
 from app.exceptions import ReloadFailed
 from app.ops import preflight
 from app.ops import reload as reloading
-from app.ops.programs import Programs
+from app.ops.programs import Program
 from tests.support.running import wait_until
 
 RUNNING = {"valkey": 11, "web": 12, "worker-1": 13, "scheduler": 14}
@@ -27,19 +28,21 @@ def settings(tmp_path) -> Settings:
 
 
 @pytest.fixture
-def programs(settings) -> Programs:
-    programs = Programs(preflight.run_folder(settings))
-    for name, pid in RUNNING.items():
-        programs.read(f"spawned: '{name}' with pid {pid}")
-    return programs
+def sent() -> list[tuple[int, int]]:
+    """The signals that are sent."""
+    return []
 
 
 @pytest.fixture
-def sent(monkeypatch) -> list[tuple[int, int]]:
-    """The signals that are sent."""
-    sent = []
-    monkeypatch.setattr(reloading.os, "kill", lambda pid, signum: sent.append((pid, signum)))
-    return sent
+def programs(sent) -> dict[str, Program]:
+    programs = {name: Program(name, [], 1) for name in RUNNING}
+    for name, pid in RUNNING.items():
+        runs(programs[name], pid, sent)
+    return programs
+
+
+def runs(program: Program, pid: int, sent: list[tuple[int, int]]) -> None:
+    program.process = SimpleNamespace(pid=pid, send_signal=lambda signum: sent.append((pid, signum)))
 
 
 @pytest.fixture
@@ -65,8 +68,8 @@ def outcome(settings: Settings) -> dict | None:
 
 def test_what_runs_is_left_alone_where_the_new_code_cannot_run(settings, reload, sent, said, tmp_path, monkeypatch):
     prepare(tmp_path, monkeypatch, "raise SystemExit('PORT: not a number.')")
-    reload.ask()
-    wait_until(lambda: reload.go_on(can_begin=True) or outcome(settings), 30)
+    reload.request()
+    wait_until(lambda: reload.run_step(can_begin=True) or outcome(settings), 30)
     assert outcome(settings)["problem"] == "PORT: not a number."
     assert said == ["Reloading …", "Not reloaded; what ran before goes on. PORT: not a number."]
     assert sent == []
@@ -76,17 +79,17 @@ def test_web_processes_are_replaced_first_then_workers_and_scheduler(
     settings, reload, programs, sent, said, tmp_path, monkeypatch
 ):
     prepare(tmp_path, monkeypatch, "")
-    reload.ask()
-    wait_until(lambda: reload.go_on(can_begin=True) or sent, 30)
+    reload.request()
+    wait_until(lambda: reload.run_step(can_begin=True) or sent, 30)
     assert sent == [(12, signal.SIGHUP)]
-    assert reload.hear(b"web: reloaded")
-    reload.go_on(can_begin=True)
+    assert reload.read(b"web: reloaded")
+    reload.run_step(can_begin=True)
     assert sent[1:] == [(13, signal.SIGTERM), (14, signal.SIGTERM)]
     for name, pid in (("worker-1", 23), ("scheduler", 24)):
-        assert programs.read(f"exited: {name} (exit status 0; expected)") is None, "it was told to"
+        assert programs[name].end(0) is None, "it was told to"
         assert outcome(settings) is None
-        programs.read(f"spawned: '{name}' with pid {pid}")
-        reload.go_on(can_begin=True)
+        runs(programs[name], pid, sent)
+        reload.run_step(can_begin=True)
     assert outcome(settings)["problem"] is None
     assert said == ["Reloading …", "Reloaded."]
 
@@ -95,22 +98,22 @@ def test_workers_keep_the_old_code_where_no_new_web_process_could_load_it(
     settings, reload, sent, tmp_path, monkeypatch
 ):
     prepare(tmp_path, monkeypatch, "")
-    reload.ask()
-    wait_until(lambda: reload.go_on(can_begin=True) or sent, 30)
-    reload.hear(b"web: not reloaded")
-    reload.go_on(can_begin=True)
+    reload.request()
+    wait_until(lambda: reload.run_step(can_begin=True) or sent, 30)
+    reload.read(b"web: not reloaded")
+    reload.run_step(can_begin=True)
     assert outcome(settings)["problem"] == reloading.NOT_REPLACED
     assert len(sent) == 1
 
 
 def test_it_waits_until_the_web_server_answers(reload, sent, said):
-    reload.ask()
-    reload.go_on(can_begin=False)
+    reload.request()
+    reload.run_step(can_begin=False)
     assert (sent, said) == ([], [])
 
 
 def test_lines_of_others_are_not_for_it(reload):
-    assert not reload.hear(b"web: something else")
+    assert not reload.read(b"web: something else")
 
 
 def test_the_command_says_that_nothing_runs(settings):

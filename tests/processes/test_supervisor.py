@@ -160,14 +160,6 @@ def worker_there(service):
     return rq.Worker.all(connection=connection)
 
 
-def test_when_the_supervisor_is_killed_everything_ends_with_an_error(service_without_worker):
-    service = service_without_worker
-    os.kill(service.supervisor(), signal.SIGKILL)
-    assert service.process.wait(60) != 0
-    wait_until(lambda: not service.left(), 10)
-    assert "The supervisor died (SIGKILL), so everything is stopped." in service.said()
-
-
 def test_a_web_server_that_cannot_stay_up_ends_everything_with_an_error(serve, folder):
     (folder / "wsgi.py").write_text(
         "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"

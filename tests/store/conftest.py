@@ -1,4 +1,4 @@
-"""Databases that nobody has migrated yet."""
+"""Databases that nobody has migrated yet, and the statements that are sent to one."""
 
 from __future__ import annotations
 
@@ -28,3 +28,17 @@ def empty_database(empty_database_url: str) -> Iterator[None]:
     store.release()
     if hasattr(store.database.obj, "close_all"):
         store.database.close_all()
+
+
+@pytest.fixture
+def statements(app, monkeypatch) -> list[str]:
+    """The statements that are sent from now on."""
+    sent: list[str] = []
+    execute = store.database.execute_sql
+
+    def record(sql: str, *values: object) -> object:
+        sent.append(sql)
+        return execute(sql, *values)
+
+    monkeypatch.setattr(store.database.obj, "execute_sql", record)
+    return sent

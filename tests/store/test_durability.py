@@ -24,14 +24,9 @@ def in_force(connection=None) -> tuple[str, int, int]:
 
 
 @sqlite_only
-def test_every_thread_writes_ahead_and_waits_for_the_disk(app):
+def test_every_connection_writes_ahead_and_waits_for_the_disk(app):
     assert at_once(4, lambda number: in_force()) == [("wal", FULL, 1)] * 4
     assert in_force() == ("wal", FULL, 1)
-
-
-@sqlite_only
-def test_a_connection_opened_again_waits_for_the_disk_too(app):
-    in_force()
     store.release()
     assert in_force() == ("wal", FULL, 1)
 

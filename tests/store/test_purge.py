@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from app.store import purge, step_size
+from app.store import step_size
 from app.store.database import database
 from app.store.events import idempotency, rejected
 from app.store.models import AuditEntry, IdempotencyKey, RejectedEvent, Session
@@ -44,7 +44,7 @@ def ended() -> int:
 
 @pytest.mark.parametrize("fill_and_purge", [keys, rejects, entries, ended])
 def test_what_has_had_its_time_goes_a_few_rows_at_a_time(app, monkeypatch, fill_and_purge):
-    monkeypatch.setattr(purge, "MOST", AT_ONCE)
+    monkeypatch.setattr(step_size, "MAX_PURGED_ROWS", AT_ONCE)
     monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
     gone, execute = [], database.obj.execute_sql
 

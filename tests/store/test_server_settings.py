@@ -147,6 +147,28 @@ def test_a_report_is_not_ended_by_the_time_limits_that_a_role_has(role):
     assert {session(name) for name in limits} == {"10min"}  # of pages and events they are the operator's to set
 
 
+MANY = ", ".join(f"current_setting('{name}')" for name in ("jit", "work_mem", "random_page_cost"))
+
+
+@pytest.mark.parametrize(
+    ("picked", "set_before", "expected"),
+    [
+        (True, {}, "off|64MB|1.1\n"),  # of a part, pages out of order count little
+        (False, {}, "off|64MB|4\n"),
+        (True, {"work_mem": "'256MB'", "random_page_cost": "2"}, "off|256MB|2\n"),  # an operator's values stay
+    ],
+)
+def test_many_rows_are_read_without_compiling_and_with_room_to_sort(app, picked, set_before, expected):
+    for name, value in set_before.items():
+        store.database.execute_sql(f"SET {name} = {value}")
+    before = store.database.execute_sql(f"SELECT {MANY}").fetchone()
+    blocks = store.database.csv_blocks(f"SELECT {MANY}", [], "|", picked=picked)
+    assert b"".join(data for data, _ in blocks).decode() == expected
+    with store.database.many_rows():
+        assert "|".join(store.database.execute_sql(f"SELECT {MANY}").fetchone()[:2]) == expected.rpartition("|")[0]
+    assert store.database.execute_sql(f"SELECT {MANY}").fetchone() == before
+
+
 def test_a_limit_that_is_lifted_does_not_end_a_statement_of_the_same_message(role):
     store.open_database(role())
     store.database.execute_sql("SET statement_timeout = '500ms'")
@@ -179,10 +201,21 @@ def refusals(admin: Client) -> list[tuple[int, str]]:
 
 
 @pytest.mark.settings(ingest_wait_seconds=0.2)
-def test_a_read_only_database_is_answered_503_and_read_from(as_role):
-    admin = as_role(default_transaction_read_only="on")
-    assert all(status == 503 and "The database is read-only" in text for status, text in refusals(admin))
-    assert admin.get("/events").status_code == 200
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"default_transaction_read_only": "on"}, "The database is read-only"),
+        ({"may_write": False}, "refuses this user"),
+        ({"search_path": "nowhere"}, "check the search_path"),
+    ],
+    ids=["read-only", "no privileges", "no schema"],
+)
+def test_a_database_that_cannot_be_written_is_answered_503_with_the_reason(as_role, given, words):
+    admin = as_role(**given)
+    answers = refusals(admin)
+    assert [status for status, _ in answers] == [503] * 4
+    assert [words in text for _, text in answers] == [True] * 3 + ["search_path" not in given]
+    assert admin.get("/events").status_code == (200 if "default_transaction_read_only" in given else 503)
 
 
 @pytest.mark.settings(spool=True)
@@ -198,20 +231,6 @@ def test_events_for_a_read_only_database_wait_in_the_spool_and_are_delivered_onc
     services.health._event_spool.release()
     services.scheduler.run_all()
     assert (services.health._event_spool.waiting(), services.ingest.count()) == (0, 2)
-
-
-@pytest.mark.settings(ingest_wait_seconds=0.2)
-def test_a_role_without_privileges_is_answered_503(as_role):
-    admin = as_role(may_write=False)
-    assert all(status == 503 and "refuses this user" in text for status, text in refusals(admin))
-
-
-@pytest.mark.settings(ingest_wait_seconds=0.2)
-def test_a_search_path_that_leads_nowhere_is_answered_503(as_role):
-    admin = as_role(search_path="nowhere")
-    answers = refusals(admin)
-    assert [status for status, _ in answers] == [503] * 4
-    assert all("check the search_path" in text for _, text in answers[:3])
 
 
 def test_a_schema_that_nothing_can_be_made_in_is_told_by_the_upgrade(role):

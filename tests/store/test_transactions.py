@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import peewee
 import pytest
 
@@ -11,38 +13,24 @@ from app.store.database import transaction
 NEWS = [("BARCHART", "PORTFOLIO", "OPENED", 3)]
 
 
-def test_what_is_written_inside_is_there_afterwards(app):
-    with transaction():
-        catalog.note_seen(NEWS, 1)
-    assert catalog.seen() == [news[:3] for news in NEWS]
+def fail() -> None:
+    raise ZeroDivisionError
 
 
-def test_a_failure_inside_takes_everything_back(app):
-    with pytest.raises(ZeroDivisionError), transaction():
-        catalog.note_seen(NEWS, 1)
-        raise ZeroDivisionError
-    assert catalog.seen() == []
+def send_a_refused_statement() -> None:
+    catalog.note_seen([("BARCHART", "PORTFOLIO", None, 3)], 1)
 
 
-def test_a_refused_statement_takes_back_the_ones_before_it(app):
-    with pytest.raises(peewee.IntegrityError), transaction():
-        catalog.note_seen(NEWS, 1)
-        catalog.note_seen([("BARCHART", "PORTFOLIO", None, 3)], 1)
-        catalog.Seen.insert(customer=None).execute()
-    assert catalog.seen() == []
-
-
-def test_a_transaction_inside_another_ends_with_it(app):
-    with pytest.raises(ZeroDivisionError), transaction():
-        with transaction():
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize(
+    ("act", "error"), [(fail, ZeroDivisionError), (send_a_refused_statement, peewee.IntegrityError)]
+)
+def test_a_failure_takes_everything_back_and_the_next_transaction_does_not_suffer(app, depth, act, error):
+    with pytest.raises(error), transaction():
+        with transaction() if depth == 2 else nullcontext():
             catalog.note_seen(NEWS, 1)
-        raise ZeroDivisionError
+        act()
     assert catalog.seen() == []
-
-
-def test_the_next_transaction_does_not_suffer(app):
-    with pytest.raises(ZeroDivisionError), transaction():
-        raise ZeroDivisionError
     with transaction():
         catalog.note_seen(NEWS, 1)
     assert catalog.seen() == [news[:3] for news in NEWS]

@@ -85,9 +85,6 @@ class Running:
         """Return the first child process of a program, or 0. For a worker this is the one that writes its report."""
         return next(iter(_children(self.pid(program))), 0)
 
-    def supervisor(self) -> int:
-        return _children(self.process.pid)[0]
-
     def answers(self) -> bool:
         """Return whether the web server responds."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)

@@ -8,16 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
+from app.event_columns import COLUMNS
 from app.exceptions import EventUnknown, FieldError, Forbidden, InputInvalid
 from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
 from app.store.events import pages as store
 from app.store.events import search
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter as EventFilter
+from app.store.events.filters import Position
 from app.support.clock import now
 
 CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
@@ -26,33 +29,21 @@ MAX_TEXT = 200  # characters
 
 @dataclass(frozen=True)
 class Looked:
-    """How far a search has read.
+    """How far a search has read."""
 
-    Attributes:
-        events: the number of events read.
-        time: the time of the last event read, or None if there are no events beyond it.
-    """
-
-    events: int
-    time: int | None
+    events: int  # the number of events read
+    time: int | None  # the time of the last event read, or None if there are no events beyond it
 
 
 @dataclass(frozen=True)
 class Page:
-    """Page of events, newest first, with the cursors of the adjacent pages, if any.
-
-    Attributes:
-        keys: the ids of the events.
-        next: cursor of the page of older events.
-        previous: cursor of the page of newer events.
-        looked: how far the search has read, or None if the page is no search result.
-    """
+    """Page of events, newest first, with the cursors of the adjacent pages, if any."""
 
     events: list[FullEvent]
-    next: str | None
-    previous: str | None = None
-    keys: tuple[int, ...] = ()
-    looked: Looked | None = None
+    next: str | None  # cursor of the page of older events
+    previous: str | None = None  # cursor of the page of newer events
+    keys: tuple[int, ...] = ()  # the ids of the events
+    looked: Looked | None = None  # how far the search has read, or None if the page is no search result
 
     @property
     def entries(self) -> list[tuple[int, FullEvent]]:
@@ -61,11 +52,7 @@ class Page:
 
 
 class Listing:
-    """Listing of the events that the caller may see.
-
-    Args:
-        reach: how far the ids of a batch's events can be from each other.
-    """
+    """Listing of the events that the caller may see. The ids of a batch's events are at most `reach` apart."""
 
     def __init__(self, reach: int) -> None:
         self._reach = reach
@@ -96,20 +83,20 @@ class Listing:
         wanted = replace(
             wanted, customers=who.customers, after=_position("after", after), before=_position("before", before)
         )
-        if text is not None:
-            return _search(wanted, limit, _searchable(text))
-        return _page(wanted, store.positions(wanted, limit + 1), limit)
+        if text is None:
+            return _page(wanted, store.positions(wanted, limit + 1), limit)
+        if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
+            allowed = f"1 to {MAX_TEXT}, none of them a control character"
+            fault = FieldError(f"text has {len(text)} characters; it must have {allowed}.")
+            raise InputInvalid("The text cannot be searched for.", [fault])
+        return _search(wanted, limit, text)
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """Return the most recently accepted events with their ids, newest first."""
         return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]
 
     def one(self, who: Principal, key: int) -> FullEvent:
-        """Return an event by its id.
-
-        Raises:
-            EventUnknown: the event does not exist, or the caller may not see it.
-        """
+        """Return an event by its id. Raise EventUnknown if there is none, or the caller may not see it."""
         found = [_event(row) for row in store.rows([key])]
         if not found or not who.sees(found[0].customer):
             raise EventUnknown(f"There is no event {key}, or it is not yours.")
@@ -121,7 +108,7 @@ class Listing:
         return [(row[-1], _event(row)) for row in found if who.sees(row[0])]
 
 
-def _page(wanted: EventFilter, positions: Sequence[store.Position], limit: int) -> Page:
+def _page(wanted: EventFilter, positions: Sequence[Position], limit: int) -> Page:
     """Return the page for some positions. A position beyond the limit indicates that another page follows."""
     more = len(positions) > limit
     if wanted.forward:
@@ -138,11 +125,13 @@ def _search(wanted: EventFilter, limit: int, text: str) -> Page:
     if full or found.edge is None:
         return replace(page, looked=looked)
     # The page is not full, so the next page continues where this search stopped.
-    beyond = {"previous" if wanted.forward else "next": _cursor(found.edge)}
-    return replace(page, looked=looked, **beyond)
+    beyond = _cursor(found.edge)
+    return (
+        replace(page, looked=looked, previous=beyond) if wanted.forward else replace(page, looked=looked, next=beyond)
+    )
 
 
-def _shown(positions: Sequence[store.Position], *, next: bool, previous: bool) -> Page:
+def _shown(positions: Sequence[Position], *, next: bool, previous: bool) -> Page:
     rows = store.rows([key for _, key in positions])
     return Page(
         [_event(row) for row in rows],
@@ -152,20 +141,7 @@ def _shown(positions: Sequence[store.Position], *, next: bool, previous: bool) -
     )
 
 
-def _searchable(text: str) -> str:
-    if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
-        raise InputInvalid(
-            "The text cannot be searched for.",
-            [
-                FieldError(
-                    f"text has {len(text)} characters; it must have 1 to {MAX_TEXT}, none of them a control character."
-                )
-            ],
-        )
-    return text
-
-
-def _position(name: str, cursor: str | None) -> store.Position | None:
+def _position(name: str, cursor: str | None) -> Position | None:
     if cursor is None:
         return None
     match = CURSOR.fullmatch(cursor)
@@ -175,12 +151,16 @@ def _position(name: str, cursor: str | None) -> store.Position | None:
     return int(match[1]), int(match[2])
 
 
-def _cursor(position: store.Position) -> str:
+def _cursor(position: Position) -> str:
     return f"{position[0]}-{position[1]}"
 
 
-def _event(row: tuple) -> FullEvent:
-    customer, product, kind, version, timestamp, context, sequence, batch, received, _ = row
-    items = msgspec.json.decode(context) if isinstance(context, str) else context
-    given = msgspec.UNSET if version is None else version
-    return FullEvent(customer, product, kind, given, timestamp, items, sequence, str(batch), received)
+def _event(row: tuple[Any, ...]) -> FullEvent:
+    values = dict(zip(COLUMNS, row, strict=False))  # the id follows
+    items = values["context"]
+    values["context"] = msgspec.json.decode(items) if isinstance(items, str) else items
+    values["batch"] = str(values["batch"])
+    for name, kind in COLUMNS.items():
+        if kind == "text or null" and values[name] is None:
+            values[name] = msgspec.UNSET
+    return FullEvent(**values)

@@ -8,7 +8,7 @@ bytes. Rows are also counted for reports that continue an earlier report, becaus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.exports.layout import Layout
 from app.services.reports.output import Format
@@ -91,7 +91,7 @@ def _measure(rows: Selection, layout: Layout, counted: _Counted, *, trusting: bo
     """Return the measurements of the rows, usually without reading each row. `total` is an estimate in that case."""
     if rows.snapshot_min_id is not None or not trusting:
         return select.measure(rows, layout)
-    newer = select.number_of_newer(replace(rows, snapshot_min_id=counted.up_to)) if counted.newer else 0
+    newer = select.number_of_newer(rows, counted.up_to, rows.snapshot_max_id or 0) if counted.newer else 0
     return select.shape(rows, layout, counted.about + newer) or select.measure(rows, layout)
 
 

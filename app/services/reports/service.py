@@ -31,7 +31,8 @@ from app.exports.layout import Layout
 from app.redis.queue import ReportQueue
 from app.schemas.reports import source
 from app.services.catalog.lookup import Catalog
-from app.services.people.audit import Audit, nobody
+from app.services.people import audit
+from app.services.people.audit import nobody
 from app.services.people.principal import Principal
 from app.services.reports import fair_queue
 from app.services.reports.cleanup import Cleanup
@@ -101,14 +102,12 @@ class Reports:
         destinations: Destinations,
         queue: ReportQueue,
         cleanup: Cleanup,
-        audit: Audit,
     ) -> None:
         self.destinations = destinations
         self.queue = queue
         self.cleanup = cleanup
         self._settings = settings
         self._catalog = catalog
-        self._audit = audit
 
     @cached_property
     def _links(self) -> Links:
@@ -294,7 +293,7 @@ class Reports:
         self._note(who or nobody(address), "report downloaded", report)
 
     def _note(self, who: Principal, action: str, report: Report) -> None:
-        self._audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
+        audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
 
     def _check_request(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Layout:
         """Return the layout of a requested report after checking that the caller may start it."""

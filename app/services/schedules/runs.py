@@ -18,8 +18,8 @@ import structlog
 
 from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown, StoreUnavailable
 from app.services.catalog.lookup import NOT_KNOWN
+from app.services.people import audit
 from app.services.people.accounts import principal
-from app.services.people.audit import Audit
 from app.services.people.principal import SYSTEM, Principal
 from app.services.reports.service import Reports
 from app.services.schedules.recurrence import Recurrence
@@ -89,7 +89,7 @@ class ScheduleRuns:
     def _start(self, taken: Schedule, at: int, *, by: Principal | None = None) -> Report:
         """Start the report of a claimed schedule for its period at a time, and release the claim."""
         try:
-            filter = {"customer": taken.customer, "product": taken.product, "types": taken.types}
+            filter: dict[str, object] = {"customer": taken.customer, "product": taken.product, "types": taken.types}
             if taken.mode == PERIOD:
                 filter["start"], filter["end"] = recurrence(taken).period(at)
             after = taken.last_snapshot_max_id if taken.mode == SINCE_LAST else None
@@ -144,7 +144,7 @@ class ScheduleRuns:
 def note(by: Principal, act: str, schedule: Schedule, details: Mapping[str, object] | None = None) -> None:
     """Record an action on a schedule in the audit log."""
     named = f"recurring report {schedule.id}: {schedule.name}"
-    Audit().note(by, f"recurring report {act}", named, details, customer=schedule.customer)
+    audit.note(by, f"recurring report {act}", named, details, customer=schedule.customer)
 
 
 def recurrence(schedule: Schedule) -> Recurrence:

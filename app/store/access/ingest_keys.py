@@ -8,6 +8,7 @@ from peewee import IntegrityError
 
 from app.store.database import database
 from app.store.models import IngestKey
+from app.store.queries import execute
 
 
 def find(digest: str) -> IngestKey | None:
@@ -21,7 +22,6 @@ def by_name(name: str) -> IngestKey | None:
 
 
 def by_id(key: int) -> IngestKey | None:
-    """Return the key with an id, active or revoked."""
     return IngestKey.get_or_none(IngestKey.id == key)
 
 
@@ -45,10 +45,10 @@ def add(
 def revoke(key: int, now: int) -> bool:
     """Revoke a key, and return whether it was active."""
     query = IngestKey.update(revoked=now).where((IngestKey.id == key) & IngestKey.revoked.is_null())
-    return query.execute() == 1
+    return execute(query) == 1
 
 
 def note_use(key: int, now: int) -> None:
     """Record that a key was used, without overwriting a later time that another process recorded."""
     earlier = IngestKey.used.is_null() | (IngestKey.used < now)
-    IngestKey.update(used=now).where((IngestKey.id == key) & earlier).execute()
+    execute(IngestKey.update(used=now).where((IngestKey.id == key) & earlier))

@@ -15,6 +15,7 @@ import psycopg
 from playhouse.pool import MaxConnectionsExceeded
 
 from app.exceptions import StatementFailed, StoreUnavailable
+from app.store.backends.backend import Cursor, Values
 
 ERRORS = (peewee.DatabaseError, peewee.InterfaceError, sqlite3.Error, psycopg.Error)
 
@@ -114,25 +115,29 @@ def _problem(error: Exception) -> str | None:
 class Availability(peewee.Database):
     """Peewee database that raises StoreUnavailable whenever the database is unavailable."""
 
-    def connect(self, *args: object, **kwargs: object) -> bool:
-        """See Peewee's `Database.connect`."""
+    def connect(self, reuse_if_open: bool = False) -> bool:
         with translated():
-            return super().connect(*args, **kwargs)
+            return super().connect(reuse_if_open)
 
-    def execute_sql(self, *args: object, **kwargs: object) -> object:
-        """See Peewee's `Database.execute_sql`."""
+    def execute_sql(self, sql: str, params: Values | None = None) -> Cursor:
         with translated():
-            return super().execute_sql(*args, **kwargs)
+            cursor: Cursor = super().execute_sql(sql, params)  # type: ignore[no-untyped-call]  # as in the stubs
+            return cursor
 
-    def begin(self, *args: object, **kwargs: object) -> None:
-        """See Peewee's `Database.begin`."""
-        with translated():
-            super().begin(*args, **kwargs)
+    def fetch_int(self, sql: str, params: Values | None = None) -> int:
+        number: int = self.execute_sql(sql, params).fetchone()[0]
+        return number
 
-    def commit(self) -> object:
-        """See Peewee's `Database.commit`."""
+    def begin(self) -> None:
         with translated():
-            return super().commit()
+            super().begin()
+
+    def commit(self) -> None:
+        with translated():
+            super().commit()
+
+    def drop_connection(self) -> None:
+        self.close()
 
     def rollback(self) -> None:
         """Roll back the transaction without raising, so that the original error is the one that propagates.
@@ -146,7 +151,6 @@ class Availability(peewee.Database):
             self.drop_connection()
 
     def savepoint(self) -> peewee._savepoint:
-        """See Peewee's `Database.savepoint`."""
         return Savepoint(self)
 
 

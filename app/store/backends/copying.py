@@ -11,14 +11,64 @@ Out: the rows that have arrived are read together, whereas a cursor returns each
 
 from __future__ import annotations
 
+import re
 import select
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from io import BytesIO
+from itertools import chain, islice
+from typing import Any
 
 from psycopg.errors import OperationalError, error_from_result
-from psycopg.pq import ExecStatus, PGresult, TransactionStatus
-from psycopg.pq.abc import PGconn
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 
-from app.store.backends.row import BLOCK_BYTES, Block
+from app.event_columns import COLUMNS, CONTEXT_INDEX, EventRow
+from app.store.backends.backend import BLOCK_BYTES, Block
+
+KINDS = list(enumerate(COLUMNS.values()))
+TEXT_INDEXES = [index for index, kind in KINDS if kind in ("text", "text or null")]
+OPTIONAL_INDEXES = [index for index, kind in KINDS if kind == "text or null"]
+NUMBER_INDEXES = [index for index, kind in KINDS if kind in ("time", "number")]
+ENCODED_ROWS = 1_000  # per step, because strings use more memory than encoded lines
+NULL = "\\N"
+# Characters with a special meaning in COPY's text format, or in an array literal inside it.
+SPECIAL = re.compile(r'["\\\t\n\r]')
+IN_TEXT = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+# Escaped twice: for the array literal, and for COPY.
+IN_ARRAY = str.maketrans({"\\": "\\\\\\\\", '"': '\\\\"', "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def encode(rows: Iterable[EventRow]) -> bytes:
+    """Return events as lines of COPY's text format."""
+    left, lines = iter(rows), BytesIO()
+    while some := list(islice(left, ENCODED_ROWS)):
+        columns: list[Iterable[Any]] = list(zip(*some, strict=True))
+        contexts = columns[CONTEXT_INDEX]
+        if _are_plain(contexts, *[columns[index] for index in TEXT_INDEXES]):
+            columns[CONTEXT_INDEX] = ['{"' + '","'.join(items) + '"}' if items else "{}" for items in contexts]
+            for index in OPTIONAL_INDEXES:
+                columns[index] = [NULL if text is None else text for text in columns[index]]
+        else:
+            columns[CONTEXT_INDEX] = [f"{{{','.join(map(_escape_item, items))}}}" for items in contexts]
+            for index in TEXT_INDEXES:
+                columns[index] = [NULL if text is None else text.translate(IN_TEXT) for text in columns[index]]
+        for index in NUMBER_INDEXES:
+            columns[index] = map(str, columns[index])
+        lines.write(("\n".join(map("\t".join, zip(*columns, strict=True))) + "\n").encode())
+    return lines.getvalue()
+
+
+def _are_plain(contexts: Iterable[Any], *columns: Iterable[Any]) -> bool:
+    """Return whether no text of many rows needs escaping. One search over all of them is cheaper than one per text."""
+    try:
+        texts = "\0".join([*filter(None, chain(*columns)), *chain.from_iterable(contexts)])
+    except TypeError:  # a null in a context
+        return False
+    return not SPECIAL.search(texts)
+
+
+def _escape_item(item: str | None) -> str:
+    return "NULL" if item is None else f'"{item.translate(IN_ARRAY)}"'
 
 
 def begin(pgconn: PGconn, statements: bytes) -> bytes:
@@ -31,7 +81,7 @@ def begin(pgconn: PGconn, statements: bytes) -> bytes:
     _expect(pgconn, ExecStatus.COMMAND_OK)
     value = _expect(pgconn, ExecStatus.TUPLES_OK).get_value(0, 0)
     _expect(pgconn, ExecStatus.COPY_IN)
-    return value
+    return value or b""
 
 
 def receive(pgconn: PGconn, query: bytes, statement: bytes) -> Generator[Block]:

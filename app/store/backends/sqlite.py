@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from peewee import SqliteDatabase
 
+from app.event_columns import COLUMNS, CONTEXT_INDEX, NAMES, Context, EventRow
 from app.exceptions import DatabaseUnsuitable, SettingInvalid
 from app.store.backends.availability import PRIMARY, Availability, translated
-from app.store.backends.row import Block, Row
+from app.store.backends.backend import Values
 from app.support.file_urls import quoted, unquoted
 
 LOG_BYTES = 64 * 1024 * 1024  # size to which the write-ahead log shrinks when it restarts
@@ -35,19 +37,22 @@ USUAL_CACHE = f"PRAGMA cache_size = {PRAGMAS['cache_size']}"
 SMALL_CACHE = "PRAGMA cache_size = -2000"  # an ordered scan reads each page once; small fits the CPU cache
 WAIT_SECONDS = 5  # for the write lock
 
-INSERT_EVENTS = (
-    "INSERT INTO event (customer, product, type, version, timestamp, context, sequence, batch, received) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+INSERT_EVENTS = f"INSERT INTO event ({NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+
+EncodedRow = list[object]  # an EventRow with the context as JSON text
 
 
-class SqliteBackend(Availability, SqliteDatabase):
+class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobody passes arguments to `begin`
     """Peewee's SQLite database with the operations that the service needs in addition."""
 
     clock_ms = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     serves_many_workers = False
     has_one_writer = True  # other writers wait until its transaction ends
     path: Path
+
+    if TYPE_CHECKING:  # the stubs leave it untyped
+
+        def connection(self) -> sqlite3.Connection: ...
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:
@@ -61,11 +66,6 @@ class SqliteBackend(Availability, SqliteDatabase):
         return found
 
     def create(self) -> None:
-        """Create the file and its folder if they do not exist.
-
-        Raises:
-            SettingInvalid: they cannot be created.
-        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):  # 0o600: only the owner; SQLite's other files get the same mode
@@ -76,7 +76,8 @@ class SqliteBackend(Availability, SqliteDatabase):
     def _connect(self) -> sqlite3.Connection:
         """Connect as Peewee does, but with a clear message if the file does not exist."""
         try:
-            return super()._connect()
+            connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # the stubs lack Peewee's hooks
+            return connection
         except sqlite3.OperationalError:
             if self.path.exists():
                 raise
@@ -92,69 +93,58 @@ class SqliteBackend(Availability, SqliteDatabase):
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                return super()._set_pragmas(conn)
+                super()._set_pragmas(conn)  # type: ignore[misc]  # the stubs lack Peewee's hooks
+                return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
 
-    def migration_lock(self) -> AbstractContextManager:
-        """Return a context that lets one process migrate at a time; the others wait and then find nothing to do."""
+    def migration_lock(self) -> AbstractContextManager[object]:
         return self.atomic()
 
-    def context_value(self, value: Sequence[str | None]) -> str:
-        """Return a context as the column stores it."""
+    def context_value(self, value: Context) -> str:
         return orjson.dumps(value).decode()
 
-    def encode_events(self, rows: Iterable[Row]) -> list[tuple]:
-        """Return events in the form that `insert_encoded` accepts."""
-        dumps = orjson.dumps
-        return [(c, p, t, v, at, dumps(context).decode(), s, b, r) for c, p, t, v, at, context, s, b, r in rows]
+    def encode_events(self, rows: Iterable[EventRow]) -> list[EncodedRow]:
+        encoded = []
+        for row in rows:
+            values: EncodedRow = list(row)
+            values[CONTEXT_INDEX] = orjson.dumps(row[CONTEXT_INDEX]).decode()
+            encoded.append(values)
+        return encoded
 
-    def dump_payload(self, payload: list[tuple]) -> bytes:
-        """Return encoded events as bytes."""
+    def dump_payload(self, payload: list[EncodedRow]) -> bytes:
         return orjson.dumps(payload)
 
-    def load_payload(self, data: bytes) -> list[tuple]:
-        """Return the encoded events that `dump_payload` serialized."""
-        return orjson.loads(data)
+    def load_payload(self, data: bytes) -> list[EncodedRow]:
+        payload: list[EncodedRow] = orjson.loads(data)
+        return payload
 
-    def insert_encoded(self, payloads: Sequence[list[tuple]]) -> None:
-        """Insert the events of several requests in order. Call it inside a transaction."""
+    def insert_encoded(self, payloads: Sequence[list[EncodedRow]]) -> None:
         with translated():
             self.connection().executemany(INSERT_EVENTS, itertools.chain.from_iterable(payloads))
 
     def begin_group(self, *, events_only: bool = False) -> None:
-        """Begin a write transaction, and return None, because the outcome of a commit on SQLite is never in doubt."""
         self.begin()
 
     def commit_group(self) -> None:
-        """Commit the transaction; it is on disk when this returns."""
         self.commit()
 
     def abandon_group(self) -> None:
-        """Roll back a failed transaction if it is still open."""
         if not self.is_closed() and self.connection().in_transaction:
             self.rollback()
 
-    def was_committed(self, ticket: None, payload: object = None) -> bool:
-        """Return False, because a commit that raised did not happen."""
-        return False
+    def was_committed(self, transaction_id: str | None, payload: object = b"") -> bool:
+        return False  # because a commit that raised did not happen
 
     def acceptance_cut(self, patience_ms: int) -> int:
-        """Return the id of the last accepted event. Call it inside a transaction.
+        return self.fetch_int("SELECT coalesce(max(id), 0) FROM event")  # the only writer; no lower id can follow
 
-        There is only one writer, so no id below it can appear later.
-        """
-        return self.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
-
-    def settled_cut(self, patience_ms: int) -> int:
-        """Return the same as `acceptance_cut`, which needs no transaction and no wait on SQLite."""
-        return self.acceptance_cut(patience_ms)
+    settled_cut = acceptance_cut
 
     @contextmanager
     def without_checkpoints(self) -> Iterator[None]:
-        """Disable automatic checkpoints in this thread's commits within the context. Call `checkpoint` instead."""
         self.execute_sql("PRAGMA wal_autocheckpoint = 0")
         try:
             yield
@@ -162,12 +152,10 @@ class SqliteBackend(Availability, SqliteDatabase):
             self.execute_sql(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
     def checkpoint(self) -> bool:
-        """Copy the log into the file without blocking others, and return whether all of it was copied."""
         _, pages, copied = self.execute_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return pages == copied
+        return bool(pages == copied)
 
     def shrink_log(self) -> None:
-        """Shrink the log that grew during a long read, once the read has ended."""
         log = self.path.with_name(f"{self.path.name}-wal")
         if not log.exists() or log.stat().st_size <= LOG_BYTES or not self.checkpoint():
             return
@@ -178,40 +166,24 @@ class SqliteBackend(Availability, SqliteDatabase):
             self.execute_sql(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}").fetchall()
 
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
-        """Return a SQL condition for events with one of these ids, and its parameter."""
         return "id IN (SELECT value FROM json_each(?))", orjson.dumps(keys).decode()
 
     def context_width(self) -> str:
-        """Return SQL for the number of items in a context."""
         return "json_array_length(context)"
 
     def context_item(self, index: int) -> str:
-        """Return SQL for one item of a context, counted from 0."""
         return f"json_extract(context, '$[{index}]')"
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
-        """Return SQL for `FROM` that selects, by index, the matching events of many pairs of customer and product.
-
-        Args:
-            pairs: a query for the pairs.
-            condition: a condition on the columns timestamp, id and type of `event`.
-            ends: the ORDER BY … LIMIT … of the whole query, if it can also limit the events of each pair.
-        """
         return (
             f"({pairs}) AS pair CROSS JOIN event "
             f"WHERE event.customer = pair.customer AND event.product = pair.product AND {condition}"
         )
 
     def unless_wider(self, value: str, width: int) -> str:
-        """Return the value unchanged, because SQLite splits no columns and `exports/csv.py` checks each row's width."""
-        return value
+        return value  # SQLite splits no columns, and `exports/csv.py` checks each row's width
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
-        """Return the ids of the events whose context contains a text, ignoring the case of ASCII letters.
-
-        Args:
-            text: text without control characters, with its ASCII letters in lower case.
-        """
         # LIKE is fast, but may match JSON syntax as if it were text, so the items of each match are checked again.
         query = (
             "SELECT id FROM event WHERE id IN (SELECT value FROM json_each(?)) AND context LIKE ? ESCAPE '~' "
@@ -222,11 +194,9 @@ class SqliteBackend(Availability, SqliteDatabase):
         return {key for (key,) in found.fetchall()}
 
     def has_item(self) -> str:
-        """Return a SQL condition that a text, its parameter, equals one of the context's items."""
         return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable if events cannot be written, because the file or its disk is read-only."""
         with translated():
             connection = self.connection()
             connection.execute("PRAGMA busy_timeout = 0")
@@ -239,40 +209,30 @@ class SqliteBackend(Availability, SqliteDatabase):
                 connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
 
     def server(self) -> str:
-        """Return the name and version of the database."""
         return f"SQLite {sqlite3.sqlite_version}"
 
     def size(self) -> int:
-        """Return the size of the database in bytes, without the write-ahead log."""
-        pages = self.execute_sql("PRAGMA page_count").fetchone()[0]
-        return pages * self.execute_sql("PRAGMA page_size").fetchone()[0]
+        return self.fetch_int("PRAGMA page_count") * self.fetch_int("PRAGMA page_size")
 
     def erase_alone(self) -> None:
         """Do nothing, because SQLite has only one writer at a time."""
 
     def drop_connection(self) -> None:
-        """Close this thread's connection for good."""
         self.close()
 
     def close_idle(self) -> None:
         """Do nothing, because SQLite keeps no idle connections open."""
 
-    def csv_blocks(
-        self, query: str, parameters: Sequence[object], delimiter: str, *, picked: bool
-    ) -> Generator[Block] | None:
+    def csv_blocks(self, query: str, parameters: Values, delimiter: str, *, picked: bool) -> None:
         """Return None, because SQLite cannot write CSV; `exports/csv.py` does."""
-        return None
 
-    def many_rows(self) -> AbstractContextManager:
-        """Return a context that does nothing, because SQLite needs no settings for reading many rows."""
+    def many_rows(self) -> AbstractContextManager[object]:
         return nullcontext()
 
     def interrupter(self) -> Callable[[], None]:
-        """Return a function that another thread can call to interrupt this thread's current statement."""
         return self.connection().interrupt
 
-    def stream(self, query: str, parameters: Sequence[object]) -> Generator[tuple]:
-        """Yield the rows of a query without loading all of them into memory."""
+    def stream(self, query: str, parameters: Values) -> Generator[tuple[Any, ...]]:
         connection = self.connection()
         connection.execute(SMALL_CACHE)
         try:

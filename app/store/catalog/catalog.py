@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, groupby, islice
 from operator import itemgetter
 
-from peewee import SQL, Model, ModelSelect, fn
+from peewee import SQL, Expression, ModelSelect, fn
 
 from app.store.database import database
-from app.store.models import Counted, Customer, Event, EventType, ObservedCode, Product
+from app.store.models import Counted, Customer, Event, EventType, ObservedCode, Product, Table
+from app.store.queries import among, equal, execute, fetch, fetch_column, fetch_int
 
 MISSING_KINDS = ("customers", "products", "types")
 AT_ONCE = 1_000  # rows of up to five parameters per statement; SQLite allows 32,766 parameters
@@ -23,6 +24,7 @@ NOTE = """
     ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
         width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END
     WHERE observed_code.width < excluded.width OR observed_code.is_erased"""
+Customers = Sequence[str] | None  # only codes of these customers; None means all
 Triple = tuple[str, str, str]  # customer, product, type
 Sighting = tuple[str, str, str, int]  # the same, and the number of context items of the event
 
@@ -40,49 +42,42 @@ def note_seen(sightings: Iterable[Sighting], now: int) -> None:
 
 def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
     """Return the maximum context width of each type of a customer and product, optionally only of some types."""
-    query = ObservedCode.select(ObservedCode.type, ObservedCode.width).where(
-        ObservedCode.customer == customer, ObservedCode.product == product
-    )
-    return dict((query.where(ObservedCode.type.in_(list(types))) if types else query).tuples())
+    query = equal(ObservedCode.select(ObservedCode.type, ObservedCode.width), (ObservedCode.customer, customer))
+    return dict(fetch(among(equal(query, (ObservedCode.product, product)), ObservedCode.type, types or None)))
 
 
-def seen(customers: Sequence[str] | None = None) -> list[Triple]:
+def seen(customers: Customers = None) -> list[Triple]:
     """Return all observed codes in order, optionally only of some customers."""
-    return sorted(
-        _of(ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type), customers).tuples()
-    )
+    return seen_with((None, None, None), customers)
 
 
-def seen_products(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
+def seen_products(customers: Customers = None, limit: int | None = None) -> set[str]:
     """Return the products seen, by code and up to an optional limit, optionally only of some customers."""
-    return _codes(
-        _of(ObservedCode.select(ObservedCode.product).distinct(), customers).order_by(ObservedCode.product).limit(limit)
-    )
+    query = _select_seen(customers, ObservedCode.product).distinct()
+    return set(fetch_column(query.order_by(ObservedCode.product).limit(limit)))
 
 
-def seen_types(customers: Sequence[str] | None = None) -> set[tuple[str, str]]:
+def seen_types(customers: Customers = None) -> set[tuple[str, str]]:
     """Return the pairs of product and type seen together, optionally only of some customers."""
-    return set(_of(ObservedCode.select(ObservedCode.product, ObservedCode.type).distinct(), customers).tuples())
+    return set(fetch(_select_seen(customers, ObservedCode.product, ObservedCode.type).distinct()))
 
 
-def seen_with(code: tuple[str | None, str | None, str | None], customers: Sequence[str] | None = None) -> list[Triple]:
+def seen_with(code: tuple[str | None, str | None, str | None], customers: Customers = None) -> list[Triple]:
     """Return the codes seen with a customer, product and type (None means any), optionally only of some customers."""
-    query = _of(ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type), customers)
-    for field, wanted in zip((ObservedCode.customer, ObservedCode.product, ObservedCode.type), code, strict=True):
-        query = query if wanted is None else query.where(field == wanted)
-    return sorted(query.tuples())
+    columns = (ObservedCode.customer, ObservedCode.product, ObservedCode.type)
+    return sorted(fetch(equal(_select_seen(customers, *columns), *zip(columns, code, strict=True))))
 
 
 def customer_is_known(code: str) -> bool:
-    """Return whether a customer is in the catalog or was ever seen."""
     is_noted = _exists(Customer, Customer.code == code) or _exists(ObservedCode, ObservedCode.customer == code)
     return is_noted or _exists(Event, Event.customer == code)
 
 
-def product_is_known(code: str, customers: Sequence[str] | None = None) -> bool:
+def product_is_known(code: str, customers: Customers = None) -> bool:
     """Return whether a product is in the catalog or was ever seen, optionally with some customers."""
     noted = ObservedCode.product == code
-    new = (Event.product == code) & (Event.id > _counted_to())  # counting records the codes of all earlier events
+    uncounted = Event.id > fetch_int(Counted.select(Counted.up_to))  # counting records the codes of all earlier events
+    new = (Event.product == code) & uncounted
     if customers is not None:
         noted, new = noted & ObservedCode.customer.in_(list(customers)), new & Event.customer.in_(list(customers))
     return _exists(Product, Product.code == code) or _exists(ObservedCode, noted) or _exists(Event, new)
@@ -95,7 +90,8 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
         kind: `customer`, `product` or `type`.
     """
     entry = {"customer": Customer, "product": Product, "type": EventType}[kind]._meta.table_name
-    known, asked = set(), sorted(codes)
+    known: set[str] = set()
+    asked = sorted(codes)
     for begin in range(0, len(asked), AT_ONCE):
         some = asked[begin : begin + AT_ONCE]
         seen = f"SELECT {kind} FROM observed_code WHERE {kind} IN {_marks(len(some))} AND NOT is_erased"  # noqa: S608
@@ -104,19 +100,19 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
     return known
 
 
-def known_types(types: Sequence[str], customers: Sequence[str] | None = None) -> set[str]:
+def known_types(types: Sequence[str], customers: Customers = None) -> set[str]:
     """Return those of the given types that are in the catalog or were seen, optionally with some customers."""
     if not types:
         return set()
     seen = ObservedCode.select(ObservedCode.type).distinct().where(ObservedCode.type.in_(list(types)))
-    if customers is not None:
-        seen = seen.where(ObservedCode.customer.in_(list(customers)))
-    known = _codes(seen) | _codes(EventType.select(EventType.code).where(EventType.code.in_(list(types))))
+    catalogued = EventType.select(EventType.code).where(EventType.code.in_(list(types)))
+    known = {*fetch_column(among(seen, ObservedCode.customer, customers)), *fetch_column(catalogued)}
     left = [code for code in types if code not in known]
     if not left:
         return known
-    new = Event.select(Event.type).distinct().where(Event.id > _counted_to(), Event.type.in_(left))
-    return known | _codes(new if customers is None else new.where(Event.customer.in_(list(customers))))
+    uncounted = Event.id > fetch_int(Counted.select(Counted.up_to))
+    new = Event.select(Event.type).distinct().where(uncounted, Event.type.in_(left))
+    return known | set(fetch_column(among(new, Event.customer, customers)))
 
 
 def number_of_codes() -> int:
@@ -129,50 +125,43 @@ def number_of_codes() -> int:
     return sum(codes.count() for codes in each)
 
 
-def known_customers(customers: Sequence[str] | None = None, limit: int | None = None) -> set[str]:
+def known_customers(customers: Customers = None, limit: int | None = None) -> set[str]:
     """Return the codes of the customers in the catalog and of those seen, optionally only of some.
 
     Args:
         limit: maximum number from each source, in the order of the codes.
     """
-    catalogued = Customer.select(Customer.code).order_by(Customer.code).limit(limit)
-    catalogued = catalogued if customers is None else catalogued.where(Customer.code.in_(list(customers)))
-    seen = (
-        _of(ObservedCode.select(ObservedCode.customer).distinct(), customers)
-        .order_by(ObservedCode.customer)
-        .limit(limit)
-    )
-    return _codes(catalogued) | _codes(seen)
+    catalogued = among(Customer.select(Customer.code), Customer.code, customers).order_by(Customer.code).limit(limit)
+    seen = _select_seen(customers, ObservedCode.customer).distinct().order_by(ObservedCode.customer).limit(limit)
+    return {*fetch_column(catalogued), *fetch_column(seen)}
 
 
 def known_products(limit: int | None = None) -> set[str]:
     """Return the codes of the products in the catalog and of those seen, by code and up to a limit for each."""
-    return _codes(Product.select(Product.code).order_by(Product.code).limit(limit)) | seen_products(limit=limit)
+    catalogued = Product.select(Product.code).order_by(Product.code).limit(limit)
+    return {*fetch_column(catalogued), *seen_products(limit=limit)}
 
 
 def types_with(
-    customer: str | None, product: str | None, customers: Sequence[str] | None = None, limit: int | None = None
+    customer: str | None, product: str | None, customers: Customers = None, limit: int | None = None
 ) -> set[str]:
     """Return the types seen with a customer and product (None means any), by code and up to a limit."""
-    query = _of(ObservedCode.select(ObservedCode.type).distinct(), customers).order_by(ObservedCode.type).limit(limit)
-    for field, wanted in ((ObservedCode.customer, customer), (ObservedCode.product, product)):
-        query = query if wanted is None else query.where(field == wanted)
-    return _codes(query)
+    query = _select_seen(customers, ObservedCode.type).distinct().order_by(ObservedCode.type).limit(limit)
+    return set(fetch_column(equal(query, (ObservedCode.customer, customer), (ObservedCode.product, product))))
 
 
-def types_of(customers: Sequence[str] | None, limit: int) -> list[EventType]:
+def types_of(customers: Customers, limit: int) -> list[EventType]:
     """Return the catalog's first types by product and code, optionally only those that some customers had."""
     query = EventType.select().order_by(EventType.product, EventType.code).limit(limit)
     if customers is not None:
-        theirs = _of(ObservedCode.select(SQL("1")), customers)
-        query = query.where(
-            fn.EXISTS(theirs.where(ObservedCode.product == EventType.product, ObservedCode.type == EventType.code))
-        )
+        seen = _select_seen(customers, SQL("1"))
+        seen = seen.where(ObservedCode.product == EventType.product, ObservedCode.type == EventType.code)
+        query = query.where(fn.EXISTS(seen))
     return list(query)
 
 
 def missing(
-    customers: Sequence[str] | None, find: str = "", limit: int | None = None, offset: int = 0
+    customers: Customers, find: str = "", limit: int | None = None, offset: int = 0
 ) -> list[tuple[str, str, str]]:
     """Return the codes that were seen but are not in the catalog as (kind, product, code), by kind and code.
 
@@ -188,13 +177,13 @@ def missing(
     return [(MISSING_KINDS[kind], product, code) for kind, product, code in found.fetchall()]
 
 
-def number_missing(customers: Sequence[str] | None, find: str = "") -> int:
+def number_missing(customers: Customers, find: str = "") -> int:
     """Return the number of codes that were seen but are not in the catalog."""
     query, values = _missing(customers, find)
-    return database.execute_sql(f"SELECT count(*) {query}", values).fetchone()[0]
+    return database.fetch_int(f"SELECT count(*) {query}", values)
 
 
-def _missing(customers: Sequence[str] | None, find: str) -> tuple[str, list[str]]:
+def _missing(customers: Customers, find: str) -> tuple[str, list[str]]:
     mark, several = database.param, [] if customers is None else list(customers)
     among = f"customer IN ({', '.join([mark] * len(several))})" if several else "1 = 0"
     theirs = "NOT is_erased" if customers is None else f"NOT is_erased AND {among}"
@@ -212,21 +201,20 @@ def _missing(customers: Sequence[str] | None, find: str) -> tuple[str, list[str]
 
 def customers() -> list[Customer]:
     """Return the catalog's customers by code."""
-    return sorted(Customer.select(), key=lambda one: one.code)
+    return sorted(Customer.select(), key=lambda entry: entry.code)
 
 
 def products() -> list[Product]:
     """Return the catalog's products by code."""
-    return sorted(Product.select(), key=lambda one: one.code)
+    return sorted(Product.select(), key=lambda entry: entry.code)
 
 
 def types() -> list[EventType]:
     """Return the catalog's event types by product and code."""
-    return sorted(EventType.select(), key=lambda one: (one.product, one.code))
+    return sorted(EventType.select(), key=lambda entry: (entry.product, entry.code))
 
 
 def product(code: str) -> Product | None:
-    """Return the catalog's product with a code."""
     return Product.get_or_none(Product.code == code)
 
 
@@ -240,43 +228,34 @@ def put(document: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
 
 def remove_customer(code: str) -> bool:
     """Remove a customer from the catalog, and return whether it existed."""
-    return Customer.delete().where(Customer.code == code).execute() == 1
+    return execute(Customer.delete().where(Customer.code == code)) == 1
 
 
 def remove_product(code: str) -> bool:
     """Remove a product from the catalog but not its types, and return whether it existed."""
-    return Product.delete().where(Product.code == code).execute() == 1
+    return execute(Product.delete().where(Product.code == code)) == 1
 
 
 def remove_types(product: str, code: str | None = None) -> int:
     """Remove one type of a product, or all of them if `code` is None, and return how many existed."""
     query = EventType.delete().where(EventType.product == product)
-    return (query if code is None else query.where(EventType.code == code)).execute()
+    return execute(query if code is None else query.where(EventType.code == code))
 
 
-def _upsert(model: type[Model], key: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+def _upsert(model: type[Table], key: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     for row in rows:
         rest = [name for name in row if name not in key]
-        model.insert(**row).on_conflict(conflict_target=key, preserve=rest).execute()
+        execute(model.insert(**row).on_conflict(conflict_target=key, preserve=rest))
 
 
 def _marks(number: int) -> str:
     return f"({', '.join([database.param] * number)})"
 
 
-def _counted_to() -> int:
-    return Counted.select(Counted.up_to).scalar() or 0
-
-
-def _exists(model: type, condition: object) -> bool:
+def _exists(model: type[Table], condition: Expression) -> bool:
     return model.select().where(condition).exists()
 
 
-def _codes(query: object) -> set[str]:
-    return {code for (code,) in query.tuples()}
-
-
-def _of(query: ModelSelect, customers: Sequence[str] | None) -> ModelSelect:
-    """Limit a query to codes that still have events or had them recently, optionally only of some customers."""
-    query = query.where(~ObservedCode.is_erased)
-    return query if customers is None else query.where(ObservedCode.customer.in_(list(customers)))
+def _select_seen(customers: Customers, *columns: object) -> ModelSelect[ObservedCode]:
+    """Select the codes that still have events or had them recently, optionally only of some customers."""
+    return among(ObservedCode.select(*columns).where(~ObservedCode.is_erased), ObservedCode.customer, customers)

@@ -18,15 +18,17 @@ import time
 from dataclasses import dataclass
 
 from app.store.database import database
+from app.store.models import Counted
+from app.store.queries import execute
 from app.store.step_size import Pace, pause
-
-HOUR_MS = 3_600_000
+from app.support.clock import HOUR_MS
 
 STEP = Pace(500, 10_000)  # groups per transaction on SQLite
 WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
 
+HOUR = f"timestamp / {HOUR_MS} * {HOUR_MS}"
 GROUPS = f"""
-    SELECT customer, product, type, timestamp / {HOUR_MS} * {HOUR_MS} AS hour, count(*) AS number,
+    SELECT customer, product, type, {HOUR} AS hour, count(*) AS number,
         min(timestamp) AS first, max(timestamp) AS last, max({{width}}) AS width
     FROM event WHERE id > {{begin:d}} AND id <= {{end:d}} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
 
@@ -77,12 +79,8 @@ class Slice:
 
     def add(self) -> bool:
         """Count the slice, or return False if another process has already counted beyond its start."""
-        return _add_in_steps(self) if database.has_one_writer else _add_whole(self)
-
-    @property
-    def groups(self) -> str:
-        """Return the SQL that selects the groups of the slice in the order of the counts' key."""
-        return GROUPS.format(width=database.context_width(), begin=self.begin, end=self.end)
+        groups = GROUPS.format(width=database.context_width(), begin=self.begin, end=self.end)
+        return _add_in_steps(self, groups) if database.has_one_writer else _add_whole(self, groups)
 
 
 def longest(most: int) -> int:
@@ -90,43 +88,65 @@ def longest(most: int) -> int:
     return most if database.has_one_writer else min(most, WHOLE.size)
 
 
-def _add_whole(slice_: Slice) -> bool:
+def subtract(chosen: str, keys: object) -> None:
+    """Subtract events that are about to be erased from the counts.
+
+    Call it inside the transaction that erases them, and only for counted events. It locks the row of `counted` first,
+    as counting does, so that the two do not deadlock.
+
+    Args:
+        chosen: a condition on events with one parameter, the keys.
+    """
+    grouped = (
+        f"SELECT customer, product, type, {HOUR} AS hour, count(*) AS number FROM event "  # noqa: S608
+        f"WHERE {chosen} GROUP BY 1, 2, 3, 4"
+    )
+    same = " AND ".join(f"hourly_count.{name} = erased.{name}" for name in ("customer", "product", "type", "hour"))
+    for statement in (
+        f"UPDATE counted SET erased = erased + (SELECT count(*) FROM event WHERE {chosen})",  # noqa: S608
+        "UPDATE hourly_count SET number = hourly_count.number - erased.number "  # noqa: S608
+        f"FROM ({grouped}) AS erased WHERE {same}",
+        "DELETE FROM hourly_count WHERE number <= 0 AND (customer, product, type, hour) IN "
+        f"(SELECT customer, product, type, {HOUR} FROM event WHERE {chosen})",  # noqa: S608
+    ):
+        database.execute_sql(statement, [keys])
+
+
+def hold() -> None:
+    """Block counting until this transaction ends."""
+    execute(Counted.update(up_to=Counted.up_to))
+
+
+def _add_whole(slice_: Slice, groups: str) -> bool:
     order = ", ".join(f'{name} COLLATE "C"' for name in ("customer", "product", "type"))
     note = NOTE_SEEN.format(clock=database.clock_ms, groups="slice", order=order)
     began = time.monotonic()
     with database.many_rows():
-        up_to = database.execute_sql("SELECT up_to FROM counted FOR UPDATE").fetchone()[0]
-        if up_to != slice_.begin:
+        if database.fetch_int("SELECT up_to FROM counted FOR UPDATE") != slice_.begin:
             return False
-        database.execute_sql(ADD_WHOLE.format(groups=slice_.groups, note_seen=note, end=slice_.end))
+        database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, end=slice_.end))
     if slice_.end - slice_.begin >= WHOLE.size // 2:  # the time of a small slice does not predict that of a large one
         WHOLE.note(time.monotonic() - began)
     return True
 
 
-def _add_in_steps(slice_: Slice) -> bool:
+def _add_in_steps(slice_: Slice, groups: str) -> bool:
     database.execute_sql("DROP TABLE IF EXISTS temp.slice")
-    database.execute_sql(f"CREATE TEMP TABLE slice AS {slice_.groups}")
-    number = database.execute_sql("SELECT count(*) FROM temp.slice").fetchone()[0]
+    database.execute_sql(f"CREATE TEMP TABLE slice AS {groups}")
+    number, done = database.fetch_int("SELECT count(*) FROM temp.slice"), slice_.done
     try:
         with database.without_checkpoints():
-            return _all_steps(slice_, number)
+            while True:
+                began, to = time.monotonic(), min(done + STEP.size, number)
+                if not _step(slice_, done, to, is_last=to >= number):
+                    return False
+                database.checkpoint()
+                if to >= number:
+                    return True
+                done = to
+                pause(began)
     finally:
         database.execute_sql("DROP TABLE temp.slice")
-
-
-def _all_steps(slice_: Slice, number: int) -> bool:
-    """Count every remaining group."""
-    done = slice_.done
-    while True:
-        began, to = time.monotonic(), min(done + STEP.size, number)
-        if not _step(slice_, done, to, is_last=to >= number):
-            return False
-        database.checkpoint()
-        if to >= number:
-            return True
-        done = to
-        pause(began)
 
 
 def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:

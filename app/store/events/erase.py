@@ -7,61 +7,22 @@ before it was counted could never be subtracted. Erasure therefore counts first,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import replace
 
 from peewee import fn
 
 from app.store.database import database
-from app.store.events import hourly_counts
-from app.store.events.select import Selection
+from app.store.events import count_slices, hourly_counts
+from app.store.events.filters import EventFilter, Position
 from app.store.models import Event, ObservedCode, Report
+from app.store.queries import equal, fetch, fetch_int
 from app.store.step_size import Pace
 
 CHUNK = 2_000  # maximum number of events per transaction
 FIRST_CHUNK = 500  # the size of later chunks depends on the duration of the earlier ones
 RETRY_SECONDS = 0.2  # pause before checking again whether counting has finished
 START = (-1, -1)  # before every event
-
-Position = tuple[int, int]  # timestamp, id
-
-
-@dataclass(frozen=True)
-class ErasureFilter:
-    """Filter for the events to erase. None or empty means no condition.
-
-    Attributes:
-        after, before: milliseconds, `after` inclusive, `before` exclusive.
-        item: a text that equals one of the context's items.
-        cut: the last event id that can match.
-    """
-
-    customer: str | None = None
-    product: str | None = None
-    types: Sequence[str] = ()
-    after: int | None = None
-    before: int | None = None
-    batch: str | None = None
-    item: str | None = None
-    cut: int | None = None
-
-    def where(self) -> tuple[str, list[object]]:
-        """Return the SQL condition and its parameters."""
-        mark = database.param
-        asked = [
-            (f"customer = {mark}", self.customer),
-            (f"product = {mark}", self.product),
-            (f"timestamp >= {mark}", self.after),
-            (f"timestamp < {mark}", self.before),
-            (f"batch = {mark}", self.batch),
-            (database.has_item(), self.item),
-            (f"id <= {mark}", self.cut),
-        ]
-        parts = [condition for condition, value in asked if value is not None]
-        values = [value for _, value in asked if value is not None]
-        if self.types:
-            parts.append(f"type IN ({', '.join([mark] * len(self.types))})")
-        return " AND ".join(parts), [*values, *self.types]
 
 
 def counted_cut() -> int:
@@ -73,50 +34,43 @@ def counted_cut() -> int:
     return hourly_counts.watermark()
 
 
-def number(doomed: ErasureFilter) -> int:
-    """Return the number of events to erase."""
+def number(doomed: EventFilter) -> int:
     where, values = doomed.where()
-    return database.execute_sql(f"SELECT count(*) FROM event WHERE {where}", values).fetchone()[0]  # noqa: S608
+    return database.fetch_int(f"SELECT count(*) FROM event WHERE {where}", values)  # noqa: S608
 
 
-def has_any(doomed: ErasureFilter, selection: Selection) -> bool:
+def has_any(doomed: EventFilter, selection: EventFilter) -> bool:
     """Return whether a report's selection contains any of the events to erase."""
     (one, values), (other, more) = doomed.where(), selection.where()
     query = f"SELECT 1 FROM event WHERE {one} AND {other} LIMIT 1"  # noqa: S608
     return database.execute_sql(query, [*values, *more]).fetchone() is not None
 
 
-def reports(doomed: ErasureFilter) -> list[Report]:
+def reports(doomed: EventFilter) -> list[Report]:
     """Return running reports, and complete ones whose file still exists, whose filter overlaps the events to erase."""
     query = Report.select().where(Report.status.in_(["RUNNING", "COMPLETE"]), ~Report.removed).order_by(Report.id)
-    asked = ((Report.customer, doomed.customer), (Report.product, doomed.product))
-    for field, code in asked:
-        query = query if code is None else query.where(field == code)
-    if doomed.after is not None:
-        query = query.where(Report.end.is_null() | (Report.end >= doomed.after))
-    if doomed.before is not None:
-        query = query.where(Report.start.is_null() | (Report.start < doomed.before))
+    query = equal(query, (Report.customer, doomed.customer), (Report.product, doomed.product))
+    if doomed.start is not None:
+        query = query.where(Report.end.is_null() | (Report.end >= doomed.start))
+    if doomed.end is not None:
+        query = query.where(Report.start.is_null() | (Report.start <= doomed.end))
     return [one for one in query if not (one.types and doomed.types) or set(one.types) & set(doomed.types)]
 
 
 def newest_report() -> int:
-    """Return the id of the last accepted report."""
-    return Report.select(fn.max(Report.id)).scalar() or 0
+    return fetch_int(Report.select(fn.max(Report.id)))
 
 
-def watermark() -> int:
-    """Return the id of the last event that may currently be erased."""
-    return hourly_counts.watermark()
-
-
-def erase(doomed: ErasureFilter) -> Iterator[int]:
+def erase(doomed: EventFilter) -> Generator[int, None, None]:
     """Erase events in chunks, and yield the number of events of each chunk after its commit."""
     pace = Pace(FIRST_CHUNK, CHUNK)
-    for customer, product in _pairs(doomed):
+    pairs = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct()
+    pairs = equal(pairs, (ObservedCode.customer, doomed.customer), (ObservedCode.product, doomed.product))
+    for customer, product in sorted(fetch(pairs)):
         part = replace(doomed, customer=customer, product=product)
         position = START
         try:
-            while chunk := _chunk(part, position, pace.size):
+            while chunk := _chunk(replace(part, before=position), pace.size):
                 position = chunk[-1]
                 yield _erase([key for _, key in chunk], pace)
         finally:
@@ -124,31 +78,19 @@ def erase(doomed: ErasureFilter) -> Iterator[int]:
                 _forget_seen(customer, product)
 
 
-def _pairs(doomed: ErasureFilter) -> list[tuple[str, str]]:
-    query = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct()
-    for field, code in ((ObservedCode.customer, doomed.customer), (ObservedCode.product, doomed.product)):
-        query = query if code is None else query.where(field == code)
-    return sorted(query.tuples())
+def _chunk(doomed: EventFilter, size: int) -> list[Position]:
+    """Return the next events to erase, in index order."""
+    where, values = doomed.where()
+    query = f"SELECT timestamp, id FROM event WHERE {where} ORDER BY timestamp, id LIMIT {size:d}"  # noqa: S608
+    return database.execute_sql(query, values).fetchall()
 
 
-def _chunk(doomed: ErasureFilter, position: Position, size: int) -> list[Position]:
-    """Return the next events after a position, in index order."""
-    # One bound per side: SQLite uses only the first of two for the index, and scans to the other.
-    where, values = replace(doomed, after=max(doomed.after or 0, position[0])).where()
-    mark = database.param
-    query = (
-        f"SELECT timestamp, id FROM event WHERE {where} AND (timestamp, id) > ({mark}, {mark}) "  # noqa: S608
-        f"ORDER BY timestamp, id LIMIT {size:d}"
-    )
-    return database.execute_sql(query, [*values, *position]).fetchall()
-
-
-def _erase(keys: Sequence[int], pace: Pace) -> int:
+def _erase(keys: list[int], pace: Pace) -> int:
     """Erase events by their ids, and return how many still existed."""
     chosen, value = database.keyed(keys)
     with database.atomic(), pace.step():
         database.erase_alone()
-        hourly_counts.subtract(chosen, value)
+        count_slices.subtract(chosen, value)
         return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount  # noqa: S608
 
 
@@ -161,10 +103,10 @@ def _forget_seen(customer: str, product: str) -> None:
     """
     mark = database.param
     same = "customer = observed_code.customer AND product = observed_code.product AND type = observed_code.type"
-    newest = Event.select(fn.max(Event.id)).scalar() or 0
+    newest = fetch_int(Event.select(fn.max(Event.id)))
     kept = _types_behind(hourly_counts.watermark(), customer, product)
     with database.atomic():
-        hourly_counts.hold()
+        count_slices.hold()
         kept |= _types_behind(newest, customer, product)
         query = (
             f"SELECT type, id FROM observed_code WHERE customer = {mark} AND product = {mark} AND NOT is_erased "  # noqa: S608

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.database import database
 from app.store.models import IdempotencyKey
 
@@ -32,8 +32,8 @@ def claim(claims: Sequence[Claim]) -> set[Claim]:
     Rows are always written in the same order, so that concurrent transactions with the same keys do not deadlock.
     """
     first: dict[str, Claim] = {}
-    for one in claims:
-        first.setdefault(one.key, one)
+    for claimed in claims:
+        first.setdefault(claimed.key, claimed)
     ordered = [first[key] for key in sorted(first)]
     mark = ", ".join([f"({', '.join([database.param] * 4)})"] * len(ordered))
     values = [value for one in ordered for value in (one.key, one.digest, one.answer, one.now)]
@@ -50,4 +50,4 @@ def find(key: str) -> tuple[bytes, bytes] | None:
 
 def purge(before: int) -> int:
     """Remove the keys created before a time, and return their number."""
-    return purging.purge(IdempotencyKey, IdempotencyKey.created < before)
+    return step_size.purge(IdempotencyKey.key, IdempotencyKey.created < before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.store.models import EventImport
+from app.store.queries import execute
 
 
 def begin(identity: str, name: str, now: int) -> EventImport:
@@ -24,11 +25,10 @@ def advance(identity: str, since: int, offset: int, line: int, events: int, reje
     changed = EventImport.update(
         offset=offset, line=line, events=EventImport.events + events, rejected=EventImport.rejected + rejected
     ).where(EventImport.identity == identity, EventImport.offset == since, EventImport.finished.is_null())
-    return changed.execute() == 1
+    return execute(changed) == 1
 
 
 def finish(identity: str, now: int) -> None:
-    """Record that an import has reached the end of its file."""
     EventImport.update(finished=now).where(EventImport.identity == identity, EventImport.finished.is_null()).execute()
 
 

@@ -4,35 +4,44 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from peewee import SQL, ModelSelect, fn
 
-from app.store import purge as purging
+from app.store import queries, step_size
 from app.store.database import database
 from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
+from app.store.queries import among, execute, fetch, fetch_int
+
+Customers = Sequence[str] | None  # customers visible to the user; None means all
 
 
-def add(rows: Sequence[dict], dropped: int, requests: Sequence[dict] = ()) -> None:
+def add(rows: Sequence[dict[str, Any]], dropped: int, requests: Sequence[dict[str, Any]] = ()) -> None:
     """Store rejected events and refused requests, and add to the count of dropped events."""
     with database.atomic():
         for request in requests:
-            RejectedRequest.insert(request).execute()
+            execute(RejectedRequest.insert(request))
         write(rows, dropped)
 
 
-def write(rows: Sequence[dict], dropped: int) -> None:
+def write(rows: Sequence[dict[str, Any]], dropped: int) -> None:
     """Store rejected events. Call it inside a transaction."""
     if rows:
-        RejectedEvent.insert_many(rows).execute()
-        _count(rows)
+        execute(RejectedEvent.insert_many(rows))
+    # Always in the same order, so that concurrent transactions do not deadlock.
+    for (field, fault), number in sorted(Counter((row["field"], row["fault"]) for row in rows).items()):
+        count = RejectedCount.insert(field=field, fault=fault, number=number).on_conflict(
+            conflict_target=["field", "fault"], update={RejectedCount.number: RejectedCount.number + number}
+        )
+        execute(count)
     if dropped:
-        RejectedDrop.update(number=RejectedDrop.number + dropped).execute()
+        execute(RejectedDrop.update(number=RejectedDrop.number + dropped))
 
 
-def newest(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedEvent]:
+def newest(limit: int, *, before: int | None = None, customers: Customers = None) -> list[RejectedEvent]:
     """Return the newest rejected events, `before` an id for the next page, optionally only of some customers."""
-    query = _of(RejectedEvent, RejectedEvent.select(), customers).order_by(RejectedEvent.id.desc()).limit(limit)
-    return list(query if before is None else query.where(RejectedEvent.id < before))
+    query = among(RejectedEvent.select(), RejectedEvent.customer, customers)
+    return queries.newest(query, RejectedEvent.id, limit, before)
 
 
 def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
@@ -48,20 +57,19 @@ def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]
 
 
 def by_id(key: int) -> RejectedEvent | None:
-    """Return the rejected event with an id."""
     return RejectedEvent.get_or_none(RejectedEvent.id == key)
 
 
-def by_field(customers: Sequence[str] | None = None) -> list[tuple[str, int]]:
+def by_field(customers: Customers = None) -> list[tuple[str, int]]:
     """Return the number of rejected events per invalid field, most first, optionally only of some customers."""
     number = fn.count(RejectedEvent.id)
-    query = _of(RejectedEvent, RejectedEvent.select(RejectedEvent.field, number), customers)
-    return list(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field).tuples())
+    query = among(RejectedEvent.select(RejectedEvent.field, number), RejectedEvent.customer, customers)
+    return fetch(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field))
 
 
 def dropped() -> int:
     """Return how many rejected events were dropped instead of stored."""
-    return RejectedDrop.select(fn.sum(RejectedDrop.number)).scalar() or 0
+    return fetch_int(RejectedDrop.select(fn.sum(RejectedDrop.number)))
 
 
 def remove(keys: Sequence[int]) -> int:
@@ -74,35 +82,33 @@ def claim(keys: Sequence[int]) -> int:
     """Remove events inside a transaction. Of two concurrent calls, only one finds an event."""
     chosen = RejectedEvent.id.in_(list(keys))
     places: dict[str, list[int]] = defaultdict(list)
-    columns = (RejectedEvent.request, RejectedEvent.place)
-    for uuid, place in RejectedEvent.select(*columns).where(chosen, RejectedEvent.request.is_null(False)).tuples():
+    query = RejectedEvent.select(RejectedEvent.request, RejectedEvent.place)
+    for uuid, place in fetch(query.where(chosen, RejectedEvent.request.is_null(False))):
         places[uuid].append(place)
     for uuid in sorted(places):
         exclude(uuid, places[uuid])
-    return RejectedEvent.delete().where(chosen).execute()
+    return execute(RejectedEvent.delete().where(chosen))
 
 
 def request(uuid: str) -> RejectedRequest | None:
-    """Return one refused request with its body."""
     return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
 
 
-def requests(limit: int, *, before: int | None = None, customers: Sequence[str] | None = None) -> list[RejectedRequest]:
+def requests(limit: int, *, before: int | None = None, customers: Customers = None) -> list[RejectedRequest]:
     """Return the newest refused requests without their bodies, `before` an id for the next page."""
-    query = _without_bodies(customers).order_by(RejectedRequest.id.desc()).limit(limit)
-    return list(query if before is None else query.where(RejectedRequest.id < before))
+    return queries.newest(_without_bodies(customers), RejectedRequest.id, limit, before)
 
 
-def requests_of(uuids: Collection[str], customers: Sequence[str] | None = None) -> list[RejectedRequest]:
+def requests_of(uuids: Collection[str], customers: Customers = None) -> list[RejectedRequest]:
     """Return some refused requests without their bodies, optionally only of some customers."""
     return list(_without_bodies(customers).where(RejectedRequest.uuid.in_(list(uuids))))
 
 
-def request_totals(customers: Sequence[str] | None = None) -> tuple[int, int]:
+def request_totals(customers: Customers = None) -> tuple[int, int]:
     """Return the number of refused requests and of the valid events in them."""
     valid = fn.coalesce(fn.sum(RejectedRequest.events - RejectedRequest.invalid), 0)
-    query = _of(RejectedRequest, RejectedRequest.select(fn.count(RejectedRequest.id), valid), customers)
-    number, waiting = query.tuples().get()
+    query = RejectedRequest.select(fn.count(RejectedRequest.id), valid)
+    ((number, waiting),) = fetch(among(query, RejectedRequest.customer, customers))
     return number, int(waiting)
 
 
@@ -122,15 +128,15 @@ def exclude(uuid: str, places: Sequence[int]) -> None:
         return
     excluded = sorted({*found.excluded_places, *places})
     if len(excluded) >= found.events:
-        RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute()
+        execute(RejectedRequest.delete().where(RejectedRequest.uuid == uuid))
     else:
-        RejectedRequest.update(excluded_places=excluded).where(RejectedRequest.uuid == uuid).execute()
+        execute(RejectedRequest.update(excluded_places=excluded).where(RejectedRequest.uuid == uuid))
 
 
 def replace_body(uuid: str, body: bytes, *, is_lines: bool) -> None:
     """Replace the body of a request after parts of it were erased."""
     query = RejectedRequest.update(body=body, bytes=len(body), is_lines=is_lines)
-    query.where(RejectedRequest.uuid == uuid).execute()
+    execute(query.where(RejectedRequest.uuid == uuid))
 
 
 def remove_request(uuid: str) -> bool:
@@ -148,51 +154,31 @@ def claim_request(uuid: str, excluded: Sequence[int] | None = None) -> bool:
     found = _locked(uuid)
     if found is None or excluded not in (None, found.excluded_places):
         return False
-    RejectedEvent.delete().where(RejectedEvent.request == uuid).execute()
-    return RejectedRequest.delete().where(RejectedRequest.uuid == uuid).execute() == 1
+    execute(RejectedEvent.delete().where(RejectedEvent.request == uuid))
+    return execute(RejectedRequest.delete().where(RejectedRequest.uuid == uuid)) == 1
 
 
 def purge(before: int, max_number: int, max_bytes: int) -> None:
     """Remove events and requests received before a time, and the oldest ones beyond a number or size."""
     for table in (RejectedEvent, RejectedRequest):
-        last = max(_last_beyond_number(table, max_number), _last_beyond_bytes(table, max_bytes))
-        purging.purge(table, (table.received < before) | (table.id <= last))
+        last = fetch_int(table.select(table.id).order_by(table.id.desc()).offset(max_number).limit(1))
+        if fetch_int(table.select(fn.sum(table.bytes))) > max_bytes:
+            running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))
+            beyond = RejectedEvent.select(fn.max(SQL("id"))).from_(running.alias("running"))
+            last = max(last, fetch_int(beyond.where(SQL("total") > max_bytes)))
+        step_size.purge(table.id, (table.received < before) | (table.id <= last))
 
 
 def _locked(uuid: str) -> RejectedRequest | None:
     """Return a request and lock it against changes until the transaction ends."""
     same = RejectedRequest.uuid == uuid
-    RejectedRequest.update(events=RejectedRequest.events).where(same).execute()
-    return RejectedRequest.select(RejectedRequest.events, RejectedRequest.excluded_places).where(same).first()
+    execute(RejectedRequest.update(events=RejectedRequest.events).where(same))
+    found: RejectedRequest | None = (
+        RejectedRequest.select(RejectedRequest.events, RejectedRequest.excluded_places).where(same).first()
+    )
+    return found
 
 
-def _without_bodies(customers: Sequence[str] | None) -> ModelSelect:
+def _without_bodies(customers: Customers) -> ModelSelect[RejectedRequest]:
     columns = [column for column in RejectedRequest._meta.sorted_fields if column is not RejectedRequest.body]
-    return _of(RejectedRequest, RejectedRequest.select(*columns), customers)
-
-
-def _last_beyond_number(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
-    """Return the id of the newest row beyond a number of rows, or 0 if there are not more."""
-    return table.select(table.id).order_by(table.id.desc()).offset(most).limit(1).scalar() or 0
-
-
-def _last_beyond_bytes(table: type[RejectedEvent | RejectedRequest], most: int) -> int:
-    """Return the id of the newest row beyond a number of bytes, or 0 if all rows fit."""
-    if (table.select(fn.sum(table.bytes)).scalar() or 0) <= most:
-        return 0
-    running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))
-    return RejectedEvent.select(fn.max(SQL("id"))).from_(running.alias("running")).where(SQL("total") > most).scalar()
-
-
-def _count(rows: Sequence[dict]) -> None:
-    """Count rejected events, always in the same order, so that concurrent transactions do not deadlock."""
-    for (field, fault), number in sorted(Counter((row["field"], row["fault"]) for row in rows).items()):
-        RejectedCount.insert(field=field, fault=fault, number=number).on_conflict(
-            conflict_target=["field", "fault"], update={RejectedCount.number: RejectedCount.number + number}
-        ).execute()
-
-
-def _of(
-    table: type[RejectedEvent | RejectedRequest], query: ModelSelect, customers: Sequence[str] | None
-) -> ModelSelect:
-    return query if customers is None else query.where(table.customer.in_(list(customers)))
+    return among(RejectedRequest.select(*columns), RejectedRequest.customer, customers)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from peewee import SQL, Expression, ModelSelect, fn
 
+from app.store import queries
 from app.store.models import RejectedEvent as Row
+from app.store.queries import among, fetch, fetch_column
 
 Customers = Sequence[str] | None  # customers visible to the user; None means all, and events without a customer
 
@@ -40,14 +42,14 @@ def every(customers: Customers, limit: int) -> list[tuple[Key, int, int, int]]:
     """Return the groups with the most events: (key, number of events, number of customers, time of the latest)."""
     number = fn.count(Row.id)
     query = Row.select(*ALIKE, number, fn.count(Row.customer.distinct()), fn.max(Row.received))
-    query = _of(query, customers).group_by(*ALIKE).order_by(number.desc(), *ALIKE).limit(limit)
-    return [(Key(*row[:4]), *row[4:]) for row in query.tuples()]
+    query = among(query, Row.customer, customers).group_by(*ALIKE).order_by(number.desc(), *ALIKE).limit(limit)
+    return [(Key(*row[:4]), row[4], row[5], row[6]) for row in fetch(query)]
 
 
 def one(key: Key, customers: Customers) -> tuple[int, int, int, int] | None:
     """Return a group's number of events, number of customers, latest time and latest id, or None if it is empty."""
     query = Row.select(fn.count(Row.id), fn.count(Row.customer.distinct()), fn.max(Row.received), fn.max(Row.id))
-    row = _of(query.where(key.where()), customers).tuples().get()
+    (row,) = fetch(among(query.where(key.where()), Row.customer, customers))
     return row if row[0] else None
 
 
@@ -55,32 +57,30 @@ def trend(customers: Customers, since: int, step: int) -> list[tuple[Key, int, i
     """Return the number of events of each group per step since a time: (key, first millisecond of the step, number)."""
     first = Row.received / step * step  # whole numbers on both databases
     query = Row.select(*ALIKE, first, fn.count(Row.id)).where(Row.received >= since)
-    query = _of(query, customers).group_by(*ALIKE, SQL("5"))
-    return [(Key(*row[:4]), row[4], row[5]) for row in query.tuples()]
+    query = among(query, Row.customer, customers).group_by(*ALIKE, SQL("5"))
+    return [(Key(*row[:4]), row[4], row[5]) for row in fetch(query)]
 
 
 def events(key: Key, customers: Customers, limit: int, *, before: int | None = None) -> list[Row]:
     """Return a group's newest events, `before` an id for the next page."""
-    query = _of(Row.select().where(key.where()), customers).order_by(Row.id.desc()).limit(limit)
-    return list(query if before is None else query.where(Row.id < before))
+    return queries.newest(among(Row.select().where(key.where()), Row.customer, customers), Row.id, limit, before)
 
 
 def oldest(key: Key, customers: Customers, limit: int, *, after: int, up_to: int) -> list[Row]:
     """Return a group's oldest events with ids after `after` and up to `up_to`."""
-    query = _of(Row.select().where(key.where(), Row.id > after, Row.id <= up_to), customers)
-    return list(query.order_by(Row.id).limit(limit))
+    return list(_between(key, customers, after, up_to).order_by(Row.id).limit(limit))
 
 
 def number(key: Key, customers: Customers, *, after: int, up_to: int) -> int:
     """Return the number of a group's events with ids after `after` and up to `up_to`."""
-    return _of(Row.select().where(key.where(), Row.id > after, Row.id <= up_to), customers).count()
+    return _between(key, customers, after, up_to).count()
 
 
 def ids(key: Key, customers: Customers, limit: int, *, up_to: int) -> list[int]:
     """Return the lowest ids of a group's events, up to `up_to`."""
-    query = _of(Row.select(Row.id).where(key.where(), Row.id <= up_to), customers)
-    return [row for (row,) in query.order_by(Row.id).limit(limit).tuples()]
+    return fetch_column(_between(key, customers, 0, up_to).select(Row.id).order_by(Row.id).limit(limit))
 
 
-def _of(query: ModelSelect, customers: Customers) -> ModelSelect:
-    return query if customers is None else query.where(Row.customer.in_(list(customers)))
+def _between(key: Key, customers: Customers, after: int, up_to: int) -> ModelSelect[Row]:
+    query = Row.select().where(key.where(), Row.id > after, Row.id <= up_to)
+    return among(query, Row.customer, customers)

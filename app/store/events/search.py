@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from app.store.database import database
 from app.store.events import pages
-from app.store.events.charts import VolumeFilter, estimate
-from app.store.events.pages import EventFilter, Position
+from app.store.events.filters import EventFilter, Position
+from app.store.events.hourly_counts import estimate_matching
 
 LOOK = 20_000  # events that one search reads
 LOOK_RARE = 50  # the same for rare types, where each event costs reading an hour of other events
@@ -33,22 +33,17 @@ def search(wanted: EventFilter, text: str) -> Found:
 
     The search ignores the case of ASCII letters.
     """
-    look = _look(wanted)
+    look = LOOK
+    if wanted.types:  # fewer for rare types, because finding each one reads more other events
+        among = EventFilter(wanted.customer, wanted.product, customers=wanted.customers)
+        share = estimate_matching(replace(among, types=wanted.types), 0) / max(1, estimate_matching(among, 0))
+        look = max(LOOK_RARE, min(LOOK, round(LOOK * share)))
     looked = pages.positions(wanted, look)
     if not looked:
         return Found([], 0, None)
     keys = database.keys_with_text([key for _, key in looked], lowered(text))
     edge = looked[0] if wanted.forward else looked[-1]
     return Found([one for one in looked if one[1] in keys], len(looked), edge if len(looked) == look else None)
-
-
-def _look(wanted: EventFilter) -> int:
-    """Return how many events to search: fewer for rare types, because finding each one reads more other events."""
-    if not wanted.types:
-        return LOOK
-    among = VolumeFilter(wanted.customers, wanted.customer, wanted.product)
-    share = estimate(replace(among, types=wanted.types), 0) / max(1, estimate(among, 0))
-    return max(LOOK_RARE, min(LOOK, round(LOOK * share)))
 
 
 def lowered(text: str) -> str:

@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from peewee import fn
 
-from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Context, Layout
-from app.store.backends.row import Block, Row
+from app.event_columns import NAMES, StoredRow
+from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
+from app.store.backends.backend import Block
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import hourly_counts
+from app.store.events.filters import Condition, EventFilter
 from app.store.models import Event
+from app.store.queries import equal, fetch_int
+from app.support.clock import HOUR_MS, MINUTE_MS
 
 AsCell = Callable[[str], str]  # from the SQL of a text to the SQL of its cell
 
-GRIDS = (3_600_000, 60_000, 1_000, 1)  # milliseconds
+GRIDS = (HOUR_MS, MINUTE_MS, 1_000, 1)  # milliseconds
 PATIENCE_MS = 5_000  # an insert takes milliseconds; a stalled insert must not block all others forever
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Events of one customer and product in a time range, and in a snapshot.
+class Selection(EventFilter):
+    """Events of one customer and product for a report.
 
     Attributes:
-        types: the event types; empty means all.
-        start, end: milliseconds, both inclusive; None means no limit.
-        snapshot_max_id: the last event id that belongs to the snapshot.
-        snapshot_min_id: the last event id before the snapshot.
         is_part: whether this is one of many time ranges, so that the index should be used.
     """
 
     customer: str
     product: str
-    types: Sequence[str] = ()
-    start: int | None = None
-    end: int | None = None
-    snapshot_max_id: int | None = None
-    snapshot_min_id: int | None = None
     is_part: bool = False
 
-    def between(self, start: int | None, end: int | None) -> Selection:
+    def between(self, start: int | None, end: int | None) -> Self:
         """Return the part of the selection in a time range; None means no further limit."""
-        starts = [time for time in (self.start, start) if time is not None]
-        ends = [time for time in (self.end, end) if time is not None]
-        return replace(
-            self, start=max(starts, default=None), end=min(ends, default=None), is_part=(start, end) != (None, None)
-        )
-
-    def where(self) -> tuple[str, list[object]]:
-        """Return the SQL condition and its parameters."""
-        mark = database.param
-        parts = [f"customer = {mark}", f"product = {mark}"]
-        values: list[object] = [self.customer, self.product]
-        if self.types:
-            parts.append(f"type IN ({', '.join([mark] * len(self.types))})")
-            values.extend(self.types)
-        bounds = (
-            ("timestamp >=", self.start),
-            ("timestamp <=", self.end),
-            ("id <=", self.snapshot_max_id),
-            ("id >", self.snapshot_min_id),
-        )
-        for condition, value in bounds:
-            if value is not None:
-                parts.append(f"{condition} {mark}")
-                values.append(value)
-        return " AND ".join(parts), values
+        return replace(super().between(start, end), is_part=(start, end) != (None, None))
 
 
 @dataclass(frozen=True)
@@ -79,23 +51,16 @@ class Measure:
     extra_rows: int | None
 
 
-def encode(rows: Iterable[Row]) -> object:
-    """Return events encoded for a `WriteRequest`, so that this happens outside the transaction."""
-    return database.encode_events(rows)
-
-
 def acceptance_cut() -> int:
     """Return the last event id of a new report's snapshot. Call it inside the transaction that stores the report."""
     return database.acceptance_cut(PATIENCE_MS)
 
 
 def newest(limit: int) -> list[Event]:
-    """Return the most recently accepted events, newest first."""
     return list(Event.select().order_by(Event.id.desc()).limit(limit))
 
 
 def count() -> int:
-    """Return the number of events."""
     return Event.select().count()
 
 
@@ -105,29 +70,20 @@ def exist(customer: str, product: str | None = None, kind: str | None = None) ->
     Types have no index, so this searches the hourly counts and the events that are not counted yet.
     """
     if kind is None:
-        mine = Event.select().where(Event.customer == customer)
-        return (mine if product is None else mine.where(Event.product == product)).exists()
-    uncounted = {
-        "snapshot_min_id": hourly_counts.watermark(),
-        "snapshot_max_id": Event.select(fn.max(Event.id)).scalar() or 0,
-    }
-    wanted = Selection(customer, product, [kind], **uncounted)
-    return hourly_counts.has(customer, product, kind) or number_of_newer(wanted) > 0
+        return equal(Event.select(), (Event.customer, customer), (Event.product, product)).exists()
+    counted, newest = hourly_counts.watermark(), fetch_int(Event.select(fn.max(Event.id)))
+    is_counted = hourly_counts.has(customer, product, kind)
+    return is_counted or number_of_newer(EventFilter(customer, product, [kind]), counted, newest) > 0
 
 
-def number_of_newer(selection: Selection) -> int:
-    """Return the number of rows of a selection after its `snapshot_min_id`. It reads each event after that."""
+def number_of_newer(selection: EventFilter, begin: int, end: int) -> int:
+    """Return the number of rows of a selection among the events after one id and up to another. It reads each event."""
     where, values = replace(selection, snapshot_min_id=None, snapshot_max_id=None).where()
     mark = database.param
     newer = f"SELECT * FROM event WHERE id > {mark} AND id <= {mark} ORDER BY id LIMIT {mark}"
-    bounds = [
-        selection.snapshot_min_id,
-        selection.snapshot_max_id,
-        max(0, selection.snapshot_max_id - selection.snapshot_min_id),
-    ]
     query = f"SELECT count(*) FROM ({newer}) AS newer WHERE {where}"
     with database.many_rows():
-        return database.execute_sql(query, [*bounds, *values]).fetchone()[0]
+        return database.fetch_int(query, [begin, end, max(0, end - begin), *values])
 
 
 def measure(selection: Selection, layout: Layout) -> Measure:
@@ -161,31 +117,23 @@ def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
     if layout.kind == COLUMNS:
         return Measure(total, 0, None) if layout.keeps_extras else None
     widest = max(catalog.widths(selection.customer, selection.product, selection.types).values(), default=0)
-    return Measure(total, widest, None) if _has_one_of_width(selection, widest) else None
-
-
-def _has_one_of_width(selection: Selection, width: int) -> bool:
-    """Return whether any row has a context with this number of items. Usually the first row does."""
     where, values = selection.where()
-    query = f"SELECT 1 FROM event WHERE {where} AND {database.context_width()} = {int(width)} LIMIT 1"
-    with database.many_rows():
-        return database.execute_sql(query, values).fetchone() is not None
+    query = f"SELECT 1 FROM event WHERE {where} AND {database.context_width()} = {widest:d} LIMIT 1"
+    with database.many_rows():  # usually the first row has the width
+        has_one_of_width = database.execute_sql(query, values).fetchone() is not None
+    return Measure(total, widest, None) if has_one_of_width else None
 
 
-def rows(selection: Selection) -> Generator[tuple[int, str, str | Context]]:
+def rows(selection: Selection) -> Generator[tuple[int, str, str | list[str | None]]]:
     """Return a selection's (timestamp, type, context) in report order, with the context as the database stores it."""
     where, values = selection.where()
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
 
 
-def full_rows(selection: Selection) -> Generator[tuple]:
-    """Return all columns of a selection's events, in report order.
-
-    The columns are customer, product, type, version, timestamp, context, sequence, batch and received.
-    """
+def full_rows(selection: Selection) -> Generator[StoredRow]:
+    """Return all columns of a selection's events, in report order."""
     where, values = selection.where()
-    columns = "customer, product, type, version, timestamp, context, sequence, batch, received"
-    return database.stream(f"SELECT {columns} FROM event WHERE {where} ORDER BY timestamp, id", values)
+    return database.stream(f"SELECT {NAMES} FROM event WHERE {where} ORDER BY timestamp, id", values)
 
 
 def csv_blocks(
@@ -199,7 +147,7 @@ def csv_blocks(
     Raises:
         RowTooWide: in positional layout, a context has more items than `width`. It is raised during iteration.
     """
-    as_cell = _harmless if safe else str
+    as_cell = _escape_formula if safe else str
     cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
     time = "timestamp" if layout.kind == COLUMNS else database.unless_wider("timestamp", width)
@@ -215,13 +163,15 @@ def stretches(selection: Selection, size: int, by_hour: Sequence[tuple[int, int]
     Args:
         by_hour: the number of rows per hour, in order. If it is exact, the same rows are always split in the same way.
     """
-    return _packed(by_hour, size, selection, GRIDS)
+    return _pack(by_hour, size, selection, GRIDS)
 
 
-def _packed(
+def _pack(
     counts: Sequence[tuple[int, int]], size: int, selection: Selection, grids: Sequence[int]
 ) -> list[tuple[int, int]]:
-    cut, begin, rows = [], None, 0
+    cut: list[tuple[int, int]] = []
+    begin: int | None = None
+    rows = 0
     for at, number in counts:
         finer = grids[1:] if number > size else ()
         if begin is not None and (finer or rows + number > size):
@@ -229,7 +179,11 @@ def _packed(
             begin, rows = None, 0
         if finer:
             within = selection.between(at, at + grids[0] - 1)
-            cut.extend(_packed(_histogram(within, finer[0]), size, within, finer))
+            where, values = within.where()
+            query = f"SELECT {_at(finer[0])}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
+            with database.many_rows():
+                histogram = database.execute_sql(query, values).fetchall()
+            cut.extend(_pack(histogram, size, within, finer))
         else:
             begin, rows = (at if begin is None else begin), rows + number
     if begin is not None:
@@ -237,87 +191,63 @@ def _packed(
     return cut
 
 
-def _histogram(selection: Selection, grid: int) -> list[tuple[int, int]]:
-    """Return the number of rows in each interval of the grid: (first millisecond, number), in order."""
-    where, values = selection.where()
-    query = f"SELECT {_at(grid)}, count(*) FROM event WHERE {where} GROUP BY 1 ORDER BY 1"
-    with database.many_rows():
-        return database.execute_sql(query, values).fetchall()
-
-
 def _at(grid: int) -> str:
-    """Return the SQL of the grid interval of an event, a whole number on both databases."""
     return f"timestamp / {grid} * {grid}"
 
 
-def _facts(layout: Layout) -> tuple[str, list[object]]:
+def _facts(layout: Layout) -> Condition:
     """Return the SQL of the facts that a layout needs, and its parameters: number of rows, widest context, extras."""
+    width = database.context_width()
     if layout.kind != COLUMNS:
-        return f"count(*), coalesce(max({database.context_width()}), 0), NULL", []
-    condition, names = _has_extras(layout)
-    return f"count(*), 0, coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)", names
+        return f"count(*), coalesce(max({width}), 0), NULL", []
+    begin = _by_type([str(_extras_begin(layout, code)) for code in layout.contexts], "0")
+    return f"count(*), 0, coalesce(sum(CASE WHEN {width} > {begin} THEN 1 ELSE 0 END), 0)", list(layout.contexts)
 
 
 def _summed(layout: Layout, found: Sequence[Sequence[int | None]]) -> Measure:
-    totals, widths, extras = zip(*found, strict=True) if found else ((), (), ())
-    keeps_all = layout.keeps_extras
-    return Measure(sum(totals), max(widths, default=0), None if keeps_all else sum(int(extra) for extra in extras))
+    totals, widths, extras = ([row[index] or 0 for row in found] for index in range(3))
+    return Measure(sum(totals), max(widths, default=0), None if layout.keeps_extras else sum(extras))
 
 
-def _cells(layout: Layout, width: int, as_cell: AsCell) -> tuple[str, list[object]]:
+def _cells(layout: Layout, width: int, as_cell: AsCell) -> Condition:
     """Return the SQL of the columns after timestamp and type, each preceded by a comma, and its parameters."""
     if layout.kind != COLUMNS:
         return "".join(f", {as_cell(database.context_item(index))}" for index in range(width)), []
-    cells, names = "", []
+    cells, codes = "", list[object]()
     for column in layout.columns:
-        cell, parameters = _extras_cell(layout) if column == EXTRA else _column_cell(layout, column, as_cell)
-        cells += f", {cell}"
-        names.extend(parameters)
-    return cells, names
+        if column == EXTRA:
+            cells += f", {_by_type([_extras(layout, code) for code in layout.contexts], _array_behind(0, 'context'))}"
+            codes += layout.contexts
+        else:
+            places = {code: layout.place(code, column) for code in layout.contexts}
+            items = {code: as_cell(database.context_item(at)) for code, at in places.items() if at is not None}
+            cells += f", {_by_type(list(items.values()), 'NULL')}"
+            codes += items
+    return cells, codes
 
 
-def _column_cell(layout: Layout, column: str, as_cell: AsCell) -> tuple[str, list[object]]:
-    places = [(code, layout.place(code, column)) for code in layout.contexts]
-    filled = [(code, index) for code, index in places if index is not None]
-    if not filled:
-        return "NULL", []
-    items = [as_cell(database.context_item(index)) for _, index in filled]
-    cases = " ".join(f"WHEN {database.param} THEN {item}" for item in items)
-    return f"CASE type {cases} END", [code for code, _ in filled]
+def _by_type(values: Sequence[str], otherwise: str) -> str:
+    """Return the SQL of a value for each of some types, whose codes are its parameters."""
+    cases = " ".join(f"WHEN {database.param} THEN {value}" for value in values)
+    return f"CASE type {cases} ELSE {otherwise} END" if cases else otherwise
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     """Return the SQL of a text that spreadsheets do not execute. Only PostgreSQL splits columns."""
     starts = ", ".join(str(ord(sign)) for sign in FORMULA_STARTS)
     return f"CASE WHEN ascii({text}) IN ({starts}) THEN '''' || {text} ELSE {text} END"
 
 
-def _extras_cell(layout: Layout) -> tuple[str, list[object]]:
-    """Return SQL for a JSON array of the items without a column, or NULL. Its bracket cannot start a formula.
-
-    The SQL compares the context's length first, because most rows have no such items and the array costs several times
-    as much as the comparison.
-    """
-    cases, names = [], []
-    for code in layout.contexts:
-        kept, unnamed = layout.extras(code)
-        slices = [f"context[{index + 1}:{index + 1}]" for index in kept] + [f"context[{unnamed + 1}:]"]
-        cases.append(f"WHEN {database.param} THEN {_array_behind(_extras_begin(layout, code), ' || '.join(slices))}")
-        names.append(code)
-    whole = _array_behind(0, "context")
-    return f"CASE type {' '.join(cases)} ELSE {whole} END" if cases else whole, names
+def _extras(layout: Layout, code: str) -> str:
+    """Return SQL for a JSON array of a type's items without a column, or NULL. Its bracket cannot start a formula."""
+    kept, unnamed = layout.extras(code)
+    slices = [f"context[{index + 1}:{index + 1}]" for index in kept] + [f"context[{unnamed + 1}:]"]
+    return _array_behind(_extras_begin(layout, code), " || ".join(slices))
 
 
 def _array_behind(begin: int, items: str) -> str:
+    # The length is compared first, because most rows have no such items and the array costs several times as much.
     return f"CASE WHEN {database.context_width()} > {begin} THEN array_to_json({items})::text END"
-
-
-def _has_extras(layout: Layout) -> tuple[str, list[object]]:
-    """Return the SQL condition for rows that have items without a column, because their context is long enough."""
-    names = list(layout.contexts)
-    cases = [f"WHEN {database.param} THEN {_extras_begin(layout, code)}" for code in names]
-    begin = f"CASE type {' '.join(cases)} ELSE 0 END" if cases else "0"
-    return f"{database.context_width()} > {begin}", names
 
 
 def _extras_begin(layout: Layout, code: str) -> int:

@@ -28,7 +28,7 @@ class Record(msgspec.Struct, array_like=True):
     """Spooled write request."""
 
     mark: str
-    ticket: str | None
+    transaction_id: str | None
     payload: bytes
     count: int
     received: int
@@ -36,17 +36,17 @@ class Record(msgspec.Struct, array_like=True):
     claim: tuple[str, bytes, bytes, int] | None
 
 
-def encode(entry: WriteRequest, ticket: object) -> tuple[bytes, int]:
+def encode(entry: WriteRequest, transaction_id: str | None) -> tuple[bytes, int]:
     """Return a write request as bytes, and its number of events.
 
     Args:
-        ticket: id of the transaction whose commit was interrupted, or None.
+        transaction_id: id of the transaction whose commit was interrupted, or None.
     """
     key = entry.key
     claim = (key.key, key.digest, key.answer, key.now) if key else None
     record = Record(
         MARK + uuid.uuid4().hex,
-        ticket,
+        transaction_id,
         database.dump_payload(entry.payload),
         entry.count,
         entry.received,
@@ -71,17 +71,21 @@ def deliver(records: Iterable[bytes]) -> None:
     pace = Pace(FIRST_EVENTS, MOST_EVENTS)
     for group in _groups(records, pace):
         began = time.monotonic()
-        _store([one for one in group if one.ticket is None or not _was_committed(one)], pace)
+        left = [
+            record
+            for record in group
+            if record.transaction_id is None
+            or not database.was_committed(record.transaction_id, database.load_payload(record.payload))
+        ]
+        if left:
+            _store(left, pace)
         pause(began)
-
-
-def _was_committed(record: Record) -> bool:
-    return database.was_committed(record.ticket, database.load_payload(record.payload))
 
 
 def _groups(records: Iterable[bytes], pace: Pace) -> Iterator[list[Record]]:
     """Yield groups of records to store together, each with about as many events as the pace allows."""
-    group, events = [], 0
+    group: list[Record] = []
+    events = 0
     for record in (msgspec.msgpack.decode(data, type=Record) for data in records):
         if group and (len(group) >= GROUP or events + record.count > pace.size):
             yield group
@@ -93,16 +97,17 @@ def _groups(records: Iterable[bytes], pace: Pace) -> Iterator[list[Record]]:
 
 
 def _store(records: Sequence[Record], pace: Pace) -> None:
-    if not records:
-        return
     now = time.time_ns() // 1_000_000
     marks = {idempotency.Claim(record.mark, b"", b"", now): record for record in records}
     database.begin_group()
     try:
         with pace.step():
             free = idempotency.claim(list(marks))
-            late = write_requests([_entry(marks[mark]) for mark in marks if mark in free])
-            write_requests([_without_key(entry) for entry in late if not _is_repeat(entry)])
+            late = write_requests([_to_request(marks[mark]) for mark in marks if mark in free])
+            others = [entry for entry in late if not _is_repeat(entry)]
+            for entry in others:
+                entry.key = None
+            write_requests(others)
             database.commit_group()
     except BaseException:
         database.abandon_group()
@@ -115,15 +120,11 @@ def _is_repeat(entry: WriteRequest) -> bool:
     A different request may have been first if the key could not be checked. Both clients received a response that
     their events are stored, so both are stored.
     """
-    return idempotency.find(entry.key.key)[0] == entry.key.digest
+    first = idempotency.find(entry.key.key) if entry.key else None
+    return bool(first and entry.key and first[0] == entry.key.digest)
 
 
-def _without_key(entry: WriteRequest) -> WriteRequest:
-    entry.key = None
-    return entry
-
-
-def _entry(record: Record) -> WriteRequest:
+def _to_request(record: Record) -> WriteRequest:
     claim = idempotency.Claim(*record.claim) if record.claim else None
     payload = database.load_payload(record.payload)
     return WriteRequest(payload, record.count, record.received, set(record.sightings), claim)

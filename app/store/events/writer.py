@@ -17,12 +17,13 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from app.exceptions import OutcomeUnknown, StoreUnavailable
+from app.store.backends.backend import Payload
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import idempotency
@@ -41,7 +42,7 @@ IDLE_SECONDS = 1.0  # without a write request, until the spool is released
 GRACE_SECONDS = 5.0  # for a request in progress after its timeout
 
 WAITING, TAKEN, COMMITTING = "waiting", "taken", "committing"
-STORED, DUPLICATE, GIVEN_UP = "stored", "twin", "given up"
+STORED, DUPLICATE, GIVEN_UP = "stored", "duplicate", "given up"
 
 
 @dataclass(eq=False)
@@ -59,7 +60,7 @@ class WriteRequest:
         error: why it was not stored.
     """
 
-    payload: object
+    payload: Payload
     count: int
     received: int
     sightings: set[catalog.Sighting] = field(default_factory=set)
@@ -99,7 +100,7 @@ class WriteRequest:
 class Spool(Protocol):
     """Local store for write requests that the database cannot accept now; see `spool`."""
 
-    def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
+    def append(self, group: Sequence[WriteRequest], transaction_id: str | None) -> set[WriteRequest]:
         """Store write requests durably, and return those whose idempotency key already exists, which are not stored.
 
         Raises:
@@ -145,13 +146,25 @@ class GroupCommitWriter:
             Exception: any other database error that concerns this request alone.
         """
         entry.deadline = time.monotonic() + self._wait_seconds
-        self._enter(entry)
+        with self._room:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                self._thread.start()
+            has_room = self._room.wait_for(
+                lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
+                self._wait_seconds,
+            )
+            if not has_room:
+                raise StoreUnavailable("More events are waiting for the database than may wait.")
+            self._waiting_events += entry.count
         try:
             self._queue.put(entry)
             if not entry.wait(entry.deadline - time.monotonic()):
-                self._overdue(entry)
+                self._withdraw(entry)
         finally:
-            self._leave(entry)
+            with self._room:
+                self._waiting_events -= entry.count
+                self._room.notify_all()  # a small request may fit where a large one does not
         if entry.error:
             raise entry.error
 
@@ -159,8 +172,8 @@ class GroupCommitWriter:
         """Return the digest and the response of a spooled write request by its idempotency key."""
         return self._spool.find(key) if self._spool else None
 
-    def _overdue(self, entry: WriteRequest) -> None:
-        """Handle a timeout: withdraw a request that is still queued, or wait a little longer for one in progress."""
+    def _withdraw(self, entry: WriteRequest) -> None:
+        """Withdraw a request after its timeout if it is still queued, or wait a little longer for one in progress."""
         if not entry.move(GIVEN_UP, WAITING) and entry.wait(GRACE_SECONDS):
             return
         if entry.move(GIVEN_UP, TAKEN, COMMITTING) == COMMITTING:
@@ -168,69 +181,29 @@ class GroupCommitWriter:
         if entry.state == GIVEN_UP:
             raise entry.error or StoreUnavailable("The database did not take the events in time.")
 
-    def _enter(self, entry: WriteRequest) -> None:
-        """Wait until there is room, which limits the events of waiting requests (back-pressure)."""
-        with self._room:
-            self._start()
-            room = self._room.wait_for(
-                lambda: not self._waiting_events or self._waiting_events + entry.count <= MAX_WAITING_EVENTS,
-                self._wait_seconds,
-            )
-            if not room:
-                raise StoreUnavailable("More events are waiting for the database than may wait.")
-            self._waiting_events += entry.count
-
-    def _leave(self, entry: WriteRequest) -> None:
-        with self._room:
-            self._waiting_events -= entry.count
-            self._room.notify_all()  # a small request may fit where a large one does not
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-            self._thread.start()
-
     def _run(self) -> None:
         while True:
-            group = self._gather()
-            self._crowded = len(group) > 1
-            self._write_group(group)
-
-    def _next(self) -> WriteRequest:
-        """Return the next write request, and block until one arrives."""
-        while self._spool:
-            try:
-                return self._queue.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                self._spool.release()
-        return self._queue.get()
+            if group := self._gather():
+                self._crowded = len(group) > 1
+                self._write_group(group)
 
     def _gather(self) -> list[WriteRequest]:
-        """Return the next write requests: at least one, then all that wait; large ones only up to a short transaction.
+        """Return all requests that wait, large ones only up to a short transaction, or none if all are withdrawn.
 
         If both small and large ones wait, groups of them alternate. A single event therefore waits neither behind all
         earlier batches nor in a transaction with one of them.
         """
-        group: list[WriteRequest] = []
-        while not group:
-            if not (self._small or self._large):
-                self._sort(self._next())
-            if self._crowded:
-                time.sleep(LINGER_SECONDS)
-            with suppress(queue.Empty):
-                while True:
-                    self._sort(self._queue.get_nowait())
-            self._is_large = bool(self._large) and not (self._small and self._is_large)
-            group = self._take()
-        return group
-
-    def _sort(self, entry: WriteRequest) -> None:
-        (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
-
-    def _take(self) -> list[WriteRequest]:
-        """Return the first write requests of the next size, as many as fit into one transaction."""
+        if not (self._small or self._large):
+            self._sort(self._wait_for_request())
+        if self._crowded:
+            time.sleep(LINGER_SECONDS)
+        with suppress(queue.Empty):
+            while True:
+                self._sort(self._queue.get_nowait())
+        self._is_large = bool(self._large) and not (self._small and self._is_large)
         waiting, most = (self._large, self._pace.size) if self._is_large else (self._small, MAX_GROUP_EVENTS)
-        group, events = [], 0
+        group: list[WriteRequest] = []
+        events = 0
         while waiting and (not group or events + waiting[0].count <= most):
             entry = waiting.popleft()
             if entry.move(TAKEN, WAITING):
@@ -238,16 +211,27 @@ class GroupCommitWriter:
                 events += entry.count
         return group
 
+    def _wait_for_request(self) -> WriteRequest:
+        while self._spool:
+            try:
+                return self._queue.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._spool.release()
+        return self._queue.get()
+
+    def _sort(self, entry: WriteRequest) -> None:
+        (self._large if entry.count > SMALL_EVENTS else self._small).append(entry)
+
     def _write_group(self, group: Sequence[WriteRequest]) -> None:
         """Write a group, and retry while the database is unavailable and a request still waits."""
         attempt = CommitAttempt(self._noted)
-        if time.monotonic() < self._away_until and self._set_aside(group, attempt):
+        if time.monotonic() < self._away_until and self._spool_group(group, attempt):
             return
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
                 if attempt.has_committed():
                     break
-                group = _wanted(group, TAKEN)
+                group = _move_waiting(group, TAKEN)
                 if not group:
                     return
                 began = time.monotonic()
@@ -259,21 +243,30 @@ class GroupCommitWriter:
                 continue
             except StoreUnavailable as error:
                 self._away_until = time.monotonic() + AWAY_SECONDS
-                if self._set_aside(group, attempt):
+                if self._spool_group(group, attempt):
                     return
-                group = group if attempt.in_doubt else _still_waiting(group, error)
+                if not attempt.in_doubt:
+                    now = time.monotonic()
+                    for entry in group:
+                        if entry.deadline <= now:
+                            entry.finish(GIVEN_UP, error)
+                    group = [entry for entry in group if entry.deadline > now]
                 if not group:
                     return
                 time.sleep(pause)
             except Exception as error:  # noqa: BLE001 - reported only to the request that caused it
-                self._write_apart(group, error)
+                if len(group) == 1:
+                    group[0].finish(GIVEN_UP, error)
+                else:  # separately, so that a request that cannot be written does not affect the others
+                    for entry in group:
+                        self._write_group([entry])
                 return
         for entry in group:
-            entry.finish(DUPLICATE if entry in attempt.twins else STORED)
+            entry.finish(DUPLICATE if entry in attempt.duplicates else STORED)
         if self._spool:
             self._spool.release()
 
-    def _set_aside(self, group: Sequence[WriteRequest], attempt: CommitAttempt) -> bool:
+    def _spool_group(self, group: Sequence[WriteRequest], attempt: CommitAttempt) -> bool:
         """Spool a group if there is a spool with space. Later groups are then spooled without trying the database.
 
         Requests that write more than events cannot be spooled. Such a request alone waits for the database. In a group
@@ -281,35 +274,28 @@ class GroupCommitWriter:
         """
         if self._spool is None or all(entry.also for entry in group):
             return False
-        group = _wanted(group, COMMITTING)
-        refused = {entry for entry in group if entry.also and entry not in attempt.twins}
-        mine = [entry for entry in group if entry not in attempt.twins | refused]
+        group = _move_waiting(group, COMMITTING)
+        rejected = {entry for entry in group if entry.also and entry not in attempt.duplicates}
+        left = [entry for entry in group if entry not in attempt.duplicates | rejected]
         try:
-            twins = attempt.twins | self._spool.append(mine, attempt.ticket if attempt.in_doubt else None)
+            in_doubt = attempt.transaction_id if attempt.in_doubt else None
+            duplicates = attempt.duplicates | self._spool.append(left, in_doubt)
         except StoreUnavailable:
             return False
         error = OutcomeUnknown if attempt.in_doubt else StoreUnavailable
         for entry in group:
-            if entry in refused:
+            if entry in rejected:
                 entry.finish(GIVEN_UP, error("The database is away."))
             else:
-                entry.finish(DUPLICATE if entry in twins else STORED)
+                entry.finish(DUPLICATE if entry in duplicates else STORED)
         return True
-
-    def _write_apart(self, group: Sequence[WriteRequest], error: Exception) -> None:
-        """Write each request of a group separately, so that one that cannot be written does not affect the others."""
-        if len(group) == 1:
-            group[0].finish(GIVEN_UP, error)
-            return
-        for entry in group:
-            self._write_group([entry])
 
 
 class Withdrawn(Exception):
     """A request timed out before the commit, so the group is written again without it."""
 
 
-class CommittedSightings:
+class CommittedSightings(set[catalog.Sighting]):
     """Cache of the sightings that the writer's connection has committed and need not write again.
 
     Readers trust the table `observed_code`, so the cache must not contain a sighting that the database lacks. A cached
@@ -318,24 +304,13 @@ class CommittedSightings:
     restore may break no connection (SQLite, a connection pooler).
     """
 
-    def __init__(self) -> None:
-        self._sightings: set[catalog.Sighting] = set()
-        self._until = 0.0
+    _until = 0.0
 
-    def known(self) -> set[catalog.Sighting]:
-        """Return the sightings that need not be written now, or none if the cache has expired."""
-        if time.monotonic() > self._until or len(self._sightings) > MAX_NOTED:
-            self.forget()
+    def expire(self) -> None:
+        """Clear the cache if it is too old or too large."""
+        if time.monotonic() > self._until or len(self) > MAX_NOTED:
+            self.clear()
             self._until = time.monotonic() + NOTED_SECONDS
-        return self._sightings
-
-    def add(self, committed: Iterable[WriteRequest]) -> None:
-        """Cache the sightings of write requests that this connection committed."""
-        self._sightings.update(*(entry.sightings for entry in committed))
-
-    def forget(self) -> None:
-        """Forget all sightings."""
-        self._sightings = set()
 
 
 class CommitAttempt:
@@ -346,16 +321,16 @@ class CommitAttempt:
 
     Attributes:
         in_doubt: whether a commit was sent but the connection broke before its response.
-        ticket: identifier of the transaction in the database.
-        twins: the write requests whose key already exists.
+        transaction_id: id of the transaction in the database.
+        duplicates: the write requests whose key already exists.
     """
 
     def __init__(self, noted: CommittedSightings) -> None:
         self._noted = noted
         self.in_doubt = False
-        self.ticket: object = None
-        self.twins: set[WriteRequest] = set()
-        self._payload: object = b""  # some events of the group
+        self.transaction_id: str | None = None
+        self.duplicates: set[WriteRequest] = set()
+        self._payload: Payload = b""  # of one request of the group
 
     def has_committed(self) -> bool:
         """Return whether an earlier `commit` took effect although it raised.
@@ -364,7 +339,7 @@ class CommitAttempt:
             StoreUnavailable: the database is unavailable, so this is unknown.
         """
         try:
-            return self.in_doubt and database.was_committed(self.ticket, self._payload)
+            return self.in_doubt and database.was_committed(self.transaction_id, self._payload)
         except BaseException:
             self._abandon()
             raise
@@ -376,25 +351,25 @@ class CommitAttempt:
             StoreUnavailable: the database is unavailable. Nothing is committed, unless `in_doubt` is set.
             Withdrawn: a request timed out; nothing is committed.
         """
-        self.in_doubt, self.twins = False, set()
+        self.in_doubt, self.duplicates = False, set()
         try:
-            known = self._noted.known()
-            has_more = any(entry.key or entry.also or not entry.sightings <= known for entry in group)
-            self.ticket = database.begin_group(events_only=not has_more)
-            self.twins = write_requests(group, known)
-            if len(_wanted(group, COMMITTING)) < len(group):
+            self._noted.expire()
+            has_more = any(entry.key or entry.also or not entry.sightings <= self._noted for entry in group)
+            self.transaction_id = database.begin_group(events_only=not has_more)
+            self.duplicates = write_requests(group, self._noted)
+            if len(_move_waiting(group, COMMITTING)) < len(group):
                 raise Withdrawn
-            written = (entry.payload for entry in group if entry.count and entry not in self.twins)
+            written = (entry.payload for entry in group if entry.count and entry not in self.duplicates)
             self._payload = next(written, b"")
-            self.in_doubt = self.ticket is not None
+            self.in_doubt = self.transaction_id is not None
             database.commit_group()
         except BaseException:
             self._abandon()
             raise
-        self._noted.add(entry for entry in group if entry not in self.twins)
+        self._noted.update(*(entry.sightings for entry in group if entry not in self.duplicates))
 
     def _abandon(self) -> None:
-        self._noted.forget()
+        self._noted.clear()
         database.abandon_group()
 
 
@@ -404,37 +379,20 @@ def write_requests(group: Sequence[WriteRequest], known: Set[catalog.Sighting] =
     Args:
         known: the sightings that the database already has.
     """
-    twins = _twins(group)
-    mine = [entry for entry in group if entry not in twins] if twins else group
-    database.insert_encoded([entry.payload for entry in mine])
-    sightings = set().union(*(entry.sightings for entry in mine))
-    sightings -= known
+    keyed = [(entry, entry.key) for entry in group if entry.key]
+    free = idempotency.claim([key for _, key in keyed]) if keyed else set()
+    duplicates = {entry for entry, key in keyed if key not in free}
+    written = [entry for entry in group if entry not in duplicates] if duplicates else group
+    database.insert_encoded([entry.payload for entry in written])
+    sightings = set[catalog.Sighting]().union(*(entry.sightings for entry in written)) - known
     if sightings:
-        catalog.note_seen(sightings, mine[0].received)
-    for entry in mine:
+        catalog.note_seen(sightings, written[0].received)
+    for entry in written:
         if entry.also:
             entry.also()
-    return twins
+    return duplicates
 
 
-def _twins(group: Sequence[WriteRequest]) -> set[WriteRequest]:
-    """Claim the group's idempotency keys, and return the requests whose key already exists."""
-    keyed = [entry for entry in group if entry.key]
-    if not keyed:
-        return set()
-    free = idempotency.claim([entry.key for entry in keyed])
-    return {entry for entry in keyed if entry.key not in free}
-
-
-def _wanted(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
+def _move_waiting(group: Sequence[WriteRequest], state: str) -> list[WriteRequest]:
     """Return the requests in progress that still wait, after moving them to a state."""
     return [entry for entry in group if entry.move(state, TAKEN, COMMITTING)]
-
-
-def _still_waiting(group: Sequence[WriteRequest], error: StoreUnavailable) -> list[WriteRequest]:
-    """Return the requests that have not timed out, and finish the others with the error."""
-    now = time.monotonic()
-    for entry in group:
-        if entry.deadline <= now:
-            entry.finish(GIVEN_UP, error)
-    return [entry for entry in group if entry.deadline > now]

@@ -7,6 +7,8 @@ otherwise.
 
 from peewee import SqliteDatabase
 
+from app.store.backends.backend import Backend
+
 SQLITE = {
     "key": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "big": "INTEGER",
@@ -29,7 +31,7 @@ POSTGRESQL = {
 }
 
 
-def up(migrator, db):
+def up(migrator: object, db: Backend) -> None:
     """Create the tables, their indexes, and the rows that must exist."""
     types = SQLITE if isinstance(db, SqliteDatabase) else POSTGRESQL
     for statement in STATEMENTS:

@@ -6,6 +6,7 @@ from peewee import SQL, Case, fn
 
 from app.store.events.hourly_counts import watermark
 from app.store.models import Counted, Event, RejectedCount, RejectedEvent, Report, ReportPart
+from app.store.queries import fetch, fetch_column, fetch_int
 from app.store.reports import reports
 
 # The states of reports; the first matching condition applies.
@@ -22,34 +23,34 @@ STATES = (
 
 def accepted() -> int:
     """Return the number of events ever accepted and counted."""
-    return Counted.select(Counted.total).scalar() or 0
+    return fetch_int(Counted.select(Counted.total))
 
 
 def stored() -> int:
     """Return the number of stored events, without those not counted yet."""
-    return Counted.select(Counted.total - Counted.erased).scalar() or 0
+    return fetch_int(Counted.select(Counted.total - Counted.erased))
 
 
 def uncounted_since() -> int | None:
     """Return when the oldest uncounted event was received, in milliseconds, or None if all are counted."""
-    return Event.select(Event.received).where(Event.id > watermark()).order_by(Event.id).limit(1).scalar()
+    query = Event.select(Event.received).where(Event.id > watermark()).order_by(Event.id).limit(1)
+    received: int | None = query.scalar()
+    return received
 
 
 def rejected() -> dict[tuple[str, str], int]:
     """Return the number of events ever rejected, by field and fault."""
     query = RejectedCount.select(RejectedCount.field, RejectedCount.fault, RejectedCount.number)
-    return {(field, fault): number for field, fault, number in query.tuples()}
+    return {(field, fault): number for field, fault, number in fetch(query)}
 
 
 def kept_rejected() -> int:
-    """Return the number of stored rejected events."""
     return RejectedEvent.select().count()
 
 
 def by_state() -> dict[str, int]:
-    """Return the number of reports in each state."""
     query = Report.select(Case(None, STATES), fn.count(Report.id)).group_by(SQL("1"))
-    found = dict(query.tuples())
+    found: dict[str, int] = dict(fetch(query))
     return {name: found.get(name, 0) for _, name in STATES}
 
 
@@ -58,12 +59,12 @@ def waited() -> int:
 
     The result is in milliseconds, or 0 if no report waits.
     """
-    since = Report.select(fn.min(fn.coalesce(Report.heartbeat_at, Report.started))).where(reports.WAITS).scalar()
-    return 0 if since is None else max(0, reports.now() - since)
+    since = fetch_int(Report.select(fn.min(fn.coalesce(Report.heartbeat_at, Report.started))).where(reports.WAITS))
+    return max(0, reports.now() - since) if since else 0
 
 
 def busy() -> int:
     """Return the number of workers that write a report, or a part of a report that another worker holds."""
     held = Report.select(Report.worker).where(reports.HELD)
     helping = ReportPart.select(ReportPart.worker).where(~ReportPart.done, ReportPart.token.is_null(False))
-    return len({worker for (worker,) in [*held.tuples(), *helping.tuples()]})
+    return len({*fetch_column(held), *fetch_column(helping)})

@@ -8,28 +8,26 @@ from peewee import IntegrityError
 
 from app.store.database import database
 from app.store.models import Account
+from app.store.queries import execute, fetch
 
 USED_UP = 0  # replaces the expiry of a one-time password once it was used
 TOO_LARGE = 2**63  # for an id, because the drivers reject it
 
 
 def by_name(name: str) -> Account | None:
-    """Return the user with a name."""
     return Account.get_or_none(Account.name == name)
 
 
 def by_id(key: int) -> Account | None:
-    """Return the user with an id."""
     return Account.get_or_none(Account.id == key) if key < TOO_LARGE else None
 
 
 def everyone() -> list[Account]:
     """Return all users by name, sorted here because databases differ in their collation."""
-    return sorted(Account.select(), key=lambda one: one.name)
+    return sorted(Account.select(), key=lambda account: account.name)
 
 
 def exists() -> bool:
-    """Return whether any user exists."""
     return Account.select().exists()
 
 
@@ -38,8 +36,8 @@ def lock_admins() -> dict[int, list[str] | None]:
 
     The update changes nothing but locks the rows, so that a concurrent caller waits and then sees the result.
     """
-    Account.update(role="admin").where(Account.role == "admin").execute()
-    return dict(Account.select(Account.id, Account.customers).where(Account.role == "admin").tuples())
+    execute(Account.update(role="admin").where(Account.role == "admin"))
+    return dict(fetch(Account.select(Account.id, Account.customers).where(Account.role == "admin")))
 
 
 def add(
@@ -52,37 +50,31 @@ def add(
     now: int,
 ) -> Account | None:
     """Create a user, or return None if the name is taken. `password` is a hash."""
-    values = {
-        "name": name,
-        "role": role,
-        "customers": customers,
-        "password": password,
-        "password_version": password_version,
-    }
+    values = {"name": name, "role": role, "customers": customers, "created": now}
+    values |= {"password": password, "password_expires": password_expires, "password_version": password_version}
     try:
         with database.atomic():
-            return Account.create(created=now, password_expires=password_expires, **values)
+            return Account.create(**values)
     except IntegrityError:
         return None
 
 
 def change(key: int, role: str, customers: Sequence[str] | None) -> bool:
     """Change a user's role and customers, and return whether the user exists."""
-    return Account.update(role=role, customers=customers).where(Account.id == key).execute() == 1
+    return execute(Account.update(role=role, customers=customers).where(Account.id == key)) == 1
 
 
 def set_password(key: int, password: str, password_expires: int | None, password_version: str) -> bool:
     """Set a user's password (a hash), which ends their sessions, and return whether the user exists."""
     values = {"password": password, "password_expires": password_expires, "password_version": password_version}
-    return Account.update(**values).where(Account.id == key).execute() == 1
+    return execute(Account.update(**values).where(Account.id == key)) == 1
 
 
 def use_up_password(key: int, password_version: str) -> bool:
     """Expire a one-time password, or return False if another sign-in used it first or it was changed."""
     unused = (Account.id == key) & (Account.password_version == password_version) & (Account.password_expires > USED_UP)
-    return Account.update(password_expires=USED_UP).where(unused).execute() == 1
+    return execute(Account.update(password_expires=USED_UP).where(unused)) == 1
 
 
 def remove(key: int) -> bool:
-    """Remove a user, and return whether it existed."""
-    return Account.delete().where(Account.id == key).execute() == 1
+    return execute(Account.delete().where(Account.id == key)) == 1

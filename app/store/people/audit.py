@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from peewee import ModelSelect
-
-from app.store import purge as purging
+from app.store import queries, step_size
 from app.store.models import AuditEntry
+from app.store.queries import equal, execute
 
 
 @dataclass(frozen=True)
@@ -44,43 +43,27 @@ class Seen:
 
 def add(**values: object) -> None:
     """Write an entry. Call it in the transaction of the recorded action, if there is one."""
-    AuditEntry.insert(**values).execute()
+    execute(AuditEntry.insert(**values))
 
 
 def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = None) -> list[AuditEntry]:
     """Return entries, newest first, `before` an id for the next page."""
-    query = _seen(AuditEntry.select(), seen)
-    for condition in _conditions(sought):
-        query = query.where(condition)
-    if before is not None:
-        query = query.where(AuditEntry.id < before)
-    return list(query.order_by(AuditEntry.id.desc()).limit(limit))
-
-
-def purge(before: int) -> int:
-    """Remove the entries from before a time, and return their number."""
-    return purging.purge(AuditEntry, AuditEntry.moment < before)
-
-
-def _seen(query: ModelSelect, seen: Seen) -> ModelSelect:
     own, others = AuditEntry.account == seen.account, AuditEntry.action.in_(list(seen.actions))
     if seen.customers is not None:
         own &= AuditEntry.customer.in_(["", *seen.customers])  # the user may have seen more at that time
         others &= AuditEntry.customer.in_(list(seen.customers))  # entries about no customer may name anyone
-    return query.where(own | others)
+    query = AuditEntry.select().where(own | others)
+    query = equal(query, (AuditEntry.who, sought.who or None), (AuditEntry.action, sought.action or None))
+    if sought.text:  # wildcards are taken literally
+        details = AuditEntry.details.cast("TEXT")
+        query = query.where(AuditEntry.object.contains(sought.text) | details.contains(sought.text))
+    if sought.start is not None:
+        query = query.where(AuditEntry.moment >= sought.start)
+    if sought.end is not None:
+        query = query.where(AuditEntry.moment <= sought.end)
+    return queries.newest(query, AuditEntry.id, limit, before)
 
 
-def _conditions(sought: AuditFilter) -> list[object]:
-    asked = [
-        (sought.who, AuditEntry.who == sought.who),
-        (sought.action, AuditEntry.action == sought.action),
-        (sought.text, _mentions(sought.text)),
-        (sought.start is not None, AuditEntry.moment >= sought.start),
-        (sought.end is not None, AuditEntry.moment <= sought.end),
-    ]
-    return [condition for is_asked, condition in asked if is_asked]
-
-
-def _mentions(text: str) -> object:
-    """Return the condition that an entry contains a text, with wildcards taken literally."""
-    return AuditEntry.object.contains(text) | AuditEntry.details.cast("TEXT").contains(text)
+def purge(before: int) -> int:
+    """Remove the entries from before a time, and return their number."""
+    return step_size.purge(AuditEntry.id, AuditEntry.moment < before)

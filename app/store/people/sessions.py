@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from peewee import ModelSelect
+from peewee import Expression
 
-from app.store import purge as purging
+from app.store import step_size
 from app.store.models import Account, Session
 from app.store.people.accounts import TOO_LARGE
+from app.store.queries import execute, fetch_column
 
 
 @dataclass(frozen=True)
@@ -28,74 +29,65 @@ class Limits:
 
 
 def add(**values: object) -> Session:
-    """Create a session."""
     return Session.create(**values)
 
 
 def find(digest: str, limits: Limits) -> tuple[Session, Account] | None:
     """Return the session with a digest and its user, if it is valid."""
-    for session in _counting(limits).where(Session.digest == digest):
-        return session, session.user
-    return None
+    return next(iter(_valid(limits, Session.digest == digest)), None)
 
 
 def by_id(key: int, limits: Limits) -> tuple[Session, Account] | None:
     """Return the session with an id and its user, if it is valid."""
-    if key >= TOO_LARGE:
-        return None
-    for session in _counting(limits).where(Session.id == key):
-        return session, session.user
-    return None
+    return next(iter(_valid(limits, Session.id == key)), None) if key < TOO_LARGE else None
 
 
 def of(account: int, limits: Limits) -> list[Session]:
     """Return a user's valid sessions, most recently used first."""
-    return list(_counting(limits).where(Session.account == account).order_by(Session.seen.desc(), Session.id.desc()))
+    found = [session for session, _ in _valid(limits, Session.account == account)]
+    return sorted(found, key=lambda session: (session.seen, session.id), reverse=True)
 
 
 def every(limits: Limits) -> list[Session]:
-    """Return all valid sessions."""
-    return list(_counting(limits))
+    return [session for session, _ in _valid(limits)]
 
 
 def note_seen(key: int, now: int) -> None:
     """Record when a session was last used."""
-    Session.update(seen=now).where(Session.id == key, Session.seen < now).execute()
+    execute(Session.update(seen=now).where(Session.id == key, Session.seen < now))
 
 
 def remove(key: int) -> bool:
-    """End a session, and return whether it existed."""
-    return Session.delete().where(Session.id == key).execute() == 1
+    return execute(Session.delete().where(Session.id == key)) == 1
 
 
 def remove_of(account: int, *, but: int = 0) -> int:
     """End a user's sessions except the session `but`, and return their number."""
-    return Session.delete().where(Session.account == account, Session.id != but).execute()
+    return execute(Session.delete().where(Session.account == account, Session.id != but))
 
 
 def remove_oldest(account: int, most: int) -> None:
     """End a user's sessions beyond a number, and keep the most recently used ones."""
     mine = Session.select(Session.id).where(Session.account == account)
-    rest = [key for (key,) in mine.order_by(Session.seen.desc(), Session.id.desc()).offset(most).limit(1_000).tuples()]
+    rest = fetch_column(mine.order_by(Session.seen.desc(), Session.id.desc()).offset(most).limit(1_000))
     if rest:
-        Session.delete().where(Session.id.in_(rest)).execute()
+        execute(Session.delete().where(Session.id.in_(rest)))
 
 
 def bring_back(now: int, latest: int) -> int:
     """Reset the start and last use of sessions to now if they are in the future, and return how many were reset."""
-    number = 0
-    for column in (Session.created, Session.seen):
-        number += Session.update({column: now}).where(column > latest).execute()
-    return number
+    columns = (Session.created, Session.seen)
+    return sum(execute(Session.update({column: now}).where(column > latest)) for column in columns)
 
 
 def purge(limits: Limits) -> int:
     """Remove expired sessions, and return their number."""
     over = (Session.seen <= limits.seen_after) | (Session.created <= limits.created_after)
-    return purging.purge(Session, over)
+    return step_size.purge(Session.id, over)
 
 
-def _counting(limits: Limits) -> ModelSelect:
+def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:
     mine = (Account.id == Session.account) & (Account.password_version == Session.password_version)
     query = Session.select(Session, Account).join(Account, on=mine, attr="user")
-    return query.where(Session.seen > limits.seen_after, Session.created > limits.created_after)
+    query = query.where(Session.seen > limits.seen_after, Session.created > limits.created_after, *conditions)
+    return [(session, session.user) for session in query]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.store.models import ReportAttempt
+from app.store.queries import execute
 
 COMPLETE, LOST, FAILED, TIMEOUT, CANCELLED = "complete", "lost", "failed", "timeout", "cancelled"
 
@@ -10,7 +11,7 @@ COMPLETE, LOST, FAILED, TIMEOUT, CANCELLED = "complete", "lost", "failed", "time
 def begin(job: str, number: int, token: str, worker: str, now: int) -> None:
     """Record that an attempt began, or that a paused attempt continues with another token."""
     paused = (ReportAttempt.job == job) & (ReportAttempt.number == number) & ReportAttempt.ended.is_null()
-    if not ReportAttempt.update(token=token, worker=worker).where(paused).execute():
+    if not execute(ReportAttempt.update(token=token, worker=worker).where(paused)):
         ReportAttempt.create(job=job, number=number, token=token, worker=worker, began=now)
 
 
@@ -18,15 +19,14 @@ def end(job: str, token: str, outcome: str, now: int, *, reason: str | None = No
     """Record how an attempt ended; later calls change nothing."""
     values = {"outcome": outcome, "ended": now, "reason": reason} | ({} if rows is None else {"rows": rows})
     mine = (ReportAttempt.job == job) & (ReportAttempt.token == token) & ReportAttempt.ended.is_null()
-    ReportAttempt.update(values).where(mine).execute()
+    execute(ReportAttempt.update(values).where(mine))
 
 
 def end_all(job: str, outcome: str, now: int, reason: str | None = None) -> None:
     """End all open attempts of a report together with it."""
     open_ones = (ReportAttempt.job == job) & ReportAttempt.ended.is_null()
-    ReportAttempt.update(outcome=outcome, ended=now, reason=reason).where(open_ones).execute()
+    execute(ReportAttempt.update(outcome=outcome, ended=now, reason=reason).where(open_ones))
 
 
 def of(job: str) -> list[ReportAttempt]:
-    """Return a report's attempts, oldest first."""
     return list(ReportAttempt.select().where(ReportAttempt.job == job).order_by(ReportAttempt.id))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import Select, fn
+from peewee import fn
 
 from app.store.models import Report, ReportPart
+from app.store.queries import execute, fetch_int
 from app.store.reports.reports import RUNNING, clock
 
 Part = ReportPart
 OPEN = ~Part.done & Part.token.is_null()
+ENDED = Part.job.not_in(Report.select(Report.job).where(Report.status == RUNNING))
 
 
 def plan(job: str, stretches: Sequence[tuple[int | None, int | None]]) -> None:
@@ -18,24 +20,24 @@ def plan(job: str, stretches: Sequence[tuple[int | None, int | None]]) -> None:
     forget(job)
     rows = [{"job": job, "number": number, "start": start, "end": end} for number, (start, end) in enumerate(stretches)]
     if rows:
-        Part.insert_many(rows).execute()
+        execute(Part.insert_many(rows))
 
 
 def claim(job: str, token: str, worker: str) -> Part | None:
     """Claim the first part that is neither written nor being written, or return None if there is none."""
     while True:
-        part = Part.select().where(Part.job == job, OPEN).order_by(Part.number).first()
+        part: Part | None = Part.select().where(Part.job == job, OPEN).order_by(Part.number).first()
         if part is None:
             return None
         taken = Part.update(token=token, worker=worker, heartbeat_at=clock(), rows=0).where(Part.id == part.id, OPEN)
-        if taken.execute() == 1:
+        if execute(taken) == 1:
             return part
 
 
 def note(part: Part, token: str, /, **values: object) -> bool:
     """Record a part's progress, or return False if another worker holds it or its report no longer exists."""
     held = (Part.id == part.id) & (Part.token == token) & ~Part.done
-    return Part.update(heartbeat_at=clock(), **values).where(held).execute() == 1
+    return execute(Part.update(heartbeat_at=clock(), **values).where(held)) == 1
 
 
 def give_back(part: Part, token: str) -> None:
@@ -46,28 +48,27 @@ def give_back(part: Part, token: str) -> None:
 def write_again(part: Part) -> None:
     """Mark a part as not written, because its file is missing."""
     gone = (Part.id == part.id) & (Part.file == part.file)
-    Part.update(done=False, token=None, worker=None, rows=0, bytes=0, file=None).where(gone).execute()
+    execute(Part.update(done=False, token=None, worker=None, rows=0, bytes=0, file=None).where(gone))
 
 
 def release_of(worker: str) -> None:
     """Release the unfinished parts of a worker that has died."""
-    Part.update(token=None, worker=None, rows=0).where(~Part.done, Part.worker == worker).execute()
+    execute(Part.update(token=None, worker=None, rows=0).where(~Part.done, Part.worker == worker))
 
 
 def release_silent(job: str, milliseconds: int) -> None:
     """Release the unfinished parts of a report that have had no heartbeat for a time."""
     quiet = Part.heartbeat_at < clock() - milliseconds
-    Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, quiet).execute()
+    execute(Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, quiet))
 
 
 def of(job: str) -> list[Part]:
-    """Return a report's parts in order."""
     return list(Part.select().where(Part.job == job).order_by(Part.number))
 
 
 def rows(job: str) -> int:
     """Return the number of rows written in all parts of a report."""
-    return int(Part.select(fn.sum(Part.rows)).where(Part.job == job).scalar() or 0)
+    return fetch_int(Part.select(fn.sum(Part.rows)).where(Part.job == job))
 
 
 def open_number(job: str) -> int:
@@ -76,24 +77,17 @@ def open_number(job: str) -> int:
 
 
 def are_done(job: str) -> bool:
-    """Return whether all parts of a report are written."""
     return not Part.select().where(Part.job == job, ~Part.done).exists()
 
 
 def forget(job: str) -> None:
-    """Remove a report's parts."""
-    Part.delete().where(Part.job == job).execute()
+    execute(Part.delete().where(Part.job == job))
 
 
 def forget_ended(job: str) -> None:
     """Remove a report's parts if it has ended. It may be run again concurrently and already have new parts."""
-    Part.delete().where(Part.job == job, Part.job.not_in(_running())).execute()
+    execute(Part.delete().where(Part.job == job, ENDED))
 
 
 def forget_all_ended() -> None:
-    """Remove the parts of all reports that have ended."""
-    Part.delete().where(Part.job.not_in(_running())).execute()
-
-
-def _running() -> Select:
-    return Report.select(Report.job).where(Report.status == RUNNING)
+    execute(Part.delete().where(ENDED))

@@ -6,14 +6,15 @@ clocks of web processes, workers and schedulers may differ.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from peewee import SQL, Case, Expression, Select, fn
+from peewee import SQL, Case, Select, fn
 
+from app.store import queries
 from app.store.database import database, server_time
 from app.store.models import Report, ReportPart
+from app.store.queries import among, equal, execute, fetch, fetch_column
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # The states that people see.
@@ -45,7 +46,6 @@ def add(**values: object) -> Report:
 
 
 def by_job(job: str) -> Report | None:
-    """Return the report with a UUID."""
     return Report.get_or_none(Report.job == job)
 
 
@@ -70,27 +70,17 @@ def newest(
         state: only reports in this state of STATES.
         before: only reports with a lower id, for the next page.
     """
-    query = Report.select().order_by(Report.id.desc()).limit(limit)
-    for column, value in ((Report.account, account), (Report.status, status), (Report.schedule, schedule)):
-        if value is not None:
-            query = query.where(column == value)
-    if customers is not None:
-        query = query.where(Report.customer.in_(list(customers)))
+    query = equal(Report.select(), (Report.account, account), (Report.status, status), (Report.schedule, schedule))
+    query = among(query, Report.customer, customers)
     if state is not None:
         query = query.where(STATES[state])
-    if before is not None:
-        query = query.where(Report.id < before)
-    return list(query)
+    return queries.newest(query, Report.id, limit, before)
 
 
 def number(status: str, account: int | None, customers: Sequence[str] | None) -> int:
     """Return the number of reports with a status; see `newest`."""
-    query = Report.select().where(Report.status == status)
-    if account is not None:
-        query = query.where(Report.account == account)
-    if customers is not None:
-        query = query.where(Report.customer.in_(list(customers)))
-    return query.count()
+    query = equal(Report.select(), (Report.status, status), (Report.account, account))
+    return among(query, Report.customer, customers).count()
 
 
 class Waiting(NamedTuple):
@@ -112,43 +102,41 @@ def waiting() -> list[Waiting]:
 
 def due() -> list[Waiting]:
     """Return the waiting reports that may be tried now, oldest first."""
-    return _in_brief(Report.select().where(WAITS, _may_be_tried()))
-
-
-def _in_brief(query: Select) -> list[Waiting]:
-    columns = [getattr(Report, name) for name in Waiting._fields]
-    return list(itertools.starmap(Waiting, query.select(*columns).order_by(Report.id).tuples()))
+    return _in_brief(_due())
 
 
 def some_wait() -> bool:
     """Return whether any waiting report may be tried now."""
-    return Report.select().where(WAITS, _may_be_tried()).exists()
+    return _due().exists()
 
 
 def small_waits(most: int) -> bool:
     """Return whether any waiting report that may be tried now has at most `most` estimated rows."""
-    return Report.select().where(WAITS, _may_be_tried(), Report.estimated_rows <= most).exists()
+    return _due().where(Report.estimated_rows <= most).exists()
 
 
-def _may_be_tried() -> Expression:
-    return Report.not_before.is_null() | (Report.not_before <= clock())
+def _due() -> Select:
+    return Report.select().where(WAITS, Report.not_before.is_null() | (Report.not_before <= clock()))
+
+
+def _in_brief(query: Select) -> list[Waiting]:
+    columns = [getattr(Report, name) for name in Waiting._fields]
+    return [Waiting(*row) for row in fetch(query.select(*columns).order_by(Report.id))]
 
 
 def running_by_account() -> dict[int | None, int]:
     """Return the number of reports that workers hold, per user."""
-    query = Report.select(Report.account, fn.count(Report.id)).where(HELD).group_by(Report.account)
-    return dict(query.tuples())
+    return dict(fetch(Report.select(Report.account, fn.count(Report.id)).where(HELD).group_by(Report.account)))
 
 
 def last_served(accounts: Iterable[int | None]) -> dict[int | None, int]:
     """Return when workers last worked on a report of each user, from the newest reports only, so that it is fast."""
-    return {account: _last_served(account) for account in accounts}
-
-
-def _last_served(account: int | None) -> int:
-    theirs = Report.account.is_null() if account is None else Report.account == account
-    taken = Report.select(Report.heartbeat_at).where(theirs, Report.heartbeat_at.is_null(False))
-    return max((heartbeat_at for (heartbeat_at,) in taken.order_by(Report.id.desc()).limit(NEWEST).tuples()), default=0)
+    served = {}
+    for account in accounts:
+        mine = Report.account.is_null() if account is None else Report.account == account
+        taken = Report.select(Report.heartbeat_at).where(mine, Report.heartbeat_at.is_null(False))
+        served[account] = max(fetch_column(taken.order_by(Report.id.desc()).limit(NEWEST)), default=0)
+    return served
 
 
 def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
@@ -170,18 +158,18 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
         not_before=None,
         writing=None,
     ).where(Report.job == job, WAITS)
-    return by_job(job) if query.execute() == 1 else None
+    return by_job(job) if execute(query) == 1 else None
 
 
 def note(job: str, token: str, /, **values: object) -> bool:
     """Record an attempt's progress, or return False if the attempt no longer holds the report."""
     query = Report.update(heartbeat_at=clock(), **values).where(Report.job == job, Report.token == token)
-    return query.where(Report.status == RUNNING).execute() == 1
+    return execute(query.where(Report.status == RUNNING)) == 1
 
 
 def note_part(job: str) -> None:
     """Record that any worker has written a part. The current attempt made progress, so it does not count as stalled."""
-    Report.update(stalled_attempts=-1).where(Report.job == job, Report.status == RUNNING).execute()
+    execute(Report.update(stalled_attempts=-1).where(Report.job == job, Report.status == RUNNING))
 
 
 def give_back(job: str, token: str, /, **values: object) -> bool:
@@ -192,13 +180,11 @@ def give_back(job: str, token: str, /, **values: object) -> bool:
 def release(job: str, token: str) -> bool:
     """Release a report whose attempt can no longer do so itself, and count the attempt as stalled."""
     held = (Report.job == job) & (Report.token == token) & (Report.status == RUNNING)
-    return (
-        Report.update(token=None, worker=None, stalled_attempts=Report.stalled_attempts + 1).where(held).execute() == 1
-    )
+    stalled = Report.update(token=None, worker=None, stalled_attempts=Report.stalled_attempts + 1)
+    return execute(stalled.where(held)) == 1
 
 
 def held_by(worker: str) -> list[Report]:
-    """Return the reports that a worker holds."""
     return list(Report.select().where(HELD, Report.worker == worker))
 
 
@@ -215,7 +201,7 @@ def overdue(milliseconds: int) -> list[Report]:
 def end(job: str, status: str, reason: str, now: int, *, cancelled: bool = False) -> bool:
     """End a running report regardless of which attempt holds it, and return whether it was running."""
     values = {"status": status, "reason": reason, "ended": now, "cancelled": cancelled, "token": None, "worker": None}
-    return Report.update(values).where(Report.job == job, Report.status == RUNNING).execute() == 1
+    return execute(Report.update(values).where(Report.job == job, Report.status == RUNNING)) == 1
 
 
 def fail(job: str, token: str, stalled_attempts: int, reason: str, now: int) -> bool:
@@ -231,16 +217,16 @@ def fail(job: str, token: str, stalled_attempts: int, reason: str, now: int) -> 
         & (Report.stalled_attempts >= stalled_attempts)
     )
     values = {"status": FAILED, "reason": reason, "ended": now, "token": None, "worker": None}
-    return Report.update(values).where(mine).execute() == 1
+    return execute(Report.update(values).where(mine)) == 1
 
 
 def run_again(job: str) -> bool:
     """Requeue a report that ended without a file, with the same snapshot, and return whether it did."""
-    fresh = {"status": RUNNING, "reason": None, "ended": None, "cancelled": False, "token": None, "worker": None}
-    fresh |= {"paused": False, "planned": False, "stalled_attempts": 0, "not_before": None, "began": None}
-    fresh |= {"rows": None, "total": None, "width": None, "extra_rows": None}
+    fresh: dict[str, Any] = {"status": RUNNING, "cancelled": False, "paused": False, "planned": False}
+    nulls = ("reason", "ended", "token", "worker", "not_before", "began", "rows", "total", "width", "extra_rows")
+    fresh |= {"stalled_attempts": 0} | dict.fromkeys(nulls)
     ended = (Report.job == job) & Report.status.in_([FAILED, TIMEOUT])
-    return Report.update(fresh).where(ended).execute() == 1
+    return execute(Report.update(fresh).where(ended)) == 1
 
 
 def expired(now: int) -> list[Report]:
@@ -249,17 +235,16 @@ def expired(now: int) -> list[Report]:
 
 
 def mark_removed(job: str) -> None:
-    """Record that a report's file was removed."""
-    Report.update(removed=True).where(Report.job == job).execute()
+    execute(Report.update(removed=True).where(Report.job == job))
 
 
 def files_in_use(jobs: Sequence[str]) -> set[str]:
     """Return the keys of the files that these reports still have."""
     query = Report.select(Report.file).where(Report.job.in_(list(jobs)), ~Report.removed, Report.file.is_null(False))
-    return {file for (file,) in query.tuples()}
+    return set(fetch_column(query))
 
 
 def running_among(jobs: Sequence[str]) -> set[str]:
     """Return which of these reports are running."""
     query = Report.select(Report.job).where(Report.job.in_(list(jobs)), Report.status == RUNNING)
-    return {job for (job,) in query.tuples()}
+    return set(fetch_column(query))

@@ -6,30 +6,31 @@ from collections.abc import Sequence
 
 from peewee import fn
 
-from app.store import purge as purging
+from app.store import queries, step_size
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
+from app.store.queries import among, execute
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
+GIVING_UP = {"state": GIVEN_UP, "next_try": None}
 
 
 def unannounced(since: int) -> list[Report]:
     """Return the reports that ended since a time, have a schedule with a webhook, and have no delivery yet."""
-    told = Delivery.select().where(Delivery.report == Report.job, Delivery.ended == Report.ended)
-    ours = (Report.schedule == Schedule.id) & (Report.ended >= Schedule.webhook_since) & (Report.ended >= since)
-    query = Report.select(Report).join(Schedule, on=ours)
-    return list(query.where(Report.status != "RUNNING", Schedule.webhook.is_null(False), ~fn.EXISTS(told)))
+    has_delivery = fn.EXISTS(Delivery.select().where(Delivery.report == Report.job, Delivery.ended == Report.ended))
+    is_due = (Report.schedule == Schedule.id) & (Report.ended >= Schedule.webhook_since) & (Report.ended >= since)
+    query = Report.select(Report).join(Schedule, on=is_due)
+    return list(query.where(Report.status != "RUNNING", Schedule.webhook.is_null(False), ~has_delivery))
 
 
 def add(key: str, report: Report, now: int) -> None:
     """Create the delivery of a report's end, unless it exists already."""
     values = {"key": key, "schedule": report.schedule, "report": report.job, "ended": report.ended}
     values |= {"status": report.status, "state": WAITING, "tries": 0, "next_try": now, "created": now}
-    Delivery.insert(values).on_conflict_ignore().execute()
+    execute(Delivery.insert(values).on_conflict_ignore())
 
 
 def by_id(key: int) -> Delivery | None:
-    """Return the delivery with an id."""
     return Delivery.get_or_none(Delivery.id == key)
 
 
@@ -49,7 +50,7 @@ def claim(delivery: Delivery, next_try: int) -> bool:
     `next_try` also takes effect if the process dies during the try.
     """
     seen = (Delivery.id == delivery.id) & (Delivery.tries == delivery.tries) & (Delivery.next_try == delivery.next_try)
-    return Delivery.update(tries=delivery.tries + 1, next_try=next_try).where(seen).execute() == 1
+    return execute(Delivery.update(tries=delivery.tries + 1, next_try=next_try).where(seen)) == 1
 
 
 def note(delivery: int, tries: int, state: str, **tried: object) -> None:
@@ -58,37 +59,35 @@ def note(delivery: int, tries: int, state: str, **tried: object) -> None:
     Args:
         tries: the number of tries when it began. If the delivery was restarted meanwhile, its state stays.
     """
-    ends = {} if state == WAITING else {"state": state, "next_try": None}
     with transaction():
         if Delivery.select().where(Delivery.id == delivery).exists():
             DeliveryTry.create(delivery=delivery, **tried)
-            if ends:
-                Delivery.update(ends).where(Delivery.id == delivery, Delivery.tries == tries).execute()
+            if state != WAITING:
+                ended = Delivery.update(state=state, next_try=None)
+                execute(ended.where(Delivery.id == delivery, Delivery.tries == tries))
 
 
 def give_up(delivery: int) -> None:
     """Give up a waiting delivery whose last try left no record."""
-    ends = {"state": GIVEN_UP, "next_try": None}
-    Delivery.update(ends).where(Delivery.id == delivery, Delivery.state == WAITING).execute()
+    execute(Delivery.update(GIVING_UP).where(Delivery.id == delivery, Delivery.state == WAITING))
 
 
 def give_up_all(schedule: int) -> None:
     """Give up a schedule's waiting deliveries, because nobody is notified any more."""
-    ends = {"state": GIVEN_UP, "next_try": None}
-    Delivery.update(ends).where(Delivery.schedule == schedule, Delivery.state == WAITING).execute()
+    execute(Delivery.update(GIVING_UP).where(Delivery.schedule == schedule, Delivery.state == WAITING))
 
 
 def again(delivery: int, now: int) -> bool:
     """Restart a delivery, and return whether it still exists."""
-    return Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery).execute() == 1
+    return execute(Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery)) == 1
 
 
 def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) -> list[Delivery]:
     """Return a schedule's newest deliveries, newest first, optionally only for reports about `customers`."""
     query = Delivery.select().where(Delivery.schedule == schedule)
     if customers is not None:
-        query = query.join(Report, on=Report.job == Delivery.report).where(Report.customer.in_(list(customers)))
-    return list(query.order_by(Delivery.id.desc()).limit(limit))
+        query = among(query.join(Report, on=Report.job == Delivery.report), Report.customer, customers)
+    return queries.newest(query, Delivery.id, limit)
 
 
 def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
@@ -102,5 +101,5 @@ def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
 def purge(before: int) -> None:
     """Remove the deliveries that were created before a time and have no next try."""
     old = (Delivery.created < before) & Delivery.next_try.is_null()
-    purging.purge(DeliveryTry, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
-    purging.purge(Delivery, old)
+    step_size.purge(DeliveryTry.id, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
+    step_size.purge(Delivery.id, old)

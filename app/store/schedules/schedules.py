@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from peewee import Case, IntegrityError, ModelSelect
 
+from app.store import queries
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
+from app.store.queries import among, equal, execute
 
 
 def by_id(key: int) -> Schedule | None:
-    """Return the recurring report with an id."""
     return Schedule.get_or_none(Schedule.id == key)
 
 
@@ -22,16 +23,11 @@ def every(owner: int | None = None, customers: Sequence[str] | None = None) -> l
         owner: only recurring reports of this user.
         customers: only recurring reports about these customers.
     """
-    query = Schedule.select()
-    if owner is not None:
-        query = query.where(Schedule.owner == owner)
-    if customers is not None:
-        query = query.where(Schedule.customer.in_(list(customers)))
-    return sorted(query, key=lambda one: (one.name.casefold(), one.id))
+    query = among(equal(Schedule.select(), (Schedule.owner, owner)), Schedule.customer, customers)
+    return sorted(query, key=lambda schedule: (schedule.name.casefold(), schedule.id))
 
 
 def number(owner: int) -> int:
-    """Return how many recurring reports a user has."""
     return Schedule.select().where(Schedule.owner == owner).count()
 
 
@@ -48,7 +44,7 @@ def change(key: int, **values: object) -> int | None:
     """Change a recurring report, and return 1, 0 if it was removed, or None if its owner has another of that name."""
     try:
         with transaction():
-            return Schedule.update(values).where(Schedule.id == key).execute()
+            return execute(Schedule.update(values).where(Schedule.id == key))
     except IntegrityError:
         return None
 
@@ -57,9 +53,9 @@ def remove(key: int) -> bool:
     """Remove a recurring report with its webhook deliveries but not its reports, and return whether it existed."""
     deliveries = Delivery.select(Delivery.id).where(Delivery.schedule == key)
     with transaction():
-        DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)).execute()
-        Delivery.delete().where(Delivery.schedule == key).execute()
-        return Schedule.delete().where(Schedule.id == key).execute() == 1
+        execute(DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)))
+        execute(Delivery.delete().where(Delivery.schedule == key))
+        return execute(Schedule.delete().where(Schedule.id == key)) == 1
 
 
 def due(now: int) -> list[Schedule]:
@@ -78,7 +74,7 @@ def claim(key: int, token: str, now: int, following: int | None, *, due: int | N
     if due is not None:
         free &= Schedule.active & (Schedule.next_run == due)
     taken = Schedule.update(claim=token, claimed=now, claimed_next=following).where(free)
-    return by_id(key) if taken.execute() == 1 else None
+    return by_id(key) if execute(taken) == 1 else None
 
 
 def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
@@ -92,7 +88,7 @@ def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
         is_over = Schedule.claimed_next.is_null(False) & (Schedule.next_run <= Schedule.claimed)
         values = {"next_run": Case(None, [(is_over, Schedule.claimed_next)], Schedule.next_run)} | values
     values |= {"claim": None, "claimed": None, "claimed_next": None}
-    return Schedule.update(values).where(Schedule.id == key, Schedule.claim == token).execute() == 1
+    return execute(Schedule.update(values).where(Schedule.id == key, Schedule.claim == token)) == 1
 
 
 def waiting(after: int) -> list[Schedule]:
@@ -103,7 +99,7 @@ def waiting(after: int) -> list[Schedule]:
 def set_next_run(key: int, seen: int, next_run: int) -> bool:
     """Change the next run of a recurring report, or return False if it is no longer the expected one."""
     unchanged = (Schedule.id == key) & Schedule.active & (Schedule.next_run == seen)
-    return Schedule.update(next_run=next_run).where(unchanged).execute() == 1
+    return execute(Schedule.update(next_run=next_run).where(unchanged)) == 1
 
 
 def abandoned(before: int, after: int) -> list[Schedule]:
@@ -114,13 +110,13 @@ def abandoned(before: int, after: int) -> list[Schedule]:
 
 def left_by(schedule: Schedule) -> Report | None:
     """Return a report that was started but not recorded in its schedule, because the process may have died."""
-    newest = Report.select().where(Report.schedule == schedule.id).order_by(Report.id.desc()).first()
+    newest: Report | None = Report.select().where(Report.schedule == schedule.id).order_by(Report.id.desc()).first()
     return None if newest is None or newest.cancelled or newest.job == schedule.last_report else newest
 
 
 def reports(key: int, limit: int, customers: Sequence[str] | None = None) -> list[Report]:
     """Return the newest reports of a schedule, newest first, optionally only those about `customers`."""
-    return list(_started(key, customers).order_by(Report.id.desc()).limit(limit))
+    return queries.newest(_started(key, customers), Report.id, limit)
 
 
 def count_reports(key: int, customers: Sequence[str] | None = None) -> int:
@@ -128,7 +124,6 @@ def count_reports(key: int, customers: Sequence[str] | None = None) -> int:
     return _started(key, customers).count()
 
 
-def _started(key: int, customers: Sequence[str] | None) -> ModelSelect:
+def _started(key: int, customers: Sequence[str] | None) -> ModelSelect[Report]:
     """Select a schedule's reports by their own customer, because the schedule may have had another one before."""
-    query = Report.select().where(Report.schedule == key)
-    return query if customers is None else query.where(Report.customer.in_(list(customers)))
+    return among(Report.select().where(Report.schedule == key), Report.customer, customers)

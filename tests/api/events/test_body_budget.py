@@ -13,14 +13,10 @@ from app.api.body_budget import SMALL_BYTES, Budget, Share
 from app.exceptions import Overloaded
 from tests.support.client import event, root
 
+DATABASE = "sqlite"  # bodies are counted before a database is asked
+
 ROOM = 500_000
 LARGE = json.dumps([event()] * 2_000).encode()
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Bodies are counted before a database is asked."""
-    return sqlite_url
 
 
 @pytest.fixture
@@ -41,18 +37,18 @@ def post(client, body: bytes, *, packed: bool = False):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("budget", ["received", "work"])
 def test_a_large_body_that_finds_no_room_is_told_to_come_again(nobody, services, small, packed, budget):
-    getattr(body_budget, budget).take(ROOM - 10)
+    getattr(body_budget, budget).acquire(ROOM - 10)
     answer = post(nobody, LARGE, packed=packed)
     assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
     assert int(answer.headers["Retry-After"]) > 0
     assert services.ingest.count() == 0
-    getattr(body_budget, budget).give_back(ROOM - 10)
+    getattr(body_budget, budget).release(ROOM - 10)
     assert post(nobody, LARGE, packed=packed).status_code == 200
 
 
 def test_a_small_one_needs_no_room(nobody, small):
-    body_budget.received.take(ROOM)
-    body_budget.work.take(ROOM)
+    body_budget.received.acquire(ROOM)
+    body_budget.work.acquire(ROOM)
     assert nobody.post("/events", [event()]).status_code == 200
 
 
@@ -66,30 +62,30 @@ def test_whatever_becomes_of_a_request_its_room_is_given_back(nobody, small):
         (damaged, "gzip"),
     ]:
         nobody.post("/events", body, headers={"Content-Encoding": coding})
-        assert (body_budget.received._taken, body_budget.work._taken) == (0, 0)
+        assert (body_budget.received.held, body_budget.work.held) == (0, 0)
 
 
 def test_who_waits_goes_on_when_another_is_done():
     budget = Budget(10)
-    budget.take(8)
-    threading.Timer(0.05, budget.give_back, [8]).start()
-    budget.take(8, 20)
+    budget.acquire(8)
+    threading.Timer(0.05, budget.release, [8]).start()
+    budget.acquire(8, 20)
     with pytest.raises(Overloaded):
-        budget.take(8)
+        budget.acquire(8)
 
 
 def test_one_that_wants_more_than_there_is_takes_all_of_it_alone():
     budget = Budget(10)
-    budget.take(100)
+    budget.acquire(100)
     with pytest.raises(Overloaded):
-        budget.take(1)
-    budget.give_back(100)
-    budget.take(1)
+        budget.acquire(1)
+    budget.release(100)
+    budget.acquire(1)
 
 
 def test_a_share_is_given_back_once():
     share = Share()
     share.receive(SMALL_BYTES)
-    share.give_back()
-    share.give_back()
-    assert body_budget.received._taken == 0
+    share.release()
+    share.release()
+    assert body_budget.received.held == 0

@@ -9,22 +9,18 @@ import tracemalloc
 import pytest
 
 from app.exceptions import InputInvalid
-from app.schemas.events import BatchSchema
+from app.schemas.batches import split_body
 from app.services.events.rejected import Origin
 from app.store.catalog import catalog
 from app.store.database import release, transaction
 from tests.support.client import event, root
 
+DATABASE = "sqlite"  # SQLite works in the same process, so its time counts
+
 EVENTS = 20_000
 MOST_TIMES = 4  # the cost of an honest event; measured: 2.3, and 5.7 with a slow way to new codes
 EVENT_BYTES = 400  # of a parsed event; measured: 320, and 650 where all lines are held and codes are not shared
 SIGHTING_BYTES = 60  # beside the sighting itself; measured: 13, and 220 with a copy of all rows
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """SQLite works in the same process, so its time counts."""
-    return sqlite_url
 
 
 def body_of(items: list[dict], *, lines: bool = False) -> bytes:
@@ -65,7 +61,7 @@ def test_an_event_takes_little_memory_while_a_large_batch_is_parsed(lines):
     body = body_of(HONEST, lines=lines)
     tracemalloc.start()
     try:
-        batch = BatchSchema(EVENTS).split_body(body, lines=lines)
+        batch = split_body(body, EVENTS, lines=lines)
         assert tracemalloc.get_traced_memory()[1] / EVENTS < EVENT_BYTES
     finally:
         tracemalloc.stop()

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from tests.support.client import Client, event
 from tests.support.pace import times
 
+DATABASE = "postgresql"  # PostgreSQL is the one that cannot hold every text
+
 # The application and its database serve all examples of a test: each example writes under codes of its own.
 EXAMPLES = settings(
     max_examples=times(70, 200),
@@ -51,12 +53,6 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
-
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """PostgreSQL is the one that cannot hold every text."""
-    return postgres_url
 
 
 @st.composite

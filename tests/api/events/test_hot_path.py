@@ -24,6 +24,8 @@ from app.store.models import Event, RejectedEvent, RejectedRequest
 from tests.faults.conftest import times
 from tests.support.client import Client, event
 
+DATABASE = "sqlite"  # the database plays no part in which way a request takes
+
 UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OWN_ID = re.compile(rb"[0-9a-f]{32}")
 CONFIGURATIONS = [
@@ -80,12 +82,6 @@ EVENTS = [
 ]
 ODD = [b"", b"{", b"[1,", b"\xff", b"null", b'"x"', b"[" + b" " * 2_000 + b"]", b"[]" + b" " * 99_999]
 numbers = count()
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """The database plays no part in which way a request takes."""
-    return sqlite_url
 
 
 @pytest.fixture

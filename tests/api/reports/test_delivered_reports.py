@@ -13,15 +13,11 @@ from app.store.models import Report
 from tests.support.client import event, faults
 from tests.support.s3 import DELIVERED, STORAGE
 
+DATABASE = "sqlite"  # one of them: which database keeps the ETag plays no part
+
 KEY = "exports/november.csv"
 OUTPUT = {"bucketName": DELIVERED, "bucketKey": KEY}
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def database_url(sqlite_url) -> str:
-    """One of them: which database keeps the ETag plays no part."""
-    return sqlite_url
 
 
 @pytest.fixture

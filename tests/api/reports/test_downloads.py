@@ -17,14 +17,10 @@ from app.store.models import Report
 from tests.support.client import event, root
 from tests.support.s3 import STORAGE
 
+DATABASE = "sqlite"  # a file is sent as it lies in the storage
+
 JSON = {"Accept": "application/json"}
 FILE = b"1793000000000|PORTFOLIO-APPLICATION-LOADED|a|b\n"
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """A file is sent as it lies in the storage."""
-    return sqlite_url
 
 
 @pytest.fixture
@@ -152,7 +148,7 @@ class TestPlaces:
 
     @pytest.fixture(autouse=True)
     def two(self, monkeypatch) -> None:
-        monkeypatch.setattr(files, "places", threading.BoundedSemaphore(2))
+        monkeypatch.setattr(files, "download_slots", threading.BoundedSemaphore(2))
 
     def test_one_more_than_there_are_places_is_asked_to_come_again(self, app, nobody, link):
         slow = [app.test_client().get(link, buffered=False) for _ in range(2)]
@@ -173,21 +169,21 @@ class TestPlaces:
             nobody.get(link, headers={"Range": "bytes=100-"})
             nobody.get(link, headers={"If-None-Match": tag})
             nobody.get(link + "x")
-        assert files.places._value == 2
+        assert files.download_slots._value == 2
 
     def test_and_where_the_file_is_removed_in_that_moment(self, nobody, link, settings, services, monkeypatch):
         [file] = (settings.data_dir / "reports").iterdir()
         monkeypatch.setattr(services.reports.destinations.own, "size", lambda key: 47)
         monkeypatch.setattr(services.reports.destinations.own, "path", lambda key: file)
         file.unlink()
-        assert (nobody.get(link).status_code, files.places._value) == (410, 2)
+        assert (nobody.get(link).status_code, files.download_slots._value) == (410, 2)
 
     def test_and_where_an_answer_is_forgotten(self, nobody, link, settings):
         [file] = (settings.data_dir / "reports").iterdir()
         stream = files.Stream(file)
-        assert files.places._value == 1
+        assert files.download_slots._value == 1
         del stream
-        assert files.places._value == 2
+        assert files.download_slots._value == 2
 
 
 class TestProxy:

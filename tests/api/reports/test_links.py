@@ -112,14 +112,6 @@ class TestFile:
             assert answer.status_code == 200
             assert answer.get_data() == b"1793000000000|PORTFOLIO-APPLICATION-LOADED|a|b\n"
 
-    def test_its_headers_make_a_browser_keep_it_as_a_file(self, admin, nobody, source):
-        answer = nobody.get(link_of(admin, source))
-        assert answer.mimetype == "text/csv"
-        assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
-        assert answer.headers["Content-Length"] == str(len(answer.get_data()))
-        assert "no-store" in answer.headers["Cache-Control"]
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
-
     def test_it_is_named_by_its_product_and_days(self, admin, nobody, services):
         admin.send(event(product="ä/..\\b \"'\n".replace("\n", "")))
         source = complete(admin, services, start=0, end=1_793_000_000_000, product="ä/..\\b \"'")
@@ -128,15 +120,6 @@ class TestFile:
             "attachment; filename=_--..-b---_1970-01-01_2026-10-26.csv; "
             "filename*=UTF-8''%C3%A4-..-b%20-%27_1970-01-01_2026-10-26.csv"
         )
-
-    def test_a_part_of_it_can_be_asked_for(self, admin, nobody, source):
-        answer = nobody.get(link_of(admin, source), headers={"Range": "bytes=5-9"})
-        assert (answer.status_code, answer.get_data()) == (206, b"00000")
-
-    def test_its_head_tells_its_size(self, admin, nobody, source):
-        answer = nobody.request("HEAD", link_of(admin, source))
-        assert (answer.status_code, answer.get_data()) == (200, b"")
-        assert answer.headers["Content-Length"] == "47"
 
 
 class TestExpiry:

@@ -28,9 +28,6 @@ def end(source: str, status: str, reason: str) -> None:
 
 
 class TestState:
-    def test_a_report_runs_from_the_first_moment(self, admin):
-        assert admin.availability(admin.start_report()["source"])["status"] == "RUNNING"
-
     def test_the_file_of_one_that_runs_is_a_conflict(self, admin):
         source = admin.start_report()["source"]
         for headers in (JSON, {"Accept": "text/csv"}):
@@ -60,10 +57,6 @@ class TestState:
         assert failed["status"] == "FAILED"
         assert list(failed["timing"]) == ["day", "start", "end"]
         assert "No space left" in admin.get(f"/reports/{job['source']}").get_json()[0]["value"]["message"]
-
-    def test_a_complete_one_is_complete(self, admin):
-        job, _ = admin.run_report()
-        assert job["status"] == "COMPLETE"
 
 
 class TestProgress:
@@ -218,7 +211,7 @@ class TestList:
 
 
 class TestSnapshot:
-    def test_events_accepted_after_the_start_are_not_in_it(self, admin, services):
+    def test_events_accepted_after_the_start_are_not_in_it_but_in_a_later_one(self, admin, services):
         admin.send(event(context=["before"]))
         job = admin.start_report(types=["PORTFOLIO-APPLICATION-LOADED"])
         admin.send(event(context=["after"]), event(context=["after"], timestamp=0))
@@ -226,10 +219,6 @@ class TestSnapshot:
         file = admin.download(job["source"]).decode()
         assert "before" in file
         assert "after" not in file
-
-    def test_a_later_one_has_them(self, admin):
-        admin.run_report()
-        admin.send(event(context=["after"]))
         assert b"after" in admin.run_report()[1]
 
     def test_what_is_changed_in_the_catalog_afterwards_changes_no_report(self, admin, services, sample_catalog):

@@ -6,7 +6,7 @@ import pytest
 
 from app.exceptions import InputInvalid
 from app.services.events import volume
-from app.services.events.volume import DAY, HOUR, MINUTE, Span, VolumeFilter
+from app.services.events.volume import DAY, HOUR, MINUTE, EventFilter, Span
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import hourly_counts
 from tests.support.client import FIRST, event
@@ -108,8 +108,8 @@ def test_everybody_sees_their_own_customers_only(services, nobody):
         chart = services.volume.chart(ANNA, volume.preset(name, NOW), "type")
         assert {one.code for one in chart.series} == {"MINE"}
         assert {kind for _, kind, _ in chart.active} == {"MINE"}
-    assert services.volume.estimate(ANNA, VolumeFilter()) == 2
-    assert services.volume.estimate(ANNA, VolumeFilter(customer="B")) == 0
+    assert services.volume.estimate(ANNA, EventFilter()) == 2
+    assert services.volume.estimate(ANNA, EventFilter(customer="B")) == 0
     assert services.volume.per_minute(ANNA) * 2 == services.volume.per_minute(SYSTEM) > 0
 
 

@@ -8,8 +8,10 @@ from collections import Counter
 import pytest
 
 from app.store.database import database, release
-from app.store.events import charts, hourly_counts
-from app.store.events.charts import VolumeFilter
+from app.store.events import hourly_counts
+from app.store.events.filters import EventFilter
+from app.store.events.hourly_counts import estimate_matching
+from tests.store.events.test_hourly_counts import count_all
 from tests.support.client import FIRST, event
 
 HOUR, DAY, MINUTE = 3_600_000, 86_400_000, 60_000
@@ -32,8 +34,7 @@ def filled(nobody) -> None:
             for _ in range(600)
         ]
     )
-    while hourly_counts.advance():
-        pass
+    count_all()
 
 
 def events() -> list[tuple[str, str, str, int]]:
@@ -53,9 +54,9 @@ def test_hours_and_days(filled, customers, step, split):
         for _, product, kind, time in seen_by(customers)
         if begin <= time < end
     )
-    found = {(time, code): number for time, code, number in charts.by_hour(customers, begin, end, step, split)}
+    found = {(time, code): number for time, code, number in hourly_counts.by_step(customers, begin, end, step, split)}
     assert found == truth
-    assert charts.total(customers, begin, end) == truth.total()
+    assert hourly_counts.total(customers, begin, end) == truth.total()
 
 
 @pytest.mark.parametrize("customers", [None, ("A",), ("C", "B"), ()])
@@ -66,7 +67,7 @@ def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customer
         (time // MINUTE * MINUTE, product, kind) for _, product, kind, time in seen_by(customers) if begin <= time < end
     )
     found: Counter[tuple[int, str, str]] = Counter()
-    for time, product, kind, number in charts.by_minute(customers, begin, end):
+    for time, product, kind, number in hourly_counts.by_minute(customers, begin, end):
         found[time, product, kind] += number
     assert found == truth
 
@@ -74,31 +75,29 @@ def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customer
 def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
     for first in (0, 4):
         nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
-        database.execute_sql(
-            f"DELETE FROM observed_code WHERE customer >= 'C{first}'"
-        )  # not noted yet; what is counted is
+        database.execute_sql(f"DELETE FROM observed_code WHERE customer >= 'C{first}'")  # as if not noted yet
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
-            assert sum(number for *_, number in charts.by_minute(customers, TOP, TOP + MINUTE)) == expected
+            assert sum(number for *_, number in hourly_counts.by_minute(customers, TOP, TOP + MINUTE)) == expected
         services.scheduler._count()
 
 
 def test_the_most_active_types(filled):
     truth = Counter((product, kind) for _, product, kind, _ in seen_by(("A", "B")))
     expected = sorted(((*key, number) for key, number in truth.items()), key=lambda one: (-one[2], one[:2]))[:3]
-    assert charts.most_active(("A", "B"), TOP, TOP + 3 * DAY, 3) == expected
+    assert hourly_counts.most_active(("A", "B"), TOP, TOP + 3 * DAY, 3) == expected
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        VolumeFilter(),
-        VolumeFilter(customers=()),
-        VolumeFilter(customers=("A", "B"), product="P"),
-        VolumeFilter(customer="A", product="P", types=("X", "Y")),
-        VolumeFilter(start=TOP + DAY, end=TOP + 2 * DAY - 1),
-        VolumeFilter(start=TOP + DAY),
-        VolumeFilter(end=TOP + DAY - 1),
+        EventFilter(),
+        EventFilter(customers=()),
+        EventFilter(customers=("A", "B"), product="P"),
+        EventFilter(customer="A", product="P", types=("X", "Y")),
+        EventFilter(start=TOP + DAY, end=TOP + 2 * DAY - 1),
+        EventFilter(start=TOP + DAY),
+        EventFilter(end=TOP + DAY - 1),
     ],
 )
 def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
@@ -111,35 +110,32 @@ def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
         and (wanted.start is None or one[3] >= wanted.start)
         and (wanted.end is None or one[3] <= wanted.end)
     ]
-    assert charts.estimate(wanted, LATER) == len(truth)
+    assert estimate_matching(wanted, LATER) == len(truth)
 
 
 def test_of_an_hour_that_is_not_wanted_whole_its_share_is_estimated(nobody):
     nobody.send(*[event(timestamp=TOP + hour * HOUR + place) for hour in range(3) for place in range(100)])
-    while hourly_counts.advance():
-        pass
-    assert charts.estimate(VolumeFilter(start=TOP + HOUR // 2, end=TOP + 3 * HOUR - 1), LATER) == 250
-    assert charts.estimate(VolumeFilter(start=TOP, end=TOP + 2 * HOUR + HOUR // 4 - 1), LATER) == 225
-    assert charts.estimate(VolumeFilter(start=TOP + HOUR // 4, end=TOP + HOUR // 2 - 1), LATER) == 25
-    assert charts.estimate(VolumeFilter(start=TOP + 3 * HOUR, end=TOP + 9 * HOUR), LATER) == 0
+    count_all()
+    for start, end, about in [
+        (HOUR // 2, 3 * HOUR - 1, 250),
+        (0, 2 * HOUR + HOUR // 4 - 1, 225),
+        (HOUR // 4, HOUR // 2 - 1, 25),
+        (3 * HOUR, 9 * HOUR, 0),
+    ]:
+        assert estimate_matching(EventFilter(start=TOP + start, end=TOP + end), LATER) == about
 
 
 def test_the_hour_that_is_now_had_its_events_until_now(nobody):
     nobody.send(*[event(timestamp=TOP + place) for place in range(100)])
-    while hourly_counts.advance():
-        pass
+    count_all()
     now = TOP + 20 * MINUTE - 1
-    assert charts.estimate(VolumeFilter(start=TOP + 5 * MINUTE, end=now), now) == 75
-    assert charts.estimate(VolumeFilter(start=TOP + 5 * MINUTE), now) == 75
-    assert charts.estimate(VolumeFilter(start=TOP), now) == charts.estimate(VolumeFilter(end=now), now) == 100
+    assert estimate_matching(EventFilter(start=TOP + 5 * MINUTE, end=now), now) == 75
+    assert estimate_matching(EventFilter(start=TOP + 5 * MINUTE), now) == 75
+    assert estimate_matching(EventFilter(start=TOP), now) == 100
+    assert estimate_matching(EventFilter(end=now), now) == 100
 
 
 def test_how_many_are_not_counted_yet(filled, nobody):
-    assert charts.uncounted() == 0
+    assert hourly_counts.uncounted() == 0
     nobody.send(event(), event())
-    assert charts.uncounted() == 2
-
-
-def test_only_columns_that_there_are_become_sql():
-    with pytest.raises(ValueError, match="is not one of"):
-        charts.by_hour(None, 0, 1, HOUR, "1; DROP TABLE event")
+    assert hourly_counts.uncounted() == 2

@@ -11,10 +11,9 @@ import pytest
 
 from app.store import step_size
 from app.store.catalog import catalog
-from app.store.database import database
 from app.store.events import erase as erasing
 from app.store.events import hourly_counts
-from app.store.events.erase import ErasureFilter
+from app.store.events.filters import EventFilter
 from app.store.models import Event
 from app.store.step_size import Pace
 from tests.store.events.test_hourly_counts import HOUR, TOP, count_all, counts, truth
@@ -24,7 +23,11 @@ from tests.support.threads import Aside, at_once
 
 
 def erase(**wanted: object) -> int:
-    return sum(erasing.erase(ErasureFilter(cut=erasing.counted_cut(), **wanted)))
+    return sum(erasing.erase(EventFilter(snapshot_max_id=erasing.counted_cut(), **wanted)))
+
+
+def erase_up_to(cut: int) -> int:
+    return sum(erasing.erase(EventFilter("BARCHART", snapshot_max_id=cut)))
 
 
 def contexts() -> set[str]:
@@ -55,19 +58,19 @@ ALL = {"base", "batch", "customer", "product", "type", "early", "late"}
         ({"customer": "BARCHART"}, ALL - {"customer"}),
         ({"customer": "BARCHART", "product": "WATCHLIST"}, {"product"}),
         ({"customer": "BARCHART", "types": ("OPENED", "CLOSED")}, {"type"}),
-        ({"customer": "BARCHART", "before": TOP}, {"early"}),
-        ({"customer": "BARCHART", "before": TOP - 1}, set()),
-        ({"customer": "BARCHART", "after": TOP + HOUR}, {"late"}),
-        ({"customer": "BARCHART", "after": TOP + 5, "before": TOP + 6}, {"batch"}),
+        ({"customer": "BARCHART", "end": TOP - 1}, {"early"}),
+        ({"customer": "BARCHART", "end": TOP - 2}, set()),
+        ({"customer": "BARCHART", "start": TOP + HOUR}, {"late"}),
+        ({"customer": "BARCHART", "start": TOP + 5, "end": TOP + 5}, {"batch"}),
         ({"customer": "BARCHART", "item": "user-7"}, {"base"}),
         ({"customer": "BARCHART", "item": 'a "quoted", [item]'}, {"late"}),
         ({"customer": "OTHER", "item": "user-7"}, {"customer"}),
         ({"customer": "NOBODY"}, set()),
-        ({"before": TOP}, {"early"}),
+        ({"end": TOP - 1}, {"early"}),
     ],
 )
 def test_what_is_named_goes_and_nothing_else(stored, wanted, gone):
-    assert erasing.number(ErasureFilter(**wanted)) == len(gone)
+    assert erasing.number(EventFilter(**wanted)) == len(gone)
     assert erase(**wanted) == len(gone)
     assert contexts() == ALL - gone
     assert counts() == truth()
@@ -85,7 +88,7 @@ def test_what_came_after_the_cut_stays(nobody):
     nobody.send(event(context=["1"]))
     cut = erasing.counted_cut()
     nobody.send(event(context=["2"]))
-    assert sum(erasing.erase(ErasureFilter("BARCHART", cut=cut))) == 1
+    assert erase_up_to(cut) == 1
     assert contexts() == {"2"}
 
 
@@ -93,7 +96,7 @@ def test_it_goes_chunk_by_chunk_each_with_its_counts(app, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 300)
     monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
     fill(1_000)
-    steps = erasing.erase(ErasureFilter("BARCHART", cut=erasing.counted_cut()))
+    steps = erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut()))
     left = 1_000
     for size in (300, 300, 300, 100):
         assert next(steps) == size
@@ -130,7 +133,7 @@ def test_what_nobody_has_any_more_was_never_seen(stored, services):
 
 def test_what_is_left_of_a_type_keeps_it_seen(nobody):
     nobody.send(event(timestamp=TOP), event(timestamp=TOP + 1))
-    erase(customer="BARCHART", before=TOP + 1)
+    erase(customer="BARCHART", end=TOP)
     assert len(catalog.seen()) == 1
 
 
@@ -149,7 +152,7 @@ def test_a_code_is_seen_again_although_its_process_remembers_it(nobody, admin):
 def test_one_that_stops_halfway_leaves_what_is_seen_right(nobody, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 2)
     nobody.send(event(type="A", timestamp=1), event(type="B", timestamp=2), *[event(type="C", timestamp=3)] * 4)
-    steps = erasing.erase(ErasureFilter("BARCHART", cut=erasing.counted_cut()))
+    steps = erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut()))
     next(steps)
     steps.close()
     assert [kind for _, _, kind in catalog.seen()] == ["C"]
@@ -168,7 +171,7 @@ def test_several_who_erase_and_count_at_once_leave_the_counts_exact(app, monkeyp
             return 0
         while hourly_counts.watermark() < cut:
             time.sleep(0.01)
-        return sum(erasing.erase(ErasureFilter("BARCHART", cut=cut)))
+        return erase_up_to(cut)
 
     assert sum(at_once(6, work)) == 3_000
     assert counts() == truth() == {}
@@ -191,9 +194,7 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
 
     with Aside() as aside:
         others = [aside.start(send), aside.start(count), aside.start(count)]
-        gone = sum(
-            aside.start(lambda: sum(erasing.erase(ErasureFilter("BARCHART", cut=cut)))).result() for _ in range(2)
-        )
+        gone = sum(aside.start(erase_up_to, cut).result() for _ in range(2))
         for other in others:
             other.result()
     count_all()
@@ -203,21 +204,15 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
     assert len(catalog.seen()) == 1
 
 
-def test_as_many_statements_erase_many_hours_as_few(nobody, monkeypatch):
+def test_as_many_statements_erase_many_hours_as_few(nobody, statements):
     """A statement an hour held SQLite's write lock for seconds."""
-    numbers, execute = [], database.obj.execute_sql
-
-    def counted(*args: object, **kwargs: object) -> object:
-        numbers[-1] += 1
-        return execute(*args, **kwargs)
-
+    numbers = []
     for hours_of in (1, 60):
         nobody.send(*[event(timestamp=TOP + number * HOUR) for number in range(hours_of)])
         cut = erasing.counted_cut()
-        numbers.append(0)
-        with monkeypatch.context() as patch:
-            patch.setattr(database.obj, "execute_sql", counted)
-            assert sum(erasing.erase(ErasureFilter("BARCHART", cut=cut))) == hours_of
+        statements.clear()
+        assert erase_up_to(cut) == hours_of
+        numbers.append(len(statements))
     assert numbers[0] == numbers[1]
     assert counts() == {}
 
@@ -225,7 +220,7 @@ def test_as_many_statements_erase_many_hours_as_few(nobody, monkeypatch):
 def test_a_slow_chunk_makes_the_next_ones_smaller(app, monkeypatch):
     monkeypatch.setattr(step_size, "STEP_SECONDS", 0.0)
     fill(1_000)
-    sizes = list(erasing.erase(ErasureFilter("BARCHART", cut=erasing.counted_cut())))
+    sizes = list(erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut())))
     assert sizes[0] == 500
     assert set(sizes[3:]) == {Pace.LEAST}
 
@@ -234,5 +229,5 @@ def test_a_code_whose_events_are_not_counted_yet_stays_seen(nobody):
     nobody.send(event())
     cut = erasing.counted_cut()
     nobody.send(event())
-    assert sum(erasing.erase(ErasureFilter("BARCHART", cut=cut))) == 1
+    assert erase_up_to(cut) == 1
     assert len(catalog.seen()) == 1

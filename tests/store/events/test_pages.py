@@ -15,7 +15,7 @@ from app.services.people.accounts import SYSTEM, Principal
 from app.store.database import database
 from app.store.events import hourly_counts
 from app.store.events import pages as feed
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from tests.support.client import FIRST, event
 from tests.support.pace import times
 from tests.support.rows import numbered
@@ -146,7 +146,7 @@ def test_every_way_finds_the_same(services, monkeypatch, rare, at_once, pairs, f
     monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
     monkeypatch.setattr(feed, "SLICE_EVENTS", full)
     monkeypatch.setattr(feed, "RARE", rare)
-    monkeypatch.setattr(feed, "HOURS", at_once)
+    monkeypatch.setattr(hourly_counts, "HOURS", at_once)
     monkeypatch.setattr(feed, "TERMS", at_once)
     fill(services, counted=None)
     for given in FILTERS[4:13]:
@@ -167,7 +167,7 @@ def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch
 PAIRS = 20_000
 
 
-def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(services, monkeypatch):
+def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(services, statements):
     """Ten minutes of an hour have an event of each, so that one hour holds them all."""
     context = "ARRAY['x']" if database.param == "%s" else "'[\"x\"]'"
     batch = "'8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b'" + ("::uuid" if database.param == "%s" else "")
@@ -182,9 +182,7 @@ def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(ser
     ):
         numbered(query, PAIRS)
     database.execute_sql(f"UPDATE counted SET up_to = {PAIRS}")
-    statements = []
-    execute = database.obj.execute_sql
-    monkeypatch.setattr(database.obj, "execute_sql", lambda sql, *more: statements.append(sql) or execute(sql, *more))
+    statements.clear()
     for given in ({"types": ["T"]}, {}, {"customers": ["C7", "C8"]}):
         keys = [row[-1] for row in feed.page(EventFilter(**given), 100)]
         assert keys == (truth(EventFilter(**given)))[:100]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from app.exceptions import Forbidden, InputInvalid
+from app.services.events.listing import Page
 from app.services.events.rejected import Origin
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.events import search
-from app.store.events.pages import EventFilter
+from app.store.events.filters import EventFilter
 from tests.support.client import event
 
 ANNA = Principal(1, "anna", "analyst", ("A",), "")
@@ -74,46 +76,40 @@ def look(monkeypatch) -> None:
     monkeypatch.setattr(search, "LOOK", 10)
 
 
+def walked(services, limit: int, text: str) -> Iterator[Page]:
+    """The pages of a search, one after the other."""
+    after = None
+    while True:
+        page = services.listing.page(SYSTEM, EventFilter(), limit, after, text=text)
+        yield page
+        if page.next is None:
+            return
+        after = page.next
+
+
 def test_a_search_says_how_far_it_looked_and_goes_on_from_there(services, look):
     accept(services, [["here"] if number in (2, 13) else ["away"] for number in range(25)])
-    pages, after = [], None
-    while True:
-        page = services.listing.page(SYSTEM, EventFilter(), 5, after, text="HERE")
-        pages.append([one.timestamp for one in page.events if one.context == ["here"]])
-        if page.next is None:
-            break
-        after = page.next
-    assert pages == [[], [13], [2]]
+    assert [[one.timestamp for one in page.events] for page in walked(services, 5, "HERE")] == [[], [13], [2]]
 
 
 def test_what_has_no_match_is_looked_through_in_bounded_steps(services, look):
     accept(services, [["x"]] * 25)
-    first = services.listing.page(SYSTEM, EventFilter(), 5, text="y")
-    assert (first.events, first.looked.events, first.looked.time) == ([], 10, 15)
-    second = services.listing.page(SYSTEM, EventFilter(), 5, first.next, text="y")
-    assert (second.looked.events, second.looked.time) == (10, 5)
-    third = services.listing.page(SYSTEM, EventFilter(), 5, second.next, text="y")
-    assert (third.looked.events, third.looked.time, third.next) == (5, None, None)
+    pages = [(page.events, page.looked.events, page.looked.time) for page in walked(services, 5, "y")]
+    assert pages == [([], 10, 15), ([], 10, 5), ([], 5, None)]
 
 
 def test_its_pages_fit_together_both_ways(services, look):
     accept(services, [["yes" if number % 3 else "no"] for number in range(40)])
     expected = [number for number in range(39, -1, -1) if number % 3]
-    seen, after, pages = [], None, []
-    while True:
-        page = services.listing.page(SYSTEM, EventFilter(), 4, after, text="yes")
-        seen += [one.timestamp for one in page.events]
-        pages.append(page)
-        if page.next is None:
-            break
-        after = page.next
-    assert seen == expected
-    back, before = [], f"{pages[-1].events[0].timestamp}-{pages[-1].keys[0]}"
+    pages = list(walked(services, 4, "yes"))
+    assert [one.timestamp for page in pages for one in page.events] == expected
+    last = pages[-1].events[0].timestamp
+    back, before = [], f"{last}-{pages[-1].keys[0]}"
     while before:
         page = services.listing.page(SYSTEM, EventFilter(), 4, before=before, text="yes")
         back = [one.timestamp for one in page.events] + back
         before = page.previous
-    assert back == expected[: expected.index(pages[-1].events[0].timestamp)]
+    assert back == expected[: expected.index(last)]
 
 
 def test_of_a_rare_type_fewer_are_looked_at(services, monkeypatch):

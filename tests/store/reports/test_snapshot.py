@@ -6,6 +6,8 @@ import hashlib
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -69,7 +71,7 @@ def another_process(app, settings) -> Client:
     """A client of a second application, which writes on a connection of its own."""
     database = store.database.obj
     client = Client(create_app(settings), None)
-    store.database.initialize(database)  # both use the same pool
+    store.proxy.initialize(database)  # both use the same pool
     return client
 
 
@@ -114,12 +116,30 @@ def test_events_that_come_while_the_cut_waits_are_not_in_the_report(admin, nobod
     assert rows_under(cut) == 2
 
 
-def test_under_many_writers_no_report_ever_gets_a_row_more(admin, services, settings, nobody, another_process):
-    stop, seen = threading.Event(), []
+@contextmanager
+def writing(
+    clients: Sequence[Client], make: Callable[[random.Random], dict], pause_seconds: float = 0
+) -> Iterator[None]:
+    """Each client sends batches meanwhile."""
+    stop = threading.Event()
 
-    def write(client: Client) -> None:
-        while not stop.is_set():
-            client.send(*[event(type=f"TYPE-{number}") for number in range(20)])
+    def write(client: Client, number: int) -> None:
+        chance = random.Random(number)
+        while not stop.wait(pause_seconds):
+            client.send(*[make(chance) for _ in range(20)])
+
+    with Aside() as aside:
+        writers = [aside.start(write, client, number) for number, client in enumerate(clients)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for writer in writers:
+            writer.result()
+
+
+def test_under_many_writers_no_report_ever_gets_a_row_more(admin, services, settings, nobody, another_process):
+    seen = []
 
     def ask(number: int) -> None:
         for _ in range(10):
@@ -127,14 +147,8 @@ def test_under_many_writers_no_report_ever_gets_a_row_more(admin, services, sett
             seen.append((cut, rows_under(cut)))
 
     admin.send(event())
-    with Aside() as aside:
-        writers = [aside.start(write, client) for client in (nobody, another_process, nobody, another_process)]
-        try:
-            at_once(2, ask)
-        finally:
-            stop.set()
-        for writer in writers:
-            writer.result()
+    with writing((nobody, another_process) * 2, lambda chance: event(type=f"TYPE-{chance.randrange(20)}")):
+        at_once(2, ask)
     assert len(seen) == 20
     assert [(cut, rows_under(cut)) for cut, _ in seen] == seen
 
@@ -145,26 +159,14 @@ def test_a_whole_report_run_twice_while_writers_go_on_has_the_same_bytes(
     """They write into the time that the report is about, in parts that are being cut and written meanwhile."""
     monkeypatch.setattr(planning, "PART_ROWS", 100)
     monkeypatch.setattr(planning, "WHOLE_ROWS", 125)
-    stop = threading.Event()
 
-    def write(client: Client, number: int) -> None:
-        chance = random.Random(number)
-        while not stop.wait(PAUSE_SECONDS):
-            client.send(
-                *[event(timestamp=FIRST + chance.randrange(60_000), context=[f"{number}-{n}"]) for n in range(20)]
-            )
+    def make(chance: random.Random) -> dict:
+        return event(timestamp=FIRST + chance.randrange(60_000), context=[str(chance.random())])
 
-    with Aside() as aside:
-        clients = (nobody, another_process, nobody, another_process)
-        writers = [aside.start(write, client, number) for number, client in enumerate(clients)]
-        try:
-            for _ in range(3):
-                until_more(200)
-                check_twice(services, admin.start_report()["job"])
-        finally:
-            stop.set()
-        for writer in writers:
-            writer.result()
+    with writing((nobody, another_process) * 2, make, PAUSE_SECONDS):
+        for _ in range(3):
+            until_more(200)
+            check_twice(services, admin.start_report()["job"])
 
 
 def until_more(count: int) -> None:

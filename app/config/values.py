@@ -1,0 +1,193 @@
+"""How a setting is declared, and which values it accepts.
+
+A declaration is the field of a dataclass: its type and default, and metadata with its unit and its check. A check
+raises `ValidationError` with the end of a sentence that begins with the setting's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from environs import ValidationError, validate
+
+from app.support.url_origin import named
+
+Check = Callable[[Any], object]
+Text = TypeVar("Text", str, Path)
+
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
+# First segments of the service's own paths. BASE_PATH must differ, because a proxy that strips it makes it ambiguous.
+OWN_PATHS = {"admin", "bootstrap", "docs", "events", "files", "health", "metrics", "openapi.json", "reports", "service"}
+OWN_PATHS |= {"static", "system"}
+HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: the domain and all names below it
+LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 accepts between two dots of a host name
+BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+UNREADABLE = (
+    "is not a URL that can be read. In a user's name or a password write % / ? # @ as %25 %2F %3F %23 %40, "
+    "and elsewhere % as %25."
+)
+ENDS_EARLY = "must name a path. Write ? and # in it as %3F and %23."
+MIN_SECRET = 16  # characters
+SECRET_UNIT = f"text, {MIN_SECRET} characters or more"
+
+
+def number(default: int, unit: str, low: int, high: int) -> int:
+    """Declare a whole number with its bounds."""
+    return field(default=default, metadata={"unit": f"{unit}, {low:,} to {high:,}", "check": validate.Range(low, high)})
+
+
+def switch(default: bool) -> bool:
+    """Declare a setting that is `on` or `off`."""
+    return field(default=default, metadata={"unit": "`on` or `off`", "check": validate.OneOf(("on", "off"))})
+
+
+def choice(*words: str) -> str:
+    """Declare a setting that is one of `words`. The first is the default."""
+    *first, last = (f"`{word}`" for word in words)
+    return field(default=words[0], metadata={"unit": f"{', '.join(first)} or {last}", "check": validate.OneOf(words)})
+
+
+def text(default: Text, unit: str, check: Check | None = None, *, secret: bool = False) -> Text:
+    """Declare a text or a path. A secret one is never shown."""
+    return field(default=default, repr=not secret, metadata={"unit": unit, "check": check})
+
+
+def texts(
+    default: tuple[str, ...], unit: str, check: Check, *, clean: Callable[[str], str] = str.strip
+) -> tuple[str, ...]:
+    """Declare a list of texts, which are separated by commas and cleaned before they are checked."""
+    return field(default=default, metadata={"unit": f"{unit}, a comma between", "check": check, "clean": clean})
+
+
+def matching(pattern: str, problem: str) -> Check:
+    """Return a check of a text by a regular expression, which must match all of it."""
+
+    def check(value: str) -> None:
+        if not re.fullmatch(pattern, value, re.DOTALL):
+            raise ValidationError(problem)
+
+    return check
+
+
+def each_matching(pattern: re.Pattern[str], problem: str) -> Check:
+    """Return a check of each text in a list by a regular expression, which must match all of it."""
+
+    def check(values: list[str]) -> None:
+        for value in values:
+            if not pattern.fullmatch(value):
+                raise ValidationError(f"{value!r} {problem}")
+
+    return check
+
+
+filled = matching(r".*\S.*", "is empty.")
+long_enough = matching(f"|.{{{MIN_SECRET},}}", f"is shorter than {MIN_SECRET} characters.")
+token = matching(
+    rf"|[\x21-\x7e]{{{MIN_SECRET},}}",
+    f"must have {MIN_SECRET} characters or more: letters, digits and signs of ASCII, and no blanks.",
+)
+proxy_path = matching(r"/([A-Za-z0-9._-]+/)+", "is not a path such as /report-files/, with a slash at both ends.")
+buckets = each_matching(BUCKET, "is not the name of a bucket, such as analysts-reports.")
+hosts = each_matching(HOST, "is not a host such as tally.example.com, without a port.")
+
+
+def url(problem: Callable[[SplitResult], str | None], *schemes: str) -> Check:
+    """Return a check of a URL, if there is one: of its scheme, and by `problem`, which says what else is wrong."""
+
+    def check(value: str) -> None:
+        if not value:
+            return
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        try:
+            if BARE_PERCENT.search(value):
+                raise ValueError
+            parts = urlsplit(value)
+            wrong = f"is not a URL that starts with {wanted}." if parts.scheme not in schemes else problem(parts)
+        except ValueError:  # an invalid port or an unbalanced bracket; the error may contain a password
+            wrong = UNREADABLE
+        if wrong:
+            raise ValidationError(wrong)
+
+    return check
+
+
+def database(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL of a database."""
+    if url.scheme == "sqlite":
+        if (url.netloc + url.path).strip("/") in ("", ":memory:"):
+            return "must name a file: sqlite:///path/events.db."
+        return ENDS_EARLY if url.query or url.fragment else None
+    # libpq and other libraries parse different hosts from these, and would print a part of a password as a host.
+    is_ambiguous = url.netloc.count("@") > 1 or "@" in url.path or url.fragment
+    return UNREADABLE if is_ambiguous or ("@" in url.query and "@" not in url.netloc) else None
+
+
+def redis(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL of Redis."""
+    if "@" in url.path or url.fragment:
+        return UNREADABLE
+    if url.scheme == "unix":
+        return None if url.path else "must name a socket: unix:///path/redis.sock."
+    if not url.hostname or url.port == 0:
+        return "must name a host: redis://host:6379/0."
+    return None if re.fullmatch(r"/?\d*", url.path) else "must end in a database's number: redis://host:6379/0."
+
+
+def storage(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL of a storage."""
+    if url.scheme == "s3":
+        is_right = BUCKET.fullmatch(url.netloc) and not url.query and not url.fragment
+        return None if is_right else "must name a bucket, and may name a prefix: s3://bucket/prefix."
+    if url.query or url.fragment:
+        return ENDS_EARLY
+    return "must name an absolute folder: file:///folder." if url.netloc or not url.path.strip("/") else None
+
+
+def endpoint(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL of an S3-compatible store."""
+    if not url.hostname or url.port == 0 or url.username or url.password:
+        return "must name a host, and no password: https://s3.example.com."
+    if ":" not in url.hostname and not all(LABEL.fullmatch(label) for label in url.hostname.split(".")):
+        return "must name a host of letters, digits, dots and inner hyphens: https://s3.example.com."
+    return "must end before ? and #." if url.query or url.fragment else None
+
+
+def public(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL by which clients reach the service."""
+    if not url.hostname or url.port == 0 or "@" in url.netloc:
+        return "must name a host, and no password: https://tally.example.com."
+    if url.query or url.fragment:
+        return "must end before ? and #."
+    path = url.path.rstrip("/")
+    if not BASE_PATH.fullmatch(path):
+        return "has a path that is none such as /tally: letters, digits and - _ ~ . between single slashes."
+    first = path[1:].partition("/")[0]
+    return f"has a path that begins like one of the service's own: /{first}." if first in OWN_PATHS else None
+
+
+def origins(values: list[str]) -> None:
+    """Require origins of pages, or `*`."""
+    if not values:
+        raise ValidationError("is empty; leave it out, or name origins.")
+    for value in values:
+        parts = urlsplit(value)
+        if value != "*" and not (parts.scheme and parts.netloc and not parts.path):
+            raise ValidationError(f"{value!r} is neither * nor an origin such as https://example.com.")
+
+
+def servers(values: list[str]) -> None:
+    """Require hosts with an optional scheme and port."""
+    for value in values:
+        try:
+            named(value)
+        except ValueError as error:
+            shown = value.rpartition("@")[2]  # the part before it may be a password
+            raise ValidationError(
+                f"{shown!r} {error}. Name hosts: hooks.example.com, hooks.example.com:8443, http://10.0.0.7:8080."
+            ) from None

@@ -1,0 +1,53 @@
+"""Peewee queries with typed results, and the conditions that recur in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from peewee import ColumnBase, Delete, Insert, Model, ModelSelect, Select, Update
+
+from app.store.backends.backend import Rows
+
+AnySelect = TypeVar("AnySelect", bound=Select)
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+def fetch(query: Select) -> Rows:
+    """Return the rows of a query as tuples."""
+    return list(query.tuples())
+
+
+def fetch_column(query: Select) -> list[Any]:
+    """Return the values of a query for one column."""
+    return [value for (value,) in fetch(query)]
+
+
+def fetch_int(query: Select) -> int:
+    """Return the whole number that a query for one value returns, or 0 for null or no row."""
+    return int(query.scalar() or 0)
+
+
+def execute(query: Update | Delete | Insert) -> int:
+    """Execute a statement that writes, and return the number of changed rows."""
+    number: int = query.execute()
+    return number
+
+
+def equal(query: AnySelect, *pairs: tuple[ColumnBase, object]) -> AnySelect:
+    """Limit a query to rows whose columns have these values. None means any value."""
+    for column, value in pairs:
+        if value is not None:
+            query = query.where(column == value)
+    return query
+
+
+def among(query: AnySelect, column: ColumnBase, values: Sequence[object] | None) -> AnySelect:
+    """Limit a query to rows whose column has one of these values. None means any value."""
+    return query if values is None else query.where(column.in_(list(values)))
+
+
+def newest(query: ModelSelect[AnyModel], key: ColumnBase, limit: int, before: int | None = None) -> list[AnyModel]:
+    """Return the rows with the highest ids, in that order; `before` is the last id of the previous page."""
+    query = query.order_by(key.desc()).limit(limit)
+    return list(query if before is None else query.where(key < before))

@@ -1,0 +1,4 @@
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+
+class MarshmallowPlugin:
+    Converter: type[OpenAPIConverter]

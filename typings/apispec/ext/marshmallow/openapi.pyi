@@ -1,0 +1,9 @@
+from collections.abc import Callable
+
+from marshmallow import Schema
+
+class OpenAPIConverter:
+    attribute_functions: list[Callable[..., dict[str, object]]]
+    def init_attribute_functions(self) -> None: ...
+    def resolve_nested_schema(self, schema: Schema | type[Schema]) -> dict[str, object]: ...
+    def schema2jsonschema(self, schema: Schema) -> dict[str, object]: ...

@@ -1,0 +1,5 @@
+from granian.server.mp import MPServer
+
+Server: type[MPServer]
+
+def entrypoint() -> None: ...

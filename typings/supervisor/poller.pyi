@@ -1,4 +1,0 @@
-class BasePoller:
-    def poll(self, timeout: float) -> tuple[list[int], list[int]]: ...
-
-Poller: type[BasePoller]

@@ -17,7 +17,9 @@ from importlib.abc import MetaPathFinder
 import structlog
 from redis.client import Pipeline
 from redis.exceptions import RedisError
-from rq import Worker, worker_registration
+from rq import Queue, Worker, worker_registration
+from rq.executions import Execution
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app import create_app, jobs
@@ -26,11 +28,12 @@ from app.ops import logs
 from app.ops.die_with_parent import die_with_parent
 from app.redis.queue import ReportJob, connect, queue, wait_until_there
 from app.services import Services
+from app.services.reports.runner import Runner
 from app.store.database import disconnect, forget_connections
 
 TTL_SECONDS = 25  # a worker without a heartbeat for this time is dead; RQ's default is seven minutes
 CHECK_SECONDS = 5  # between checks for what dead workers left
-AGAIN_SECONDS = 5.0  # pause before restarting a worker that Redis caused to end
+RESTART_SECONDS = 5.0  # pause before restarting a worker that Redis caused to end
 UNUSED = ("numpy", "pandas")  # pyarrow imports them if they are installed, which takes 50 MiB that no report needs
 
 log = structlog.get_logger(__name__)
@@ -39,27 +42,28 @@ log = structlog.get_logger(__name__)
 class ReportWorker(Worker):
     """RQ's forking worker, whose children open their own connections, and which survives a loss of Redis."""
 
+    runner: Runner
     max_connection_wait_time = 5.0  # between attempts to reach Redis again; RQ's default is a minute
     is_ending = False  # set by SIGTERM or Ctrl-C
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Send a heartbeat and register the name again, because RQ does that once and a Redis may lose its data."""
-        with self._whatever_redis_says():
+        with self._despite_redis_errors():
             super().heartbeat(timeout, pipeline)
             worker_registration.register(self, pipeline)
 
-    def maintain_heartbeats(self, *args: object) -> None:
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Send the heartbeat of the job that a child process runs."""
-        with self._whatever_redis_says():
-            super().maintain_heartbeats(*args)
+        with self._despite_redis_errors():
+            super().maintain_heartbeats(job, execution)
 
     def set_shutdown_requested_date(self) -> None:
         """Record that this worker must end."""
-        with self._whatever_redis_says():
-            super().set_shutdown_requested_date()
+        with self._despite_redis_errors():
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # RQ does not annotate it
 
     @contextmanager
-    def _whatever_redis_says(self) -> Iterator[None]:
+    def _despite_redis_errors(self) -> Iterator[None]:
         """Continue despite Redis errors while a child writes a report, which does not need Redis."""
         try:
             yield
@@ -77,7 +81,7 @@ class ReportWorker(Worker):
     def handle_work_horse_killed(self, *args: object) -> None:
         """Release the report of a child that died, for example out of memory, so that a free worker continues it."""
         try:
-            self.running.worker_died(self.name)
+            self.runner.worker_died(self.name)
         except StoreUnavailable:  # cleanup will detect it
             log.warning("a child died, and the database is away", worker=self.name)
         finally:
@@ -90,9 +94,9 @@ class ReportWorker(Worker):
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(self.horse_pid, signal.SIGTERM)
 
-    def fork_work_horse(self, *args: object) -> None:
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Start a child, and signal it to end if the worker's own signal has just arrived."""
-        super().fork_work_horse(*args)
+        super().fork_work_horse(job, queue)
         if self._stop_requested:
             self.handle_warm_shutdown_request()
 
@@ -106,11 +110,11 @@ class ReportWorker(Worker):
         if self._stop_requested:  # the signal arrived during the fork
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def main_work_horse(self, *args: object, **kwargs: object) -> None:
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run the child, which ends with its parent and uses no connection opened before the fork."""
         die_with_parent()
         forget_connections()
-        super().main_work_horse(*args, **kwargs)
+        super().main_work_horse(job, queue)
 
 
 def is_stopping() -> bool:
@@ -118,7 +122,7 @@ def is_stopping() -> bool:
     return signal.SIGTERM in signal.sigpending()
 
 
-class Unused(MetaPathFinder):
+class UnusedLibraries(MetaPathFinder):
     """Finder that hides libraries. None in `sys.modules` would suffice for pyarrow, but breaks psycopg."""
 
     def find_spec(self, name: str, *where: object) -> None:
@@ -127,20 +131,15 @@ class Unused(MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is not for workers", name=name)
 
 
-def travel_light() -> None:
-    """Prevent the import of unused libraries in this process and its children."""
-    sys.meta_path.insert(0, Unused())
-
-
 def main() -> None:
     """Work until a signal stops the worker, regardless of the state of Redis."""
-    travel_light()
+    sys.meta_path.insert(0, UnusedLibraries())
     app = create_app()
     app.config["SETTINGS"].secret()  # an unreadable key must prevent the start
     gc.collect()
     gc.freeze()  # children share these objects; a garbage collection that visits them would copy every page
     while not work(app.extensions["services"], app.config["SETTINGS"].redis):
-        time.sleep(AGAIN_SECONDS)
+        time.sleep(RESTART_SECONDS)
 
 
 def work(services: Services, url: str) -> bool:
@@ -158,7 +157,7 @@ def work(services: Services, url: str) -> bool:
             maintenance_interval=CHECK_SECONDS,
             job_monitoring_interval=CHECK_SECONDS,
         )
-        worker.running = services.runner
+        worker.runner = services.runner
         worker.log_result_lifespan = False
         jobs.serve(services, worker.name, is_stopping)
         worker.work(logging_level="WARNING", with_scheduler=False)

@@ -12,8 +12,8 @@ Context = Sequence[str | None]
 # Values of an event on its way into the database, in the order of COLUMNS.
 EventRow = tuple[str, str, str, str | None, int, Context, int, str, int]
 
-# The same as the drivers return them: the context may be JSON text, and the batch a UUID.
-StoredRow = tuple[str, str, str, str | None, int, str | Context, int, str | UUID, int]
+# The same as the drivers return them: the context is a list or JSON text, and the batch a UUID.
+StoredRow = tuple[str, str, str, str | None, int, str | list[str | None], int, str | UUID, int]
 
 # In the order of a response of `GET /events`. Times are milliseconds since 1970.
 COLUMNS: dict[str, Kind] = {

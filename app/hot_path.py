@@ -38,6 +38,8 @@ class HotPath:
     def __init__(self, app: Flask) -> None:
         self._flask, self._services, settings = app.wsgi_app, app.extensions["services"], app.config["SETTINGS"]
         self._not_plain = NOT_PLAIN if "*" in settings.cors_origins else {*NOT_PLAIN, "HTTP_ORIGIN"}
+        admission = self._services.admission
+        self._is_guarded = admission.needs_key or admission.is_limited
         self._hosts, self._max_bytes = settings.trusted_hosts, settings.max_body_bytes
         self._headers = [("Content-Type", JSON), ("X-Content-Type-Options", "nosniff"), *marks(settings.cors_origins)]
 
@@ -51,8 +53,10 @@ class HotPath:
             environ[FAILURE] = error
             return self._flask(environ, start_response)
         self._services.request_metrics.note("POST", PATH, 200, perf_counter() - environ[ARRIVED])
-        own = [("Content-Length", str(len(receipt.answer))), (HEADER, environ[VARIABLE])]
-        start_response("200 OK", [*self._headers, *own, *of_receipt(receipt)])
+        headers = [*self._headers, ("Content-Length", str(len(receipt.answer))), (HEADER, environ[VARIABLE])]
+        if receipt.ignored or receipt.rejected is not None:
+            headers += of_receipt(receipt)
+        start_response("200 OK", headers)
         return [receipt.answer]
 
     def _is_plain(self, environ: WSGIEnvironment) -> bool:
@@ -70,8 +74,10 @@ class HotPath:
         )
 
     def _record(self, environ: WSGIEnvironment) -> Receipt:
-        address = environ.get("REMOTE_ADDR", "")
-        sender = self._services.admission.authorize(address, key_in(environ.get("HTTP_AUTHORIZATION")))
+        address, header = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_AUTHORIZATION")
+        sender = None
+        if header or self._is_guarded:
+            sender = self._services.admission.authorize(address, key_in(header))
         body = environ["wsgi.input"].read(length := int(environ["CONTENT_LENGTH"]))
         environ["wsgi.input"] = BytesIO(body)
         if len(body) < length:

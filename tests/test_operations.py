@@ -111,7 +111,7 @@ def is_sentence(text: str) -> bool:
 
 SAMPLES = [
     health.AWAY.format(reason=health.SILENT),
-    health.ASIDE.format(reason="The database cannot be reached: connection refused"),
+    health.SPOOLING.format(reason="The database cannot be reached: connection refused"),
     health.AWAY.format(reason="The database cannot be reached: connection refused"),
     health.AWAY.format(reason="No database connection came free in time."),
     *(
@@ -123,8 +123,8 @@ SAMPLES = [
     health.NO_REDIS.format(reason="Redis cannot be reached."),
     health.NO_REDIS.format(reason=f"{FOREIGN}: it is no number."),
     health.NO_WORKER,
-    health.UNTOLD.format(program="worker"),
-    health.UNTOLD.format(program="scheduler"),
+    health.UNKNOWN.format(program="worker"),
+    health.UNKNOWN.format(program="scheduler"),
     health.NO_SCHEDULER.format(since=""),
     health.NO_SCHEDULER.format(since=" for 2 minutes"),
     health.NO_STORAGE.format(reason="The S3 store cannot be reached."),

@@ -313,7 +313,7 @@ def test_the_data_folder_may_contain_any_character(tmp_path):
     database.release()
     assert (data / "events.db").stat().st_size > 0
     assert list(tmp_path.iterdir()) == [data]
-    upload = app.extensions["services"].reports._destinations.own.create(f"{uuid4()}.ab.csv", None)
+    upload = app.extensions["services"].reports.destinations.own.create(f"{uuid4()}.ab.csv", None)
     upload.abort()
     assert (data / "reports").is_dir()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, redirect, url_for
+from flask import Flask, redirect, url_for
 from flask_bootstrap import Bootstrap5
 from werkzeug.routing import IntegerConverter
+from werkzeug.wrappers import Response
 
 from app.admin import (
     access,
@@ -19,7 +20,6 @@ from app.admin import (
     reports,
     schedules,
     template_filters,
-    themes,
     zones,
 )
 from app.admin.blueprint import blueprint, csrf
@@ -43,7 +43,7 @@ def register(app: Flask) -> None:
     app.url_map.converters["int"] = Id
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (template_filters, zones, themes, events.chart, icons, navigation, headers, errors):
+    for module in (template_filters, zones, events.chart, icons, navigation, headers, errors):
         module.register(app)
 
 

@@ -37,5 +37,5 @@ def refuse_forged() -> None:
 
 
 def services() -> Services:
-    """Return the services of this process."""
-    return current_app.extensions["services"]
+    found: Services = current_app.extensions["services"]
+    return found

@@ -13,7 +13,7 @@ from app.admin.zones import zone, zone_name
 from app.schemas.fields import MAX_TIME, Time
 
 # The formats in which a browser sends a time, and the milliseconds up to the end of that minute, second or millisecond.
-FORMS = (("%Y-%m-%dT%H:%M", 59_999), ("%Y-%m-%dT%H:%M:%S", 999), ("%Y-%m-%dT%H:%M:%S.%f", 0))
+FORMATS = (("%Y-%m-%dT%H:%M", 59_999), ("%Y-%m-%dT%H:%M:%S", 999), ("%Y-%m-%dT%H:%M:%S.%f", 0))
 MILLISECONDS = re.compile(r"-?\b\d{6,15}\b")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
@@ -21,16 +21,14 @@ DIGITS = re.compile(r"[0-9]{1,15}")
 class DatetimeField(Field):
     """Date and time field whose `data` is in milliseconds. An invalid time stays text, so that the schema rejects it.
 
-    Args:
+    Attributes:
         whole: use the end of the given minute or second instead of its beginning.
     """
 
     widget = DateTimeLocalInput()
-
-    def __init__(self, label: str, *, whole: bool = False, **kwargs: object) -> None:
-        super().__init__(label, **kwargs)
-        self.whole = whole
-        self.text = ""
+    data: int | str | None
+    whole = False
+    text = ""
 
     def _value(self) -> str:
         return self.text
@@ -43,28 +41,34 @@ class DatetimeField(Field):
         given = values[0] if values else ""
         self.data, self.text = given or None, ""
         if DIGITS.fullmatch(given) and int(given) <= MAX_TIME:
-            self.data, self.text = int(given), written(int(given))
+            self.data, self.text = int(given), to_browser_format(int(given))
             return
-        for form, rest in FORMS:
+        for format, rest_ms in FORMATS:
             try:
-                told = datetime.strptime(given, form).replace(tzinfo=zone())
+                time = datetime.strptime(given, format).replace(tzinfo=zone())
             except ValueError:
                 continue
-            self.data, self.text = round(told.timestamp() * 1000) + (rest if self.whole else 0), given
+            self.data, self.text = round(time.timestamp() * 1000) + (rest_ms if self.whole else 0), given
 
 
-def written(milliseconds: int) -> str:
+class EndField(DatetimeField):
+    """Date and time field for an end: the minute or second that the user enters is included."""
+
+    whole = True
+
+
+def to_browser_format(milliseconds: int) -> str:
     """Return a time in the format of a browser's field."""
     return stamp(milliseconds).replace(" ", "T").removesuffix(".000").removesuffix(":00")
 
 
 def words_for_times(message: str) -> str:
-    """Return a schema's message with its milliseconds replaced by dates, which is what the user entered."""
+    """Return a schema's message with its milliseconds replaced by dates, which is what the user entered.
+
+    A number outside the calendar stays.
+    """
     example = f"a date and time in {zone_name()}, such as 2026-11-23T10:57"
     message = message.replace(Time(digits=True).allowed, example)
-    return MILLISECONDS.sub(lambda found: _told(found[0]), message)
-
-
-def _told(milliseconds: str) -> str:
-    """Return a time as text, or the number itself if it is outside the calendar."""
-    return moment(int(milliseconds)) if abs(int(milliseconds)) <= MAX_TIME else milliseconds
+    return MILLISECONDS.sub(
+        lambda found: moment(int(found[0])) if abs(int(found[0])) <= MAX_TIME else found[0], message
+    )

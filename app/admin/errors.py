@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flask import Flask, current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
 
 from app import auth
 from app.admin.blueprint import ELSEWHERE, blueprint
 from app.exceptions import StoreUnavailable
-
-Answer = tuple[str, int]
 
 # A title, and the advice that is shown for each status.
 WORDS = {
@@ -36,15 +36,16 @@ def register(app: Flask) -> None:
     app.extensions["error_page"] = page
 
 
-def page(status: int, message: str | None = None) -> Answer:
+def page(status: int, message: str | None = None) -> tuple[str, int]:
     """Return the page for an error.
 
     Args:
         message: a sentence for people that says more than the status, if there is one.
     """
     title, advice = WORDS.get(status, WORDS[500 if status >= 500 else 400])
-    if "principal" not in g and status < 500:
-        g.principal = _whoever()
+    if "principal" not in g and status < 500:  # a page that does not exist still shows the left bar
+        with suppress(StoreUnavailable):
+            g.principal = auth.current_principal()
     back = request.root_path + request.path if request.method == "GET" else None
     return render_template(
         "admin/error.html", status=status, title=title, message=message, advice=advice, back=back
@@ -52,7 +53,7 @@ def page(status: int, message: str | None = None) -> Answer:
 
 
 @blueprint.errorhandler(CSRFError)
-def _forged(error: CSRFError) -> Answer:
+def _forged(error: CSRFError) -> tuple[str, int]:
     if error.description == ELSEWHERE:
         return page(400, ELSEWHERE)
     return page(400, UNKEPT.format(url=current_app.config["SETTINGS"].base_url) if _is_unkept() else FORGED)
@@ -67,11 +68,3 @@ def _is_unkept() -> bool:
     is_plain = origin.startswith("http://") if "://" in origin else not request.is_secure
     name = current_app.session_interface.get_cookie_name(current_app)
     return is_plain and config["SESSION_COOKIE_SECURE"] and name not in request.cookies
-
-
-def _whoever() -> auth.Principal | None:
-    """Return the user who is signed in, so that a page that does not exist still shows the left bar."""
-    try:
-        return auth.current_principal()
-    except StoreUnavailable:
-        return None

@@ -13,7 +13,6 @@ SPRITE = "static/bootstrap5/icons/bootstrap-icons.svg"
 
 
 def register(app: Flask) -> None:
-    """Add `icon(name)` to the templates."""
     app.add_template_global(icon)
 
 

@@ -1,4 +1,4 @@
-"""Items of the left bar, and the values that every template gets."""
+"""The left bar, the theme, and the values that every template gets."""
 
 from __future__ import annotations
 
@@ -9,121 +9,61 @@ from flask import Flask, g, request
 from app.services.people.principal import Principal
 from app.support.clock import now
 
+THEME_COOKIE = "theme"  # set by static/theme.js; written into the page, so that none appears in the other theme first
+THEMES = ("light", "dark")
+
 
 @dataclass(frozen=True)
 class NavigationItem:
     """Item of the left bar.
 
     Attributes:
-        pages: the endpoints for which the item is the current one; the item links to the first.
+        endpoint: the page that it links to.
+        sections: first parts of the paths below `/admin/` for which the item is the current one.
         permission: the permission without which the item is hidden.
         unless: a permission with which the item is hidden, because another item includes its pages.
     """
 
     word: str
     icon: str
-    pages: tuple[str, ...]
+    endpoint: str
+    sections: tuple[str, ...]
     permission: str | None = None
     unless: str | None = None
 
     def is_for(self, who: Principal | None) -> bool:
-        """Return whether a user sees the item."""
         if self.permission is None:
             return True
         return who is not None and who.may(self.permission) and not (self.unless and who.may(self.unless))
 
 
-PLACES = (
-    NavigationItem("Overview", "grid-1x2", ("admin.overview",)),
-    NavigationItem("Events", "list-ul", ("admin.events", "admin.event"), "events"),
-    NavigationItem(
-        "Reports",
-        "file-earmark-arrow-down",
-        (
-            "admin.reports",
-            "admin.report",
-            "admin.report_link",
-            "admin.new_report",
-            "admin.start_report",
-            "admin.ask_about_report",
-            "admin.recurring",
-            "admin.schedule",
-            "admin.new_schedule",
-            "admin.add_schedule",
-            "admin.edit_schedule",
-            "admin.change_schedule",
-            "admin.remove_schedule",
-            "admin.webhook_secret",
-            "admin.renew_secret",
-            "admin.delivery",
-        ),
-    ),
-    NavigationItem(
-        "Rejected",
-        "slash-circle",
-        (
-            "admin.rejected",
-            "admin.rejected_list",
-            "admin.rejected_group",
-            "admin.send_group",
-            "admin.remove_group",
-            "admin.rejected_event",
-            "admin.send_again",
-            "admin.remove_rejected",
-            "admin.rejected_requests",
-            "admin.rejected_request",
-            "admin.send_request",
-            "admin.remove_request",
-        ),
-        "system",
-    ),
-    NavigationItem(
-        "Catalog",
-        "card-list",
-        (
-            "admin.catalog",
-            "admin.entry",
-            "admin.change_entry",
-            "admin.new_entry",
-            "admin.add_entry",
-            "admin.remove_entry",
-            "admin.choose_document",
-            "admin.import_document",
-        ),
-    ),
-    NavigationItem(
-        "People",
-        "people",
-        (
-            "admin.people",
-            "admin.new_person",
-            "admin.add_person",
-            "admin.person",
-            "admin.change_person",
-            "admin.ask_password",
-            "admin.reset_password",
-            "admin.remove_person",
-            "admin.end_person",
-            "admin.keys",
-            "admin.new_key",
-            "admin.add_key",
-            "admin.revoke_key",
-            "admin.audit",
-        ),
-        "users",
-    ),
-    NavigationItem("System", "gear", ("admin.system", "admin.settings", "admin.versions"), "system"),
-    NavigationItem("Audit log", "journal-text", ("admin.audit",), "system", unless="users"),
+ITEMS = (
+    NavigationItem("Overview", "grid-1x2", "admin.overview", ("",)),
+    NavigationItem("Events", "list-ul", "admin.events", ("events",), "events"),
+    NavigationItem("Reports", "file-earmark-arrow-down", "admin.reports", ("reports",)),
+    NavigationItem("Rejected", "slash-circle", "admin.rejected", ("rejected",), "system"),
+    NavigationItem("Catalog", "card-list", "admin.catalog", ("catalog",)),
+    NavigationItem("People", "people", "admin.people", ("people", "keys", "audit"), "users"),
+    NavigationItem("System", "gear", "admin.system", ("system",), "system"),
+    NavigationItem("Audit log", "journal-text", "admin.audit", ("audit",), "system", unless="users"),
 )
 
 
 def register(app: Flask) -> None:
-    """Add the navigation to the context of all templates."""
-    app.context_processor(_known)
+    app.add_template_global(theme)
+    app.context_processor(_shared_values)
 
 
-def _known() -> dict[str, object]:
+def theme() -> str:
+    """Return the chosen theme, or an empty string if it is the system's."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in THEMES else ""
+
+
+def _shared_values() -> dict[str, object]:
     who = g.get("principal")
-    places = [place for place in PLACES if place.is_for(who)]
-    here = next((place for place in places if request.endpoint in place.pages), None)
-    return {"places": places, "here": here, "principal": who, "now": now()}
+    items = [item for item in ITEMS if item.is_for(who)]
+    rule = request.url_rule if request.blueprint == "admin" else None
+    section = rule.rule.split("/")[2] if rule else None
+    here = next((item for item in items if section in item.sections), None)
+    return {"items": items, "here": here, "principal": who, "now": now()}

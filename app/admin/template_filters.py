@@ -23,7 +23,6 @@ ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
 def register(app: Flask) -> None:
-    """Add the functions of this module to the templates under their own names."""
     for word in (
         iso,
         utc_day,
@@ -122,10 +121,8 @@ def ordinal(place: int) -> str:
 
 def period(start: int | None, end: int | None) -> str:
     """Return a range with its zone, as whole days if it consists of them: 1–30 Nov 2026 UTC."""
-    if start is None and end is None:
-        return "All time"
     if start is None:
-        return f"Until {_edge(end, LAST)} {zone_name()}"
+        return "All time" if end is None else f"Until {_edge(end, LAST)} {zone_name()}"
     if end is None:
         return f"Since {_edge(start, FIRST)} {zone_name()}"
     first, last = _edge(start, FIRST), _edge(end, LAST)

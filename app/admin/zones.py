@@ -19,7 +19,6 @@ FIRST_TIME = -62_135_596_800_000  # 0001-01-01T00:00:00Z, the earliest time that
 
 
 def register(app: Flask) -> None:
-    """Add the zone's name to the templates."""
     app.add_template_global(zone_name)
     app.add_template_global(is_local)
 
@@ -29,8 +28,11 @@ def zone() -> tzinfo:
     if not has_request_context():
         return UTC
     if "zone" not in g:
-        g.zone = _zone(request.cookies.get(COOKIE, ""))
-    return g.zone
+        name = request.cookies.get(COOKIE, "")
+        # Names are checked because ZoneInfo opens a file of that name.
+        g.zone = ZoneInfo(name) if name not in ("", "UTC") and name in _known_zones() else UTC
+    found: tzinfo = g.zone
+    return found
 
 
 def zone_name() -> str:
@@ -71,11 +73,6 @@ def at_utc(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(min(max(milliseconds, FIRST_TIME), MAX_TIME) // 1000, UTC)
 
 
-def _zone(name: str) -> tzinfo:
-    """Return a zone by name, or UTC if it is unknown. Names are checked because ZoneInfo opens a file of that name."""
-    return ZoneInfo(name) if name not in ("", "UTC") and name in _known() else UTC
-
-
 @functools.cache
-def _known() -> frozenset[str]:
+def _known_zones() -> frozenset[str]:
     return frozenset(available_timezones())

@@ -8,6 +8,7 @@ import click
 import orjson
 
 from app.cli.output import command, say, services
+from app.services.people import audit
 from app.services.people.principal import SYSTEM
 from app.store.database import transaction
 
@@ -24,7 +25,7 @@ def import_file(file: BinaryIO, as_json: bool) -> None:
     """Import a catalog FILE (- for standard input): existing codes are updated, none are removed."""
     with transaction():
         counts = services().catalog.put(file.read())
-        services().audit.note(SYSTEM, "catalog imported", details=counts)
+        audit.note(SYSTEM, "catalog imported", details=counts)
     say(counts, "Imported {customers} customers, {products} products, {types} types.".format(**counts), json=as_json)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 import msgspec
 
 from app.event_columns import COLUMNS, CONTEXT_INDEX, StoredRow
-from app.exports.blocks import Block, ended, of_pieces, steps
+from app.exports.file import Block, closed_at_end, gather, steps
 
 # Keys of a line in their order, which are those of `schemas.events.FullEvent`; a test ensures that. They are not the
 # same class, because a context from the database is not parsed only to be written again.
@@ -18,8 +18,8 @@ _encode = msgspec.json.Encoder().encode_lines
 
 def blocks(rows: Iterable[StoredRow]) -> Generator[Block]:
     """Yield a report's content in blocks, and close the rows when the iteration ends for any reason."""
-    with ended(rows) as left:
-        yield from of_pieces((_encode(_to_lines(step)), len(step)) for step in steps(left))
+    with closed_at_end(rows) as left:
+        yield from gather((_encode(_to_lines(step)), len(step)) for step in steps(left))
 
 
 def _to_lines(rows: Sequence[StoredRow]) -> list[msgspec.Struct]:

@@ -1,14 +1,21 @@
 """Layout: the columns of a report file, and the context item that fills each. It is the same for every database.
 
 The layout is computed once, when a report is accepted, and stored with the report, so that later changes of the catalog
-do not affect it. `store` converts it to SQL if the database can split the columns itself, and `exports` applies it to
-rows in Python; neither makes decisions about it.
+do not affect it. `store` converts it to SQL if the database can split the columns itself. Otherwise `cells` applies it
+to the rows in Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from app.exceptions import RowTooWide
 
 POSITIONAL = "positional"
 COLUMNS = "columns"
@@ -18,6 +25,11 @@ COMMON = ("timestamp", "type")  # the first two columns of every report file
 # First characters of a cell that a spreadsheet would run as a formula, from OWASP's list, with the full-width forms
 # of the four signs (https://owasp.org/www-community/attacks/CSV_Injection).
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
+
+Cell = str | None
+Context = list[Cell]
+Cells = Callable[[str, Context], Sequence[Cell]]  # an event's type and context items to its cells
+Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,54 @@ class Layout:
         return {"kind": self.kind, "columns": self.columns, "contexts": dict(self.contexts)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, object]) -> Layout:
+    def from_json(cls, value: Mapping[str, Any]) -> Layout:
         """Return the layout that `to_json` returned."""
-        contexts: Mapping[str, Sequence[str]] = value["contexts"]
-        return cls(value["kind"], tuple(value["columns"]), {code: tuple(names) for code, names in contexts.items()})
+        contexts = {code: tuple(names) for code, names in value["contexts"].items()}
+        return cls(value["kind"], tuple(value["columns"]), contexts)
+
+
+def items(context: str | Context) -> Context:
+    """Return the items of a context, which is a list or its JSON text."""
+    return orjson.loads(context) if isinstance(context, str) else context
+
+
+def cells(layout: Layout, width: int) -> Cells:
+    """Return a function that returns the cells of an event after its timestamp and type.
+
+    In positional layout there are `width` cells, and the function raises RowTooWide for a context with more items.
+    """
+    if layout.kind == COLUMNS:
+        return _named_cells(layout)
+
+    def pad(event_type: str, context: Context) -> Context:
+        if len(context) > width:
+            raise RowTooWide
+        return context + [None] * (width - len(context))
+
+    return pad
+
+
+def picker(layout: Layout, event_type: str, count: int) -> Pick:
+    """Return a function that picks the items of a type with `count` items for the layout's columns, without the extras.
+
+    The function takes the items and a last item, which fills columns without an item. An itemgetter is several times as
+    fast as looking up each item.
+    """
+    indexes = [layout.place(event_type, column) for column in layout.columns]
+    places = [index if index is not None and index < count else -1 for index in indexes]
+    return itemgetter(*places) if len(places) > 1 else lambda items: tuple(items[place] for place in places)
+
+
+def _named_cells(layout: Layout) -> Cells:
+    extra = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
+    pick_for, extras_of = cache(partial(picker, layout)), cache(layout.extras)
+
+    def fill(event_type: str, context: Context) -> Sequence[Cell]:
+        filled = pick_for(event_type, len(context))([*context, None])
+        if extra is None:
+            return filled
+        named, unnamed = extras_of(event_type)
+        left = [context[index] for index in named if index < len(context)] + context[unnamed:]
+        return *filled[:extra], orjson.dumps(left).decode() if left else None, *filled[extra + 1 :]
+
+    return fill

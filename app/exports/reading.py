@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 
-RECORDS = 2_000  # per chunk, which is one transaction that other writers wait for
-BYTES = 2 * 1024 * 1024  # of a chunk, approximately
-MAX_RECORD = 8 * 1024 * 1024  # bytes; the largest event has 5 million if all its text is escaped
-KEPT_OF_LONGER = 1024 * 1024  # bytes
+MAX_CHUNK_RECORDS = 2_000  # a chunk is one transaction that other writers wait for
+CHUNK_BYTES = 2 * 1024 * 1024  # approximately
+MAX_RECORD_BYTES = 8 * 1024 * 1024  # the largest event has 5 million if all its text is escaped
+OVERLONG_BYTES = 1024 * 1024  # kept of a longer record
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # Splits bytes into records, and returns the rest, which belongs to the next bytes; it is empty for the last bytes.
@@ -23,11 +23,7 @@ Cut = Callable[[bytes, bool], tuple[list[bytes], bytes]]
 
 
 class Overlong(bytes):
-    """Beginning of a record that exceeds the maximum length.
-
-    Attributes:
-        more: number of bytes left out.
-    """
+    """Beginning of a record that exceeds the maximum length, by `more` bytes."""
 
     more = 0
 
@@ -53,21 +49,15 @@ class Chunk:
 
 
 def chunks(blocks: Iterable[bytes], cut: Cut, *, end: int = 0, line: int = 1) -> Iterator[Chunk]:
-    """Yield the records of a file's content.
-
-    Args:
-        blocks: the content, from the beginning of a record on.
-        cut: splits the content into records.
-        end, line: the position of these blocks if it is not the beginning of the file.
-    """
-    gathered = _gathered(blocks)
+    """Yield the records that `cut` splits from content, whose blocks begin at a record, given by `end` and `line`."""
+    gathered = _gather(blocks)
     if not end:
         first, is_last = next(gathered)
         plain = first.removeprefix(BYTE_ORDER_MARK)
         end, gathered = len(first) - len(plain), chain([(plain, is_last)], gathered)
     for records in _cut_all(gathered, cut):
-        for begin in range(0, len(records), RECORDS):
-            some = records[begin : begin + RECORDS]
+        for begin in range(0, len(records), MAX_CHUNK_RECORDS):
+            some = records[begin : begin + MAX_CHUNK_RECORDS]
             end += sum(map(len, some)) + len(some) + sum(one.more for one in some if isinstance(one, Overlong))
             chunk = Chunk(some, line, end)
             line = chunk.lines[-1]
@@ -96,12 +86,13 @@ class CsvRecords:
         physical, rest = lines(data, is_last)
         if b'"' not in data:
             return physical, rest
-        records, begin = [], 0
+        records: list[bytes] = []
+        begin = 0
         while begin < len(physical):
             end = self._end(physical, begin)
             if end is None:
                 is_open = b"\n".join([*physical[begin:], rest])
-                if not is_last and len(is_open) <= MAX_RECORD:
+                if not is_last and len(is_open) <= MAX_RECORD_BYTES:
                     return records, is_open
                 end = begin + 1
             records.append(b"\n".join(physical[begin:end]))
@@ -109,11 +100,7 @@ class CsvRecords:
         return records, rest
 
     def cells(self, record: str) -> list[str | None]:
-        """Return the cells of a record.
-
-        Raises:
-            ValueError: a quote is misplaced.
-        """
+        """Return the cells of a record. Raise ValueError if a quote is misplaced."""
         record = record.removesuffix("\r")
         if '"' not in record:
             return [cell or None for cell in record.split(self._delimiter)]
@@ -141,24 +128,26 @@ class CsvRecords:
 def _cut_all(gathered: Iterable[tuple[bytes, bool]], cut: Cut) -> Iterator[list[bytes]]:
     rest, overlong = b"", None
     for block, is_last in gathered:
-        data, records = rest + block, []
+        data = rest + block
+        records: list[bytes] = []
         if overlong is not None:
             tail, line_end, data = data.partition(b"\n")
             overlong.more += len(tail)
             if line_end or is_last:
                 records, overlong = [overlong], None
         more, rest = cut(data, is_last)
-        if len(rest) > MAX_RECORD:
-            overlong = Overlong(rest[:KEPT_OF_LONGER])
-            overlong.more, rest = len(rest) - KEPT_OF_LONGER, b""
+        if len(rest) > MAX_RECORD_BYTES:
+            overlong = Overlong(rest[:OVERLONG_BYTES])
+            overlong.more, rest = len(rest) - OVERLONG_BYTES, b""
         yield records + more
 
 
-def _gathered(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield blocks of about BYTES, and whether each is the last."""
-    parts, size = [], 0
+def _gather(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield blocks of about CHUNK_BYTES, and whether each is the last."""
+    parts: list[bytes] = []
+    size = 0
     for block in blocks:
-        if size >= BYTES:
+        if size >= CHUNK_BYTES:
             yield b"".join(parts), False
             parts, size = [], 0
         parts.append(block)

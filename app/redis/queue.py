@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from redis import Redis
@@ -42,7 +43,7 @@ REQUESTS = "tally:requests"  # the hash with the counts of `RequestMetrics`
 REMEMBERED_SECONDS = 7 * 86_400  # how long the last heartbeat of the scheduler is stored
 PROBE = "tally:probe"  # the key that is written to check whether Redis accepts writes
 WORK, HELP = "app.jobs.work", "app.jobs.help_with"
-SECONDS = 1.5  # timeout for connecting to Redis and for each reply; redis-py's defaults exceed four seconds
+TIMEOUT_SECONDS = 1.5  # for connecting to Redis and for each reply; redis-py's defaults exceed four seconds
 HANGS_SECONDS = 2.0  # how long this process does not use Redis after a timeout
 PAUSE_SECONDS = 1.0  # between attempts to reach Redis
 PROBLEMS: dict[type[RedisError], str] = {  # the first match applies, because redis-py's classes inherit from each other
@@ -63,13 +64,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class WorkerSeen:
-    """State of a worker according to Redis.
-
-    Attributes:
-        started, heard: milliseconds; when it started, and its last heartbeat.
-        calls: number of calls that it has finished.
-        failed: number of these that failed.
-    """
+    """State of a worker according to Redis: milliseconds of its start and last heartbeat, calls finished and failed."""
 
     name: str
     host: str
@@ -87,17 +82,13 @@ class ReportJob(Job):
     that is not a plain call of these functions counts as missing, so RQ skips it wherever it reads jobs.
     """
 
-    def restore(self, raw_data: dict) -> None:
-        """Read the job from its hash in Redis.
-
-        Raises:
-            NoSuchJobError: the job does not belong to this application.
-        """
+    def restore(self, raw_data: dict[Any, Any]) -> None:
+        """Read the job from its hash in Redis. Raise NoSuchJobError if it does not belong to this application."""
         if why := self._foreign(raw_data):
             log.error("a job in Redis was refused, as it is not the service's own", job=self.id, reason=why)
             raise NoSuchJobError(why)
 
-    def _foreign(self, raw_data: dict) -> str | None:
+    def _foreign(self, raw_data: dict[Any, Any]) -> str | None:
         try:
             super().restore(raw_data)
             if self.func_name not in (WORK, HELP) or self.instance:
@@ -111,17 +102,13 @@ class ReportJob(Job):
 
 
 class ReportQueue:
-    """Queue of reports.
+    """Queue of reports, each of which may run for `timeout` seconds.
 
-    After Redis times out, the queue does not use it for a moment, because a page sends several commands and would wait
-    for each.
-
-    Args:
-        url: `redis://…` or `unix://…`.
-        timeout: seconds that a report may run.
+    Methods raise QueueUnavailable if Redis is unavailable, except `enqueue` and `call_help`, which log it. After Redis
+    times out, the queue does not use it for a moment, because a page sends several commands and would wait for each.
 
     Raises:
-        SettingInvalid: redis-py does not understand the URL.
+        SettingInvalid: redis-py does not understand the URL (`redis://…` or `unix://…`).
     """
 
     def __init__(self, url: str, timeout: int) -> None:
@@ -149,7 +136,9 @@ class ReportQueue:
     def call_help(self, job: str, times: int) -> None:
         """Ask up to `times` other workers to help with a report. It continues without them if Redis is unavailable."""
         try:
-            for _ in range(min(times, self._workers() - 1)):
+            with self._asking():
+                workers = len(worker_registration.get_keys(queue=queue(self.connection())))
+            for _ in range(min(times, workers - 1)):
                 self._call(HELP, job, job)
         except QueueUnavailable as error:
             log.warning("nobody asked for help", report=job, reason=str(error))
@@ -157,7 +146,7 @@ class ReportQueue:
     def _call(self, target: str, job: str, *args: str) -> None:
         """Enqueue a call under a unique id, because it may be queued while another for the same report is running."""
         with self._asking():
-            self._queue().enqueue_call(
+            queue(self.connection()).enqueue_call(
                 target,
                 args=args,
                 job_id=f"{job}_{secrets.token_hex(4)}",
@@ -168,89 +157,53 @@ class ReportQueue:
             )
 
     def missing(self, jobs: Sequence[str]) -> list[str]:
-        """Return which of these reports are not in the queue.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return which of these reports are not in the queue."""
         if not jobs:
             return []
         with self._asking():
-            queued = {name.partition("_")[0] for name in self._queue().get_job_ids()}
+            queued = {name.partition("_")[0] for name in queue(self.connection()).get_job_ids()}
         return [job for job in jobs if job not in queued]
 
     def workers(self) -> list[WorkerSeen]:
-        """Return the workers, ordered by host and process.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return the workers, ordered by host and process."""
         # RQ's Worker.all is unsuitable, because it creates Worker objects, which raise this pool's timeout to minutes.
         with self._asking(), self.connection().pipeline(transaction=False) as pipeline:
-            keys = sorted(worker_registration.get_keys(queue=self._queue()))
+            keys = sorted(worker_registration.get_keys(queue=queue(self.connection())))
             for key in keys:
                 pipeline.hgetall(key)
             found = [decode_redis_hash(raw, decode_values=True) for raw in pipeline.execute()]
-            seen = [_seen(key, told) for key, told in zip(keys, found, strict=True) if told.get("last_heartbeat")]
+            seen = [_seen(key, raw) for key, raw in zip(keys, found, strict=True) if raw.get("last_heartbeat")]
         return sorted(seen, key=lambda one: (one.host, one.pid))
 
     def length(self) -> int:
-        """Return how many calls wait for a worker.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return how many calls wait for a worker."""
         with self._asking():
-            return self._queue().count
+            return queue(self.connection()).count
 
     def server(self) -> str:
-        """Return the name and version of the Redis server.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return the name and version of the Redis server."""
         with self._asking():
-            told = self.connection().info("server")
-        name = told.get("server_name", "redis").capitalize()
-        return f"{name} {told.get('valkey_version') or told['redis_version']}"
-
-    def _workers(self) -> int:
-        with self._asking():
-            return len(worker_registration.get_keys(queue=self._queue()))
+            server = self.connection().info("server")
+        name = server.get("server_name", "redis").capitalize()
+        return f"{name} {server.get('valkey_version') or server['redis_version']}"
 
     def heartbeats(self) -> list[float]:
-        """Return the last heartbeat of each worker, in seconds since 1970.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return the last heartbeat of each worker, in seconds since 1970."""
         return [worker.heard / 1000 for worker in self.workers()]
 
     def note_scheduler(self) -> None:
-        """Record the scheduler's heartbeat; the latest of several schedulers counts.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Record the scheduler's heartbeat; the latest of several schedulers counts."""
         with self._asking():
             self.connection().set(SCHEDULER, time.time(), ex=REMEMBERED_SECONDS)
 
     def scheduler_seen(self) -> float | None:
-        """Return the last heartbeat of a scheduler in seconds since 1970, or None if there was none for a week.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return the last heartbeat of a scheduler in seconds since 1970, or None if there was none for a week."""
         with self._asking():
             seen = self.connection().get(SCHEDULER)
             return None if seen is None else float(seen)
 
     def add_times(self, times: Mapping[tuple[str, str, int], Sequence[float]]) -> None:
-        """Add numbers of requests, by method, route and status, to the totals of all processes.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Add numbers of requests, by method, route and status, to the totals of all processes."""
         with self._asking(), self.connection().pipeline() as pipeline:
             for (verb, route, status), numbers in times.items():
                 for place, number in enumerate(numbers):
@@ -259,16 +212,12 @@ class ReportQueue:
             pipeline.execute()
 
     def times(self, length: int) -> dict[tuple[str, str, int], list[float]]:
-        """Return the totals of all processes, each a list of `length` numbers.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return the totals of all processes, each a list of `length` numbers."""
         with self._asking():
-            found = self.connection().hgetall(REQUESTS)
+            found = decode_redis_hash(self.connection().hgetall(REQUESTS), decode_values=True)
             times: dict[tuple[str, str, int], list[float]] = {}
             for name, number in found.items():
-                verb, status, place, route = name.decode().split(" ", 3)
+                verb, status, place, route = name.split(" ", 3)
                 times.setdefault((verb, route, int(status)), [0] * length)[int(place)] = float(number)
         return times
 
@@ -276,9 +225,6 @@ class ReportQueue:
         """Raise QueueUnavailable if Redis is unavailable or rejects writes, because it is a replica or full."""
         with self._asking():
             _probe(self.connection())
-
-    def _queue(self) -> Queue:
-        return queue(self.connection())
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -300,12 +246,10 @@ def queue(connection: Redis) -> Queue:
     return Queue(NAME, connection=connection, serializer=JSONSerializer, job_class=ReportJob)
 
 
-def connect(url: str, answer_seconds: float | None = SECONDS, connect_seconds: float = SECONDS) -> Redis:
-    """Return a client with timeouts and without retries of its own.
-
-    Args:
-        answer_seconds: timeout for each reply; None for a worker, which waits for jobs without a limit.
-    """
+def connect(
+    url: str, answer_seconds: float | None = TIMEOUT_SECONDS, connect_seconds: float = TIMEOUT_SECONDS
+) -> Redis:
+    """Return a client without retries of its own. A worker waits for replies without a limit (None)."""
     return Redis.from_url(
         url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )
@@ -344,15 +288,15 @@ def _why(error: RedisError) -> str:
     return f"Redis {what}: {str(error).rstrip('.')}."
 
 
-def _seen(key: str, told: Mapping[str, str]) -> WorkerSeen:
-    heard, failed = told["last_heartbeat"], int(told.get("failed_job_count") or 0)
+def _seen(key: str, raw: Mapping[str, str]) -> WorkerSeen:
+    heard, failed = raw["last_heartbeat"], int(raw.get("failed_job_count") or 0)
     return WorkerSeen(
         key.removeprefix(WORKER_PREFIX),
-        told.get("hostname") or "",
-        int(told.get("pid") or 0),
-        _milliseconds(told.get("birth") or heard),
+        raw.get("hostname") or "",
+        int(raw.get("pid") or 0),
+        _milliseconds(raw.get("birth") or heard),
         _milliseconds(heard),
-        int(told.get("successful_job_count") or 0) + failed,
+        int(raw.get("successful_job_count") or 0) + failed,
         failed,
     )
 

@@ -25,7 +25,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from app.redis.queue import connect
 
 PREFIX = "tally:rate"
-SECONDS = 0.25  # timeout for connecting to Redis and for each reply, because requests wait for it
+TIMEOUT_SECONDS = 0.25  # for connecting to Redis and for each reply, because requests wait for it
 PAUSE_SECONDS = 5.0
 
 Ask = Callable[[SlidingWindowCounterRateLimiter, RateLimitItemPerMinute, str, str], bool]
@@ -43,16 +43,11 @@ class RateLimit:
 
     def __init__(self, url: str, *, local_fallback: bool = False) -> None:
         self._url = url
-        self._alone = local_fallback
+        self._has_fallback = local_fallback
         self._away_until = 0.0
 
     def count(self, kind: str, who: str, most: int) -> int | None:
-        """Count a request. Return None if it is accepted, otherwise after how many seconds it may be retried.
-
-        Args:
-            kind: what `who` is, such as an address.
-            most: requests a minute.
-        """
+        """Count a request. Return None if it is accepted, or after how many seconds it may be retried."""
         return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
 
     def check(self, kind: str, who: str, most: int) -> int | None:
@@ -68,21 +63,21 @@ class RateLimit:
                 left = _answer(ask, self._in_redis, item, kind, who)
             except StorageError as error:
                 self._away_until = time.monotonic() + PAUSE_SECONDS
-                what = "counted in this process alone" if self._alone else "not limited"
+                what = "counted in this process alone" if self._has_fallback else "not limited"
                 log.warning(f"requests are {what}, as Redis is away", reason=str(error.storage_error))
             else:
                 self._away_until = 0.0
                 return left
-        return _answer(ask, self._here, item, kind, who) if self._alone else None
+        return _answer(ask, self._in_process, item, kind, who) if self._has_fallback else None
 
     @cached_property
     def _in_redis(self) -> SlidingWindowCounterRateLimiter:
-        pool = connect(self._url, SECONDS, SECONDS).connection_pool
+        pool = connect(self._url, TIMEOUT_SECONDS, TIMEOUT_SECONDS).connection_pool
         storage = RedisStorage(self._url, connection_pool=pool, key_prefix=PREFIX, wrap_exceptions=True)
         return SlidingWindowCounterRateLimiter(storage)
 
     @cached_property
-    def _here(self) -> SlidingWindowCounterRateLimiter:
+    def _in_process(self) -> SlidingWindowCounterRateLimiter:
         return SlidingWindowCounterRateLimiter(MemoryStorage())
 
 

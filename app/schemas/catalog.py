@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any, Protocol
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import fields
 
+from app.exceptions import FieldError
 from app.schemas import json
-from app.schemas.field_errors import validation_error
-from app.schemas.fields import Choice, Code, Described
+from app.schemas.field_errors import load, to_input_error
+from app.schemas.fields import Choice, Code, Described, Lenient
 
 # How a report handles context items without a column: it writes them to a last column, or omits them.
 EXTRAS = COLUMN, DROP = ("column", "drop")
+
+Entry = dict[str, Any]  # entry of the document, parsed
+
+
+class CodeRow(Protocol):
+    """Row of a customer."""
+
+    code: str
+    description: str
+
+
+class ProductRow(CodeRow, Protocol):
+    """Row of a product."""
+
+    columns: Any
+    extra: str
+
+
+class TypeRow(CodeRow, Protocol):
+    """Row of an event type."""
+
+    product: str
+    context: Any
 
 
 class Names(Described):
@@ -40,61 +65,48 @@ class Description(Described):
         return value
 
 
-class _Entry(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class _EntrySchema(Lenient):
     code = Code(required=True)
     description = Description(load_default="")
 
 
-class CustomerSchema(_Entry):
+class CustomerSchema(_EntrySchema):
     """Customer."""
 
 
-class ProductSchema(_Entry):
+class ProductSchema(_EntrySchema):
     """Product with the columns of its report files and the handling of context items without a column."""
 
     columns = Names(load_default=list)
     extra = Choice(EXTRAS, load_default=COLUMN)
 
 
-class TypeSchema(_Entry):
+class TypeSchema(_EntrySchema):
     """Event type of a product with the names of its context items."""
 
     product = Code(required=True)
     context = Names(load_default=list)
 
 
-class CatalogSchema(Schema):
+class CatalogSchema(Lenient):
     """Catalog document."""
-
-    class Meta:
-        """marshmallow's settings: unknown keys are ignored."""
-
-        unknown = EXCLUDE
 
     customers = fields.List(fields.Nested(CustomerSchema), load_default=list)
     products = fields.List(fields.Nested(ProductSchema), load_default=list)
     types = fields.List(fields.Nested(TypeSchema), load_default=list)
 
-    def load_body(self, body: bytes) -> dict[str, list[dict]]:
-        """Return the document's three lists.
-
-        Raises:
-            BodyMalformed: the body is not JSON.
-            InputInvalid: an entry is invalid.
-        """
+    def load_body(self, body: bytes) -> dict[str, list[Entry]]:
+        """Return the document's three lists, or raise BodyMalformed or InputInvalid."""
         value = json.parse_clean(body)
-        try:
-            if not isinstance(value, dict):
-                raise ValidationError({"catalog": [f"is {json.kind(value)}; it must be an object"]})
-            return self.load(value)
-        except ValidationError as error:
-            raise validation_error(error, "The catalog") from None
+        if not isinstance(value, dict):
+            fault = FieldError(f"catalog is {json.kind(value)}; it must be an object.")
+            raise to_input_error([fault], "The catalog")
+        return load(self, value, "The catalog")
 
 
-def document(customers: Sequence, products: Sequence, types: Sequence) -> dict[str, list[dict]]:
+def document(
+    customers: Iterable[CodeRow], products: Iterable[ProductRow], types: Iterable[TypeRow]
+) -> dict[str, list[Entry]]:
     """Return the document for rows of the catalog's tables, with keys in the documented order."""
     return {
         "customers": [{"code": c.code, "description": c.description} for c in customers],

@@ -1,54 +1,48 @@
-"""Conversion of marshmallow's nested messages to a flat list of faults with readable places."""
+"""Conversion of marshmallow's nested messages to a flat list of field errors with readable places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
 
 from app.exceptions import MALFORMED, MISSING, FieldError, InputInvalid
 
 
-def validation_error(
-    error: ValidationError, what: str = "The request", then: str = "nothing was stored"
-) -> InputInvalid:
-    """Return the domain error for a marshmallow error.
+def load(schema: Schema, values: Mapping[str, object], what: str, then: str = "nothing was stored") -> dict[str, Any]:
+    """Return the values that a schema has validated, or raise InputInvalid with all field errors.
 
-    Args:
-        what: the subject that has the faults.
-        then: the consequence.
+    The error's sentence is `what`, its subject, and `then`, the consequence.
     """
-    return to_input_error(list(flatten(error.messages, "")), what, then)
+    try:
+        loaded: dict[str, Any] = schema.load(values)
+    except ValidationError as error:
+        raise to_input_error(list(flatten(error.messages, "")), what, then) from None
+    return loaded
 
 
 def to_input_error(
     field_errors: list[FieldError], what: str = "The request", then: str = "nothing was stored"
 ) -> InputInvalid:
-    """Return the domain error for faults; see `validation_error`."""
+    """Return the error that contains some field errors; see `load`."""
     count = f"{len(field_errors)} faults" if len(field_errors) != 1 else "a fault"
     return InputInvalid(f"{what} has {count}; {then}.", field_errors)
 
 
-def flatten(messages: object, place: str) -> Iterator[FieldError]:
-    """Yield the faults in marshmallow's messages about the value at a place."""
+def flatten(messages: Mapping[str | int, Any] | Iterable[str], place: str) -> Iterator[FieldError]:
+    """Yield the field errors in marshmallow's messages about the value at a place, such as `events[2]`."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
-            yield from flatten(inner, _step(place, key))
+            if key == "_schema":
+                step = place
+            elif isinstance(key, int):
+                step = f"{place}[{key}]"
+            else:
+                step = f"{place}.{key}" if place else key
+            yield from flatten(inner, step)
         return
+    field = place.partition(".")[2].split("[")[0]  # `context` for `events[2].context[1]`
     for message in messages:
         code = MISSING if message.startswith("is missing") else MALFORMED
-        text = message if message.startswith(".") or message.startswith("[") else f" {message}"
-        yield FieldError(f"{place}{text}.", code, _field(place))
-
-
-def _field(place: str) -> str:
-    """Return the field of a place: `timestamp` for `events[2].timestamp`, `context` for `events[2].context[1]`."""
-    return place.split(".", 1)[1].split("[")[0] if "." in place else ""
-
-
-def _step(place: str, key: object) -> str:
-    if isinstance(key, int):
-        return f"{place}[{key}]"
-    if key == "_schema":
-        return place
-    return f"{place}.{key}" if place else str(key)
+        yield FieldError(f"{place}{message}." if message[0] in ".[" else f"{place} {message}.", code, field)

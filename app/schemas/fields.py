@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from itertools import islice
+from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.schemas.json import Number, kind, shown
 
@@ -31,12 +31,19 @@ OBJECT_NAME = re.compile(rf"{_STEP}(?:/{_STEP})*")
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
-class Described(fields.Field):
+class Lenient(Schema):
+    """Base schema that ignores unknown keys, because older and newer clients exist."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Described(fields.Field[Any]):
     """Field whose errors end with the allowed values, including the error for a missing value."""
 
     allowed: str
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.error_messages["required"] = f"is missing; it must be {self.allowed}"
         self.error_messages["null"] = f"is null; it must be {self.allowed}"
@@ -75,11 +82,7 @@ class Version(Described):
 
 
 class Time(Described):
-    """Whole milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
-
-    Args:
-        digits: whether to accept a string of digits as well as a number.
-    """
+    """Whole milliseconds since 1970-01-01T00:00:00Z up to the year 9999, optionally also as a string of `digits`."""
 
     allowed = f"a whole number of milliseconds from 0 to {MAX_TIME}"
 
@@ -112,19 +115,17 @@ class Context(Described):
             raise self.refuse(value, f"is {kind(value)}")
         if len(value) > MAX_CONTEXT_ITEMS:
             raise self.refuse(value, f"has {len(value)} items")
-        wrong = ((index, [error]) for index, item in enumerate(value) if (error := self._error(item)))
-        errors = dict(islice(wrong, MAX_NAMED))
+        errors: dict[int, list[str]] = {}
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list):
+                errors[index] = [f"is {kind(item)}; it must be a string, number, boolean or null"]
+            elif (length := len(item_text(item) or "")) > MAX_CONTEXT_TEXT:
+                errors[index] = [f"has {length} characters; it must be a string of at most {MAX_CONTEXT_TEXT}"]
+            if len(errors) == MAX_NAMED:
+                break
         if errors:
             raise ValidationError(errors)
         return [item_text(item) for item in value]
-
-    def _error(self, item: object) -> str | None:
-        if isinstance(item, dict | list):
-            return f"is {kind(item)}; it must be a string, number, boolean or null"
-        length = len(item_text(item) or "")
-        if length > MAX_CONTEXT_TEXT:
-            return f"has {length} characters; it must be a string of at most {MAX_CONTEXT_TEXT}"
-        return None
 
 
 class Choice(Described):
@@ -218,10 +219,11 @@ def whole(text: str) -> int | None:
     return int(number)
 
 
-def item_text(item: object) -> str | None:
+def item_text(item: Any) -> str | None:
     """Return a context item in its stored form: numbers and booleans as JSON text, other items unchanged."""
     if isinstance(item, Number):
         return item.text
     if isinstance(item, bool):
         return "true" if item else "false"
-    return item
+    text: str | None = item
+    return text

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 
-from app.schemas.field_errors import validation_error
+from app.schemas.field_errors import load
 from app.schemas.fields import Code, Delimiter
 
 
@@ -16,12 +16,5 @@ class CsvSchema(Schema):
     delimiter = Delimiter(required=True)
 
     def check(self, values: dict[str, str]) -> dict[str, str]:
-        """Return the validated values.
-
-        Raises:
-            InputInvalid: a value is invalid.
-        """
-        try:
-            return self.load(values)
-        except ValidationError as error:
-            raise validation_error(error, "The import") from None
+        """Return the validated values, or raise InputInvalid."""
+        return load(self, values, "The import")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import msgspec
 import orjson
@@ -19,7 +19,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN = 60  # characters of an invalid value that a message repeats
 MAX_DEPTH = 200  # of arrays and objects; Python's limit depends on the caller's stack depth, orjson's is 254
 MAX_VALUES = 500_000  # of one parsed text, because each takes a hundred bytes but may be sent in two
-LOOKED_AT = 10_000  # bytes of a rejected text that are checked for excessive depth
+CHECKED_BYTES = 10_000  # bytes of a rejected text that are checked for excessive depth
 TOO_DEEP = "The body is not acceptable JSON: it is nested too deeply."
 
 Trail = tuple["Trail", str | int] | None  # place of a value: the place of its container, and its key or index
@@ -34,52 +34,36 @@ class Number(msgspec.Struct, frozen=True):
 def parse(body: bytes, *, depth: int = MAX_DEPTH, values: int = MAX_VALUES) -> object:
     """Parse one JSON value into dict, list, str, bool, None and Number.
 
-    Args:
-        depth: maximum nesting of arrays and objects.
-        values: maximum number of values.
-
     Raises:
-        BodyMalformed: the text is not JSON in UTF-8, contains NaN or Infinity, or is too deep.
-        BodyTooLarge: it has too many values, which is detected before any is created.
+        BodyMalformed: the text is not JSON in UTF-8, contains NaN or Infinity, or is nested beyond `depth`.
+        BodyTooLarge: it has more than `values` values, which is detected before any is created.
     """
     check_values(body, values)
     return _decoded(_DECODER, body, depth)
 
 
 def keys(body: bytes, *, levels: int = 1, values: int = MAX_VALUES) -> list[str]:
-    """Return the keys of an object in order, including duplicates, with nested ones as `outer.inner`.
-
-    Raises:
-        BodyMalformed, BodyTooLarge: see `parse`.
-    """
+    """Return the keys of an object in order, including duplicates, with nested ones as `outer.inner`."""
     check_values(body, values)
     return list(_keys(_decoded(_MEMBERS_DECODER, body, MAX_DEPTH), "", levels))
 
 
 def check_values(body: bytes, most: int, *, lines: bool = False) -> None:
-    """Reject a text with too many values, judged by its punctuation alone.
+    """Raise BodyTooLarge for a text with too many values, judged by its punctuation alone.
 
-    Args:
-        lines: each line is a separate text.
-
-    Raises:
-        BodyTooLarge: it has too many values.
-        BodyMalformed: it begins with more brackets than may be nested.
+    If it begins with more brackets than may be nested, raise BodyMalformed. With `lines`, each line is a separate text.
     """
     marks = b",[{\n" if lines else b",[{"
     if len(body) > most and _count(body, marks) > most and _count_outside_strings(body, marks, most) > most:
-        if _begins_deep(body[:LOOKED_AT]):
+        brackets = (mark for mark in _STRING.sub(b"", body[:CHECKED_BYTES]) if mark in b"[]{}")
+        steps = (1 if mark in b"[{" else -1 for mark in brackets)
+        if max(accumulate(steps), default=0) > MAX_DEPTH:
             raise BodyMalformed(TOO_DEEP)
         raise BodyTooLarge(f"The body has more than {most:,} values; send them in several requests.")
 
 
 def parse_clean(body: bytes, *, values: int = MAX_VALUES) -> object:
-    """Parse like `parse`, and reject strings that cannot be stored.
-
-    Raises:
-        BodyMalformed, BodyTooLarge: see `parse`.
-        InputInvalid: a string has a NUL character or a lone surrogate.
-    """
+    """Parse like `parse`, and raise InputInvalid if a string has a NUL character or a lone surrogate."""
     value = parse(body, values=values)
     bad = unkeepable(value)
     if bad:
@@ -92,8 +76,11 @@ def unkeepable(value: object) -> str | None:
     for trail, text in _strings(value):
         if "\0" in text:
             return f"{_place(trail)} has a NUL character; text must not have one"
-        if not (text.isascii() or _encodable(text)):
-            return f"{_place(trail)} has a lone surrogate; text must be valid Unicode"
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                return f"{_place(trail)} has a lone surrogate; text must be valid Unicode"
     return None
 
 
@@ -107,8 +94,9 @@ def shown(value: object) -> str:
 
 def text(value: object, *, indented: bool = False) -> str:
     """Return a parsed value as JSON with its numbers as they were sent, indented on request if possible."""
+    options = orjson.OPT_INDENT_2 if indented else 0
     try:
-        return orjson.dumps(value, _fragment, orjson.OPT_INDENT_2 if indented else 0).decode()
+        return orjson.dumps(value, lambda number: orjson.Fragment(number.text), options).decode()
     except orjson.JSONEncodeError:  # a lone surrogate, or nested beyond orjson's limit
         return _escaped(value)
 
@@ -174,10 +162,6 @@ def _escaped(value: object) -> str:
     return json.dumps(value)
 
 
-def _fragment(number: Number) -> orjson.Fragment:
-    return orjson.Fragment(number.text)
-
-
 def _refuse_constant(name: str) -> None:
     raise BodyMalformed(f"The body is not valid JSON: {name} is not a JSON number.")
 
@@ -193,25 +177,14 @@ def _count_outside_strings(body: bytes, marks: bytes, most: int) -> int:
     return found
 
 
-def _begins_deep(body: bytes) -> bool:
-    steps = [1 if mark in b"[{" else -1 for mark in _STRING.sub(b"", body) if mark in b"[]{}"]
-    return max(accumulate(steps), default=0) > MAX_DEPTH
-
-
 def _is_deep(value: object, depth: int) -> bool:
-    level = [[value]]
+    level: list[object] = [[value]]
     for _ in range(depth + 1):
-        items = chain.from_iterable(_contents(item) for item in level)
+        items = (inner for item in level for _, inner in _inside(item))
         level = [item for item in items if isinstance(item, dict | list | _Members)]
         if not level:
             return False
     return True
-
-
-def _contents(item: dict | list | _Members) -> Iterable[object]:
-    if isinstance(item, dict):
-        return item.values()
-    return item if isinstance(item, list) else [value for _, value in item.pairs]
 
 
 # The patterns do not backtrack, and an unclosed string extends to the end. Otherwise a crafted text would take minutes.
@@ -222,14 +195,6 @@ _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant
 _MEMBERS_DECODER = json.JSONDecoder(
     parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_Members
 )
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _strings(value: object) -> Iterator[tuple[Trail, str]]:
@@ -255,6 +220,8 @@ def _strings(value: object) -> Iterator[tuple[Trail, str]]:
 def _inside(value: object) -> Iterable[tuple[str | int, object]]:
     if isinstance(value, dict):
         return value.items()
+    if isinstance(value, _Members):
+        return iter(value.pairs)
     return enumerate(value) if isinstance(value, list) else ()
 
 

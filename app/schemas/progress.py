@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 STEADY_MS = 1_000  # minimum writing time for an estimate, because the database may sort before the first row
 
 
-def progress(report: object, queue_position: int | None) -> dict[str, object]:
-    """Return progress with the keys that are known.
+class ProgressRow(Protocol):
+    """Row of the table of reports, as far as its progress depends on it."""
 
-    The keys are `rows, total, percent, eta_ms, attempt, queue_position, rows_with_extra_context, file`.
+    status: str
+    attempt: int
+    token: str | None
+    heartbeat_at: int | None
+    writing: int | None
+    resumed_rows: int | None
+    rows: int | None
+    total: int | None
+    extra_rows: int | None
+    bytes: int | None
+    sha256: str | None
+    expires: int | None
 
-    Args:
-        report: a row of the table of reports.
-        queue_position: 1 for the report that the next free worker claims, or None if it does not wait.
 
-    Returns:
-        `percent` is from 0 to 100, `eta_ms` is milliseconds from now, and `file` has `rows`, `bytes`, `sha256` and
-        `expires`.
+def progress(report: ProgressRow, queue_position: int | None) -> dict[str, object]:
+    """Return the known ones of `rows, total, percent, eta_ms, attempt, queue_position, rows_with_extra_context, file`.
+
+    `queue_position` is 1 for the report that the next free worker claims, and None if it does not wait. `percent` is
+    from 0 to 100, `eta_ms` is milliseconds from now, and `file` has `rows`, `bytes`, `sha256` and `expires`.
     """
-    known: dict[str, object] = {"rows": report.rows, "total": report.total, "percent": percent(report)}
-    known["eta_ms"] = eta_ms(report)
-    known["attempt"] = report.attempt or None
-    known["queue_position"] = queue_position
-    known["rows_with_extra_context"] = report.extra_rows
+    known: dict[str, object] = {
+        "rows": report.rows,
+        "total": report.total,
+        "percent": percent(report),
+        "eta_ms": eta_ms(report),
+        "attempt": report.attempt or None,
+        "queue_position": queue_position,
+        "rows_with_extra_context": report.extra_rows,
+    }
     if report.status == "COMPLETE":
-        known["file"] = {
-            "rows": report.rows,
-            "bytes": report.bytes,
-            "sha256": report.sha256,
-            "expires": report.expires,
-        }
+        known["file"] = {name: getattr(report, name) for name in ("rows", "bytes", "sha256", "expires")}
     return {key: value for key, value in known.items() if value is not None}
 
 
-def percent(report: object) -> int | None:
+def percent(report: ProgressRow) -> int | None:
     """Return the percentage of rows written. It is 100 only once the file is available."""
     if report.status == "COMPLETE":
         return 100
@@ -42,11 +53,12 @@ def percent(report: object) -> int | None:
     return min(99, report.rows * 100 // report.total) if report.total else 0
 
 
-def eta_ms(report: object) -> int | None:
+def eta_ms(report: ProgressRow) -> int | None:
     """Return the remaining time at the speed of the current attempt, or None if it cannot be estimated yet."""
     if report.status != "RUNNING" or report.token is None or report.writing is None:
         return None
-    written, elapsed = report.rows - report.resumed_rows, report.heartbeat_at - report.writing
+    written = (report.rows or 0) - (report.resumed_rows or 0)
+    elapsed = (report.heartbeat_at or 0) - report.writing
     if not written or elapsed < STEADY_MS:
         return None
-    return max(0, report.total - report.rows) * elapsed // written
+    return max(0, (report.total or 0) - (report.rows or 0)) * elapsed // written

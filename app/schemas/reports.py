@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, validates_schema
 
+from app.exceptions import FieldError
 from app.schemas import json
-from app.schemas.field_errors import validation_error
-from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, ObjectName, Time
+from app.schemas.field_errors import load, to_input_error
+from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, Lenient, ObjectName, Time
 
 PARQUET = "parquet"
 FORMATS = ("csv", "jsonl", PARQUET)
@@ -40,19 +42,10 @@ class Part(Described, fields.Nested):
 
     allowed = "an object"
 
-    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> object:
+    def _deserialize(self, value: object, *args: Any, **kwargs: Any) -> object:
         if not isinstance(value, dict):
             raise self.refuse(value, f"is {json.kind(value)}")
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
-class Lenient(Schema):
-    """Base schema that ignores unknown keys, because older and newer clients exist."""
-
-    class Meta:
-        """marshmallow's settings; see the class."""
-
-        unknown = EXCLUDE
+        return super()._deserialize(value, *args, **kwargs)
 
 
 class FilterSchema(Lenient):
@@ -64,19 +57,12 @@ class FilterSchema(Lenient):
     start = Time(digits=True, metadata={"description": "The first millisecond.", "example": 1793000000000})
     end = Time(digits=True, metadata={"description": "The last millisecond.", "example": 1795591999999})
 
-    def load_query(self, given: dict[str, object]) -> dict[str, object]:
-        """Return a filter from query parameters.
-
-        Raises:
-            InputInvalid: a parameter is invalid.
-        """
-        try:
-            return self.load(given)
-        except ValidationError as error:
-            raise validation_error(error, "The query", "nothing was read") from None
+    def load_query(self, given: dict[str, object]) -> dict[str, Any]:
+        """Return a filter from query parameters, or raise InputInvalid."""
+        return load(self, given, "The query", "nothing was read")
 
     @validates_schema
-    def in_order(self, data: dict, **kwargs: object) -> None:
+    def in_order(self, data: dict[str, Any], **kwargs: object) -> None:
         """Reject an end before the start, because it selects nothing and is certainly a mistake."""
         start, end = data.get("start"), data.get("end")
         if start is not None and end is not None and end < start:
@@ -96,7 +82,7 @@ class OutputSchema(Lenient):
     spreadsheetSafe = Flag(metadata={"description": "Put ' before what a spreadsheet would run; default false."})
 
     @validates_schema
-    def once_compressed(self, data: dict, **kwargs: object) -> None:
+    def once_compressed(self, data: dict[str, Any], **kwargs: object) -> None:
         """Reject compressed Parquet, because its readers start at the end of the file, which compression hides."""
         compression = data.get("compression", UNCOMPRESSED)
         if data.get("format") == PARQUET and compression != UNCOMPRESSED:
@@ -104,7 +90,7 @@ class OutputSchema(Lenient):
             raise ValidationError({"compression": [f'is "{compression}"; {allowed}']})
 
     @validates_schema
-    def both_or_neither(self, data: dict, **kwargs: object) -> None:
+    def both_or_neither(self, data: dict[str, Any], **kwargs: object) -> None:
         """Require both bucket and key or neither, because one alone is not a destination."""
         given = {"bucketName", "bucketKey"} & set(data)
         if len(given) == 1:
@@ -118,55 +104,63 @@ class ReportRequestSchema(Lenient):
     filter = Part(FilterSchema, required=True)
     output = Part(OutputSchema)
 
-    def load_body(self, body: bytes) -> dict[str, dict]:
+    def load_body(self, body: bytes) -> dict[str, Any]:
         """Return the request's `filter` and, if one was sent, its `output`, with keys in the order of the response.
 
-        Raises:
-            BodyMalformed: the body is not JSON.
-            BodyTooLarge: it has too many values.
-            InputInvalid: a field is invalid or occurs twice.
+        Raise BodyMalformed or BodyTooLarge, or InputInvalid if a field is invalid or occurs twice.
         """
         return self.load_with_ignored(body)[0]
 
-    def load_with_ignored(self, body: bytes) -> tuple[dict[str, dict], list[str]]:
+    def load_with_ignored(self, body: bytes) -> tuple[dict[str, Any], list[str]]:
         """Return the same together with the places of the unknown keys."""
         value = json.parse_clean(body, values=MAX_VALUES)
         keys = Counter(json.keys(body, levels=2, values=MAX_VALUES))
-        known = set(self.fields) | {f"{name}.{key}" for name, part in self.fields.items() for key in part.schema.fields}
-        try:
-            if not isinstance(value, dict):
-                raise ValidationError({"body": [f"is {json.kind(value)}; it must be an object with a filter"]})
-            twice = sorted(key for key in known if keys[key] > 1)
-            if twice:
-                raise ValidationError({key: ["comes twice; it may come once"] for key in twice})
-            return self.load(value), [key for key in keys if key not in known and _outer(key) in {"", *self.fields}]
-        except ValidationError as error:
-            raise validation_error(error, "The report's request") from None
+        known = set(self.fields)
+        for name, part in self.fields.items():
+            if isinstance(part, Part):
+                known |= {f"{name}.{key}" for key in part.schema.fields}
+        if not isinstance(value, dict):
+            fault = FieldError(f"body is {json.kind(value)}; it must be an object with a filter.")
+            raise to_input_error([fault], "The report's request")
+        twice = sorted(key for key in known if keys[key] > 1)
+        if twice:
+            faults = [FieldError(f"{key} comes twice; it may come once.", field=key.partition(".")[2]) for key in twice]
+            raise to_input_error(faults, "The report's request")
+        ignored = [key for key in keys if key not in known and key.rpartition(".")[0] in {"", *self.fields}]
+        return load(self, value, "The report's request"), ignored
 
 
-def _outer(key: str) -> str:
-    return key.rpartition(".")[0]
+class ReportRow(Protocol):
+    """Row of the table of reports, as far as the API shows it."""
+
+    job: str
+    customer: str
+    product: str
+    types: Any
+    start: int | None
+    end: int | None
+    output: Any
+    status: str
+    started: int
+    ended: int | None
 
 
-def job(report: object) -> dict[str, object]:
-    """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order.
-
-    Args:
-        report: a row of the table of reports.
-    """
-    seen: dict[str, object] = {"job": report.job, "source": source(report), "status": report.status}
-    seen["filter"] = {"customer": report.customer, "product": report.product}
+def job(report: ReportRow) -> dict[str, object]:
+    """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order."""
+    filter = {"customer": report.customer, "product": report.product}
     given = {"types": report.types, "start": report.start, "end": report.end}
-    seen["filter"] |= {key: value for key, value in given.items() if value is not None}
-    seen["timing"] = {"day": day(report.started), "start": report.started}
-    if report.ended is not None:
-        seen["timing"]["end"] = report.ended
-    if report.output is not None:
-        seen["output"] = report.output
-    return seen
+    ended = {} if report.ended is None else {"end": report.ended}
+    output = {} if report.output is None else {"output": report.output}
+    return {
+        "job": report.job,
+        "source": source(report),
+        "status": report.status,
+        "filter": filter | {key: value for key, value in given.items() if value is not None},
+        "timing": {"day": day(report.started), "start": report.started} | ended,
+    } | output
 
 
-def source(report: object) -> str:
+def source(report: ReportRow) -> str:
     """Return the name by which the API identifies a report."""
     return f"JOB-{report.job}"
 

@@ -6,10 +6,11 @@ import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, validates_schema
 
-from app.schemas.field_errors import validation_error
+from app.schemas.field_errors import load
 from app.schemas.fields import DIGITS, MAX_CONTEXT_TEXT, MAX_TIME, Code, Codes, Described
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)?Z?")
@@ -69,17 +70,14 @@ class ErasingSchema(Schema):
     batch = Batch()
     item = Item()
 
-    def check(self, wanted: Mapping[str, object]) -> dict[str, object]:
-        """Return the validated options; None means not given.
+    def check(self, wanted: Mapping[str, object]) -> dict[str, Any]:
+        """Return the validated options (None means not given), or raise InputInvalid."""
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return load(self, given, "The command", "nothing was erased")
 
-        Raises:
-            InputInvalid: contains one fault per invalid option.
-        """
-        try:
-            checked = self.load({name: value for name, value in wanted.items() if value is not None})
-            after, before = checked.get("after"), checked.get("before")
-            if after is not None and before is not None and before <= after:
-                raise ValidationError({"before": ["is not later than after; no event could fit"]})
-        except ValidationError as error:
-            raise validation_error(error, "The command", "nothing was erased") from None
-        return checked
+    @validates_schema
+    def check_order(self, data: dict[str, Any], **kwargs: object) -> None:
+        """Reject a period that no event can be in."""
+        after, before = data.get("after"), data.get("before")
+        if after is not None and before is not None and before <= after:
+            raise ValidationError({"before": ["is not later than after; no event could fit"]})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 
-from app.schemas.field_errors import validation_error
-from app.schemas.fields import Choice, Code, Described
-from app.schemas.reports import FilterSchema, Lenient, OutputSchema, Part
+from app.schemas.field_errors import load
+from app.schemas.fields import Choice, Code, Described, Lenient
+from app.schemas.reports import FilterSchema, OutputSchema, Part
 from app.support.url_origin import split
 
 RECURRENCES = ("daily", "weekly", "monthly")
@@ -49,8 +50,6 @@ class RecurringFilterSchema(FilterSchema):
     """Filter for events without a time range, which the recurrence determines."""
 
     class Meta(Lenient.Meta):
-        """See `Lenient`."""
-
         exclude = ("start", "end")
 
 
@@ -58,8 +57,6 @@ class RecurringOutputSchema(OutputSchema):
     """Format of each file. Files are not delivered to a bucket, because each would overwrite the previous one."""
 
     class Meta(Lenient.Meta):
-        """See `Lenient`."""
-
         exclude = ("bucketName", "bucketKey")
 
 
@@ -74,29 +71,26 @@ class ScheduleSchema(Schema):
     mode = Choice(MODES, required=True)
     webhook = Url()
 
-    def check(self, wanted: Mapping[str, object]) -> dict[str, object]:
-        """Return the validated request, with keys in the order above.
-
-        Raises:
-            InputInvalid: contains one fault per invalid field.
-        """
-        try:
-            return self.load(wanted)
-        except ValidationError as error:
-            raise validation_error(error, "The recurring report") from None
+    def check(self, wanted: Mapping[str, object]) -> dict[str, Any]:
+        """Return the validated request, with keys in the order above, or raise InputInvalid."""
+        return load(self, wanted, "The recurring report")
 
 
-def when(schedule: object) -> str:
-    """Return the schedule in words, such as "every Monday at 06:00 UTC".
+class ScheduleRow(Protocol):
+    """Row of the table of schedules, as far as it is put into words."""
 
-    Args:
-        schedule: a row of the table of schedules.
-    """
+    recurrence: str
+    hour: int
+    mode: str
+
+
+def when(schedule: ScheduleRow) -> str:
+    """Return the schedule in words, such as "every Monday at 06:00 UTC"."""
     days = {"daily": "every day", "weekly": "every Monday", "monthly": "every 1st of the month"}
     return f"{days[schedule.recurrence]} at {schedule.hour:02}:00 UTC"
 
 
-def covers(schedule: object) -> str:
+def covers(schedule: ScheduleRow) -> str:
     """Return the period of each report in words, such as "the week before"."""
     if schedule.mode == "since_last":
         return "everything since the last one"

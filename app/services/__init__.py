@@ -28,15 +28,14 @@ from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
 from app.services.operations.request_metrics import RequestMetrics
 from app.services.operations.retention import Retention
-from app.services.operations.scheduler import DAY_MS, Scheduler
+from app.services.operations.scheduler import Scheduler
 from app.services.operations.system import System
 from app.services.people.accounts import Accounts
-from app.services.people.audit import Audit
 from app.services.people.login import Login
 from app.services.people.sessions import Sessions
 from app.services.reports.attempt import AttemptContext
 from app.services.reports.cleanup import Cleanup
-from app.services.reports.destinations import Destinations
+from app.services.reports.output import Destinations
 from app.services.reports.runner import Runner
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
@@ -45,6 +44,7 @@ from app.services.schedules.webhooks import Webhooks
 from app.storage import open_storage
 from app.storage.spool import SpoolFiles
 from app.store.events.writer import GroupCommitWriter
+from app.support.clock import DAY_MS
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Services:
     resend: Resend
     rejected_groups: RejectedGroups
     catalog: Catalog
+    code_limit: CodeLimit
     catalog_listing: CatalogListing
     catalog_editor: CatalogEditor
-    audit: Audit
     accounts: Accounts
     login: Login
     sessions: Sessions
@@ -83,16 +83,16 @@ class Services:
 def build(settings: Settings) -> Services:
     """Create the services of a process. No service connects to anything yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
-    catalog = Catalog(strict=settings.catalog_mode == "strict", code_limit=CodeLimit(settings.max_codes))
-    catalog_listing, audit = CatalogListing(catalog), Audit()
+    catalog, code_limit = Catalog(strict=settings.catalog_mode == "strict"), CodeLimit(settings.max_codes)
+    catalog_listing = CatalogListing(catalog)
     storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000
     destinations = Destinations(settings, storage)
     cleanup = Cleanup(queue, destinations, limit_ms, settings.report_attempts)
     keep_ms = settings.report_keep_days * DAY_MS
     context = AttemptContext(destinations, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
-    reports = Reports(settings, catalog, destinations, queue, cleanup, audit)
-    retention = Retention(reports, audit)
+    reports = Reports(settings, catalog, destinations, queue, cleanup)
+    retention = Retention(reports)
     webhooks = Webhooks(settings.webhook_hosts, settings.secret, reports)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
@@ -103,28 +103,28 @@ def build(settings: Settings) -> Services:
     accounts = Accounts()
     sessions = Sessions(settings)
     store_valid = settings.invalid_events == STORE_VALID
-    ingest = Ingest(catalog, writer, rejected, settings.max_batch_events, store_valid=store_valid)
-    resend = Resend(ingest, rejected, audit)
+    ingest = Ingest(catalog, code_limit, writer, rejected, settings.max_batch_events, store_valid=store_valid)
+    resend = Resend(ingest, rejected)
     return Services(
         admission=Admission(settings, ingest_keys, RateLimit(settings.redis)),
         ingest=ingest,
-        importing=Importing(catalog, GroupCommitWriter(settings.ingest_wait_seconds)),
+        importing=Importing(catalog, code_limit, GroupCommitWriter(settings.ingest_wait_seconds)),
         listing=Listing(2 * settings.max_batch_events),
         volume=Volume(),
         retention=retention,
         rejected=rejected,
         resend=resend,
-        rejected_groups=RejectedGroups(resend, audit),
+        rejected_groups=RejectedGroups(resend),
         catalog=catalog,
+        code_limit=code_limit,
         catalog_listing=catalog_listing,
-        catalog_editor=CatalogEditor(catalog, catalog_listing, audit),
-        audit=audit,
+        catalog_editor=CatalogEditor(catalog, catalog_listing),
         accounts=accounts,
         login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
         sessions=sessions,
         ingest_keys=ingest_keys,
         reports=reports,
-        runner=Runner(lambda report: context, queue, cleanup),
+        runner=Runner(context, queue, cleanup),
         schedules=Schedules(catalog, webhooks, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,

@@ -30,8 +30,7 @@ class Upload(Protocol):
     def commit(self) -> str | None:
         """Make the complete file visible, atomically and durably.
 
-        Returns:
-            An ETag that identifies this file if others may write under its key, otherwise None.
+        Return an ETag that identifies this file if others may write under its key, otherwise None.
         """
 
     def abort(self) -> None:
@@ -78,17 +77,11 @@ class Storage(Protocol):
     def is_same(self, key: str, etag: str) -> bool:
         """Return whether the file under a key is the one for which `commit` returned this value."""
 
-    def delete(self, key: str) -> None:
-        """Remove a complete file, if there is one."""
-
     def discard(self, key: str) -> None:
         """Remove a file, and what was written of it but never committed, for example by a process that died."""
 
     def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key and the time in milliseconds of each report file in this storage, complete or not.
-
-        Args:
-            begin: only keys with this prefix.
+        """Yield the key and the time in milliseconds of each report file whose key has a prefix, complete or not.
 
         The time is that of the last write or, for an unfinished file in S3, of its beginning. A key that has both a
         complete and an unfinished file occurs twice. Other files are ignored.
@@ -113,15 +106,13 @@ def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     Args:
         endpoint: the address of the S3-compatible store; empty means Amazon's.
         public_endpoint: the address by which clients reach it; empty means the same.
-
-    Raises:
-        SettingInvalid: the URL names S3, and boto3 is not installed.
     """
     place = urlsplit(url)
     if place.scheme == "file":
         return LocalStorage(unquoted(place.path))
-    s3 = _s3()
-    return s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
+    s3 = _import_s3()
+    storage: Storage = s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
+    return storage
 
 
 def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Storage:
@@ -129,12 +120,10 @@ def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Sto
 
     A key is the full name of an object, chosen by the user who started the report. An older file or another report's
     may already have that name. Therefore `discard` keeps complete objects, and `contents` yields nothing.
-
-    Raises:
-        SettingInvalid: boto3 is not installed.
     """
-    s3 = _s3()
-    return s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
+    s3 = _import_s3()
+    bucket: Storage = s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
+    return bucket
 
 
 def is_in_storage(url: str, bucket: str, name: str) -> bool:
@@ -150,12 +139,8 @@ def _prefix(path: str) -> str:
     return f"{inner}/" if inner else ""
 
 
-def _s3() -> ModuleType:
-    """Import and return the S3 package, only when it is used; see the package.
-
-    Raises:
-        SettingInvalid: boto3 is not installed.
-    """
+def _import_s3() -> ModuleType:
+    """Import the S3 package, only when it is used; see the package."""
     try:
         return import_module("app.storage.s3")
     except ModuleNotFoundError as error:

@@ -33,11 +33,7 @@ class Links:
         return f"{self._base_url}/files/{source}?{urlencode(query)}"
 
     def check(self, source: str, expires: str, nonce: str, signature: str, now: int) -> None:
-        """Accept a link only if this service created it and it has not expired.
-
-        Raises:
-            LinkInvalid: the link was changed, or has expired.
-        """
+        """Raise LinkInvalid if this service did not create a link, or it has expired."""
         # Compared as text, because a decoder would accept other spellings of the same bytes, and so a changed link.
         if not hmac.compare_digest(self._sign(source, expires, nonce).encode(), signature.encode()):
             raise LinkInvalid("This link is not one that the service made. Ask for the report's file again.")

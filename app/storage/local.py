@@ -13,15 +13,18 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 
 from app.exceptions import FileMissing, StorageFailed
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 KEY = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]+(?:\.[a-z]+)+")
 PARTIAL = re.compile(rf"\.({KEY.pattern})\.partial")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READ_BYTES = 256 * 1024
 
 log = structlog.get_logger(__name__)
@@ -36,22 +39,19 @@ class LocalUpload:
         self._file: BinaryIO = self._partial.open("wb", buffering=0)
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
         view = memoryview(data)
-        with _told():
+        with _storage_errors():
             while view:
                 view = view[self._file.write(view) :]
 
     def commit(self) -> None:
-        """Make the complete file visible after it is on disk."""
-        with _told():
+        with _storage_errors():
             os.fsync(self._file.fileno())
             self._file.close()
             self._partial.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def abort(self) -> None:
-        """Remove everything that was written."""
         try:
             self._file.close()
             self._partial.unlink(missing_ok=True)
@@ -60,68 +60,50 @@ class LocalUpload:
 
 
 class LocalStorage:
-    """Files in a folder; see `app.storage.Storage`.
-
-    Args:
-        folder: created with the first file.
-    """
+    """Files in a folder, which is created with the first file; see `app.storage.Storage`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def probe(self) -> None:
-        """Raise StorageFailed if the folder cannot be written to or created."""
-        folder = _existing(self._folder)
+        folder = next(path for path in (self._folder, *self._folder.parents) if path.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise StorageFailed(f"The folder of report files, {self._folder}, cannot be written to.")
 
     def hurried(self) -> LocalStorage:
-        """Return the same storage, because a disk responds at once or not at all."""
-        return self
+        return self  # a disk responds at once or not at all
 
     def create(self, key: str, media_type: str | None = None, check: Callable[[], None] | None = None) -> LocalUpload:
-        """Begin a file. Its media type is ignored, because only the service serves it and then sends the type."""
-        path = self._path(key)
-        with _told():
+        path = self._path(key)  # the media type is not stored, because only the service serves the file
+        with _storage_errors():
             _make_folder(self._folder)
             return LocalUpload(path)
 
     def open(self, key: str, check: Callable[[], None] | None = None, etag: str | None = None) -> BinaryIO:
-        """Open a file for reading, without checking the ETag, because only Tally writes under its key."""
         path = self._path(key)
-        with _told():
+        with _storage_errors():
             try:
                 return io.BufferedReader(_Reader(path), READ_BYTES)
             except FileNotFoundError:
                 raise FileMissing("The report's file is not in the folder of report files.") from None
 
     def is_same(self, key: str, etag: str) -> bool:
-        """Return True, because only Tally writes under the key."""
-        return True
+        return True  # only Tally writes under the key
 
     def size(self, key: str) -> int | None:
-        """Return the number of bytes of a complete file, or None if there is none."""
         path = self.path(key)
-        with _told(), suppress(FileNotFoundError):
+        with _storage_errors(), suppress(FileNotFoundError):
             return path.stat().st_size if path else None
         return None
 
-    def delete(self, key: str) -> None:
-        """Remove a complete file, if there is one."""
-        path = self._path(key)
-        with _told():
-            path.unlink(missing_ok=True)
-
     def discard(self, key: str) -> None:
-        """Remove a file, and what was written of it but never committed."""
         path = self._path(key)
-        with _told():
+        with _storage_errors():
             _partial(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
     def contents(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key of each file, complete or not, and the time of its last write."""
-        with _told():
+        with _storage_errors():
             entries = list(os.scandir(self._folder)) if self._folder.is_dir() else []
             for entry in entries:
                 partial = PARTIAL.fullmatch(entry.name)
@@ -131,14 +113,12 @@ class LocalStorage:
                         yield key, entry.stat().st_mtime_ns // 1_000_000
 
     def link(self, key: str, name: str, media_type: str, seconds: int, etag: str | None = None) -> str | None:
-        """Return None, because the service serves these files itself."""
         self._path(key)
-        return None
+        return None  # the service serves these files itself
 
     def path(self, key: str) -> Path | None:
-        """Return the path of a complete file, or None if there is none."""
         path = self._path(key)
-        with _told():
+        with _storage_errors():
             return path if path.is_file() else None
 
     def _path(self, key: str) -> Path:
@@ -150,35 +130,25 @@ class LocalStorage:
 class _Reader(io.FileIO):
     """File that raises StorageFailed instead of the system's errors."""
 
-    def readinto(self, buffer: memoryview) -> int | None:
-        """Read as many bytes as are available at once."""
-        with _told():
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        with _storage_errors():
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
-        """Read all remaining bytes."""
-        with _told():
+        with _storage_errors():
             return super().readall()
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     """Raise StorageFailed with a readable message instead of the system's errors."""
     try:
         yield
     except OSError as error:
-        raise StorageFailed(_sentence(error)) from error
-
-
-def _sentence(error: OSError) -> str:
-    if error.errno in FULL:
-        return "The disk that report files are written to is full."
-    return f"The folder of report files cannot be used: {error.strerror or type(error).__name__}."
-
-
-def _existing(path: Path) -> Path:
-    """Return the path, or its nearest existing parent."""
-    return path if path.exists() else _existing(path.parent)
+        if error.errno in DISK_FULL:
+            raise StorageFailed("The disk that report files are written to is full.") from error
+        reason = error.strerror or type(error).__name__
+        raise StorageFailed(f"The folder of report files cannot be used: {reason}.") from error
 
 
 def _partial(path: Path) -> Path:
@@ -191,10 +161,10 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a folder to disk, because a new name in it could otherwise be lost in a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import zstandard
@@ -14,7 +14,6 @@ from app.exceptions import BodyMalformed
 
 BLOCK_BYTES = 64 * 1024
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of each format
-CUT_SHORT = "The file is cut short: its compressed content has no end."
 
 
 def fingerprint(file: BinaryIO) -> str:
@@ -23,63 +22,49 @@ def fingerprint(file: BinaryIO) -> str:
     It covers the whole file because two exports of the same size may differ only in the middle, and reading is cheap
     compared with the import.
     """
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
     file.seek(0)
-    return digest
+    return digest.hexdigest()
 
 
 def content(file: BinaryIO, skip: int = 0) -> Iterator[bytes]:
-    """Yield a file's content in blocks, decompressed.
-
-    Args:
-        file: at its beginning; it may be a pipe.
-        skip: number of bytes to skip at the beginning of the content.
+    """Yield a file's content in blocks, decompressed, without its first `skip` bytes. The file may be a pipe.
 
     Raises:
         BodyMalformed: the content does not have the format of its first bytes, or is cut short. The content before the
             error is yielded first.
     """
     first = file.read(BLOCK_BYTES)
-    blocks = itertools.chain([first], iter(lambda: file.read(BLOCK_BYTES), b""))
+    blocks: Iterator[bytes] = itertools.chain([first], iter(lambda: file.read(BLOCK_BYTES), b""))
     if first.startswith(GZIP):
-        blocks = _gunzipped(blocks)
+        blocks = _decompress(blocks, "gzip", lambda: zlib.decompressobj(zlib.MAX_WBITS | 16))
     elif first.startswith(ZSTD):
-        blocks = _unzstded(blocks)
+        blocks = _decompress(blocks, "zstd", lambda: zstandard.ZstdDecompressor().decompressobj())
     for block in blocks:
         if skip < len(block):
             yield block[skip:]
         skip = max(0, skip - len(block))
 
 
-def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+def _decompress(
+    blocks: Iterable[bytes], name: str, begin: Callable[[], zlib._Decompress | zstandard.ZstdDecompressionObj]
+) -> Iterator[bytes]:
+    """Yield the content of gzip members or zstd frames, one behind the other."""
+    part = begin()
     for block in blocks:
         data = block
         while data:
-            if inflater.eof:  # another member, or zeros that pad a tape's block
-                data = data.lstrip(b"\0")
-                inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if data else inflater
+            if part.eof and name == "gzip":
+                data = data.lstrip(b"\0")  # zeros may pad a tape's block
+            if part.eof and data:
+                part = begin()
             if data:
                 try:
-                    yield inflater.decompress(data)
-                except zlib.error as error:
-                    raise BodyMalformed(f"The file is not the gzip that it begins as: {error}.") from None
-                data = inflater.unused_data
-    if not inflater.eof:
-        raise BodyMalformed(CUT_SHORT)
-
-
-def _unzstded(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    for block in blocks:
-        data = block
-        while data:
-            if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
-            try:
-                yield frame.decompress(data)
-            except zstandard.ZstdError as error:
-                raise BodyMalformed(f"The file is not the zstd that it begins as: {error}.") from None
-            data = frame.unused_data
-    if not frame.eof:
-        raise BodyMalformed(CUT_SHORT)
+                    yield part.decompress(data)
+                except (zlib.error, zstandard.ZstdError) as error:
+                    raise BodyMalformed(f"The file is not the {name} that it begins as: {error}.") from None
+                data = part.unused_data
+    if not part.eof:
+        raise BodyMalformed("The file is cut short: its compressed content has no end.")

@@ -16,9 +16,11 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from app.storage.local import sync_folder
 
 HEAD = struct.Struct(">III")
 SUFFIX = ".spool"
@@ -27,11 +29,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024  # after that a new file begins, so that a lon
 
 
 class SpoolFiles:
-    """Spool of a process, and the files that other processes left.
-
-    Args:
-        folder: created with the first record.
-    """
+    """Spool of a process in a folder, and the files that other processes left."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,11 +37,7 @@ class SpoolFiles:
         self._read: dict[Path, int] = {}  # how far `news` has read each file
 
     def append(self, records: Sequence[tuple[bytes, int]]) -> None:
-        """Store records, each with its weight; they are on disk when this returns. Call it from a single thread only.
-
-        Raises:
-            OSError: the disk is full or broken; none of the records is stored.
-        """
+        """Store records, each with its weight, on disk, or raise OSError. Call it from a single thread only."""
         is_new = self._file is None
         file = self._file or self._begin()
         end = file.tell()
@@ -53,17 +47,20 @@ class SpoolFiles:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
             if is_new:
-                self._sync_folder()
-        except OSError:
-            self._undo(file, end)
+                sync_folder(self._folder)
+        except OSError:  # truncate a partial write, so that it is not delivered or followed by records
+            if end:
+                os.ftruncate(file.fileno(), end)
+            else:
+                Path(file.name).unlink()
+            self.close()
             raise
         if file.tell() > MAX_FILE_BYTES:
             self.close()
 
     def probe(self) -> None:
         """Raise OSError if a record cannot be written now, because the disk is full or read-only."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{os.getpid()}.probe"
+        path = self._make_folder() / f"{os.getpid()}.probe"
         try:
             path.write_bytes(bytes(4096))
         finally:
@@ -77,13 +74,8 @@ class SpoolFiles:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold a lock against other processes that call this.
-
-        Raises:
-            OSError: the folder cannot be created.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._folder, os.O_RDONLY)
+        """Hold a lock against other processes that call this."""
+        descriptor = os.open(self._make_folder(), os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -91,11 +83,7 @@ class SpoolFiles:
             os.close(descriptor)
 
     def news(self) -> tuple[set[Path], list[tuple[Path, int, bytes]]]:
-        """Return the files of all processes, and the records added since the last call.
-
-        Returns:
-            Each record with its file and its offset, for `read`.
-        """
+        """Return all files, and the records added since the last call, each with its file and offset."""
         files, found = self._files(), []
         self._read = {path: self._read.get(path, 0) for path in files}
         for path in files:
@@ -135,17 +123,8 @@ class SpoolFiles:
                     path.unlink()
         return damaged
 
-    def _undo(self, file: BinaryIO, end: int) -> None:
-        """Truncate a partial write, so that it is not delivered or followed by records, and remove an empty file."""
-        if end:
-            os.ftruncate(file.fileno(), end)
-        else:
-            Path(file.name).unlink()
-        self.close()
-
     def _begin(self) -> BinaryIO:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
+        path = self._make_folder() / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
         file = path.open("xb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
         if not path.exists():  # another process emptied it before it was locked, assuming that its process was dead
@@ -154,12 +133,9 @@ class SpoolFiles:
         self._file = file
         return file
 
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _make_folder(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._folder
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
@@ -194,11 +170,7 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
 
 def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
     """Yield the records of a file from an offset on, each with its offset, or none if the file was emptied."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
+    with suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(place)
         for data in _records(file):
             yield place, data
@@ -207,12 +179,9 @@ def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
 
 def _weight(path: Path) -> int:
     total = 0
-    try:
-        with path.open("rb") as file:
-            while len(head := file.read(HEAD.size)) == HEAD.size:
-                length, weight, _ = HEAD.unpack(head)
-                total += weight
-                file.seek(length, os.SEEK_CUR)
-    except FileNotFoundError:  # emptied in the meantime
-        return 0
+    with suppress(FileNotFoundError), path.open("rb") as file:  # it may have been emptied in the meantime
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            length, weight, _ = HEAD.unpack(head)
+            total += weight
+            file.seek(length, os.SEEK_CUR)
     return total

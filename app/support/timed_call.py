@@ -6,9 +6,23 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
+
+
+def start_call(call: Callable[..., Value], *args: Any, **kwargs: Any) -> Future[Value]:
+    """Start a call in a thread of its own, which does not keep the process alive, and return its future."""
+    future: Future[Value] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="call", daemon=True).start()
+    return future
 
 
 class TimedCall(Generic[Value]):
@@ -37,17 +51,12 @@ class TimedCall(Generic[Value]):
         """
         with self._lock:
             if self._asked is None or self._answer.done():
-                self._answer, self._asked = Future(), time.monotonic()
-                threading.Thread(target=self._run, args=(self._answer,), name="asking", daemon=True).start()
+                self._answer, self._asked = start_call(self._run), time.monotonic()
             answer, left = self._answer, self._asked + self._seconds - time.monotonic()
         return answer.result(max(0, left))
 
-    def _run(self, answer: Future[Value]) -> None:
+    def _run(self) -> Value:
         try:
-            found = self._ask()
-        except Exception as error:  # noqa: BLE001 - it is raised in `answer`
-            answer.set_exception(error)
-        else:
-            answer.set_result(found)
+            return self._ask()
         finally:
             self._release()

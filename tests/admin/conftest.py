@@ -1,21 +1,23 @@
-"""Visitors: they follow links and send forms as a browser without JavaScript does, and see what stands on the page."""
+"""Visitors of the dashboard, who follow links and submit forms as a browser without JavaScript."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 
 import pytest
 from werkzeug.test import TestResponse
 
 from app.store.models import Account
 from tests.conftest import PASSWORD
+from tests.support.page import Element, read
 
 TOKEN = re.compile(r'name="csrf_token"[^>]* value="([^"]+)"')
 
 
 class Visitor:
-    """Somebody at the dashboard, with the cookies they were given."""
+    """Client of the dashboard with its own cookies."""
 
     def __init__(self, app) -> None:
         self._client = app.test_client()
@@ -24,13 +26,26 @@ class Visitor:
         return self._client.get(path, **kwargs)
 
     def see(self, path: str) -> str:
-        """A page that is there, its entities resolved."""
+        """Return the markup of an existing page, with entities resolved."""
         answer = self.get(path)
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return html.unescape(answer.get_data(as_text=True))
 
+    def read(self, path: str) -> Element:
+        """Return an existing page, parsed."""
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        return read(answer)
+
+    def pages(self, path: str, more: str) -> Iterator[Element]:
+        """Yield a page of a list, then each page that the link with the text `more` leads to."""
+        while path:
+            page = self.read(path)
+            yield page
+            path = page.link(more) or ""
+
     def send(self, path: str, fields: dict[str, str], *, form: str | None = None) -> TestResponse:
-        """Fill in and send a form, with the token that stands in the page `form`."""
+        """Submit a form with the token that the page `form` contains."""
         page = self.get(form or path).get_data(as_text=True)
         return self.post(path, fields | {"csrf_token": TOKEN.search(page)[1]})
 
@@ -38,11 +53,11 @@ class Visitor:
         return self._client.post(path, data=fields)
 
     def choose_zone(self, name: str) -> None:
-        """What the switch of the page's head does."""
+        """Set the cookie that the zone switch sets."""
         self._client.set_cookie("zone", name, domain="localhost")
 
     def choose_theme(self, name: str) -> None:
-        """What the switch of the left bar does."""
+        """Set the cookie that the theme switch sets."""
         self._client.set_cookie("theme", name, domain="localhost")
 
     def sign_in(self, name: str, password: str = PASSWORD) -> Visitor:
@@ -51,29 +66,37 @@ class Visitor:
         return self
 
 
-def words(page: str) -> str:
-    """What stands on a page, without its markup."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
-
-
 def key(name: str) -> int:
-    """A user's id, as it stands in addresses."""
+    """Return a user's id."""
     return Account.get(Account.name == name).id
 
 
 @pytest.fixture
 def visitor(app) -> Visitor:
-    """Somebody who has not signed in."""
+    """Return a visitor who is not signed in."""
     return Visitor(app)
 
 
 @pytest.fixture
 def boss(app, admin) -> Visitor:
-    """The administrator, signed in."""
+    """Return the signed-in administrator."""
     return Visitor(app).sign_in("admin")
 
 
 @pytest.fixture
 def anna(app, analyst) -> Visitor:
-    """The analyst of the customer BARCHART, signed in."""
+    """Return the signed-in analyst of the customer BARCHART."""
     return Visitor(app).sign_in("anna")
+
+
+@pytest.fixture
+def olga(app, operator) -> Visitor:
+    """Return the signed-in operator."""
+    return Visitor(app).sign_in("olga")
+
+
+@pytest.fixture
+def limited(app, services) -> Visitor:
+    """Return a signed-in operator of the customer BARCHART only."""
+    services.accounts.add("otto", "operator", ["BARCHART"], PASSWORD)
+    return Visitor(app).sign_in("otto")

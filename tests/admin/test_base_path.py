@@ -1,8 +1,7 @@
-"""Under a path of a host that others share: every address that the service gives leads back to it."""
+"""Every address that the service returns is below its base path."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterable
 from urllib.parse import urljoin, urlsplit
@@ -15,21 +14,21 @@ from app.config.values import OWN_PATHS
 from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.support.client import event
+from tests.support.page import read
 
 BASE = "/tally"
-ADDRESS = re.compile(r'(?<![\w-])(?:href|src|action|data-live)="([^"#][^"]*)"')
 pytestmark = pytest.mark.settings(public_url=f"https://tally.example{BASE}/")
 
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Addresses do not depend on where events are."""
+    """Use SQLite, because addresses do not depend on the database."""
     return sqlite_url
 
 
 @pytest.fixture(params=["strips", "keeps"])
 def through(request, app) -> Browser:
-    """Somebody whose requests pass a proxy, which strips the path or keeps it."""
+    """Return a client behind a proxy that strips the base path, or keeps it."""
 
     def strip(environ: dict, start: Callable) -> Iterable[bytes]:
         assert environ["PATH_INFO"].startswith(BASE), environ["PATH_INFO"]
@@ -100,7 +99,8 @@ def test_every_address_on_every_page_is_below_it_and_there(app, boss, admin):
         seen.add(re.sub(r"[0-9a-f-]{36}|\d+|\?.*", "", address))
         if answer.mimetype != "text/html":
             continue
-        for found in map(html.unescape, ADDRESS.findall(answer.get_data(as_text=True))):
+        names = ("href", "src", "action", "data-live")
+        for found in (one[name] for one in read(answer) for name in names if (one[name] or "#")[0] != "#"):
             to = urljoin(address, found)
             assert urlsplit(to).netloc == "" and to.startswith(f"{BASE}/"), (address, found)
             if not re.search(r"sign-out|/download|/sessions/|\.csv", to):
@@ -113,7 +113,7 @@ def test_every_address_on_every_page_is_below_it_and_there(app, boss, admin):
 
 
 def test_scripts_keep_their_cookies_below_it(boss):
-    assert f'data-path="{BASE}/admin"' in boss.get(f"{BASE}/admin/").get_data(as_text=True)
+    assert read(boss.get(f"{BASE}/admin/")).first("body")["data-path"] == f"{BASE}/admin"
 
 
 def test_a_link_to_a_report_s_file_leads_through_it(through, admin):
@@ -125,12 +125,12 @@ def test_a_link_to_a_report_s_file_leads_through_it(through, admin):
     assert through.get(link.removeprefix("https://tally.example")).status_code == 200
 
 
-def test_the_api_s_document_says_where_it_is(through, admin):
+def test_the_openapi_document_has_the_base_path(through, admin):
     assert through.get(f"{BASE}/openapi.json").get_json()["servers"] == [{"url": BASE}]
     assert f'"{BASE}/openapi.json"' in through.get(f"{BASE}/docs/").get_data(as_text=True)
     assert through.get(f"{BASE}/system/version").status_code == 200
 
 
-def test_the_paths_that_it_may_not_have_are_those_of_the_service(app):
+def test_the_reserved_paths_are_those_of_the_service(app):
     own = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()} - {""}
     assert own == set(OWN_PATHS)

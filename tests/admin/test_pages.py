@@ -1,13 +1,14 @@
-"""What holds for every page: its headers, its errors, and that nothing in it is taken for markup."""
+"""Properties of every page: login, errors, left bar, refreshing parts, and no inline markup."""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 
+from app.exceptions import StoreUnavailable
 from tests.support.client import event
+from tests.support.page import read
 
 CORPUS = [
     "<script>alert(1)</script>",
@@ -24,46 +25,35 @@ CORPUS = [
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """How pages are put together does not depend on the database."""
+    """Use SQLite, because rendering does not depend on the database."""
     return sqlite_url
 
 
-class Markup(HTMLParser):
-    """What a browser would run or style: elements and attributes that a page must not have inline."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        wrong = [name for name in given if name.startswith("on") or name == "style"]
-        if tag in ("style", "iframe", "img", "object") or (tag == "script" and "src" not in given) or wrong:
-            self.found.append(self.get_starttag_text())
-        for name in ("href", "src", "action"):
-            value = given.get(name) or "/"
-            if not value.startswith(("/", "#")) or value.startswith("//"):
-                self.found.append(self.get_starttag_text())
-
-
 def inline(page: str) -> list[str]:
-    parser = Markup()
-    parser.feed(page)
-    return parser.found
+    """Return the elements that a browser would run or style, which a page must not contain."""
+    found = []
+    for one in read(page):
+        wrong = [name for name in one.attributes if name.startswith("on") or name == "style"]
+        for name in ("href", "src", "action"):
+            value = one[name] or "/"
+            wrong += [] if value.startswith(("/", "#")) and not value.startswith("//") else [name]
+        if one.tag in ("style", "iframe", "img", "object") or (one.tag == "script" and one["src"] is None) or wrong:
+            found.append(f"{one.tag} {one.attributes}")
+    return found
 
 
 @pytest.fixture
 def pages(admin, app) -> list[str]:
-    """Every page that can be looked at, with what the corpus brings."""
+    """Store the corpus as events and a report, and return the path of every page."""
     admin.send(*[event(customer=text, product=text, type=text, context=[text]) for text in CORPUS], event())
     job, _ = admin.run_report(customer=CORPUS[0], product=CORPUS[1], types=CORPUS)
     return [path for path in addresses(app, job["source"]) if not path.endswith("/download")]
 
 
 def addresses(app, source: str) -> list[str]:
-    """Whatever of the dashboard can be asked for, with that report's source, and 1 for what else is wanted."""
+    """Return the path of every GET route, with the report's source, and 1 for other variables."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
-    wanted = {"source": source, "word": "type", "act": "delete"}
+    wanted = {"source": source, "word": "type", "act": "delete", "uuid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}
     return [
         re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda name: wanted.get(name[1], "1"), rule.rule) for rule in rules
     ]
@@ -77,19 +67,6 @@ def test_every_page_asks_for_a_session(app, visitor):
         assert visitor.get(path).headers["Location"].startswith("/admin/sign-in"), path
 
 
-def test_every_page_forbids_what_it_does_not_need(boss, visitor, pages):
-    for page in [*pages, "/admin/nothing"]:
-        for somebody in (boss, visitor):
-            headers = somebody.get(page).headers
-            policy = headers["Content-Security-Policy"]
-            assert policy.startswith("default-src 'self'; img-src 'self' data:;")
-            assert "frame-ancestors 'none'" in policy
-            assert "unsafe" not in policy
-            assert headers["X-Content-Type-Options"] == "nosniff"
-            assert headers["Referrer-Policy"] == "same-origin"
-            assert headers["Cache-Control"] == "private, no-store"
-
-
 def test_styles_and_scripts_are_not_sniffed(visitor):
     for path in ("/static/style.css", "/static/live.js", "/bootstrap/static/css/bootstrap.min.css"):
         answer = visitor.get(path)
@@ -98,68 +75,104 @@ def test_styles_and_scripts_are_not_sniffed(visitor):
         answer.close()
 
 
-def test_nothing_of_an_event_or_a_report_becomes_markup(boss, pages):
-    for page in pages:
-        answer = boss.get(page)
-        if answer.mimetype != "text/html":
-            continue  # the audit log as CSV is no page
-        text = answer.get_data(as_text=True)
-        assert inline(text) == [], page
-        assert "alert(1)</script>" not in text
-
-
-def test_what_looks_like_markup_is_shown_as_it_came(boss, pages):
-    text = boss.see("/admin/")
+def test_text_that_looks_like_markup_is_shown_as_received(boss, pages):
+    """`bdi` isolates text that runs from right to left."""
+    shown = [one.content for one in boss.read("/admin/").all("bdi")]
     for one in CORPUS:
-        assert one in text
-
-
-def test_bidirectional_text_stays_in_its_place(boss, pages):
-    assert f"<bdi>{CORPUS[7]}</bdi>" in boss.see("/admin/")
+        assert one in shown
 
 
 def test_no_script_is_needed(boss, pages):
-    """Links are links and forms are forms; no button waits for a script but those that copy."""
+    """Every button submits a form or is hidden without scripts."""
     for page in pages:
-        text = boss.get(page).get_data(as_text=True)
-        buttons = re.findall(r"<button[^>]*>", text)
-        assert all('type="submit"' in button or "with-script" in button for button in buttons)
+        buttons = read(boss.get(page)).all("button")
+        assert all(one["type"] == "submit" or "with-script" in one["class"] for one in buttons), page
+
+
+@pytest.mark.parametrize(
+    ("path", "item"),
+    [
+        ("", "Overview"),
+        ("events", "Events"),
+        ("events/1", "Events"),
+        ("reports", "Reports"),
+        ("reports/new", "Reports"),
+        ("reports/recurring", "Reports"),
+        ("rejected", "Rejected"),
+        ("rejected/by/event", "Rejected"),
+        ("catalog/types", "Catalog"),
+        ("people/new", "People"),
+        ("keys", "People"),
+        ("audit", "People"),
+        ("system", "System"),
+        ("system/settings", "System"),
+        ("system/versions", "System"),
+        ("me", None),
+    ],
+)
+def test_the_left_bar_marks_the_current_section(boss, admin, path, item):
+    admin.send(event())
+    bar = boss.read(f"/admin/{path}").first("nav", aria_label="Main")
+    assert [one.text for one in bar.all("a", aria_current="page")] == ([item] if item else [])
+
+
+def test_the_left_bar_has_what_each_may_see(boss, olga, anna):
+    everybody = ["Overview", "Events", "Reports", "Catalog", "API"]
+    items = {
+        somebody: [one.text for one in somebody.read("/admin/").first("nav", aria_label="Main").all("a")]
+        for somebody in (boss, olga, anna)
+    }
+    assert items[boss] == [*everybody[:3], "Rejected", "Catalog", "People", "System", "API"]
+    assert items[olga] == [*everybody[:3], "Rejected", "Catalog", "System", "Audit log", "API"]
+    assert items[anna] == everybody
+
+
+def test_every_part_that_refreshes_itself_is_the_part_of_its_page(app, boss, pages, admin, services):
+    fields = {"name": "Daily", "recurrence": "daily", "hour": "6", "mode": "period"}
+    answer = boss.send("/admin/reports/recurring/new", {"customer": "BARCHART", "product": "PORTFOLIO"} | fields)
+    assert answer.status_code == 302
+    parts = [path for path in pages if path.endswith("/part")]
+    assert len(parts) == 10
+    for part in (*parts, "/admin/rejected/by/reason"):
+        page = part.removesuffix("/part").removesuffix("/by/reason")
+        page = "/admin/" if page == "/admin/overview" else page
+        shown, live = boss.see(page), boss.see(part).strip()
+        first = read(live).children[0]
+        assert first["data-live"].partition("?")[0] == part
+        assert "<html" not in live
+        assert [one["data-live"] for one in read(shown).all(first.tag, data_live=first["data-live"])], part
 
 
 @pytest.mark.parametrize("path", ["/admin/nothing", "/admin/reports/x/y/z", "/static/nothing.css"])
-def test_what_is_not_there_is_told_on_a_page(boss, visitor, path):
+def test_an_unknown_path_gets_an_error_page(boss, visitor, path):
     for somebody in (boss, visitor):
         answer = somebody.get(path)
         assert answer.status_code == 404
         assert answer.mimetype == "text/html"
-        assert "Page not found" in answer.get_data(as_text=True)
+        assert "Page not found" in read(answer)
 
 
-def test_whoever_is_signed_in_keeps_the_left_bar_on_an_error(boss, visitor):
-    assert 'class="side"' in boss.get("/admin/nothing").get_data(as_text=True)
-    assert 'class="side"' not in visitor.get("/admin/nothing").get_data(as_text=True)
+def test_error_pages_keep_the_left_bar_for_signed_in_users(boss, visitor):
+    assert [len(read(somebody.get("/admin/nothing")).all(class_="side")) for somebody in (boss, visitor)] == [1, 0]
 
 
-def test_another_verb_is_told_on_a_page_with_what_is_allowed(boss):
+def test_another_method_is_rejected_with_the_allowed_methods(boss):
     answer = boss.get("/admin/sign-out")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "OPTIONS, POST"
     assert answer.mimetype == "text/html"
 
 
-def test_a_fault_of_ours_is_told_without_its_insides(boss, services, monkeypatch):
+def test_an_internal_error_is_shown_without_details(boss, services, monkeypatch):
     monkeypatch.setattr(services.listing, "arrivals", lambda *_: 1 / 0)
     answer = boss.get("/admin/", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 500
-    page = answer.get_data(as_text=True)
-    assert "Internal error" in page
-    assert "abc-1" in page
-    assert "ZeroDivisionError" not in page
+    assert "Internal error" in read(answer)
+    assert "abc-1" in read(answer)
+    assert "ZeroDivisionError" not in answer.get_data(as_text=True)
 
 
-def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
-    from app.exceptions import StoreUnavailable
-
+def test_an_unavailable_database_is_reported_on_a_page(boss, services, monkeypatch):
     def away(*_, **__):
         raise StoreUnavailable("The database cannot be reached.")
 
@@ -167,9 +180,8 @@ def test_a_database_that_is_away_is_told_on_a_page(boss, services, monkeypatch):
     answer = boss.get("/admin/")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    text = answer.get_data(as_text=True)
-    assert "Temporarily unavailable" in text
-    assert "The database cannot be reached." in text
+    assert "Temporarily unavailable" in read(answer)
+    assert "The database cannot be reached." in read(answer)
 
 
 def test_the_apis_errors_stay_json(nobody):

@@ -1,4 +1,4 @@
-"""Times, numbers and sizes in words."""
+"""Template filters for times, numbers and sizes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOVEMBER = 1_793_491_200_000  # 2026-11-01T00:00:00Z
         (NOVEMBER + 60_000, NOVEMBER + DAY + 1, "1 Nov 2026, 00:01 – 2 Nov 2026, 00:00:00.001 UTC"),
     ],
 )
-def test_a_range_is_told_with_its_zone_and_no_more_than_it_needs(start, end, told):
+def test_a_range_is_shown_with_its_zone_and_without_redundant_parts(start, end, told):
     assert template_filters.period(start, end) == told
 
 

@@ -65,7 +65,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def small_chunks(monkeypatch) -> None:
-    monkeypatch.setattr(reading, "RECORDS", 10)
+    monkeypatch.setattr(reading, "MAX_CHUNK_RECORDS", 10)
 
 
 def test_every_line_is_an_event(prints, file, services):
@@ -143,9 +143,9 @@ def test_strict_mode_checks_the_catalog(flask, file, sample_catalog):
 
 
 def test_an_endless_line_is_rejected_and_the_others_are_imported(flask, file, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_RECORD", 3000)
-    monkeypatch.setattr(reading, "KEPT_OF_LONGER", 100)
-    monkeypatch.setattr(reading, "BYTES", 1000)
+    monkeypatch.setattr(reading, "MAX_RECORD_BYTES", 3000)
+    monkeypatch.setattr(reading, "OVERLONG_BYTES", 100)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1000)
     monkeypatch.setattr("app.storage.reading.BLOCK_BYTES", 1000)
     content = lines(numbered(5)) + b'{"customer": "' + b"x" * 20_000 + b"\n" + lines(numbered(5, 5))
     result = flask("events", "import", file(content))
@@ -228,7 +228,7 @@ def test_a_resumed_import_with_columns_uses_the_columns_of_its_header(services, 
     catalog(services)
     rows = [f'{number}|LOADED|u{number}|v||"[""t{number}"",null,""x""]"' for number in range(25)]
     path = file("\n".join(["timestamp|type|userId|viewName|extra_2|extra", *rows]).encode())
-    importing = Importing(services.catalog, GroupCommitWriter(10))
+    importing = Importing(services.catalog, services.code_limit, GroupCommitWriter(10))
     with path.open("rb") as opened:
         steps = importing.run(Source(opened, path.name, Csv("BARCHART", "COPY")))
         next(steps), next(steps)
@@ -381,7 +381,7 @@ def test_two_concurrent_imports_store_a_file_once(services, small_chunks):
 
 
 def test_a_failed_commit_does_not_advance_the_import(app, services, small_chunks, monkeypatch):
-    importing = Importing(services.catalog, GroupCommitWriter(1))
+    importing = Importing(services.catalog, services.code_limit, GroupCommitWriter(1))
     advance = imports.advance
     monkeypatch.setattr(imports, "advance", lambda *args: advance(*args) and args[1] < 100 or 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 import zstandard
 
-from app.exports.compression import compressor
+from app.exports.file import compressor
 from app.storage.reading import content
 
 LINES = [f"{number}|LOADED|user-{number * number % 9973}\n".encode() for number in range(30_000)]
@@ -23,7 +23,7 @@ ENDS = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 def compressed(name: str, lines: list[bytes], step: int = 100) -> bytes:
     form = compressor(name)
     pieces = [b"".join(lines[begin : begin + step]) for begin in range(0, len(lines), step)]
-    return b"".join([*(form.compress(piece) for piece in pieces), form.finish()])
+    return b"".join([*(form.compress(piece) for piece in pieces), form.flush()])
 
 
 @pytest.fixture(params=ENDS)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.exports.csv import line_writer, lines
+from app.exports.csv import blocks, line_writer
 from app.exports.layout import POSITIONAL, Layout
 
 SIGNS = "=+-@\t\r\n＝＋－＠"
@@ -42,8 +42,8 @@ def test_what_begins_otherwise_is_left_as_it_is(text, cell):
 @settings(deadline=None)
 @given(st.lists(st.none() | TEXT, max_size=5), st.sampled_from("|,=-'\t"))
 def test_type_and_context_are_made_safe_and_the_rest_stays(context, delimiter):
-    made = lines(iter([(1793, "+TYPE", context)]), Layout(POSITIONAL), 5, delimiter, safe=True)
-    (row,) = standard.reader(io.StringIO(b"".join(made).decode(), newline=""), delimiter=delimiter)
+    [(line, _)] = blocks([(1793, "+TYPE", context)], Layout(POSITIONAL), 5, delimiter, safe=True)
+    (row,) = standard.reader(io.StringIO(line.decode(), newline=""), delimiter=delimiter)
     assert row[:2] == ["1793", "'+TYPE"]
     for cell, item in zip(row[2:], context, strict=False):
         assert cell == ("'" + item if item and item[0] in SIGNS else item or "")

@@ -11,8 +11,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from app.exports import arrow, blocks, csv, jsonl, parquet
-from app.exports.blocks import BLOCK_BYTES, STEP_ROWS, of_lines
+from app.exports import csv, jsonl, parquet
+from app.exports.file import BLOCK_BYTES, STEP_ROWS, Block, gather, steps
 from app.exports.layout import COLUMNS, POSITIONAL, Layout
 
 NUMBER = 9_000
@@ -43,7 +43,7 @@ def split(cuts: Sequence[int]) -> list[list]:
     return [ROWS[begin:end] for begin, end in zip([0, *cuts], ends, strict=True)]
 
 
-def written(some: Iterator[blocks.Block]) -> bytes:
+def written(some: Iterator[Block]) -> bytes:
     return b"".join(data for data, _ in some)
 
 
@@ -99,7 +99,8 @@ def test_a_context_is_the_same_as_a_list_and_as_json_text():
     for layout in LAYOUTS:
         pairs = [[(5, "ADDED", context)], [(5, "ADDED", text)]]
         one, other = (
-            {written(parquet.blocks(map(full, rows), layout)), *csv.lines(iter(rows), layout, 5, "|")} for rows in pairs
+            [written(parquet.blocks(map(full, rows), layout)), written(csv.blocks(rows, layout, 5, "|"))]
+            for rows in pairs
         )
         assert one == other
     one, other = (written(jsonl.blocks(iter([full((5, "ADDED", form))]))) for form in (context, text))
@@ -108,7 +109,7 @@ def test_a_context_is_the_same_as_a_list_and_as_json_text():
 
 def test_a_block_ends_at_a_line_s_end_and_is_of_about_one_size():
     lines = [b"x" * size + b"\n" for size in (10, 5_000, 0, 200) * 500]
-    found = list(of_lines(iter(lines)))
+    found = list(gather((b"".join(step), len(step)) for step in steps(iter(lines))))
     assert b"".join(data for data, _ in found) == b"".join(lines)
     assert [rows for _, rows in found] == [data.count(b"\n") for data, _ in found]
     assert all(BLOCK_BYTES <= len(data) < BLOCK_BYTES + STEP_ROWS * 5_001 for data, _ in found[:-1])
@@ -121,13 +122,12 @@ def test_no_rows_make_no_lines_and_an_empty_parquet():
             file = io.BytesIO()
             assert parquet.join(parts, file.write, layout) == 0
             table = pq.read_table(io.BytesIO(file.getvalue()))
-            assert (table.num_rows, table.schema.equals(arrow.schema(layout))) == (0, True)
+            assert (table.num_rows, table.schema.equals(parquet.schema(layout))) == (0, True)
 
 
 @pytest.mark.parametrize(
     "begin",
     [
-        lambda rows: csv.lines(rows, LAYOUTS[0], 3, "|"),
         lambda rows: csv.blocks(rows, LAYOUTS[0], 3, "|"),
         lambda rows: jsonl.blocks(full(row) for row in rows),
         lambda rows: parquet.blocks((full(row) for row in rows), LAYOUTS[1]),
@@ -183,7 +183,7 @@ def test_no_two_columns_have_names_that_differ_in_capitals_only():
         COLUMNS, ("type", "timestamp_2", "timestamp", "Type", "Batch", "extra", "EXTRA", "e", "é", "É", "*")
     )
     names = ["type_2", "timestamp_2", "timestamp_3", "Type_3", "Batch_2", "extra_2", "EXTRA_3", "e", "é", "É_2"]
-    found = arrow.schema(layout).names
+    found = parquet.schema(layout).names
     assert found == ["timestamp", "type", *names, *FIXED, "extra"]
     assert len({name.casefold() for name in found}) == len(found)
 

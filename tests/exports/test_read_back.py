@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.exports import csv, jsonl, parquet
-from app.exports.blocks import of_lines
 from app.exports.layout import COLUMNS, POSITIONAL, Layout
 from app.exports.reading import CsvRecords
 from tests.support.pace import times
@@ -96,8 +95,8 @@ def width_of(sent: list[Sent]) -> int:
 def csv_file(parts: list[list[Sent]], layout: Layout, delimiter: str) -> bytes:
     """The parts' lines, one part behind the other."""
     width = width_of(flat(parts))
-    lines = [csv.lines((one.row for one in part), layout, width, delimiter) for part in parts]
-    return b"".join(data for part in lines for data, _ in of_lines(part))
+    blocks = [csv.blocks((one.row for one in part), layout, width, delimiter) for part in parts]
+    return b"".join(data for part in blocks for data, _ in part)
 
 
 def parquet_file(parts: list[list[Sent]], layout: Layout) -> bytes:

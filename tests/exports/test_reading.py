@@ -23,8 +23,8 @@ rows = st.lists(st.lists(cells, min_size=2, max_size=5), max_size=12)
 @pytest.fixture(autouse=True)
 def small(monkeypatch) -> None:
     """Chunks and blocks of a few records, so that every limit is met."""
-    monkeypatch.setattr(reading, "BYTES", 20)
-    monkeypatch.setattr(reading, "RECORDS", 3)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 20)
+    monkeypatch.setattr(reading, "MAX_CHUNK_RECORDS", 3)
 
 
 def blocks(content: bytes, size: int) -> list[bytes]:
@@ -70,15 +70,15 @@ def test_a_row_that_is_no_csv_costs_itself_only(rows: list[list[str | None]], br
 
 
 def test_a_quote_that_is_never_closed_does_not_eat_the_file(monkeypatch):
-    monkeypatch.setattr(reading, "MAX_RECORD", 100)
+    monkeypatch.setattr(reading, "MAX_RECORD_BYTES", 100)
     content = b'1|A|"open\n' + b"".join(b"%d|B|x\n" % number for number in range(50))
     found = [record for chunk in chunks(blocks(content, 30), CsvRecords("|").cut) for record in chunk.records]
     assert found == content.split(b"\n")[:-1]
 
 
 def test_a_line_without_an_end_is_cut_and_what_follows_is_not(monkeypatch):
-    monkeypatch.setattr(reading, "MAX_RECORD", 100)
-    monkeypatch.setattr(reading, "KEPT_OF_LONGER", 10)
+    monkeypatch.setattr(reading, "MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr(reading, "OVERLONG_BYTES", 10)
     for content in (b"a\n" + b"x" * 1000 + b"\nb\nc", b"a\n" + b"x" * 1000):
         for size in (1, 7, 64, 2000):
             for cut in (lines, CsvRecords("|").cut):

@@ -40,8 +40,8 @@ SLOW_PARTS = """
 import time, worker
 from app.services.reports import part_writer, planning
 planning.PART_ROWS, planning.WHOLE_ROWS = 100, 125
-write = part_writer.PartWriter._write_part
-part_writer.PartWriter._write_part = lambda *given: time.sleep(0.3) or write(*given)
+write = part_writer.PartWriter.write_part
+part_writer.PartWriter.write_part = lambda *given: time.sleep(0.3) or write(*given)
 worker.main()
 """
 SLOW_PLAN = """
@@ -51,7 +51,7 @@ from app.services.reports import planning
 from app.support.clock import now
 from app.store.database import database
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
-sleep = lambda *given: database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
+sleep = lambda *given, **more: database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
 planning.plan = sleep
 worker.main()
 """
@@ -162,7 +162,7 @@ def test_a_worker_survives_a_read_only_redis_and_ignores_foreign_jobs(job, servi
     plain.enqueue_call("os.system", args=(f"touch {tmp_path}/owned",))
     plain.push_job_id(call)
     worker = start(
-        SLOW_PARTS.replace("worker.main()", "worker.CHECK_SECONDS = worker.AGAIN_SECONDS = 1; worker.main()")
+        SLOW_PARTS.replace("worker.main()", "worker.CHECK_SECONDS = worker.RESTART_SECONDS = 1; worker.main()")
     )
     wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
     assert not (tmp_path / "owned").exists()
@@ -192,7 +192,7 @@ def test_the_parent_closes_the_database_as_soon_as_possible(job, start):
 def test_the_parent_releases_the_report_of_a_dead_child_and_keeps_no_connection(job, services, redis_url):
     queue = rq.Queue(NAME, connection=redis_py.Redis.from_url(redis_url), serializer=JSONSerializer)
     parent = ReportWorker([queue], connection=queue.connection)
-    parent.running = services.runner
+    parent.runner = services.runner
     store.claim(job, "token", now(), parent.name)
     parent.handle_work_horse_killed()
     assert database.is_closed()

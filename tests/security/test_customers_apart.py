@@ -71,7 +71,7 @@ class Apart(World):
         self.clients = {name: Client(app, (name, PASSWORD)) for name in LIMITED}
         Client(app, None).send(event(timestamp=now(), context=["mine"]))
         self._count()
-        self.own = {path: self._address("GET", path) for path in READ}
+        self.own = {path: self.address_of("GET", path) for path in READ}
         self._count()
 
     def ask_as(self, name: str, verb: str, address: str, **fields: str) -> tuple[int, str]:
@@ -81,7 +81,7 @@ class Apart(World):
             answer = self.clients[name].request(verb, address, **body)
         else:
             visitor = self.visitors[name]
-            data = fields | {"csrf_token": self._token(visitor)} if verb == "POST" else None
+            data = fields | {"csrf_token": self.csrf_token_of(visitor)} if verb == "POST" else None
             answer = visitor._client.open(address, method=verb, data=data)
         where = answer.headers.get("Location", "")
         return answer.status_code, CHANGING.sub("…", f"{where}\n{answer.get_data(as_text=True)}")

@@ -10,6 +10,7 @@ import pytest
 import zstandard
 from werkzeug.test import TestResponse
 
+from app.services.people import audit
 from app.store.events import hourly_counts, rejected
 from app.store.models import (
     AuditEntry,
@@ -113,7 +114,7 @@ def world(app) -> World:
         name = one.replace(":", "")
         services.accounts.add(name, "analyst", [one], PASSWORD)
         services.ingest_keys.add(one, [one], [one])
-        services.audit.note(anna, "report started", one, {one: one, "list": [one]}, customer="BARCHART")
+        audit.note(anna, "report started", one, {one: one, "list": [one]}, customer="BARCHART")
         services.reports.start(services.accounts.verify("admin", PASSWORD), {"customer": one, "product": one}, None)
         rejected.add([_refused(one, number)], 0, [_refused_request(one, number)])
     Session.update(agent=CORPUS[0]).execute()

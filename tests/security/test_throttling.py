@@ -167,7 +167,7 @@ class TestTogether:
     def test_counts_of_a_process_expire_after_two_minutes(self, services, admin):
         for number in range(30):
             services.login.authenticate(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
-        kept = services.login._rate_limit._here.storage
+        kept = services.login._rate_limit._in_process.storage
         assert 0 < len(kept.storage) <= 30 * 3
         assert len(kept.expirations) == len(kept.storage)
         assert max(kept.expirations.values()) <= time.time() + 120

@@ -62,7 +62,7 @@ def along(monkeypatch) -> Callable[[Through], None]:
 @pytest.fixture
 def release(services) -> Callable[[str], None]:
     """Take a report from its attempt, as the sweep does when it is silent."""
-    return lambda job: services.reports._cleanup.release(Report.get(Report.job == job), "It was silent.")
+    return lambda job: services.reports.cleanup.release(Report.get(Report.job == job), "It was silent.")
 
 
 @pytest.fixture
@@ -111,13 +111,13 @@ def whole() -> bytes:
 def written(monkeypatch) -> list[int]:
     """The numbers of the parts that were written, in the order in which they were begun; a test may clear it."""
     numbers = []
-    write = part_writer.PartWriter._write_part
+    write = part_writer.PartWriter.write_part
 
     def noted(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         numbers.append(part.number)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", noted)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", noted)
     return numbers
 
 

@@ -90,7 +90,7 @@ class TestObjects:
         assert names(storage) == sorted(keys)
 
     def test_parts_grow_where_they_become_many(self, s3, storage, monkeypatch):
-        monkeypatch.setattr(upload, "LATE", 1)
+        monkeypatch.setattr(upload, "EARLY_PARTS", 1)
         monkeypatch.setattr(upload, "LATE_PART_BYTES", 12 * MIB)
         put(storage, KEY, DATA)
         assert content(storage, KEY) == DATA
@@ -259,7 +259,6 @@ def asking(storage: S3Storage) -> list:
         lambda: put(storage, KEY, bytes(9 * MIB)),
         lambda: storage.open(KEY),
         lambda: storage.size(KEY),
-        lambda: storage.delete(KEY),
         lambda: storage.discard(KEY),
         lambda: list(storage.contents()),
     ]
@@ -267,7 +266,7 @@ def asking(storage: S3Storage) -> list:
 
 def settled(upload: object) -> None:
     """Let every part that is full arrive."""
-    upload._wait(0)
+    upload.wait_for(0)
 
 
 class TestReading:

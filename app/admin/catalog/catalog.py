@@ -2,96 +2,93 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, request, url_for
+from collections.abc import Mapping
+
+from flask import render_template, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import blueprint, services
-from app.auth import caller, need, signed_in
+from app.admin.pages import Values, action, link_to, page, redirect_with
+from app.auth import caller
 from app.services.catalog.editor import ADOPTED_AT_ONCE
 from app.services.catalog.listing import CUSTOMERS, KINDS, PRODUCTS, TYPES, CatalogEntry, Key
 
-PAGE = 100
+PAGE_SIZE = 100
 MAX_PAGE = 1_000_000
 MISSING = "missing"  # a tab beside the three kinds: observed codes that are not in the catalog
 TABS = {PRODUCTS: "Products", TYPES: "Types", CUSTOMERS: "Customers", MISSING: "Not in the catalog"}
-PATHS = {PRODUCTS: "", TYPES: "/types", CUSTOMERS: "/customers", MISSING: "/missing"}
 
 
-@signed_in
+@page("/catalog", defaults={"kind": PRODUCTS})
 def catalog(kind: str) -> str:
-    """Show the entries of a kind, ordered by code."""
-    return render_template("admin/catalog/catalog.html", **_found(kind))
+    return render_template("admin/catalog/catalog.html", **_entries(kind))
 
 
-@blueprint.get("/catalog/part")
-@signed_in
+for _kind in (TYPES, CUSTOMERS, MISSING):
+    blueprint.add_url_rule(f"/catalog/{_kind}", "catalog", defaults={"kind": _kind}, methods=["GET"])
+
+
+@page("/catalog/part")
 def catalog_part() -> str:
-    """Return the part of the page that refreshes itself."""
     kind = request.args.get("kind", "")
-    return render_template("admin/catalog/_catalog.html", **_found(kind if kind in TABS else PRODUCTS))
+    return render_template("admin/catalog/_catalog.html", **_entries(kind if kind in TABS else PRODUCTS))
 
 
-for _kind, _path in PATHS.items():
-    blueprint.add_url_rule(f"/catalog{_path}", "catalog", catalog, defaults={"kind": _kind}, methods=["GET"])
-
-
-@blueprint.post("/catalog/adopt")
-@signed_in
+@action("/catalog/adopt", "catalog")
 def adopt() -> Response:
     """Add observed codes to the catalog: the selected code, or all of them if none is named."""
-    need("catalog")
-    kind = request.form.get("kind")
-    wanted = [(kind, named(kind, request.form))] if kind in KINDS else None
-    found = services().catalog_editor.adopt(caller(), wanted)
-    flash(_adopted(found))
-    return redirect(url_for("admin.catalog", kind=MISSING))
+    kind = request.form.get("kind", "")
+    wanted = [(kind, key_of(kind, request.form))] if kind in KINDS else None
+    added = services().catalog_editor.adopt(caller(), wanted)
+    return redirect_with(_describe_adopted(added), link_to("catalog", kind=MISSING))
 
 
-def named(kind: str, values: dict[str, str]) -> Key:
+def key_of(kind: str, values: Mapping[str, str]) -> Key:
     """Return the key of the entry that a URL or a form names."""
     code = values.get("code", "")
     return (values.get("product", ""), code) if kind == TYPES else (code,)
 
 
-def _found(kind: str) -> dict[str, object]:
-    who = caller()
-    wanted, page = request.args.get("find", "").strip(), _page(request.args.get("page", ""))
-    entries, begin = services().catalog_listing, (page - 1) * PAGE
+def link_to_entry(entry: CatalogEntry) -> str:
+    return link_to("entry", word=entry.word, code=entry.code, product=entry.product if entry.kind == TYPES else None)
+
+
+def _entries(kind: str) -> Values:
+    who, listing = caller(), services().catalog_listing
+    find, text = request.args.get("find", "").strip(), request.args.get("page", "")
+    number = max(1, min(int(text), MAX_PAGE)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+    begin = (number - 1) * PAGE_SIZE
     is_missing = kind == MISSING
     found = (
-        entries.missing_page(who, wanted, begin, PAGE) if is_missing else entries.page(who, kind, wanted, begin, PAGE)
+        listing.missing_page(who, find, begin, PAGE_SIZE)
+        if is_missing
+        else listing.page(who, kind, find, begin, PAGE_SIZE)
     )
     return {
         "kind": kind,
         "tabs": TABS,
-        "missing": found.number if is_missing else entries.number_missing(who),
+        "missing": found.number if is_missing else listing.number_missing(who),
         "at_once": ADOPTED_AT_ONCE,
-        "find": wanted,
+        "find": find,
         "number": found.number,
         "fitting": found.fitting,
         "entries": found.entries,
-        "page": page,
-        "more": found.fitting > page * PAGE,
+        "page": number,
+        "more": found.fitting > number * PAGE_SIZE,
         "strict": services().catalog.strict,
         "may_change": services().catalog_editor.may_change(who),
     }
 
 
-def _page(text: str) -> int:
-    return max(1, min(int(text), MAX_PAGE)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
-
-
-def _adopted(found: list[CatalogEntry]) -> str:
-    if not found:
+def _describe_adopted(added: list[CatalogEntry]) -> str:
+    if not added:
         return "Already in the catalog."
-    if len(found) > 1:
-        return f"{len(found):,} codes are added to the catalog."
-    one = found[0]
-    added = f"The {one.title} is added to the catalog."
-    then = {PRODUCTS: "Name its columns", TYPES: "Name its context values"}.get(one.kind)
+    if len(added) > 1:
+        return f"{len(added):,} codes are added to the catalog."
+    (entry,) = added
+    sentence = f"The {entry.title} is added to the catalog."
+    then = {PRODUCTS: "Name its columns", TYPES: "Name its context values"}.get(entry.kind)
     if then is None:
-        return added
-    product = {"product": one.product} if one.kind == TYPES else {}
-    address = url_for("admin.entry", word=one.word, code=one.code, **product)
-    return Markup('<span>{} <a href="{}">{}</a>.</span>').format(added, address, then)
+        return sentence
+    return Markup('<span>{} <a href="{}">{}</a>.</span>').format(sentence, link_to_entry(entry), then)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import orjson
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, render_template, request
+from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
-from werkzeug.wrappers import Response as AnyResponse
 from wtforms import TextAreaField
 
-from app.admin.blueprint import blueprint, services
-from app.auth import caller, signed_in
+from app.admin.blueprint import services
+from app.admin.form_errors import messages_of
+from app.admin.pages import action, link_to, page, redirect_with
+from app.auth import caller
 from app.exceptions import BodyMalformed, BodyTooLarge, InputInvalid
 from app.services.catalog.editor import Changes
 
-FILE = "catalog.json"
+FILE_NAME = "catalog.json"
 MAX_BYTES = 4_000_000  # the limit of a form's text, too
-MOST = 50  # errors, and changes of each kind, that a page shows
+SHOWN_CHANGES = 50  # errors, and changes of each kind, that a page shows
 
 
 class DocumentForm(FlaskForm):
@@ -25,60 +27,56 @@ class DocumentForm(FlaskForm):
     file = FileField("File")
     text = TextAreaField("Or paste JSON")
 
+    def document(self) -> bytes:
+        """Return the document. A chosen file is copied to the text field, so that it need not be chosen again.
 
-@blueprint.get("/catalog/export")
-@signed_in
+        Raises:
+            BodyTooLarge: the file is too large.
+        """
+        data = self.file.data.read(MAX_BYTES + 1) if self.file.data else b""
+        if len(data) > MAX_BYTES:
+            raise BodyTooLarge(
+                f"The document has more than {MAX_BYTES:,} bytes. Import it by: flask --app wsgi catalog import."
+            )
+        if data:
+            self.text.data = data.decode(errors="replace")
+        return data or (self.text.data or "").encode(errors="surrogatepass")
+
+
+@page("/catalog/export")
 def export_catalog() -> Response:
     """Return the document with the entries that the caller may see."""
     body = orjson.dumps(services().catalog.export(caller()), option=orjson.OPT_INDENT_2)
-    headers = {"Content-Disposition": f'attachment; filename="{FILE}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'}
     return Response(body, content_type="application/json", headers=headers)
 
 
-@blueprint.get("/catalog/import")
-@signed_in
+@page("/catalog/import")
 def choose_document() -> str:
-    """Show the import form."""
     services().catalog_editor.allow(caller())
-    return _page(DocumentForm())
+    return _render_form(DocumentForm())
 
 
-@blueprint.post("/catalog/import")
-@signed_in
-def import_document() -> str | tuple[str, int] | AnyResponse:
+@action("/catalog/import")
+def import_document() -> ResponseReturnValue:
     """Preview the changes that the document makes, or apply them once the preview is confirmed."""
     services().catalog_editor.allow(caller())
     form = DocumentForm()
-    body = _body(form)
+    document = form.document()
     try:
         if "import" not in request.form:
-            return _page(form, services().catalog_editor.preview(body))
-        changes = services().catalog_editor.put(caller(), body)
-    except BodyMalformed as error:
-        form.text.errors = [str(error).replace("The body", "The document", 1)]
-        return _page(form), 400
-    except InputInvalid as error:
-        form.text.errors = [fault.message for fault in error.field_errors[:MOST]]
-        return _page(form), 400
-    flash(f"{_number(changes.added)} added, {_number(changes.changed)} changed, {changes.same:,} unchanged.")
-    return redirect(url_for("admin.catalog", kind="products"))
+            return _render_form(form, services().catalog_editor.preview(document))
+        changes = services().catalog_editor.put(caller(), document)
+    except (BodyMalformed, InputInvalid) as error:
+        form.text.errors = messages_of(error, body="The document")[:SHOWN_CHANGES]
+        return _render_form(form), 400
+    added, changed = (
+        f"{len(titles):,} {'entry is' if len(titles) == 1 else 'entries are'}"
+        for titles in (changes.added, changes.changed)
+    )
+    message = f"{added} added, {changed} changed, {changes.same:,} unchanged."
+    return redirect_with(message, link_to("catalog", kind="products"))
 
 
-def _body(form: DocumentForm) -> bytes:
-    """Return the document. A chosen file is copied to the text field, so that it need not be chosen again."""
-    data = form.file.data.read(MAX_BYTES + 1) if form.file.data else b""
-    if len(data) > MAX_BYTES:
-        raise BodyTooLarge(
-            f"The document has more than {MAX_BYTES:,} bytes. Import it by: flask --app wsgi catalog import."
-        )
-    if data:
-        form.text.data = data.decode(errors="replace")
-    return data or (form.text.data or "").encode(errors="surrogatepass")
-
-
-def _page(form: DocumentForm, changes: Changes | None = None) -> str:
-    return render_template("admin/catalog/import_catalog.html", form=form, changes=changes, most=MOST)
-
-
-def _number(titles: list[str]) -> str:
-    return f"{len(titles):,} {'entry is' if len(titles) == 1 else 'entries are'}"
+def _render_form(form: DocumentForm, changes: Changes | None = None) -> str:
+    return render_template("admin/catalog/import_catalog.html", form=form, changes=changes, most=SHOWN_CHANGES)

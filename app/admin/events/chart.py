@@ -13,14 +13,14 @@ from flask import Flask
 
 from app.admin.template_filters import number, utc_day
 from app.admin.zones import at, zone_name
-from app.services.events.volume import DAY, HOUR, MINUTE, Chart, Series, Span
+from app.services.events.volume import DAY, HOUR, MINUTE, Chart, Span
 
 HEIGHT = 200  # pixels available to the bars
 TOP = 24  # pixels above the bars, for the number of the selected bar
-FILLED = 0.84  # share of a step's width that its bar occupies
-MOST_MARKS = 8  # labels below the bars
-LEVELS = 4  # lines behind the bars, without the base line
-EDGE = 5  # percent of the width at either edge within which labels stay inside the chart
+BAR_SHARE = 0.84  # share of a step's width that its bar occupies
+MAX_LABELS = 8  # labels below the bars
+LINES = 4  # lines behind the bars, without the base line
+EDGE_PERCENT = 5  # percent of the width at either edge within which labels stay inside the chart
 STRIDES = {MINUTE: (1, 2, 5, 10, 15, 30, 60), HOUR: (1, 2, 3, 6, 12, 24), DAY: (1, 2, 5, 7, 14, 30, 60, 90)}
 UNITS = {MINUTE: "minute", HOUR: "hour", DAY: "day"}
 
@@ -67,9 +67,9 @@ class Mark:
     @property
     def anchor(self) -> str:
         """Return the text anchor that keeps a horizontal label inside the chart."""
-        if self.at < EDGE:
+        if self.at < EDGE_PERCENT:
             return "start"
-        return "end" if self.at > 100 - EDGE else "middle"
+        return "end" if self.at > 100 - EDGE_PERCENT else "middle"
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,13 @@ class Drawing:
 
 
 def register(app: Flask) -> None:
-    """Add the filters for steps and ranges to the templates."""
     app.add_template_filter(step_words)
     app.add_template_filter(span_words)
 
 
 def draw(chart: Chart) -> Drawing:
     """Return the layout of a chart."""
-    step = nice(max(chart.totals) / LEVELS)
+    step = nice(max(chart.totals) / LINES)
     most = step * max(1, -(-max(chart.totals) // step))
     levels = [Mark(_y(level, most), number(level)) for level in range(0, most + 1, step)]
     bars = [_bar(chart, place, most) for place, total in enumerate(chart.totals) if total]
@@ -137,20 +136,20 @@ def span_words(span: Span) -> str:
 
 def _bar(chart: Chart, place: int, most: int) -> Bar:
     width = 100 / len(chart.span.steps)
-    begin = chart.span.steps[place]
-    total = chart.totals[place]
-    words = f"{step_words(begin, chart.span.step)}: {number(total)} {'event' if total == 1 else 'events'}"
-    parts = [f"{_name(one)} {number(one.numbers[place])}" for one in chart.series if one.numbers[place]]
+    begin, total = chart.span.steps[place], chart.totals[place]
+    numbers = [series.numbers[place] for series in chart.series]
+    names = ["others" if series.code is None else series.code for series in chart.series]
+    parts = [f"{name} {number(count)}" for name, count in zip(names, numbers, strict=True) if count]
     return Bar(
-        round(place * width + width * (1 - FILLED) / 2, 3),
-        round(width * FILLED, 3),
-        round(place * width, 3),
-        round(width, 3),
-        tuple(_segments([one.numbers[place] for one in chart.series], most)),
-        words,
-        tuple(parts) if len(chart.series) > 1 else (),
-        begin,
-        begin + chart.span.step - 1,
+        x=round(place * width + width * (1 - BAR_SHARE) / 2, 3),
+        width=round(width * BAR_SHARE, 3),
+        left=round(place * width, 3),
+        step=round(width, 3),
+        segments=tuple(_segments(numbers, most)),
+        words=f"{step_words(begin, chart.span.step)}: {number(total)} {'event' if total == 1 else 'events'}",
+        parts=tuple(parts) if len(chart.series) > 1 else (),
+        begin=begin,
+        end=begin + chart.span.step - 1,
     )
 
 
@@ -170,30 +169,20 @@ def _y(level: float, most: int) -> float:
     return round(TOP + HEIGHT * (1 - level / most), 1)
 
 
-def _name(series: Series) -> str:
-    return "others" if series.code is None else series.code
-
-
 def _times(span: Span) -> list[Mark]:
     """Return the labels of the steps at round times of the zone."""
-    count = len(span.steps)
-    stride = next((one for one in STRIDES[span.step] if count <= one * MOST_MARKS), STRIDES[span.step][-1])
+    count, strides = len(span.steps), STRIDES[span.step]
     width = 100 / count
-    return [
-        Mark(round(place * width + width / 2, 3), _mark(begin, span.step, stride))
-        for place, begin in enumerate(span.steps)
-        if _is_round(begin, span.step, stride)
-    ]
-
-
-def _is_round(begin: int, step: int, stride: int) -> bool:
-    if step == DAY:
-        return begin // DAY % stride == 0
-    return (at(begin).hour if step == HOUR else at(begin).minute) % stride == 0
-
-
-def _mark(begin: int, step: int, stride: int) -> str:
-    if step == DAY:
-        return utc_day(begin).rpartition(" ")[0]
-    time = at(begin)
-    return f"{time.day} {time:%b}" if step == HOUR and stride == 24 else f"{time:%H:%M}"
+    stride = next((stride for stride in strides if count <= stride * MAX_LABELS), strides[-1])
+    marks = []
+    for place, begin in enumerate(span.steps):
+        time = at(begin)
+        unit = {MINUTE: time.minute, HOUR: time.hour, DAY: begin // DAY}[span.step]
+        if unit % stride:
+            continue
+        if span.step == DAY:
+            text = utc_day(begin).rpartition(" ")[0]
+        else:
+            text = f"{time.day} {time:%b}" if span.step == HOUR and stride == 24 else f"{time:%H:%M}"
+        marks.append(Mark(round(place * width + width / 2, 3), text))
+    return marks

@@ -6,33 +6,34 @@ every zone. A form submitted by a browser is first redirected to that URL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from flask import redirect, render_template, request, url_for
+from flask import current_app, redirect, render_template, request
+from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import NotFound
-from werkzeug.wrappers import Response
 from wtforms import Form, StringField
 
-from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import DatetimeField, words_for_times
-from app.admin.events import first_event
+from app.admin.blueprint import services
+from app.admin.datetime_field import DatetimeField, EndField
+from app.admin.form_errors import attach_errors
+from app.admin.lines_field import split_lines
+from app.admin.pages import Values, link_to, page
 from app.admin.reports.new_report import SUGGESTED
-from app.auth import caller, need, signed_in
-from app.exceptions import FieldError, InputInvalid
+from app.auth import caller
+from app.exceptions import InputInvalid
 from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
 from app.schemas.reports import FilterSchema
-from app.services.events.listing import MAX_TEXT, EventFilter, Page
+from app.services.events.listing import MAX_TEXT, Page
 from app.services.events.volume import DAY, HOUR, MINUTE
+from app.services.rows import EventFilter
 from app.support.clock import now
 
-PAGE = 50
-OF_A_BATCH = 30  # events of a batch that are shown
-OFFERED = 200  # types offered as checkboxes; users type others
-KEY_DIGITS = 18
+PAGE_SIZE = 50
+SHOWN_OF_BATCH = 30  # events of a batch that are shown
+OFFERED_TYPES = 200  # types offered as checkboxes; users type others
 # Preset ranges: the milliseconds back from now, and a label.
 RANGES = {
     "15m": (15 * MINUTE, "15 minutes"),
@@ -41,6 +42,7 @@ RANGES = {
     "7d": (7 * DAY, "7 days"),
     "30d": (30 * DAY, "30 days"),
 }
+Filter = dict[str, Any]  # of a report, as its schema returns it
 
 
 class EventsForm(Form):
@@ -49,7 +51,7 @@ class EventsForm(Form):
     customer = StringField("Customer")
     product = StringField("Product")
     start = DatetimeField("From")
-    end = DatetimeField("To", whole=True)
+    end = EndField("To")
     text = StringField("Text in the context")
 
 
@@ -57,29 +59,33 @@ class EventsForm(Form):
 class EventsQuery:
     """Query of an event listing, read from the URL."""
 
-    args: MultiDict
+    args: MultiDict[str, str]
 
     @cached_property
     def form(self) -> EventsForm:
-        """Return the form with the submitted values."""
         return EventsForm(self.args)
 
     @cached_property
     def types(self) -> list[str]:
         """Return the types, from checkboxes or from lines of text."""
-        return [line.strip() for several in self.args.getlist("types") for line in several.splitlines() if line.strip()]
+        return [line for text in self.args.getlist("types") for line in split_lines(text)]
 
     @cached_property
-    def address(self) -> dict[str, object]:
-        """Return the query as URL arguments, without empty and default values."""
+    def texts(self) -> dict[str, str]:
+        """Return the query as URL arguments, without types and without empty and default values."""
         form = self.form
-        told = {name: (form[name].data or "").strip() for name in ("customer", "product", "text")}
-        told |= {name: "" if form[name].data is None else str(form[name].data) for name in ("start", "end")}
-        if self.args.get("range") in RANGES and not (told["start"] or told["end"]):
-            told["range"] = self.args["range"]
+        texts = {name: (form[name].data or "").strip() for name in ("customer", "product", "text")}
+        texts |= {name: "" if form[name].data is None else str(form[name].data) for name in ("start", "end")}
+        if self.args.get("range") in RANGES and not (texts["start"] or texts["end"]):
+            texts["range"] = self.args["range"]
         cursor = "before" if self.args.get("before") and not self.args.get("after") else "after"
-        told[cursor] = self.args.get(cursor, "")
-        return {name: value for name, value in (told | {"types": self.types}).items() if value}
+        texts[cursor] = self.args.get(cursor, "")
+        return {name: value for name, value in texts.items() if value}
+
+    @property
+    def address(self) -> Values:
+        """Return the query as URL arguments, without empty and default values."""
+        return {**self.texts, "types": self.types} if self.types else {**self.texts}
 
     @property
     def is_plain(self) -> bool:
@@ -87,145 +93,112 @@ class EventsQuery:
         given = {name: values if name == "types" else values[0] for name, values in self.args.lists()}
         return given == self.address and all(len(self.args.getlist(name)) == 1 for name in given if name != "types")
 
-    def filter(self) -> dict[str, object]:
-        """Return the filter as a report would have it, without fields that are not set.
+    def filter(self) -> Filter:
+        """Return the filter as a report would have it.
 
         Raises:
             InputInvalid: the query is not a valid filter.
         """
-        given = {name: self.address[name] for name in ("customer", "product", "start", "end") if name in self.address}
-        if "range" in self.address:
-            given |= {"start": str(now() - RANGES[self.address["range"]][0]), "end": str(now())}
+        given: Values = {
+            name: self.texts[name] for name in ("customer", "product", "start", "end") if name in self.texts
+        }
+        if "range" in self.texts:
+            given |= {"start": str(now() - RANGES[self.texts["range"]][0]), "end": str(now())}
         return FilterSchema(partial=True).load_query(given | ({"types": self.types} if self.types else {}))
 
-    def without_page(self) -> dict[str, object]:
+    def without_page(self) -> Values:
         """Return the URL arguments of the newest page of this query."""
         return {name: value for name, value in self.address.items() if name not in ("after", "before")}
 
-    def within(self, range: str | None = None) -> dict[str, object]:
+    def within(self, range: str | None = None) -> Values:
         """Return the URL arguments of this query within a preset range, or without a range."""
         rest = {name: value for name, value in self.without_page().items() if name not in ("range", "start", "end")}
         return rest | ({"range": range} if range else {})
 
-    def refuse(self, field_errors: Sequence[FieldError]) -> list[str]:
-        """Attach each error to its field, and return the messages that belong to no field."""
-        general = []
-        for fault in field_errors:
-            name = fault.message.partition(" ")[0]
-            if name not in self.form:
-                general.append(fault.message)
-                continue
-            field = self.form[name]
-            told = fault.message.removeprefix(name)
-            told = words_for_times(told) if isinstance(field, DatetimeField) else told
-            field.errors = [*field.errors, f"{field.label.text}{told}"]
-        return general
 
-
-@blueprint.get("/events")
-@signed_in
-def events() -> str | tuple[str, int] | Response:
+@page("/events", "events")
+def events() -> ResponseReturnValue:
     """Show the newest events that match the query."""
-    need("events")
-    asked = EventsQuery(request.args)
-    if not asked.is_plain:
-        return redirect(url_for("admin.events", **asked.address))
+    query = EventsQuery(request.args)
+    if not query.is_plain:
+        return redirect(link_to("events", **query.address))
     try:
-        filter = asked.filter()
-        page = _page(asked, filter)
+        filter = query.filter()
+        found = _find_page(query, filter)
     except InputInvalid as error:
-        general = asked.refuse(error.field_errors)
-        return render_template("admin/events/events.html", **_offered(asked, {}), general=general, page=None), 400
-    if "before" in asked.address and page.previous is None:
-        return redirect(url_for("admin.events", **asked.without_page()))  # the newest page is live
-    return render_template(
-        "admin/events/events.html", **(_offered(asked, filter) | _found(asked, filter, page)), general=[]
-    )
+        general = attach_errors(query.form, error.field_errors)
+        return render_template("admin/events/events.html", **_choices(query, {}), general=general, page=None), 400
+    if "before" in query.texts and found.previous is None:
+        return redirect(link_to("events", **query.without_page()))  # the newest page is live
+    values = _choices(query, filter) | _list_values(query, filter, found)
+    return render_template("admin/events/events.html", **values, general=[])
 
 
-@blueprint.get("/events/part")
-@signed_in
+@page("/events/part", "events")
 def events_part() -> str:
-    """Return the part of the page that refreshes itself."""
-    need("events")
-    asked = EventsQuery(request.args)
-    filter = asked.filter()
-    return render_template("admin/events/_events.html", **_found(asked, filter, _page(asked, filter)))
+    query = EventsQuery(request.args)
+    filter = query.filter()
+    return render_template("admin/events/_events.html", **_list_values(query, filter, _find_page(query, filter)))
 
 
-@blueprint.get("/events/<key>")
-@signed_in
-def event(key: str) -> str:
+@page("/events/<int:key>", "events")
+def event(key: int) -> str:
     """Show an event with its named context and its batch."""
-    need("events")
-    one = services().listing.one(caller(), _key(key))
-    batch = services().listing.batch(caller(), int(key), one)
-    place = next((place for place, (other, _) in enumerate(batch) if other == int(key)), 0)
-    begin = max(0, min(place - OF_A_BATCH // 2, len(batch) - OF_A_BATCH))
-    known = {"batch": batch, "shown": batch[begin : begin + OF_A_BATCH], "begin": begin, "place": place}
-    known["entry"] = services().catalog.type_named(one.product, one.type)
+    found = services().listing.one(caller(), key)
+    batch = services().listing.batch(caller(), key, found)
+    place = next((place for place, (other, _) in enumerate(batch) if other == key), 0)
+    begin = max(0, min(place - SHOWN_OF_BATCH // 2, len(batch) - SHOWN_OF_BATCH))
+    values = {"batch": batch, "shown": batch[begin : begin + SHOWN_OF_BATCH], "begin": begin, "place": place}
+    entry = services().catalog.type_named(found.product, found.type)
     return render_template(
-        "admin/events/event.html", key=int(key), event=one, json=readable(one), minute=MINUTE, **known
+        "admin/events/event.html", key=key, event=found, json=readable(found), minute=MINUTE, entry=entry, **values
     )
 
 
-def _page(asked: EventsQuery, filter: dict[str, object]) -> Page:
-    cursors = {name: asked.address.get(name) for name in ("after", "before", "text")}
-    return services().listing.page(caller(), EventFilter(**_until_now(filter)), PAGE, **cursors)
+def first_event_values() -> Values:
+    """Return the values of `_first_event.html`, which says how to send the first event."""
+    return {"base_url": current_app.config["SETTINGS"].base_url, "needs_key": services().admission.needs_key}
 
 
-def _until_now(filter: dict[str, object]) -> dict[str, object]:
+def _find_page(query: EventsQuery, filter: Filter) -> Page:
+    cursors = {name: query.texts.get(name) for name in ("after", "before", "text")}
+    return services().listing.page(caller(), EventFilter(**_until_now(filter)), PAGE_SIZE, **cursors)
+
+
+def _until_now(filter: Filter) -> Filter:
     """Exclude events dated in the future unless they are requested, because they would precede all others."""
     is_open = "end" not in filter and filter.get("start", 0) <= now()
-    return filter | ({"end": now()} if is_open else {})
+    return filter | {"end": now()} if is_open else filter
 
 
-def _later(filter: dict[str, object]) -> int:
-    """Return about how many future events the page excludes."""
-    if _until_now(filter) == filter:
-        return 0
-    return services().volume.estimate(caller(), EventFilter(**filter | {"start": now() + 1}))
+def _estimate(filter: Filter) -> int:
+    return services().volume.estimate(caller(), EventFilter(**filter))
 
 
-def _found(asked: EventsQuery, filter: dict[str, object], page: Page) -> dict[str, object]:
+def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
     """Return the template values of the part that refreshes, which the full page needs, too."""
-    is_first = not {"after", "before"} & set(asked.address)
+    is_first = not {"after", "before"} & set(query.texts)
     return {
-        "asked": asked,
-        "page": page,
+        "query": query,
+        "page": found,
         "is_first": is_first,
-        "live": is_first and ("end" not in asked.address or filter["end"] >= now()),
-        "later": _later(filter),
-        "in_future": asked.without_page() | {"start": now(), "end": MAX_TIME},
-        "page_size": PAGE,
-        "moving": "text" not in asked.address,  # a search is expensive, and new matches are rare
-        "about": services().volume.estimate(caller(), EventFilter(**filter)),
+        "live": is_first and ("end" not in query.texts or filter["end"] >= now()),
+        # Future events, which the page excludes.
+        "later": 0 if _until_now(filter) == filter else _estimate(filter | {"start": now() + 1}),
+        "in_future": query.without_page() | {"start": now(), "end": MAX_TIME},
+        "page_size": PAGE_SIZE,
+        "moving": "text" not in query.texts,  # a search is expensive, and new matches are rare
+        "about": _estimate(filter),
         "filter": filter,
-        "export": _export(filter),
-        **first_event.known(),
+        "export": filter | {"types": "\n".join(filter["types"])} if "types" in filter else filter,
+        **first_event_values(),
     }
 
 
-def _export(filter: dict[str, object]) -> dict[str, object]:
-    """Return the values that fill in the form of a new report."""
-    return filter | ({"types": "\n".join(filter["types"])} if "types" in filter else {})
-
-
-def _offered(asked: EventsQuery, filter: dict[str, object]) -> dict[str, object]:
+def _choices(query: EventsQuery, filter: Filter) -> Values:
     """Return the choices of the filter form; types are limited to those that match the rest of the filter."""
     customers, products = services().catalog.known(caller(), SUGGESTED + 1)
-    seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED + 1)
-    types = sorted({*seen, *asked.types})
-    known = {"customers": customers, "products": products, "types": types, "offered": OFFERED}
-    return known | {"asked": asked, "form": asked.form, "ranges": RANGES, "max_text": MAX_TEXT}
-
-
-def _key(text: str) -> int:
-    """Return the id in the URL.
-
-    Raises:
-        NotFound: the text is not an id.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
-        raise NotFound
-    return int(text)
+    seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED_TYPES + 1)
+    types = sorted({*seen, *query.types})
+    values: Values = {"customers": customers, "products": products, "types": types, "offered": OFFERED_TYPES}
+    return values | {"query": query, "form": query.form, "ranges": RANGES, "max_text": MAX_TEXT}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import render_template, request
-from werkzeug.exceptions import NotFound
 
-from app.admin.blueprint import blueprint, services
-from app.auth import caller, need, signed_in
-from app.services.events.rejected_groups import MOST, STEPS
+from app.admin.blueprint import services
+from app.admin.pages import Values, live_page, page, parse_id
+from app.auth import caller
+from app.services.events.rejected_groups import MAX_GROUPS, STEPS
+from app.services.rows import RejectedEvent, RejectedRequest
 
-PAGE = 50
+PAGE_SIZE = 50
 SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page shows all of it
-KEY_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -35,60 +36,37 @@ class Counts:
     waiting: int
 
 
-@blueprint.get("/rejected")
-@signed_in
-def rejected() -> str:
+@live_page("/rejected", "system", "admin/events/rejected.html", part="/by/reason")
+def rejected() -> Values:
     """Show rejected events grouped by reason."""
-    return render_template("admin/events/rejected.html", **_found())
+    step = request.args.get("by", "")
+    step = step if step in STEPS else "day"
+    groups = services().rejected_groups.every(caller(), step)
+    return {"groups": groups, "rejects": counts(), "step": step, "most": MAX_GROUPS}
 
 
-@blueprint.get("/rejected/by/reason")
-@signed_in
-def rejected_part() -> str:
-    """Return the part of the page that refreshes itself."""
-    return render_template("admin/events/_rejected.html", **_found())
-
-
-@blueprint.get("/rejected/by/event")
-@signed_in
+@page("/rejected/by/event", "system")
 def rejected_list() -> str:
     """Show the newest rejected events, or those before a given event."""
-    need("system")
-    before = request.args.get("before")
-    found = services().rejected.page(caller(), PAGE + 1, None if before is None else key_of(before))
-    more = found[PAGE - 1].id if len(found) > PAGE else None
+    found = services().rejected.page(caller(), PAGE_SIZE + 1, before_id())
     companions = services().rejected.companions(caller(), found)
-    known = {
-        "companions": companions,
-        "rejects": counts(),
-        "shown": SHOWN_CHARACTERS,
-        "is_first": before is None,
-        "more": more,
-    }
-    return render_template("admin/events/rejected_list.html", found=found[:PAGE], **known)
+    values = {"companions": companions, "rejects": counts(), "shown": SHOWN_CHARACTERS}
+    return render_template("admin/events/rejected_list.html", **values, **list_values(found, PAGE_SIZE))
 
 
 def counts() -> Counts:
-    """Return the counts that the caller may see."""
     fields = services().rejected.by_field(caller())
     number = sum(number for _, number in fields)
     return Counts(fields, number, services().rejected.dropped(), *services().rejected.request_totals(caller()))
 
 
-def key_of(text: str) -> int:
-    """Return the id in the URL.
-
-    Raises:
-        NotFound: the text is not an id.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
-        raise NotFound
-    return int(text)
+def before_id() -> int | None:
+    """Return the id of the row before which a list begins, or None for its first page."""
+    before = request.args.get("before")
+    return None if before is None else parse_id(before)
 
 
-def _found() -> dict[str, object]:
-    need("system")
-    step = request.args.get("by", "")
-    step = step if step in STEPS else "day"
-    groups = services().rejected_groups.every(caller(), step)
-    return {"groups": groups, "rejects": counts(), "step": step, "most": MOST}
+def list_values(found: Sequence[RejectedEvent | RejectedRequest], size: int) -> Values:
+    """Return the template values of a page of a list, of which one row more than fits was read."""
+    more = found[size - 1].id if len(found) > size else None
+    return {"found": found[:size], "more": more, "is_first": "before" not in request.args}

@@ -2,76 +2,57 @@
 
 from __future__ import annotations
 
-import uuid as uuids
+from collections.abc import Sequence
+from uuid import UUID
 
-from flask import flash, redirect, render_template, request, url_for
-from werkzeug.exceptions import NotFound
+from flask import render_template
+from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from app.admin.blueprint import blueprint, services
-from app.admin.events.rejected import SHOWN_CHARACTERS, counts, key_of
-from app.auth import caller, need, signed_in
-from app.exceptions import Forbidden, InputInvalid, KeyReused
-from app.services.events.rejected import RejectedRequest
+from app.admin.blueprint import services
+from app.admin.events.rejected import SHOWN_CHARACTERS, before_id, counts, list_values
+from app.admin.form_errors import FORM_ERRORS, messages_of, status_of
+from app.admin.pages import action, confirm, link_to, page, redirect_with
+from app.auth import caller
 from app.services.events.resend import ResentRequest
 
-PAGE = 50
-MEMBERS = 50  # the most rejected events that the page of a request shows
+PAGE_SIZE = 50
+SHOWN_EVENTS = 50  # the most rejected events that the page of a request shows
 
 
-@blueprint.get("/rejected/by/request")
-@signed_in
+@page("/rejected/by/request", "system")
 def rejected_requests() -> str:
     """Show the newest refused requests, or those before a given request."""
-    need("system")
-    before = request.args.get("before")
-    found = services().rejected.requests(caller(), PAGE + 1, None if before is None else key_of(before))
-    more = found[PAGE - 1].id if len(found) > PAGE else None
-    known = {"rejects": counts(), "is_first": before is None, "more": more}
-    return render_template("admin/events/rejected_requests.html", found=found[:PAGE], **known)
+    found = services().rejected.requests(caller(), PAGE_SIZE + 1, before_id())
+    values = list_values(found, PAGE_SIZE)
+    return render_template("admin/events/rejected_requests.html", rejects=counts(), **values)
 
 
-@blueprint.get("/rejected/request/<uuid>")
-@signed_in
-def rejected_request(uuid: str) -> str:
-    """Show a refused request with its invalid events."""
-    need("system")
-    return _page(_request(uuid))
+@page("/rejected/request/<uuid:uuid>", "system")
+def rejected_request(uuid: UUID) -> str:
+    return _render_request(uuid)
 
 
-@blueprint.post("/rejected/request/<uuid>")
-@signed_in
-def send_request(uuid: str) -> tuple[str, int] | Response:
+@action("/rejected/request/<uuid:uuid>", "system")
+def send_request(uuid: UUID) -> ResponseReturnValue:
     """Resend a refused request as a whole, and show what was stored or what is still invalid."""
-    need("system")
     try:
-        sent = services().resend.send_request(caller(), _uuid(uuid))
-    except InputInvalid as error:
-        return _page(_request(uuid), *[fault.message for fault in error.field_errors]), 400
-    except Forbidden as error:
-        return _page(_request(uuid), str(error)), 403
-    except KeyReused as error:
-        return _page(_request(uuid), str(error)), 422
-    flash(describe_sent(sent))
-    return redirect(url_for("admin.rejected_requests"))
+        sent = services().resend.send_request(caller(), str(uuid))
+    except FORM_ERRORS as error:
+        return _render_request(uuid, messages_of(error)), status_of(error)
+    return redirect_with(describe_sent(sent), link_to("rejected_requests"))
 
 
-@blueprint.get("/rejected/request/<uuid>/remove")
-@signed_in
-def remove_request(uuid: str) -> str:
-    """Ask for confirmation before a refused request is removed, and show what is lost."""
-    need("system")
-    return render_template("admin/events/remove_request.html", one=_request(uuid))
+@page("/rejected/request/<uuid:uuid>/remove", "system")
+def confirm_remove_request(uuid: UUID) -> str:
+    found = services().rejected.request(caller(), str(uuid))
+    return confirm("admin/events/confirm_remove_request.html", link_to("rejected_request", uuid=uuid), one=found)
 
 
-@blueprint.post("/rejected/request/<uuid>/remove")
-@signed_in
-def end_request(uuid: str) -> Response:
-    """Remove a refused request."""
-    need("system")
-    services().rejected.discard_request(caller(), _request(uuid))
-    flash("The refused request is removed.")
-    return redirect(url_for("admin.rejected_requests"))
+@action("/rejected/request/<uuid:uuid>/remove", "system")
+def remove_request(uuid: UUID) -> Response:
+    services().rejected.discard_request(caller(), services().rejected.request(caller(), str(uuid)))
+    return redirect_with("The refused request is removed.", link_to("rejected_requests"))
 
 
 def describe_sent(sent: ResentRequest) -> str:
@@ -82,24 +63,9 @@ def describe_sent(sent: ResentRequest) -> str:
     return f"Stored: {events} in the batch {sent.batch}. The request is no longer in this list."
 
 
-def _page(one: RejectedRequest, *faults: str) -> str:
-    found = services().rejected.members(caller(), one, MEMBERS + 1)
-    start = services().rejected.start_of_body(one, SHOWN_CHARACTERS)
-    known = {"more": len(found) > MEMBERS, "shown": SHOWN_CHARACTERS, "faults": faults, "start": start}
-    return render_template("admin/events/rejected_request.html", one=one, found=found[:MEMBERS], **known)
-
-
-def _request(uuid: str) -> RejectedRequest:
-    return services().rejected.request(caller(), _uuid(uuid))
-
-
-def _uuid(text: str) -> str:
-    """Return the UUID in a URL in its canonical form.
-
-    Raises:
-        NotFound: the text is not a UUID.
-    """
-    try:
-        return str(uuids.UUID(text))
-    except ValueError:
-        raise NotFound from None
+def _render_request(uuid: UUID, errors: Sequence[str] = ()) -> str:
+    request = services().rejected.request(caller(), str(uuid))
+    events = services().rejected.members(caller(), request, SHOWN_EVENTS + 1)
+    start = services().rejected.start_of_body(request, SHOWN_CHARACTERS)
+    values = {"found": events[:SHOWN_EVENTS], "more": len(events) > SHOWN_EVENTS, "shown": SHOWN_CHARACTERS}
+    return render_template("admin/events/rejected_request.html", one=request, faults=errors, start=start, **values)

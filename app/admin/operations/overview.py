@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from flask import redirect, render_template, request
+from flask.typing import ResponseReturnValue
 
-from app.admin.blueprint import blueprint, services
-from app.admin.events import first_event
+from app.admin.blueprint import services
+from app.admin.events.events import first_event_values
 from app.admin.events.rejected import counts
-from app.admin.events.volume import VolumeQuery, charted
+from app.admin.events.volume import VolumeQuery, chart_values
+from app.admin.pages import Values, link_to, page
 from app.admin.reports.report_rows import ReportRow, report_row
-from app.auth import caller, need, signed_in
+from app.auth import caller
 from app.exceptions import InputInvalid
 from app.services.events.volume import YEAR_1970
-from app.services.operations.health import Check
 from app.support.clock import now
 
-EVENTS = 12
-REPORTS = 5
+SHOWN_EVENTS = 12
+SHOWN_REPORTS = 5
 ARRIVING_MS = 30_000  # newer events mean that more are likely to arrive
 # The label and icon of each health check.
-LOOKED_AT = {
+CHECK_LABELS = {
     "database": ("Database", "database"),
     "redis": ("Valkey", "lightning-charge"),
     "worker": ("Workers", "cpu"),
@@ -31,74 +31,58 @@ LOOKED_AT = {
 }
 
 
-@blueprint.get("/")
-@signed_in
-def overview() -> str | tuple[str, int] | Response:
-    """Show the overview."""
-    need("events")
-    asked = VolumeQuery(request.args)
-    if not asked.is_plain and not asked.is_own:
-        return redirect(url_for("admin.overview", **asked.address))
+@page("/", "events")
+def overview() -> ResponseReturnValue:
+    query = VolumeQuery(request.args)
     try:
-        asked.span()
+        query.span()
     except InputInvalid as error:
-        asked.refuse(error)
-        return _page(asked.without_range(), form=asked.form), 400
-    if not asked.is_plain:
-        return redirect(url_for("admin.overview", **asked.address))
-    return _page(asked)
+        query.attach(error)
+        return _render_overview(query.without_range(), form=query.form), 400
+    if not query.is_plain:
+        return redirect(link_to("overview", **query.address))
+    return _render_overview(query)
 
 
-@blueprint.get("/overview/part")
-@signed_in
+@page("/overview/part", "events")
 def overview_part() -> str:
     """Return the part of the page that refreshes itself, without the chart, which has its own interval."""
-    need("events")
-    return render_template("admin/operations/_overview.html", chart=None, **_found(VolumeQuery(request.args)))
+    return render_template("admin/operations/_overview.html", chart=None, **_values(VolumeQuery(request.args)))
 
 
-def _page(asked: VolumeQuery, **known: object) -> str:
-    return render_template("admin/operations/overview.html", **(_found(asked) | charted(asked) | known))
+def _render_overview(query: VolumeQuery, **values: object) -> str:
+    return render_template("admin/operations/overview.html", **(_values(query) | chart_values(query) | values))
 
 
-def _found(asked: VolumeQuery) -> dict[str, object]:
-    who = caller()
-    entries = services().listing.arrivals(who, EVENTS)
-    lines = _reports()
+def _values(query: VolumeQuery) -> Values:
+    who, is_operator = caller(), caller().may("system")
+    entries = services().listing.arrivals(who, SHOWN_EVENTS)
+    reports = _running_first()
     arriving = not entries or entries[0][1].received > now() - ARRIVING_MS
-    checks = services().health.glance() if who.may("system") else []
+    checks = services().health.glance() if is_operator else []
+    counts_codes = is_operator and not services().catalog.strict
+    full = services().code_limit.warning() if counts_codes else None  # new codes will soon be rejected
     return {
-        "asked": asked,
+        "query": query,
         "entries": entries,
         "rate": round(services().volume.per_minute(who)),
-        "lines": lines,
+        "lines": reports,
         "checks": checks,
-        "looked_at": LOOKED_AT,
-        "workers": _workers(checks),
-        "problems": [*(check.problem for check in checks if check.problem), *_codes()],
+        "check_labels": CHECK_LABELS,
+        "workers": next((check.note for check in checks if check.name == "worker" and not check.problem), None),
+        "problems": [problem for problem in (*(check.problem for check in checks), full) if problem],
         "of_1970": services().volume.of_1970(who),
         "year_1970": YEAR_1970 - 1,
-        "rejects": counts() if who.may("system") else None,
-        "moving": arriving or any(row.moves for row in lines),
-        **first_event.known(),
+        "rejects": counts() if is_operator else None,
+        "moving": arriving or any(row.moves for row in reports),
+        **first_event_values(),
     }
 
 
-def _codes() -> list[str]:
-    """Return a warning if new codes will soon be rejected."""
-    warning = services().catalog.is_nearly_full if caller().may("system") else None
-    return [warning] if warning else []
-
-
-def _reports() -> list[ReportRow]:
+def _running_first() -> list[ReportRow]:
     """Return running reports first, then queued ones, and fill the remaining rows with the newest others."""
     who, reports = caller(), services().reports
-    at_work = [report_row(report) for report in reports.visible(who, REPORTS, status="RUNNING")]
-    known = {one.source for one in at_work}
-    others = [one for one in map(report_row, reports.visible(who, REPORTS)) if one.source not in known]
-    return [*sorted(at_work, key=lambda one: one.place or 0), *others][:REPORTS]
-
-
-def _workers(checks: list[Check]) -> str | None:
-    """Return the note about the workers if it is known and they are healthy."""
-    return next((check.note for check in checks if check.name == "worker" and not check.problem), None)
+    running = [report_row(report) for report in reports.visible(who, SHOWN_REPORTS, status="RUNNING")]
+    known = {row.source for row in running}
+    others = [row for row in map(report_row, reports.visible(who, SHOWN_REPORTS)) if row.source not in known]
+    return [*sorted(running, key=lambda row: row.place or 0), *others][:SHOWN_REPORTS]

@@ -4,52 +4,35 @@ from __future__ import annotations
 
 from flask import render_template
 
-from app.admin.blueprint import blueprint, services
-from app.auth import caller, need, signed_in
+from app.admin.blueprint import services
+from app.admin.pages import Values, live_page, page
+from app.auth import caller
 from app.services.operations.system import MOST
 
 
-@blueprint.get("/system")
-@signed_in
-def system() -> str:
+@live_page("/system", "system", "admin/operations/system.html")
+def system() -> Values:
     """Show running processes and what expires next."""
-    return render_template("admin/operations/system.html", **_found())
-
-
-@blueprint.get("/system/part")
-@signed_in
-def system_part() -> str:
-    """Return the part of the page that refreshes itself."""
-    return render_template("admin/operations/_system.html", **_found())
-
-
-@blueprint.get("/system/settings")
-@signed_in
-def settings() -> str:
-    """Show the settings in effect."""
-    need("system")
-    return render_template("admin/operations/settings.html", settings=services().system.settings())
-
-
-@blueprint.get("/system/versions")
-@signed_in
-def versions() -> str:
-    """Show the versions that run, and the migrations that the database has."""
-    need("system")
-    known = {"versions": services().system.versions(), "migrations": services().system.migrations()}
-    return render_template("admin/operations/versions.html", **known)
-
-
-def _found() -> dict[str, object]:
-    need("system")
-    who, here = caller(), services().system
-    work = here.work(who)
+    who, source = caller(), services().system
+    work = source.work(who)
     return {
         "checks": services().health.glance(),
         "work": work,
-        "retention": here.retention(who),
-        "room": here.room(who),
-        "uncounted": here.uncounted(),
+        "retention": source.retention(who),
+        "room": source.room(who),
+        "uncounted": source.uncounted(),
         "most": MOST,
         "moving": any(worker.is_busy for worker in work.workers),
     }
+
+
+@page("/system/settings", "system")
+def settings() -> str:
+    return render_template("admin/operations/settings.html", settings=services().system.settings())
+
+
+@page("/system/versions", "system")
+def versions() -> str:
+    """Show the versions that run, and the migrations that the database has."""
+    values = {"versions": services().system.versions(), "migrations": services().system.migrations()}
+    return render_template("admin/operations/versions.html", **values)

@@ -9,23 +9,26 @@ from dataclasses import dataclass
 
 import orjson
 from flask import Response, render_template, request
-from werkzeug.exceptions import NotFound
+from flask.typing import ResponseReturnValue
 from wtforms import Form, StringField
 
 from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import DatetimeField
+from app.admin.datetime_field import DatetimeField, EndField
+from app.admin.pages import Values, page, parse_id
 from app.admin.template_filters import iso
 from app.admin.zones import zone_name
-from app.auth import caller, need, signed_in
+from app.auth import caller
 from app.exceptions import FieldError, InputInvalid
 from app.exports.layout import FORMULA_STARTS
-from app.services.people.audit import ACTIONS, AuditFilter, AuditRecord, Page
+from app.services.people import audit as audit_log
+from app.services.people.audit import ACTIONS, AuditRecord, Page
+from app.services.rows import AuditFilter
 
-PAGE = 50
+PAGE_SIZE = 50
 MAX_ROWS = 10_000  # of the CSV, newest first
 ROWS_AT_ONCE = 1_000
+FORMULAS = tuple(FORMULA_STARTS)
 MAX_TEXT = 200
-KEY_DIGITS = 18
 COLUMNS = ("time", "who", "action", "object", "customer", "address", "details")
 
 
@@ -35,7 +38,7 @@ class AuditForm(Form):
     who = StringField("Who")
     action = StringField("What")
     start = DatetimeField("From")
-    end = DatetimeField("To", whole=True)
+    end = EndField("To")
     text = StringField("Text")
 
 
@@ -44,51 +47,50 @@ class AuditQuery:
     """Query of the audit log, read from the URL.
 
     Attributes:
-        wrong: messages about invalid filter fields.
+        errors: messages about invalid filter fields.
     """
 
     form: AuditForm
-    sought: AuditFilter
+    filter: AuditFilter
     before: int | None
-    wrong: list[str]
+    errors: list[str]
 
     def address(self, before: int | None = None) -> dict[str, str]:
         """Return the query as URL arguments, without empty values."""
         given = {name: self.form[name].data for name in ("who", "action", "text")}
-        given |= {"start": self.sought.start, "end": self.sought.end, "before": before}
+        given |= {"start": self.filter.start, "end": self.filter.end, "before": before}
         return {name: str(value) for name, value in given.items() if value not in ("", None)}
 
 
-@blueprint.get("/audit")
-@signed_in
-def audit() -> str | tuple[str, int]:
+@page("/audit", "system")
+def audit() -> ResponseReturnValue:
     """Show the newest entries, or those before a given entry."""
-    asked = _asked()
-    page = render_template(
-        "admin/people/audit.html", **_found(asked), names=_names(), actions=list(ACTIONS), max_text=MAX_TEXT
-    )
-    return (page, 400) if asked.wrong else page
+    query = _read_query()
+    names = [user.name for user in services().accounts.everyone(by=caller())] if caller().may("users") else []
+    choices = {"names": names, "actions": list(ACTIONS), "max_text": MAX_TEXT}
+    return render_template("admin/people/audit.html", **_values(query), **choices), 400 if query.errors else 200
 
 
-@blueprint.get("/audit/part")
-@signed_in
+@page("/audit/part", "system")
 def audit_part() -> str:
-    """Return the part of the page that refreshes itself."""
-    return render_template("admin/people/_audit.html", **_found(_asked()))
+    return render_template("admin/people/_audit.html", **_values(_read_query()))
 
 
-@blueprint.get("/audit.csv")
-@signed_in
+@page("/audit.csv", "system")
 def audit_file() -> Response:
     """Return the entries as a CSV file, newest first."""
-    asked = _asked()
-    if asked.wrong:
-        raise InputInvalid(asked.wrong[0], [FieldError(wrong) for wrong in asked.wrong])
-    services().audit.note(caller(), "audit log exported", details=asked.address())
+    query = _read_query()
+    if query.errors:
+        raise InputInvalid(query.errors[0], [FieldError(error) for error in query.errors])
+    audit_log.note(caller(), "audit log exported", details=query.address())
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)
-    rows.writerows(_row(entry) for entry in _entries(asked.sought))
+    for entry in _read_entries(query.filter):
+        details = orjson.dumps(entry.details).decode() if entry.details else ""
+        cells = (entry.who, entry.action, entry.object, entry.customer, entry.address, details)
+        # A spreadsheet would run some cells as a formula.
+        rows.writerow([iso(entry.moment), *(f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells)])
     headers = {"Content-Disposition": "attachment; filename=audit.csv"}
     return Response(out.getvalue(), mimetype="text/csv", headers=headers)
 
@@ -101,63 +103,33 @@ def detail(value: object) -> str:
     return "all" if value is None else str(value)
 
 
-def _asked() -> AuditQuery:
-    need("system")
+def _read_query() -> AuditQuery:
     form = AuditForm(request.args)
-    wrong, times = [], {}
+    errors, times = [], {}
     for field in (form.start, form.end):
-        if field.data is not None and not isinstance(field.data, int):
+        if isinstance(field.data, str):
             field.errors = [f"{field.label.text} is not a date and time in {zone_name()}, such as 2026-11-23T10:57."]
-            wrong += field.errors
+            errors += field.errors
         times[field.name] = field.data if isinstance(field.data, int) else None
     action = form.action.data or ""
     if action and action not in ACTIONS:
         form.action.errors = [f'{form.action.label.text} is "{action[:60]}", which is not a known action.']
-        wrong += form.action.errors
-    text = (form.text.data or "").strip()[:MAX_TEXT]
-    who = (form.who.data or "").strip()
-    return AuditQuery(form, AuditFilter(who, action, text, **times), _cursor(request.args.get("before", "")), wrong)
+        errors += form.action.errors
+    text, who = (form.text.data or "").strip()[:MAX_TEXT], (form.who.data or "").strip()
+    before = request.args.get("before", "")
+    return AuditQuery(form, AuditFilter(who, action, text, **times), parse_id(before) if before else None, errors)
 
 
-def _cursor(text: str) -> int | None:
-    """Return the id in the URL, or None if the text is empty.
-
-    Raises:
-        NotFound: the text is not an id.
-    """
-    if text and not (text.isascii() and text.isdigit() and len(text) <= KEY_DIGITS):
-        raise NotFound
-    return int(text) if text else None
+def _values(query: AuditQuery) -> Values:
+    page = Page([], None) if query.errors else audit_log.page(caller(), query.filter, PAGE_SIZE, query.before)
+    return {"query": query, "form": query.form, "page": page, "live": query.before is None and not query.errors}
 
 
-def _found(asked: AuditQuery) -> dict[str, object]:
-    nothing = Page([], None)
-    page = nothing if asked.wrong else services().audit.page(caller(), asked.sought, PAGE, asked.before)
-    is_live = asked.before is None and not asked.wrong
-    return {"asked": asked, "form": asked.form, "page": page, "live": is_live}
-
-
-def _names() -> list[str]:
-    """Return the user names to filter by if the caller may see users, otherwise none."""
-    return [one.name for one in services().accounts.everyone(by=caller())] if caller().may("users") else []
-
-
-def _entries(sought: AuditFilter) -> Iterator[AuditRecord]:
+def _read_entries(filter: AuditFilter) -> Iterator[AuditRecord]:
     before, left = None, MAX_ROWS
     while left > 0:
-        page = services().audit.page(caller(), sought, min(left, ROWS_AT_ONCE), before)
+        page = audit_log.page(caller(), filter, min(left, ROWS_AT_ONCE), before)
         yield from page.entries
         before, left = page.next, left - len(page.entries)
         if before is None:
             return
-
-
-def _row(entry: AuditRecord) -> list[str]:
-    details = orjson.dumps(entry.details).decode() if entry.details else ""
-    cells = (entry.who, entry.action, entry.object, entry.customer, entry.address, details)
-    return [iso(entry.moment), *(_harmless(cell) for cell in cells)]
-
-
-def _harmless(cell: str) -> str:
-    """Return the cell with a leading ' if a spreadsheet would run it as a formula."""
-    return f"'{cell}" if cell.startswith(tuple(FORMULA_STARTS)) else cell

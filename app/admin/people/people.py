@@ -1,16 +1,21 @@
-"""Pages that list users and add a user."""
+"""Pages of users: list, add and remove them, change their role, customers and password."""
 
 from __future__ import annotations
 
-from flask import render_template
+from flask import redirect, render_template, request
+from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import Field, StringField, TextAreaField
+from wtforms import StringField
 
-from app.admin.blueprint import blueprint, services
-from app.auth import caller, need, signed_in
-from app.exceptions import AccountInvalid, Forbidden
+from app.admin.blueprint import services
+from app.admin.form_errors import FORM_ERRORS, status_of
+from app.admin.lines_field import LinesField
+from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
+from app.admin.people.session_rows import session_rows
+from app.auth import caller, sign_out
+from app.exceptions import AccountInvalid, AccountUnknown
 from app.services.people.accounts import TEMPORARY_DAYS, temporary_password
-from app.services.people.principal import ADMIN, ANALYST, OPERATOR
+from app.services.people.principal import ADMIN, ANALYST, OPERATOR, Principal
 
 ROLES = {
     ADMIN: ("Admin", "Can see and do everything, including users and keys"),
@@ -28,7 +33,7 @@ class RightsForm(FlaskForm):
     """Form for a user's role and customers."""
 
     role = StringField("Role", default=ANALYST)
-    customers = TextAreaField("Customers")
+    customers = LinesField("Customers")
 
 
 class PersonForm(RightsForm):
@@ -38,68 +43,118 @@ class PersonForm(RightsForm):
     kind = StringField("Account type", default=PERSON)
 
 
-@blueprint.get("/people")
-@signed_in
-def people() -> str:
-    """Show all users."""
-    return render_template("admin/people/people.html", **_found())
+# What all pages about users need.
+SHARED_VALUES: Values = {"roles": ROLES, "kinds": KINDS, "days": TEMPORARY_DAYS}
 
 
-@blueprint.get("/people/part")
-@signed_in
-def people_part() -> str:
-    """Return the part of the page that refreshes itself."""
-    return render_template("admin/people/_people.html", **_found())
-
-
-@blueprint.get("/people/new")
-@signed_in
-def new_person() -> str:
-    """Show the form for a new user."""
-    need("users")
-    return _form(PersonForm())
-
-
-@blueprint.post("/people/new")
-@signed_in
-def add_person() -> str | tuple[str, int]:
-    """Add a user and show the password once, which is why the response is a page rather than a redirect."""
-    need("users")
-    form, password = PersonForm(), temporary_password()
-    temporary = form.kind.data != PROGRAM
-    try:
-        made = services().accounts.add(
-            form.name.data or "",
-            form.role.data or "",
-            lines_of(form.customers),
-            password,
-            temporary=temporary,
-            by=caller(),
-        )
-    except AccountInvalid as error:
-        return _form(form, str(error)), 400
-    except Forbidden as error:
-        return _form(form, str(error)), 403
-    return render_template("admin/people/password_shown.html", person=made, password=password, is_new=True, **known())
-
-
-def lines_of(field: Field) -> list[str]:
-    """Return the codes of a field that has a code on each line."""
-    return [line.strip() for line in (field.data or "").splitlines() if line.strip()]
-
-
-def known() -> dict[str, object]:
-    """Return the texts that all pages about users need."""
-    return {"roles": ROLES, "kinds": KINDS, "days": TEMPORARY_DAYS}
-
-
-def _found() -> dict[str, object]:
-    need("users")
+@live_page("/people", "users", "admin/people/people.html")
+def people() -> Values:
     sessions = services().sessions.numbers()
     everyone = services().accounts.everyone(by=caller())
-    lines = [{"person": one, "sessions": sessions.get(one.id, [])} for one in everyone]
-    return {"lines": lines, **known()}
+    return SHARED_VALUES | {"lines": [{"person": user, "sessions": sessions.get(user.id, [])} for user in everyone]}
 
 
-def _form(form: PersonForm, wrong: str | None = None) -> str:
-    return render_template("admin/people/new_person.html", form=form, wrong=wrong, **known())
+@page("/people/new", "users")
+def new_person() -> str:
+    return render_template("admin/people/new_person.html", form=PersonForm(), wrong=None, **SHARED_VALUES)
+
+
+@action("/people/new", "users")
+def add_person() -> ResponseReturnValue:
+    """Add a user and show the password once, which is why the response is a page rather than a redirect."""
+    form, password = PersonForm(), temporary_password()
+    name, role, customers = form.name.data or "", form.role.data or "", form.customers.lines
+    temporary = form.kind.data != PROGRAM
+    try:
+        made = services().accounts.add(name, role, customers, password, temporary=temporary, by=caller())
+    except FORM_ERRORS as error:
+        values = SHARED_VALUES | {"form": form, "wrong": str(error)}
+        return render_template("admin/people/new_person.html", **values), status_of(error)
+    return _show_password(made, password, is_new=True)
+
+
+@page("/people/<int:key>", "users")
+def person(key: int) -> str:
+    """Show a user, with forms for what can be changed."""
+    found = find_person(key)
+    return _render_person(found, RightsForm(role=found.role, customers="\n".join(found.customers or ())))
+
+
+@action("/people/<int:key>", "users")
+def change_person(key: int) -> ResponseReturnValue:
+    found, form = find_person(key), RightsForm()
+    try:
+        services().accounts.change(found, form.role.data or "", form.customers.lines, by=caller())
+    except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form
+        raise
+    except FORM_ERRORS as error:
+        return _render_person(found, form, str(error)), status_of(error)
+    lost_access = found.id == caller().id and not services().accounts.get(found.id).may("users")
+    address = link_to("overview") if lost_access else link_to("person", key=found.id)
+    return redirect_with("Saved. Applies at once, also to open sessions.", address)
+
+
+@page("/people/<int:key>/password", "users")
+def confirm_reset_password(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    if found.id == caller().id:
+        return redirect(link_to("own_password"))
+    return _confirm("admin/people/confirm_reset_password.html", found, chosen=PERSON)
+
+
+@action("/people/<int:key>/password", "users")
+def reset_password(key: int) -> ResponseReturnValue:
+    """Reset a user's password and show the new password once."""
+    found = find_person(key)
+    if found.id == caller().id:
+        return redirect(link_to("own_password"))
+    password, kind = temporary_password(), request.form.get("kind")
+    temporary = kind not in KINDS or kind != PROGRAM
+    services().accounts.set_password(found.name, password, temporary=temporary, by=caller())
+    return _show_password(services().accounts.get(found.id, by=caller()), password, is_new=False)
+
+
+@page("/people/<int:key>/remove", "users")
+def confirm_remove_person(key: int) -> str:
+    return _confirm("admin/people/confirm_remove_person.html", find_person(key))
+
+
+@action("/people/<int:key>/remove", "users")
+def remove_person(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    try:
+        services().accounts.remove(found.name, by=caller())
+    except AccountUnknown:
+        raise
+    except AccountInvalid as error:
+        return _confirm("admin/people/confirm_remove_person.html", found, wrong=str(error)), status_of(error)
+    if found.id == caller().id:
+        sign_out()
+        return redirect(link_to("sign_in"))
+    return redirect_with(f"{found.name} is removed.", link_to("people"))
+
+
+def find_person(key: int) -> Principal:
+    """Return the user whose id is in the URL.
+
+    Raises:
+        AccountUnknown: there is no such user.
+        Forbidden: the user may see more than the caller.
+    """
+    return services().accounts.get(key, by=caller())
+
+
+def _confirm(template: str, found: Principal, **values: object) -> str:
+    sessions = session_rows(found.id)
+    back = link_to("person", key=found.id)
+    return confirm(template, back, person=found, sessions=sessions, **SHARED_VALUES, **values)
+
+
+def _render_person(found: Principal, form: RightsForm, wrong: str | None = None) -> str:
+    values = SHARED_VALUES | {"person": found, "form": form, "wrong": wrong, "sessions": session_rows(found.id)}
+    return render_template("admin/people/person.html", **values)
+
+
+def _show_password(found: Principal, password: str, *, is_new: bool) -> str:
+    values = SHARED_VALUES | {"person": found, "password": password, "is_new": is_new}
+    return render_template("admin/people/password_shown.html", **values)

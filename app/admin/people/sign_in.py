@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import redirect, render_template, request
+from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from werkzeug.wrappers import Response as AnyResponse
+from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 
 from app import auth
 from app.admin.blueprint import blueprint, services
+from app.admin.pages import link_to, redirect_with
 from app.exceptions import RateLimited
 
 # Where a user may be redirected after login: a page of this dashboard, never another host, in any spelling.
-OURS = re.compile(r"/admin/[!-\[\]-~]*")
-UP = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser treats it as the parent folder
-WRONG = "Wrong user name or password."
+OWN_PAGE = re.compile(r"/admin/[!-\[\]-~]*")
+PARENT = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser treats it as the parent folder
 VIA = "the sign-in page"
 
 
@@ -28,38 +29,38 @@ class SignInForm(FlaskForm):
 
 
 @blueprint.get("/sign-in")
-def sign_in() -> str | AnyResponse:
+def sign_in() -> ResponseReturnValue:
     """Show the login form, or redirect a user who is logged in already."""
     if auth.current_principal():
-        return redirect(_next())
-    return render_template("admin/people/sign_in.html", form=SignInForm(), wrong=None)
+        return redirect(_next_page())
+    return _render_form(SignInForm(), None)
 
 
 @blueprint.post("/sign-in")
-def begin() -> AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
+def begin() -> ResponseReturnValue:
     """Log in. The response is the same for an unknown user and a wrong password."""
     form = SignInForm()
+    name, password = form.user.data or "", form.password.data or ""
     try:
-        found = services().login.authenticate(
-            form.user.data or "", form.password.data or "", request.remote_addr or "", VIA
-        )
+        found = services().login.authenticate(name, password, request.remote_addr or "", VIA)
     except RateLimited as error:
-        headers = {"Retry-After": str(error.seconds)}
-        return render_template("admin/people/sign_in.html", form=form, wrong=str(error)), 429, headers
+        return _render_form(form, str(error)), 429, {"Retry-After": str(error.seconds)}
     if found is None or not auth.sign_in(found):
-        return render_template("admin/people/sign_in.html", form=form, wrong=WRONG), 401
-    return redirect(_next())
+        return _render_form(form, "Wrong user name or password."), 401
+    return redirect(_next_page())
 
 
 @blueprint.post("/sign-out")
 def sign_out() -> Response:
-    """Log out, from any page."""
     auth.sign_out()
-    flash("You are signed out.")
-    return redirect(url_for("admin.sign_in"))
+    return redirect_with("You are signed out.", link_to("sign_in"))
 
 
-def _next() -> str:
+def _render_form(form: SignInForm, wrong: str | None) -> str:
+    return render_template("admin/people/sign_in.html", form=form, wrong=wrong)
+
+
+def _next_page() -> str:
     wanted = request.args.get("next", "").removeprefix(request.root_path)
-    is_ours = OURS.fullmatch(wanted) and not UP.search(wanted.partition("?")[0])
-    return request.root_path + wanted if is_ours else url_for("admin.overview")
+    is_own = OWN_PAGE.fullmatch(wanted) and not PARENT.search(wanted.partition("?")[0])
+    return request.root_path + wanted if is_own else link_to("overview")

@@ -7,21 +7,23 @@ report its errors. This module only finds the field of each error.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
-from flask import current_app, redirect, render_template, request, url_for
+from flask import current_app, redirect, render_template, request
+from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from werkzeug.wrappers import Response
-from wtforms import BooleanField, StringField, TextAreaField
+from wtforms import BooleanField, StringField
 
-from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import DatetimeField
-from app.admin.form_errors import attach_errors
-from app.auth import caller, need, signed_in
-from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited
+from app.admin.blueprint import services
+from app.admin.datetime_field import DatetimeField, EndField
+from app.admin.form_errors import FORM_ERRORS, attach_errors, status_of
+from app.admin.lines_field import LinesField
+from app.admin.pages import Values, action, link_to, page
+from app.auth import caller
+from app.exceptions import Forbidden, InputInvalid, TallyError
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
-from app.services.events.volume import EventFilter
-from app.services.reports.service import Preview
+from app.services.rows import EventFilter
 
 SUGGESTED = 100  # codes that a field lists; users type others
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
@@ -40,101 +42,97 @@ class ReportForm(FlaskForm):
 
     customer = StringField("Customer")
     product = StringField("Product")
-    types = TextAreaField("Event types")
-    start = DatetimeField("From")
-    end = DatetimeField("To", whole=True)
+    types = LinesField("Event types")
+    start: DatetimeField | None = DatetimeField("From")
+    end: DatetimeField | None = EndField("To")
     delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
     layout = StringField("Layout")
     header = BooleanField("First row has the column names")
     format = StringField("Format")
     compression = StringField("Compression")
     spreadsheetSafe = BooleanField("Escape formulas for spreadsheets")
-    bucketName = StringField("Bucket")
-    bucketKey = StringField("Name in the bucket")
+    bucketName: StringField | None = StringField("Bucket")
+    bucketKey: StringField | None = StringField("Name in the bucket")
 
-    def wanted(self) -> dict[str, dict]:
+    def to_request(self) -> dict[str, Any]:
         """Return the request as a program would send it, without fields that are empty."""
-        filter = _filled(self, "customer", "product", "start", "end")
-        types = [line.strip() for line in (self.types.data or "").splitlines() if line.strip()]
-        output = _filled(self, *OUTPUT)
+        filter = self._filled("customer", "product", "start", "end")
+        if self.types.lines:
+            filter["types"] = self.types.lines
+        output = self._filled(*OUTPUT)
         if output.get("delimiter") == TAB:
             output["delimiter"] = "\t"
-        return {"filter": filter | ({"types": types} if types else {})} | ({"output": output} if output else {})
+        return {"filter": filter} | ({"output": output} if output else {})
 
-    def refuse_all(self, sentence: str) -> None:
-        """Attach the reason why the request is forbidden to the field that it concerns."""
-        field = self.bucketName if sentence.startswith("output.bucket") else self.customer
-        field.errors = [sentence]
+    def attach(self, error: TallyError) -> list[str]:
+        """Attach an error to the fields that it concerns, and return the messages that belong to no field."""
+        if isinstance(error, InputInvalid):
+            return attach_errors(self, error.field_errors)
+        if not isinstance(error, Forbidden):
+            return [str(error)]
+        is_about_bucket = str(error).startswith("output.bucket")
+        field = self.bucketName if is_about_bucket and self.bucketName else self.customer
+        field.errors = [str(error)]
+        return []
+
+    def _filled(self, *names: str) -> Values:
+        return {name: self[name].data for name in names if name in self and self[name].data not in (None, "", False)}
 
 
-@blueprint.get("/reports/new")
-@signed_in
+@page("/reports/new", "reports")
 def new_report() -> str:
     """Show the form, filled in from the query string."""
-    need("reports")
     form = ReportForm(request.args or None)
     try:
-        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.wanted()["filter"]}))
+        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.to_request()["filter"]}))
     except InputInvalid:  # the request does not identify a report yet
-        return _page(form)
+        return _render_form(form)
     try:
-        return _page(form, wanted=wanted, preview=_preview(wanted))
+        return _render_estimate(form, wanted)
     except (InputInvalid, Forbidden):  # the errors are shown when the form is sent
-        return _page(form, wanted=wanted)
+        return _render_form(form, about=_estimate(wanted))
 
 
-@blueprint.post("/reports/new")
-@signed_in
-def start_report() -> str | tuple[str, int] | Response:
+@action("/reports/new", "reports")
+def start_report() -> ResponseReturnValue:
     """Start the report and show it, or show its preview or its errors."""
-    need("reports")
     form = ReportForm()
     try:
-        wanted = ReportRequestSchema().load_body(orjson.dumps(form.wanted()))
+        wanted = ReportRequestSchema().load_body(orjson.dumps(form.to_request()))
         if "estimate" in request.form:
-            return _page(form, wanted=wanted, preview=_preview(wanted))
+            return _render_estimate(form, wanted)
         report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
-    except InputInvalid as error:
-        return _page(form, error.field_errors), 400
-    except Forbidden as error:
-        form.refuse_all(str(error))
-        return _page(form), 403
-    except RateLimited as error:
-        return _page(form, [FieldError(str(error))]), 429
-    return redirect(url_for("admin.report", source=source(report)))
+    except FORM_ERRORS as error:
+        return _render_form(form, general=form.attach(error)), status_of(error)
+    return redirect(link_to("report", source=source(report)))
 
 
-def choices() -> dict[str, object]:
+def choices() -> Values:
     """Return the choices of the form's fields."""
     customers, products = services().catalog.known(caller(), SUGGESTED + 1)
     types = services().catalog.types(caller(), SUGGESTED + 1)
-    known = {"customers": customers, "products": products, "types": types[:SUGGESTED], "more": types[SUGGESTED:]}
-    known |= {"layouts": LAYOUTS, "formats": FORMATS, "compressions": COMPRESSIONS}
-    return known | {"buckets": current_app.config["SETTINGS"].report_buckets}
+    return {
+        "customers": customers,
+        "products": products,
+        "types": types[:SUGGESTED],
+        "more": types[SUGGESTED:],
+        "layouts": LAYOUTS,
+        "formats": FORMATS,
+        "compressions": COMPRESSIONS,
+        "buckets": current_app.config["SETTINGS"].report_buckets,
+    }
 
 
-def _page(
-    form: ReportForm,
-    field_errors: list[FieldError] = (),
-    *,
-    wanted: Mapping | None = None,
-    preview: Preview | None = None,
-) -> str:
-    """Return the form as a page.
-
-    Args:
-        wanted: a valid request, whose approximate number of rows is shown.
-        preview: further details about that report.
-    """
-    general = attach_errors(form, field_errors)
-    about = services().volume.estimate(caller(), EventFilter(**wanted["filter"])) if wanted else None
-    known = choices() | {"about": about, "preview": preview}
-    return render_template("admin/reports/new_report.html", form=form, general=general, **known)
+def _render_form(form: ReportForm, **values: object) -> str:
+    defaults: Values = {"general": [], "about": None, "preview": None}
+    return render_template("admin/reports/new_report.html", form=form, **(choices() | defaults | values))
 
 
-def _preview(wanted: Mapping) -> Preview:
-    return services().reports.preview(caller(), wanted["filter"], wanted.get("output"))
+def _render_estimate(form: ReportForm, wanted: Mapping[str, Any]) -> str:
+    """Return the form with the approximate number of rows of a valid request, and further details about its report."""
+    preview = services().reports.preview(caller(), wanted["filter"], wanted.get("output"))
+    return _render_form(form, about=_estimate(wanted), preview=preview)
 
 
-def _filled(form: ReportForm, *names: str) -> Mapping[str, object]:
-    return {name: form[name].data for name in names if name in form and form[name].data not in (None, "", False)}
+def _estimate(wanted: Mapping[str, Any]) -> int:
+    return services().volume.estimate(caller(), EventFilter(**wanted["filter"]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.admin.blueprint import services
 from app.schemas.progress import eta_ms, percent
 from app.schemas.reports import source
+from app.services.rows import Report
 from app.support.clock import now
 
 
@@ -43,7 +44,7 @@ class ReportRow:
         place: 1 for the report that the next free worker claims, or None if the report does not wait.
     """
 
-    report: object
+    report: Report
     source: str
     state: State
     percent: int | None
@@ -66,21 +67,16 @@ class ReportRow:
         return self.state.word == "Complete"
 
 
-def report_row(report: object) -> ReportRow:
-    """Return a report, ready to be shown.
-
-    Args:
-        report: a row of the table of reports.
-    """
+def report_row(report: Report) -> ReportRow:
     place = services().reports.place_in_queue(report)
     return ReportRow(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
 
 
-def _state(report: object, place: int | None) -> State:
+def _state(report: Report, place: int | None) -> State:
     if report.status == "RUNNING":
         waiting = PAUSED if report.paused else QUEUED
         return RUNNING if place is None else waiting
-    if report.status == "COMPLETE" and report.expires <= now():
+    if report.status == "COMPLETE" and report.expires is not None and report.expires <= now():
         return EXPIRED
     if report.status == "COMPLETE" and report.removed:
         return DELETED

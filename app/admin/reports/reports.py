@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
-from flask import Response, redirect, render_template, request
+from flask import redirect, render_template, request
 from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
 
-from app.admin.blueprint import blueprint, services
-from app.admin.datetime_field import written
+from app.admin.blueprint import services
+from app.admin.datetime_field import to_browser_format
+from app.admin.pages import Values, live_page, page
 from app.admin.reports.new_report import OUTPUT, TAB
-from app.admin.reports.report_actions import possible
+from app.admin.reports.report_actions import possible_actions
 from app.admin.reports.report_rows import report_row
-from app.auth import caller, need, signed_in
+from app.auth import caller
 from app.schemas.reports import DEFAULT_DELIMITER
-from app.services.reports.service import file_name
+from app.services.reports.output import file_name
+from app.services.rows import Report
 
-REPORTS = 50
+SHOWN_REPORTS = 50
 TABS = {
     "": "All",
     "running": "In progress",
@@ -27,79 +30,55 @@ TABS = {
 }
 
 
-@blueprint.get("/reports")
-@signed_in
-def reports() -> str:
+@live_page("/reports", "reports", "admin/reports/reports.html")
+def reports() -> Values:
     """Show the newest reports."""
-    return render_template("admin/reports/reports.html", **_found())
-
-
-@blueprint.get("/reports/part")
-@signed_in
-def reports_part() -> str:
-    """Return the part of the list that refreshes itself."""
-    return render_template("admin/reports/_reports.html", **_found())
-
-
-@blueprint.get("/reports/<source>")
-@signed_in
-def report(source: str) -> str:
-    """Show a report."""
-    return render_template("admin/reports/report.html", **_one(source))
-
-
-@blueprint.get("/reports/<source>/part")
-@signed_in
-def report_part(source: str) -> str:
-    """Return the part of a report that refreshes itself."""
-    return render_template("admin/reports/_report.html", **_one(source))
-
-
-@blueprint.get("/reports/<source>/download")
-@signed_in
-def download(source: str) -> Response:
-    """Redirect to a report's file through a new signed link."""
-    need("reports")
-    return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
-
-
-@blueprint.get("/reports/<source>/link")
-@signed_in
-def report_link(source: str) -> str:
-    """Show a new signed link to copy. Anyone who has it can download the file until the link expires."""
-    need("reports")
-    report = services().reports.get(caller(), source)
-    link = services().reports.link(report, by=caller())
-    (expires,) = parse_qs(urlsplit(link).query)["expires"]
-    known = {"line": report_row(report), "file_name": file_name(report), "link": link, "expires": int(expires)}
-    return render_template("admin/reports/report_link.html", **known)
-
-
-def _found() -> dict[str, object]:
-    need("reports")
     tab = request.args.get("state", "")
     if tab not in TABS:
         raise NotFound
-    lines = [report_row(report) for report in services().reports.visible(caller(), REPORTS, state=tab or None)]
-    known = {"tabs": TABS, "tab": tab, "at_work": services().reports.at_work(caller())}
-    return known | {"lines": lines, "most": REPORTS, "moving": any(row.moves for row in lines)}
+    found = services().reports.visible(caller(), SHOWN_REPORTS, state=tab or None)
+    rows = [report_row(report) for report in found]
+    values: Values = {"tabs": TABS, "tab": tab, "running": services().reports.at_work(caller())}
+    return values | {"lines": rows, "most": SHOWN_REPORTS, "moving": any(row.moves for row in rows)}
 
 
-def _one(source: str) -> dict[str, object]:
-    need("reports")
-    report = services().reports.get(caller(), source)
-    known = {"file_name": file_name(report), "default_delimiter": DEFAULT_DELIMITER, "again": _again(report)}
-    known["columns"] = services().reports.columns(report)
-    known["recurring"] = services().schedules.origin(caller(), report.schedule)
-    found = report_row(report)
-    return {"line": found, "acts": possible(found), "attempts": services().reports.attempts(report)} | known
+@live_page("/reports/<source>", "reports", "admin/reports/report.html")
+def report(source: str) -> Values:
+    found = services().reports.get(caller(), source)
+    row = report_row(found)
+    return {
+        "line": row,
+        "acts": possible_actions(row),
+        "attempts": services().reports.attempts(found),
+        "file_name": file_name(found),
+        "default_delimiter": DEFAULT_DELIMITER,
+        "again": _same_request(found),
+        "columns": services().reports.columns(found),
+        "recurring": services().schedules.origin(caller(), found.schedule),
+    }
 
 
-def _again(report: object) -> dict[str, str]:
+@page("/reports/<source>/download", "reports")
+def download(source: str) -> Response:
+    """Redirect to a report's file through a new signed link."""
+    return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
+
+
+@page("/reports/<source>/link", "reports")
+def report_link(source: str) -> str:
+    """Show a new signed link to copy. Anyone who has it can download the file until the link expires."""
+    found = services().reports.get(caller(), source)
+    link = services().reports.link(found, by=caller())
+    (expires,) = parse_qs(urlsplit(link).query)["expires"]
+    values = {"line": report_row(found), "file_name": file_name(found), "link": link, "expires": int(expires)}
+    return render_template("admin/reports/report_link.html", **values)
+
+
+def _same_request(report: Report) -> Values:
     """Return the values that fill in the form of a new report with the same request."""
-    filled = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
+    filled: Values = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
     times = {"start": report.start, "end": report.end}
-    filled |= {name: written(time) for name, time in times.items() if time is not None}
+    filled |= {name: to_browser_format(time) for name, time in times.items() if time is not None}
     output = {name: value for name, value in (report.output or {}).items() if name in OUTPUT and value}
     output |= {"delimiter": TAB} if output.get("delimiter") == "\t" else {}
     return filled | {name: "y" if value is True else value for name, value in output.items()}

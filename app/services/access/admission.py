@@ -29,7 +29,7 @@ class Admission:
         self._blind_until = 0.0  # no key can be looked up before this time
 
     def authorize(self, address: str, token: str | None) -> IngestKey | None:
-        """Admit a request or raise, and return its key if it has a valid key.
+        """Admit a request, and return its key if it has one of this installation.
 
         Args:
             address: the client's address, which behind an untrusted proxy (TRUSTED_PROXIES) is the proxy's.
@@ -42,22 +42,14 @@ class Admission:
         """
         if self._per_address:
             self._limit("address", subscriber(address), self._per_address)
-        if not self.needs_key:
-            return self._offered(token) if token else None
-        key = self._keys.verify(token) if token else None
-        if key is None:
-            raise Unauthenticated("No ingest key was sent, or one that is not in use.")
-        if self._per_key:
-            self._limit("key", str(key.id), self._per_key)
-        return key
-
-    def _offered(self, token: str) -> IngestKey | None:
-        """Return the optional key of a request, or None if its credential is not an ingest key of this installation.
-
-        Raises:
-            Unauthenticated: the key is revoked.
-        """
-        if time.monotonic() < self._blind_until:
+        if self.needs_key:
+            key = self._keys.verify(token) if token else None
+            if key is None:
+                raise Unauthenticated("No ingest key was sent, or one that is not in use.")
+            if self._per_key:
+                self._limit("key", str(key.id), self._per_key)
+            return key
+        if not token or time.monotonic() < self._blind_until:
             return None
         try:
             key = self._keys.find(token)

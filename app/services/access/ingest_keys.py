@@ -19,8 +19,9 @@ import structlog
 from app.exceptions import FORBIDDEN, FieldError, Forbidden, InputInvalid, KeyUnknown, StoreUnavailable
 from app.schemas.access import KeySchema
 from app.schemas.events import Batch
+from app.schemas.field_errors import load
 from app.schemas.json import shown
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.access import ingest_keys as store
 from app.store.database import release, transaction
@@ -42,55 +43,41 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class IngestKey:
-    """A product's permission to send events.
-
-    Attributes:
-        hint: the first characters of the key.
-        customers: customers whose events it may send, or None for all.
-        products: products whose events it may send, or None for all.
-        used: time of the last use, to the minute, or None if it was never used.
-        revoked: time of the revocation, or None if the key is in use.
-    """
+    """A product's permission to send events."""
 
     id: int
     name: str
-    hint: str
-    customers: tuple[str, ...] | None
-    products: tuple[str, ...] | None
+    hint: str  # the first characters of the key
+    customers: tuple[str, ...] | None  # customers whose events it may send, or None for all
+    products: tuple[str, ...] | None  # products whose events it may send, or None for all
     created: int
-    used: int | None
-    revoked: int | None
+    used: int | None  # time of the last use, to the minute, or None if it was never used
+    revoked: int | None  # time of the revocation, or None if the key is in use
 
     def check(self, batch: Batch) -> None:
-        """Reject a batch with an event that this key may not send.
-
-        Raises:
-            Forbidden: names the first such event.
-        """
+        """Raise Forbidden for the first event of a batch that this key may not send."""
         if self.customers is None and self.products is None:
             return
         for event, place in zip(batch.events, batch.places, strict=True):
             for field, allowed in (("customer", self.customers), ("product", self.products)):
                 code = getattr(event, field)
-                if allowed is not None and code not in allowed:
-                    raise self._refusal(f"events[{place - 1}].{field}", field, code, allowed)
+                if allowed is None or code in allowed:
+                    continue
+                where = f"events[{place - 1}].{field}"
+                named = " or ".join(map(shown, allowed[:NAMED])) + (" or another" if len(allowed) > NAMED else "")
+                fault = FieldError(f"{where} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
+                raise Forbidden(f"The key {self.name} may not send {where}; nothing was stored.", [fault])
 
     def allows(self, customer: str, product: str) -> bool:
         """Return whether the key may send events of a customer and product. An empty code means an unknown one."""
         pairs = ((customer, self.customers), (product, self.products))
         return all(not code or allowed is None or code in allowed for code, allowed in pairs)
 
-    def _refusal(self, place: str, field: str, code: str, allowed: Sequence[str]) -> Forbidden:
-        named = " or ".join(shown(one) for one in allowed[:NAMED]) + (" or another" if len(allowed) > NAMED else "")
-        fault = FieldError(f"{place} is {shown(code)}; with this key it must be {named}.", FORBIDDEN, field)
-        return Forbidden(f"The key {self.name} may not send {place}; nothing was stored.", [fault])
-
 
 class IngestKeys:
     """Ingest keys with a cache in each process."""
 
     def __init__(self) -> None:
-        self._audit = Audit()
         self._kept: dict[str, tuple[float, IngestKey | None]] = {}
         self._noted: dict[int, int] = {}
         self._to_note: dict[int, int] = {}
@@ -98,11 +85,7 @@ class IngestKeys:
         self._thread: threading.Thread | None = None
 
     def verify(self, token: str) -> IngestKey | None:
-        """Return the key that a client sent, or None if it is unknown or revoked.
-
-        Raises:
-            StoreUnavailable: see `find`.
-        """
+        """Return the key that a client sent, or None if it is unknown or revoked. Raise the errors of `find`."""
         key = self.find(token)
         return key if key and key.revoked is None else None
 
@@ -124,12 +107,17 @@ class IngestKeys:
         if known:
             self._kept[digest] = (moment, known)  # prevents lookups by other threads meanwhile
         try:
-            found = self._find(digest)
+            row = store.find(digest)
         except StoreUnavailable:
             if known is None:
                 raise
             return known
-        self._keep(digest, moment, found)
+        finally:
+            release()  # the request next waits for the writer, which may need a connection
+        found = _key(row) if row else None
+        if len(self._kept) >= MAX_KEPT:  # drop unknown tokens, whose number is unlimited
+            self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
+        self._kept[digest] = (moment, found)
         if found and found.revoked is None:
             self._note_use(found)
         return found
@@ -140,19 +128,17 @@ class IngestKeys:
         """Create a key. Return it with its token, which is not available again.
 
         Args:
-            customers: customers whose events it may send; empty means all.
-            products: products whose events it may send; empty means all.
-            by: the user who creates the key.
+            customers, products: whose events it may send; empty means all.
 
         Raises:
             InputInvalid: a code or the name is invalid, a key of that name is in use, or the key is for more customers
                 than its creator may see.
         """
-        name, customers, products = name.strip(), _distinct(customers), _distinct(products)
-        KeySchema().check(name, customers, products)
-        if not _is_in_reach(by, customers or None):
-            told = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
-            raise InputInvalid("The key cannot be made.", [FieldError(told, field="customers")])
+        name, customers, products = name.strip(), list(dict.fromkeys(customers)), list(dict.fromkeys(products))
+        load(KeySchema(), {"name": name, "customers": customers, "products": products}, "The key")
+        if by.customers is not None and not by.covers(customers or None):
+            message = f"customers must name some of those that you see: {', '.join(by.customers[:NAMED])}."
+            raise InputInvalid("The key cannot be made.", [FieldError(message, field="customers")])
         token = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         hint = token[:HINT_CHARACTERS]
         with transaction():
@@ -161,65 +147,39 @@ class IngestKeys:
                 fault = FieldError(f"name is {shown(name)}, and a key of that name is in use.", field="name")
                 raise InputInvalid("The key cannot be made.", [fault])
             known = {"begins with": hint, "customers": customers or None, "products": products or None}
-            self._audit.note(by, "key added", f"key {name}", known)
+            audit.note(by, "key added", f"key {name}", known)
         return _key(made), token
 
     def all(self, *, by: Principal = SYSTEM) -> list[IngestKey]:
         """Return all keys that a user may see: those in use by name, then the revoked keys, the last revoked first."""
-        return [key for key in map(_key, store.every()) if _is_in_reach(by, key.customers)]
+        return [key for key in map(_key, store.every()) if by.covers(key.customers)]
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
-        """Return a key that is in use.
-
-        Raises:
-            KeyUnknown: no key in use has this id, or the caller may not see it.
-        """
+        """Return a key in use. Raise KeyUnknown if there is none, or the caller may not see it."""
         row = store.by_id(key)
-        if row is None or row.revoked is not None or not _is_in_reach(by, row.customers):
+        if row is None or row.revoked is not None or not by.covers(row.customers):
             raise KeyUnknown("There is no such key, or it is revoked already.")
         return _key(row)
 
     def named(self, name: str) -> IngestKey:
-        """Return the key in use with a name.
-
-        Raises:
-            KeyUnknown: no key in use has this name.
-        """
+        """Return the key in use with a name, or raise KeyUnknown."""
         row = store.by_name(name)
         if row is None:
             raise KeyUnknown(f"There is no key {name} in use.")
         return _key(row)
 
     def revoke(self, key: IngestKey, *, by: Principal = SYSTEM) -> None:
-        """Revoke a key. The revocation applies in this process at once, and in the others within seconds.
-
-        Raises:
-            KeyUnknown: the key is already revoked.
-        """
+        """Revoke a key: here at once, in other processes within seconds. Raise KeyUnknown if it is revoked."""
         with transaction():
             if not store.revoke(key.id, now()):
                 raise KeyUnknown(f"The key {key.name} is revoked already.")
-            self._audit.note(by, "key revoked", f"key {key.name}", {"begins with": key.hint})
+            audit.note(by, "key revoked", f"key {key.name}", {"begins with": key.hint})
         self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1] and kept[1].id != key.id}
 
     def flush(self) -> None:
         """Wait until all recorded uses are written."""
-        thread = self._thread
-        if thread is not None:
+        if thread := self._thread:
             thread.join()
-
-    def _find(self, digest: str) -> IngestKey | None:
-        """Look up a key and release the connection, because the writer may need it next."""
-        try:
-            row = store.find(digest)
-        finally:
-            release()
-        return _key(row) if row else None
-
-    def _keep(self, digest: str, moment: float, found: IngestKey | None) -> None:
-        if len(self._kept) >= MAX_KEPT:  # drop unknown tokens, whose number is unlimited
-            self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
-        self._kept[digest] = (moment, found)
 
     def _note_use(self, key: IngestKey) -> None:
         """Record the last use once a minute, in a separate thread because the write may wait for the disk."""
@@ -252,14 +212,5 @@ def _key(row: KeyRow) -> IngestKey:
     return IngestKey(row.id, row.name, row.hint, customers, products, row.created, row.used, row.revoked)
 
 
-def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
-    """Return whether a user may see and create a key for some customers. None means all customers."""
-    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
-
-
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _distinct(codes: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(codes))

@@ -27,11 +27,7 @@ WARNED_SECONDS = 15.0
 
 
 class CodeLimit:
-    """Limit on the number of codes in the events of a process.
-
-    Args:
-        limit: MAX_CODES.
-    """
+    """Limit on the number of codes in the events of a process."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -43,23 +39,28 @@ class CodeLimit:
     def checked(self, batch: Batch) -> Batch:
         """Return the batch with the events whose codes exceed the limit moved to its rejected events.
 
-        Raises:
-            BodyTooLarge: it has more codes than are looked up for a request.
+        Raise BodyTooLarge if it has more codes than are looked up for a request.
         """
         new = {
             "customer": {event.customer for event in batch.events} - self._known["customer"],
             "product": {event.product for event in batch.events} - self._known["product"],
             "type": {event.type for event in batch.events} - self._known["type"],
         }
-        if sum(map(len, new.values())) > MAX_LOOKED_UP:
+        number = sum(map(len, new.values()))
+        if not number:
+            return batch
+        if number > MAX_LOOKED_UP:
             raise BodyTooLarge(
                 f"events has more than {MAX_LOOKED_UP:,} different customers, products and types; "
                 "send them in several requests."
             )
         try:
             for kind, codes in new.items():
-                if codes:
-                    codes -= self._looked_up(kind, codes)
+                known = store.known_among(kind, codes) if codes else set()
+                codes -= known
+                if len(self._known[kind]) > MAX_REMEMBERED:
+                    self._known[kind] = set()
+                self._known[kind] |= known
             return self._admitted(batch, new) if any(new.values()) else batch
         except StoreUnavailable:
             return batch  # the number is unknown, and the batch can still go to the spool
@@ -77,17 +78,11 @@ class CodeLimit:
             f"allows. Events with a new one {then}. Erase events of codes that nobody needs, or raise MAX_CODES."
         )
 
-    def _looked_up(self, kind: str, codes: set[str]) -> set[str]:
-        """Return the codes that the database knows, and cache them."""
-        known = store.known_among(kind, codes)
-        if len(self._known[kind]) > MAX_REMEMBERED:
-            self._known[kind] = set()
-        self._known[kind] |= known
-        return known
-
     def _admitted(self, batch: Batch, new: dict[str, set[str]]) -> Batch:
         """Accept events in order while their new codes fit below the limit, and reject the others."""
-        good, rejected = Batch([], []), list(batch.rejected)
+        events: list[Event] = []
+        places: list[int] = []
+        rejected = list(batch.rejected)
         customers, products, types = new["customer"], new["product"], new["type"]
         with self._admitting:
             room = before = self._room()
@@ -95,15 +90,15 @@ class CodeLimit:
                 if event.type in types or event.product in products or event.customer in customers:
                     fields = [kind for kind in KINDS if getattr(event, kind) in new[kind]]
                     if len(fields) > room:
-                        rejected.append(self._refused(event, place, fields, len(rejected)))
+                        rejected.append(self._refuse(event, place, fields, is_explained=len(rejected) < MAX_EXPLAINED))
                         continue
                     room -= len(fields)
                     for kind in fields:
                         new[kind].remove(getattr(event, kind))
-                good.events.append(event)
-                good.places.append(place)
+                events.append(event)
+                places.append(place)
             self._number += before - room
-        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+        return replace(batch, events=events, places=places, rejected=sorted(rejected, key=lambda one: one.place))
 
     def _room(self) -> int:
         """Return how many more codes fit. Codes admitted in the last second may not be in the database yet."""
@@ -113,16 +108,14 @@ class CodeLimit:
             self._number = max(self._number, store.number_of_codes())
         return max(0, self.limit - self._number)
 
-    def _refused(self, event: Event, place: int, fields: list[str], earlier: int) -> Rejected:
-        """Return an event as rejected because of new codes in some fields, after so many earlier ones."""
-        if earlier >= MAX_EXPLAINED:
+    def _refuse(self, event: Event, place: int, fields: list[str], *, is_explained: bool) -> Rejected:
+        """Return an event as rejected because of its new codes in some fields."""
+        if not is_explained:
             return unexplained(place, encode_event(event))
         why = (
             f"a new code, and events have as many as MAX_CODES allows ({self.limit:,}). "
             "Erase events of codes that nobody needs, or raise MAX_CODES."
         )
-        faults = [
-            FieldError(f"events[{place - 1}].{field} is {shown(getattr(event, field))}, {why}", field=field)
-            for field in fields
-        ]
+        codes = [(field, shown(getattr(event, field))) for field in fields]
+        faults = [FieldError(f"events[{place - 1}].{field} is {code}, {why}", field=field) for field, code in codes]
         return Rejected(place, encode_event(event), faults)

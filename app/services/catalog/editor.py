@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import orjson
 
 from app.exceptions import CatalogUnknown, FieldError, Forbidden, InputInvalid
-from app.exports.layout import Layout
 from app.schemas.catalog import CatalogSchema
 from app.schemas.json import shown
 from app.services.catalog.listing import (
@@ -27,7 +26,7 @@ from app.services.catalog.listing import (
     row_of,
 )
 from app.services.catalog.lookup import Catalog, columns_layout
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import Principal
 from app.store.catalog import catalog as store
 from app.store.database import transaction
@@ -41,13 +40,11 @@ class Loss:
 
     Attributes:
         columns: by product, the columns that nothing fills any more, or that are no longer columns.
-        types: the codes of a product's types, which stay unless they are removed with it.
-        is_refused: whether events with the code are rejected from then on.
     """
 
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    types: Sequence[str] = ()
-    is_refused: bool = False
+    types: Sequence[str] = ()  # the codes of a product's types, which stay unless they are removed with it
+    is_refused: bool = False  # whether events with the code are rejected from then on
 
 
 @dataclass(frozen=True)
@@ -60,28 +57,18 @@ class Changes:
 
 
 class CatalogEditor:
-    """Editor of the catalog.
+    """Editor of the catalog. Its changes raise Forbidden if the caller may not change the catalog."""
 
-    Args:
-        catalog: the catalog that events and reports follow.
-        audit: the log of changes.
-    """
-
-    def __init__(self, catalog: Catalog, entries: CatalogListing, audit: Audit) -> None:
+    def __init__(self, catalog: Catalog, entries: CatalogListing) -> None:
         self._catalog = catalog
         self._entries = entries
-        self._audit = audit
 
     def may_change(self, who: Principal) -> bool:
         """Return whether a user may change the catalog."""
         return who.may("catalog") and who.customers is None
 
     def allow(self, who: Principal) -> None:
-        """Check that a user may change the catalog.
-
-        Raises:
-            Forbidden: the user may not change the catalog.
-        """
+        """Raise Forbidden unless a user may change the catalog."""
         if not self.may_change(who):
             raise Forbidden("Only operators and administrators who see every customer may change the catalog.")
 
@@ -90,24 +77,20 @@ class CatalogEditor:
         return sorted(store.known_products(limit))[:limit]
 
     def add(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
-        """Add an entry.
+        """Add an entry, given as in the catalog document. Raise InputInvalid if it is invalid or exists."""
 
-        Args:
-            values: the entry as in the catalog document.
+        def check_new(entry: CatalogEntry) -> None:
+            if entry.key in {entry_of(kind, row).key for row in self._catalog.export()[kind]}:
+                of = f" under {entry.product}" if entry.product else ""
+                message = f"{kind}[0].code is {shown(entry.code)}, which the catalog has already{of}."
+                raise InputInvalid("The catalog has it already.", [FieldError(message, field="code")])
 
-        Raises:
-            InputInvalid: a value is invalid, or the entry already exists.
-            Forbidden: the caller may not change the catalog.
-        """
-        return self._write(who, kind, values, self._refuse_known)
+        return self._write(who, kind, values, check_new)
 
     def change(self, who: Principal, kind: str, values: Mapping[str, object]) -> CatalogEntry:
         """Change an entry. Reports that were started before keep their columns.
 
-        Raises:
-            InputInvalid: a value is invalid.
-            CatalogUnknown: the entry does not exist.
-            Forbidden: the caller may not change the catalog.
+        Raise InputInvalid if a value is invalid, and CatalogUnknown if the entry does not exist.
         """
         return self._write(who, kind, values, lambda entry: self._entries.get(who, kind, entry.key))
 
@@ -115,10 +98,7 @@ class CatalogEditor:
         """Add observed codes to the catalog, and skip codes that it already has or that were never observed.
 
         Args:
-            wanted: the kind and key of each code. None means all, limited to the first `ADOPTED_AT_ONCE`.
-
-        Raises:
-            Forbidden: the caller may not change the catalog.
+            wanted: the kind and key of each code. None means the first `ADOPTED_AT_ONCE`.
         """
         self.allow(who)
         found = self._entries.missing(who, ADOPTED_AT_ONCE if wanted is None else None)
@@ -127,7 +107,7 @@ class CatalogEditor:
         with transaction():
             self._catalog.put(orjson.dumps(document))
             for one in found:
-                self._audit.note(who, "catalog changed", one.title, {"change": "added as it was seen"})
+                audit.note(who, "catalog changed", one.title, {"change": "added as it was seen"})
         return found
 
     def loss(self, entry: CatalogEntry) -> Loss:
@@ -138,23 +118,19 @@ class CatalogEditor:
         if entry.kind == PRODUCTS:
             types = [row.code for row in rows if row.product == entry.code]
             return Loss({entry.code: entry.names} if entry.names else {}, types, is_refused)
-        columns = {}
+        columns: dict[str, list[str]] = {}
         for row in store.products() if entry.kind == TYPES else ():
             before, after = (columns_layout(row.code, row.columns, types) for types in (rows, left))
-            emptied = [name for name in row.columns if _fills(before, entry, name) and not _fills(after, entry, name)]
+            emptied = [
+                name
+                for name in row.columns
+                if before.place(entry.code, name) is not None and after.place(entry.code, name) is None
+            ]
             columns |= {row.code: emptied} if emptied else {}
         return Loss(columns, (), is_refused)
 
     def remove(self, who: Principal, entry: CatalogEntry, *, with_types: bool = False) -> None:
-        """Remove an entry from the catalog, but keep its events.
-
-        Args:
-            with_types: also remove the types of a product.
-
-        Raises:
-            Forbidden: the caller may not change the catalog.
-            CatalogUnknown: the entry was removed in the meantime.
-        """
+        """Remove an entry, and on request a product's types, but no events. Raise CatalogUnknown if it is gone."""
         self.allow(who)
         with transaction():
             if entry.kind == CUSTOMERS:
@@ -168,15 +144,11 @@ class CatalogEditor:
             if entry.kind == PRODUCTS and with_types:
                 store.remove_types(entry.code)
             details = {**row_of(entry), **({"with": "its types"} if with_types else {})}
-            self._audit.note(who, "catalog removed", entry.title, details)
+            audit.note(who, "catalog removed", entry.title, details)
         self._catalog.forget()
 
     def preview(self, body: bytes) -> Changes:
-        """Return what a document would change.
-
-        Raises:
-            BodyMalformed, InputInvalid: it is not a catalog document.
-        """
+        """Return what a document would change. Raise BodyMalformed or InputInvalid if it is none."""
         entries, catalog = CatalogSchema().load_body(body), self._catalog.export()
         added, changed, same = {}, {}, 0
         for kind in KINDS:
@@ -191,18 +163,13 @@ class CatalogEditor:
         return Changes(list(added.values()), list(changed.values()), same)
 
     def put(self, who: Principal, body: bytes) -> Changes:
-        """Import a document: add new codes and update known ones, without removing any.
-
-        Raises:
-            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
-            Forbidden: the caller may not change the catalog.
-        """
+        """Import a document: add new codes and update known ones, and remove none. Raise the errors of `preview`."""
         self.allow(who)
         with transaction():
             changes = self.preview(body)
             self._catalog.put(body)
             details = {"added": changes.added, "changed": changes.changed, "same": changes.same}
-            self._audit.note(who, "catalog imported", "", details)
+            audit.note(who, "catalog imported", "", details)
         return changes
 
     def _write(
@@ -218,25 +185,11 @@ class CatalogEditor:
         with transaction():
             before = check(entry)
             self._catalog.put(body)
-            self._audit.note(who, "catalog changed", entry.title, _told(entry, before))
+            details = row_of(entry)
+            if before is None:
+                details["change"] = "added"
+            else:
+                changed = {name: value for name, value in row_of(before).items() if value != details[name]}
+                details |= {f"{name} before": value for name, value in changed.items()}
+            audit.note(who, "catalog changed", entry.title, details)
         return entry
-
-    def _refuse_known(self, entry: CatalogEntry) -> None:
-        known = {entry_of(entry.kind, row).key for row in self._catalog.export()[entry.kind]}
-        if entry.key in known:
-            of = f" under {entry.product}" if entry.product else ""
-            message = f"{entry.kind}[0].code is {shown(entry.code)}, which the catalog has already{of}."
-            raise InputInvalid("The catalog has it already.", [FieldError(message, field="code")])
-
-
-def _told(entry: CatalogEntry, before: CatalogEntry | None) -> dict[str, object]:
-    """Return the details of a changed entry for the audit log."""
-    values = row_of(entry)
-    if before is None:
-        return values | {"change": "added"}
-    earlier = {f"{name} before": value for name, value in row_of(before).items() if value != values[name]}
-    return values | earlier
-
-
-def _fills(layout: Layout, entry: CatalogEntry, column: str) -> bool:
-    return layout.place(entry.code, column) is not None

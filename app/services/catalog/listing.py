@@ -5,11 +5,11 @@ Users who are limited to customers see only entries that occur with those custom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import CatalogUnknown
-from app.schemas.catalog import COLUMN
+from app.schemas.catalog import COLUMN, Entry
 from app.services.catalog.lookup import Catalog
 from app.services.people.principal import Principal
 from app.store.catalog import catalog as store
@@ -52,11 +52,6 @@ class CatalogEntry:
         """Return the key, which is unique within the kind."""
         return (self.product, self.code) if self.kind == TYPES else (self.code,)
 
-    def has(self, word: str) -> bool:
-        """Return whether the entry contains a word, ignoring case."""
-        words = (self.code, self.product, self.description, *self.names)
-        return any(word.casefold() in one.casefold() for one in words)
-
     @property
     def word(self) -> str:
         """Return the singular name of the kind."""
@@ -71,29 +66,19 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Page:
-    """Page of entries.
-
-    Attributes:
-        fitting: number of entries that match the search.
-        number: number of all entries.
-    """
+    """Page of entries."""
 
     entries: Sequence[CatalogEntry]
-    fitting: int
-    number: int
+    fitting: int  # number of entries that match the search
+    number: int  # number of all entries
 
 
 @dataclass(frozen=True)
 class Uses:
-    """Usage of an entry.
+    """Usage of an entry."""
 
-    Attributes:
-        days: each of the last thirty days as its first millisecond and its number of events.
-        seen: the (customer, product, type) triples in which it was observed.
-    """
-
-    days: Sequence[tuple[int, int]]
-    seen: Sequence[store.Triple]
+    days: Sequence[tuple[int, int]]  # each of the last thirty days as its first millisecond and its number of events
+    seen: Sequence[store.Triple]  # the (customer, product, type) triples in which it was observed
 
 
 class CatalogListing:
@@ -103,14 +88,11 @@ class CatalogListing:
         self._catalog = catalog
 
     def page(self, who: Principal, kind: str, find: str, begin: int, size: int) -> Page:
-        """Return a page of the catalog's entries of a kind that a user may see, with their usage, ordered by code.
-
-        Args:
-            find: text that the entries contain, ignoring case.
-            begin: number of entries to skip.
-        """
+        """Return a page of the entries that contain a text, ignoring case, with their usage, ordered by code."""
         entries = self._all(who, kind)
-        fitting = [one for one in entries if one.has(find)]
+        word = find.casefold()
+        texts = [(one, (one.code, one.product, one.description, *one.names)) for one in entries]
+        fitting = [one for one, several in texts if any(word in text.casefold() for text in several)]
         shown = self._used(who, kind, fitting[begin : begin + size])
         return Page(shown, len(fitting), len(entries))
 
@@ -122,16 +104,14 @@ class CatalogListing:
         """
         found = self.missing(who, size, find, begin)
         shown = [one for kind in KINDS for one in self._used(who, kind, [one for one in found if one.kind == kind])]
-        number = self.number_missing(who)
+        number = store.number_missing(who.customers)
         return Page(shown, store.number_missing(who.customers, find) if find else number, number)
 
     def missing(self, who: Principal, limit: int | None = None, find: str = "", begin: int = 0) -> list[CatalogEntry]:
         """Return the first codes that were seen but are not in the catalog, without their usage."""
-        found = store.missing(who.customers, find, limit, begin)
-        extra = {PRODUCTS: COLUMN}
         return [
-            CatalogEntry(kind, code, product, extra=extra.get(kind, ""), is_catalogued=False)
-            for kind, product, code in found
+            CatalogEntry(kind, code, product, extra=COLUMN if kind == PRODUCTS else "", is_catalogued=False)
+            for kind, product, code in store.missing(who.customers, find, limit, begin)
         ]
 
     def number_missing(self, who: Principal) -> int:
@@ -139,11 +119,7 @@ class CatalogListing:
         return store.number_missing(who.customers)
 
     def get(self, who: Principal, kind: str, key: Key) -> CatalogEntry:
-        """Return an entry that the caller may see.
-
-        Raises:
-            CatalogUnknown: the entry does not exist, or the caller may not see it.
-        """
+        """Return an entry. Raise CatalogUnknown if there is none, or the caller may not see it."""
         found = [one for one in self._all(who, kind) if one.key == key]
         if not found:
             raise CatalogUnknown(f"The catalog has no {kind.removesuffix('s')} {key[-1][:60]}.")
@@ -173,16 +149,16 @@ class CatalogListing:
         return [replace(one, day=day, week=week) for one, (day, week) in zip(entries, numbers, strict=True)]
 
 
-def entry_of(kind: str, row: Mapping[str, object]) -> CatalogEntry:
+def entry_of(kind: str, row: Entry) -> CatalogEntry:
     """Return the entry of a row of the catalog document."""
     names = tuple(row[NAMES[kind]]) if kind in NAMES else ()
     extra = row["extra"] if kind == PRODUCTS else ""
     return CatalogEntry(kind, row["code"], row.get("product", ""), row["description"], names, extra)
 
 
-def row_of(entry: CatalogEntry) -> dict[str, object]:
+def row_of(entry: CatalogEntry) -> Entry:
     """Return an entry as a row of the catalog document."""
-    row = {"code": entry.code, "description": entry.description}
+    row: Entry = {"code": entry.code, "description": entry.description}
     row |= {"product": entry.product} if entry.kind == TYPES else {}
     row |= {NAMES[entry.kind]: list(entry.names)} if entry.kind in NAMES else {}
     return row | ({"extra": entry.extra} if entry.kind == PRODUCTS else {})

@@ -13,10 +13,9 @@ from importlib import resources
 
 from app.exceptions import FieldError, InputInvalid, StoreUnavailable
 from app.exports.layout import COLUMNS, EXTRA, POSITIONAL, Layout
-from app.schemas.catalog import DROP, CatalogSchema, document
+from app.schemas.catalog import DROP, CatalogSchema, Entry, document
 from app.schemas.events import MAX_EXPLAINED, Batch, Event, Rejected, encode_event, unexplained
 from app.schemas.json import shown
-from app.services.catalog.code_limit import CodeLimit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.catalog import catalog as store
 from app.store.database import release
@@ -27,7 +26,7 @@ KEPT_SECONDS = 2.0  # cache lifetime
 NAMED = 3  # maximum number of near codes in an error
 COMPARED = 200  # number of codes compared for a suggestion, each taking up to a millisecond
 NOT_KNOWN = ", which is not known"  # the suggestions follow
-NAME = re.compile(r"(\w+)(?:\[\d+\])?$")  # the name of a field at the end of its place
+INDEX = re.compile(r"\[\d+\]$")  # at the end of a field's place
 HINTS = 20  # unknown codes of a request that get suggestions, because a batch may contain 30,000
 
 
@@ -41,38 +40,47 @@ class Vocabulary:
 
 
 class Catalog:
-    """Catalog of a process.
+    """Catalog of a process. In strict mode, an event's codes must be in it."""
 
-    Args:
-        strict: whether an event's codes must be in the catalog.
-        code_limit: limit on codes in the other mode. None means no limit.
-    """
-
-    def __init__(self, *, strict: bool = False, code_limit: CodeLimit | None = None) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self._ceiling = code_limit
         self._vocabulary: tuple[float, Vocabulary] | None = None
 
     def checked(self, batch: Batch) -> Batch:
-        """Return the batch with events rejected whose codes the catalog (strict mode) or the code limit disallows."""
-        if not self.strict:
-            return self._ceiling.checked(batch) if self._ceiling else batch
-        words = self._words()
-        good, rejected, hints = Batch([], []), list(batch.rejected), {}
+        """Return the batch with the events rejected whose codes are not in the catalog."""
+        words = self.vocabulary()
+        events: list[Event] = []
+        places: list[int] = []
+        rejected, hints = list(batch.rejected), dict[tuple[str, str], str]()
         for event, place in zip(batch.events, batch.places, strict=True):
             if event.type in words.type and event.product in words.product and event.customer in words.customer:
-                good.events.append(event)
-                good.places.append(place)
+                events.append(event)
+                places.append(place)
             elif len(rejected) < MAX_EXPLAINED:
                 rejected.append(Rejected(place, encode_event(event), _unknown(event, place - 1, words, hints)))
             else:
                 rejected.append(unexplained(place, encode_event(event)))
-        return replace(good, rejected=sorted(rejected, key=lambda one: one.place))
+        return replace(batch, events=events, places=places, rejected=sorted(rejected, key=lambda one: one.place))
 
-    @property
-    def is_nearly_full(self) -> str | None:
-        """Return a warning if the number of codes is near the code limit, otherwise None."""
-        return self._ceiling.warning() if self._ceiling and not self.strict else None
+    def vocabulary(self) -> Vocabulary:
+        """Return the catalog's codes, at most two seconds old, or the last known ones if the database is away."""
+        kept = self._vocabulary
+        if kept and kept[0] > time.monotonic():
+            return kept[1]
+        try:
+            words = Vocabulary(
+                frozenset(row.code for row in store.customers()),
+                frozenset(row.code for row in store.products()),
+                frozenset(row.code for row in store.types()),
+            )
+        except StoreUnavailable:
+            if kept is None:
+                raise
+            return kept[1]
+        finally:
+            release()  # the request next waits for the writer, which may need a connection
+        self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
+        return words
 
     def check_known(
         self,
@@ -87,9 +95,7 @@ class Catalog:
         The table of observed codes may lack recent events, so the events themselves decide for a customer and product.
 
         Args:
-            customer: a customer that the caller may see. None means all of them.
-            product: None means all products.
-            types: an empty value means all types.
+            customer: a customer that the caller may see. None means all of them, as for the product and the types.
             place: prefix of field names in messages.
 
         Raises:
@@ -104,14 +110,16 @@ class Catalog:
             and not store.product_is_known(product, who.customers)
             and not (customer is not None and select.exist(customer, product))
         ):
-            faults.append(_not_known(f"{place}product", product, _hint(product, self._products(who))))
+            # A user limited to customers gets only products that those customers use.
+            known = store.known_products() if who.customers is None else store.seen_products(who.customers)
+            faults.append(_not_known(f"{place}product", product, _hint(product, known)))
         missing = set(types or ()) - store.known_types(types or (), who.customers)
         if missing and customer is not None and product is not None:
             missing = {code for code in missing if not select.exist(customer, product, code)}
         if missing:
             known = {kind for _, kind in store.seen_types(who.customers)}
             known |= {row.code for row in store.types()} if who.customers is None else set()
-            for index, code in enumerate(types):
+            for index, code in enumerate(types or ()):
                 if code in missing:
                     hint = _hint(code, known) if len(faults) < HINTS else ""
                     faults.append(_not_known(f"{place}types[{index}]", code, hint))
@@ -119,13 +127,9 @@ class Catalog:
             raise InputInvalid("The filter names something unknown.", faults)
 
     def layout(self, product: str, wanted: str | None) -> Layout:
-        """Return the current layout of reports about a product.
+        """Return the current layout of reports about a product: `columns`, `positional`, or None for its default.
 
-        Args:
-            wanted: `columns`, `positional`, or None for the product's default.
-
-        Raises:
-            InputInvalid: `columns` is requested, but the catalog has no columns for the product.
+        Raise InputInvalid if `columns` is requested, but the catalog has no columns for the product.
         """
         row = store.product(product)
         columns = tuple(row.columns) if row else ()
@@ -145,22 +149,21 @@ class Catalog:
     def put(self, body: bytes) -> dict[str, int]:
         """Import a catalog document and return its number of entries of each kind.
 
-        Raises:
-            BodyMalformed, InputInvalid: it is not a catalog document; nothing was imported.
+        Raise BodyMalformed or InputInvalid if it is no catalog document; then nothing was imported.
         """
         entries = CatalogSchema().load_body(body)
         store.put(entries)
         self.forget()
         return {kind: len(rows) for kind, rows in entries.items()}
 
-    def export(self, who: Principal = SYSTEM) -> dict[str, list[dict]]:
+    def export(self, who: Principal = SYSTEM) -> dict[str, list[Entry]]:
         """Return the catalog as a document. Limited users get only the entries that occur with their customers."""
         customers, products, types = store.customers(), store.products(), store.types()
         if who.customers is not None:
             pairs = store.seen_types(who.customers)
-            theirs = {product for product, _ in pairs}
+            visible = {product for product, _ in pairs}
             customers = [row for row in customers if who.sees(row.code)]
-            products = [row for row in products if row.code in theirs]
+            products = [row for row in products if row.code in visible]
             types = [row for row in types if (row.product, row.code) in pairs]
         return document(customers, products, types)
 
@@ -173,10 +176,7 @@ class Catalog:
         self.put(resources.files("app").joinpath("catalog.sample.json").read_bytes())
 
     def known(self, who: Principal = SYSTEM, limit: int | None = None) -> tuple[list[str], list[str]]:
-        """Return the known customers and products that a user may see, by code, up to a limit.
-
-        Known means in the catalog or observed.
-        """
+        """Return the customers and products, in the catalog or observed, that a user may see, by code."""
         products = store.known_products(limit) if who.customers is None else store.seen_products(who.customers, limit)
         return sorted(store.known_customers(who.customers, limit))[:limit], sorted(products)[:limit]
 
@@ -193,52 +193,22 @@ class Catalog:
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
 
-    def _products(self, who: Principal) -> set[str]:
-        """Return the products to suggest. A user limited to customers gets only products that those customers use."""
-        return store.known_products() if who.customers is None else store.seen_products(who.customers)
-
     def forget(self) -> None:
         """Discard the cached codes, because the catalog was changed."""
         self._vocabulary = None
-
-    def _words(self) -> Vocabulary:
-        kept = self._vocabulary
-        if kept and kept[0] > time.monotonic():
-            return kept[1]
-        try:
-            words = _read_vocabulary()
-        except StoreUnavailable:
-            if kept is None:
-                raise
-            return kept[1]  # use the cached codes, so that an unavailable database does not stop events
-        finally:
-            release()  # the request next waits for the writer, which may need a connection
-        self._vocabulary = (time.monotonic() + KEPT_SECONDS, words)
-        return words
 
 
 def columns_layout(
     product: str, columns: Sequence[str], types: Iterable[EventType], *, drops_extras: bool = False
 ) -> Layout:
-    """Return the layout of a product's columns.
+    """Return the layout of a product's columns, which omits (`drops_extras`) items without their own column or not.
 
     A type that the catalog has under this product takes precedence over types of the same name under other products.
-
-    Args:
-        drops_extras: whether items without their own column are omitted.
     """
     rows = sorted(types, key=lambda row: row.product == product)
     names = [name for name in columns if name != EXTRA]  # older catalogs list it explicitly
     names += [] if drops_extras else [EXTRA]
     return Layout(COLUMNS, tuple(names), {row.code: tuple(row.context) for row in rows})
-
-
-def _read_vocabulary() -> Vocabulary:
-    return Vocabulary(
-        frozenset(row.code for row in store.customers()),
-        frozenset(row.code for row in store.products()),
-        frozenset(row.code for row in store.types()),
-    )
 
 
 def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str, str], str]) -> list[FieldError]:
@@ -250,14 +220,14 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
             continue
         if (field, code) not in hints:
             # Do not reveal customers, because anyone who can send an event sees this error.
-            is_told = field != "customer" and len(hints) < HINTS
-            hints[field, code] = _hint(code, known) if is_told else ""
+            is_hinted = field != "customer" and len(hints) < HINTS
+            hints[field, code] = _hint(code, known) if is_hinted else ""
         faults.append(_not_known(f"events[{index}].{field}", code, hints[field, code]))
     return faults
 
 
 def _not_known(place: str, code: str, hint: str) -> FieldError:
-    field = NAME.search(place)[1]
+    field = INDEX.sub("", place.rpartition(".")[2])
     return FieldError(f"{place} is {shown(code)}{NOT_KNOWN}{hint}.", field=field, is_unknown=True)
 
 
@@ -273,5 +243,5 @@ def _hint(code: str, known: Iterable[str]) -> str:
     for folded, word in words:
         named[folded].append(word)
     near = difflib.get_close_matches(code.casefold(), named, NAMED, cutoff=0.4) or list(named)[:NAMED]
-    told = [word for folded in near for word in named[folded]][:NAMED]
-    return f"; the nearest known: {', '.join(told)}" if told else "; none is known yet"
+    nearest = [word for folded in near for word in named[folded]][:NAMED]
+    return f"; the nearest known: {', '.join(nearest)}" if nearest else "; none is known yet"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,16 +13,18 @@ from app.exports import reading
 from app.exports.layout import COLUMNS, COMMON, EXTRA, EXTRA_NAME, Layout
 from app.exports.reading import Chunk, CsvRecords, Cut
 from app.schemas import json
-from app.schemas.events import Batch, BatchSchema, BrokenLine, convert
+from app.schemas.batches import convert, split_body, split_values
+from app.schemas.events import Batch, BrokenLine
 from app.schemas.json import Number
 
-LOOKED_AT = 100  # records per step; if a record is invalid, the whole step takes the slow path
+RECORDS_AT_ONCE = 100  # records per step; if a record is invalid, the whole step takes the slow path
 NAMED = re.compile(r"context[1-9][0-9]*")  # the items in the header of a positional file
 DIGITS = re.compile(r"[0-9]{1,15}")
 # A JSON number without an exponent, because a program that writes one has rounded the time, as spreadsheets do.
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 WIDE = (b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-16 and UTF-32
 PARQUET = b"PAR1"  # the start of a Parquet file
+Cells = list[str | None]
 GOES_ON = (b"{", b"[", b",", b":")  # last characters of the first line of JSON that spans several lines
 
 
@@ -48,32 +51,17 @@ INCOMPLETE = (
 
 
 class Form(Protocol):
-    """Conversion of a file's records into events.
+    """Conversion of a file's records into events."""
 
-    Attributes:
-        cut: function that splits the content into records.
-    """
-
-    cut: Cut
+    @property
+    def cut(self) -> Cut:
+        """Return the function that splits the content into records."""
 
     def begin(self, chunk: Chunk) -> Chunk:
-        """Return the file's first chunk without records that are not events.
-
-        Raises:
-            InputInvalid: the file has another form.
-        """
+        """Return the file's first chunk without records that are no events. Raise InputInvalid for another form."""
 
     def read(self, records: Sequence[bytes]) -> Batch:
-        """Convert at most LOOKED_AT non-blank records into events, with their places counted from 1."""
-
-
-def form_of(csv: Csv | None, naming: Callable[[str], Layout]) -> Form:
-    """Return the form of a file: CSV, or otherwise NDJSON.
-
-    Args:
-        naming: returns a product's layout `columns` according to the current catalog.
-    """
-    return CsvForm(csv, naming(csv.product)) if csv else LinesForm()
+        """Convert at most RECORDS_AT_ONCE non-blank records into events, with their places counted from 1."""
 
 
 class LinesForm:
@@ -81,14 +69,15 @@ class LinesForm:
 
     cut = staticmethod(reading.lines)
 
-    def __init__(self) -> None:
-        self._schema = BatchSchema(LOOKED_AT)
-
     def begin(self, chunk: Chunk) -> Chunk:
         """See `Form`."""
         _check_encoding(chunk)
         filled = [record.strip() for record in chunk.records if record.strip()]
-        if filled and (filled[0].endswith(GOES_ON) or _is_request(filled[0])):
+        is_request = False  # a body of `POST /events` that contains all events
+        with suppress(BodyMalformed):
+            first = json.parse(filled[0]) if filled else None
+            is_request = isinstance(first, dict) and isinstance(first.get("events"), list)
+        if filled and (filled[0].endswith(GOES_ON) or is_request):
             raise _other_form(
                 "It is one JSON document, not NDJSON, which has an event on each line. Take it apart first: "
                 "jq -c 'if type == \"array\" then .[] else (.events // [.])[] end' FILE > events.ndjson does."
@@ -103,22 +92,17 @@ class LinesForm:
 
     def read(self, records: Sequence[bytes]) -> Batch:
         """See `Form`."""
-        return self._schema.split_body(b"\n".join(records), lines=True)
+        return split_body(b"\n".join(records), RECORDS_AT_ONCE, lines=True)
 
 
 class CsvForm:
-    """CSV file of a report.
-
-    Args:
-        naming: determines how to read a row of the layout `columns`.
-    """
+    """CSV file of a report. `naming` determines how to read a row of the layout `columns`."""
 
     def __init__(self, csv: Csv, naming: Layout) -> None:
         self._csv = csv
         self._naming = naming
         self._by_name: Layout | None = None  # set when the start is read; None means positional
         self._records = CsvRecords(csv.delimiter)
-        self._schema = BatchSchema(LOOKED_AT)
         self.cut = self._records.cut
 
     def begin(self, chunk: Chunk) -> Chunk:
@@ -127,10 +111,12 @@ class CsvForm:
         if not chunk.records:
             return chunk
         first = self._cells(chunk.records[0])
-        is_ours = isinstance(first, list) and tuple(first[: len(COMMON)]) == COMMON
-        self._by_name = self._named_by(first[len(COMMON) :]) if is_ours else self._named_without(first)
-        if not (is_ours or self._csv.header):
-            return chunk
+        if isinstance(first, list) and tuple(first[: len(COMMON)]) == COMMON:
+            self._by_name = self._named_by(first[len(COMMON) :])
+        else:
+            self._by_name = self._named_without(first)
+            if not self._csv.header:
+                return chunk
         return Chunk(chunk.records[1:], chunk.lines[1], chunk.end)
 
     def read(self, records: Sequence[bytes]) -> Batch:
@@ -139,7 +125,7 @@ class CsvForm:
         events = convert([self._value(row, int) for row in rows])
         if events is not None:
             return Batch(events, range(1, len(events) + 1))
-        return self._schema.split_values([self._value(row, Number) for row in rows])
+        return split_values([self._value(row, Number) for row in rows], RECORDS_AT_ONCE)
 
     def _named_by(self, header: Sequence[str | None]) -> Layout | None:
         """Return the layout that a report's header indicates, or None for positional."""
@@ -148,10 +134,10 @@ class CsvForm:
         if header[-1] != EXTRA_NAME:
             raise _other_form(INCOMPLETE)
         shown = dict(zip(self._naming.header(0)[len(COMMON) :], self._naming.columns, strict=True))
-        columns = [shown.get(name, name) for name in header[:-1]]
+        columns = [shown.get(name or "", name or "") for name in header[:-1]]
         return Layout(COLUMNS, (*columns, EXTRA), self._naming.contexts)
 
-    def _named_without(self, first: list[str | None] | BrokenLine) -> Layout | None:
+    def _named_without(self, first: Cells | BrokenLine) -> Layout | None:
         """Return the layout of a file without a report's header, or None for positional."""
         named = [column for column in self._naming.columns if column != EXTRA]
         if self._csv.layout is None:
@@ -170,7 +156,7 @@ class CsvForm:
             raise _other_form(INCOMPLETE)
         return self._naming
 
-    def _row(self, record: bytes) -> list[object] | BrokenLine:
+    def _row(self, record: bytes) -> Sequence[object] | BrokenLine:
         """Return the time, type and context items of a record."""
         cells = self._cells(record)
         if self._by_name is None or isinstance(cells, BrokenLine):
@@ -180,24 +166,30 @@ class CsvForm:
         except ValueError as error:
             return _broken(record, error)
 
-    def _cells(self, record: bytes) -> list[str | None] | BrokenLine:
+    def _cells(self, record: bytes) -> Cells | BrokenLine:
         try:
             return self._records.cells(record.decode())
         except ValueError as error:  # includes UnicodeDecodeError
             return _broken(record, error)
 
-    def _value(self, cells: list[object] | BrokenLine, number: Callable) -> dict[str, object] | BrokenLine:
+    def _value(
+        self, cells: Sequence[object] | BrokenLine, number: Callable[[str], object]
+    ) -> dict[str, object] | BrokenLine:
         """Return a row as parsed JSON would be. `number` converts a cell's text to a number."""
         if isinstance(cells, BrokenLine):
             return cells
         time, kind, *items = [*cells, None, None][: max(2, len(cells))]
         while items and items[-1] is None:  # rows are padded to the widest
             items.pop()
+        if isinstance(time, str) and DIGITS.fullmatch(time):
+            time = number(time)
+        elif isinstance(time, str) and NUMBER.fullmatch(time):
+            time = Number(time)
         return {
             "customer": self._csv.customer,
             "product": self._csv.product,
             "type": kind,
-            "timestamp": _time(time, number),
+            "timestamp": time,
             "context": items,
         }
 
@@ -206,36 +198,31 @@ def _broken(record: bytes, error: ValueError) -> BrokenLine:
     return BrokenLine(record.decode(errors="backslashreplace").replace("\0", "\\0"), str(error), "CSV")
 
 
-def _in_order(layout: Layout, cells: Sequence[str | None]) -> list[object]:
+def _in_order(layout: Layout, cells: Cells) -> list[object]:
     """Return the context of a row with columns: the values under the names of its type, in order, and the extras.
 
-    Raises:
-        ValueError: the row does not fit the columns, or has a value in a column that its type does not name.
+    Raise ValueError if the row does not fit the columns, or has a value in a column that its type does not name.
     """
     columns = len(COMMON) + len(layout.columns)
     if len(cells) != columns:
         raise ValueError(f"it has {len(cells)} cells, and the file {columns} columns")
     kind = cells[1] or ""
     named = dict(zip(layout.columns, cells[len(COMMON) :], strict=True))
-    extras = _extras(named.pop(EXTRA))
+    cell = named.pop(EXTRA)
+    try:
+        extras = [] if cell is None else json.parse(cell.encode())
+    except BodyMalformed:
+        extras = None
+    if not isinstance(extras, list):
+        raise ValueError(f"{EXTRA_NAME} is no JSON array")
     kept, _ = layout.extras(kind)
     names = enumerate(layout.contexts.get(kind, ()))
     context: list[object] = [None if index in kept else named.pop(name) for index, name in names]
-    if lost := [name for name, cell in named.items() if cell is not None]:
+    if lost := [name for name, value in named.items() if value is not None]:
         raise ValueError(f"the catalog has no context item {lost[0]} for the type {kind}")
     for index, item in zip(kept, extras, strict=False):
         context[index] = item
     return context + extras[len(kept) :]
-
-
-def _extras(cell: str | None) -> list[object]:
-    try:
-        found = [] if cell is None else json.parse(cell.encode())
-    except BodyMalformed:
-        found = None
-    if not isinstance(found, list):
-        raise ValueError(f"{EXTRA_NAME} is no JSON array")
-    return found
 
 
 def _check_encoding(chunk: Chunk) -> None:
@@ -244,21 +231,6 @@ def _check_encoding(chunk: Chunk) -> None:
         raise _other_form("It is a Parquet file. Import the same report in the format jsonl, or as CSV.")
     if begin.startswith(WIDE) or b"\0" in begin:
         raise _other_form("It is in UTF-16. Save it in UTF-8: iconv -f UTF-16 -t UTF-8 FILE does.")
-
-
-def _is_request(record: bytes) -> bool:
-    """Return whether a line is a body of `POST /events` that contains all events."""
-    try:
-        found = json.parse(record)
-    except BodyMalformed:
-        return False
-    return isinstance(found, dict) and isinstance(found.get("events"), list)
-
-
-def _time(cell: str | None, number: Callable) -> object:
-    if cell and DIGITS.fullmatch(cell):
-        return number(cell)
-    return Number(cell) if cell and NUMBER.fullmatch(cell) else cell
 
 
 def _other_form(message: str) -> InputInvalid:

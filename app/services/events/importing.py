@@ -7,7 +7,7 @@ import; they are stored as rejected events in the same transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO
@@ -18,18 +18,18 @@ from app.exceptions import ImportOvertaken
 from app.exports import reading
 from app.exports.reading import Chunk
 from app.schemas.events import Batch, Rejected
+from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.lookup import Catalog
 from app.services.events import rejected
-from app.services.events.import_formats import LOOKED_AT, Csv, Form, form_of
-from app.services.events.ingest import as_row, as_stored, sightings
-from app.services.people.audit import Audit
+from app.services.events.import_formats import RECORDS_AT_ONCE, Csv, CsvForm, Form, LinesForm
+from app.services.events.ingest import write_request
+from app.services.people import audit
 from app.services.people.principal import SYSTEM
 from app.storage.reading import content, fingerprint
 from app.store.database import release, transaction
 from app.store.events import imports
 from app.store.events import rejected as rejects
-from app.store.events import select as store
-from app.store.events.writer import GroupCommitWriter, WriteRequest
+from app.store.events.writer import GroupCommitWriter
 from app.support.clock import now
 
 KEPT_REJECTS = 1_000  # per chunk; the rest are only counted, so that a file of garbage does not fill the disk
@@ -38,63 +38,42 @@ ORIGIN = "import of "  # prefix of the name that replaces the request id of reje
 
 @dataclass(frozen=True)
 class Source:
-    """File to import, positioned at its start.
-
-    Attributes:
-        name: the name shown to people.
-        csv: options for reading CSV, or None for NDJSON.
-        resumes: whether the file can be read again, so that an interrupted import can resume.
-    """
+    """File to import, positioned at its start."""
 
     file: BinaryIO
-    name: str
-    csv: Csv | None = None
-    resumes: bool = True
+    name: str  # the name shown to people
+    csv: Csv | None = None  # options for reading CSV, or None for NDJSON
+    resumes: bool = True  # whether the file can be read again, so that an interrupted import can resume
 
     def identity(self) -> str:
         """Return a hash that identifies the same file read with the same options."""
-        form = self.csv and [self.csv.customer, self.csv.product, self.csv.delimiter, self.csv.header]
-        if self.csv and self.csv.layout:
-            form.append(self.csv.layout)
+        form: list[object] | None = None
+        if csv := self.csv:
+            form = [csv.customer, csv.product, csv.delimiter, csv.header, *([csv.layout] if csv.layout else [])]
         return hashlib.sha256(orjson.dumps([fingerprint(self.file), form])).hexdigest()
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of an import.
+    """Progress of an import."""
 
-    Attributes:
-        offset: offset in the file's decompressed content; everything before it is done.
-        line: the next line.
-        events: number of stored events.
-        rejected: number of rejected lines.
-        finished: time in milliseconds at which the import ended, or None if it has not.
-    """
-
-    offset: int = 0
-    line: int = 1
-    events: int = 0
-    rejected: int = 0
-    finished: int | None = None
+    offset: int = 0  # offset in the file's decompressed content; everything before it is done
+    line: int = 1  # the next line
+    events: int = 0  # number of stored events
+    rejected: int = 0  # number of rejected lines
+    finished: int | None = None  # time in milliseconds at which the import ended, or None if it has not
 
 
 class Importing:
-    """Imports of a process.
+    """Imports of a process. Their writer has no spool, because an import can wait for the database or be run again."""
 
-    Args:
-        writer: a writer without a spool, because an import can wait for the database or be run again.
-    """
-
-    def __init__(self, catalog: Catalog, writer: GroupCommitWriter) -> None:
+    def __init__(self, catalog: Catalog, code_limit: CodeLimit, writer: GroupCommitWriter) -> None:
         self._catalog = catalog
+        self._code_limit = code_limit
         self._writer = writer
-        self._audit = Audit()
 
     def run(self, source: Source, *, again: bool = False) -> Iterator[Progress]:
-        """Import a file.
-
-        Args:
-            again: import the file again even if it was imported completely before.
+        """Import a file, `again` even if it was imported completely before.
 
         Yields:
             The progress before the import starts, after each commit, and finally with `finished` set. If the file was
@@ -107,11 +86,17 @@ class Importing:
             StoreUnavailable: the database is unavailable; the import resumes when it is run again.
         """
         identity = source.identity() if source.resumes else None
-        progress = _begin(identity, source.name, again=again) if identity else Progress()
+        progress = Progress()
+        if identity:
+            if again:
+                imports.forget(identity)
+            row = imports.begin(identity, source.name, now())
+            progress = Progress(row.offset, row.line, row.events, row.rejected, row.finished)
         yield progress
         if progress.finished:
             return
-        form = form_of(source.csv, self._catalog.naming)
+        form: Form = CsvForm(source.csv, self._catalog.naming(source.csv.product)) if source.csv else LinesForm()
+        release()  # the writer uses its own connection
         for chunk in _chunks(source, form, progress):
             progress = self._store(chunk, form, progress, source.name, identity)
             yield progress
@@ -119,8 +104,8 @@ class Importing:
         with transaction():
             if identity:
                 imports.finish(identity, done)
-            told = {"events": progress.events, "rejected": progress.rejected}
-            self._audit.note(SYSTEM, "events imported", f"file {source.name}", told)
+            details = {"events": progress.events, "rejected": progress.rejected}
+            audit.note(SYSTEM, "events imported", f"file {source.name}", details)
         yield replace(progress, finished=done)
 
     def _store(self, chunk: Chunk, form: Form, before: Progress, name: str, identity: str | None) -> Progress:
@@ -129,34 +114,29 @@ class Importing:
         rows = [rejected.row(one, received, "", ORIGIN + name) for one in batch.rejected[:KEPT_REJECTS]]
         after = Progress(chunk.end, chunk.lines[-1], before.events + stored, before.rejected + refused)
 
-        def note() -> None:
-            """Record the progress and the rejected events, in the transaction that stores the events."""
+        def record_progress() -> None:
             if identity and not imports.advance(identity, before.offset, after.offset, after.line, stored, refused):
                 raise ImportOvertaken("Somebody else imports this file at this moment. Run it again when they ended.")
             rejects.write(rows, refused - len(rows))
 
-        self._writer.write(_entry(batch, received, note))
+        entry, _ = write_request(batch, received)
+        entry.also = record_progress
+        self._writer.write(entry)
         return after
 
     def _read(self, chunk: Chunk, form: Form) -> Batch:
         """Return a chunk's events with their places in it, and its invalid records with their lines in the file."""
-        whole = Batch([], [])
+        places: list[int] = []
+        whole = Batch([], places)
         filled = [index for index, record in enumerate(chunk.records) if record.strip()]
-        for begin in range(0, len(filled), LOOKED_AT):
-            some = filled[begin : begin + LOOKED_AT]
-            batch = self._catalog.checked(form.read([chunk.records[index] for index in some]))
+        for begin in range(0, len(filled), RECORDS_AT_ONCE):
+            some = filled[begin : begin + RECORDS_AT_ONCE]
+            batch = form.read([chunk.records[index] for index in some])
+            batch = self._catalog.checked(batch) if self._catalog.strict else self._code_limit.checked(batch)
             whole.events.extend(batch.events)
-            whole.places.extend([some[place - 1] + 1 for place in batch.places])
-            whole.rejected.extend([_of_line(one, chunk.lines[some[one.place - 1]]) for one in batch.rejected])
+            places.extend([some[place - 1] + 1 for place in batch.places])
+            whole.rejected.extend([_with_line(one, chunk.lines[some[one.place - 1]]) for one in batch.rejected])
         return whole
-
-
-def _begin(identity: str, name: str, *, again: bool) -> Progress:
-    if again:
-        imports.forget(identity)
-    row = imports.begin(identity, name, now())
-    release()  # the writer uses its own connection
-    return Progress(row.offset, row.line, row.events, row.rejected, row.finished)
 
 
 def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
@@ -171,12 +151,7 @@ def _chunks(source: Source, form: Form, progress: Progress) -> Iterator[Chunk]:
     yield from chunks
 
 
-def _entry(batch: Batch, received: int, also: Callable[[], None]) -> WriteRequest:
-    rows = [as_row(event, received) for event in as_stored(batch)]
-    return WriteRequest(store.encode(rows), len(rows), received, sightings(batch.events), also=also)
-
-
-def _of_line(one: Rejected, line: int) -> Rejected:
+def _with_line(one: Rejected, line: int) -> Rejected:
     """Return a rejected event of a file with its line as its place, also in its field errors."""
     here = f"events[{one.place - 1}]"
     faults = [

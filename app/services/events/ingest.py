@@ -6,7 +6,8 @@ A request is answered only after its events are on disk.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from random import getrandbits
@@ -15,13 +16,15 @@ import zstandard
 
 from app.event_columns import EventRow
 from app.exceptions import KeyReused, StoreUnavailable
-from app.schemas.events import Batch, BatchSchema, Event, StoredEvent, encode_stored
+from app.schemas.batches import split_body
+from app.schemas.events import Batch, StoredEvent, encode_stored
 from app.schemas.field_errors import to_input_error
 from app.services.access.ingest_keys import IngestKey
+from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.lookup import Catalog
 from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents
-from app.store.catalog import catalog as seen
-from app.store.database import release
+from app.store.catalog.catalog import Sighting
+from app.store.database import database, release
 from app.store.events import idempotency
 from app.store.events import select as store
 from app.store.events.writer import DUPLICATE, GroupCommitWriter, WriteRequest
@@ -32,19 +35,12 @@ ENCODED_EVENTS = 1_000  # events per step
 
 @dataclass(frozen=True)
 class Receipt:
-    """Result of a request.
+    """Result of a request."""
 
-    Attributes:
-        answer: the response as JSON, with the stored events.
-        rejected: number of rejected events, or None unless the request was lenient.
-        replayed: whether this is the response to an earlier request with the same key.
-        ignored: unknown keys of this request's JSON.
-    """
-
-    answer: bytes
-    rejected: int | None = None
-    replayed: bool = False
-    ignored: Collection[str] = ()
+    answer: bytes  # the response as JSON, with the stored events
+    rejected: int | None = None  # number of rejected events, or None unless the request was lenient
+    replayed: bool = False  # whether this is the response to an earlier request with the same key
+    ignored: Collection[str] = ()  # unknown keys of this request's JSON
 
 
 class Ingest:
@@ -58,6 +54,7 @@ class Ingest:
     def __init__(
         self,
         catalog: Catalog,
+        code_limit: CodeLimit,
         writer: GroupCommitWriter,
         rejected: RejectedEvents,
         limit: int,
@@ -65,9 +62,10 @@ class Ingest:
         store_valid: bool = False,
     ) -> None:
         self._catalog = catalog
+        self._code_limit = code_limit
         self._writer = writer
         self._rejected = rejected
-        self._schema = BatchSchema(limit)
+        self._limit = limit
         self._store_valid = store_valid
 
     def accept(
@@ -92,29 +90,35 @@ class Ingest:
             also: called with the response in the transaction that stores the events. If it raises, nothing is stored.
 
         Raises:
-            BodyMalformed, BodyTooLarge, InputInvalid: see `BatchSchema`; nothing was stored.
+            BodyMalformed, BodyTooLarge, InputInvalid: see `split_body`; nothing was stored.
             Forbidden: the sender may not send one of the events; nothing was stored.
             KeyReused: the key was used before with another body.
             StoreUnavailable: the database is unavailable; nothing was stored.
         """
-        batch = self._schema.split_body(body, lines=lines)
+        batch = split_body(body, self._limit, lines=lines)
         ignored = batch.ignored
         if sender:
             sender.check(batch)  # first, so that nothing is revealed about earlier requests or the catalog
-        digest = _digest(body, lenient=bool(lenient)) if key else b""  # uses the header, not the settings
+        digest = b""
+        if key:  # the digest identifies the same body with the same header, regardless of the settings
+            hashed = hashlib.sha256(body)
+            hashed.update(b"lenient" if lenient else b"strict")
+            digest = hashed.digest()
+            # While the database is unavailable, the writer waits for it or spools the events. The transaction that
+            # stores them also claims the key, so a repeated request stores nothing in either case.
+            with suppress(StoreUnavailable):
+                if earlier := self._replay(key, digest):
+                    return replace(earlier, ignored=ignored)
         if lenient is None:
             lenient = self._store_valid
-        earlier = self._earlier(key, digest) if key else None
-        if earlier:
-            return replace(earlier, ignored=ignored)
-        batch = self._catalog.checked(batch)
+        batch = self._catalog.checked(batch) if self._catalog.strict else self._code_limit.checked(batch)
         if batch.rejected:
             if origin:
                 whole = None if lenient or not batch.events else RefusedRequest(body, lines, key, batch.events)
                 self._rejected.keep(batch.rejected, origin, sender, whole)
             if not lenient:
                 raise to_input_error([fault for one in batch.rejected for fault in one.field_errors])
-        entry, answer = _encoded(batch)
+        entry, answer = write_request(batch, now())
         receipt = Receipt(answer, len(batch.rejected) if lenient else None, ignored=ignored)
         if key:
             entry.key = _claim(key, digest, receipt)
@@ -122,7 +126,12 @@ class Ingest:
             entry.also = lambda: also(receipt.answer)
         if entry.count or key:
             self._writer.write(entry)
-        return receipt if entry.state != DUPLICATE else replace(self._first(key, digest), ignored=ignored)
+        if not key or entry.state != DUPLICATE:
+            return receipt
+        first = self._replay(key, digest)  # the other request with this key was faster
+        if first is None:
+            raise StoreUnavailable("The answer to the first request with this Idempotency-Key cannot be read now.")
+        return replace(first, ignored=ignored)
 
     def answer(self, key: str) -> bytes | None:
         """Return the response to the first request with a key, or None if there was none."""
@@ -133,30 +142,8 @@ class Ingest:
         """Return the number of stored events."""
         return store.count()
 
-    def _earlier(self, key: str, digest: bytes) -> Receipt | None:
-        """Replay like `_replay`, but return None if the database is unavailable.
-
-        The writer then waits for the database or spools the events. The transaction that stores them also claims the
-        key, so a repeated request stores nothing in either case.
-        """
-        try:
-            return self._replay(key, digest)
-        except StoreUnavailable:
-            return None
-
-    def _first(self, key: str, digest: bytes) -> Receipt:
-        """Replay like `_replay` for a request that lost a race against another one with the same key."""
-        first = self._replay(key, digest)
-        if first is None:
-            raise StoreUnavailable("The answer to the first request with this Idempotency-Key cannot be read now.")
-        return first
-
     def _replay(self, key: str, digest: bytes) -> Receipt | None:
-        """Return the first response under a key, or None if there was none.
-
-        Raises:
-            KeyReused: the first request had another body.
-        """
+        """Return the first response under a key, or None. Raise KeyReused if that request had another body."""
         found = self._find(key)
         if found is None:
             return None
@@ -181,54 +168,35 @@ class Ingest:
             release()  # the request next waits for the writer, which may need a connection
 
 
-def _encoded(batch: Batch) -> tuple[WriteRequest, bytes]:
+def write_request(batch: Batch, received: int) -> tuple[WriteRequest, bytes]:
     """Return a batch as a write request, and the response with its events as stored.
 
     The function removes the events from the batch a few at a time. Each event uses three times the memory of its text,
     and there may be 100,000.
     """
-    received, name, count = now(), batch_name(), len(batch.events)
-    answer, seen_here = BytesIO(), set()
+    count, answer = len(batch.events), BytesIO()
+    sightings: set[Sighting] = set()
+    # A random UUID (RFC 9562, version 4). See `app.ops.requests` for why it does not use the system's random numbers.
+    variant, rest = divmod(getrandbits(122), 1 << 120)
+    digits = f"{rest:030x}"
+    name = f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[variant]}{digits[15:18]}-{digits[18:]}"
 
     def rows() -> Iterator[EventRow]:
         for start in range(0, count, ENCODED_EVENTS):
-            stored = _stored(batch.events[:ENCODED_EVENTS], batch.places[start : start + ENCODED_EVENTS], name)
+            places = batch.places[start : start + ENCODED_EVENTS]
+            stored = [
+                StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, name)
+                for e, place in zip(batch.events[:ENCODED_EVENTS], places, strict=True)
+            ]
             answer.write(b"[" if start == 0 else b",")
             answer.write(encode_stored(stored)[1:-1])
-            seen_here.update(sightings(stored))
+            sightings.update([(e.customer, e.product, e.type, len(e.context)) for e in stored])
             yield from [as_row(event, received) for event in stored]
             del batch.events[:ENCODED_EVENTS]  # not earlier, or the rows fill the gaps and keep every page of memory
 
-    payload = store.encode(rows())
+    payload = database.encode_events(rows())
     answer.write(b"]" if count else b"[]")
-    return WriteRequest(payload, count, received, seen_here), answer.getvalue()
-
-
-def as_stored(batch: Batch) -> list[StoredEvent]:
-    """Return a batch's events with their sequences and a new batch name."""
-    return _stored(batch.events, batch.places, batch_name())
-
-
-def _stored(events: Sequence[Event], places: Sequence[int], name: str) -> list[StoredEvent]:
-    return [
-        StoredEvent(e.customer, e.product, e.type, e.version, e.timestamp, e.context, place, name)
-        for e, place in zip(events, places, strict=True)
-    ]
-
-
-def batch_name() -> str:
-    """Return a random UUID (RFC 9562, version 4).
-
-    See `app.ops.requests` for why the system's random numbers are not used.
-    """
-    first, rest = divmod(getrandbits(122), 1 << 120)
-    digits = f"{rest:030x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[first]}{digits[15:18]}-{digits[18:]}"
-
-
-def sightings(events: Sequence[StoredEvent | Event]) -> set[seen.Sighting]:
-    """Return the observed codes and context widths of events."""
-    return {(event.customer, event.product, event.type, len(event.context)) for event in events}
+    return WriteRequest(payload, count, received, sightings), answer.getvalue()
 
 
 def as_row(event: StoredEvent, received: int) -> EventRow:
@@ -236,13 +204,6 @@ def as_row(event: StoredEvent, received: int) -> EventRow:
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""
     return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)
-
-
-def _digest(body: bytes, *, lenient: bool) -> bytes:
-    """Return the digest that identifies equal requests: the same body, handled the same way."""
-    digest = hashlib.sha256(body)
-    digest.update(b"lenient" if lenient else b"strict")
-    return digest.digest()
 
 
 def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -28,33 +29,21 @@ MAX_TEXT = 200  # characters
 
 @dataclass(frozen=True)
 class Looked:
-    """How far a search has read.
+    """How far a search has read."""
 
-    Attributes:
-        events: the number of events read.
-        time: the time of the last event read, or None if there are no events beyond it.
-    """
-
-    events: int
-    time: int | None
+    events: int  # the number of events read
+    time: int | None  # the time of the last event read, or None if there are no events beyond it
 
 
 @dataclass(frozen=True)
 class Page:
-    """Page of events, newest first, with the cursors of the adjacent pages, if any.
-
-    Attributes:
-        keys: the ids of the events.
-        next: cursor of the page of older events.
-        previous: cursor of the page of newer events.
-        looked: how far the search has read, or None if the page is no search result.
-    """
+    """Page of events, newest first, with the cursors of the adjacent pages, if any."""
 
     events: list[FullEvent]
-    next: str | None
-    previous: str | None = None
-    keys: tuple[int, ...] = ()
-    looked: Looked | None = None
+    next: str | None  # cursor of the page of older events
+    previous: str | None = None  # cursor of the page of newer events
+    keys: tuple[int, ...] = ()  # the ids of the events
+    looked: Looked | None = None  # how far the search has read, or None if the page is no search result
 
     @property
     def entries(self) -> list[tuple[int, FullEvent]]:
@@ -63,11 +52,7 @@ class Page:
 
 
 class Listing:
-    """Listing of the events that the caller may see.
-
-    Args:
-        reach: how far the ids of a batch's events can be from each other.
-    """
+    """Listing of the events that the caller may see. The ids of a batch's events are at most `reach` apart."""
 
     def __init__(self, reach: int) -> None:
         self._reach = reach
@@ -98,20 +83,20 @@ class Listing:
         wanted = replace(
             wanted, customers=who.customers, after=_position("after", after), before=_position("before", before)
         )
-        if text is not None:
-            return _search(wanted, limit, _searchable(text))
-        return _page(wanted, store.positions(wanted, limit + 1), limit)
+        if text is None:
+            return _page(wanted, store.positions(wanted, limit + 1), limit)
+        if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
+            allowed = f"1 to {MAX_TEXT}, none of them a control character"
+            fault = FieldError(f"text has {len(text)} characters; it must have {allowed}.")
+            raise InputInvalid("The text cannot be searched for.", [fault])
+        return _search(wanted, limit, text)
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """Return the most recently accepted events with their ids, newest first."""
         return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]
 
     def one(self, who: Principal, key: int) -> FullEvent:
-        """Return an event by its id.
-
-        Raises:
-            EventUnknown: the event does not exist, or the caller may not see it.
-        """
+        """Return an event by its id. Raise EventUnknown if there is none, or the caller may not see it."""
         found = [_event(row) for row in store.rows([key])]
         if not found or not who.sees(found[0].customer):
             raise EventUnknown(f"There is no event {key}, or it is not yours.")
@@ -140,8 +125,10 @@ def _search(wanted: EventFilter, limit: int, text: str) -> Page:
     if full or found.edge is None:
         return replace(page, looked=looked)
     # The page is not full, so the next page continues where this search stopped.
-    beyond = {"previous" if wanted.forward else "next": _cursor(found.edge)}
-    return replace(page, looked=looked, **beyond)
+    beyond = _cursor(found.edge)
+    return (
+        replace(page, looked=looked, previous=beyond) if wanted.forward else replace(page, looked=looked, next=beyond)
+    )
 
 
 def _shown(positions: Sequence[Position], *, next: bool, previous: bool) -> Page:
@@ -152,19 +139,6 @@ def _shown(positions: Sequence[Position], *, next: bool, previous: bool) -> Page
         _cursor(positions[0]) if previous and positions else None,
         tuple(row[-1] for row in rows),
     )
-
-
-def _searchable(text: str) -> str:
-    if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
-        raise InputInvalid(
-            "The text cannot be searched for.",
-            [
-                FieldError(
-                    f"text has {len(text)} characters; it must have 1 to {MAX_TEXT}, none of them a control character."
-                )
-            ],
-        )
-    return text
 
 
 def _position(name: str, cursor: str | None) -> Position | None:
@@ -181,7 +155,7 @@ def _cursor(position: Position) -> str:
     return f"{position[0]}-{position[1]}"
 
 
-def _event(row: tuple) -> FullEvent:
+def _event(row: tuple[Any, ...]) -> FullEvent:
     values = dict(zip(COLUMNS, row, strict=False))  # the id follows
     items = values["context"]
     values["context"] = msgspec.json.decode(items) if isinstance(items, str) else items

@@ -14,23 +14,24 @@ import uuid
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import zstandard
 
-from app.exceptions import MISSING, BodyMalformed, FieldError, RejectedUnknown, StoreUnavailable
+from app.exceptions import MISSING, BodyMalformed, RejectedUnknown, StoreUnavailable
 from app.schemas import json
-from app.schemas.events import BatchSchema, Event, Rejected, encode_event
+from app.schemas.batches import split_body
+from app.schemas.events import Event, Rejected, encode_event
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.services.access.ingest_keys import IngestKey
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import release, server_time, transaction
 from app.store.events import rejected as store
 from app.store.models import RejectedEvent, RejectedRequest
-from app.support.clock import now
+from app.support.clock import DAY_MS, now
 
-DAY_MS = 86_400_000
 QUEUE_EVENTS = 2_000
 QUEUE_BYTES = 32 * 1024 * 1024  # memory of the queue
 ROW_BYTES = 2_000  # memory per event, besides its text and reasons
@@ -47,14 +48,12 @@ MAX_TEXT = 1_000_000  # characters of an event; a valid event has up to 400,000,
 log = structlog.get_logger(__name__)
 
 
+Row = dict[str, Any]  # columns of a rejected event or refused request by name
+
+
 @dataclass(frozen=True)
 class Origin:
-    """Origin of a request.
-
-    Attributes:
-        address: the client's address, which is stored shortened.
-        request_id: the request's X-Request-ID.
-    """
+    """Origin of a request: the client's address, which is stored shortened, and the request's X-Request-ID."""
 
     address: str
     request_id: str
@@ -62,34 +61,24 @@ class Origin:
 
 @dataclass(frozen=True)
 class RefusedRequest:
-    """Request that is refused although some of its events are valid.
+    """Request that is refused although some of its events are valid."""
 
-    Attributes:
-        body: the decoded body.
-        lines: whether the body has one event per line.
-        key: its Idempotency-Key, or None.
-        valid: its valid events.
-    """
-
-    body: bytes
-    lines: bool
-    key: str | None
-    valid: Sequence[Event]
+    body: bytes  # the decoded body
+    lines: bool  # whether the body has one event per line
+    key: str | None  # its Idempotency-Key, or None
+    valid: Sequence[Event]  # its valid events
 
 
 class RejectedEvents:
     """Store of rejected events with a queue in each process.
 
-    Args:
-        keep_days, max_number, max_bytes: limits on the age, number and size of the stored events. The same limits apply
-            separately to refused requests.
+    The limits on age, number and bytes apply to the stored events, and separately to the refused requests.
     """
 
     def __init__(self, keep_days: int, max_number: int, max_bytes: int) -> None:
-        self._audit = Audit()
         self._bounds = (keep_days, max_number, max_bytes)
-        self._queue: deque[dict] = deque()
-        self._requests: deque[dict] = deque()
+        self._queue: deque[Row] = deque()
+        self._requests: deque[Row] = deque()
         self._bytes = 0  # memory of both queues
         self._written = 0  # bytes since the last purge
         self._dropped = 0
@@ -111,29 +100,32 @@ class RejectedEvents:
             sender: the ingest key of the request. Events that it may not send are stored without an owner.
             refused: the request, if valid events are refused with it.
         """
-        received, address = now(), shortened(origin.address)
-        shared = {"received": received, "address": address, "request_id": origin.request_id}
-        request = _request_row(refused, rejected, sender, shared) if refused else None
+        source = now(), shortened(origin.address), origin.request_id
+        request = _request_row(refused, rejected, sender, *source) if refused else None
         with self._lock:
-            whole = self._queue_request(request) if request else None
+            if request and self._bytes + _request_size(request) > QUEUE_BYTES:
+                self._dropped += request["events"] - request["invalid"]
+                request = None
+            if request:
+                self._requests.append(request)
+                self._bytes += _request_size(request)
             for one in rejected:
-                if self._has_room(sys.getsizeof(one.text)):
-                    kept = row(one, **shared, sender=sender) | {"request": whole}
-                    self._queue.append(kept)
-                    self._bytes += _size(kept)
-                else:
+                self._offered += 1
+                waiting = len(self._queue)
+                is_sampled = waiting < SAMPLED_FROM or (waiting < QUEUE_EVENTS and self._offered % SAMPLE == 0)
+                if not is_sampled or self._bytes + sys.getsizeof(one.text) > QUEUE_BYTES:
                     self._dropped += 1
+                    continue
+                queued = row(one, *source, sender) | {"request": request["uuid"] if request else None}
+                self._queue.append(queued)
+                self._bytes += _size(queued)
             if self._thread is None or not self._thread.is_alive():
                 # No daemon, because the process must wait for it before it ends, so that nothing queued is lost.
                 self._thread = threading.Thread(target=self._run, name="rejected")
                 self._thread.start()
 
     def flush(self) -> None:
-        """Wait until all queued events are written.
-
-        Raises:
-            StoreUnavailable: the database is unavailable. Events removed from the queue are put back.
-        """
+        """Wait until all queued events are written. Raise StoreUnavailable while the database is unavailable."""
         with self._writing:
             while self._is_waiting():
                 self._write_some()
@@ -143,9 +135,9 @@ class RejectedEvents:
         return store.newest(limit, before=before, customers=who.customers)
 
     def by_field(self, who: Principal = SYSTEM) -> list[tuple[str, int]]:
-        """Return the number of rejected events for each invalid field, highest first.
+        """Return the number of visible rejected events for each invalid field, highest first.
 
-        Only events that the caller may see are counted. An empty name stands for the event as a whole.
+        An empty name stands for the event as a whole.
         """
         return store.by_field(who.customers)
 
@@ -154,11 +146,7 @@ class RejectedEvents:
         return store.dropped()
 
     def get(self, who: Principal, key: int) -> RejectedEvent:
-        """Return a rejected event.
-
-        Raises:
-            RejectedUnknown: no rejected event has this id, or the caller may not see it.
-        """
+        """Return a rejected event. Raise RejectedUnknown if there is none, or the caller may not see it."""
         found = store.by_id(key)
         if found is None or not who.sees(found.customer):
             raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
@@ -173,11 +161,7 @@ class RejectedEvents:
         return store.request_totals(who.customers)
 
     def request(self, who: Principal, uuid: str | None) -> RejectedRequest:
-        """Return one refused request with its body.
-
-        Raises:
-            RejectedUnknown: there is no such request, or the caller may not see all of its events.
-        """
+        """Return a refused request with its body. Raise RejectedUnknown if the caller may not see all of its events."""
         found = store.request(uuid) if uuid else None
         if found is None or not who.sees(found.customer):
             raise RejectedUnknown("There is no such refused request: it was sent again, or removed.")
@@ -203,7 +187,7 @@ class RejectedEvents:
             if store.remove_request(request.uuid):
                 details = {"events": request.events - len(request.excluded_places)}
                 name = f"refused request {request.uuid}"
-                self._audit.note(who, "rejected request removed", name, details, customer=request.customer)
+                audit.note(who, "rejected request removed", name, details, customer=request.customer)
 
     def purge(self) -> None:
         """Remove rejected events and refused requests beyond the limits, oldest first."""
@@ -218,23 +202,7 @@ class RejectedEvents:
         """Remove a rejected event at a user's request, and record this in the audit log."""
         with transaction():
             if self.remove(one):
-                self._audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
-
-    def _queue_request(self, request: dict) -> str | None:
-        """Queue a whole request, and return its UUID, or None if the queue is full."""
-        if self._bytes + _request_size(request) > QUEUE_BYTES:
-            self._dropped += request["events"] - request["invalid"]
-            return None
-        self._requests.append(request)
-        self._bytes += _request_size(request)
-        return request["uuid"]
-
-    def _has_room(self, size: int) -> bool:
-        self._offered += 1
-        waiting = len(self._queue)
-        if self._bytes + size > QUEUE_BYTES:
-            return False
-        return waiting < SAMPLED_FROM or (waiting < QUEUE_EVENTS and self._offered % SAMPLE == 0)
+                audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
 
     def _is_waiting(self) -> bool:
         return bool(self._queue or self._requests or self._dropped)
@@ -246,26 +214,20 @@ class RejectedEvents:
                 if not self._is_waiting():
                     self._thread = None
                     return
-            if self._try_some():
-                time.sleep(PAUSE_SECONDS)
-            elif threading.main_thread().is_alive():
-                time.sleep(AWAY_SECONDS)
-            else:  # the process ends, and cannot wait for the database
-                return
-
-    def _try_some(self) -> bool:
-        try:
-            with self._writing:
-                self._write_some()
-        except StoreUnavailable as error:
-            log.warning("rejected events not kept yet", reason=str(error))
-        except Exception:  # noqa: BLE001 - a bug: log it in full, and continue, because other events wait
-            log.exception("rejected events not kept")
-        else:
-            return True
-        finally:
-            release()
-        return False
+            is_written = False
+            try:
+                with self._writing:
+                    self._write_some()
+                is_written = True
+            except StoreUnavailable as error:
+                log.warning("rejected events not kept yet", reason=str(error))
+            except Exception:  # noqa: BLE001 - a bug: log it in full, and continue, because other events wait
+                log.exception("rejected events not kept")
+            finally:
+                release()
+            if not is_written and not threading.main_thread().is_alive():
+                return  # the process ends, and cannot wait for the database
+            time.sleep(PAUSE_SECONDS if is_written else AWAY_SECONDS)
 
     def _write_some(self) -> None:
         rows, requests, dropped = self._take()
@@ -286,13 +248,15 @@ class RejectedEvents:
             self._written = 0
             self.purge()
 
-    def _take(self) -> tuple[list[dict], list[dict], int]:
+    def _take(self) -> tuple[list[Row], list[Row], int]:
         """Return the next rows, the refused requests, and the number of dropped events.
 
         A request is always written together with all of its rows. If one of both could be sent again before the other
         is visible, an event would be stored twice.
         """
-        rows, size, requests = [], 0, []
+        rows: list[Row] = []
+        requests: list[Row] = []
+        size = 0
         with self._lock:
             waiting = {request["uuid"] for request in self._requests}
             while self._queue and (
@@ -322,16 +286,16 @@ def shortened(address: str) -> str:
     return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
 
 
-def row(
-    one: Rejected, received: int, address: str, request_id: str, sender: IngestKey | None = None
-) -> dict[str, object]:
+def row(one: Rejected, received: int, address: str, request_id: str, sender: IngestKey | None = None) -> Row:
     """Return a rejected event as a row for the store.
 
-    Args:
-        sender: the ingest key of the request. An event that the key may not send gets no owner. Otherwise a customer's
-            key could show events to another customer's users, who might send them again.
+    An event that the ingest key of its sender may not send gets no owner. Otherwise a customer's key could show events
+    to another customer's users, who might send them again.
     """
-    text, reasons, codes = one.text[:MAX_TEXT], _reasons(one.field_errors), _codes(one.text)
+    text, codes, first = one.text[:MAX_TEXT], _codes(one.text), one.field_errors[0]
+    reasons = [fault.message for fault in one.field_errors[:MAX_REASONS]]
+    if len(one.field_errors) > MAX_REASONS:
+        reasons.append(f"And {len(one.field_errors) - MAX_REASONS} more.")
     if sender and not sender.allows(codes["customer"], codes["product"]):
         reasons.append(f"The ingest key {sender.name} may not send events of this customer and product.")
         codes["customer"] = ""
@@ -341,8 +305,8 @@ def row(
         "request_id": request_id,
         "place": one.place,
         "event": text,
-        "field": one.field_errors[0].field,
-        "fault": _kind(one.field_errors[0]),
+        "field": first.field,
+        "fault": "missing" if first.code == MISSING else "unknown" if first.is_unknown else "wrong",
         "reasons": reasons,
         "bytes": len(text.encode()) + sum(map(len, reasons)),
     } | codes
@@ -355,7 +319,7 @@ def is_forbidden(one: RejectedEvent) -> bool:
 
 def texts_of(request: RejectedRequest) -> tuple[dict[int, str], set[int]]:
     """Return the events of a refused request as JSON by their places, and the places of the invalid ones."""
-    batch = BatchSchema(request.events).split_body(zstandard.decompress(request.body), lines=request.is_lines)
+    batch = split_body(zstandard.decompress(request.body), request.events, lines=request.is_lines)
     texts = {place: encode_event(event) for event, place in zip(batch.events, batch.places, strict=True)}
     return texts | {one.place: one.text for one in batch.rejected}, {one.place for one in batch.rejected}
 
@@ -371,13 +335,27 @@ def erase_from(request: RejectedRequest, places: Collection[int]) -> None:
 
 
 def _request_row(
-    refused: RefusedRequest, rejected: Sequence[Rejected], sender: IngestKey | None, shared: dict
-) -> dict[str, object]:
+    refused: RefusedRequest,
+    rejected: Sequence[Rejected],
+    sender: IngestKey | None,
+    received: int,
+    address: str,
+    request_id: str,
+) -> Row:
     """Return a refused request as a row for the store."""
     body = zstandard.ZstdCompressor(level=1).compress(refused.body)
-    known = {one.place: _customer(one, sender) for one in rejected}
-    customers = {event.customer for event in refused.valid} | {code for code, _ in known.values()}
-    return shared | {
+    customers, forbidden = {event.customer for event in refused.valid}, []
+    for one in rejected:
+        codes = _codes(one.text)
+        if sender is None or sender.allows(codes["customer"], codes["product"]):
+            customers.add(codes["customer"])
+        else:
+            customers.add("")
+            forbidden.append(one.place)
+    return {
+        "received": received,
+        "address": address,
+        "request_id": request_id,
         "uuid": str(uuid.uuid4()),
         "idempotency_key": refused.key,
         "body": body,
@@ -386,48 +364,30 @@ def _request_row(
         "events": len(refused.valid) + len(rejected),
         "invalid": len(rejected),
         "customer": customers.pop() if len(customers) == 1 else "",
-        "forbidden_places": [place for place, (_, is_allowed) in known.items() if not is_allowed],
+        "forbidden_places": forbidden,
     }
 
 
-def _customer(one: Rejected, sender: IngestKey | None) -> tuple[str, bool]:
-    """Return the owner of an invalid event, and whether its sender may send it."""
-    codes = _codes(one.text)
-    is_allowed = sender is None or sender.allows(codes["customer"], codes["product"])
-    return codes["customer"] if is_allowed else "", is_allowed
-
-
-def _size(row: dict) -> int:
+def _size(row: Row) -> int:
     """Return the memory in bytes that a queued event uses."""
     return ROW_BYTES + sys.getsizeof(row["event"]) + sum(map(sys.getsizeof, row["reasons"]))
 
 
-def _request_size(request: dict) -> int:
-    return ROW_BYTES + request["bytes"]
-
-
-def _reasons(field_errors: Sequence[FieldError]) -> list[str]:
-    rest = len(field_errors) - MAX_REASONS
-    return [fault.message for fault in field_errors[:MAX_REASONS]] + ([f"And {rest} more."] if rest > 0 else [])
-
-
-def _kind(fault: FieldError) -> str:
-    """Return the kind of a field error in a word."""
-    if fault.code == MISSING:
-        return "missing"
-    return "unknown" if fault.is_unknown else "wrong"
+def _request_size(request: Row) -> int:
+    return ROW_BYTES + len(request["body"])
 
 
 def _codes(text: str) -> dict[str, str]:
     """Return the customer, product and type that an event names; empty if missing or not a possible code."""
+    codes = {"customer": "", "product": "", "type": ""}
     try:
         event = json.parse(text.encode())
     except BodyMalformed:
-        event = None
-    given = event if isinstance(event, dict) else {}
-    return {name: _code(given.get(name)) for name in ("customer", "product", "type")}
-
-
-def _code(value: object) -> str:
-    is_one = isinstance(value, str) and len(value) <= MAX_CODE and not (CONTROL.search(value) or json.unkeepable(value))
-    return value if is_one else ""
+        return codes
+    if not isinstance(event, dict):
+        return codes
+    for name in codes:
+        value = event.get(name)
+        if isinstance(value, str) and len(value) <= MAX_CODE and not (CONTROL.search(value) or json.unkeepable(value)):
+            codes[name] = value
+    return codes

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import RejectedUnknown
-from app.services.events.resend import Change, Outcome, Resend
-from app.services.people.audit import Audit
+from app.services.events.resend import Change, Resend
+from app.services.people import audit
 from app.services.people.principal import Principal
 from app.store.events import rejected, rejected_groups
 from app.store.events.rejected_groups import Key
 from app.store.models import RejectedEvent
-from app.support.clock import now
+from app.support.clock import DAY_MS, HOUR_MS, now
 
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 STEPS = {"hour": (HOUR_MS, 24), "day": (DAY_MS, 30)}  # length and number of the chart's bars
-MOST = 100  # maximum number of listed groups
+MAX_GROUPS = 100  # listed
 AT_ONCE = 200  # events that are read, sent and removed together
 BUDGET_SECONDS = 10.0  # time limit of a request that resends a group
 PURGED_AT_ONCE = 1_000
@@ -26,72 +25,55 @@ PURGED_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Group:
-    """Group of rejected events with the same cause.
-
-    Attributes:
-        number: number of events.
-        customers: number of customers that the events seem to belong to.
-        last: time of the last event.
-        newest: id of the last event; set only if a single group was requested.
-        trend: number of events in each hour or day, oldest first.
-    """
+    """Group of rejected events with the same cause."""
 
     key: Key
-    number: int
-    customers: int
-    last: int
-    newest: int = 0
-    trend: Sequence[int] = ()
+    number: int  # number of events
+    customers: int  # number of customers that the events seem to belong to
+    last: int  # time of the last event
+    newest: int = 0  # id of the last event; set only if a single group was requested
+    trend: Sequence[int] = ()  # number of events in each hour or day, oldest first
 
     @property
     def reason(self) -> str:
         """Return the cause in words."""
         if not self.key.field:
             return "Not an event"
-        told = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
-        return f"{self.key.field} {told}"
+        fault = {"missing": "is missing", "unknown": "is not known"}.get(self.key.fault, "is wrong")
+        return f"{self.key.field} {fault}"
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Result of sending a group again.
+    """Result of sending a group again."""
 
-    Attributes:
-        stored: number of events that were accepted, including the valid events of their requests.
-        refused: number of events that were rejected again and remain.
-        reasons: reasons of the first of these.
-        left: number of events that were not tried, because the time limit was reached.
-    """
-
-    stored: int
-    refused: int
-    reasons: Sequence[str]
-    left: int
+    stored: int  # number of events that were accepted, including the valid events of their requests
+    refused: int  # number of events that were rejected again and remain
+    reasons: Sequence[str]  # reasons of the first of these
+    left: int  # number of events that were not tried, because the time limit was reached
 
 
 class RejectedGroups:
     """Groups of the rejected events that the caller may see."""
 
-    def __init__(self, resend: Resend, audit: Audit) -> None:
-        self._resending = resend
-        self._audit = audit
+    def __init__(self, resend: Resend) -> None:
+        self._resend = resend
 
     def every(self, who: Principal, step: str) -> list[Group]:
-        """Return the groups with most events, each with its trend.
-
-        Args:
-            step: `hour` or `day`.
-        """
-        groups = [Group(*row) for row in rejected_groups.every(who.customers, MOST)]
-        trends = self._trends(who, step)
+        """Return the groups with most events, each with its trend by `hour` or `day`."""
+        length, bars = STEPS[step]
+        moment = now()
+        first = moment - moment % length - (bars - 1) * length
+        trends: dict[Key, list[int]] = defaultdict(lambda: [0] * bars)
+        groups = [Group(*row) for row in rejected_groups.every(who.customers, MAX_GROUPS)]
+        for key, begin, number in rejected_groups.trend(who.customers, first, length):
+            place = (begin - first) // length
+            if place < bars:  # the next hour may have begun meanwhile
+                trends[key][place] = number
         return [replace(group, trend=trends[group.key]) for group in groups]
 
     def get(self, who: Principal, key: Key) -> Group:
-        """Return a group.
-
-        Raises:
-            RejectedUnknown: the group does not exist, or the caller may see none of its events.
-        """
+        """Return a group. Raise RejectedUnknown if the caller may see none of its events."""
         found = rejected_groups.one(key, who.customers)
         if found is None:
             raise RejectedUnknown("There is no such rejected event any more: they were sent again, or removed.")
@@ -104,58 +86,36 @@ class RejectedGroups:
     def send(self, who: Principal, key: Key, up_to: int, change: Change) -> Sent:
         """Resend as many of a group's events as possible within BUDGET_SECONDS, and remove those that are accepted.
 
-        Args:
-            up_to: the id of the last event to resend. Later events have not been reviewed.
-            change: the change to each event.
-
-        Raises:
-            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
+        Events after the id `up_to` have not been reviewed, and stay. If StoreUnavailable is raised, the events sent so
+        far are stored only once, even if they are sent again.
         """
-        stored, refused, reasons, last = 0, 0, [], 0
-        for last, outcomes in self._outcomes(who, key, up_to, change):  # noqa: B007 - the last value is used below
+        stored = refused = last = 0
+        reasons: Sequence[str] = ()
+        tried: set[str] = set()
+        deadline = time.monotonic() + BUDGET_SECONDS
+        while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
+            last = page[-1].id
+            outcomes = self._resend.send_some(who, page, change, tried)
             stored += sum(outcome.events for outcome in outcomes if not outcome.reasons)
             refused += sum(outcome.events for outcome in outcomes if outcome.reasons)
-            reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), [])
+            reasons = reasons or next((outcome.reasons for outcome in outcomes if outcome.reasons), ())
+            if time.monotonic() > deadline:
+                break
         left = rejected_groups.number(key, who.customers, after=last, up_to=up_to)
-        details = {"stored": stored, "refused": refused, "changed": change.told}
-        self._audit.note(who, "rejected event sent again", _named(key), details)
+        details = {"stored": stored, "refused": refused, "changed": change.description}
+        audit.note(who, "rejected event sent again", _title(key), details)
         return Sent(stored, refused, reasons, left)
 
     def purge(self, who: Principal, key: Key, up_to: int) -> int:
-        """Remove a group's events and return their number.
-
-        Args:
-            up_to: the id of the last event to remove.
-        """
+        """Remove a group's events up to an id, and return their number."""
         number = rejected_groups.number(key, who.customers, after=0, up_to=up_to)
-        self._audit.note(who, "rejected events purged", _named(key), {"number": number})  # many transactions follow
+        audit.note(who, "rejected events purged", _title(key), {"number": number})  # many transactions follow
         number = 0
         while some := rejected_groups.ids(key, who.customers, PURGED_AT_ONCE, up_to=up_to):
             number += rejected.remove(some)
         return number
 
-    def _outcomes(self, who: Principal, key: Key, up_to: int, change: Change) -> Iterator[tuple[int, list[Outcome]]]:
-        """Yield the last id and the outcomes of each page of events."""
-        deadline, last, tried = time.monotonic() + BUDGET_SECONDS, 0, set()
-        while page := rejected_groups.oldest(key, who.customers, AT_ONCE, after=last, up_to=up_to):
-            last = page[-1].id
-            yield last, self._resending.send_some(who, page, change, tried)
-            if time.monotonic() > deadline:
-                return
 
-    def _trends(self, who: Principal, step: str) -> dict[Key, list[int]]:
-        length, bars = STEPS[step]
-        moment = now()
-        current = moment - moment % length
-        first = current - (bars - 1) * length
-        trends: dict[Key, list[int]] = defaultdict(lambda: [0] * bars)
-        for key, begin, number in rejected_groups.trend(who.customers, first, length):
-            place = (begin - first) // length
-            if place < bars:  # the next hour may have begun meanwhile
-                trends[key][place] = number
-        return trends
-
-
-def _named(key: Key) -> str:
+def _title(key: Key) -> str:
     codes = " of ".join(code for code in (key.type, key.product) if code)
     return f"{key.field or 'event'} {key.fault}".strip() + (f", {codes}" if codes else "")

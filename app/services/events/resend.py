@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import orjson
 import zstandard
 
-from app.exceptions import BodyMalformed, BodyTooLarge, FieldError, Forbidden, InputInvalid, KeyReused, RejectedUnknown
+from app.exceptions import BodyMalformed, BodyTooLarge, Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.schemas import json
 from app.services.events.ingest import Ingest, Receipt
 from app.services.events.rejected import RejectedEvents, is_forbidden, texts_of
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import release, transaction
 from app.store.events import rejected as store
@@ -27,50 +29,34 @@ from app.store.models import RejectedEvent, RejectedRequest
 
 THREADS = 16  # they share commits
 AT_ONCE = 200  # events that are read, sent and removed together
+_cause = attrgetter("field", "fault", "product", "type")  # by which rejected events form a group
 FORBIDDEN_SENDER = "The ingest key that it came with may not send this event. Edit it alone, or remove it."
 
 
 @dataclass(frozen=True)
 class Resent:
-    """Result of sending a rejected event again.
+    """Result of sending a rejected event again."""
 
-    Attributes:
-        event: the event as stored, in the form of the response to `POST /events`.
-        earlier: whether it was already stored before, by another user or by the first of two clicks.
-    """
-
-    event: dict[str, object]
-    earlier: bool
+    event: dict[str, Any]  # the event as stored, in the form of the response to `POST /events`
+    earlier: bool  # whether it was already stored before, by another user or by the first of two clicks
 
 
 @dataclass(frozen=True)
 class ResentRequest:
-    """Result of sending a refused request again.
+    """Result of sending a refused request again."""
 
-    Attributes:
-        batch: the UUID of the stored batch, or None if the request had no events left.
-        events: number of stored events.
-        earlier: whether the client had already sent it again under the same Idempotency-Key.
-    """
-
-    batch: str | None
-    events: int
-    earlier: bool
+    batch: str | None  # the UUID of the stored batch, or None if the request had no events left
+    events: int  # number of stored events
+    earlier: bool  # whether the client had already sent it again under the same Idempotency-Key
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result for a single event or a refused request.
+    """Result for a single event or a refused request."""
 
-    Attributes:
-        id: id of the event, or of the request's first selected event, or the request's UUID if it has none.
-        reasons: why it is still refused; empty if it was accepted.
-        events: number of stored events, or of selected events that are still refused.
-    """
-
-    id: int | str
-    reasons: list[str]
-    events: int = 1
+    id: int | str  # id of the event, or of the request's first selected event, or the request's UUID if it has none
+    reasons: list[str]  # why it is still refused; empty if it was accepted
+    events: int = 1  # number of stored events, or of selected events that are still refused
 
 
 @dataclass(frozen=True)
@@ -86,18 +72,14 @@ class Change:
     value: str = ""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """Return the change in words."""
         if not self.field:
             return "nothing"
         return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
 
     def applied(self, one: RejectedEvent) -> str:
-        """Return a rejected event's text with the change applied.
-
-        Raises:
-            BodyMalformed: it is not JSON.
-        """
+        """Return a rejected event's text with the change applied. Raise BodyMalformed if it is not JSON."""
         if not self.field:
             return one.event
         event = json.parse(one.event.encode())
@@ -110,17 +92,12 @@ class Change:
 class Resend:
     """Resends rejected events. An idempotency key derived from the id ensures that each is stored at most once."""
 
-    def __init__(self, ingest: Ingest, rejected: RejectedEvents, audit: Audit) -> None:
+    def __init__(self, ingest: Ingest, rejected: RejectedEvents) -> None:
         self._ingest = ingest
-        self._audit = audit
         self._rejected = rejected
 
     def send(self, who: Principal, key: int, text: str) -> Resent:
-        """Store an event in place of a rejected event, which is removed.
-
-        Args:
-            key: the rejected event's id.
-            text: the event as JSON.
+        """Store an event, given as JSON, in place of a rejected event, which is removed.
 
         Raises:
             RejectedUnknown: no rejected event has this id, or the caller may not see it.
@@ -145,17 +122,13 @@ class Resend:
             edited: replacement events as JSON, by place.
 
         Raises:
-            RejectedUnknown: there is no such request, or the caller may not see all of its events.
-            BodyMalformed: an edited event is not JSON.
-            InputInvalid: some of its events are still invalid.
-            Forbidden: an edited event has a customer that the caller may not see.
             KeyReused: the client has since stored other events under the same Idempotency-Key.
-            StoreUnavailable: the database is unavailable.
+            RejectedUnknown, BodyMalformed, InputInvalid, Forbidden, StoreUnavailable: see `send`.
         """
         return self._send_request(who, self._rejected.request(who, uuid), edited or {})
 
     def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
-        """Send rejected events again unchanged from the command line, and remove those that are accepted.
+        """Send rejected events unchanged, and remove those that are accepted.
 
         Args:
             keys: ids of events and UUIDs of refused requests. None means all that exist now.
@@ -164,10 +137,10 @@ class Resend:
             RejectedUnknown: an id does not exist.
             StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
         """
-        named = None if keys is None else list(keys)
-        if named is None:
-            requests, pages = self._all_requests(), self._all()
-        else:
+        requests: Iterable[RejectedRequest] = _all_requests()
+        pages: Iterable[Sequence[RejectedEvent]] = _all_events()
+        if keys is not None:
+            named = list(keys)
             requests = [self._rejected.request(SYSTEM, key) for key in named if isinstance(key, str)]
             pages = [[self._rejected.get(SYSTEM, key) for key in named if isinstance(key, int)]]
         tried: set[str] = set()
@@ -181,13 +154,9 @@ class Resend:
     def send_some(
         self, who: Principal, page: Sequence[RejectedEvent], change: Change, tried: set[str]
     ) -> list[Outcome]:
-        """Send rejected events again, each with the same change, and remove those that are accepted.
+        """Send rejected events, each with the same change, and remove those that are accepted.
 
-        Args:
-            tried: the UUIDs of the requests that were already sent, accepted or not. This method adds to it.
-
-        Raises:
-            StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
+        `tried` has the UUIDs of requests that are not sent again; this method adds to it.
         """
         with ThreadPoolExecutor(THREADS) as pool:
             return self._send_page(who, page, change, pool, tried)
@@ -195,68 +164,55 @@ class Resend:
     def _send_page(
         self, who: Principal, page: Sequence[RejectedEvent], change: Change, pool: ThreadPoolExecutor, tried: set[str]
     ) -> list[Outcome]:
-        alone, outcomes = [], []
+        alone: list[RejectedEvent] = []
+        outcomes: list[Outcome] = []
         for one in page:
-            request = self._request_of(who, one)
+            request = None
+            with suppress(RejectedUnknown):
+                request = self._rejected.request(who, one.request)
             if request is None and one.request not in tried:
                 alone.append(one)
             elif request is not None and request.uuid not in tried:
                 tried.add(request.uuid)
-                alike = [other for other in store.members(request.uuid) if _alike(other) == _alike(one)]
+                alike = [other for other in store.members(request.uuid) if _cause(other) == _cause(one)]
                 outcomes.append(self._try_request(who, request, alike, change))
-        sent = list(pool.map(lambda one: self._try(who, one, change), alone))
-        return outcomes + sent
 
-    def _all_requests(self) -> Iterator[RejectedRequest]:
-        """Yield every refused request, newest first."""
-        before = None
-        while page := store.requests(AT_ONCE, before=before):
-            before = page[-1].id
-            yield from filter(None, (store.request(listed.uuid) for listed in page))
+        def send(one: RejectedEvent) -> Outcome:
+            if is_forbidden(one):
+                return Outcome(one.id, [FORBIDDEN_SENDER])
+            return Outcome(one.id, _reasons(lambda: self._send(who, one, change.applied(one))))
 
-    def _all(self) -> Iterator[list[RejectedEvent]]:
-        newest = store.newest(1)
-        last, end = 0, newest[0].id if newest else 0
-        while page := store.oldest(AT_ONCE, after=last, up_to=end):
-            last = page[-1].id
-            yield page
-
-    def _request_of(self, who: Principal, one: RejectedEvent) -> RejectedRequest | None:
-        """Return the request with which an event is sent, or None if it is sent alone."""
-        try:
-            return self._rejected.request(who, one.request)
-        except RejectedUnknown:
-            return None
-
-    def _try(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
-        if is_forbidden(one):
-            return Outcome(one.id, [FORBIDDEN_SENDER])
-        reasons = _reasons(lambda: self._send(who, one, change.applied(one)))
-        return Outcome(one.id, reasons)
+        return outcomes + list(pool.map(send, alone))
 
     def _try_request(
         self, who: Principal, request: RejectedRequest, members: Sequence[RejectedEvent], change: Change
     ) -> Outcome:
         """Send a request with some of its rejected events changed."""
-        first = members[0].id if members else request.uuid
-        stored = []
+        stored: list[int] = []
 
         def send() -> None:
             edited = {one.place: change.applied(one) for one in members} if change.field else {}
             stored.append(self._send_request(who, request, edited, by_hand=False).events)
 
         reasons = _reasons(send)
+        first = members[0].id if members else request.uuid
         return Outcome(first, reasons, len(members) if reasons else stored[0])
 
     def _send_request(
         self, who: Principal, request: RejectedRequest, edited: Mapping[int, str], *, by_hand: bool = True
     ) -> ResentRequest:
-        for text in edited.values():
-            _check_customer(who, json.parse(text.encode()))
-        barred = set(request.forbidden_places) - set(request.excluded_places) - (set(edited) if by_hand else set())
+        values = {place: json.parse(text.encode()) for place, text in edited.items()}
+        for value in values.values():
+            _check_customer(who, value)
+        excluded = set(request.excluded_places)
+        barred = set(request.forbidden_places) - excluded - (set(edited) if by_hand else set())
         if barred:
             raise Forbidden(f"{FORBIDDEN_SENDER} It is event {min(barred)} of its request.")
-        body, lines = self._compose(request, edited)
+        if not values and not excluded:
+            body, lines = zstandard.decompress(request.body), request.is_lines
+        else:
+            texts = texts_of(request)[0] | {place: json.text(value) for place, value in values.items()}
+            body, lines = "\n".join(texts[place] for place in sorted(texts) if place not in excluded).encode(), True
         key = request.idempotency_key or f"\x01resend-request-{request.uuid}"
 
         def claim(answer: bytes) -> None:
@@ -269,7 +225,7 @@ class Resend:
                 events = orjson.loads(answer)
                 details = {"batch": events[0]["batch"] if events else None, "events": len(events)}
                 name = f"refused request {request.uuid}"
-                self._audit.note(who, "rejected request sent again", name, details, customer=request.customer)
+                audit.note(who, "rejected request sent again", name, details, customer=request.customer)
 
         try:
             receipt = self._ingest.accept(body, None, lines=lines, lenient=False, key=key, also=claim)
@@ -282,14 +238,6 @@ class Resend:
             _claim_late(claim, receipt)
         events = orjson.loads(receipt.answer)
         return ResentRequest(events[0]["batch"] if events else None, len(events), receipt.replayed)
-
-    def _compose(self, request: RejectedRequest, edited: Mapping[int, str]) -> tuple[bytes, bool]:
-        """Return the body to send, unchanged if no event changed, and whether it has one event per line."""
-        if not edited and not request.excluded_places:
-            return zstandard.decompress(request.body), request.is_lines
-        texts = texts_of(request)[0] | {place: json.text(json.parse(text.encode())) for place, text in edited.items()}
-        excluded = set(request.excluded_places)
-        return "\n".join(texts[place] for place in sorted(texts) if place not in excluded).encode(), True
 
     def _send(self, who: Principal, one: RejectedEvent, text: str, *, by_hand: bool = False) -> Resent:
         value = json.parse(text.encode())
@@ -304,30 +252,45 @@ class Resend:
                 event = orjson.loads(answer)[0]
                 details = {name: event[name] for name in ("batch", "product", "type")}
                 name = f"rejected event {one.id}"
-                self._audit.note(who, "rejected event sent again", name, details, customer=event["customer"])
+                audit.note(who, "rejected event sent again", name, details, customer=event["customer"])
 
         try:
             receipt = self._ingest.accept(body, None, lenient=False, key=_key(one.id), also=claim)
         except KeyReused:
             return self._earlier(who, one.id)
         except InputInvalid as error:
-            faults = [_without_place(fault) for fault in error.field_errors]
+            faults = []
+            for fault in error.field_errors:  # without the place of the only event
+                message = fault.message.removeprefix("events[0].").replace("events[0]", "The event", 1)
+                faults.append(fault.with_message(message))
             raise InputInvalid("The event is still invalid.", faults) from None
         if receipt.replayed:
             _claim_late(claim, receipt)
         return Resent(orjson.loads(receipt.answer)[0], receipt.replayed)
 
     def _earlier(self, who: Principal, key: int) -> Resent:
-        """Return the event that another user has stored in place of a rejected event.
-
-        Raises:
-            RejectedUnknown: there is no such event, or the caller may not see it.
-        """
+        """Return the event that another user has stored in place of a rejected event."""
         answer = self._ingest.answer(_key(key))
         event = orjson.loads(answer)[0] if answer else None
         if event is None or not who.sees(event["customer"]):
             raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
         return Resent(event, earlier=True)
+
+
+def _all_requests() -> Iterator[RejectedRequest]:
+    """Yield every refused request, newest first."""
+    before = None
+    while page := store.requests(AT_ONCE, before=before):
+        before = page[-1].id
+        yield from filter(None, (store.request(listed.uuid) for listed in page))
+
+
+def _all_events() -> Iterator[list[RejectedEvent]]:
+    newest = store.newest(1)
+    last, end = 0, newest[0].id if newest else 0
+    while page := store.oldest(AT_ONCE, after=last, up_to=end):
+        last = page[-1].id
+        yield page
 
 
 def _claim_late(claim: Callable[[bytes], None], receipt: Receipt) -> None:
@@ -353,17 +316,6 @@ def _check_customer(who: Principal, value: object) -> None:
     customer = value.get("customer") if isinstance(value, dict) else None
     if isinstance(customer, str) and not who.sees(customer):
         raise Forbidden(f"You may not send events of the customer {customer}.")
-
-
-def _alike(one: RejectedEvent) -> tuple[str, ...]:
-    """Return the key by which events form a group."""
-    return one.field, one.fault, one.product, one.type
-
-
-def _without_place(fault: FieldError) -> FieldError:
-    """Return a field error of the only event without the event's place."""
-    message = fault.message.removeprefix("events[0].")
-    return fault.with_message(message.replace("events[0]", "The event", 1))
 
 
 def _key(key: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,13 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 class EventSpool:
-    """Spool that stores events on disk while the database is unavailable, and later moves them into the database.
+    """Spool of this machine, which moves its events into the database once that is available.
 
-    All processes of this machine together accept each idempotency key only once, because they all read the keys from
-    the spool's files.
-
-    Args:
-        spool: the spool files of this machine.
+    All processes of the machine together accept each idempotency key only once, because they all read the keys from the
+    spool's files.
     """
 
     def __init__(self, spool: SpoolFiles) -> None:
@@ -33,17 +30,20 @@ class EventSpool:
         self._places: dict[Path, dict[int, int]] = {}  # by file, then by hash of a key: the offset of its record
         self._reading = threading.Lock()
 
-    def append(self, group: Sequence[WriteRequest], ticket: object) -> set[WriteRequest]:
-        """Store write requests until the database is available again; see `app.store.events.writer.Spool`.
-
-        Raises:
-            StoreUnavailable: the spool cannot be written, for example because the disk is full.
-        """
-        keyed = [entry for entry in group if entry.key]
+    def append(self, group: Sequence[WriteRequest], transaction_id: str | None) -> set[WriteRequest]:
+        """Store write requests; see `app.store.events.writer.Spool`."""
+        twins: set[WriteRequest] = set()  # those whose key an earlier write request has
+        keys: set[str] = set()
         try:
-            with self._spool.alone() if keyed else nullcontext():
-                twins = self._twins(keyed)
-                self._spool.append([spool_records.encode(entry, ticket) for entry in group if entry not in twins])
+            with self._spool.alone() if any(entry.key for entry in group) else nullcontext():
+                for entry in group:
+                    if entry.key:
+                        if entry.key.key in keys or self._kept(entry.key.key):
+                            twins.add(entry)
+                        keys.add(entry.key.key)
+                self._spool.append(
+                    [spool_records.encode(entry, transaction_id) for entry in group if entry not in twins]
+                )
         except OSError as error:
             raise StoreUnavailable(
                 f"The database is away, and the spool cannot be written: {error.strerror}."
@@ -75,27 +75,13 @@ class EventSpool:
         return self._spool.waiting()
 
     def deliver(self) -> None:
-        """Move the spooled events into the database.
-
-        Raises:
-            StoreUnavailable: the database is still unavailable.
-        """
+        """Move the spooled events into the database. Raise StoreUnavailable while it is unavailable."""
         before = self.waiting()
         for path in self._spool.drain(spool_records.deliver):
             log.error("a file of the spool is damaged; the rest of it is kept, for a person to look at", file=str(path))
         delivered = before - self.waiting()
         if delivered > 0:
             log.info("spooled events delivered", events=delivered)
-
-    def _twins(self, keyed: Iterable[WriteRequest]) -> set[WriteRequest]:
-        """Return the write requests whose key an earlier write request has."""
-        first: set[str] = set()
-        twins = set()
-        for entry in keyed:
-            if entry.key.key in first or self._kept(entry.key.key):
-                twins.add(entry)
-            first.add(entry.key.key)
-        return twins
 
     def _kept(self, key: str) -> Claim | None:
         with self._reading:
@@ -107,8 +93,8 @@ class EventSpool:
                     self._places[path][hash(claim.key)] = place
             places = [(path, known[hash(key)]) for path, known in self._places.items() if hash(key) in known]
         for path, place in places:
-            data = self._spool.read(path, place)
-            claim = spool_records.claim_of(data) if data else None
+            record = self._spool.read(path, place)
+            claim = spool_records.claim_of(record) if record else None
             if claim and claim.key == key:
                 return claim
         return None

@@ -22,8 +22,8 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000  # milliseconds
 RANGES = {"1h": (60, MINUTE), "24h": (24, HOUR), "7d": (168, HOUR), "30d": (30, DAY)}  # number and length of steps
 DEFAULT_RANGE, DEFAULT_SPLIT = "24h", "product"
 FINEST = ((3 * HOUR, MINUTE), (8 * DAY, HOUR), (366 * DAY, DAY))  # maximum length of a range for each step
-MOST_SERIES = 5
-MOST_ACTIVE = 10
+MAX_SERIES = 5
+MAX_ACTIVE = 10
 COUNTED_AT_ONCE = 100_000  # events whose minutes are counted on request
 FEWEST_MINUTES = 5
 KEPT_SECONDS = 2.0
@@ -51,13 +51,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Series:
-    """Counts of a code, with a number for each step.
+    """Counts of a code, with a number for each step."""
 
-    Attributes:
-        code: the code, or None for the sum of all codes without a series of their own.
-    """
-
-    code: str | None
+    code: str | None  # the code, or None for the sum of all codes without a series of their own
     numbers: tuple[int, ...]
 
     @property
@@ -68,23 +64,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Volume of events over a span.
-
-    Attributes:
-        wanted: the requested span, or None if it is the span shown.
-        series: the largest first; the series of all other codes last.
-        active: the types with most events.
-        since: the number of events in the span, up to the last whole hour (or minute).
-        before: the number of events in the preceding period, up to the same point.
-    """
+    """Volume of events over a span."""
 
     span: Span
-    wanted: Span | None
+    wanted: Span | None  # the requested span, or None if it is the span shown
     split: str
-    series: tuple[Series, ...]
-    active: list[Active]
-    since: int
-    before: int
+    series: tuple[Series, ...]  # the largest first; the series of all other codes last
+    active: list[Active]  # the types with most events
+    since: int  # the number of events in the span, up to the last whole hour (or minute)
+    before: int  # the number of events in the preceding period, up to the same point
 
     @property
     def totals(self) -> tuple[int, ...]:
@@ -140,11 +128,7 @@ def preset(name: str, moment: int) -> Span:
 
 
 def between(start: int, end: int) -> Span:
-    """Return the span between two moments, widened to whole steps.
-
-    Raises:
-        InputInvalid: the end is before the start, or the span is longer than a year.
-    """
+    """Return the span between two moments, widened to whole steps. Raise InputInvalid unless that is up to a year."""
     if end < start:
         raise InputInvalid("The range is none.", [FieldError("end is before start; it must be start or later.")])
     for longest, step in FINEST:
@@ -155,7 +139,11 @@ def between(start: int, end: int) -> Span:
 
 def _chart(customers: Customers, span: Span, split: str) -> Chart:
     shown = _affordable(customers, span)
-    rows, active = (_by_minute if shown.step == MINUTE else _by_hour)(customers, shown, split)
+    if shown.step == MINUTE:
+        rows, active = _by_minute(customers, shown, split)
+    else:
+        rows = store.by_step(customers, shown.begin, shown.end, shown.step, split)
+        active = store.most_active(customers, shown.begin, shown.end, MAX_ACTIVE)
     since, before = _compared(customers, shown, rows)
     return Chart(shown, None if shown == span else span, split, _series(shown, rows), active, since, before)
 
@@ -173,11 +161,6 @@ def _affordable(customers: Customers, span: Span) -> Span:
     return Span(span.begin // HOUR * HOUR, -(-span.end // HOUR) * HOUR, HOUR)
 
 
-def _by_hour(customers: Customers, span: Span, split: str) -> tuple[list[Row], list[Active]]:
-    rows = store.by_step(customers, span.begin, span.end, span.step, split)
-    return rows, store.most_active(customers, span.begin, span.end, MOST_ACTIVE)
-
-
 def _by_minute(customers: Customers, span: Span, split: str) -> tuple[list[Row], list[Active]]:
     found = store.by_minute(customers, span.begin, span.end)
     numbers: Counter[tuple[int, str]] = Counter()
@@ -185,7 +168,7 @@ def _by_minute(customers: Customers, span: Span, split: str) -> tuple[list[Row],
     for time, product, kind, number in found:
         numbers[time, product if split == "product" else kind] += number
         types[product, kind] += number
-    most = sorted(types.items(), key=lambda one: (-one[1], one[0]))[:MOST_ACTIVE]
+    most = sorted(types.items(), key=lambda one: (-one[1], one[0]))[:MAX_ACTIVE]
     return [(*key, number) for key, number in numbers.items()], [(*key, number) for key, number in most]
 
 
@@ -197,7 +180,7 @@ def _series(span: Span, rows: Sequence[Row]) -> tuple[Series, ...]:
         sums[code] += number
         numbers[time, code] += number
     codes = sorted(sums, key=lambda code: (-sums[code], code))
-    most, rest = codes[:MOST_SERIES], codes[MOST_SERIES:]
+    most, rest = codes[:MAX_SERIES], codes[MAX_SERIES:]
     series = [Series(code, tuple(numbers[time, code] for time in span.steps)) for code in most]
     if rest:
         series.append(Series(None, tuple(sum(numbers[time, code] for code in rest) for time in span.steps)))

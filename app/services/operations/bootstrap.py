@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.exceptions import AccountInvalid, SettingInvalid
 from app.services import Services
+from app.services.people import audit
 from app.services.people.principal import ADMIN, SYSTEM
 from app.store.database import transaction, upgrade
 from app.store.operations import settings as store
@@ -16,24 +17,17 @@ FIRST_USER = "admin"
 
 @dataclass(frozen=True)
 class FirstStart:
-    """Result of a start.
+    """Result of a start."""
 
-    Attributes:
-        is_first: whether this start created the first user.
-        password: the generated password of the first user. None if ADMIN_PASSWORD sets it or the user existed.
-    """
-
-    is_first: bool
-    password: str | None
+    is_first: bool  # whether this start created the first user
+    password: str | None  # the generated password of the first user. None if ADMIN_PASSWORD sets it or the user existed
 
 
 def prepare(services: Services, password: str) -> FirstStart:
     """Migrate the database and, on the very first start, create the user `admin`.
 
-    The catalog stays empty, because invented columns would rearrange the reports of real products.
-
-    Args:
-        password: the user's password. Empty means a random one, which is shown once.
+    The catalog stays empty, because invented columns would rearrange the reports of real products. Without a password,
+    the user gets a random one, which is shown once.
 
     Raises:
         DatabaseNewer: the database was migrated by a newer version.
@@ -43,12 +37,12 @@ def prepare(services: Services, password: str) -> FirstStart:
     _note_settings(services)
     if services.accounts.any():
         return FirstStart(False, None)
-    made_up = None if password else secrets.token_urlsafe(12)
+    generated = None if password else secrets.token_urlsafe(12)
     try:
-        services.accounts.add(FIRST_USER, ADMIN, None, password or made_up)
+        services.accounts.add(FIRST_USER, ADMIN, None, generated or password)
     except AccountInvalid as error:
         raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
-    return FirstStart(True, made_up)
+    return FirstStart(True, generated)
 
 
 def _note_settings(services: Services) -> None:
@@ -62,5 +56,5 @@ def _note_settings(services: Services) -> None:
             if name in before and before[name] != now[name]
         }
         if changed:
-            services.audit.note(SYSTEM, "settings changed", details=changed)
+            audit.note(SYSTEM, "settings changed", details=changed)
         store.keep(now)

@@ -33,11 +33,11 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 # docs/operations.md explains each message, which a test verifies.
 SILENT = "The database does not answer."
 AWAY = "{reason} Events are refused until it is back."
-ASIDE = "{reason} Events are kept in the spool until it is back."
+SPOOLING = "{reason} Events are kept in the spool until it is back."
 UNMIGRATED = "The database needs migrating. Run: flask --app wsgi db upgrade. ({first})"
 NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
 NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: python worker.py."
-UNTOLD = "Whether a {program} is there cannot be told without Redis."
+UNKNOWN = "Whether a {program} is there cannot be told without Redis."
 NO_SCHEDULER = (
     "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
     "Start one: flask --app wsgi scheduler."
@@ -47,37 +47,18 @@ NO_STORAGE = "{reason} Reports fail until that is mended; events are not affecte
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
 NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
-MESSAGES = (
-    AWAY,
-    ASIDE,
-    UNMIGRATED,
-    NO_REDIS,
-    NO_WORKER,
-    UNTOLD,
-    NO_SCHEDULER,
-    NO_STORAGE,
-    FULL,
-    NO_SPOOL,
-    SPOOLED,
-)
+MESSAGES = (AWAY, SPOOLING, UNMIGRATED, NO_REDIS, NO_WORKER, UNKNOWN, NO_SCHEDULER, NO_STORAGE, FULL, NO_SPOOL, SPOOLED)
 
 
 @dataclass(frozen=True)
 class Check:
-    """Result of a check.
-
-    Attributes:
-        problem: the problem and its fix, or None if the check passed.
-        plain: the same for unknown callers, without addresses, buckets and folders.
-        note: further information in a few words.
-        stops_events: whether the problem prevents the service from accepting events.
-    """
+    """Result of a check."""
 
     name: str
-    problem: str | None
-    note: str = ""
-    stops_events: bool = False
-    plain: str | None = None
+    problem: str | None  # the problem and its fix, or None if the check passed
+    note: str = ""  # further information in a few words
+    stops_events: bool = False  # whether the problem prevents the service from accepting events
+    plain: str | None = None  # the same for unknown callers, without addresses, buckets and folders
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plain", self.plain or self.problem)
@@ -100,13 +81,12 @@ class Health:
         why_no_spool = self._event_spool.why_not() if self._settings.spool else None
         redis = self.redis()
         is_away = redis.problem is not None
-        storage = self._storage_checks.get("storage", self._storage)
         return [
             self._database(spools=self._settings.spool and why_no_spool is None),
             redis,
             self._worker(away=is_away),
             self._scheduler(away=is_away),
-            storage,
+            self._storage_checks.get("storage", self._storage),
             self._disk(),
             self._spool(why_no_spool),
         ]
@@ -120,7 +100,7 @@ class Health:
             missing = self._pending.answer()
         except (StoreUnavailable, TimeoutError) as error:
             reason = error.plain if isinstance(error, StoreUnavailable) else SILENT  # unknown callers see it, too
-            return Check("database", (ASIDE if spools else AWAY).format(reason=reason), stops_events=not spools)
+            return Check("database", (SPOOLING if spools else AWAY).format(reason=reason), stops_events=not spools)
         if missing:
             return Check("database", UNMIGRATED.format(first=missing[0]), stops_events=True)
         return Check("database", None)
@@ -136,26 +116,29 @@ class Health:
     def _worker(self, *, away: bool) -> Check:
         # If Redis is known to be unavailable, do not query it again, because each query may take two seconds.
         if away:
-            return Check("worker", UNTOLD.format(program="worker"))
+            return Check("worker", UNKNOWN.format(program="worker"))
         try:
             heartbeats = self._queue.heartbeats()
         except QueueUnavailable as error:
             return _redis_problem("worker", error)
         living = sum(time.time() - beat <= SILENT_SECONDS for beat in heartbeats)
-        if not living:
-            return Check("worker", NO_WORKER, "none")
-        return Check("worker", None, f"{living}")
+        return Check("worker", None, f"{living}") if living else Check("worker", NO_WORKER, "none")
 
     def _scheduler(self, *, away: bool) -> Check:
         if away:
-            return Check("scheduler", UNTOLD.format(program="scheduler"))
+            return Check("scheduler", UNKNOWN.format(program="scheduler"))
         try:
             seen = self._queue.scheduler_seen()
         except QueueUnavailable as error:
             return _redis_problem("scheduler", error)
-        if seen is None or time.time() - seen > SCHEDULER_SILENT_SECONDS:
-            return Check("scheduler", NO_SCHEDULER.format(since=_silence(seen)))
-        return Check("scheduler", None)
+        if seen is None:
+            return Check("scheduler", NO_SCHEDULER.format(since=""))
+        seconds = time.time() - seen
+        if seconds <= SCHEDULER_SILENT_SECONDS:
+            return Check("scheduler", None)
+        minutes = int(seconds // 60)
+        silence = f"{minutes} minute{'s' if minutes > 1 else ''}" if minutes else f"{int(seconds)} seconds"
+        return Check("scheduler", NO_SCHEDULER.format(since=f" for {silence}"))
 
     def _storage(self) -> Check:
         try:
@@ -194,15 +177,6 @@ def _missing() -> list[str]:
     if not missing:
         check_writable()
     return missing
-
-
-def _silence(seen: float | None) -> str:
-    return "" if seen is None else f" for {_long(time.time() - seen)}"
-
-
-def _long(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{int(seconds)} seconds" if minutes == 0 else f"{minutes} minute{'s' if minutes > 1 else ''}"
 
 
 def existing(folder: Path) -> Path:

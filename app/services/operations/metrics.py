@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.config import Settings
@@ -32,42 +33,29 @@ class Recorded:
     """Metrics from the database.
 
     Attributes:
-        accepted: number of events ever accepted and counted. `uncounted` is an estimate of those not counted yet.
-        stored: number of counted events that still exist.
-        lag: seconds that the oldest uncounted event waits.
         rejected: number of events ever rejected, by field and fault. `dropped` is the number of those dropped in
             addition.
-        kept: number of rejected events that still exist.
-        reports: number of reports by state.
-        wait: seconds that the oldest report waits for a worker.
-        busy: number of workers that write.
     """
 
-    accepted: int
-    stored: int
+    accepted: int  # number of events ever accepted and counted. `uncounted` is an estimate of those not counted yet
+    stored: int  # number of counted events that still exist
     uncounted: int
-    lag: float
+    lag: float  # seconds that the oldest uncounted event waits
     rejected: Mapping[tuple[str, str], int]
     dropped: int
-    kept: int
-    reports: Mapping[str, int]
-    wait: float
-    busy: int
+    kept: int  # number of rejected events that still exist
+    reports: Mapping[str, int]  # number of reports by state
+    wait: float  # seconds that the oldest report waits for a worker
+    busy: int  # number of workers that write
 
 
 @dataclass(frozen=True)
 class AtWork:
-    """Metrics from Redis.
+    """Metrics from Redis."""
 
-    Attributes:
-        workers: number of workers with a recent heartbeat.
-        scheduler: time of the last scheduler heartbeat, in seconds since 1970, or None: never, or long ago.
-        requests: answered requests, see `RequestMetrics`.
-    """
-
-    workers: int
-    scheduler: float | None
-    requests: Mapping[Kind, Times]
+    workers: int  # number of workers with a recent heartbeat
+    scheduler: float | None  # time of the last scheduler heartbeat, in seconds since 1970, or None: never, or long ago
+    requests: Mapping[Kind, Times]  # answered requests, see `RequestMetrics`
 
 
 @dataclass(frozen=True)
@@ -117,26 +105,16 @@ class Metrics:
         checks = self._health.glance()
         well = {check.name for check in checks if not check.problem}
         disk = shutil.disk_usage(existing(self._folder))
-        recorded = self._ask_database() if "database" in well else None
-        at_work = self._ask_redis() if "redis" in well else None
+        recorded = at_work = None
+        if "database" in well:
+            with suppress(StoreUnavailable, TimeoutError):  # the database became unavailable after the check
+                recorded = self._recorded.answer()
+        if "redis" in well:
+            with suppress(QueueUnavailable):
+                beats, scheduler = self._queue.heartbeats(), self._queue.scheduler_seen()
+                workers = sum(_seconds_since(beat * 1000) <= SILENT_SECONDS for beat in beats)
+                at_work = AtWork(workers, scheduler, self._request_metrics.all())
         return Numbers(checks, recorded, at_work, self._spool.waiting(), disk.total, disk.free)
-
-    def _ask_database(self) -> Recorded | None:
-        try:
-            return self._recorded.answer()
-        except (StoreUnavailable, TimeoutError):  # the database became unavailable after the check
-            return None
-
-    def _ask_redis(self) -> AtWork | None:
-        try:
-            beats, scheduler, requests = (
-                self._queue.heartbeats(),
-                self._queue.scheduler_seen(),
-                self._request_metrics.all(),
-            )
-        except QueueUnavailable:
-            return None
-        return AtWork(sum(_seconds_since(beat * 1000) <= SILENT_SECONDS for beat in beats), scheduler, requests)
 
 
 def _recorded() -> Recorded:

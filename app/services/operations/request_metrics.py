@@ -43,11 +43,7 @@ class RequestMetrics:
                 self._start()
 
     def flush(self) -> None:
-        """Send the counts to Redis.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable; the counts are kept until the next call.
-        """
+        """Send the counts to Redis. If it is unavailable, keep them until the next call and raise QueueUnavailable."""
         with self._lock:
             taken, self._fresh = self._fresh, {}
         try:
@@ -60,11 +56,7 @@ class RequestMetrics:
             raise
 
     def all(self) -> Mapping[Kind, Times]:
-        """Return the requests of all processes, as far as they have sent their counts.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
+        """Return the requests of all processes, as far as they have sent their counts, or raise QueueUnavailable."""
         return self._queue.times(len(BOUNDS) + 2)
 
     def _start(self) -> None:

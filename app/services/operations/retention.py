@@ -7,7 +7,7 @@ request. docs/operations.md describes other copies.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +18,17 @@ from app.exceptions import BodyMalformed, Forbidden
 from app.schemas import json
 from app.schemas.fields import whole
 from app.services.events.rejected import erase_from, texts_of
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.principal import Principal
-from app.services.reports.formats import selection
+from app.services.reports.output import selection
 from app.services.reports.service import Reports
 from app.store.database import server_time
 from app.store.events import erase as store
 from app.store.events import hourly_counts, rejected
 from app.store.events.filters import EventFilter
 from app.store.models import RejectedRequest, Report
+from app.support.clock import DAY_MS
 
-DAY_MS = 86_400_000
 PAUSE_SHARE = 1.0  # share of a chunk's duration, so that others can write as much as the erasure
 MIN_PAUSE_SECONDS = 0.005
 BUDGET_SECONDS = 2.0  # per run of `expire`, because counting waits for it
@@ -39,23 +39,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ErasurePlan:
-    """Preview of an erasure.
+    """Preview of an erasure."""
 
-    Attributes:
-        doomed: filter for the events, limited to events that exist now.
-        events: number of matching events.
-        rejected: ids of the matching rejected events.
-        waiting: number of matching valid events in refused requests.
-        reports: reports whose file contains some of the events, or may contain them when it is complete.
-        newest: id of the newest report at that time.
-    """
-
-    doomed: EventFilter
-    events: int
-    rejected: Sequence[int]
-    waiting: int
-    reports: Sequence[Report]
-    newest: int
+    doomed: EventFilter  # filter for the events, limited to events that exist now
+    events: int  # number of matching events
+    rejected: Sequence[int]  # ids of the matching rejected events
+    waiting: int  # number of matching valid events in refused requests
+    reports: Sequence[Report]  # reports whose file contains some of the events, or may contain them when it is complete
+    newest: int  # id of the newest report at that time
 
     @property
     def rejected_number(self) -> int:
@@ -66,16 +57,11 @@ class ErasurePlan:
 class Retention:
     """Erases events. Concurrent erasures are serialized chunk by chunk."""
 
-    def __init__(self, reports: Reports, audit: Audit) -> None:
+    def __init__(self, reports: Reports) -> None:
         self._reports = reports
-        self._audit = audit
 
-    def plan(self, wanted: Mapping[str, object]) -> ErasurePlan:
-        """Return what an erasure would remove, without removing anything.
-
-        Args:
-            wanted: the result of `ErasingSchema`.
-        """
+    def plan(self, wanted: Mapping[str, Any]) -> ErasurePlan:
+        """Return what an erasure would remove, without removing anything. `wanted` is the result of `ErasingSchema`."""
         doomed = _filter(**wanted, snapshot_max_id=store.counted_cut())
         number = store.number(doomed)
         met = store.reports(doomed) if number else []
@@ -84,15 +70,11 @@ class Retention:
         return ErasurePlan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
 
     def erase(self, who: Principal, plan: ErasurePlan, *, delete_files: bool = False) -> Iterator[int]:
-        """Erase the events of a plan. An interrupted erasure is not undone.
+        """Erase the events of a plan, and yield the number of events of each chunk. An interruption undoes nothing.
 
-        Args:
-            delete_files: remove the report files that contain some of the events, and restart reports that are running.
-
-        Yields:
-            The number of events erased by each chunk.
+        With `delete_files`, remove the report files that contain some of the events, and restart running reports.
         """
-        self._audit.note(
+        audit.note(
             who, "events erased", _named(plan.doomed), _told(plan, delete_files), customer=plan.doomed.customer or ""
         )
         with closing(_paced(plan.doomed)) as steps:
@@ -135,7 +117,7 @@ def _filter(*, after: int | None = None, before: int | None = None, **wanted: An
     return EventFilter(start=after, end=None if before is None else before - 1, **wanted)
 
 
-def _paced(doomed: EventFilter) -> Iterator[int]:
+def _paced(doomed: EventFilter) -> Generator[int, None, None]:
     """Erase with pauses, so that other writers can proceed."""
     began = time.monotonic()
     with closing(store.erase(doomed)) as steps:
@@ -148,7 +130,7 @@ def _paced(doomed: EventFilter) -> Iterator[int]:
 def _fitting(doomed: EventFilter) -> Iterator[int]:
     """Yield the ids of the rejected events that match, as far as their content allows a decision."""
     last = 0
-    while page := rejected.of_customer(doomed.customer, REJECTED_AT_ONCE, after=last):
+    while page := rejected.of_customer(doomed.customer or "", REJECTED_AT_ONCE, after=last):
         last = page[-1].id
         yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 
@@ -160,14 +142,15 @@ def _fitting_requests(doomed: EventFilter) -> Iterator[tuple[RejectedRequest, se
     """
     before = None
     while doomed.batch is None and (
-        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer, ""))
+        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer or "", ""))
     ):
         before = page[-1].id
         for listed in page:
             request = rejected.request(listed.uuid)
-            texts, invalid = texts_of(request) if request else ({}, set())
-            places = {place for place, text in texts.items() if _fits(doomed, text)}
-            if places:
+            if request is None:
+                continue
+            texts, invalid = texts_of(request)
+            if places := {place for place, text in texts.items() if _fits(doomed, text)}:
                 yield request, places, invalid | set(listed.excluded_places)
 
 
@@ -198,7 +181,7 @@ def _named(doomed: EventFilter) -> str:
 def _told(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:
     """Return the details for the audit log, without a context item, which may be the personal data to erase."""
     doomed = plan.doomed
-    told = {"types": doomed.types, "after": doomed.start}
+    told: dict[str, object] = {"types": doomed.types, "after": doomed.start}
     told |= {"before": None if doomed.end is None else doomed.end + 1, "batch": doomed.batch}
     told |= {"by context": True} if doomed.item is not None else {}
     return {name: value for name, value in told.items() if value not in (None, ())} | {

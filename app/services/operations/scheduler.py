@@ -21,6 +21,7 @@ from app.services.schedules.webhooks import Webhooks
 from app.store.database import release, server_time, shrink_log
 from app.store.events import hourly_counts, idempotency
 from app.store.people import audit
+from app.support.clock import DAY_MS
 
 SWEEP_SECONDS = 15.0
 WAKE_SECONDS = 1.0  # a failed attempt is retried after as little as this
@@ -33,7 +34,6 @@ SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 WEBHOOK_SECONDS = 5.0
 
-DAY_MS = 86_400_000
 KEY_DAYS = 2  # the API promises one day
 
 log = structlog.get_logger(__name__)
@@ -60,8 +60,8 @@ class Scheduler:
         self._rejected = rejected
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
-            (reports.clean_up, SWEEP_SECONDS),
-            (reports.wake, WAKE_SECONDS),
+            (reports.cleanup.clean_up, SWEEP_SECONDS),
+            (reports.cleanup.wake, WAKE_SECONDS),
             (spool.deliver, DELIVER_SECONDS),
             (self._count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),
@@ -73,10 +73,7 @@ class Scheduler:
         self._due = [0.0] * len(self._tasks)
 
     def run_due(self) -> None:
-        """Run the tasks that are due.
-
-        If the database or Redis is unavailable, a task is retried when it is next due.
-        """
+        """Run the tasks that are due. A task for which the database or Redis is away is due again later."""
         for place, (task, seconds) in enumerate(self._tasks):
             if time.monotonic() >= self._due[place]:
                 self._due[place] = time.monotonic() + seconds

@@ -13,13 +13,13 @@ from app.config import Settings, given
 from app.exceptions import QueueUnavailable
 from app.redis.queue import ReportQueue, WorkerSeen
 from app.services.operations.health import SILENT_SECONDS, existing
-from app.services.operations.scheduler import DAY_MS, KEY_DAYS
+from app.services.operations.scheduler import KEY_DAYS
 from app.services.people.principal import Principal
 from app.store import database
 from app.store.events import hourly_counts
 from app.store.models import Report
 from app.store.operations import system as store
-from app.support.clock import now
+from app.support.clock import DAY_MS, now
 from app.support.ttl_cache import TTLCache
 from app.version import VERSION
 
@@ -28,28 +28,19 @@ MOST = store.MAX_COUNTED  # maximum number of rows that are counted exactly
 STARS = "••••••••"
 # Mask up to the last @, because some libraries read an unescaped password up to there.
 PASSWORD = re.compile(r"(?<=://)([^/@?#:]*:).*(?=@)|(?i:(?<=password=))[^&]*")
-# Required and optional libraries.
 LIBRARIES = ("Flask", "granian", "marshmallow", "msgspec", "orjson", "peewee", "psycopg", "redis", "rq", "Jinja2")
-EXTRAS = ("zstandard", "boto3", "pyarrow")
+OPTIONAL_LIBRARIES = ("zstandard", "boto3", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Worker:
-    """Report worker.
+    """Report worker."""
 
-    Attributes:
-        seen: what Redis knows about the worker.
-        is_silent: whether it has not sent a heartbeat for too long.
-        report: its report, or None if it is idle or the caller may not see the report.
-        is_busy: whether it runs a report or helps with a report.
-        helps: whether it writes a part of a report that another worker holds.
-    """
-
-    seen: WorkerSeen
-    is_silent: bool
-    report: Report | None
-    is_busy: bool
-    helps: bool
+    seen: WorkerSeen  # what Redis knows about the worker
+    is_silent: bool  # whether it has not sent a heartbeat for too long
+    report: Report | None  # its report, or None if it is idle or the caller may not see the report
+    is_busy: bool  # whether it runs a report or helps with a report
+    helps: bool  # whether it writes a part of a report that another worker holds
 
 
 @dataclass(frozen=True)
@@ -58,53 +49,36 @@ class Work:
 
     Attributes:
         problem: why this information is unavailable. If it is set, the other attributes have their defaults.
-        waiting: number of reports that wait for a worker.
-        calls: number of wake-ups that wait in the queue.
-        scheduler: time of the last scheduler heartbeat, in milliseconds.
     """
 
     problem: str | None = None
     workers: Sequence[Worker] = ()
-    waiting: int = 0
-    calls: int = 0
-    scheduler: int | None = None
+    waiting: int = 0  # number of reports that wait for a worker
+    calls: int = 0  # number of wake-ups that wait in the queue
+    scheduler: int | None = None  # time of the last scheduler heartbeat, in milliseconds
 
 
 @dataclass(frozen=True)
 class Retention:
-    """Retention of a kind of data, and what expires next.
-
-    Attributes:
-        setting: the setting that defines it; empty if it is fixed.
-        days: None means forever.
-        number: number of stored items, or None if it is not reported. At most MOST are counted.
-        oldest: time of the oldest item in milliseconds, or None if there is none.
-        going: number of items that expire within a day.
-    """
+    """Retention of a kind of data, and what expires next."""
 
     what: str
-    setting: str
-    days: int | None
-    number: int | None
-    oldest: int | None
-    going: int
+    setting: str  # the setting that defines it; empty if it is fixed
+    days: int | None  # None means forever
+    number: int | None  # number of stored items, or None if it is not reported. At most MOST are counted
+    oldest: int | None  # time of the oldest item in milliseconds, or None if there is none
+    going: int  # number of items that expire within a day
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Effective setting.
-
-    Attributes:
-        value: the value as text, with secrets masked.
-        stands_for: the value used if the setting is empty; empty if there is none.
-        is_given: whether the environment sets it; otherwise it is the default.
-    """
+    """Effective setting."""
 
     name: str
-    value: str
-    stands_for: str
-    is_given: bool
+    value: str  # the value as text, with secrets masked
+    stands_for: str  # the value used if the setting is empty; empty if there is none
+    is_given: bool  # whether the environment sets it; otherwise it is the default
 
 
 @dataclass(frozen=True)
@@ -163,7 +137,26 @@ class System:
 
     def settings(self) -> list[Setting]:
         """Return all effective settings."""
-        return [self._setting(one.name, secret=not one.repr) for one in fields(Settings)]
+        settings, effective = self._settings, []
+        defaults = {
+            "database_url": settings.database,
+            "redis_url": settings.redis,
+            "storage_url": settings.storage,
+            "secret_key": f"the key in {settings.data_dir / 'secret.key'}",
+            "public_url": settings.base_url,
+            "web_processes": str(settings.web_process_count),
+        }
+        for one in fields(Settings):
+            name, value = one.name, getattr(settings, one.name)
+            if isinstance(value, bool):
+                text = "on" if value else "off"
+            else:
+                text = ", ".join(value) if isinstance(value, tuple) else str(value)
+            text = text.encode(errors="surrogateescape").decode(errors="replace")  # the environment may not be UTF-8
+            text = STARS if value and not one.repr else starred(text)
+            stands_for = "" if value else starred(defaults.get(name, ""))
+            effective.append(Setting(name.upper(), text, stands_for, name.upper() in self._given))
+        return effective
 
     def versions(self) -> list[tuple[str, str]]:
         """Return the versions of Tally, the servers and the libraries."""
@@ -171,9 +164,14 @@ class System:
             redis = self._queue.server()
         except QueueUnavailable:
             redis = "Redis cannot be reached"
-        servers = [("Database", store.server()), ("Queue", redis)]
-        libraries = [(name, _version(name)) for name in (*LIBRARIES, *EXTRAS)]
-        return [("Tally", VERSION), ("Python", platform.python_version()), *servers, *libraries]
+        found = [("Tally", VERSION), ("Python", platform.python_version())]
+        found += [("Database", store.server()), ("Queue", redis)]
+        for name in (*LIBRARIES, *OPTIONAL_LIBRARIES):
+            try:
+                found.append((name, version(name)))
+            except PackageNotFoundError:
+                found.append((name, "not installed"))
+        return found
 
     def migrations(self) -> list[tuple[str, bool]]:
         """Return the migrations in order, and whether each has been applied to the database."""
@@ -191,46 +189,16 @@ class System:
             return Work(str(error))
         held = {report.worker: report for report in store.at_work()}
         helping = {worker for worker, _ in store.helping()}
-        workers = [_worker(one, held.get(one.name), who, helps=one.name in helping) for one in seen]
+        workers = []
+        for one in seen:
+            report, helps = held.get(one.name), one.name in helping
+            is_silent = now() - one.heard > SILENT_SECONDS * 1000
+            shown = report if report and who.sees(report.customer) else None
+            workers.append(Worker(one, is_silent, shown, report is not None or helps, helps))
         heard = None if scheduler is None else round(scheduler * 1000)
         return Work(None, workers, store.waiting(), calls, heard)
-
-    def _setting(self, name: str, *, secret: bool) -> Setting:
-        value = getattr(self._settings, name)
-        stands_for = {
-            "database_url": self._settings.database,
-            "redis_url": self._settings.redis,
-            "storage_url": self._settings.storage,
-            "secret_key": f"the key in {self._settings.data_dir / 'secret.key'}",
-            "public_url": self._settings.base_url,
-            "web_processes": str(self._settings.web_process_count),
-        }.get(name, "")
-        text = STARS if secret and value else starred(_text(value))
-        return Setting(name.upper(), text, "" if value else starred(stands_for), name.upper() in self._given)
 
 
 def starred(text: str) -> str:
     """Return a URL with its password masked."""
     return PASSWORD.sub(lambda found: f"{found[1] or ''}{STARS}", text)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return text.encode(errors="surrogateescape").decode(
-        errors="replace"
-    )  # a value in the environment may not be valid UTF-8
-
-
-def _worker(seen: WorkerSeen, report: Report | None, who: Principal, *, helps: bool) -> Worker:
-    shown = report if report and who.sees(report.customer) else None
-    is_silent = now() - seen.heard > SILENT_SECONDS * 1000
-    return Worker(seen, is_silent, shown, is_busy=report is not None or helps, helps=helps)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

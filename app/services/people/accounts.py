@@ -13,65 +13,56 @@ from collections.abc import Sequence
 
 from app.exceptions import AccountInvalid, AccountUnknown, Forbidden
 from app.schemas.fields import CONTROL, MAX_CODE
-from app.services.people.audit import Audit
+from app.services.people import audit
 from app.services.people.passwords import Passwords
 from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Principal
 from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
 from app.store.people import sessions
-from app.support.clock import now
+from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
 MAX_CUSTOMERS = 1_000
 TEMPORARY_DAYS = 3  # validity of a temporary password
 TEMPORARY_BYTES = 12
-DAY_MS = 86_400_000
 
 
 class Accounts:
     """Accounts of the installation."""
 
     def __init__(self) -> None:
-        self._audit = Audit()
         self._passwords = Passwords()
 
     def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
         """Return the user with that name and password, or None. Use `login` for sign-ins over the network.
 
-        Args:
-            used: also accept a one-time password that has been used.
+        With `used`, a one-time password that has been used is right, too.
         """
         account = self._account(name, used=used)
-        right = self._passwords.matches(name, password, account.password if account else None)
-        return principal(account) if right else None
+        is_right = self._passwords.matches(name, password, account.password if account else None)
+        return principal(account) if account and is_right else None
 
     def remembered(self, name: str, password: str) -> Principal | None:
         """Return the user with that name and password if they were verified within the last minute, otherwise None."""
         if not self._passwords.may_be_remembered(name, password):
             return None
         account = self._account(name)
-        right = account is not None and self._passwords.is_remembered(name, password, account.password)
-        return principal(account) if right else None
+        is_right = account is not None and self._passwords.is_remembered(name, password, account.password)
+        return principal(account) if account and is_right else None
 
     def is_known(self, name: str) -> bool:
         """Return whether a user has that name."""
         return self._account(name) is not None
 
     def get(self, key: int, *, by: Principal = SYSTEM) -> Principal:
-        """Return a user to be changed.
-
-        Raises:
-            AccountUnknown: no user has this id.
-            Forbidden: the user sees more than the caller.
-        """
+        """Return a user to be changed. Raise AccountUnknown, or Forbidden if they see more than the caller."""
         account = store.by_id(key)
         if account is None:
             raise AccountUnknown("There is no such user: somebody removed them.")
-        found = principal(account)
-        if not _is_in_reach(by, found.customers):
+        if not by.covers(account.customers):
             raise Forbidden("This user sees more customers than you do.")
-        return found
+        return principal(account)
 
     def add(
         self,
@@ -95,16 +86,17 @@ class Accounts:
             Forbidden: the user would see more than the caller.
         """
         name = folded(name)
-        _check_name(name)
+        if not _storable(name) or ":" in name:
+            raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")
         limited = _limits(role, customers)
         _check_reach(by, name, limited)
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
-            made = store.add(name, role, limited, hashed, expires, _word(), now())
+            made = store.add(name, role, limited, hashed, expires, secrets.token_hex(16), now())
             if made is None:
                 raise AccountInvalid(f"There is a user {name} already.")
-            self._audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
+            audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
         return principal(made)
 
     def change(self, who: Principal, role: str, customers: Sequence[str] | None, *, by: Principal = SYSTEM) -> None:
@@ -124,28 +116,27 @@ class Accounts:
                 raise AccountUnknown(f"There is no user {who.name} any more.")
             _check_reach(by, who.name, account.customers)  # by the current rights, which may have grown
             store.change(who.id, role, limited)
-            self._audit.note(by, "user changed", f"user {who.name}", _difference(principal(account), role, limited))
+            before, after = {"role": account.role, "customers": account.customers}, {"role": role, "customers": limited}
+            details: dict[str, object] = {}
+            for key in before:
+                if before[key] != after[key]:
+                    details |= {f"old {key}": before[key], f"new {key}": after[key]}
+            audit.note(by, "user changed", f"user {who.name}", details)
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
-        """Change a user's password and end their sessions.
+        """Change a user's password and end their sessions. A temporary password is valid for one sign-in.
 
-        Args:
-            temporary: the password is valid for one sign-in, at which the user must choose another password.
-
-        Raises:
-            AccountInvalid: the password is invalid.
-            AccountUnknown: there is no such user.
-            Forbidden: the user sees more than the caller.
+        Raise AccountInvalid if the password is invalid, and the errors of `remove`.
         """
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
-            account = self._in_reach(by, name)
-            store.set_password(account.id, hashed, expires, _word())
-            account = store.by_id(account.id)
+            account = _get(by, name)
+            account.password_version, account.password_expires = secrets.token_hex(16), expires
+            store.set_password(account.id, hashed, expires, account.password_version)
             sessions.remove_of(account.id)
             act = "password changed" if by.id == account.id else "password reset"
-            self._audit.note(by, act, f"user {account.name}")
+            audit.note(by, act, f"user {account.name}")
         return principal(account)
 
     def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
@@ -157,33 +148,19 @@ class Accounts:
             Forbidden: the user sees more than the caller.
         """
         with transaction():
-            account = self._in_reach(by, name)
+            account = _get(by, name)
             _check_not_last(account.id, account.name)
             store.remove(account.id)
             sessions.remove_of(account.id)
-            self._audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
+            audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
         """Return all users that the caller may change, by name."""
-        return [one for one in map(principal, store.everyone()) if _is_in_reach(by, one.customers)]
+        return [one for one in map(principal, store.everyone()) if by.covers(one.customers)]
 
     def any(self) -> bool:
         """Return whether a user exists."""
         return store.exists()
-
-    def _in_reach(self, by: Principal, name: str) -> Account:
-        """Return the user with that name if `by` may change them.
-
-        Raises:
-            AccountUnknown: there is no such user.
-            Forbidden: the user sees more than `by` does.
-        """
-        account = store.by_name(folded(name))
-        if account is None:
-            raise AccountUnknown(f"There is no user {name}.")
-        if by.id != account.id:
-            _check_reach(by, name, account.customers)
-        return account
 
     def _account(self, name: str, *, used: bool = False) -> Account | None:
         """Return the user with that name if their password has neither expired nor been used up (unless `used`)."""
@@ -207,8 +184,14 @@ def temporary_password() -> str:
     return secrets.token_urlsafe(TEMPORARY_BYTES)
 
 
-def _word() -> str:
-    return secrets.token_hex(16)
+def _get(by: Principal, name: str) -> Account:
+    """Return the user with that name, or raise AccountUnknown, or Forbidden if `by` may not change them."""
+    account = store.by_name(folded(name))
+    if account is None:
+        raise AccountUnknown(f"There is no user {name}.")
+    if by.id != account.id:
+        _check_reach(by, name, account.customers)
+    return account
 
 
 def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
@@ -226,12 +209,8 @@ def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
     return limited
 
 
-def _is_in_reach(by: Principal, customers: Sequence[str] | None) -> bool:
-    return by.customers is None or (customers is not None and set(customers) <= set(by.customers))
-
-
 def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> None:
-    if not _is_in_reach(by, customers):
+    if not by.covers(customers):
         raise Forbidden(f"{name} sees more customers than you do, or would.")
 
 
@@ -251,21 +230,5 @@ def _check_not_last(key: int, name: str, role: str = "", customers: Sequence[str
         )
 
 
-def _difference(who: Principal, role: str, customers: list[str] | None) -> dict[str, object]:
-    before = {"role": who.role, "customers": None if who.customers is None else list(who.customers)}
-    after = {"role": role, "customers": customers}
-    return {
-        f"{when} {key}": value[key]
-        for key in before
-        if before[key] != after[key]
-        for when, value in (("old", before), ("new", after))
-    }
-
-
 def _storable(name: str) -> bool:
     return 1 <= len(name) <= 128 and not CONTROL.search(name)
-
-
-def _check_name(name: str) -> None:
-    if not _storable(name) or ":" in name:
-        raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.services.people.principal import Principal
-from app.store.models import AuditEntry
 from app.store.people import audit as store
-from app.store.people.audit import AuditFilter
+from app.store.people.audit import AuditFilter as AuditFilter  # for the pages, which may not import the store
 from app.support.clock import now
 
 # Actions, and the permission needed to see other users' entries. Add new actions here.
@@ -64,24 +64,17 @@ MAX_DETAILS = 30
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """Entry of the audit log.
-
-    Attributes:
-        account: the user's id, or None if no user had been authenticated.
-        who: the user's name at that time.
-        customer: the customer whose data the action concerned; empty if it concerned no single customer.
-        address: the client's address; empty if the reader may not see it, or if the server itself acted.
-    """
+    """Entry of the audit log."""
 
     id: int
     moment: int
-    account: int | None
-    who: str
+    account: int | None  # the user's id, or None if no user had been authenticated
+    who: str  # the user's name at that time
     action: str
     object: str
-    customer: str
-    address: str
-    details: Mapping[str, object]
+    customer: str  # the customer whose data the action concerned; empty if it concerned no single customer
+    address: str  # the client's address; empty if the reader may not see it, or if the server itself acted
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -92,55 +85,61 @@ class Page:
     next: int | None
 
 
-class Audit:
-    """Audit log. It keeps no state in the process, so any number of instances may exist."""
+def note(
+    who: Principal,
+    action: str,
+    object: str = "",
+    details: Mapping[str, object] | None = None,
+    *,
+    customer: str = "",
+) -> None:
+    """Record an action.
 
-    def note(
-        self,
-        who: Principal,
-        action: str,
-        object: str = "",
-        details: Mapping[str, object] | None = None,
-        *,
-        customer: str = "",
-    ) -> None:
-        """Record an action.
+    Args:
+        who: the user with their address, or `nobody(address)` if no user is authenticated.
+        action: a key of ACTIONS; otherwise KeyError is raised.
+        object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
+        details: further details by name: text, numbers, lists of text.
+        customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
+    """
+    if action not in ACTIONS:
+        raise KeyError(action)
+    store.add(
+        moment=now(),
+        account=who.id or None,
+        who=who.name,
+        action=action,
+        object=object[:MAX_OBJECT],
+        customer=customer,
+        address=who.address,
+        details={name[:MAX_OBJECT]: _shorten(value) for name, value in list((details or {}).items())[:MAX_DETAILS]},
+    )
 
-        Args:
-            who: the user with their address, or `nobody(address)` if no user is authenticated.
-            action: a key of ACTIONS.
-            object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
-            details: further details by name: text, numbers, lists of text.
-            customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
 
-        Raises:
-            KeyError: the action is unknown.
-            StoreUnavailable: the entry cannot be stored.
-        """
-        if action not in ACTIONS:
-            raise KeyError(action)
-        store.add(
-            moment=now(),
-            account=who.id or None,
-            who=who.name,
-            action=action,
-            object=object[:MAX_OBJECT],
-            customer=customer,
-            address=who.address,
-            details=_bounded(details or {}),
+def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = None) -> Page:
+    """Return the newest entries that a user may see: their own, and those of others that their role permits.
+
+    Entries about a customer are included only if the user may currently see that customer. Only user managers see the
+    addresses of other users.
+    """
+    actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
+    found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
+    more = found[limit - 1].id if len(found) > limit else None
+    entries = [
+        AuditRecord(
+            row.id,
+            row.moment,
+            row.account,
+            row.who,
+            row.action,
+            row.object,
+            row.customer,
+            row.address if row.account == who.id or who.may("users") else "",
+            row.details,
         )
-
-    def page(self, who: Principal, sought: AuditFilter, limit: int, before: int | None = None) -> Page:
-        """Return the newest entries that a user may see: their own, and those of others that their role permits.
-
-        Entries about a customer are included only if the user may currently see that customer.
-
-        Only user managers see the addresses of other users.
-        """
-        actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
-        found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
-        more = found[limit - 1].id if len(found) > limit else None
-        return Page([_entry(row, who) for row in found[:limit]], more)
+        for row in found[:limit]
+    ]
+    return Page(entries, more)
 
 
 def nobody(address: str) -> Principal:
@@ -148,18 +147,7 @@ def nobody(address: str) -> Principal:
     return Principal(0, "", "", (), "", address)
 
 
-def _entry(row: AuditEntry, reader: Principal) -> AuditRecord:
-    address = row.address if row.account == reader.id or reader.may("users") else ""
-    return AuditRecord(
-        row.id, row.moment, row.account, row.who, row.action, row.object, row.customer, address, row.details
-    )
-
-
-def _bounded(details: Mapping[str, object]) -> dict[str, object]:
-    return {name[:MAX_OBJECT]: _short(value) for name, value in list(details.items())[:MAX_DETAILS]}
-
-
-def _short(value: object) -> object:
+def _shorten(value: Any) -> bool | float | str | list[str] | None:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple | set | frozenset):

@@ -18,8 +18,8 @@ from threading import BoundedSemaphore, Lock
 
 from app.exceptions import RateLimited
 from app.redis.rate_limit import RateLimit
+from app.services.people import audit
 from app.services.people.accounts import Accounts
-from app.services.people.audit import Audit, nobody
 from app.services.people.principal import Principal
 from app.support.addresses import subscriber
 from app.support.lookalikes import folded
@@ -37,7 +37,6 @@ class Login:
     def __init__(self, accounts: Accounts, rate_limit: RateLimit) -> None:
         self._accounts = accounts
         self._rate_limit = rate_limit
-        self._audit = Audit()
         self._hashing = BoundedSemaphore(HASHES_AT_ONCE)
         self._turns = [Lock() for _ in range(TURNS)]
 
@@ -45,7 +44,6 @@ class Login:
         """Return the user with that name and password, or None.
 
         Args:
-            address: the client's address.
             via: a description of the sign-in form, for the audit log.
             used: also accept a used one-time password, which a signed-in user may enter again.
 
@@ -53,66 +51,41 @@ class Login:
             RateLimited: too many wrong passwords came from that address.
         """
         name = folded(name)  # spelling a name differently gives no additional attempts
-        limits = self._limits(name, address)
+        home, who = subscriber(address), hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+        limits = [("password", f"{home} {who}", PER_USER), ("passwords", home, PER_ADDRESS)]
         self._check(limits, address)
         found = self._accounts.remembered(name, password)
         if found is None:
-            found = self._hashed(name, password, limits, address, used=used)
-        if found is None:
-            self._refused(name, limits, address, via)
-            return None
-        return replace(found, address=address)
-
-    def _hashed(
-        self, name: str, password: str, limits: list[tuple[str, str, int]], address: str, *, used: bool
-    ) -> Principal | None:
-        """Verify the password with limited concurrency.
-
-        Check the limits again after waiting, because earlier attempts may have failed meanwhile.
-        """
-        with _held(self._turns[hash(limits[0]) % TURNS]), _held(self._hashing):
-            self._check(limits, address)
-            found = self._accounts.verify(name, password, used=used)
-            if found is None:  # count before the next attempt is checked
-                for limit in limits:
-                    self._rate_limit.count(*limit)
-            return found
-
-    def _limits(self, name: str, address: str) -> list[tuple[str, str, int]]:
-        """Return the kind, key and maximum of each count that applies to an attempt."""
-        home = subscriber(address)
-        who = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
-        return [("password", f"{home} {who}", PER_USER), ("passwords", home, PER_ADDRESS)]
+            with _held(self._turns[hash(limits[0]) % TURNS]), _held(self._hashing):
+                self._check(limits, address)  # earlier attempts may have failed meanwhile
+                found = self._accounts.verify(name, password, used=used)
+                if found is None:  # count before the next attempt is checked
+                    for limit in limits:
+                        self._rate_limit.count(*limit)
+        if found is not None:
+            return replace(found, address=address)
+        is_known = self._accounts.is_known(name)  # always query, so that timing reveals no user names
+        # Record it once a minute, because a program may retry an old password forever.
+        if self._rate_limit.count("refusal told", limits[0][1], 1) is None:
+            # Do not record unknown names, because people type their password into the wrong field.
+            user = f"user {name}" if is_known else "an unknown user"
+            audit.note(audit.nobody(address), "sign-in failed", user, {"at": via})
+        return None
 
     def _check(self, limits: list[tuple[str, str, int]], address: str) -> None:
         for kind, who, most in limits:
             seconds = self._rate_limit.check(kind, who, most)
             if seconds is not None:
-                self._tell_throttled(kind, who, address)
+                # Record it at most once a minute, so that rejected attempts do not fill the audit log.
+                if self._rate_limit.count(f"{kind} told", who, 1) is None:
+                    audit.note(audit.nobody(address), "sign-in throttled")
                 waited = "1 second" if seconds == 1 else f"{seconds} seconds"
                 raise RateLimited(f"Too many wrong passwords came from your address. Try again in {waited}.", seconds)
-
-    def _refused(self, name: str, limits: list[tuple[str, str, int]], address: str, via: str) -> None:
-        known = self._accounts.is_known(name)  # always query, so that timing reveals no user names
-        # Record it once a minute, because a program may retry an old password forever.
-        if self._rate_limit.count("refusal told", limits[0][1], 1) is not None:
-            return
-        # Do not record unknown names, because people type their password into the wrong field.
-        self._audit.note(nobody(address), "sign-in failed", f"user {name}" if known else "an unknown user", {"at": via})
-
-    def _tell_throttled(self, kind: str, who: str, address: str) -> None:
-        """Record the throttling at most once a minute, so that rejected attempts do not fill the audit log."""
-        if self._rate_limit.count(f"{kind} told", who, 1) is None:
-            self._audit.note(nobody(address), "sign-in throttled")
 
 
 @contextmanager
 def _held(one: Lock | BoundedSemaphore) -> Iterator[None]:
-    """Acquire a lock or semaphore with a timeout.
-
-    Raises:
-        RateLimited: too many others wait.
-    """
+    """Acquire a lock or semaphore. Raise RateLimited if too many others wait."""
     if not one.acquire(timeout=WAIT_SECONDS):
         raise RateLimited("Too many passwords are checked at this moment. Try again in 5 seconds.", 5)
     try:

@@ -33,11 +33,7 @@ class Passwords:
         self._right: dict[bytes, tuple[float, str]] = {}
 
     def hash(self, password: str) -> str:
-        """Return the hash of a password.
-
-        Raises:
-            AccountInvalid: the password is too short or too long, or contains a NUL character.
-        """
+        """Return the hash of a password, or raise AccountInvalid if it is too short or long, or has a NUL character."""
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
             least = f"at least {MIN_PASSWORD}" if len(password) < MIN_PASSWORD else f"at most {MAX_PASSWORD}"
             raise AccountInvalid(f"The password has {len(password)} characters; it must have {least}.")
@@ -46,17 +42,17 @@ class Passwords:
         return self._hasher.hash(password)
 
     def matches(self, name: str, password: str, stored: str | None) -> bool:
-        """Return whether a password is a user's password.
+        """Return whether a password is a user's password, whose hash is `stored`.
 
-        Args:
-            stored: the user's hash, or None if there is no such user. Both cases take the same time if the password is
-                wrong.
+        If there is no such user (None), a wrong password takes the same time.
         """
         if stored is not None and self.is_remembered(name, password, stored):
             return True
         if not self._verify(self._nobody if stored is None else stored, password) or stored is None:
             return False
-        self._remember(name, password, stored)
+        if len(self._right) > MAX_REMEMBERED:
+            self._right = {}
+        self._right[self._mark(name, password)] = (time.monotonic() + REMEMBER_SECONDS, stored)
         return True
 
     def is_remembered(self, name: str, password: str, stored: str | None) -> bool:
@@ -72,8 +68,7 @@ class Passwords:
     def _nobody(self) -> str:
         """Return a hash to verify the passwords of unknown users against.
 
-        The hash is random. Computing a real hash would double the time for the first unknown user and thereby reveal
-        it.
+        The hash is random. Computing a real one would double the time for the first unknown user and thereby reveal it.
         """
         cost = f"m={self._hasher.memory_cost},t={self._hasher.time_cost},p={self._hasher.parallelism}"
         salt, hashed = (
@@ -90,8 +85,3 @@ class Passwords:
 
     def _mark(self, name: str, password: str) -> bytes:
         return hmac.digest(self._salt, f"{len(name)}:{name}{password}".encode(), hashlib.sha256)
-
-    def _remember(self, name: str, password: str, stored: str) -> None:
-        if len(self._right) > MAX_REMEMBERED:
-            self._right = {}
-        self._right[self._mark(name, password)] = (time.monotonic() + REMEMBER_SECONDS, stored)

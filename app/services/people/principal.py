@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 ADMIN, OPERATOR, ANALYST = "admin", "operator", "analyst"
@@ -16,22 +17,15 @@ PERMISSIONS = {
 
 @dataclass(frozen=True)
 class Principal:
-    """Authenticated user.
-
-    Attributes:
-        customers: the customers that the user is limited to, or None for no limit.
-        password_version: a random value that a session must match; it changes with the password.
-        address: the client's address; empty for the server itself.
-        temporary: whether the user's password is temporary, i.e. valid for one sign-in.
-    """
+    """Authenticated user."""
 
     id: int
     name: str
     role: str
-    customers: tuple[str, ...] | None
-    password_version: str
-    address: str = field(default="", compare=False)
-    temporary: bool = False
+    customers: tuple[str, ...] | None  # the customers that the user is limited to, or None for no limit
+    password_version: str  # a random value that a session must match; it changes with the password
+    address: str = field(default="", compare=False)  # the client's address; empty for the server itself
+    temporary: bool = False  # whether the user's password is temporary, i.e. valid for one sign-in
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -45,6 +39,10 @@ class Principal:
     def sees(self, customer: str) -> bool:
         """Return whether the user may see data of a customer."""
         return self.customers is None or customer in self.customers
+
+    def covers(self, customers: Sequence[str] | None) -> bool:
+        """Return whether the user sees at least as much as somebody who is limited to some customers (None: not)."""
+        return self.customers is None or (customers is not None and set(customers) <= set(self.customers))
 
     @property
     def sees_all_reports(self) -> bool:

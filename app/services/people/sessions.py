@@ -16,20 +16,19 @@ import structlog
 
 from app.config import Settings
 from app.exceptions import SessionUnknown, StoreUnavailable
+from app.services.people import audit
 from app.services.people.accounts import principal
-from app.services.people.audit import Audit
 from app.services.people.principal import Principal
 from app.store.database import server_time, transaction
 from app.store.models import Session
 from app.store.people import accounts
 from app.store.people import sessions as store
-from app.support.clock import SKEW_MS, now
+from app.support.clock import DAY_MS, MINUTE_MS, SKEW_MS, now
 
 SECRET_BYTES = 32
 NOTED_MS = 60_000  # precision of the last use
-MOST = 50  # per user, so that a program that signs in for each request does not fill the table
+MAX_SESSIONS = 50  # per user, so that a program that signs in for each request does not fill the table
 MAX_AGENT = 300
-MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
 log = structlog.get_logger(__name__)
 
@@ -48,17 +47,12 @@ class Sessions:
     def __init__(self, settings: Settings) -> None:
         self._idle_ms = settings.session_idle_minutes * MINUTE_MS
         self._most_ms = settings.session_days * DAY_MS
-        self._audit = Audit()
 
     def begin(self, who: Principal, agent: str) -> str | None:
         """Begin a session for a user with a verified password, and return the token for their browser.
 
         If the password is changed in the meantime, this session ends, too, because it belongs to the old password.
-        Return None if a one-time password was used by another sign-in first.
-
-        Args:
-            who: the user returned by the password check, with their address.
-            agent: the User-Agent of the browser.
+        Return None if a one-time password was used by another sign-in first. `agent` is the browser's User-Agent.
         """
         token, moment = secrets.token_urlsafe(SECRET_BYTES), now()
         with transaction():
@@ -73,23 +67,24 @@ class Sessions:
                 address=who.address,
                 agent=agent[:MAX_AGENT],
             )
-            store.remove_oldest(who.id, MOST)
-            self._audit.note(who, "signed in")
+            store.remove_oldest(who.id, MAX_SESSIONS)
+            audit.note(who, "signed in")
         return token
 
     def find(self, token: str, address: str, *, acts: bool = True) -> CurrentSession | None:
         """Return the session of a token, or None if it has ended.
 
-        Args:
-            address: the client's current address.
-            acts: whether the request is user activity. A page that refreshes itself is not.
+        An access that is no user activity (`acts`), such as that of a page that refreshes itself, does not prolong it.
         """
         found = store.find(_digest(token), self._limits(now()))
         if found is None:
             return None
         session, account = found
         if acts and now() - session.seen >= NOTED_MS:
-            self._note_seen(session)
+            try:
+                store.note_seen(session.id, now())
+            except StoreUnavailable as error:  # the next request will record it
+                log.warning("last act of a session not noted", reason=str(error))
         return CurrentSession(session.id, replace(principal(account), address=address))
 
     def of(self, account: int) -> list[Session]:
@@ -107,28 +102,24 @@ class Sessions:
         """End the current session."""
         with transaction():
             if store.remove(visit.id):
-                self._audit.note(visit.principal, "signed out")
+                audit.note(visit.principal, "signed out")
 
     def end(self, key: int, account: int, *, by: Principal) -> None:
-        """End a user's session.
-
-        Raises:
-            SessionUnknown: the user has no session with this id.
-        """
+        """End a user's session. Raise SessionUnknown if the user has no session with this id."""
         found = store.by_id(key, self._limits(now()))
         if found is None or found[0].account != account:
             raise SessionUnknown("There is no such session: it has ended.")
         session, owner = found
         with transaction():
             if store.remove(session.id):
-                self._audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
+                audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
 
     def end_all(self, who: Principal, *, by: Principal, but: int = 0) -> int:
         """End a user's sessions except the session with the id `but`, and return their number."""
         with transaction():
             number = store.remove_of(who.id, but=but)
             if number:
-                self._audit.note(by, "session ended", f"user {who.name}", {"sessions": number})
+                audit.note(by, "session ended", f"user {who.name}", {"sessions": number})
         return number
 
     def purge(self) -> None:
@@ -142,13 +133,6 @@ class Sessions:
 
     def _limits(self, moment: int) -> store.Limits:
         return store.Limits(moment - self._idle_ms, moment - self._most_ms)
-
-    def _note_seen(self, session: Session) -> None:
-        """Record the last use. Log a failure instead of raising, because the next request will record it."""
-        try:
-            store.note_seen(session.id, now())
-        except StoreUnavailable as error:
-            log.warning("last act of a session not noted", reason=str(error))
 
 
 def _digest(token: str) -> str:

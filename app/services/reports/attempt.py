@@ -13,21 +13,16 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import structlog
 
 from app.exceptions import FileDamaged, FileMissing, RowTooWide
-from app.exports import parquet
-from app.exports.compression import compressor
-from app.exports.file import ReportFile
+from app.exports.file import ReportFile, Uncompressed
 from app.exports.layout import Layout
-from app.exports.names import media_type
 from app.services.reports import fair_queue, planning
-from app.services.reports.destinations import Destinations
-from app.services.reports.formats import Output, selection
-from app.services.reports.heartbeat import Heartbeat, LeaseLost, never
-from app.services.reports.part_writer import PartWriter, Written
+from app.services.reports.output import Destinations, format_of, selection
+from app.services.reports.part_writer import Heartbeat, LeaseLost, PartWriter, Written, lease, never, write_file
 from app.storage import Upload
 from app.store.database import database, transaction
 from app.store.models import Report, ReportPart
@@ -66,23 +61,19 @@ class AttemptContext:
 
 
 class Attempt:
-    """Attempt of a worker at a report that it has claimed.
-
-    Args:
-        worker: the worker's name.
-        is_stopping: returns whether the worker is shutting down.
-    """
+    """Attempt of a worker, given by name, at a report that it has claimed."""
 
     def __init__(
         self, report: Report, worker: str, context: AttemptContext, is_stopping: Callable[[], bool] = never
     ) -> None:
         self._report = report
+        self._token = lease(report)
         self._context = context
-        self._output = Output.of(report.output)
-        self._target = context.destinations.place(report)
+        self._format = format_of(report.output)
+        self._layout = Layout.from_json(report.layout)
         self._part_writer = PartWriter(report, worker, context.destinations.own)
         self._began = time.monotonic()
-        self._heartbeat = Heartbeat(self._note, seconds_left(report, context.limit_ms), is_stopping)
+        self._heartbeat = Heartbeat(report, context.limit_ms, self._note_progress, is_stopping)
 
     def run(self) -> None:
         """Write the report's file and complete it.
@@ -90,114 +81,93 @@ class Attempt:
         Raises:
             TimedOut, LeaseLost, ShutdownRequested, Preempted: the report is incomplete, either permanently or for now.
             Forbidden: its bucket is no longer allowed.
-            Exception: any other failure.
         """
         # The operator may have removed the bucket from the list since the report was accepted.
         self._context.destinations.check(self._report.output or {})
-        key = self._context.destinations.key(self._report)
+        key = self._context.destinations.new_key(self._report)
         with self._heartbeat:
-            if self._report.planned:
-                self._go_on()
+            if self._report.planned:  # its speed is computed only from rows written from now on
+                self._note_or_stop(writing=store.clock(), resumed_rows=self._rows())
             else:
                 self._plan()
             try:
-                written = self._written(key)
+                written = self._write(key)
             except RowTooWide:
                 log.warning("report planned anew, a row is wider than what was seen", report=self._report.job)
-                self._plan(anew=True)
-                written = self._written(key)
+                self._plan(trusting=False)
+                written = self._write(key)
             self._complete(key, written)
 
-    def _plan(self, *, anew: bool = False) -> None:
-        """Measure the report, and split it into parts if it is long. Later attempts reuse this plan.
-
-        Args:
-            anew: see `planning.plan_anew`.
-        """
-        report, make = self._report, planning.plan_anew if anew else planning.plan
-        plan = make(selection(report), self._output.laid_out(Layout.from_json(report.layout)), self._output)
+    def _plan(self, *, trusting: bool = True) -> None:
+        """Measure the report, and split it into parts if it is long. Later attempts reuse this plan."""
+        report = self._report
+        layout = self._format.effective_layout(self._layout)
+        plan = planning.plan(selection(report), layout, self._format, trusting=trusting)
         self._heartbeat.check()
         report.total, report.width = plan.measure.total, plan.measure.width
         report.extra_rows, report.estimated_rows = plan.measure.extra_rows, plan.measure.total
+        measured = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "estimated_rows")}
         with transaction():
             parts.plan(report.job, plan.parts)
-            found = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "estimated_rows")}
-            self._hold(**found, planned=True, writing=store.clock(), resumed_rows=0)
+            self._note_or_stop(**measured, planned=True, writing=store.clock(), resumed_rows=0)
         report.planned = True
 
-    def _go_on(self) -> None:
-        """Resume a planned report. Its speed is computed only from rows written from now on."""
-        self._hold(writing=store.clock(), resumed_rows=self._rows())
+    def _write(self, key: str) -> Written:
+        if not parts.of(self._report.job):
+            return self._part_writer.write(selection(self._report), self._create(key), self._heartbeat.check)
+        self._write_parts()
+        return self._join(key)
 
-    def _hold(self, **values: object) -> None:
-        if not self._note_report(**values):
-            raise LeaseLost
-
-    def _written(self, key: str) -> Written:
-        if parts.of(self._report.job):
-            self._write_parts()
-            return self._join(key)
-        begun = self._begin(key)
-        return self._part_writer.write(selection(self._report), begun, self._heartbeat.check)
+    def _create(self, key: str) -> Upload:
+        place = self._context.destinations.place(self._report)
+        return place.create(key, self._format.media_type, self._heartbeat.check)
 
     def _write_parts(self) -> None:
         """Write open parts until all parts are written."""
         job = self._report.job
-        self._call_help()
+        if database.serves_many_workers and (self._report.total or 0) > self._context.shard_rows:
+            self._context.call(job, parts.open_number(job) - 1)
         while not parts.are_done(job):
             if self._part_writer.write_next(self._heartbeat.check):
-                if self._gives_way():
+                is_steady = time.monotonic() - self._began > STEADY_SECONDS
+                if is_steady and fair_queue.is_huge(self._report) and fair_queue.small_waits():
                     raise Preempted
             else:
                 parts.release_silent(job, SILENT_MS)
                 self._heartbeat.wait(WAIT_SECONDS)
 
-    def _call_help(self) -> None:
-        if database.serves_many_workers and self._report.total > self._context.shard_rows:
-            self._context.call(self._report.job, parts.open_number(self._report.job) - 1)
-
-    def _gives_way(self) -> bool:
-        steady = time.monotonic() - self._began > STEADY_SECONDS
-        return steady and fair_queue.is_huge(self._report) and fair_queue.small_waits()
-
     def _join(self, key: str) -> Written:
-        """Join all parts into the final file, streamed through this worker."""
+        """Stream all parts through this worker into the final file."""
         written = parts.of(self._report.job)
         if not written:
             raise LeaseLost  # the parts were deleted because the report ended
-        upload = self._begin(key)
         try:
-            with ReportFile(upload, compressor("none")) as file:
-                self._put_together(written, file)
-                file.close()
-            self._heartbeat.check()
-            etag = upload.commit()
-        except BaseException as error:
-            upload.abort()
-            if isinstance(error, FileMissing):
-                self._write_again(written)
+            return write_file(
+                self._create(key), Uncompressed(), partial(self._add_parts, written), self._heartbeat.check
+            )
+        except FileMissing:
+            for part in written:  # the next attempt writes those that are missing or incomplete
+                if part.file is None or self._context.destinations.own.size(part.file) != part.bytes:
+                    parts.write_again(part)
             raise
-        return Written(sum(part.rows for part in written), file.bytes, file.sha256, etag)
 
-    def _put_together(self, written: Sequence[ReportPart], file: ReportFile) -> None:
-        if not self._output.is_joined:
+    def _add_parts(self, written: Sequence[ReportPart], file: ReportFile) -> None:
+        file.rows = sum(part.rows for part in written)
+        if not self._format.is_joined:
             for part in written:
                 self._copy(part, file)
             return
-        streams = (self._opened(part) for part in written)
+        streams = (self._open(part) for part in written)
         try:
-            rows = parquet.join(streams, partial(self._add, file), Layout.from_json(self._report.layout))
+            rows = self._format.join(streams, partial(self._add, file), self._layout)
         except (ValueError, OSError) as error:  # raised by Arrow; the storage raises its own errors
             raise FileDamaged(f"A part of the report cannot be read: {error}") from error
-        if rows != (wanted := sum(part.rows for part in written)):
-            raise FileDamaged(f"The report's parts have {rows} rows, not the {wanted} that were written.")
-
-    def _begin(self, key: str) -> Upload:
-        return self._target.create(key, media_type(self._report.output), self._heartbeat.check)
+        if rows != file.rows:
+            raise FileDamaged(f"The report's parts have {rows} rows, not the {file.rows} that were written.")
 
     def _copy(self, part: ReportPart, file: ReportFile) -> None:
         copied = 0
-        with closing(self._opened(part)) as stream:
+        with closing(self._open(part)) as stream:
             while piece := stream.read(READ_BYTES):
                 self._add(file, piece)
                 copied += len(piece)
@@ -208,47 +178,39 @@ class Attempt:
         file.add(piece)
         self._heartbeat.check()
 
-    def _opened(self, part: ReportPart) -> BinaryIO:
+    def _open(self, part: ReportPart) -> BinaryIO:
+        if part.file is None:
+            raise FileMissing("A part of the report is not written any more.")
         return self._context.destinations.own.open(part.file, self._heartbeat.check)
-
-    def _write_again(self, written: Sequence[ReportPart]) -> None:
-        """Reopen the parts whose files are missing or incomplete, so that the next attempt writes them."""
-        for part in written:
-            if self._context.destinations.own.size(part.file) != part.bytes:
-                parts.write_again(part)
 
     def _complete(self, key: str, written: Written) -> None:
         finished = store.now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
-        expires = finished + self._context.keep_ms
-        values |= {"status": store.COMPLETE, "ended": finished, "expires": expires, "file": key}
-        values["etag"] = written.etag
+        values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._context.keep_ms}
         with transaction():
-            if done := self._note_report(**values):
-                attempts.end(self._report.job, self._report.token, attempts.COMPLETE, finished, rows=written.rows)
-        if not done:
+            is_held = self._note(**values, file=key, etag=written.etag)
+            if is_held:
+                attempts.end(self._report.job, self._token, attempts.COMPLETE, finished, rows=written.rows)
+        if not is_held:
             self._context.destinations.discard(self._report, key)
             raise LeaseLost
         log.info("report complete", report=self._report.job, rows=written.rows, bytes=written.bytes)
 
-    def _note(self) -> bool:
+    def _note_progress(self) -> bool:
         """Record a heartbeat and progress. Return whether the attempt still holds the lease."""
-        return self._part_writer.note() and self._note_report(rows=self._rows(), total=self._report.total)
+        return self._part_writer.note() and self._note(rows=self._rows(), total=self._report.total)
 
     def _rows(self) -> int | None:
         """Return the rows written by all workers. The number never decreases and never exceeds the total."""
         report = self._report
-        if not report.planned:
-            return report.rows
-        written = max(report.rows or 0, parts.rows(report.job) or self._part_writer.rows)
-        report.rows = written
-        report.total = max(report.total, written)
+        if report.planned:
+            report.rows = max(report.rows or 0, parts.rows(report.job) or self._part_writer.rows)
+            report.total = max(report.total or 0, report.rows)
         return report.rows
 
-    def _note_report(self, **values: object) -> bool:
-        return store.note(self._report.job, self._report.token, **values)
+    def _note_or_stop(self, **values: Any) -> None:
+        if not self._note(**values):
+            raise LeaseLost
 
-
-def seconds_left(report: Report, limit_ms: int) -> float:
-    """Return the seconds until a report exceeds its time limit."""
-    return (report.began + limit_ms - store.now()) / 1000
+    def _note(self, **values: Any) -> bool:
+        return store.note(self._report.job, self._token, **values)

@@ -6,13 +6,15 @@ Several processes may run it at the same time, because each step is a conditiona
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from app.exceptions import StorageFailed
 from app.redis.queue import ReportQueue
 from app.services.reports.attempt import SILENT_MS
-from app.services.reports.destinations import Destinations
+from app.services.reports.output import Destinations
+from app.services.reports.part_writer import lease
 from app.store.database import transaction
 from app.store.models import Report
 from app.store.reports import attempts, parts
@@ -29,29 +31,24 @@ class Cleanup:
 
     Args:
         limit_ms: how long a report may run.
-        most: how many consecutive attempts may make no progress before the report fails.
+        max_stalled: how many consecutive attempts may make no progress before the report fails.
     """
 
-    def __init__(self, queue: ReportQueue, destinations: Destinations, limit_ms: int, most: int) -> None:
+    def __init__(self, queue: ReportQueue, destinations: Destinations, limit_ms: int, max_stalled: int) -> None:
         self._queue = queue
         self._destinations = destinations
-        self._storage = destinations.own
         self._limit_ms = limit_ms
-        self._most = most
+        self._max_stalled = max_stalled
 
     def clean_up(self) -> None:
-        """Run all cleanup steps.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable, so due reports stay unqueued. All other steps are done.
-        """
+        """Run all cleanup steps. Afterwards, raise QueueUnavailable if due reports could not be queued."""
         parts.forget_all_ended()  # a worker may have died between completing a report and deleting its parts
         self._end_overdue()
         for report in store.silent(SILENT_MS):
             self.release(report, "Its worker was not heard from any more.")
         for report in store.expired(store.now()):
-            self._try(self.remove_file, report)
-        self._try(self.remove_unowned)
+            self._try(partial(self.remove_file, report))
+        self._try(self._remove_unowned)
         self.wake()
 
     def wake(self) -> None:
@@ -63,9 +60,10 @@ class Cleanup:
         """Release a report whose attempt is dead, or fail it if too many consecutive attempts made no progress."""
         if self.give_up(report, reason):
             return
+        token = lease(report)
         with transaction():
-            if store.release(report.job, report.token):
-                attempts.end(report.job, report.token, attempts.LOST, store.now(), reason=reason, rows=report.rows)
+            if store.release(report.job, token):
+                attempts.end(report.job, token, attempts.LOST, store.now(), reason=reason, rows=report.rows)
         log.warning("attempt given up", report=report.job, reason=reason)
 
     def release_worker(self, worker: str) -> list[str]:
@@ -78,54 +76,38 @@ class Cleanup:
 
     def give_up(self, report: Report, reason: str, outcome: str = attempts.LOST) -> bool:
         """Fail a report if this attempt and the previous ones made no progress. Return whether the report failed."""
-        times = "1 attempt" if self._most == 1 else f"{self._most} attempts in a row"
-        told = f"{times} got no further. The last one: {reason}"
+        times = "1 attempt" if self._max_stalled == 1 else f"{self._max_stalled} attempts in a row"
+        message, token = f"{times} got no further. The last one: {reason}", lease(report)
         with transaction():
-            if not store.fail(report.job, report.token, self._most - 1, told, store.now()):
+            if not store.fail(report.job, token, self._max_stalled - 1, message, store.now()):
                 return False
-            attempts.end(report.job, report.token, outcome, store.now(), reason=reason, rows=report.rows)
-        log.error("report failed", report=report.job, reason=told)
-        self.remove_expired(report.job)
+            attempts.end(report.job, token, outcome, store.now(), reason=reason, rows=report.rows)
+        log.error("report failed", report=report.job, reason=message)
+        self._destinations.discard_leftovers(report.job)
         return True
-
-    def remove_expired(self, job: str) -> None:
-        """Remove the parts and partial files of a report that has ended. Its finished file stays."""
-        parts.forget_ended(job)
-        self._try(self._remove_left, job)
-
-    def _remove_left(self, job: str) -> None:
-        """Remove a report's unused files.
-
-        List the files before checking which are needed, so that no file created in between is removed. Use short
-        storage timeouts, because users who cancel and the worker's next report wait for this method.
-        """
-        storage = self._storage.hurried()
-        found = [key for key, _ in storage.contents(job)]
-        if not store.running_among([job]):
-            for key in set(found) - store.files_in_use([job]):
-                storage.discard(key)
 
     def remove_file(self, report: Report) -> None:
         """Remove a report's file and mark the report's row accordingly."""
-        self._destinations.discard(report, report.file)
+        if report.file:
+            self._destinations.discard(report, report.file)
         store.mark_removed(report.job)
 
-    def remove_unowned(self) -> None:
+    def _remove_unowned(self) -> None:
         """Remove files that belong to no report, such as the partial file of a writer that died."""
-        before = store.now() - YOUNG_MS
-        old = [key for key, since in self._storage.contents() if since < before]
+        before, storage = store.now() - YOUNG_MS, self._destinations.own
+        old = [key for key, since in storage.contents() if since < before]
         jobs = list({key[:UUID_LENGTH] for key in old})
         running = store.running_among(jobs)  # query this first: a report that completes now is in the next result
         owned = store.files_in_use(jobs)
         for key in old:
             if key not in owned and key[:UUID_LENGTH] not in running:
                 log.warning("file removed, no report has it", file=key)
-                self._storage.discard(key)
+                storage.discard(key)
 
-    def _try(self, step: Callable, *args: object) -> None:
+    def _try(self, step: Callable[[], None]) -> None:
         """Run a step and log a storage failure, so that the other steps still run. The next cleanup retries it."""
         try:
-            step(*args)
+            step()
         except StorageFailed as error:
             log.warning("files not removed, the next sweep will", reason=str(error))
 
@@ -138,4 +120,4 @@ class Cleanup:
                     attempts.end_all(report.job, attempts.TIMEOUT, store.now())
             if ended:
                 log.error("report timed out", report=report.job)
-                self.remove_expired(report.job)
+                self._destinations.discard_leftovers(report.job)

@@ -8,25 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
+from app.store.models import Report
 from app.store.reports import reports as store
 
 SMALL_ROWS = 1_000_000  # a report with more rows is huge and lets smaller reports run first
 GIVES_WAY_MS = 10_000  # a huge report that has waited this long since it last ran or was accepted yields no more
 
 
-class WaitingReport(Protocol):
-    """Report that waits for a worker."""
-
-    id: int
-    account: int | None
-    estimated_rows: int
-    started: int
-    heartbeat_at: int | None
-
-
-def is_huge(report: WaitingReport) -> bool:
+def is_huge(report: Report | store.Waiting) -> bool:
     """Return whether a report lets smaller reports run first."""
     return report.estimated_rows > SMALL_ROWS
 
@@ -52,8 +42,8 @@ def queue() -> list[store.Waiting]:
 
 
 def in_turn(
-    waiting: Sequence[WaitingReport], running: Mapping[int | None, int], served: Mapping[int | None, int], now: int
-) -> list[WaitingReport]:
+    waiting: Sequence[store.Waiting], running: Mapping[int | None, int], served: Mapping[int | None, int], now: int
+) -> list[store.Waiting]:
     """Return waiting reports in the order in which workers claim them.
 
     Every user's first report precedes any user's second. Of two users' first reports, the one that has waited longer is
@@ -64,14 +54,14 @@ def in_turn(
         running: the number of running reports by user, which count as claimed.
         served: the time at which a worker last ran a report of each user.
     """
-    had = Counter(running)
+    claimed = Counter(running)
     keyed = []
-    for yields, _, report in sorted((_gives_way(one, now), one.id, one) for one in waiting):
-        had[report.account] += 1
+    for yields, _, report in sorted((_gives_way(report, now), report.id, report) for report in waiting):
+        claimed[report.account] += 1
         since = max(report.started, served.get(report.account, 0))
-        keyed.append(((yields, had[report.account], since, report.id), report))
+        keyed.append(((yields, claimed[report.account], since, report.id), report))
     return [report for _, report in sorted(keyed, key=lambda pair: pair[0])]
 
 
-def _gives_way(report: WaitingReport, now: int) -> bool:
+def _gives_way(report: store.Waiting, now: int) -> bool:
     return is_huge(report) and now - (report.heartbeat_at or report.started) < GIVES_WAY_MS

@@ -1,53 +1,172 @@
-"""Write a report's rows to storage, for the attempt that holds the report or for a helper that writes some parts."""
+"""Write a report's rows to storage under a heartbeat, for the attempt that holds the report or for a helper.
+
+A thread records progress and detects when the writer must stop. It has its own connection, because the writer's
+connection is busy returning rows. When the writer must stop, the thread also interrupts the writer's statement, because
+a database may sort for minutes before it returns a row.
+"""
 
 from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
+import structlog
+
 from app.exceptions import StoreUnavailable
-from app.exports.file import ReportFile
-from app.services.reports.formats import Output, blocks, head, selection
+from app.exports.file import Compressor, ReportFile
+from app.exports.layout import Layout
+from app.services.reports.output import blocks, format_of, selection
 from app.storage import Storage, Upload
+from app.store.database import database, drop_connection, release
 from app.store.events import select
 from app.store.models import Report, ReportPart
 from app.store.reports import parts
 from app.store.reports import reports as store
 
+HEARTBEAT_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class TimedOut(Exception):
+    """The report exceeded its time limit."""
+
+
+class LeaseLost(Exception):
+    """Another attempt holds the report, or the report has ended."""
+
+
+class ShutdownRequested(Exception):
+    """The worker must shut down."""
+
+
+def never() -> bool:
+    """Return False, for workers that never receive a shutdown request."""
+    return False
+
+
+def lease(report: Report) -> str:
+    """Return the token of the attempt that holds a report. Raise LeaseLost if no attempt holds it."""
+    if report.token is None:
+        raise LeaseLost
+    return report.token
+
+
+class Heartbeat:
+    """Context manager that sends heartbeats while it is open.
+
+    Args:
+        report: the report, whose time limit ends the writer.
+        limit_ms: how long it may run since its first attempt began.
+        note: records a heartbeat and progress, and returns False if the lease is lost.
+        is_stopping: returns whether the worker is shutting down.
+    """
+
+    def __init__(
+        self, report: Report, limit_ms: int, note: Callable[[], bool], is_stopping: Callable[[], bool] = never
+    ) -> None:
+        began = report.began or store.now()
+        self._deadline = time.monotonic() + (began + limit_ms - store.now()) / 1000
+        self._note = note
+        self._is_stopping = is_stopping
+        self._stop: type[Exception] | None = None  # why the writer must stop
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._interrupt = database.interrupter()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._stop:
+            drop_connection()  # the server may act late, and would then interrupt the next statement
+        if error and self._stop and not isinstance(error, self._stop):
+            raise self._stop from error  # an interrupted statement raises the driver's error
+
+    def check(self) -> None:
+        """Raise TimedOut, ShutdownRequested or LeaseLost if the writer must stop."""
+        if self._stop:
+            raise self._stop
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, then raise like `check`."""
+        time.sleep(seconds)
+        self.check()
+
+    def _run(self) -> None:
+        while not self._done.wait(min(HEARTBEAT_SECONDS, max(0.01, self._deadline - time.monotonic()))):
+            self._stop = self._beat()
+            if self._stop:
+                break
+        # Interrupt the writer's statement repeatedly, because an interrupt between two statements has no effect.
+        while not self._done.is_set():
+            try:
+                self._interrupt()
+            except Exception as error:  # noqa: BLE001 - any driver's error; the writer detects the stop later by itself
+                log.warning("a statement could not be ended", reason=str(error))
+            self._done.wait(HEARTBEAT_SECONDS)
+
+    def _beat(self) -> type[Exception] | None:
+        if time.monotonic() >= self._deadline:
+            return TimedOut
+        if self._is_stopping():
+            return ShutdownRequested
+        try:
+            return None if self._note() else LeaseLost
+        except StoreUnavailable as error:  # a later heartbeat may succeed; otherwise the cleanup releases the attempt
+            log.warning("progress not noted", reason=str(error))
+            return None
+        finally:
+            release()
+
 
 @dataclass(frozen=True)
 class Written:
-    """Result of writing rows. The hash of a part is not needed.
-
-    Attributes:
-        etag: see `Upload.commit`.
-    """
+    """Result of writing a file. A part has no hash, because it is not needed. For the ETag, see `Upload.commit`."""
 
     rows: int
     bytes: int
     sha256: str | None
-    etag: str | None = None
+    etag: str | None
+
+
+def write_file(
+    upload: Upload,
+    compressor: Compressor,
+    fill: Callable[[ReportFile], None],
+    check: Callable[[], None],
+    *,
+    is_part: bool = False,
+) -> Written:
+    """Write a file, which `fill` fills, and which appears only when it is complete. `check` raises if it must stop."""
+    try:
+        with ReportFile(upload.write, compressor, is_part=is_part) as file:
+            fill(file)
+            file.close()
+        check()
+        etag = upload.commit()
+    except BaseException:
+        upload.abort()
+        raise
+    return Written(file.rows, file.bytes, file.sha256, etag)
 
 
 class PartWriter:
-    """Writer of report files and parts, one at a time. Another thread may read its progress.
-
-    Args:
-        report: the report, which may not be planned yet.
-        worker: the name of the worker that writes.
-        storage: the storage of the parts.
-    """
+    """Writer of report files and parts for a named worker, one at a time. Another thread may read its progress."""
 
     def __init__(self, report: Report, worker: str, storage: Storage) -> None:
         self._report = report
         self._worker = worker
         self._storage = storage
-        self._output = Output.of(report.output)
         self._part: tuple[ReportPart, str] | None = None
-        self._word = threading.Lock()  # a heartbeat after the final update would find the part released
+        self._note_lock = threading.Lock()  # a heartbeat after the final update would find the part released
         self._file: ReportFile | None = None
 
     @property
@@ -57,39 +176,26 @@ class PartWriter:
 
     def note(self) -> bool:
         """Record a heartbeat on the part being written. Return False if another worker holds the part."""
-        with self._word:
+        with self._note_lock:
             return self._part is None or parts.note(*self._part, rows=self.rows)
 
     def write(
         self, rows: select.Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
     ) -> Written:
-        """Write rows to a new file, which appears only when it is complete.
+        """Write rows, or those of a part, to a new file. Raise RowTooWide if the report must be planned again."""
+        format, layout = format_of(self._report.output), Layout.from_json(self._report.layout)
 
-        Args:
-            upload: a new upload.
-            check: raises when the attempt must stop.
-            part: the part of a longer file to write.
+        def fill(file: ReportFile) -> None:
+            self._file = file
+            if (part is None or part.number == 0) and (head := format.head(layout, self._report.width or 0)):
+                file.add(head)
+            # Always close the rows before the next query, because an open result keeps the connection busy.
+            with closing(blocks(self._report, rows)) as made:
+                for data, number in made:
+                    file.add(data, number)
+                    check()
 
-        Raises:
-            RowTooWide: a row exceeds the planned width, so the report must be planned again.
-        """
-        try:
-            with ReportFile(upload, self._output.compressor(), is_part=part is not None) as file:
-                self._file = file
-                if (part is None or part.number == 0) and (line := head(self._report, self._output)):
-                    file.add(line)
-                # Always close the rows before the next query, because an open result keeps the connection busy.
-                with closing(blocks(self._report, self._output, rows)) as made:
-                    for data, number in made:
-                        file.add(data, number)
-                        check()
-                file.close()
-            check()
-            etag = upload.commit()
-        except BaseException:
-            upload.abort()
-            raise
-        return Written(file.rows, file.bytes, file.sha256, etag)
+        return write_file(upload, format.compressor(), fill, check, is_part=part is not None)
 
     def write_next(self, check: Callable[[], None]) -> bool:
         """Write the next open part. Return False if there is none."""
@@ -98,9 +204,10 @@ class PartWriter:
         if part is None:
             return False
         self._file, self._part = None, (part, token)
-        self._report.width = store.by_job(part.job).width  # the plan may have changed since the report was read
+        current = store.by_job(part.job) or self._report
+        self._report.width = current.width  # the plan may have changed since the report was read
         try:
-            self._write_part(part, token, check)
+            self.write_part(part, token, check)
         except BaseException:
             with suppress(StoreUnavailable):  # otherwise the part expires for lack of a heartbeat
                 parts.give_back(part, token)
@@ -109,11 +216,12 @@ class PartWriter:
             self._part = self._file = None
         return True
 
-    def _write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:
+    def write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:
+        """Write a part that this worker has claimed with a token."""
         key = f"{part.job}.{token}.part"
         rows = selection(self._report).between(part.start, part.end)
         written = self.write(rows, self._storage.create(key, check=check), check, part)
-        with self._word:
+        with self._note_lock:
             kept = parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True)
             self._part = None
         if kept:

@@ -13,12 +13,7 @@ DAILY, WEEKLY, MONTHLY = "daily", "weekly", "monthly"
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Recurrence of a schedule.
-
-    Attributes:
-        kind: daily, weekly or monthly.
-        hour: 0 to 23.
-    """
+    """Recurrence of a schedule: daily, weekly or monthly, at an hour from 0 to 23."""
 
     kind: str
     hour: int

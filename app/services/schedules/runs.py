@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
 from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown, StoreUnavailable
 from app.services.catalog.lookup import NOT_KNOWN
+from app.services.people import audit
 from app.services.people.accounts import principal
-from app.services.people.audit import Audit
 from app.services.people.principal import SYSTEM, Principal
 from app.services.reports.service import Reports
 from app.services.schedules.recurrence import Recurrence
@@ -59,13 +60,9 @@ class ScheduleRuns:
         return self._start(taken, moment, by=by)
 
     def run_due(self) -> None:
-        """Start the reports that are due. Only schedulers call it.
-
-        Raises:
-            StoreUnavailable: the database is unavailable.
-        """
+        """Start the reports that are due. Only schedulers call it."""
         self._settle_abandoned()
-        self._wake_oversleepers()
+        self._reset_distant_runs()
         moment = now()
         for schedule in store.due(moment):
             try:
@@ -85,61 +82,53 @@ class ScheduleRuns:
         except Forbidden as error:
             log.warning("recurring report paused", schedule=taken.id, reason=str(error))
         except InputInvalid as error:
-            log.warning("recurring report not started", schedule=taken.id, reason=_sentence(error))
+            log.warning("recurring report not started", schedule=taken.id, reason=_explain(error))
         else:
             log.info("recurring report started", schedule=taken.id, report=report.job)
 
     def _start(self, taken: Schedule, at: int, *, by: Principal | None = None) -> Report:
-        """Start the report of a claimed schedule, and release the claim.
-
-        Args:
-            at: the time that determines the period of the report.
-            by: the user who requested it, or None if it was due.
-        """
+        """Start the report of a claimed schedule for its period at a time, and release the claim."""
         try:
-            report = self._reports.start(owner(taken), _filter(taken, at), taken.output, **_chain(taken))
+            filter: dict[str, object] = {"customer": taken.customer, "product": taken.product, "types": taken.types}
+            if taken.mode == PERIOD:
+                filter["start"], filter["end"] = recurrence(taken).period(at)
+            after = taken.last_snapshot_max_id if taken.mode == SINCE_LAST else None
+            report = self._reports.start(owner(taken), filter, taken.output, origin=taken.id, after=after)
         except Forbidden as error:
-            self._pause(taken, str(error))
+            with transaction():
+                _release(taken, ran=True, active=False, next_run=None, reason=str(error))
+                note(SYSTEM, "paused", taken, {"reason": str(error)})
             raise
         except InputInvalid as error:
-            told = without_suggestions(error)
-            store.settle(taken.id, taken.claim, ran=True, reason=_sentence(told))
-            raise told from None
+            public = without_suggestions(error)
+            _release(taken, ran=True, reason=_explain(public))
+            raise public from None
         except BaseException:
-            store.settle(taken.id, taken.claim, ran=False)  # it is still due
+            _release(taken, ran=False)  # it is still due
             raise
         self._settle(taken, report, by=by)
         return report
 
-    def _pause(self, taken: Schedule, reason: str) -> None:
-        with transaction():
-            store.settle(taken.id, taken.claim, ran=True, active=False, next_run=None, reason=reason)
-            note(SYSTEM, "paused", taken, {"reason": reason})
-
     def _settle(self, taken: Schedule, report: Report, *, by: Principal | None = None) -> None:
-        values = {
-            "last_run": report.started,
-            "last_report": report.job,
-            "last_snapshot_max_id": report.snapshot_max_id,
-            "reason": None,
-        }
+        values = {"last_run": report.started, "last_report": report.job, "reason": None}
         with transaction():
-            is_settled = store.settle(taken.id, taken.claim, ran=True, **values)
+            is_settled = _release(taken, ran=True, last_snapshot_max_id=report.snapshot_max_id, **values)
             if is_settled and by is not None:
                 note(by, "run", taken, {"report": f"JOB-{report.job}"})
         if not is_settled:  # another process has claimed it, or the schedule was removed
             log.error("report cancelled, its schedule was taken over meanwhile", schedule=taken.id, report=report.job)
             self._reports.cancel(SYSTEM, report)
 
-    def _wake_oversleepers(self) -> None:
+    def _reset_distant_runs(self) -> None:
         """Reset a next run that is more than a period away, because a scheduler with a fast clock has set it."""
         moment = now()
         for schedule in store.waiting(moment + HOUR_MS):
             # With a slightly slow clock, this must not schedule again the run that another scheduler has just started.
-            if schedule.next_run > recurrence(schedule).next_run(moment + SKEW_MS):
-                next_run = recurrence(schedule).next_run(moment)
-                if store.set_next_run(schedule.id, schedule.next_run, next_run):
-                    log.warning("next run of a recurring report was too far away", schedule=schedule.id)
+            latest, planned = recurrence(schedule).next_run(moment + SKEW_MS), schedule.next_run
+            if planned is None or planned <= latest:
+                continue
+            if store.set_next_run(schedule.id, planned, recurrence(schedule).next_run(moment)):
+                log.warning("next run of a recurring report was too far away", schedule=schedule.id)
 
     def _settle_abandoned(self) -> None:
         """Settle claims whose holders died: record the report if it was started, otherwise make it due again."""
@@ -149,13 +138,13 @@ class ScheduleRuns:
             if report:
                 self._settle(schedule, report)
             else:
-                store.settle(schedule.id, schedule.claim, ran=False)
+                _release(schedule, ran=False)
 
 
 def note(by: Principal, act: str, schedule: Schedule, details: Mapping[str, object] | None = None) -> None:
     """Record an action on a schedule in the audit log."""
     named = f"recurring report {schedule.id}: {schedule.name}"
-    Audit().note(by, f"recurring report {act}", named, details, customer=schedule.customer)
+    audit.note(by, f"recurring report {act}", named, details, customer=schedule.customer)
 
 
 def recurrence(schedule: Schedule) -> Recurrence:
@@ -164,11 +153,7 @@ def recurrence(schedule: Schedule) -> Recurrence:
 
 
 def owner(schedule: Schedule) -> Principal:
-    """Return the user as whom a schedule's reports are started, with the user's current rights.
-
-    Raises:
-        Forbidden: the user no longer exists.
-    """
+    """Return the user as whom a schedule's reports are started, or raise Forbidden if the user is gone."""
     if schedule.owner == SYSTEM.id:
         return SYSTEM
     account = accounts.by_id(schedule.owner)
@@ -177,26 +162,18 @@ def owner(schedule: Schedule) -> Principal:
     return principal(account)
 
 
-def _filter(schedule: Schedule, at: int) -> dict[str, object]:
-    wanted = {"customer": schedule.customer, "product": schedule.product, "types": schedule.types}
-    if schedule.mode == PERIOD:
-        wanted["start"], wanted["end"] = recurrence(schedule).period(at)
-    return wanted
-
-
-def _chain(schedule: Schedule) -> dict[str, int | None]:
-    """Return the arguments that link a report to its schedule and to the previous report."""
-    return {"origin": schedule.id, "after": schedule.last_snapshot_max_id if schedule.mode == SINCE_LAST else None}
-
-
 def without_suggestions(error: InputInvalid) -> InputInvalid:
     """Return the error without suggested codes, because the owner may see more customers than the reader."""
-    faults = [
-        fault.with_message("".join(fault.message.partition(NOT_KNOWN)[:2]) + ".") if fault.is_unknown else fault
-        for fault in error.field_errors
+    field_errors = [
+        found.with_message("".join(found.message.partition(NOT_KNOWN)[:2]) + ".") if found.is_unknown else found
+        for found in error.field_errors
     ]
-    return InputInvalid(str(error), faults)
+    return InputInvalid(str(error), field_errors)
 
 
-def _sentence(error: InputInvalid) -> str:
-    return " ".join(fault.message for fault in error.field_errors) or str(error)
+def _release(taken: Schedule, *, ran: bool, **values: Any) -> bool:
+    return store.settle(taken.id, taken.claim or "", ran=ran, **values)
+
+
+def _explain(error: InputInvalid) -> str:
+    return " ".join(found.message for found in error.field_errors) or str(error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited, ScheduleUnknown
 from app.schemas.json import shown
@@ -29,22 +30,14 @@ from app.support.url_origin import split
 
 @dataclass(frozen=True)
 class Saved:
-    """Schedule as saved.
-
-    Attributes:
-        secret: the new secret that signs its webhooks, or None. It is not available again.
-    """
+    """Schedule as saved, and the new secret that signs its webhooks, if any. It is not available again."""
 
     schedule: Schedule
     secret: str | None
 
 
 class Schedules:
-    """Service for recurring reports.
-
-    Args:
-        most: the maximum number of recurring reports per user.
-    """
+    """Service for recurring reports, of which each user may have `most`."""
 
     def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
         self._catalog = catalog
@@ -56,11 +49,7 @@ class Schedules:
         return store.every(None if who.sees_all_reports else who.id, who.customers)
 
     def get(self, who: Principal, key: int) -> Schedule:
-        """Return a schedule.
-
-        Raises:
-            ScheduleUnknown: no schedule has this id, or the caller may not see it.
-        """
+        """Return a schedule. Raise ScheduleUnknown if it does not exist, or the caller may not see it."""
         found = self.origin(who, key)
         if found is None:
             raise ScheduleUnknown(f"There is no recurring report {key}, or it is not yours.")
@@ -69,15 +58,12 @@ class Schedules:
     def origin(self, who: Principal, key: int | None) -> Schedule | None:
         """Return the schedule with an id, or None if it does not exist or the caller may not see it."""
         found = None if key is None else store.by_id(key)
-        return found if found and _is_theirs(who, found) else None
+        if found is None or not who.sees(found.customer):
+            return None
+        return found if found.owner == who.id or who.sees_all_reports else None
 
     def add(self, owner: Principal, wanted: Mapping[str, object], *, by: Principal | None = None) -> Saved:
-        """Create a recurring report.
-
-        Args:
-            owner: the user as whom its reports are started.
-            wanted: unvalidated input for `ScheduleSchema`.
-            by: the user who creates it, if not the owner.
+        """Create a recurring report of an owner from unvalidated input, by another user if given.
 
         Raises:
             InputInvalid: a field is invalid, a code is unknown, or the webhook's server is not allowed.
@@ -89,16 +75,16 @@ class Schedules:
                 f"The user has {self._most:,} recurring reports, the most allowed (SCHEDULES_MAX). Remove one first.",
                 ROOM_SECONDS,
             )
-        values = self._checked(owner, wanted)
+        values = self._check(owner, wanted)
         moment = now()
-        values |= _webhook(values["webhook"], None, moment)
+        values |= _webhook_columns(values["webhook"], None, moment)
         values |= {"owner": owner.id, "owner_name": owner.name, "active": True, "created": moment}
         with transaction():
-            made = store.add(next_run=Recurrence(values["recurrence"], values["hour"]).next_run(moment), **values)
-            if made is None:
-                raise _taken(values["name"])
-            note(by or owner, "added", made, _told(made))
-        return self._saved(made, bool(made.webhook))
+            added = store.add(next_run=Recurrence(values["recurrence"], values["hour"]).next_run(moment), **values)
+            if added is None:
+                raise _name_taken(values["name"])
+            note(by or owner, "added", added, _describe(added))
+        return Saved(added, self._secret(added) if added.webhook else None)
 
     def change(self, by: Principal, schedule: Schedule, wanted: Mapping[str, object]) -> Saved:
         """Change a recurring report from its next report on.
@@ -109,42 +95,38 @@ class Schedules:
             ScheduleUnknown: the schedule was removed in the meantime.
         """
         # The caller's rights determine which codes an error may name, because the owner may see more customers.
-        values = self._checked(by, wanted, schedule)
-        self._check_owner(owner_of(schedule), values)
+        values = self._check(by, wanted, schedule)
+        owner = owner_of(schedule)
+        _check_sees(owner, values["customer"])
+        try:
+            self._catalog.check_known(owner, values["customer"], values["product"])
+        except InputInvalid as error:
+            raise without_suggestions(error) from None
         moment, changed = now(), Recurrence(values["recurrence"], values["hour"])
-        values |= _webhook(values["webhook"], schedule, moment)
+        values |= _webhook_columns(values["webhook"], schedule, moment)
         if schedule.active and changed != recurrence(schedule):  # otherwise a run that is just due would be lost
             values["next_run"] = changed.next_run(moment)
         with transaction():
             changed_rows = store.change(schedule.id, **values)
             if changed_rows is None:
-                raise _taken(values["name"])
-            if not changed_rows:
+                raise _name_taken(values["name"])
+            current = store.by_id(schedule.id)
+            if not changed_rows or current is None:
                 raise _removed(schedule.id)
             if values["webhook"] is None:
                 deliveries.give_up_all(schedule.id)
-            made = store.by_id(schedule.id)
-            note(by, "changed", made, _told(made))
-        return self._saved(made, bool(made.webhook) and not schedule.webhook)
+            note(by, "changed", current, _describe(current))
+        return Saved(current, self._secret(current) if current.webhook and not schedule.webhook else None)
 
     def pause(self, by: Principal, schedule: Schedule) -> None:
-        """Pause a recurring report until it is resumed.
-
-        Raises:
-            ScheduleUnknown: it was removed in the meantime. `resume`, `remove`, `new_secret` and `send_again` raise it,
-                too.
-        """
+        """Pause a recurring report. This and the methods below raise ScheduleUnknown if it was removed."""
         with transaction():
             _update(schedule, active=False, next_run=None, reason=None)
             note(by, "paused", schedule)
 
     def resume(self, by: Principal, schedule: Schedule) -> None:
-        """Resume a recurring report with the next run. Runs missed during the pause are skipped.
-
-        Raises:
-            Forbidden: its owner no longer exists, or may not see the customer.
-        """
-        _allowed(owner_of(schedule), schedule.customer)
+        """Resume a recurring report with the next run, or raise Forbidden; see `change`. Missed runs are skipped."""
+        _check_sees(owner_of(schedule), schedule.customer)
         with transaction():
             _update(schedule, active=True, next_run=recurrence(schedule).next_run(now()), reason=None)
             note(by, "resumed", schedule)
@@ -184,56 +166,39 @@ class Schedules:
         return deliveries.newest(schedule.id, limit, who.customers)
 
     def delivery(self, who: Principal, schedule: Schedule, key: int) -> Delivery:
-        """Return a webhook of the schedule.
-
-        Raises:
-            ScheduleUnknown: there is no webhook with that id, or the caller may not see its report.
-        """
+        """Return a webhook of the schedule. Raise ScheduleUnknown if the caller may not see its report."""
         found = deliveries.by_id(key)
         report = reports.by_job(found.report) if found and found.schedule == schedule.id else None
-        if report is None or not who.sees(report.customer):
+        if found is None or report is None or not who.sees(report.customer):
             raise ScheduleUnknown(f"{schedule.name} has no webhook {key}.")
         return found
 
-    def _checked(
-        self, who: Principal, wanted: Mapping[str, object], before: Schedule | None = None
-    ) -> dict[str, object]:
+    def _check(self, who: Principal, wanted: Mapping[str, object], before: Schedule | None = None) -> dict[str, Any]:
         """Return the columns for a request after validating it."""
-        asked = ScheduleSchema().check(wanted)
-        filter, output = asked["filter"], asked.get("output")
-        _allowed(who, filter["customer"])
-        if before is not None and filter["customer"] != before.customer:
-            raise _other_customer(filter["customer"], before.customer)
-        self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
-        self._catalog.layout(filter["product"], (output or {}).get("layout"))
-        if "webhook" in asked:
-            self._webhooks.check(asked["webhook"])
-        columns = {name: asked[name] for name in ("name", "recurrence", "hour", "mode")}
-        columns |= {name: filter.get(name) for name in ("customer", "product", "types")}
-        return columns | {"output": output, "webhook": asked.get("webhook"), "reason": None}
+        request: dict[str, Any] = ScheduleSchema().check(wanted)
+        filter, output, webhook = request["filter"], request.get("output"), request.get("webhook")
+        customer, product = filter["customer"], filter["product"]
+        _check_sees(who, customer)
+        if before is not None and customer != before.customer:
+            raise _other_customer(customer, before.customer)
+        self._catalog.check_known(who, customer, product, filter.get("types"))
+        self._catalog.layout(product, (output or {}).get("layout"))
+        if webhook is not None:
+            self._webhooks.check(webhook)
+        columns = {name: request[name] for name in ("name", "recurrence", "hour", "mode")}
+        columns |= {"customer": customer, "product": product, "types": filter.get("types")}
+        return columns | {"output": output, "webhook": webhook, "reason": None}
 
-    def _check_owner(self, owner: Principal, values: Mapping[str, object]) -> None:
-        """Reject a request that the owner could not start, without naming codes that only the owner may see."""
-        _allowed(owner, values["customer"])
-        try:
-            self._catalog.check_known(owner, values["customer"], values["product"])
-        except InputInvalid as error:
-            raise without_suggestions(error) from None
-
-    def _saved(self, schedule: Schedule, is_new: bool) -> Saved:
-        return Saved(schedule, self._webhooks.secret(schedule.webhook_salt) if is_new else None)
+    def _secret(self, schedule: Schedule) -> str:
+        return self._webhooks.secret(schedule.webhook_salt or "")
 
 
-def _allowed(owner: Principal, customer: str) -> None:
+def _check_sees(owner: Principal, customer: str) -> None:
     if not owner.sees(customer):
         raise Forbidden(f"{owner.name} may not see data of the customer {customer}.")
 
 
-def _is_theirs(who: Principal, schedule: Schedule) -> bool:
-    return who.sees(schedule.customer) and (schedule.owner == who.id or who.sees_all_reports)
-
-
-def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str, object]:
+def _webhook_columns(url: str | None, before: Schedule | None, moment: int) -> dict[str, object]:
     """Return the webhook columns. A new webhook has a new secret, and covers only reports that end from now on."""
     if url is None:
         return {"webhook_since": None, "webhook_salt": None}
@@ -242,7 +207,7 @@ def _webhook(url: str | None, before: Schedule | None, moment: int) -> dict[str,
     return {"webhook_since": moment, "webhook_salt": new_salt()}
 
 
-def _told(schedule: Schedule) -> dict[str, object]:
+def _describe(schedule: Schedule) -> dict[str, object]:
     """Return the audit details of a schedule. They omit a webhook's path, which may contain a secret."""
     names = ("product", "types", "recurrence", "hour", "mode")
     server = str(split(schedule.webhook)[0]) if schedule.webhook else "none"
@@ -265,6 +230,6 @@ def _other_customer(wanted: str, customer: str) -> InputInvalid:
     return InputInvalid("The recurring report cannot be saved.", [FieldError(message, field="customer")])
 
 
-def _taken(name: str) -> InputInvalid:
-    fault = FieldError(f"name is {shown(name)}, and its owner has another recurring report of that name.", field="name")
-    return InputInvalid("The recurring report cannot be saved.", [fault])
+def _name_taken(name: str) -> InputInvalid:
+    message = f"name is {shown(name)}, and its owner has another recurring report of that name."
+    return InputInvalid("The recurring report cannot be saved.", [FieldError(message, field="name")])

@@ -21,75 +21,69 @@ from functools import cache
 from app.exceptions import WebhookFailed
 from app.support.url_origin import PORTS, Origin
 
-SECONDS = 5.0  # to connect to each address of a host, and then for the rest of the exchange
-ANSWER_BYTES = 4096  # of a response's body; the rest is not read
+TIMEOUT_SECONDS = 5.0  # to connect to each address of a host, and then for the rest of the exchange
+MAX_RESPONSE_BYTES = 4096  # of a response's body; the rest is not read
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Response of a server.
-
-    Attributes:
-        text: the beginning of the body, for people.
-    """
+class Response:
+    """Response of a server: its status, and the beginning of its body for people."""
 
     status: int
     text: str
 
 
 def signature(secret: str, seconds: int, body: bytes) -> str:
-    """Return the value of the header that proves to a receiver who sent a body, and when.
-
-    Args:
-        seconds: seconds since 1970. They are signed, too, so that a receiver can reject old requests.
-    """
+    """Return the value of the header that proves to a receiver who sent a body, and when (seconds since 1970)."""
     signed = hmac.digest(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
     return f"t={seconds},v1={signed.hex()}"
 
 
-def post(server: Origin, asked: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Send a body and return the response.
-
-    Args:
-        asked: path and query.
-
-    Raises:
-        WebhookFailed: there was no response; the message says why.
-    """
+def post(server: Origin, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
+    """Send a body to a path and query, and return the response. Raise WebhookFailed if there is none."""
     try:
-        with _connected(server) as connection:
-            connection.request("POST", asked, body, dict(headers))
-            answer = connection.getresponse()
-            return Answer(answer.status, _beginning(answer))
+        with _connect(server) as connection:
+            connection.request("POST", path, body, dict(headers))
+            response = connection.getresponse()
+            return Response(response.status, _read_beginning(response))
     except TimeoutError:
-        raise WebhookFailed(f"{server} did not answer within {SECONDS:g} seconds.") from None
+        raise WebhookFailed(f"{server} did not answer within {TIMEOUT_SECONDS:g} seconds.") from None
     except (OSError, http.client.HTTPException) as error:
-        raise WebhookFailed(_words(server, error)) from error
+        raise WebhookFailed(_explain(server, error)) from error
 
 
-class _Final(http.client.HTTPResponse):
+class _FinalResponse(http.client.HTTPResponse):
     """Response class that skips interim responses (1xx, such as 103 Early Hints)."""
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
-            version, status, reason = super()._read_status()
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed omits it
             if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
                 return version, status, reason
             http.client.parse_headers(self.fp)
 
 
 @contextmanager
-def _connected(server: Origin) -> Iterator[http.client.HTTPConnection]:
-    """Return a connection that is closed after a total time limit.
+def _connect(server: Origin) -> Iterator[http.client.HTTPConnection]:
+    """Yield a connection that is closed after a total time limit.
 
     A socket timeout is not enough, because it restarts with each received byte.
     """
     connection = http.client.HTTPConnection(server.host, server.port)
     connection.default_port = PORTS[server.scheme]  # the default port, which the Host header omits
-    connection.response_class = _Final
-    connection.sock = line = _line(server)
+    connection.response_class = _FinalResponse
+    line = socket.create_connection((server.host, server.port), TIMEOUT_SECONDS)
+    if server.scheme != "http":
+        line = _trust().wrap_socket(line, server_hostname=server.host, do_handshake_on_connect=False)
+    connection.sock = line
     late = threading.Event()
-    timer = threading.Timer(SECONDS, _cut, (line, late))
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):  # the socket may be closed already
+            socket.socket.shutdown(line, socket.SHUT_RDWR)  # not SSLSocket's, which drops TLS state in use by a reader
+
+    timer = threading.Timer(TIMEOUT_SECONDS, cut)
     timer.start()
     try:
         if isinstance(line, ssl.SSLSocket):
@@ -104,34 +98,21 @@ def _connected(server: Origin) -> Iterator[http.client.HTTPConnection]:
         line.close()
 
 
-def _line(server: Origin) -> socket.socket:
-    line = socket.create_connection((server.host, server.port), SECONDS)
-    if server.scheme == "http":
-        return line
-    return _trust().wrap_socket(line, server_hostname=server.host, do_handshake_on_connect=False)
-
-
 @cache
 def _trust() -> ssl.SSLContext:
     """Return the TLS context with the system's trusted certificates. SSL_CERT_FILE and SSL_CERT_DIR override them."""
     return ssl.create_default_context()
 
 
-def _cut(line: socket.socket, late: threading.Event) -> None:
-    late.set()
-    with suppress(OSError):  # the socket may be closed already
-        socket.socket.shutdown(line, socket.SHUT_RDWR)  # not SSLSocket's, which drops TLS state in use by a reader
-
-
-def _beginning(answer: http.client.HTTPResponse) -> str:
+def _read_beginning(response: http.client.HTTPResponse) -> str:
     """Return the beginning of the body, or an empty text if reading fails, because the status decides the result."""
     try:
-        return answer.read(ANSWER_BYTES).decode(errors="replace")
+        return response.read(MAX_RESPONSE_BYTES).decode(errors="replace")
     except (OSError, http.client.HTTPException):
         return ""
 
 
-def _words(server: Origin, error: Exception) -> str:
+def _explain(server: Origin, error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"The certificate of {server} is not to be trusted: {error.verify_message}."
     if isinstance(error, socket.gaierror):

@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import orjson
 import structlog
@@ -33,7 +34,7 @@ from app.exceptions import (
 from app.schemas.reports import job
 from app.services.reports.service import Reports
 from app.services.schedules.runs import owner
-from app.services.schedules.webhook_client import Answer, post, signature
+from app.services.schedules.webhook_client import post, signature
 from app.store.database import release, server_time
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
 from app.store.reports import reports as reports_store
@@ -45,17 +46,16 @@ from app.version import VERSION
 
 SIGNATURE, DELIVERY = "X-Tally-Signature", "X-Tally-Delivery"
 PREFIX = "tally_hook_"  # identifies a secret to people, and to tools that look for leaked secrets
-THREADS = 4  # concurrent tries
-# Seconds from each try to the next: eight tries within a day.
-PAUSES = (30, 120, 600, 1_800, 7_200, 21_600, 54_000)
-LAST_WORD_SECONDS = 60  # time limit of the last try; after that, its process is considered dead
-TOLD_DAYS = 14  # older ends are not notified, for example after the schedulers were down for long
-KEPT_DAYS = 60
-SHOWN = 500  # characters of a response
-# Parts of a request that a response may repeat: the signatures of the link and the request.
-REPEATED = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
+MAX_CONCURRENT_TRIES = 4  # concurrent tries
+PAUSES_SECONDS = (30, 120, 600, 1_800, 7_200, 21_600, 54_000)  # from each try to the next: eight within a day
+LAST_TRY_SECONDS = 60  # time limit of the last try; after that, its process is considered dead
+NOTIFIED_DAYS = 14  # older ends are not notified, for example after the schedulers were down for long
+KEEP_DAYS = 60
+MAX_RESPONSE_LENGTH = 500  # characters
+# The signatures of the link and the request, which a response may repeat.
+SIGNATURES = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
 DAY_MS = 86_400_000
-LONGEST_MS = PAUSES[-1] * 1000 + SKEW_MS  # no retry is scheduled further ahead
+LONGEST_MS = PAUSES_SECONDS[-1] * 1000 + SKEW_MS  # no retry is scheduled further ahead
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Webhooks:
         self._allowed = frozenset(named(text) for text in allowed)
         self._secret = secret
         self._reports = reports
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_TRIES, thread_name_prefix="webhook")
         self._busy: set[int] = set()
         self._lock = threading.Lock()
 
@@ -82,17 +82,13 @@ class Webhooks:
         return sorted(map(str, self._allowed))
 
     def check(self, url: str) -> tuple[Origin, str]:
-        """Return the server of a webhook, and its path and query.
-
-        Raises:
-            InputInvalid: the operator does not allow that server.
-        """
-        server, asked = split(url)
+        """Return a webhook's server, and its path and query. Raise InputInvalid if the server is not allowed."""
+        server, path = split(url)
         if server not in self._allowed:
             allowed = " or ".join(self.allowed) or "none"
             message = f"webhook goes to {server}, which WEBHOOK_HOSTS does not allow; it allows {allowed}."
             raise InputInvalid("The webhook may not go there.", [FieldError(message, field="webhook")])
-        return server, asked
+        return server, path
 
     def secret(self, salt: str) -> str:
         """Return the secret that signs a schedule's webhooks. It is derived on each call; only the salt is stored."""
@@ -100,16 +96,12 @@ class Webhooks:
         return PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def send(self) -> None:
-        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads.
-
-        Raises:
-            StoreUnavailable: the database is unavailable.
-        """
-        for report in store.unannounced(now() - TOLD_DAYS * DAY_MS):
+        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads."""
+        for report in store.unannounced(now() - NOTIFIED_DAYS * DAY_MS):
             store.add(str(uuid.uuid4()), report, now())
         with self._lock:
-            for delivery in store.due(now(), THREADS + len(self._busy), latest=now() + LONGEST_MS):
-                if delivery.id not in self._busy and len(self._busy) < THREADS:
+            for delivery in store.due(now(), MAX_CONCURRENT_TRIES + len(self._busy), latest=now() + LONGEST_MS):
+                if delivery.id not in self._busy and len(self._busy) < MAX_CONCURRENT_TRIES:
                     self._busy.add(delivery.id)
                     self._pool.submit(self._work, delivery)
 
@@ -123,8 +115,8 @@ class Webhooks:
         return store.tries([one.id for one in deliveries])
 
     def purge(self) -> None:
-        """Purge deliveries after KEPT_DAYS."""
-        store.purge(server_time() - KEPT_DAYS * DAY_MS)
+        """Purge deliveries after KEEP_DAYS."""
+        store.purge(server_time() - KEEP_DAYS * DAY_MS)
 
     def _work(self, delivery: Delivery) -> None:
         try:
@@ -140,66 +132,57 @@ class Webhooks:
 
     def _deliver(self, delivery: Delivery) -> None:
         """Make a try if no other process has claimed it."""
-        if delivery.tries > len(PAUSES):
-            return store.give_up(delivery.id)
         number, begun = delivery.tries + 1, now()
-        is_last = number > len(PAUSES)
-        pause = LAST_WORD_SECONDS if is_last else PAUSES[number - 1]
+        if delivery.tries > len(PAUSES_SECONDS):
+            store.give_up(delivery.id)
+            return
+        is_last = number > len(PAUSES_SECONDS)
+        pause = LAST_TRY_SECONDS if is_last else PAUSES_SECONDS[number - 1]
         if not store.claim(delivery, begun + pause * 1000):
-            return None
+            return
         code, said = self._try(delivery, begun)
         good = code is not None and 200 <= code < 300
         state = store.DELIVERED if good else store.GIVEN_UP if is_last else store.WAITING
         store.note(delivery.id, number, state, moment=begun, took=now() - begun, code=code, said=said)
         (log.info if good else log.warning)("webhook tried", delivery=delivery.key, number=number, code=code, said=said)
-        return None
 
     def _try(self, delivery: Delivery, moment: int) -> tuple[int | None, str]:
         """Return the response's status and beginning, or None and the reason if there is no response."""
         schedule = schedules_store.by_id(delivery.schedule)
         report = reports_store.by_job(delivery.report)
-        if schedule is None or schedule.webhook is None or report is None:
+        if schedule is None or schedule.webhook is None or schedule.webhook_salt is None or report is None:
             return None, "Nobody is to be told any more."
         try:
             _check_rights(schedule, report)
             body = orjson.dumps(self._body(schedule, report))
             release()  # no connection is needed while the server responds
-            answer = self._post(schedule, delivery, body, moment)
+            server, path = self.check(schedule.webhook)
+            headers = {
+                "Content-Type": "application/json",
+                "User-Agent": f"Tally/{VERSION}",
+                DELIVERY: delivery.key,
+                SIGNATURE: signature(self.secret(schedule.webhook_salt), moment // 1000, body),
+            }
+            response = post(server, path, body, headers)
         except InputInvalid as error:
             return None, error.field_errors[0].message
         except (Forbidden, StorageFailed, WebhookFailed) as error:
             return None, str(error)
-        return answer.status, _clean(answer.text)
-
-    def _post(self, schedule: Schedule, delivery: Delivery, body: bytes, moment: int) -> Answer:
-        server, asked = self.check(schedule.webhook)
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": f"Tally/{VERSION}",
-            DELIVERY: delivery.key,
-            SIGNATURE: signature(self.secret(schedule.webhook_salt), moment // 1000, body),
-        }
-        return post(server, asked, body, headers)
+        return response.status, _clean(response.text)
 
     def _body(self, schedule: Schedule, report: Report) -> dict[str, object]:
         """Return the job as in the API, with the schedule's name and the available details of the file."""
-        told = job(report) | {"schedule": schedule.name}
+        body = job(report) | {"schedule": schedule.name}
         if report.status != reports_store.COMPLETE:
-            return told | ({"reason": report.reason} if report.reason else {})
-        told |= {"rows": report.rows, "bytes": report.bytes, "sha256": report.sha256}
-        try:
-            return told | {"link": self._reports.link(report)}
-        except ReportError:  # its file was removed meanwhile
-            return told
+            return body | ({"reason": report.reason} if report.reason else {})
+        body |= {"rows": report.rows, "bytes": report.bytes, "sha256": report.sha256}
+        with suppress(ReportError):  # its file was removed meanwhile
+            body["link"] = self._reports.link(report)
+        return body
 
 
 def _check_rights(schedule: Schedule, report: Report) -> None:
-    """Check the owner's rights at each try, because each try sends a new link and the owner may have lost access.
-
-    Raises:
-        Forbidden: the owner no longer exists or may not see the report, or the report and the schedule have different
-            customers, which earlier versions allowed.
-    """
+    """Raise Forbidden if the owner may no longer see the report. Each try sends a new link, so each try checks."""
     if report.customer != schedule.customer:
         raise Forbidden("The report is about another customer than the recurring report.")
     if not owner(schedule).sees(report.customer):
@@ -214,4 +197,4 @@ def new_salt() -> str:
 def _clean(text: str) -> str:
     """Return the beginning of a response in a form that the database can store and a page can show."""
     plain = "".join(character if character.isprintable() else " " for character in text).strip()
-    return REPEATED.sub(r"\1…", plain)[:SHOWN]
+    return SIGNATURES.sub(r"\1…", plain)[:MAX_RESPONSE_LENGTH]

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.exceptions import FileMissing
-from app.storage.s3.calls import Check, Value, start, until_one_ends
-from app.storage.s3.store import CHANGED, MISSING, Client, code, told
+from app.storage.s3.store import CHANGED, MISSING, Check, Client, error_code, storage_errors, until_one_ends
+from app.support.timed_call import Value, start_call
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 READ_BYTES = 1024 * 1024
-BREAKS = 3  # failures in a row without a byte between them, before the error is raised
+MAX_BREAKS = 3  # failures in a row without a byte between them, before the error is raised
 
 
 class Reader(io.RawIOBase):
-    """Stream that reads one object from start to end.
-
-    Args:
-        check: called while waiting for the store; raises when the attempt must stop.
-        etag: the object's ETag. None means any object with the name.
+    """Stream that reads one object from start to end, with a given ETag or (None) any.
 
     Raises:
         FileMissing: there is no such object.
@@ -36,26 +36,26 @@ class Reader(io.RawIOBase):
         self._at = 0
         self._breaks = 0
         self._is_busy = False
-        with told(bucket):
+        with storage_errors(bucket):
             answer = self._get(**({"IfMatch": etag} if etag else {}))
         self._body = answer["Body"]
         self._bytes = answer["ContentLength"]
         self._etag = answer["ETag"]
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the bytes available at once, and return their number, or 0 at the end."""
-        with told(self._bucket):
+        view = memoryview(buffer)
+        with storage_errors(self._bucket):
             while self._at < self._bytes:
                 try:
-                    data = self._ask(self._body.read, len(buffer))  # raises if it ends too early
+                    data = self._call(self._body.read, len(view))  # raises if it ends too early
                 except BotoCoreError as error:
-                    self._go_on(error)
+                    self._reopen(error)
                 else:
-                    buffer[: len(data)] = data
+                    view[: len(data)] = data
                     self._at += len(data)
                     self._breaks = 0
                     return len(data)
@@ -67,28 +67,28 @@ class Reader(io.RawIOBase):
             self._body.close()
         super().close()
 
-    def _go_on(self, broken: BotoCoreError) -> None:
+    def _reopen(self, broken: BotoCoreError) -> None:
         """Request the rest of the object, or raise the error after too many failures."""
         self._body.close()
         self._breaks += 1
-        if self._breaks > BREAKS:
+        if self._breaks > MAX_BREAKS:
             raise broken
         self._body = self._get(Range=f"bytes={self._at}-", IfMatch=self._etag)["Body"]
 
-    def _get(self, **more: str) -> dict:
+    def _get(self, **more: str) -> dict[str, Any]:
         try:
-            return self._ask(self._client.get_object, **self._place, **more)
+            return self._call(self._client.get_object, **self._place, **more)
         except ClientError as error:
-            if code(error) in MISSING:
+            if error_code(error) in MISSING:
                 raise FileMissing("The report's file is not in the S3 store.") from None
-            if code(error) in CHANGED and "Range" not in more:
+            if error_code(error) in CHANGED and "Range" not in more:
                 raise FileMissing("The report's file was replaced by another in the S3 store.") from None
             raise
 
-    def _ask(self, call: Callable[..., Value], *args: object, **given: object) -> Value:
+    def _call(self, call: Callable[..., Value], *args: object, **given: object) -> Value:
         """Return the result of a call, which gets no buffer of the caller because it may outlive it after a stop."""
         self._is_busy = True
-        asked = start(call, *args, **given)
+        asked = start_call(call, *args, **given)
         until_one_ends([asked], self._check)
         self._is_busy = False
         return asked.result()

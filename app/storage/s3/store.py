@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from botocore.config import Config
 from app.exceptions import StorageFailed
 
 Client = Any  # boto3 creates its classes at run time
+Check = Callable[[], None]  # raises when the attempt must stop
+
+CHECK_SECONDS = 0.1  # between two calls of the check
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ HURRY = Patience(connect_seconds=0.5, read_seconds=0.6, attempts=1)  # the same,
 MISSING = ("NoSuchKey", "NotFound", "404")
 CHANGED = ("PreconditionFailed", "412")
 GONE = "NoSuchUpload"
-REFUSED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403")
-STRANGER = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401")
+DENIED = ("AccessDenied", "AllAccessDisabled", "Forbidden", "403")
+BAD_CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401")
 FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "507")
 CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -61,7 +65,7 @@ class Store:
         self._ask = ask
         self._lock = threading.Lock()
         self._sessions: list[Session] = []  # a single session, created when it is needed
-        self._clients: dict[tuple, Client] = {}
+        self._clients: dict[tuple[int, str, Patience], Client] = {}
 
     def hurried(self) -> Store:
         """Return the same store with the same clients, but with short timeouts for requests."""
@@ -91,45 +95,56 @@ class Store:
             if key not in self._clients:
                 if not self._sessions:
                     self._sessions.append(Session(region_name=os.environ.get("AWS_REGION")))
-                made = self._sessions[0].client("s3", endpoint_url=endpoint or None, config=_config(patience))
-                self._clients[key] = made
+                config = Config(
+                    signature_version="s3v4",
+                    connect_timeout=patience.connect_seconds,
+                    read_timeout=patience.read_seconds,
+                    retries={"mode": "standard", "total_max_attempts": patience.attempts},
+                    # Other stores reject Amazon's checksums in trailers. Each request's signature covers its body.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    tcp_keepalive=True,
+                )
+                self._clients[key] = self._sessions[0].client("s3", endpoint_url=endpoint or None, config=config)
             return self._clients[key]
 
 
-def _config(patience: Patience) -> Config:
-    return Config(
-        signature_version="s3v4",
-        connect_timeout=patience.connect_seconds,
-        read_timeout=patience.read_seconds,
-        retries={"mode": "standard", "total_max_attempts": patience.attempts},
-        # Other stores reject Amazon's checksums in trailers. Each request's signature covers the SHA-256 of its body.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        tcp_keepalive=True,
-    )
+def never_stop() -> None:
+    """Check that never requests a stop."""
+
+
+def until_one_ends(calls: Iterable[Future[Any]], check: Check) -> None:
+    """Return as soon as one of the calls has ended, with or without an error. Raise what `check` raises.
+
+    A call to a store may hang for a minute, so it is made in a thread of its own, and a waiting caller can be stopped.
+    The connection of an abandoned call cannot be closed, because boto3 does not expose it. Its thread ends with the
+    call's own timeouts or with the process, whichever comes first.
+    """
+    while not wait(calls, CHECK_SECONDS, FIRST_COMPLETED).done:
+        check()
 
 
 @contextmanager
-def told(bucket: str) -> Iterator[None]:
+def storage_errors(bucket: str) -> Iterator[None]:
     """Raise StorageFailed instead of the store's errors, with a message that contains no address, key or signature."""
     try:
         yield
     except boto.ClientError as error:
-        raise StorageFailed(_refusal(code(error), bucket)) from error
+        raise StorageFailed(_explain_refusal(error_code(error), bucket)) from error
     except boto.BotoCoreError as error:
-        raise StorageFailed(_failure(error)) from error
+        raise StorageFailed(_explain_failure(error)) from error
 
 
-def code(error: boto.ClientError) -> str:
+def error_code(error: boto.ClientError) -> str:
     """Return the store's error code, or the status if there is none, as in responses to HEAD."""
     found = str(error.response.get("Error", {}).get("Code", ""))
     return found if CODE.fullmatch(found) else "an error"
 
 
-def _refusal(code: str, bucket: str) -> str:
-    if code in REFUSED:
+def _explain_refusal(code: str, bucket: str) -> str:
+    if code in DENIED:
         return f"The S3 store denies access to the bucket {bucket} ({code})."
-    if code in STRANGER:
+    if code in BAD_CREDENTIALS:
         return f"The S3 store does not take the credentials ({code}). Look at {CREDENTIALS}."
     if code in FULL:
         return f"The S3 store is full ({code})."
@@ -140,7 +155,7 @@ def _refusal(code: str, bucket: str) -> str:
     return f"The S3 store answered {code}."
 
 
-def _failure(error: boto.BotoCoreError) -> str:
+def _explain_failure(error: boto.BotoCoreError) -> str:
     match error:
         case boto.ConnectTimeoutError() | boto.ReadTimeoutError():
             return "The S3 store does not answer in time."

@@ -6,20 +6,21 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.exceptions import StorageFailed
-from app.storage.s3.calls import Check, start, until_one_ends
-from app.storage.s3.store import GONE, Client, code, told
+from app.storage.s3.store import GONE, Check, Client, error_code, storage_errors, until_one_ends
+from app.support.timed_call import start_call
 
 MIB = 1024 * 1024
 PART_BYTES = 8 * MIB
 LATE_PART_BYTES = 32 * MIB
-LATE = 2_000  # from this part on, parts are larger
+EARLY_PARTS = 2_000  # after these, parts are larger
 MAX_PARTS = 10_000  # of an object; together 265 GiB
-AT_ONCE = 2  # parts in transit; another is filled meanwhile
+MAX_IN_TRANSIT = 2  # parts in transit; another is filled meanwhile
 UNDO_SECONDS = 10.0  # after that, what was sent is left to cleanup
 HURRIED_UNDO_SECONDS = 0.6  # the same if the attempt must stop
 
@@ -58,13 +59,13 @@ class S3Upload:
         self._bytes = 0
         self._upload: dict[str, str] = {}  # Bucket, Key and UploadId, for an upload in parts
         self._parts: list[Future[str]] = []
-        self._flying: set[Future[str]] = set()
+        self._in_transit: set[Future[Any]] = set()
         self._has_twin = False  # another upload was begun, or may have been, because a response was lost
         self._is_in_doubt = False  # whether a commit was sent whose outcome is unknown
         self._has_ended = False
 
     def write(self, data: bytes) -> None:
-        """Append bytes, and wait while AT_ONCE parts are in transit."""
+        """Append bytes, and wait while MAX_IN_TRANSIT parts are in transit."""
         view = memoryview(data)
         self._bytes += len(view)
         while view:
@@ -76,17 +77,17 @@ class S3Upload:
 
     def commit(self) -> str:
         """Complete the object, and return its ETag and, after a space, its version if the bucket has versioning."""
-        with told(self._bucket):
+        with storage_errors(self._bucket):
             if self._upload:
                 if self._buffer:
                     self._send()
-                self._wait(0)
+                self.wait_for(0)
                 tags = [part.result() for part in self._parts]
                 self._is_in_doubt = True
                 made = self._join(tags)
             else:
                 self._is_in_doubt = True
-                made = self._ask(self._client.put_object, **self._place, **self._about, Body=self._buffer)
+                made = self._call(self._client.put_object, **self._place, **self._about, Body=self._buffer)
         self._end()
         if self._has_twin and self._is_ours:
             with suppress(StorageFailed):
@@ -98,9 +99,9 @@ class S3Upload:
         if self._has_ended:
             return
         self._end()
-        undoing = start(self._undo)
+        undoing = start_call(self._undo)
         try:
-            with told(self._bucket):
+            with storage_errors(self._bucket):
                 undoing.result(self._undo_seconds())
         except TimeoutError:
             log.warning("an unfinished report file stays for the scheduler", reason="The S3 store does not answer.")
@@ -108,65 +109,66 @@ class S3Upload:
             log.warning("an unfinished report file stays for the scheduler", reason=str(error))
 
     def _part_bytes(self) -> int:
-        return PART_BYTES if len(self._parts) < LATE else LATE_PART_BYTES
+        return PART_BYTES if len(self._parts) < EARLY_PARTS else LATE_PART_BYTES
 
     def _send(self) -> None:
         """Send the buffer as a part in a thread."""
         if len(self._parts) == MAX_PARTS:
             raise StorageFailed(f"The file is longer than S3 takes: {self._bytes} bytes.")
-        with told(self._bucket):
+        with storage_errors(self._bucket):
             if not self._upload:
                 self._begin()
-            self._wait(AT_ONCE - 1)
-        part = start(self._send_part, len(self._parts) + 1, self._buffer)
+            self.wait_for(MAX_IN_TRANSIT - 1)
+        part = start_call(self._send_part, len(self._parts) + 1, self._buffer)
         self._parts.append(part)
-        self._flying.add(part)
+        self._in_transit.add(part)
         self._buffer = bytearray()
 
     def _begin(self) -> None:
         self._has_twin = True
-        begun = self._ask(self._client.create_multipart_upload, **self._place, **self._about)
+        begun = self._call(self._client.create_multipart_upload, **self._place, **self._about)
         self._has_twin = begun["ResponseMetadata"]["RetryAttempts"] > 0
         self._upload = self._place | {"UploadId": begun["UploadId"]}
 
-    def _ask(self, call: Callable[..., dict], **given: object) -> dict:
+    def _call(self, call: Callable[..., dict[str, Any]], **given: object) -> dict[str, Any]:
         """Return the store's response. If the attempt must stop before that, the call continues in its thread."""
-        asked = start(call, **given)
-        self._flying.add(asked)
+        asked = start_call(call, **given)
+        self._in_transit.add(asked)
         until_one_ends([asked], self._check)
-        self._flying.remove(asked)
+        self._in_transit.remove(asked)
         return asked.result()
 
     def _send_part(self, number: int, data: bytearray) -> str:
-        return self._client.upload_part(**self._upload, PartNumber=number, Body=data)["ETag"]
+        etag: str = self._client.upload_part(**self._upload, PartNumber=number, Body=data)["ETag"]
+        return etag
 
-    def _wait(self, most: int) -> None:
+    def wait_for(self, most: int) -> None:
         """Return when at most `most` parts are in transit; raise the error of any that failed."""
         while True:
-            for part in [one for one in self._flying if one.done()]:
-                self._flying.remove(part)
+            for part in [one for one in self._in_transit if one.done()]:
+                self._in_transit.remove(part)
                 part.result()
-            if len(self._flying) <= most:
+            if len(self._in_transit) <= most:
                 return
-            until_one_ends(self._flying, self._check)
+            until_one_ends(self._in_transit, self._check)
 
-    def _join(self, tags: list[str]) -> dict:
+    def _join(self, tags: list[str]) -> dict[str, Any]:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
-            return self._ask(self._client.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": parts})
+            return self._call(self._client.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": parts})
         except ClientError as error:
-            found = self._joined(tags) if code(error) == GONE else None
+            found = self._joined(tags) if error_code(error) == GONE else None
             if found is None:
                 raise
             return found
 
-    def _joined(self, tags: list[str]) -> dict | None:
+    def _joined(self, tags: list[str]) -> dict[str, Any] | None:
         """Return the object if the first completion succeeded but its response was lost, so S3 has no such upload.
 
         If others also write under the name, only an ETag computed from those of the parts proves that it is this one.
         """
         with suppress(ClientError, BotoCoreError):
-            found = self._ask(self._client.head_object, **self._place)
+            found = self._call(self._client.head_object, **self._place)
             etag = found["ETag"].strip('"')
             is_like = found["ContentLength"] == self._bytes and etag.endswith(f"-{len(tags)}")
             if is_like and (self._is_ours or etag == _joint(tags)):
@@ -182,12 +184,12 @@ class S3Upload:
 
     def _undo(self) -> None:
         """Wait for calls in transit, because they could arrive after the removal, then remove what was sent."""
-        wait(self._flying)
+        wait(self._in_transit)
         if self._upload:
             try:
                 self._client.abort_multipart_upload(**self._upload)
             except ClientError as error:
-                if code(error) != GONE:
+                if error_code(error) != GONE:
                     raise
         if self._has_twin and self._is_ours:
             self._abandon()

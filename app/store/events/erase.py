@@ -7,7 +7,7 @@ before it was counted could never be subtracted. Erasure therefore counts first,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 
 from peewee import fn
@@ -61,7 +61,7 @@ def newest_report() -> int:
     return fetch_int(Report.select(fn.max(Report.id)))
 
 
-def erase(doomed: EventFilter) -> Iterator[int]:
+def erase(doomed: EventFilter) -> Generator[int, None, None]:
     """Erase events in chunks, and yield the number of events of each chunk after its commit."""
     pace = Pace(FIRST_CHUNK, CHUNK)
     pairs = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct()

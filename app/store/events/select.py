@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from peewee import fn
 
-from app.event_columns import NAMES, Context, EventRow, StoredRow
+from app.event_columns import NAMES, StoredRow
 from app.exports.layout import COLUMNS, EXTRA, FORMULA_STARTS, Layout
-from app.store.backends.backend import Block, Payload
+from app.store.backends.backend import Block
 from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import hourly_counts
@@ -49,11 +49,6 @@ class Measure:
     total: int
     width: int
     extra_rows: int | None
-
-
-def encode(rows: Iterable[EventRow]) -> Payload:
-    """Return events encoded for a `WriteRequest`, so that this happens outside the transaction."""
-    return database.encode_events(rows)
 
 
 def acceptance_cut() -> int:
@@ -129,7 +124,7 @@ def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
     return Measure(total, widest, None) if has_one_of_width else None
 
 
-def rows(selection: Selection) -> Generator[tuple[int, str, str | Context]]:
+def rows(selection: Selection) -> Generator[tuple[int, str, str | list[str | None]]]:
     """Return a selection's (timestamp, type, context) in report order, with the context as the database stores it."""
     where, values = selection.where()
     return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)

@@ -1,4 +1,4 @@
-"""Where the bars of a chart stand, and the words beside them."""
+"""Layout of bar charts and their labels."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_every_bar_fits_under_the_highest_line(most):
     drawing = draw(chart((most, 0, 1)))
     assert [level.text for level in drawing.levels][0] == "0"
     assert int(drawing.levels[-1].text.replace(",", "")) >= most
-    assert 2 <= len(drawing.levels) <= module.LEVELS + 1
+    assert 2 <= len(drawing.levels) <= module.LINES + 1
     heights = [sum(one.height for one in bar.segments) for bar in drawing.bars]
     assert all(0 < height <= module.HEIGHT + 0.1 for height in heights)
     assert drawing.levels[0].at == module.TOP + module.HEIGHT
 
 
-def test_a_bar_stands_where_its_time_is_and_leads_there():
+def test_a_bar_is_at_its_time_and_links_to_its_events():
     drawing = draw(chart((0, 5, 0, 10)))
     first, second = drawing.bars
     assert (first.left, first.step, second.left) == (25, 25, 75)
@@ -81,7 +81,7 @@ def test_the_words_below_stand_at_round_times(step, count, expected):
 @pytest.mark.parametrize(("step", "count"), [(MINUTE, 181), (HOUR, 193), (DAY, 367), (DAY, 1), (MINUTE, 1)])
 def test_there_are_never_too_many_of_them_and_none_leaves_the_chart(step, count):
     times = draw(chart((1,) * count, step=step)).times
-    assert len(times) <= module.MOST_MARKS + 1
+    assert len(times) <= module.MAX_LABELS + 1
     for time in times:
         assert time.anchor == ("start" if time.at < 5 else "end" if time.at > 95 else "middle")
 

@@ -1,24 +1,16 @@
-"""The form that starts a report: it has no rules of its own, and puts each fault beside its field."""
+"""The form that starts a report shows each error beside its field."""
 
 from __future__ import annotations
 
-import html
 import json
-import re
 
 import pytest
 
 from app.store.events import hourly_counts
 from tests.support.client import FIRST, event
+from tests.support.page import Element, read
 
 FILLED = {"customer": "BARCHART", "product": "PORTFOLIO", "types": "", "start": "", "end": "", "delimiter": "|"}
-
-
-def wrong(answer, field: str) -> str:
-    """What stands beside a field."""
-    page = html.unescape(answer.get_data(as_text=True))
-    found = re.search(rf'<p class="wrong" id="{field}-wrong">(.*?)</p>', page, re.DOTALL)
-    return " ".join(re.findall(r"<span>(.*?)</span>", found[1])) if found else ""
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +18,9 @@ def known(admin):
     admin.send(event(type="A"), event(type="B"), event(customer="OTHER"))
 
 
-def listed(page: str) -> list[str]:
-    """The columns that the form says the file will have."""
-    return re.findall(r'<bdi class="code listed">(.*?)</bdi>', page.partition('role="status"')[2])
+def listed(page: Element) -> list[str]:
+    """Return the columns that the form announces for the file."""
+    return [name.text for name in page.first(role="status").all("bdi", class_="listed")]
 
 
 def start(somebody, **changes: str):
@@ -36,7 +28,7 @@ def start(somebody, **changes: str):
 
 
 def started(boss, services, **changes: str):
-    """The report that a filled-in form became."""
+    """Submit the form, and return the report that it starts."""
     answer = start(boss, **changes)
     assert answer.status_code == 302, answer.get_data(as_text=True)
     source = answer.headers["Location"].removeprefix("/admin/reports/")
@@ -49,20 +41,21 @@ def test_a_filled_in_form_starts_the_report_and_leads_to_it(boss, services):
     assert report.output == {"delimiter": ";", "layout": "positional", "header": True}
 
 
-def test_what_is_left_empty_is_not_sent(boss, services):
+def test_empty_fields_are_not_sent(boss, services):
     report = started(boss, services, delimiter="")
     assert (report.types, report.start, report.end, report.output) == (None, None, None, None)
 
 
-def test_times_are_utc_and_the_last_minute_counts_whole(boss, services):
-    report = started(boss, services, start="2026-10-26T07:33", end="2026-10-26T07:33")
-    assert report.start == FIRST - 20_000
-    assert report.end == FIRST - 20_000 + 59_999
-
-
-def test_seconds_and_milliseconds_are_taken_as_they_are(boss, services):
-    report = started(boss, services, start="2026-10-26T07:33:20", end="2026-10-26T07:33:20.005")
-    assert (report.start, report.end) == (FIRST, FIRST + 5)
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("2026-10-26T07:33", "2026-10-26T07:33", (FIRST - 20_000, FIRST - 20_000 + 59_999)),
+        ("2026-10-26T07:33:20", "2026-10-26T07:33:20.005", (FIRST, FIRST + 5)),
+    ],
+)
+def test_times_are_utc_and_the_last_minute_counts_whole(boss, services, start, end, told):
+    report = started(boss, services, start=start, end=end)
+    assert (report.start, report.end) == told
 
 
 def test_a_tab_is_written_as_a_word(boss, services):
@@ -84,36 +77,35 @@ def test_a_tab_is_written_as_a_word(boss, services):
         ("layout", "columns", 'Layout is "columns", but the catalog has no columns for PORTFOLIO'),
     ],
 )
-def test_each_fault_stands_beside_its_field(boss, field, value, told):
+def test_each_error_is_shown_beside_its_field(boss, field, value, told):
     answer = start(boss, **{field: value})
     assert answer.status_code == 400
-    assert told in wrong(answer, field)
-    page = answer.get_data(as_text=True)
-    assert re.search(rf'id="{field}"[^>]* aria-invalid="true" aria-describedby="{field}-wrong', page)
+    assert told in read(answer).wrong(field)
+    control = read(answer).first(id=field, aria_invalid="true")
+    assert control["aria-describedby"].split()[0] == f"{field}-wrong"
 
 
-def test_an_end_before_the_start_is_told_in_dates(boss):
+def test_an_end_before_the_start_is_reported_in_dates(boss):
     answer = start(boss, start="2026-11-20T00:00", end="2026-11-19T00:00")
-    assert wrong(answer, "end") == (
+    assert read(answer).wrong("end") == (
         "To is 2026-11-19 00:00:59.999 UTC, before start, 2026-11-20 00:00:00.000 UTC; it must be start or later."
     )
 
 
-def test_what_was_filled_in_stays(boss):
+def filled(page: Element) -> list[str]:
+    """Return the values of some fields of the form."""
+    texts = [page.value(name) for name in ("customer", "types", "start", "delimiter", "header")]
+    return [text and text.replace("\r\n", "\n") for text in texts]
+
+
+def test_the_input_stays_after_an_error(boss):
     answer = start(boss, customer="NEW<i>", types="A\nB", start="2026-11-20T00:00", delimiter="||", header="y")
-    page = answer.get_data(as_text=True)
-    assert "<option selected>NEW&lt;i&gt;</option>" in page
-    assert ">A\r\nB</textarea>" in page or ">A\nB</textarea>" in page
-    assert 'value="2026-11-20T00:00"' in page
-    assert 'value="||"' in page
-    assert re.search(r'name="header" value="y" checked', page)
+    assert filled(read(answer)) == ["NEW<i>", "A\nB", "2026-11-20T00:00", "||", "y"]
 
 
 def test_it_can_be_filled_in_by_the_address(boss):
-    page = boss.see("/admin/reports/new?customer=BARCHART&types=A%0AB&start=2026-11-20T00:00&header=y")
-    assert "<option selected>BARCHART</option>" in page
-    assert ">A\nB</textarea>" in page
-    assert 'value="2026-11-20T00:00"' in page
+    page = boss.read("/admin/reports/new?customer=BARCHART&types=A%0AB&start=2026-11-20T00:00&header=y")
+    assert filled(page)[:3] == ["BARCHART", "A\nB", "2026-11-20T00:00"]
 
 
 def test_an_analyst_is_offered_own_customers_only(anna):
@@ -125,45 +117,45 @@ def test_an_analyst_is_offered_own_customers_only(anna):
 def test_an_analyst_cannot_ask_for_anothers_data(anna):
     answer = start(anna, customer="OTHER")
     assert answer.status_code == 403
-    assert wrong(answer, "customer") == "You may not see data of the customer OTHER."
+    assert read(answer).wrong("customer") == "You may not see data of the customer OTHER."
 
 
 class TestHowManyRows:
-    """The estimate, before a report starts: from the counts by the hour, so here they are made first."""
+    """The estimated number of rows, which comes from the hourly counts."""
 
     @pytest.fixture(autouse=True)
     def counted(self, known):
         hourly_counts.advance()
 
-    def test_a_form_that_is_filled_in_by_its_address_says_it_at_once(self, boss):
-        assert "About 2 rows, by counts" in boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
-        one = boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
+    def test_a_form_filled_in_by_its_url_shows_the_estimate(self, boss):
+        assert "About 2 rows, by counts" in boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+        one = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
         assert "About 1 row, by counts" in one
 
     def test_an_empty_form_does_not(self, boss):
-        assert "by counts" not in boss.see("/admin/reports/new")
+        assert "by counts" not in boss.read("/admin/reports/new")
 
-    def test_asking_for_it_starts_nothing_and_keeps_what_was_filled_in(self, boss, services):
+    def test_an_estimate_starts_no_report_and_keeps_the_input(self, boss, services):
         answer = start(boss, types="A", delimiter=";", estimate="y")
-        page = html.unescape(answer.get_data(as_text=True))
+        page = read(answer)
         assert (answer.status_code, "About 1 row, by counts" in page) == (200, True)
-        assert 'name="delimiter" value=";"' in page
+        assert page.value("delimiter") == ";"
         assert services.reports.visible(services.accounts.everyone()[0], 1) == []
 
-    def test_what_is_wrong_is_said_instead(self, boss):
+    def test_errors_replace_the_estimate(self, boss):
         answer = start(boss, customer="", estimate="y")
         assert answer.status_code == 400
-        assert wrong(answer, "customer") == "Customer is missing."
-        assert "by counts" not in answer.get_data(as_text=True)
+        assert read(answer).wrong("customer") == "Customer is missing."
+        assert "by counts" not in read(answer)
 
-    def test_it_says_what_the_file_will_have_and_what_is_left_out_of_how_many_rows(self, boss, services):
+    def test_the_preview_shows_the_columns_and_dropped_items(self, boss, services):
         product = {"code": "PORTFOLIO", "columns": ["userId"]}
         services.catalog.put(json.dumps({"products": [product]}).encode())
-        page = boss.see("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+        page = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
         assert listed(page) == ["timestamp", "type", "userId", "extra"]
         assert "The catalog drops" not in page
         services.catalog.put(json.dumps({"products": [product | {"extra": "drop"}]}).encode())
-        page = start(boss, estimate="y").get_data(as_text=True)
+        page = read(start(boss, estimate="y"))
         assert listed(page) == ["timestamp", "type", "userId"]
         assert "The catalog drops context items that have no column: 2 rows are affected." in page
 
@@ -171,9 +163,11 @@ class TestHowManyRows:
         for act in ({}, {"estimate": "y"}):
             answer = start(boss, types="A\nb", **act)
             assert answer.status_code == 400
-            assert wrong(answer, "types").startswith(
-                'Event types, line 2, is "b", which is not known; the nearest known:'
+            assert (
+                read(answer)
+                .wrong("types")
+                .startswith('Event types, line 2, is "b", which is not known; the nearest known:')
             )
 
     def test_an_analyst_learns_nothing_about_others(self, anna):
-        assert "About 0 rows" in anna.see("/admin/reports/new?customer=OTHER&product=PORTFOLIO")
+        assert "About 0 rows" in anna.read("/admin/reports/new?customer=OTHER&product=PORTFOLIO")

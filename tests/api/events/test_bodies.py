@@ -11,8 +11,8 @@ import zlib
 import pytest
 import zstandard
 
-from app.schemas import events
-from app.schemas.events import load_event
+from app.schemas import batches, events
+from app.schemas.batches import load_event
 from tests.support.client import Client, event, faults, root
 from tests.support.pace import slack
 
@@ -286,8 +286,9 @@ def test_a_small_request_costs_little(nobody, body, status):
 def test_errors_explain_the_first_invalid_events_and_count_all(nobody, monkeypatch):
     """An explanation takes fifty microseconds, and a request may have a hundred thousand events."""
     explained = []
-    monkeypatch.setattr(events, "load_event", lambda item, by: explained.append(item) or load_event(item, by))
-    monkeypatch.setattr(events, "MAX_EXPLAINED", 5)
+    monkeypatch.setattr(batches, "load_event", lambda item: explained.append(item) or load_event(item))
+    for module in (batches, events):
+        monkeypatch.setattr(module, "MAX_EXPLAINED", 5)
     answer = nobody.post("/events", array(b"{}", 226))
     assert answer.status_code == 400
     assert len(explained) == 5

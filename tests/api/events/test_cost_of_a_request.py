@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from app.exceptions import InputInvalid
-from app.schemas.events import BatchSchema
+from app.schemas.batches import split_body
 from app.services.events.rejected import Origin
 from app.store.catalog import catalog
 from app.store.database import release, transaction
@@ -61,7 +61,7 @@ def test_parsing_a_large_batch_takes_little_memory_per_event(lines):
     body = make_batch(HONEST, lines=lines)
     tracemalloc.start()
     try:
-        batch = BatchSchema(EVENTS).split_body(body, lines=lines)
+        batch = split_body(body, EVENTS, lines=lines)
         assert tracemalloc.get_traced_memory()[1] / EVENTS < EVENT_BYTES
     finally:
         tracemalloc.stop()

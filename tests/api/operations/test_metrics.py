@@ -144,7 +144,7 @@ def test_reports_are_counted_by_state_with_the_longest_wait(admin, services, rea
 def test_a_worker_is_busy_while_it_writes(admin, services, read, monkeypatch):
     admin.send(event())
     job, readings = admin.start_report()["job"], []
-    plan = services.runner._claim
+    plan = services.runner.claim
 
     def look(*args: object) -> object:
         report = plan(*args)

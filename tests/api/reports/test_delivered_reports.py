@@ -69,7 +69,7 @@ def test_of_two_reports_under_one_key_only_the_later_has_a_file(s3, admin, servi
         (second, "OTHER"),
     ):  # as if it were replaced between the two requests of a reader
         report = Report.get(Report.customer == name)
-        storage = services.reports._destinations.place(report)
+        storage = services.reports.destinations.place(report)
         if source == second:
             assert storage.open(KEY, etag=report.etag).read() == s3.objects(DELIVERED)[KEY]
         else:
@@ -129,7 +129,7 @@ def test_a_file_removed_between_two_requests_is_gone_without_an_error(admin, ser
     job, _ = admin.run_report()
     old_link = link(admin, job["source"]).get_json()["link"]
     monkeypatch.setattr(LocalStorage, "path", lambda storage, key: None)
-    monkeypatch.setattr(type(services.reports._destinations), "has", lambda destinations, report: True)
+    monkeypatch.setattr(type(services.reports.destinations), "has", lambda destinations, report: True)
     assert admin.get(old_link).status_code == 410
 
 

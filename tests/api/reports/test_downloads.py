@@ -175,8 +175,8 @@ class TestSlots:
         self, nobody, link, settings, services, monkeypatch
     ):
         [file] = (settings.data_dir / "reports").iterdir()
-        monkeypatch.setattr(services.reports._destinations.own, "size", lambda key: 47)
-        monkeypatch.setattr(services.reports._destinations.own, "path", lambda key: file)
+        monkeypatch.setattr(services.reports.destinations.own, "size", lambda key: 47)
+        monkeypatch.setattr(services.reports.destinations.own, "path", lambda key: file)
         file.unlink()
         assert (nobody.get(link).status_code, files.download_slots._value) == (410, 2)
 
@@ -256,7 +256,7 @@ class TestFromS3:
         def away(key: str) -> None:
             raise StorageFailed("The S3 store cannot be reached.")
 
-        monkeypatch.setattr(services.reports._destinations.own, "size", away)
+        monkeypatch.setattr(services.reports.destinations.own, "size", away)
         answer = nobody.get(link)
         assert (answer.status_code, root(answer)) == (503, "REQUEST_GENERAL_FAILURE")
         assert answer.headers["Retry-After"]

@@ -187,7 +187,7 @@ class TestRemoval:
         """A report whose file expired, and a link created before."""
         link = fetch_link(admin, source)
         monkeypatch.setattr("app.store.reports.reports.now", lambda: now() + 7 * 24 * 60 * MINUTE_MS + 1)
-        services.reports.clean_up()
+        services.reports.cleanup.clean_up()
         monkeypatch.undo()
         return source, link
 

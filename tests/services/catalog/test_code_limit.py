@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from app.exceptions import InputInvalid, StoreUnavailable
+from app.exceptions import InputInvalid
 from app.services import build
+from app.services.events.importing import Source
 from app.services.events.rejected import Origin
 from app.store.catalog import catalog
 from app.store.database import release
@@ -16,6 +17,7 @@ from app.store.events import erase
 from app.store.events.filters import EventFilter
 from app.store.models import Event
 from tests.support.client import event, faults
+from tests.support.outages import away
 from tests.support.rows import fill_seen
 
 pytestmark = pytest.mark.settings(max_codes=5)  # the customer, the product, and three types
@@ -69,23 +71,18 @@ def test_codes_whose_events_were_erased_make_room(nobody, full, monkeypatch):
     sum(erase.erase(EventFilter("BARCHART", types=("T0",), snapshot_max_id=erase.counted_cut())))
     release()
     monkeypatch.setattr("app.services.catalog.code_limit.COUNTED_SECONDS", -1)
-    nobody.app.extensions["services"].catalog._ceiling._counted_until = 0.0
+    nobody.app.extensions["services"].code_limit._counted_until = 0.0
     assert nobody.send(event(type="T3"))
     assert nobody.post("/events", [event(type="T4")]).status_code == 400
 
 
 def test_while_the_database_cannot_say_what_is_new_nothing_is_refused_for_it(nobody, full, monkeypatch):
-    def away(*given: object) -> None:
-        raise StoreUnavailable("It is away.")
-
     with monkeypatch.context() as patch:
         patch.setattr(catalog, "known_among", away)
         assert nobody.post("/events", [event(type="T3")]).status_code == 200
 
 
 def test_a_file_that_is_imported_has_no_more_codes_than_others(nobody, services, full, tmp_path):
-    from app.services.events.importing import Source
-
     path = tmp_path / "events.ndjson"
     path.write_text("\n".join(json.dumps(event(type=f"T{number}")) for number in range(6)))
     with path.open("rb") as file:

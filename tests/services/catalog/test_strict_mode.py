@@ -11,6 +11,7 @@ from app.services.catalog import lookup as module
 from app.services.catalog.lookup import Catalog
 from app.services.people.accounts import SYSTEM, Principal
 from tests.support.client import event, faults
+from tests.support.outages import away
 
 DOCUMENT = {
     "customers": [{"code": "BARCHART"}],
@@ -56,14 +57,10 @@ def test_a_code_must_be_known_to_the_letter(nobody, catalogued):
 
 
 @strict
-def test_an_event_that_the_catalog_knows_is_taken(nobody, services, catalogued):
-    nobody.send(event())
+@pytest.mark.parametrize("product", ["PORTFOLIO", "WATCHLIST"], ids=["its product", "another known product"])
+def test_an_event_whose_codes_the_catalog_knows_is_taken(nobody, services, catalogued, product):
+    nobody.send(event(product=product))
     assert services.ingest.count() == 1
-
-
-@strict
-def test_a_known_type_under_another_known_product_is_taken(nobody, catalogued):
-    nobody.send(event(product="WATCHLIST"))
 
 
 @strict
@@ -100,11 +97,12 @@ def test_an_import_of_another_process_counts_within_seconds(nobody, settings, se
 def test_a_batch_of_unknown_codes_costs_no_more_than_a_moment(nobody, services, monkeypatch):
     compared = []
     near = module.difflib.get_close_matches
-    monkeypatch.setattr(
-        module.difflib, "get_close_matches", lambda word, words, *args, **kw: compared.append(len(words)) or near(
-            word, words, *args, **kw
-        )
-    )  # fmt: skip
+
+    def counted(word: str, words: object, *args: object, **kwargs: object) -> list[str]:
+        compared.append(len(words))
+        return near(word, words, *args, **kwargs)
+
+    monkeypatch.setattr(module.difflib, "get_close_matches", counted)
     known = [{"code": f"TYPE-{number}", "product": "PORTFOLIO"} for number in range(500)]
     services.catalog.put(json.dumps(DOCUMENT | {"types": known}).encode())
     messages = refused(nobody, *[event(type=f"UNKNOWN-{number}") for number in range(3000)])
@@ -138,12 +136,7 @@ def test_a_report_s_filter_names_only_customers_that_the_user_sees(services):
 def test_a_catalog_that_was_read_is_used_while_the_database_is_away(services, monkeypatch):
     catalog = Catalog(strict=True)
     catalog.put(json.dumps(DOCUMENT).encode())
-    assert catalog._words().customer == {"BARCHART"}
-    monkeypatch.setattr(module, "KEPT_SECONDS", 0)
-
-    def away() -> None:
-        raise module.StoreUnavailable("away")
-
+    monkeypatch.setattr(module, "KEPT_SECONDS", -1)
+    assert catalog.vocabulary().customer == {"BARCHART"}
     monkeypatch.setattr(module.store, "customers", away)
-    catalog._vocabulary = (0.0, catalog._vocabulary[1])
-    assert catalog._words().customer == {"BARCHART"}
+    assert catalog.vocabulary().customer == {"BARCHART"}

@@ -28,6 +28,7 @@ from app.store.events import hourly_counts, pages
 from app.store.events.filters import EventFilter
 from app.store.models import IdempotencyKey, ObservedCode, Report
 from tests.support.client import FIRST, event
+from tests.support.outages import before
 from tests.support.pace import SOAK
 from tests.support.running import wait_until
 from tests.support.threads import at_once
@@ -53,26 +54,23 @@ class Unreliable:
         self.doubtful = 0
         self._life = 0
         self._lives: dict[int, int] = {}  # in which life of the database each thread opened its connection
-        self._begin, self._commit = database.obj.begin_group, database.obj.commit_group
-        monkeypatch.setattr(database.obj, "begin_group", self._begin_group)
-        monkeypatch.setattr(database.obj, "commit_group", self._commit_group)
+        before(monkeypatch, "begin_group", self._begin_group)
+        before(monkeypatch, "commit_group", self._commit_group)
         monkeypatch.setattr("app.store.events.writer.AWAY_SECONDS", 0.01)
         monkeypatch.setattr("app.store.events.writer.IDLE_SECONDS", 0.01)
         monkeypatch.setattr("app.store.events.writer.PAUSES", (0.01,))
 
-    def _begin_group(self, **how: object) -> object:
+    def _begin_group(self) -> None:
         thread = threading.get_ident()
         is_broken = self._lives.get(thread, self._life) != self._life
         self._lives[thread] = self._life
         if self.away or is_broken:
             raise StoreUnavailable("It is away.")
-        return self._begin(**how)
 
     def _commit_group(self) -> None:
         if self.doubtful:
             self.doubtful -= 1
             raise StoreUnavailable("It did not answer.")
-        self._commit()
 
     def break_connections(self) -> None:
         self._life += 1
@@ -137,10 +135,7 @@ class World:
     def fail_over(self) -> None:
         """To a server that lacks the last commits: what they wrote is gone."""
         before = database.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
-        kept = {
-            ObservedCode: list(ObservedCode.select().dicts()),
-            IdempotencyKey: list(IdempotencyKey.select().dicts()),
-        }
+        kept = {table: list(table.select().dicts()) for table in (ObservedCode, IdempotencyKey)}
         self.send()
         self.release()
         self.uncertain |= set(self.sizes)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import threading
 import time
 import uuid
 
@@ -18,6 +15,7 @@ from app.store.database import database, release
 from app.store.events import writer
 from app.store.step_size import Pace
 from tests.support.client import event
+from tests.support.outages import Gate, away, before, break_connection, once
 from tests.support.pace import slack
 from tests.support.running import wait_until
 from tests.support.threads import Aside, at_once
@@ -69,36 +67,6 @@ def refusing(app, database_url):
             connection.execute("DROP TRIGGER refuse ON event; DROP FUNCTION refuse")
 
 
-class Gate:
-    """Holds the writer in one step of its work, and counts how often it came there."""
-
-    def __init__(self, monkeypatch, step: str) -> None:
-        self.count = 0
-        self._open = threading.Event()
-        self._step = getattr(database.obj, step)
-        monkeypatch.setattr(database.obj, step, self._wait)
-
-    def __enter__(self) -> Gate:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.open()
-
-    def _wait(self, *args: object) -> object:
-        self.count += 1
-        assert self._open.wait(30)
-        return self._step(*args)
-
-    def open(self) -> None:
-        self._open.set()
-
-    def close(self) -> None:
-        self._open.clear()
-
-    def until_reached(self, times: int = 1) -> None:
-        wait_until(lambda: self.count >= times, 10)
-
-
 @pytest.fixture
 def commits(monkeypatch, app):
     """A gate before each commit."""
@@ -148,8 +116,6 @@ def test_nobody_is_answered_before_the_commit(send, commits):
         time.sleep(0.1)
         assert not answer.done()
         assert stored() == []
-        commits.open()
-        answer.result()
     assert stored() == ["x"]
 
 
@@ -229,14 +195,8 @@ def test_a_fault_of_the_database_is_not_called_a_success_or_a_moment_to_wait_for
 
 
 def test_a_short_absence_is_waited_for(send, monkeypatch):
-    begin, away = database.obj.begin_group, iter(range(3))
-
-    def sometimes(**how: object) -> object:
-        if next(away, None) is not None:
-            raise StoreUnavailable("It is away.")
-        return begin(**how)
-
-    monkeypatch.setattr(database.obj, "begin_group", sometimes)
+    absences = iter([away] * 3)
+    before(monkeypatch, "begin_group", lambda: next(absences, lambda: None)())
     assert len(send("x")) == 1
     assert stored() == ["x"]
 
@@ -244,20 +204,11 @@ def test_a_short_absence_is_waited_for(send, monkeypatch):
 @short_wait
 def test_a_request_whose_time_is_up_is_told_so_and_not_stored_later(send, monkeypatch):
     monkeypatch.setattr(writer, "PAUSES", (0.05,))
-    away = [True]
-    begin = database.obj.begin_group
-
-    def sometimes(**how: object) -> object:
-        if away[0]:
-            raise StoreUnavailable("It is away.")
-        return begin(**how)
-
-    monkeypatch.setattr(database.obj, "begin_group", sometimes)
     began = time.monotonic()
-    with pytest.raises(StoreUnavailable, match=r"It is away\."):
+    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable, match=r"It is away\."):
+        before(patch, "begin_group", away)
         send("too late")
     assert 0.9 < time.monotonic() - began < slack(4)
-    away[0] = False
     send("in time")
     time.sleep(0.2)
     assert stored() == ["in time"]
@@ -339,13 +290,6 @@ def test_one_that_waits_for_room_goes_in_when_there_is_some(send, commits, queue
     assert sorted(set(stored())) == ["first", "huge", "large", "small"]
 
 
-def break_connection() -> None:
-    """As if the cable were cut: the calling thread's connection is there, and dead."""
-    wire = socket.socket(fileno=os.dup(database.connection().fileno()))
-    wire.shutdown(socket.SHUT_RDWR)
-    wire.close()
-
-
 @pytest.fixture
 def looked_up(monkeypatch, app) -> list[bool]:
     """What the database said of transactions whose answer was lost."""
@@ -377,14 +321,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up_and_not_repeated(send, looke
 
 @postgresql_only
 def test_a_commit_that_never_arrived_is_repeated(send, looked_up, monkeypatch):
-    commit, first = database.obj.commit_group, iter([True])
-
-    def lose_the_question() -> None:
-        if next(first, False):
-            break_connection()
-        commit()
-
-    monkeypatch.setattr(database.obj, "commit_group", lose_the_question)
+    before(monkeypatch, "commit_group", once(break_connection))
     send("once", count=3)
     assert looked_up[-1] is False
     assert stored() == ["once"] * 3
@@ -395,39 +332,17 @@ def test_a_commit_that_never_arrived_is_repeated(send, looked_up, monkeypatch):
 def test_one_whose_time_is_up_in_doubt_is_not_repeated(send, monkeypatch):
     monkeypatch.setattr(writer, "GRACE_SECONDS", 0.2)
     monkeypatch.setattr(writer, "PAUSES", (0.05,))
-    ask, back = database.obj.was_committed, threading.Event()
-
-    def cannot_be_asked(*given: object) -> bool:
-        if not back.is_set():
-            raise StoreUnavailable("It is away.")
-        return ask(*given)
-
-    commit, first = database.obj.commit_group, iter([True])
-
-    def lose_the_question() -> None:
-        if next(first, False):
-            break_connection()
-        commit()
-
-    monkeypatch.setattr(database.obj, "was_committed", cannot_be_asked)
-    monkeypatch.setattr(database.obj, "commit_group", lose_the_question)
-    with pytest.raises(OutcomeUnknown):
+    before(monkeypatch, "commit_group", once(break_connection))
+    with monkeypatch.context() as patch, pytest.raises(OutcomeUnknown):
+        before(patch, "was_committed", away)
         send("not committed")
-    back.set()
     send("afterwards")
     assert stored() == ["afterwards"]
 
 
 @postgresql_only
 def test_a_connection_that_breaks_while_it_writes_costs_nobody_anything(send, looked_up, monkeypatch):
-    insert, first = database.obj.insert_encoded, iter([True])
-
-    def break_once(payloads: list) -> None:
-        if next(first, False):
-            break_connection()
-        insert(payloads)
-
-    monkeypatch.setattr(database.obj, "insert_encoded", break_once)
+    before(monkeypatch, "insert_encoded", once(break_connection))
     send("once", count=3)
     assert looked_up == []  # no commit was sent: there is nothing to look up
     assert stored() == ["once"] * 3

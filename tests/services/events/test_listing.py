@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.exceptions import EventUnknown, InputInvalid
+from app.services.events.ingest import as_row
 from app.services.people.accounts import SYSTEM, Principal
+from app.store.database import database, transaction
 from app.store.events import pages
 from app.store.events.filters import EventFilter
 from tests.support.client import event
@@ -26,10 +28,6 @@ def test_an_event_has_its_whole_batch(services, nobody):
 
 def test_a_batch_is_found_where_others_were_stored_at_the_same_time(services, nobody):
     """As web processes do on PostgreSQL: the ids of their batches interleave."""
-    from app.services.events.ingest import as_row
-    from app.store.database import database, transaction
-    from app.store.events import select as store
-
     batches = [nobody.send(event(type=f"B{number}"))[0]["batch"] for number in range(2)]
     known = {one.batch: one for _, one in services.listing.arrivals(SYSTEM, 2)}
     with transaction():
@@ -37,7 +35,7 @@ def test_a_batch_is_found_where_others_were_stored_at_the_same_time(services, no
             for name in batches:
                 one = known[name]
                 one.sequence = sequence
-                database.insert_encoded([store.encode([as_row(one, 0)])])
+                database.insert_encoded([database.encode_events([as_row(one, 0)])])
     key = next(key for key, one in services.listing.arrivals(SYSTEM, 60) if one.batch == batches[0])
     found = services.listing.batch(SYSTEM, key, services.listing.one(SYSTEM, key))
     assert [one.sequence for _, one in found] == list(range(1, 30))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -36,8 +37,19 @@ def kept() -> list[int]:
 
 
 @pytest.fixture
+def keep(services) -> Callable[..., None]:
+    """Keep rejected events, and wait until they are written."""
+
+    def keep(*events: Rejected, refused: RefusedRequest | None = None) -> None:
+        services.rejected.keep(events, ORIGIN, None, refused)
+        services.rejected.flush()
+
+    return keep
+
+
+@pytest.fixture
 def away(monkeypatch):
-    """The database is away until this is called."""
+    """Make the database unavailable until this is called."""
     add = store.add
 
     def refuse(rows: object, dropped: int, requests: object) -> None:
@@ -65,10 +77,9 @@ def test_an_address_tells_no_person(address, short):
     assert shortened(address) == short
 
 
-def test_what_was_sent_is_kept_with_where_it_came_from(services):
+def test_what_was_sent_is_kept_with_where_it_came_from(keep, services):
     before = time.time_ns() // 1_000_000
-    services.rejected.keep([invalid(7, '{"customer": "A"}')], ORIGIN)
-    services.rejected.flush()
+    keep(invalid(7, '{"customer": "A"}'))
     (one,) = services.rejected.page(SYSTEM, 10)
     assert before <= one.received <= time.time_ns() // 1_000_000
     assert (one.address, one.request_id, one.place) == ("203.0.113.0/24", "request-1", 7)
@@ -79,15 +90,13 @@ def test_what_was_sent_is_kept_with_where_it_came_from(services):
 @pytest.mark.parametrize(
     "customer", ["5", '""', '"a\\u0000b"', '"a\\nb"', '["A"]', "null", '"\\ud800"', f'"{"x" * 129}"']
 )
-def test_whose_it_is_is_nobodys_where_it_does_not_say_so(services, customer):
-    services.rejected.keep([invalid(text=f'{{"customer": {customer}}}'), invalid(text="{"), invalid(text="[]")], ORIGIN)
-    services.rejected.flush()
+def test_whose_it_is_is_nobodys_where_it_does_not_say_so(keep, services, customer):
+    keep(*[invalid(text=f'{{"customer": {customer}}}'), invalid(text="{"), invalid(text="[]")])
     assert {one.customer for one in services.rejected.page(SYSTEM, 10)} == {""}
 
 
-def test_who_is_limited_to_customers_sees_theirs_only(services):
-    services.rejected.keep([invalid(1, '{"customer": "A"}', "x"), invalid(2, '{"customer": "B"}'), invalid(3)], ORIGIN)
-    services.rejected.flush()
+def test_who_is_limited_to_customers_sees_theirs_only(keep, services):
+    keep(*[invalid(1, '{"customer": "A"}', "x"), invalid(2, '{"customer": "B"}'), invalid(3)])
     (mine,) = services.rejected.page(LIMITED, 10)
     assert mine.place == 1
     assert services.rejected.get(LIMITED, mine.id) == mine
@@ -98,10 +107,9 @@ def test_who_is_limited_to_customers_sees_theirs_only(services):
             services.rejected.get(LIMITED, key)
 
 
-def test_many_reasons_are_cut_and_counted(services):
+def test_many_reasons_are_cut_and_counted(keep, services):
     faults = [FieldError(f"fault {number}") for number in range(100)]
-    services.rejected.keep([Rejected(1, "{}", faults)], ORIGIN)
-    services.rejected.flush()
+    keep(Rejected(1, "{}", faults))
     (one,) = services.rejected.page(SYSTEM, 1)
     assert one.reasons == [f"fault {number}" for number in range(20)] + ["And 80 more."]
 
@@ -118,23 +126,21 @@ def test_the_queue_is_bounded_sampled_and_what_is_dropped_is_counted(services, a
     assert services.rejected.dropped() == 50_000 - len(places)
 
 
-def test_the_queue_is_bounded_in_bytes_too(services, away, monkeypatch):
+def test_the_queue_is_bounded_in_bytes_too(keep, services, away, monkeypatch):
     monkeypatch.setattr(rejected, "QUEUE_BYTES", 1_200)
     monkeypatch.setattr(rejected, "ROW_BYTES", 0)
     services.rejected.keep([invalid(number, "x" * 300) for number in range(1, 11)], ORIGIN)
     away()
     services.rejected.flush()
     assert kept() == [1, 2, 3]
-    services.rejected.keep([invalid(number, "x" * 300) for number in range(11, 14)], ORIGIN)  # there is room again
-    services.rejected.flush()
+    keep(*[invalid(number, "x" * 300) for number in range(11, 14)])  # there is room again
     assert kept() == [1, 2, 3, 11, 12, 13]
     assert services.rejected.dropped() == 7
 
 
-def test_a_monster_is_cut(services, monkeypatch):
+def test_a_monster_is_cut(keep, services, monkeypatch):
     monkeypatch.setattr(rejected, "MAX_TEXT", 10)
-    services.rejected.keep([invalid(text="x" * 1_000)], ORIGIN)
-    services.rejected.flush()
+    keep(*[invalid(text="x" * 1_000)])
     assert services.rejected.page(SYSTEM, 1)[0].event == "x" * 10
 
 
@@ -208,31 +214,21 @@ def test_a_process_that_ends_writes_what_it_has(app, settings, tmp_path):
     assert len(kept()) == 900
 
 
-@pytest.mark.settings(rejected_max=3)
-def test_the_oldest_go_when_there_are_too_many(services):
-    services.rejected.keep([invalid(place) for place in range(1, 6)], ORIGIN)
-    services.rejected.flush()
-    services.scheduler.run_all()
-    assert kept() == [3, 4, 5]
-    services.scheduler.run_all()
-    assert kept() == [3, 4, 5]
+@pytest.mark.parametrize(
+    "limits", [(30, 3, 10**6), (30, 100, 1_000)], ids=["too many", "too many bytes"]
+)  # 300 bytes and a reason each
+def test_the_oldest_go_when_there_are_too_many(keep, services, monkeypatch, limits):
+    monkeypatch.setattr(services.rejected, "_bounds", limits)
+    keep(*[invalid(place, "é" * 150) for place in range(1, 6)])
+    for _ in range(2):
+        services.scheduler.run_all()
+        assert kept() == [3, 4, 5]
 
 
-def test_the_oldest_go_when_they_take_too_many_bytes(services, monkeypatch):
-    monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
-    services.rejected.keep([invalid(place, "é" * 150) for place in range(1, 6)], ORIGIN)  # 300 bytes and a reason each
-    services.rejected.flush()
-    services.scheduler.run_all()
-    assert kept() == [3, 4, 5]
-    services.scheduler.run_all()
-    assert kept() == [3, 4, 5]
-
-
-def test_requests_that_are_kept_whole_are_bounded_alike(services, monkeypatch):
+def test_requests_that_are_kept_whole_are_bounded_alike(keep, services, monkeypatch):
     for number in range(4):
         whole = RefusedRequest(random.randbytes(400), False, None, [])
-        services.rejected.keep([invalid(number)], ORIGIN, None, whole)
-    services.rejected.flush()
+        keep(invalid(number), refused=whole)
     monkeypatch.setattr(services.rejected, "_bounds", (30, 3, 10**6))
     services.rejected.purge()
     assert len(services.rejected.requests(SYSTEM, 10)) == 3
@@ -245,18 +241,16 @@ def test_requests_that_are_kept_whole_are_bounded_alike(services, monkeypatch):
     assert services.rejected.requests(SYSTEM, 10) == []
 
 
-def test_a_flood_is_bounded_while_it_is_written_not_by_the_scheduler_alone(services, monkeypatch):
+def test_a_flood_is_bounded_while_it_is_written_not_by_the_scheduler_alone(keep, services, monkeypatch):
     monkeypatch.setattr(rejected, "PURGE_BYTES", 1_000)
     monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
-    services.rejected.keep([invalid(place, "x" * 300) for place in range(1, 9)], ORIGIN)
-    services.rejected.flush()
+    keep(*[invalid(place, "x" * 300) for place in range(1, 9)])
     assert kept() == [6, 7, 8]
 
 
 @pytest.mark.settings(rejected_keep_days=2)
-def test_they_go_when_they_are_too_old(services, monkeypatch):
-    services.rejected.keep([invalid(1)], ORIGIN)
-    services.rejected.flush()
+def test_they_go_when_they_are_too_old(keep, services, monkeypatch):
+    keep(invalid(1))
     first = services.rejected.page(SYSTEM, 1)[0].received
     monkeypatch.setattr("app.services.events.rejected.server_time", lambda: first + 2 * DAY)
     services.scheduler.run_all()

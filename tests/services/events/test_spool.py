@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
-from app.exceptions import StoreUnavailable
 from app.services.events.spool import EventSpool
 from app.storage.spool import SpoolFiles
 from app.store.database import database, release
-from app.store.events import hourly_counts, select, spool_records
+from app.store.events import hourly_counts, spool_records
 from app.store.events.idempotency import Claim
 from app.store.events.writer import WriteRequest
 from app.store.models import IdempotencyKey
 from tests.support.client import FIRST, event
+from tests.support.outages import away, before, break_connection
 from tests.support.running import ROOT, wait_until
 from tests.support.threads import at_once
 
@@ -36,16 +36,14 @@ class Outage:
     def __init__(self, monkeypatch) -> None:
         self.on = False
         self.tries = 0
-        self._begin = database.obj.begin_group
-        monkeypatch.setattr(database.obj, "begin_group", self._begin_group)
+        before(monkeypatch, "begin_group", self._begin_group)
         monkeypatch.setattr("app.store.events.writer.AWAY_SECONDS", 0.3)
         monkeypatch.setattr("app.store.events.writer.IDLE_SECONDS", 0.05)
 
-    def _begin_group(self, **how: object) -> object:
+    def _begin_group(self) -> None:
         self.tries += 1
         if self.on:
-            raise StoreUnavailable("It is away.")
-        return self._begin(**how)
+            away()
 
     def __enter__(self) -> Outage:
         self.on = True
@@ -93,11 +91,6 @@ def stored() -> list[tuple]:
 def told(*answers: list[dict]) -> list[tuple]:
     """The same of answers."""
     return [(one["context"], one["sequence"], one["batch"]) for answer in answers for one in answer]
-
-
-def waiting(services) -> str | None:
-    """What the health check says of the spool."""
-    return next((one.problem for one in services.health.checks() if "spool" in one.name), None)
 
 
 def test_events_are_taken_while_the_database_is_away_and_stored_as_they_were_answered(nobody, outage, deliver):
@@ -157,8 +150,6 @@ def test_the_scheduler_of_a_database_that_is_still_away_leaves_them(nobody, outa
 
 
 def is_held(path: Path) -> bool:
-    import fcntl
-
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -250,7 +241,7 @@ def test_events_that_were_answered_are_stored_although_another_body_came_first_u
     headers = {"Idempotency-Key": "k"}
     first = nobody.post("/events", [event(context=["first"])], headers=headers).get_json()
     with outage, monkeypatch.context() as patch:
-        patch.setattr("app.store.events.idempotency.find", lambda key: away())
+        patch.setattr("app.store.events.idempotency.find", away)
         second = nobody.post("/events", [event(context=["second"])], headers=headers)
     assert second.status_code == 200
     deliver()
@@ -274,14 +265,10 @@ def test_a_key_that_was_taken_before_is_not_stored_again(nobody, outage, deliver
     headers = {"Idempotency-Key": "k"}
     first = nobody.post("/events", [event()], headers=headers).get_json()
     with outage, monkeypatch.context() as patch:
-        patch.setattr("app.store.events.idempotency.find", lambda key: away())
+        patch.setattr("app.store.events.idempotency.find", away)
         assert nobody.post("/events", [event()], headers=headers).status_code == 200
     deliver()
     assert stored() == told(first)
-
-
-def away() -> None:
-    raise StoreUnavailable("It is away.")
 
 
 def test_a_spool_without_room_is_503_and_what_it_had_is_delivered(nobody, outage, deliver, monkeypatch, services):
@@ -345,12 +332,6 @@ sys.stdin.read()
     assert stored() == told(answer)
 
 
-def break_connection() -> None:
-    wire = socket.socket(fileno=os.dup(database.connection().fileno()))
-    wire.shutdown(socket.SHUT_RDWR)
-    wire.close()
-
-
 @postgresql_only
 @pytest.mark.parametrize("arrives", [True, False], ids=["committed", "not committed"])
 def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, deliver, monkeypatch, files, arrives):
@@ -378,7 +359,7 @@ def test_what_waits_comes_home_in_transactions_of_few_events(app, monkeypatch):
     monkeypatch.setattr(spool_records, "FIRST_EVENTS", 10)
     monkeypatch.setattr(spool_records, "MOST_EVENTS", 10)
     row = ("A", "P", "T", None, 1, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 1)
-    entries = [WriteRequest(select.encode([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
+    entries = [WriteRequest(database.encode_events([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
     sizes, write = [], database.obj.insert_encoded
     monkeypatch.setattr(database.obj, "insert_encoded", lambda some: [sizes.append(len(some)), write(some)])
     spool_records.deliver([spool_records.encode(entry, None)[0] for entry in entries])

@@ -88,7 +88,7 @@ def test_events_and_pages_go_on_at_once_and_reports_run_afterwards(app, services
         services.scheduler.run_all()  # nothing of it raises
     wait_until(lambda: is_well(services), 10)
     services.scheduler.run_all()
-    assert services.reports._queue.missing([job["job"]]) == []
+    assert services.reports.queue.missing([job["job"]]) == []
 
 
 def is_well(services) -> bool:
@@ -127,7 +127,7 @@ def test_a_redis_that_hangs_is_waited_for_once(redis_url):
         for ask in (queue.workers, queue.length, queue.server, queue.scheduler_seen, queue.ping):
             with pytest.raises(QueueUnavailable, match="Redis does not answer: Timeout reading"):
                 ask()
-        assert time.monotonic() - began < 2 * module.SECONDS
+        assert time.monotonic() - began < 2 * module.TIMEOUT_SECONDS
 
 
 def test_asking_for_workers_leaves_the_time_out_as_it_is(redis_url):
@@ -135,7 +135,7 @@ def test_asking_for_workers_leaves_the_time_out_as_it_is(redis_url):
     Worker([Queue(NAME, connection=redis)], connection=redis).register_birth()
     queue = ReportQueue(redis_url, 1)
     assert [one.pid for one in queue.workers()] == [os.getpid()]
-    assert queue.connection().connection_pool.connection_kwargs["socket_timeout"] == module.SECONDS
+    assert queue.connection().connection_pool.connection_kwargs["socket_timeout"] == module.TIMEOUT_SECONDS
 
 
 def test_of_all_who_are_counted_one_waits_to_see_whether_redis_is_back(redis_url, monkeypatch):

@@ -54,7 +54,7 @@ def in_a_statement(monkeypatch) -> Callable[[], None]:
     """Let a report be planned by a statement that takes half a minute; returns when it is at it."""
     begun = threading.Event()
 
-    def sleep(*args: object) -> None:
+    def sleep(*args: object, **more: object) -> None:
         begun.set()
         database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
 
@@ -179,14 +179,14 @@ def test_a_cancelled_report_runs_again_with_the_snapshot_that_it_had(
     undisturbed = begin()
     services.runner.run(undisturbed)
     written.clear()
-    write = part_writer.PartWriter._write_part
+    write = part_writer.PartWriter.write_part
 
     def cancel_in_part(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if part.number == 4 and not row(job).cancelled and row(job).attempt == 1:
             cancels("service", job)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", cancel_in_part)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", cancel_in_part)
     services.runner.run(job)
     check_cancelled(admin, job, row(job), [name for name in files() if name != row(undisturbed).file])
     admin.send(event(timestamp=FIRST + 3, context=["late"]))
@@ -204,7 +204,7 @@ def test_a_retry_right_after_the_cancelling_loses_nothing_to_the_attempt_that_st
     admin, services, job, row, content, files, monkeypatch
 ):
     """The first attempt finds out only when the second one is at its parts."""
-    write, done = part_writer.PartWriter._write_part, []
+    write, done = part_writer.PartWriter.write_part, []
 
     def overtaken(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if not done:
@@ -214,7 +214,7 @@ def test_a_retry_right_after_the_cancelling_loses_nothing_to_the_attempt_that_st
             services.runner.run(job, "second")
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", overtaken)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", overtaken)
     services.runner.run(job, "first")
     assert (row(job).status, row(job).rows, len(content(job).splitlines())) == ("COMPLETE", ROWS, ROWS)
     assert files() == [row(job).file]
@@ -229,7 +229,7 @@ def test_tidying_up_leaves_alone_what_a_retry_has_written_meanwhile(services, jo
 
     def tidied(self: attempt.Attempt) -> None:
         write_parts(self)
-        services.reports._cleanup.remove_expired(job)
+        services.reports.destinations.discard_leftovers(job)
         seen.extend(part.done for part in parts.of(job))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", tidied)

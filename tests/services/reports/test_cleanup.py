@@ -32,15 +32,6 @@ def queued(redis_url: str) -> Callable[[], list[str]]:
     return lambda: [name.partition("_")[0] for name in waiting.get_job_ids()]
 
 
-@pytest.fixture
-def redis_is_away(monkeypatch) -> None:
-    def away(*args: object, **kwargs: object) -> None:
-        raise redis_py.ConnectionError("Connection refused")
-
-    monkeypatch.setattr(redis_py.Redis, "execute_command", away)
-    monkeypatch.setattr(redis_py.client.Pipeline, "execute", away)
-
-
 def change(job: str, **values: object) -> None:
     Report.update(values).where(Report.job == job).execute()
 
@@ -56,46 +47,45 @@ def forget_everything(redis_url: str) -> None:
     redis_py.Redis.from_url(redis_url).flushall()
 
 
-def test_a_report_that_redis_forgot_is_queued_again(services, job, queued, redis_url):
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_a_report_is_queued_again_if_redis_forgot_it_and_otherwise_left_alone(
+    services, job, queued, redis_url, is_forgotten
+):
     assert queued() == [job]
-    forget_everything(redis_url)
-    services.reports.clean_up()
-    assert queued() == [job]
-
-
-def test_a_report_that_is_queued_is_left_alone(services, job, queued):
+    if is_forgotten:
+        forget_everything(redis_url)
     for _ in range(3):
-        services.reports.clean_up()
+        services.reports.cleanup.clean_up()
     assert queued() == [job]
 
 
 def test_a_report_is_accepted_while_redis_is_away_and_queued_when_it_is_back(admin, services, job, queued, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(services.reports._queue, "_url", "unix:///nowhere.sock")
-        patch.setattr(services.reports._queue, "_connection", None)
+        patch.setattr(services.reports.queue, "_url", "unix:///nowhere.sock")
+        patch.setattr(services.reports.queue, "_connection", None)
         with capture_logs() as log:
             second = admin.start_report()
         with pytest.raises(QueueUnavailable):
-            services.reports.clean_up()
+            services.reports.cleanup.clean_up()
     assert second["status"] == "RUNNING"
     assert "report not enqueued, the scheduler will" in [line["event"] for line in log]
     assert queued() == [job]
-    services.reports._queue._connection = None
-    services.reports.clean_up()
+    services.reports.queue._connection = None
+    services.reports.cleanup.clean_up()
     assert queued() == [job, second["job"]]
 
 
 def test_a_report_that_a_worker_has_is_not_queued_again(services, job, queued, redis_url):
     store.claim(job, "token", now())
     forget_everything(redis_url)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert queued() == []
 
 
 def test_a_silent_attempt_is_given_up_and_its_report_queued_again(services, job, queued, row, redis_url):
     claim_long_ago(job)
     forget_everything(redis_url)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert queued() == [job]
     assert (row(job).status, row(job).token, row(job).attempt) == ("RUNNING", None, 1)
     services.runner.run(job)
@@ -105,7 +95,7 @@ def test_a_silent_attempt_is_given_up_and_its_report_queued_again(services, job,
 def test_an_attempt_that_gave_a_sign_of_life_goes_on(services, job, row):
     claim_long_ago(job)
     assert store.note(job, "token", rows=1)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert row(job).token == "token"
 
 
@@ -113,7 +103,7 @@ def test_after_five_attempts_that_died_a_report_has_failed(services, settings, j
     for attempt in range(1, settings.report_attempts + 1):
         assert row(job).status == "RUNNING"
         assert claim_long_ago(job, token=f"token-{attempt}").attempt == attempt
-        services.reports.clean_up()
+        services.reports.cleanup.clean_up()
     report = row(job)
     assert settings.report_attempts == 5
     assert (report.status, report.token) == ("FAILED", None)
@@ -126,30 +116,28 @@ def test_after_five_attempts_that_died_a_report_has_failed(services, settings, j
 def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, job, row):
     long_ago = now() - settings.report_timeout_seconds * 1000 - module.SILENT_MS - 1
     store.claim(job, "token", long_ago)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert (row(job).status, row(job).reason) == ("TIMEOUT", "It ran longer than 900 seconds.")
     assert not store.note(job, "token", rows=7)
 
 
-def test_an_attempt_within_its_time_is_not(services, settings, job, row):
-    store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
-    services.reports.clean_up()
-    assert row(job).status == "RUNNING"
-
-
-def test_a_report_that_waits_long_is_not_timed_out(services, job, row):
-    change(job, started=1)
-    services.reports.clean_up()
+@pytest.mark.parametrize("is_claimed", [True, False], ids=["an attempt within its time", "a report that waits long"])
+def test_nothing_else_is_timed_out(services, settings, job, row, is_claimed):
+    if is_claimed:
+        store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
+    else:
+        change(job, started=1)
+    services.reports.cleanup.clean_up()
     assert row(job).status == "RUNNING"
 
 
 def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, job, row, files):
     services.runner.run(job)
     link = admin.get(f"/reports/JOB-{job}", headers={"Accept": "application/json"}).get_json()["link"]
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert files() == [row(job).file]
     change(job, expires=now())
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert files() == []
     assert row(job).removed
     assert admin.availability(f"JOB-{job}")["status"] == "COMPLETE"
@@ -157,18 +145,23 @@ def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, j
     assert admin.get(link.removeprefix("https://tally.example")).status_code == 410
 
 
-def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row, files, settings):
+def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row):
     services.runner.run(job)
     change(job, expires=now())
     services.reports.path(row(job)).unlink()
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert row(job).removed
 
 
-def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, row, files, redis_is_away):
+def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, files, monkeypatch):
+    def away(*args: object, **kwargs: object) -> None:
+        raise redis_py.ConnectionError("Connection refused")
+
+    monkeypatch.setattr(redis_py.Redis, "execute_command", away)
+    monkeypatch.setattr(redis_py.client.Pipeline, "execute", away)
     services.runner.run(job)
     change(job, expires=now())
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert files() == []
 
 
@@ -181,15 +174,11 @@ def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, file
     change(hopeless, stalled_attempts=4)
     change(late, began=1)
     forget_everything(redis_url)
-    at_once(4, lambda number: services.reports.clean_up())
+    at_once(4, lambda number: services.reports.cleanup.clean_up())
     assert files() == []
     assert set(queued()) == {waiting, silent}
-    assert [row(name).status for name in (waiting, silent, hopeless, late)] == [
-        "RUNNING",
-        "RUNNING",
-        "FAILED",
-        "TIMEOUT",
-    ]
+    statuses = [row(name).status for name in (waiting, silent, hopeless, late)]
+    assert statuses == ["RUNNING", "RUNNING", "FAILED", "TIMEOUT"]
     for _ in range(2):  # queued twice by two sweeps: the second run finds nothing to do
         for name in (waiting, silent):
             services.runner.run(name)
@@ -230,7 +219,7 @@ def test_what_no_report_owns_goes_after_a_minute_and_not_before(services, job, f
     young = leaves(job, 50) + leaves(nobody_s, 50)
     leaves(job, 61)
     leaves(nobody_s, 61)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert files() == sorted(young)
 
 
@@ -240,7 +229,7 @@ def test_what_a_report_has_that_runs_or_is_complete_never_goes(admin, services, 
     os.utime(services.reports.path(row(job)), (1, 1))
     running = admin.start_report()["job"]
     left = leaves(running, 3600)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert files() == sorted([row(job).file, *left])
     services.runner.run(running)
     assert files() == sorted([row(job).file, row(running).file])
@@ -264,7 +253,7 @@ def test_a_report_that_completes_in_the_middle_of_a_sweep_keeps_its_file(service
 
     for name in ("running_among", "files_in_use"):
         monkeypatch.setattr(store, name, then_it_completes(getattr(store, name)))
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert sorted(asked) == ["files_in_use", "running_among"]
     assert file in files()
 
@@ -273,7 +262,7 @@ def test_sweeps_at_once_remove_what_no_report_owns(services, job, files, leaves)
     change(job, status="FAILED")
     for _ in range(5):
         leaves(job, 61)
-    at_once(4, lambda number: services.reports.clean_up())
+    at_once(4, lambda number: services.reports.cleanup.clean_up())
     assert files() == []
 
 
@@ -291,26 +280,26 @@ def test_while_the_storage_is_away_silent_attempts_are_given_up_and_workers_woke
     claim_long_ago(silent)
     forget_everything(redis_url)
     with monkeypatch.context() as patch:
-        for name in ("contents", "discard", "delete"):
+        for name in ("contents", "discard"):
             patch.setattr(LocalStorage, name, away)
         with capture_logs() as log:
-            services.reports.clean_up()
+            services.reports.cleanup.clean_up()
     assert (row(late).status, row(silent).token, row(done).removed) == ("TIMEOUT", None, False)
     assert queued() == [silent]
     assert "files not removed, the next sweep will" in [line["event"] for line in log]
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert row(done).removed
 
 
 def test_a_report_is_woken_when_its_pause_is_over_and_not_before(services, job, row, queued, redis_url):
     change(job, not_before=store.clock() + 60_000)
     forget_everything(redis_url)
-    services.reports.wake()
+    services.reports.cleanup.wake()
     assert queued() == []
     services.runner.work("worker")
     assert row(job).attempt == 0
     change(job, not_before=store.clock())
-    services.reports.wake()
+    services.reports.cleanup.wake()
     assert queued() == [job]
     services.runner.work("worker")
     assert row(job).status == "COMPLETE"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -21,14 +23,23 @@ pytestmark = pytest.mark.settings(report_attempts=1)
 GIVEN_UP = "1 attempt got no further. The last one: "
 
 
+def raising(*errors: Exception, after: int = 0) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    """Let each attempt raise one of the errors behind some lines, and the attempts after these write all."""
+    left = iter(errors)
+
+    def lines_until_the_error(lines: Iterator[bytes]) -> Iterator[bytes]:
+        yield from itertools.islice(lines, after)
+        for error in left:
+            raise error
+        yield from lines
+
+    return lines_until_the_error
+
+
 def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_row_and_in_the_log(
     services, job, row, files, along
 ):
-    def broken(lines):
-        yield next(lines)
-        raise ValueError("the second row is bad")
-
-    along(broken)
+    along(raising(ValueError("the second row is bad"), after=1))
     with capture_logs() as log:
         services.runner.run(job)
     report = row(job)
@@ -45,10 +56,10 @@ def test_a_machine_with_a_wrong_clock_shortens_no_other_s_time_for_a_report(serv
     with monkeypatch.context() as there:
         there.setattr(time, "time_ns", lambda: wrong)
         there.setattr(time, "time", lambda: wrong / 1e9)
-        report = services.runner._claim(job, "the worker there")
-        services.reports.clean_up()
+        report = services.runner.claim(job, "the worker there")
+        services.reports.cleanup.clean_up()
     store.give_back(job, report.token)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     services.runner.run(job)
     report = row(job)
     assert report.status == "COMPLETE"
@@ -76,21 +87,13 @@ def test_a_storage_that_cannot_be_written_is_one_too(services, job, row, setting
 
 
 def test_a_reason_is_cut_where_it_is_long(services, job, row, along):
-    def broken(lines):
-        raise ValueError("x" * 100_000)
-        yield
-
-    along(broken)
+    along(raising(ValueError("x" * 100_000)))
     services.runner.run(job)
     assert len(row(job).reason) == len(GIVEN_UP) + 1000
 
 
 def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job, row, along):
-    def broken(lines):
-        raise ValueError("the first row is bad")
-        yield
-
-    along(broken)
+    along(raising(ValueError("the first row is bad")))
     services.runner.run(job)
     answer = admin.get(f"/reports/JOB-{job}")
     assert (answer.status_code, root(answer)) == (409, "EVENT_JOB_GET_FAILED")
@@ -133,11 +136,7 @@ def test_a_report_whose_last_row_comes_too_late_has_timed_out_too(services, job,
 
 
 def test_a_database_that_goes_away_fails_nothing_as_it_comes_back(services, job, row, files, along):
-    def cut_off(lines):
-        yield next(lines)
-        raise StoreUnavailable("The database cannot be reached.")
-
-    along(cut_off)
+    along(raising(StoreUnavailable("The database cannot be reached."), after=1))
     services.runner.run(job)
     assert (row(job).status, row(job).reason, files()) == ("RUNNING", None, [])
 
@@ -157,13 +156,7 @@ def test_an_error_of_the_database_s_own_ends_the_report_failed(services, job, ro
 
 @pytest.mark.settings(report_attempts=3)
 def test_a_failed_attempt_is_tried_again_after_a_while_and_each_reason_is_on_record(services, job, row, along, files):
-    reasons = iter(["first", "second", "third"])
-
-    def broken(lines):
-        raise ValueError(next(reasons))
-        yield
-
-    along(broken)
+    along(raising(ValueError("first"), ValueError("second"), ValueError("third")))
     for tried in (1, 2):
         services.runner.run(job)
         report = row(job)
@@ -179,14 +172,7 @@ def test_a_failed_attempt_is_tried_again_after_a_while_and_each_reason_is_on_rec
 
 
 def test_a_failed_report_runs_again_when_it_is_told_to_with_the_snapshot_that_it_had(admin, services, job, row, along):
-    once = iter([True])
-
-    def broken(lines):
-        if next(once, False):
-            raise ValueError("only once")
-        yield from lines
-
-    along(broken)
+    along(raising(ValueError("only once")))
     services.runner.run(job)
     assert row(job).status == "FAILED"
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
@@ -206,7 +192,7 @@ def test_a_bucket_that_is_not_allowed_any_more_gets_no_report_that_waits_or_is_t
     output = {"bucketName": "analysts", "bucketKey": "report.csv"}
     waiting, cancelled = begin(output), begin(output)
     services.reports.cancel(SYSTEM, row(cancelled))
-    filing = services.reports._destinations
+    filing = services.reports.destinations
     monkeypatch.setattr(filing, "_settings", replace(filing._settings, report_buckets=()))
     services.runner.run(waiting)
     (attempt,) = services.reports.attempts(row(waiting))

@@ -37,7 +37,7 @@ MEASURE_PARQUET = """
 import json, re, sys
 from pathlib import Path
 import worker
-worker.travel_light()
+sys.meta_path.insert(0, worker.UnusedLibraries())
 from app.services.reports import planning
 planning.PART_ROWS, planning.WHOLE_ROWS = 100_000, 125_000
 running = worker.create_app().extensions["services"].runner

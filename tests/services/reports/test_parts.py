@@ -11,7 +11,7 @@ import random
 import pytest
 import zstandard
 
-from app.services.reports import attempt, part_writer, planning
+from app.services.reports import part_writer, planning
 from app.store.models import ReportPart
 from app.store.reports import parts
 from tests.support.client import FIRST, event
@@ -151,7 +151,7 @@ def test_a_sign_of_life_that_comes_with_a_part_s_last_word_does_not_end_the_atte
     """The pulse beats at every moment, also between the part's last word and the writer's taking note of it."""
     note, writers = part_writer.PartWriter.note, []
     monkeypatch.setattr(part_writer.PartWriter, "note", lambda writer: writers.append(writer) or note(writer))
-    monkeypatch.setattr("app.services.reports.heartbeat.SECONDS", 0.0005)
+    monkeypatch.setattr("app.services.reports.part_writer.HEARTBEAT_SECONDS", 0.0005)
     job = begin()
     services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 1)
@@ -161,8 +161,8 @@ def test_a_sign_of_life_that_comes_with_a_part_s_last_word_does_not_end_the_atte
 @pytest.mark.usefixtures("small_parts")
 def test_a_report_s_parts_follow_one_another_without_gap(services, begin, events, along, monkeypatch):
     """Told by the parts themselves, while the report is being written."""
-    seen = []
-    monkeypatch.setattr(attempt.Attempt, "_call_help", lambda self: seen.extend(parts.of(self._report.job)))
+    seen, are_done = [], parts.are_done
+    monkeypatch.setattr(parts, "are_done", lambda job: are_done(job) if seen else seen.extend(parts.of(job)))
     services.runner.run(begin())
     assert [part.number for part in seen] == list(range(len(seen)))
     assert all(one.end < two.start for one, two in itertools.pairwise(seen))

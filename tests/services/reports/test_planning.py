@@ -38,7 +38,7 @@ def surveyed(monkeypatch) -> list[select.Selection]:
 def planned(monkeypatch) -> list[planning.Plan]:
     """The plans that were made."""
     made, plan = [], planning.plan
-    monkeypatch.setattr(planning, "plan", lambda *given: made.append(plan(*given)) or made[-1])
+    monkeypatch.setattr(planning, "plan", lambda *given, **more: made.append(plan(*given, **more)) or made[-1])
     return made
 
 

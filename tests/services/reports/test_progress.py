@@ -8,7 +8,7 @@ import time
 import pytest
 
 from app.schemas.progress import STEADY_MS
-from app.services.reports import heartbeat
+from app.services.reports import part_writer
 from app.store.reports import reports as store
 from app.support.clock import now
 from tests.support.rows import fill
@@ -95,4 +95,4 @@ def test_progress_is_told_by_keys_only_once_they_are_known(admin, services, job,
 def test_the_pulse_stops_with_the_report(services, job):
     services.runner.run(job)
     assert "heartbeat" not in [thread.name for thread in threading.enumerate()]
-    assert heartbeat.SECONDS <= 0.5
+    assert part_writer.HEARTBEAT_SECONDS <= 0.5

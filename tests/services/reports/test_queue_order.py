@@ -31,14 +31,14 @@ def after_part(monkeypatch) -> Callable[[int, Callable], None]:
     """Do something when a part is written: `after_part(2, action)`."""
 
     def plan(number: int, action: Callable[[], object]) -> None:
-        write = part_writer.PartWriter._write_part
+        write = part_writer.PartWriter.write_part
 
         def and_then(writer: part_writer.PartWriter, part, *args: object) -> None:
             write(writer, part, *args)
             if part.number == number:
                 action()
 
-        monkeypatch.setattr(part_writer.PartWriter, "_write_part", and_then)
+        monkeypatch.setattr(part_writer.PartWriter, "write_part", and_then)
 
     return plan
 
@@ -134,7 +134,7 @@ def test_a_helper_leaves_as_soon_as_a_report_waits(services, huge, begin, row, q
 def plan_without_writing(services, job: str) -> None:
     """An attempt that holds a report and has cut it, and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    planned = attempt.Attempt(report, "holder", services.runner._context(report))
+    planned = attempt.Attempt(report, "holder", services.runner.context)
     planned._plan()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.exports import parquet
 from app.exports.layout import POSITIONAL, Layout
-from app.services.reports import attempt, heartbeat, part_writer
+from app.services.reports import attempt, fair_queue, part_writer
 from app.store.models import Report, ReportAttempt, ReportPart
 from app.store.reports import parts
 from app.store.reports import reports as store
@@ -38,10 +38,10 @@ def ends_in_part(monkeypatch) -> Callable[[int, Ending], None]:
     def plan(number: int, ending: Ending) -> None:
         made = part_writer.blocks
 
-        def blocks(report: Report, output: object, rows: object) -> Iterator[tuple[bytes, int]]:
+        def blocks(report: Report, rows: object) -> Iterator[tuple[bytes, int]]:
             part = parts.of(report.job)[number]
             with_end = rows.start == part.start and rows.end == part.end
-            for data, count in made(report, output, rows):
+            for data, count in made(report, rows):
                 lines = data.splitlines(keepends=True)
                 middle = len(lines) // 2
                 yield b"".join(lines[:middle]), middle
@@ -93,12 +93,12 @@ def test_a_killed_worker_s_report_goes_on_behind_its_parts(services, job, row, d
 
 def test_a_silent_worker_s_report_goes_on_behind_its_parts_too(services, job, row, dies, content, whole, written):
     dies(job, 3)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert row(job).token, "it may still be heard from"
     long_ago = store.clock() - attempt.SILENT_MS - 1
     Report.update(heartbeat_at=long_ago).where(Report.job == job).execute()
     ReportPart.update(heartbeat_at=long_ago).where(ReportPart.job == job).execute()
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert (row(job).token, row(job).stalled_attempts) == (None, 0)
     services.runner.run(job, "next")
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
@@ -121,8 +121,8 @@ def test_an_attempt_that_is_given_up_in_silence_and_wakes_spoils_nothing(
     services, job, row, release, content, whole, written, files, monkeypatch
 ):
     """It froze in part 3. Its report was taken, and is complete when it goes on."""
-    monkeypatch.setattr(heartbeat, "SECONDS", 60)
-    write, frozen = part_writer.PartWriter._write_part, []
+    monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 60)
+    write, frozen = part_writer.PartWriter.write_part, []
 
     def freeze(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if part.number == 3 and not frozen:
@@ -133,7 +133,7 @@ def test_an_attempt_that_is_given_up_in_silence_and_wakes_spoils_nothing(
             frozen.append(row(job))
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", freeze)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", freeze)
     services.runner.run(job, "frozen")
     complete = frozen[1]
     assert (complete.status, complete.attempt) == ("COMPLETE", 2)
@@ -176,7 +176,7 @@ def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
         written_parts(self)
         parts_of.append(parts.of(self._report.job))
         if self._report.attempt == 1:
-            spoil(services.runner._context(self._report).destinations.own.path(parts_of[0][4].file))
+            spoil(services.runner.context.destinations.own.path(parts_of[0][4].file))
 
     monkeypatch.setattr(attempt.Attempt, "_write_parts", lose_one)
     services.runner.run(job := begin(output))
@@ -188,7 +188,7 @@ def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
 
 
 def test_progress_goes_never_back_within_an_attempt_and_never_past_the_total(services, job, row, dies, monkeypatch):
-    monkeypatch.setattr(heartbeat, "SECONDS", 0.001)
+    monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 0.001)
     told: dict[str, list[tuple[int, int]]] = {}
     note = store.note
 
@@ -200,7 +200,8 @@ def test_progress_goes_never_back_within_an_attempt_and_never_past_the_total(ser
         return kept
 
     monkeypatch.setattr(store, "note", spy)
-    monkeypatch.setattr(attempt.Attempt, "_gives_way", lambda self: time.sleep(0.05))  # for a beat or two a part
+    monkeypatch.setattr(attempt, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(fair_queue, "is_huge", lambda report: time.sleep(0.05))  # for a heartbeat or two a part
     dies(job, 6)
     services.runner.worker_died("mortal")
     services.runner.run(job, "next")
@@ -218,7 +219,7 @@ def test_attempts_that_get_further_are_no_failure_however_many(
     services, job, row, content, whole, written, monkeypatch
 ):
     """Each writes one part, and fails in the next one."""
-    write, begun = part_writer.PartWriter._write_part, []
+    write, begun = part_writer.PartWriter.write_part, []
 
     def fail_at_the_second(writer: part_writer.PartWriter, *args: object) -> None:
         begun.append(writer)
@@ -226,7 +227,7 @@ def test_attempts_that_get_further_are_no_failure_however_many(
             raise OSError("no more than one")
         write(writer, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", fail_at_the_second)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", fail_at_the_second)
     for number in range(1, 10):
         services.runner.run(job)
         assert (row(job).status, row(job).attempt, row(job).stalled_attempts) == ("RUNNING", number, 0)
@@ -273,7 +274,7 @@ def test_a_report_that_ran_again_from_the_start_forgets_the_parts_it_had(
 ):
     dies(job, 3)
     store.end(job, "FAILED", "It was cancelled.", now(), cancelled=True)
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     assert ReportPart.select().count() == 0, "the sweep forgets parts of reports that have ended"
     store.run_again(job)
     written.clear()

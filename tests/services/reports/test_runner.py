@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from app.services.reports import heartbeat
+from app.services.reports import part_writer
 from app.storage.local import LocalStorage
 from app.store.models import Report
 from app.store.reports import reports as store
@@ -123,7 +123,7 @@ def test_an_attempt_that_loses_its_report_after_its_last_row_removes_its_file(
 
 
 def test_an_attempt_notices_within_a_moment_that_its_report_is_another_s(services, job, row, along, monkeypatch):
-    monkeypatch.setattr(heartbeat, "SECONDS", 0.02)
+    monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 0.02)
     written = []
 
     def endless(lines):

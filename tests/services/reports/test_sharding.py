@@ -9,7 +9,7 @@ import pytest
 
 from app.redis import queue as queue_room
 from app.services.people.principal import SYSTEM
-from app.services.reports import attempt, heartbeat, part_writer
+from app.services.reports import attempt, part_writer
 from app.store.models import Report, ReportPart
 from app.store.reports import parts
 from app.store.reports import reports as store
@@ -37,7 +37,7 @@ def job(long_job) -> str:
 def planned(services, job) -> str:
     """The same, held by a worker that has cut it, and gives signs of life, and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    attempt.Attempt(report, "holder", services.runner._context(report))._plan()
+    attempt.Attempt(report, "holder", services.runner.context)._plan()
     return job
 
 
@@ -70,13 +70,13 @@ class Writers:
 
 @pytest.fixture
 def writers(monkeypatch) -> Writers:
-    some, write = Writers(), part_writer.PartWriter._write_part
+    some, write = Writers(), part_writer.PartWriter.write_part
 
     def held(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         some.wait(writer._worker, part)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", held)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", held)
     return some
 
 
@@ -143,7 +143,7 @@ def test_many_writers_at_once_write_each_part_once(services, planned, written, r
 
 
 def test_a_helper_that_dies_loses_its_part_to_others(services, planned, row, content, whole, written, monkeypatch):
-    write, died = part_writer.PartWriter._write_part, []
+    write, died = part_writer.PartWriter.write_part, []
 
     def die(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if writer._worker == "mortal" and part.number == 1:
@@ -151,7 +151,7 @@ def test_a_helper_that_dies_loses_its_part_to_others(services, planned, row, con
             raise KeyboardInterrupt
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "_write_part", die)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", die)
     monkeypatch.setattr(parts, "give_back", lambda part, token: None)  # a process that is killed does nothing more
     with pytest.raises(KeyboardInterrupt):
         services.runner.help(planned, "mortal")
@@ -166,7 +166,7 @@ def test_a_helper_that_dies_loses_its_part_to_others(services, planned, row, con
 def test_a_silent_helper_loses_its_part_and_what_it_writes_later_changes_nothing_and_leaves_no_file(
     services, planned, row, content, whole, writers, written, files, monkeypatch
 ):
-    monkeypatch.setattr(heartbeat, "SECONDS", 60)  # nobody gives signs of life
+    monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 60)  # nobody gives signs of life
     writers.hold("slow")
     with Aside() as aside:
         slow = aside.start(services.runner.help, planned, "slow")
@@ -188,7 +188,7 @@ def test_a_silent_helper_loses_its_part_and_what_it_writes_later_changes_nothing
 
 
 def test_a_helper_that_finds_its_part_taken_stops(services, planned, writers, written, monkeypatch):
-    monkeypatch.setattr(heartbeat, "SECONDS", 0.02)
+    monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 0.02)
     writers.hold("slow")
     with Aside() as aside:
         slow = aside.start(services.runner.help, planned, "slow")

@@ -86,7 +86,7 @@ def job(admin, begin, hangs) -> str:
 
 
 def is_clean(services, s3: S3) -> bool:
-    services.reports.clean_up()
+    services.reports.cleanup.clean_up()
     return not s3.objects() and not s3.unfinished()
 
 

@@ -103,8 +103,8 @@ def test_a_part_that_another_plan_left_to_a_helper_is_written_as_wide_as_the_pla
     monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
     job = admin.start_report({"layout": "positional"})
     report = store.claim(job["job"], "token", 0, "holder")
-    attempt.Attempt(report, "holder", services.runner._context(report))._plan()
-    storage = services.runner._context(report).destinations.own
+    attempt.Attempt(report, "holder", services.runner.context)._plan()
+    storage = services.runner.context.destinations.own
     helper = PartWriter(store.by_job(job["job"]), "helper", storage)
     helper._report.width = 1
     while helper.write_next(lambda: None):

@@ -65,6 +65,18 @@ def known(clock, nobody) -> None:
 
 
 @pytest.fixture
+def run_due(services, clock):
+    """Do at a time what schedulers do every few seconds."""
+
+    def run(at: str | None = None) -> None:
+        if at is not None:
+            clock.set(at)
+        services.schedule_runs.run_due()
+
+    return run
+
+
+@pytest.fixture
 def anna(services):
     return services.accounts.add("anna", "analyst", ["BARCHART"], "correct horse")
 
@@ -92,15 +104,13 @@ def ids(services, report: Report) -> list[str]:
     return [line.split("|")[2] for line in services.reports.path(done).read_text().splitlines()]
 
 
-def test_a_new_one_runs_at_the_next_hour_of_its_rhythm_and_not_before(services, add, clock):
+def test_a_new_one_runs_at_the_next_hour_of_its_rhythm_and_not_before(add, clock, run_due):
     schedule = add()
     assert schedule.next_run == ms("2026-11-24T06:00")
-    clock.set("2026-11-24T05:59:59")
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T05:59:59")
     assert started(schedule) == []
-    clock.set("2026-11-24T06:00")
-    services.schedule_runs.run_due()
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T06:00")
+    run_due()
     (report,) = started(schedule)
     assert (report.start, report.end) == (ms("2026-11-23"), ms("2026-11-24") - 1)
     assert (report.customer, report.product, report.account_name) == ("BARCHART", "PORTFOLIO", "anna")
@@ -109,7 +119,7 @@ def test_a_new_one_runs_at_the_next_hour_of_its_rhythm_and_not_before(services, 
     assert (after.last_report, after.last_snapshot_max_id, after.claim) == (report.job, report.snapshot_max_id, None)
 
 
-def test_its_filter_and_output_are_those_of_its_reports(services, nobody, add, clock):
+def test_its_filter_and_output_are_those_of_its_reports(services, nobody, add):
     nobody.send(event(type="A"), event(type="B"))
     output = {"delimiter": ";", "header": True, "layout": "positional"}
     schedule = add(filter=WANTED["filter"] | {"types": ["A", "B"]}, output=output)
@@ -124,38 +134,34 @@ def test_its_filter_and_output_are_those_of_its_reports(services, nobody, add, c
         ("monthly", "2026-12-01T06:00", "2026-11-01", "2026-12-01"),
     ],
 )
-def test_a_week_is_from_monday_to_sunday_and_a_month_the_calendar_s(
-    services, add, clock, recurrence, runs, first, last
-):
+def test_a_week_is_from_monday_to_sunday_and_a_month_the_calendar_s(add, clock, recurrence, runs, first, last, run_due):
     schedule = add(recurrence=recurrence)
     assert schedule.next_run == ms(runs)
     clock.set(runs)
-    services.schedule_runs.run_due()
+    run_due()
     (report,) = started(schedule)
     assert (report.start, report.end) == (ms(first), ms(last) - 1)
 
 
-def test_after_five_days_without_a_scheduler_one_report_makes_up_for_the_latest_run(services, add, clock):
+def test_after_five_days_without_a_scheduler_one_report_makes_up_for_the_latest_run(add, run_due):
     schedule = add()
-    clock.set("2026-11-29T09:30")
-    services.schedule_runs.run_due()
-    services.schedule_runs.run_due()
+    run_due("2026-11-29T09:30")
+    run_due()
     (report,) = started(schedule)
     assert (report.start, report.end) == (ms("2026-11-28"), ms("2026-11-29") - 1)
     assert fresh(schedule).next_run == ms("2026-11-30T06:00")
 
 
-def test_a_late_run_covers_the_period_that_it_would_have_covered_in_time(services, add, clock):
+def test_a_late_run_covers_the_period_that_it_would_have_covered_in_time(add, clock, run_due):
     """Made up for after midnight, the run of 23 o'clock must not take the next run's day."""
     schedule = add(hour=23)
     clock.set("2026-11-25T00:30")  # the run of the 24th was missed
-    services.schedule_runs.run_due()
-    clock.set("2026-11-25T23:00")
-    services.schedule_runs.run_due()
+    run_due()
+    run_due("2026-11-25T23:00")
     assert [report.start for report in started(schedule)] == [ms("2026-11-23"), ms("2026-11-24")]
 
 
-def test_since_the_last_one_takes_up_where_that_ended_late_events_included(services, add, clock, nobody):
+def test_since_the_last_one_takes_up_where_that_ended_late_events_included(services, add, nobody, run_due):
     schedule = add(mode="since_last")
     nobody.send(event(context=["one"]), event(context=["two"], timestamp=1))
     first = services.schedule_runs.run(SYSTEM, schedule)
@@ -163,8 +169,7 @@ def test_since_the_last_one_takes_up_where_that_ended_late_events_included(servi
     second = services.schedule_runs.run(SYSTEM, schedule)
     third = services.schedule_runs.run(SYSTEM, schedule)
     nobody.send(event(context=["last"]))
-    clock.set("2026-11-24T06:00")
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T06:00")
     fourth = started(schedule)[-1]
     assert ids(services, first) == ["two", "user-1", "one"]
     assert ids(services, second) == ["late"]
@@ -236,19 +241,19 @@ def test_runs_at_once_of_one_schedule_never_overlap(services, add, nobody):
     assert sorted(found) == sorted([*(f"event-{number}" for number in range(8)), "user-1"])
 
 
-def test_of_schedulers_that_race_for_a_run_one_starts_it(services, add, clock):
+def test_of_schedulers_that_race_for_a_run_one_starts_it(add, clock, run_due):
     several = [add(name=f"Number {number}") for number in range(5)]
     clock.set("2026-11-24T06:00")
-    at_once(6, lambda number: services.schedule_runs.run_due())
+    at_once(6, lambda number: run_due())
     assert [len(started(schedule)) for schedule in several] == [1] * 5
     assert {fresh(schedule).next_run for schedule in several} == {ms("2026-11-25T06:00")}
 
 
-def test_a_scheduler_that_read_before_another_ran_comes_too_late(services, add, clock):
+def test_a_scheduler_that_read_before_another_ran_comes_too_late(services, add, clock, run_due):
     schedule = add()
     clock.set("2026-11-24T06:00")
     seen = store.due(clock())
-    services.schedule_runs.run_due()
+    run_due()
     services.schedule_runs._run_due(seen[0], clock())
     assert len(started(schedule)) == 1
 
@@ -257,21 +262,21 @@ class Killed(BaseException):
     """What ends a process in the middle."""
 
 
-def test_a_scheduler_that_died_before_it_started_the_report_loses_no_run(services, add, clock, monkeypatch):
+def test_a_scheduler_that_died_before_it_started_the_report_loses_no_run(add, clock, run_due):
     schedule = add()
     clock.set("2026-11-24T06:00")
     store.claim(schedule.id, "dead", clock(), ms("2026-11-25T06:00"), due=schedule.next_run)
-    services.schedule_runs.run_due()
+    run_due()
     assert started(schedule) == []  # somebody may be at it
     clock.moment += schedule_runs.ABANDONED_MS + 1
-    services.schedule_runs.run_due()
-    services.schedule_runs.run_due()
+    run_due()
+    run_due()
     assert len(started(schedule)) == 1
     assert fresh(schedule).next_run == ms("2026-11-25T06:00")
 
 
 def test_a_scheduler_that_died_after_it_started_the_report_starts_no_second_one(
-    services, add, clock, monkeypatch, nobody
+    services, add, clock, monkeypatch, nobody, run_due
 ):
     schedule = add(mode="since_last")
     clock.set("2026-11-24T06:00")
@@ -282,10 +287,10 @@ def test_a_scheduler_that_died_after_it_started_the_report_starts_no_second_one(
     with monkeypatch.context() as patch:
         patch.setattr(store, "settle", die)
         with pytest.raises(Killed):
-            services.schedule_runs.run_due()
+            run_due()
     nobody.send(event(context=["later"]))
     clock.moment += schedule_runs.ABANDONED_MS + 1
-    services.schedule_runs.run_due()
+    run_due()
     (report,) = started(schedule)
     after = fresh(schedule)
     assert (after.last_report, after.last_snapshot_max_id, after.claim) == (report.job, report.snapshot_max_id, None)
@@ -293,7 +298,9 @@ def test_a_scheduler_that_died_after_it_started_the_report_starts_no_second_one(
     assert ids(services, services.schedule_runs.run(SYSTEM, schedule)) == ["later"]
 
 
-def test_a_scheduler_that_was_so_slow_that_another_took_over_leaves_no_second_report(services, add, clock, monkeypatch):
+def test_a_scheduler_that_was_so_slow_that_another_took_over_leaves_no_second_report(
+    services, add, clock, monkeypatch, run_due
+):
     schedule = add(mode="since_last")
     clock.set("2026-11-24T06:00")
     start = services.reports.start
@@ -303,12 +310,12 @@ def test_a_scheduler_that_was_so_slow_that_another_took_over_leaves_no_second_re
         monkeypatch.undo()
         later = clock.moment + schedule_runs.ABANDONED_MS + 1
         monkeypatch.setattr(schedule_runs, "now", lambda: later)
-        services.schedule_runs.run_due()
-        services.schedule_runs.run_due()
+        run_due()
+        run_due()
         return start(*args, **kwargs)
 
     monkeypatch.setattr(services.reports, "start", slowly)
-    services.schedule_runs.run_due()
+    run_due()
     made, too_late = started(schedule)
     assert (made.status, too_late.status, too_late.cancelled) == ("RUNNING", "FAILED", True)
     assert fresh(schedule).last_report == made.job
@@ -322,7 +329,7 @@ def test_while_a_report_is_being_started_nobody_else_starts_one(services, add, c
         services.schedule_runs.run(SYSTEM, schedule)
 
 
-def test_a_failure_to_start_is_tried_again_and_stops_no_other(services, add, clock, monkeypatch):
+def test_a_failure_to_start_is_tried_again_and_stops_no_other(services, add, clock, monkeypatch, run_due):
     broken, good = add(name="A"), add(name="B")
     clock.set("2026-11-24T06:00")
     start = services.reports.start
@@ -334,33 +341,32 @@ def test_a_failure_to_start_is_tried_again_and_stops_no_other(services, add, clo
 
     with monkeypatch.context() as patch, capture_logs() as log:
         patch.setattr(services.reports, "start", fail)
-        services.schedule_runs.run_due()
+        run_due()
     assert (len(started(broken)), len(started(good))) == (0, 1)
     assert "recurring report not started, it will be tried again" in [line["event"] for line in log]
-    services.schedule_runs.run_due()
+    run_due()
     assert (len(started(broken)), len(started(good))) == (1, 1)
 
 
-def test_running_one_now_leaves_the_next_run_where_it_is(services, add, clock):
+def test_running_one_now_leaves_the_next_run_where_it_is(services, add):
     schedule = add()
     report = services.schedule_runs.run(SYSTEM, schedule)
     assert (report.start, report.end) == (ms("2026-11-22"), ms("2026-11-23") - 1)
     assert fresh(schedule).next_run == schedule.next_run
 
 
-def test_a_paused_one_does_not_run_and_when_resumed_goes_on_with_the_next(services, add, clock):
+def test_a_paused_one_does_not_run_and_when_resumed_goes_on_with_the_next(services, add, run_due):
     schedule = add()
     services.schedules.pause(SYSTEM, schedule)
-    clock.set("2026-11-27T10:00")
-    services.schedule_runs.run_due()
+    run_due("2026-11-27T10:00")
     assert started(schedule) == []
     services.schedules.resume(SYSTEM, fresh(schedule))
     assert (fresh(schedule).active, fresh(schedule).next_run) == (True, ms("2026-11-28T06:00"))
-    services.schedule_runs.run_due()
+    run_due()
     assert started(schedule) == []
 
 
-def test_what_came_while_it_was_paused_is_in_the_next_since_the_last_one(services, add, clock, nobody):
+def test_what_came_while_it_was_paused_is_in_the_next_since_the_last_one(services, add, nobody):
     schedule = add(mode="since_last")
     services.schedule_runs.run(SYSTEM, schedule)
     services.schedules.pause(SYSTEM, schedule)
@@ -369,7 +375,7 @@ def test_what_came_while_it_was_paused_is_in_the_next_since_the_last_one(service
     assert ids(services, services.schedule_runs.run(SYSTEM, schedule)) == ["meanwhile"]
 
 
-def test_a_paused_one_can_be_run_by_hand_and_stays_paused(services, add, clock):
+def test_a_paused_one_can_be_run_by_hand_and_stays_paused(services, add):
     schedule = add()
     services.schedules.pause(SYSTEM, schedule)
     services.schedule_runs.run(SYSTEM, schedule)
@@ -385,11 +391,10 @@ def test_who_paused_it_while_it_was_being_started_is_not_overruled(services, add
     assert (fresh(schedule).active, fresh(schedule).next_run) == (False, None)
 
 
-def test_an_owner_who_lost_the_customer_gets_no_more_reports_and_the_reason_is_shown(services, add, clock, anna):
+def test_an_owner_who_lost_the_customer_gets_no_more_reports_and_the_reason_is_shown(services, add, anna, run_due):
     schedule = add()
     Account.update(customers=["OTHER"]).where(Account.id == anna.id).execute()
-    clock.set("2026-11-24T06:00")
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T06:00")
     assert started(schedule) == []
     after = fresh(schedule)
     assert (after.active, after.next_run, after.claim) == (False, None, None)
@@ -398,12 +403,11 @@ def test_an_owner_who_lost_the_customer_gets_no_more_reports_and_the_reason_is_s
         services.schedules.resume(SYSTEM, after)
 
 
-def test_an_owner_who_is_gone_gets_no_more_reports_and_the_reason_is_shown(services, add, clock, anna):
+def test_an_owner_who_is_gone_gets_no_more_reports_and_the_reason_is_shown(services, add, anna, run_due):
     schedule = add()
     services.accounts.remove("anna")
     services.accounts.add("anna", "analyst", ["BARCHART"], "correct horse")  # the same name is not the same user
-    clock.set("2026-11-24T06:00")
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T06:00")
     assert started(schedule) == []
     assert (fresh(schedule).active, fresh(schedule).reason) == (False, "Its owner, anna, is no user any more.")
     with pytest.raises(Forbidden, match="no user any more"):
@@ -411,12 +415,11 @@ def test_an_owner_who_is_gone_gets_no_more_reports_and_the_reason_is_shown(servi
 
 
 def test_one_that_can_no_longer_be_laid_out_says_why_and_is_tried_at_the_next_hour(
-    services, add, clock, sample_catalog, monkeypatch
+    add, sample_catalog, monkeypatch, run_due
 ):
     schedule = add(output={"layout": "columns"})
     monkeypatch.setattr("app.store.catalog.catalog.product", lambda code: None)
-    clock.set("2026-11-24T06:00")
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T06:00")
     after = fresh(schedule)
     assert started(schedule) == []
     assert 'output.layout is "columns", but the catalog has no columns' in after.reason
@@ -509,7 +512,7 @@ def test_it_cannot_be_changed_into_what_its_owner_could_not_start(services, add,
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_why_it_was_not_started_names_nothing_that_only_its_owner_may_see(services, nobody, clock, by_hand):
+def test_why_it_was_not_started_names_nothing_that_only_its_owner_may_see(services, nobody, by_hand, run_due):
     nobody.send(event(customer="SECRET", product="SECRET-PRODUCT"))
     schedule = services.schedules.add(SYSTEM, WANTED).schedule
     Schedule.update(product="SECRET-PRODUC").execute()
@@ -519,8 +522,7 @@ def test_why_it_was_not_started_names_nothing_that_only_its_owner_may_see(servic
             services.schedule_runs.run(limited, fresh(schedule))
         told = refused.value.field_errors[0].message
     else:
-        clock.set("2026-11-24T06:00")
-        services.schedule_runs.run_due()
+        run_due("2026-11-24T06:00")
         told = fresh(schedule).reason
     assert told == 'filter.product is "SECRET-PRODUC", which is not known.'
 
@@ -607,37 +609,34 @@ def test_the_scheduler_starts_what_is_due(services, add, clock):
 
 
 @pytest.mark.parametrize("recurrence", ["daily", "weekly", "monthly"])
-def test_a_scheduler_whose_clock_was_ahead_leaves_no_report_asleep(add, services, clock, recurrence):
+def test_a_scheduler_whose_clock_was_ahead_leaves_no_report_asleep(add, clock, recurrence, run_due):
     schedule = add(recurrence=recurrence)
     expected = fresh(schedule).next_run
     clock.set("2027-01-02T12:00")  # 40 days ahead
-    services.schedule_runs.run_due()
+    run_due()
     assert fresh(schedule).next_run > clock.moment
     clock.moment = NOON
-    services.schedule_runs.run_due()
+    run_due()
     assert fresh(schedule).next_run == expected
     assert len(started(schedule)) == 1
 
 
-def test_a_clock_that_is_a_little_behind_makes_no_run_twice(add, services, clock):
+def test_a_clock_that_is_a_little_behind_makes_no_run_twice(add, run_due):
     schedule = add()
-    clock.set("2026-11-24T06:00:00")
-    services.schedule_runs.run_due()
-    clock.set("2026-11-24T05:59:00")
-    services.schedule_runs.run_due()
-    clock.set("2026-11-24T06:00:30")
-    services.schedule_runs.run_due()
+    run_due("2026-11-24T06:00:00")
+    run_due("2026-11-24T05:59:00")
+    run_due("2026-11-24T06:00:30")
     assert len(started(schedule)) == 1
 
 
-def test_a_claim_of_a_clock_that_was_ahead_is_let_go(add, services, clock):
+def test_a_claim_of_a_clock_that_was_ahead_is_let_go(add, run_due):
     schedule = add()
     store.claim(schedule.id, "dead", NOON + 40 * DAY, None, due=None)
-    services.schedule_runs.run_due()
+    run_due()
     assert fresh(schedule).claim is None
 
 
-def test_a_webhook_s_try_that_a_clock_set_too_far_ahead_is_due(services):
+def test_a_webhook_s_try_that_a_clock_set_too_far_ahead_is_due():
     deliveries.Delivery.create(
         key="k",
         schedule=1,

@@ -17,7 +17,7 @@ from tests.support.receivers import babble, flood, hang, listener, receiver, tri
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(webhook_client, "SECONDS", 0.4)
+    monkeypatch.setattr(webhook_client, "TIMEOUT_SECONDS", 0.4)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,14 @@ def certificate(authority) -> trustme.LeafCert:
     return authority.issue_cert("127.0.0.1")
 
 
-def post(url: str) -> webhook_client.Answer:
+def post(url: str) -> webhook_client.Response:
     origin, asked = split(url)
     return webhook_client.post(origin, asked, b'{"a": 1}', {"Content-Type": "application/json", "X-Mark": "one"})
 
 
 def test_what_is_sent_arrives_and_the_answer_comes_back():
     with receiver() as there:
-        assert post(f"{there.url}/in?x=1") == webhook_client.Answer(200, "thank you")
+        assert post(f"{there.url}/in?x=1") == webhook_client.Response(200, "thank you")
     (got,) = there.got
     assert (got.path, got.body, got.headers["X-Mark"]) == ("/in?x=1", b'{"a": 1}', "one")
     assert got.headers["Host"] == there.url.removeprefix("http://")
@@ -54,7 +54,7 @@ def test_a_status_is_an_answer_whatever_it_is(status):
 def test_a_redirect_is_not_followed():
     with receiver() as elsewhere, receiver() as there:
         there.answers.append((307, {"Location": elsewhere.url}, b"over there"))
-        assert post(there.url) == webhook_client.Answer(307, "over there")
+        assert post(there.url) == webhook_client.Response(307, "over there")
     assert elsewhere.got == []
 
 
@@ -77,7 +77,7 @@ def test_a_server_that_does_not_come_to_an_end_is_left(behave):
 def test_of_an_answer_without_an_end_only_the_beginning_is_read():
     with listener(flood) as url:
         answer = post(url)
-    assert (answer.status, len(answer.text)) == (200, webhook_client.ANSWER_BYTES)
+    assert (answer.status, len(answer.text)) == (200, webhook_client.MAX_RESPONSE_BYTES)
 
 
 def test_a_body_that_never_comes_takes_nothing_from_the_status():
@@ -140,7 +140,7 @@ def test_over_tls_it_arrives_as_well(authority, certificate, monkeypatch):
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     monkeypatch.setattr(webhook_client, "_trust", lambda: trusting)
-    monkeypatch.setattr(webhook_client, "SECONDS", 5)
+    monkeypatch.setattr(webhook_client, "TIMEOUT_SECONDS", 5)
     with receiver(certificate) as there:
         assert post(there.url).status == 200
     assert there.got[0].body == b'{"a": 1}'

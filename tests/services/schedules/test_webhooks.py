@@ -87,10 +87,11 @@ def schedule(saved) -> Schedule:
 
 
 @pytest.fixture
-def tell(services):
-    """What a scheduler does every few seconds."""
+def tell(services, clock):
+    """Do what a scheduler does every few seconds, after some milliseconds."""
 
-    def send() -> None:
+    def send(after_ms: int = 0) -> None:
+        clock.ahead += after_ms
         services.webhooks.send()
         services.webhooks.flush()
 
@@ -137,7 +138,7 @@ def test_a_complete_report_is_told_with_what_is_needed_to_fetch_and_check_it(nob
     assert data.count(b"\n") == told["rows"] == 2
 
 
-def test_it_is_signed_with_the_secret_that_was_told_once(saved, complete, tell, there, settings):
+def test_it_is_signed_with_the_secret_that_was_told_once(saved, complete, tell, there):
     complete(saved.schedule)
     tell()
     (got,) = there.got
@@ -149,7 +150,7 @@ def test_it_is_signed_with_the_secret_that_was_told_once(saved, complete, tell, 
     assert got.headers["User-Agent"].startswith("Tally/")
 
 
-def test_the_secret_is_kept_nowhere(saved, settings, database_url):
+def test_the_secret_is_kept_nowhere(saved):
     columns = Schedule.select().dicts().get().values()
     kept = saved.secret.removeprefix("tally_hook_")
     assert not [value for value in columns if isinstance(value, str) and kept in value]
@@ -165,51 +166,42 @@ def test_another_secret_counts_at_once(services, saved, complete, tell, there):
     assert mark == hmac.new(secret.encode(), f"{time}.".encode() + there.got[0].body, "sha256").hexdigest()
 
 
-def test_what_fails_is_tried_again_later_and_later_with_a_fresh_link_and_the_same_id(
-    schedule, complete, tell, there, clock
-):
+def test_what_fails_is_tried_again_later_and_later_with_a_fresh_link_and_the_same_id(schedule, complete, tell, there):
     there.answers += [SERVER_ERROR] * 2
     complete(schedule)
     tell()
     tell()
     assert len(there.got) == 1  # not before its time
-    clock.ahead += 30_000
-    tell()
-    clock.ahead += 119_000
-    tell()
+    tell(30_000)
+    tell(119_000)
     assert len(there.got) == 2
-    clock.ahead += 1_100
-    tell()
+    tell(1_100)
     assert tries() == [(500, "out of order"), (500, "out of order"), (200, "thank you")]
     assert (delivery().state, delivery().tries, delivery().next_try) == ("delivered", 3, None)
     assert {got.headers["X-Tally-Delivery"] for got in there.got} == {delivery().key}
     assert len({json.loads(got.body)["link"] for got in there.got}) == 3
-    clock.ahead += 3 * DAY
-    tell()
+    tell(3 * DAY)
     assert len(there.got) == 3
 
 
-def test_after_eight_tries_within_a_day_it_is_given_up_and_each_is_on_record(schedule, complete, tell, there, clock):
+def test_after_eight_tries_within_a_day_it_is_given_up_and_each_is_on_record(schedule, complete, tell, there):
     there.answers += [SERVER_ERROR] * 20
     complete(schedule)
-    for pause in (0, *module.PAUSES, 100_000, 100_000):
-        clock.ahead += pause * 1000 + 100
-        tell()
+    for pause in (0, *module.PAUSES_SECONDS, 100_000, 100_000):
+        tell(pause * 1000 + 100)
     assert len(there.got) == 8
-    assert 23 * 3600 < sum(module.PAUSES) < 24 * 3600
+    assert 23 * 3600 < sum(module.PAUSES_SECONDS) < 24 * 3600
     assert (delivery().state, delivery().tries, delivery().next_try) == ("given_up", 8, None)
     assert tries() == [(500, "out of order")] * 8
 
 
-def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, complete, tell, there, clock):
+def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, complete, tell, there):
     there.answers += [SERVER_ERROR] * 8
     complete(schedule)
-    for pause in (0, *module.PAUSES):
-        clock.ahead += pause * 1000 + 100
-        tell()
+    for pause in (0, *module.PAUSES_SECONDS):
+        tell(pause * 1000 + 100)
     services.schedules.send_again(SYSTEM, schedule, delivery())
-    clock.ahead += 1_000
-    tell()
+    tell(1_000)
     assert (delivery().state, delivery().tries) == ("delivered", 1)
     assert len(tries()) == 9
 
@@ -225,7 +217,7 @@ def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, c
     ids=["removed", "limited", "demoted", "changed"],
 )
 def test_an_owner_who_may_not_see_the_report_any_more_sends_no_new_link(
-    services, there, allowing, complete, tell, clock, lose, why
+    services, there, allowing, complete, tell, lose, why
 ):
     allowing(there.url)
     anna = services.accounts.add("anna", "operator", None, "correct horse")
@@ -234,8 +226,7 @@ def test_an_owner_who_may_not_see_the_report_any_more_sends_no_new_link(
     complete(schedule)
     tell()
     lose(services, anna)
-    clock.ahead += 31_000
-    tell()
+    tell(31_000)
     assert len(there.got) == 1
     code, said = tries()[-1]
     assert code is None and why in said
@@ -252,7 +243,7 @@ def test_a_redirect_is_a_failure_and_not_followed(schedule, complete, tell, ther
 
 
 def test_a_server_that_says_nothing_is_left_and_tried_again(services, complete, tell, allowing, monkeypatch):
-    monkeypatch.setattr(room, "SECONDS", 0.2)
+    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 0.2)
     with listener(hang) as url:
         allowing(url)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": url}).schedule)
@@ -262,10 +253,10 @@ def test_a_server_that_says_nothing_is_left_and_tried_again(services, complete, 
 
 
 def test_servers_that_say_nothing_keep_the_scheduler_from_nothing(services, complete, allowing, monkeypatch, there):
-    monkeypatch.setattr(room, "SECONDS", 1.5)
+    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 1.5)
     with listener(hang) as url:
         allowing(url, there.url)
-        for number in range(module.THREADS - 1):
+        for number in range(module.MAX_CONCURRENT_TRIES - 1):
             silent = WANTED | {"name": f"Number {number}", "webhook": url}
             complete(services.schedules.add(SYSTEM, silent).schedule)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": there.url}).schedule)
@@ -279,7 +270,7 @@ def test_servers_that_say_nothing_keep_the_scheduler_from_nothing(services, comp
 
 
 def test_no_more_are_under_way_than_there_are_threads(services, complete, allowing, monkeypatch):
-    monkeypatch.setattr(room, "SECONDS", 0.3)
+    monkeypatch.setattr(room, "TIMEOUT_SECONDS", 0.3)
     held, most, lock = set(), [], threading.Lock()
 
     def count(connection) -> None:
@@ -292,13 +283,13 @@ def test_no_more_are_under_way_than_there_are_threads(services, complete, allowi
 
     with listener(count) as url:
         allowing(url)
-        for number in range(module.THREADS + 3):
+        for number in range(module.MAX_CONCURRENT_TRIES + 3):
             complete(services.schedules.add(SYSTEM, WANTED | {"name": str(number), "webhook": url}).schedule)
         for _ in range(3):
             services.webhooks.send()
             services.webhooks.flush()
-    assert len(tries()) == module.THREADS + 3
-    assert max(most) <= module.THREADS
+    assert len(tries()) == module.MAX_CONCURRENT_TRIES + 3
+    assert max(most) <= module.MAX_CONCURRENT_TRIES
 
 
 def test_a_host_that_is_not_allowed_is_refused_when_it_is_saved(services, allowing, there):
@@ -331,9 +322,7 @@ def test_what_is_no_url_to_send_to_is_refused_by_name(services, allowing, url):
     assert refused.value.field_errors[0].message.startswith("webhook ")
 
 
-def test_a_host_that_is_allowed_no_more_gets_nothing_and_that_is_on_record(
-    schedule, complete, tell, there, allowing, clock
-):
+def test_a_host_that_is_allowed_no_more_gets_nothing_and_that_is_on_record(schedule, complete, tell, there, allowing):
     complete(schedule)
     allowing("hooks.example.com")
     tell()
@@ -341,14 +330,11 @@ def test_a_host_that_is_allowed_no_more_gets_nothing_and_that_is_on_record(
     assert tries()[0][0] is None
     assert "which WEBHOOK_HOSTS does not allow" in tries()[0][1]
     allowing(there.url)
-    clock.ahead += 31_000
-    tell()
+    tell(31_000)
     assert delivery().state == "delivered"
 
 
-def test_a_failed_report_is_told_too_and_so_is_its_end_when_it_is_run_again(
-    services, schedule, tell, there, monkeypatch
-):
+def test_a_failed_report_is_told_too_and_so_is_its_end_when_it_is_run_again(services, schedule, tell, there):
     report = services.schedule_runs.run(SYSTEM, schedule)
     Report.update(status="FAILED", ended=module.now(), reason="The disk is full.").where(
         Report.job == report.job
@@ -374,7 +360,7 @@ def test_a_cancelled_report_is_told_with_whoever_cancelled_it(services, schedule
 
 
 def test_a_storage_that_is_away_is_on_record_and_the_webhook_tried_again(
-    services, schedule, complete, tell, there, clock, monkeypatch
+    services, schedule, complete, tell, there, monkeypatch
 ):
     complete(schedule)
 
@@ -385,8 +371,7 @@ def test_a_storage_that_is_away_is_on_record_and_the_webhook_tried_again(
         patch.setattr(services.reports, "link", away)
         tell()
     assert (there.got, tries()) == ([], [(None, "The bucket cannot be reached.")])
-    clock.ahead += 31_000
-    tell()
+    tell(31_000)
     assert "link" in json.loads(there.got[0].body)
 
 
@@ -399,7 +384,7 @@ def test_a_report_whose_file_is_gone_is_told_without_a_link(schedule, complete, 
     assert told["rows"] == 2
 
 
-def test_only_what_ends_after_a_webhook_was_set_is_told(services, complete, tell, there, allowing, monkeypatch):
+def test_only_what_ends_after_a_webhook_was_set_is_told(services, complete, tell, there, allowing):
     allowing(there.url)
     schedule = services.schedules.add(SYSTEM, WANTED).schedule
     complete(schedule)
@@ -412,29 +397,25 @@ def test_only_what_ends_after_a_webhook_was_set_is_told(services, complete, tell
     assert len(there.got) == 1
 
 
-def test_a_changed_address_keeps_the_secret_and_gets_what_still_waits(
-    services, saved, complete, tell, there, allowing, clock
-):
+def test_a_changed_address_keeps_the_secret_and_gets_what_still_waits(services, saved, complete, tell, there, allowing):
     there.answers.append(SERVER_ERROR)
     complete(saved.schedule)
     tell()
     with receiver() as other:
         allowing(other.url)
         changed = services.schedules.change(SYSTEM, saved.schedule, WANTED | {"webhook": other.url})
-        clock.ahead += 31_000
-        tell()
+        tell(31_000)
     assert changed.secret is None
     assert len(other.got) == 1
     assert changed.schedule.webhook_salt == saved.schedule.webhook_salt
 
 
-def test_without_its_webhook_nothing_that_waits_is_sent(services, schedule, complete, tell, there, clock):
+def test_without_its_webhook_nothing_that_waits_is_sent(services, schedule, complete, tell, there):
     there.answers.append(SERVER_ERROR)
     complete(schedule)
     tell()
     services.schedules.change(SYSTEM, schedule, WANTED)
-    clock.ahead += 31_000
-    tell()
+    tell(31_000)
     assert len(there.got) == 1
     assert delivery().state == "given_up"
 
@@ -469,15 +450,14 @@ def test_of_schedulers_that_race_one_sends(settings, services, schedule, complet
     assert len({got.headers["X-Tally-Delivery"] for got in there.got}) == 4
 
 
-def test_a_scheduler_that_died_at_it_leaves_the_next_try_to_another(schedule, complete, services, tell, there, clock):
+def test_a_scheduler_that_died_at_it_leaves_the_next_try_to_another(schedule, complete, tell, there, clock):
     complete(schedule)
     for report in store.unannounced(0):
         store.add("key", report, clock())
     assert store.claim(delivery(), clock() + 30_000)  # and then it dies
     tell()
     assert there.got == []
-    clock.ahead += 31_000
-    tell()
+    tell(31_000)
     assert (delivery().state, delivery().tries) == ("delivered", 2)
 
 
@@ -487,10 +467,9 @@ def test_a_scheduler_that_died_at_the_last_try_leaves_nothing_that_waits_for_eve
     complete(schedule)
     for report in store.unannounced(0):
         store.add("key", report, clock())
-    Delivery.update(tries=len(module.PAUSES)).execute()
+    Delivery.update(tries=len(module.PAUSES_SECONDS)).execute()
     assert store.claim(delivery(), clock() + 60_000)
-    clock.ahead += 61_000
-    tell()
+    tell(61_000)
     assert (delivery().state, delivery().next_try) == ("given_up", None)
     assert there.got == []
 
@@ -500,11 +479,11 @@ def test_an_answer_is_kept_as_far_as_it_can_be_shown(schedule, complete, tell, t
     complete(schedule)
     tell()
     ((code, said),) = tries()
-    assert (code, len(said)) == (400, module.SHOWN)
+    assert (code, len(said)) == (400, module.MAX_RESPONSE_LENGTH)
     assert said.startswith("no thing [31m naïve")
 
 
-def test_an_answer_that_repeats_what_it_was_sent_keeps_no_signature(schedule, complete, tell, there, caplog, capsys):
+def test_an_answer_that_repeats_what_it_was_sent_keeps_no_signature(schedule, complete, tell, there, capsys):
     echo = b'"link":"https://tally.example/files/JOB-1?expires=1&nonce=n&signature=OPEN-sesame_1","u":"signature\\u003dOPEN"'
     there.answers.append((500, {}, echo + b" signature%3dOPEN X-Tally-Signature: t=1,v1=OPEN0123 and more"))
     complete(schedule)
@@ -518,7 +497,7 @@ def test_an_answer_that_repeats_what_it_was_sent_keeps_no_signature(schedule, co
 def test_what_was_delivered_long_ago_is_forgotten_and_not_told_again(services, schedule, complete, tell, there, clock):
     complete(schedule)
     tell()
-    clock.ahead += (module.KEPT_DAYS + 1) * DAY
+    clock.ahead += (module.KEEP_DAYS + 1) * DAY
     services.webhooks.purge()
     assert (Delivery.select().count(), DeliveryTry.select().count()) == (0, 0)
     tell()

@@ -38,7 +38,7 @@ def keep(rows: Sequence[tuple[int, str]]) -> list[int]:
     """Put events into the table; the ids of all that are there."""
     made = [("C", "P", kind, None, time, [], 1, BATCH, 0) for time, kind in rows]
     with transaction():
-        database.insert_encoded([select.encode(made)])
+        database.insert_encoded([database.encode_events(made)])
     return [one.id for one in Event.select(Event.id).order_by(Event.id)]
 
 

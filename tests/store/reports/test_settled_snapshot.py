@@ -6,7 +6,6 @@ import pytest
 
 from app.exceptions import StoreUnavailable
 from app.store.database import database
-from app.store.events import select
 from app.store.models import Event
 from tests.support.client import event
 from tests.support.threads import Aside
@@ -17,7 +16,7 @@ NOW = 1_600_000_000_000
 def insert(kind: str) -> None:
     """One event, in a transaction that somebody else ends."""
     row = ("A", "P", kind, None, NOW, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", NOW)
-    database.insert_encoded([select.encode([row])])
+    database.insert_encoded([database.encode_events([row])])
 
 
 def test_without_an_event_it_is_before_every_event(app):

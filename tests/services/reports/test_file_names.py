@@ -1,12 +1,19 @@
-"""A file's name and media type say what is inside."""
+"""A report file's name and media type say what is inside."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.exports.names import extension, file_name, media_type
+from app.schemas.reports import FORMATS as ALLOWED
+from app.services.reports import output as formats
+from app.services.reports.output import FORMATS, format_of
+from app.store.models import Report
 
-DAYS = ["2026-11-01", "2026-11-30"]
+NOVEMBER = {"start": 1_793_491_200_000, "end": 1_796_083_199_999}
+
+
+def file_name(product: str, output: dict | None = None, **period: int) -> str:
+    return formats.file_name(Report(product=product, output=output, **period))
 
 
 @pytest.mark.parametrize(
@@ -22,13 +29,17 @@ DAYS = ["2026-11-01", "2026-11-30"]
     ],
 )
 def test_the_output_decides(output, end, kind):
-    assert file_name("PORTFOLIO", DAYS, output) == f"PORTFOLIO_2026-11-01_2026-11-30{end}"
-    assert (extension(output), media_type(output)) == (end, kind)
+    assert file_name("PORTFOLIO", output, **NOVEMBER) == f"PORTFOLIO_2026-11-01_2026-11-30{end}"
+    assert (format_of(output).extension, format_of(output).media_type) == (end, kind)
+
+
+def test_each_format_that_a_request_may_name_can_be_written():
+    assert tuple(FORMATS) == ALLOWED
 
 
 def test_a_range_that_is_open_names_the_day_it_has():
-    assert file_name("PORTFOLIO", [], None) == "PORTFOLIO.csv"
-    assert file_name("PORTFOLIO", DAYS[:1], None) == "PORTFOLIO_2026-11-01.csv"
+    assert file_name("PORTFOLIO") == "PORTFOLIO.csv"
+    assert file_name("PORTFOLIO", start=NOVEMBER["start"]) == "PORTFOLIO_2026-11-01.csv"
 
 
 @pytest.mark.parametrize(
@@ -47,5 +58,5 @@ def test_a_range_that_is_open_names_the_day_it_has():
     ],
 )
 def test_it_has_the_product_s_real_name_and_nothing_that_no_file_s_name_can_begin_with_or_have(product, name):
-    assert file_name(product, [], None) == f"{name}.csv"
-    assert len(file_name(product, DAYS, {"format": "parquet"}).encode()) <= 255
+    assert file_name(product) == f"{name}.csv"
+    assert len(file_name(product, {"format": "parquet"}, **NOVEMBER).encode()) <= 255

@@ -1,0 +1,21 @@
+"""Types of the store that services return or accept, under names that pages may import."""
+
+from __future__ import annotations
+
+from app.store.events.filters import EventFilter
+from app.store.events.rejected_groups import Key as GroupKey
+from app.store.models import Delivery, DeliveryTry, RejectedEvent, RejectedRequest, Report, Schedule, Session
+from app.store.people.audit import AuditFilter
+
+__all__ = [
+    "AuditFilter",
+    "Delivery",
+    "DeliveryTry",
+    "EventFilter",
+    "GroupKey",
+    "RejectedEvent",
+    "RejectedRequest",
+    "Report",
+    "Schedule",
+    "Session",
+]

@@ -1,0 +1,35 @@
+"""Fixtures of the pages of rejected events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from app.store.events import rejected, select
+from app.store.models import AuditEntry
+
+ADDRESS = {"REMOTE_ADDR": "203.0.113.77"}
+GROUP = "/admin/rejected/group?field=timestamp&fault=wrong&product=PORTFOLIO&type=PORTFOLIO-APPLICATION-LOADED"
+
+
+@pytest.fixture
+def refuse(nobody, services) -> Callable[..., list[int]]:
+    """Return a function that sends invalid events and returns their ids, oldest first."""
+
+    def send(*wrong: object) -> list[int]:
+        answer = nobody.post("/events", list(wrong), headers={"Prefer": "handling=lenient"}, environ_overrides=ADDRESS)
+        assert answer.headers["X-Rejected-Events"] == str(len(wrong))
+        services.rejected.flush()
+        return sorted(one.id for one in rejected.newest(len(wrong)))
+
+    return send
+
+
+def stored() -> list[tuple]:
+    return [(row.customer, row.type, row.timestamp, row.context) for row in select.newest(10)]
+
+
+def noted() -> list[tuple[str, str, dict]]:
+    rows = AuditEntry.select().where(AuditEntry.action.startswith("rejected")).order_by(AuditEntry.id)
+    return [(row.action, row.object, row.details) for row in rows]

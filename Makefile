@@ -26,9 +26,10 @@ test soak: export PYTHONDONTWRITEBYTECODE =
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
-lint: .venv/develop ## Check the style of the code
+lint: .venv/develop ## Check the style and the types of the code
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 audit: .venv/develop ## Ask on the internet for known flaws in what Tally stands on
 	$(BIN)/python -m pip install -qq --disable-pip-version-check pip-audit

@@ -151,7 +151,7 @@ def test_a_worker_is_busy_while_it_writes(admin, services, read, monkeypatch):
         readings.append(read())
         return report
 
-    monkeypatch.setattr(services.runner, "_claim", look)
+    monkeypatch.setattr(services.runner, "claim", look)
     services.runner.run(job, "a worker")
     assert [reading["tally_workers_busy"] for reading in [*readings, read()]] == [{(): 1}, {(): 0}]
     assert readings[0]["tally_reports"]["running",] == 1

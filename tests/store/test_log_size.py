@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log grows while somebody reads, and is small again once they have ended."""
+"""SQLite's write-ahead log grows during a long read and shrinks after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log(app, monkeypatch) -> Path:
 
 @pytest.fixture
 def reader(log):
-    """Reads for long: it has begun, and not ended."""
+    """Start a long read, which the test ends."""
     connection = sqlite3.connect(database.path, isolation_level=None)
     connection.execute("BEGIN")
     connection.execute("SELECT count(*) FROM event").fetchall()
@@ -30,24 +30,24 @@ def reader(log):
     connection.close()
 
 
-def test_it_shrinks_once_a_long_reader_has_ended(reader, log, services):
+def test_the_log_shrinks_after_a_long_read_has_ended(reader, log, services):
     fill(3_000)
     grown = log.stat().st_size
     assert grown > 2 * sqlite.LOG_BYTES
     services.scheduler.run_all()
-    assert log.stat().st_size >= grown  # somebody reads what is in it
+    assert log.stat().st_size >= grown  # the reader still needs it
     reader.execute("COMMIT")
     services.scheduler.run_all()
     assert log.stat().st_size < sqlite.LOG_BYTES
 
 
-def test_whoever_writes_while_it_cannot_shrink_does_not_wait(reader, log):
+def test_a_writer_does_not_wait_while_the_log_cannot_shrink(reader, log):
     fill(3_000)
     database.shrink_log()
     fill(1)
     assert database.execute_sql("PRAGMA busy_timeout").fetchone()[0] == sqlite.WAIT_SECONDS * 1000
 
 
-def test_a_connection_bounds_the_log_that_it_begins_anew(app):
+def test_a_connection_limits_the_size_of_a_reset_log(app):
     assert database.execute_sql("PRAGMA journal_size_limit").fetchone()[0] == sqlite.LOG_BYTES
     release()

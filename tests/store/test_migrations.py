@@ -1,4 +1,4 @@
-"""The database is brought to this version by command, once, and never back."""
+"""A command upgrades the database to the schema of this version, once, and never back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def up(migrator, db):
 """
 
 
-def come_from_the_future() -> None:
+def upgrade_beyond_this_version() -> None:
     store.upgrade()
     store.database.execute_sql(
         f"INSERT INTO schema_migration (name, applied) VALUES ('{FUTURE}', '2036-01-01 00:00:00')"
@@ -47,14 +47,14 @@ def upgrade_in_a_process(url: str, together, applied) -> None:
     store.release()
 
 
-def test_the_migrations_lead_from_nothing_to_here_once(empty_database):
+def test_an_empty_database_is_upgraded_once(empty_database):
     assert store.pending() == ALL
     assert store.upgrade() == ALL
     assert store.pending() == []
     assert store.upgrade() == []
 
 
-def test_upgrades_at_once_apply_each_migration_once(empty_database_url):
+def test_concurrent_upgrades_apply_each_migration_once(empty_database_url):
     context = multiprocessing.get_context("fork")
     together, applied = context.Barrier(3), context.Queue()
     processes = [
@@ -68,7 +68,7 @@ def test_upgrades_at_once_apply_each_migration_once(empty_database_url):
     assert sorted(applied.get() for _ in processes) == [[], [], ALL]
 
 
-def test_a_failed_migration_leaves_nothing_of_itself(empty_database, tmp_path, monkeypatch):
+def test_a_failed_migration_is_rolled_back(empty_database, tmp_path, monkeypatch):
     copy_migrations(tmp_path, ALL[-1])
     (tmp_path / f"{FUTURE}.py").write_text(BROKEN)
     monkeypatch.setattr(store, "MIGRATIONS", tmp_path)
@@ -78,32 +78,32 @@ def test_a_failed_migration_leaves_nothing_of_itself(empty_database, tmp_path, m
     assert FUTURE in store.pending()
 
 
-def test_the_models_are_what_the_migrations_made(empty_database):
+def test_the_models_match_the_migrated_schema(empty_database):
     store.upgrade()
     models = {model._meta.table_name: model._meta for model in Table.__subclasses__()}
-    of_sqlite = {table for table in store.database.get_tables() if table.startswith("sqlite_")}
-    assert set(store.database.get_tables()) == {*models, "schema_migration"} | of_sqlite
+    sqlite_tables = {table for table in store.database.get_tables() if table.startswith("sqlite_")}
+    assert set(store.database.get_tables()) == {*models, "schema_migration"} | sqlite_tables
     for table, meta in models.items():
         keys = {field.name for field in meta.get_primary_keys()}
         fields = {field.column_name: (field.null, field.name in keys) for field in meta.sorted_fields}
         columns = store.database.get_columns(table)
-        found = {column.name: (column.null and not column.primary_key, column.primary_key) for column in columns}
-        assert found == fields, table
+        actual = {column.name: (column.null and not column.primary_key, column.primary_key) for column in columns}
+        assert actual == fields, table
         unique = {tuple(index.columns) for index in store.database.get_indexes(table) if index.unique}
         assert {(field.column_name,) for field in meta.sorted_fields if field.unique} <= unique, table
 
 
-def test_a_database_of_a_newer_version_is_left_alone(empty_database):
-    come_from_the_future()
+def test_a_database_of_a_newer_version_is_not_upgraded(empty_database):
+    upgrade_beyond_this_version()
     with pytest.raises(DatabaseNewer, match=f"{FUTURE}.*{ALL[-1]}"):
         store.upgrade()
 
 
 @pytest.mark.parametrize("command", [["db", "upgrade"], ["db", "check"], ["serve"]], ids=" ".join)
-def test_a_database_of_a_newer_version_is_refused_in_words(
+def test_commands_reject_a_database_of_a_newer_version(
     empty_database_url, empty_database, tmp_path: Path, redis_url, command
 ):
-    come_from_the_future()
+    upgrade_beyond_this_version()
     settings = Settings(data_dir=tmp_path / "var", database_url=empty_database_url, redis_url=redis_url, port=1025)
     result = create_app(settings).test_cli_runner().invoke(args=command)
     assert result.exit_code == 1
@@ -112,7 +112,7 @@ def test_a_database_of_a_newer_version_is_refused_in_words(
     assert store.pending() == []
 
 
-def test_the_check_says_what_an_empty_database_needs(empty_database_url, empty_database, tmp_path: Path):
+def test_the_check_lists_the_migrations_for_an_empty_database(empty_database_url, empty_database, tmp_path: Path):
     runner = create_app(Settings(data_dir=tmp_path, database_url=empty_database_url)).test_cli_runner()
     before = runner.invoke(args=["db", "check"])
     assert (before.exit_code, before.output) == (1, f"The database needs: {', '.join(ALL)}.\n")
@@ -132,7 +132,7 @@ def test_a_database_of_a_released_version_is_upgraded_with_its_rows(empty_databa
     assert store.database.execute_sql("SELECT value FROM setting_seen").fetchone() == ("8000",)
 
 
-def test_a_migration_that_older_code_cannot_live_with_is_not_for_a_reload(empty_database, monkeypatch):
+def test_a_migration_incompatible_with_older_code_prevents_a_reload(empty_database, monkeypatch):
     store.refuse_beside_older_code()
     monkeypatch.setattr(Migration, "load", lambda migration: SimpleNamespace(needs_stop=migration.name == ALL[-1]))
     with pytest.raises(ReloadFailed, match=f"The migration {ALL[-1]} cannot be applied while older code runs."):

@@ -1,4 +1,4 @@
-"""Many rows go a few at a time, so that no transaction is long."""
+"""Purges delete many rows a few at a time, so that transactions stay short."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from app.support.clock import now
 ROWS, AT_ONCE = 23, 5
 
 
-def keys() -> int:
+def purge_keys() -> int:
     IdempotencyKey.insert_many(
         [{"key": str(number), "digest": b"", "answer": b"", "created": 1} for number in range(ROWS)]
     ).execute()
     return idempotency.purge(2)
 
 
-def rejects() -> int:
+def purge_rejected() -> int:
     row = {"received": 1, "address": "", "request_id": "", "place": 1, "event": "{}", "field": "", "reasons": []}
     RejectedEvent.insert_many([row | {"field": str(number)} for number in range(ROWS)]).execute()
     rejected.purge(2, 1_000, 1_000_000)
     return ROWS
 
 
-def entries() -> int:
+def purge_audit() -> int:
     row = {"who": "", "action": "", "object": ""}
     AuditEntry.insert_many([row | {"moment": number} for number in range(ROWS)]).execute()
     return audit.purge(ROWS)
 
 
-def ended() -> int:
+def purge_sessions() -> int:
     row = {"account": 1, "password_version": "", "created": 1, "seen": 1, "address": "", "agent": ""}
     Session.insert_many([row | {"digest": str(number)} for number in range(ROWS)]).execute()
     return sessions.purge(sessions.Limits(now(), now()))
 
 
-@pytest.mark.parametrize("fill_and_purge", [keys, rejects, entries, ended])
-def test_what_has_had_its_time_goes_a_few_rows_at_a_time(app, monkeypatch, fill_and_purge):
+@pytest.mark.parametrize("fill_and_purge", [purge_keys, purge_rejected, purge_audit, purge_sessions])
+def test_expired_rows_are_deleted_a_few_at_a_time(app, monkeypatch, fill_and_purge):
     monkeypatch.setattr(step_size, "MAX_PURGED_ROWS", AT_ONCE)
     monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
-    gone, execute = [], database.obj.execute_sql
+    deleted, execute = [], database.obj.execute_sql
 
-    def noted(sql: str, *args: object, **kwargs: object) -> object:
+    def record(sql: str, *args: object, **kwargs: object) -> object:
         cursor = execute(sql, *args, **kwargs)
         if sql.startswith("DELETE"):
             assert not database.in_transaction()
-            gone.append(cursor.rowcount)
+            deleted.append(cursor.rowcount)
         return cursor
 
-    monkeypatch.setattr(database.obj, "execute_sql", noted)
+    monkeypatch.setattr(database.obj, "execute_sql", record)
     assert fill_and_purge() == ROWS
-    assert [number for number in gone if number] == [5, 5, 5, 5, 3]
+    assert [number for number in deleted if number] == [5, 5, 5, 5, 3]

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server, a database or a role has set: it changes no text and no promise, or is refused by name."""
+"""Settings of a PostgreSQL server, database or role change no text and no promise, or are rejected by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.client import Client, event
 
 ROLE = "visitor"
 
-# What an operator may have set for the role, each of it another value than the service needs.
+# Settings of the role, each with a value other than the service needs.
 ODD = {
     "client_encoding": "LATIN1",
     "default_transaction_isolation": "serializable",
@@ -37,7 +37,7 @@ ODD = {
 
 @pytest.fixture
 def role(postgres_url: str) -> Iterator[Callable[..., str]]:
-    """Makes a role with settings of its own that may do what the owner may; the database's URL with it."""
+    """Return a function that creates a role with the given settings, and returns the database's URL for it."""
 
     def make(*, may_write: bool = True, **settings: str) -> str:
         owner = connection.info.user
@@ -60,22 +60,22 @@ def role(postgres_url: str) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def as_role(settings, role) -> Callable[..., Client]:
-    """An administrator of an application that uses such a role."""
+    """Return a function that returns an administrator's client of an application that uses such a role."""
 
-    def make(**given: object) -> Client:
+    def make(**role_settings: object) -> Client:
         app = create_app(settings)
         app.extensions["services"].accounts.add("admin", "admin", None, PASSWORD)
         Client(app, None).send(event())
         store.release()
         store.database.close_all()
-        return Client(create_app(replace(settings, database_url=role(**given))), ("admin", PASSWORD))
+        return Client(create_app(replace(settings, database_url=role(**role_settings))), ("admin", PASSWORD))
 
     return make
 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """PostgreSQL's settings are meant."""
+    """Use PostgreSQL, because these are its settings."""
     return postgres_url
 
 
@@ -84,7 +84,7 @@ def session(name: str) -> str:
 
 
 @pytest.mark.parametrize("encoding", ["WIN1252", "LATIN1", "SQL_ASCII"])
-def test_a_database_of_another_encoding_is_refused_in_one_sentence(postgres_server, tmp_path, encoding):
+def test_a_database_with_another_encoding_is_rejected(postgres_server, tmp_path, encoding):
     name = f"in_{encoding.lower()}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
@@ -96,14 +96,14 @@ def test_a_database_of_another_encoding_is_refused_in_one_sentence(postgres_serv
         connection.execute(f"DROP DATABASE {name}")
 
 
-def test_a_server_that_is_too_old_is_refused_in_one_sentence(postgres_url, monkeypatch):
-    monkeypatch.setattr(postgres, "OLDEST", 99)  # as if what is needed came with a version that nobody has yet
+def test_a_server_that_is_too_old_is_rejected(postgres_url, monkeypatch):
+    monkeypatch.setattr(postgres, "OLDEST", 99)  # as if a later version were required
     store.open_database(postgres_url)
     with pytest.raises(DatabaseUnsuitable, match=r"the server is PostgreSQL \d\d, and Tally needs 99"):
         store.pending()
 
 
-def test_texts_times_and_bytes_come_back_whatever_the_role_has_set(as_role, monkeypatch):
+def test_texts_times_and_bytes_are_returned_unchanged_despite_the_role_s_settings(as_role, monkeypatch):
     monkeypatch.setenv("PGCLIENTENCODING", "WIN1252")
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
     admin = as_role(**ODD)
@@ -124,17 +124,17 @@ def test_texts_times_and_bytes_come_back_whatever_the_role_has_set(as_role, monk
     assert session("default_transaction_isolation") == "read committed"
 
 
-def test_an_encoding_in_the_url_changes_nothing(settings, postgres_url):
+def test_an_encoding_in_the_url_has_no_effect(settings, postgres_url):
     store.open_database(f"{postgres_url}&client_encoding=LATIN1")
     assert session("client_encoding") == "UTF8"
 
 
-def test_a_stronger_commit_than_is_needed_stays(role):
+def test_a_stronger_commit_than_required_is_left_unchanged(role):
     store.open_database(role(synchronous_commit="remote_apply"))
     assert session("synchronous_commit") == "remote_apply"
 
 
-def test_a_report_is_not_ended_by_the_time_limits_that_a_role_has(role):
+def test_a_report_is_not_ended_by_the_time_limits_of_a_role(role):
     limits = {"statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "lock_timeout"}
     store.open_database(role(**dict.fromkeys(limits, "10min")))
     assert {session(name) for name in limits} == {"10min"}
@@ -144,7 +144,7 @@ def test_a_report_is_not_ended_by_the_time_limits_that_a_role_has(role):
     assert list(store.database.stream(f"SELECT {shown}", [])) == [("0",) * 4]
     blocks = store.database.csv_blocks(f"SELECT {shown}", [], "|", picked=True)
     assert [lines for lines, _ in blocks] == [b"0|0|0|0\n"]
-    assert {session(name) for name in limits} == {"10min"}  # of pages and events they are the operator's to set
+    assert {session(name) for name in limits} == {"10min"}  # the operator's limits still apply to pages and events
 
 
 MANY = ", ".join(f"current_setting('{name}')" for name in ("jit", "work_mem", "random_page_cost"))
@@ -153,12 +153,16 @@ MANY = ", ".join(f"current_setting('{name}')" for name in ("jit", "work_mem", "r
 @pytest.mark.parametrize(
     ("picked", "set_before", "expected"),
     [
-        (True, {}, "off|64MB|1.1\n"),  # of a part, pages out of order count little
+        (True, {}, "off|64MB|1.1\n"),  # pages out of order matter little for a part
         (False, {}, "off|64MB|4\n"),
-        (True, {"work_mem": "'256MB'", "random_page_cost": "2"}, "off|256MB|2\n"),  # an operator's values stay
+        (
+            True,
+            {"work_mem": "'256MB'", "random_page_cost": "2"},
+            "off|256MB|2\n",
+        ),  # the operator's values remain
     ],
 )
-def test_many_rows_are_read_without_compiling_and_with_room_to_sort(app, picked, set_before, expected):
+def test_many_rows_are_read_without_jit_and_with_memory_to_sort(app, picked, set_before, expected):
     for name, value in set_before.items():
         store.database.execute_sql(f"SET {name} = {value}")
     before = store.database.execute_sql(f"SELECT {MANY}").fetchone()
@@ -169,7 +173,7 @@ def test_many_rows_are_read_without_compiling_and_with_room_to_sort(app, picked,
     assert store.database.execute_sql(f"SELECT {MANY}").fetchone() == before
 
 
-def test_a_limit_that_is_lifted_does_not_end_a_statement_of_the_same_message(role):
+def test_a_lifted_limit_does_not_end_a_statement_of_the_same_message(role):
     store.open_database(role())
     store.database.execute_sql("SET statement_timeout = '500ms'")
     assert list(store.database.csv_blocks("SELECT pg_sleep(0.6)", [], "|", picked=False)) == [(b'""\n', 1)]
@@ -178,7 +182,7 @@ def test_a_limit_that_is_lifted_does_not_end_a_statement_of_the_same_message(rol
 
 
 @pytest.mark.settings(report_attempts=1)
-def test_a_report_that_the_database_ends_has_failed_with_its_reason(as_role, monkeypatch):
+def test_a_report_that_the_database_cancels_fails_with_the_reason(as_role, monkeypatch):
     admin = as_role()
     begun = postgres.MANY_ROWS
     monkeypatch.setattr(postgres, "MANY_ROWS", f"{begun}; SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(10)")
@@ -189,8 +193,8 @@ def test_a_report_that_the_database_ends_has_failed_with_its_reason(as_role, mon
     assert "canceling statement due to user request" in text
 
 
-def refusals(admin: Client) -> list[tuple[int, str]]:
-    """Statuses and messages of what writes."""
+def rejected_writes(admin: Client) -> list[tuple[int, str]]:
+    """Return the statuses and bodies of requests that write, and of the readiness check."""
     answers = [
         admin.post("/events", {"events": [event()]}),
         admin.post("/events", {"events": [event()]}, headers={"Idempotency-Key": "one"}),
@@ -202,7 +206,7 @@ def refusals(admin: Client) -> list[tuple[int, str]]:
 
 @pytest.mark.settings(ingest_wait_seconds=0.2)
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("role_settings", "words"),
     [
         ({"default_transaction_read_only": "on"}, "The database is read-only"),
         ({"may_write": False}, "refuses this user"),
@@ -210,16 +214,16 @@ def refusals(admin: Client) -> list[tuple[int, str]]:
     ],
     ids=["read-only", "no privileges", "no schema"],
 )
-def test_a_database_that_cannot_be_written_is_answered_503_with_the_reason(as_role, given, words):
-    admin = as_role(**given)
-    answers = refusals(admin)
+def test_a_database_that_cannot_be_written_is_answered_503_with_the_reason(as_role, role_settings, words):
+    admin = as_role(**role_settings)
+    answers = rejected_writes(admin)
     assert [status for status, _ in answers] == [503] * 4
-    assert [words in text for _, text in answers] == [True] * 3 + ["search_path" not in given]
-    assert admin.get("/events").status_code == (200 if "default_transaction_read_only" in given else 503)
+    assert [words in text for _, text in answers] == [True] * 3 + ["search_path" not in role_settings]
+    assert admin.get("/events").status_code == (200 if "default_transaction_read_only" in role_settings else 503)
 
 
 @pytest.mark.settings(spool=True)
-def test_events_for_a_read_only_database_wait_in_the_spool_and_are_delivered_once(as_role, postgres_url):
+def test_events_for_a_read_only_database_are_spooled_and_delivered_once(as_role, postgres_url):
     admin = as_role(default_transaction_read_only="on")
     admin.send(event())
     services = admin.app.extensions["services"]
@@ -233,13 +237,13 @@ def test_events_for_a_read_only_database_wait_in_the_spool_and_are_delivered_onc
     assert (services.health._event_spool.waiting(), services.ingest.count()) == (0, 2)
 
 
-def test_a_schema_that_nothing_can_be_made_in_is_told_by_the_upgrade(role):
+def test_the_upgrade_reports_a_schema_without_the_privilege_to_create(role):
     store.open_database(role(may_write=False, search_path="nowhere"))
     with pytest.raises(StoreUnavailable, match="check the search_path"):
         store.upgrade()
 
 
-def test_a_role_that_has_all_its_connections_is_told(role):
+def test_a_role_at_its_connection_limit_is_reported(role):
     url = role()
     with psycopg.connect(url.replace(f"//{ROLE}", "//postgres"), autocommit=True) as connection:
         connection.execute(f"REVOKE {connection.info.user} FROM {ROLE}")
@@ -249,17 +253,17 @@ def test_a_role_that_has_all_its_connections_is_told(role):
         store.pending()
 
 
-# What a session has beyond its transactions; settings that only tell who is connected are the driver's.
-KEPT = """
+# State of a session that outlives transactions, except settings of the driver that only identify the client.
+SESSION_STATE = """
     SELECT name FROM pg_prepared_statements UNION ALL SELECT name FROM pg_cursors
     UNION ALL SELECT relname FROM pg_class WHERE relpersistence = 't'
     UNION ALL SELECT locktype FROM pg_locks WHERE locktype = 'advisory'
     UNION ALL SELECT name FROM pg_settings WHERE source = 'session'"""
 
 
-def test_nothing_outlives_a_transaction_that_a_pooler_would_lose(app, admin, services):
-    """pgbouncer in transaction mode runs each transaction on whichever connection is free."""
-    for number in range(10):  # psycopg prepares what comes more than five times
+def test_no_session_state_that_a_pooler_would_lose_outlives_a_transaction(app, admin, services):
+    """pgbouncer in transaction mode runs each transaction on any free connection."""
+    for number in range(10):  # psycopg prepares statements that are sent more than five times
         admin.send(event())
         admin.post("/events", {"events": [event()]}, headers={"Idempotency-Key": f"{number}"})
         admin.get("/events")
@@ -267,11 +271,13 @@ def test_nothing_outlives_a_transaction_that_a_pooler_would_lose(app, admin, ser
         assert admin.run_report(output)[0]["status"] == "COMPLETE"
     services.scheduler.run_all()
     store.upgrade()
-    assert store.database.execute_sql(KEPT).fetchall() == []
+    assert store.database.execute_sql(SESSION_STATE).fetchall() == []
 
 
 class Pooled:
-    """A connection through a pooler to a server with other settings; `said` is what it was sent."""
+    """Connection through a pooler to a server with other settings, which records the values that it is sent in
+    `sent`.
+    """
 
     class pgconn:  # noqa: N801 - psycopg's name
         backend_pid = 1
@@ -283,10 +289,10 @@ class Pooled:
     def __init__(self, **settings: str) -> None:
         values = {name: allowed[0] for name, allowed in postgres.SESSION.items()} | settings
         self.row = (2, "UTF8", *values.values())
-        self.said = []
+        self.sent = []
 
     def execute(self, query: str, values: tuple = ()) -> Pooled:
-        self.said.append(values)
+        self.sent.append(values)
         return self
 
     def fetchone(self) -> tuple:
@@ -294,12 +300,12 @@ class Pooled:
 
 
 @pytest.mark.parametrize("name", ["synchronous_commit", "default_transaction_isolation"])
-def test_a_pooler_that_would_lose_a_setting_is_refused_with_the_cure(name):
+def test_a_pooler_that_would_lose_a_setting_is_rejected_with_the_fix(name):
     with pytest.raises(DatabaseUnsuitable, match=f"connection pooler, .+: ALTER ROLE .tally. SET {name} = '.+'"):
         postgres.set_up(Pooled(**{name: "off"}))
 
 
-def test_a_setting_that_poolers_keep_is_set():
+def test_a_setting_that_poolers_preserve_is_set():
     connection = Pooled(DateStyle="German, DMY")
     postgres.set_up(connection)
-    assert connection.said[1:] == [("DateStyle", "ISO, YMD")]
+    assert connection.sent[1:] == [("DateStyle", "ISO, YMD")]

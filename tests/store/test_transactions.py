@@ -1,4 +1,4 @@
-"""A transaction is all or nothing, and the next one starts afresh."""
+"""A transaction commits everything or nothing, and does not affect the next one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from app.store.catalog import catalog
 from app.store.database import transaction
 
-NEWS = [("BARCHART", "PORTFOLIO", "OPENED", 3)]
+CODES = [("BARCHART", "PORTFOLIO", "OPENED", 3)]
 
 
 def fail() -> None:
@@ -25,18 +25,18 @@ def send_a_refused_statement() -> None:
 @pytest.mark.parametrize(
     ("act", "error"), [(fail, ZeroDivisionError), (send_a_refused_statement, peewee.IntegrityError)]
 )
-def test_a_failure_takes_everything_back_and_the_next_transaction_does_not_suffer(app, depth, act, error):
+def test_a_failure_rolls_everything_back_and_the_next_transaction_succeeds(app, depth, act, error):
     with pytest.raises(error), transaction():
         with transaction() if depth == 2 else nullcontext():
-            catalog.note_seen(NEWS, 1)
+            catalog.note_seen(CODES, 1)
         act()
     assert catalog.seen() == []
     with transaction():
-        catalog.note_seen(NEWS, 1)
-    assert catalog.seen() == [news[:3] for news in NEWS]
+        catalog.note_seen(CODES, 1)
+    assert catalog.seen() == [code[:3] for code in CODES]
 
 
-def test_a_catalog_document_is_one_transaction(app):
+def test_a_catalog_document_is_stored_in_one_transaction(app):
     document = {
         "customers": [{"code": "A", "description": ""}],
         "products": [{"code": "P", "description": "", "columns": []}],

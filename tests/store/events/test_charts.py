@@ -1,4 +1,4 @@
-"""Charts and estimates are what counting the events by Python gives."""
+"""Charts and estimates match counts of the events made in Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATER = TOP + 30 * DAY
 
 @pytest.fixture
 def filled(nobody) -> None:
-    """Events of three customers, two products and four types over three days."""
+    """Store and count events of three customers, two products and four types over three days."""
     chance = random.Random(5)
     nobody.send(
         *[
@@ -41,41 +41,43 @@ def events() -> list[tuple[str, str, str, int]]:
     return database.execute_sql("SELECT customer, product, type, timestamp FROM event").fetchall()
 
 
-def seen_by(customers) -> list[tuple[str, str, str, int]]:
+def visible_events(customers) -> list[tuple[str, str, str, int]]:
     return [one for one in events() if customers is None or one[0] in customers]
 
 
 @pytest.mark.parametrize("customers", [None, ("A",), ("C", "B"), ()])
 @pytest.mark.parametrize(("step", "split"), [(HOUR, "product"), (HOUR, "type"), (DAY, "type")])
-def test_hours_and_days(filled, customers, step, split):
+def test_counts_by_hour_and_by_day_match_the_events(filled, customers, step, split):
     begin, end = TOP + DAY, TOP + 2 * DAY + 5 * HOUR
     truth = Counter(
         (time // step * step, product if split == "product" else kind)
-        for _, product, kind, time in seen_by(customers)
+        for _, product, kind, time in visible_events(customers)
         if begin <= time < end
     )
-    found = {(time, code): number for time, code, number in hourly_counts.by_step(customers, begin, end, step, split)}
-    assert found == truth
+    actual = {(time, code): number for time, code, number in hourly_counts.by_step(customers, begin, end, step, split)}
+    assert actual == truth
     assert hourly_counts.total(customers, begin, end) == truth.total()
 
 
 @pytest.mark.parametrize("customers", [None, ("A",), ("C", "B"), ()])
-def test_minutes_are_counted_from_the_events_themselves(filled, nobody, customers):
-    nobody.send(event(customer="A", product="NEW", timestamp=TOP + DAY))  # no hour has it yet
+def test_counts_by_minute_come_from_the_events(filled, nobody, customers):
+    nobody.send(event(customer="A", product="NEW", timestamp=TOP + DAY))  # not in the hourly counts yet
     begin, end = TOP + DAY, TOP + DAY + 3 * HOUR
     truth = Counter(
-        (time // MINUTE * MINUTE, product, kind) for _, product, kind, time in seen_by(customers) if begin <= time < end
+        (time // MINUTE * MINUTE, product, kind)
+        for _, product, kind, time in visible_events(customers)
+        if begin <= time < end
     )
-    found: Counter[tuple[int, str, str]] = Counter()
+    actual: Counter[tuple[int, str, str]] = Counter()
     for time, product, kind, number in hourly_counts.by_minute(customers, begin, end):
-        found[time, product, kind] += number
-    assert found == truth
+        actual[time, product, kind] += number
+    assert actual == truth
 
 
-def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not(nobody, services):
+def test_counts_by_minute_include_pairs_missing_from_the_hourly_counts(nobody, services):
     for first in (0, 4):
         nobody.send(*[event(customer=f"C{number}", timestamp=TOP) for number in range(first, first + 4)])
-        database.execute_sql(f"DELETE FROM observed_code WHERE customer >= 'C{first}'")  # as if not noted yet
+        database.execute_sql(f"DELETE FROM observed_code WHERE customer >= 'C{first}'")  # as if not recorded
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
             assert sum(number for *_, number in hourly_counts.by_minute(customers, TOP, TOP + MINUTE)) == expected
@@ -83,13 +85,13 @@ def test_minutes_are_counted_of_all_pairs_whether_the_hours_have_them_yet_or_not
 
 
 def test_the_most_active_types(filled):
-    truth = Counter((product, kind) for _, product, kind, _ in seen_by(("A", "B")))
-    expected = sorted(((*key, number) for key, number in truth.items()), key=lambda one: (-one[2], one[:2]))[:3]
+    truth = Counter((product, kind) for _, product, kind, _ in visible_events(("A", "B")))
+    expected = sorted(((*key, number) for key, number in truth.items()), key=lambda row: (-row[2], row[:2]))[:3]
     assert hourly_counts.most_active(("A", "B"), TOP, TOP + 3 * DAY, 3) == expected
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "event_filter",
     [
         EventFilter(),
         EventFilter(customers=()),
@@ -100,20 +102,20 @@ def test_the_most_active_types(filled):
         EventFilter(end=TOP + DAY - 1),
     ],
 )
-def test_an_estimate_of_whole_hours_is_exact(filled, wanted):
+def test_an_estimate_of_whole_hours_is_exact(filled, event_filter):
     truth = [
-        one
-        for one in seen_by(wanted.customers)
-        if wanted.customer in (None, one[0])
-        and wanted.product in (None, one[1])
-        and (not wanted.types or one[2] in wanted.types)
-        and (wanted.start is None or one[3] >= wanted.start)
-        and (wanted.end is None or one[3] <= wanted.end)
+        row
+        for row in visible_events(event_filter.customers)
+        if event_filter.customer in (None, row[0])
+        and event_filter.product in (None, row[1])
+        and (not event_filter.types or row[2] in event_filter.types)
+        and (event_filter.start is None or row[3] >= event_filter.start)
+        and (event_filter.end is None or row[3] <= event_filter.end)
     ]
-    assert estimate_matching(wanted, LATER) == len(truth)
+    assert estimate_matching(event_filter, LATER) == len(truth)
 
 
-def test_of_an_hour_that_is_not_wanted_whole_its_share_is_estimated(nobody):
+def test_a_partial_hour_is_estimated_by_its_share(nobody):
     nobody.send(*[event(timestamp=TOP + hour * HOUR + place) for hour in range(3) for place in range(100)])
     count_all()
     for start, end, about in [
@@ -125,7 +127,7 @@ def test_of_an_hour_that_is_not_wanted_whole_its_share_is_estimated(nobody):
         assert estimate_matching(EventFilter(start=TOP + start, end=TOP + end), LATER) == about
 
 
-def test_the_hour_that_is_now_had_its_events_until_now(nobody):
+def test_the_events_of_the_current_hour_are_spread_over_its_elapsed_part(nobody):
     nobody.send(*[event(timestamp=TOP + place) for place in range(100)])
     count_all()
     now = TOP + 20 * MINUTE - 1
@@ -135,7 +137,7 @@ def test_the_hour_that_is_now_had_its_events_until_now(nobody):
     assert estimate_matching(EventFilter(end=now), now) == 100
 
 
-def test_how_many_are_not_counted_yet(filled, nobody):
+def test_uncounted_events_are_counted(filled, nobody):
     assert hourly_counts.uncounted() == 0
     nobody.send(event(), event())
     assert hourly_counts.uncounted() == 2

@@ -1,4 +1,4 @@
-"""Erasing takes what was named and nothing else, and leaves every count right, whoever works beside it."""
+"""An erasure removes exactly the matching events and keeps every count right despite concurrent work."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.rows import fill
 from tests.support.threads import Aside, at_once
 
 
-def erase(**wanted: object) -> int:
-    return sum(erasing.erase(EventFilter(snapshot_max_id=erasing.counted_cut(), **wanted)))
+def erase(**criteria: object) -> int:
+    return sum(erasing.erase(EventFilter(snapshot_max_id=erasing.counted_cut(), **criteria)))
 
 
 def erase_up_to(cut: int) -> int:
@@ -36,7 +36,10 @@ def contexts() -> set[str]:
 
 @pytest.fixture
 def stored(nobody):
-    """Events that differ in one thing each from the first, named by their context."""
+    """Store events that each differ from the first in one field, and return the batch of the second.
+
+    The first context item names the event.
+    """
     nobody.send(event(context=["base", "user-7"]))
     batch = nobody.send(event(context=["batch", "user-8"], timestamp=TOP + 5))[0]["batch"]
     nobody.send(
@@ -53,7 +56,7 @@ ALL = {"base", "batch", "customer", "product", "type", "early", "late"}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gone"),
+    ("criteria", "erased"),
     [
         ({"customer": "BARCHART"}, ALL - {"customer"}),
         ({"customer": "BARCHART", "product": "WATCHLIST"}, {"product"}),
@@ -69,14 +72,14 @@ ALL = {"base", "batch", "customer", "product", "type", "early", "late"}
         ({"end": TOP - 1}, {"early"}),
     ],
 )
-def test_what_is_named_goes_and_nothing_else(stored, wanted, gone):
-    assert erasing.number(EventFilter(**wanted)) == len(gone)
-    assert erase(**wanted) == len(gone)
-    assert contexts() == ALL - gone
+def test_matching_events_are_erased_and_no_others(stored, criteria, erased):
+    assert erasing.number(EventFilter(**criteria)) == len(erased)
+    assert erase(**criteria) == len(erased)
+    assert contexts() == ALL - erased
     assert counts() == truth()
 
 
-def test_a_batch_goes_as_a_whole(stored):
+def test_a_batch_is_erased_as_a_whole(stored):
     assert erase(customer="BARCHART", batch=str(uuid.uuid4())) == 0
     assert erase(customer="OTHER", batch=stored) == 0
     assert erase(customer="BARCHART", batch=stored) == 1
@@ -84,7 +87,7 @@ def test_a_batch_goes_as_a_whole(stored):
     assert counts() == truth()
 
 
-def test_what_came_after_the_cut_stays(nobody):
+def test_events_after_the_snapshot_remain(nobody):
     nobody.send(event(context=["1"]))
     cut = erasing.counted_cut()
     nobody.send(event(context=["2"]))
@@ -92,27 +95,27 @@ def test_what_came_after_the_cut_stays(nobody):
     assert contexts() == {"2"}
 
 
-def test_it_goes_chunk_by_chunk_each_with_its_counts(app, monkeypatch):
+def test_events_are_erased_in_chunks_together_with_their_counts(app, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 300)
     monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
     fill(1_000)
     steps = erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut()))
-    left = 1_000
+    remaining = 1_000
     for size in (300, 300, 300, 100):
         assert next(steps) == size
-        left -= size
-        assert Event.select().count() == left
+        remaining -= size
+        assert Event.select().count() == remaining
         assert counts() == truth()
     assert list(steps) == []
 
 
-def test_events_of_one_moment_are_not_passed_over_at_the_end_of_a_chunk(nobody, monkeypatch):
+def test_a_chunk_may_end_between_events_of_the_same_time(nobody, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 3)
     nobody.send(*[event(timestamp=TOP + number // 5) for number in range(20)])
     assert erase(customer="BARCHART") == 20
 
 
-def test_what_was_not_counted_yet_is_counted_before_it_goes(nobody, monkeypatch):
+def test_uncounted_events_are_counted_before_they_are_erased(nobody, monkeypatch):
     monkeypatch.setattr(hourly_counts, "SLICE", 2)
     nobody.send(*[event(timestamp=TOP + number * HOUR, type="AB"[number % 2]) for number in range(7)])
     assert hourly_counts.watermark() == 0
@@ -121,7 +124,7 @@ def test_what_was_not_counted_yet_is_counted_before_it_goes(nobody, monkeypatch)
     assert sum(counts().values()) == 3
 
 
-def test_what_nobody_has_any_more_was_never_seen(stored, services):
+def test_a_code_without_events_is_no_longer_observed(stored, services):
     erase(customer="OTHER")
     erase(customer="BARCHART", types=("OPENED",))
     assert catalog.seen() == [
@@ -131,14 +134,14 @@ def test_what_nobody_has_any_more_was_never_seen(stored, services):
     assert services.catalog.known() == (["BARCHART"], ["PORTFOLIO", "WATCHLIST"])
 
 
-def test_what_is_left_of_a_type_keeps_it_seen(nobody):
+def test_a_code_with_remaining_events_stays_observed(nobody):
     nobody.send(event(timestamp=TOP), event(timestamp=TOP + 1))
     erase(customer="BARCHART", end=TOP)
     assert len(catalog.seen()) == 1
 
 
-def test_a_code_is_seen_again_although_its_process_remembers_it(nobody, admin):
-    """The process that takes events notes a code once; that it was erased meanwhile, it does not know."""
+def test_a_code_is_observed_again_although_the_process_has_cached_it(nobody, admin):
+    """The process that accepts events records each code once, and does not notice when the code is erased."""
     nobody.send(event())
     assert erase(customer="BARCHART") == 1
     assert catalog.seen() == []
@@ -149,7 +152,7 @@ def test_a_code_is_seen_again_although_its_process_remembers_it(nobody, admin):
     assert len(admin.get("/events").get_json()["events"]) == 1
 
 
-def test_one_that_stops_halfway_leaves_what_is_seen_right(nobody, monkeypatch):
+def test_an_interrupted_erasure_leaves_the_observed_codes_right(nobody, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 2)
     nobody.send(event(type="A", timestamp=1), event(type="B", timestamp=2), *[event(type="C", timestamp=3)] * 4)
     steps = erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut()))
@@ -159,7 +162,7 @@ def test_one_that_stops_halfway_leaves_what_is_seen_right(nobody, monkeypatch):
     assert counts() == truth()
 
 
-def test_several_who_erase_and_count_at_once_leave_the_counts_exact(app, monkeypatch):
+def test_concurrent_erasures_and_counts_leave_the_counts_exact(app, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 50)
     monkeypatch.setattr(hourly_counts, "SLICE", 170)
     fill(3_000)
@@ -177,7 +180,7 @@ def test_several_who_erase_and_count_at_once_leave_the_counts_exact(app, monkeyp
     assert counts() == truth() == {}
 
 
-def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, monkeypatch):
+def test_events_that_arrive_during_an_erasure_are_stored_and_counted(app, nobody, services, monkeypatch):
     monkeypatch.setattr(erasing, "CHUNK", 40)
     fill(1_200)
     chance = random.Random(5)
@@ -192,32 +195,32 @@ def test_events_that_come_meanwhile_are_kept_and_counted(app, nobody, services, 
             hourly_counts.advance()
             time.sleep(0.005)
 
-    with Aside() as aside:
-        others = [aside.start(send), aside.start(count), aside.start(count)]
-        gone = sum(aside.start(erase_up_to, cut).result() for _ in range(2))
+    with Aside() as threads:
+        others = [threads.start(send), threads.start(count), threads.start(count)]
+        erased = sum(threads.start(erase_up_to, cut).result() for _ in range(2))
         for other in others:
             other.result()
     count_all()
-    assert gone == 1_200
+    assert erased == 1_200
     assert contexts() == {f"late {number}" for number in range(60)}
     assert counts() == truth()
     assert len(catalog.seen()) == 1
 
 
-def test_as_many_statements_erase_many_hours_as_few(nobody, statements):
-    """A statement an hour held SQLite's write lock for seconds."""
-    numbers = []
-    for hours_of in (1, 60):
-        nobody.send(*[event(timestamp=TOP + number * HOUR) for number in range(hours_of)])
+def test_the_number_of_statements_does_not_depend_on_the_number_of_hours(nobody, statements):
+    """One statement per hour would hold SQLite's write lock for seconds."""
+    statement_counts = []
+    for hours in (1, 60):
+        nobody.send(*[event(timestamp=TOP + number * HOUR) for number in range(hours)])
         cut = erasing.counted_cut()
         statements.clear()
-        assert erase_up_to(cut) == hours_of
-        numbers.append(len(statements))
-    assert numbers[0] == numbers[1]
+        assert erase_up_to(cut) == hours
+        statement_counts.append(len(statements))
+    assert statement_counts[0] == statement_counts[1]
     assert counts() == {}
 
 
-def test_a_slow_chunk_makes_the_next_ones_smaller(app, monkeypatch):
+def test_a_slow_chunk_makes_the_next_chunks_smaller(app, monkeypatch):
     monkeypatch.setattr(step_size, "STEP_SECONDS", 0.0)
     fill(1_000)
     sizes = list(erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut())))
@@ -225,7 +228,7 @@ def test_a_slow_chunk_makes_the_next_ones_smaller(app, monkeypatch):
     assert set(sizes[3:]) == {Pace.LEAST}
 
 
-def test_a_code_whose_events_are_not_counted_yet_stays_seen(nobody):
+def test_a_code_with_uncounted_events_stays_observed(nobody):
     nobody.send(event())
     cut = erasing.counted_cut()
     nobody.send(event())

@@ -1,4 +1,4 @@
-"""The hourly counts are what the events say, however they came and whoever counts."""
+"""Hourly counts match the events, however the events arrived and whichever process counts them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.rows import fill
 from tests.support.threads import at_once
 
 HOUR = hourly_counts.HOUR_MS
-TOP = FIRST - FIRST % HOUR  # the beginning of an hour
+TOP = FIRST - FIRST % HOUR  # the start of an hour
 
 
 def counts() -> dict[tuple, int]:
@@ -40,15 +40,15 @@ def count_all() -> None:
         pass
 
 
-def test_an_hour_begins_with_its_first_millisecond(nobody):
+def test_an_hour_starts_with_its_first_millisecond(nobody):
     nobody.send(*[event(timestamp=time) for time in (TOP - 1, TOP, TOP + 1, TOP + HOUR - 1, TOP + HOUR, 0)])
     count_all()
-    found = {key[-1]: number for key, number in counts().items()}
-    assert found == {TOP - HOUR: 1, TOP: 3, TOP + HOUR: 1, 0: 1}
+    by_hour = {key[-1]: number for key, number in counts().items()}
+    assert by_hour == {TOP - HOUR: 1, TOP: 3, TOP + HOUR: 1, 0: 1}
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "about", "most"),
+    ("begin", "end", "estimate", "maximum"),
     [
         (None, None, 100, 100),
         (TOP, TOP + 2 * HOUR - 1, 100, 100),
@@ -59,14 +59,14 @@ def test_an_hour_begins_with_its_first_millisecond(nobody):
         (TOP - HOUR // 2, TOP - 1, 0, 0),
     ],
 )
-def test_of_an_hour_at_an_edge_its_share_is_estimated(nobody, begin, end, about, most):
+def test_a_partial_hour_is_estimated_by_its_share(nobody, begin, end, estimate, maximum):
     nobody.send(*[event(timestamp=TOP + 7, type=kind) for kind in "XYYYYY"] * 10, *[event(timestamp=TOP + HOUR)] * 40)
     count_all()
-    asked = (event()["customer"], event()["product"], [], begin, end)
-    assert (hourly_counts.estimate(*asked), hourly_counts.number(*asked)) == (about, most)
+    query = (event()["customer"], event()["product"], [], begin, end)
+    assert (hourly_counts.estimate(*query), hourly_counts.number(*query)) == (estimate, maximum)
 
 
-def test_they_follow_the_events_slice_by_slice(nobody, monkeypatch):
+def test_counts_follow_the_events_slice_by_slice(nobody, monkeypatch):
     monkeypatch.setattr(hourly_counts, "SLICE", 7)
     chance = random.Random(3)
     for _ in range(6):
@@ -83,7 +83,7 @@ def test_they_follow_the_events_slice_by_slice(nobody, monkeypatch):
     assert hourly_counts.advance() == 0
 
 
-def test_what_is_not_counted_yet_is_known_not_to_be(nobody):
+def test_the_watermark_excludes_uncounted_events(nobody):
     nobody.send(event())
     count_all()
     first = hourly_counts.watermark()
@@ -93,7 +93,7 @@ def test_what_is_not_counted_yet_is_known_not_to_be(nobody):
     assert hourly_counts.watermark() == first + 2
 
 
-def test_several_who_count_at_once_count_everything_once(app, monkeypatch):
+def test_concurrent_processes_count_every_event_once(app, monkeypatch):
     monkeypatch.setattr(hourly_counts, "SLICE", 100)
     fill(3_000)
     at_once(6, lambda _: count_all())
@@ -101,11 +101,11 @@ def test_several_who_count_at_once_count_everything_once(app, monkeypatch):
     assert hourly_counts.watermark() == 3_000
 
 
-def test_nothing_is_counted_while_there_is_nothing(app):
+def test_without_events_nothing_is_counted(app):
     assert (hourly_counts.advance(), hourly_counts.watermark(), counts()) == (0, 0, {})
 
 
-def test_the_scheduler_counts(nobody, services):
+def test_the_scheduler_counts_events(nobody, services):
     nobody.send(event(), event())
     services.scheduler.run_all()
     assert counts() == truth() != {}
@@ -113,7 +113,7 @@ def test_the_scheduler_counts(nobody, services):
 
 @pytest.fixture
 def counted(nobody):
-    """A in hours 0, 1 and 3, B in 1 and 2, twice each."""
+    """Store and count two events each of type A in hours 0, 1 and 3, and of type B in hours 1 and 2."""
     for kind, times in (("A", (0, 1, 3)), ("B", (1, 2))):
         nobody.send(*[event(type=kind, timestamp=TOP + hour * HOUR) for hour in times for _ in range(2)])
     count_all()
@@ -131,14 +131,14 @@ def counted(nobody):
         (["C"], None, None, 10, {}),
     ],
 )
-def test_the_newest_hours_of_some_types_are_found_and_the_oldest(counted, types, begin, end, limit, expected):
-    found = hourly_counts.newest("BARCHART", "PORTFOLIO", types, begin, end, limit)
-    assert [one[:2] for one in found] == [(TOP + hour * HOUR, number) for hour, number in expected.items()]
+def test_the_newest_or_oldest_hours_of_some_types_are_returned(counted, types, begin, end, limit, expected):
+    hours = hourly_counts.newest("BARCHART", "PORTFOLIO", types, begin, end, limit)
+    assert [row[:2] for row in hours] == [(TOP + hour * HOUR, number) for hour, number in expected.items()]
     if limit > len(expected):
-        assert hourly_counts.newest("BARCHART", "PORTFOLIO", types, begin, end, limit, oldest=True) == found[::-1]
+        assert hourly_counts.newest("BARCHART", "PORTFOLIO", types, begin, end, limit, oldest=True) == hours[::-1]
 
 
-def test_an_hour_is_told_with_its_first_and_last_event_of_a_type_whenever_they_were_counted(nobody):
+def test_an_hour_has_its_first_and_last_event_whenever_they_were_counted(nobody):
     bounds = []
     for time in (500, 20, 90_000, 300):
         nobody.send(event(type="A", timestamp=TOP + time), event(type="B", timestamp=TOP + 7))
@@ -148,7 +148,7 @@ def test_an_hour_is_told_with_its_first_and_last_event_of_a_type_whenever_they_w
 
 
 def scatter(number: int, *, kinds: int = 3) -> None:
-    """Events of different hours and types, noted by nobody; the later, the wider their contexts."""
+    """Store events of different hours and types without recording their codes; later events have wider contexts."""
     for place in range(number):
         Event.insert(
             customer="A",
@@ -162,18 +162,18 @@ def scatter(number: int, *, kinds: int = 3) -> None:
         ).execute()
 
 
-def test_as_many_statements_count_many_groups_as_few(statements):
-    numbers = []
+def test_the_number_of_statements_does_not_depend_on_the_number_of_groups(statements):
+    statement_counts = []
     for groups in (2, 60):
         scatter(groups)
         statements.clear()
         count_all()
-        numbers.append(len(statements))
+        statement_counts.append(len(statements))
         assert counts() == truth()
-    assert numbers[0] == numbers[1]
+    assert statement_counts[0] == statement_counts[1]
 
 
-def test_what_is_counted_is_seen_with_its_widest_context_whatever_was_noted(app):
+def test_counted_codes_are_observed_with_their_widest_context(app):
     catalog.note_seen([("A", "P", "T0", 1), ("A", "P", "T1", 9)], 5)
     scatter(6)
     count_all()
@@ -183,41 +183,41 @@ def test_what_is_counted_is_seen_with_its_widest_context_whatever_was_noted(app)
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestInSteps:
-    """SQLite has one writer: a slice goes into the counts in short transactions."""
+    """SQLite allows only one writer, so a slice is counted in short transactions."""
 
     @pytest.fixture(autouse=True)
     def small_steps(self, monkeypatch) -> None:
         monkeypatch.setattr(count_slices, "STEP", Pace(7, 7))
 
-    def test_a_transaction_counts_no_more_groups_than_a_step_has(self, app, statements):
+    def test_a_transaction_counts_at_most_one_step_of_groups(self, app, statements):
         scatter(30)
         statements.clear()
         assert hourly_counts.advance() == 30
         assert len([sql for sql in statements if "INSERT INTO hourly_count" in sql]) == 5
         assert counts() == truth()
 
-    def test_one_that_died_between_two_steps_is_gone_on_with(self, app, monkeypatch):
+    def test_a_slice_interrupted_between_two_steps_is_resumed(self, app, monkeypatch):
         scatter(30)
         pauses = itertools.chain([None, None], itertools.repeat(KeyboardInterrupt))
         with monkeypatch.context() as patch:
-            patch.setattr(count_slices, "pause", lambda began: _raise(next(pauses)))
-            for _ in range(2):  # dies after three steps, and at once
+            patch.setattr(count_slices, "pause", lambda began: raise_error(next(pauses)))
+            for _ in range(2):  # the first pass fails after three steps, the second at once
                 with pytest.raises(KeyboardInterrupt):
                     hourly_counts.advance()
         assert (hourly_counts.watermark(), sum(counts().values())) == (0, 28)
         scatter(5)
-        assert hourly_counts.advance() == 30  # the slice is the one that was begun
+        assert hourly_counts.advance() == 30  # the same slice is resumed
         count_all()
         assert counts() == truth()
         assert Counted.get().total == 35
 
-    def test_several_at_once_share_a_slice_and_count_all_of_it_once(self, app):
+    def test_concurrent_processes_share_a_slice_and_count_it_once(self, app):
         scatter(60)
         at_once(4, lambda _: count_all())
         assert counts() == truth()
         assert Counted.get().total == 60
 
-    def test_events_that_are_erased_while_a_slice_is_counted_leave_the_counts_right(self, app, monkeypatch):
+    def test_events_erased_while_a_slice_is_counted_leave_the_counts_right(self, app, monkeypatch):
         scatter(20)
         count_all()
         scatter(20)
@@ -231,12 +231,12 @@ class TestInSteps:
         assert (Counted.get().total, Counted.get().erased) == (40, 20)
 
 
-def _raise(error: type[BaseException] | None) -> None:
+def raise_error(error: type[BaseException] | None) -> None:
     if error:
         raise error
 
 
-def test_a_step_has_as_much_as_lately_took_about_its_time():
+def test_the_step_size_adapts_to_the_time_of_recent_steps():
     pace = Pace(100, 1_000, seconds=0.02)
     pace.note(0.04)
     assert pace.size == 50

@@ -1,4 +1,4 @@
-"""A page of events is what sorting all of them would give, whichever way it was found."""
+"""A page of events has the events that sorting all of them would give, whichever query finds it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def accept(services, events: list[dict]) -> None:
     services.ingest.accept(json.dumps(events).encode(), Origin("", ""))
 
 
-def made(chance: random.Random, number: int) -> dict:
-    """One of many events: most are COMMON, RARE is rare, BURST comes in one hour only, times come again and again."""
+def make_event(chance: random.Random, number: int) -> dict:
+    """Build a random event: most types are COMMON, RARE is rare, BURST occurs in one hour only, and times repeat."""
     hour = chance.randrange(HOURS)
     kind = chance.choices(["COMMON", "OTHER", "RARE"], [90, 9, 1])[0]
     if hour == 17 and chance.random() < 0.8:
@@ -66,13 +66,13 @@ def made(chance: random.Random, number: int) -> dict:
 
 
 def fill(services, *, counted: bool | None) -> None:
-    """Store events in no order of time.
+    """Store events in random order of time.
 
     Args:
-        counted: whether the hourly counts have them; None: half of them.
+        counted: whether the hourly counts include the events; None includes half of them.
     """
     chance = random.Random(11)
-    events = [made(chance, number) for number in range(EVENTS)]
+    events = [make_event(chance, number) for number in range(EVENTS)]
     events += [event(customer="A", product="P", type="NEW", timestamp=TOP + hour * HOUR) for hour in (0, 39)]
     half = EVENTS // 2
     accept(services, events[:half])
@@ -83,41 +83,41 @@ def fill(services, *, counted: bool | None) -> None:
         services.scheduler._count()
 
 
-def truth(wanted: EventFilter) -> list[int]:
-    """The ids of all wanted events, by Python."""
+def truth(event_filter: EventFilter) -> list[int]:
+    """Return the ids of all matching events, newest first, computed in Python."""
     rows = database.execute_sql("SELECT id, timestamp, customer, product, type FROM event").fetchall()
-    found = [
+    matches = [
         (time, key)
         for key, time, customer, product, kind in rows
-        if (wanted.customers is None or customer in wanted.customers)
-        and wanted.customer in (None, customer)
-        and wanted.product in (None, product)
-        and (not wanted.types or kind in wanted.types)
-        and (wanted.start is None or time >= wanted.start)
-        and (wanted.end is None or time <= wanted.end)
+        if (event_filter.customers is None or customer in event_filter.customers)
+        and event_filter.customer in (None, customer)
+        and event_filter.product in (None, product)
+        and (not event_filter.types or kind in event_filter.types)
+        and (event_filter.start is None or time >= event_filter.start)
+        and (event_filter.end is None or time <= event_filter.end)
     ]
-    return [key for _, key in sorted(found, reverse=True)]
+    return [key for _, key in sorted(matches, reverse=True)]
 
 
-def walked(wanted: EventFilter, limit: int) -> Iterator[list[feed.Position]]:
-    """The positions of every page, one after the other."""
+def walk_pages(event_filter: EventFilter, limit: int) -> Iterator[list[feed.Position]]:
+    """Yield the positions of each page until the last."""
     after = None
     while True:
-        rows = feed.page(EventFilter(**vars(wanted) | {"after": after}), limit)
+        rows = feed.page(EventFilter(**vars(event_filter) | {"after": after}), limit)
         if not rows:
             return
         yield [(row[4], row[-1]) for row in rows]
         after = (rows[-1][4], rows[-1][-1])
 
 
-def check(wanted: EventFilter, limit: int) -> None:
-    """That the pages are all there is, and that the way back leads through the same ones."""
-    pages = list(walked(wanted, limit))
-    assert [key for page in pages for _, key in page] == truth(wanted)
+def check(event_filter: EventFilter, limit: int) -> None:
+    """Check that the pages have all matching events and that paging backward returns the same pages."""
+    pages = list(walk_pages(event_filter, limit))
+    assert [key for page in pages for _, key in page] == truth(event_filter)
     assert all(len(page) == limit for page in pages[:-1])
     for page, front in itertools.pairwise([[], *pages]):
         if front:
-            assert feed.positions(EventFilter(**vars(wanted) | {"before": front[0]}), limit) == page
+            assert feed.positions(EventFilter(**vars(event_filter) | {"before": front[0]}), limit) == page
 
 
 @pytest.fixture(params=[True, None, False], ids=["counted", "half counted", "not counted"])
@@ -125,29 +125,29 @@ def filled(request, services) -> None:
     fill(services, counted=request.param)
 
 
-def test_every_filter_gives_what_sorting_gives(filled):
+def test_every_filter_matches_a_sort_of_all_events(filled):
     for given in FILTERS:
         check(EventFilter(**given), 60)
         check(EventFilter(**given, customers=("C", "B")), 300)
 
 
-def test_pages_of_every_size_fit_together(filled):
+def test_consecutive_pages_of_any_size_have_no_gap_or_overlap(filled):
     for limit, filters in ((1, FILTERS[8:10]), (7, FILTERS[3:9]), (1_000, FILTERS[3:9])):
         for given in filters:
             check(EventFilter(**given), limit)
 
 
 @pytest.mark.parametrize(
-    ("rare", "at_once", "pairs", "full"),
+    ("rare", "batch_size", "pairs", "full"),
     [(0, 1, 9, 9), (0, 100, 9, 9), (10**9, 1, 9, 9), (3, 2, 9, 9), (3, 2, 0, 5), (3, 100, 0, 10**9)],
 )
-def test_every_way_finds_the_same(services, monkeypatch, rare, at_once, pairs, full):
-    """Walking back, and looking into the hours that the counts name, of each pair or of very many together."""
+def test_every_query_strategy_finds_the_same_events(services, monkeypatch, rare, batch_size, pairs, full):
+    """The strategies scan backward, or read hours from the counts, for each pair or for many pairs together."""
     monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
     monkeypatch.setattr(feed, "SLICE_EVENTS", full)
     monkeypatch.setattr(feed, "RARE", rare)
-    monkeypatch.setattr(hourly_counts, "HOURS", at_once)
-    monkeypatch.setattr(feed, "TERMS", at_once)
+    monkeypatch.setattr(hourly_counts, "HOURS", batch_size)
+    monkeypatch.setattr(feed, "TERMS", batch_size)
     fill(services, counted=None)
     for given in FILTERS[4:13]:
         check(EventFilter(**given), 25)
@@ -155,7 +155,7 @@ def test_every_way_finds_the_same(services, monkeypatch, rare, at_once, pairs, f
 
 
 @pytest.mark.parametrize("pairs", [100, 0])
-def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch, pairs):
+def test_events_are_found_before_their_codes_are_recorded(services, monkeypatch, pairs):
     monkeypatch.setattr(feed, "MANY_PAIRS", pairs)
     accept(services, [event(customer=f"C{number % 3}", type=f"T{number % 2}") for number in range(9)])
     database.execute_sql("DELETE FROM observed_code")
@@ -167,8 +167,8 @@ def test_events_are_found_before_anybody_noted_their_codes(services, monkeypatch
 PAIRS = 20_000
 
 
-def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(services, statements):
-    """Ten minutes of an hour have an event of each, so that one hour holds them all."""
+def test_twenty_thousand_customer_and_product_pairs_need_few_statements(services, statements):
+    """Ten minutes have an event of each pair, so one hour holds them all."""
     context = "ARRAY['x']" if database.param == "%s" else "'[\"x\"]'"
     batch = "'8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b'" + ("::uuid" if database.param == "%s" else "")
     codes = "'C' || (n - n / 200 * 200), 'P' || (n / 200), 'T'"
@@ -191,7 +191,7 @@ def test_twenty_thousand_pairs_of_customer_and_product_cost_a_few_statements(ser
     assert len(statements) < 60
 
 
-def test_events_of_one_moment_are_told_apart_by_their_acceptance(services):
+def test_events_of_the_same_time_are_ordered_by_acceptance(services):
     for _ in range(3):
         accept(services, [event(timestamp=5) for _ in range(10)])
     for given in ({}, {"types": [event()["type"]]}):
@@ -205,7 +205,7 @@ def test_a_rare_type_in_very_many_hours_fills_a_large_page(services):
         check(EventFilter(types=["RARE"]), limit)
 
 
-def test_very_many_types_and_pairs_are_asked_for_at_once(services, monkeypatch):
+def test_very_many_types_and_pairs_are_queried_at_once(services, monkeypatch):
     accept(
         services,
         [event(customer=f"C{number % 150}", type=f"T{number % 30}", timestamp=number) for number in range(900)],
@@ -218,40 +218,40 @@ def test_very_many_types_and_pairs_are_asked_for_at_once(services, monkeypatch):
             services.scheduler._count()
 
 
-def test_counts_that_say_too_much_cost_no_event(services):
-    """As after events were erased: what the counts promise in an hour may be gone."""
+def test_counts_that_are_too_high_hide_no_event(services):
+    """The counts of an hour can be too high after events are erased."""
     fill(services, counted=True)
     database.execute_sql(f"DELETE FROM event WHERE type = 'RARE' AND timestamp >= {TOP + 30 * HOUR}")
     for limit in (1, 5, 100):
         check(EventFilter(types=["RARE"]), limit)
 
 
-def test_what_is_counted_while_a_page_is_read_is_not_missed(services, monkeypatch):
+def test_events_counted_while_a_page_is_read_are_not_missed(services, monkeypatch):
     fill(services, counted=None)
     expected = truth(EventFilter(types=["RARE"]))
     newest = hourly_counts.newest
 
     def counted_in_between(*args: object, **kwargs: object) -> list:
-        found = newest(*args, **kwargs)
+        hours = newest(*args, **kwargs)
         services.scheduler._count()
-        return found
+        return hours
 
     monkeypatch.setattr(hourly_counts, "newest", counted_in_between)
     assert [row[-1] for row in feed.page(EventFilter(types=["RARE"]), 1_000)] == expected
 
 
-def test_a_page_is_the_events_as_they_are_stored_and_says_where_the_next_begins(services):
+def test_a_page_has_the_stored_events_and_the_position_of_the_next_page(services):
     accept(services, [event(timestamp=number, context=["é", None, '"']) for number in range(5)])
     first = services.listing.page(SYSTEM, EventFilter(), 3)
     second = services.listing.page(SYSTEM, EventFilter(), 3, first.next)
-    assert [one.timestamp for one in (*first.events, *second.events)] == [4, 3, 2, 1, 0]
+    assert [listed.timestamp for listed in (*first.events, *second.events)] == [4, 3, 2, 1, 0]
     assert first.events[0].context == ["é", None, '"']
-    assert [one.sequence for one in first.events] == [5, 4, 3]
+    assert [listed.sequence for listed in first.events] == [5, 4, 3]
     assert second.next is None
-    assert services.listing.page(SYSTEM, EventFilter(), 5).next is None  # it ends exactly where the page does
+    assert services.listing.page(SYSTEM, EventFilter(), 5).next is None  # the events end exactly with the page
 
 
-def test_everybody_sees_their_own_customers_only(services):
+def test_users_see_only_events_of_their_customers(services):
     fill(services, counted=True)
     for given in ({}, {"types": ["RARE"]}, {"product": "Q"}, {"customer": "C"}):
         page = services.listing.page(ANNA, EventFilter(**given), 1_000)
@@ -267,6 +267,6 @@ def test_everybody_sees_their_own_customers_only(services):
 @pytest.mark.parametrize(
     "cursor", ["", "5", "5-", "-1-2", "5-x", "5-5-5", "９-９", "1" * 16 + "-1", "5-" + "1" * 19, "5-5\n"]
 )
-def test_what_is_no_cursor_is_refused(services, cursor):
+def test_an_invalid_cursor_is_rejected(services, cursor):
     with pytest.raises(InputInvalid):
         services.listing.page(SYSTEM, EventFilter(), 10, cursor)

@@ -1,4 +1,4 @@
-"""Text is found in contexts, the same on both databases, a bounded number of events at a time."""
+"""Search finds text in contexts, alike on both databases, and reads a limited number of events at a time."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def accept(services, contexts: list[list], **changes) -> None:
     services.ingest.accept(json.dumps(events).encode(), Origin("", ""))
 
 
-def found(services, text: str, **wanted) -> list[list]:
-    page = services.listing.page(SYSTEM, EventFilter(**wanted), 100, text=text)
-    return [CONTEXTS.index(one.context) for one in reversed(page.events)]
+def find_contexts(services, text: str, **criteria) -> list[list]:
+    page = services.listing.page(SYSTEM, EventFilter(**criteria), 100, text=text)
+    return [CONTEXTS.index(listed.context) for listed in reversed(page.events)]
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def found(services, text: str, **wanted) -> list[list]:
         ("OVERVIEW", [0]),
         ("OvErV", [0]),
         ('"sell"', [1]),
-        ("sell, then", []),  # a quote stands in between
-        ("null", []),  # nothing is no text
+        ("sell, then", []),  # a quote separates them
+        ("null", []),  # null is not text
         ("50%", [2]),
         ("5%", []),
         ("f_e", [2]),
@@ -55,20 +55,20 @@ def found(services, text: str, **wanted) -> list[list]:
         ("back\\slash", [2]),
         ("lines", [3]),
         ("Zürich", [4]),
-        ("ZÜRICH", []),  # of ASCII's letters only both sizes are the same
+        ("ZÜRICH", []),  # only ASCII letters match in both cases
         ("école", []),
         ("École", [4]),
         ("📈", [4]),
         ("1.5", [5]),
-        ("[", []),  # JSON's own characters are none of the text
+        ("[", []),  # JSON syntax is not part of the text
         ('","', []),
         ("leftright", []),
         ("b", [2, 6]),
     ],
 )
-def test_a_text_is_found_where_it_stands(services, text, expected):
+def test_a_text_is_found_in_the_matching_contexts(services, text, expected):
     accept(services, CONTEXTS)
-    assert found(services, text) == expected
+    assert find_contexts(services, text) == expected
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def look(monkeypatch) -> None:
     monkeypatch.setattr(search, "LOOK", 10)
 
 
-def walked(services, limit: int, text: str) -> Iterator[Page]:
-    """The pages of a search, one after the other."""
+def walk_pages(services, limit: int, text: str) -> Iterator[Page]:
+    """Yield each page of a search until the last."""
     after = None
     while True:
         page = services.listing.page(SYSTEM, EventFilter(), limit, after, text=text)
@@ -87,32 +87,32 @@ def walked(services, limit: int, text: str) -> Iterator[Page]:
         after = page.next
 
 
-def test_a_search_says_how_far_it_looked_and_goes_on_from_there(services, look):
+def test_a_search_returns_its_progress_and_resumes_from_there(services, look):
     accept(services, [["here"] if number in (2, 13) else ["away"] for number in range(25)])
-    assert [[one.timestamp for one in page.events] for page in walked(services, 5, "HERE")] == [[], [13], [2]]
+    assert [[listed.timestamp for listed in page.events] for page in walk_pages(services, 5, "HERE")] == [[], [13], [2]]
 
 
-def test_what_has_no_match_is_looked_through_in_bounded_steps(services, look):
+def test_a_search_without_a_match_proceeds_in_limited_steps(services, look):
     accept(services, [["x"]] * 25)
-    pages = [(page.events, page.looked.events, page.looked.time) for page in walked(services, 5, "y")]
+    pages = [(page.events, page.looked.events, page.looked.time) for page in walk_pages(services, 5, "y")]
     assert pages == [([], 10, 15), ([], 10, 5), ([], 5, None)]
 
 
-def test_its_pages_fit_together_both_ways(services, look):
+def test_consecutive_pages_have_no_gap_or_overlap_in_both_directions(services, look):
     accept(services, [["yes" if number % 3 else "no"] for number in range(40)])
     expected = [number for number in range(39, -1, -1) if number % 3]
-    pages = list(walked(services, 4, "yes"))
-    assert [one.timestamp for page in pages for one in page.events] == expected
+    pages = list(walk_pages(services, 4, "yes"))
+    assert [listed.timestamp for page in pages for listed in page.events] == expected
     last = pages[-1].events[0].timestamp
     back, before = [], f"{last}-{pages[-1].keys[0]}"
     while before:
         page = services.listing.page(SYSTEM, EventFilter(), 4, before=before, text="yes")
-        back = [one.timestamp for one in page.events] + back
+        back = [listed.timestamp for listed in page.events] + back
         before = page.previous
     assert back == expected[: expected.index(last)]
 
 
-def test_of_a_rare_type_fewer_are_looked_at(services, monkeypatch):
+def test_a_search_of_a_rare_type_reads_fewer_events(services, monkeypatch):
     monkeypatch.setattr(search, "LOOK_RARE", 3)
     accept(services, [["x"]] * 200, type="COMMON")
     accept(services, [["x"]] * 8, type="RARE")
@@ -123,15 +123,15 @@ def test_of_a_rare_type_fewer_are_looked_at(services, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "x" * 201, "a\nb", "\x00"])
-def test_what_cannot_be_searched_for_is_refused(services, text):
+def test_an_invalid_search_text_is_rejected(services, text):
     with pytest.raises(InputInvalid, match="cannot be searched"):
         services.listing.page(SYSTEM, EventFilter(), 5, text=text)
 
 
-def test_everybody_searches_their_own_customers_only(services):
+def test_users_search_only_events_of_their_customers(services):
     accept(services, [["secret"]], customer="A", type="MINE")
     accept(services, [["secret"]], customer="B", type="THEIRS")
     page = services.listing.page(ANNA, EventFilter(), 10, text="secret")
-    assert ([one.type for one in page.events], page.looked.events) == (["MINE"], 1)
+    assert ([listed.type for listed in page.events], page.looked.events) == (["MINE"], 1)
     with pytest.raises(Forbidden):
         services.listing.page(ANNA, EventFilter(customer="B"), 10, text="secret")

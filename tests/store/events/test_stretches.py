@@ -1,4 +1,7 @@
-"""A report's time is cut into stretches: they have every row once, in order, and follow from the rows alone."""
+"""The time range of a report is split into stretches that have every row once and in order.
+
+The stretches depend on the rows alone.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000
 LATEST = 253_402_300_799_999
 BATCH = "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b"
 
-near = st.builds(  # hot hours, minutes, seconds and milliseconds
+near = st.builds(  # frequent hours, minutes, seconds and milliseconds
     lambda hour, minute, second, rest: BASE + hour * HOUR + minute * MINUTE + second * SECOND + rest,
     st.integers(0, 3),
     st.sampled_from([0, 0, 0, 1, 59]),
@@ -34,19 +37,19 @@ kinds = st.sampled_from(["A", "B", "C"])
 some = st.lists(st.tuples(times, kinds), max_size=60)
 
 
-def keep(rows: Sequence[tuple[int, str]]) -> list[int]:
-    """Put events into the table; the ids of all that are there."""
+def insert_events(rows: Sequence[tuple[int, str]]) -> list[int]:
+    """Insert events, and return the ids of all stored events."""
     made = [("C", "P", kind, None, time, [], 1, BATCH, 0) for time, kind in rows]
     with transaction():
         database.insert_encoded([database.encode_events(made)])
-    return [one.id for one in Event.select(Event.id).order_by(Event.id)]
+    return [row.id for row in Event.select(Event.id).order_by(Event.id)]
 
 
 @st.composite
 def selections(draw, rows: Sequence[tuple[int, str]]) -> dict:
-    """A filter whose ends stand on rows, beside them, or anywhere."""
+    """Draw a filter whose limits equal row times, are next to them, or are arbitrary."""
     at = st.one_of(st.none(), times, st.sampled_from([time for time, _ in rows] or [0]))
-    ends = sorted((draw(at), draw(at)), key=lambda one: -1 if one is None else one)
+    ends = sorted((draw(at), draw(at)), key=lambda end: -1 if end is None else end)
     places = st.one_of(st.none(), st.integers(0, len(rows)))
     return {
         "start": ends[0],
@@ -57,8 +60,8 @@ def selections(draw, rows: Sequence[tuple[int, str]]) -> dict:
     }
 
 
-def cut(selection: Selection, size: int) -> list[tuple[int, int]]:
-    """The stretches that follow from the rows alone."""
+def split(selection: Selection, size: int) -> list[tuple[int, int]]:
+    """Return the stretches, after checking the survey that they derive from."""
     measure, by_hour = select.survey(selection, LAYOUT)
     assert measure == select.measure(selection, LAYOUT)
     assert [number for _, number in by_hour if number < 1] == []
@@ -70,24 +73,24 @@ def cut(selection: Selection, size: int) -> list[tuple[int, int]]:
 @given(data=st.data(), rows=some, late=some, size=st.integers(1, 20))
 def test_stretches_have_every_row_once_and_in_order(data, rows, late, size):
     Event.delete().execute()
-    ids = keep(rows)
-    wanted = data.draw(selections(rows))
-    # Positions become ids: `after` the n-th row, the `cut` at it.
+    ids = insert_events(rows)
+    drawn = data.draw(selections(rows))
+    # Convert positions to ids: 0 for none, or the id of the n-th row.
     bounds = {
-        key: None if wanted[key] is None else ([0, *ids])[wanted[key]] for key in ("snapshot_min_id", "snapshot_max_id")
+        key: None if drawn[key] is None else ([0, *ids])[drawn[key]] for key in ("snapshot_min_id", "snapshot_max_id")
     }
     if bounds["snapshot_max_id"] is None:
         bounds["snapshot_max_id"] = max(ids, default=0)
-    selection = Selection("C", "P", **(wanted | bounds))
+    selection = Selection("C", "P", **(drawn | bounds))
 
-    stretches = cut(selection, size)
+    stretches = split(selection, size)
     whole = list(select.rows(selection))
     parts = [list(select.rows(selection.between(start, end))) for start, end in stretches]
     assert [row for part in parts for row in part] == whole
     assert all(parts), "none is empty"
     assert all(start <= end for start, end in stretches)
-    assert all(one[1] < two[0] for one, two in itertools.pairwise(stretches))
+    assert all(first[1] < second[0] for first, second in itertools.pairwise(stretches))
     assert all(len(part) <= size or len({row[0] for row in part}) == 1 for part in parts), "but for a millisecond"
 
-    keep(late)  # accepted behind the cut
-    assert cut(selection, size) == stretches
+    insert_events(late)  # accepted after the snapshot
+    assert split(selection, size) == stretches

@@ -1,4 +1,4 @@
-"""A report is a snapshot: PostgreSQL gives out ids before it shows their rows, yet no row slips under a cut."""
+"""A report is a snapshot: no row appears in it later, although PostgreSQL assigns ids before their rows are visible."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from tests.support.threads import Aside, at_once
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
-GATE = 424_242  # an advisory lock of these tests
-HELD = "HELD"  # events of this product have their ids, but cannot be committed while the gate is closed
-PAUSE_SECONDS = 0.05  # between a writer's batches: without one each run has far more parts than the one before
+LOCK_KEY = 424_242  # the advisory lock of these tests
+HELD = "HELD"  # events of this product have ids, but cannot be committed until the blocker is opened
+PAUSE_SECONDS = 0.05  # between a writer's batches, because otherwise each run has far more parts than the previous one
 TRIGGER = f"""
     CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END $$;
+        BEGIN PERFORM pg_advisory_xact_lock_shared({LOCK_KEY}); RETURN NULL; END $$;
     CREATE TRIGGER wait_at_gate AFTER INSERT ON event FOR EACH ROW WHEN (NEW.product = '{HELD}')
         EXECUTE FUNCTION wait_at_gate()"""
 
 
-class Gate:
-    """Holds back the commit of events of the product HELD."""
+class CommitBlocker:
+    """Blocker of commits of events of the product HELD."""
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True)
         self._connection.execute(TRIGGER)
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (GATE,))
+        self._connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
 
     def open(self) -> None:
         self._connection.execute("SELECT pg_advisory_unlock_all()")
 
-    def until_waiting(self, count: int) -> None:
-        """Return when so many sessions wait for an advisory lock: the gate's or the cut's."""
+    def wait_for_sessions(self, count: int) -> None:
+        """Wait until this many sessions wait for an advisory lock, which is the blocker's or the snapshot's."""
         query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         deadline = time.monotonic() + 5
         while self._connection.execute(query).fetchone()[0] < count:
@@ -60,67 +60,67 @@ class Gate:
 
 
 @pytest.fixture
-def gate(app, database_url: str):
-    gate = Gate(database_url)
-    yield gate
-    gate.remove()
+def blocker(app, database_url: str):
+    blocker = CommitBlocker(database_url)
+    yield blocker
+    blocker.remove()
 
 
 @pytest.fixture
 def another_process(app, settings) -> Client:
-    """A client of a second application, which writes on a connection of its own."""
+    """Return a client of a second application, which writes on its own connection."""
     database = store.database.obj
     client = Client(create_app(settings), None)
     store.proxy.initialize(database)  # both use the same pool
     return client
 
 
-def rows_under(snapshot_max_id: int) -> int:
+def rows_up_to(snapshot_max_id: int) -> int:
     return store.database.execute_sql("SELECT count(*) FROM event WHERE id <= %s", (snapshot_max_id,)).fetchone()[0]
 
 
-def cut_of(services, job: dict) -> int:
+def snapshot_of(services, job: dict) -> int:
     query = "SELECT snapshot_max_id FROM report WHERE job = %s"
     return store.database.execute_sql(query, (job["job"],)).fetchone()[0]
 
 
-def test_the_cut_waits_for_an_event_that_has_a_lower_id_and_is_not_committed(
-    admin, nobody, another_process, services, gate
-):
-    with Aside() as aside:
-        held = aside.start(nobody.send, event(product=HELD))
-        gate.until_waiting(1)
-        another_process.send(event())  # a higher id, committed first
-        report = aside.start(admin.start_report)
-        gate.until_waiting(2)
+def test_the_snapshot_waits_for_an_uncommitted_event_with_a_lower_id(admin, nobody, another_process, services, blocker):
+    with Aside() as threads:
+        blocked = threads.start(nobody.send, event(product=HELD))
+        blocker.wait_for_sessions(1)
+        another_process.send(event())  # has the higher id, and is committed first
+        report = threads.start(admin.start_report)
+        blocker.wait_for_sessions(2)
         assert not report.done()
-        gate.open()
-        held.result()
-        cut = cut_of(services, report.result())
-    assert rows_under(cut) == 2
+        blocker.open()
+        blocked.result()
+        cut = snapshot_of(services, report.result())
+    assert rows_up_to(cut) == 2
 
 
-def test_events_that_come_while_the_cut_waits_are_not_in_the_report(admin, nobody, another_process, services, gate):
+def test_events_that_arrive_while_the_snapshot_waits_are_not_in_the_report(
+    admin, nobody, another_process, services, blocker
+):
     nobody.send(event())
-    with Aside() as aside:
-        held = aside.start(nobody.send, event(product=HELD))
-        gate.until_waiting(1)
-        report = aside.start(admin.start_report)
-        gate.until_waiting(2)
-        late = aside.start(another_process.send, event(type="LATE"))
-        gate.until_waiting(3)
-        gate.open()
-        held.result()
-        cut = cut_of(services, report.result())
+    with Aside() as threads:
+        blocked = threads.start(nobody.send, event(product=HELD))
+        blocker.wait_for_sessions(1)
+        report = threads.start(admin.start_report)
+        blocker.wait_for_sessions(2)
+        late = threads.start(another_process.send, event(type="LATE"))
+        blocker.wait_for_sessions(3)
+        blocker.open()
+        blocked.result()
+        cut = snapshot_of(services, report.result())
         late.result()
-    assert rows_under(cut) == 2
+    assert rows_up_to(cut) == 2
 
 
 @contextmanager
 def writing(
     clients: Sequence[Client], make: Callable[[random.Random], dict], pause_seconds: float = 0
 ) -> Iterator[None]:
-    """Each client sends batches meanwhile."""
+    """Send batches from each client until the block ends."""
     stop = threading.Event()
 
     def write(client: Client, number: int) -> None:
@@ -128,8 +128,8 @@ def writing(
         while not stop.wait(pause_seconds):
             client.send(*[make(chance) for _ in range(20)])
 
-    with Aside() as aside:
-        writers = [aside.start(write, client, number) for number, client in enumerate(clients)]
+    with Aside() as threads:
+        writers = [threads.start(write, client, number) for number, client in enumerate(clients)]
         try:
             yield
         finally:
@@ -138,25 +138,25 @@ def writing(
             writer.result()
 
 
-def test_under_many_writers_no_report_ever_gets_a_row_more(admin, services, settings, nobody, another_process):
-    seen = []
+def test_concurrent_writers_add_no_row_to_a_report_s_snapshot(admin, services, settings, nobody, another_process):
+    observed = []
 
-    def ask(number: int) -> None:
+    def start_reports(number: int) -> None:
         for _ in range(10):
-            cut = cut_of(services, admin.start_report())
-            seen.append((cut, rows_under(cut)))
+            cut = snapshot_of(services, admin.start_report())
+            observed.append((cut, rows_up_to(cut)))
 
     admin.send(event())
     with writing((nobody, another_process) * 2, lambda chance: event(type=f"TYPE-{chance.randrange(20)}")):
-        at_once(2, ask)
-    assert len(seen) == 20
-    assert [(cut, rows_under(cut)) for cut, _ in seen] == seen
+        at_once(2, start_reports)
+    assert len(observed) == 20
+    assert [(cut, rows_up_to(cut)) for cut, _ in observed] == observed
 
 
-def test_a_whole_report_run_twice_while_writers_go_on_has_the_same_bytes(
+def test_a_report_that_runs_twice_during_writes_has_the_same_bytes(
     admin, services, nobody, another_process, monkeypatch
 ):
-    """They write into the time that the report is about, in parts that are being cut and written meanwhile."""
+    """The new events fall into the report's time range, into parts that are being planned and written."""
     monkeypatch.setattr(planning, "PART_ROWS", 100)
     monkeypatch.setattr(planning, "WHOLE_ROWS", 125)
 
@@ -165,23 +165,23 @@ def test_a_whole_report_run_twice_while_writers_go_on_has_the_same_bytes(
 
     with writing((nobody, another_process) * 2, make, PAUSE_SECONDS):
         for _ in range(3):
-            until_more(200)
+            wait_for_more_events(200)
             check_twice(services, admin.start_report()["job"])
 
 
-def until_more(count: int) -> None:
-    """Wait until so many more events are there."""
+def wait_for_more_events(count: int) -> None:
+    """Wait until this many more events are stored."""
     begin = select.count()
     wait_until(lambda: select.count() >= begin + count, 20)
 
 
 def check_twice(services, job: str) -> None:
-    """Run a report, and again with the same snapshot, as if its file had been lost with a failure."""
+    """Run a report twice with the same snapshot, as if a failure had lost its first file."""
     services.runner.run(job)
     first = Report.get(Report.job == job)
     data = services.reports.path(first).read_bytes()
     before = select.count()
-    until_more(100)
+    wait_for_more_events(100)
     Report.update(status="FAILED", file=None).where(Report.job == job).execute()
     services.reports.retry(SYSTEM, first)
     services.runner.run(job)
@@ -190,4 +190,4 @@ def check_twice(services, job: str) -> None:
     assert services.reports.path(second).read_bytes() == data
     assert (second.rows, second.bytes, second.sha256) == (first.rows, len(data), hashlib.sha256(data).hexdigest())
     assert first.sha256 == second.sha256
-    assert first.rows == rows_under(first.snapshot_max_id) < before
+    assert first.rows == rows_up_to(first.snapshot_max_id) < before

@@ -1,4 +1,4 @@
-"""Our CSV is PostgreSQL's, byte for byte, and any reader of CSV reads it back."""
+"""CSV lines equal PostgreSQL's byte for byte."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def postgresql(postgres_server: str):
         yield connection
 
 
-def ours(rows: list[tuple], delimiter: str) -> bytes:
+def write_lines(rows: list[tuple], delimiter: str) -> bytes:
     line = line_writer(delimiter)
     return b"".join(line(row) for row in rows)
 
@@ -38,12 +38,12 @@ def ours(rows: list[tuple], delimiter: str) -> bytes:
 @given(rows=ROWS, delimiter=DELIMITER)
 @example(rows=[("\\.", None, ""), (None, None, None), ("", "", "")], delimiter="|")
 @example(rows=[(" a ", "\x7f\x01", "a\u2028b")], delimiter=" ")
-def test_it_is_what_postgresql_writes(postgresql, rows, delimiter):
+def test_lines_equal_postgresql_s(postgresql, rows, delimiter):
     columns = [list(column) for column in zip(*rows, strict=True)]
     query = "COPY (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])) TO STDOUT (FORMAT csv, DELIMITER %s)"
     with postgresql.cursor() as cursor, cursor.copy(query, [*columns, delimiter]) as copy:
-        theirs = b"".join(copy)
-    assert ours(rows, delimiter) == theirs
+        expected = b"".join(copy)
+    assert write_lines(rows, delimiter) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_it_is_what_postgresql_writes(postgresql, rows, delimiter):
         (["é", "🐎", "שלום"], "é|🐎|שלום\n".encode()),
     ],
 )
-def test_what_is_quoted_and_what_is_not(cells, line):
+def test_only_cells_that_need_quotes_are_quoted(cells, line):
     assert line_writer("|")(cells) == line
 
 

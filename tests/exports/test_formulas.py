@@ -1,4 +1,4 @@
-"""`spreadsheetSafe`: no cell of a CSV begins as a spreadsheet's formula does."""
+"""With `spreadsheetSafe`, no cell of a CSV file starts like a formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT = st.text(st.sampled_from(SIGNS + "'\"|a,"), max_size=3)
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-def test_an_apostrophe_stands_before_each_sign(sign):
+def test_a_leading_formula_sign_gets_an_apostrophe(sign):
     cell = line_writer("|", safe=True)([f"{sign}1+1"]).decode()
     assert cell == (f'"\'{sign}1+1"\n' if sign in "\r\n" else f"'{sign}1+1\n")
 
@@ -35,13 +35,13 @@ def test_an_apostrophe_stands_before_each_sign(sign):
         ("=a|b", '"\'=a|b"'),
     ],
 )
-def test_what_begins_otherwise_is_left_as_it_is(text, cell):
+def test_other_cells_are_unchanged(text, cell):
     assert line_writer("|", safe=True)([text]).decode() == f"{cell}\n"
 
 
 @settings(deadline=None)
 @given(st.lists(st.none() | TEXT, max_size=5), st.sampled_from("|,=-'\t"))
-def test_type_and_context_are_made_safe_and_the_rest_stays(context, delimiter):
+def test_types_and_contexts_are_escaped_and_other_cells_unchanged(context, delimiter):
     [(line, _)] = blocks([(1793, "+TYPE", context)], Layout(POSITIONAL), 5, delimiter, safe=True)
     (row,) = standard.reader(io.StringIO(line.decode(), newline=""), delimiter=delimiter)
     assert row[:2] == ["1793", "'+TYPE"]
@@ -50,5 +50,5 @@ def test_type_and_context_are_made_safe_and_the_rest_stays(context, delimiter):
         assert not cell.startswith(tuple(SIGNS))
 
 
-def test_nothing_is_touched_where_nobody_asked():
+def test_cells_are_unchanged_without_the_option():
     assert line_writer("|")(["=1", "@x"]) == b"=1|@x\n"

@@ -1,4 +1,4 @@
-"""The same rows make the same bytes, in however many parts they are written."""
+"""The same rows produce the same bytes, however many parts they are written in."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LAYOUTS = [Layout(POSITIONAL), Layout(COLUMNS, ("userId", "*"), {"LOADED": ("x",
 BATCH = uuid.UUID(int=7)
 
 
-def made() -> list[tuple[int, str, list[str | None]]]:
-    """Short contexts, long ones and none, as they come."""
+def make_rows() -> list[tuple[int, str, list[str | None]]]:
+    """Make rows with short, long and empty contexts in random order."""
     chance = random.Random(11)
     lengths = [0, 1, 10, 100, 2_000]
     return [
@@ -35,7 +35,7 @@ def made() -> list[tuple[int, str, list[str | None]]]:
     ]
 
 
-ROWS = made()
+ROWS = make_rows()
 
 
 def split(cuts: Sequence[int]) -> list[list]:
@@ -43,46 +43,46 @@ def split(cuts: Sequence[int]) -> list[list]:
     return [ROWS[begin:end] for begin, end in zip([0, *cuts], ends, strict=True)]
 
 
-def written(some: Iterator[Block]) -> bytes:
-    return b"".join(data for data, _ in some)
+def join_blocks(blocks: Iterator[Block]) -> bytes:
+    return b"".join(data for data, _ in blocks)
 
 
-def full(row: tuple) -> tuple:
+def full_row(row: tuple) -> tuple:
     return "BARCHART", "PORTFOLIO", row[1], None, row[0], row[2], 1, BATCH, row[0]
 
 
-def file_of(cuts: Sequence[int], layout: Layout) -> bytes:
+def write_parquet(cuts: Sequence[int], layout: Layout) -> bytes:
     file = io.BytesIO()
-    streams = [io.BytesIO(written(parquet.blocks(map(full, part), layout))) for part in split(cuts)]
+    streams = [io.BytesIO(join_blocks(parquet.blocks(map(full_row, part), layout))) for part in split(cuts)]
     assert parquet.join(streams, file.write, layout) == NUMBER
     assert all(stream.closed for stream in streams)
     return file.getvalue()
 
 
-def test_json_lines_do_not_show_how_they_were_cut():
-    whole = {b"".join(written(jsonl.blocks(map(full, part))) for part in split(cuts)) for cuts in CUTS}
-    assert len(whole) == 1
+def test_json_lines_do_not_depend_on_the_parts():
+    contents = {b"".join(join_blocks(jsonl.blocks(map(full_row, part))) for part in split(cuts)) for cuts in CUTS}
+    assert len(contents) == 1
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.kind)
-def test_csv_does_not_show_how_it_was_cut(layout):
-    whole = {b"".join(written(csv.blocks(iter(part), layout, 3, "|")) for part in split(cuts)) for cuts in CUTS}
-    assert len(whole) == 1
+def test_csv_does_not_depend_on_the_parts(layout):
+    contents = {b"".join(join_blocks(csv.blocks(iter(part), layout, 3, "|")) for part in split(cuts)) for cuts in CUTS}
+    assert len(contents) == 1
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.kind)
-def test_parquet_does_not_show_how_it_was_cut(layout, monkeypatch):
+def test_parquet_does_not_depend_on_the_parts(layout, monkeypatch):
     monkeypatch.setattr(parquet, "GROUP_ROWS", 1_000)
     monkeypatch.setattr(parquet, "GROUP_TEXT", 1024 * 1024)
-    whole = {file_of(cuts, layout) for cuts in CUTS}
-    assert len(whole) == 1
-    assert pq.ParquetFile(io.BytesIO(whole.pop())).num_row_groups > 9
+    contents = {write_parquet(cuts, layout) for cuts in CUTS}
+    assert len(contents) == 1
+    assert pq.ParquetFile(io.BytesIO(contents.pop())).num_row_groups > 9
 
 
 def test_a_row_group_ends_with_the_row_that_fills_it(monkeypatch):
     monkeypatch.setattr(parquet, "GROUP_ROWS", 1_000)
     monkeypatch.setattr(parquet, "GROUP_TEXT", 50_000)
-    file = pq.ParquetFile(io.BytesIO(file_of([4_321], LAYOUTS[0])))
+    file = pq.ParquetFile(io.BytesIO(write_parquet([4_321], LAYOUTS[0])))
     groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
     fixed = len("BARCHART") + len("PORTFOLIO") + len(str(BATCH))
     sizes = [
@@ -93,32 +93,32 @@ def test_a_row_group_ends_with_the_row_that_fills_it(monkeypatch):
         assert sum(size) >= 50_000 > sum(size[:-1])
 
 
-def test_a_context_is_the_same_as_a_list_and_as_json_text():
+def test_a_context_as_a_list_and_as_json_text_gives_the_same_output():
     context = ["a", None, "", '"\\\n\t\x01\x7f\u2028é🐎', "/<>&'"]
     text = orjson.dumps(context).decode()
     for layout in LAYOUTS:
         pairs = [[(5, "ADDED", context)], [(5, "ADDED", text)]]
-        one, other = (
-            [written(parquet.blocks(map(full, rows), layout)), written(csv.blocks(rows, layout, 5, "|"))]
+        from_list, from_text = (
+            [join_blocks(parquet.blocks(map(full_row, rows), layout)), join_blocks(csv.blocks(rows, layout, 5, "|"))]
             for rows in pairs
         )
-        assert one == other
-    one, other = (written(jsonl.blocks(iter([full((5, "ADDED", form))]))) for form in (context, text))
-    assert one == other
+        assert from_list == from_text
+    from_list, from_text = (join_blocks(jsonl.blocks(iter([full_row((5, "ADDED", form))]))) for form in (context, text))
+    assert from_list == from_text
 
 
-def test_a_block_ends_at_a_line_s_end_and_is_of_about_one_size():
+def test_a_block_ends_with_a_line_and_has_a_limited_size():
     lines = [b"x" * size + b"\n" for size in (10, 5_000, 0, 200) * 500]
-    found = list(gather((b"".join(step), len(step)) for step in steps(iter(lines))))
-    assert b"".join(data for data, _ in found) == b"".join(lines)
-    assert [rows for _, rows in found] == [data.count(b"\n") for data, _ in found]
-    assert all(BLOCK_BYTES <= len(data) < BLOCK_BYTES + STEP_ROWS * 5_001 for data, _ in found[:-1])
+    blocks = list(gather((b"".join(step), len(step)) for step in steps(iter(lines))))
+    assert b"".join(data for data, _ in blocks) == b"".join(lines)
+    assert [rows for _, rows in blocks] == [data.count(b"\n") for data, _ in blocks]
+    assert all(BLOCK_BYTES <= len(data) < BLOCK_BYTES + STEP_ROWS * 5_001 for data, _ in blocks[:-1])
 
 
-def test_no_rows_make_no_lines_and_an_empty_parquet():
+def test_no_rows_give_no_lines_and_an_empty_parquet_file():
     assert list(csv.blocks(iter([]), LAYOUTS[0], 0, "|")) == list(jsonl.blocks(iter([]))) == []
     for layout in LAYOUTS:
-        for parts in ([], [io.BytesIO(written(parquet.blocks(iter([]), layout)))]):
+        for parts in ([], [io.BytesIO(join_blocks(parquet.blocks(iter([]), layout)))]):
             file = io.BytesIO()
             assert parquet.join(parts, file.write, layout) == 0
             table = pq.read_table(io.BytesIO(file.getvalue()))
@@ -129,11 +129,11 @@ def test_no_rows_make_no_lines_and_an_empty_parquet():
     "begin",
     [
         lambda rows: csv.blocks(rows, LAYOUTS[0], 3, "|"),
-        lambda rows: jsonl.blocks(full(row) for row in rows),
-        lambda rows: parquet.blocks((full(row) for row in rows), LAYOUTS[1]),
+        lambda rows: jsonl.blocks(full_row(row) for row in rows),
+        lambda rows: parquet.blocks((full_row(row) for row in rows), LAYOUTS[1]),
     ],
 )
-def test_rows_are_closed_when_nobody_wants_more(begin):
+def test_rows_are_closed_when_the_consumer_stops(begin):
     ended = []
 
     def rows() -> Iterator[tuple]:
@@ -142,53 +142,53 @@ def test_rows_are_closed_when_nobody_wants_more(begin):
         finally:
             ended.append(True)
 
-    some = begin(rows())
-    next(some)
-    some.close()
+    blocks = begin(rows())
+    next(blocks)
+    blocks.close()
     assert ended == [True]
 
 
-def test_a_part_that_is_none_is_refused():
-    whole = written(parquet.blocks(map(full, ROWS), LAYOUTS[0]))
+def test_an_invalid_part_is_rejected():
+    whole = join_blocks(parquet.blocks(map(full_row, ROWS), LAYOUTS[0]))
     for broken in (b"", b"no part at all", whole[: len(whole) // 2]):
         with pytest.raises((ValueError, OSError)):
             parquet.join([io.BytesIO(broken)], io.BytesIO().write, LAYOUTS[0])
     with pytest.raises(ValueError, match="part 2 has the columns"):
-        other = written(parquet.blocks(iter([]), LAYOUTS[1]))
+        other = join_blocks(parquet.blocks(iter([]), LAYOUTS[1]))
         parquet.join([io.BytesIO(whole), io.BytesIO(other)], io.BytesIO().write, LAYOUTS[0])
 
 
-def test_a_disk_that_is_full_is_told_and_nothing_is_written_after_it():
+def test_a_full_disk_is_reported_and_ends_all_writes():
     room = [2_000]
-    rest = []
+    later_writes = []
 
     def write(data: bytes) -> None:
         if room[0] < 0:
-            rest.append(data)
+            later_writes.append(data)
         room[0] -= len(data)
         if room[0] < 0:
             raise OSError(28, "No space left on device")
 
-    part = io.BytesIO(written(parquet.blocks(map(full, ROWS), LAYOUTS[0])))
+    part = io.BytesIO(join_blocks(parquet.blocks(map(full_row, ROWS), LAYOUTS[0])))
     with pytest.raises(OSError, match="No space left on device"):
         parquet.join([part], write, LAYOUTS[0])
-    assert rest == []
+    assert later_writes == []
 
 
 FIXED = ["customer", "product", "version", "sequence", "batch", "received"]
 
 
-def test_no_two_columns_have_names_that_differ_in_capitals_only():
+def test_column_names_are_unique_without_regard_to_case():
     layout = Layout(
         COLUMNS, ("type", "timestamp_2", "timestamp", "Type", "Batch", "extra", "EXTRA", "e", "é", "É", "*")
     )
     names = ["type_2", "timestamp_2", "timestamp_3", "Type_3", "Batch_2", "extra_2", "EXTRA_3", "e", "é", "É_2"]
-    found = parquet.schema(layout).names
-    assert found == ["timestamp", "type", *names, *FIXED, "extra"]
-    assert len({name.casefold() for name in found}) == len(found)
+    columns = parquet.schema(layout).names
+    assert columns == ["timestamp", "type", *names, *FIXED, "extra"]
+    assert len({name.casefold() for name in columns}) == len(columns)
 
 
-def test_a_header_has_no_name_twice():
+def test_header_names_are_unique():
     layout = Layout(COLUMNS, ("type", "Type", "extra", "extra_2", "timestamp", "*"))
     assert layout.header(0) == ["timestamp", "type", "type_2", "Type", "extra_3", "extra_2", "timestamp_2", "extra"]
     assert Layout(COLUMNS, ("extra",)).header(0) == ["timestamp", "type", "extra"]

@@ -1,4 +1,4 @@
-"""A CSV line that is cut from a context's JSON text is the line of the parsed context."""
+"""A CSV line made from a context's JSON text equals the line made from the parsed context."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHORT = [None, "", "a", ",", "|", "=", '"', "\n", "]", "null", '","']
 SHORT_CONTEXTS = [list(items) for count in range(4) for items in itertools.product(SHORT, repeat=count)]
 
 
-def written(rows: list[tuple], *form: object, safe: bool = False) -> bytes:
+def write_lines(rows: list[tuple], *form: object, safe: bool = False) -> bytes:
     return b"".join(data for data, _ in csv.blocks(rows, *form, safe=safe))
 
 
@@ -49,14 +49,14 @@ def test_every_short_context_gives_the_same_line(layout, delimiter):
     rows = [(7, kind, context) for context in SHORT_CONTEXTS for kind in ("LOADED", "=ADDED")]
     for safe in (False, True):
         form = layout, 3, delimiter
-        assert written(as_text(rows), *form, safe=safe) == written(rows, *form, safe=safe)
+        assert write_lines(as_text(rows), *form, safe=safe) == write_lines(rows, *form, safe=safe)
 
 
 @settings(deadline=None, max_examples=times(100, 300))
 @given(EVENTS, st.sampled_from(LAYOUTS), st.sampled_from(DELIMITERS), st.booleans())
 def test_any_event_gives_the_same_line(rows, layout, delimiter, safe):
     form = layout, 5, delimiter
-    assert written(as_text(rows), *form, safe=safe) == written(rows, *form, safe=safe)
+    assert write_lines(as_text(rows), *form, safe=safe) == write_lines(rows, *form, safe=safe)
 
 
 @settings(max_examples=times(70, 200))
@@ -71,13 +71,13 @@ def test_every_row_fills_the_columns_or_is_rejected_as_too_wide(contexts, width,
     form = Layout(POSITIONAL), width, delimiter
     if max(map(len, contexts)) > width:
         with pytest.raises(RowTooWide):
-            written(rows, *form, safe=safe)
+            write_lines(rows, *form, safe=safe)
         return
     records = CsvRecords(delimiter)
-    cut, rest = records.cut(written(rows, *form, safe=safe), True)
-    assert ({len(records.cells(one.decode())) for one in cut}, len(cut), rest) == ({2 + width}, len(rows), b"")
+    lines, rest = records.cut(write_lines(rows, *form, safe=safe), True)
+    assert ({len(records.cells(line.decode())) for line in lines}, len(lines), rest) == ({2 + width}, len(rows), b"")
 
 
 def test_a_row_that_is_too_wide_is_detected_beside_a_narrow_one():
     with pytest.raises(RowTooWide):
-        written([(1, "T", '["a"]'), (2, "T", '["b","c","d"]')], Layout(POSITIONAL), 2, "|")
+        write_lines([(1, "T", '["a"]'), (2, "T", '["b","c","d"]')], Layout(POSITIONAL), 2, "|")

@@ -1,4 +1,4 @@
-"""Every format reads back to the same events, whatever their text and layout, by readers that are not ours."""
+"""Independent readers get the same events back from every format, for any text and layout."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ quick = settings(deadline=None, max_examples=times(25, 60), suppress_health_chec
 
 
 @dataclass(frozen=True)
-class Sent:
-    """An event; its fields in the order of `jsonl.FullRow`."""
+class StoredEvent:
+    """Stored event, with its fields in the order of `jsonl.FullRow`."""
 
     customer: str
     product: str
@@ -53,17 +53,17 @@ class Sent:
 
     @property
     def row(self) -> tuple:
-        """What the database gives for CSV."""
+        """Return the row that the database returns for CSV."""
         return self.timestamp, self.type, self.context
 
     @property
     def full_row(self) -> tuple:
-        """What it gives for JSON Lines and Parquet."""
+        """Return the row that the database returns for JSON Lines and Parquet."""
         return tuple(vars(self).values())
 
 
 events = st.builds(
-    Sent,
+    StoredEvent,
     customer=code,
     product=code,
     type=code,
@@ -78,32 +78,32 @@ parts = st.lists(st.lists(events, max_size=6), min_size=1, max_size=4)
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch) -> None:
-    """Row groups of a few rows, so that parts and groups end in different places."""
+def small_groups(monkeypatch) -> None:
+    """Limit row groups to a few rows, so that parts and groups end in different places."""
     monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
     monkeypatch.setattr(parquet, "GROUP_TEXT", 60)
 
 
-def flat(parts: list[list[Sent]]) -> list[Sent]:
-    return [one for part in parts for one in part]
+def flat(parts: list[list[StoredEvent]]) -> list[StoredEvent]:
+    return [event for part in parts for event in part]
 
 
-def width_of(sent: list[Sent]) -> int:
-    return max((len(one.context) for one in sent), default=0)
+def max_width(sent: list[StoredEvent]) -> int:
+    return max((len(event.context) for event in sent), default=0)
 
 
-def csv_file(parts: list[list[Sent]], layout: Layout, delimiter: str) -> bytes:
-    """The parts' lines, one part behind the other."""
-    width = width_of(flat(parts))
-    blocks = [csv.blocks((one.row for one in part), layout, width, delimiter) for part in parts]
+def csv_file(parts: list[list[StoredEvent]], layout: Layout, delimiter: str) -> bytes:
+    """Return the concatenated lines of the parts."""
+    width = max_width(flat(parts))
+    blocks = [csv.blocks((event.row for event in part), layout, width, delimiter) for part in parts]
     return b"".join(data for part in blocks for data, _ in part)
 
 
-def parquet_file(parts: list[list[Sent]], layout: Layout) -> bytes:
-    """The file that the parts are joined to."""
+def parquet_file(parts: list[list[StoredEvent]], layout: Layout) -> bytes:
+    """Return the file that joins the parts."""
     streams = []
     for part in parts:
-        blocks = list(parquet.blocks((one.full_row for one in part), layout))
+        blocks = list(parquet.blocks((event.full_row for event in part), layout))
         assert sum(rows for _, rows in blocks) == len(part)
         streams.append(io.BytesIO(b"".join(data for data, _ in blocks)))
     file = io.BytesIO()
@@ -111,12 +111,12 @@ def parquet_file(parts: list[list[Sent]], layout: Layout) -> bytes:
     return file.getvalue()
 
 
-def by_name(one: Sent, layout: Layout) -> list[str | None]:
-    """What the contract says of an event's columns, in other words than the product's."""
-    names = layout.contexts.get(one.type, ())
-    named = dict(zip(names, one.context, strict=False))
+def named_cells(event: StoredEvent, layout: Layout) -> list[str | None]:
+    """Return the cells of an event's columns, by an implementation independent of the product's."""
+    names = layout.contexts.get(event.type, ())
+    named = dict(zip(names, event.context, strict=False))
     extra = [
-        item for place, item in enumerate(one.context) if place >= len(names) or names[place] not in layout.columns
+        item for place, item in enumerate(event.context) if place >= len(names) or names[place] not in layout.columns
     ]
     return [
         (json.dumps(extra, ensure_ascii=False, separators=(",", ":")) if extra else None)
@@ -126,35 +126,35 @@ def by_name(one: Sent, layout: Layout) -> list[str | None]:
     ]
 
 
-def expected(sent: list[Sent], layout: Layout) -> list[list[str | None]]:
-    """The cells of a CSV file."""
-    width = width_of(sent)
+def expected(sent: list[StoredEvent], layout: Layout) -> list[list[str | None]]:
+    """Return the cells of a CSV file."""
+    width = max_width(sent)
     rows = []
-    for one in sent:
-        padded = one.context + [None] * (width - len(one.context))
-        cells = by_name(one, layout) if layout.kind == COLUMNS else padded
-        rows.append([str(one.timestamp), one.type, *cells])
+    for event in sent:
+        padded = event.context + [None] * (width - len(event.context))
+        cells = named_cells(event, layout) if layout.kind == COLUMNS else padded
+        rows.append([str(event.timestamp), event.type, *cells])
     return rows
 
 
-def plain(rows: list[list[str | None]]) -> list[list[str]]:
-    """As a reader sees them who cannot tell null from empty."""
+def without_nulls(rows: list[list[str | None]]) -> list[list[str]]:
+    """Return the cells with nulls as empty strings, as readers without nulls do."""
     return [[cell or "" for cell in row] for row in rows]
 
 
 @quick
 @given(parts, LAYOUTS, DELIMITERS)
-def test_python_s_csv_and_ours_read_a_csv_back(parts, layout, delimiter):
+def test_python_s_csv_and_the_import_command_read_csv_back(parts, layout, delimiter):
     file, rows = csv_file(parts, layout, delimiter), expected(flat(parts), layout)
-    read = list(standard.reader(io.StringIO(file.decode(), newline=""), delimiter=delimiter))
-    assert read == plain(rows)
-    form = CsvRecords(delimiter)
-    assert [form.cells(record.decode()) for record in form.cut(file, True)[0]] == rows
+    rows_read = list(standard.reader(io.StringIO(file.decode(), newline=""), delimiter=delimiter))
+    assert rows_read == without_nulls(rows)
+    records = CsvRecords(delimiter)
+    assert [records.cells(record.decode()) for record in records.cut(file, True)[0]] == rows
 
 
 @quick
 @given(parts.filter(flat), LAYOUTS, DELIMITERS)
-def test_duckdb_reads_a_csv_back_nulls_and_all(tmp_path: Path, parts, layout, delimiter):
+def test_duckdb_reads_csv_back_including_nulls(tmp_path: Path, parts, layout, delimiter):
     path, rows = tmp_path / "report.csv", expected(flat(parts), layout)
     path.write_bytes(csv_file(parts, layout, delimiter))
     columns = {f"c{number}": "VARCHAR" for number in range(len(rows[0]))}
@@ -169,8 +169,8 @@ def test_duckdb_reads_a_csv_back_nulls_and_all(tmp_path: Path, parts, layout, de
 
 @quick
 @given(parts.filter(flat), LAYOUTS, DELIMITERS)
-def test_pandas_reads_a_csv_back(parts, layout, delimiter):
-    import pandas  # a second: not in each process of a run
+def test_pandas_reads_csv_back(parts, layout, delimiter):
+    import pandas  # imported here because it takes a second
 
     read = pandas.read_csv(
         io.BytesIO(csv_file(parts, layout, delimiter)),
@@ -181,47 +181,49 @@ def test_pandas_reads_a_csv_back(parts, layout, delimiter):
         engine="c" if delimiter.isascii() else "python",
         skip_blank_lines=False,
     )
-    assert read.to_numpy().tolist() == plain(expected(flat(parts), layout))
+    assert read.to_numpy().tolist() == without_nulls(expected(flat(parts), layout))
 
 
 @quick
 @given(parts)
-@example([[Sent("a", "b", "c", None, 0, [None, "", "\x7f\u2028\\"], 1, uuid.UUID(int=7), 5)]])
+@example([[StoredEvent("a", "b", "c", None, 0, [None, "", "\x7f\u2028\\"], 1, uuid.UUID(int=7), 5)]])
 def test_python_s_json_reads_json_lines_back(parts):
     file = jsonl_file(parts)
     assert file.count(b"\n") == len(flat(parts))
-    assert [json.loads(line) for line in file.split(b"\n")[:-1]] == [as_json(one) for one in flat(parts)]
+    assert [json.loads(line) for line in file.split(b"\n")[:-1]] == [as_json(event) for event in flat(parts)]
 
 
 @quick
 @given(parts.filter(flat))
 def test_duckdb_and_pandas_read_json_lines_back(tmp_path: Path, parts):
-    import pandas  # a second: not in each process of a run
+    import pandas  # imported here because it takes a second
 
-    path, sent = tmp_path / "report.jsonl", [as_json(one) for one in flat(parts)]
+    path, sent = tmp_path / "report.jsonl", [as_json(event) for event in flat(parts)]
     path.write_bytes(jsonl_file(parts))
     columns = dict.fromkeys(("customer", "product", "type", "version", "batch"), "VARCHAR")
     columns |= dict.fromkeys(("timestamp", "sequence", "received"), "BIGINT") | {"context": "VARCHAR[]"}
     with duckdb.connect() as connection:
         query = "SELECT * FROM read_json(?, format='newline_delimited', columns=?)"
-        found = connection.execute(query, [str(path), columns])
-        names = [column[0] for column in found.description]
-        read = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    assert [{key: value for key, value in one.items() if key != "version" or value is not None} for one in read] == sent
+        result = connection.execute(query, [str(path), columns])
+        names = [column[0] for column in result.description]
+        read = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    assert [
+        {key: value for key, value in event.items() if key != "version" or value is not None} for event in read
+    ] == sent
     frame = pandas.read_json(path, lines=True, dtype=False)
     assert frame[["customer", "type", "context"]].to_dict("records") == [
-        {key: one[key] for key in ("customer", "type", "context")} for one in sent
+        {key: event[key] for key in ("customer", "type", "context")} for event in sent
     ]
 
 
 @quick
 @given(parts, LAYOUTS)
-def test_pyarrow_duckdb_and_pandas_read_a_parquet_back(tmp_path: Path, parts, layout):
-    import pandas  # a second: not in each process of a run
+def test_pyarrow_duckdb_and_pandas_read_parquet_back(tmp_path: Path, parts, layout):
+    import pandas  # imported here because it takes a second
 
     path, sent = tmp_path / "report.parquet", flat(parts)
     path.write_bytes(parquet_file(parts, layout))
-    rows = [[one.timestamp, one.type, *typed_cells(one, layout)] for one in sent]
+    rows = [[event.timestamp, event.type, *typed_cells(event, layout)] for event in sent]
     table = pq.read_table(path)
     assert table.schema.types[:2] == [pa.timestamp("ms", "UTC"), pa.string()]
     for name in ("timestamp", "received"):
@@ -233,15 +235,15 @@ def test_pyarrow_duckdb_and_pandas_read_a_parquet_back(tmp_path: Path, parts, la
         query = f"SELECT * REPLACE ({times}) FROM read_parquet(?)"
         assert [list(row) for row in connection.execute(query, [str(path)]).fetchall()] == rows
     frame = pandas.read_parquet(path)
-    assert frame["type"].tolist() == [one.type for one in sent]
-    assert frame["timestamp"].astype("int64").tolist() == [one.timestamp for one in sent]
+    assert frame["type"].tolist() == [event.type for event in sent]
+    assert frame["timestamp"].astype("int64").tolist() == [event.timestamp for event in sent]
 
 
-def typed_cells(one: Sent, layout: Layout) -> list[object]:
-    rest = [one.customer, one.product, one.version, one.sequence, str(one.batch), one.received]
+def typed_cells(event: StoredEvent, layout: Layout) -> list[object]:
+    rest = [event.customer, event.product, event.version, event.sequence, str(event.batch), event.received]
     if layout.kind != COLUMNS:
-        return [one.context, *rest]
-    cells = dict(zip(layout.columns, by_name(one, layout), strict=True))
+        return [event.context, *rest]
+    cells = dict(zip(layout.columns, named_cells(event, layout), strict=True))
     extra = [cells.pop("*")] if "*" in cells else []
     return [*cells.values(), *rest, *extra]
 
@@ -250,11 +252,11 @@ def as_rows(table: pa.Table) -> list[list[object]]:
     return [list(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
 
 
-def jsonl_file(parts: list[list[Sent]]) -> bytes:
-    return b"".join(data for part in parts for data, _ in jsonl.blocks(one.full_row for one in part))
+def jsonl_file(parts: list[list[StoredEvent]]) -> bytes:
+    return b"".join(data for part in parts for data, _ in jsonl.blocks(event.full_row for event in part))
 
 
-def as_json(one: Sent) -> dict[str, object]:
-    """An event as the API answers it."""
-    given = vars(one) | {"batch": str(one.batch)}
-    return {key: value for key, value in given.items() if key != "version" or value is not None}
+def as_json(event: StoredEvent) -> dict[str, object]:
+    """Return an event as the API does."""
+    fields = vars(event) | {"batch": str(event.batch)}
+    return {key: value for key, value in fields.items() if key != "version" or value is not None}

@@ -1,4 +1,4 @@
-"""Each kind of storage that there is, for what all of them promise."""
+"""Fixtures of each kind of storage, for the promises that all kinds share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.s3 import S3
 
 @pytest.fixture(params=["local", "s3"])
 def storage(request) -> Storage:
-    """An empty storage of each kind."""
+    """Return an empty storage of each kind."""
     return request.getfixturevalue(f"{request.param}_storage")
 
 

@@ -1,4 +1,4 @@
-"""Delivery to a bucket of somebody else's: under exactly the name that was asked for, and nothing else is touched."""
+"""A delivery to another owner's bucket has exactly the requested name and touches nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-def test_a_file_has_exactly_the_name_that_was_asked_for(s3, bucket):
+def test_a_file_has_exactly_the_requested_name(s3, bucket):
     for name in NAMES:
         deliver(bucket, name, name.encode())
     deliver(bucket, "ä/large +.csv", bytes(9 * MIB))
@@ -41,14 +41,14 @@ def test_a_file_has_exactly_the_name_that_was_asked_for(s3, bucket):
 
 
 @pytest.mark.parametrize("size", [3, 9 * MIB])
-def test_it_says_what_it_is(s3, bucket, size):
+def test_a_file_has_its_media_type(s3, bucket, size):
     deliver(bucket, NAME, bytes(size), "application/vnd.apache.parquet")
-    found = s3.client.head_object(Bucket=DELIVERED, Key=NAME)
-    assert found["ContentType"] == "application/vnd.apache.parquet"
+    metadata = s3.client.head_object(Bucket=DELIVERED, Key=NAME)
+    assert metadata["ContentType"] == "application/vnd.apache.parquet"
 
 
 @pytest.mark.parametrize("size", [3, 9 * MIB])
-def test_what_was_there_is_replaced_when_the_new_one_is_whole_and_not_before(s3, bucket, size):
+def test_an_existing_file_is_replaced_only_when_the_new_file_is_complete(s3, bucket, size):
     deliver(bucket, NAME, b"yesterday's")
     aborted = bucket.create(NAME)
     aborted.write(bytes(size))
@@ -61,12 +61,12 @@ def test_what_was_there_is_replaced_when_the_new_one_is_whole_and_not_before(s3,
     assert s3.unfinished(DELIVERED) == []
 
 
-def test_what_a_dead_process_sent_is_removed_and_nobody_else_s(s3, bucket):
+def test_only_unfinished_uploads_of_the_same_name_are_removed(s3, bucket):
     deliver(bucket, NAME, b"yesterday's")
     other = s3.client.create_multipart_upload(Bucket=DELIVERED, Key=f"{NAME}.gz")["Key"]
-    left = bucket.create(NAME)
-    left.write(bytes(9 * MIB))
-    left.wait_for(0)
+    unfinished = bucket.create(NAME)
+    unfinished.write(bytes(9 * MIB))
+    unfinished.wait_for(0)
     assert sorted(s3.unfinished(DELIVERED)) == [NAME, other]
     bucket.discard(NAME)
     assert s3.unfinished(DELIVERED) == [other]
@@ -74,7 +74,7 @@ def test_what_a_dead_process_sent_is_removed_and_nobody_else_s(s3, bucket):
     assert list(bucket.contents()) == []
 
 
-def test_it_is_read_and_linked_like_any_file(s3, bucket):
+def test_a_delivered_file_can_be_read_and_linked(s3, bucket):
     assert (bucket.size(NAME), bucket.path(NAME)) == (None, None)
     deliver(bucket, NAME, b"the report")
     assert (bucket.size(NAME), content(bucket, NAME)) == (10, b"the report")
@@ -82,7 +82,7 @@ def test_it_is_read_and_linked_like_any_file(s3, bucket):
         assert answer.read() == b"the report"
 
 
-def test_a_delivery_that_was_never_answered_takes_away_nothing_that_may_be_another_s(s3):
+def test_an_abort_after_an_unanswered_commit_removes_no_file(s3):
     wire = Wire(s3.endpoint)
     bucket = S3Bucket(Store(wire.url, work=QUICK, ask=QUICK), DELIVERED)
     upload = bucket.create(NAME)
@@ -96,13 +96,13 @@ def test_a_delivery_that_was_never_answered_takes_away_nothing_that_may_be_anoth
     wire.close()
 
 
-def test_a_bucket_that_is_not_there_is_told(s3):
+def test_a_missing_bucket_is_reported(s3):
     with pytest.raises(StorageFailed, match=r"^The S3 store has no bucket nowhere\.$"):
         deliver(open_bucket("nowhere", s3.endpoint), NAME, b"data")
 
 
 @pytest.mark.parametrize(
-    ("url", "bucket", "name", "is_ours"),
+    ("url", "bucket", "name", "expected"),
     [
         ("s3://tally/reports", "tally", f"reports/{KEY}", True),
         ("s3://tally/reports/", "tally", f"reports/{KEY}", True),
@@ -116,5 +116,5 @@ def test_a_bucket_that_is_not_there_is_told(s3):
         ("file:///srv/reports", "tally", f"reports/{KEY}", False),
     ],
 )
-def test_the_storage_s_own_objects_are_known(url, bucket, name, is_ours):
-    assert is_in_storage(url, bucket, name) is is_ours
+def test_objects_of_the_storage_are_recognised(url, bucket, name, expected):
+    assert is_in_storage(url, bucket, name) is expected

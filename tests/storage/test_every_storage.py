@@ -1,4 +1,4 @@
-"""What a report may rely on wherever its file lives: it is there whole, or not at all."""
+"""In every kind of storage, a report file exists completely or not at all."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def names(storage: Storage) -> list[str]:
     return sorted(key for key, _ in storage.contents())
 
 
-def is_there(storage: Storage, key: str) -> bool:
+def exists(storage: Storage, key: str) -> bool:
     return storage.size(key) is not None
 
 
-def test_a_file_appears_when_it_is_committed_and_not_before(storage):
+def test_a_file_appears_only_when_it_is_committed(storage):
     upload = storage.create(KEY)
     upload.write(b"first ")
-    assert not is_there(storage, KEY)
+    assert not exists(storage, KEY)
     upload.write(b"second")
-    assert not is_there(storage, KEY)
+    assert not exists(storage, KEY)
     upload.commit()
     assert content(storage, KEY) == b"first second"
     assert storage.size(KEY) == 12
@@ -53,7 +53,7 @@ def test_a_file_may_be_empty(storage):
     assert (content(storage, KEY), storage.size(KEY)) == (b"", 0)
 
 
-def test_a_file_of_many_writes_is_whole(storage):
+def test_a_file_of_many_writes_is_complete(storage):
     data = random.Random(1).randbytes(20 * MIB + 1)
     upload = storage.create(KEY)
     place = 0
@@ -75,7 +75,7 @@ def test_a_file_is_read_in_blocks_of_any_size(storage):
         assert file.read(1) == b""
 
 
-def test_a_file_that_is_not_there_is_told_as_missing(storage):
+def test_a_missing_file_is_reported_as_missing(storage):
     with pytest.raises(FileMissing):
         storage.open(KEY)
     assert storage.size(KEY) is None
@@ -90,22 +90,22 @@ def test_an_aborted_file_leaves_nothing(storage):
         upload.write(data)
         upload.abort()
         assert names(storage) == []
-        assert not is_there(storage, KEY)
+        assert not exists(storage, KEY)
 
 
-def test_an_abort_may_come_twice_and_after_the_end(storage):
+def test_an_abort_may_be_repeated_and_has_no_effect_after_a_commit(storage):
     upload = storage.create(KEY)
     upload.abort()
     upload.abort()
     for data in (b"data", bytes(9 * MIB)):
-        done = storage.create(KEY)
-        done.write(data)
-        done.commit()
-        done.abort()
+        committed = storage.create(KEY)
+        committed.write(data)
+        committed.commit()
+        committed.abort()
         assert content(storage, KEY) == data
 
 
-def test_two_attempts_write_beside_each_other(storage):
+def test_two_attempts_write_independently(storage):
     first, second = storage.create(KEY), storage.create(PART)
     first.write(b"first")
     second.write(b"second")
@@ -114,7 +114,7 @@ def test_two_attempts_write_beside_each_other(storage):
     assert (content(storage, KEY), content(storage, PART)) == (b"first", b"second")
 
 
-def test_many_parts_are_written_at_once_by_threads(storage):
+def test_threads_write_many_parts_concurrently(storage):
     keys = [f"{JOB}.{number:x}.part" for number in range(8)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda key: put(storage, key, key.encode() * 300_000), keys))
@@ -122,57 +122,57 @@ def test_many_parts_are_written_at_once_by_threads(storage):
     assert all(content(storage, key) == key.encode() * 300_000 for key in keys)
 
 
-def test_a_removed_file_is_gone_and_may_be_removed_again(storage):
+def test_a_removed_file_is_missing_and_may_be_removed_again(storage):
     put(storage, KEY)
     put(storage, PART)
     storage.discard(KEY)
-    assert (names(storage), is_there(storage, KEY)) == ([PART], False)
+    assert (names(storage), exists(storage, KEY)) == ([PART], False)
     storage.discard(KEY)
 
 
-def test_what_is_here_is_told_with_its_time_finished_or_not(storage):
-    before = time.time() * 1000 - 1000  # of which S3 knows whole seconds
+def test_contents_include_unfinished_files_and_have_times(storage):
+    before = time.time() * 1000 - 1000  # S3 has times in whole seconds
     put(storage, KEY)
     upload = storage.create(PART)
     upload.write(bytes(9 * MIB))
-    settle(upload)
+    write_more(upload)
     assert names(storage) == [KEY, PART]
     assert all(before <= moment <= time.time() * 1000 + 1000 for key, moment in storage.contents() if key == KEY)
     upload.abort()
 
 
-def test_what_is_here_of_one_report_is_told_alone(storage):
+def test_contents_can_be_limited_to_one_report(storage):
     put(storage, KEY)
     put(storage, f"{OTHER_JOB}.0123456789abcdef.csv")
     upload = storage.create(PART)
     upload.write(bytes(9 * MIB))
-    settle(upload)
+    write_more(upload)
     assert sorted(key for key, _ in storage.contents(JOB)) == sorted([KEY, PART])
     assert [key for key, _ in storage.contents(OTHER_JOB)] == [f"{OTHER_JOB}.0123456789abcdef.csv"]
     assert list(storage.contents("00000000")) == []
     upload.abort()
 
 
-def settle(upload: object) -> None:
-    """A little more, so that what was begun in the background is surely under way."""
+def write_more(upload: object) -> None:
+    """Write more, so that the background upload of the earlier data has surely begun."""
     upload.write(bytes(8 * MIB))
 
 
-def test_what_a_dead_process_began_is_discarded(storage):
+def test_an_unfinished_file_of_a_dead_process_is_discarded(storage):
     put(storage, KEY)
-    left = storage.create(PART)
-    left.write(bytes(9 * MIB))
-    settle(left)
+    unfinished = storage.create(PART)
+    unfinished.write(bytes(9 * MIB))
+    write_more(unfinished)
     storage.discard(PART)
     assert names(storage) == [KEY]
     storage.discard(KEY)
     assert names(storage) == []
 
 
-def test_the_discarded_upload_of_a_process_that_lives_does_not_come_back(storage):
+def test_an_upload_that_was_discarded_cannot_be_committed(storage):
     upload = storage.create(PART)
     upload.write(bytes(9 * MIB))
-    settle(upload)
+    write_more(upload)
     storage.discard(PART)
     with pytest.raises(StorageFailed):
         upload.commit()
@@ -180,7 +180,7 @@ def test_the_discarded_upload_of_a_process_that_lives_does_not_come_back(storage
     assert names(storage) == []
 
 
-def test_nothing_is_here_at_first(storage):
+def test_a_new_storage_is_empty(storage):
     assert names(storage) == []
     storage.discard(KEY)
 
@@ -191,11 +191,11 @@ FOREIGN = [
 ]  # fmt: skip
 
 
-def test_a_key_that_the_service_did_not_make_is_refused(storage):
+def test_a_key_that_is_not_a_report_file_s_is_rejected(storage):
     for key in FOREIGN:
-        for use in (storage.create, storage.open, storage.size, storage.discard, storage.path):
+        for operation in (storage.create, storage.open, storage.size, storage.discard, storage.path):
             with pytest.raises(ValueError, match="not a key of a report file"):
-                use(key)
+                operation(key)
         with pytest.raises(ValueError, match="not a key of a report file"):
             storage.link(key, "report.csv", "text/csv", 60)
     assert names(storage) == []

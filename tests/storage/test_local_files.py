@@ -1,4 +1,4 @@
-"""Report files on disk: on it before they have their name, in one folder, and told in words when it is full."""
+"""Report files on disk are synced before they get their names, and a full disk is reported."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def fail(*arguments: object, **named: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_whole_file_has_a_path_and_no_link(storage, tmp_path):
+def test_a_committed_file_has_a_path_and_no_link(storage, tmp_path):
     assert storage.path(KEY) is None
     put(storage, KEY)
     assert storage.path(KEY) == tmp_path / "reports" / KEY
     assert storage.link(KEY, "report.csv", "text/csv", 60) is None
 
 
-def test_a_file_is_on_disk_before_it_has_its_name_and_its_name_is_on_disk_too(storage, monkeypatch):
-    put(storage, PART)  # so that the folder is there
-    done = []
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after_it(storage, monkeypatch):
+    put(storage, PART)  # creates the folder
+    calls = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: done.append("folder" if is_folder(fd) else "file") or fsync(fd))
-    monkeypatch.setattr(os, "rename", lambda *names: done.append("name") or replace(*names))
-    monkeypatch.setattr(os, "replace", lambda *names: done.append("name") or replace(*names))
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append("folder" if is_folder(fd) else "file") or fsync(fd))
+    monkeypatch.setattr(os, "rename", lambda *names: calls.append("name") or replace(*names))
+    monkeypatch.setattr(os, "replace", lambda *names: calls.append("name") or replace(*names))
     put(storage, KEY)
-    assert done == ["file", "name", "folder"]
+    assert calls == ["file", "name", "folder"]
 
 
-def test_a_new_folder_s_own_name_is_on_disk_too(tmp_path, monkeypatch):
+def test_the_parents_of_a_new_folder_are_synced(tmp_path, monkeypatch):
     synced, fsync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
     LocalStorage(tmp_path / "deep" / "reports").create(KEY)
@@ -53,7 +53,7 @@ def is_folder(descriptor: int) -> bool:
     return os.path.isdir(f"/proc/self/fd/{descriptor}")
 
 
-def test_a_commit_that_fails_leaves_nothing_after_the_abort(storage, tmp_path, monkeypatch):
+def test_an_abort_after_a_failed_commit_leaves_nothing(storage, tmp_path, monkeypatch):
     upload = storage.create(KEY)
     upload.write(b"data")
     monkeypatch.setattr(os, "fsync", fail)
@@ -63,7 +63,7 @@ def test_a_commit_that_fails_leaves_nothing_after_the_abort(storage, tmp_path, m
     assert list((tmp_path / "reports").iterdir()) == []
 
 
-def test_an_abort_that_fails_raises_nothing_and_leaves_the_rest_to_the_sweeper(storage, monkeypatch):
+def test_an_abort_that_fails_raises_nothing_and_leaves_the_file_to_cleanup(storage, monkeypatch):
     upload = storage.create(KEY)
     with monkeypatch.context() as broken:
         broken.setattr(Path, "unlink", fail)
@@ -73,12 +73,12 @@ def test_an_abort_that_fails_raises_nothing_and_leaves_the_rest_to_the_sweeper(s
     assert names(storage) == []
 
 
-def test_a_write_is_whole_although_the_system_may_take_less(storage):
+def test_a_write_is_complete_although_the_system_writes_less_at_a_time(storage):
     upload = storage.create(KEY)
     file = upload._file
 
-    class Slow:
-        """Takes seven bytes at a time, as a nearly full pipe or disk may."""
+    class PartialWriter:
+        """File that writes seven bytes at a time, as a nearly full pipe or disk may."""
 
         def write(self, data: memoryview) -> int:
             return file.write(data[:7])
@@ -86,14 +86,14 @@ def test_a_write_is_whole_although_the_system_may_take_less(storage):
         def __getattr__(self, name: str) -> object:
             return getattr(file, name)
 
-    upload._file = Slow()
+    upload._file = PartialWriter()
     upload.write(bytes(range(256)))
     upload.commit()
     assert content(storage, KEY) == bytes(range(256))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
-def test_a_full_disk_is_told_and_nothing_is_left_on_it(tmp_path):
+def test_a_full_disk_is_reported_and_no_partial_file_remains(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
@@ -112,14 +112,14 @@ def test_a_full_disk_is_told_and_nothing_is_left_on_it(tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_folder_that_cannot_be_used_is_told(tmp_path):
+def test_an_unusable_folder_is_reported(tmp_path):
     (tmp_path / "reports").write_text("a file, not a folder")
     storage = LocalStorage(tmp_path / "reports")
     with pytest.raises(StorageFailed, match=r"^The folder of report files cannot be used: .+\.$"):
         storage.create(KEY)
 
 
-def test_a_fault_while_reading_is_told(storage, tmp_path):
+def test_an_error_while_reading_is_reported(storage, tmp_path):
     (tmp_path / "reports" / KEY).mkdir(parents=True)
     with pytest.raises(StorageFailed, match=r"^The folder of report files cannot be used: Is a directory\.$"):
         storage.open(KEY)
@@ -130,29 +130,29 @@ def test_a_fault_while_reading_is_told(storage, tmp_path):
             file.read()
 
 
-def test_a_folder_of_that_name_is_no_file(storage, tmp_path):
+def test_a_folder_with_a_file_s_name_is_not_a_file(storage, tmp_path):
     (tmp_path / "reports" / KEY).mkdir(parents=True)
     assert storage.path(KEY) is None
     assert storage.size(KEY) is None
 
 
-def test_what_is_not_a_report_s_file_is_not_told(storage, tmp_path):
+def test_other_files_are_not_listed(storage, tmp_path):
     put(storage, KEY)
     for name in ("notes.txt", f"{KEY}.1", f".{KEY}", "x.csv"):
         (tmp_path / "reports" / name).write_text("somebody else's")
     assert names(storage) == [KEY]
 
 
-def test_a_file_that_goes_while_files_are_told_does_no_harm(storage):
+def test_a_file_removed_during_listing_is_skipped(storage):
     for key in (KEY, PART):
         put(storage, key)
-    told = storage.contents()
-    first, _ = next(told)
+    contents = storage.contents()
+    first, _ = next(contents)
     storage.discard(KEY if first == PART else PART)
-    assert list(told) == []
+    assert list(contents) == []
 
 
-def test_an_unfinished_file_s_time_is_when_it_was_last_written_to(storage, tmp_path):
+def test_an_unfinished_file_has_the_time_of_its_last_write(storage, tmp_path):
     upload = storage.create(KEY)
     os.utime(tmp_path / "reports" / f".{KEY}.partial", (7, 7.5))
     assert list(storage.contents()) == [(KEY, 7500)]
@@ -161,12 +161,12 @@ def test_an_unfinished_file_s_time_is_when_it_was_last_written_to(storage, tmp_p
     assert abs(moment - time.time() * 1000) < 5000
 
 
-def test_nothing_is_written_before_the_first_file(tmp_path):
+def test_no_folder_is_created_before_the_first_file(tmp_path):
     LocalStorage(tmp_path / "reports")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_storage_is_named_by_its_folder_s_url(tmp_path):
+def test_a_storage_is_opened_by_its_folder_s_url(tmp_path):
     storage = open_storage(f"file://{tmp_path}/with%20space")
     put(storage, KEY)
     assert (tmp_path / "with space" / KEY).exists()

@@ -1,4 +1,4 @@
-"""Report files in an S3-compatible store, which may be away, silent, cut off or refuse: told in time, nothing left."""
+"""Report files in an S3-compatible store: failures of the store are reported in time and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.s3 import CREDENTIALS, PAGE, S3, STORAGE
 from tests.support.wire import Wire
 
 QUICK = Patience(connect_seconds=1, read_seconds=3, attempts=2)
-SIZE = 3  # the question that is answered without a body, see `asking`
+SIZE_OPERATION = 3  # the position in `operations` of the operation whose response has no body
 HASTY = Patience(connect_seconds=0.5, read_seconds=0.5, attempts=2)
 DATA = random.Random(3).randbytes(20 * MIB)
 
@@ -44,21 +44,21 @@ def wire(s3: S3) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def by_wire(wire: Wire) -> S3Storage:
-    """The storage, by a wire that can be cut, and with little patience."""
-    return impatient(wire.url)
+def storage_by_wire(wire: Wire) -> S3Storage:
+    """Return the storage through a wire that can be cut, with short time limits."""
+    return make_impatient(wire.url)
 
 
-def impatient(endpoint: str, patience: Patience = QUICK) -> S3Storage:
+def make_impatient(endpoint: str, patience: Patience = QUICK) -> S3Storage:
     return S3Storage(Store(endpoint, work=patience, ask=patience), STORAGE, "reports/")
 
 
 class TestObjects:
-    def test_they_stand_under_the_prefix(self, s3, storage):
+    def test_objects_are_stored_under_the_prefix(self, s3, storage):
         put(storage, KEY, b"data")
         assert s3.objects() == {f"reports/{KEY}": b"data"}
 
-    def test_a_prefix_may_be_missing_or_deep_or_strange(self, s3):
+    def test_a_prefix_may_be_empty_nested_or_unusual(self, s3):
         for prefix, name in [("", KEY), ("/", KEY), ("/a/b/", f"a/b/{KEY}"), ("/%C3%A4%20+", f"ä +/{KEY}")]:
             s3.reset()
             storage = open_storage(f"s3://{STORAGE}{prefix}", s3.endpoint)
@@ -66,13 +66,13 @@ class TestObjects:
             assert s3.objects() == {name: b"data"}
             assert (names(storage), content(storage, KEY)) == ([KEY], b"data")
 
-    def test_a_small_file_is_one_request_and_a_large_one_comes_in_parts(self, s3, storage):
+    def test_a_small_file_is_one_request_and_a_large_file_is_sent_in_parts(self, s3, storage):
         put(storage, PART, DATA[: 8 * MIB - 1])
         put(storage, KEY, DATA)
         tags = [s3.client.head_object(Bucket=STORAGE, Key=f"reports/{key}")["ETag"] for key in (PART, KEY)]
         assert [tag.strip('"').partition("-")[2] for tag in tags] == ["", "3"]
 
-    def test_what_is_not_ours_is_neither_told_nor_removed(self, s3, storage):
+    def test_other_objects_are_neither_listed_nor_removed(self, s3, storage):
         put(storage, KEY)
         others = ["reports/notes.txt", f"reports/{PART}/x", f"elsewhere/{PART}", PART, f"reports/x{PART}"]
         for name in others:
@@ -83,20 +83,20 @@ class TestObjects:
         assert set(s3.objects()) == {*others, f"reports/{KEY}"}
         assert sorted(s3.unfinished()) == sorted(others)
 
-    def test_more_than_a_page_of_them_is_told(self, s3, storage):
+    def test_contents_span_several_pages(self, s3, storage):
         keys = [f"{JOB}.{number:x}.part" for number in range(PAGE + 5)]
         for key in keys:
             s3.client.put_object(Bucket=STORAGE, Key=f"reports/{key}", Body=b"")
         assert names(storage) == sorted(keys)
 
-    def test_parts_grow_where_they_become_many(self, s3, storage, monkeypatch):
+    def test_parts_grow_when_there_are_many(self, s3, storage, monkeypatch):
         monkeypatch.setattr(upload, "EARLY_PARTS", 1)
         monkeypatch.setattr(upload, "LATE_PART_BYTES", 12 * MIB)
         put(storage, KEY, DATA)
         assert content(storage, KEY) == DATA
         assert s3.client.head_object(Bucket=STORAGE, Key=f"reports/{KEY}")["ETag"].endswith('-2"')
 
-    def test_a_file_of_more_parts_than_s3_takes_is_told(self, s3, storage, monkeypatch):
+    def test_a_file_with_too_many_parts_for_s3_is_reported(self, s3, storage, monkeypatch):
         monkeypatch.setattr(upload, "MAX_PARTS", 2)
         broken = storage.create(KEY)
         with pytest.raises(StorageFailed, match=r"^The file is longer than S3 takes: 25165824 bytes\.$"):
@@ -106,8 +106,8 @@ class TestObjects:
 
 
 class TestMemory:
-    def test_a_large_file_is_never_in_memory_as_a_whole(self, storage):
-        put(storage, PART)  # the clients are made
+    def test_a_large_file_is_never_entirely_in_memory(self, storage):
+        put(storage, PART)  # creates the clients
         block = bytes(MIB)
         tracemalloc.start()
         try:
@@ -125,7 +125,7 @@ class TestMemory:
         assert written < 4 * 8 * MIB + 2 * MIB
         assert read < 4 * MIB
 
-    def test_who_keeps_files_on_disk_does_not_pay_for_boto3(self, tmp_path):
+    def test_local_storage_does_not_import_boto3(self, tmp_path):
         code = (
             "import sys; from app import create_app; from app.config import Settings;"
             "create_app(Settings(data_dir=__import__('pathlib').Path('var'))); import app.jobs;"
@@ -138,11 +138,11 @@ class TestMemory:
         assert run.stdout == "[]\n", run.stderr
 
 
-def test_nothing_is_asked_before_the_first_file():
+def test_opening_a_storage_sends_no_request():
     open_storage("s3://nowhere/at/all", "http://127.0.0.1:1")
 
 
-def test_without_boto3_the_start_stops_and_says_what_to_install(monkeypatch):
+def test_without_boto3_opening_fails_with_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("app.storage.s3", "boto3"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "boto3", None)
@@ -150,7 +150,7 @@ def test_without_boto3_the_start_stops_and_says_what_to_install(monkeypatch):
         open_storage("s3://bucket/prefix")
 
 
-def test_a_child_speaks_by_a_connection_of_its_own(storage):
+def test_a_child_process_uses_its_own_connection(storage):
     put(storage, KEY)
     child = os.fork()
     if not child:
@@ -163,36 +163,36 @@ def test_a_child_speaks_by_a_connection_of_its_own(storage):
 
 
 class TestAway:
-    def test_a_store_that_refuses_connections_is_told_at_once(self, by_wire, wire):
+    def test_a_refused_connection_is_reported_at_once(self, storage_by_wire, wire):
         wire.refuse()
-        for use in asking(by_wire):
+        for operation in operations(storage_by_wire):
             began = time.monotonic()
             with pytest.raises(StorageFailed, match=r"^The S3 store cannot be reached\.$"):
-                use()
+                operation()
             assert time.monotonic() - began < slack(5)
 
-    def test_a_store_that_never_answers_is_told_within_its_time(self, wire):
+    def test_a_store_that_never_answers_is_reported_within_the_time_limit(self, wire):
         wire.hang()
-        for use in asking(impatient(wire.url, HASTY)):
+        for operation in operations(make_impatient(wire.url, HASTY)):
             began = time.monotonic()
             with pytest.raises(StorageFailed, match=r"^The S3 store does not answer in time\.$"):
-                use()
-            assert time.monotonic() - began < slack(2 * HASTY.read_seconds + 4)  # a pause between the attempts
+                operation()
+            assert time.monotonic() - began < slack(2 * HASTY.read_seconds + 4)  # includes the pause between attempts
 
-    def test_a_store_that_cuts_off_is_told(self, by_wire, wire):
+    def test_a_broken_connection_is_reported(self, storage_by_wire, wire):
         wire.lose_answers()
-        for use in asking(by_wire):
+        for operation in operations(storage_by_wire):
             with pytest.raises(StorageFailed, match=r"^The S3 store broke the connection off\.$"):
-                use()
+                operation()
 
-    def test_a_part_that_was_cut_off_is_sent_again(self, s3, by_wire, wire):
+    def test_an_interrupted_part_is_sent_again(self, s3, storage_by_wire, wire):
         wire.cut_after(5 * MIB, times=1)
-        put(by_wire, KEY, DATA)
+        put(storage_by_wire, KEY, DATA)
         assert s3.objects() == {f"reports/{KEY}": DATA}
 
     @pytest.mark.parametrize("fault", ["refuse", "hang", "cut_after", "lose_answers"])
-    def test_what_breaks_in_the_middle_of_a_part_leaves_nothing_after_the_abort(self, s3, by_wire, wire, fault):
-        broken = by_wire.create(KEY)
+    def test_an_abort_after_a_failure_within_a_part_leaves_nothing(self, s3, storage_by_wire, wire, fault):
+        broken = storage_by_wire.create(KEY)
         broken.write(DATA[: 9 * MIB])
         getattr(wire, fault)(*([2 * MIB] if fault == "cut_after" else []))
         with pytest.raises(StorageFailed):
@@ -204,14 +204,14 @@ class TestAway:
         broken.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
 
-    def test_an_upload_whose_beginning_got_no_answer_leaves_no_second_one(self, s3, by_wire, wire):
+    def test_a_retried_start_of_an_upload_leaves_no_second_upload(self, s3, storage_by_wire, wire):
         wire.lose_answers(times=1)
-        put(by_wire, KEY, DATA)
+        put(storage_by_wire, KEY, DATA)
         assert (list(s3.objects()), s3.unfinished()) == ([f"reports/{KEY}"], [])
 
-    def test_nor_is_it_left_where_none_of_its_tries_was_answered(self, s3, by_wire, wire):
+    def test_an_abort_removes_uploads_whose_start_was_never_answered(self, s3, storage_by_wire, wire):
         wire.lose_answers()
-        broken = by_wire.create(KEY)
+        broken = storage_by_wire.create(KEY)
         with pytest.raises(StorageFailed):
             broken.write(DATA)
         wire.mend()
@@ -219,41 +219,41 @@ class TestAway:
         broken.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
 
-    def test_an_abort_that_fails_raises_nothing_and_leaves_the_rest_to_the_sweeper(self, s3, by_wire, wire):
-        broken = by_wire.create(KEY)
+    def test_an_abort_that_fails_raises_nothing_and_leaves_the_upload_to_cleanup(self, s3, storage_by_wire, wire):
+        broken = storage_by_wire.create(KEY)
         broken.write(DATA)
         wire.refuse()
         broken.abort()
         wire.mend()
         assert s3.unfinished() == [f"reports/{KEY}"]
-        assert names(by_wire) == [KEY]
-        by_wire.discard(KEY)
-        assert (s3.unfinished(), names(by_wire)) == ([], [])
+        assert names(storage_by_wire) == [KEY]
+        storage_by_wire.discard(KEY)
+        assert (s3.unfinished(), names(storage_by_wire)) == ([], [])
 
     @pytest.mark.parametrize("size", [5, 20 * MIB])
-    def test_a_commit_whose_first_answer_was_lost_is_one(self, s3, by_wire, wire, size):
-        done = by_wire.create(KEY)
-        done.write(DATA[:size])
-        settled(done)
+    def test_a_commit_whose_first_response_was_lost_succeeds(self, s3, storage_by_wire, wire, size):
+        committed = storage_by_wire.create(KEY)
+        committed.write(DATA[:size])
+        wait_for_parts(committed)
         wire.lose_answers(times=1)
-        done.commit()
+        committed.commit()
         assert s3.objects() == {f"reports/{KEY}": DATA[:size]}
 
     @pytest.mark.parametrize("size", [5, 20 * MIB])
-    def test_a_commit_that_never_was_answered_is_undone_by_the_abort(self, s3, by_wire, wire, size):
-        doubtful = by_wire.create(KEY)
-        doubtful.write(DATA[:size])
-        settled(doubtful)
+    def test_an_abort_reverts_a_commit_that_was_never_answered(self, s3, storage_by_wire, wire, size):
+        unanswered = storage_by_wire.create(KEY)
+        unanswered.write(DATA[:size])
+        wait_for_parts(unanswered)
         wire.lose_answers()
         with pytest.raises(StorageFailed):
-            doubtful.commit()
+            unanswered.commit()
         wire.mend()
-        doubtful.abort()
+        unanswered.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
 
 
-def asking(storage: S3Storage) -> list:
-    """Every question that a storage puts to the store."""
+def operations(storage: S3Storage) -> list:
+    """Return every operation that sends requests to the store."""
     return [
         lambda: put(storage, KEY),
         lambda: put(storage, KEY, bytes(9 * MIB)),
@@ -264,47 +264,47 @@ def asking(storage: S3Storage) -> list:
     ]
 
 
-def settled(upload: object) -> None:
-    """Let every part that is full arrive."""
+def wait_for_parts(upload: object) -> None:
+    """Wait until all full parts have been sent."""
     upload.wait_for(0)
 
 
 class TestReading:
-    def test_a_connection_that_breaks_off_is_made_again_where_it_was(self, by_wire, wire):
-        put(by_wire, KEY, DATA)
-        with by_wire.open(KEY) as file:
+    def test_a_broken_connection_is_resumed_at_its_position(self, storage_by_wire, wire):
+        put(storage_by_wire, KEY, DATA)
+        with storage_by_wire.open(KEY) as file:
             read = file.read(3 * MIB)
             wire.cut_after(2 * MIB, times=1)
             assert read + file.read() == DATA
 
-    def test_a_store_that_stays_away_is_told(self, by_wire, wire):
-        put(by_wire, KEY, DATA)
-        with by_wire.open(KEY) as file:
+    def test_a_store_that_stays_unavailable_is_reported(self, storage_by_wire, wire):
+        put(storage_by_wire, KEY, DATA)
+        with storage_by_wire.open(KEY) as file:
             assert file.read(MIB) == DATA[:MIB]
             wire.refuse()
             with pytest.raises(StorageFailed, match="cannot be reached"):
                 file.read()
 
-    def test_a_store_that_falls_silent_is_told(self, by_wire, wire):
-        put(by_wire, KEY, DATA)
-        with by_wire.open(KEY) as file:
+    def test_a_store_that_stops_answering_is_reported(self, storage_by_wire, wire):
+        put(storage_by_wire, KEY, DATA)
+        with storage_by_wire.open(KEY) as file:
             assert file.read(MIB) == DATA[:MIB]
             wire.hang()
             with pytest.raises(StorageFailed, match="does not answer in time"):
                 file.read()
 
-    def test_another_file_written_in_its_place_is_never_taken_for_it(self, by_wire, wire):
-        put(by_wire, KEY, DATA)
-        with by_wire.open(KEY) as file:
+    def test_reading_does_not_continue_in_a_file_that_replaced_it(self, storage_by_wire, wire):
+        put(storage_by_wire, KEY, DATA)
+        with storage_by_wire.open(KEY) as file:
             assert file.read(MIB) == DATA[:MIB]
-            put(by_wire, KEY, DATA[::-1])
+            put(storage_by_wire, KEY, DATA[::-1])
             wire.cut_after(0, times=1)
             with pytest.raises(StorageFailed):
                 file.read()
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """A store that answers every request with the same error."""
+class ErrorHandler(BaseHTTPRequestHandler):
+    """Handler that answers every request with the same error."""
 
     def _answer(self) -> None:
         status, code = self.server.answer
@@ -321,12 +321,12 @@ class Refusing(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815 - the library's names
 
     def log_message(self, *arguments: object) -> None:
-        """No line for each request."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def refusing(s3) -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+def error_server(s3) -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ErrorHandler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
@@ -346,23 +346,23 @@ class TestRefusal:
             ((500, "Not a code: AKIAEXAMPLE"), "The S3 store answered an error."),
         ],
     )  # fmt: skip
-    def test_it_is_told_in_words_that_give_no_secret_away(self, refusing, answer, sentence):
-        refusing.answer = answer
-        questions = asking(impatient(f"http://127.0.0.1:{refusing.server_port}"))
-        for use in [one for place, one in enumerate(questions) if place != SIZE]:
-            with pytest.raises(StorageFailed) as caught:
-                use()
-            assert sentence in str(caught.value)
-            assert not any(word in str(caught.value) for word in ("AKIA", "127.0.0.1", KEY, *CREDENTIALS.values()))
+    def test_an_error_is_reported_without_secrets(self, error_server, answer, sentence):
+        error_server.answer = answer
+        all_operations = operations(make_impatient(f"http://127.0.0.1:{error_server.server_port}"))
+        for operation in [candidate for place, candidate in enumerate(all_operations) if place != SIZE_OPERATION]:
+            with pytest.raises(StorageFailed) as raised:
+                operation()
+            assert sentence in str(raised.value)
+            assert not any(word in str(raised.value) for word in ("AKIA", "127.0.0.1", KEY, *CREDENTIALS.values()))
 
-    def test_a_size_that_is_refused_is_not_taken_for_a_missing_file(self, refusing):
-        refusing.answer = (403, "AccessDenied")
+    def test_a_size_that_is_denied_does_not_look_like_a_missing_file(self, error_server):
+        error_server.answer = (403, "AccessDenied")
         with pytest.raises(StorageFailed, match=r"denies access to the bucket tally \(403\)"):
-            impatient(f"http://127.0.0.1:{refusing.server_port}").size(KEY)
+            make_impatient(f"http://127.0.0.1:{error_server.server_port}").size(KEY)
 
-    def test_an_upload_that_is_refused_leaves_nothing(self, refusing):
-        refusing.answer = (403, "AccessDenied")
-        storage = impatient(f"http://127.0.0.1:{refusing.server_port}")
+    def test_an_upload_that_is_denied_can_be_aborted(self, error_server):
+        error_server.answer = (403, "AccessDenied")
+        storage = make_impatient(f"http://127.0.0.1:{error_server.server_port}")
         for data in (b"little", DATA):
             broken = storage.create(KEY)
             with pytest.raises(StorageFailed, match="denies access"):
@@ -370,7 +370,7 @@ class TestRefusal:
                 broken.commit()
             broken.abort()
 
-    def test_missing_credentials_are_told(self, s3, monkeypatch, tmp_path):
+    def test_missing_credentials_are_reported(self, s3, monkeypatch, tmp_path):
         for name in CREDENTIALS:
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -380,11 +380,11 @@ class TestRefusal:
         ):
             put(open_storage(s3.url, s3.endpoint), KEY)
 
-    def test_a_bucket_that_is_not_there_is_told(self, s3):
+    def test_a_missing_bucket_is_reported(self, s3):
         with pytest.raises(StorageFailed, match=r"^The S3 store has no bucket nowhere\.$"):
             put(open_storage("s3://nowhere/reports", s3.endpoint), KEY)
 
-    def test_an_address_where_nobody_is_takes_no_longer_than_a_person_waits(self, s3):
+    def test_an_address_without_a_server_fails_within_seconds(self, s3):
         storage = open_storage(s3.url, f"http://127.0.0.1:{free_port()}")
         began = time.monotonic()
         with pytest.raises(StorageFailed, match="cannot be reached"):

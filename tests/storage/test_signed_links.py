@@ -1,4 +1,4 @@
-"""A link opens one report's file, for a quarter of an hour, and cannot be made or changed by others."""
+"""A link opens the file of one report for 15 minutes and cannot be forged or changed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ NOW = 1_795_000_000_000
 links = Links("https://tally.example/base", "a secret for the tests")
 
 
-def parts(link: str) -> dict[str, str]:
-    """A link's path and query, as `check` takes them."""
+def parse_link(link: str) -> dict[str, str]:
+    """Return the path and query of a link as arguments of `check`."""
     url = urlsplit(link)
-    return {"source": url.path.rpartition("/")[2]} | {key: one for key, (one,) in parse_qs(url.query).items()}
+    return {"source": url.path.rpartition("/")[2]} | {key: value for key, (value,) in parse_qs(url.query).items()}
 
 
-def opens(now: int = NOW, by: Links = links, **given: str) -> bool:
+def is_accepted(now: int = NOW, by: Links = links, **arguments: str) -> bool:
     try:
-        by.check(given["source"], given["expires"], given["nonce"], given["signature"], now)
+        by.check(arguments["source"], arguments["expires"], arguments["nonce"], arguments["signature"], now)
     except LinkInvalid:
         return False
     return True
@@ -33,18 +33,18 @@ def test_a_link_leads_to_the_file_under_the_public_url():
     assert link.startswith(f"https://tally.example/base/files/{SOURCE}?expires={NOW + LIFETIME_MS}&nonce=")
 
 
-def test_a_link_opens_any_number_of_times_for_fifteen_minutes():
-    given = parts(links.make(SOURCE, NOW))
+def test_a_link_can_be_opened_repeatedly_for_fifteen_minutes():
+    arguments = parse_link(links.make(SOURCE, NOW))
     assert LIFETIME_MS == 15 * 60 * 1000
-    assert all(opens(NOW + later, **given) for later in (0, 1, LIFETIME_MS - 1))
-    assert not opens(NOW + LIFETIME_MS, **given)
-    assert not opens(NOW + LIFETIME_MS + 1, **given)
+    assert all(is_accepted(NOW + later, **arguments) for later in (0, 1, LIFETIME_MS - 1))
+    assert not is_accepted(NOW + LIFETIME_MS, **arguments)
+    assert not is_accepted(NOW + LIFETIME_MS + 1, **arguments)
 
 
-def test_two_links_made_at_once_differ_and_both_open():
-    made = {links.make(SOURCE, NOW) for _ in range(100)}
-    assert len(made) == 100
-    assert all(opens(**parts(link)) for link in made)
+def test_links_made_at_the_same_time_differ_and_are_all_accepted():
+    made_links = {links.make(SOURCE, NOW) for _ in range(100)}
+    assert len(made_links) == 100
+    assert all(is_accepted(**parse_link(link)) for link in made_links)
 
 
 @pytest.mark.parametrize(
@@ -61,26 +61,26 @@ def test_two_links_made_at_once_differ_and_both_open():
     ],
     ids=str,
 )
-def test_a_changed_link_does_not_open(change):
-    assert not opens(**(parts(links.make(SOURCE, NOW)) | change))
+def test_a_changed_link_is_rejected(change):
+    assert not is_accepted(**(parse_link(links.make(SOURCE, NOW)) | change))
 
 
-def test_letters_moved_from_one_part_to_another_do_not_open():
-    given = parts(links.make(SOURCE, NOW))
-    moved = given | {"nonce": f"{given['expires']}.{given['nonce']}", "expires": ""}
-    assert not opens(**moved)
+def test_characters_moved_between_parts_are_rejected():
+    arguments = parse_link(links.make(SOURCE, NOW))
+    moved = arguments | {"nonce": f"{arguments['expires']}.{arguments['nonce']}", "expires": ""}
+    assert not is_accepted(**moved)
 
 
-def test_the_signature_of_one_report_does_not_open_another():
-    one, other = parts(links.make(SOURCE, NOW)), parts(links.make(SOURCE.replace("0d3f", "1d3f"), NOW))
-    assert not opens(**(one | {"signature": other["signature"]}))
+def test_a_signature_is_rejected_for_another_report():
+    first, second = parse_link(links.make(SOURCE, NOW)), parse_link(links.make(SOURCE.replace("0d3f", "1d3f"), NOW))
+    assert not is_accepted(**(first | {"signature": second["signature"]}))
 
 
-def test_a_link_signed_with_another_secret_does_not_open():
+def test_a_link_signed_with_another_secret_is_rejected():
     stranger = Links("https://tally.example/base", "the secret of somebody else")
-    assert not opens(**parts(stranger.make(SOURCE, NOW)))
+    assert not is_accepted(**parse_link(stranger.make(SOURCE, NOW)))
 
 
-def test_processes_that_share_the_secret_open_each_other_s_links():
+def test_processes_with_the_same_secret_accept_each_other_s_links():
     another_process = Links("https://tally.example/base", "a secret for the tests")
-    assert opens(by=another_process, **parts(links.make(SOURCE, NOW)))
+    assert is_accepted(by=another_process, **parse_link(links.make(SOURCE, NOW)))

@@ -1,7 +1,7 @@
-"""The fast road and the slow road into a batch must agree on every input.
+"""The fast path and the slow path of parsing a batch agree on every input.
 
-`read_plain` (msgspec) may refuse anything, and then the slow road speaks. What it accepts, the slow road (the JSON
-parser and marshmallow) must accept, too, and read the same from it.
+`read_plain` (msgspec), the fast path, may reject any input, which the slow path (the JSON parser and marshmallow) then
+parses. The slow path must accept everything that the fast path accepts, with the same result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.pace import times
 LIMIT = 10_000
 EXAMPLES = settings(max_examples=times(100, 300), deadline=None)
 
-# Characters that JSON, UTF-8, PostgreSQL or our own rules treat unlike others; an astral one counts once.
+# Characters that JSON, UTF-8, PostgreSQL or the service's rules treat specially. Astral characters count as one.
 ODD = ["\0", "\x01", "\t", "\n", "\x1f", " ", '"', "\\", "/", "\x7f", "\x80", "\x85", "\x9f", "\xa0", "é", "\u0301"]
 ODD += ["\u200f", "\u2028", "\ufeff", "\ufffd", "\uffff", "😀", "\U0010ffff"]
 characters = st.one_of(st.sampled_from(ODD), st.characters(codec="utf-8"))
@@ -33,9 +33,11 @@ texts = st.text(characters, max_size=8)
 
 
 def long_texts(limit: int) -> st.SearchStrategy[str]:
-    """Texts about as long as they may be, of characters of one to four bytes."""
+    """Texts with lengths around the limit, of characters of one to four bytes."""
     lengths = st.integers(limit - 2, limit + 1)
-    return st.builds(lambda one, length: one * length, st.sampled_from(["x", "é", "…", "😀", "\x85"]), lengths)
+    return st.builds(
+        lambda character, length: character * length, st.sampled_from(["x", "é", "…", "😀", "\x85"]), lengths
+    )
 
 
 codes = st.text(st.characters(codec="utf-8", categories=["L", "N", "S"]), min_size=1, max_size=8)
@@ -50,7 +52,7 @@ valid_events = st.fixed_dictionaries(
     },
     optional={"version": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)},
 )
-# One value at a time that may or may not be valid: an event with several of them hardly ever is.
+# One possibly invalid value at a time, because an event with several is hardly ever valid.
 edges = st.one_of(
     st.tuples(st.sampled_from(["customer", "product", "type"]), st.one_of(texts, long_texts(128))),
     st.tuples(st.just("version"), st.one_of(texts, long_texts(64))),
@@ -73,7 +75,7 @@ def dump(value: object, *, escaped: bool = False) -> str:
 
 @st.composite
 def nearly_valid_events(draw: st.DrawFn) -> str:
-    """An event as JSON text, with a member replaced, doubled, left out or added."""
+    """Draw the JSON text of an event with a member replaced, duplicated, removed or added."""
     members = list(draw(plain_events).items())
     for _ in range(draw(st.integers(0, 2))):
         if draw(st.booleans()) and members:
@@ -107,7 +109,7 @@ awkward_events = st.one_of(
 
 @st.composite
 def mutated(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
-    """A text with a few bytes cut out, doubled or put in."""
+    """Draw a text with a few bytes removed, duplicated or inserted."""
     text = draw(whole)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(text)))
@@ -128,14 +130,14 @@ lines = st.lists(st.tuples(events_as_text, st.sampled_from(ENDS) | st.just("\n")
 )
 
 
-def slowly(array: bytes) -> list[Event] | None:
-    """The events of a JSON array by the slow road alone; None where it refuses any."""
-    return one_by_one(lambda: parse(array))
+def load_slowly(array: bytes) -> list[Event] | None:
+    """Return the events of a JSON array by the slow path alone, or None if it rejects any."""
+    return load_each(lambda: parse(array))
 
 
-def one_by_one(listed: Callable[[], object]) -> list[Event] | None:
+def load_each(list_items: Callable[[], object]) -> list[Event] | None:
     try:
-        return [load_event(item) for item in listed()]
+        return [load_event(item) for item in list_items()]
     except (TallyError, ValidationError, TypeError):
         return None
 
@@ -148,8 +150,8 @@ def load(body: bytes, *, lines: bool = False) -> list[Event] | None:
     return None if batch.rejected else batch.events
 
 
-def bare(events: list[Event] | None) -> list[dict] | None:
-    """Events to compare: whether a version is there is part of it, as is the type of each value."""
+def to_builtins(events: list[Event] | None) -> list[dict] | None:
+    """Return events for a comparison that includes the type of each value and whether there is a version."""
     return None if events is None else [msgspec.to_builtins(event) for event in events]
 
 
@@ -160,19 +162,19 @@ def bare(events: list[Event] | None) -> list[dict] | None:
 @example(b"[]\x0c")
 @example(b"\xef\xbb\xbf[]")
 @example(b"[" * 100_000)
-def test_what_the_fast_road_accepts_the_slow_road_reads_the_same(array: bytes):
+def test_the_slow_path_agrees_with_the_fast_path(array: bytes):
     fast = read_plain(array)
     if fast is not None:
-        assert bare(fast) == bare(slowly(array))
+        assert to_builtins(fast) == to_builtins(load_slowly(array))
 
 
 @EXAMPLES
 @given(arrays)
-def test_a_batch_is_read_as_the_slow_road_reads_it_in_either_form(array: bytes):
-    expected = bare(slowly(array))
-    assert bare(load(array)) == expected
-    assert bare(load(b'{"events":' + array + b"}")) == expected
-    assert bare(load(b' { "ignored" : [ {} ] ,\n"events" : ' + array + b" } ")) == expected
+def test_a_batch_in_either_form_is_parsed_as_by_the_slow_path(array: bytes):
+    expected = to_builtins(load_slowly(array))
+    assert to_builtins(load(array)) == expected
+    assert to_builtins(load(b'{"events":' + array + b"}")) == expected
+    assert to_builtins(load(b' { "ignored" : [ {} ] ,\n"events" : ' + array + b" } ")) == expected
 
 
 @EXAMPLES
@@ -181,40 +183,44 @@ def test_a_batch_is_read_as_the_slow_road_reads_it_in_either_form(array: bytes):
 @example(b'{"events":"\xed\xa0\x80","events":[]}')
 @example(b'{"events":' + b"[" * 100_000 + b"]" * 100_000 + b',"events":[]}')
 @example(b'{"events":[]}x')
-def test_a_body_is_accepted_only_where_it_is_json(body: bytes):
+def test_an_accepted_body_is_valid_json(body: bytes):
     if load(body) is not None:
         value = parse(body)
         listed = value if isinstance(value, list) else value["events"]
-        assert bare(load(body)) == bare([load_event(item) for item in listed])
+        assert to_builtins(load(body)) == to_builtins([load_event(item) for item in listed])
 
 
 @EXAMPLES
 @given(plain_events, st.booleans())
-def test_a_plain_event_that_is_valid_takes_the_fast_road(event: dict, escaped: bool):
+def test_the_fast_path_accepts_every_valid_plain_event(event: dict, escaped: bool):
     array = dump([event], escaped=escaped).encode()
-    assert (read_plain(array) is not None) == (slowly(array) is not None)
+    assert (read_plain(array) is not None) == (load_slowly(array) is not None)
 
 
 @EXAMPLES
 @given(st.one_of(lines, mutated(lines)))
 @example(b'{"customer":"a","product":"b","type":"c",\n"timestamp":1,"context":[]}')
-def test_what_the_fast_road_accepts_of_lines_the_slow_road_reads_the_same(body: bytes):
+def test_the_slow_path_agrees_with_the_fast_path_about_lines(body: bytes):
     fast = read_plain(body, lines=True)
     if fast is not None:
-        assert bare(fast) == bare(one_by_one(lambda: [parse(line) for line in body.split(b"\n") if line.strip()]))
+        assert to_builtins(fast) == to_builtins(
+            load_each(lambda: [parse(line) for line in body.split(b"\n") if line.strip()])
+        )
 
 
 @EXAMPLES
 @given(st.lists(st.one_of(plain_events.map(dump), nearly_valid_events()), max_size=3))
-def test_a_batch_of_lines_is_read_as_the_same_batch_in_an_array(texts: list[str]):
-    assert bare(load("\n".join(texts).encode(), lines=True)) == bare(load(f"[{','.join(texts)}]".encode()))
+def test_a_batch_of_lines_is_parsed_as_the_same_batch_in_an_array(texts: list[str]):
+    assert to_builtins(load("\n".join(texts).encode(), lines=True)) == to_builtins(
+        load(f"[{','.join(texts)}]".encode())
+    )
 
 
 def test_the_events_of_a_large_batch_share_their_codes():
-    """A hundred thousand events would hold three hundred thousand texts, most of them the same."""
+    """Otherwise 100,000 events would hold 300,000 strings, most of them equal."""
     text = json.dumps(event(context=["x" * 1_000]))
     for last in (text, text.replace("{", '{"unknown":1,', 1)):
         batch = split_body(f"[{','.join([text] * 2_500 + [last])}]".encode(), 3_000)
         assert len(batch.events) == 2_501
         for name in ("customer", "product", "type"):
-            assert len({id(getattr(one, name)) for one in batch.events}) == 1
+            assert len({id(getattr(loaded, name)) for loaded in batch.events}) == 1

@@ -1,4 +1,4 @@
-"""Visitors of the dashboard, who follow links and submit forms as a browser without JavaScript."""
+"""Clients of the dashboard, which follow links and submit forms like a browser without JavaScript."""
 
 from __future__ import annotations
 

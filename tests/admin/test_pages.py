@@ -31,15 +31,19 @@ def database_url(sqlite_url: str) -> str:
 
 def inline(page: str) -> list[str]:
     """Return the elements that a browser would run or style, which a page must not contain."""
-    found = []
-    for one in read(page):
-        wrong = [name for name in one.attributes if name.startswith("on") or name == "style"]
+    elements = []
+    for element in read(page):
+        forbidden = [name for name in element.attributes if name.startswith("on") or name == "style"]
         for name in ("href", "src", "action"):
-            value = one[name] or "/"
-            wrong += [] if value.startswith(("/", "#")) and not value.startswith("//") else [name]
-        if one.tag in ("style", "iframe", "img", "object") or (one.tag == "script" and one["src"] is None) or wrong:
-            found.append(f"{one.tag} {one.attributes}")
-    return found
+            value = element[name] or "/"
+            forbidden += [] if value.startswith(("/", "#")) and not value.startswith("//") else [name]
+        if (
+            element.tag in ("style", "iframe", "img", "object")
+            or (element.tag == "script" and element["src"] is None)
+            or forbidden
+        ):
+            elements.append(f"{element.tag} {element.attributes}")
+    return elements
 
 
 @pytest.fixture
@@ -53,17 +57,17 @@ def pages(admin, app) -> list[str]:
 def addresses(app, source: str) -> list[str]:
     """Return the path of every GET route, with the report's source, and 1 for other variables."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
-    wanted = {"source": source, "word": "type", "act": "delete", "uuid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}
+    values = {"source": source, "word": "type", "act": "delete", "uuid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}
     return [
-        re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda name: wanted.get(name[1], "1"), rule.rule) for rule in rules
+        re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda name: values.get(name[1], "1"), rule.rule) for rule in rules
     ]
 
 
-def test_every_page_asks_for_a_session(app, visitor):
-    asked = addresses(app, "JOB-1")
-    asked.remove("/admin/sign-in")
-    assert len(asked) > 6
-    for path in asked:
+def test_every_page_requires_a_session(app, visitor):
+    paths = addresses(app, "JOB-1")
+    paths.remove("/admin/sign-in")
+    assert len(paths) > 6
+    for path in paths:
         assert visitor.get(path).headers["Location"].startswith("/admin/sign-in"), path
 
 
@@ -76,17 +80,17 @@ def test_styles_and_scripts_are_not_sniffed(visitor):
 
 
 def test_text_that_looks_like_markup_is_shown_as_received(boss, pages):
-    """`bdi` isolates text that runs from right to left."""
-    shown = [one.content for one in boss.read("/admin/").all("bdi")]
-    for one in CORPUS:
-        assert one in shown
+    """`bdi` isolates right-to-left text."""
+    isolated = [element.content for element in boss.read("/admin/").all("bdi")]
+    for text in CORPUS:
+        assert text in isolated
 
 
 def test_no_script_is_needed(boss, pages):
     """Every button submits a form or is hidden without scripts."""
     for page in pages:
         buttons = read(boss.get(page)).all("button")
-        assert all(one["type"] == "submit" or "with-script" in one["class"] for one in buttons), page
+        assert all(element["type"] == "submit" or "with-script" in element["class"] for element in buttons), page
 
 
 @pytest.mark.parametrize(
@@ -113,21 +117,21 @@ def test_no_script_is_needed(boss, pages):
 def test_the_left_bar_marks_the_current_section(boss, admin, path, item):
     admin.send(event())
     bar = boss.read(f"/admin/{path}").first("nav", aria_label="Main")
-    assert [one.text for one in bar.all("a", aria_current="page")] == ([item] if item else [])
+    assert [element.text for element in bar.all("a", aria_current="page")] == ([item] if item else [])
 
 
-def test_the_left_bar_has_what_each_may_see(boss, olga, anna):
+def test_the_left_bar_has_the_items_that_a_role_may_see(boss, olga, anna):
     everybody = ["Overview", "Events", "Reports", "Catalog", "API"]
     items = {
-        somebody: [one.text for one in somebody.read("/admin/").first("nav", aria_label="Main").all("a")]
-        for somebody in (boss, olga, anna)
+        user: [element.text for element in user.read("/admin/").first("nav", aria_label="Main").all("a")]
+        for user in (boss, olga, anna)
     }
     assert items[boss] == [*everybody[:3], "Rejected", "Catalog", "People", "System", "API"]
     assert items[olga] == [*everybody[:3], "Rejected", "Catalog", "System", "Audit log", "API"]
     assert items[anna] == everybody
 
 
-def test_every_part_that_refreshes_itself_is_the_part_of_its_page(app, boss, pages, admin, services):
+def test_every_refreshing_part_matches_the_part_of_its_page(app, boss, pages, admin, services):
     fields = {"name": "Daily", "recurrence": "daily", "hour": "6", "mode": "period"}
     answer = boss.send("/admin/reports/recurring/new", {"customer": "BARCHART", "product": "PORTFOLIO"} | fields)
     assert answer.status_code == 302
@@ -140,20 +144,20 @@ def test_every_part_that_refreshes_itself_is_the_part_of_its_page(app, boss, pag
         first = read(live).children[0]
         assert first["data-live"].partition("?")[0] == part
         assert "<html" not in live
-        assert [one["data-live"] for one in read(shown).all(first.tag, data_live=first["data-live"])], part
+        assert [element["data-live"] for element in read(shown).all(first.tag, data_live=first["data-live"])], part
 
 
 @pytest.mark.parametrize("path", ["/admin/nothing", "/admin/reports/x/y/z", "/static/nothing.css"])
 def test_an_unknown_path_gets_an_error_page(boss, visitor, path):
-    for somebody in (boss, visitor):
-        answer = somebody.get(path)
+    for user in (boss, visitor):
+        answer = user.get(path)
         assert answer.status_code == 404
         assert answer.mimetype == "text/html"
         assert "Page not found" in read(answer)
 
 
 def test_error_pages_keep_the_left_bar_for_signed_in_users(boss, visitor):
-    assert [len(read(somebody.get("/admin/nothing")).all(class_="side")) for somebody in (boss, visitor)] == [1, 0]
+    assert [len(read(user.get("/admin/nothing")).all(class_="side")) for user in (boss, visitor)] == [1, 0]
 
 
 def test_another_method_is_rejected_with_the_allowed_methods(boss):
@@ -173,10 +177,10 @@ def test_an_internal_error_is_shown_without_details(boss, services, monkeypatch)
 
 
 def test_an_unavailable_database_is_reported_on_a_page(boss, services, monkeypatch):
-    def away(*_, **__):
+    def fail(*_, **__):
         raise StoreUnavailable("The database cannot be reached.")
 
-    monkeypatch.setattr(services.sessions, "find", away)
+    monkeypatch.setattr(services.sessions, "find", fail)
     answer = boss.get("/admin/")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
@@ -184,6 +188,6 @@ def test_an_unavailable_database_is_reported_on_a_page(boss, services, monkeypat
     assert "The database cannot be reached." in read(answer)
 
 
-def test_the_apis_errors_stay_json(nobody):
+def test_errors_of_the_api_stay_json(nobody):
     assert nobody.get("/nothing").content_type == "application/json"
     assert "Content-Security-Policy" not in nobody.get("/nothing").headers

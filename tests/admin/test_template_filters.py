@@ -11,7 +11,7 @@ NOVEMBER = 1_793_491_200_000  # 2026-11-01T00:00:00Z
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "told"),
+    ("start", "end", "text"),
     [
         (None, None, "All time"),
         (NOVEMBER, None, "Since 1 Nov 2026 UTC"),
@@ -23,12 +23,12 @@ NOVEMBER = 1_793_491_200_000  # 2026-11-01T00:00:00Z
         (NOVEMBER + 60_000, NOVEMBER + DAY + 1, "1 Nov 2026, 00:01 – 2 Nov 2026, 00:00:00.001 UTC"),
     ],
 )
-def test_a_range_is_shown_with_its_zone_and_without_redundant_parts(start, end, told):
-    assert template_filters.period(start, end) == told
+def test_a_range_is_shown_with_its_zone_and_without_redundant_parts(start, end, text):
+    assert template_filters.period(start, end) == text
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "told"),
+    ("milliseconds", "text"),
     [
         (400, "0.4 s"),
         (9_949, "9 s"),
@@ -38,12 +38,12 @@ def test_a_range_is_shown_with_its_zone_and_without_redundant_parts(start, end, 
         (7_500_000, "2 h 5 min"),
     ],
 )
-def test_durations(milliseconds, told):
-    assert template_filters.duration(milliseconds) == told
+def test_durations_are_shown_in_words(milliseconds, text):
+    assert template_filters.duration(milliseconds) == text
 
 
 @pytest.mark.parametrize(
-    ("away", "told"),
+    ("age", "text"),
     [
         (0, "just now"),
         (1_000, "1 second ago"),
@@ -52,12 +52,12 @@ def test_durations(milliseconds, told):
         (-7 * DAY, "in 7 days"),
     ],
 )
-def test_how_long_ago(monkeypatch, away, told):
+def test_ages_are_shown_in_words(monkeypatch, age, text):
     monkeypatch.setattr(template_filters, "now", lambda: NOVEMBER)
-    assert template_filters.ago(NOVEMBER - away) == told
+    assert template_filters.ago(NOVEMBER - age) == text
 
 
-def test_sizes_and_numbers():
+def test_sizes_and_numbers_are_shortened():
     assert [template_filters.size(n) for n in (0, 812, 3_100, 12_400_000, 1_234_500_000, 69_616_800_000)] == [
         "0 bytes",
         "812 bytes",
@@ -69,12 +69,12 @@ def test_sizes_and_numbers():
     assert template_filters.number(1_284_000) == "1,284,000"
 
 
-def test_ordinals():
-    told = [template_filters.ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 111)]
-    assert told == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]
+def test_ordinals_have_their_suffix():
+    ordinals = [template_filters.ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 111)]
+    assert ordinals == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]
 
 
-def test_a_context_is_cut_to_a_line():
+def test_a_context_is_truncated_to_one_line():
     assert template_filters.context_line(["a", None]) == {"items": ["a", None], "more": 0}
     cut = template_filters.context_line(["x" * 500, "b", "c"])
     assert cut == {"items": ["x" * 160 + "…"], "more": 2}

@@ -16,17 +16,17 @@ def database_url(sqlite_url: str) -> str:
 @pytest.mark.parametrize(
     ("cookie", "theme"), [("light", "light"), ("dark", "dark"), ("", None), ('"><script>', None), ("LIGHT", None)]
 )
-def test_the_theme_that_was_chosen_is_written_into_the_page(boss, cookie, theme):
+def test_the_chosen_theme_is_written_into_the_page(boss, cookie, theme):
     boss.choose_theme(cookie)
     page = boss.read("/admin/me")
     assert page.first("html")["data-theme"] == theme
     assert page.first("meta", name="color-scheme")["content"] == (theme or "light dark")
 
 
-def test_it_holds_where_nobody_is_signed_in_and_for_errors(visitor, boss):
-    for somebody, path in ((visitor, "/admin/sign-in"), (boss, "/admin/nothing")):
-        somebody.choose_theme("dark")
-        assert read(somebody.get(path)).first("html")["data-theme"] == "dark"
+def test_the_theme_applies_to_the_login_page_and_to_errors(visitor, boss):
+    for browser, path in ((visitor, "/admin/sign-in"), (boss, "/admin/nothing")):
+        browser.choose_theme("dark")
+        assert read(browser.get(path)).first("html")["data-theme"] == "dark"
 
 
 def test_the_switch_shows_the_theme(boss):

@@ -15,13 +15,13 @@ PAGE, NEW = "/admin/keys", "/admin/keys/new"
 
 
 @pytest.fixture(autouse=True)
-def quiet(services):
+def flush_uses(services):
     """Finish recording uses of keys before the next test gets its database."""
     yield
     services.ingest_keys.flush()
 
 
-def test_it_is_found_beside_the_users(boss):
+def test_the_users_page_links_to_the_keys(boss):
     assert PAGE in boss.read("/admin/people").links
 
 
@@ -59,7 +59,7 @@ def test_the_command_shown_with_a_key_sends_what_the_key_may_send(boss):
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "said"),
+    ("fields", "field", "message"),
     [
         ({"name": " "}, "name", "Name is missing."),
         ({"name": "n" * 129}, "name", "Name has 129 characters; it must be a string of 1 to 128 characters"),
@@ -67,11 +67,11 @@ def test_the_command_shown_with_a_key_sends_what_the_key_may_send(boss):
         ({"name": "taken"}, "name", 'Name is "taken", and a key of that name is in use.'),
     ],
 )
-def test_each_error_is_shown_beside_its_field_and_the_input_stays(boss, services, fields, field, said):
+def test_each_error_is_shown_beside_its_field_and_the_input_stays(boss, services, fields, field, message):
     services.ingest_keys.add("taken")
     answer = boss.send(NEW, {"customers": "KEPT"} | fields)
     assert answer.status_code == 400
-    assert said in read(answer).wrong(field)
+    assert message in read(answer).wrong(field)
     assert read(answer).value("customers") == "KEPT"
     assert len(services.ingest_keys.all()) == 1
 
@@ -105,14 +105,14 @@ def test_a_key_is_revoked_once_after_a_confirmation(boss, services):
     assert "revoked already" in read(again)
 
 
-class TestAnAdminOfSomeCustomers:
+class TestALimitedAdmin:
     @pytest.fixture
     def ada(self, app, services) -> Visitor:
         services.accounts.add("ada", "admin", ["BARCHART"], PASSWORD)
         return Visitor(app).sign_in("ada")
 
-    def test_sees_and_revokes_only_keys_for_those(self, ada, services):
-        ours, *others = (
+    def test_sees_and_revokes_only_keys_of_their_customers(self, ada, services):
+        visible, *hidden = (
             services.ingest_keys.add(name, codes)[0]
             for name, codes in (("ours", ["BARCHART"]), ("theirs", ["FERNHILL"]), ("everybody's", []))
         )
@@ -120,17 +120,17 @@ class TestAnAdminOfSomeCustomers:
         assert "ours" in page
         assert "theirs" not in page
         assert "everybody" not in page
-        for key in others:
+        for key in hidden:
             assert ada.get(f"{PAGE}/{key.id}/revoke").status_code == 404
             assert ada.send(f"{PAGE}/{key.id}/revoke", {}, form="/admin/me").status_code == 404
-        assert ada.send(f"{PAGE}/{ours.id}/revoke", {}).status_code == 302
+        assert ada.send(f"{PAGE}/{visible.id}/revoke", {}).status_code == 302
         assert [key.name for key in services.ingest_keys.all() if key.revoked] == ["ours"]
 
     @pytest.mark.parametrize("customers", ["", "FERNHILL", "BARCHART\r\nFERNHILL"])
-    def test_makes_none_that_sends_for_others(self, ada, services, customers):
+    def test_cannot_create_a_key_for_other_customers(self, ada, services, customers):
         answer = ada.send(NEW, {"name": "mine", "customers": customers})
         assert answer.status_code == 400
-        told = "Customers must name some of those that you see: BARCHART." if customers else "Customers is missing."
-        assert told in read(answer).wrong("customers")
+        message = "Customers must name some of those that you see: BARCHART." if customers else "Customers is missing."
+        assert message in read(answer).wrong("customers")
         assert services.ingest_keys.all() == []
         assert ada.send(NEW, {"name": "mine", "customers": "BARCHART"}).status_code == 200

@@ -15,7 +15,7 @@ PRODUCT = "/admin/catalog/product?code=PORTFOLIO"
 
 @pytest.fixture
 def filled(sample_catalog, admin) -> None:
-    """Store the sample catalog and recent events: BARCHART's with known codes, OTHER's with unknown ones."""
+    """Store the sample catalog and recent events, with known codes for BARCHART and unknown codes for OTHER."""
     moment = now()
     admin.send(*[event(timestamp=moment) for _ in range(3)], event(timestamp=moment - 3 * 86_400_000))
     admin.send(event(customer="OTHER", product="NEWS", type="READ", timestamp=moment))
@@ -26,6 +26,6 @@ def entries(services, kind: str) -> dict[str, dict]:
     return {row["code"]: row for row in services.catalog.export()[kind]}
 
 
-def noted() -> list[tuple[str, str]]:
+def audit_entries() -> list[tuple[str, str]]:
     rows = AuditEntry.select().where(AuditEntry.action.startswith("catalog")).order_by(AuditEntry.id)
     return [(row.action, row.object) for row in rows]

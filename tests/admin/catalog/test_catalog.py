@@ -8,7 +8,7 @@ import pytest
 
 from app.store.events import hourly_counts
 from app.support.clock import now
-from tests.admin.catalog.conftest import PRODUCT, TYPE, entries, noted
+from tests.admin.catalog.conftest import PRODUCT, TYPE, audit_entries, entries
 from tests.support.client import event
 
 PAGE, MISSING, ADOPT = "/admin/catalog", "/admin/catalog/missing", "/admin/catalog/adopt"
@@ -33,12 +33,12 @@ def test_a_strict_catalog_explains_its_mode(olga):
     assert strict in olga.read(PAGE)
 
 
-def test_a_search_looks_in_codes_and_descriptions(olga, sample_catalog):
+def test_a_search_matches_codes_and_descriptions(olga, sample_catalog):
     assert olga.read(f"{PAGE}/types?find=sorted").row_keys("type ") == ["WATCHLIST-SORTED of WATCHLIST"]
     assert "No code or description contains “nothing at all”" in olga.read(f"{PAGE}/types?find=nothing+at+all")
 
 
-def test_a_long_list_comes_a_page_at_a_time(olga, services, monkeypatch):
+def test_a_long_list_is_paginated(olga, services, monkeypatch):
     monkeypatch.setattr("app.admin.catalog.catalog.PAGE_SIZE", 4)
     services.catalog.put(json.dumps({"customers": [{"code": f"C{number}"} for number in range(9)]}).encode())
     shown = [key for page in olga.pages(f"{PAGE}/customers", "Next") for key in page.row_keys("customer ")]
@@ -52,7 +52,7 @@ def test_observed_codes_that_are_missing_are_listed(olga, filled):
     assert olga.read(PAGE).first(class_="tally").text == "3"
 
 
-def test_a_type_under_another_product_than_the_catalog_s_is_not_missing(olga, sample_catalog, admin):
+def test_a_type_observed_under_another_product_is_not_missing(olga, sample_catalog, admin):
     admin.send(event(product="WATCHLIST"))
     assert "All codes seen are in the catalog." in olga.read(MISSING)
 
@@ -65,7 +65,7 @@ def test_a_missing_code_is_added_with_one_click(olga, filled, services):
     assert "The type READ of NEWS is added to the catalog." in page
     assert page.link("Name its context values") == f"{PAGE}/type?code=READ&product=NEWS"
     assert page.row_keys() == ["customer OTHER", "product NEWS"]
-    assert noted() == [("catalog changed", "type READ of NEWS")]
+    assert audit_entries() == [("catalog changed", "type READ of NEWS")]
 
 
 def test_all_missing_codes_are_added_with_one_click(olga, filled, services):
@@ -73,16 +73,16 @@ def test_all_missing_codes_are_added_with_one_click(olga, filled, services):
     assert "3 codes are added to the catalog." in olga.read(MISSING)
     assert "OTHER" in entries(services, "customers")
     assert "NEWS" in entries(services, "products")
-    assert len(noted()) == 3
+    assert len(audit_entries()) == 3
 
 
 def test_a_code_that_was_never_observed_is_not_added(olga, filled, services):
     olga.send(ADOPT, {"kind": "customers", "code": "INVENTED"}, form=MISSING)
     assert "INVENTED" not in entries(services, "customers")
-    assert noted() == []
+    assert audit_entries() == []
 
 
-def test_an_entry_that_is_there_keeps_its_values_when_it_is_clicked_once_more(olga, filled, services):
+def test_adding_an_existing_entry_leaves_it_unchanged(olga, filled, services):
     olga.send(ADOPT, {"kind": "products", "code": "PORTFOLIO"}, form=MISSING)
     assert entries(services, "products")["PORTFOLIO"]["columns"]
     assert "Already in the catalog." in olga.read(PAGE)
@@ -101,21 +101,21 @@ def test_an_entry_is_shown_in_full(olga, filled):
 
 
 def test_a_limited_user_sees_only_entries_of_their_customers(anna, limited, filled, boss):
-    for somebody in (anna, limited):
-        everything = "".join(somebody.see(PAGE + path) for path in ("", "/types", "/customers", "/missing", "/export"))
+    for user in (anna, limited):
+        everything = "".join(user.see(PAGE + path) for path in ("", "/types", "/customers", "/missing", "/export"))
         assert "BARCHART" in everything
         assert "PORTFOLIO" in everything
-        for others in ("OTHER", "NEWS", "READ", "HARBORLINE", "WATCHLIST", "Import<", "New product"):
-            assert others not in everything
-        assert somebody.get(f"{PAGE}/customer?code=HARBORLINE").status_code == 404
-        assert somebody.get(f"{PAGE}/product?code=WATCHLIST").status_code == 404
-        page = somebody.see(PRODUCT)
+        for hidden in ("OTHER", "NEWS", "READ", "HARBORLINE", "WATCHLIST", "Import<", "New product"):
+            assert hidden not in everything
+        assert user.get(f"{PAGE}/customer?code=HARBORLINE").status_code == 404
+        assert user.get(f"{PAGE}/product?code=WATCHLIST").status_code == 404
+        page = user.see(PRODUCT)
         assert "OTHER" not in page
         assert "Save" not in page
     assert "WATCHLIST" in boss.read(PAGE)
 
 
-def test_numbers_are_of_the_customers_that_one_may_see(anna, filled, admin):
+def test_numbers_include_only_visible_customers(anna, filled, admin):
     admin.send(*[event(customer="OTHER", timestamp=now()) for _ in range(5)])
     hourly_counts.advance()
     page = anna.read(PRODUCT)
@@ -126,8 +126,8 @@ def test_numbers_are_of_the_customers_that_one_may_see(anna, filled, admin):
 def test_report_forms_and_errors_name_only_visible_codes(anna, analyst, filled):
     page = anna.see("/admin/reports/new")
     assert "PORTFOLIO" in page
-    for others in ("OTHER", "NEWS", "WATCHLIST", "HARBORLINE"):
-        assert others not in page
+    for hidden in ("OTHER", "NEWS", "WATCHLIST", "HARBORLINE"):
+        assert hidden not in page
     answer = analyst.post("/reports", {"filter": {"customer": "BARCHART", "product": "NEWS"}})
     assert answer.status_code == 400
     assert 'NEWS", which is not known; the nearest known: PORTFOLIO.' in answer.get_data(as_text=True).replace("\\", "")
@@ -166,7 +166,7 @@ def test_a_code_that_may_be_mistaken_for_another_is_marked(boss, admin, code, ma
     admin.send(event(product="PORTFOLIO"), event(product=code))
     row = boss.read(MISSING).row(f"product {code}")
     assert row.first("bdi").content == code
-    assert [one.content for one in row.all(class_="odd")] == ([mark] if mark else [])
+    assert [element.content for element in row.all(class_="odd")] == ([mark] if mark else [])
     options = boss.read("/admin/reports/new").first("select", id="product").all("option")
     label = f"{code} ({mark})" if mark else code
-    assert label in [one.content for one in options if (one["value"] or one.content) == code]
+    assert label in [element.content for element in options if (element["value"] or element.content) == code]

@@ -11,7 +11,7 @@ from app.exceptions import CatalogUnknown
 from app.services.catalog.listing import row_of
 from app.services.people.principal import SYSTEM
 from app.store.models import AuditEntry
-from tests.admin.catalog.conftest import PRODUCT, TYPE, entries, noted
+from tests.admin.catalog.conftest import PRODUCT, TYPE, audit_entries, entries
 from tests.admin.conftest import TOKEN
 from tests.support.client import event
 from tests.support.page import read
@@ -43,7 +43,7 @@ def test_an_entry_is_changed(olga, sample_catalog, services):
     page = olga.read(PRODUCT)
     assert "Applies to reports started from now on." in page
     assert page.value("extra") == "drop"
-    assert noted() == [("catalog changed", "product PORTFOLIO")]
+    assert audit_entries() == [("catalog changed", "product PORTFOLIO")]
     details = AuditEntry.get(AuditEntry.action == "catalog changed").details
     assert (details["columns"], details["extra"], details["extra before"]) == (["userId", "symbol"], "drop", "column")
     assert details["columns before"][:2] == ["userId", "portfolioId"]
@@ -59,11 +59,11 @@ def test_an_entry_is_added(olga, sample_catalog, services):
     assert olga.send("/admin/catalog/type/new", fields).status_code == 302
     added = {"code": "NEW", "description": "Fresh", "product": "ALERT", "context": ["userId", "reason"]}
     assert entries(services, "types")["NEW"] == added
-    assert noted() == [("catalog changed", "type NEW of ALERT")]
+    assert audit_entries() == [("catalog changed", "type NEW of ALERT")]
 
 
 @pytest.mark.parametrize(
-    ("word", "fields", "field", "told"),
+    ("word", "fields", "field", "message"),
     [
         ("product", {"code": ""}, "code", "Code is missing."),
         ("product", {"code": "x" * 129}, "code", "Code has 129 characters; it must be a string of 1 to 128"),
@@ -76,13 +76,13 @@ def test_an_entry_is_added(olga, sample_catalog, services):
         ("customer", {"code": "NEW", "description": "x" * 1001}, "description", "Description is"),
     ],
 )
-def test_each_error_is_shown_beside_its_field(olga, sample_catalog, services, word, fields, field, told):
+def test_each_error_is_shown_beside_its_field(olga, sample_catalog, services, word, fields, field, message):
     before = services.catalog.export()
     answer = olga.send(f"/admin/catalog/{word}/new", fields)
     assert answer.status_code == 400
-    assert told in read(answer).wrong(field)
+    assert message in read(answer).wrong(field)
     assert services.catalog.export() == before
-    assert noted() == []
+    assert audit_entries() == []
 
 
 def test_the_input_stays_beside_its_error(olga, sample_catalog):
@@ -102,7 +102,7 @@ def test_removing_a_product_shows_what_its_reports_lose(olga, sample_catalog, se
     assert olga.send(REMOVE_PRODUCT, {}).status_code == 302
     assert "WATCHLIST" not in entries(services, "products")
     assert len([row for row in services.catalog.export()["types"] if row["product"] == "WATCHLIST"]) == 4
-    assert noted() == [("catalog removed", "product WATCHLIST")]
+    assert audit_entries() == [("catalog removed", "product WATCHLIST")]
 
 
 def test_a_product_is_removed_with_its_types_on_request(olga, sample_catalog, services):
@@ -137,25 +137,25 @@ def test_in_strict_mode_a_type_of_the_same_code_keeps_events_accepted(olga, name
     assert "has a type of this code under another product: its events are still accepted" in page
 
 
-def test_the_document_is_exported_as_it_would_be_imported(olga, sample_catalog, services):
+def test_the_exported_document_can_be_imported_again(olga, sample_catalog, services):
     answer = olga.get("/admin/catalog/export")
     assert answer.content_type == "application/json"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="catalog.json"'
     assert json.loads(answer.get_data()) == services.catalog.export()
 
 
-def test_a_document_is_looked_at_before_it_is_imported(olga, sample_catalog, services):
+def test_a_document_is_previewed_before_it_is_imported(olga, sample_catalog, services):
     before = services.catalog.export()
     text = json.dumps(DOCUMENT)
     page = read(olga.send(IMPORT, {"text": text}))
-    for told in ("Added: 1", "customer ACME", "Changed: 1"):
-        assert told in page
+    for text_shown in ("Added: 1", "customer ACME", "Changed: 1"):
+        assert text_shown in page
     assert services.catalog.export() == before
     assert page.value("text") == text
     assert olga.send(IMPORT, {"text": text, "import": "y"}).status_code == 302
     assert "1 entry is added, 1 entry is changed, 0 unchanged." in olga.read("/admin/catalog")
     assert entries(services, "customers")["ACME"]["description"] == "New"
-    assert noted() == [("catalog imported", "")]
+    assert audit_entries() == [("catalog imported", "")]
 
 
 def send_file(olga, content: bytes, name: str):
@@ -170,12 +170,12 @@ def test_a_chosen_file_is_copied_into_the_text_field(olga):
 
 
 @pytest.mark.parametrize("size", [4_000_001, 11_000_000])
-def test_a_file_beyond_every_measure_is_refused(olga, size):
+def test_a_file_that_is_too_large_is_rejected(olga, size):
     assert send_file(olga, b" " * size, "catalog.json").status_code == 413
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "The document is not valid JSON"),
         ("[]", "catalog is an array; it must be an object"),
@@ -183,11 +183,11 @@ def test_a_file_beyond_every_measure_is_refused(olga, size):
         ('{"customers": [{"code": "\\ud800"}]}', "has a lone surrogate"),
     ],
 )
-def test_an_invalid_document_is_rejected_and_changes_nothing(olga, services, text, told):
+def test_an_invalid_document_is_rejected_and_changes_nothing(olga, services, text, message):
     for fields in ({"text": text}, {"text": text, "import": "y"}):
         answer = olga.send(IMPORT, fields)
         assert answer.status_code == 400
-        assert told in read(answer).wrong("text")
+        assert message in read(answer).wrong("text")
     assert services.catalog.is_empty()
 
 
@@ -204,19 +204,19 @@ def test_an_invalid_document_is_rejected_and_changes_nothing(olga, services, tex
 )
 def test_a_limited_user_cannot_change_the_catalog(anna, limited, filled, services, path, fields):
     before = services.catalog.export()
-    for somebody in (anna, limited):
-        assert somebody.send(path, fields, form="/admin/").status_code == 403
+    for user in (anna, limited):
+        assert user.send(path, fields, form="/admin/").status_code == 403
     assert services.catalog.export() == before
-    assert noted() == []
+    assert audit_entries() == []
 
 
 def test_an_entry_removed_by_another_user_meanwhile_is_not_found(services, sample_catalog):
     for kind, key in (("customers", ("BARCHART",)), ("products", ("PORTFOLIO",)), ("types", ("PORTFOLIO", TYPE))):
-        found = services.catalog_listing.get(SYSTEM, kind, key)
-        services.catalog_editor.remove(SYSTEM, found)
+        entry = services.catalog_listing.get(SYSTEM, kind, key)
+        services.catalog_editor.remove(SYSTEM, entry)
         noted_before = AuditEntry.select().count()
         with pytest.raises(CatalogUnknown):
-            services.catalog_editor.remove(SYSTEM, found)
+            services.catalog_editor.remove(SYSTEM, entry)
         with pytest.raises(CatalogUnknown):
-            services.catalog_editor.change(SYSTEM, kind, row_of(found))
+            services.catalog_editor.change(SYSTEM, kind, row_of(entry))
         assert AuditEntry.select().count() == noted_before

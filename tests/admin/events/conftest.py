@@ -17,11 +17,13 @@ GROUP = "/admin/rejected/group?field=timestamp&fault=wrong&product=PORTFOLIO&typ
 def refuse(nobody, services) -> Callable[..., list[int]]:
     """Return a function that sends invalid events and returns their ids, oldest first."""
 
-    def send(*wrong: object) -> list[int]:
-        answer = nobody.post("/events", list(wrong), headers={"Prefer": "handling=lenient"}, environ_overrides=ADDRESS)
-        assert answer.headers["X-Rejected-Events"] == str(len(wrong))
+    def send(*invalid: object) -> list[int]:
+        answer = nobody.post(
+            "/events", list(invalid), headers={"Prefer": "handling=lenient"}, environ_overrides=ADDRESS
+        )
+        assert answer.headers["X-Rejected-Events"] == str(len(invalid))
         services.rejected.flush()
-        return sorted(one.id for one in rejected.newest(len(wrong)))
+        return sorted(row.id for row in rejected.newest(len(invalid)))
 
     return send
 
@@ -30,6 +32,6 @@ def stored() -> list[tuple]:
     return [(row.customer, row.type, row.timestamp, row.context) for row in select.newest(10)]
 
 
-def noted() -> list[tuple[str, str, dict]]:
+def audit_entries() -> list[tuple[str, str, dict]]:
     rows = AuditEntry.select().where(AuditEntry.action.startswith("rejected")).order_by(AuditEntry.id)
     return [(row.action, row.object, row.details) for row in rows]

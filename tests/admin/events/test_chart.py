@@ -14,24 +14,24 @@ TOP = FIRST - FIRST % DAY  # 2026-10-26T00:00:00Z
 
 def chart(*series: tuple[int, ...], step: int = HOUR, begin: int = TOP) -> Chart:
     span = Span(begin, begin + len(series[0]) * step, step)
-    made = tuple(Series(f"S{place}", numbers) for place, numbers in enumerate(series))
-    return Chart(span, None, "product", made, [], 0, 0)
+    all_series = tuple(Series(f"S{place}", numbers) for place, numbers in enumerate(series))
+    return Chart(span, None, "product", all_series, [], 0, 0)
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(0, 1), (0.3, 1), (1, 1), (3, 5), (5, 5), (5.1, 10), (47, 50), (999, 1_000), (1e9, 10**9)]
 )
-def test_the_lines_stand_at_round_numbers(value, expected):
+def test_lines_are_at_round_numbers(value, expected):
     assert nice(value) == expected
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 7, 10, 99, 100, 101, 12_345, 10**9 + 1])
-def test_every_bar_fits_under_the_highest_line(most):
-    drawing = draw(chart((most, 0, 1)))
+@pytest.mark.parametrize("highest", [1, 2, 3, 7, 10, 99, 100, 101, 12_345, 10**9 + 1])
+def test_every_bar_fits_under_the_highest_line(highest):
+    drawing = draw(chart((highest, 0, 1)))
     assert [level.text for level in drawing.levels][0] == "0"
-    assert int(drawing.levels[-1].text.replace(",", "")) >= most
+    assert int(drawing.levels[-1].text.replace(",", "")) >= highest
     assert 2 <= len(drawing.levels) <= module.LINES + 1
-    heights = [sum(one.height for one in bar.segments) for bar in drawing.bars]
+    heights = [sum(segment.height for segment in bar.segments) for bar in drawing.bars]
     assert all(0 < height <= module.HEIGHT + 0.1 for height in heights)
     assert drawing.levels[0].at == module.TOP + module.HEIGHT
 
@@ -46,7 +46,7 @@ def test_a_bar_is_at_its_time_and_links_to_its_events():
     assert first.words == "26 Oct, 01:00–02:00 UTC: 5 events"
 
 
-def test_the_series_stand_one_upon_the_other():
+def test_series_are_stacked():
     bar = draw(chart((6,), (4,))).bars[0]
     ground = module.TOP + module.HEIGHT
     lower, upper = bar.segments
@@ -55,12 +55,12 @@ def test_the_series_stand_one_upon_the_other():
     assert bar.parts == ("S0 6", "S1 4")
 
 
-def test_little_is_still_seen_beside_much():
+def test_small_numbers_are_visible_beside_large_numbers():
     drawing = draw(chart((1_000_000, 1)))
     assert drawing.bars[1].segments[0].height == 1
 
 
-def test_a_chart_of_one_series_does_not_repeat_itself():
+def test_a_chart_of_one_series_does_not_list_its_parts():
     assert draw(chart((6,))).bars[0].parts == ()
 
 
@@ -74,19 +74,19 @@ def test_a_chart_of_one_series_does_not_repeat_itself():
         (DAY, 7, ["26 Oct", "27 Oct", "28 Oct", "29 Oct", "30 Oct", "31 Oct", "1 Nov"]),
     ],
 )
-def test_the_words_below_stand_at_round_times(step, count, expected):
+def test_time_labels_are_at_round_times(step, count, expected):
     assert [time.text for time in draw(chart((1,) * count, step=step)).times] == expected
 
 
 @pytest.mark.parametrize(("step", "count"), [(MINUTE, 181), (HOUR, 193), (DAY, 367), (DAY, 1), (MINUTE, 1)])
-def test_there_are_never_too_many_of_them_and_none_leaves_the_chart(step, count):
+def test_the_number_of_time_labels_is_limited_and_labels_stay_inside_the_chart(step, count):
     times = draw(chart((1,) * count, step=step)).times
     assert len(times) <= module.MAX_LABELS + 1
     for time in times:
         assert time.anchor == ("start" if time.at < 5 else "end" if time.at > 95 else "middle")
 
 
-def test_times_are_those_of_the_chosen_zone_and_days_are_utcs(app):
+def test_times_are_in_the_chosen_zone_and_days_in_utc(app):
     with app.test_request_context("/admin/", headers={"Cookie": "zone=Asia/Kolkata"}):
         assert step_words(TOP, HOUR) == "26 Oct, 05:30–06:30 Asia/Kolkata"
         assert step_words(TOP, DAY) == "26 Oct 2026 UTC"
@@ -96,6 +96,6 @@ def test_times_are_those_of_the_chosen_zone_and_days_are_utcs(app):
         assert times == ["06:30", "09:30", "12:30", "15:30", "18:30", "21:30", "00:30", "03:30"]
 
 
-def test_no_events_are_drawn_as_a_ground_alone():
+def test_a_chart_without_events_has_no_bars():
     drawing = draw(chart((0, 0)))
     assert (drawing.bars, [level.text for level in drawing.levels]) == ((), ["0", "1"])

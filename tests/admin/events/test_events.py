@@ -21,13 +21,13 @@ def types_on(page: Element) -> list[str]:
     return [cell.text for cell in page.all("td", class_="type")]
 
 
-def one(visitor: Visitor, kind: str) -> Element:
+def read_event(visitor: Visitor, kind: str) -> Element:
     """Return the page of the listed event of a type."""
     return visitor.read(visitor.read("/admin/events").link(kind))
 
 
 @pytest.fixture
-def several(admin) -> None:
+def four_events(admin) -> None:
     """Store and count four events of two customers and two products, an hour apart."""
     admin.send(
         event(type="A", timestamp=FIRST, context=["user-1", "Overview"]),
@@ -56,13 +56,13 @@ class TestFilters:
             ("text=nowhere", ""),
         ],
     )
-    def test_the_url_filters_events(self, boss, several, query, expected):
+    def test_the_url_filters_events(self, boss, four_events, query, expected):
         page = boss.read(f"/admin/events?{query}")
         assert types_on(page) == list(expected)
         if not expected:
             assert "No matching events." in page or "Searched 4 events" in page
 
-    def test_a_range_that_has_a_name_ends_now(self, boss, admin):
+    def test_a_named_range_ends_now(self, boss, admin):
         admin.send(event(type="LATELY", timestamp=now() - 60_000), event(type="EARLIER", timestamp=now() - 2 * HOUR))
         assert types_on(boss.read("/admin/events?range=1h")) == ["LATELY"]
         page = boss.read("/admin/events?range=24h")
@@ -74,15 +74,15 @@ class TestFilters:
             "/admin/events?customer=BARCHART&product=&text=+&range=1h&start=2026-10-26T07:33&end=&types=A%0D%0AB&x=1"
         )
         assert answer.status_code == 302
-        asked = parse_qs(urlsplit(answer.headers["Location"]).query)
-        assert asked == {"customer": ["BARCHART"], "start": [str(FIRST - 20_000)], "types": ["A", "B"]}
+        query = parse_qs(urlsplit(answer.headers["Location"]).query)
+        assert query == {"customer": ["BARCHART"], "start": [str(FIRST - 20_000)], "types": ["A", "B"]}
         assert boss.get(answer.headers["Location"]).status_code == 200
 
-    def test_a_minute_that_was_named_as_the_end_counts_whole(self, boss):
-        asked = parse_qs(urlsplit(boss.get("/admin/events?end=2026-10-26T07:33").headers["Location"]).query)
-        assert asked == {"end": [str(FIRST - 20_000 + 59_999)]}
+    def test_a_minute_as_the_end_is_included_entirely(self, boss):
+        query = parse_qs(urlsplit(boss.get("/admin/events?end=2026-10-26T07:33").headers["Location"]).query)
+        assert query == {"end": [str(FIRST - 20_000 + 59_999)]}
 
-    def test_times_are_read_and_shown_in_the_chosen_zone(self, boss, several):
+    def test_times_are_read_and_shown_in_the_chosen_zone(self, boss, four_events):
         boss.choose_zone("Europe/Berlin")
         answer = boss.get("/admin/events?start=2026-10-26T08:33:20")
         assert answer.headers["Location"] == f"/admin/events?start={FIRST}"
@@ -90,23 +90,23 @@ class TestFilters:
         assert page.value("start") == "2026-10-26T08:33:20"
         assert "Since 26 Oct 2026, 08:33:20 Europe/Berlin" in page
 
-    def test_the_form_shows_the_filter(self, boss, several):
+    def test_the_form_shows_the_filter(self, boss, four_events):
         page = boss.read(f"/admin/events?customer=BARCHART&product=ALERT&types=B&start={FIRST}&text=user")
         filled = [page.value(name) for name in ("customer", "product", "types", "start", "text")]
         assert filled == ["BARCHART", "ALERT", "B", "2026-10-26T07:33:20", "user"]
 
-    def test_types_are_offered_as_far_as_they_fit_the_rest(self, boss, several):
+    def test_the_offered_types_fit_the_rest_of_the_filter(self, boss, four_events):
         boxes = boss.read("/admin/events?customer=BARCHART").all("input", name="types")
         assert [box["value"] for box in boxes] == ["A", "B"]
 
-    def test_very_many_types_are_typed(self, boss, several, monkeypatch):
+    def test_very_many_types_are_entered_as_text(self, boss, four_events, monkeypatch):
         monkeypatch.setattr(module, "OFFERED_TYPES", 3)
         page = boss.read("/admin/events?types=A&types=B")
         assert page.value("types") == "A\nB"
         assert page.all(type="checkbox") == []
 
     @pytest.mark.parametrize(
-        ("query", "told"),
+        ("query", "message"),
         [
             ("start=soon", 'From is "soon"; it must be a date and time in UTC, such as 2026-11-23T10:57.'),
             ("start=2026-11-20T00:00&end=2026-11-19T00:00", "To is 2026-11-19 00:00:59.999 UTC, before start,"),
@@ -120,14 +120,14 @@ class TestFilters:
             ("types=" + "x" * 129, "has 129 characters"),
         ],
     )
-    def test_an_invalid_filter_is_reported_beside_its_field(self, boss, several, query, told):
+    def test_an_invalid_filter_is_reported_beside_its_field(self, boss, four_events, query, message):
         answer = boss.get(f"/admin/events?{query}", follow_redirects=True)
         assert answer.status_code == 400
         page = read(answer)
-        assert told in page
+        assert message in page
         assert types_on(page) == []
 
-    def test_a_part_with_a_fault_is_no_server_error(self, boss):
+    def test_an_invalid_filter_of_the_refreshing_part_is_answered_400(self, boss):
         assert boss.get("/admin/events/part?start=soon").status_code == 400
 
 
@@ -137,34 +137,34 @@ class TestPages:
         monkeypatch.setattr(module, "PAGE_SIZE", 3)
         admin.send(*[event(type=f"T{number}", timestamp=FIRST + number) for number in range(10)])
 
-    def test_they_lead_to_the_end_and_back(self, boss):
+    def test_links_lead_to_the_last_page_and_back(self, boss):
         page = boss.read("/admin/events?customer=BARCHART")
-        seen = [types_on(page)]
+        pages = [types_on(page)]
         for _ in range(3):
             page = boss.read(page.link("Older"))
-            seen.append(types_on(page))
-        assert seen == [["T9", "T8", "T7"], ["T6", "T5", "T4"], ["T3", "T2", "T1"], ["T0"]]
+            pages.append(types_on(page))
+        assert pages == [["T9", "T8", "T7"], ["T6", "T5", "T4"], ["T3", "T2", "T1"], ["T0"]]
         assert page.link("Older") is None
-        for expected in (seen[2], seen[1]):
+        for expected in (pages[2], pages[1]):
             page = boss.read(page.link("Newer"))
             assert types_on(page) == expected
         answer = boss.get(page.link("Newer"))
-        assert answer.headers["Location"] == "/admin/events?customer=BARCHART"  # the newest are live
+        assert answer.headers["Location"] == "/admin/events?customer=BARCHART"  # the latest events refresh themselves
         assert page.link("Latest") == "/admin/events?customer=BARCHART"
 
-    def test_only_the_newest_page_is_live(self, boss):
+    def test_only_the_latest_page_refreshes_itself(self, boss):
         page = boss.read("/admin/events")
         assert page.all(data_live="/admin/events/part", data_moving=True)
         assert page.all(data_pause=True)
         for path in (page.link("Older"), f"/admin/events?end={FIRST + 5}"):
             assert boss.read(path).all(data_live=True) == []
 
-    def test_the_part_that_refreshes_keeps_the_filter(self, boss):
+    def test_the_refreshing_part_keeps_the_filter(self, boss):
         part = boss.read("/admin/events/part?types=T1&types=T2")
         assert part.first("div")["data-live"] == "/admin/events/part?types=T1&types=T2"
         assert types_on(part) == ["T2", "T1"]
 
-    def test_a_search_shows_how_far_it_looked_and_continues(self, boss, admin, monkeypatch):
+    def test_a_search_shows_its_progress_and_continues(self, boss, admin, monkeypatch):
         monkeypatch.setattr(search, "LOOK", 4)
         admin.send(event(type="OLDEST", timestamp=FIRST - 1, context=["needle"]))
         page = boss.read("/admin/events?text=needle")
@@ -176,18 +176,18 @@ class TestPages:
         assert "Searched 3 events (back to the first)." in page
         assert page.all(data_calm=True) == []
 
-    def test_a_search_that_is_live_does_not_hurry(self, boss):
+    def test_a_refreshing_search_refreshes_slowly(self, boss):
         assert boss.read("/admin/events?text=user").all(data_calm=True)
 
 
 class TestExport:
-    def test_it_fills_in_the_form_of_a_new_report(self, boss, several):
+    def test_the_export_link_fills_in_the_form_of_a_new_report(self, boss, four_events):
         page = boss.read(f"/admin/events?customer=BARCHART&product=ALERT&types=A&types=B&start={FIRST}")
         form = boss.read(page.first("a", class_="btn-primary")["href"])
         filled = [form.value(name) for name in ("customer", "product", "types", "start")]
         assert filled == ["BARCHART", "ALERT", "A\nB", "2026-10-26T07:33:20"]
 
-    def test_the_estimated_number_of_events_is_shown(self, boss, several):
+    def test_the_estimated_number_of_events_is_shown(self, boss, four_events):
         page = boss.read("/admin/events?customer=BARCHART")
         assert "All time:" in page
         assert "about 2 events." in page
@@ -199,10 +199,10 @@ class TestExport:
         assert "Export these" not in boss.read("/admin/events")
 
 
-class TestOneEvent:
-    def test_its_context_is_named_by_the_catalog(self, boss, admin, sample_catalog):
+class TestEventPage:
+    def test_context_items_have_their_names_from_the_catalog(self, boss, admin, sample_catalog):
         admin.send(event(version="5.2.0", context=["user-7", None, "", "extra"], type="PORTFOLIO-VIEW-CHANGED"))
-        page = one(boss, "PORTFOLIO-VIEW-CHANGED")
+        page = read_event(boss, "PORTFOLIO-VIEW-CHANGED")
         named = list(zip(page.all("dt"), page.all("dd"), strict=True))
         assert [(name.text, item.text) for name, item in named if item["class"] == "item"] == [
             ("userId", "user-7"),
@@ -213,26 +213,26 @@ class TestOneEvent:
         assert "The user went from one view to another" in page
         assert "5.2.0" in page
 
-    def test_it_is_there_as_json(self, boss, admin):
+    def test_an_event_is_shown_as_json(self, boss, admin):
         sent = admin.send(event(context=["user-1", None]))[0]
-        page = one(boss, sent["type"])
+        page = read_event(boss, sent["type"])
         shown = page.first("pre", id="json").content
         assert shown.startswith('{\n  "customer": "BARCHART",\n  "product": "PORTFOLIO",')
         assert f'"batch": "{sent["batch"]}"' in shown
         assert page.all(data_copy="json")
 
-    def test_its_whole_batch_is_beside_it(self, boss, admin):
+    def test_an_event_is_shown_with_its_batch(self, boss, admin):
         admin.send(event(type="ALONE"))
         admin.send(*[event(type=f"T{number}") for number in range(4)])
-        assert types_on(one(boss, "T2")) == ["T0", "T1", "T2", "T3"]
-        alone = one(boss, "ALONE")
+        assert types_on(read_event(boss, "T2")) == ["T0", "T1", "T2", "T3"]
+        alone = read_event(boss, "ALONE")
         assert types_on(alone) == []
         assert "1, alone" in alone
 
-    def test_a_large_batch_is_shown_around_it(self, boss, admin, monkeypatch):
+    def test_a_large_batch_is_shown_in_part_around_the_event(self, boss, admin, monkeypatch):
         monkeypatch.setattr(module, "SHOWN_OF_BATCH", 4)
         admin.send(*[event(type=f"T{number:02}", timestamp=FIRST - number) for number in range(20)])
-        page = one(boss, "T10")
+        page = read_event(boss, "T10")
         assert "20 events in this batch" in page
         assert types_on(page) == ["T08", "T09", "T10", "T11"]
         assert types_on(boss.read(page.link("Later in the batch"))) == ["T12", "T13", "T14", "T15"]
@@ -245,7 +245,7 @@ class TestOneEvent:
 
 
 class TestAnAnalyst:
-    def test_sees_own_customers_events_only(self, anna, several):
+    def test_sees_own_customers_events_only(self, anna, four_events):
         page = anna.read("/admin/events")
         assert types_on(page) == ["B", "A"]
         for word in ("OTHER", "SECRET", ">C<", ">D<"):
@@ -255,7 +255,7 @@ class TestAnAnalyst:
         assert types_on(anna.read("/admin/events/part")) == ["B", "A"]
         assert types_on(anna.read("/admin/events?types=C&types=D")) == []
 
-    def test_is_refused_others_by_name_whether_they_are_there_or_not(self, anna, several):
+    def test_gets_403_for_other_customers_even_if_they_do_not_exist(self, anna, four_events):
         for name in ("OTHER", "NOWHERE"):
             for path in ("/admin/events", "/admin/events/part"):
                 answer = anna.get(f"{path}?customer={name}")
@@ -263,21 +263,21 @@ class TestAnAnalyst:
                 assert f"You may not see data of the customer {name}." in read(answer)
                 assert "SECRET" not in answer.get_data(as_text=True)
 
-    def test_cannot_tell_anothers_event_from_one_that_is_not_there(self, anna, boss, several):
-        theirs, told = boss.read("/admin/events").link("D"), []
-        for path in (theirs, "/admin/events/999999"):
+    def test_cannot_distinguish_another_customer_s_event_from_a_missing_event(self, anna, boss, four_events):
+        hidden, answers = boss.read("/admin/events").link("D"), []
+        for path in (hidden, "/admin/events/999999"):
             answer = anna.get(path, headers={"X-Request-ID": "same"})
             assert answer.status_code == 404
-            told.append(answer.get_data(as_text=True).replace(f"event {path.rpartition('/')[2]},", "event KEY,"))
-        assert told[0] == told[1]
+            answers.append(answer.get_data(as_text=True).replace(f"event {path.rpartition('/')[2]},", "event KEY,"))
+        assert answers[0] == answers[1]
 
-    def test_sees_the_visible_events_of_a_batch(self, anna, several):
-        page = one(anna, "A")
+    def test_sees_the_visible_events_of_a_batch(self, anna, four_events):
+        page = read_event(anna, "A")
         assert types_on(page) == ["A", "B"]
         assert "2 events in this batch that you may see" in page
         assert "OTHER" not in page
 
-    def test_without_events_sees_how_to_send_the_first(self, anna, admin):
+    def test_without_events_sees_how_to_send_the_first_event(self, anna, admin):
         admin.send(event(customer="OTHER", type="THEIRS"))
         assert "Waiting for your first event" in anna.read("/admin/events")
         assert "THEIRS" not in anna.see("/admin/events")

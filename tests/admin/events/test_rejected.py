@@ -9,7 +9,7 @@ import pytest
 from app.admin.template_filters import stamp
 from app.store.events import rejected, select
 from tests.admin.conftest import Visitor
-from tests.admin.events.conftest import ADDRESS, noted, stored
+from tests.admin.events.conftest import ADDRESS, audit_entries, stored
 from tests.support.client import event
 from tests.support.page import Element, read
 from tests.support.threads import at_once
@@ -20,18 +20,18 @@ LIST = "/admin/rejected/by/event"
 
 def shown_ids(page: Element) -> list[int]:
     """Return the ids of the events in a list."""
-    links = [one["href"] for one in page.all("a") if one.text == "Edit and send again"]
+    links = [anchor["href"] for anchor in page.all("a") if anchor.text == "Edit and send again"]
     return [int(link.rpartition("/")[2]) for link in links]
 
 
 def test_an_invalid_event_is_shown_in_full(olga, nobody, services):
-    wrong = event(timestamp=-5, context=["<b>", {"a": 1}], own="kept")
-    answer = nobody.post("/events", {"events": [event(), wrong]}, environ_overrides=ADDRESS)
+    invalid = event(timestamp=-5, context=["<b>", {"a": 1}], own="kept")
+    answer = nobody.post("/events", {"events": [event(), invalid]}, environ_overrides=ADDRESS)
     services.rejected.flush()
     page = olga.read(LIST)
     assert "events[1].timestamp is -5; it must be a whole number" in page
     assert "events[1].context[1] is an object" in page
-    assert page.first("pre", class_="sent").content == json.dumps(wrong, separators=(",", ":"))
+    assert page.first("pre", class_="sent").content == json.dumps(invalid, separators=(",", ":"))
     assert "203.0.113.0/24" in page
     assert "203.0.113.77" not in olga.see(LIST)
     assert answer.headers["X-Request-ID"] in page
@@ -44,7 +44,7 @@ def test_an_invalid_line_is_shown_as_received(olga, nobody, services):
     assert olga.read(LIST).first("pre", class_="sent").content == HALF
 
 
-def test_the_newest_come_first_a_page_at_a_time(olga, refuse, monkeypatch):
+def test_the_latest_events_come_first_and_are_paginated(olga, refuse, monkeypatch):
     monkeypatch.setattr("app.admin.events.rejected.PAGE_SIZE", 3)
     ids = refuse(*[event(timestamp=-number) for number in range(1, 8)])
     assert [key for page in olga.pages(LIST, "Older") for key in shown_ids(page)] == ids[::-1]
@@ -83,7 +83,7 @@ def test_the_overview_counts_rejected_events_by_field(olga, anna, refuse):
     assert "rejected event" not in anna.see("/admin/overview/part")
 
 
-def test_an_edited_event_is_stored_and_is_no_rejected_event_any_more(olga, refuse):
+def test_an_edited_event_is_stored_and_no_longer_rejected(olga, refuse):
     (key,) = refuse(event(timestamp=-1, context=[1.50, None], own="ignored"))
     form = olga.read(f"/admin/rejected/{key}").value("event")
     assert '"own": "ignored"' in form
@@ -97,7 +97,7 @@ def test_an_edited_event_is_stored_and_is_no_rejected_event_any_more(olga, refus
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"customer": "A", "x": "</textarea>"', "The event is not valid JSON"),
         (json.dumps(event(type="")), "type has 0 characters"),
@@ -107,18 +107,18 @@ def test_an_edited_event_is_stored_and_is_no_rejected_event_any_more(olga, refus
         ("", "The event is not valid JSON"),
     ],
 )
-def test_an_event_that_is_still_invalid_stays_in_the_form_with_its_errors(olga, refuse, services, text, told):
+def test_an_event_that_is_still_invalid_stays_in_the_form_with_its_errors(olga, refuse, services, text, message):
     (key,) = refuse(event(timestamp=-1))
     answer = olga.send(f"/admin/rejected/{key}", {"event": text})
     assert answer.status_code == 400
-    assert told in read(answer).wrong("event")
+    assert message in read(answer).wrong("event")
     assert read(answer).value("event") == text
     services.rejected.flush()
-    assert [one.id for one in rejected.newest(10)] == [key]
+    assert [row.id for row in rejected.newest(10)] == [key]
     assert stored() == []
 
 
-def test_a_number_stays_as_it_was_sent_while_it_is_edited(olga, nobody, services):
+def test_numbers_are_unchanged_in_the_form(olga, nobody, services):
     nobody.post(
         "/events", b'[{"customer":"A","n":1e400,"timestamp":1568381886060.50,"context":[1.0,12345678901234567890]}]'
     )
@@ -136,7 +136,7 @@ def test_a_double_click_stores_the_event_once(olga, refuse):
     assert len(stored()) == 1
 
 
-def test_two_operators_at_once_store_one_of_their_versions(app, operator, refuse):
+def test_concurrent_edits_of_an_event_store_one_version(app, operator, refuse):
     path = f"/admin/rejected/{refuse(event(timestamp=-1))[0]}"
     people = [Visitor(app).sign_in("olga") for _ in range(4)]
     tokens = [person.read(path).value("csrf_token") for person in people]
@@ -156,24 +156,24 @@ def test_a_strict_catalog_rejects_a_resent_event(olga, refuse, services):
     (key,) = refuse(event(type="UNKNOWN"))
     answer = olga.send(f"/admin/rejected/{key}", {"event": json.dumps(event(type="PORTFOLIO-APPLICATION-LOADEDD"))})
     assert answer.status_code == 400
-    told = "which is not known; the nearest known: PORTFOLIO-APPLICATION-LOADED"
-    assert told in read(answer).wrong("event")
+    message = "which is not known; the nearest known: PORTFOLIO-APPLICATION-LOADED"
+    assert message in read(answer).wrong("event")
 
 
 def test_an_event_is_removed_after_a_confirmation(olga, refuse):
-    keep, key = refuse(event(timestamp=-1), event(timestamp=-2, context=["this one"]))
-    path = f"/admin/rejected/{key}/remove"
+    remaining, removed = refuse(event(timestamp=-1), event(timestamp=-2, context=["this one"]))
+    path = f"/admin/rejected/{removed}/remove"
     page = olga.read(path)
     assert "this one" in page
     assert "timestamp is -2" in page
-    assert [one.id for one in rejected.newest(10)] == [key, keep]
+    assert [row.id for row in rejected.newest(10)] == [removed, remaining]
     assert olga.send(path, {}).status_code == 302
-    assert [one.id for one in rejected.newest(10)] == [keep]
+    assert [row.id for row in rejected.newest(10)] == [remaining]
     assert "is removed." in olga.read(LIST)
     assert olga.send(path, {}, form="/admin/rejected").status_code == 404
 
 
-def test_a_long_event_is_cut_in_the_list_and_whole_in_its_form(olga, refuse):
+def test_a_long_event_is_truncated_in_the_list_and_complete_in_its_form(olga, refuse):
     (key,) = refuse(event(timestamp=-1, context=["x" * 4000] * 90 + ["the end"]))
     assert "the end" not in olga.read(LIST)
     form = olga.read(f"/admin/rejected/{key}").value("event")
@@ -186,7 +186,7 @@ def test_removing_and_resending_are_in_the_audit_log(olga, refuse):
     first, second = refuse(event(timestamp=-1), event(timestamp=-2))
     olga.send(f"/admin/rejected/{first}/remove", {})
     olga.send(f"/admin/rejected/{second}", {"event": json.dumps(event())})
-    assert [(action, name) for action, name, _ in noted()] == [
+    assert [(action, name) for action, name, _ in audit_entries()] == [
         ("rejected event removed", f"rejected event {first}"),
         ("rejected event sent again", f"rejected event {second}"),
     ]

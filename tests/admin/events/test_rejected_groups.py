@@ -8,7 +8,7 @@ import pytest
 
 from app.store.events import rejected, select
 from tests.admin.conftest import Visitor
-from tests.admin.events.conftest import GROUP, noted, stored
+from tests.admin.events.conftest import GROUP, audit_entries, stored
 from tests.admin.events.test_rejected import shown_ids
 from tests.support.client import event
 from tests.support.page import Element, read
@@ -34,13 +34,13 @@ def test_similar_events_are_grouped_largest_first(olga, refuse):
     )
     refuse(event(timestamp=None), event(context={}))
     page = olga.read(LIST)
-    told = groups(page)
-    assert list(told)[0] == "timestamp is wrong"
+    by_reason = groups(page)
+    assert list(by_reason)[0] == "timestamp is wrong"
     assert len(page.all("tr", class_="leads")) == 6
-    assert "PORTFOLIO PORTFOLIO-APPLICATION-LOADED" in told["timestamp is missing"]
-    assert told["Not an event"].startswith("Not an event unknown")
-    assert "context is wrong" in told
-    assert "product is missing" in told
+    assert "PORTFOLIO PORTFOLIO-APPLICATION-LOADED" in by_reason["timestamp is missing"]
+    assert by_reason["Not an event"].startswith("Not an event unknown")
+    assert "context is wrong" in by_reason
+    assert "product is missing" in by_reason
 
 
 @pytest.mark.settings(catalog_mode="strict")
@@ -66,11 +66,11 @@ def test_a_group_is_shown_with_its_events(olga, refuse):
     refuse(event(timestamp=-1, context=["first"]), event(timestamp=-2, context=["second"]), event(context={}))
     page = olga.read(GROUP)
     assert "2 events of" in page
-    assert ["second" in one.content for one in page.all(class_="sent")] == [True, False]
+    assert ["second" in element.content for element in page.all(class_="sent")] == [True, False]
     assert "Send all 2 again" in page
 
 
-def test_a_group_s_events_come_a_page_at_a_time(olga, refuse, monkeypatch):
+def test_the_events_of_a_group_are_paginated(olga, refuse, monkeypatch):
     monkeypatch.setattr("app.admin.events.rejected_group.PAGE_SIZE", 3)
     ids = refuse(*[event(timestamp=-number) for number in range(1, 8)])
     assert [key for page in olga.pages(GROUP, "Older") for key in shown_ids(page)] == ids[::-1]
@@ -85,14 +85,14 @@ def test_a_group_is_resent_unchanged_after_the_catalog_was_fixed(olga, refuse, s
     assert answer.headers["Location"] == LIST
     assert "2 events are stored." in olga.read(LIST)
     assert sorted(row.context for row in select.newest(10)) == [["1"], ["2"]]
-    (one,) = rejected.newest(10)
-    assert one.type == "UNKNOWN"
-    (note,) = noted()
+    (row,) = rejected.newest(10)
+    assert row.type == "UNKNOWN"
+    (note,) = audit_entries()
     assert note[0] == "rejected event sent again"
     assert note[2] == {"stored": 2, "refused": 0, "changed": "nothing"}
 
 
-def test_a_group_is_sent_again_with_one_thing_changed(olga, refuse):
+def test_a_group_is_resent_with_one_change(olga, refuse):
     refuse(event(type="", context=["1"]), event(type="", context=["2"]), event(type="", timestamp=-1))
     group = "/admin/rejected/group?field=type&fault=wrong&product=PORTFOLIO&type="
     answer = olga.send(group, {"up_to": up_to(olga, group), "change": "type", "value": " OPENED "})
@@ -100,17 +100,17 @@ def test_a_group_is_sent_again_with_one_thing_changed(olga, refuse):
     page = olga.read(answer.headers["Location"])
     assert "2 events are stored. 1 is still rejected. First reason: timestamp is -1" in page
     assert sorted((row.type, row.context) for row in select.newest(10)) == [("OPENED", ["1"]), ("OPENED", ["2"])]
-    (one,) = rejected.newest(10)
-    assert '"type":""' in one.event
-    assert noted()[0][2]["changed"] == "type: OPENED"
+    (row,) = rejected.newest(10)
+    assert '"type":""' in row.event
+    assert audit_entries()[0][2]["changed"] == "type: OPENED"
 
 
 def test_a_missing_time_becomes_the_time_of_arrival(olga, refuse):
     refuse(event(timestamp=None))
-    (one,) = rejected.newest(1)
+    (row,) = rejected.newest(1)
     group = GROUP.replace("wrong", "missing")
     olga.send(group, {"up_to": up_to(olga, group), "change": "timestamp"})
-    assert [row.timestamp for row in select.newest(1)] == [one.received]
+    assert [row.timestamp for row in select.newest(1)] == [row.received]
 
 
 def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse):
@@ -118,24 +118,24 @@ def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse)
     last = up_to(olga, GROUP)
     (late,) = refuse(event(timestamp=-2))
     olga.send(GROUP, {"up_to": last, "change": "timestamp"})
-    assert [one.id for one in rejected.newest(10)] == [late]
+    assert [row.id for row in rejected.newest(10)] == [late]
     refuse(event(timestamp=-3))
     olga.send(REMOVE, {"up_to": str(late)})
-    assert [one.id for one in rejected.newest(10)] == [late + 1]
+    assert [row.id for row in rejected.newest(10)] == [late + 1]
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "told"),
+    ("fields", "field", "message"),
     [
         ({"change": "customer", "value": "  "}, "value", "New value is missing."),
         ({"change": "context", "value": "x"}, "change", "Change before sending has no such choice."),
     ],
 )
-def test_an_invalid_change_is_reported_and_sends_nothing(olga, refuse, fields, field, told):
+def test_an_invalid_change_is_reported_and_sends_nothing(olga, refuse, fields, field, message):
     refuse(event(timestamp=-1))
     answer = olga.send(GROUP, {"up_to": up_to(olga, GROUP)} | fields)
     assert answer.status_code == 400
-    assert read(answer).wrong(field) == told
+    assert read(answer).wrong(field) == message
     assert stored() == []
     assert len(rejected.newest(10)) == 1
 
@@ -145,12 +145,12 @@ def test_a_group_is_resent_in_part_if_the_time_limit_is_reached(olga, refuse, mo
     monkeypatch.setattr("app.services.events.rejected_groups.BUDGET_SECONDS", 0)
     refuse(*[event(timestamp=-number) for number in range(1, 6)])
     answer = olga.send(GROUP, {"up_to": up_to(olga, GROUP), "change": "timestamp"})
-    told = "2 events are stored. 3 were not tried because the time limit was reached. Send them again."
-    assert told in olga.read(answer.headers["Location"])
+    message = "2 events are stored. 3 were not tried because the time limit was reached. Send them again."
+    assert message in olga.read(answer.headers["Location"])
     assert len(stored()) == 2
 
 
-def test_two_who_send_a_group_at_once_store_each_event_once(app, operator, refuse):
+def test_concurrent_resends_of_a_group_store_each_event_once(app, operator, refuse):
     refuse(*[event(timestamp=-number) for number in range(1, 30)])
     people = [Visitor(app).sign_in("olga") for _ in range(2)]
     tokens = [person.read(GROUP).value("csrf_token") for person in people]
@@ -163,15 +163,15 @@ def test_two_who_send_a_group_at_once_store_each_event_once(app, operator, refus
 def test_a_group_is_removed_after_a_confirmation_with_the_number(olga, refuse):
     refuse(*[event(timestamp=-number, context=[f"number {number}"]) for number in range(1, 6)], event(context={}))
     page = olga.read(REMOVE)
-    for told in ("Remove 5 rejected events?", "number 5", "And 2 more like these."):
-        assert told in page
+    for text in ("Remove 5 rejected events?", "number 5", "And 2 more like these."):
+        assert text in page
     assert len(rejected.newest(10)) == 6
     answer = olga.send(REMOVE, {"up_to": up_to(olga, REMOVE)})
     assert answer.headers["Location"] == LIST
     assert "5 rejected events are removed." in olga.read(LIST)
-    (kept,) = rejected.newest(10)
-    assert kept.field == "context"
-    (note,) = noted()
+    (remaining,) = rejected.newest(10)
+    assert remaining.field == "context"
+    (note,) = audit_entries()
     assert (note[0], note[2]) == ("rejected events purged", {"number": 5})
 
 
@@ -183,7 +183,7 @@ def test_a_limited_operator_sees_groups_of_their_customers_only(limited, refuse)
     assert limited.get(other).status_code == 404
     last = str(rejected.newest(1)[0].id)
     limited.send(REMOVE, {"up_to": last}, form=LIST)
-    assert sorted(one.field for one in rejected.newest(10)) == ["", "context", "timestamp"]
+    assert sorted(row.field for row in rejected.newest(10)) == ["", "context", "timestamp"]
     assert limited.send(other, {"up_to": last}, form=LIST).status_code == 404
 
 
@@ -191,12 +191,12 @@ def test_a_limited_operator_cannot_move_a_group_to_another_customer(limited, ref
     refuse(event(timestamp=-1))
     fields = {"up_to": up_to(limited, GROUP), "change": "customer", "value": "OTHER"}
     answer = limited.send(GROUP, fields)
-    told = "1 is still rejected. First reason: You may not send events of the customer OTHER."
-    assert told in limited.read(answer.headers["Location"])
+    message = "1 is still rejected. First reason: You may not send events of the customer OTHER."
+    assert message in limited.read(answer.headers["Location"])
     assert stored() == []
 
 
-def test_a_group_without_its_last_event_is_left_alone(olga, refuse):
+def test_a_group_is_unchanged_if_the_last_event_is_not_given(olga, refuse):
     refuse(event(timestamp=-1))
     for path in (GROUP, REMOVE):
         assert olga.send(path, {}).status_code == 404
@@ -205,5 +205,5 @@ def test_a_group_without_its_last_event_is_left_alone(olga, refuse):
 
 
 @pytest.mark.parametrize("path", [GROUP, "/admin/rejected/group", REMOVE])
-def test_a_group_that_is_not_there_is_not_found(olga, path):
+def test_an_unknown_group_is_not_found(olga, path):
     assert olga.get(path).status_code == 404

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.store.events import rejected, select
-from tests.admin.events.conftest import GROUP, noted, stored
+from tests.admin.events.conftest import GROUP, audit_entries, stored
 from tests.support.client import event
 from tests.support.page import read
 
@@ -27,7 +27,7 @@ def newest() -> str:
     return f"/admin/rejected/{rejected.newest(1)[0].id}"
 
 
-def test_it_is_shown_once_and_named_beside_its_invalid_event(olga, refused):
+def test_a_request_is_shown_once_and_named_beside_its_invalid_event(olga, refused):
     assert olga.read(LIST).links.count(refused) == 1
     for path in (GROUP, "/admin/rejected/by/event", newest()):
         page = olga.read(path)
@@ -37,10 +37,10 @@ def test_it_is_shown_once_and_named_beside_its_invalid_event(olga, refused):
     page = olga.read(refused)
     assert "timestamp is -1" in page
     assert "would store them twice" in page
-    assert any('"context": ["3"]' in one.content for one in page.all("pre"))
+    assert any('"context": ["3"]' in element.content for element in page.all("pre"))
 
 
-def test_it_is_sent_again_whole_from_its_page_or_its_event_s(olga, refused):
+def test_a_request_is_resent_completely_from_its_page_or_its_event_s(olga, refused):
     answer = olga.send(refused, {})
     assert answer.status_code == 400
     assert "events[1].timestamp is -1" in read(answer)
@@ -59,11 +59,11 @@ def test_a_removed_event_is_excluded_when_the_request_is_resent(olga, refused):
     assert sorted(row.context for row in select.newest(10)) == [["1"], ["3"]]
 
 
-def test_it_is_removed_with_its_events(olga, refused):
+def test_a_request_is_removed_with_its_events(olga, refused):
     assert "It has 3 events, including valid ones." in olga.read(f"{refused}/remove")
     assert olga.send(f"{refused}/remove", {}).status_code == 302
     assert (rejected.requests(1), rejected.newest(1)) == ([], [])
-    assert noted()[-1][0] == "rejected request removed"
+    assert audit_entries()[-1][0] == "rejected request removed"
     assert olga.get(f"{refused}/remove").status_code == 404
 
 

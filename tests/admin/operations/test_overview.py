@@ -16,15 +16,15 @@ from tests.support.page import Element, read
 HOUR = 3_600_000
 
 
-def test_the_newest_events_are_shown_with_all_that_they_carry(boss, admin):
+def test_the_latest_events_are_shown_with_all_their_fields(boss, admin):
     admin.send(event(type="OLDER"), event(type="NEWER", context=["user-7", None, ""]))
     newer, older = (row.text for row in boss.read("/admin/").all("tr") if row["data-key"])
-    for told in ("NEWER", "BARCHART", "PORTFOLIO", "user-7", "null", "empty"):
-        assert told in newer
+    for text in ("NEWER", "BARCHART", "PORTFOLIO", "user-7", "null", "empty"):
+        assert text in newer
     assert "OLDER" in older
 
 
-def test_a_huge_context_is_cut(boss, admin):
+def test_a_huge_context_is_truncated(boss, admin):
     admin.send(*[event(context=["x" * 4096] * 100)] * 20)
     page = boss.see("/admin/")
     assert "and 99 more" in read(page)
@@ -66,7 +66,7 @@ def test_the_shell_command_for_the_first_event_works(boss, admin):
 
 def test_the_page_refreshes_faster_while_events_arrive(boss, admin, services):
     admin.send(event())
-    assert boss.read("/admin/overview/part").all(data_moving=True)  # an event came just now
+    assert boss.read("/admin/overview/part").all(data_moving=True)  # an event has just arrived
 
 
 def test_problems_are_shown_only_to_users_who_can_fix_them(boss, anna, admin):
@@ -89,7 +89,7 @@ def test_an_analyst_sees_own_customers_events_and_own_reports_only(anna, admin, 
 
 def bars(page: Element) -> list[Element]:
     """Return the bars of the chart, each of which is a link to its events."""
-    return [one for one in page.all("a", data_key=True, aria_label=True) if one["data-key"].isdigit()]
+    return [link for link in page.all("a", data_key=True, aria_label=True) if link["data-key"].isdigit()]
 
 
 def totals(page: Element) -> list[str]:
@@ -97,7 +97,7 @@ def totals(page: Element) -> list[str]:
     return [bar["aria-label"].rpartition(": ")[2] for bar in bars(page)]
 
 
-class TestTraffic:
+class TestVolume:
     @pytest.fixture
     def volume(self, admin, services) -> int:
         """Store and count events of two products in this hour and the previous one. Return the hour's start."""
@@ -109,23 +109,23 @@ class TestTraffic:
         hourly_counts.advance()
         return this
 
-    def test_bars_tell_their_numbers_and_lead_to_their_events(self, boss, volume):
+    def test_bars_show_their_numbers_and_link_to_their_events(self, boss, volume):
         page = boss.read("/admin/")
         assert totals(page) == ["4 events", "1 event"]
         address = bars(page)[0]["href"]
         assert address == f"/admin/events?start={volume - HOUR}&end={volume - 1}"
         assert len(boss.read(address).row_keys("event-")) == 4
 
-    def test_the_same_numbers_are_there_as_a_table(self, boss, volume):
+    def test_the_chart_is_also_a_table(self, boss, volume):
         page = boss.read("/admin/?by=type")
         head, *rows = page.first("table", class_="numbers").all("tr")
-        names = [one.text for one in head.all("th", class_="count")]
+        names = [cell.text for cell in head.all("th", class_="count")]
         assert names == ["PORTFOLIO-APPLICATION-LOADED", "HIDDEN", "RANG", "Events"]
         numbers = [[cell.text for cell in row.all("td", class_="count")] for row in rows]
         assert len(numbers) == 24
         assert numbers[-2:] == [["3", "1", "0", "4"], ["0", "0", "1", "1"]]
 
-    def test_totals_and_the_change_against_the_time_before(self, boss, admin, services, volume):
+    def test_totals_are_shown_with_the_change_since_the_previous_period(self, boss, admin, services, volume):
         admin.send(*[event(timestamp=volume - 25 * HOUR)] * 2)
         hourly_counts.advance()
         page = boss.read("/admin/")
@@ -139,7 +139,7 @@ class TestTraffic:
         ("query", "unit", "count"),
         [("range=1h", "minute", 60), ("", "hour", 24), ("range=7d", "hour", 168), ("range=30d", "day", 30)],
     )
-    def test_a_range_is_cut_into_minutes_hours_or_days(self, boss, volume, query, unit, count):
+    def test_a_range_is_divided_into_minutes_hours_or_days(self, boss, volume, query, unit, count):
         page = boss.read(f"/admin/?{query}")
         assert page.all(aria_label=f"Events per {unit}, select a bar to list its events")
         assert len(page.first("table", class_="numbers").all("tr")) == count + 1
@@ -151,7 +151,7 @@ class TestTraffic:
         assert "Per minute, 26 Oct 2026, 07:00 to 26 Oct 2026, 08:00 UTC." in boss.read(address)
 
     @pytest.mark.parametrize(
-        ("query", "told"),
+        ("query", "message"),
         [
             ("start=2026-11-20T00:00&end=2026-11-19T00:00", "To is 2026-11-19 00:00:59.999 UTC, before From,"),
             ("start=soon&end=2026-11-19T00:00", 'From is "soon"; it must be a date and time in UTC'),
@@ -159,30 +159,30 @@ class TestTraffic:
             ("end=2026-11-19T00:00", "To is more than 366 days after From; ask for less."),
         ],
     )
-    def test_an_invalid_range_is_reported_and_the_default_one_is_shown(self, boss, volume, query, told):
+    def test_an_invalid_range_is_reported_and_the_default_range_is_shown(self, boss, volume, query, message):
         answer = boss.get(f"/admin/?{query}")
         assert answer.status_code == 400
         page = read(answer)
-        assert told in page
+        assert message in page
         assert len(bars(page)) == 2
-        assert page.all(data_live="/admin/overview/chart")  # what refreshes is the usual one
+        assert page.all(data_live="/admin/overview/chart")  # the default chart refreshes itself
 
     def test_default_values_are_left_out_of_the_url(self, boss):
         assert boss.get("/admin/?range=24h&by=product").headers["Location"] == "/admin/"
         assert boss.get("/admin/?range=no&by=no&x=1").headers["Location"] == "/admin/"
         assert boss.get("/admin/?range=7d&by=type").status_code == 200
 
-    def test_the_most_active_types_lead_to_their_events(self, boss, volume):
+    def test_the_most_active_types_link_to_their_events(self, boss, volume):
         active = boss.read("/admin/").first("table", class_="active")
         assert [code.text for code in active.all("bdi")] == ["PORTFOLIO-APPLICATION-LOADED", "RANG", "HIDDEN"]
         assert len(boss.read(active.links[1]).row_keys("event-")) == 1
 
-    def test_the_chart_refreshes_by_itself_and_the_rest_leaves_it_alone(self, boss, volume):
+    def test_the_chart_refreshes_separately_from_the_rest_of_the_page(self, boss, volume):
         live = {"class_": "traffic", "data_live": "/admin/overview/chart?range=7d", "data_calm": True}
         assert boss.read("/admin/overview/chart?range=7d").first("section", **live).all("svg", class_="bars")
-        rest = boss.read("/admin/overview/part?range=7d").first("section", **live)
-        assert "Counting events…" in rest
-        assert rest.all("svg", class_="bars") == []
+        section = boss.read("/admin/overview/part?range=7d").first("section", **live)
+        assert "Counting events…" in section
+        assert section.all("svg", class_="bars") == []
 
     def test_the_delay_of_the_counts_is_shown(self, boss, admin, volume, monkeypatch, services):
         assert "Counts are a few seconds behind." in boss.read("/admin/")
@@ -209,9 +209,9 @@ class TestHealth:
         services.scheduler.run_all()
         page = boss.read("/admin/")
         strip = page.first(class_="strip").all("li")
-        told = [(one["class"], *one.text.split(" : ")) for one in strip if not one.text.startswith("Workers")]
+        checks = [(item["class"], *item.text.split(" : ")) for item in strip if not item.text.startswith("Workers")]
         names = ("Database", "Valkey", "Scheduler", "Report files", "Disk", "Spool")
-        assert [(tone, name, state.split()[0]) for tone, name, state in told] == [
+        assert [(tone, name, state.split()[0]) for tone, name, state in checks] == [
             ("good", name, "well") for name in names
         ]
         assert (strip[2]["class"], strip[2].text) == ("warning", "Workers : needs attention none")
@@ -228,7 +228,7 @@ class TestHealth:
 
 
 class TestReports:
-    def test_those_at_work_come_first_however_old(self, boss, admin, services):
+    def test_running_reports_come_first_even_if_they_are_old(self, boss, admin, services):
         admin.send(event())
         running = admin.start_report()
         for _ in range(6):
@@ -238,10 +238,10 @@ class TestReports:
 
 
 class TestFirstEvent:
-    def test_ways_to_send_it_are_shown_with_this_hosts_address(self, boss):
+    def test_examples_have_the_address_of_this_host(self, boss):
         page = boss.read("/admin/")
-        assert {"From a terminal", "JavaScript", "Python"} <= {one.text for one in page.all("summary")}
-        shown = "".join(one.content for one in page.all("pre"))
+        assert {"From a terminal", "JavaScript", "Python"} <= {element.text for element in page.all("summary")}
+        shown = "".join(element.content for element in page.all("pre"))
         assert 'fetch("https://tally.example/events"' in shown
         assert '"https://tally.example/events",' in shown
         assert "YOUR-KEY" not in shown
@@ -271,13 +271,15 @@ class TestFirstEvent:
         assert "1 rejected event: timestamp (1)." in boss.read("/admin/")
 
 
-def test_seconds_sent_as_milliseconds_are_accepted_and_pointed_out(boss, admin, services):
+def test_times_in_seconds_are_accepted_and_reported(boss, admin, services):
     admin.send(event(), event(timestamp=FIRST // 1000), event(timestamp=FIRST // 1000 + 1))
     hourly_counts.advance()
     page = boss.read("/admin/")
     assert "2 events are dated 1970. The sender used seconds instead of milliseconds" in page
-    found = boss.read(page.link_to(r"/admin/events\?start=0"))
-    days = [time["datetime"][:10] for row in found.row_keys("event-") for time in found.row(f"event-{row}").all("time")]
+    listing = boss.read(page.link_to(r"/admin/events\?start=0"))
+    days = [
+        time["datetime"][:10] for row in listing.row_keys("event-") for time in listing.row(f"event-{row}").all("time")
+    ]
     assert len(days) >= 2
     assert all(day.startswith("1970") for day in days)
 
@@ -289,7 +291,7 @@ def test_without_events_of_1970_there_is_no_warning(boss, admin, services):
 
 
 def test_future_events_do_not_hide_arrivals_from_an_analyst(anna, admin, monkeypatch):
-    """Newer events of other customers fill the list of the last arrivals."""
+    """Newer events of other customers fill the list of the latest arrivals."""
     monkeypatch.setattr("app.store.events.pages.RECENT", 5)
     day = 24 * HOUR
     admin.send(*[event(type=f"FUTURE{number}", timestamp=now() + day + number) for number in range(20)])

@@ -45,13 +45,13 @@ def worker(redis_url) -> Worker:
 
 
 def test_an_idle_worker_is_listed_with_its_sign_of_life(olga, worker):
-    told = olga.read("/admin/system").row(worker.name)
-    assert worker.hostname in told
-    assert f"process {worker.pid}" in told
-    assert "Idle nothing just now" in told
+    row = olga.read("/admin/system").row(worker.name)
+    assert worker.hostname in row
+    assert f"process {worker.pid}" in row
+    assert "Idle nothing just now" in row
 
 
-def test_a_busy_worker_is_listed_with_its_report_and_since_when(olga, limited, worker, admin):
+def test_a_busy_worker_is_listed_with_its_report_and_start(olga, limited, worker, admin):
     admin.send(event())
     job = admin.start_report()
     store.claim(job["job"], "a-token", now() - 65_000, worker.name)
@@ -59,13 +59,13 @@ def test_a_busy_worker_is_listed_with_its_report_and_since_when(olga, limited, w
     assert re.search("Busy PORTFOLIO ,? ?BARCHART 1 minute ago", page.row(worker.name).text)
     assert f"/admin/reports/{job['source']}" in page.links
     assert page.all(data_moving=True)
-    told = limited.see("/admin/system")
-    assert "Busy a report that you may not see" in read(told).row(worker.name)
-    assert "BARCHART" not in told
-    assert job["source"] not in told
+    limited_page = limited.see("/admin/system")
+    assert "Busy a report that you may not see" in read(limited_page).row(worker.name)
+    assert "BARCHART" not in limited_page
+    assert job["source"] not in limited_page
 
 
-def test_a_silent_worker_is_called_so(olga, worker, monkeypatch):
+def test_a_silent_worker_is_marked_as_silent(olga, worker, monkeypatch):
     monkeypatch.setattr("app.services.operations.system.now", lambda: round(time.time() * 1000) + 120_000)
     assert "Silent" in olga.read("/admin/system").row(worker.name)
 
@@ -73,7 +73,7 @@ def test_a_silent_worker_is_called_so(olga, worker, monkeypatch):
 def test_a_missing_worker_is_reported_with_the_command(olga):
     page = olga.read("/admin/system")
     assert "No worker is running, so reports are waiting. Start one: python worker.py." in page
-    assert "python worker.py" in [one.text for one in page.all("code")]
+    assert "python worker.py" in [element.text for element in page.all("code")]
 
 
 def test_waiting_reports_and_the_scheduler_are_shown(olga, admin, services):
@@ -118,12 +118,12 @@ def test_the_data_that_expires_next_is_counted(olga, admin, services, nobody):
     assert "2 days" in page.row("Idempotency keys")
 
 
-def test_events_without_a_limit_are_kept_forever(olga, admin):
+def test_events_without_a_limit_never_expire(olga, admin):
     admin.send(event(timestamp=FIRST))
     hourly_counts.advance()
-    told = olga.read("/admin/system").row("Events").text
-    assert told.startswith("Events forever EVENT_KEEP_DAYS –")
-    assert told.endswith(" 0")
+    row = olga.read("/admin/system").row("Events").text
+    assert row.startswith("Events forever EVENT_KEEP_DAYS –")
+    assert row.endswith(" 0")
 
 
 def test_a_limited_operator_sees_numbers_of_their_customers_only(limited, admin, services, nobody):
@@ -150,7 +150,7 @@ SECRETS = {
 def test_every_setting_is_listed_with_secrets_starred(olga):
     page = olga.read("/admin/system/settings")
     names = [cell.text for cell in page.all("td", class_="setting-name")]
-    assert names == [one.name.upper() for one in fields(Settings)]
+    assert names == [field.name.upper() for field in fields(Settings)]
     for secret in ("sixteen letters", "not to be seen"):
         assert secret not in olga.see("/admin/system/settings")
     starred = [row.cells()[0] for row in page.all("tr") if row.cells()[1:2] == ["••••••••"]]
@@ -163,12 +163,14 @@ def test_the_source_of_each_setting_is_shown(app, settings, operator, monkeypatc
 
     monkeypatch.setenv("REPORT_KEEP_DAYS", "3")
     monkeypatch.setenv("LOG_FORMAT", "")
-    found = {one.name: one for one in System(Settings(data_dir=Path("var"), report_keep_days=3), None).settings()}
-    assert (found["REPORT_KEEP_DAYS"].value, found["REPORT_KEEP_DAYS"].is_given) == ("3", True)
-    assert not found["LOG_FORMAT"].is_given
-    assert found["DATABASE_URL"].stands_for == "sqlite:///var/events.db"
-    assert found["CORS_ORIGINS"].value == "*"
-    assert found["SPOOL"].value == "off"
+    by_name = {
+        setting.name: setting for setting in System(Settings(data_dir=Path("var"), report_keep_days=3), None).settings()
+    }
+    assert (by_name["REPORT_KEEP_DAYS"].value, by_name["REPORT_KEEP_DAYS"].is_given) == ("3", True)
+    assert not by_name["LOG_FORMAT"].is_given
+    assert by_name["DATABASE_URL"].stands_for == "sqlite:///var/events.db"
+    assert by_name["CORS_ORIGINS"].value == "*"
+    assert by_name["SPOOL"].value == "off"
 
 
 @pytest.mark.parametrize(
@@ -189,20 +191,20 @@ def test_a_url_is_shown_without_its_password(text, shown):
     assert starred(text) == shown
 
 
-def described(page: Element) -> dict[str, str]:
+def descriptions(page: Element) -> dict[str, str]:
     """Return the descriptions of a page by their terms."""
-    return {term.text: one.text for term, one in zip(page.all("dt"), page.all("dd"), strict=True)}
+    return {term.text: description.text for term, description in zip(page.all("dt"), page.all("dd"), strict=True)}
 
 
 def test_versions_and_migrations_are_listed(olga, settings):
-    told = described(olga.read("/admin/system/versions"))
+    versions = descriptions(olga.read("/admin/system/versions"))
     name = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
-    assert told["Tally"] == VERSION
-    assert any(one.startswith(f"{name} ") for one in told.values())
-    assert any(one.startswith("Valkey ") for one in told.values())
-    assert {"Flask", "granian", "peewee", "rq"} <= set(told)
-    assert told["0001_initial"] == "applied"
-    assert "pending" not in told.values()
+    assert versions["Tally"] == VERSION
+    assert any(version.startswith(f"{name} ") for version in versions.values())
+    assert any(version.startswith("Valkey ") for version in versions.values())
+    assert {"Flask", "granian", "peewee", "rq"} <= set(versions)
+    assert versions["0001_initial"] == "applied"
+    assert "pending" not in versions.values()
 
 
 def test_a_pending_migration_is_reported_with_the_command(olga, monkeypatch):
@@ -210,4 +212,4 @@ def test_a_pending_migration_is_reported_with_the_command(olga, monkeypatch):
     page = olga.read("/admin/system/versions")
     assert "The database needs migrating." in page
     assert "flask --app wsgi db upgrade" in page
-    assert described(page)["0002_next"] == "pending"
+    assert descriptions(page)["0002_next"] == "pending"

@@ -33,22 +33,22 @@ def test_an_entry_shows_who_did_what_when_and_from_where(boss, services):
     assert "127.0.0.1" in first
 
 
-def test_it_is_found_beside_the_users(boss):
+def test_the_users_page_links_to_the_audit_log(boss):
     assert PAGE in boss.read("/admin/people").links
 
 
-def test_an_operator_sees_neither_others_sign_ins_nor_where_they_were(boss, olga, services):
+def test_an_operator_sees_neither_sign_ins_nor_addresses_of_others(boss, olga, services):
     note(services, "report started", "report JOB-1")
     AuditEntry.update(address="203.0.113.9").where(AuditEntry.action == "report started").execute()
-    found = rows(olga.read(PAGE))
-    assert [re.search(r"admin|olga", row)[0] for row in found] == ["admin", "olga"]
-    assert "Report started" in found[0]
+    listed = rows(olga.read(PAGE))
+    assert [re.search(r"admin|olga", row)[0] for row in listed] == ["admin", "olga"]
+    assert "Report started" in listed[0]
     assert "203.0.113.9" not in olga.see(PAGE) + olga.get(FILE).get_data(as_text=True)
     assert "203.0.113.9" in boss.see(PAGE)
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "count"),
     [
         ("who=admin", 3),
         ("who=ADMIN", 0),
@@ -61,12 +61,12 @@ def test_an_operator_sees_neither_others_sign_ins_nor_where_they_were(boss, olga
         ("start=1577836800000", 4),
     ],
 )
-def test_it_is_filtered_by_its_address(boss, services, query, found):
+def test_the_url_filters_entries(boss, services, query, count):
     note(services, "key added", "key web")
     note(services, "user added", "user eva")
-    assert len(rows(boss.read(f"{PAGE}?{query}"))) == found
-    assert len(rows(boss.read(f"{PART}?{query}"))) == found
-    assert len(list(csv.reader(io.StringIO(boss.get(f"{FILE}?{query}").get_data(as_text=True))))) >= found + 1
+    assert len(rows(boss.read(f"{PAGE}?{query}"))) == count
+    assert len(rows(boss.read(f"{PART}?{query}"))) == count
+    assert len(list(csv.reader(io.StringIO(boss.get(f"{FILE}?{query}").get_data(as_text=True))))) >= count + 1
 
 
 @pytest.mark.parametrize("field", ["start", "end"])
@@ -78,14 +78,14 @@ def test_an_invalid_time_is_reported_beside_its_field(boss, field):
     assert boss.get(f"{FILE}?{field}=yesterday").status_code == 400
 
 
-def test_pages_follow_one_another_and_keep_the_filter(boss, services):
+def test_pages_have_all_entries_and_keep_the_filter(boss, services):
     note(services, "key added", "key web", 120)
-    seen = []
+    keys = []
     for page in boss.pages(f"{PAGE}?action=key+added", "Older"):
-        seen += page.row_keys("entry-")
+        keys += page.row_keys("entry-")
         assert "action=key+added" in (page.link("Older") or "action=key+added")
-    assert seen == sorted(set(seen), key=int, reverse=True)
-    assert len(seen) == 120
+    assert keys == sorted(set(keys), key=int, reverse=True)
+    assert len(keys) == 120
 
 
 def test_an_unknown_action_is_reported_beside_its_field(boss):
@@ -94,14 +94,14 @@ def test_an_unknown_action_is_reported_beside_its_field(boss):
     assert read(answer).wrong("action") == 'What is "<script>", which is not a known action.'
 
 
-def test_only_the_newest_page_refreshes_itself(boss, services):
+def test_only_the_latest_page_refreshes_itself(boss, services):
     note(services, "key added", "key web", 60)
     assert boss.read(PAGE).all(data_live=True)
     assert boss.read(f"{PAGE}?before=60").all(data_live=True) == []
     assert boss.get(f"{PAGE}?before=x").status_code == 404
 
 
-class TestTheFile:
+class TestCsvFile:
     def test_has_the_entries_of_the_page(self, boss, services):
         note(services, "user added", "user eva", details={"customers": ["A", "B"]}, customer="A")
         answer = boss.get(FILE)
@@ -121,12 +121,12 @@ class TestTheFile:
         }
 
     @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\nx", "＝1"])
-    def test_runs_nothing_in_a_spreadsheet(self, boss, services, cell):
+    def test_has_no_formulas(self, boss, services, cell):
         note(services, "user added", cell)
         table = list(csv.DictReader(io.StringIO(boss.get(FILE).get_data(as_text=True))))
         assert table[1]["object"] == f"'{cell}"
 
-    def test_is_noted_itself(self, boss):
+    def test_is_recorded_in_the_audit_log(self, boss):
         boss.get(f"{FILE}?who=eva")
         entry = AuditEntry.select().order_by(AuditEntry.id.desc()).get()
         assert (entry.who, entry.action, entry.details) == ("admin", "audit log exported", {"who": "eva"})

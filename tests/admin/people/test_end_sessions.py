@@ -13,7 +13,7 @@ from tests.support.page import Element, read
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0"
 
 
-def ends(page: Element) -> list[str]:
+def end_links(page: Element) -> list[str]:
     """Return the links of a page that end one session."""
     return [link for link in page.links if re.search(r"/sessions/\d+/end$", link)]
 
@@ -21,14 +21,14 @@ def ends(page: Element) -> list[str]:
 @pytest.fixture
 def other(app, boss) -> Visitor:
     """Return the administrator in another browser."""
-    somebody = Visitor(app).sign_in("admin")
+    visitor = Visitor(app).sign_in("admin")
     newest = Session.select().order_by(Session.id.desc()).get()
     Session.update(agent=FIREFOX, address="203.0.113.7").where(Session.id == newest.id).execute()
-    return somebody
+    return visitor
 
 
 def test_an_own_session_ends_after_a_confirmation_with_browser_and_address(boss, other):
-    [link] = ends(boss.read("/admin/me"))
+    [link] = end_links(boss.read("/admin/me"))
     page = boss.read(link)
     assert "End this session?" in page
     assert "Firefox on Windows, from 203.0.113.7, last act" in page
@@ -45,22 +45,22 @@ def test_all_other_sessions_end_after_a_confirmation(app, boss, other):
     assert page.text.count("last act") == 2
     boss.send("/admin/me/sessions/end", {})
     assert "2 other sessions ended." in boss.read("/admin/me")
-    assert [one.get("/admin/me").status_code for one in (boss, other, third)] == [200, 302, 302]
+    assert [browser.get("/admin/me").status_code for browser in (boss, other, third)] == [200, 302, 302]
 
 
 def test_sessions_of_a_user_end_after_a_confirmation_with_the_name(app, boss, anna):
     Visitor(app).sign_in("anna")
-    theirs = f"/admin/people/{key('anna')}"
-    listed = boss.read(theirs)
-    assert len(ends(listed)) == 2
-    assert f"{theirs}/sessions/end" in listed.links
-    page = boss.read(f"{theirs}/sessions/end")
+    path = f"/admin/people/{key('anna')}"
+    listed = boss.read(path)
+    assert len(end_links(listed)) == 2
+    assert f"{path}/sessions/end" in listed.links
+    page = boss.read(f"{path}/sessions/end")
     assert "End all 2 sessions?" in page
     assert "Of anna." in page
-    one = boss.read(ends(listed)[0])
-    assert "End this session?" in one
-    assert boss.send(f"{theirs}/sessions/end", {}).headers["Location"] == theirs
-    assert "2 sessions of anna ended." in boss.read(theirs)
+    confirmation = boss.read(end_links(listed)[0])
+    assert "End this session?" in confirmation
+    assert boss.send(f"{path}/sessions/end", {}).headers["Location"] == path
+    assert "2 sessions of anna ended." in boss.read(path)
     assert anna.get("/admin/").status_code == 302
 
 

@@ -17,13 +17,13 @@ from tests.support.threads import at_once
 NEW = "/admin/people/new"
 
 
-def last() -> tuple[str, str, str]:
+def last_entry() -> tuple[str, str, str]:
     entry = AuditEntry.select().order_by(AuditEntry.id.desc()).get()
     return entry.who, entry.action, entry.object
 
 
-class TestTheList:
-    def test_has_everybody_with_role_customers_and_sessions(self, boss, anna):
+class TestUserList:
+    def test_shows_every_user_with_role_customers_and_sessions(self, boss, anna):
         page = boss.read("/admin/people")
         assert "2 users, 2 signed in." in page
         assert re.search("admin ?you Admin All 1 session", page.text)
@@ -34,7 +34,7 @@ class TestANewUser:
     def add(self, boss: Visitor, **fields: str):
         return boss.send(NEW, {"name": "olga", "role": "operator", "kind": "person"} | fields)
 
-    def test_is_shown_a_password_once(self, boss, services):
+    def test_gets_a_password_that_is_shown_once(self, boss, services):
         answer = self.add(boss, role="analyst", customers="BARCHART\r\n FERNHILL \r\n\r\nBARCHART")
         assert answer.status_code == 200
         assert answer.headers["Cache-Control"] == "private, no-store"
@@ -42,15 +42,15 @@ class TestANewUser:
         made = services.accounts.verify("olga", password)
         assert (made.role, made.customers, made.temporary) == ("analyst", ("BARCHART", "FERNHILL"), True)
         assert password not in boss.see("/admin/people") + boss.see(f"/admin/people/{made.id}")
-        assert last() == ("admin", "user added", "user olga")
+        assert last_entry() == ("admin", "user added", "user olga")
 
-    def test_who_is_a_program_has_one_that_stays(self, app, boss):
+    def test_for_a_program_gets_a_permanent_password(self, app, boss):
         password = read(self.add(boss, kind="program")).first(id="password").text
         assert Client(app, ("olga", password)).get("/reports").status_code == 200
         assert Account.get(Account.name == "olga").password_expires is None
 
     @pytest.mark.parametrize(
-        ("fields", "said"),
+        ("fields", "message"),
         [
             ({"name": ""}, "A user's name has 1 to 128 characters"),
             ({"name": "a:b"}, "no colon"),
@@ -59,10 +59,10 @@ class TestANewUser:
             ({"customers": "x" * 129}, "A customer's code has 1 to 128 characters"),
         ],
     )
-    def test_is_not_added_with_invalid_values(self, boss, fields, said):
+    def test_is_not_added_with_invalid_values(self, boss, fields, message):
         answer = self.add(boss, **fields)
         assert answer.status_code == 400
-        assert said in read(answer)
+        assert message in read(answer)
         assert Account.select().count() == 1
 
 
@@ -72,7 +72,7 @@ class TestAPasswordForOneSignIn:
         answer = boss.send(NEW, {"name": "olga", "role": "operator", "kind": "person"})
         return read(answer).first(id="password").text
 
-    def test_opens_only_the_page_where_another_is_chosen(self, app, password):
+    def test_allows_only_the_page_that_changes_the_password(self, app, password):
         olga = Visitor(app).sign_in("olga", password)
         for path in ("/admin/", "/admin/reports", "/admin/me", "/admin/overview/part"):
             assert olga.get(path).headers["Location"] == "/admin/me/password"
@@ -82,42 +82,42 @@ class TestAPasswordForOneSignIn:
         assert olga.get("/admin/").status_code == 200
         Visitor(app).sign_in("olga", "my own password")
 
-    def test_is_not_kept(self, app, password):
+    def test_cannot_be_chosen_as_the_new_password(self, app, password):
         olga = Visitor(app).sign_in("olga", password)
         answer = olga.send("/admin/me/password", {"old": password, "new": password})
         assert answer.status_code == 400
         assert "This is your current password." in read(answer)
 
-    def test_is_nothing_for_the_api(self, app, password):
+    def test_is_rejected_by_the_api(self, app, password):
         answer = Client(app, ("olga", password)).get("/reports")
         assert answer.status_code == 403
         assert "This password is for one sign-in." in answer.get_json()[0]["value"]["message"]
 
-    def test_is_used_up_by_the_first(self, app, password):
+    def test_is_invalid_after_the_first_sign_in(self, app, password):
         olga = Visitor(app).sign_in("olga", password)
         again = Visitor(app).send("/admin/sign-in", {"user": "olga", "password": password})
         assert again.status_code == 401
         assert olga.get("/admin/").headers["Location"] == "/admin/me/password"
 
-    def test_is_used_up_by_one_of_those_at_the_same_moment(self, services, password):
+    def test_is_accepted_by_only_one_of_several_concurrent_sign_ins(self, services, password):
         olga = services.accounts.verify("olga", password)
         tokens = at_once(4, lambda number: services.sessions.begin(olga, "Firefox"))
         assert [token is None for token in tokens].count(False) == 1
 
-    def test_runs_out(self, app, password):
+    def test_expires(self, app, password):
         Account.update(password_expires=now() - 1).where(Account.name == "olga").execute()
         answer = Visitor(app).send("/admin/sign-in", {"user": "olga", "password": password})
         assert answer.status_code == 401
 
 
 class TestAChange:
-    def test_counts_with_the_next_request_of_an_open_session(self, boss, anna):
+    def test_takes_effect_with_the_next_request_of_an_open_session(self, boss, anna):
         answer = boss.send(f"/admin/people/{key('anna')}", {"role": "operator", "customers": ""})
         assert answer.status_code == 302
         assert anna.get("/admin/audit").status_code == 200
-        assert last() == ("admin", "user changed", "user anna")
+        assert last_entry() == ("admin", "user changed", "user anna")
 
-    def test_of_the_last_admins_role_is_refused(self, boss, services):
+    def test_of_the_last_admin_s_role_is_rejected(self, boss, services):
         answer = boss.send(f"/admin/people/{key('admin')}", {"role": "analyst"})
         assert answer.status_code == 400
         assert "admin is the last admin" in read(answer)
@@ -126,11 +126,11 @@ class TestAChange:
         assert answer.headers["Location"] == "/admin/"
         assert boss.get("/admin/people").status_code == 403
 
-    def test_to_an_unknown_role_is_refused(self, boss, anna):
+    def test_to_an_unknown_role_is_rejected(self, boss, anna):
         assert boss.send(f"/admin/people/{key('anna')}", {"role": ""}).status_code == 400
 
 
-class TestAnotherPassword:
+class TestAPasswordReset:
     def test_needs_a_confirmation_and_is_shown_once(self, boss, anna, services):
         path = f"/admin/people/{key('anna')}/password"
         assert "1 session ends, and programs that use it lose access" in boss.read(path)
@@ -139,23 +139,23 @@ class TestAnotherPassword:
         assert services.accounts.verify("anna", password)
         assert services.accounts.verify("anna", PASSWORD) is None
         assert anna.get("/admin/").status_code == 302
-        assert last() == ("admin", "password reset", "user anna")
+        assert last_entry() == ("admin", "password reset", "user anna")
 
-    def test_is_chosen_by_the_user_for_their_own_account(self, boss):
+    def test_redirects_users_to_the_password_form_for_their_own_account(self, boss):
         path = f"/admin/people/{key('admin')}/password"
         assert boss.get(path).headers["Location"] == "/admin/me/password"
         assert boss.send(path, {}, form="/admin/me").headers["Location"] == "/admin/me/password"
 
 
 class TestSessions:
-    def test_one_is_ended(self, app, boss, anna):
+    def test_a_session_of_another_user_can_be_ended(self, app, boss, anna):
         Visitor(app).sign_in("anna")
         first = Session.select().where(Session.account == key("anna")).order_by(Session.id).get()
         page = f"/admin/people/{key('anna')}"
         assert boss.send(f"{page}/sessions/{first.id}/end", {}, form=page).status_code == 302
         assert anna.get("/admin/").status_code == 302
         assert Session.select().where(Session.account == key("anna")).count() == 1
-        assert last() == ("admin", "session ended", "user anna")
+        assert last_entry() == ("admin", "session ended", "user anna")
 
     def test_the_browser_is_shown_by_its_common_name(self, boss):
         firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0"
@@ -163,7 +163,7 @@ class TestSessions:
         assert "Firefox on Windows" in boss.see("/admin/me")
 
 
-class TestTheEnd:
+class TestARemoval:
     def test_needs_a_confirmation_that_shows_what_is_lost(self, boss, anna):
         page = boss.read(f"/admin/people/{key('anna')}/remove")
         assert "Remove anna?" in page
@@ -171,27 +171,27 @@ class TestTheEnd:
         assert "reports and entries in the audit log stay" in page
         assert Account.select().count() == 2
 
-    def test_of_a_user(self, boss, anna):
-        gone = key("anna")
-        assert boss.send(f"/admin/people/{gone}/remove", {}).headers["Location"] == "/admin/people"
+    def test_removes_a_user_and_ends_their_session(self, boss, anna):
+        removed = key("anna")
+        assert boss.send(f"/admin/people/{removed}/remove", {}).headers["Location"] == "/admin/people"
         assert anna.get("/admin/").status_code == 302
         assert "anna is removed." in boss.see("/admin/people")
-        assert boss.get(f"/admin/people/{gone}").status_code == 404
-        assert last() == ("admin", "user removed", "user anna")
+        assert boss.get(f"/admin/people/{removed}").status_code == 404
+        assert last_entry() == ("admin", "user removed", "user anna")
 
-    def test_of_the_last_admin_is_refused(self, boss):
+    def test_of_the_last_admin_is_rejected(self, boss):
         answer = boss.send(f"/admin/people/{key('admin')}/remove", {})
         assert answer.status_code == 400
         assert "is the last admin" in read(answer)
         assert boss.get("/admin/").status_code == 200
 
-    def test_of_oneself_where_another_admin_stays(self, boss, services):
+    def test_of_the_own_account_is_allowed_if_another_admin_remains(self, boss, services):
         services.accounts.add("second", "admin", None, PASSWORD)
         assert boss.send(f"/admin/people/{key('admin')}/remove", {}).headers["Location"] == "/admin/sign-in"
         assert boss.get("/admin/").status_code == 302
 
 
-class TestAnAdminOfSomeCustomers:
+class TestALimitedAdmin:
     @pytest.fixture
     def ada(self, app, services, admin) -> Visitor:
         services.accounts.add("ada", "admin", ["BARCHART"], PASSWORD)
@@ -199,12 +199,12 @@ class TestAnAdminOfSomeCustomers:
         services.accounts.add("bart", "analyst", ["BARCHART"], PASSWORD)
         return Visitor(app).sign_in("ada")
 
-    def test_sees_only_users_who_see_no_more(self, ada):
+    def test_sees_only_users_of_their_customers(self, ada):
         page = ada.read("/admin/people")
         assert "bart" in page
         assert "fern" not in page
 
-    def test_changes_no_others(self, ada, services):
+    def test_cannot_change_other_users(self, ada, services):
         for name in ("admin", "fern"):
             page = f"/admin/people/{key(name)}"
             assert ada.get(page).status_code == 403
@@ -214,7 +214,7 @@ class TestAnAdminOfSomeCustomers:
         assert services.accounts.verify("fern", PASSWORD).customers == ("FERNHILL",)
 
     @pytest.mark.parametrize("customers", ["", "FERNHILL", "BARCHART\r\nFERNHILL"])
-    def test_gives_nobody_more_than_they_have(self, ada, customers):
+    def test_cannot_give_anyone_more_customers_than_their_own(self, ada, customers):
         mine, bart = f"/admin/people/{key('ada')}", f"/admin/people/{key('bart')}"
         for path in (mine, bart):
             assert ada.send(path, {"role": "admin", "customers": customers}).status_code == 403
@@ -223,18 +223,18 @@ class TestAnAdminOfSomeCustomers:
         assert not Account.select().where(Account.name == "eve").exists()
 
 
-class TestOnesOwnPage:
-    def test_is_everybodys(self, boss, olga, anna):
-        for somebody, role in ((boss, "Admin"), (olga, "Operator"), (anna, "Analyst")):
-            page = somebody.read("/admin/me")
+class TestTheOwnProfile:
+    def test_is_available_to_every_role(self, boss, olga, anna):
+        for user, role in ((boss, "Admin"), (olga, "Operator"), (anna, "Analyst")):
+            page = user.read("/admin/me")
             assert role in page
             assert "this session" in page
             assert "Signed in" in page
 
-    def test_keeps_the_address_when_the_password_is_changed(self, boss):
+    def test_records_the_address_when_the_password_is_changed(self, boss):
         boss.send("/admin/me/password", {"old": PASSWORD, "new": "another password"})
-        assert {one.address for one in Session.select()} == {"127.0.0.1"}
-        addresses = {one.address for one in AuditEntry.select().where(AuditEntry.action == "signed in")}
+        assert {row.address for row in Session.select()} == {"127.0.0.1"}
+        addresses = {row.address for row in AuditEntry.select().where(AuditEntry.action == "signed in")}
         assert addresses == {"127.0.0.1"}
 
     def test_changes_the_password_and_ends_the_other_sessions(self, app, boss, services):
@@ -245,11 +245,11 @@ class TestOnesOwnPage:
         assert other.get("/admin/me").status_code == 302
         assert services.accounts.verify("admin", "another password")
         assert ("admin", "password changed", "user admin") in [
-            (one.who, one.action, one.object) for one in AuditEntry.select()
+            (entry.who, entry.action, entry.object) for entry in AuditEntry.select()
         ]
 
     @pytest.mark.parametrize(
-        ("old", "new", "said"),
+        ("old", "new", "message"),
         [
             ("wrong", "another password", "Wrong password."),
             ("", "another password", "Wrong password."),
@@ -258,22 +258,22 @@ class TestOnesOwnPage:
             (PASSWORD, PASSWORD, "This is your current password."),
         ],
     )
-    def test_does_not_where_something_is_wrong(self, boss, services, old, new, said):
+    def test_rejects_invalid_passwords(self, boss, services, old, new, message):
         answer = boss.send("/admin/me/password", {"old": old, "new": new})
         assert answer.status_code == 400
-        assert said in read(answer)
+        assert message in read(answer)
         assert new not in answer.get_data(as_text=True)
         assert services.accounts.verify("admin", PASSWORD)
 
-    def test_does_not_let_the_old_one_be_guessed(self, boss):
+    def test_limits_guesses_of_the_current_password(self, boss):
         wrong = {"old": "wrong", "new": "another password"}
         assert [boss.send("/admin/me/password", wrong).status_code for _ in range(11)] == [400] * 10 + [429]
 
 
 @pytest.mark.parametrize("act", ["", "/password", "/remove", "/sessions/end"])
 def test_a_user_removed_by_another_admin_meanwhile_is_not_found(boss, anna, services, monkeypatch, act):
-    found = services.accounts.get(key("anna"))
-    monkeypatch.setattr(services.accounts, "get", lambda key, by: found)
+    anna_account = services.accounts.get(key("anna"))
+    monkeypatch.setattr(services.accounts, "get", lambda key, by: anna_account)
     services.accounts.remove("anna")
-    answer = boss.send(f"/admin/people/{found.id}{act}", {"role": "analyst"}, form="/admin/me")
+    answer = boss.send(f"/admin/people/{anna_account.id}{act}", {"role": "analyst"}, form="/admin/me")
     assert answer.status_code == (302 if act == "/sessions/end" else 404)

@@ -29,9 +29,9 @@ def test_the_root_redirects_to_the_dashboard(visitor):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_visitor_returns_to_the_page_after_signing_in(visitor, admin, page):
-    door = visitor.get(page).headers["Location"]
-    assert door.startswith("/admin/sign-in?next=")
-    answer = visitor.send(door, {"user": "admin", "password": PASSWORD})
+    form_url = visitor.get(page).headers["Location"]
+    assert form_url.startswith("/admin/sign-in?next=")
+    answer = visitor.send(form_url, {"user": "admin", "password": PASSWORD})
     assert answer.headers["Location"] == page
 
 
@@ -47,7 +47,7 @@ def test_a_wrong_password_and_an_unknown_user_are_answered_alike(visitor, admin)
     assert all("Wrong user name or password." in page for page in pages)
 
 
-def test_the_name_stays_and_the_password_does_not(visitor, admin):
+def test_after_a_failed_sign_in_the_form_keeps_the_name_but_not_the_password(visitor, admin):
     answer = visitor.send("/admin/sign-in", {"user": "admin", "password": "wrong one"})
     assert read(answer).value("user") == "admin"
     assert "wrong one" not in read(answer)
@@ -77,7 +77,7 @@ def test_the_name_stays_and_the_password_does_not(visitor, admin):
         "",
     ],
 )
-def test_next_leads_nowhere_but_into_the_dashboard(visitor, admin, elsewhere):
+def test_next_redirects_only_within_the_dashboard(visitor, admin, elsewhere):
     token = read(visitor.get("/admin/sign-in", query_string={"next": elsewhere})).value("csrf_token")
     fields = {"user": "admin", "password": PASSWORD, "csrf_token": token}
     answer = visitor._client.post("/admin/sign-in", query_string={"next": elsewhere}, data=fields)
@@ -85,9 +85,9 @@ def test_next_leads_nowhere_but_into_the_dashboard(visitor, admin, elsewhere):
 
 
 @pytest.mark.parametrize("page", ["/admin/events?text=/../&next=//evil.example/", "/admin/reports/new?product=a..b"])
-def test_next_may_have_anything_behind_its_question_mark(visitor, admin, page):
-    door = f"/admin/sign-in?{urlencode({'next': page})}"
-    assert visitor.send(door, {"user": "admin", "password": PASSWORD}).headers["Location"] == page
+def test_next_may_have_any_query(visitor, admin, page):
+    form_url = f"/admin/sign-in?{urlencode({'next': page})}"
+    assert visitor.send(form_url, {"user": "admin", "password": PASSWORD}).headers["Location"] == page
 
 
 def test_a_signed_in_user_skips_the_login_page(boss):
@@ -102,34 +102,34 @@ def test_signing_out_ends_the_session(boss):
 
 
 @pytest.mark.parametrize("path", ["/admin/sign-out", "/admin/reports/new"])
-def test_a_form_without_the_sessions_token_is_refused(boss, path):
+def test_a_form_without_the_session_s_token_is_rejected(boss, path):
     answer = boss.post(path, {"customer": "BARCHART", "product": "PORTFOLIO"})
     assert answer.status_code == 400
     assert "Your session has ended." in read(answer)
     assert boss.get("/admin/").status_code == 200
 
 
-def test_signing_in_without_a_token_is_refused(visitor, admin):
+def test_signing_in_without_a_token_is_rejected(visitor, admin):
     assert visitor.post("/admin/sign-in", {"user": "admin", "password": PASSWORD}).status_code == 400
 
 
 @pytest.mark.parametrize(
-    ("headers", "is_told"),
+    ("headers", "expected"),
     [
         ({}, True),
         ({"Origin": "http://localhost"}, True),
-        ({"Origin": "https://localhost"}, False),  # a proxy ends TLS that is not believed
+        ({"Origin": "https://localhost"}, False),  # behind an untrusted proxy that terminates TLS
     ],
 )
-def test_a_form_sent_over_http_explains_that_public_url_requires_https(app, admin, headers, is_told):
+def test_a_form_sent_over_http_explains_that_public_url_requires_https(app, admin, headers, expected):
     """The browser drops a `Secure` cookie, so the form arrives without its session."""
     answer = app.test_client(use_cookies=False).post(
         "/admin/sign-in", data={"user": "admin", "password": PASSWORD, "csrf_token": "x"}, headers=headers
     )
     page = read(answer)
     assert answer.status_code == 400
-    assert ("PUBLIC_URL is https://tally.example" in page) is is_told
-    assert ("Your session has ended." in page) is not is_told
+    assert ("PUBLIC_URL is https://tally.example" in page) is expected
+    assert ("Your session has ended." in page) is not expected
 
 
 @pytest.mark.settings(public_url="http://tally.example")

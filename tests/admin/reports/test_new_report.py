@@ -14,20 +14,20 @@ FILLED = {"customer": "BARCHART", "product": "PORTFOLIO", "types": "", "start": 
 
 
 @pytest.fixture(autouse=True)
-def known(admin):
+def known_codes(admin):
     admin.send(event(type="A"), event(type="B"), event(customer="OTHER"))
 
 
-def listed(page: Element) -> list[str]:
+def announced_columns(page: Element) -> list[str]:
     """Return the columns that the form announces for the file."""
     return [name.text for name in page.first(role="status").all("bdi", class_="listed")]
 
 
-def start(somebody, **changes: str):
-    return somebody.send("/admin/reports/new", FILLED | changes)
+def start(visitor, **changes: str):
+    return visitor.send("/admin/reports/new", FILLED | changes)
 
 
-def started(boss, services, **changes: str):
+def start_report(boss, services, **changes: str):
     """Submit the form, and return the report that it starts."""
     answer = start(boss, **changes)
     assert answer.status_code == 302, answer.get_data(as_text=True)
@@ -35,35 +35,35 @@ def started(boss, services, **changes: str):
     return services.reports.get(services.accounts.everyone()[0], source)
 
 
-def test_a_filled_in_form_starts_the_report_and_leads_to_it(boss, services):
-    report = started(boss, services, types="A\r\n\r\n B \r\n", layout="positional", header="y", delimiter=";")
+def test_a_completed_form_starts_the_report_and_redirects_to_it(boss, services):
+    report = start_report(boss, services, types="A\r\n\r\n B \r\n", layout="positional", header="y", delimiter=";")
     assert (report.customer, report.product, report.types) == ("BARCHART", "PORTFOLIO", ["A", "B"])
     assert report.output == {"delimiter": ";", "layout": "positional", "header": True}
 
 
 def test_empty_fields_are_not_sent(boss, services):
-    report = started(boss, services, delimiter="")
+    report = start_report(boss, services, delimiter="")
     assert (report.types, report.start, report.end, report.output) == (None, None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "told"),
+    ("start", "end", "expected"),
     [
         ("2026-10-26T07:33", "2026-10-26T07:33", (FIRST - 20_000, FIRST - 20_000 + 59_999)),
         ("2026-10-26T07:33:20", "2026-10-26T07:33:20.005", (FIRST, FIRST + 5)),
     ],
 )
-def test_times_are_utc_and_the_last_minute_counts_whole(boss, services, start, end, told):
-    report = started(boss, services, start=start, end=end)
-    assert (report.start, report.end) == told
+def test_times_are_utc_and_a_minute_as_the_end_is_included_entirely(boss, services, start, end, expected):
+    report = start_report(boss, services, start=start, end=end)
+    assert (report.start, report.end) == expected
 
 
-def test_a_tab_is_written_as_a_word(boss, services):
-    assert started(boss, services, delimiter="tab").output == {"delimiter": "\t"}
+def test_a_tab_is_entered_as_a_word(boss, services):
+    assert start_report(boss, services, delimiter="tab").output == {"delimiter": "\t"}
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("customer", "", "Customer is missing."),
         ("customer", "BARCHAR", 'Customer is "BARCHAR", which is not known; the nearest known: BARCHART.'),
@@ -77,22 +77,22 @@ def test_a_tab_is_written_as_a_word(boss, services):
         ("layout", "columns", 'Layout is "columns", but the catalog has no columns for PORTFOLIO'),
     ],
 )
-def test_each_error_is_shown_beside_its_field(boss, field, value, told):
+def test_each_error_is_shown_beside_its_field(boss, field, value, message):
     answer = start(boss, **{field: value})
     assert answer.status_code == 400
-    assert told in read(answer).wrong(field)
+    assert message in read(answer).wrong(field)
     control = read(answer).first(id=field, aria_invalid="true")
     assert control["aria-describedby"].split()[0] == f"{field}-wrong"
 
 
-def test_an_end_before_the_start_is_reported_in_dates(boss):
+def test_an_end_before_the_start_is_reported_with_formatted_dates(boss):
     answer = start(boss, start="2026-11-20T00:00", end="2026-11-19T00:00")
     assert read(answer).wrong("end") == (
         "To is 2026-11-19 00:00:59.999 UTC, before start, 2026-11-20 00:00:00.000 UTC; it must be start or later."
     )
 
 
-def filled(page: Element) -> list[str]:
+def form_values(page: Element) -> list[str]:
     """Return the values of some fields of the form."""
     texts = [page.value(name) for name in ("customer", "types", "start", "delimiter", "header")]
     return [text and text.replace("\r\n", "\n") for text in texts]
@@ -100,12 +100,12 @@ def filled(page: Element) -> list[str]:
 
 def test_the_input_stays_after_an_error(boss):
     answer = start(boss, customer="NEW<i>", types="A\nB", start="2026-11-20T00:00", delimiter="||", header="y")
-    assert filled(read(answer)) == ["NEW<i>", "A\nB", "2026-11-20T00:00", "||", "y"]
+    assert form_values(read(answer)) == ["NEW<i>", "A\nB", "2026-11-20T00:00", "||", "y"]
 
 
-def test_it_can_be_filled_in_by_the_address(boss):
+def test_the_url_fills_in_the_form(boss):
     page = boss.read("/admin/reports/new?customer=BARCHART&types=A%0AB&start=2026-11-20T00:00&header=y")
-    assert filled(page)[:3] == ["BARCHART", "A\nB", "2026-11-20T00:00"]
+    assert form_values(page)[:3] == ["BARCHART", "A\nB", "2026-11-20T00:00"]
 
 
 def test_an_analyst_is_offered_own_customers_only(anna):
@@ -114,25 +114,25 @@ def test_an_analyst_is_offered_own_customers_only(anna):
     assert "OTHER" not in page
 
 
-def test_an_analyst_cannot_ask_for_anothers_data(anna):
+def test_an_analyst_cannot_request_another_customer_s_data(anna):
     answer = start(anna, customer="OTHER")
     assert answer.status_code == 403
     assert read(answer).wrong("customer") == "You may not see data of the customer OTHER."
 
 
-class TestHowManyRows:
-    """The estimated number of rows, which comes from the hourly counts."""
+class TestEstimate:
+    """The estimated number of rows, from the hourly counts."""
 
     @pytest.fixture(autouse=True)
-    def counted(self, known):
+    def counted(self, known_codes):
         hourly_counts.advance()
 
     def test_a_form_filled_in_by_its_url_shows_the_estimate(self, boss):
         assert "About 2 rows, by counts" in boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
-        one = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
-        assert "About 1 row, by counts" in one
+        page = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=A")
+        assert "About 1 row, by counts" in page
 
-    def test_an_empty_form_does_not(self, boss):
+    def test_an_empty_form_shows_no_estimate(self, boss):
         assert "by counts" not in boss.read("/admin/reports/new")
 
     def test_an_estimate_starts_no_report_and_keeps_the_input(self, boss, services):
@@ -152,14 +152,14 @@ class TestHowManyRows:
         product = {"code": "PORTFOLIO", "columns": ["userId"]}
         services.catalog.put(json.dumps({"products": [product]}).encode())
         page = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
-        assert listed(page) == ["timestamp", "type", "userId", "extra"]
+        assert announced_columns(page) == ["timestamp", "type", "userId", "extra"]
         assert "The catalog drops" not in page
         services.catalog.put(json.dumps({"products": [product | {"extra": "drop"}]}).encode())
         page = read(start(boss, estimate="y"))
-        assert listed(page) == ["timestamp", "type", "userId"]
+        assert announced_columns(page) == ["timestamp", "type", "userId"]
         assert "The catalog drops context items that have no column: 2 rows are affected." in page
 
-    def test_a_type_that_is_not_known_is_named_beside_its_field(self, boss):
+    def test_an_unknown_type_is_reported_beside_its_field(self, boss):
         for act in ({}, {"estimate": "y"}):
             answer = start(boss, types="A\nb", **act)
             assert answer.status_code == 400

@@ -27,15 +27,15 @@ def complete(admin) -> dict:
     return admin.run_report()[0]
 
 
-def state(somebody: Visitor, path: str) -> str:
-    return somebody.read(path).first(class_="state-badge").text
+def state(visitor: Visitor, path: str) -> str:
+    return visitor.read(path).first(class_="state-badge").text
 
 
-def noted(action: str) -> list[str]:
+def audited_objects(action: str) -> list[str]:
     return [entry.object for entry in AuditEntry.select().where(AuditEntry.action == action)]
 
 
-def test_a_report_that_runs_is_cancelled_after_a_question(boss, admin, waiting):
+def test_a_running_report_is_cancelled_after_a_confirmation(boss, admin, waiting):
     at = f"/admin/reports/{waiting['source']}"
     assert f"{at}/cancel" in boss.read(at).links
     assert "Cancel this report?" in boss.read(f"{at}/cancel")
@@ -44,10 +44,10 @@ def test_a_report_that_runs_is_cancelled_after_a_question(boss, admin, waiting):
     assert state(boss, at) == "Cancelled"
     assert "Cancelled by admin." in boss.read(at)
     assert admin.availability(waiting["source"])["status"] == "FAILED"
-    assert noted("report cancelled") == [f"report {waiting['source']}"]
+    assert audited_objects("report cancelled") == [f"report {waiting['source']}"]
 
 
-def test_a_cancelled_report_is_tried_again(boss, admin, services, waiting):
+def test_a_cancelled_report_can_be_retried(boss, admin, services, waiting):
     at = f"/admin/reports/{waiting['source']}"
     boss.send(f"{at}/cancel", {})
     assert "Try this report again?" in boss.read(f"{at}/retry")
@@ -55,17 +55,17 @@ def test_a_cancelled_report_is_tried_again(boss, admin, services, waiting):
     assert state(boss, at) == "Queued"
     services.runner.run(waiting["job"])
     assert state(boss, at) == "Complete"
-    assert noted("report retried") == [f"report {waiting['source']}"]
+    assert audited_objects("report retried") == [f"report {waiting['source']}"]
 
 
-def test_a_file_is_deleted_and_the_report_stays(boss, admin, complete):
+def test_a_file_is_deleted_and_the_report_remains(boss, admin, complete):
     at = f"/admin/reports/{complete['source']}"
     assert "1 rows" in boss.read(f"{at}/delete")
     boss.send(f"{at}/delete", {})
     assert state(boss, at) == "Deleted"
     assert "The file was deleted." in boss.read(at)
     assert boss.get(f"{at}/download").status_code == 410
-    assert noted("report deleted") == [f"report {complete['source']}"]
+    assert audited_objects("report deleted") == [f"report {complete['source']}"]
 
 
 def test_impossible_actions_are_not_offered(boss, waiting, complete):
@@ -76,14 +76,14 @@ def test_impossible_actions_are_not_offered(boss, waiting, complete):
             assert boss.get(f"/admin/reports/{source}/{act}").status_code == 404
 
 
-def test_the_tabs_tell_reports_apart_by_state(boss, admin, waiting, complete):
+def test_the_tabs_filter_reports_by_state(boss, admin, waiting, complete):
     assert boss.send(f"/admin/reports/{complete['source']}/delete", {}).status_code == 302
     both = [waiting["source"], complete["source"]]
-    found = {
+    by_tab = {
         tab: [source for source in both if source in boss.read(f"/admin/reports{tab}").row_keys()]
         for tab in ("", "?state=running", "?state=complete", "?state=failed", "?state=cancelled", "?state=expired")
     }
-    assert list(found.values()) == [both, [waiting["source"]], [], [], [], [complete["source"]]]
+    assert list(by_tab.values()) == [both, [waiting["source"]], [], [], [], [complete["source"]]]
     assert boss.get("/admin/reports?state=nonsense").status_code == 404
 
 
@@ -96,13 +96,13 @@ def test_the_timeline_has_each_attempt_and_its_reason(boss, admin, waiting):
     assert "Running" in page
 
 
-def test_a_report_that_gave_way_is_paused(boss, waiting):
+def test_a_preempted_report_is_shown_as_paused(boss, waiting):
     Report.update(paused=True).where(Report.job == waiting["job"]).execute()
     assert state(boss, f"/admin/reports/{waiting['source']}") == "Paused"
 
 
 @pytest.mark.settings(reports_waiting_max=2)
-def test_a_user_has_so_many_reports_waiting_and_no_more(boss, admin, services, waiting):
+def test_the_number_of_waiting_reports_of_a_user_is_limited(boss, admin, services, waiting):
     body = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
     services.reports.cancel(SYSTEM, Report.get(Report.job == waiting["job"]))
     for _ in range(2):
@@ -115,6 +115,6 @@ def test_a_user_has_so_many_reports_waiting_and_no_more(boss, admin, services, w
     at = f"/admin/reports/{waiting['source']}"
     boss.send(f"{at}/retry", {})
     assert "2 of the user's reports wait or run" in boss.read(at)
-    assert services.reports.start(SYSTEM, body["filter"], None)  # a command on the server
+    assert services.reports.start(SYSTEM, body["filter"], None)  # as a command on the server does
     assert services.reports.start(services.accounts.verify("admin", PASSWORD), body["filter"], None, origin=1)
     assert Report.select().where(Report.status == "RUNNING").count() == 4

@@ -24,13 +24,13 @@ def complete(admin) -> dict:
 def test_a_report_is_shown_in_full(boss, complete, services):
     page = boss.read(f"/admin/reports/{complete['source']}")
     row = services.reports.get(services.accounts.everyone()[0], complete["source"])
-    for told in ("BARCHART", "PORTFOLIO-APPLICATION-LOADED", row.sha256, "Comma", "2 rows", "with a header row"):
-        assert told in page
+    for text in ("BARCHART", "PORTFOLIO-APPLICATION-LOADED", row.sha256, "Comma", "2 rows", "with a header row"):
+        assert text in page
     assert f"{row.bytes} bytes" in page
-    assert "admin" in [one.text for one in page.all("dd")]
+    assert "admin" in [element.text for element in page.all("dd")]
 
 
-def test_a_download_is_a_fresh_link_to_the_file(boss, complete, nobody):
+def test_a_download_redirects_to_a_new_link_to_the_file(boss, complete, nobody):
     links = [boss.get(f"/admin/reports/{complete['source']}/download").headers["Location"] for _ in range(2)]
     assert links[0] != links[1]
     assert links[0].startswith(f"https://tally.example/files/{complete['source']}?")
@@ -54,7 +54,7 @@ def test_a_link_is_shown_with_its_expiry(boss, complete, nobody):
 def test_a_failed_report_shows_its_reason(boss, admin, services, monkeypatch):
     admin.send(event())
     job = admin.start_report()
-    monkeypatch.setattr("app.storage.local.LocalStorage.create", lambda *given: 1 / 0)
+    monkeypatch.setattr("app.storage.local.LocalStorage.create", lambda *arguments: 1 / 0)
     services.runner.run(job["job"])
     page = boss.read(f"/admin/reports/{job['source']}")
     assert page.first(class_="state-badge").text == "Failed"
@@ -64,7 +64,7 @@ def test_a_failed_report_shows_its_reason(boss, admin, services, monkeypatch):
     assert "The file is not available" in read(answer)
 
 
-def test_a_report_that_still_waits_has_no_download_and_moves(boss, admin):
+def test_a_waiting_report_has_no_download_and_refreshes(boss, admin):
     admin.send(event())
     job = admin.start_report()
     page = boss.read(f"/admin/reports/{job['source']}")
@@ -84,12 +84,12 @@ def test_an_expired_report_has_no_file(boss, complete, services, monkeypatch):
     assert boss.get(f"/admin/reports/{complete['source']}/download").status_code == 410
 
 
-def test_another_like_it_starts_from_its_filter(boss, complete):
+def test_a_similar_report_starts_with_the_same_filter(boss, complete):
     again = "/admin/reports/new?customer=BARCHART&product=PORTFOLIO&types=PORTFOLIO-APPLICATION-LOADED"
     assert boss.read(f"/admin/reports/{complete['source']}").link_to(re.escape(again))
 
 
-def test_another_like_it_has_the_same_file(boss, admin):
+def test_a_similar_report_starts_with_the_same_output(boss, admin):
     admin.send(event())
     output = {"delimiter": "\t", "header": True, "spreadsheetSafe": True, "layout": "positional"}
     page = boss.read(f"/admin/reports/{admin.start_report(output=output)['source']}")
@@ -102,7 +102,7 @@ def test_the_first_attempt_is_shown(boss, complete):
     assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}")
 
 
-def test_the_list_tells_size_hash_and_who(boss, complete, services):
+def test_the_list_shows_size_hash_and_owner(boss, complete, services):
     row = services.reports.get(services.accounts.everyone()[0], complete["source"])
     page = boss.read("/admin/reports")
     assert page.all(title=f"{row.bytes} bytes")
@@ -111,15 +111,15 @@ def test_the_list_tells_size_hash_and_who(boss, complete, services):
     assert "attempt 1" not in page, "the first goes without saying"
 
 
-def test_the_list_tells_that_a_report_was_tried_again(boss, complete):
+def test_the_list_shows_that_a_report_was_retried(boss, complete):
     Report.update(attempt=3).execute()
     assert "attempt 3" in boss.read("/admin/reports")
 
 
-def test_the_list_has_them_newest_first(boss, complete, admin):
+def test_the_list_is_sorted_with_the_latest_first(boss, complete, admin):
     later = admin.start_report()
     page = boss.read("/admin/reports")
-    assert page.row_keys("JOB-") == [one["source"].removeprefix("JOB-") for one in (later, complete)]
+    assert page.row_keys("JOB-") == [report["source"].removeprefix("JOB-") for report in (later, complete)]
     assert "1 running or queued." in page
 
 
@@ -128,8 +128,8 @@ def test_an_empty_list_explains_how_to_start_a_report(boss):
 
 
 @pytest.mark.parametrize("ending", ["", "/part", "/download", "/link"])
-def test_another_customers_report_looks_like_a_missing_report(anna, complete, ending):
-    theirs = anna.get(f"/admin/reports/{complete['source']}{ending}")
-    none = anna.get(f"/admin/reports/JOB-00000000-0000-4000-8000-000000000000{ending}")
-    assert (theirs.status_code, none.status_code) == (404, 404)
+def test_another_customer_s_report_looks_like_a_missing_report(anna, complete, ending):
+    hidden = anna.get(f"/admin/reports/{complete['source']}{ending}")
+    missing = anna.get(f"/admin/reports/JOB-00000000-0000-4000-8000-000000000000{ending}")
+    assert (hidden.status_code, missing.status_code) == (404, 404)
     assert anna.get(f"/admin/reports/JOB-x{ending}").status_code == 404

@@ -37,7 +37,7 @@ DAY = 86_400_000
 
 
 @pytest.fixture(autouse=True)
-def known(admin) -> None:
+def known_codes(admin) -> None:
     admin.send(event(type="A"), event(type="B"), event(customer="OTHER"))
 
 
@@ -49,14 +49,14 @@ def allowed(services, settings, monkeypatch) -> str:
     return "https://hooks.example.com"
 
 
-def added(somebody: Visitor, **changes: str) -> str:
+def add_schedule(user: Visitor, **changes: str) -> str:
     """Add a recurring report by the form, and return the path of its page."""
-    answer = somebody.send(NEW, FILLED | changes)
+    answer = user.send(NEW, FILLED | changes)
     assert answer.status_code == 302, answer.get_data(as_text=True)
     return answer.headers["Location"]
 
 
-def one() -> Schedule:
+def get_schedule() -> Schedule:
     return Schedule.get()
 
 
@@ -67,14 +67,14 @@ def test_an_empty_list_explains_recurring_reports(boss):
     assert "/admin/reports/recurring" in boss.read("/admin/reports").links
 
 
-def test_a_filled_in_form_makes_one_and_leads_to_it(boss):
+def test_a_completed_form_adds_a_recurring_report_and_redirects_to_it(boss):
     choices = {"recurrence": "weekly", "hour": "3", "delimiter": "tab", "layout": "positional", "header": "y"}
-    address = added(boss, types="A\r\nB", **choices)
-    made = one()
-    about = (made.name, made.customer, made.product, made.types)
+    address = add_schedule(boss, types="A\r\nB", **choices)
+    schedule = get_schedule()
+    about = (schedule.name, schedule.customer, schedule.product, schedule.types)
     assert about == ("Portfolio, daily", "BARCHART", "PORTFOLIO", ["A", "B"])
-    assert (made.recurrence, made.hour, made.mode, made.owner_name) == ("weekly", 3, "period", "admin")
-    assert made.output == {"delimiter": "\t", "layout": "positional", "header": True}
+    assert (schedule.recurrence, schedule.hour, schedule.mode, schedule.owner_name) == ("weekly", 3, "period", "admin")
+    assert schedule.output == {"delimiter": "\t", "layout": "positional", "header": True}
     page = boss.read(address)
     assert "Every Monday at 03:00 UTC" in page
     assert "The week before" in page
@@ -104,34 +104,39 @@ def test_a_missing_choice_is_reported_with_the_allowed_values(boss):
 
 
 def test_a_name_in_use_is_rejected(boss):
-    added(boss)
+    add_schedule(boss)
     answer = boss.send(NEW, FILLED)
     assert answer.status_code == 400
     assert "another recurring report of that name" in read(answer).wrong("name")
 
 
-def test_it_is_edited_in_the_same_form_filled_in(boss):
-    address = added(boss, types="A", header="y", delimiter="tab", mode="since_last")
+def test_a_recurring_report_is_edited_in_a_form_with_its_values(boss):
+    address = add_schedule(boss, types="A", header="y", delimiter="tab", mode="since_last")
     page = boss.read(f"{address}/edit")
     filled = [page.value(name) for name in ("name", "hour", "mode", "delimiter", "header")]
     assert filled == ["Portfolio, daily", "6", "since_last", "tab", "y"]
     answer = boss.send(f"{address}/edit", FILLED | {"name": "Renamed", "recurrence": "monthly", "mode": "since_last"})
     assert answer.headers["Location"] == address
-    made = one()
-    assert (made.name, made.recurrence, made.types, made.output) == ("Renamed", "monthly", None, {"delimiter": "|"})
+    schedule = get_schedule()
+    assert (schedule.name, schedule.recurrence, schedule.types, schedule.output) == (
+        "Renamed",
+        "monthly",
+        None,
+        {"delimiter": "|"},
+    )
     assert "Renamed is changed." in boss.read(address)
     assert boss.send(f"{address}/edit", FILLED | {"hour": ""}).status_code == 400
 
 
-def test_its_file_can_be_of_every_kind_but_stays_here(boss):
-    address = added(boss, format="jsonl", compression="zstd", bucketName="somebody-s", bucketKey="a")
-    assert one().output == {"delimiter": "|", "format": "jsonl", "compression": "zstd"}
+def test_a_file_may_have_any_format_but_no_bucket(boss):
+    address = add_schedule(boss, format="jsonl", compression="zstd", bucketName="somebody-s", bucketKey="a")
+    assert get_schedule().output == {"delimiter": "|", "format": "jsonl", "compression": "zstd"}
     assert "JSON Lines, zstd" in boss.read(address)
     assert "Bucket" not in boss.read(NEW)
 
 
-def test_run_now_starts_a_report_and_leads_to_it(boss, services):
-    address = added(boss)
+def test_run_now_starts_a_report_and_redirects_to_it(boss, services):
+    address = add_schedule(boss)
     answer = boss.send(f"{address}/run", {}, form=address)
     report = Report.get()
     assert answer.headers["Location"] == f"/admin/reports/JOB-{report.job}"
@@ -146,7 +151,7 @@ GONE = "Its owner, bob, is no user any more."
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"owner": 4711, "owner_name": "bob"}, f"Not started. {GONE}"),
         ({"claim": "somebody", "claimed": 1}, "is being started at this moment"),
@@ -154,15 +159,15 @@ GONE = "Its owner, bob, is no user any more."
         ({"product": "GONE"}, "The last report could not be started. The next one is tried on schedule."),
     ],
 )
-def test_a_report_that_cannot_start_shows_the_reason(boss, changes, told):
-    address = added(boss)
+def test_a_report_that_cannot_start_shows_the_reason(boss, changes, message):
+    address = add_schedule(boss)
     Schedule.update(changes).execute()
     assert boss.send(f"{address}/run", {}, form=address).headers["Location"] == address
-    assert told in boss.read(address)
+    assert message in boss.read(address)
 
 
-def test_one_without_an_owner_is_stopped_and_not_resumed(boss):
-    address = added(boss)
+def test_a_recurring_report_without_an_owner_is_stopped_and_cannot_be_resumed(boss):
+    address = add_schedule(boss)
     Schedule.update(owner=4711, owner_name="bob").execute()
     boss.send(f"{address}/run", {}, form=address)
     assert "Stopped" in boss.read(address)
@@ -171,10 +176,10 @@ def test_one_without_an_owner_is_stopped_and_not_resumed(boss):
     assert GONE in boss.read("/admin/reports/recurring")
 
 
-def test_the_last_report_is_not_shown_to_whom_only_the_schedule_s_later_customer_is_visible(app, boss, services):
-    """Earlier versions let a schedule's customer be changed."""
-    address = added(boss)
-    report = services.schedule_runs.run(SYSTEM, one())
+def test_a_report_of_another_customer_is_hidden_from_users_of_the_schedule_s_current_customer(app, boss, services):
+    """Earlier versions allowed a schedule's customer to be changed."""
+    address = add_schedule(boss)
+    report = services.schedule_runs.run(SYSTEM, get_schedule())
     Schedule.update(customer="OTHER").execute()
     services.accounts.add("otto", "operator", ["OTHER"], PASSWORD)
     otto = Visitor(app).sign_in("otto")
@@ -182,32 +187,32 @@ def test_the_last_report_is_not_shown_to_whom_only_the_schedule_s_later_customer
     assert report.job not in otto.see("/admin/reports/recurring") + otto.see(address) + otto.see(f"{address}/remove")
 
 
-def test_the_form_of_one_keeps_its_customer(boss):
-    address = added(boss)
+def test_the_customer_of_a_recurring_report_cannot_be_changed(boss):
+    address = add_schedule(boss)
     field = boss.read(f"{address}/edit").first("input", name="customer", readonly=True)
     assert field["value"] == "BARCHART"
     answer = boss.send(f"{address}/edit", FILLED | {"customer": "OTHER"})
-    assert (answer.status_code, one().customer) == (400, "BARCHART")
+    assert (answer.status_code, get_schedule().customer) == (400, "BARCHART")
     assert "for another customer" in read(answer).wrong("customer")
 
 
-def test_it_is_paused_and_resumed(boss):
-    address = added(boss)
+def test_a_recurring_report_is_paused_and_resumed(boss):
+    address = add_schedule(boss)
     boss.send(f"{address}/pause", {}, form=address)
     page = boss.read(address)
     assert "Portfolio, daily is paused." in page
     assert "Not while it is paused" in page
-    assert one().next_run is None
+    assert get_schedule().next_run is None
     boss.send(f"{address}/resume", {}, form=address)
     assert "Portfolio, daily is resumed." in boss.read(address)
-    assert one().next_run is not None
+    assert get_schedule().next_run is not None
 
 
-def test_removing_a_recurring_report_shows_what_is_lost_and_what_stays(boss, services, allowed):
+def test_removing_a_recurring_report_shows_what_is_lost_and_what_remains(boss, services, allowed):
     added_page = boss.send(NEW, FILLED | {"mode": "since_last", "webhook": f"{allowed}/x"})
     assert added_page.status_code == 200
-    address = f"/admin/reports/recurring/{one().id}"
-    services.schedule_runs.run(SYSTEM, one())
+    address = f"/admin/reports/recurring/{get_schedule().id}"
+    services.schedule_runs.run(SYSTEM, get_schedule())
     page = boss.read(f"{address}/remove")
     assert "Remove Portfolio, daily?" in page
     assert "Waiting webhooks are not sent" in page
@@ -220,12 +225,12 @@ def test_removing_a_recurring_report_shows_what_is_lost_and_what_stays(boss, ser
     assert boss.get(address).status_code == 404
 
 
-def test_a_secret_is_shown_once_and_never_again(boss, services, allowed):
+def test_a_secret_is_shown_only_once(boss, services, allowed):
     answer = boss.send(NEW, FILLED | {"webhook": f"{allowed}/x"})
-    secret = services.webhooks.secret(one().webhook_salt)
+    secret = services.webhooks.secret(get_schedule().webhook_salt)
     assert answer.status_code == 200
     assert read(answer).first(id="secret").content == secret
-    address = f"/admin/reports/recurring/{one().id}"
+    address = f"/admin/reports/recurring/{get_schedule().id}"
     for page in (address, f"{address}/edit", "/admin/reports/recurring"):
         assert secret not in boss.see(page)
     assert f"{allowed}/x" in boss.read(address)
@@ -233,11 +238,11 @@ def test_a_secret_is_shown_once_and_never_again(boss, services, allowed):
     assert changed.status_code == 302
     assert "Create a new secret" in boss.read(f"{address}/secret")
     other = boss.send(f"{address}/secret", {})
-    assert read(other).first(id="secret").content == services.webhooks.secret(one().webhook_salt)
+    assert read(other).first(id="secret").content == services.webhooks.secret(get_schedule().webhook_salt)
     assert secret not in other.get_data(as_text=True)
 
 
-def test_the_page_s_own_python_recognises_a_webhook_of_ours(boss, services, allowed):
+def test_the_python_code_on_the_page_verifies_a_webhook(boss, services, allowed):
     """The test runs the code that the page offers to copy."""
     page = read(boss.send(NEW, FILLED | {"webhook": f"{allowed}/x"}))
     code, secret = page.first(id="check").content, page.first(id="secret").content
@@ -252,13 +257,13 @@ def test_the_page_s_own_python_recognises_a_webhook_of_ours(boss, services, allo
     assert textwrap.indent(code.strip(), "    ") in (ROOT / "docs" / "api.md").read_text()
 
 
-def test_without_a_webhook_there_is_no_secret_to_renew(boss):
-    address = added(boss)
+def test_without_a_webhook_no_secret_can_be_created(boss):
+    address = add_schedule(boss)
     assert boss.get(f"{address}/secret").status_code == 404
     assert boss.send(f"{address}/secret", {}, form=address).status_code == 404
 
 
-def test_a_webhook_to_where_none_may_go_is_refused_beside_its_field(boss, allowed):
+def test_a_webhook_to_a_host_that_is_not_allowed_is_reported_beside_its_field(boss, allowed):
     answer = boss.send(NEW, FILLED | {"webhook": "https://evil.example/"})
     assert answer.status_code == 400
     assert read(answer).wrong("webhook") == (
@@ -271,42 +276,42 @@ def test_the_form_explains_that_no_webhooks_are_allowed(boss):
     assert "The operator of this service allows no webhooks" in boss.read(NEW)
 
 
-def test_webhooks_are_shown_with_every_try_and_can_be_resent(boss, services, settings, monkeypatch):
-    with receiver() as there:
-        there.answers.append((500, {}, b"<b>out of order</b>"))
-        fresh = Webhooks([there.url], settings.secret, services.reports)
+def test_webhooks_are_shown_with_every_attempt_and_can_be_resent(boss, services, settings, monkeypatch):
+    with receiver() as server:
+        server.answers.append((500, {}, b"<b>out of order</b>"))
+        fresh = Webhooks([server.url], settings.secret, services.reports)
         monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
-        boss.send(NEW, FILLED | {"webhook": f"{there.url}/x"})
-        address = f"/admin/reports/recurring/{one().id}"
-        services.runner.run(services.schedule_runs.run(SYSTEM, one()).job)
+        boss.send(NEW, FILLED | {"webhook": f"{server.url}/x"})
+        address = f"/admin/reports/recurring/{get_schedule().id}"
+        services.runner.run(services.schedule_runs.run(SYSTEM, get_schedule()).job)
         services.webhooks.send()
         services.webhooks.flush()
         page = boss.read(address)
         assert "Waiting" in page
         assert "<b>out of order</b>" in page
-        of_it = page.link_to(f"{address}/webhooks/")
-        assert "500" in boss.read(of_it)
-        assert boss.send(of_it, {}).headers["Location"] == of_it
+        delivery = page.link_to(f"{address}/webhooks/")
+        assert "500" in boss.read(delivery)
+        assert boss.send(delivery, {}).headers["Location"] == delivery
         services.webhooks.send()
         services.webhooks.flush()
-        page = boss.read(of_it)
+        page = boss.read(delivery)
     assert "Delivered" in page
     assert page.text.index("out of order") < page.text.index("thank you")
-    assert len(there.got) == 2
+    assert len(server.got) == 2
 
 
 def test_an_unknown_delivery_is_not_found(boss, services):
-    address = added(boss)
+    address = add_schedule(boss)
     for number in ("1", "999999999999999999", "9999999999999999999", "x"):
         assert boss.get(f"{address}/webhooks/{number}").status_code == 404
 
 
-def test_stretches_that_no_report_covers_are_named_with_a_way_to_have_them(boss, services):
-    address = added(boss)
-    first = services.schedule_runs.run(SYSTEM, one())
+def test_gaps_between_reports_are_shown_with_a_link_that_fills_them(boss, services):
+    address = add_schedule(boss)
+    first = services.schedule_runs.run(SYSTEM, get_schedule())
     Report.update(start=Report.start - 4 * DAY, end=Report.end - 4 * DAY).where(Report.id == first.id).execute()
     assert "No report covers" not in boss.read(address)
-    services.schedule_runs.run(SYSTEM, one())
+    services.schedule_runs.run(SYSTEM, get_schedule())
     page = boss.read(address)
     assert "No report covers" in page
     form = boss.read(page.link("Start one"))
@@ -314,9 +319,9 @@ def test_stretches_that_no_report_covers_are_named_with_a_way_to_have_them(boss,
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT23:59:59\.999", form.value("end"))
 
 
-def test_an_analyst_makes_their_own_within_their_customers(anna):
-    address = added(anna)
-    assert one().owner_name == "anna"
+def test_an_analyst_adds_recurring_reports_only_for_their_customers(anna):
+    address = add_schedule(anna)
+    assert get_schedule().owner_name == "anna"
     assert anna.read(address)
     assert "OTHER" not in anna.see(NEW)
     answer = anna.send(NEW, FILLED | {"name": "Not mine", "customer": "OTHER"})
@@ -328,33 +333,33 @@ PLACES = ["", "/part", "/edit", "/remove", "/secret", "/webhooks/1"]
 ACTS = ["/run", "/pause", "/resume", "/edit", "/remove", "/secret", "/webhooks/1"]
 
 
-def test_nobody_sees_or_touches_another_s(boss, anna, services, app, allowed):
+def test_recurring_reports_of_others_are_neither_visible_nor_changeable(boss, anna, services, app, allowed):
     services.accounts.add("bea", "analyst", ["BARCHART"], PASSWORD)
     services.accounts.add("otto", "operator", ["OTHER"], PASSWORD)
     boss.send(NEW, FILLED | {"webhook": f"{allowed}/x"})
     before = Schedule.select().dicts().get()
-    address = f"/admin/reports/recurring/{one().id}"
-    for somebody in (anna, Visitor(app).sign_in("bea"), Visitor(app).sign_in("otto")):
-        assert "Portfolio, daily" not in somebody.see("/admin/reports/recurring")
+    address = f"/admin/reports/recurring/{get_schedule().id}"
+    for user in (anna, Visitor(app).sign_in("bea"), Visitor(app).sign_in("otto")):
+        assert "Portfolio, daily" not in user.see("/admin/reports/recurring")
         for place in PLACES:
-            assert somebody.get(address + place).status_code == 404
+            assert user.get(address + place).status_code == 404
         for act in ACTS:
-            assert somebody.send(address + act, FILLED, form=NEW).status_code == 404
+            assert user.send(address + act, FILLED, form=NEW).status_code == 404
     assert Schedule.select().dicts().get() == before
     assert Report.select().count() == 0
 
 
-def test_operators_see_and_do_all_of_it_for_others(anna, olga):
-    address = added(anna)
+def test_operators_see_and_change_recurring_reports_of_others(anna, olga):
+    address = add_schedule(anna)
     assert "anna" in olga.read("/admin/reports/recurring")
     olga.send(f"{address}/pause", {}, form=address)
     olga.send(f"{address}/edit", FILLED | {"name": "Olga was here"})
-    assert (one().active, one().name, one().owner_name) == (False, "Olga was here", "anna")
+    assert (get_schedule().active, get_schedule().name, get_schedule().owner_name) == (False, "Olga was here", "anna")
 
 
 def test_every_change_is_in_the_audit_log(boss, allowed):
     boss.send(NEW, FILLED | {"webhook": f"{allowed}/x?token=hush"})
-    address = f"/admin/reports/recurring/{one().id}"
+    address = f"/admin/reports/recurring/{get_schedule().id}"
     for act in ("run", "pause", "resume", "secret"):
         boss.send(f"{address}/{act}", {}, form=address)
     boss.send(f"{address}/edit", FILLED)
@@ -367,18 +372,18 @@ def test_every_change_is_in_the_audit_log(boss, allowed):
     assert "hush" not in str([entry.details for entry in entries])
 
 
-def test_a_report_since_the_previous_one_does_not_claim_all_time(boss, services):
-    added(boss, mode="since_last")
+def test_a_report_since_the_previous_report_does_not_claim_all_time(boss, services):
+    add_schedule(boss, mode="since_last")
     for _ in range(2):
-        services.schedule_runs.run(SYSTEM, one())
+        services.schedule_runs.run(SYSTEM, get_schedule())
     page = boss.read("/admin/reports")
     assert "Since the previous report" in page
     assert "All time" in page
 
 
 @pytest.mark.settings(schedules_max=1, reports_waiting_max=1)
-def test_a_user_has_so_many_recurring_reports_and_no_more(boss, services):
-    path = added(boss)
+def test_the_number_of_recurring_reports_of_a_user_is_limited(boss, services):
+    path = add_schedule(boss)
     answer = boss.send(NEW, FILLED | {"name": "another"})
     assert answer.status_code == 429
     assert "The user has 1 recurring reports, the most allowed" in read(answer)

@@ -127,7 +127,7 @@ def driver_error(code: str | int) -> Exception:
 
 
 @pytest.mark.parametrize(("words", "code"), [(words, code) for words, codes in UNAVAILABLE.items() for code in codes])
-def test_errors_of_operation_are_unavailability_with_a_message_of_one_line(words, code):
+def test_errors_of_the_server_or_its_host_raise_store_unavailable(words, code):
     with pytest.raises(StoreUnavailable) as raised, availability.translated():
         raise driver_error(code)
     assert words in str(raised.value)

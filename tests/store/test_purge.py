@@ -13,7 +13,7 @@ from app.store.models import AuditEntry, IdempotencyKey, RejectedEvent, Session
 from app.store.people import audit, sessions
 from app.support.clock import now
 
-ROWS, AT_ONCE = 23, 5
+ROWS, STEP_ROWS = 23, 5
 
 
 def purge_keys() -> int:
@@ -44,7 +44,7 @@ def purge_sessions() -> int:
 
 @pytest.mark.parametrize("fill_and_purge", [purge_keys, purge_rejected, purge_audit, purge_sessions])
 def test_expired_rows_are_deleted_a_few_at_a_time(app, monkeypatch, fill_and_purge):
-    monkeypatch.setattr(step_size, "MAX_PURGED_ROWS", AT_ONCE)
+    monkeypatch.setattr(step_size, "MAX_PURGED_ROWS", STEP_ROWS)
     monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
     deleted, execute = [], database.obj.execute_sql
 

@@ -17,19 +17,19 @@ def fail() -> None:
     raise ZeroDivisionError
 
 
-def send_a_refused_statement() -> None:
+def send_an_invalid_statement() -> None:
     catalog.note_seen([("BARCHART", "PORTFOLIO", None, 3)], 1)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(
-    ("act", "error"), [(fail, ZeroDivisionError), (send_a_refused_statement, peewee.IntegrityError)]
+    ("action", "error"), [(fail, ZeroDivisionError), (send_an_invalid_statement, peewee.IntegrityError)]
 )
-def test_a_failure_rolls_everything_back_and_the_next_transaction_succeeds(app, depth, act, error):
+def test_a_failure_rolls_everything_back_and_the_next_transaction_succeeds(app, depth, action, error):
     with pytest.raises(error), transaction():
         with transaction() if depth == 2 else nullcontext():
             catalog.note_seen(CODES, 1)
-        act()
+        action()
     assert catalog.seen() == []
     with transaction():
         catalog.note_seen(CODES, 1)

@@ -182,7 +182,7 @@ def test_counted_codes_are_observed_with_their_widest_context(app):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-class TestInSteps:
+class TestSteps:
     """SQLite allows only one writer, so a slice is counted in short transactions."""
 
     @pytest.fixture(autouse=True)

@@ -162,7 +162,7 @@ def test_a_child_process_uses_its_own_connection(storage):
     assert content(storage, PART) == b"of the child"
 
 
-class TestAway:
+class TestUnavailableStore:
     def test_a_refused_connection_is_reported_at_once(self, storage_by_wire, wire):
         wire.refuse()
         for operation in operations(storage_by_wire):
@@ -333,7 +333,7 @@ def error_server(s3) -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-class TestRefusal:
+class TestErrorResponses:
     @pytest.mark.parametrize(
         ("answer", "sentence"),
         [

@@ -202,9 +202,9 @@ class Visit:
         page.locator("#name").fill(name)
         submit(page, "Add user")
         yield "the password shown", page
-        theirs = self.door.open(self.service, None)
-        sign_in(theirs, name, page.locator("#password").inner_text())
-        yield "the choice of an own password", theirs
+        new_user = self.door.open(self.service, None)
+        sign_in(new_user, name, page.locator("#password").inner_text())
+        yield "the choice of an own password", new_user
         page = self.go("people")
         yield "people", page
         page.get_by_role("link", name=name).click()

@@ -32,11 +32,11 @@ def bars(page: Page):
 def test_a_bar_shows_its_number_and_leads_to_its_events(service: Service, door: Door, arriving):
     page = door.open(service)
     last = bars(page).last
-    told = last.locator(".told")
-    expect(told).to_be_hidden()
+    label = last.locator(".told")
+    expect(label).to_be_hidden()
     last.hover()
-    expect(told).to_be_visible()
-    expect(told).to_contain_text(re.compile(r"\d+:00–\d+:00 UTC: [\d,]+ events?"))
+    expect(label).to_be_visible()
+    expect(label).to_contain_text(re.compile(r"\d+:00–\d+:00 UTC: [\d,]+ events?"))
     last.click()
     page.wait_for_url(re.compile(r"/admin/events\?start=\d+&end=\d+"))
     expect(page.locator(".events tbody tr").first).to_be_visible()

@@ -56,12 +56,12 @@ def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: D
     page.get_by_role("link", name=name).click()
     expect(page.get_by_text("Delivered")).to_be_visible()
     (got,) = [one for one in there.got if one.path == "/journey"]
-    told = json.loads(got.body)
-    assert (told["schedule"], told["status"], told["rows"]) == (name, "COMPLETE", 2)
+    content = json.loads(got.body)
+    assert (content["schedule"], content["status"], content["rows"]) == (name, "COMPLETE", 2)
     time, mark = got.headers["X-Tally-Signature"].removeprefix("t=").split(",v1=")
     assert mark == hmac.new(secret.encode(), f"{time}.".encode() + got.body, hashlib.sha256).hexdigest()
-    answer = page.request.get(told["link"])
-    assert hashlib.sha256(answer.body()).hexdigest() == told["sha256"]
+    answer = page.request.get(content["link"])
+    assert hashlib.sha256(answer.body()).hexdigest() == content["sha256"]
 
     page.locator(".deliveries").get_by_role("link").click()
     submit(page, "Send again")

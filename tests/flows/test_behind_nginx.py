@@ -48,8 +48,8 @@ def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     with nginx.running(folder, port, service.port, service.data / "reports", further=further):
         visitor = Visitor(service)
         job, content = large_report(visitor, 2000)  # 8 MB, more than the system buffers for a client that does not read
-        told = {"url": url, "service": service, "content": content, "folder": folder}
-        yield SimpleNamespace(file=visitor.link(job), strips=f"http://127.0.0.1:{stripping}", **told)
+        facts = {"url": url, "service": service, "content": content, "folder": folder}
+        yield SimpleNamespace(file=visitor.link(job), strips=f"http://127.0.0.1:{stripping}", **facts)
     assert service.stop() == 0
 
 

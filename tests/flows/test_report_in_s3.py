@@ -45,11 +45,11 @@ def test_a_report_is_written_to_the_store_and_fetched_by_a_link_without_credenti
     assert visitor.until_ended(job)["status"] == "COMPLETE"
     content = "".join(f"{number}|{one['type']}|{'x' * 4000}\n" for number, one in enumerate(made)).encode()
 
-    ours = requests.get(visitor.link(job), allow_redirects=False, timeout=30)
-    assert ours.status_code == 302
-    theirs = urlsplit(ours.headers["Location"])
-    assert f"{theirs.scheme}://{theirs.netloc}" == s3.endpoint
-    assert parse_qs(theirs.query)["X-Amz-Expires"] == ["60"]
+    redirect = requests.get(visitor.link(job), allow_redirects=False, timeout=30)
+    assert redirect.status_code == 302
+    target = urlsplit(redirect.headers["Location"])
+    assert f"{target.scheme}://{target.netloc}" == s3.endpoint
+    assert parse_qs(target.query)["X-Amz-Expires"] == ["60"]
     file = requests.get(visitor.link(job), timeout=30)
     assert (file.status_code, file.content) == (200, content)
     assert file.headers["Content-Disposition"] == 'attachment; filename="PORTFOLIO.csv"'

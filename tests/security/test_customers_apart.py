@@ -59,7 +59,7 @@ CHANGING = re.compile(
 )
 
 
-class Apart(World):
+class SeparateWorld(World):
     """A world with users limited to BARCHART, and another customer that arrives later."""
 
     def __init__(self, app) -> None:
@@ -139,9 +139,9 @@ class Apart(World):
 
 
 @pytest.fixture
-def world(app, monkeypatch) -> Apart:
+def world(app, monkeypatch) -> SeparateWorld:
     """With fixed charts, because a minute that begins between two requests would change them."""
-    made, moment = Apart(app), now()
+    made, moment = SeparateWorld(app), now()
     for module in ("app.services.events.volume", "app.admin.events.volume"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
@@ -150,21 +150,21 @@ def world(app, monkeypatch) -> Apart:
 def test_another_customer_changes_nothing_in_a_users_responses(world):
     before = {name: world.everything(name) for name in LIMITED}
     world.come()
-    told = {name: world.everything(name) for name in LIMITED}
-    assert [found for name in LIMITED for found in _named(told[name], name)] == []
+    responses = {name: world.everything(name) for name in LIMITED}
+    assert [found for name in LIMITED for found in _named(responses[name], name)] == []
     changed = [
         (name, address, *_difference(before[name][address], answer))
         for name in LIMITED
-        for address, answer in told[name].items()
+        for address, answer in responses[name].items()
         if answer != before[name][address] and not CHANGING_PAGES.match(address)
     ]
     assert changed == []
     assert THEIRS in world.ask("admin", "GET", "/admin/events").get_data(as_text=True)  # the other customer does exist
 
 
-def _named(told: dict[str, tuple[int, str]], name: str) -> list[tuple[str, str]]:
+def _named(responses: dict[str, tuple[int, str]], name: str) -> list[tuple[str, str]]:
     """Return the places with something of the other customer that the request did not contain."""
-    return [(name, address) for address, (_, text) in told.items() if THEIRS in text and THEIRS not in address]
+    return [(name, address) for address, (_, text) in responses.items() if THEIRS in text and THEIRS not in address]
 
 
 def _difference(before: tuple[int, str], after: tuple[int, str]) -> tuple[object, object]:
@@ -186,11 +186,11 @@ def test_things_of_another_customer_are_answered_as_missing(world):
     wrong = []
     for verb, path in map(str.split, OWNED):
         kind = "recurring" if "/recurring/" in path else "rejected" if "/rejected/" in path else "events"
-        theirs = ids | {"key": ids[kind]}
+        existing = ids | {"key": ids[kind]}
         for name in LIMITED:
             found, nothing = (
                 _without(world.ask_as(name, verb, VARIABLE.sub(lambda part, ids=ids: str(ids[part[1]]), path)), ids)
-                for ids in (theirs, missing)
+                for ids in (existing, missing)
             )
             if found != nothing or found[0] not in (403, 404):
                 wrong.append((name, verb, path, found[0], nothing[0], *_difference(nothing, found)))

@@ -85,18 +85,18 @@ class TestHosts:
 
 
 class TestProxies:
-    def told(self, nobody) -> str:
+    def recorded_address(self, nobody) -> str:
         """Return the address that a rejected event is recorded with."""
         nobody.post("/events", [event(timestamp=-1)], headers=FORWARDED)
         nobody.app.extensions["services"].rejected.flush()
         return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().address
 
     def test_by_default_no_proxy_is_trusted(self, nobody):
-        assert self.told(nobody) == "127.0.0.0/24"
+        assert self.recorded_address(nobody) == "127.0.0.0/24"
 
     @pytest.mark.settings(trusted_proxies=1)
     def test_one_proxy_determines_the_last_address(self, nobody):
-        assert self.told(nobody) == "203.0.113.0/24"
+        assert self.recorded_address(nobody) == "203.0.113.0/24"
 
     @pytest.mark.settings(trusted_proxies=1)
     @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ class TestProxies:
 
     @pytest.mark.settings(trusted_proxies=2)
     def test_with_two_proxies_the_address_before_the_last_counts(self, nobody):
-        assert self.told(nobody) == "198.51.100.0/24"
+        assert self.recorded_address(nobody) == "198.51.100.0/24"
 
     @pytest.mark.settings(trusted_proxies=3)
     def test_fewer_addresses_than_proxies_are_not_trusted(self, nobody):
-        assert self.told(nobody) == "127.0.0.0/24"
+        assert self.recorded_address(nobody) == "127.0.0.0/24"
 
     @pytest.mark.settings(trusted_proxies=1)
     def test_the_audit_log_and_the_throttle_use_the_clients_address(self, app, admin):

@@ -115,8 +115,8 @@ class TestCursors:
     @pytest.mark.usefixtures("pages")
     def test_a_cursor_of_a_user_who_sees_more_shows_no_more(self, admin, analyst):
         more = admin.get("/events", query_string={"limit": 2}).get_json()["next"]
-        theirs = analyst.get("/events", query_string={"after": more})
-        assert {one["customer"] for one in theirs.get_json()["events"]} <= {"BARCHART"}
+        limited = analyst.get("/events", query_string={"after": more})
+        assert {one["customer"] for one in limited.get_json()["events"]} <= {"BARCHART"}
 
     def test_a_cursor_of_another_users_reports_shows_none_of_them(self, admin, analyst, nobody):
         nobody.send(event())

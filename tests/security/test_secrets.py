@@ -99,8 +99,8 @@ def everything(person: Person, data: Path) -> dict[str, str]:
     person.send("/admin/me/password", old=WRONG, new=NEW)
     person.send("/admin/me/password", old=PASSWORD, new=NEW)
     cookies = {f"cookie {one.name}": one.value for one in person.jar}
-    kept = data / "secret.key"
-    secret = {"secret key": kept.read_text().strip()} if kept.exists() else {}
+    key_file = data / "secret.key"
+    secret = {"secret key": key_file.read_text().strip()} if key_file.exists() else {}
     return (
         cookies
         | secret
@@ -117,8 +117,8 @@ def everything(person: Person, data: Path) -> dict[str, str]:
 
 
 @dataclass
-class Told:
-    """Output of a service that ran and was stopped.
+class ServiceOutput:
+    """Output of a service that run_and_stop and was stopped.
 
     Attributes:
         secrets: the secrets that were used, by name.
@@ -133,14 +133,14 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def alone(short_folder: Path) -> Told:
+def alone(short_folder: Path) -> ServiceOutput:
     """A service with its own database and Valkey."""
     service = Running(Path(tempfile.mkdtemp(dir=short_folder)), ADMIN_PASSWORD=PASSWORD, INGEST_AUTH="key")
-    return ran(service)
+    return run_and_stop(service)
 
 
 @pytest.fixture(scope="module")
-def with_servers(short_folder: Path, postgres_server: str) -> Told:
+def with_servers(short_folder: Path, postgres_server: str) -> ServiceOutput:
     """A service with password-protected servers, one of which becomes unavailable; it logs in JSON."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     passwords = {name: f"hush-{secrets.token_hex(12)}" for name in ("database", "redis", "s3", "signing key")}
@@ -159,7 +159,7 @@ def with_servers(short_folder: Path, postgres_server: str) -> Told:
             AWS_SECRET_ACCESS_KEY=passwords["s3"],
             WEBHOOK_HOSTS="http://127.0.0.1:9",
         )
-        return ran(service, passwords, away=lambda: redis_py.Redis.from_url(redis_url).shutdown(nosave=True))
+        return run_and_stop(service, passwords, away=lambda: redis_py.Redis.from_url(redis_url).shutdown(nosave=True))
 
 
 def with_password(url: str, password: str) -> str:
@@ -168,7 +168,9 @@ def with_password(url: str, password: str) -> str:
     return parts._replace(netloc=f"postgres:{password}@").geturl()
 
 
-def ran(service: Running, passwords: dict[str, str] | None = None, away: Callable[[], object] | None = None) -> Told:
+def run_and_stop(
+    service: Running, passwords: dict[str, str] | None = None, away: Callable[[], object] | None = None
+) -> ServiceOutput:
     """Let a service use every secret, then some of them again while something is unavailable, and stop it."""
     passwords = passwords or {}
     service.until_ready()
@@ -184,7 +186,7 @@ def ran(service: Running, passwords: dict[str, str] | None = None, away: Callabl
             pages += "".join(person.ask(path) for path in TELLING)
     finally:
         assert service.stop() == 0
-    return Told(service, used, service.said(), pages)
+    return ServiceOutput(service, used, service.said(), pages)
 
 
 def webhook_secret(person: Person) -> str:
@@ -201,14 +203,14 @@ def webhook_secret(person: Person) -> str:
 
 
 @pytest.fixture(params=["alone", "with_servers"] if SOAK else ["with_servers"])  # the one with more secrets
-def told(request) -> Told:
+def output(request) -> ServiceOutput:
     return request.getfixturevalue(request.param)
 
 
-def test_no_secret_is_logged(told):
-    assert "ingest key added" in told.said  # the action was logged
-    assert [name for name, secret in told.secrets.items() if secret in told.said] == []
-    assert "a-path-that-opens" not in told.said
+def test_no_secret_is_logged(output):
+    assert "ingest key added" in output.said  # the action was logged
+    assert [name for name, secret in output.secrets.items() if secret in output.said] == []
+    assert "a-path-that-opens" not in output.said
 
 
 def test_with_json_every_line_of_every_program_is_json(with_servers):
@@ -217,10 +219,10 @@ def test_with_json_every_line_of_every_program_is_json(with_servers):
     assert [line for line in lines if not isinstance(json.loads(line), dict)] == []
 
 
-def test_no_secret_is_on_a_page_about_the_installation(told):
-    assert "SECRET_KEY" in told.pages
-    shown = told.secrets | {"wrong password as a name": WRONG}
-    assert [name for name, secret in shown.items() if secret in told.pages] == []
+def test_no_secret_is_on_a_page_about_the_installation(output):
+    assert "SECRET_KEY" in output.pages
+    shown = output.secrets | {"wrong password as a name": WRONG}
+    assert [name for name, secret in shown.items() if secret in output.pages] == []
 
 
 def test_an_unavailable_server_is_named_without_its_password(with_servers):
@@ -228,15 +230,15 @@ def test_an_unavailable_server_is_named_without_its_password(with_servers):
     assert "••••••••" in with_servers.pages
 
 
-def test_no_secret_is_in_a_file_except_that_of_the_secret_key(told):
-    files = [path for path in told.service.data.rglob("*") if path.is_file()]
+def test_no_secret_is_in_a_file_except_that_of_the_secret_key(output):
+    files = [path for path in output.service.data.rglob("*") if path.is_file()]
     found = [
         (path.name, name)
         for path in files
-        for name, secret in told.secrets.items()
+        for name, secret in output.secrets.items()
         if secret.encode() in path.read_bytes()
     ]
-    is_alone = "secret key" in told.secrets
+    is_alone = "secret key" in output.secrets
     assert found == ([("secret.key", "secret key")] if is_alone else [])
     if is_alone:
         assert {"events.db", "secret.key"} <= {path.name for path in files}

@@ -67,22 +67,22 @@ class TestTheCookie:
         assert len({app.session_interface.get_cookie_name(app) for app in apps}) == 3
 
     @pytest.mark.settings(public_url="http://tally.example", trusted_proxies=1)
-    @pytest.mark.parametrize(("told", "secure"), [("https", True), ("http", False), ("", False)])
-    def test_a_trusted_proxy_may_report_tls(self, app, admin, told, secure):
-        assert ("Secure" in self._given(app, told)) is secure
+    @pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False), ("", False)])
+    def test_a_trusted_proxy_may_report_tls(self, app, admin, scheme, secure):
+        assert ("Secure" in self._given(app, scheme)) is secure
 
     @pytest.mark.settings(public_url="http://tally.example")
     def test_an_untrusted_proxy_may_not_report_tls(self, app, admin):
         assert "Secure" not in self._given(app, "https")
 
-    def _given(self, app, told: str) -> str:
-        headers = {"X-Forwarded-Proto": told, "X-Forwarded-For": "203.0.113.5"}
+    def _given(self, app, scheme: str) -> str:
+        headers = {"X-Forwarded-Proto": scheme, "X-Forwarded-For": "203.0.113.5"}
         return Visitor(app).get("/admin/sign-in", headers=headers).headers["Set-Cookie"]
 
     def test_it_does_not_contain_what_the_database_stores(self, boss):
-        kept = Session.get()
-        assert kept.digest not in cookie(boss)
-        assert len(kept.digest) == 64
+        stored = Session.get()
+        assert stored.digest not in cookie(boss)
+        assert len(stored.digest) == 64
 
     def test_a_page_does_not_set_another_one_each_time(self, boss):
         boss.get("/admin/reports")  # the first page creates the token of its forms
@@ -278,10 +278,10 @@ class TestOthersSessions:
             services.sessions.end(first, who.id, by=who)
 
     def test_another_users_session_cannot_be_ended(self, services, boss, anna):
-        theirs = Session.select().order_by(Session.id.desc()).get()
+        foreign = Session.select().order_by(Session.id.desc()).get()
         who = services.accounts.verify("admin", PASSWORD)
         with pytest.raises(SessionUnknown):
-            services.sessions.end(theirs.id, who.id, by=who)
+            services.sessions.end(foreign.id, who.id, by=who)
         assert is_in(anna)
 
 

@@ -38,7 +38,7 @@ def statuses(nobody, count: int, *args: str) -> list[int]:
     return [call(nobody, *args).status_code for _ in range(count)]
 
 
-def knock(app, name: str, password: str, address: str = HOME):
+def post_sign_in(app, name: str, password: str, address: str = HOME):
     """Send the form of the sign-in page."""
     somebody = Visitor(app)
     token = TOKEN.search(somebody.get("/admin/sign-in").get_data(as_text=True))[1]
@@ -132,23 +132,23 @@ class TestOnTheApi:
         for number in range(30):
             call(nobody, f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1")
         redis = redis_py.Redis.from_url(redis_url)
-        kept = list(redis.scan_iter("*tally:rate*"))
-        assert 0 < len(kept) <= 30 * 3
-        assert all(0 < redis.ttl(key) <= 120 for key in kept)
+        counters = list(redis.scan_iter("*tally:rate*"))
+        assert 0 < len(counters) <= 30 * 3
+        assert all(0 < redis.ttl(key) <= 120 for key in counters)
 
 
 class TestOnThePage:
     def test_the_form_returns_with_the_time_to_wait(self, app, admin):
-        assert [knock(app, "admin", "wrong").status_code for _ in range(10)] == [401] * 10
-        answer = knock(app, "admin", PASSWORD)
+        assert [post_sign_in(app, "admin", "wrong").status_code for _ in range(10)] == [401] * 10
+        answer = post_sign_in(app, "admin", PASSWORD)
         assert answer.status_code == 429
         assert re.search(r"Too many wrong passwords .* Try again in \d+ second", answer.get_data(as_text=True))
         assert int(answer.headers["Retry-After"]) <= 60
-        assert knock(app, "admin", PASSWORD, WORK).status_code == 302
+        assert post_sign_in(app, "admin", PASSWORD, WORK).status_code == 302
 
     def test_the_form_and_the_api_are_counted_together(self, app, nobody, admin):
         statuses(nobody, 6, "admin", "wrong")
-        assert [knock(app, "admin", "wrong").status_code for _ in range(5)] == [401] * 4 + [429]
+        assert [post_sign_in(app, "admin", "wrong").status_code for _ in range(5)] == [401] * 4 + [429]
 
 
 class TestTogether:
@@ -167,10 +167,10 @@ class TestTogether:
     def test_counts_of_a_process_expire_after_two_minutes(self, services, admin):
         for number in range(30):
             services.login.authenticate(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
-        kept = services.login._rate_limit._in_process.storage
-        assert 0 < len(kept.storage) <= 30 * 3
-        assert len(kept.expirations) == len(kept.storage)
-        assert max(kept.expirations.values()) <= time.time() + 120
+        storage = services.login._rate_limit._in_process.storage
+        assert 0 < len(storage.storage) <= 30 * 3
+        assert len(storage.expirations) == len(storage.storage)
+        assert max(storage.expirations.values()) <= time.time() + 120
 
     def test_concurrent_attempts_get_no_more_checks(self, services, admin, hashed):
         def try_one(number: int) -> str:
@@ -259,5 +259,5 @@ class TestTheAuditLog:
         ]
 
     def test_an_unknown_name_is_not_recorded_because_it_may_be_a_password(self, app, admin):
-        knock(app, "my secret password", "")
+        post_sign_in(app, "my secret password", "")
         assert self.entries() == [("sign-in failed", "an unknown user", HOME, {"at": "the sign-in page"})]

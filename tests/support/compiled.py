@@ -43,7 +43,7 @@ def _kept(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
     """Cache Werkzeug's function that compiles a rule, which depends only on the rule's text and a few options."""
     compiled: dict[tuple, dict[str, object]] = {}
 
-    def kept(rule: Rule) -> None:
+    def compile_cached(rule: Rule) -> None:
         options = (rule.host, rule.subdomain, rule.merge_slashes, rule.map.host_matching, repr(rule.defaults))
         key = (rule.rule, *options, frozenset(rule.map.converters.items()))
         if key not in compiled:
@@ -53,4 +53,4 @@ def _kept(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
         for name, value in compiled[key].items():
             setattr(rule, name, value.__get__(rule) if name.startswith("_build") else value)
 
-    return kept
+    return compile_cached

@@ -50,12 +50,12 @@ class Receiver:
 @contextmanager
 def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
     """Run a web server, with TLS if a certificate is given."""
-    kept = Receiver()
+    recorder = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, headers, said = kept.answer(Received(self.path, dict(self.headers), body))
+            status, headers, said = recorder.answer(Received(self.path, dict(self.headers), body))
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(said))} | headers).items():
                 self.send_header(name, value)
@@ -66,15 +66,15 @@ def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
             """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}"
+    recorder.url = f"http://127.0.0.1:{server.server_port}"
     if certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         certificate.configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        kept.url = kept.url.replace("http", "https", 1)
+        recorder.url = recorder.url.replace("http", "https", 1)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield kept
+    yield recorder
     server.shutdown()
     thread.join()
     server.server_close()

@@ -35,12 +35,12 @@ def default(setting: Field) -> str:
 
 def table() -> str:
     """Return the table of all settings."""
-    told = meanings()
+    texts = meanings()
     lines = ["| Setting | Unit | Default | Meaning |", "|---|---|---|---|"]
     for setting in fields(Settings):
         shown = f"`{default(setting)}`" if default(setting) else "*empty*"
         unit = setting.metadata["unit"]
-        lines.append(f"| `{setting.name.upper()}` | {unit} | {shown} | {told[setting.name]} |")
+        lines.append(f"| `{setting.name.upper()}` | {unit} | {shown} | {texts[setting.name]} |")
     return "\n".join([*lines, ""])
 
 

@@ -10,26 +10,26 @@ from app.support.ttl_cache import TTLCache
 
 
 def test_a_value_is_created_once_in_its_lifetime():
-    made, kept = [], TTLCache(60)
-    assert [kept.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 1, 1]
+    made, cache = [], TTLCache(60)
+    assert [cache.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 1, 1]
 
 
 def test_an_expired_value_is_created_again():
-    made, kept = [], TTLCache(0)
-    assert [kept.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 2, 3]
+    made, cache = [], TTLCache(0)
+    assert [cache.get("a", lambda: made.append(1) or len(made)) for _ in range(3)] == [1, 2, 3]
 
 
 def test_each_key_has_its_own():
-    kept = TTLCache(60)
-    assert (kept.get("a", lambda: 1), kept.get("b", lambda: 2)) == (1, 2)
+    cache = TTLCache(60)
+    assert (cache.get("a", lambda: 1), cache.get("b", lambda: 2)) == (1, 2)
 
 
 def test_concurrent_first_callers_wait_for_the_one_that_creates_the_value():
-    made, kept, together = [], TTLCache(60), threading.Barrier(8)
+    made, cache, together = [], TTLCache(60), threading.Barrier(8)
 
     def ask(_: int) -> str:
         together.wait(10)
-        return kept.get("a", lambda: made.append(1) or "it")
+        return cache.get("a", lambda: made.append(1) or "it")
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(8))) == ["it"] * 8
@@ -37,8 +37,8 @@ def test_concurrent_first_callers_wait_for_the_one_that_creates_the_value():
 
 
 def test_nobody_waits_while_a_value_is_refreshed():
-    kept = TTLCache(0)
-    kept.get("a", lambda: "old")
+    cache = TTLCache(0)
+    cache.get("a", lambda: "old")
     begun, go = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -46,28 +46,28 @@ def test_nobody_waits_while_a_value_is_refreshed():
         assert go.wait(10)
         return "new"
 
-    maker = threading.Thread(target=kept.get, args=("a", slow))
+    maker = threading.Thread(target=cache.get, args=("a", slow))
     maker.start()
     assert begun.wait(10)
-    assert kept.get("a", lambda: "mine") == "old"
+    assert cache.get("a", lambda: "mine") == "old"
     go.set()
     maker.join(10)
 
 
 def test_a_value_whose_creation_failed_is_tried_again():
-    kept = TTLCache(60)
+    cache = TTLCache(60)
     for _ in range(2):
         try:
-            kept.get("a", lambda: 1 / 0)
+            cache.get("a", lambda: 1 / 0)
         except ZeroDivisionError:
             continue
         raise AssertionError("it should have failed")
-    assert kept.get("a", lambda: 5) == 5
+    assert cache.get("a", lambda: 5) == 5
 
 
 def test_it_does_not_grow_without_limit(monkeypatch):
     monkeypatch.setattr(module, "MOST", 10)
-    kept = TTLCache(60)
+    cache = TTLCache(60)
     for key in range(1_000):
-        kept.get(key, lambda: 0)
-    assert len(kept._values) <= 10
+        cache.get(key, lambda: 0)
+    assert len(cache._values) <= 10

@@ -199,15 +199,15 @@ def serve(folder: Path, **settings: str) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def there() -> Iterator[Receiver]:
+def webhook_receiver() -> Iterator[Receiver]:
     """Return a server that webhooks may be sent to."""
     with receiver() as receives:
         yield receives
 
 
 @pytest.fixture(scope="session")
-def on_sqlite(short_folder: Path, there: Receiver) -> Iterator[Service]:
-    with serve(short_folder, WEBHOOK_HOSTS=there.url) as service:
+def on_sqlite(short_folder: Path, webhook_receiver: Receiver) -> Iterator[Service]:
+    with serve(short_folder, WEBHOOK_HOSTS=webhook_receiver.url) as service:
         yield service
 
 
@@ -234,7 +234,7 @@ def browser_type_launch_args() -> dict:
     return {"executable_path": shutil.which("chromium") or "/usr/bin/chromium", "args": FLAGS}
 
 
-class Door:
+class PageOpener:
     """Opens pages of a service in a browser, and watches them.
 
     Attributes:
@@ -315,9 +315,9 @@ def sessions() -> dict[tuple[str, str], dict]:
 
 
 @pytest.fixture
-def door(browser: Browser, sessions: dict) -> Iterator[Door]:
+def opener(browser: Browser, sessions: dict) -> Iterator[PageOpener]:
     """Open pages, and check at the end that there were no complaints and no requests to other hosts."""
-    opened = Door(browser, sessions)
+    opened = PageOpener(browser, sessions)
     yield opened
     opened.close()
     assert (opened.complaints, opened.strays) == ([], [])

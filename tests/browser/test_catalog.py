@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import PageOpener, Service, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_code_from_events_gets_named_context_items_and_columns(service: Service, door: Door, tmp_path: Path):
+def test_a_code_from_events_gets_named_context_items_and_columns(service: Service, opener: PageOpener, tmp_path: Path):
     product = f"P-{uuid.uuid4()}"
     service.post(event(product=product, type="SEEN", timestamp=time.time_ns() // 1_000_000, context=["user-9"]))
     service.await_counts()
-    page = door.open(service)
+    page = opener.open(service)
     page.goto("/admin/catalog/missing")
     for what in (f"Add the product {product}", f"Add the type SEEN of {product}"):
         submit(page, what)

@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import PageOpener, Service, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -19,9 +19,9 @@ def lately(**changes: object) -> dict:
     return event(timestamp=int(time.time() * 1000), **changes)
 
 
-def test_from_the_list_to_one_event_and_its_json(service: Service, door: Door):
+def test_from_the_list_to_one_event_and_its_json(service: Service, opener: PageOpener):
     service.post(lately(type="FIRST-OF-TWO", context=["user-7", None]), lately(type="SECOND-OF-TWO"))
-    page = door.open(service, permissions=["clipboard-read", "clipboard-write"])
+    page = opener.open(service, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("link", name="Events", exact=True).click()
     page.get_by_role("row", name="FIRST-OF-TWO").first.click()
     expect(page.get_by_role("heading", name="FIRST-OF-TWO")).to_be_visible()
@@ -32,9 +32,9 @@ def test_from_the_list_to_one_event_and_its_json(service: Service, door: Door):
     assert json.loads(page.evaluate("navigator.clipboard.readText()"))["context"] == ["user-7", None]
 
 
-def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Service, door: Door):
+def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Service, opener: PageOpener):
     service.post(lately(type="WANTED", context=["needle"]), lately(type="UNWANTED"))
-    page = door.open(service)
+    page = opener.open(service)
     page.goto("/admin/events")
     page.get_by_label("Customer").select_option("BARCHART")
     page.get_by_label("Product").select_option("PORTFOLIO")
@@ -51,9 +51,9 @@ def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Serv
     expect(page.get_by_label("Event types")).to_have_value("WANTED")
 
 
-def test_the_list_is_live_and_can_be_paused(service: Service, door: Door):
+def test_the_list_is_live_and_can_be_paused(service: Service, opener: PageOpener):
     service.post(lately(type="BEFORE"))
-    page = door.open(service)
+    page = opener.open(service)
     page.goto("/admin/events?types=BEFORE&types=MEANWHILE")
     service.post(lately(type="MEANWHILE"))
     expect(page.locator(".events .type").first).to_have_text("MEANWHILE")
@@ -67,9 +67,9 @@ def test_the_list_is_live_and_can_be_paused(service: Service, door: Door):
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
 
-def test_without_javascript_everything_works_but_the_live_list(service: Service, door: Door):
+def test_without_javascript_everything_works_but_the_live_list(service: Service, opener: PageOpener):
     service.post(*[lately(type=f"PLAIN-{number % 2}") for number in range(60)])
-    page = door.open(service, java_script_enabled=False)
+    page = opener.open(service, java_script_enabled=False)
     page.goto("/admin/events")
     page.get_by_text("Event types:").click()
     page.get_by_label("PLAIN-1").check()
@@ -81,8 +81,8 @@ def test_without_javascript_everything_works_but_the_live_list(service: Service,
     expect(page.get_by_role("link", name="Newer")).to_be_visible()
 
 
-def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Service, door: Door):
-    page = door.open(service, timezone_id="Asia/Tokyo")
+def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Service, opener: PageOpener):
+    page = opener.open(service, timezone_id="Asia/Tokyo")
     page.goto("/admin/events")
     page.get_by_role("button", name="Local").click()
     page.get_by_label("From").fill("2026-11-23T09:00")

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, sign_in, submit
-from tests.browser.looking import Looker, pages_of_the_map
+from tests.browser.conftest import PageOpener, Service, sign_in, submit
+from tests.browser.page_checks import PageChecker, pages_of_the_map
 from tests.support.client import event
 from tests.support.receivers import Receiver
 
@@ -29,12 +29,12 @@ NAME = "A name of many words that " + "X" * 62  # and 32 more characters
 States = Iterator[tuple[str, Page]]
 
 
-class Visit:
+class PageTour:
     """Tour of all pages: each method yields the pages of one area in each of their states."""
 
-    def __init__(self, service: Service, door: Door, there: Receiver) -> None:
-        self.service, self.door, self.there = service, door, there
-        self.page = door.open(service)
+    def __init__(self, service: Service, opener: PageOpener, webhook_receiver: Receiver) -> None:
+        self.service, self.opener, self.webhook_receiver = service, opener, webhook_receiver
+        self.page = opener.open(service)
         self.mark = uuid.uuid4().hex
         self._begin()
 
@@ -46,8 +46,8 @@ class Visit:
         self.service.post(event(), event(timestamp=now), *of_a_kind, long, long | {"timestamp": now})
         self.service.add_analyst("newcomer", "WITHOUT-EVENTS")
         self.service.add_analyst("insider", "BARCHART")
-        self.there.broken.add(f"/{self.mark * 10}")
-        self._add_schedule(f"{NAME}{self.mark}", webhook=f"{self.there.url}/{self.mark * 10}")
+        self.webhook_receiver.broken.add(f"/{self.mark * 10}")
+        self._add_schedule(f"{NAME}{self.mark}", webhook=f"{self.webhook_receiver.url}/{self.mark * 10}")
         self.page.get_by_role("link", name="Done").click()
         self.page.wait_for_url(re.compile(r"/recurring/\d+$"))
         self.schedule = self.page.url
@@ -66,30 +66,30 @@ class Visit:
             page.locator(f"#{field}").fill(value)
         submit(page, "Add recurring report")
 
-    def door_and_errors(self) -> States:
-        page = self.door.open(self.service, None)
+    def sign_in_and_errors(self) -> States:
+        page = self.opener.open(self.service, None)
         yield "sign in", page
         page.get_by_label("User").fill("admin")
         page.get_by_label("Password").fill("wrong")
         submit(page, "Sign in")
         yield "a wrong password", page
-        yield "what is not there", self.go("nothing")
+        yield "a missing page", self.go("nothing")
         page = self.go("me")
         page.evaluate("document.querySelector('.who [name=csrf_token]').value = 'forged'")
         submit(page, "Sign out")
         yield "a forged form", page
-        yield "what cannot be read", self.go("rejected/group")
-        page = self.door.open(self.service, "insider")
+        yield "an invalid query", self.go("rejected/group")
+        page = self.opener.open(self.service, "insider")
         page.goto("/admin/people")
-        yield "what is somebody else's", page
+        yield "a forbidden page", page
 
     def overview(self) -> States:
         yield "the overview", self.go("")
         page = self.go("?range=1h&by=type")
         page.get_by_text("Show as table").click()
         page.get_by_text("Custom range").click()
-        yield "an hour by type, in numbers", page
-        yield "a range that is none", self.go("?start=2026-11-20T00:00&end=2026-11-19T00:00")
+        yield "an hour by type, as a table", page
+        yield "an invalid range", self.go("?start=2026-11-20T00:00&end=2026-11-19T00:00")
 
     def events(self) -> States:
         page = self.go("events")
@@ -99,37 +99,37 @@ class Visit:
         page.wait_for_url("**/admin/events/*")
         page.get_by_text("As JSON").click()
         yield "an event", page
-        yield "a search that found nothing", self.go(f"events?customer={LONG}&text=nowhere")
-        yield "a filter with faults", self.go("events?start=soon&text=a%01b")
+        yield "a search without results", self.go(f"events?customer={LONG}&text=nowhere")
+        yield "a filter with errors", self.go("events?start=soon&text=a%01b")
 
     def reports(self) -> States:
         with self.service.worker_held():
             source = self.service.report("BARCHART")
-            yield "a report that waits", self.go(f"reports/{source}")
-            yield "a file that is not there yet", self.go(f"reports/{source}/link")
-            yield "the overview with a report at work", self.go("")
+            yield "a waiting report", self.go(f"reports/{source}")
+            yield "a link to an unfinished file", self.go(f"reports/{source}/link")
+            yield "the overview with a running report", self.go("")
             page = self.go(f"reports/{source}/cancel")
-            yield "the question before it is cancelled", page
+            yield "the confirmation of cancelling", page
             submit(page, "Cancel")
         yield "a cancelled report", page
-        yield "the question before it is tried again", self.go(f"reports/{source}/retry")
+        yield "the confirmation of a retry", self.go(f"reports/{source}/retry")
         source = self.service.complete("BARCHART")
         yield "a complete report", self.go(f"reports/{source}")
         yield "a link to its file", self.go(f"reports/{source}/link")
         page = self.go(f"reports/{source}/delete")
-        yield "the question before its file is deleted", page
+        yield "the confirmation of deleting its file", page
         submit(page, "Delete the file")
-        yield "a report without its file", page
-        yield "a file that is gone", self.go(f"reports/{source}/link")
+        yield "a report whose file was deleted", page
+        yield "a link to a deleted file", self.go(f"reports/{source}/link")
         yield "the reports", self.go("reports")
-        yield "no report of that state", self.go("reports?state=expired")
+        yield "no report in a state", self.go("reports?state=expired")
         page = self.go(f"reports/new?customer=BARCHART&product=PORTFOLIO&types={LONG}")
         page.get_by_text("Types in the catalog").click()
-        yield "a new report, and how many rows", page
+        yield "a new report with its estimate", page
         for field, value in (("types", f"{LONG}XX"), ("delimiter", "||"), ("start", "2026-11-20T00:00")):
             page.locator(f"#{field}").fill(value)
         submit(page, "Start report")
-        yield "a new report with faults", page
+        yield "a new report with errors", page
 
     def rejected(self) -> States:
         self.service.refuse(
@@ -141,10 +141,10 @@ class Visit:
         page.wait_for_url("**/rejected/group?**")
         page.get_by_label("Change before sending").select_option("type")
         submit(page, "again")
-        yield "a group of rejected events, with a fault", page
+        yield "a group of rejected events, with an error", page
         page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
         page.wait_for_url("**/group/remove?**")
-        yield "the question before a group is removed", page
+        yield "the confirmation of removing a group", page
         page = self.go("rejected/by/event")
         yield "rejected events", page
         page.get_by_role("link", name="Edit and send again").nth(2).click()
@@ -153,25 +153,25 @@ class Visit:
         yield "a rejected event that is still invalid", page
         page.get_by_role("link", name="Remove it").click()
         page.wait_for_url("**/remove")
-        yield "the question before one is removed", page
+        yield "the confirmation of removing one", page
         yield "the overview with rejected events", self.go("")
         self.service.refuse_whole(event(), event(timestamp=-1, context=["x" * 4096] * 3), event(customer=LONG))
         page = self.go("rejected/by/request")
-        yield "the refused requests", page
+        yield "refused requests", page
         page.locator("tbody a").first.click()
         page.wait_for_url("**/rejected/request/*")
         submit(page, "again")
         yield "a refused request that is still invalid", page
         page.get_by_role("link", name="Remove the request").click()
         page.wait_for_url("**/remove")
-        yield "the question before a request is removed", page
+        yield "the confirmation of removing a request", page
 
     def catalog(self) -> States:
         for kind in ("customers", "missing"):
             yield f"the catalog, {kind}", self.go(f"catalog/{kind}")
         page = self.page
         submit(page, f"Add the product {LONG}")
-        yield "a code that was adopted", page
+        yield "an added code", page
         yield "the products", self.go("catalog")
         self.service.await_counts()
         page = self.go(f"catalog/product?code={LONG}")
@@ -179,10 +179,10 @@ class Visit:
         yield "a product", page
         page.get_by_label("Columns").fill(f"userId\n{LONG}\n{LONG}")
         submit(page, "Save")
-        yield "a product with a fault", page
+        yield "a product with an error", page
         page.get_by_role("link", name="Remove it").click()
         page.wait_for_url("**/remove?**")
-        yield "the question before a product is removed", page
+        yield "the confirmation of removing a product", page
         submit(page, f"Remove {LONG}")
         yield "a new type", self.go("catalog/type/new")
         page = self.go("catalog/import")
@@ -191,42 +191,42 @@ class Visit:
         yield "an import", page
         page.get_by_label("Or paste JSON").fill("[1,")
         submit(page, "Preview changes")
-        yield "an import with a fault", page
+        yield "an import with an error", page
 
     def people(self) -> States:
         name = f"user-{self.mark}"
         page = self.go("people/new")
         page.locator("#name").fill("a:b")
         submit(page, "Add user")
-        yield "a new user with a fault", page
+        yield "a new user with an error", page
         page.locator("#name").fill(name)
         submit(page, "Add user")
-        yield "the password shown", page
-        new_user = self.door.open(self.service, None)
+        yield "the displayed password", page
+        new_user = self.opener.open(self.service, None)
         sign_in(new_user, name, page.locator("#password").inner_text())
-        yield "the choice of an own password", new_user
+        yield "the first own password", new_user
         page = self.go("people")
-        yield "people", page
+        yield "users", page
         page.get_by_role("link", name=name).click()
         page.wait_for_url(re.compile(r"/people/\d+$"))
         yield "a user", page
         address = page.url
-        yield "another password", self.go(f"{address}/password")
-        yield "the question before a user is removed", self.go(f"{address}/remove")
-        yield "the question before sessions end", self.go(f"{address}/sessions/end")
-        yield "the question before one of them ends", self._asked_before_one_ends(address)
-        sign_in(self.door.open(self.service, None), "admin")
-        yield "one's own page", self.go("me")
-        yield "the question before the other sessions end", self.go("me/sessions/end")
-        yield "the question before one of those ends", self._asked_before_one_ends("me")
+        yield "a new password", self.go(f"{address}/password")
+        yield "the confirmation of removing a user", self.go(f"{address}/remove")
+        yield "the confirmation of ending sessions", self.go(f"{address}/sessions/end")
+        yield "the confirmation of ending a session", self._asked_before_one_ends(address)
+        sign_in(self.opener.open(self.service, None), "admin")
+        yield "the profile", self.go("me")
+        yield "the confirmation of ending other sessions", self.go("me/sessions/end")
+        yield "the confirmation of ending an own session", self._asked_before_one_ends("me")
         page = self.go("me/password")
         page.get_by_label("Current password").fill("wrong")
         page.get_by_label("New password").fill("a password of my own")
         submit(page, "Change password")
-        yield "the own password with a fault", page
+        yield "the own password with an error", page
         yield "the audit log", self.go("audit")
-        yield "the audit log with a fault", self.go("audit?action=nonsense&start=x")
-        yield "nothing of that in the audit log", self.go(f"audit?text={uuid.uuid4()}")
+        yield "the audit log with an error", self.go("audit?action=nonsense&start=x")
+        yield "the audit log without results", self.go(f"audit?text={uuid.uuid4()}")
 
     def _asked_before_one_ends(self, path: str) -> Page:
         page = self.go(path)
@@ -239,7 +239,7 @@ class Visit:
         page.get_by_label("Name").fill(LONG)
         page.get_by_label("Products").fill(f"{LONG}X")
         submit(page, "Add key")
-        yield "a new key with a fault", page
+        yield "a new key with an error", page
         page.get_by_label("Products").fill(LONG)
         submit(page, "Add key")
         yield "a key", page
@@ -247,7 +247,7 @@ class Visit:
         yield "the keys", page
         page.get_by_role("link", name=f"Revoke {LONG}").first.click()
         page.wait_for_url("**/revoke")
-        yield "the question before a key is revoked", page
+        yield "the confirmation of revoking a key", page
 
     def system(self) -> States:
         for part in ("", "/settings", "/versions"):
@@ -256,44 +256,46 @@ class Visit:
     def recurring(self) -> States:
         page = self.go(self.schedule)
         expect(page.locator(".deliveries").get_by_text("500")).to_be_visible()
-        yield "one with a webhook that failed", page
+        yield "a schedule with a failed webhook", page
         page.locator(".deliveries").get_by_role("link").click()
         page.wait_for_url("**/webhooks/*")
         yield "a webhook", page
-        yield "one in its form", self.go(f"{self.schedule}/edit")
-        yield "the question before one is removed", self.go(f"{self.schedule}/remove")
+        yield "the form of a schedule", self.go(f"{self.schedule}/edit")
+        yield "the confirmation of removing one", self.go(f"{self.schedule}/remove")
         page = self.go(f"{self.schedule}/secret")
-        yield "the question before another secret is made", page
+        yield "the confirmation of a new secret", page
         submit(page, "Create a new secret")
         yield "a secret", page
         page = self.go(self.schedule)
         submit(page, "Pause")
-        yield "a paused one", page
-        yield "the recurring reports", self.go("reports/recurring")
+        yield "a paused schedule", page
+        yield "the schedules", self.go("reports/recurring")
         self._add_schedule(f"{NAME}{uuid.uuid4().hex}", delimiter="||", webhook="https://evil.example/")
-        yield "a new one with faults", self.page
+        yield "a new schedule with errors", self.page
 
     def an_analyst(self) -> States:
-        page = self.door.open(self.service, "newcomer")
+        page = self.opener.open(self.service, "newcomer")
         yield "the first event", page
         for path in ("events", "reports", "catalog", "reports/recurring"):
             page.goto(f"/admin/{path}")
-            yield f"{path} of somebody who has none", page
-        page = self.door.open(self.service, "insider")
+            yield f"{path} without events", page
+        page = self.opener.open(self.service, "insider")
         yield "an analyst's overview", page
         page.goto("/admin/catalog/product?code=PORTFOLIO")
-        yield "a product that an analyst looks at", page
+        yield "a product seen by an analyst", page
 
 
-PLACES = [name for name, made in vars(Visit).items() if getattr(made, "__annotations__", {}).get("return") == "States"]
+AREAS = [
+    name for name, step in vars(PageTour).items() if getattr(step, "__annotations__", {}).get("return") == "States"
+]
 
 
 def test_anybody_can_use_every_page_in_both_themes_on_any_screen(
-    service: Service, door: Door, there: Receiver, subtests: pytest.Subtests
+    service: Service, opener: PageOpener, webhook_receiver: Receiver, subtests: pytest.Subtests
 ):
-    visit, looker = Visit(service, door, there), Looker()
-    for place in PLACES:
-        with subtests.test(place):
-            found = [fault for name, page in getattr(visit, place)() for fault in looker.field_errors(page, name)]
+    tour, checker = PageTour(service, opener, webhook_receiver), PageChecker()
+    for area in AREAS:
+        with subtests.test(area):
+            found = [fault for name, page in getattr(tour, area)() for fault in checker.field_errors(page, name)]
             assert not found, "\n".join(found)
-    assert looker.seen == pages_of_the_map()
+    assert checker.seen == pages_of_the_map()

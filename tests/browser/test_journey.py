@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, sign_in, submit
+from tests.browser.conftest import PageOpener, Service, sign_in, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -29,11 +29,11 @@ def never_reloaded(page: Page) -> bool:
     return page.evaluate("window.here === true")
 
 
-def test_from_the_first_event_to_the_file(either_service: Service, door: Door, customer: str, tmp_path: Path):
+def test_from_the_first_event_to_the_file(either_service: Service, opener: PageOpener, customer: str, tmp_path: Path):
     service = either_service
     analyst = f"analyst-of-{customer}"
     service.add_analyst(analyst, customer)
-    page = door.open(service, analyst)
+    page = opener.open(service, analyst)
 
     expect(page.get_by_role("heading", name="Waiting for your first event")).to_be_visible()
     mark(page)
@@ -68,9 +68,9 @@ def test_from_the_first_event_to_the_file(either_service: Service, door: Door, c
     )
 
 
-def test_everything_works_without_javascript(service: Service, door: Door, customer: str, tmp_path: Path):
+def test_everything_works_without_javascript(service: Service, opener: PageOpener, customer: str, tmp_path: Path):
     service.post(event(customer=customer, type="FIRST"))
-    page = door.open(service, None, java_script_enabled=False)
+    page = opener.open(service, None, java_script_enabled=False)
     sign_in(page, "admin")
     expect(page.get_by_role("cell", name="FIRST").first).to_be_visible()
     expect(page.get_by_text("Copy")).to_have_count(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import PageOpener, Service
 from tests.conftest import PASSWORD
 from tests.support.client import event
 
@@ -43,9 +43,9 @@ def press(page: Page, key: str) -> None:
         page.keyboard.press(key)
 
 
-def test_somebody_signs_in_starts_a_report_and_cancels_it(service: Service, door: Door):
+def test_somebody_signs_in_starts_a_report_and_cancels_it(service: Service, opener: PageOpener):
     service.post(event())
-    page = door.open(service, None)
+    page = opener.open(service, None)
     expect(page.get_by_label("User")).to_be_focused()
     page.keyboard.type("admin")
     tab_to(page, "Password")
@@ -74,8 +74,8 @@ def test_somebody_signs_in_starts_a_report_and_cancels_it(service: Service, door
     expect(page.get_by_text("The report is cancelled.")).to_be_visible()
 
 
-def test_every_page_of_the_navigation_is_reached_by_keyboard(service: Service, door: Door):
-    page = door.open(service)
+def test_every_page_of_the_navigation_is_reached_by_keyboard(service: Service, opener: PageOpener):
+    page = opener.open(service)
     for place in ("Events", "Reports", "Rejected", "Catalog", "People", "System", "Overview"):
         tab_to(page, place)
         press(page, "Enter")

@@ -10,7 +10,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import PageOpener, Service
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -29,10 +29,10 @@ def bars(page: Page):
     return page.locator("svg.bars a")
 
 
-def test_a_bar_shows_its_number_and_leads_to_its_events(service: Service, door: Door, arriving):
-    page = door.open(service)
+def test_a_bar_shows_its_number_and_leads_to_its_events(service: Service, opener: PageOpener, arriving):
+    page = opener.open(service)
     last = bars(page).last
-    label = last.locator(".told")
+    label = last.locator(".bar-label")
     expect(label).to_be_hidden()
     last.hover()
     expect(label).to_be_visible()
@@ -42,15 +42,15 @@ def test_a_bar_shows_its_number_and_leads_to_its_events(service: Service, door: 
     expect(page.locator(".events tbody tr").first).to_be_visible()
 
 
-def test_by_keyboard_a_bar_shows_its_number_and_all_bars_can_be_skipped(service: Service, door: Door, arriving):
-    page = door.open(service)
+def test_by_keyboard_a_bar_shows_its_number_and_all_bars_can_be_skipped(service: Service, opener: PageOpener, arriving):
+    page = opener.open(service)
     skip = page.get_by_role("link", name="Skip the bars")
     skip.focus()
     expect(skip).to_be_visible()
     page.keyboard.press("Tab")
     first = bars(page).first
     expect(first).to_be_focused()
-    expect(first.locator(".told")).to_be_visible()
+    expect(first.locator(".bar-label")).to_be_visible()
     expect(page.get_by_role("link", name=first.get_attribute("aria-label"))).to_be_focused()
     skip.focus()
     page.keyboard.press("Enter")
@@ -58,8 +58,8 @@ def test_by_keyboard_a_bar_shows_its_number_and_all_bars_can_be_skipped(service:
     assert not page.evaluate("document.activeElement.closest('svg')")
 
 
-def test_an_opened_part_stays_open_while_numbers_change(service: Service, door: Door, arriving):
-    page = door.open(service)
+def test_an_opened_part_stays_open_while_numbers_change(service: Service, opener: PageOpener, arriving):
+    page = opener.open(service)
     page.get_by_text("Show as table").click()
     table = page.locator("table.numbers")
     expect(table).to_be_visible()
@@ -69,8 +69,8 @@ def test_an_opened_part_stays_open_while_numbers_change(service: Service, door: 
     expect(table).to_be_visible()
 
 
-def test_ranges_and_splits_are_kept_in_the_address(service: Service, door: Door, arriving):
-    page = door.open(service)
+def test_ranges_and_splits_are_kept_in_the_address(service: Service, opener: PageOpener, arriving):
+    page = opener.open(service)
     page.get_by_role("link", name="7 days").click()
     page.get_by_role("link", name="By type").click()
     page.wait_for_url("**/admin/?range=7d&by=type")
@@ -82,9 +82,9 @@ def test_ranges_and_splits_are_kept_in_the_address(service: Service, door: Door,
     page.wait_for_url(re.compile(r"/admin/\?start=\d+&end=\d+&by=type"))
 
 
-def test_a_first_event_sent_as_shown_turns_the_page_into_an_overview(service: Service, door: Door):
+def test_a_first_event_sent_as_shown_turns_the_page_into_an_overview(service: Service, opener: PageOpener):
     service.add_analyst("nora", "NORA")
-    page = door.open(service, "nora")
+    page = opener.open(service, "nora")
     expect(page.get_by_text("Waiting for your first event")).to_be_visible()
     page.get_by_text("Python", exact=True).click()
     source = page.locator("#first-python").inner_text().replace("BARCHART", "NORA")
@@ -93,17 +93,17 @@ def test_a_first_event_sent_as_shown_turns_the_page_into_an_overview(service: Se
     expect(page.locator("#traffic-head")).to_be_visible()  # the chart came with it
 
 
-def test_the_first_event_in_javascript_is_accepted_as_shown(service: Service, door: Door):
+def test_the_first_event_in_javascript_is_accepted_as_shown(service: Service, opener: PageOpener):
     service.add_analyst("jan", "JAN")
-    page = door.open(service, "jan")
+    page = opener.open(service, "jan")
     page.get_by_text("JavaScript", exact=True).click()
     expect(page.locator("#first-curl")).to_be_hidden()  # one tab at a time
     source = page.locator("#first-javascript").inner_text().rstrip(";")
     assert page.evaluate(f"async () => (await {source}).status") == 200
 
 
-def test_without_javascript_the_chart_and_its_table_are_there(service: Service, door: Door, arriving):
-    page = door.open(service, java_script_enabled=False)
+def test_without_javascript_the_chart_and_its_table_are_there(service: Service, opener: PageOpener, arriving):
+    page = opener.open(service, java_script_enabled=False)
     expect(bars(page).last).to_be_visible()
     page.get_by_text("Show as table").click()
     expect(page.locator("table.numbers")).to_be_visible()

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import PageOpener, Service, submit
 from tests.conftest import PASSWORD
 from tests.support.client import event
 
@@ -39,10 +39,10 @@ def add(page: Page, name: str, **ticked: str) -> str:
     return page.locator("#password").inner_text()
 
 
-def test_a_new_user_signs_in_chooses_a_password_and_is_removed(on_postgresql: Service, door: Door, name: str):
-    boss = door.open(on_postgresql)
+def test_a_new_user_signs_in_chooses_a_password_and_is_removed(on_postgresql: Service, opener: PageOpener, name: str):
+    boss = opener.open(on_postgresql)
     given = add(boss, name, role="Operator")
-    page = door.open(on_postgresql, None)
+    page = opener.open(on_postgresql, None)
     fill_in(page, name, given)
     expect(page.get_by_role("heading", name="Choose a password")).to_be_visible()
     page.goto("/admin/reports")
@@ -74,8 +74,8 @@ def test_a_new_user_signs_in_chooses_a_password_and_is_removed(on_postgresql: Se
     assert done == ["User removed", "User changed", "Session ended", "Password changed", "User added"]
 
 
-def test_everything_works_without_javascript(service: Service, door: Door, name: str):
-    page = door.open(service, java_script_enabled=False)
+def test_everything_works_without_javascript(service: Service, opener: PageOpener, name: str):
+    page = opener.open(service, java_script_enabled=False)
     add(page, name, kind="A program")
     page.get_by_role("link", name="Done").click()
     page.get_by_role("link", name="Reset password").click()
@@ -92,8 +92,8 @@ def test_everything_works_without_javascript(service: Service, door: Door, name:
     expect(page.locator(".audit tbody tr")).to_have_count(1)
 
 
-def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Service, door: Door, name: str):
-    page = door.open(service, None)
+def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Service, opener: PageOpener, name: str):
+    page = opener.open(service, None)
     fill_in(page, name, "wrong")
     expect(page.get_by_role("alert")).to_have_text("Wrong user name or password.")
     token = page.locator('input[name="csrf_token"]').first.input_value()
@@ -109,16 +109,16 @@ def test_after_ten_wrong_passwords_the_form_says_how_long_to_wait(service: Servi
     expect(page).to_have_url(re.compile("/admin/$"))
 
 
-def test_a_refresh_is_marked_so_that_it_does_not_extend_the_session(service: Service, door: Door):
-    page = door.open(service)
+def test_a_refresh_is_marked_so_that_it_does_not_extend_the_session(service: Service, opener: PageOpener):
+    page = opener.open(service)
     for path in ("/admin/", "/admin/people", "/admin/audit", "/admin/reports"):
         with page.expect_request(lambda request: "/part" in request.url) as asked:
             page.goto(path)
         assert "x-tally-refresh" in asked.value.headers, path
 
 
-def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, door: Door):
-    page = door.open(service)
+def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, opener: PageOpener):
+    page = opener.open(service)
     token = page.locator('input[name="csrf_token"]').first.input_value()
     elsewhere = page.context.new_page()
     elsewhere.route(
@@ -137,8 +137,8 @@ def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, door: 
     assert page.goto("/admin/me").status == 200
 
 
-def test_a_key_is_made_used_and_revoked(service: Service, door: Door, name: str):
-    page = door.open(service)
+def test_a_key_is_made_used_and_revoked(service: Service, opener: PageOpener, name: str):
+    page = opener.open(service)
     page.goto("/admin/keys")
     page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill(name)
@@ -156,8 +156,8 @@ def test_a_key_is_made_used_and_revoked(service: Service, door: Door, name: str)
     expect(page.locator(".audit .did")).to_have_count(2)
 
 
-def test_a_user_is_added_by_keyboard_alone(service: Service, door: Door, name: str):
-    page = door.open(service)
+def test_a_user_is_added_by_keyboard_alone(service: Service, opener: PageOpener, name: str):
+    page = opener.open(service)
     page.goto("/admin/people/new")
     page.locator("#name").focus()
     page.keyboard.type(name)

@@ -10,7 +10,7 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import PageOpener, Service, submit
 from tests.support.client import event
 from tests.support.receivers import Receiver
 from tests.support.running import wait_until
@@ -30,10 +30,10 @@ def add(page: Page, name: str, **filled: str) -> None:
     submit(page, "Add recurring report")
 
 
-def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: Door, there: Receiver):
+def test_a_schedule_is_added_run_and_delivered(service: Service, opener: PageOpener, webhook_receiver: Receiver):
     customer = f"C-{uuid.uuid4()}"
     service.post(event(customer=customer), event(customer=customer, context=["two"]))
-    page = door.open(service)
+    page = opener.open(service)
     page.get_by_role("link", name="Reports", exact=True).click()
     page.get_by_role("link", name="Recurring reports").click()
     page.get_by_role("link", name="New recurring report").click()
@@ -44,7 +44,7 @@ def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: D
     page.get_by_label("Customer").select_option(customer)
     page.get_by_label("Product").select_option("PORTFOLIO")
     page.get_by_label("Everything since the last one").check()
-    page.get_by_label("Webhook").fill(f"{there.url}/journey")
+    page.get_by_label("Webhook").fill(f"{webhook_receiver.url}/journey")
     submit(page, "Add recurring report")
     secret = page.locator("#secret").inner_text()
     page.get_by_role("link", name="Done").click()
@@ -55,7 +55,7 @@ def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: D
     expect(page.get_by_text("Complete", exact=True)).to_be_visible()
     page.get_by_role("link", name=name).click()
     expect(page.get_by_text("Delivered")).to_be_visible()
-    (got,) = [one for one in there.got if one.path == "/journey"]
+    (got,) = [one for one in webhook_receiver.got if one.path == "/journey"]
     content = json.loads(got.body)
     assert (content["schedule"], content["status"], content["rows"]) == (name, "COMPLETE", 2)
     time, mark = got.headers["X-Tally-Signature"].removeprefix("t=").split(",v1=")
@@ -65,7 +65,7 @@ def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: D
 
     page.locator(".deliveries").get_by_role("link").click()
     submit(page, "Send again")
-    wait_until(lambda: len([one for one in there.got if one.path == "/journey"]) == 2, 15)
+    wait_until(lambda: len([one for one in webhook_receiver.got if one.path == "/journey"]) == 2, 15)
     page.get_by_role("link", name=name).click()
     submit(page, "Pause")
     expect(page.get_by_text("Not while it is paused")).to_be_visible()
@@ -75,9 +75,9 @@ def test_a_recurring_report_is_added_run_and_delivered(service: Service, door: D
     expect(page.get_by_text(f"{name} is removed. Its reports stay.")).to_be_visible()
 
 
-def test_everything_works_without_javascript(service: Service, door: Door):
+def test_everything_works_without_javascript(service: Service, opener: PageOpener):
     service.post(event())
-    page = door.open(service, java_script_enabled=False)
+    page = opener.open(service, java_script_enabled=False)
     name = f"Plain {uuid.uuid4()}"
     add(page, name, recurrence="monthly", delimiter=";")
     expect(page.get_by_text("Every 1st of the month at 06:00 UTC")).to_be_visible()

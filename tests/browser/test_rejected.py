@@ -9,17 +9,17 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import PageOpener, Service, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Service, door: Door):
+def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Service, opener: PageOpener):
     product, moment = f"P-{uuid.uuid4()}", time.time_ns() // 1_000_000
     service.refuse(*[event(product=product, type="", timestamp=moment, context=[str(number)]) for number in range(3)])
     service.refuse(*[event(product=product, type="LATE", timestamp=-1, context=[str(number)]) for number in range(2)])
-    page = door.open(service)
+    page = opener.open(service)
     page.get_by_role("link", name="Rejected", exact=True).click()
     group = page.locator(".groups tr", has_text=product)
     expect(group).to_have_count(2)
@@ -51,10 +51,10 @@ def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Se
     expect(group).to_have_count(0)
 
 
-def test_a_group_grows_while_it_is_open(service: Service, door: Door):
+def test_a_group_grows_while_it_is_open(service: Service, opener: PageOpener):
     product = f"P-{uuid.uuid4()}"
     service.refuse(event(product=product, timestamp=-1))
-    page = door.open(service)
+    page = opener.open(service)
     page.goto("/admin/rejected")
     count = page.locator(".groups tr", has_text=product).locator(".count")
     expect(count).to_have_text("1")

@@ -11,7 +11,7 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Door, Service, submit
+from tests.browser.conftest import PageOpener, Service, submit
 
 pytestmark = pytest.mark.browser
 
@@ -19,10 +19,10 @@ MANY = 400_000  # events; takes more than a second to write, compressed
 GOES_ON = re.compile(r"\b[1-9][0-9]? %")
 
 
-def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(service: Service, door: Door):
+def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(service: Service, opener: PageOpener):
     customer = f"MANY-{uuid.uuid4()}"
     service.fill(customer, MANY)
-    page = door.open(service)
+    page = opener.open(service)
     source = service.report(customer, {"format": "jsonl", "compression": "gzip"})
     with service.writer_held(source):
         page.goto(f"/admin/reports/{source}")
@@ -69,9 +69,9 @@ def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(
     expect(page.locator(".audit .did")).to_have_text([*done, "Report started"])
 
 
-def test_the_form_says_how_many_rows_before_anything_starts(service: Service, door: Door):
+def test_the_form_says_how_many_rows_before_anything_starts(service: Service, opener: PageOpener):
     service.await_counts()
-    page = door.open(service)
+    page = opener.open(service)
     page.goto("/admin/reports/new")
     page.get_by_label("Customer").select_option("BARCHART")
     page.get_by_label("Product").select_option("PORTFOLIO")

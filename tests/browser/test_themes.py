@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import PageOpener, Service
 
 pytestmark = pytest.mark.browser
 
@@ -18,8 +18,8 @@ def shade(page: Page) -> str:
     return "dark" if red > 128 else "light"
 
 
-def test_the_switch_cycles_through_system_light_and_dark(service: Service, door: Door):
-    page = door.open(service, color_scheme="dark")
+def test_the_switch_cycles_through_system_light_and_dark(service: Service, opener: PageOpener):
+    page = opener.open(service, color_scheme="dark")
     switch = page.get_by_role("button", name="Theme:")
     expect(switch).to_have_text("Theme: system")
     assert shade(page) == "dark"
@@ -41,7 +41,9 @@ def test_the_switch_cycles_through_system_light_and_dark(service: Service, door:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_without_a_choice_and_without_javascript_the_systems_theme_applies(service: Service, door: Door, scheme: str):
-    page = door.open(service, None, color_scheme=scheme, java_script_enabled=False)
+def test_without_a_choice_and_without_javascript_the_systems_theme_applies(
+    service: Service, opener: PageOpener, scheme: str
+):
+    page = opener.open(service, None, color_scheme=scheme, java_script_enabled=False)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert shade(page) == scheme

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Door, Service
+from tests.browser.conftest import PageOpener, Service
 from tests.support.client import FIRST, event
 
 pytestmark = pytest.mark.browser
 
 
-def test_the_switch_shows_every_time_in_the_browsers_zone_and_back(service: Service, door: Door):
+def test_the_switch_shows_every_time_in_the_browsers_zone_and_back(service: Service, opener: PageOpener):
     service.post(event(type="AT-SEVEN", timestamp=FIRST))
-    page = door.open(service, timezone_id="Asia/Tokyo")
+    page = opener.open(service, timezone_id="Asia/Tokyo")
     when = page.locator(".events tr", has_text="AT-SEVEN").first.locator("time")
     expect(when).to_have_text("2026-10-26 07:33:20.000")
     page.get_by_role("button", name="Local").click()
@@ -26,8 +26,8 @@ def test_the_switch_shows_every_time_in_the_browsers_zone_and_back(service: Serv
     expect(page.get_by_text("UTC. Leave empty to start at the first event.")).to_be_visible()
 
 
-def test_without_javascript_times_are_in_utc_and_there_is_no_switch(service: Service, door: Door):
+def test_without_javascript_times_are_in_utc_and_there_is_no_switch(service: Service, opener: PageOpener):
     service.post(event(timestamp=FIRST))
-    page = door.open(service, timezone_id="Asia/Tokyo", java_script_enabled=False)
+    page = opener.open(service, timezone_id="Asia/Tokyo", java_script_enabled=False)
     expect(page.locator(".events time").first).to_contain_text("07:33:20")
     expect(page.get_by_role("button", name="Local")).to_be_hidden()

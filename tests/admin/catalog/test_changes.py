@@ -95,7 +95,7 @@ def test_the_input_stays_beside_its_error(olga, sample_catalog):
 def test_removing_a_product_shows_what_its_reports_lose(olga, sample_catalog, services):
     page = olga.read(REMOVE_PRODUCT)
     assert "New reports will use positional columns instead of:" in page
-    assert [name.text for name in page.first(class_="goes").all("bdi")][1:3] == ["watchlistId", "symbol"]
+    assert [name.text for name in page.first(class_="affected").all("bdi")][1:3] == ["watchlistId", "symbol"]
     assert "Remove its 4 types as well" in page
     assert "The catalog is open: its events are still accepted" in page
     assert "WATCHLIST" in entries(services, "products")
@@ -113,7 +113,7 @@ def test_a_product_is_removed_with_its_types_on_request(olga, sample_catalog, se
 def test_removing_a_type_shows_which_columns_stay_empty(olga, sample_catalog, services):
     page = olga.read(REMOVE_TYPE)
     assert "events of this type leave these columns empty" in page
-    lost = [[name.text for name in line.all("bdi")] for line in page.first(class_="goes").all("li")]
+    lost = [[name.text for name in line.all("bdi")] for line in page.first(class_="affected").all("li")]
     assert ["PORTFOLIO", "userId", "viewName"] in [names[:3] for names in lost]
     olga.send(REMOVE_TYPE, {})
     assert TYPE not in entries(services, "types")

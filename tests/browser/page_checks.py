@@ -35,7 +35,7 @@ def pages_of_the_map() -> set[str]:
     return {rule.endpoint for rule in rules if not rule.endpoint.endswith(FRAGMENTS)} - FILES
 
 
-class Looker:
+class PageChecker:
     """Checks pages.
 
     Attributes:

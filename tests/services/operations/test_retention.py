@@ -16,7 +16,7 @@ from tests.support.threads import Aside
 pytestmark = pytest.mark.both_databases
 
 
-def test_events_can_be_erased_while_a_report_about_them_runs(admin, services, along):
+def test_events_can_be_erased_while_a_report_about_them_runs(admin, services, wrap_lines):
     """The file has the events that were left when they were read, and its counts match its content."""
 
     def erase() -> int:
@@ -35,7 +35,7 @@ def test_events_can_be_erased_while_a_report_about_them_runs(admin, services, al
                     erased.append(background.start(erase).result())
             yield line
 
-    along(erase_once)
+    wrap_lines(erase_once)
     services.runner.run(job["job"])
     assert erased == [5_001]
     row = Report.get(Report.job == job["job"])

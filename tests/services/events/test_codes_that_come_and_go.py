@@ -1,4 +1,4 @@
-"""Every stored event is found by its filter and complete in its report, whatever failed when it was stored.
+"""Every stored event is found by its filter and complete in its report, despite failures while it was stored.
 
 Readers rely on the observed codes and the widths of their contexts, which are stored beside the events. In this test
 two processes send concurrently under shared keys. The database becomes unavailable, loses commits and comes back.

@@ -67,7 +67,7 @@ def files(settings):
 
 @pytest.fixture
 def deliver(services, files):
-    """Return a function that delivers until the spool is empty, which needs the writer to release its file."""
+    """Return a function that delivers until the spool is empty, once the writer has released its file."""
 
     def until_empty() -> None:
         def is_empty() -> bool:

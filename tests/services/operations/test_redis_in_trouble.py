@@ -166,7 +166,7 @@ def test_a_worker_that_waits_for_redis_ends_immediately_on_a_signal(services, re
             signal.signal(number, handler)
 
 
-class TestJobsOfOthers:
+class TestForeignJobs:
     """Other programs may write jobs to a shared Redis. A worker runs only jobs of this service."""
 
     @pytest.fixture

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.both_databases
 
 
 def test_events_can_be_erased_while_a_report_about_them_runs(admin, services, wrap_lines):
-    """The file has the events that were left when they were read, and its counts match its content."""
+    """The file has the events that were not yet erased when they were read, and its counts match its content."""
 
     def erase() -> int:
         plan = services.retention.plan({"customer": "BARCHART"})

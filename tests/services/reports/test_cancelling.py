@@ -63,8 +63,8 @@ def in_long_statement(monkeypatch) -> Callable[[], None]:
 
 
 @pytest.fixture
-def cancels(admin, app, services, row) -> Callable[[str, str], None]:
-    """Return a function that cancels a report through the API, the command or the service."""
+def cancel_report(admin, app, services, row) -> Callable[[str, str], None]:
+    """Return a function that cancel_report a report through the API, the command or the service."""
 
     def cancel(way: str, job: str) -> None:
         if way == "api":
@@ -87,12 +87,14 @@ def check_cancelled(admin, job: str, report: Report, files: list[str]) -> None:
 
 
 @pytest.mark.parametrize("way", ["api", "cli", "service"])
-def test_a_report_stops_during_a_long_statement(admin, services, job, row, files, in_long_statement, cancels, way):
+def test_a_report_stops_during_a_long_statement(
+    admin, services, job, row, files, in_long_statement, cancel_report, way
+):
     with Aside() as background:
         running = background.start(services.runner.run, job)
         in_long_statement()
         began = time.monotonic()
-        cancels(way, job)
+        cancel_report(way, job)
         assert running.result()
         assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
@@ -100,7 +102,7 @@ def test_a_report_stops_during_a_long_statement(admin, services, job, row, files
     assert not services.runner.run(job)
 
 
-def test_a_report_stops_while_its_rows_are_written(admin, services, job, row, files, wrap_lines, cancels):
+def test_a_report_stops_while_its_rows_are_written(admin, services, job, row, files, wrap_lines, cancel_report):
     hold_point = HoldPoint()
 
     def hold_at_row_50(lines):
@@ -116,7 +118,7 @@ def test_a_report_stops_while_its_rows_are_written(admin, services, job, row, fi
         hold_point.until_reached()
         assert any(name.endswith(".partial") for name in files())
         began = time.monotonic()
-        cancels("api", job)
+        cancel_report("api", job)
         hold_point.resume()
         assert running.result()
         assert time.monotonic() - began < slack(STOPS_WITHIN)
@@ -125,7 +127,7 @@ def test_a_report_stops_while_its_rows_are_written(admin, services, job, row, fi
 
 @pytest.mark.parametrize("output", [None, {"format": "parquet"}], ids=["csv", "parquet"])
 def test_a_report_stops_while_its_parts_are_joined(
-    admin, services, job, begin, row, files, cancels, monkeypatch, output
+    admin, services, job, begin, row, files, cancel_report, monkeypatch, output
 ):
     job = begin(output)
     hold_point, add = HoldPoint(), attempt.Attempt._add
@@ -141,7 +143,7 @@ def test_a_report_stops_while_its_parts_are_joined(
         hold_point.until_reached()
         assert sum(name.endswith(".part") for name in files()) == len(parts.of(job)) >= 10
         began = time.monotonic()
-        cancels("service", job)
+        cancel_report("service", job)
         hold_point.resume()
         assert running.result()
         assert time.monotonic() - began < slack(STOPS_WITHIN)
@@ -162,8 +164,8 @@ def test_a_report_cancelled_during_its_completion_ends_cancelled(admin, services
 
 
 @pytest.mark.parametrize("way", ["api", "cli", "service"])
-def test_a_waiting_report_that_is_cancelled_never_starts(admin, services, job, row, files, cancels, way):
-    cancels(way, job)
+def test_a_waiting_report_that_is_cancelled_never_starts(admin, services, job, row, files, cancel_report, way):
+    cancel_report(way, job)
     check_cancelled(admin, job, row(job), files())
     services.runner.work("worker")
     assert row(job).attempt == 0
@@ -172,7 +174,7 @@ def test_a_waiting_report_that_is_cancelled_never_starts(admin, services, job, r
 
 
 def test_a_cancelled_report_can_be_retried_with_its_original_snapshot(
-    admin, services, job, begin, row, content, files, written_parts, monkeypatch, cancels
+    admin, services, job, begin, row, content, files, written_parts, monkeypatch, cancel_report
 ):
     undisturbed = begin()
     services.runner.run(undisturbed)
@@ -181,7 +183,7 @@ def test_a_cancelled_report_can_be_retried_with_its_original_snapshot(
 
     def cancel_in_part(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if part.number == 4 and not row(job).cancelled and row(job).attempt == 1:
-            cancels("service", job)
+            cancel_report("service", job)
         write(writer, part, *args)
 
     monkeypatch.setattr(part_writer.PartWriter, "write_part", cancel_in_part)
@@ -256,13 +258,13 @@ def test_a_report_that_timed_out_can_be_retried(services, job, row, content):
     assert (row(job).status, len(content(job).splitlines())) == ("COMPLETE", ROWS)
 
 
-def test_a_connection_whose_statement_was_cancelled_is_not_reused(services, job, in_long_statement, cancels):
+def test_a_connection_whose_statement_was_cancelled_is_not_reused(services, job, in_long_statement, cancel_report):
     """The server may cancel late, which would end the next statement on the connection."""
     used = []
     with Aside() as background:
         running = background.start(lambda: (used.append(database.connection()), services.runner.run(job), is_new(used)))
         in_long_statement()
-        cancels("service", job)
+        cancel_report("service", job)
         assert running.result()[-1]
 
 

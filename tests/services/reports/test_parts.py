@@ -84,14 +84,14 @@ def test_a_report_in_parts_equals_the_report_in_one_piece(
 
 @pytest.mark.usefixtures("small_parts", "events")
 @pytest.mark.parametrize("output", PACKED, ids=output_id)
-def test_compressed_and_joined_files_are_identical_in_whatever_order_parts_are_written(
+def test_compressed_and_joined_files_do_not_depend_on_the_order_of_writing(
     services, begin, row, content, written_parts, monkeypatch, output
 ):
     first = begin(output)
     services.runner.run(first)
     in_order = list(written_parts)
     written_parts.clear()
-    monkeypatch.setattr(parts, "claim", claim_another_way)
+    monkeypatch.setattr(parts, "claim", claim_in_reverse)
     second = begin(output)
     services.runner.run(second)
     assert sorted(written_parts) == in_order != written_parts
@@ -100,7 +100,7 @@ def test_compressed_and_joined_files_are_identical_in_whatever_order_parts_are_w
     assert row(first).rows == row(second).rows == ROWS
 
 
-def claim_another_way(job: str, token: str, worker: str) -> ReportPart | None:
+def claim_in_reverse(job: str, token: str, worker: str) -> ReportPart | None:
     """Claim parts in reverse order, as if others had claimed those before."""
     part = ReportPart.select().where(ReportPart.job == job, parts.OPEN).order_by(ReportPart.number.desc()).first()
     if part is not None:

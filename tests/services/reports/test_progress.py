@@ -60,9 +60,8 @@ def test_a_long_report_updates_its_progress_every_second_and_never_exceeds_the_t
             time.sleep(0.1)
         running.result()
     moments = [began, *[moment for moment, _ in notes]]
-    assert (
-        max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)) <= 2
-    )  # every half second if the machine is not busy
+    # every half second if the machine is not busy
+    assert max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)) <= 2
     progress = [
         (response["rows"], response["total"], response["percent"])
         for response in responses

@@ -224,9 +224,8 @@ def test_under_concurrent_writers_every_event_is_in_exactly_one_of_the_reports(s
     contents = [name for report in reports for name in first_items(services, report)]
     assert len(sent) > 50
     assert sorted(contents) == sorted([*sent, "user-1"])
-    assert (
-        sum(report.snapshot_max_id > (report.snapshot_min_id or 0) for report in reports) > 3
-    )  # events arrived between the reports
+    # events arrived between the reports
+    assert sum(report.snapshot_max_id > (report.snapshot_min_id or 0) for report in reports) > 3
 
 
 def test_concurrent_runs_of_a_schedule_never_overlap(services, add, nobody):

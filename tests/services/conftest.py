@@ -1,4 +1,4 @@
-"""What the tests of reports share: a report that waits for a worker, and the folder of its file."""
+"""Fixtures for reports: waiting reports, their rows in the database, their files and the queue."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from tests.support.client import FIRST, event
 PART_ROWS = 100
 LONG_ROWS = 1_000
 
-Through = Callable[[Iterator[bytes]], Iterator[bytes]]
+LineFilter = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
 @pytest.fixture
 def job(admin) -> str:
-    """A report about three events, which waits."""
+    """A waiting report of three events."""
     admin.send(*[event(context=[str(number)]) for number in range(3)])
     return admin.start_report()["job"]
 
 
 @pytest.fixture
 def row(app) -> Callable[[str], Report]:
-    """A report as the database has it now."""
+    """Return a function that reads the row of a report."""
     return lambda job: Report.get(Report.job == job)
 
 
 @pytest.fixture
 def files(settings) -> Callable[[], list[str]]:
-    """The names of everything in the folder of the report files."""
+    """Return a function that lists the folder of the report files."""
     folder = Path(settings.storage.removeprefix("file://"))
     return lambda: sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 @pytest.fixture
-def along(monkeypatch) -> Callable[[Through], None]:
-    """Do something between the lines of every report: `along(lines -> lines)`."""
-    made = part_writer.blocks
+def wrap_lines(monkeypatch) -> Callable[[LineFilter], None]:
+    """Return a function that sets a filter for the lines of every report: `wrap_lines(lines -> lines)`."""
+    unchanged_blocks = part_writer.blocks
 
-    def change(through: Through) -> None:
+    def change(transform: LineFilter) -> None:
         def blocks(*args: object) -> Iterator[tuple[bytes, int]]:
-            with closing(made(*args)) as unchanged:
-                for line in through(line for data, _ in unchanged for line in data.splitlines(keepends=True)):
+            with closing(unchanged_blocks(*args)) as unchanged:
+                for line in transform(line for data, _ in unchanged for line in data.splitlines(keepends=True)):
                     yield line, 1
 
         monkeypatch.setattr(part_writer, "blocks", blocks)
@@ -61,24 +61,24 @@ def along(monkeypatch) -> Callable[[Through], None]:
 
 @pytest.fixture
 def release(services) -> Callable[[str], None]:
-    """Take a report from its attempt, as the sweep does when it is silent."""
+    """Return a function that releases a report as the cleanup does when its attempt is silent."""
     return lambda job: services.reports.cleanup.release(Report.get(Report.job == job), "It was silent.")
 
 
 @pytest.fixture
 def begin(services) -> Callable[..., str]:
-    """Accept a report of the products' events: `begin({"format": "csv"}, start=…)`; its job."""
+    """Return a function that accepts a report and returns its job: `begin({"format": "csv"}, start=…)`."""
 
     def start(output: dict | None = None, **filter: object) -> str:
-        wanted = {"customer": "BARCHART", "product": "PORTFOLIO"} | filter
-        return services.reports.start(SYSTEM, wanted, output).job
+        report_filter = {"customer": "BARCHART", "product": "PORTFOLIO"} | filter
+        return services.reports.start(SYSTEM, report_filter, output).job
 
     return start
 
 
 @pytest.fixture
 def content(services, row) -> Callable[[str], bytes]:
-    """The bytes of a complete report's file."""
+    """Return a function that reads the file of a complete report."""
 
     def read(job: str) -> bytes:
         with closing(services.reports.open(row(job))) as stream:
@@ -89,46 +89,46 @@ def content(services, row) -> Callable[[str], bytes]:
 
 @pytest.fixture
 def small_parts(monkeypatch) -> None:
-    """Reports are cut into parts of about a hundred rows."""
+    """Split reports into parts of about a hundred rows."""
     monkeypatch.setattr(planning, "PART_ROWS", PART_ROWS)
     monkeypatch.setattr(planning, "WHOLE_ROWS", PART_ROWS * 5 // 4)
 
 
 @pytest.fixture
 def long_job(admin, begin, small_parts) -> str:
-    """A report of ten parts, which waits."""
+    """A waiting report of ten parts."""
     admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(LONG_ROWS)])
     return begin()
 
 
 @pytest.fixture
-def whole() -> bytes:
-    """What the file of `long_job` must be."""
+def expected_content() -> bytes:
+    """The expected content of the file of `long_job`."""
     return b"".join(b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + n, n) for n in range(LONG_ROWS))
 
 
 @pytest.fixture
-def written(monkeypatch) -> list[int]:
-    """The numbers of the parts that were written, in the order in which they were begun; a test may clear it."""
+def written_parts(monkeypatch) -> list[int]:
+    """The numbers of the parts in the order in which their writing started. A test may clear the list."""
     numbers = []
     write = part_writer.PartWriter.write_part
 
-    def noted(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
+    def record(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         numbers.append(part.number)
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "write_part", noted)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", record)
     return numbers
 
 
 class Queued:
-    """What waits in Redis."""
+    """The jobs in the Redis queue."""
 
     def __init__(self, url: str) -> None:
         self._queue = Queue(NAME, connection=Redis.from_url(url), serializer=JSONSerializer)
 
     def __call__(self) -> list[tuple[str, str]]:
-        """The target of each call, and the report that it names, in order."""
+        """Return the function and the report of each job, in order."""
         return [(job.func_name, job.id.partition("_")[0]) for job in self._queue.jobs]
 
     def clear(self) -> None:
@@ -145,6 +145,6 @@ def queued(redis_url: str) -> Queued:
 
 
 @pytest.fixture
-def registered(queued) -> Callable[[int], None]:
-    """Let Redis know of so many workers."""
+def register_workers(queued) -> Callable[[int], None]:
+    """Return a function that registers workers in Redis."""
     return queued.register

@@ -1,4 +1,4 @@
-"""The catalog: imported whole or not at all, kept up to date, and exported as it would be imported again."""
+"""The catalog: an import is atomic and updates known codes, and an export can be imported again."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def put(services, document: object) -> dict[str, int]:
     return services.catalog.put(json.dumps(document).encode())
 
 
-def test_what_is_imported_is_exported_in_the_contract_s_order_of_keys(services):
+def test_an_export_equals_the_imported_document_in_the_contract_s_key_order(services):
     assert put(services, DOCUMENT) == {"customers": 1, "products": 1, "types": 2}
     assert json.dumps(services.catalog.export()) == json.dumps(DOCUMENT)
 
 
-def test_the_export_imports_again_without_a_change(services):
+def test_importing_an_export_changes_nothing(services):
     services.catalog.load_sample()
     before = services.catalog.export()
     put(services, before)
@@ -41,7 +41,7 @@ def test_the_export_imports_again_without_a_change(services):
     assert len(before["types"]) >= 13
 
 
-def test_known_codes_take_the_document_s_values_and_none_is_removed(services):
+def test_an_import_updates_known_codes_and_removes_none(services):
     put(services, DOCUMENT)
     put(services, {"products": [{"code": "SHOP", "description": "Sells more", "columns": ["item"]}]})
     put(services, {"types": [{"code": "LOOKED", "product": "SHOP", "description": "At it", "context": ["item"]}]})
@@ -50,10 +50,10 @@ def test_known_codes_take_the_document_s_values_and_none_is_removed(services):
     assert exported["products"] == [
         {"code": "SHOP", "description": "Sells more", "columns": ["item"], "extra": "column"}
     ]
-    assert [one["context"] for one in exported["types"]] == [["userId", "item", "price"], ["item"]]
+    assert [entry["context"] for entry in exported["types"]] == [["userId", "item", "price"], ["item"]]
 
 
-def test_a_type_may_be_of_two_products_and_differ(services):
+def test_a_type_may_belong_to_two_products_with_different_contexts(services):
     types = [
         {"code": "OPENED", "description": "", "product": "ONE", "context": ["a"]},
         {"code": "OPENED", "description": "", "product": "TWO", "context": ["b"]},
@@ -62,13 +62,13 @@ def test_a_type_may_be_of_two_products_and_differ(services):
     assert services.catalog.export()["types"] == types
 
 
-def test_entries_are_listed_by_code_whichever_database_keeps_them(services):
+def test_entries_are_sorted_by_code_on_either_database(services):
     codes = ["b", "B", "a-b", "aB", "Äb", "a_b", "A", "1", "é", "ab"]
     put(services, {"customers": [{"code": code} for code in codes]})
-    assert [one["code"] for one in services.catalog.export()["customers"]] == sorted(codes)
+    assert [entry["code"] for entry in services.catalog.export()["customers"]] == sorted(codes)
 
 
-def test_what_a_document_leaves_out_is_empty(services):
+def test_missing_parts_of_a_document_are_empty(services):
     assert put(services, {}) == {"customers": 0, "products": 0, "types": 0}
     assert services.catalog.is_empty()
     put(services, {"customers": [{"code": "A"}], "products": [{"code": "P"}], "types": [{"code": "T", "product": "P"}]})
@@ -101,29 +101,29 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("wrong", "place"), INVALID, ids=[place for _, place in INVALID])
-def test_an_invalid_document_names_its_fault_and_leaves_nothing(services, wrong, place):
+def test_an_invalid_document_names_the_invalid_field_and_changes_nothing(services, wrong, place):
     good = {"customers": [{"code": "FIRST"}], "products": [{"code": "FIRST"}], "types": []}
     document = wrong if not isinstance(wrong, dict) else good | wrong
-    with pytest.raises(InputInvalid) as refused:
+    with pytest.raises(InputInvalid) as error:
         put(services, document)
-    assert refused.value.field_errors[0].message.startswith(place)
+    assert error.value.field_errors[0].message.startswith(place)
     assert services.catalog.is_empty()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"nothing", b"\xff", b'{"customers": NaN}', b"[" * 100_000])
-def test_what_is_not_json_is_refused(services, body):
+def test_a_body_that_is_not_json_is_rejected(services, body):
     with pytest.raises(BodyMalformed):
         services.catalog.put(body)
     assert services.catalog.is_empty()
 
 
 @pytest.mark.parametrize("text", [b"\\u0000", b"\\ud800"])
-def test_a_character_that_no_database_keeps_is_refused(services, text):
+def test_a_character_that_databases_cannot_store_is_rejected(services, text):
     with pytest.raises(InputInvalid):
         services.catalog.put(b'{"customers": [{"code": "A", "description": "%s"}]}' % text)
 
 
-def test_awkward_words_come_back_as_they_were(services):
+def test_special_characters_survive_import_and_export(services):
     document = {
         "customers": [{"code": "Ñandú & Söhne; 'quoted' \"twice\" % ? $1", "description": "שלום\n🐎\t\\"}],
         "products": [{"code": "P", "description": "", "columns": ["*", "a b", "c|d", 'e"f'], "extra": "column"}],
@@ -133,7 +133,7 @@ def test_awkward_words_come_back_as_they_were(services):
     assert services.catalog.export() == document
 
 
-def test_codes_are_seen_once_and_known_with_those_of_the_catalog(nobody, services):
+def test_observed_codes_are_recorded_once_and_known_codes_include_the_catalog_s(nobody, services):
     nobody.send(event(type="B"), event(type="A"), event(type="A"))
     nobody.send(event(type="A"), event(product="WATCHLIST", type="A"))
     assert store.seen() == [
@@ -145,7 +145,7 @@ def test_codes_are_seen_once_and_known_with_those_of_the_catalog(nobody, service
     assert services.catalog.known() == (["ACME", "BARCHART"], ["PORTFOLIO", "SHOP", "WATCHLIST"])
 
 
-def test_time_that_passes_while_a_page_is_made_moves_no_event_out_of_its_days(services, nobody, monkeypatch):
+def test_counts_by_day_are_complete_if_the_clock_advances_while_a_page_renders(services, nobody, monkeypatch):
     moment = now()
     nobody.send(event(timestamp=moment))
     nobody.post("/events", [event(type="")])

@@ -1,8 +1,8 @@
-"""Whatever happens on its way in, every stored event is found by its filter, and stands whole in its report.
+"""Every stored event is found by its filter and complete in its report, despite failures while it was stored.
 
-Which codes there are, and how wide their contexts, is noted beside the events; readers go by that. Here two processes
-send at once, under keys that others use as well; the database goes away, loses what it had committed, and comes back;
-events are spooled, delivered, erased and sent again.
+Readers rely on the observed codes and the widths of their contexts, which are stored beside the events. In this test
+two processes send concurrently under shared keys. The database becomes unavailable, loses commits and comes back.
+Events are spooled, delivered, erased and sent again.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ pytestmark = pytest.mark.settings(spool=True)
 SEEDS = range(40) if SOAK else (9, 28)
 STEPS = 25
 CODES = [f"{name}{number}" for name, number in itertools.product("AB", range(5))]
-Truth = list[tuple[int, int, str, str, str, list[str | None]]]  # timestamp, id, customer, product, type, context
+StoredEvents = list[tuple[int, int, str, str, str, list[str | None]]]  # timestamp, id, customer, product, type, context
 
 
 class Unreliable:
-    """The database, as the writers see it: it goes away, loses commits, and says nothing of some.
+    """Makes the database unreliable for its writers: it is unavailable, loses commits or does not answer.
 
     Attributes:
-        away: it takes no events.
-        doubtful: how many of the next commits are not answered, nor done.
+        away: whether the database rejects new transactions.
+        doubtful: number of the next commits that are neither executed nor answered.
     """
 
     def __init__(self, monkeypatch) -> None:
         self.away = False
         self.doubtful = 0
         self._life = 0
-        self._lives: dict[int, int] = {}  # in which life of the database each thread opened its connection
+        self._lives: dict[int, int] = {}  # the generation of the database in which each thread opened its connection
         before(monkeypatch, "begin_group", self._begin_group)
         before(monkeypatch, "commit_group", self._commit_group)
         monkeypatch.setattr("app.store.events.writer.AWAY_SECONDS", 0.01)
@@ -77,7 +77,7 @@ class Unreliable:
 
 
 class World:
-    """Two processes before one database, and what they were told of each body that they sent."""
+    """Two processes that use one database, and the responses to the bodies that they sent."""
 
     def __init__(self, services, settings, unreliable: Unreliable, chance: random.Random) -> None:
         self._services = services
@@ -106,7 +106,7 @@ class World:
         return mark, json.dumps(events).encode()
 
     def send(self) -> None:
-        """Both processes at once, several times; some under one key, with the same body or another."""
+        """Send several requests from both processes concurrently, some of them under a shared key."""
         requests = []
         for _ in range(self._chance.randint(2, 5)):
             key = self._chance.choice([None, None, "k1", "k2", f"k{next(self._marks)}"])
@@ -133,38 +133,38 @@ class World:
         self._unreliable.doubtful = self._chance.randint(1, 3)
 
     def fail_over(self) -> None:
-        """To a server that lacks the last commits: what they wrote is gone."""
-        before = database.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
-        kept = {table: list(table.select().dicts()) for table in (ObservedCode, IdempotencyKey)}
+        """Simulate a failover to a server that lacks the last commits."""
+        newest_id = database.execute_sql("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+        saved_rows = {table: list(table.select().dicts()) for table in (ObservedCode, IdempotencyKey)}
         self.send()
         self.release()
         self.uncertain |= set(self.sizes)
         with database.atomic():
-            database.execute_sql(f"DELETE FROM event WHERE id > {before}")
-            for table, rows in kept.items():
+            database.execute_sql(f"DELETE FROM event WHERE id > {newest_id}")
+            for table, rows in saved_rows.items():
                 table.delete().execute()
                 for row in rows:
                     table.insert({name: value for name, value in row.items() if name != "id"}).execute()
         self._unreliable.break_connections()
 
     def erase(self) -> None:
-        """Some codes, while others send."""
+        """Erase the events of some codes while others are being sent."""
         customer, kind = self._chance.choice(CODES), self._chance.choice(CODES)
 
-        def act(number: int) -> None:
+        def erase_or_send(number: int) -> None:
             if number:
                 self.send()
             else:
                 sum(erasing.erase(EventFilter(customer, types=(kind,), snapshot_max_id=erasing.counted_cut())))
 
-        at_once(2, act)
+        at_once(2, erase_or_send)
         self.uncertain |= set(self.sizes)
 
     def count(self) -> None:
         self._services.scheduler._count()
 
     def release(self) -> None:
-        """Everything that waits is delivered."""
+        """End the outage, and wait until all spooled events are delivered."""
         self._unreliable.away, self._unreliable.doubtful = False, 0
 
         def is_empty() -> bool:
@@ -176,8 +176,8 @@ class World:
         release()
 
     def check(self) -> None:
-        """That what is stored is what was answered, and that readers find it."""
-        rows = truth()
+        """Check that the stored events are those that were acknowledged, and that readers find them."""
+        rows = stored_events()
         stored = Counter(context[0] for *_, context in rows)
         assert all(stored[mark] <= size for mark, size in self.sizes.items()), "stored twice"
         for mark in self.acknowledged - self.uncertain:
@@ -189,25 +189,25 @@ class World:
         pairs = sorted({row[2:4] for row in rows})
         for customer, product in self._chance.sample(pairs, min(8, len(pairs))):
             types = self._chance.choice([None, [self._chance.choice(rows)[4]]])
-            its = [row for row in rows if row[2:4] == (customer, product) and (not types or row[4] in types)]
-            self._check_report(customer, product, types, its)
+            matching = [row for row in rows if row[2:4] == (customer, product) and (not types or row[4] in types)]
+            self._check_report(customer, product, types, matching)
 
-    def _check_found(self, wanted: EventFilter, rows: Truth) -> None:
-        assert pages.positions(wanted, 10_000) == [row[:2] for row in reversed(rows)], wanted
+    def _check_found(self, event_filter: EventFilter, rows: StoredEvents) -> None:
+        assert pages.positions(event_filter, 10_000) == [row[:2] for row in reversed(rows)], event_filter
 
-    def _check_report(self, customer: str, product: str, types: list[str] | None, rows: Truth) -> None:
-        wanted = {"customer": customer, "product": product} | ({"types": types} if types else {})
-        job = self._services.reports.start(SYSTEM, wanted, None).job
+    def _check_report(self, customer: str, product: str, types: list[str] | None, rows: StoredEvents) -> None:
+        report_filter = {"customer": customer, "product": product} | ({"types": types} if types else {})
+        job = self._services.reports.start(SYSTEM, report_filter, None).job
         assert self._services.runner.run(job)
         with closing(self._services.reports.open(Report.get(Report.job == job))) as file:
-            found = list(csv.reader(io.StringIO(file.read().decode()), delimiter="|"))
+            file_rows = list(csv.reader(io.StringIO(file.read().decode()), delimiter="|"))
         width = max((len(row[5]) for row in rows), default=0)
         cells = [[str(at), kind, *[item or "" for item in items]] for at, _, _, _, kind, items in rows]
-        assert found == [row + [""] * (2 + width - len(row)) for row in cells]
+        assert file_rows == [row + [""] * (2 + width - len(row)) for row in cells]
 
 
-def truth() -> Truth:
-    """All that is stored, in the order of reports."""
+def stored_events() -> StoredEvents:
+    """Return all stored events in the order of reports."""
     query = "SELECT timestamp, id, customer, product, type, context FROM event ORDER BY timestamp, id"
     rows = database.execute_sql(query).fetchall()
     return [(*row, json.loads(items) if isinstance(items, str) else items) for *row, items in rows]
@@ -219,7 +219,7 @@ def unreliable(app, monkeypatch) -> Unreliable:
 
 
 def send(services, *, key: str | None = None, **changes: object) -> bool:
-    """Whether an event with a context of two items was taken."""
+    """Send an event with a context of two items, and return whether it was accepted."""
     try:
         services.ingest.accept(json.dumps([event(**changes)]).encode(), Origin("", ""), key=key)
     except (KeyReused, StoreUnavailable):
@@ -229,31 +229,31 @@ def send(services, *, key: str | None = None, **changes: object) -> bool:
     return True
 
 
-def noted(services) -> set[str]:
-    """The customers that the database has as seen."""
+def observed_customers(services) -> set[str]:
+    """Return the observed customers in the database."""
     try:
         return {customer for (customer,) in ObservedCode.select(ObservedCode.customer).tuples()}
     finally:
         release()
 
 
-def test_a_request_that_lost_the_race_for_a_key_teaches_its_process_nothing(services, unreliable, monkeypatch):
+def test_a_request_that_lost_the_race_for_a_key_does_not_mark_its_codes_as_observed(services, unreliable, monkeypatch):
     assert send(services, key="k", customer="FIRST")
     with monkeypatch.context() as patch:
-        patch.setattr("app.store.events.idempotency.find", lambda key: None)  # it came at the same moment
+        patch.setattr("app.store.events.idempotency.find", lambda key: None)  # both requests arrive at once
         assert not send(services, key="k", customer="SECOND")
     assert send(services, customer="SECOND")
-    assert noted(services) == {"FIRST", "SECOND"}
+    assert observed_customers(services) == {"FIRST", "SECOND"}
 
 
-def test_what_was_spooled_teaches_its_process_nothing(services, unreliable):
+def test_a_spooled_event_does_not_mark_its_codes_as_observed(services, unreliable):
     unreliable.away = True
     assert send(services)
     unreliable.away = False
-    wait_until(lambda: send(services) and noted(services) == {"BARCHART"}, 10)
+    wait_until(lambda: send(services) and observed_customers(services) == {"BARCHART"}, 10)
 
 
-def test_a_filter_names_codes_of_events_that_nobody_noted_yet(services, unreliable, admin):
+def test_a_filter_accepts_codes_that_are_stored_but_not_yet_observed(services, unreliable, admin):
     assert send(services, customer="C", product="P", type="T")
     database.execute_sql("DELETE FROM observed_code")
     release()
@@ -265,23 +265,23 @@ def test_a_filter_names_codes_of_events_that_nobody_noted_yet(services, unreliab
 
 
 @pytest.mark.parametrize("breaks", [True, False], ids=["and the connection with it", "by a restore that breaks none"])
-def test_what_the_database_lost_is_noted_again(services, unreliable, monkeypatch, breaks):
+def test_observed_codes_that_the_database_lost_are_recorded_again(services, unreliable, monkeypatch, breaks):
     assert send(services)
     database.execute_sql("DELETE FROM observed_code")
     release()
     if breaks:
         unreliable.break_connections()
-        wait_until(lambda: send(services) and noted(services), 10)
+        wait_until(lambda: send(services) and observed_customers(services), 10)
     else:
         assert send(services)
-        assert not noted(services), "it need not look each time"
+        assert not observed_customers(services), "it need not look each time"
         services.ingest._writer._noted._until = 0.0  # a minute later
         assert send(services)
-        assert noted(services)
+        assert observed_customers(services)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_stored_event_is_found_by_its_filter_and_whole_in_its_report(services, settings, monkeypatch, seed):
+def test_every_stored_event_is_found_by_its_filter_and_complete_in_its_report(services, settings, monkeypatch, seed):
     chance = random.Random(seed)
     world = World(services, settings, Unreliable(monkeypatch), chance)
     steps = [world.go_away, world.come_back, world.leave_in_doubt, world.fail_over, world.erase, world.count]

@@ -1,4 +1,4 @@
-"""Idempotency keys: however often and from wherever a request comes again, it is answered the same and stored once."""
+"""Idempotency keys: a repeated request gets the same response and is stored once, in any process."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ BODY = json.dumps([event(context=["é", None, 'q"\\']), event(version="1")]).enc
 
 @pytest.fixture
 def send(services):
-    """Accept a body under a key, and give the thread's connection back."""
+    """Return a function that accepts a body under a key, and releases the thread's connection."""
 
-    def send(body: bytes = BODY, key: str | None = "key", **how: object) -> Receipt:
+    def send(body: bytes = BODY, key: str | None = "key", **options: object) -> Receipt:
         try:
-            return services.ingest.accept(body, ORIGIN, key=key, **how)
+            return services.ingest.accept(body, ORIGIN, key=key, **options)
         finally:
             release()
 
@@ -42,7 +42,7 @@ def numbered(number: int) -> bytes:
     return json.dumps([event(context=[str(number)])]).encode()
 
 
-def test_without_a_key_or_under_another_one_it_is_stored_again(send, services):
+def test_without_a_key_or_under_another_key_a_body_is_stored_again(send, services):
     answers = {send(key=key).answer for key in ("a", "b", None, None)}
     assert len(answers) == 4
     assert services.ingest.count() == 8
@@ -54,29 +54,29 @@ def test_the_largest_batch_is_replayed_too(send, services):
     assert services.ingest.count() == 10_000
 
 
-def test_another_body_under_the_same_key_is_refused(send, services):
+def test_another_body_under_the_same_key_is_rejected(send, services):
     send()
     for other in (BODY + b" ", numbered(1)):
         with pytest.raises(KeyReused):
             send(other)
     with pytest.raises(KeyReused):
-        send(lenient=True)  # it would be answered otherwise
+        send(lenient=True)  # the response would differ
     assert services.ingest.count() == 2
 
 
-def test_of_different_bodies_at_once_one_wins_and_the_others_are_refused(send, services):
-    def try_to(number: int) -> bytes | None:
+def test_of_different_concurrent_bodies_under_one_key_one_is_stored(send, services):
+    def send_body(number: int) -> bytes | None:
         try:
             return send(numbered(number)).answer
         except KeyReused:
             return None
 
-    answers = at_once(12, try_to)
+    answers = at_once(12, send_body)
     assert answers.count(None) == 11
     assert services.ingest.count() == 1
 
 
-def test_many_keys_that_share_a_commit_do_not_disturb_each_other(send, services):
+def test_many_keys_in_a_shared_commit_do_not_affect_each_other(send, services):
     receipts = at_once(24, lambda number: send(numbered(number // 2), key=f"key {number // 2}"))
     for first, second in zip(receipts[::2], receipts[1::2], strict=True):
         assert first.answer == second.answer
@@ -84,33 +84,33 @@ def test_many_keys_that_share_a_commit_do_not_disturb_each_other(send, services)
     assert services.ingest.count() == 12
 
 
-def send_in_a_process(settings: Settings, together, said) -> None:
+def send_in_a_process(settings: Settings, barrier, results) -> None:
     ingest = create_app(settings).extensions["services"].ingest
-    together.wait()
+    barrier.wait()
     receipts = [ingest.accept(numbered(number), ORIGIN, key=str(number)) for number in range(30)]
-    said.put([(receipt.answer, receipt.replayed) for receipt in receipts])
+    results.put([(receipt.answer, receipt.replayed) for receipt in receipts])
     release()
 
 
-def test_twins_in_two_processes_are_stored_once(settings, services):
+def test_equal_requests_in_two_processes_are_stored_once(settings, services):
     context = multiprocessing.get_context("spawn")
-    together, said = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=send_in_a_process, args=(settings, together, said)) for _ in range(2)]
+    barrier, results = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=send_in_a_process, args=(settings, barrier, results)) for _ in range(2)]
     for process in processes:
         process.start()
-    ours, theirs = said.get(timeout=60), said.get(timeout=60)
+    first_results, second_results = results.get(timeout=60), results.get(timeout=60)
     for process in processes:
         process.join()
-    for (one, one_replayed), (other, other_replayed) in zip(ours, theirs, strict=True):
-        assert one == other
-        assert one_replayed != other_replayed
+    for (first, first_replayed), (second, second_replayed) in zip(first_results, second_results, strict=True):
+        assert first == second
+        assert first_replayed != second_replayed
     assert services.ingest.count() == 30
 
 
-def test_it_is_known_after_a_restart(send, settings, services):
+def test_a_key_is_known_after_a_restart(send, settings, services):
     first = send()
-    again = create_app(settings).extensions["services"].ingest.accept(BODY, ORIGIN, key="key")
-    assert (again.replayed, again.answer) == (True, first.answer)
+    repeated = create_app(settings).extensions["services"].ingest.accept(BODY, ORIGIN, key="key")
+    assert (repeated.replayed, repeated.answer) == (True, first.answer)
     assert services.ingest.count() == 2
 
 
@@ -120,11 +120,11 @@ def test_a_lenient_answer_is_replayed_with_its_number_of_rejected_events(send, s
     assert first.rejected == 1
     assert send(body, lenient=True) == replace(first, replayed=True)
     services.rejected.flush()
-    assert services.rejected.by_field() == [("timestamp", 1)]  # it is not rejected a second time either
+    assert services.rejected.by_field() == [("timestamp", 1)]  # it is not rejected a second time
 
 
 @pytest.mark.parametrize("body", [b"[]", b"[{}]"], ids=["of nothing", "of invalid events only"])
-def test_an_answer_without_events_is_an_answer(send, services, body):
+def test_an_empty_response_is_replayed(send, services, body):
     first = send(body, lenient=True)
     assert first.answer == b"[]"
     assert send(body, lenient=True) == replace(first, replayed=True)
@@ -132,7 +132,7 @@ def test_an_answer_without_events_is_an_answer(send, services, body):
         send()
 
 
-def test_a_refused_or_failed_request_leaves_its_key_free(send, services, monkeypatch):
+def test_a_rejected_or_failed_request_does_not_use_up_its_key(send, services, monkeypatch):
     with pytest.raises(InputInvalid):
         send(json.dumps([event(timestamp=-1)]).encode())
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
@@ -142,7 +142,7 @@ def test_a_refused_or_failed_request_leaves_its_key_free(send, services, monkeyp
     assert services.ingest.count() == 2
 
 
-def test_a_key_is_kept_for_a_day_at_least_and_not_for_ever(send, services, monkeypatch):
+def test_a_key_is_kept_for_at_least_a_day_and_then_purged(send, services, monkeypatch):
     first = send()
     accepted = IdempotencyKey.get_by_id("key").created
     for hours in (1, 24, 47):
@@ -157,12 +157,14 @@ def test_a_key_is_kept_for_a_day_at_least_and_not_for_ever(send, services, monke
     assert not send().replayed
 
 
-def test_a_request_without_a_key_asks_the_database_nothing_more(send, services, monkeypatch):
-    asked = []
+def test_a_request_without_a_key_needs_no_further_query(send, services, monkeypatch):
+    statements = []
     execute = database.obj.execute_sql
     monkeypatch.setattr(
-        database.obj, "execute_sql", lambda sql, *args, **kwargs: asked.append(sql) or execute(sql, *args, **kwargs)
+        database.obj,
+        "execute_sql",
+        lambda sql, *args, **kwargs: statements.append(sql) or execute(sql, *args, **kwargs),
     )
     send(key=None)
     send(key=None)
-    assert not [sql for sql in asked if "idempotency_key" in sql]
+    assert not [sql for sql in statements if "idempotency_key" in sql]

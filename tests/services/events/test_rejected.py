@@ -1,4 +1,4 @@
-"""Rejected events are kept beside the way in: bounded, whatever comes, and never in the way of the good ones."""
+"""Rejected events are recorded in the background: limited in size, and without delaying accepted events."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def invalid(number: int = 1, text: str = "{}", field: str = "type") -> Rejected:
     return Rejected(number, text, [FieldError(f"events[{number - 1}].{field} is wrong.", field=field)])
 
 
-def kept() -> list[int]:
-    """The places of what is kept, oldest first."""
-    return [one.place for one in reversed(store.newest(10_000))]
+def stored_indexes() -> list[int]:
+    """Return the indexes of the recorded events, oldest first."""
+    return [rejected_event.place for rejected_event in reversed(store.newest(10_000))]
 
 
 @pytest.fixture
-def keep(services) -> Callable[..., None]:
-    """Keep rejected events, and wait until they are written."""
+def record(services) -> Callable[..., None]:
+    """Return a function that records rejected events, and waits until they are written."""
 
-    def keep(*events: Rejected, refused: RefusedRequest | None = None) -> None:
+    def record(*events: Rejected, refused: RefusedRequest | None = None) -> None:
         services.rejected.keep(events, ORIGIN, None, refused)
         services.rejected.flush()
 
-    return keep
+    return record
 
 
 @pytest.fixture
-def away(monkeypatch):
-    """Make the database unavailable until this is called."""
+def restore_database(monkeypatch):
+    """Make the database unavailable until the returned function is called."""
     add = store.add
 
     def refuse(rows: object, dropped: int, requests: object) -> None:
@@ -73,111 +73,115 @@ def away(monkeypatch):
         ("unix:", ""),
     ],
 )
-def test_an_address_tells_no_person(address, short):
+def test_a_recorded_address_is_truncated(address, short):
     assert shortened(address) == short
 
 
-def test_what_was_sent_is_kept_with_where_it_came_from(keep, services):
+def test_a_rejected_event_is_recorded_with_its_origin(record, services):
     before = time.time_ns() // 1_000_000
-    keep(invalid(7, '{"customer": "A"}'))
-    (one,) = services.rejected.page(SYSTEM, 10)
-    assert before <= one.received <= time.time_ns() // 1_000_000
-    assert (one.address, one.request_id, one.place) == ("203.0.113.0/24", "request-1", 7)
-    assert (one.event, one.customer, one.field) == ('{"customer": "A"}', "A", "type")
-    assert one.reasons == ["events[6].type is wrong."]
+    record(invalid(7, '{"customer": "A"}'))
+    (rejected_event,) = services.rejected.page(SYSTEM, 10)
+    assert before <= rejected_event.received <= time.time_ns() // 1_000_000
+    assert (rejected_event.address, rejected_event.request_id, rejected_event.place) == (
+        "203.0.113.0/24",
+        "request-1",
+        7,
+    )
+    assert (rejected_event.event, rejected_event.customer, rejected_event.field) == ('{"customer": "A"}', "A", "type")
+    assert rejected_event.reasons == ["events[6].type is wrong."]
 
 
 @pytest.mark.parametrize(
     "customer", ["5", '""', '"a\\u0000b"', '"a\\nb"', '["A"]', "null", '"\\ud800"', f'"{"x" * 129}"']
 )
-def test_whose_it_is_is_nobodys_where_it_does_not_say_so(keep, services, customer):
-    keep(*[invalid(text=f'{{"customer": {customer}}}'), invalid(text="{"), invalid(text="[]")])
-    assert {one.customer for one in services.rejected.page(SYSTEM, 10)} == {""}
+def test_an_event_without_a_valid_customer_belongs_to_no_customer(record, services, customer):
+    record(*[invalid(text=f'{{"customer": {customer}}}'), invalid(text="{"), invalid(text="[]")])
+    assert {rejected_event.customer for rejected_event in services.rejected.page(SYSTEM, 10)} == {""}
 
 
-def test_who_is_limited_to_customers_sees_theirs_only(keep, services):
-    keep(*[invalid(1, '{"customer": "A"}', "x"), invalid(2, '{"customer": "B"}'), invalid(3)])
-    (mine,) = services.rejected.page(LIMITED, 10)
-    assert mine.place == 1
-    assert services.rejected.get(LIMITED, mine.id) == mine
+def test_a_limited_user_sees_only_rejected_events_of_their_customers(record, services):
+    record(*[invalid(1, '{"customer": "A"}', "x"), invalid(2, '{"customer": "B"}'), invalid(3)])
+    (visible,) = services.rejected.page(LIMITED, 10)
+    assert visible.place == 1
+    assert services.rejected.get(LIMITED, visible.id) == visible
     assert services.rejected.by_field(LIMITED) == [("x", 1)]
     assert services.rejected.by_field() == [("type", 2), ("x", 1)]
-    for key in (mine.id + 1, mine.id + 2, 999):
+    for key in (visible.id + 1, visible.id + 2, 999):
         with pytest.raises(RejectedUnknown):
             services.rejected.get(LIMITED, key)
 
 
-def test_many_reasons_are_cut_and_counted(keep, services):
-    faults = [FieldError(f"fault {number}") for number in range(100)]
-    keep(Rejected(1, "{}", faults))
-    (one,) = services.rejected.page(SYSTEM, 1)
-    assert one.reasons == [f"fault {number}" for number in range(20)] + ["And 80 more."]
+def test_many_reasons_are_truncated_and_counted(record, services):
+    field_errors = [FieldError(f"fault {number}") for number in range(100)]
+    record(Rejected(1, "{}", field_errors))
+    (rejected_event,) = services.rejected.page(SYSTEM, 1)
+    assert rejected_event.reasons == [f"fault {number}" for number in range(20)] + ["And 80 more."]
 
 
-def test_the_queue_is_bounded_sampled_and_what_is_dropped_is_counted(services, away):
+def test_a_full_queue_samples_events_and_counts_those_dropped(services, restore_database):
     flood = [invalid(number) for number in range(1, 50_001)]
     services.rejected.keep(flood, ORIGIN)
-    away()
+    restore_database()
     services.rejected.flush()
-    places = kept()
-    assert len(places) == rejected.QUEUE_EVENTS
-    assert places[: rejected.SAMPLED_FROM] == list(range(1, rejected.SAMPLED_FROM + 1))
-    assert {b - a for a, b in zip(places[1000:], places[1001:], strict=False)} == {rejected.SAMPLE}
-    assert services.rejected.dropped() == 50_000 - len(places)
+    indexes = stored_indexes()
+    assert len(indexes) == rejected.QUEUE_EVENTS
+    assert indexes[: rejected.SAMPLED_FROM] == list(range(1, rejected.SAMPLED_FROM + 1))
+    assert {b - a for a, b in zip(indexes[1000:], indexes[1001:], strict=False)} == {rejected.SAMPLE}
+    assert services.rejected.dropped() == 50_000 - len(indexes)
 
 
-def test_the_queue_is_bounded_in_bytes_too(keep, services, away, monkeypatch):
+def test_the_queue_is_limited_in_bytes(record, services, restore_database, monkeypatch):
     monkeypatch.setattr(rejected, "QUEUE_BYTES", 1_200)
     monkeypatch.setattr(rejected, "ROW_BYTES", 0)
     services.rejected.keep([invalid(number, "x" * 300) for number in range(1, 11)], ORIGIN)
-    away()
+    restore_database()
     services.rejected.flush()
-    assert kept() == [1, 2, 3]
-    keep(*[invalid(number, "x" * 300) for number in range(11, 14)])  # there is room again
-    assert kept() == [1, 2, 3, 11, 12, 13]
+    assert stored_indexes() == [1, 2, 3]
+    record(*[invalid(number, "x" * 300) for number in range(11, 14)])  # the queue has space again
+    assert stored_indexes() == [1, 2, 3, 11, 12, 13]
     assert services.rejected.dropped() == 7
 
 
-def test_a_monster_is_cut(keep, services, monkeypatch):
+def test_a_very_large_event_is_truncated(record, services, monkeypatch):
     monkeypatch.setattr(rejected, "MAX_TEXT", 10)
-    keep(*[invalid(text="x" * 1_000)])
+    record(*[invalid(text="x" * 1_000)])
     assert services.rejected.page(SYSTEM, 1)[0].event == "x" * 10
 
 
-def test_a_flood_waits_for_no_database_and_holds_up_no_good_event(services, monkeypatch):
-    """However slow it is to keep them: the writing is held up here until all is answered."""
-    go_on, transactions = threading.Event(), []
+def test_a_flood_of_invalid_events_does_not_delay_valid_ones(services, monkeypatch):
+    """The first write is blocked until all requests are answered."""
+    may_write, transactions = threading.Event(), []
     add = store.add
 
-    def slowly(rows: list, dropped: int, requests: list) -> None:
+    def add_slowly(rows: list, dropped: int, requests: list) -> None:
         transactions.append(len(rows))
-        assert go_on.wait(60)
+        assert may_write.wait(60)
         add(rows, dropped, requests)
 
-    monkeypatch.setattr(store, "add", slowly)
+    monkeypatch.setattr(store, "add", add_slowly)
     flood = json.dumps([event(timestamp=-1)] * 10_000).encode()
     for _ in range(5):
         assert services.ingest.accept(flood, ORIGIN, lenient=True).rejected == 10_000
         services.ingest.accept(json.dumps([event()]).encode(), ORIGIN)
     assert services.ingest.count() == 5
-    go_on.set()
+    may_write.set()
     services.rejected.flush()
     assert len(transactions) <= rejected.QUEUE_EVENTS / rejected.GROUP_EVENTS + 2
-    assert len(kept()) + services.rejected.dropped() == 50_000
+    assert len(stored_indexes()) + services.rejected.dropped() == 50_000
 
 
-def test_what_waits_while_the_database_is_away_is_kept_when_it_is_back(services, away):
+def test_events_queued_during_an_outage_are_recorded_after_it(services, restore_database):
     services.rejected.keep([invalid(1), invalid(2)], ORIGIN)
     with pytest.raises(StoreUnavailable):
         services.rejected.flush()
     services.rejected.keep([invalid(3)], ORIGIN)
-    away()
-    wait_until(lambda: len(kept()) == 3, 10)
-    assert kept() == [1, 2, 3]
+    restore_database()
+    wait_until(lambda: len(stored_indexes()) == 3, 10)
+    assert stored_indexes() == [1, 2, 3]
     assert services.rejected.dropped() == 0
 
 
-def test_what_the_database_never_takes_is_counted_and_holds_up_nothing(services, monkeypatch):
+def test_events_that_the_database_rejects_are_counted_and_block_nothing(services, monkeypatch):
     add = store.add
     monkeypatch.setattr(rejected, "AWAY_SECONDS", 0.01)
     monkeypatch.setattr(
@@ -186,18 +190,18 @@ def test_what_the_database_never_takes_is_counted_and_holds_up_nothing(services,
     services.rejected.keep([invalid(1)], ORIGIN)
     wait_until(lambda: services.rejected.dropped() == 1, 10)
     services.rejected.keep([invalid(2)], ORIGIN)
-    wait_until(lambda: kept() == [2], 10)
+    wait_until(lambda: stored_indexes() == [2], 10)
 
 
-def test_the_thread_ends_when_there_is_nothing_left_and_comes_again(app):
-    keeper = RejectedEvents(1, 100, 2**20)
+def test_the_thread_ends_when_the_queue_is_empty_and_starts_again(app):
+    rejected_events = RejectedEvents(1, 100, 2**20)
     for place in (1, 2):
-        keeper.keep([invalid(place)], ORIGIN)
-        wait_until(lambda: keeper._thread is None, 10)
-    assert kept() == [1, 2]
+        rejected_events.keep([invalid(place)], ORIGIN)
+        wait_until(lambda: rejected_events._thread is None, 10)
+    assert stored_indexes() == [1, 2]
 
 
-def test_a_process_that_ends_writes_what_it_has(app, settings, tmp_path):
+def test_a_process_writes_its_queue_before_it_ends(app, settings, tmp_path):
     program = (
         "from app import create_app\n"
         "from app.services.events.rejected import Origin\n"
@@ -211,24 +215,24 @@ def test_a_process_that_ends_writes_what_it_has(app, settings, tmp_path):
         "DATABASE_URL": settings.database_url,
     }
     subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, check=True, timeout=60)
-    assert len(kept()) == 900
+    assert len(stored_indexes()) == 900
 
 
 @pytest.mark.parametrize(
     "limits", [(30, 3, 10**6), (30, 100, 1_000)], ids=["too many", "too many bytes"]
-)  # 300 bytes and a reason each
-def test_the_oldest_go_when_there_are_too_many(keep, services, monkeypatch, limits):
+)  # each has 300 bytes and a reason
+def test_the_oldest_events_are_removed_above_the_limits(record, services, monkeypatch, limits):
     monkeypatch.setattr(services.rejected, "_bounds", limits)
-    keep(*[invalid(place, "é" * 150) for place in range(1, 6)])
+    record(*[invalid(place, "é" * 150) for place in range(1, 6)])
     for _ in range(2):
         services.scheduler.run_all()
-        assert kept() == [3, 4, 5]
+        assert stored_indexes() == [3, 4, 5]
 
 
-def test_requests_that_are_kept_whole_are_bounded_alike(keep, services, monkeypatch):
+def test_recorded_requests_are_limited_too(record, services, monkeypatch):
     for number in range(4):
-        whole = RefusedRequest(random.randbytes(400), False, None, [])
-        keep(invalid(number), refused=whole)
+        request = RefusedRequest(random.randbytes(400), False, None, [])
+        record(invalid(number), refused=request)
     monkeypatch.setattr(services.rejected, "_bounds", (30, 3, 10**6))
     services.rejected.purge()
     assert len(services.rejected.requests(SYSTEM, 10)) == 3
@@ -241,20 +245,20 @@ def test_requests_that_are_kept_whole_are_bounded_alike(keep, services, monkeypa
     assert services.rejected.requests(SYSTEM, 10) == []
 
 
-def test_a_flood_is_bounded_while_it_is_written_not_by_the_scheduler_alone(keep, services, monkeypatch):
+def test_the_limits_are_enforced_while_events_are_written(record, services, monkeypatch):
     monkeypatch.setattr(rejected, "PURGE_BYTES", 1_000)
     monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
-    keep(*[invalid(place, "x" * 300) for place in range(1, 9)])
-    assert kept() == [6, 7, 8]
+    record(*[invalid(place, "x" * 300) for place in range(1, 9)])
+    assert stored_indexes() == [6, 7, 8]
 
 
 @pytest.mark.settings(rejected_keep_days=2)
-def test_they_go_when_they_are_too_old(keep, services, monkeypatch):
-    keep(invalid(1))
+def test_rejected_events_are_purged_at_their_age_limit(record, services, monkeypatch):
+    record(invalid(1))
     first = services.rejected.page(SYSTEM, 1)[0].received
     monkeypatch.setattr("app.services.events.rejected.server_time", lambda: first + 2 * DAY)
     services.scheduler.run_all()
-    assert kept() == [1]
+    assert stored_indexes() == [1]
     monkeypatch.setattr("app.services.events.rejected.server_time", lambda: first + 2 * DAY + 1)
     services.scheduler.run_all()
-    assert kept() == []
+    assert stored_indexes() == []

@@ -1,4 +1,4 @@
-"""SPOOL=on: while the database is away events wait on this machine's disk, and come home exactly once."""
+"""SPOOL=on: events wait on local disk during a database outage, and are stored exactly once after it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indire
 
 
 class Outage:
-    """The database takes no events while this is on."""
+    """A context manager in which the database rejects new transactions."""
 
     def __init__(self, monkeypatch) -> None:
         self.on = False
@@ -60,14 +60,14 @@ def outage(app, monkeypatch) -> Outage:
 
 @pytest.fixture
 def files(settings):
-    """The files of the spool."""
+    """Return a function that lists the spool's files."""
     folder = settings.data_dir.absolute() / "spool"
     return lambda: sorted(folder.glob("*")) if folder.exists() else []
 
 
 @pytest.fixture
 def deliver(services, files):
-    """Let the scheduler bring home what waits, as soon as the writer has let its file go."""
+    """Return a function that delivers until the spool is empty, once the writer has released its file."""
 
     def until_empty() -> None:
         def is_empty() -> bool:
@@ -80,7 +80,7 @@ def deliver(services, files):
 
 
 def stored() -> list[tuple]:
-    """(context, sequence, batch) of what is stored, in the order of acceptance."""
+    """Return (context, sequence, batch) of the stored events, in the order of acceptance."""
     try:
         rows = database.execute_sql("SELECT context, sequence, batch FROM event ORDER BY id").fetchall()
         return [((json.loads(c) if isinstance(c, str) else c), s, str(b)) for c, s, b in rows]
@@ -88,22 +88,26 @@ def stored() -> list[tuple]:
         release()
 
 
-def told(*answers: list[dict]) -> list[tuple]:
-    """The same of answers."""
-    return [(one["context"], one["sequence"], one["batch"]) for answer in answers for one in answer]
+def as_rows(*answers: list[dict]) -> list[tuple]:
+    """Return (context, sequence, batch) of the events in responses."""
+    return [
+        (stored_event["context"], stored_event["sequence"], stored_event["batch"])
+        for answer in answers
+        for stored_event in answer
+    ]
 
 
-def test_events_are_taken_while_the_database_is_away_and_stored_as_they_were_answered(nobody, outage, deliver):
+def test_events_accepted_during_an_outage_are_stored_as_acknowledged(nobody, outage, deliver):
     before = nobody.send(event(context=["before"]))
     with outage:
         away = [nobody.send(event(context=[str(n), None, 'q"\\\n']), event(version="1")) for n in range(3)]
-        assert stored() == told(before)
+        assert stored() == as_rows(before)
     after = nobody.send(event(context=["after"]))
     deliver()
-    assert sorted(stored(), key=str) == sorted(told(before, *away, after), key=str)
+    assert sorted(stored(), key=str) == sorted(as_rows(before, *away, after), key=str)
 
 
-def test_they_are_seen_and_counted_like_any_other(nobody, outage, deliver, services):
+def test_codes_and_hourly_counts_include_spooled_events(nobody, outage, deliver, services):
     with outage:
         nobody.send(event(customer="NEW", product="NEWER"))
     deliver()
@@ -112,7 +116,7 @@ def test_they_are_seen_and_counted_like_any_other(nobody, outage, deliver, servi
     assert hourly_counts.watermark() == 1
 
 
-def test_what_comes_while_it_is_known_to_be_away_does_not_wait_for_it(nobody, outage):
+def test_requests_during_a_known_outage_do_not_wait_for_the_database(nobody, outage):
     with outage:
         nobody.send(event())
         tries, began = outage.tries, time.monotonic()
@@ -122,15 +126,15 @@ def test_what_comes_while_it_is_known_to_be_away_does_not_wait_for_it(nobody, ou
             assert outage.tries == tries
 
 
-def test_a_database_that_is_back_is_tried_within_a_second_however_many_requests_come(nobody, outage):
-    """What is set aside in between does not put the next try off."""
+def test_a_recovered_database_is_tried_within_a_second_under_constant_load(nobody, outage):
+    """Spooling further requests does not postpone the next attempt."""
     with outage:
         nobody.send(event())
         tries = outage.tries
         wait_until(lambda: nobody.send(event()) and outage.tries >= tries + 3, 30)
 
 
-def test_it_is_told_how_many_wait(nobody, outage, services, deliver):
+def test_the_number_of_spooled_events_is_reported(nobody, outage, services, deliver):
     with outage:
         nobody.send(event(), event())
         nobody.send(event())
@@ -139,17 +143,17 @@ def test_it_is_told_how_many_wait(nobody, outage, services, deliver):
     assert services.health._event_spool.waiting() == 0
 
 
-def test_the_scheduler_of_a_database_that_is_still_away_leaves_them(nobody, outage, services, files, deliver):
+def test_the_scheduler_keeps_spooled_events_during_an_outage(nobody, outage, services, files, deliver):
     with outage:
         nobody.send(event())
-        wait_until(lambda: not is_held(files()[0]), 10)
+        wait_until(lambda: not is_locked(files()[0]), 10)
         services.scheduler.run_all()
         assert len(files()) == 1
     deliver()
     assert len(stored()) == 1
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,20 +162,20 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def test_a_scheduler_killed_between_the_commit_and_the_removal_stores_nothing_twice(nobody, outage, files, deliver):
+def test_a_scheduler_killed_between_commit_and_removal_stores_nothing_twice(nobody, outage, files, deliver):
     with outage:
         answer = nobody.send(event(), event())
-    nobody.send(event())  # the writer lets its file go
+    nobody.send(event())  # makes the writer release its file
     (path,) = files()
     records = path.read_bytes()
     deliver()
-    path.write_bytes(records)  # it was never removed
+    path.write_bytes(records)  # as if it had not been removed
     deliver()
     assert len(stored()) == 3
-    assert [one for one in stored() if one in told(answer)] == told(answer)
+    assert [row for row in stored() if row in as_rows(answer)] == as_rows(answer)
 
 
-def test_an_idempotency_key_counts_for_what_waits_too(nobody, outage, deliver):
+def test_an_idempotency_key_applies_to_spooled_events(nobody, outage, deliver):
     headers = {"Idempotency-Key": "k"}
     with outage:
         first = nobody.post("/events", [event()], headers=headers)
@@ -180,15 +184,15 @@ def test_an_idempotency_key_counts_for_what_waits_too(nobody, outage, deliver):
         assert second.headers["Idempotency-Replayed"] == "true"
         assert second.get_data() == first.get_data()
     deliver()
-    (one,) = stored()
-    again = nobody.post("/events", [event()], headers=headers)
-    assert again.headers["Idempotency-Replayed"] == "true"
-    assert again.get_data() == first.get_data()
-    assert [one] == told(first.get_json())
+    (row,) = stored()
+    repeated = nobody.post("/events", [event()], headers=headers)
+    assert repeated.headers["Idempotency-Replayed"] == "true"
+    assert repeated.get_data() == first.get_data()
+    assert [row] == as_rows(first.get_json())
 
 
 @pytest.mark.parametrize("is_back", [False, True], ids=["while it is away", "before it is delivered"])
-def test_another_body_under_a_key_that_waits_is_refused(nobody, outage, deliver, is_back):
+def test_another_body_under_a_spooled_key_is_rejected(nobody, outage, deliver, is_back):
     headers = {"Idempotency-Key": "k"}
     with outage:
         first = nobody.post("/events", [event(context=["first"])], headers=headers)
@@ -196,48 +200,48 @@ def test_another_body_under_a_key_that_waits_is_refused(nobody, outage, deliver,
         second = nobody.post("/events", [event(context=["second"])], headers=headers)
     assert (first.status_code, second.status_code) == (200, 422)
     deliver()
-    assert stored() == told(first.get_json())
+    assert stored() == as_rows(first.get_json())
 
 
-def test_of_two_bodies_under_one_key_at_once_one_is_kept_and_the_other_refused(nobody, outage, deliver, services):
+def test_of_concurrent_bodies_under_one_key_one_is_spooled(nobody, outage, deliver, services):
     def send(number: int) -> TestResponse:
         return nobody.post("/events", [event(context=[str(number)])], headers={"Idempotency-Key": f"k{number // 4}"})
 
     with outage:
         answers = at_once(16, send)
-    for some in (answers[begin : begin + 4] for begin in range(0, 16, 4)):
-        assert sorted(answer.status_code for answer in some) == [200, 422, 422, 422]
+    for group in (answers[begin : begin + 4] for begin in range(0, 16, 4)):
+        assert sorted(answer.status_code for answer in group) == [200, 422, 422, 422]
     deliver()
-    kept = [answer.get_json() for answer in answers if answer.status_code == 200]
-    assert sorted(stored(), key=str) == sorted(told(*kept), key=str)
+    accepted = [answer.get_json() for answer in answers if answer.status_code == 200]
+    assert sorted(stored(), key=str) == sorted(as_rows(*accepted), key=str)
 
 
-def keyed(body: bytes) -> WriteRequest:
+def request_with_key(body: bytes) -> WriteRequest:
     claim = Claim("k", body, b"the answer to " + body, FIRST)
     return WriteRequest(database.encode_events([]), 0, FIRST, key=claim)
 
 
-def test_a_key_is_known_to_the_other_processes_of_the_machine_and_after_a_restart(app, tmp_path):
-    one, other = EventSpool(SpoolFiles(tmp_path / "spool")), EventSpool(SpoolFiles(tmp_path / "spool"))
-    assert other.find("k") is None
-    first, repeat = keyed(b"first"), keyed(b"second")
-    assert one.append([first], None) == set()
-    assert other.append([repeat, keyless := WriteRequest(database.encode_events([]), 0, FIRST)], None) == {repeat}
+def test_a_spooled_key_is_known_to_other_processes_and_after_a_restart(app, tmp_path):
+    spool, other_spool = EventSpool(SpoolFiles(tmp_path / "spool")), EventSpool(SpoolFiles(tmp_path / "spool"))
+    assert other_spool.find("k") is None
+    first, repeat = request_with_key(b"first"), request_with_key(b"second")
+    assert spool.append([first], None) == set()
+    assert other_spool.append([repeat, keyless := WriteRequest(database.encode_events([]), 0, FIRST)], None) == {repeat}
     restarted = EventSpool(SpoolFiles(tmp_path / "spool"))
-    for process in (one, other, restarted):
+    for process in (spool, other_spool, restarted):
         assert process.find("k") == (b"first", b"the answer to first")
         assert process.find("another") is None
         assert process.append([repeat], None) == {repeat}
     assert keyless.state == "waiting"
-    one.release()
-    one.deliver()
-    assert other.find("k") is None, "it is the database that knows it now"
+    spool.release()
+    spool.deliver()
+    assert other_spool.find("k") is None, "it is the database that knows it now"
 
 
-def test_events_that_were_answered_are_stored_although_another_body_came_first_under_their_key(
+def test_acknowledged_events_are_stored_even_if_their_key_was_used_with_another_body(
     nobody, outage, deliver, monkeypatch
 ):
-    """As where the database had the key, and could not be asked."""
+    """The key was in the database, which could not be queried."""
     headers = {"Idempotency-Key": "k"}
     first = nobody.post("/events", [event(context=["first"])], headers=headers).get_json()
     with outage, monkeypatch.context() as patch:
@@ -245,13 +249,13 @@ def test_events_that_were_answered_are_stored_although_another_body_came_first_u
         second = nobody.post("/events", [event(context=["second"])], headers=headers)
     assert second.status_code == 200
     deliver()
-    assert stored() == told(first, second.get_json())
-    again = nobody.post("/events", [event(context=["first"])], headers=headers)
-    assert again.get_json() == first
+    assert stored() == as_rows(first, second.get_json())
+    repeated = nobody.post("/events", [event(context=["first"])], headers=headers)
+    assert repeated.get_json() == first
 
 
-def test_codes_that_a_process_knows_are_noted_by_what_waits_too(nobody, outage, deliver, services):
-    """The process need not have written them to the database that is there when they are delivered."""
+def test_delivery_records_the_codes_of_spooled_events(nobody, outage, deliver, services):
+    """The database at delivery may lack codes that the process had recorded."""
     nobody.send(event(customer="KNOWN"))
     with outage:
         nobody.send(event(customer="KNOWN"))
@@ -261,17 +265,17 @@ def test_codes_that_a_process_knows_are_noted_by_what_waits_too(nobody, outage, 
     assert services.catalog.known()[0] == ["KNOWN"]
 
 
-def test_a_key_that_was_taken_before_is_not_stored_again(nobody, outage, deliver, monkeypatch):
+def test_a_spooled_repeat_of_a_stored_request_is_not_stored_again(nobody, outage, deliver, monkeypatch):
     headers = {"Idempotency-Key": "k"}
     first = nobody.post("/events", [event()], headers=headers).get_json()
     with outage, monkeypatch.context() as patch:
         patch.setattr("app.store.events.idempotency.find", away)
         assert nobody.post("/events", [event()], headers=headers).status_code == 200
     deliver()
-    assert stored() == told(first)
+    assert stored() == as_rows(first)
 
 
-def test_a_spool_without_room_is_503_and_what_it_had_is_delivered(nobody, outage, deliver, monkeypatch, services):
+def test_a_full_disk_is_answered_503_and_earlier_events_are_delivered(nobody, outage, deliver, monkeypatch, services):
     monkeypatch.setattr(services.ingest._writer, "_wait_seconds", 0.3)
 
     def no_space(descriptor: int) -> None:
@@ -286,11 +290,11 @@ def test_a_spool_without_room_is_503_and_what_it_had_is_delivered(nobody, outage
         assert "Retry-After" in answer.headers
         third = nobody.send(event(context=["kept, too"]))
     deliver()
-    assert stored() == told(first, third)
+    assert stored() == as_rows(first, third)
 
 
 @pytest.mark.settings(spool=False, ingest_wait_seconds=1)
-def test_without_it_events_are_refused(nobody, outage, files, monkeypatch):
+def test_without_the_setting_events_are_rejected_during_an_outage(nobody, outage, files, monkeypatch):
     monkeypatch.setattr("app.store.events.writer.PAUSES", (0.05,))
     with outage:
         assert nobody.post("/events", [event()]).status_code == 503
@@ -298,7 +302,7 @@ def test_without_it_events_are_refused(nobody, outage, files, monkeypatch):
     assert stored() == []
 
 
-def test_what_a_killed_process_took_is_delivered_after_it(app, settings, files, deliver, tmp_path):
+def test_events_spooled_by_a_killed_process_are_delivered(app, settings, files, deliver, tmp_path):
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -329,12 +333,12 @@ sys.stdin.read()
     process.wait()
     assert len(files()) == 1
     deliver()
-    assert stored() == told(answer)
+    assert stored() == as_rows(answer)
 
 
 @postgresql_only
 @pytest.mark.parametrize("arrives", [True, False], ids=["committed", "not committed"])
-def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, deliver, monkeypatch, files, arrives):
+def test_a_commit_in_doubt_is_looked_up_at_delivery(nobody, outage, deliver, monkeypatch, files, arrives):
     commit, first = database.obj.commit_group, iter([True])
 
     def lose_the_answer() -> None:
@@ -351,17 +355,17 @@ def test_a_commit_in_doubt_is_looked_up_when_it_is_delivered(nobody, outage, del
     assert len(files()) == 1
     outage.on = False
     deliver()
-    assert stored() == told(answer)
+    assert stored() == as_rows(answer)
     assert [key.key for key in IdempotencyKey.select()] == [] or not arrives
 
 
-def test_what_waits_comes_home_in_transactions_of_few_events(app, monkeypatch):
+def test_delivery_splits_spooled_events_into_small_transactions(app, monkeypatch):
     monkeypatch.setattr(spool_records, "FIRST_EVENTS", 10)
     monkeypatch.setattr(spool_records, "MOST_EVENTS", 10)
     row = ("A", "P", "T", None, 1, [], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 1)
-    entries = [WriteRequest(database.encode_events([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
+    requests = [WriteRequest(database.encode_events([row] * size), size, 1) for size in (4, 4, 4, 25, 1)]
     sizes, write = [], database.obj.insert_encoded
-    monkeypatch.setattr(database.obj, "insert_encoded", lambda some: [sizes.append(len(some)), write(some)])
-    spool_records.deliver([spool_records.encode(entry, None)[0] for entry in entries])
+    monkeypatch.setattr(database.obj, "insert_encoded", lambda encoded: [sizes.append(len(encoded)), write(encoded)])
+    spool_records.deliver([spool_records.encode(request, None)[0] for request in requests])
     assert len(stored()) == 38
-    assert [size for size in sizes if size] == [2, 1, 1, 1]  # records: ten events at most, or one record
+    assert [size for size in sizes if size] == [2, 1, 1, 1]  # records; at most ten events or one record at a time

@@ -1,4 +1,4 @@
-"""What arrives, over a range cut into minutes, hours or days, and held against the time before."""
+"""The volume of events over a range in steps of minutes, hours or days, compared with the time before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANNA = Principal(1, "anna", "analyst", ("A",), "")
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch, services) -> None:
-    """It is NOW, and nothing is kept."""
+    """Set the time to NOW, and disable the caches."""
     monkeypatch.setattr(volume, "now", lambda: NOW)
     services.volume._charts.seconds = services.volume._rates.seconds = 0
 
@@ -28,7 +28,7 @@ def send(client, times, **changes) -> None:
         pass
 
 
-def test_a_named_range_ends_with_the_step_that_is_now():
+def test_a_named_range_ends_with_the_current_step():
     assert volume.preset("24h", NOW) == Span(NOW // HOUR * HOUR - 23 * HOUR, NOW // HOUR * HOUR + HOUR, HOUR)
     assert len(volume.preset("1h", NOW).steps) == 60
     assert volume.preset("30d", NOW).end == NOW // DAY * DAY + DAY
@@ -37,7 +37,7 @@ def test_a_named_range_ends_with_the_step_that_is_now():
 @pytest.mark.parametrize(
     ("length", "step"), [(0, MINUTE), (3 * HOUR, MINUTE), (3 * HOUR + 1, HOUR), (8 * DAY, HOUR), (366 * DAY, DAY)]
 )
-def test_a_range_of_two_moments_is_widened_to_whole_steps(length, step):
+def test_a_custom_range_is_widened_to_whole_steps(length, step):
     span = volume.between(FIRST, FIRST + length)
     assert span.step == step
     assert span.begin % step == span.end % step == 0
@@ -45,51 +45,51 @@ def test_a_range_of_two_moments_is_widened_to_whole_steps(length, step):
 
 
 @pytest.mark.parametrize("end", [FIRST - 1, FIRST + 366 * DAY + 1])
-def test_a_range_that_cannot_be_shown_is_refused(end):
+def test_a_range_that_is_invalid_or_too_long_is_rejected(end):
     with pytest.raises(InputInvalid):
         volume.between(FIRST, end)
 
 
-def test_the_numbers_of_each_step_split_by_type(services, nobody):
+def test_counts_by_step_are_split_by_type(services, nobody):
     send(nobody, [NOW, NOW - HOUR, NOW - HOUR, NOW - 30 * HOUR], type="X")
     send(nobody, [NOW - HOUR], type="Y")
     chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "type")
-    assert [(one.code, one.total) for one in chart.series] == [("X", 3), ("Y", 1)]
+    assert [(series.code, series.total) for series in chart.series] == [("X", 3), ("Y", 1)]
     assert chart.totals[-2:] == (3, 1)
     assert (chart.total, len(chart.totals)) == (4, 24)
     assert chart.active == [("PORTFOLIO", "X", 3), ("PORTFOLIO", "Y", 1)]
 
 
-def test_no_events_are_a_chart_of_noughts(services):
+def test_a_chart_without_events_has_only_zeros(services):
     for name in volume.RANGES:
         chart = services.volume.chart(SYSTEM, volume.preset(name, NOW), "product")
         assert (chart.total, set(chart.totals), chart.change) == (0, {0}, None)
 
 
-def test_at_most_five_codes_have_a_series_of_their_own(services, nobody):
+def test_at_most_five_codes_have_their_own_series(services, nobody):
     for number in range(8):
         send(nobody, [NOW - HOUR] * (number + 1), product=f"P{number}")
     chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "product")
-    assert [one.code for one in chart.series] == ["P7", "P6", "P5", "P4", "P3", None]
+    assert [series.code for series in chart.series] == ["P7", "P6", "P5", "P4", "P3", None]
     assert (chart.series[-1].total, chart.total) == (1 + 2 + 3, 36)
 
 
-def test_the_change_holds_whole_hours_against_those_before(services, nobody):
-    send(nobody, [NOW - 2 * HOUR] * 6 + [NOW] * 50)  # the hour that is now has only begun
+def test_the_change_compares_complete_hours(services, nobody):
+    send(nobody, [NOW - 2 * HOUR] * 6 + [NOW] * 50)  # the current hour has only begun
     send(nobody, [NOW - 26 * HOUR] * 4 + [NOW - 24 * HOUR] * 50)
     chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "product")
     assert (chart.since, chart.before, chart.change) == (6, 4, 0.5)
 
 
-def test_minutes_are_exact_at_once_and_the_hour_before_is_about(services, nobody):
+def test_minutes_are_exact_and_the_hour_before_is_an_estimate(services, nobody):
     send(nobody, [NOW - 5 * MINUTE] * 3 + [NOW - 70 * MINUTE] * 4)
-    nobody.send(event(timestamp=NOW - MINUTE))  # not counted by hour yet
+    nobody.send(event(timestamp=NOW - MINUTE))  # not in the hourly counts yet
     chart = services.volume.chart(SYSTEM, volume.preset("1h", NOW), "product")
     assert (chart.total, chart.totals[-6], chart.totals[-2]) == (4, 3, 1)
-    assert (chart.since, chart.before) == (4, 2)  # of the hour of 09:00 to 10:00 a half
+    assert (chart.since, chart.before) == (4, 2)  # half of the hour from 09:00 to 10:00
 
 
-def test_too_many_for_their_minutes_are_shown_for_as_long_as_they_can_be(services, nobody, monkeypatch):
+def test_a_range_with_too_many_events_for_minutes_is_shortened_or_shown_by_hours(services, nobody, monkeypatch):
     send(nobody, [NOW - minute * MINUTE for minute in range(20)])
     monkeypatch.setattr(volume, "COUNTED_AT_ONCE", 10)
     span = volume.preset("1h", NOW)
@@ -101,19 +101,19 @@ def test_too_many_for_their_minutes_are_shown_for_as_long_as_they_can_be(service
     assert (chart.wanted, chart.span.step, chart.total) == (span, HOUR, 20)
 
 
-def test_everybody_sees_their_own_customers_only(services, nobody):
+def test_a_chart_has_only_visible_customers(services, nobody):
     send(nobody, [NOW - HOUR, NOW - 30 * MINUTE], customer="A", type="MINE")
     send(nobody, [NOW - HOUR, NOW - 30 * MINUTE], customer="B", type="THEIRS")
     for name in volume.RANGES:
         chart = services.volume.chart(ANNA, volume.preset(name, NOW), "type")
-        assert {one.code for one in chart.series} == {"MINE"}
+        assert {series.code for series in chart.series} == {"MINE"}
         assert {kind for _, kind, _ in chart.active} == {"MINE"}
     assert services.volume.estimate(ANNA, EventFilter()) == 2
     assert services.volume.estimate(ANNA, EventFilter(customer="B")) == 0
     assert services.volume.per_minute(ANNA) * 2 == services.volume.per_minute(SYSTEM) > 0
 
 
-def test_what_many_look_at_is_counted_once(services, nobody, monkeypatch):
+def test_equal_requests_for_a_chart_share_one_count(services, nobody, monkeypatch):
     services.volume._charts.seconds = 60
     span = volume.preset("24h", NOW)
     first = services.volume.chart(SYSTEM, span, "type")

@@ -1,4 +1,4 @@
-"""The very first start makes a user; every other start finds things as they were left."""
+"""Bootstrap: the first start migrates the database and creates a user, and later starts change nothing."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from app.store.models import AuditEntry
 
 @pytest.fixture
 def services(tmp_path) -> Services:
-    """Of an installation without a database."""
+    """The services of an installation without a database."""
     yield create_app(Settings(data_dir=tmp_path / "var")).extensions["services"]
     store.release()
 
 
-def test_the_first_start_migrates_and_makes_a_user_with_a_random_password(services):
+def test_the_first_start_migrates_and_creates_a_user_with_a_random_password(services):
     first = prepare(services, "")
     assert store.pending() == []
-    assert services.catalog.is_empty()  # so that reports have every item as it came
+    assert services.catalog.is_empty()  # so that reports have every item as it was sent
     assert len(first.password) >= 16
     assert services.accounts.verify("admin", first.password).role == "admin"
     assert first.password != prepare(services, "").password
 
 
-def test_the_first_user_s_password_may_be_given(services):
-    assert prepare(services, "correct horse").password is None  # it is not to be printed
+def test_the_first_user_s_password_can_be_set(services):
+    assert prepare(services, "correct horse").password is None  # a password that was set is not printed
     assert services.accounts.verify("admin", "correct horse")
 
 
-def test_a_password_that_will_not_do_is_refused_by_the_setting_s_name(services):
+def test_an_invalid_password_is_rejected_by_the_setting_s_name(services):
     with pytest.raises(SettingInvalid, match="ADMIN_PASSWORD: The password has 5 characters"):
         prepare(services, "short")
     assert not services.accounts.any()
 
 
-def test_a_second_start_changes_nothing_and_tells_no_password(services):
+def test_a_second_start_changes_nothing_and_prints_no_password(services):
     prepare(services, "correct horse")
     services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
     before = services.catalog.export()
@@ -49,29 +49,29 @@ def test_a_second_start_changes_nothing_and_tells_no_password(services):
     assert services.catalog.export() == before
 
 
-def test_a_catalog_imported_before_the_first_start_is_kept(services):
+def test_a_catalog_imported_before_the_first_start_is_not_replaced(services):
     store.upgrade()
     services.catalog.put(b'{"customers": [{"code": "OURS"}]}')
     prepare(services, "")
-    assert [one["code"] for one in services.catalog.export()["customers"]] == ["OURS"]
+    assert [customer["code"] for customer in services.catalog.export()["customers"]] == ["OURS"]
 
 
-def changes() -> list[dict]:
-    return [one.details for one in AuditEntry.select().where(AuditEntry.action == "settings changed")]
+def setting_changes() -> list[dict]:
+    return [entry.details for entry in AuditEntry.select().where(AuditEntry.action == "settings changed")]
 
 
-def test_a_start_with_other_settings_is_in_the_audit_log_and_one_with_the_same_is_not(tmp_path):
+def test_changed_settings_are_recorded_in_the_audit_log_at_the_next_start(tmp_path):
     def start(**settings: object) -> None:
         app = create_app(Settings(data_dir=tmp_path / "var", **settings))
         prepare(app.extensions["services"], "correct horse")
 
     start()
     start()
-    assert changes() == []
+    assert setting_changes() == []
     start(catalog_mode="strict", port=8001)
     start(catalog_mode="strict", port=8001)
-    assert changes() == [{"PORT": "8000 → 8001", "CATALOG_MODE": "open → strict"}]
+    assert setting_changes() == [{"PORT": "8000 → 8001", "CATALOG_MODE": "open → strict"}]
     start(catalog_mode="strict", port=8001, secret_key="hush" * 8, redis_url="redis://u:hush@localhost:6379/0")
-    assert len(changes()) == 2
-    assert "hush" not in str(changes())
+    assert len(setting_changes()) == 2
+    assert "hush" not in str(setting_changes())
     store.release()

@@ -1,4 +1,4 @@
-"""Redis that answers with errors, or hangs: events and pages go on at once, and reports run afterwards."""
+"""Redis fails or hangs: events and pages are served without delay, and reports run afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE_SECONDS = 3
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """What Redis does is the same on either database."""
+    """SQLite only, because Redis behaves the same with either database."""
     return sqlite_url
 
 
@@ -69,11 +69,11 @@ def trouble(request, redis_url) -> Callable:
     return lambda: request.param(connection)
 
 
-def test_events_and_pages_go_on_at_once_and_reports_run_afterwards(app, services, operator, trouble):
+def test_events_and_pages_are_served_during_the_failure_and_reports_run_after_it(app, services, operator, trouble):
     visitor = Visitor(app).sign_in("olga")
     operator.send(event())
     assert visitor.get("/admin/").status_code == 200
-    services.health._glances._values.clear()  # as two seconds later
+    services.health._glances._values.clear()  # as if two seconds later
     with trouble() as reason:
         for path in ("/admin/", "/admin/system", "/health/ready", "/metrics"):
             began = time.monotonic()
@@ -85,24 +85,24 @@ def test_events_and_pages_go_on_at_once_and_reports_run_afterwards(app, services
         job = operator.post("/reports", {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}).get_json()
         Visitor(app).sign_in("olga")
         assert time.monotonic() - began < PAGE_SECONDS
-        services.scheduler.run_all()  # nothing of it raises
-    wait_until(lambda: is_well(services), 10)
+        services.scheduler.run_all()  # none of the tasks raises
+    wait_until(lambda: is_healthy(services), 10)
     services.scheduler.run_all()
     assert services.reports.queue.missing([job["job"]]) == []
 
 
-def is_well(services) -> bool:
+def is_healthy(services) -> bool:
     services.health._queue._hangs_until = 0
     return services.health.redis().problem is None
 
 
-def test_a_database_that_redis_does_not_have_is_named(redis_url):
+def test_a_missing_redis_database_is_named(redis_url):
     queue = ReportQueue(redis_url.replace("db=0", "db=99"), 1)
     with pytest.raises(QueueUnavailable, match="DB index is out of range"):
         queue.ping()
 
 
-def test_data_that_is_not_ours_is_named_and_breaks_no_page(app, services, operator, redis_url):
+def test_foreign_data_is_named_and_breaks_no_page(app, services, operator, redis_url):
     redis = redis_py.Redis.from_url(redis_url)
     redis.set(module.SCHEDULER, "soon")
     redis.hset(module.REQUESTS, "of another program", "x")
@@ -116,29 +116,29 @@ def test_data_that_is_not_ours_is_named_and_breaks_no_page(app, services, operat
     assert operator.get("/metrics").status_code == 200
     with structlog.testing.capture_logs() as logs:
         services.scheduler.run_all()
-    assert not [one for one in logs if one["event"] == "periodic task failed"]
+    assert not [entry for entry in logs if entry["event"] == "periodic task failed"]
 
 
-def test_a_redis_that_hangs_is_waited_for_once(redis_url):
+def test_queries_wait_only_once_for_a_redis_that_hangs(redis_url):
     queue = ReportQueue(redis_url, 1)
     queue.ping()
     with hanging(redis_py.Redis.from_url(redis_url)):
         began = time.monotonic()
-        for ask in (queue.workers, queue.length, queue.server, queue.scheduler_seen, queue.ping):
+        for query in (queue.workers, queue.length, queue.server, queue.scheduler_seen, queue.ping):
             with pytest.raises(QueueUnavailable, match="Redis does not answer: Timeout reading"):
-                ask()
+                query()
         assert time.monotonic() - began < 2 * module.TIMEOUT_SECONDS
 
 
-def test_asking_for_workers_leaves_the_time_out_as_it_is(redis_url):
+def test_listing_workers_does_not_change_the_connection_timeout(redis_url):
     redis = redis_py.Redis.from_url(redis_url)
     Worker([Queue(NAME, connection=redis)], connection=redis).register_birth()
     queue = ReportQueue(redis_url, 1)
-    assert [one.pid for one in queue.workers()] == [os.getpid()]
+    assert [worker_info.pid for worker_info in queue.workers()] == [os.getpid()]
     assert queue.connection().connection_pool.connection_kwargs["socket_timeout"] == module.TIMEOUT_SECONDS
 
 
-def test_of_all_who_are_counted_one_waits_to_see_whether_redis_is_back(redis_url, monkeypatch):
+def test_one_of_many_rate_limited_requests_waits_to_test_whether_redis_is_back(redis_url, monkeypatch):
     rates = RateLimit(redis_url)
     with hanging(redis_py.Redis.from_url(redis_url)):
         rates.count("key", "a", 5)
@@ -149,10 +149,10 @@ def test_of_all_who_are_counted_one_waits_to_see_whether_redis_is_back(redis_url
         assert time.monotonic() - began < 2
 
 
-def test_a_worker_that_waits_for_redis_ends_at_once_by_a_signal(services, redis_url, monkeypatch):
-    """RQ's handler raises an error in whatever runs, which was the pause until the next try."""
+def test_a_worker_that_waits_for_redis_ends_immediately_on_a_signal(services, redis_url, monkeypatch):
+    """RQ's signal handler raises an error, which interrupted the pause before the next attempt."""
 
-    def begin_and_fail(self: worker.ReportWorker, **how: object) -> None:
+    def begin_and_fail(self: worker.ReportWorker, **options: object) -> None:
         self._install_signal_handlers()
         raise redis_py.ResponseError("MISCONF")
 
@@ -166,12 +166,12 @@ def test_a_worker_that_waits_for_redis_ends_at_once_by_a_signal(services, redis_
             signal.signal(number, handler)
 
 
-class TestJobsOfOthers:
-    """Whoever may write to a shared Redis can put a job there; a worker carries out the service's own alone."""
+class TestForeignJobs:
+    """Other programs may write jobs to a shared Redis. A worker runs only jobs of this service."""
 
     @pytest.fixture
-    def plain(self, redis_url) -> Queue:
-        """The queue as RQ itself has it, which takes everything."""
+    def plain_queue(self, redis_url) -> Queue:
+        """The queue with RQ's own job class, which accepts every job."""
         return Queue(NAME, connection=redis_py.Redis.from_url(redis_url), serializer=JSONSerializer)
 
     @pytest.mark.parametrize(
@@ -186,25 +186,27 @@ class TestJobsOfOthers:
         ],
         ids=["a function", "ours, but no job", "success", "failure", "stopped", "webhook"],
     )
-    def test_a_job_that_is_not_ours_is_passed_over_and_logged(self, plain, job):
-        plain.enqueue_call(**job)
+    def test_a_foreign_job_is_skipped_and_logged(self, plain_queue, job):
+        plain_queue.enqueue_call(**job)
         with structlog.testing.capture_logs() as logs:
-            assert taken(plain) is None
-        assert [one["event"] for one in logs] == ["a job in Redis was refused, as it is not the service's own"]
-        assert plain.get_job_ids() == []
+            assert dequeue(plain_queue) is None
+        assert [entry["event"] for entry in logs] == ["a job in Redis was refused, as it is not the service's own"]
+        assert plain_queue.get_job_ids() == []
 
-    def test_what_cannot_be_read_is_passed_over(self, plain):
-        job = plain.enqueue_call(WORK)
-        plain.connection.hset(job.key, "data", b"cos\nsystem\n(S'true'\ntR.")
-        assert taken(plain) is None
+    def test_an_unreadable_job_is_skipped(self, plain_queue):
+        job = plain_queue.enqueue_call(WORK)
+        plain_queue.connection.hset(job.key, "data", b"cos\nsystem\n(S'true'\ntR.")
+        assert dequeue(plain_queue) is None
 
-    def test_a_job_that_is_ours_is_taken(self, plain):
-        plain.enqueue_call(HELP, args=("a job",))
-        job, _ = taken(plain)
+    def test_a_job_of_the_service_is_accepted(self, plain_queue):
+        plain_queue.enqueue_call(HELP, args=("a job",))
+        job, _ = dequeue(plain_queue)
         assert (job.func_name, job.args) == (HELP, ["a job"])
 
 
-def taken(plain: Queue) -> object:
-    """What a worker gets out of the queue."""
-    ours = module.queue(plain.connection)
-    return Queue.dequeue_any([ours], None, connection=plain.connection, job_class=ReportJob, serializer=JSONSerializer)
+def dequeue(plain_queue: Queue) -> object:
+    """Return the job that a worker dequeues."""
+    report_queue = module.queue(plain_queue.connection)
+    return Queue.dequeue_any(
+        [report_queue], None, connection=plain_queue.connection, job_class=ReportJob, serializer=JSONSerializer
+    )

@@ -1,4 +1,4 @@
-"""Erasing beside everything else that goes on."""
+"""Erasure while reports run and events arrive."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.threads import Aside
 pytestmark = pytest.mark.both_databases
 
 
-def test_a_report_may_run_while_its_events_are_erased(admin, services, along):
-    """Its file holds what was still there when it came by; its numbers are those of its file."""
+def test_events_can_be_erased_while_a_report_about_them_runs(admin, services, wrap_lines):
+    """The file has the events that were not yet erased when they were read, and its counts match its content."""
 
     def erase() -> int:
         plan = services.retention.plan({"customer": "BARCHART"})
@@ -28,14 +28,14 @@ def test_a_report_may_run_while_its_events_are_erased(admin, services, along):
     job = admin.start_report()
     erased = []
 
-    def through(lines):
+    def erase_once(lines):
         for line in lines:
             if not erased:
-                with Aside() as aside:
-                    erased.append(aside.start(erase).result())
+                with Aside() as background:
+                    erased.append(background.start(erase).result())
             yield line
 
-    along(through)
+    wrap_lines(erase_once)
     services.runner.run(job["job"])
     assert erased == [5_001]
     row = Report.get(Report.job == job["job"])
@@ -45,12 +45,12 @@ def test_a_report_may_run_while_its_events_are_erased(admin, services, along):
     assert select.count() == 0
 
 
-def test_who_sends_meanwhile_does_not_wait_long(services, nobody):
-    """Erasing leaves as much time as it takes; a thousand events go in hundredths of a second."""
+def test_requests_during_an_erasure_do_not_wait_long(services, nobody):
+    """The erasure pauses between steps of a thousand events, which take hundredths of a second each."""
     fill(30_000)
     plan = services.retention.plan({"customer": "BARCHART"})
-    with Aside() as aside:
-        erasing = aside.start(lambda: sum(services.retention.erase(SYSTEM, plan)))
+    with Aside() as background:
+        erasing = background.start(lambda: sum(services.retention.erase(SYSTEM, plan)))
         slowest, sent = 0.0, 0
         while not erasing.done():
             began = time.monotonic()

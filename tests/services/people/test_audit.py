@@ -1,4 +1,4 @@
-"""The audit log: every act is noted with the act itself, and read by whoever may."""
+"""The audit log: each action and its entry are committed together, and entries are visible by permission."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ ALL = AuditFilter()
 pytestmark = pytest.mark.usefixtures("services")
 
 
-def seen(by: Principal, sought: AuditFilter = ALL) -> list[tuple[str, str, str]]:
-    """Return who, action and object of what somebody sees, newest first."""
-    return [(one.who, one.action, one.object) for one in audit.page(by, sought, 100).entries]
+def visible_entries(reader: Principal, audit_filter: AuditFilter = ALL) -> list[tuple[str, str, str]]:
+    """Return who, action and object of the visible entries, newest first."""
+    return [(entry.who, entry.action, entry.object) for entry in audit.page(reader, audit_filter, 100).entries]
 
 
-def test_an_entry_says_who_did_what_to_what_when_and_from_where():
+def test_an_entry_has_the_account_action_object_time_and_address():
     audit.note(ANNA, "report started", "report JOB-1", {"rows": 3, "types": ["A"], "end": None}, customer="BARCHART")
     audit.note(nobody("192.0.2.1"), "sign-in failed")
     entry, stranger = AuditEntry.select().order_by(AuditEntry.id)
@@ -47,7 +47,7 @@ def test_an_entry_says_who_did_what_to_what_when_and_from_where():
     assert (stranger.account, stranger.who, stranger.address) == (None, "", "192.0.2.1")
 
 
-def test_an_action_must_be_on_the_list_and_need_a_permission_that_some_role_has():
+def test_an_action_must_be_listed_with_a_permission_that_some_role_has():
     with pytest.raises(KeyError):
         audit.note(BOSS, "did something")
     assert all(BOSS.may(permission) for permission in ACTIONS.values())
@@ -65,7 +65,7 @@ def test_an_action_and_its_entry_are_committed_together_or_not_at_all():
     with pytest.raises(ZeroDivisionError), transaction():
         audit.note(BOSS, "user added", "user olga")
         raise ZeroDivisionError
-    assert seen(BOSS) == []
+    assert visible_entries(BOSS) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_action_and_its_entry_are_committed_together_or_not_at_all():
         lambda services: services.rejected_groups.purge(BOSS, Key("type", "missing", "", ""), 10**9),
     ],
 )
-def test_what_cannot_be_noted_is_not_done(app, services, monkeypatch, act):
+def test_an_action_that_cannot_be_recorded_is_not_executed(app, services, monkeypatch, act):
     services.accounts.add("anna", "analyst", None, PASSWORD)
     services.ingest_keys.add("old")
     Client(app, None).send(event())
@@ -102,14 +102,14 @@ def test_what_cannot_be_noted_is_not_done(app, services, monkeypatch, act):
 
 def state(services) -> list[object]:
     return [
-        [one.name for one in services.accounts.everyone()],
+        [account.name for account in services.accounts.everyone()],
         [(key.name, key.revoked) for key in services.ingest_keys.all()],
         [report.status for report in Report.select()],
         len(rejected.newest(10)),
     ]
 
 
-def test_users_are_noted(services):
+def test_changes_of_users_are_recorded(services):
     boss = replace(BOSS, id=9)
     anna = services.accounts.add("anna", "analyst", ["BARCHART"], PASSWORD, by=boss)
     services.accounts.set_password("anna", "another password", by=boss)
@@ -117,7 +117,7 @@ def test_users_are_noted(services):
     services.accounts.change(anna, "operator", None, by=boss)
     services.accounts.remove("anna", by=BOSS)
     services.accounts.add("olga", "operator", None, PASSWORD)
-    assert seen(BOSS) == [
+    assert visible_entries(BOSS) == [
         ("system", "user added", "user olga"),
         ("boss", "user removed", "user anna"),
         ("boss", "user changed", "user anna"),
@@ -132,19 +132,19 @@ def test_users_are_noted(services):
         "old customers": ["BARCHART"],
         "new customers": None,
     }
-    assert "password" not in "".join(str(one.details) for one in AuditEntry.select())
+    assert "password" not in "".join(str(entry.details) for entry in AuditEntry.select())
 
 
-def test_keys_are_noted_without_the_key(services):
+def test_changes_of_keys_are_recorded_without_the_key(services):
     key, token = services.ingest_keys.add("web", ["BARCHART"], by=BOSS)
     services.ingest_keys.revoke(key, by=OLGA)
-    assert seen(BOSS) == [("olga", "key revoked", "key web"), ("boss", "key added", "key web")]
-    kept = "".join(f"{one.object}{one.details}" for one in AuditEntry.select())
-    assert key.hint in kept
-    assert token[len(key.hint) :] not in kept
+    assert visible_entries(BOSS) == [("olga", "key revoked", "key web"), ("boss", "key added", "key web")]
+    stored = "".join(f"{entry.object}{entry.details}" for entry in AuditEntry.select())
+    assert key.hint in stored
+    assert token[len(key.hint) :] not in stored
 
 
-def test_what_did_not_happen_is_not_noted(services):
+def test_a_failed_action_is_not_recorded(services):
     services.accounts.add("anna", "analyst", None, PASSWORD, by=BOSS)
     services.ingest_keys.add("web", by=BOSS)
     for wrong in (
@@ -156,12 +156,12 @@ def test_what_did_not_happen_is_not_noted(services):
     ):
         with pytest.raises((AccountInvalid, InputInvalid)):
             wrong()
-    assert [action for _, action, _ in seen(BOSS)] == ["key added", "user added"]
+    assert [action for _, action, _ in visible_entries(BOSS)] == ["key added", "user added"]
 
 
 @pytest.fixture
-def a_day(services) -> None:
-    """An entry of each kind."""
+def mixed_entries(services) -> None:
+    """Add entries of several users, actions and customers."""
     audit.note(BOSS, "user added", "user anna")
     audit.note(OLGA, "signed in")
     audit.note(OLGA, "catalog changed", "product PORTFOLIO")
@@ -170,13 +170,13 @@ def a_day(services) -> None:
     audit.note(OTTO, "signed in")
 
 
-def objects(by: Principal, sought: AuditFilter = ALL) -> list[str]:
-    return [f"{name}: {object or action}" for name, action, object in seen(by, sought)]
+def objects(reader: Principal, audit_filter: AuditFilter = ALL) -> list[str]:
+    return [f"{name}: {object or action}" for name, action, object in visible_entries(reader, audit_filter)]
 
 
-@pytest.mark.usefixtures("a_day")
+@pytest.mark.usefixtures("mixed_entries")
 @pytest.mark.parametrize(
-    ("who", "found"),
+    ("principal", "expected"),
     [
         (replace(OLGA, id=9), ["olga: report JOB-2", "anna: report JOB-1", "olga: product PORTFOLIO"]),
         (OLGA, ["olga: report JOB-2", "anna: report JOB-1", "olga: product PORTFOLIO", "olga: signed in"]),
@@ -186,85 +186,87 @@ def objects(by: Principal, sought: AuditFilter = ALL) -> list[str]:
     ],
     ids=["operator", "own entries", "analyst", "limited operator", "customer taken away"],
 )
-def test_a_role_and_its_customers_limit_what_is_seen_of_others(who, found):
-    assert objects(who) == found
-    assert len(seen(BOSS)) == len(seen(SYSTEM)) == 6
+def test_role_and_customers_limit_the_visible_entries_of_others(principal, expected):
+    assert objects(principal) == expected
+    assert len(visible_entries(BOSS)) == len(visible_entries(SYSTEM)) == 6
 
 
-@pytest.mark.usefixtures("a_day")
+@pytest.mark.usefixtures("mixed_entries")
 class TestFilters:
     @pytest.mark.parametrize(
-        ("sought", "found"),
+        ("audit_filter", "expected"),
         [
             (AuditFilter(who="anna"), ["anna: report JOB-1"]),
             (AuditFilter(action="signed in"), ["otto: signed in", "olga: signed in"]),
         ],
     )
-    def test_by_who_and_by_action(self, sought, found):
-        assert objects(BOSS, sought) == found
+    def test_by_account_and_by_action(self, audit_filter, expected):
+        assert objects(BOSS, audit_filter) == expected
 
     @pytest.mark.parametrize(
-        ("text", "found"), [("job-", 2), ("JOB-1", 1), ("sure", 1), ("100%_S", 1), ("0_%", 0), ("%", 1), ("\\", 0)]
+        ("text", "expected"), [("job-", 2), ("JOB-1", 1), ("sure", 1), ("100%_S", 1), ("0_%", 0), ("%", 1), ("\\", 0)]
     )
-    def test_by_text_in_any_case_with_signs_that_mean_themselves(self, text, found):
-        assert len(seen(BOSS, AuditFilter(text=text))) == found
+    def test_by_text_without_case_and_wildcards(self, text, expected):
+        assert len(visible_entries(BOSS, AuditFilter(text=text))) == expected
 
-    def test_by_time_both_ends_included(self):
+    def test_by_time_with_both_ends_included(self):
         AuditEntry.update(moment=AuditEntry.id * 10).execute()
-        assert len(seen(BOSS, AuditFilter(start=20, end=40))) == 3
+        assert len(visible_entries(BOSS, AuditFilter(start=20, end=40))) == 3
 
-    def test_pages_follow_one_another_without_a_gap(self):
+    def test_consecutive_pages_have_no_gap(self):
         first = audit.page(BOSS, AuditFilter(), 4)
         second = audit.page(BOSS, AuditFilter(), 4, first.next)
-        assert [one.id for one in first.entries + second.entries] == [6, 5, 4, 3, 2, 1]
+        assert [entry.id for entry in first.entries + second.entries] == [6, 5, 4, 3, 2, 1]
         assert second.next is None
 
 
-def test_entries_go_when_their_time_is_over(services):
+def test_entries_are_purged_at_their_age_limit(services):
     audit.note(BOSS, "signed in")
     audit.note(BOSS, "signed out")
     AuditEntry.update(moment=AuditEntry.moment - 366 * 86_400_000).where(AuditEntry.id == 1).execute()
     services.scheduler.run_all()
-    assert seen(BOSS) == [("boss", "signed out", "")]
+    assert visible_entries(BOSS) == [("boss", "signed out", "")]
 
 
-def test_what_commands_import_is_noted(app, tmp_path):
+def test_imports_by_commands_are_recorded(app, tmp_path):
     (tmp_path / "catalog.json").write_text('{"customers": [{"code": "A"}], "products": [], "types": []}')
     (tmp_path / "events.ndjson").write_text(f"{json.dumps(event())}\nno event\n")
     run = app.test_cli_runner().invoke
     assert run(args=["catalog", "import", str(tmp_path / "catalog.json")]).exit_code == 0
     assert run(args=["events", "import", str(tmp_path / "events.ndjson")]).exit_code == 3
-    newest = audit.page(SYSTEM, ALL, 10).entries
-    assert [(one.who, one.action, one.object) for one in newest] == [
+    entries = audit.page(SYSTEM, ALL, 10).entries
+    assert [(entry.who, entry.action, entry.object) for entry in entries] == [
         ("system", "events imported", "file events.ndjson"),
         ("system", "catalog imported", ""),
     ]
-    assert newest[0].details == {"events": 1, "rejected": 1}
-    assert newest[1].details == {"customers": 1, "products": 0, "types": 0}
+    assert entries[0].details == {"events": 1, "rejected": 1}
+    assert entries[1].details == {"customers": 1, "products": 0, "types": 0}
 
 
-def test_somebody_who_is_signed_in_is_named_as_who_downloads_a_file(app, admin):
+def test_a_download_from_the_dashboard_is_recorded_with_the_signed_in_user(app, admin):
     admin.send(event())
     job, _ = admin.run_report()
     boss = Visitor(app).sign_in("admin")
     link = boss.get(f"/admin/reports/{job['source']}/download").headers["Location"]
     assert boss.get(link.removeprefix("https://tally.example")).status_code == 200
-    newest = audit.page(SYSTEM, ALL, 1).entries[0]
-    assert (newest.who, newest.action, newest.address) == ("admin", "report downloaded", "127.0.0.1")
+    entry = audit.page(SYSTEM, ALL, 1).entries[0]
+    assert (entry.who, entry.action, entry.address) == ("admin", "report downloaded", "127.0.0.1")
 
 
-def test_whom_a_link_was_given_and_who_fetched_the_file_is_noted(admin, nobody):
+def test_the_recipient_of_a_link_and_the_download_are_recorded(admin, nobody):
     admin.send(event())
-    job, _ = admin.run_report()  # which fetches the file as well
+    job, _ = admin.run_report()  # which also downloads the file
     link = admin.get(f"/reports/{job['source']}", headers={"Accept": "text/csv"}).headers["Location"]
     path = link.removeprefix("https://tally.example")
-    asked = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
-    assert nobody.get(path, headers={"Range": "bytes=1-"}, **asked).status_code == 206
-    assert nobody.request("HEAD", path, **asked).status_code == 200
-    assert nobody.get(f"{path}x", **asked).status_code == 403
+    options = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
+    assert nobody.get(path, headers={"Range": "bytes=1-"}, **options).status_code == 206
+    assert nobody.request("HEAD", path, **options).status_code == 200
+    assert nobody.get(f"{path}x", **options).status_code == 403
     report = f"report {job['source']}"
     assert [
-        (one.who, one.action, one.address) for one in audit.page(SYSTEM, ALL, 10).entries if one.object == report
+        (entry.who, entry.action, entry.address)
+        for entry in audit.page(SYSTEM, ALL, 10).entries
+        if entry.object == report
     ] == [
         ("", "report downloaded", "203.0.113.9"),
         ("admin", "report link given", "127.0.0.1"),
@@ -272,4 +274,4 @@ def test_whom_a_link_was_given_and_who_fetched_the_file_is_noted(admin, nobody):
         ("admin", "report link given", "127.0.0.1"),
         ("admin", "report started", "127.0.0.1"),
     ]
-    assert {one.customer for one in audit.page(SYSTEM, ALL, 5).entries} == {"BARCHART"}
+    assert {entry.customer for entry in audit.page(SYSTEM, ALL, 5).entries} == {"BARCHART"}

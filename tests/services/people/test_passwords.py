@@ -1,4 +1,4 @@
-"""Passwords: kept as argon2id hashes, and checked at the same price whoever is asked for."""
+"""Passwords: stored as argon2id hashes, and verified at the same cost for known and unknown users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def accounts(services) -> Accounts:
 
 @pytest.fixture
 def hashings(accounts, monkeypatch) -> list[str]:
-    """Record the hashes that a password is compared with."""
+    """Record the hashes that passwords are compared with."""
     compared, verify = [], PasswordHasher.verify
     monkeypatch.setattr(
         PasswordHasher,
@@ -32,35 +32,35 @@ def hashings(accounts, monkeypatch) -> list[str]:
     return compared
 
 
-def test_a_password_is_kept_as_an_argon2id_hash_with_a_salt_of_its_own(accounts):
+def test_a_password_is_stored_as_a_salted_argon2id_hash(accounts):
     accounts.add("olga", "operator", None, RIGHT)
     hashes = [row.password for row in Account.select()]
-    assert all(kept.startswith("$argon2id$") for kept in hashes)
+    assert all(password_hash.startswith("$argon2id$") for password_hash in hashes)
     assert len(set(hashes)) == 2
 
 
-def test_the_right_password_is_recognised_and_any_other_is_not(accounts):
+def test_only_the_right_password_is_accepted(accounts):
     assert accounts.verify("anna", RIGHT).name == "anna"
     for wrong in (WRONG, "", RIGHT.upper(), f"{RIGHT} ", RIGHT[:-1], f"{RIGHT}\0"):
         assert accounts.verify("anna", wrong) is None
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "Anna", "an na", "a" * 10_000, "anna\0", "anna'; DROP TABLE account"])
-def test_an_unknown_user_is_refused_at_the_price_of_a_known_one(accounts, hashings, name):
+def test_rejecting_an_unknown_user_costs_as_much_as_a_known_one(accounts, hashings, name):
     assert accounts.verify(name, RIGHT) is None
     assert len(hashings) == 1
 
 
-def test_hashing_costs_what_argon2_s_authors_recommend(services, monkeypatch):
+def test_hashing_uses_the_parameters_recommended_by_rfc_9106(services, monkeypatch):
     monkeypatch.setattr(module, "PasswordHasher", PasswordHasher)
     Accounts().add("olga", "operator", None, RIGHT)
     assert Account.get(Account.name == "olga").password.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106
 
 
-def test_the_hash_for_unknown_users_costs_as_much_as_a_real_one(accounts, hashings):
+def test_the_dummy_hash_of_unknown_users_has_the_cost_of_a_real_one(accounts, hashings):
     for name in ("anna", "nobody"):
         accounts.verify(name, WRONG)
-    real, unknown = (kept.split("$")[:4] for kept in hashings)  # algorithm, version, memory, time, threads
+    real, unknown = (stored.split("$")[:4] for stored in hashings)  # algorithm, version, memory, time, threads
     assert real == unknown
 
 
@@ -81,13 +81,13 @@ def test_a_wrong_password_is_hashed_each_time(accounts, hashings):
     assert len(hashings) == 3
 
 
-def test_what_is_remembered_does_not_tell_the_password(accounts):
+def test_the_cache_does_not_reveal_the_password(accounts):
     accounts.verify("anna", RIGHT)
     assert RIGHT not in repr(accounts._passwords._right)
     assert "anna" not in repr(list(accounts._passwords._right))
 
 
-def test_the_memory_is_of_one_name_and_one_password_together(accounts, hashings):
+def test_the_cache_key_separates_name_and_password(accounts, hashings):
     accounts.add("ann", "operator", None, OTHER)
     accounts.verify("anna", RIGHT)
     assert accounts.verify("ann", f"a{RIGHT}") is None
@@ -104,13 +104,13 @@ def test_the_memory_is_of_one_name_and_one_password_together(accounts, hashings)
     ],
     ids=["changed", "changed by another process", "removed"],
 )
-def test_a_verified_password_is_refused_at_once_after_a_change(accounts, change):
+def test_a_cached_password_is_rejected_immediately_after_a_change(accounts, change):
     assert accounts.verify("anna", RIGHT)
     change(accounts)
     assert accounts.verify("anna", RIGHT) is None
 
 
-def test_a_new_user_of_an_old_name_is_somebody_else(accounts):
+def test_a_new_user_with_an_old_name_has_a_new_password_version(accounts):
     before = accounts.verify("anna", RIGHT)
     accounts.remove("anna")
     accounts.add("anna", "analyst", ["FERNHILL"], OTHER)
@@ -122,22 +122,22 @@ def test_a_new_user_of_an_old_name_is_somebody_else(accounts):
 @pytest.mark.parametrize(
     ("password", "reason"), [("", "0 characters"), ("seven..", "7 characters"), ("correct\0horse", "NUL")]
 )
-def test_a_password_that_will_not_do_is_refused(accounts, password, reason):
+def test_an_invalid_password_is_rejected(accounts, password, reason):
     with pytest.raises(AccountInvalid, match=reason):
         accounts.add("olga", "operator", None, password)
     with pytest.raises(AccountInvalid, match=reason):
         accounts.set_password("anna", password)
-    assert [one.name for one in accounts.everyone()] == ["anna"]
+    assert [account.name for account in accounts.everyone()] == ["anna"]
     assert accounts.verify("anna", RIGHT)
 
 
-def test_a_password_may_have_any_letters(accounts):
+def test_a_password_may_have_any_characters(accounts):
     accounts.set_password("anna", "  ñandú: 🐎 שלום  ")
     assert accounts.verify("anna", "  ñandú: 🐎 שלום  ")
     assert accounts.verify("anna", "ñandú: 🐎 שלום") is None
 
 
-def test_of_users_of_one_name_added_at_once_one_is_made(services):
+def test_concurrent_additions_of_a_name_create_one_user(services):
     def add(number: int) -> bool:
         try:
             services.accounts.add("olga", "analyst", ["BARCHART"], f"{RIGHT} {number}")

@@ -1,4 +1,4 @@
-"""Cancelling a report stops its work within two seconds, at whatever it is, and leaves nothing behind."""
+"""Cancelling: a report stops within two seconds at any stage, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.threads import Aside
 
 pytestmark = pytest.mark.both_databases
 
-SECONDS = 60  # for something to be reached
+SECONDS = 60  # time limit for reaching a stage
 STOPS_WITHIN = 2
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
 
@@ -31,40 +31,40 @@ def job(long_job) -> str:
     return long_job
 
 
-class Moment:
-    """A place in the code at which a report is held until the test goes on."""
+class HoldPoint:
+    """A place in the code where a report waits until the test resumes it."""
 
     def __init__(self) -> None:
-        self._reached, self._go = threading.Event(), threading.Event()
+        self._reached, self._resumed = threading.Event(), threading.Event()
 
     def hold(self) -> None:
         if not self._reached.is_set():
             self._reached.set()
-            assert self._go.wait(SECONDS)
+            assert self._resumed.wait(SECONDS)
 
     def until_reached(self) -> None:
         assert self._reached.wait(SECONDS)
 
-    def go_on(self) -> None:
-        self._go.set()
+    def resume(self) -> None:
+        self._resumed.set()
 
 
 @pytest.fixture
-def in_a_statement(monkeypatch) -> Callable[[], None]:
-    """Let a report be planned by a statement that takes half a minute; returns when it is at it."""
-    begun = threading.Event()
+def in_long_statement(monkeypatch) -> Callable[[], None]:
+    """Make planning run a statement of half a minute. Return a function that waits until it is running."""
+    started = threading.Event()
 
     def sleep(*args: object, **more: object) -> None:
-        begun.set()
+        started.set()
         database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
 
     monkeypatch.setattr(planning, "plan", sleep)
-    return lambda: begun.wait(SECONDS) and time.sleep(0.2)
+    return lambda: started.wait(SECONDS) and time.sleep(0.2)
 
 
 @pytest.fixture
-def cancels(admin, app, services, row) -> Callable[[str, str], None]:
-    """Cancel a report as programs do, as on the terminal, or as a page does."""
+def cancel_report(admin, app, services, row) -> Callable[[str, str], None]:
+    """Return a function that cancel_report a report through the API, the command or the service."""
 
     def cancel(way: str, job: str) -> None:
         if way == "api":
@@ -87,39 +87,39 @@ def check_cancelled(admin, job: str, report: Report, files: list[str]) -> None:
 
 
 @pytest.mark.parametrize("way", ["api", "cli", "service"])
-def test_a_report_stops_in_the_middle_of_a_long_statement(
-    admin, services, job, row, files, in_a_statement, cancels, way
+def test_a_report_stops_during_a_long_statement(
+    admin, services, job, row, files, in_long_statement, cancel_report, way
 ):
-    with Aside() as aside:
-        running = aside.start(services.runner.run, job)
-        in_a_statement()
+    with Aside() as background:
+        running = background.start(services.runner.run, job)
+        in_long_statement()
         began = time.monotonic()
-        cancels(way, job)
+        cancel_report(way, job)
         assert running.result()
         assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
-    assert [one.outcome for one in services.reports.attempts(row(job))] == ["cancelled"]
+    assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["cancelled"]
     assert not services.runner.run(job)
 
 
-def test_a_report_stops_in_the_middle_of_its_rows(admin, services, job, row, files, along, cancels):
-    moment = Moment()
+def test_a_report_stops_while_its_rows_are_written(admin, services, job, row, files, wrap_lines, cancel_report):
+    hold_point = HoldPoint()
 
-    def held(lines):
+    def hold_at_row_50(lines):
         for number, line in enumerate(lines):
             if number == 50:
-                moment.hold()
+                hold_point.hold()
             time.sleep(0.001)
             yield line
 
-    along(held)
-    with Aside() as aside:
-        running = aside.start(services.runner.run, job)
-        moment.until_reached()
+    wrap_lines(hold_at_row_50)
+    with Aside() as background:
+        running = background.start(services.runner.run, job)
+        hold_point.until_reached()
         assert any(name.endswith(".partial") for name in files())
         began = time.monotonic()
-        cancels("api", job)
-        moment.go_on()
+        cancel_report("api", job)
+        hold_point.resume()
         assert running.result()
         assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
@@ -127,45 +127,45 @@ def test_a_report_stops_in_the_middle_of_its_rows(admin, services, job, row, fil
 
 @pytest.mark.parametrize("output", [None, {"format": "parquet"}], ids=["csv", "parquet"])
 def test_a_report_stops_while_its_parts_are_joined(
-    admin, services, job, begin, row, files, cancels, monkeypatch, output
+    admin, services, job, begin, row, files, cancel_report, monkeypatch, output
 ):
     job = begin(output)
-    moment, add = Moment(), attempt.Attempt._add
+    hold_point, add = HoldPoint(), attempt.Attempt._add
 
-    def held(self: attempt.Attempt, *args: object) -> None:
-        moment.hold()
-        time.sleep(0.7)  # a beat of the pulse
+    def hold_then_add(self: attempt.Attempt, *args: object) -> None:
+        hold_point.hold()
+        time.sleep(0.7)  # longer than the interval between heartbeats
         add(self, *args)
 
-    monkeypatch.setattr(attempt.Attempt, "_add", held)
-    with Aside() as aside:
-        running = aside.start(services.runner.run, job)
-        moment.until_reached()
+    monkeypatch.setattr(attempt.Attempt, "_add", hold_then_add)
+    with Aside() as background:
+        running = background.start(services.runner.run, job)
+        hold_point.until_reached()
         assert sum(name.endswith(".part") for name in files()) == len(parts.of(job)) >= 10
         began = time.monotonic()
-        cancels("service", job)
-        moment.go_on()
+        cancel_report("service", job)
+        hold_point.resume()
         assert running.result()
         assert time.monotonic() - began < slack(STOPS_WITHIN)
     check_cancelled(admin, job, row(job), files())
 
 
-def test_a_report_that_is_cancelled_as_it_completes_is_one_of_the_two(admin, services, job, row, files, monkeypatch):
+def test_a_report_cancelled_during_its_completion_ends_cancelled(admin, services, job, row, files, monkeypatch):
     complete = attempt.Attempt._complete
 
-    def late(self: attempt.Attempt, *args: object) -> None:
+    def cancel_then_complete(self: attempt.Attempt, *args: object) -> None:
         assert services.reports.cancel(SYSTEM, row(job))
         complete(self, *args)
 
-    monkeypatch.setattr(attempt.Attempt, "_complete", late)
+    monkeypatch.setattr(attempt.Attempt, "_complete", cancel_then_complete)
     services.runner.run(job)
     check_cancelled(admin, job, row(job), files())
-    assert [one.outcome for one in services.reports.attempts(row(job))] == ["cancelled"]
+    assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["cancelled"]
 
 
 @pytest.mark.parametrize("way", ["api", "cli", "service"])
-def test_a_report_that_waits_is_never_begun(admin, services, job, row, files, cancels, way):
-    cancels(way, job)
+def test_a_waiting_report_that_is_cancelled_never_starts(admin, services, job, row, files, cancel_report, way):
+    cancel_report(way, job)
     check_cancelled(admin, job, row(job), files())
     services.runner.work("worker")
     assert row(job).attempt == 0
@@ -173,17 +173,17 @@ def test_a_report_that_waits_is_never_begun(admin, services, job, row, files, ca
     assert not services.reports.cancel(SYSTEM, row(job)), "once is enough"
 
 
-def test_a_cancelled_report_runs_again_with_the_snapshot_that_it_had(
-    admin, services, job, begin, row, content, files, written, monkeypatch, cancels
+def test_a_cancelled_report_can_be_retried_with_its_original_snapshot(
+    admin, services, job, begin, row, content, files, written_parts, monkeypatch, cancel_report
 ):
     undisturbed = begin()
     services.runner.run(undisturbed)
-    written.clear()
+    written_parts.clear()
     write = part_writer.PartWriter.write_part
 
     def cancel_in_part(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
         if part.number == 4 and not row(job).cancelled and row(job).attempt == 1:
-            cancels("service", job)
+            cancel_report("service", job)
         write(writer, part, *args)
 
     monkeypatch.setattr(part_writer.PartWriter, "write_part", cancel_in_part)
@@ -197,59 +197,59 @@ def test_a_cancelled_report_runs_again_with_the_snapshot_that_it_had(
     assert (row(job).status, row(job).rows) == ("COMPLETE", ROWS)
     assert content(job) == content(undisturbed)
     assert row(job).sha256 == row(undisturbed).sha256
-    assert [one.outcome for one in services.reports.attempts(row(job))] == ["cancelled", "complete"]
+    assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["cancelled", "complete"]
 
 
-def test_a_retry_right_after_the_cancelling_loses_nothing_to_the_attempt_that_still_stops(
+def test_an_immediate_retry_is_not_affected_by_the_attempt_that_is_still_stopping(
     admin, services, job, row, content, files, monkeypatch
 ):
-    """The first attempt finds out only when the second one is at its parts."""
-    write, done = part_writer.PartWriter.write_part, []
+    """The first attempt detects the cancellation only after the second has written its parts."""
+    write, cancelled_parts = part_writer.PartWriter.write_part, []
 
-    def overtaken(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
-        if not done:
-            done.append(part)
+    def retry_first(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
+        if not cancelled_parts:
+            cancelled_parts.append(part)
             services.reports.cancel(SYSTEM, row(job))
             services.reports.retry(SYSTEM, row(job))
             services.runner.run(job, "second")
         write(writer, part, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "write_part", overtaken)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", retry_first)
     services.runner.run(job, "first")
     assert (row(job).status, row(job).rows, len(content(job).splitlines())) == ("COMPLETE", ROWS, ROWS)
     assert files() == [row(job).file]
 
 
-def test_tidying_up_leaves_alone_what_a_retry_has_written_meanwhile(services, job, row, files, monkeypatch):
-    """An attempt that was cancelled tidies up as late as may be: its report runs again, and has parts."""
+def test_removing_leftovers_keeps_the_parts_of_a_retry(services, job, row, files, monkeypatch):
+    """A cancelled attempt removes its leftovers after the retry has written parts."""
     store.end(job, "FAILED", "It was cancelled.", 1, cancelled=True)
     store.run_again(job)
-    seen = []
+    done = []
     write_parts = attempt.Attempt._write_parts
 
-    def tidied(self: attempt.Attempt) -> None:
+    def write_then_discard(self: attempt.Attempt) -> None:
         write_parts(self)
         services.reports.destinations.discard_leftovers(job)
-        seen.extend(part.done for part in parts.of(job))
+        done.extend(part.done for part in parts.of(job))
 
-    monkeypatch.setattr(attempt.Attempt, "_write_parts", tidied)
+    monkeypatch.setattr(attempt.Attempt, "_write_parts", write_then_discard)
     services.runner.run(job)
-    assert seen == [True] * 10
+    assert done == [True] * 10
     assert row(job).status == "COMPLETE"
 
 
 @pytest.mark.settings(report_timeout_seconds=1)
-def test_a_report_times_out_in_the_middle_of_a_long_statement_too(admin, services, job, row, files, in_a_statement):
+def test_a_report_times_out_during_a_long_statement(admin, services, job, row, files, in_long_statement):
     began = time.monotonic()
     assert services.runner.run(job)
     assert 1 <= time.monotonic() - began < slack(1 + STOPS_WITHIN)
     assert (row(job).status, row(job).cancelled, files()) == ("TIMEOUT", False, [])
     assert admin.availability(f"JOB-{job}")["status"] == "TIMEOUT"
-    assert [one.outcome for one in services.reports.attempts(row(job))] == ["timeout"]
+    assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["timeout"]
 
 
 @pytest.mark.settings(report_timeout_seconds=60)
-def test_a_report_that_timed_out_runs_again(services, job, row, content):
+def test_a_report_that_timed_out_can_be_retried(services, job, row, content):
     Report.update(began=1).where(Report.job == job).execute()
     services.runner.run(job)
     assert row(job).status == "TIMEOUT"
@@ -258,13 +258,13 @@ def test_a_report_that_timed_out_runs_again(services, job, row, content):
     assert (row(job).status, len(content(job).splitlines())) == ("COMPLETE", ROWS)
 
 
-def test_the_connection_whose_statement_was_ended_is_not_used_again(services, job, in_a_statement, cancels):
-    """The server may end a statement a moment late: by then it would be another one."""
+def test_a_connection_whose_statement_was_cancelled_is_not_reused(services, job, in_long_statement, cancel_report):
+    """The server may cancel late, which would end the next statement on the connection."""
     used = []
-    with Aside() as aside:
-        running = aside.start(lambda: (used.append(database.connection()), services.runner.run(job), is_new(used)))
-        in_a_statement()
-        cancels("service", job)
+    with Aside() as background:
+        running = background.start(lambda: (used.append(database.connection()), services.runner.run(job), is_new(used)))
+        in_long_statement()
+        cancel_report("service", job)
         assert running.result()[-1]
 
 
@@ -272,7 +272,7 @@ def is_new(used: list) -> bool:
     return database.connection() is not used[0]
 
 
-def test_deleting_a_complete_report_removes_its_file_and_its_row_says_so(admin, services, job, row, files):
+def test_deleting_a_complete_report_removes_its_file_and_marks_its_row(admin, services, job, row, files):
     services.runner.run(job)
     assert files() == [row(job).file]
     assert admin.request("DELETE", f"/reports/JOB-{job}").status_code == 204

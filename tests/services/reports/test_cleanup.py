@@ -1,4 +1,4 @@
-"""The sweep sets right what nobody else will; Redis and workers may lose anything, a report's row is the truth."""
+"""Cleanup: the rows of reports are authoritative, so it repairs what Redis and workers lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.threads import at_once
 
 @pytest.fixture
 def queued(redis_url: str) -> Callable[[], list[str]]:
-    """The reports that wait in Redis."""
+    """Return a function that lists the reports waiting in Redis."""
     connection = redis_py.Redis.from_url(redis_url)
     waiting = Queue(queue_room.NAME, connection=connection, serializer=JSONSerializer)
     return lambda: [name.partition("_")[0] for name in waiting.get_job_ids()]
@@ -37,10 +37,10 @@ def change(job: str, **values: object) -> None:
 
 
 def claim_long_ago(job: str, milliseconds: int = module.SILENT_MS + 1_000, token: str = "token") -> Report:
-    """Take a report for an attempt that has said nothing since."""
-    taken = store.claim(job, token, now() - milliseconds)
+    """Claim a report for an attempt that has been silent since."""
+    report = store.claim(job, token, now() - milliseconds)
     change(job, heartbeat_at=store.clock() - milliseconds)
-    return taken
+    return report
 
 
 def forget_everything(redis_url: str) -> None:
@@ -48,9 +48,7 @@ def forget_everything(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("is_forgotten", [True, False])
-def test_a_report_is_queued_again_if_redis_forgot_it_and_otherwise_left_alone(
-    services, job, queued, redis_url, is_forgotten
-):
+def test_a_report_missing_in_redis_is_queued_again_once(services, job, queued, redis_url, is_forgotten):
     assert queued() == [job]
     if is_forgotten:
         forget_everything(redis_url)
@@ -59,7 +57,7 @@ def test_a_report_is_queued_again_if_redis_forgot_it_and_otherwise_left_alone(
     assert queued() == [job]
 
 
-def test_a_report_is_accepted_while_redis_is_away_and_queued_when_it_is_back(admin, services, job, queued, monkeypatch):
+def test_a_report_is_accepted_without_redis_and_queued_later(admin, services, job, queued, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(services.reports.queue, "_url", "unix:///nowhere.sock")
         patch.setattr(services.reports.queue, "_connection", None)
@@ -75,14 +73,14 @@ def test_a_report_is_accepted_while_redis_is_away_and_queued_when_it_is_back(adm
     assert queued() == [job, second["job"]]
 
 
-def test_a_report_that_a_worker_has_is_not_queued_again(services, job, queued, redis_url):
+def test_a_claimed_report_is_not_queued_again(services, job, queued, redis_url):
     store.claim(job, "token", now())
     forget_everything(redis_url)
     services.reports.cleanup.clean_up()
     assert queued() == []
 
 
-def test_a_silent_attempt_is_given_up_and_its_report_queued_again(services, job, queued, row, redis_url):
+def test_a_silent_attempt_is_released_and_its_report_queued_again(services, job, queued, row, redis_url):
     claim_long_ago(job)
     forget_everything(redis_url)
     services.reports.cleanup.clean_up()
@@ -92,14 +90,14 @@ def test_a_silent_attempt_is_given_up_and_its_report_queued_again(services, job,
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
 
 
-def test_an_attempt_that_gave_a_sign_of_life_goes_on(services, job, row):
+def test_an_attempt_with_a_recent_heartbeat_continues(services, job, row):
     claim_long_ago(job)
     assert store.note(job, "token", rows=1)
     services.reports.cleanup.clean_up()
     assert row(job).token == "token"
 
 
-def test_after_five_attempts_that_died_a_report_has_failed(services, settings, job, queued, row):
+def test_a_report_fails_after_five_silent_attempts(services, settings, job, queued, row):
     for attempt in range(1, settings.report_attempts + 1):
         assert row(job).status == "RUNNING"
         assert claim_long_ago(job, token=f"token-{attempt}").attempt == attempt
@@ -113,7 +111,7 @@ def test_after_five_attempts_that_died_a_report_has_failed(services, settings, j
     assert row(job).status == "FAILED"
 
 
-def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, job, row):
+def test_an_attempt_beyond_the_time_limit_is_ended_as_timeout(services, settings, job, row):
     long_ago = now() - settings.report_timeout_seconds * 1000 - module.SILENT_MS - 1
     store.claim(job, "token", long_ago)
     services.reports.cleanup.clean_up()
@@ -122,7 +120,7 @@ def test_an_attempt_that_does_not_end_itself_is_timed_out(services, settings, jo
 
 
 @pytest.mark.parametrize("is_claimed", [True, False], ids=["an attempt within its time", "a report that waits long"])
-def test_nothing_else_is_timed_out(services, settings, job, row, is_claimed):
+def test_reports_within_the_time_limit_and_waiting_reports_do_not_time_out(services, settings, job, row, is_claimed):
     if is_claimed:
         store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
     else:
@@ -131,7 +129,7 @@ def test_nothing_else_is_timed_out(services, settings, job, row, is_claimed):
     assert row(job).status == "RUNNING"
 
 
-def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, job, row, files):
+def test_an_expired_file_is_removed_and_its_report_kept(admin, services, job, row, files):
     services.runner.run(job)
     link = admin.get(f"/reports/JOB-{job}", headers={"Accept": "application/json"}).get_json()["link"]
     services.reports.cleanup.clean_up()
@@ -145,7 +143,7 @@ def test_a_file_past_its_time_is_removed_and_its_report_stays(admin, services, j
     assert admin.get(link.removeprefix("https://tally.example")).status_code == 410
 
 
-def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row):
+def test_a_missing_file_does_not_stop_the_cleanup(services, job, row):
     services.runner.run(job)
     change(job, expires=now())
     services.reports.path(row(job)).unlink()
@@ -153,7 +151,7 @@ def test_a_file_that_is_gone_already_stops_no_sweep(services, job, row):
     assert row(job).removed
 
 
-def test_without_redis_files_past_their_time_are_removed_all_the_same(services, job, files, monkeypatch):
+def test_expired_files_are_removed_without_redis(services, job, files, monkeypatch):
     def away(*args: object, **kwargs: object) -> None:
         raise redis_py.ConnectionError("Connection refused")
 
@@ -165,12 +163,12 @@ def test_without_redis_files_past_their_time_are_removed_all_the_same(services, 
     assert files() == []
 
 
-def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, files, redis_url):
+def test_concurrent_cleanups_have_the_effect_of_one(admin, services, job, queued, row, files, redis_url):
     services.runner.run(job)
     change(job, expires=now())
     waiting, silent, hopeless, late = [admin.start_report()["job"] for _ in range(4)]
-    for taken in (silent, hopeless, late):
-        claim_long_ago(taken)
+    for silent_job in (silent, hopeless, late):
+        claim_long_ago(silent_job)
     change(hopeless, stalled_attempts=4)
     change(late, began=1)
     forget_everything(redis_url)
@@ -179,13 +177,13 @@ def test_sweeps_at_once_do_what_one_does(admin, services, job, queued, row, file
     assert set(queued()) == {waiting, silent}
     statuses = [row(name).status for name in (waiting, silent, hopeless, late)]
     assert statuses == ["RUNNING", "RUNNING", "FAILED", "TIMEOUT"]
-    for _ in range(2):  # queued twice by two sweeps: the second run finds nothing to do
+    for _ in range(2):  # two cleanups may have queued it twice; the second run finds nothing to do
         for name in (waiting, silent):
             services.runner.run(name)
     assert [row(name).attempt for name in (waiting, silent)] == [1, 2]
 
 
-def test_the_place_in_the_queue_is_told_while_a_report_waits(admin, services, job):
+def test_the_queue_position_is_shown_while_a_report_waits(admin, services, job):
     second = admin.start_report()["source"]
 
     def place(source: str) -> int | None:
@@ -197,8 +195,8 @@ def test_the_place_in_the_queue_is_told_while_a_report_waits(admin, services, jo
 
 
 @pytest.fixture
-def leaves(settings) -> Callable[[str, float], list[str]]:
-    """Leave a part, a whole file and an unfinished one of a report, written so many seconds ago; their names."""
+def leave_files(settings) -> Callable[[str, float], list[str]]:
+    """Return a function that creates a part, a file and a partial file of a report with an age in seconds."""
     folder = Path(settings.storage.removeprefix("file://"))
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -213,60 +211,60 @@ def leaves(settings) -> Callable[[str, float], list[str]]:
     return leave
 
 
-def test_what_no_report_owns_goes_after_a_minute_and_not_before(services, job, files, leaves):
+def test_files_without_a_report_are_removed_after_a_minute(services, job, files, leave_files):
     change(job, status="FAILED")
-    nobody_s = "00000000-0000-4000-8000-000000000000"
-    young = leaves(job, 50) + leaves(nobody_s, 50)
-    leaves(job, 61)
-    leaves(nobody_s, 61)
+    unknown = "00000000-0000-4000-8000-000000000000"
+    young = leave_files(job, 50) + leave_files(unknown, 50)
+    leave_files(job, 61)
+    leave_files(unknown, 61)
     services.reports.cleanup.clean_up()
     assert files() == sorted(young)
 
 
-def test_what_a_report_has_that_runs_or_is_complete_never_goes(admin, services, job, row, files, leaves):
-    """Of one that runs, what is left over goes when it ends."""
+def test_files_of_running_and_complete_reports_are_kept(admin, services, job, row, files, leave_files):
+    """Leftovers of a running report are removed when it ends."""
     services.runner.run(job)
     os.utime(services.reports.path(row(job)), (1, 1))
     running = admin.start_report()["job"]
-    left = leaves(running, 3600)
+    leftovers = leave_files(running, 3600)
     services.reports.cleanup.clean_up()
-    assert files() == sorted([row(job).file, *left])
+    assert files() == sorted([row(job).file, *leftovers])
     services.runner.run(running)
     assert files() == sorted([row(job).file, row(running).file])
 
 
-def test_a_report_that_completes_in_the_middle_of_a_sweep_keeps_its_file(services, job, files, leaves, monkeypatch):
-    """Between the sweep's two questions: which reports run, and which have a file."""
+def test_a_report_that_completes_during_a_cleanup_keeps_its_file(services, job, files, leave_files, monkeypatch):
+    """It completes between the query for running reports and the query for files in use."""
     store.claim(job, "token", now())
-    (_, file, _) = leaves(job, 3600)
-    asked = []
+    (_, file, _) = leave_files(job, 3600)
+    calls = []
 
-    def then_it_completes(question: Callable) -> Callable:
-        def ask(jobs: list[str]) -> set[str]:
-            answer = question(jobs)
-            if not asked:
+    def complete_before(query: Callable) -> Callable:
+        def call_query(jobs: list[str]) -> set[str]:
+            answer = query(jobs)
+            if not calls:
                 change(job, status="COMPLETE", file=file, expires=now() + 1_000_000, token=None)
-            asked.append(question.__name__)
+            calls.append(query.__name__)
             return answer
 
-        return ask
+        return call_query
 
     for name in ("running_among", "files_in_use"):
-        monkeypatch.setattr(store, name, then_it_completes(getattr(store, name)))
+        monkeypatch.setattr(store, name, complete_before(getattr(store, name)))
     services.reports.cleanup.clean_up()
-    assert sorted(asked) == ["files_in_use", "running_among"]
+    assert sorted(calls) == ["files_in_use", "running_among"]
     assert file in files()
 
 
-def test_sweeps_at_once_remove_what_no_report_owns(services, job, files, leaves):
+def test_concurrent_cleanups_remove_files_without_a_report(services, job, files, leave_files):
     change(job, status="FAILED")
     for _ in range(5):
-        leaves(job, 61)
+        leave_files(job, 61)
     at_once(4, lambda number: services.reports.cleanup.clean_up())
     assert files() == []
 
 
-def test_while_the_storage_is_away_silent_attempts_are_given_up_and_workers_woken(
+def test_silent_attempts_are_released_and_workers_woken_while_the_storage_is_unavailable(
     admin, services, job, row, queued, redis_url, monkeypatch
 ):
     def away(*args: object) -> None:
@@ -291,7 +289,7 @@ def test_while_the_storage_is_away_silent_attempts_are_given_up_and_workers_woke
     assert row(done).removed
 
 
-def test_a_report_is_woken_when_its_pause_is_over_and_not_before(services, job, row, queued, redis_url):
+def test_a_report_is_queued_again_after_its_retry_pause(services, job, row, queued, redis_url):
     change(job, not_before=store.clock() + 60_000)
     forget_everything(redis_url)
     services.reports.cleanup.wake()

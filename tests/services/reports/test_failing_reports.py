@@ -1,4 +1,4 @@
-"""A report that cannot be written ends FAILED or TIMEOUT, says why, and leaves no file."""
+"""A report that cannot be written ends as FAILED or TIMEOUT, with a reason and without a file."""
 
 from __future__ import annotations
 
@@ -24,22 +24,20 @@ GIVEN_UP = "1 attempt got no further. The last one: "
 
 
 def raising(*errors: Exception, after: int = 0) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
-    """Let each attempt raise one of the errors behind some lines, and the attempts after these write all."""
-    left = iter(errors)
+    """Return a line filter that raises each error once after some lines, and then passes all lines."""
+    remaining = iter(errors)
 
     def lines_until_the_error(lines: Iterator[bytes]) -> Iterator[bytes]:
         yield from itertools.islice(lines, after)
-        for error in left:
+        for error in remaining:
             raise error
         yield from lines
 
     return lines_until_the_error
 
 
-def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_row_and_in_the_log(
-    services, job, row, files, along
-):
-    along(raising(ValueError("the second row is bad"), after=1))
+def test_an_error_fails_the_report_with_the_reason_in_its_row_and_in_the_log(services, job, row, files, wrap_lines):
+    wrap_lines(raising(ValueError("the second row is bad"), after=1))
     with capture_logs() as log:
         services.runner.run(job)
     report = row(job)
@@ -51,11 +49,13 @@ def test_an_attempt_that_raises_ends_the_report_failed_with_the_reason_on_its_ro
 
 @pytest.mark.settings(report_attempts=5)
 @pytest.mark.parametrize("hours", [-2, 2], ids=["behind", "ahead"])
-def test_a_machine_with_a_wrong_clock_shortens_no_other_s_time_for_a_report(services, job, row, monkeypatch, hours):
+def test_a_machine_with_a_wrong_clock_does_not_shorten_the_time_of_other_attempts(
+    services, job, row, monkeypatch, hours
+):
     wrong = time.time_ns() + hours * 3_600_000_000_000
-    with monkeypatch.context() as there:
-        there.setattr(time, "time_ns", lambda: wrong)
-        there.setattr(time, "time", lambda: wrong / 1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: wrong)
+        patch.setattr(time, "time", lambda: wrong / 1e9)
         report = services.runner.claim(job, "the worker there")
         services.reports.cleanup.clean_up()
     store.give_back(job, report.token)
@@ -68,7 +68,7 @@ def test_a_machine_with_a_wrong_clock_shortens_no_other_s_time_for_a_report(serv
     assert report.started <= first.began <= second.began <= second.ended
 
 
-def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
+def test_a_full_disk_fails_the_report(services, job, row, files, monkeypatch):
     def full(descriptor) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -79,21 +79,21 @@ def test_a_full_disk_is_such_a_failure(services, job, row, files, monkeypatch):
     assert files() == []
 
 
-def test_a_storage_that_cannot_be_written_is_one_too(services, job, row, settings):
+def test_an_unwritable_storage_fails_the_report(services, job, row, settings):
     settings.data_dir.mkdir(exist_ok=True)
     (settings.data_dir / "reports").touch()
     services.runner.run(job)
     assert row(job).status == "FAILED"
 
 
-def test_a_reason_is_cut_where_it_is_long(services, job, row, along):
-    along(raising(ValueError("x" * 100_000)))
+def test_a_long_reason_is_truncated(services, job, row, wrap_lines):
+    wrap_lines(raising(ValueError("x" * 100_000)))
     services.runner.run(job)
     assert len(row(job).reason) == len(GIVEN_UP) + 1000
 
 
-def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job, row, along):
-    along(raising(ValueError("the first row is bad")))
+def test_a_request_for_a_failed_report_returns_the_reason(admin, services, job, row, wrap_lines):
+    wrap_lines(raising(ValueError("the first row is bad")))
     services.runner.run(job)
     answer = admin.get(f"/reports/JOB-{job}")
     assert (answer.status_code, root(answer)) == (409, "EVENT_JOB_GET_FAILED")
@@ -104,7 +104,9 @@ def test_a_failed_report_has_no_file_and_its_error_says_why(admin, services, job
 
 
 @pytest.mark.settings(report_timeout_seconds=1, report_attempts=1)
-def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, job, row, files, along, monkeypatch):
+def test_a_report_that_exceeds_the_time_limit_ends_as_timeout(
+    admin, services, job, row, files, wrap_lines, monkeypatch
+):
     def endless(lines):
         line = next(lines)
         deadline = time.monotonic() + 10
@@ -112,7 +114,7 @@ def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, 
             time.sleep(0.02)
             yield line
 
-    along(endless)
+    wrap_lines(endless)
     began = time.monotonic()
     with capture_logs() as log:
         services.runner.run(job)
@@ -125,23 +127,23 @@ def test_a_report_that_runs_longer_than_it_may_ends_in_timeout(admin, services, 
 
 
 @pytest.mark.settings(report_timeout_seconds=1, report_attempts=1)
-def test_a_report_whose_last_row_comes_too_late_has_timed_out_too(services, job, row, files, along):
+def test_a_report_whose_last_row_is_late_ends_as_timeout(services, job, row, files, wrap_lines):
     def late(lines):
         yield from lines
         time.sleep(1.2)
 
-    along(late)
+    wrap_lines(late)
     services.runner.run(job)
     assert (row(job).status, files()) == ("TIMEOUT", [])
 
 
-def test_a_database_that_goes_away_fails_nothing_as_it_comes_back(services, job, row, files, along):
-    along(raising(StoreUnavailable("The database cannot be reached."), after=1))
+def test_an_unavailable_database_does_not_fail_the_report(services, job, row, files, wrap_lines):
+    wrap_lines(raising(StoreUnavailable("The database cannot be reached."), after=1))
     services.runner.run(job)
     assert (row(job).status, row(job).reason, files()) == ("RUNNING", None, [])
 
 
-def test_an_error_of_the_database_s_own_ends_the_report_failed(services, job, row, files, monkeypatch):
+def test_a_database_error_fails_the_report(services, job, row, files, monkeypatch):
     where = select.Selection.where
 
     def wrong(selection) -> tuple[str, list]:
@@ -155,45 +157,43 @@ def test_an_error_of_the_database_s_own_ends_the_report_failed(services, job, ro
 
 
 @pytest.mark.settings(report_attempts=3)
-def test_a_failed_attempt_is_tried_again_after_a_while_and_each_reason_is_on_record(services, job, row, along, files):
-    along(raising(ValueError("first"), ValueError("second"), ValueError("third")))
-    for tried in (1, 2):
+def test_a_failed_attempt_is_retried_after_a_pause_and_each_reason_recorded(services, job, row, wrap_lines, files):
+    wrap_lines(raising(ValueError("first"), ValueError("second"), ValueError("third")))
+    for attempts in (1, 2):
         services.runner.run(job)
         report = row(job)
-        assert (report.status, report.token, report.stalled_attempts) == ("RUNNING", None, tried)
+        assert (report.status, report.token, report.stalled_attempts) == ("RUNNING", None, attempts)
         assert report.not_before > report.claimed
-        assert services.runner.work("worker") is None and row(job).attempt == tried, "it was not yet time"
+        assert services.runner.work("worker") is None and row(job).attempt == attempts, "it was not yet time"
     services.runner.run(job)
     assert row(job).status == "FAILED"
     assert "3 attempts in a row got no further" in row(job).reason and "third" in row(job).reason
-    told = [(one.number, one.outcome, one.reason) for one in services.reports.attempts(row(job))]
-    assert told == [(n, "failed", f"ValueError: {r}") for n, r in ((1, "first"), (2, "second"), (3, "third"))]
+    recorded = [(attempt.number, attempt.outcome, attempt.reason) for attempt in services.reports.attempts(row(job))]
+    assert recorded == [(n, "failed", f"ValueError: {r}") for n, r in ((1, "first"), (2, "second"), (3, "third"))]
     assert files() == []
 
 
-def test_a_failed_report_runs_again_when_it_is_told_to_with_the_snapshot_that_it_had(admin, services, job, row, along):
-    along(raising(ValueError("only once")))
+def test_a_failed_report_can_be_retried_with_its_original_snapshot(admin, services, job, row, wrap_lines):
+    wrap_lines(raising(ValueError("only once")))
     services.runner.run(job)
     assert row(job).status == "FAILED"
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
-    again = admin.post(f"/reports/JOB-{job}/retry", b"")
-    assert (again.status_code, again.get_json()["status"]) == (200, "RUNNING")
+    retried = admin.post(f"/reports/JOB-{job}/retry", b"")
+    assert (retried.status_code, retried.get_json()["status"]) == (200, "RUNNING")
     services.runner.run(job)
     assert (row(job).status, row(job).rows, row(job).attempt) == ("COMPLETE", 3, 2)
-    refused = admin.post(f"/reports/JOB-{job}/retry", b"")
-    assert (refused.status_code, root(refused)) == (409, "EVENT_JOB_GET_FAILED")
+    rejected = admin.post(f"/reports/JOB-{job}/retry", b"")
+    assert (rejected.status_code, root(rejected)) == (409, "EVENT_JOB_GET_FAILED")
 
 
 @pytest.mark.settings(report_buckets=("analysts",))
-def test_a_bucket_that_is_not_allowed_any_more_gets_no_report_that_waits_or_is_tried_again(
-    services, admin, begin, row, monkeypatch
-):
+def test_no_attempt_or_retry_writes_to_a_bucket_that_is_no_longer_allowed(services, admin, begin, row, monkeypatch):
     admin.send(event())
     output = {"bucketName": "analysts", "bucketKey": "report.csv"}
     waiting, cancelled = begin(output), begin(output)
     services.reports.cancel(SYSTEM, row(cancelled))
-    filing = services.reports.destinations
-    monkeypatch.setattr(filing, "_settings", replace(filing._settings, report_buckets=()))
+    destinations = services.reports.destinations
+    monkeypatch.setattr(destinations, "_settings", replace(destinations._settings, report_buckets=()))
     services.runner.run(waiting)
     (attempt,) = services.reports.attempts(row(waiting))
     assert "allows no buckets" in attempt.reason

@@ -1,4 +1,4 @@
-"""The order in which workers take reports is fair: to small ones, and to users who asked for less than others."""
+"""The fair queue: small reports come before huge ones, and users take turns."""
 
 from __future__ import annotations
 
@@ -15,119 +15,123 @@ HUGE = SMALL_ROWS + 1
 
 
 @dataclass
-class One:
-    """A report that waits, or is being written."""
+class QueuedReport:
+    """A report that waits or runs."""
 
     id: int
     account: int
     started: int
     estimated_rows: int = 1
     heartbeat_at: int | None = None
-    taken: int | None = None
+    taken_at: int | None = None
     log: list[int] = field(default_factory=list)
 
 
 @dataclass
-class World:
-    """Workers that take reports by turns, each of which takes a while; time passes from one event to the next."""
+class Simulation:
+    """A simulation of workers that run queued reports for a fixed time each."""
 
     workers: int
     seconds: int = 5
     now: int = 0
-    waiting: list[One] = field(default_factory=list)
-    running: list[tuple[int, One]] = field(default_factory=list)
+    waiting: list[QueuedReport] = field(default_factory=list)
+    running: list[tuple[int, QueuedReport]] = field(default_factory=list)
     served: dict[int, int] = field(default_factory=dict)
-    order: list[One] = field(default_factory=list)
+    order: list[QueuedReport] = field(default_factory=list)
 
-    def accept(self, *reports: One) -> None:
+    def accept(self, *reports: QueuedReport) -> None:
         self.waiting.extend(reports)
-        self.take()
+        self.assign()
 
-    def take(self) -> None:
+    def assign(self) -> None:
         while self.waiting and len(self.running) < self.workers:
             counts = Counter(report.account for _, report in self.running)
             report = in_turn(self.waiting, counts, self.served, self.now)[0]
             self.waiting.remove(report)
             self.running.append((self.now + self.seconds * 1000, report))
-            report.taken = self.now
+            report.taken_at = self.now
             self.order.append(report)
 
-    def end_one(self) -> None:
-        """Let time pass until the next worker is free."""
+    def finish_next(self) -> None:
+        """Advance the time until the next worker is free."""
         self.now, report = min(self.running, key=lambda pair: (pair[0], pair[1].id))
         self.running = [pair for pair in self.running if pair[1] is not report]
         self.served[report.account] = self.now
-        self.take()
+        self.assign()
 
 
-def test_who_waits_alone_is_taken_in_the_order_of_acceptance():
-    waiting = [One(number, 1, started=number) for number in range(5)]
+def test_the_reports_of_a_single_user_are_ordered_by_acceptance():
+    waiting = [QueuedReport(number, 1, started=number) for number in range(5)]
     assert in_turn(waiting, {}, {}, 100) == waiting
 
 
-def test_a_user_s_second_report_stands_behind_the_first_one_of_each_other():
-    first, second, third = One(1, 1, 1), One(2, 1, 2), One(3, 2, 3)
+def test_a_user_s_second_report_comes_after_the_first_report_of_every_other_user():
+    first, second, third = QueuedReport(1, 1, 1), QueuedReport(2, 1, 2), QueuedReport(3, 2, 3)
     assert in_turn([first, second, third], {}, {}, 100) == [first, third, second]
     assert in_turn([second, third], {1: 1}, {}, 100) == [third, second]
 
 
-def test_a_huge_report_gives_way_to_small_ones_and_after_a_while_no_longer():
-    huge, small = One(1, 1, 0, estimated_rows=HUGE), One(2, 2, 1)
+def test_a_huge_report_yields_to_small_ones_for_a_limited_time():
+    huge, small = QueuedReport(1, 1, 0, estimated_rows=HUGE), QueuedReport(2, 2, 1)
     assert in_turn([huge, small], {}, {}, GIVES_WAY_MS - 1) == [small, huge]
     assert in_turn([huge, small], {}, {}, GIVES_WAY_MS) == [huge, small]
     huge.heartbeat_at = GIVES_WAY_MS
     assert in_turn([huge, small], {}, {}, GIVES_WAY_MS + 1) == [small, huge]
 
 
-def test_a_huge_report_that_gives_way_costs_its_user_no_turn():
-    huge, small, other = One(1, 1, 0, estimated_rows=HUGE), One(2, 1, 1), One(3, 2, 2)
+def test_a_huge_report_that_yields_does_not_cost_its_user_a_turn():
+    huge, small, other = QueuedReport(1, 1, 0, estimated_rows=HUGE), QueuedReport(2, 1, 1), QueuedReport(3, 2, 2)
     assert in_turn([huge, small, other], {}, {}, 100) == [small, other, huge]
 
 
 @given(workers=st.integers(1, 4), before=st.integers(0, 30))
-def test_a_user_with_a_hundred_reports_delays_another_s_by_no_more_than_one_turn(workers, before):
-    world = World(workers)
-    world.accept(*[One(number, 1, started=0) for number in range(100)])
+def test_a_user_with_a_hundred_reports_delays_another_by_at_most_one_turn(workers, before):
+    simulation = Simulation(workers)
+    simulation.accept(*[QueuedReport(number, 1, started=0) for number in range(100)])
     for _ in range(before):
-        world.end_one()
-    world.now += 1
-    single = One(1000, 2, started=world.now)
-    world.accept(single)
-    world.end_one()
-    assert single.taken is not None, "the next worker that is free takes it"
+        simulation.finish_next()
+    simulation.now += 1
+    single = QueuedReport(1000, 2, started=simulation.now)
+    simulation.accept(single)
+    simulation.finish_next()
+    assert single.taken_at is not None, "the next worker that is free takes it"
 
 
 @given(st.data(), st.integers(1, 3), st.lists(st.integers(0, 3), min_size=1, max_size=40))
-def test_nobody_starves_however_many_others_ask_for_more_all_the_time(data, workers, accounts):
-    """Each user's oldest report is taken before any other user has had more than two turns since it was accepted."""
-    world = World(workers)
+def test_no_user_starves_while_others_keep_requesting_reports(data, workers, accounts):
+    """Each user's oldest report runs before any other user has had more than two turns since it was accepted."""
+    simulation = Simulation(workers)
     ids = itertools.count()
     everyone = []
     for account in accounts:
-        report = One(next(ids), account, started=world.now)
-        report.log = len(world.order)
+        report = QueuedReport(next(ids), account, started=simulation.now)
+        report.log = len(simulation.order)
         everyone.append(report)
-        world.accept(report)
+        simulation.accept(report)
         for _ in range(data.draw(st.integers(0, 2))):
-            if world.running:
-                world.end_one()
-    while world.running:
-        world.end_one()
-    assert all(report.taken is not None for report in everyone)
+            if simulation.running:
+                simulation.finish_next()
+    while simulation.running:
+        simulation.finish_next()
+    assert all(report.taken_at is not None for report in everyone)
     for report in everyone:
-        until = world.order.index(report)
-        mine = [one for one in world.order[report.log : until] if one.account == report.account]
-        others = Counter(one.account for one in world.order[report.log : until] if one.account != report.account)
-        assert all(turns <= len(mine) + 2 for turns in others.values()), (report, others)
+        until = simulation.order.index(report)
+        own = [earlier for earlier in simulation.order[report.log : until] if earlier.account == report.account]
+        others = Counter(
+            earlier.account for earlier in simulation.order[report.log : until] if earlier.account != report.account
+        )
+        assert all(turns <= len(own) + 2 for turns in others.values()), (report, others)
 
 
-def test_a_huge_report_is_taken_although_small_ones_of_new_users_never_end():
-    world = World(workers=1)
-    huge = One(0, 0, started=0, estimated_rows=HUGE)
-    world.waiting.append(huge)
+def test_a_huge_report_runs_although_new_users_keep_requesting_small_ones():
+    simulation = Simulation(workers=1)
+    huge = QueuedReport(0, 0, started=0, estimated_rows=HUGE)
+    simulation.waiting.append(huge)
     for number in itertools.count(1):
-        world.accept(*[One(2 * number + more, 2 * number + more, started=world.now) for more in (0, 1)])
-        if huge.taken is not None:
+        simulation.accept(
+            *[QueuedReport(2 * number + offset, 2 * number + offset, started=simulation.now) for offset in (0, 1)]
+        )
+        if huge.taken_at is not None:
             break
-        world.end_one()
-    assert GIVES_WAY_MS <= huge.taken <= GIVES_WAY_MS + 4 * world.seconds * 1000
+        simulation.finish_next()
+    assert GIVES_WAY_MS <= huge.taken_at <= GIVES_WAY_MS + 4 * simulation.seconds * 1000

@@ -1,4 +1,4 @@
-"""A report file's name and media type say what is inside."""
+"""The file name and media type of a report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def file_name(product: str, output: dict | None = None, **period: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("output", "end", "kind"),
+    ("output", "extension", "media_type"),
     [
         (None, ".csv", "text/csv"),
         ({}, ".csv", "text/csv"),
@@ -28,16 +28,16 @@ def file_name(product: str, output: dict | None = None, **period: int) -> str:
         ({"format": "parquet", "compression": "none"}, ".parquet", "application/vnd.apache.parquet"),
     ],
 )
-def test_the_output_decides(output, end, kind):
-    assert file_name("PORTFOLIO", output, **NOVEMBER) == f"PORTFOLIO_2026-11-01_2026-11-30{end}"
-    assert (format_of(output).extension, format_of(output).media_type) == (end, kind)
+def test_the_output_determines_extension_and_media_type(output, extension, media_type):
+    assert file_name("PORTFOLIO", output, **NOVEMBER) == f"PORTFOLIO_2026-11-01_2026-11-30{extension}"
+    assert (format_of(output).extension, format_of(output).media_type) == (extension, media_type)
 
 
-def test_each_format_that_a_request_may_name_can_be_written():
+def test_every_format_allowed_in_a_request_can_be_written():
     assert tuple(FORMATS) == ALLOWED
 
 
-def test_a_range_that_is_open_names_the_day_it_has():
+def test_a_name_has_only_the_known_days_of_an_open_range():
     assert file_name("PORTFOLIO") == "PORTFOLIO.csv"
     assert file_name("PORTFOLIO", start=NOVEMBER["start"]) == "PORTFOLIO_2026-11-01.csv"
 
@@ -57,6 +57,6 @@ def test_a_range_that_is_open_names_the_day_it_has():
         ("🐎" * 128, "🐎" * 45),
     ],
 )
-def test_it_has_the_product_s_real_name_and_nothing_that_no_file_s_name_can_begin_with_or_have(product, name):
+def test_a_name_has_the_product_without_unsafe_characters(product, name):
     assert file_name(product) == f"{name}.csv"
     assert len(file_name(product, {"format": "parquet"}, **NOVEMBER).encode()) <= 255

@@ -1,4 +1,4 @@
-"""A report's rows in the form that its output asks for."""
+"""The rows of a report in each output format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CATALOG = {"products": [{"code": "PORTFOLIO", "columns": ["=run", "userId"]}]}
 
 @pytest.fixture
 def report(nobody, admin, services) -> Report:
-    """Planned, with two events and columns by name."""
+    """A report of two events with named columns, whose width is set."""
     services.catalog.put(json.dumps(CATALOG).encode())
     nobody.send(event(context=["@x", None]), event(timestamp=FIRST + 1, context=[], version="4.2"))
     report = store.by_job(admin.start_report()["job"])
@@ -33,35 +33,38 @@ def report(nobody, admin, services) -> Report:
 def written(report: Report, output: dict) -> bytes:
     report.output = output
     with closing(formats.blocks(report, formats.selection(report))) as blocks:
-        found = list(blocks)
-    assert sum(number for _, number in found) == 2
-    return b"".join(data for data, _ in found)
+        written_blocks = list(blocks)
+    assert sum(number for _, number in written_blocks) == 2
+    return b"".join(data for data, _ in written_blocks)
 
 
-def test_json_lines_are_the_events_whole(report, admin):
+def test_json_lines_contain_the_complete_events(report, admin):
     listed = admin.get("/events?customer=BARCHART&product=PORTFOLIO").get_json()["events"]
     lines = written(report, {"format": "jsonl"}).splitlines()
     assert [json.loads(line) for line in lines] == list(reversed(listed))
     assert [list(json.loads(line)) for line in lines] == [
-        [name for name in jsonl.Line.__struct_fields__ if name != "version" or "version" in one] for one in listed[::-1]
+        [name for name in jsonl.Line.__struct_fields__ if name != "version" or "version" in listed_event]
+        for listed_event in listed[::-1]
     ]
 
 
-def test_a_part_of_a_parquet_is_joined_to_a_file(report):
+def test_a_parquet_part_can_be_joined_to_a_file(report):
     part, file = written(report, {"format": "parquet"}), io.BytesIO()
     assert parquet.join([io.BytesIO(part)], file.write, Layout.from_json(report.layout)) == 2
     assert pq.read_table(io.BytesIO(file.getvalue())).column("type").to_pylist() == [event()["type"]] * 2
 
 
 @pytest.mark.parametrize("delimiter", ["|", "§"])
-def test_names_and_cells_are_made_harmless_on_either_road(report, delimiter):
+def test_names_and_cells_are_escaped_for_spreadsheets_by_either_writer(report, delimiter):
     report.layout = Layout("positional").to_json()
     safe = {"spreadsheetSafe": True, "delimiter": delimiter}
     assert written(report, safe).decode().split("\n")[0] == delimiter.join([str(FIRST), event()["type"], "'@x", ""])
-    named = Layout("columns", ("=run",)), 0
-    assert format_of(safe | {"header": True}).head(*named).decode() == delimiter.join(["timestamp", "type", "'=run\n"])
+    head_args = Layout("columns", ("=run",)), 0
+    assert format_of(safe | {"header": True}).head(*head_args).decode() == delimiter.join(
+        ["timestamp", "type", "'=run\n"]
+    )
     unsafe = format_of({"delimiter": delimiter, "header": True})
-    assert unsafe.head(*named).decode() == delimiter.join(["timestamp", "type", "=run\n"])
+    assert unsafe.head(*head_args).decode() == delimiter.join(["timestamp", "type", "=run\n"])
 
 
 @pytest.mark.parametrize("name", ["jsonl", "parquet"])

@@ -1,4 +1,4 @@
-"""A report streams: six times as many rows take no more memory. Parquet takes what it needs, and no library more."""
+"""The memory of a report: streamed rows need a constant amount, and Parquet little more than its library."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tests.support.client import FIRST
 from tests.support.rows import fill
 
 ROOT = Path(__file__).parents[3]
-# SQLite fills its cache of 32 MB as it reads; 250,000 rows as Python objects would be more than 150 MB.
-MOST_MIB = 45
+# SQLite fills its cache of 32 MB while it reads. 250,000 rows as Python objects would need more than 150 MB.
+MAX_GROWTH_MIB = 45
 
-PARQUET_MIB = 105  # of them 44 for pyarrow and 32 for the cache of SQLite; 57 more with what pyarrow loads when it may
+MAX_PARQUET_MIB = 105  # 44 for pyarrow, 32 for SQLite's cache; optional pyarrow imports would add 57
 
-# In a process of its own: a report of 50,000 rows, then one of 300,000, and the peak of each.
+# In its own process: a report of 50,000 rows, then one of 300,000, and the peak memory of each.
 MEASURE = """
 import re, sys
 from pathlib import Path
 from app import create_app
 running = create_app().extensions["services"].runner
 for job in sys.argv[1:]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: hashing a password took 64 MB
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak: hashing a password took 64 MB
     running.run(job)
     print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
-# As a worker: what a report in parts, joined, takes beside what the process had before.
+# Like a worker: the memory that a report in joined parts needs in addition to that of the process.
 MEASURE_PARQUET = """
 import json, re, sys
 from pathlib import Path
@@ -52,29 +52,29 @@ print(json.dumps([memory("VmHWM") - before, loaded]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
-@pytest.mark.parametrize("delimiter", ["|", "§"])  # PostgreSQL's COPY writes the first itself
+@pytest.mark.parametrize("delimiter", ["|", "§"])  # PostgreSQL's COPY writes the first one itself
 def test_the_memory_of_a_report_does_not_grow_with_its_rows(admin, services, settings, delimiter):
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
     fill(300_000)
     jobs = [admin.start_report({"delimiter": delimiter}, end=FIRST + last)["job"] for last in (50_000, 300_000)]
-    small, large = map(int, measured(settings, MEASURE, *jobs).split())
+    small, large = map(int, run_measurement(settings, MEASURE, *jobs).split())
     assert admin.availability(f"JOB-{jobs[1]}")["status"] == "COMPLETE"
-    assert large - small < MOST_MIB
+    assert large - small < MAX_GROWTH_MIB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
-def test_a_worker_s_parquet_takes_pyarrow_s_memory_and_little_more(admin, settings):
+def test_a_parquet_report_needs_little_more_memory_than_pyarrow(admin, settings):
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
     fill(300_000)
     job = admin.start_report({"format": "parquet"})["job"]
-    taken, loaded = json.loads(measured(settings, MEASURE_PARQUET, job))
+    memory, loaded = json.loads(run_measurement(settings, MEASURE_PARQUET, job))
     assert admin.availability(f"JOB-{job}")["status"] == "COMPLETE"
     assert loaded == ["pyarrow"]
-    assert taken < PARQUET_MIB
+    assert memory < MAX_PARQUET_MIB
 
 
-def measured(settings: Settings, code: str, *jobs: str) -> bytes:
-    """What a process of its own prints."""
+def run_measurement(settings: Settings, code: str, *jobs: str) -> bytes:
+    """Run code in a new process, and return its output."""
     return subprocess.run(
         [sys.executable, "-c", code, *jobs],
         cwd=settings.data_dir.parent,

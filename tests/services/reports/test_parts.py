@@ -1,4 +1,4 @@
-"""A report that is written in parts has the bytes that it would have in one piece, the same every time."""
+"""A report written in parts has the same bytes as in one piece, every time."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ UNPACK = {
 }
 
 
-def named(output: dict) -> str:
+def output_id(output: dict) -> str:
     return "-".join(str(value) for value in output.values())
 
 
 @pytest.fixture
 def events(admin, sample_catalog) -> None:
-    """A thousand, in an hour with most of them and in quiet ones, some at the same millisecond, in no order of time."""
+    """A thousand events in random order: most in one hour, some in quiet hours, some in the same millisecond."""
     chance = random.Random(4)
     times = [FIRST + chance.randrange(20_000) for _ in range(ROWS * 3 // 4)]
     times += [FIRST + chance.randrange(-40, 40) * HOUR + chance.randrange(9) for _ in range(ROWS - len(times))]
@@ -55,7 +55,7 @@ def events(admin, sample_catalog) -> None:
 
 @pytest.fixture
 def one_piece(services, begin, content, row, monkeypatch):
-    """What a report's file is, written in one piece."""
+    """Return a function that writes a report in one piece and returns its content."""
 
     def write(output: dict) -> bytes:
         with monkeypatch.context() as patch:
@@ -68,38 +68,40 @@ def one_piece(services, begin, content, row, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_parts", "events")
-@pytest.mark.parametrize("output", PLAIN, ids=named)
-def test_parts_are_the_bytes_of_one_piece(services, begin, row, content, one_piece, written, output):
-    whole = one_piece(output)
-    assert not written
+@pytest.mark.parametrize("output", PLAIN, ids=output_id)
+def test_a_report_in_parts_equals_the_report_in_one_piece(
+    services, begin, row, content, one_piece, written_parts, output
+):
+    expected = one_piece(output)
+    assert not written_parts
     job = begin(output)
     services.runner.run(job)
     report = row(job)
-    assert len(written) > 9
-    assert content(job) == whole
-    assert (report.rows, report.bytes, report.sha256) == (ROWS, len(whole), hashlib.sha256(whole).hexdigest())
+    assert len(written_parts) > 9
+    assert content(job) == expected
+    assert (report.rows, report.bytes, report.sha256) == (ROWS, len(expected), hashlib.sha256(expected).hexdigest())
 
 
 @pytest.mark.usefixtures("small_parts", "events")
-@pytest.mark.parametrize("output", PACKED, ids=named)
-def test_what_is_compressed_or_joined_has_the_same_bytes_each_time_in_whatever_order_it_is_written(
-    services, begin, row, content, written, monkeypatch, output
+@pytest.mark.parametrize("output", PACKED, ids=output_id)
+def test_compressed_and_joined_files_do_not_depend_on_the_order_of_writing(
+    services, begin, row, content, written_parts, monkeypatch, output
 ):
     first = begin(output)
     services.runner.run(first)
-    in_order = list(written)
-    written.clear()
-    monkeypatch.setattr(parts, "claim", claim_another_way)
+    in_order = list(written_parts)
+    written_parts.clear()
+    monkeypatch.setattr(parts, "claim", claim_in_reverse)
     second = begin(output)
     services.runner.run(second)
-    assert sorted(written) == in_order != written
+    assert sorted(written_parts) == in_order != written_parts
     assert content(first) == content(second)
     assert row(first).sha256 == row(second).sha256 == hashlib.sha256(content(first)).hexdigest()
     assert row(first).rows == row(second).rows == ROWS
 
 
-def claim_another_way(job: str, token: str, worker: str) -> ReportPart | None:
-    """As if others had taken the parts in between: the last one first."""
+def claim_in_reverse(job: str, token: str, worker: str) -> ReportPart | None:
+    """Claim parts in reverse order, as if others had claimed those before."""
     part = ReportPart.select().where(ReportPart.job == job, parts.OPEN).order_by(ReportPart.number.desc()).first()
     if part is not None:
         ReportPart.update(token=token, worker=worker, heartbeat_at=parts.clock()).where(
@@ -109,8 +111,8 @@ def claim_another_way(job: str, token: str, worker: str) -> ReportPart | None:
 
 
 @pytest.mark.usefixtures("small_parts", "events")
-@pytest.mark.parametrize("output", PACKED[:2], ids=named)
-def test_parts_that_are_compressed_each_are_one_file_of_all_rows(services, begin, content, one_piece, output):
+@pytest.mark.parametrize("output", PACKED[:2], ids=output_id)
+def test_compressed_parts_form_one_valid_file(services, begin, content, one_piece, output):
     job = begin(output)
     services.runner.run(job)
     unpacked = UNPACK[output["compression"]](content(job))
@@ -118,7 +120,7 @@ def test_parts_that_are_compressed_each_are_one_file_of_all_rows(services, begin
 
 
 @pytest.mark.usefixtures("small_parts", "events")
-def test_a_parquet_file_tells_nothing_of_its_parts(services, begin, content, monkeypatch):
+def test_a_parquet_file_does_not_depend_on_its_parts(services, begin, content, monkeypatch):
     files = []
     for rows in (100, 333, ROWS):
         monkeypatch.setattr(planning, "PART_ROWS", rows)
@@ -129,7 +131,7 @@ def test_a_parquet_file_tells_nothing_of_its_parts(services, begin, content, mon
 
 
 @pytest.mark.usefixtures("small_parts", "events")
-def test_only_the_report_s_file_is_left_when_it_is_complete(services, begin, row, files):
+def test_only_the_report_s_file_is_left_after_completion(services, begin, row, files):
     job = begin()
     services.runner.run(job)
     assert files() == [row(job).file]
@@ -137,32 +139,32 @@ def test_only_the_report_s_file_is_left_when_it_is_complete(services, begin, row
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_report_that_is_little_more_than_a_part_is_not_cut(services, admin, begin, row, written):
+def test_a_report_slightly_larger_than_a_part_is_not_split(services, admin, begin, row, written_parts):
     admin.send(*[event(timestamp=FIRST + number) for number in range(125)])
     services.runner.run(begin())
-    assert written == []
+    assert written_parts == []
     admin.send(event())
     services.runner.run(begin())
-    assert written == [0, 1]
+    assert written_parts == [0, 1]
 
 
 @pytest.mark.usefixtures("small_parts", "events")
-def test_a_sign_of_life_that_comes_with_a_part_s_last_word_does_not_end_the_attempt(services, begin, row, monkeypatch):
-    """The pulse beats at every moment, also between the part's last word and the writer's taking note of it."""
-    note, writers = part_writer.PartWriter.note, []
-    monkeypatch.setattr(part_writer.PartWriter, "note", lambda writer: writers.append(writer) or note(writer))
+def test_a_heartbeat_during_the_end_of_a_part_does_not_end_the_attempt(services, begin, row, monkeypatch):
+    """With a very short interval, heartbeats also come between the end of a part and its acknowledgement."""
+    note, heartbeats = part_writer.PartWriter.note, []
+    monkeypatch.setattr(part_writer.PartWriter, "note", lambda writer: heartbeats.append(writer) or note(writer))
     monkeypatch.setattr("app.services.reports.part_writer.HEARTBEAT_SECONDS", 0.0005)
     job = begin()
     services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 1)
-    assert len(writers) > 5
+    assert len(heartbeats) > 5
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_report_s_parts_follow_one_another_without_gap(services, begin, events, along, monkeypatch):
-    """Told by the parts themselves, while the report is being written."""
-    seen, are_done = [], parts.are_done
-    monkeypatch.setattr(parts, "are_done", lambda job: are_done(job) if seen else seen.extend(parts.of(job)))
+def test_consecutive_parts_of_a_report_have_no_gap(services, begin, events, wrap_lines, monkeypatch):
+    """Reads the parts from the database while the report is being written."""
+    recorded, are_done = [], parts.are_done
+    monkeypatch.setattr(parts, "are_done", lambda job: are_done(job) if recorded else recorded.extend(parts.of(job)))
     services.runner.run(begin())
-    assert [part.number for part in seen] == list(range(len(seen)))
-    assert all(one.end < two.start for one, two in itertools.pairwise(seen))
+    assert [part.number for part in recorded] == list(range(len(recorded)))
+    assert all(part.end < following.start for part, following in itertools.pairwise(recorded))

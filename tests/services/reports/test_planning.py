@@ -1,4 +1,4 @@
-"""A long report is cut by the hourly counts where its file does not show it, and by its rows alone where it does."""
+"""Planning: a plain file is split by hourly counts, and a file whose bytes depend on its parts by its rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOUR = 3_600_000
 FIRST = 1_793_000_000_000 // HOUR * HOUR
 ROWS = 1_000
 COUNTED = {"format": "csv"}, {"format": "jsonl"}
-OURS = {"customer": "BARCHART", "product": "PORTFOLIO", "types": (), "start": None, "end": None}
+REPORT_FILTER = {"customer": "BARCHART", "product": "PORTFOLIO", "types": (), "start": None, "end": None}
 SURVEYED = {"compression": "gzip"}, {"format": "jsonl", "compression": "zstd"}, {"format": "parquet"}
 
 pytestmark = pytest.mark.usefixtures("small_parts")
@@ -25,21 +25,21 @@ pytestmark = pytest.mark.usefixtures("small_parts")
 
 @pytest.fixture
 def surveyed(monkeypatch) -> list[select.Selection]:
-    """The selections of which each row was looked at before any was written."""
-    found = []
+    """Record the selections whose rows were all read before writing."""
+    selections = []
     for name in ("survey", "measure"):
-        look = getattr(select, name)
-        noted = lambda rows, layout, look=look: found.append(rows) or look(rows, layout)  # noqa: E731
-        monkeypatch.setattr(select, name, noted)
-    return found
+        original = getattr(select, name)
+        record = lambda rows, layout, original=original: selections.append(rows) or original(rows, layout)  # noqa: E731
+        monkeypatch.setattr(select, name, record)
+    return selections
 
 
 @pytest.fixture
 def planned(monkeypatch) -> list[planning.Plan]:
-    """The plans that were made."""
-    made, plan = [], planning.plan
-    monkeypatch.setattr(planning, "plan", lambda *given, **more: made.append(plan(*given, **more)) or made[-1])
-    return made
+    """Record the plans of reports."""
+    plans, plan = [], planning.plan
+    monkeypatch.setattr(planning, "plan", lambda *args, **kwargs: plans.append(plan(*args, **kwargs)) or plans[-1])
+    return plans
 
 
 def send(admin, *, at: int = FIRST, rows: int = ROWS, apart: int = HOUR // 50) -> None:
@@ -62,22 +62,24 @@ def lines(content: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("output", COUNTED, ids=str)
-def test_a_plain_file_s_rows_are_not_looked_at_twice(services, admin, begin, row, written, surveyed, planned, output):
+def test_the_rows_of_a_plain_file_are_not_read_twice(
+    services, admin, begin, row, written_parts, surveyed, planned, output
+):
     send(admin)
     count()
     job = run(services, begin, output)
     assert surveyed == []
     assert planned[0].measure.total == row(job).rows == ROWS
-    assert len(written) == len(planned[0].parts) >= ROWS / 100
+    assert len(written_parts) == len(planned[0].parts) >= ROWS / 100
 
 
 @pytest.mark.parametrize("output", SURVEYED, ids=str)
-def test_a_file_that_shows_its_parts_is_cut_by_its_rows_whatever_is_counted(
+def test_the_parts_of_a_compressed_file_do_not_depend_on_the_hourly_counts(
     services, admin, begin, surveyed, planned, output
 ):
     send(admin)
     count()
-    send(admin, apart=1)  # behind the cut of the first report, and in its hours
+    send(admin, apart=1)  # not in the first report's counts, but in the same hours
     first = begin(output)
     count()
     second = begin(output)
@@ -88,7 +90,7 @@ def test_a_file_that_shows_its_parts_is_cut_by_its_rows_whatever_is_counted(
 
 
 @pytest.mark.parametrize("at", [0, FIRST - HOUR, FIRST + 7, FIRST + 5 * HOUR + 7, FIRST + 10**9])
-def test_rows_that_are_not_counted_yet_are_in_the_file_wherever_they_are(
+def test_rows_missing_in_the_hourly_counts_are_in_the_file_at_any_time(
     services, admin, begin, content, row, surveyed, at
 ):
     send(admin)
@@ -101,7 +103,7 @@ def test_rows_that_are_not_counted_yet_are_in_the_file_wherever_they_are(
     assert times == sorted(times, key=int)
 
 
-def test_where_many_rows_are_not_counted_they_are(services, admin, begin, content, surveyed):
+def test_rows_are_surveyed_if_many_are_missing_in_the_hourly_counts(services, admin, begin, content, surveyed):
     send(admin)
     count()
     send(admin, rows=200)
@@ -110,16 +112,16 @@ def test_where_many_rows_are_not_counted_they_are(services, admin, begin, conten
     assert len(lines(content(job))) == ROWS + 200
 
 
-def test_its_parts_follow_one_another_without_gap_from_the_first_row_to_the_last(admin, services, begin, planned):
+def test_consecutive_parts_have_no_gap_from_the_first_row_to_the_last(admin, services, begin, planned):
     send(admin)
     count()
     run(services, begin, COUNTED[0])
     parts = planned[0].parts
     assert (parts[0][0], parts[-1][1]) == (None, None)
-    assert all(one[1] + 1 == two[0] for one, two in itertools.pairwise(parts))
+    assert all(part[1] + 1 == following[0] for part, following in itertools.pairwise(parts))
 
 
-def test_a_part_is_looked_up_by_its_time_the_first_and_the_last_too():
+def test_a_part_is_selected_by_time_even_if_it_is_open_at_one_end():
     rows = select.Selection("C", "P")
     assert [rows.between(*ends).is_part for ends in [(None, 5), (6, 9), (10, None), (None, None)]] == [
         True,
@@ -130,52 +132,54 @@ def test_a_part_is_looked_up_by_its_time_the_first_and_the_last_too():
 
 
 @pytest.mark.parametrize("others", [0, 400], ids=["alone", "among others"])
-def test_what_came_since_another_report_is_few_rows_of_many_and_not_cut(
-    services, admin, content, row, written, planned, others
+def test_few_rows_since_the_previous_report_are_not_split(
+    services, admin, content, row, written_parts, planned, others
 ):
-    """The hourly counts have all of the customer's, and those since then may be few of all that came."""
+    """The hourly counts include all rows of the customer, of which few may be newer than the previous report."""
     send(admin)
-    before = services.reports.start(SYSTEM, OURS, None)
+    before = services.reports.start(SYSTEM, REPORT_FILTER, None)
     send(admin, rows=60)
     if others:
         admin.send(*[event(product="WATCHLIST", timestamp=FIRST) for _ in range(others)])
     count()
-    job = services.reports.start(SYSTEM, OURS, None, after=before.snapshot_max_id).job
+    job = services.reports.start(SYSTEM, REPORT_FILTER, None, after=before.snapshot_max_id).job
     services.runner.run(job)
     assert planned[0].measure.total == row(job).rows == len(lines(content(job))) == 60
-    assert (planned[0].parts, written) == ([], [])
+    assert (planned[0].parts, written_parts) == ([], [])
 
 
-def test_many_rows_since_another_report_are_cut_by_them(services, admin, content, row, surveyed, planned):
+def test_many_rows_since_the_previous_report_are_split(services, admin, content, row, surveyed, planned):
     send(admin)
-    before = services.reports.start(SYSTEM, OURS, None)
+    before = services.reports.start(SYSTEM, REPORT_FILTER, None)
     send(admin, rows=400)
     count()
-    job = services.reports.start(SYSTEM, OURS, None, after=before.snapshot_max_id).job
+    job = services.reports.start(SYSTEM, REPORT_FILTER, None, after=before.snapshot_max_id).job
     services.runner.run(job)
     assert len(surveyed) == 1
     assert (planned[0].measure.total, row(job).rows, len(planned[0].parts)) == (400, 400, 4)
 
 
-def test_an_hour_with_too_many_rows_is_cut_by_them(services, admin, begin, planned):
+def test_an_hour_with_too_many_rows_is_split(services, admin, begin, planned):
     send(admin, apart=1)
     count()
     run(services, begin, COUNTED[0])
     assert len(planned[0].parts) >= ROWS / 100
 
 
-def test_what_is_counted_while_the_counts_are_read_is_not_told_twice(services, admin, begin, row, planned, monkeypatch):
+def test_rows_counted_while_the_counts_are_read_are_not_counted_twice(
+    services, admin, begin, row, planned, monkeypatch
+):
     send(admin)
     count()
     send(admin, rows=90)
     number = hourly_counts.number
     job = begin(COUNTED[0])
-    monkeypatch.setattr(hourly_counts, "number", lambda *asked: at_once(1, lambda _: count()) and number(*asked))
+    monkeypatch.setattr(hourly_counts, "number", lambda *args: at_once(1, lambda _: count()) and number(*args))
     services.runner.run(job)
     assert planned[0].measure.total == row(job).rows == ROWS + 90
 
 
-def test_rows_are_no_longer_in_parts_when_it_is_complete(services, admin, begin):
+def test_the_parts_of_a_complete_report_are_deleted(services, admin, begin):
     send(admin)
     count()
     run(services, begin, COUNTED[0])

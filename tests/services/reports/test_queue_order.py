@@ -1,4 +1,4 @@
-"""Small reports need not wait for a huge one, which loses nothing by letting them go first; and nobody is forgotten."""
+"""The queue order: a huge report yields to small ones without losing its progress, and every report runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = 600
 
 @pytest.fixture
 def huge(admin, begin, small_parts, monkeypatch) -> str:
-    """A report of six parts that gives way at once."""
+    """A report of six parts that may yield immediately."""
     admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
     monkeypatch.setattr(fair_queue, "SMALL_ROWS", ROWS // 2)
     monkeypatch.setattr(attempt, "STEADY_SECONDS", 0)
@@ -28,17 +28,17 @@ def huge(admin, begin, small_parts, monkeypatch) -> str:
 
 @pytest.fixture
 def after_part(monkeypatch) -> Callable[[int, Callable], None]:
-    """Do something when a part is written: `after_part(2, action)`."""
+    """Return a function that calls an action after a part is written: `after_part(2, action)`."""
 
     def plan(number: int, action: Callable[[], object]) -> None:
         write = part_writer.PartWriter.write_part
 
-        def and_then(writer: part_writer.PartWriter, part, *args: object) -> None:
+        def write_then_act(writer: part_writer.PartWriter, part, *args: object) -> None:
             write(writer, part, *args)
             if part.number == number:
                 action()
 
-        monkeypatch.setattr(part_writer.PartWriter, "write_part", and_then)
+        monkeypatch.setattr(part_writer.PartWriter, "write_part", write_then_act)
 
     return plan
 
@@ -47,33 +47,35 @@ def place(admin, job: str) -> int | None:
     return admin.get(f"/reports/JOB-{job}/progress").get_json().get("queue_position")
 
 
-def test_a_huge_report_lets_a_small_one_go_first_and_goes_on_as_the_same_attempt(
-    admin, services, huge, begin, after_part, row, written, content
+def test_a_huge_report_yields_to_a_small_one_and_continues_the_same_attempt(
+    admin, services, huge, begin, after_part, row, written_parts, content
 ):
     small = []
     after_part(2, lambda: small.append(begin(end=FIRST + 9)))
     services.runner.work("one")
     report = row(huge)
     assert (report.status, report.token, report.paused, report.attempt) == ("RUNNING", None, True, 1)
-    assert written == [0, 1, 2]
+    assert written_parts == [0, 1, 2]
     assert (place(admin, small[0]), place(admin, huge)) == (1, 2)
-    assert [one.ended for one in services.reports.attempts(report)] == [None]
-    told = report.rows
+    assert [attempt_row.ended for attempt_row in services.reports.attempts(report)] == [None]
+    rows_before = report.rows
 
     services.runner.work("one")
     assert (row(small[0]).status, row(huge).token) == ("COMPLETE", None)
     store.claim(huge, "token", now())
-    assert row(huge).rows >= told
+    assert row(huge).rows >= rows_before
     store.give_back(huge, "token", paused=True)
     services.runner.work("two")
     report = row(huge)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, ROWS)
-    assert written == [0, 1, 2, 3, 4, 5]
-    assert [(one.number, one.outcome, one.rows) for one in services.reports.attempts(report)] == [(1, "complete", ROWS)]
+    assert written_parts == [0, 1, 2, 3, 4, 5]
+    assert [
+        (attempt_row.number, attempt_row.outcome, attempt_row.rows) for attempt_row in services.reports.attempts(report)
+    ] == [(1, "complete", ROWS)]
     assert content(huge) == b"".join(b"%d|PORTFOLIO-APPLICATION-LOADED|%d\n" % (FIRST + n, n) for n in range(ROWS))
 
 
-def test_a_huge_report_does_not_give_way_to_another_huge_one(services, huge, begin, after_part, row):
+def test_a_huge_report_does_not_yield_to_another_huge_one(services, huge, begin, after_part, row):
     def another() -> None:
         Report.update(estimated_rows=ROWS).where(Report.job == begin()).execute()
 
@@ -82,37 +84,37 @@ def test_a_huge_report_does_not_give_way_to_another_huge_one(services, huge, beg
     assert row(huge).status == "COMPLETE"
 
 
-def test_a_small_report_of_many_parts_does_not_give_way(services, huge, begin, after_part, row, monkeypatch):
+def test_a_small_report_of_many_parts_does_not_yield(services, huge, begin, after_part, row, monkeypatch):
     monkeypatch.setattr(fair_queue, "SMALL_ROWS", ROWS)
     after_part(2, lambda: begin(end=FIRST + 9))
     services.runner.work("one")
     assert row(huge).status == "COMPLETE"
 
 
-def test_how_huge_a_report_is_is_known_when_its_rows_are_counted(services, huge, row, after_part):
-    """The estimate at acceptance comes from the hourly counts, which may be seconds old."""
-    seen = []
-    after_part(0, lambda: seen.append(row(huge).estimated_rows))
+def test_the_estimated_size_of_a_report_is_corrected_when_its_rows_are_counted(services, huge, row, after_part):
+    """The estimate at acceptance is from the hourly counts, which may be seconds old."""
+    estimates = []
+    after_part(0, lambda: estimates.append(row(huge).estimated_rows))
     assert row(huge).estimated_rows == 0
     services.runner.work("one")
-    assert seen == [ROWS]
+    assert estimates == [ROWS]
 
 
-def test_a_report_of_what_is_new_is_not_taken_for_as_huge_as_all_there_is(admin, services, begin, row):
+def test_the_estimate_of_a_report_of_newer_events_counts_only_these(admin, services, begin, row):
     admin.send(*[event(timestamp=FIRST) for _ in range(90)])
     services.scheduler.run_all()
     first = row(begin())
     assert first.estimated_rows == 90
     admin.send(event(), event())
     services.scheduler.run_all()
-    since = services.reports.start(
+    newer = services.reports.start(
         SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None, after=first.snapshot_max_id
     )
-    assert since.estimated_rows == 2
+    assert newer.estimated_rows == 2
 
 
-def test_a_helper_takes_a_report_that_waits_before_it_helps(services, huge, begin, row, queued, registered):
-    registered(3)
+def test_a_helper_runs_a_waiting_report_before_it_helps(services, huge, begin, row, queued, register_workers):
+    register_workers(3)
     plan_without_writing(services, huge)
     waiting = begin(end=FIRST + 9)
     queued.clear()
@@ -121,24 +123,26 @@ def test_a_helper_takes_a_report_that_waits_before_it_helps(services, huge, begi
     assert queued() == [(queue_room.HELP, huge)], "and asks for help again, as it did not help"
 
 
-def test_a_helper_leaves_as_soon_as_a_report_waits(services, huge, begin, row, queued, registered, after_part, written):
-    registered(2)
+def test_a_helper_stops_helping_when_a_report_waits(
+    services, huge, begin, row, queued, register_workers, after_part, written_parts
+):
+    register_workers(2)
     plan_without_writing(services, huge)
     after_part(1, lambda: begin(end=FIRST + 9))
     queued.clear()
     services.runner.help(huge, "helper")
-    assert written == [0, 1]
+    assert written_parts == [0, 1]
     assert [target for target, _ in queued()] == [queue_room.WORK, queue_room.HELP]
 
 
 def plan_without_writing(services, job: str) -> None:
-    """An attempt that holds a report and has cut it, and writes nothing."""
+    """Start an attempt that claims and splits a report, but writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    planned = attempt.Attempt(report, "holder", services.runner.context)
-    planned._plan()
+    held_attempt = attempt.Attempt(report, "holder", services.runner.context)
+    held_attempt._plan()
 
 
-def test_every_waiting_report_is_run_even_when_its_wake_up_named_another(admin, services, begin, row, queued):
+def test_every_waiting_report_runs_even_if_the_job_in_redis_named_another(admin, services, begin, row, queued):
     admin.send(event())
     jobs = [begin() for _ in range(4)]
     assert len(queued()) == 4
@@ -149,7 +153,7 @@ def test_every_waiting_report_is_run_even_when_its_wake_up_named_another(admin, 
     assert order == jobs
 
 
-def test_a_user_with_many_reports_does_not_keep_another_s_waiting(admin, operator, services, begin, row):
+def test_a_user_with_many_reports_does_not_block_another_user(admin, operator, services, begin, row):
     admin.send(event())
     many = [begin() for _ in range(5)]
     first = operator.start_report()["job"]
@@ -160,19 +164,19 @@ def test_a_user_with_many_reports_does_not_keep_another_s_waiting(admin, operato
     assert place(admin, second) == 2, "one of those that wait since before goes first"
 
 
-def test_the_place_that_people_are_told_is_the_order_in_which_workers_take_them(
+def test_the_queue_position_is_the_order_in_which_workers_claim_reports(
     admin, operator, services, begin, row, monkeypatch
 ):
     admin.send(event())
-    mine = [begin() for _ in range(3)]
-    theirs = [operator.start_report()["job"] for _ in range(2)]
-    Report.update(estimated_rows=fair_queue.SMALL_ROWS + 1).where(Report.job == mine[0]).execute()
-    Report.update(not_before=store.clock() + 60_000).where(Report.job == mine[1]).execute()
-    told = {place(admin, job): job for job in [*mine, *theirs]}
-    assert sorted(told) == [1, 2, 3, 4, 5]
-    assert told[5] == mine[1], "it is to be tried later than all others"
+    own = [begin() for _ in range(3)]
+    others = [operator.start_report()["job"] for _ in range(2)]
+    Report.update(estimated_rows=fair_queue.SMALL_ROWS + 1).where(Report.job == own[0]).execute()
+    Report.update(not_before=store.clock() + 60_000).where(Report.job == own[1]).execute()
+    job_at = {place(admin, job): job for job in [*own, *others]}
+    assert sorted(job_at) == [1, 2, 3, 4, 5]
+    assert job_at[5] == own[1], "it is to be tried later than all others"
     order = []
     for _ in range(4):
         services.runner.work("worker")
-        order += [job for job in [*mine, *theirs] if row(job).status == "COMPLETE" and job not in order]
-    assert order == [told[place] for place in (1, 2, 3, 4)]
+        order += [job for job in [*own, *others] if row(job).status == "COMPLETE" and job not in order]
+    assert order == [job_at[place] for place in (1, 2, 3, 4)]

@@ -1,4 +1,4 @@
-"""A long report that loses its worker goes on behind the parts that are written, with the same bytes in the end."""
+"""Resuming: a long report that loses its worker continues after its written parts, with identical bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ending = Callable[[], BaseException | None]
 
 
 class Killed(BaseException):
-    """As a SIGKILL is: nothing that the code does on errors is done for it."""
+    """Simulates SIGKILL, so no error handling runs."""
 
 
 @pytest.fixture
@@ -33,15 +33,15 @@ def job(long_job) -> str:
 
 @pytest.fixture
 def ends_in_part(monkeypatch) -> Callable[[int, Ending], None]:
-    """Let an attempt end in the middle of a part, as often as `ending()` gives an error."""
+    """Return a function that ends attempts in the middle of a part whenever `ending()` returns an error."""
 
     def plan(number: int, ending: Ending) -> None:
-        made = part_writer.blocks
+        unchanged_blocks = part_writer.blocks
 
         def blocks(report: Report, rows: object) -> Iterator[tuple[bytes, int]]:
             part = parts.of(report.job)[number]
             with_end = rows.start == part.start and rows.end == part.end
-            for data, count in made(report, rows):
+            for data, count in unchanged_blocks(report, rows):
                 lines = data.splitlines(keepends=True)
                 middle = len(lines) // 2
                 yield b"".join(lines[:middle]), middle
@@ -55,13 +55,13 @@ def ends_in_part(monkeypatch) -> Callable[[int, Ending], None]:
 
 
 def once(error: type[BaseException]) -> Ending:
-    rest = iter([error("in the middle")])
-    return lambda: next(rest, None)
+    remaining = iter([error("in the middle")])
+    return lambda: next(remaining, None)
 
 
 @pytest.fixture
-def dies(services, ends_in_part, monkeypatch) -> Callable[..., None]:
-    """Let an attempt of the worker `mortal` die in the middle of a part, without a word to anybody."""
+def die_in_part(services, ends_in_part, monkeypatch) -> Callable[..., None]:
+    """Return a function that kills an attempt of the worker `mortal` in the middle of a part."""
 
     def die(job: str, number: int) -> None:
         ends_in_part(number, once(Killed))
@@ -73,9 +73,11 @@ def dies(services, ends_in_part, monkeypatch) -> Callable[..., None]:
     return die
 
 
-def test_a_killed_worker_s_report_goes_on_behind_its_parts(services, job, row, dies, content, whole, written, files):
-    dies(job, 3)
-    assert written == [0, 1, 2, 3]
+def test_the_report_of_a_killed_worker_resumes_after_its_parts(
+    services, job, row, die_in_part, content, expected_content, written_parts, files
+):
+    die_in_part(job, 3)
+    assert written_parts == [0, 1, 2, 3]
     assert row(job).token
     services.runner.worker_died("mortal")
     assert (row(job).token, row(job).stalled_attempts) == (None, 0)
@@ -83,16 +85,20 @@ def test_a_killed_worker_s_report_goes_on_behind_its_parts(services, job, row, d
     services.runner.run(job, "next")
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 2, ROWS)
-    assert written == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9], "what was written is not written again"
-    assert content(job) == whole
+    assert written_parts == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9], "what was written is not written again"
+    assert content(job) == expected_content
     assert files() == [report.file]
-    told = [(one.number, one.outcome, one.rows) for one in services.reports.attempts(report)]
-    assert told[0][:2] == (1, "lost")
-    assert told[1] == (2, "complete", ROWS)
+    recorded = [
+        (attempt_row.number, attempt_row.outcome, attempt_row.rows) for attempt_row in services.reports.attempts(report)
+    ]
+    assert recorded[0][:2] == (1, "lost")
+    assert recorded[1] == (2, "complete", ROWS)
 
 
-def test_a_silent_worker_s_report_goes_on_behind_its_parts_too(services, job, row, dies, content, whole, written):
-    dies(job, 3)
+def test_the_report_of_a_silent_worker_resumes_after_its_parts(
+    services, job, row, die_in_part, content, expected_content, written_parts
+):
+    die_in_part(job, 3)
     services.reports.cleanup.clean_up()
     assert row(job).token, "it may still be heard from"
     long_ago = store.clock() - attempt.SILENT_MS - 1
@@ -102,110 +108,116 @@ def test_a_silent_worker_s_report_goes_on_behind_its_parts_too(services, job, ro
     assert (row(job).token, row(job).stalled_attempts) == (None, 0)
     services.runner.run(job, "next")
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
-    assert written == [0, 1, 2, 3, *range(4, 10), 3], "the silent one's part last: it could have gone on until then"
-    assert content(job) == whole
+    assert written_parts == [0, 1, 2, 3, *range(4, 10), 3], (
+        "the silent one's part last: it could have gone on until then"
+    )
+    assert content(job) == expected_content
 
 
-def test_an_attempt_that_fails_gives_its_part_back_at_once(services, job, row, ends_in_part, content, whole, written):
+def test_a_failed_attempt_releases_its_part_immediately(
+    services, job, row, ends_in_part, content, expected_content, written_parts
+):
     ends_in_part(3, once(OSError))
     services.runner.run(job)
     assert (row(job).status, row(job).token, row(job).stalled_attempts) == ("RUNNING", None, 0)
     assert [part.token for part in parts.of(job)[3:]] == [None] * 7
     services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
-    assert written == [0, 1, 2, 3, 3, *range(4, 10)]
-    assert content(job) == whole
+    assert written_parts == [0, 1, 2, 3, 3, *range(4, 10)]
+    assert content(job) == expected_content
 
 
-def test_an_attempt_that_is_given_up_in_silence_and_wakes_spoils_nothing(
-    services, job, row, release, content, whole, written, files, monkeypatch
+def test_a_released_attempt_that_wakes_up_changes_nothing(
+    services, job, row, release, content, expected_content, written_parts, files, monkeypatch
 ):
-    """It froze in part 3. Its report was taken, and is complete when it goes on."""
+    """The attempt freezes in part 3. Another attempt completes the report before it continues."""
     monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 60)
-    write, frozen = part_writer.PartWriter.write_part, []
+    write, frozen_state = part_writer.PartWriter.write_part, []
 
     def freeze(writer: part_writer.PartWriter, part: ReportPart, *args: object) -> None:
-        if part.number == 3 and not frozen:
-            frozen.append(part)
+        if part.number == 3 and not frozen_state:
+            frozen_state.append(part)
             release(job)
             parts.release_of("frozen")
             services.runner.run(job, "next")
-            frozen.append(row(job))
+            frozen_state.append(row(job))
         write(writer, part, *args)
 
     monkeypatch.setattr(part_writer.PartWriter, "write_part", freeze)
     services.runner.run(job, "frozen")
-    complete = frozen[1]
+    complete = frozen_state[1]
     assert (complete.status, complete.attempt) == ("COMPLETE", 2)
     assert row(job).__data__ == complete.__data__
-    assert content(job) == whole
+    assert content(job) == expected_content
     assert files() == [complete.file]
-    assert [one.outcome for one in services.reports.attempts(complete)] == ["lost", "complete"]
+    assert [attempt_row.outcome for attempt_row in services.reports.attempts(complete)] == ["lost", "complete"]
 
 
-def gone(file: Path) -> None:
+def delete(file: Path) -> None:
     file.unlink()
 
 
-def cut_short(file: Path) -> None:
+def truncate(file: Path) -> None:
     os.truncate(file, file.stat().st_size // 2)
 
 
-def without_its_rows(file: Path) -> None:
+def remove_rows(file: Path) -> None:
     file.write_bytes(b"".join(data for data, _ in parquet.blocks(iter([]), Layout(POSITIONAL))))
 
 
 @pytest.mark.parametrize(
     ("spoil", "output", "reason"),
     [
-        (gone, {}, "FileMissing: "),
-        (cut_short, {}, "FileDamaged: A part of the report has 2350 bytes, not the 4700 that were written."),
-        (cut_short, {"format": "parquet"}, "FileDamaged: A part of the report cannot be read: "),
-        (without_its_rows, {"format": "parquet"}, "FileDamaged: The report's parts have 975 rows, not the 1000 that"),
+        (delete, {}, "FileMissing: "),
+        (truncate, {}, "FileDamaged: A part of the report has 2350 bytes, not the 4700 that were written."),
+        (truncate, {"format": "parquet"}, "FileDamaged: A part of the report cannot be read: "),
+        (remove_rows, {"format": "parquet"}, "FileDamaged: The report's parts have 975 rows, not the 1000 that"),
     ],
 )
-def test_a_part_whose_file_is_gone_or_not_whole_is_written_again(
-    services, job, begin, row, content, written, monkeypatch, spoil, output, reason
+def test_a_missing_or_damaged_part_is_written_again(
+    services, job, begin, row, content, written_parts, monkeypatch, spoil, output, reason
 ):
     services.runner.run(job)
-    services.runner.run(whole := begin(output))
-    written.clear()
-    written_parts, parts_of = attempt.Attempt._write_parts, []
+    services.runner.run(undamaged := begin(output))
+    written_parts.clear()
+    write_parts, parts_of = attempt.Attempt._write_parts, []
 
-    def lose_one(self: attempt.Attempt) -> None:
-        written_parts(self)
+    def damage_part(self: attempt.Attempt) -> None:
+        write_parts(self)
         parts_of.append(parts.of(self._report.job))
         if self._report.attempt == 1:
             spoil(services.runner.context.destinations.own.path(parts_of[0][4].file))
 
-    monkeypatch.setattr(attempt.Attempt, "_write_parts", lose_one)
+    monkeypatch.setattr(attempt.Attempt, "_write_parts", damage_part)
     services.runner.run(job := begin(output))
     assert row(job).status == "RUNNING"
     assert services.reports.attempts(row(job))[0].reason.startswith(reason)
     services.runner.run(job)
-    assert written == [*range(len(parts_of[0])), 4]
-    assert (row(job).status, content(job)) == ("COMPLETE", content(whole))
+    assert written_parts == [*range(len(parts_of[0])), 4]
+    assert (row(job).status, content(job)) == ("COMPLETE", content(undamaged))
 
 
-def test_progress_goes_never_back_within_an_attempt_and_never_past_the_total(services, job, row, dies, monkeypatch):
+def test_progress_never_decreases_within_an_attempt_and_never_exceeds_the_total(
+    services, job, row, die_in_part, monkeypatch
+):
     monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 0.001)
-    told: dict[str, list[tuple[int, int]]] = {}
+    progress: dict[str, list[tuple[int, int]]] = {}
     note = store.note
 
     def spy(job: str, token: str, **values: object) -> bool:
-        kept = note(job, token, **values)
+        has_lease = note(job, token, **values)
         report = row(job)
         if report.total is not None:
-            told.setdefault(token, []).append((report.rows, report.total))
-        return kept
+            progress.setdefault(token, []).append((report.rows, report.total))
+        return has_lease
 
     monkeypatch.setattr(store, "note", spy)
     monkeypatch.setattr(attempt, "STEADY_SECONDS", 0)
-    monkeypatch.setattr(fair_queue, "is_huge", lambda report: time.sleep(0.05))  # for a heartbeat or two a part
-    dies(job, 6)
+    monkeypatch.setattr(fair_queue, "is_huge", lambda report: time.sleep(0.05))  # time for a heartbeat or two per part
+    die_in_part(job, 6)
     services.runner.worker_died("mortal")
     services.runner.run(job, "next")
-    first, second = told.values()
+    first, second = progress.values()
     for numbers in (first, second):
         assert sorted(numbers) == numbers
         assert all(rows <= total == ROWS for rows, total in numbers)
@@ -215,29 +227,31 @@ def test_progress_goes_never_back_within_an_attempt_and_never_past_the_total(ser
 
 
 @pytest.mark.settings(report_attempts=2)
-def test_attempts_that_get_further_are_no_failure_however_many(
-    services, job, row, content, whole, written, monkeypatch
+def test_attempts_that_make_progress_are_not_limited(
+    services, job, row, content, expected_content, written_parts, monkeypatch
 ):
-    """Each writes one part, and fails in the next one."""
-    write, begun = part_writer.PartWriter.write_part, []
+    """Each attempt writes one part and fails in the next."""
+    write, begun_by = part_writer.PartWriter.write_part, []
 
-    def fail_at_the_second(writer: part_writer.PartWriter, *args: object) -> None:
-        begun.append(writer)
-        if begun.count(writer) > 1:
+    def fail_in_second_part(writer: part_writer.PartWriter, *args: object) -> None:
+        begun_by.append(writer)
+        if begun_by.count(writer) > 1:
             raise OSError("no more than one")
         write(writer, *args)
 
-    monkeypatch.setattr(part_writer.PartWriter, "write_part", fail_at_the_second)
+    monkeypatch.setattr(part_writer.PartWriter, "write_part", fail_in_second_part)
     for number in range(1, 10):
         services.runner.run(job)
         assert (row(job).status, row(job).attempt, row(job).stalled_attempts) == ("RUNNING", number, 0)
     services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 10)
-    assert content(job) == whole
+    assert content(job) == expected_content
 
 
 @pytest.mark.settings(report_attempts=3)
-def test_so_many_in_a_row_that_get_no_further_are_and_each_one_s_reason_is_on_record(services, job, row, ends_in_part):
+def test_a_report_fails_after_several_attempts_without_progress_and_records_each_reason(
+    services, job, row, ends_in_part
+):
     reasons = iter(["first", "second", "third", "fourth"])
     ends_in_part(3, lambda: ValueError(next(reasons)))
     services.runner.run(job)
@@ -248,14 +262,17 @@ def test_so_many_in_a_row_that_get_no_further_are_and_each_one_s_reason_is_on_re
     services.runner.run(job)
     assert row(job).status == "FAILED"
     assert row(job).reason == "3 attempts in a row got no further. The last one: ValueError: fourth"
-    told = [(one.number, one.outcome, one.reason) for one in services.reports.attempts(row(job))]
+    recorded = [
+        (attempt_row.number, attempt_row.outcome, attempt_row.reason)
+        for attempt_row in services.reports.attempts(row(job))
+    ]
     names = ["first", "second", "third", "fourth"]
-    assert told == [(number, "failed", f"ValueError: {name}") for number, name in enumerate(names, 1)]
+    assert recorded == [(number, "failed", f"ValueError: {name}") for number, name in enumerate(names, 1)]
     assert parts.of(job) == []
 
 
 @pytest.mark.settings(report_attempts=2)
-def test_workers_that_die_count_as_attempts_that_fail_do(services, job, row, ends_in_part, monkeypatch):
+def test_attempts_of_killed_workers_count_like_failed_ones(services, job, row, ends_in_part, monkeypatch):
     monkeypatch.setattr(parts, "give_back", lambda part, token: None)
     ends_in_part(0, lambda: Killed("again"))
     for number in (1, 2):
@@ -266,19 +283,19 @@ def test_workers_that_die_count_as_attempts_that_fail_do(services, job, row, end
         assert row(job).attempt == number
     assert row(job).status == "FAILED"
     assert "2 attempts in a row got no further" in row(job).reason
-    assert [one.outcome for one in services.reports.attempts(row(job))] == ["lost", "lost"]
+    assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["lost", "lost"]
 
 
-def test_a_report_that_ran_again_from_the_start_forgets_the_parts_it_had(
-    services, job, row, dies, written, content, whole
+def test_a_report_retried_from_the_start_discards_its_old_parts(
+    services, job, row, die_in_part, written_parts, content, expected_content
 ):
-    dies(job, 3)
+    die_in_part(job, 3)
     store.end(job, "FAILED", "It was cancelled.", now(), cancelled=True)
     services.reports.cleanup.clean_up()
     assert ReportPart.select().count() == 0, "the sweep forgets parts of reports that have ended"
     store.run_again(job)
-    written.clear()
+    written_parts.clear()
     services.runner.run(job, "next")
-    assert written == list(range(10))
-    assert (row(job).status, content(job)) == ("COMPLETE", whole)
+    assert written_parts == list(range(10))
+    assert (row(job).status, content(job)) == ("COMPLETE", expected_content)
     assert ReportAttempt.select().where(ReportAttempt.job == job).count() == 2

@@ -1,4 +1,4 @@
-"""A report is run by whoever claims it: one of any number, and what others had written of it is gone."""
+"""The runner: one worker claims and runs a report, and the files of other attempts are removed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tests.support.client import event
 from tests.support.threads import Aside, at_once
 
 
-def test_of_many_workers_that_race_for_a_report_one_runs_it(services, job, row, files):
+def test_a_report_is_run_by_one_of_several_racing_workers(services, job, row, files):
     at_once(8, lambda number: services.runner.run(job))
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 1, 3)
     assert files() == [report.file]
 
 
-def test_of_many_claims_at_once_one_wins(app, job):
-    won = [claim for claim in at_once(8, lambda number: store.claim(job, f"token-{number}", 1)) if claim]
-    assert len(won) == 1
-    assert won[0].token == Report.get().token
+def test_one_of_several_concurrent_claims_succeeds(app, job):
+    claims = [claim for claim in at_once(8, lambda number: store.claim(job, f"token-{number}", 1)) if claim]
+    assert len(claims) == 1
+    assert claims[0].token == Report.get().token
 
 
-def test_a_report_that_nobody_accepted_is_not_run(services, files):
+def test_an_unknown_report_is_not_run(services, files):
     services.runner.run("00000000-0000-4000-8000-000000000000")
     assert files() == []
 
@@ -40,7 +40,7 @@ def test_a_report_that_has_ended_is_not_run_again(services, job, row, files, sta
     assert (row(job).status, row(job).attempt, files()) == (status, 0, [])
 
 
-def test_a_complete_report_s_rows_bytes_and_hash_are_those_of_its_file(admin, services, job, row, settings):
+def test_rows_bytes_and_hash_of_a_complete_report_match_its_file(admin, services, job, row, settings):
     services.runner.run(job)
     report = row(job)
     path = services.reports.path(report)
@@ -57,7 +57,7 @@ def test_a_report_without_events_is_an_empty_file(admin, services, row):
     assert (job["status"], file, row(job["job"]).rows) == ("COMPLETE", b"", 0)
 
 
-def test_rows_stand_in_the_order_of_time_and_then_of_acceptance(admin):
+def test_rows_are_sorted_by_time_and_then_by_acceptance(admin):
     times = [5, 3, 5, 1, 3]
     for place, time in enumerate(times):
         admin.send(event(timestamp=time, context=[str(place)]))
@@ -65,64 +65,64 @@ def test_rows_stand_in_the_order_of_time_and_then_of_acceptance(admin):
     assert [line.split(b"|")[2] for line in file.splitlines()] == [b"3", b"1", b"4", b"0", b"2"]
 
 
-def test_a_report_has_what_was_accepted_before_it_and_running_it_later_changes_nothing(admin, services, job, row):
+def test_a_report_has_the_events_accepted_before_it_even_if_it_runs_later(admin, services, job, row):
     admin.send(event(context=["late"]))
     services.runner.run(job)
     assert row(job).rows == 3
-    again = admin.start_report()["job"]
-    services.runner.run(again)
-    assert row(again).rows == 4
+    later_job = admin.start_report()["job"]
+    services.runner.run(later_job)
+    assert row(later_job).rows == 4
 
 
-def test_an_attempt_that_was_given_up_leaves_no_file_and_changes_nothing(services, job, row, files, along, release):
-    reached, go = threading.Event(), threading.Event()
+def test_a_released_attempt_leaves_no_file_and_changes_nothing(services, job, row, files, wrap_lines, release):
+    reached, resume = threading.Event(), threading.Event()
 
     def slow_at_first(lines):
         for line in lines:
             if not reached.is_set():
                 reached.set()
-                go.wait(10)
+                resume.wait(10)
             yield line
 
-    along(slow_at_first)
-    with Aside() as aside:
-        first = aside.start(services.runner.run, job)
+    wrap_lines(slow_at_first)
+    with Aside() as background:
+        first = background.start(services.runner.run, job)
         assert reached.wait(10)
         release(job)
         services.runner.run(job)
-        kept = row(job)
-        go.set()
+        completed = row(job)
+        resume.set()
         first.result()
-    assert (kept.status, kept.attempt, kept.rows) == ("COMPLETE", 2, 3)
-    assert row(job).__data__ == kept.__data__
-    assert files() == [kept.file]
+    assert (completed.status, completed.attempt, completed.rows) == ("COMPLETE", 2, 3)
+    assert row(job).__data__ == completed.__data__
+    assert files() == [completed.file]
 
 
-def test_an_attempt_that_loses_its_report_after_its_last_row_removes_its_file(
+def test_an_attempt_that_loses_its_report_after_the_last_row_removes_its_file(
     services, job, row, files, monkeypatch, release
 ):
     commit = LocalStorage.create
 
-    def lost_at_the_end(*asked):
-        upload = commit(*asked)
-        whole = upload.commit
+    def lose_after_commit(*args):
+        upload = commit(*args)
+        commit_upload = upload.commit
 
-        def lose() -> None:
-            whole()
+        def commit_then_lose() -> None:
+            commit_upload()
             monkeypatch.undo()
             release(job)
             services.runner.run(job)
 
-        upload.commit = lose
+        upload.commit = commit_then_lose
         return upload
 
-    monkeypatch.setattr(LocalStorage, "create", lost_at_the_end)
+    monkeypatch.setattr(LocalStorage, "create", lose_after_commit)
     services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
     assert files() == [row(job).file]
 
 
-def test_an_attempt_notices_within_a_moment_that_its_report_is_another_s(services, job, row, along, monkeypatch):
+def test_an_attempt_soon_detects_that_it_lost_its_report(services, job, row, wrap_lines, monkeypatch):
     monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 0.02)
     written = []
 
@@ -135,7 +135,7 @@ def test_an_attempt_notices_within_a_moment_that_its_report_is_another_s(service
             threading.Event().wait(0.01)
             yield line
 
-    along(endless)
+    wrap_lines(endless)
     services.runner.run(job)
     assert len(written) < 500
     assert (row(job).status, row(job).token) == ("RUNNING", "another")

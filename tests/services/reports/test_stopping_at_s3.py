@@ -1,4 +1,4 @@
-"""A report that is to stop does so although its store hangs; what cannot be removed now is removed when it is back."""
+"""A report stops even if its object store hangs, and its leftovers are removed after the store recovers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.threads import Aside
 from tests.support.wire import Wire
 
 ROWS = 1_000
-SOON = 4  # two seconds, and what a busy machine adds; a store that hangs is waited for for more than sixty
+STOP_SECONDS = 4  # two seconds plus slack for a busy machine; without cancelling, requests wait more than sixty
 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """The one whose connection is busy while rows come."""
+    """PostgreSQL only, because its connection is busy while rows are read."""
     return postgres_url
 
 
 @pytest.fixture
 def wire(s3: S3) -> Iterator[Wire]:
-    """The way to the store. At its end all calls have ended that nobody waited for."""
+    """The connection to the store. At the end, wait for all abandoned requests."""
     wire = Wire(s3.endpoint)
     yield wire
     wire.close()
@@ -46,8 +46,8 @@ def settings(settings: Settings, wire: Wire) -> Settings:
 
 
 @pytest.fixture
-def hangs(wire: Wire, monkeypatch, small_parts):
-    """A function that lets the store hang at some step of a report; it returns what waits until it does."""
+def hang_at(wire: Wire, monkeypatch, small_parts):
+    """Return a function that makes the store hang at a step of a report."""
 
     def prepare(step: str) -> None:
         if step == "one request":
@@ -69,18 +69,18 @@ def hangs(wire: Wire, monkeypatch, small_parts):
 
 
 def hang_before(monkeypatch, wire: Wire, owner: type, name: str) -> None:
-    """Let the store hang from the moment on at which a method is called."""
+    """Make the store hang when a method is called."""
     method = getattr(owner, name)
 
-    def hanging(*args: object) -> object:
+    def hang_then_call(*args: object) -> object:
         wire.hang()
         return method(*args)
 
-    monkeypatch.setattr(owner, name, hanging)
+    monkeypatch.setattr(owner, name, hang_then_call)
 
 
 @pytest.fixture
-def job(admin, begin, hangs) -> str:
+def job(admin, begin, hang_at) -> str:
     admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
     return begin()
 
@@ -91,17 +91,17 @@ def is_clean(services, s3: S3) -> bool:
 
 
 @pytest.mark.parametrize("step", ["one request", "the beginning", "parts on their way", "the end", "the joining"])
-def test_a_cancelled_report_stops_and_nothing_stays_of_it(
-    admin, services, job, row, s3, wire, hangs, step, monkeypatch
+def test_a_cancelled_report_stops_and_leaves_nothing_in_the_store(
+    admin, services, job, row, s3, wire, hang_at, step, monkeypatch
 ):
-    hangs(step)
-    with Aside() as aside:
-        running = aside.start(services.runner.run, job)
+    hang_at(step)
+    with Aside() as background:
+        running = background.start(services.runner.run, job)
         wait_until(lambda: wire.is_hanging_on_somebody, 20)
         began = time.monotonic()
         assert admin.request("DELETE", f"/reports/JOB-{job}").status_code == 204
         assert running.result(60)
-        assert time.monotonic() - began < slack(SOON)
+        assert time.monotonic() - began < slack(STOP_SECONDS)
     assert (row(job).status, row(job).cancelled, row(job).worker) == ("FAILED", True, None)
     wire.mend()
     monkeypatch.setattr(cleanup, "YOUNG_MS", -60_000)
@@ -110,17 +110,17 @@ def test_a_cancelled_report_stops_and_nothing_stays_of_it(
 
 @pytest.mark.settings(report_timeout_seconds=1)
 @pytest.mark.parametrize("step", ["one request", "parts on their way"])
-def test_a_report_that_ran_too_long_lets_go_of_its_worker(services, job, row, hangs, step):
-    hangs(step)
+def test_a_report_that_timed_out_releases_its_worker(services, job, row, hang_at, step):
+    hang_at(step)
     began = time.monotonic()
     assert services.runner.run(job)
-    assert time.monotonic() - began < slack(1 + SOON)
+    assert time.monotonic() - began < slack(1 + STOP_SECONDS)
     assert (row(job).status, row(job).cancelled) == ("TIMEOUT", False)
 
 
-def test_a_worker_that_is_to_end_hands_its_report_back(services, job, row, wire, hangs):
-    hangs("parts on their way")
+def test_a_worker_that_shuts_down_releases_its_report(services, job, row, wire, hang_at):
+    hang_at("parts on their way")
     began = time.monotonic()
     assert services.runner.run(job, "worker", lambda: wire.is_hanging_on_somebody)
-    assert time.monotonic() - began < slack(2 * SOON)
+    assert time.monotonic() - began < slack(2 * STOP_SECONDS)
     assert (row(job).status, row(job).token, row(job).paused) == ("RUNNING", None, True)

@@ -1,4 +1,4 @@
-"""When a recurring report runs and what it covers: whole days, weeks and months of UTC, one after the other."""
+"""Recurrences: when a recurring report runs, and which days, weeks or months in UTC it covers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def text(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds")[:23]
 
 
-# 2026-11-23 is a Monday.
+# 2026-11-23 is a Monday
 NEXT = [
     (DAILY, 6, "2026-11-23T05:59:59.999", "2026-11-23T06:00"),
     (DAILY, 6, "2026-11-23T06:00", "2026-11-24T06:00"),
@@ -52,12 +52,12 @@ def test_the_next_run_is_the_first_after_a_moment(kind, hour, moment, run):
 
 
 @pytest.mark.parametrize(("kind", "moment", "first", "last"), COVERED)
-def test_the_period_is_the_last_whole_one(kind, moment, first, last):
+def test_the_period_is_the_last_complete_one(kind, moment, first, last):
     assert [text(end) for end in Recurrence(kind, 6).period(ms(moment))] == [first, last]
 
 
 @pytest.mark.parametrize(("kind", "hour", "run", "after"), NEXT)
-def test_a_moment_after_a_run_that_run_is_the_latest(kind, hour, run, after):
+def test_the_latest_run_is_the_last_one_at_or_before_a_moment(kind, hour, run, after):
     recurrence = Recurrence(kind, hour)
     assert recurrence.latest_run(ms(after)) == ms(after)
     assert recurrence.latest_run(ms(after) + 1) == ms(after)
@@ -69,7 +69,7 @@ recurrences = st.builds(Recurrence, st.sampled_from([DAILY, WEEKLY, MONTHLY]), s
 
 
 @given(recurrences, moments)
-def test_runs_follow_each_other_without_one_between(recurrence, moment):
+def test_there_is_no_run_between_a_run_and_the_next(recurrence, moment):
     following = recurrence.next_run(moment)
     assert recurrence.latest_run(moment) <= moment < following
     assert recurrence.latest_run(following) == following
@@ -77,13 +77,13 @@ def test_runs_follow_each_other_without_one_between(recurrence, moment):
 
 
 @given(recurrences, moments)
-def test_the_periods_of_runs_follow_each_other_without_gap_or_overlap(recurrence, moment):
+def test_consecutive_periods_have_no_gap_and_no_overlap(recurrence, moment):
     run = recurrence.next_run(moment)
     following = recurrence.next_run(run)
     assert recurrence.period(following)[0] == recurrence.period(run)[1] + 1
 
 
 @given(recurrences, moments)
-def test_a_run_comes_at_its_hour_within_a_day_of_its_period_s_end(recurrence, moment):
+def test_a_run_starts_at_its_hour_within_a_day_of_the_end_of_its_period(recurrence, moment):
     run = recurrence.next_run(moment)
     assert run - (recurrence.period(run)[1] + 1) == recurrence.hour * HOUR

@@ -1,4 +1,4 @@
-"""Webhooks: whoever wants to know of a report's end is told until they answer, and can tell who it was."""
+"""Webhooks: a signed notification of the end of a report, retried until the server accepts it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DAY = 86_400_000
 
 
 class Clock:
-    """The time, as the deliveries see it: what is due, and when next."""
+    """The time as seen by the deliveries."""
 
     def __init__(self) -> None:
         self.ahead = 0
@@ -53,32 +53,32 @@ def clock(monkeypatch) -> Clock:
 
 
 @pytest.fixture
-def there():
-    with receiver() as receives:
-        yield receives
+def endpoint():
+    with receiver() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
-def known(nobody) -> None:
+def stored_events(nobody) -> None:
     nobody.send(event(context=["one"]), event(context=["two"]))
 
 
 @pytest.fixture
-def allowing(services, settings, monkeypatch):
-    """Change what WEBHOOK_HOSTS allows."""
+def allow_hosts(services, settings, monkeypatch):
+    """Return a function that changes the hosts that WEBHOOK_HOSTS allows."""
 
     def allow(*hosts: str) -> None:
-        fresh = Webhooks(hosts, settings.secret, services.reports)
-        monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
+        webhooks = Webhooks(hosts, settings.secret, services.reports)
+        monkeypatch.setattr(services.webhooks, "_allowed", webhooks._allowed)
 
     return allow
 
 
 @pytest.fixture
-def saved(services, there, allowing):
-    """A recurring report with a webhook to `there`, and its secret."""
-    allowing(there.url)
-    return services.schedules.add(SYSTEM, WANTED | {"webhook": f"{there.url}/reports?from=tally"})
+def saved(services, endpoint, allow_hosts):
+    """A recurring report with a webhook to `endpoint`, and its secret."""
+    allow_hosts(endpoint.url)
+    return services.schedules.add(SYSTEM, WANTED | {"webhook": f"{endpoint.url}/reports?from=tally"})
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def schedule(saved) -> Schedule:
 
 
 @pytest.fixture
-def tell(services, clock):
-    """Do what a scheduler does every few seconds, after some milliseconds."""
+def deliver(services, clock):
+    """Return a function that advances the clock and delivers due webhooks, as a scheduler does every few seconds."""
 
     def send(after_ms: int = 0) -> None:
         clock.ahead += after_ms
@@ -100,7 +100,7 @@ def tell(services, clock):
 
 @pytest.fixture
 def complete(services):
-    """Run a recurring report to its end."""
+    """Return a function that runs a recurring report to its end."""
 
     def run(schedule: Schedule) -> Report:
         report = services.schedule_runs.run(SYSTEM, schedule)
@@ -111,97 +111,101 @@ def complete(services):
 
 
 def delivery() -> Delivery:
-    """The only one."""
-    (found,) = Delivery.select()
-    return found
+    """Return the only delivery."""
+    (delivery,) = Delivery.select()
+    return delivery
 
 
 def tries() -> list[tuple[int | None, str]]:
-    return [(one.code, one.said) for one in DeliveryTry.select().order_by(DeliveryTry.id)]
+    return [(attempt.code, attempt.said) for attempt in DeliveryTry.select().order_by(DeliveryTry.id)]
 
 
-def test_a_complete_report_is_told_with_what_is_needed_to_fetch_and_check_it(nobody, schedule, complete, tell, there):
+def test_a_webhook_of_a_complete_report_has_what_is_needed_to_fetch_and_verify_the_file(
+    nobody, schedule, complete, deliver, endpoint
+):
     report = complete(schedule)
-    tell()
-    (got,) = there.got
-    told = json.loads(got.body)
-    assert got.path == "/reports?from=tally"
-    assert list(told) == [
+    deliver()
+    (request,) = endpoint.got
+    payload = json.loads(request.body)
+    assert request.path == "/reports?from=tally"
+    assert list(payload) == [
         "job", "source", "status", "filter", "timing", "schedule", "rows", "bytes", "sha256", "link",
     ]  # fmt: skip
-    assert (told["source"], told["status"], told["schedule"]) == (f"JOB-{report.job}", "COMPLETE", "Every day")
-    assert told["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO"}
-    assert told["link"].startswith("https://tally.example/files/JOB-")
-    answer = nobody.get(told["link"].removeprefix("https://tally.example"))
+    assert (payload["source"], payload["status"], payload["schedule"]) == (f"JOB-{report.job}", "COMPLETE", "Every day")
+    assert payload["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO"}
+    assert payload["link"].startswith("https://tally.example/files/JOB-")
+    answer = nobody.get(payload["link"].removeprefix("https://tally.example"))
     data = answer.get_data()
-    assert (len(data), hashlib.sha256(data).hexdigest()) == (told["bytes"], told["sha256"])
-    assert data.count(b"\n") == told["rows"] == 2
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (payload["bytes"], payload["sha256"])
+    assert data.count(b"\n") == payload["rows"] == 2
 
 
-def test_it_is_signed_with_the_secret_that_was_told_once(saved, complete, tell, there):
+def test_a_webhook_is_signed_with_its_secret(saved, complete, deliver, endpoint):
     complete(saved.schedule)
-    tell()
-    (got,) = there.got
+    deliver()
+    (request,) = endpoint.got
     assert saved.secret.startswith("tally_hook_")
-    parts = dict(part.split("=") for part in got.headers["X-Tally-Signature"].split(","))
-    signed = parts["t"].encode() + b"." + got.body
+    parts = dict(part.split("=") for part in request.headers["X-Tally-Signature"].split(","))
+    signed = parts["t"].encode() + b"." + request.body
     assert parts["v1"] == hmac.new(saved.secret.encode(), signed, "sha256").hexdigest()
-    assert got.headers["Content-Type"] == "application/json"
-    assert got.headers["User-Agent"].startswith("Tally/")
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["User-Agent"].startswith("Tally/")
 
 
-def test_the_secret_is_kept_nowhere(saved):
+def test_the_secret_is_not_stored(saved):
     columns = Schedule.select().dicts().get().values()
-    kept = saved.secret.removeprefix("tally_hook_")
-    assert not [value for value in columns if isinstance(value, str) and kept in value]
-    assert not [entry for entry in AuditEntry.select().dicts() if kept in str(entry)]
+    secret = saved.secret.removeprefix("tally_hook_")
+    assert not [value for value in columns if isinstance(value, str) and secret in value]
+    assert not [entry for entry in AuditEntry.select().dicts() if secret in str(entry)]
 
 
-def test_another_secret_counts_at_once(services, saved, complete, tell, there):
+def test_a_new_secret_takes_effect_immediately(services, saved, complete, deliver, endpoint):
     secret = services.schedules.new_secret(SYSTEM, saved.schedule)
     complete(saved.schedule)
-    tell()
-    time, mark = there.got[0].headers["X-Tally-Signature"].removeprefix("t=").split(",v1=")
+    deliver()
+    time, signature = endpoint.got[0].headers["X-Tally-Signature"].removeprefix("t=").split(",v1=")
     assert secret != saved.secret
-    assert mark == hmac.new(secret.encode(), f"{time}.".encode() + there.got[0].body, "sha256").hexdigest()
+    assert signature == hmac.new(secret.encode(), f"{time}.".encode() + endpoint.got[0].body, "sha256").hexdigest()
 
 
-def test_what_fails_is_tried_again_later_and_later_with_a_fresh_link_and_the_same_id(schedule, complete, tell, there):
-    there.answers += [SERVER_ERROR] * 2
+def test_a_failed_delivery_is_retried_with_growing_pauses_a_fresh_link_and_the_same_id(
+    schedule, complete, deliver, endpoint
+):
+    endpoint.answers += [SERVER_ERROR] * 2
     complete(schedule)
-    tell()
-    tell()
-    assert len(there.got) == 1  # not before its time
-    tell(30_000)
-    tell(119_000)
-    assert len(there.got) == 2
-    tell(1_100)
+    deliver()
+    deliver()
+    assert len(endpoint.got) == 1  # the pause is not over
+    deliver(30_000)
+    deliver(119_000)
+    assert len(endpoint.got) == 2
+    deliver(1_100)
     assert tries() == [(500, "out of order"), (500, "out of order"), (200, "thank you")]
     assert (delivery().state, delivery().tries, delivery().next_try) == ("delivered", 3, None)
-    assert {got.headers["X-Tally-Delivery"] for got in there.got} == {delivery().key}
-    assert len({json.loads(got.body)["link"] for got in there.got}) == 3
-    tell(3 * DAY)
-    assert len(there.got) == 3
+    assert {request.headers["X-Tally-Delivery"] for request in endpoint.got} == {delivery().key}
+    assert len({json.loads(request.body)["link"] for request in endpoint.got}) == 3
+    deliver(3 * DAY)
+    assert len(endpoint.got) == 3
 
 
-def test_after_eight_tries_within_a_day_it_is_given_up_and_each_is_on_record(schedule, complete, tell, there):
-    there.answers += [SERVER_ERROR] * 20
+def test_a_delivery_is_given_up_after_eight_recorded_attempts_within_a_day(schedule, complete, deliver, endpoint):
+    endpoint.answers += [SERVER_ERROR] * 20
     complete(schedule)
     for pause in (0, *module.PAUSES_SECONDS, 100_000, 100_000):
-        tell(pause * 1000 + 100)
-    assert len(there.got) == 8
+        deliver(pause * 1000 + 100)
+    assert len(endpoint.got) == 8
     assert 23 * 3600 < sum(module.PAUSES_SECONDS) < 24 * 3600
     assert (delivery().state, delivery().tries, delivery().next_try) == ("given_up", 8, None)
     assert tries() == [(500, "out of order")] * 8
 
 
-def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, complete, tell, there):
-    there.answers += [SERVER_ERROR] * 8
+def test_a_delivery_that_is_sent_again_starts_with_all_its_attempts(services, schedule, complete, deliver, endpoint):
+    endpoint.answers += [SERVER_ERROR] * 8
     complete(schedule)
     for pause in (0, *module.PAUSES_SECONDS):
-        tell(pause * 1000 + 100)
+        deliver(pause * 1000 + 100)
     services.schedules.send_again(SYSTEM, schedule, delivery())
-    tell(1_000)
+    deliver(1_000)
     assert (delivery().state, delivery().tries) == ("delivered", 1)
     assert len(tries()) == 9
 
@@ -216,151 +220,153 @@ def test_whoever_asks_has_it_sent_again_with_all_its_tries(services, schedule, c
     ],
     ids=["removed", "limited", "demoted", "changed"],
 )
-def test_an_owner_who_may_not_see_the_report_any_more_sends_no_new_link(
-    services, there, allowing, complete, tell, lose, why
+def test_no_new_link_is_sent_after_the_owner_lost_access_to_the_report(
+    services, endpoint, allow_hosts, complete, deliver, lose, why
 ):
-    allowing(there.url)
+    allow_hosts(endpoint.url)
     anna = services.accounts.add("anna", "operator", None, "correct horse")
-    schedule = services.schedules.add(anna, WANTED | {"webhook": there.url}).schedule
-    there.answers.append(SERVER_ERROR)
+    schedule = services.schedules.add(anna, WANTED | {"webhook": endpoint.url}).schedule
+    endpoint.answers.append(SERVER_ERROR)
     complete(schedule)
-    tell()
+    deliver()
     lose(services, anna)
-    tell(31_000)
-    assert len(there.got) == 1
-    code, said = tries()[-1]
-    assert code is None and why in said
+    deliver(31_000)
+    assert len(endpoint.got) == 1
+    code, response = tries()[-1]
+    assert code is None and why in response
 
 
-def test_a_redirect_is_a_failure_and_not_followed(schedule, complete, tell, there):
-    with receiver() as elsewhere:
-        there.answers.append((302, {"Location": elsewhere.url}, b""))
+def test_a_redirect_is_a_failure_and_not_followed(schedule, complete, deliver, endpoint):
+    with receiver() as target:
+        endpoint.answers.append((302, {"Location": target.url}, b""))
         complete(schedule)
-        tell()
-        assert elsewhere.got == []
+        deliver()
+        assert target.got == []
     assert tries() == [(302, "")]
     assert delivery().state == "waiting"
 
 
-def test_a_server_that_says_nothing_is_left_and_tried_again(services, complete, tell, allowing, monkeypatch):
+def test_a_delivery_to_a_silent_server_times_out_and_is_retried(services, complete, deliver, allow_hosts, monkeypatch):
     monkeypatch.setattr(room, "TIMEOUT_SECONDS", 0.2)
     with listener(hang) as url:
-        allowing(url)
+        allow_hosts(url)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": url}).schedule)
-        tell()
+        deliver()
     assert tries() == [(None, f"{url} did not answer within 0.2 seconds.")]
     assert (delivery().state, delivery().tries) == ("waiting", 1)
 
 
-def test_servers_that_say_nothing_keep_the_scheduler_from_nothing(services, complete, allowing, monkeypatch, there):
+def test_silent_servers_do_not_block_the_scheduler(services, complete, allow_hosts, monkeypatch, endpoint):
     monkeypatch.setattr(room, "TIMEOUT_SECONDS", 1.5)
     with listener(hang) as url:
-        allowing(url, there.url)
+        allow_hosts(url, endpoint.url)
         for number in range(module.MAX_CONCURRENT_TRIES - 1):
             silent = WANTED | {"name": f"Number {number}", "webhook": url}
             complete(services.schedules.add(SYSTEM, silent).schedule)
-        complete(services.schedules.add(SYSTEM, WANTED | {"webhook": there.url}).schedule)
-        begun = module.time.monotonic()
+        complete(services.schedules.add(SYSTEM, WANTED | {"webhook": endpoint.url}).schedule)
+        began = module.time.monotonic()
         services.webhooks.send()
-        assert module.time.monotonic() - begun < slack(1)
-        while not there.got:
-            assert module.time.monotonic() - begun < slack(1.4)
+        assert module.time.monotonic() - began < slack(1)
+        while not endpoint.got:
+            assert module.time.monotonic() - began < slack(1.4)
             module.time.sleep(0.01)
         services.webhooks.flush()
 
 
-def test_no_more_are_under_way_than_there_are_threads(services, complete, allowing, monkeypatch):
+def test_the_number_of_concurrent_attempts_is_limited(services, complete, allow_hosts, monkeypatch):
     monkeypatch.setattr(room, "TIMEOUT_SECONDS", 0.3)
-    held, most, lock = set(), [], threading.Lock()
+    connections, counts, lock = set(), [], threading.Lock()
 
     def count(connection) -> None:
         with lock:
-            held.add(connection)
-            most.append(len(held))
+            connections.add(connection)
+            counts.append(len(connections))
         hang(connection)
         with lock:
-            held.discard(connection)
+            connections.discard(connection)
 
     with listener(count) as url:
-        allowing(url)
+        allow_hosts(url)
         for number in range(module.MAX_CONCURRENT_TRIES + 3):
             complete(services.schedules.add(SYSTEM, WANTED | {"name": str(number), "webhook": url}).schedule)
         for _ in range(3):
             services.webhooks.send()
             services.webhooks.flush()
     assert len(tries()) == module.MAX_CONCURRENT_TRIES + 3
-    assert max(most) <= module.MAX_CONCURRENT_TRIES
+    assert max(counts) <= module.MAX_CONCURRENT_TRIES
 
 
-def test_a_host_that_is_not_allowed_is_refused_when_it_is_saved(services, allowing, there):
-    allowing("hooks.example.com", "http://10.0.0.7:8080")
-    for url in (there.url, "http://hooks.example.com/", "https://hooks.example.com:8443/", "https://10.0.0.7:8080/"):
-        with pytest.raises(InputInvalid) as refused:
+def test_a_host_that_is_not_allowed_is_rejected_when_the_schedule_is_saved(services, allow_hosts, endpoint):
+    allow_hosts("hooks.example.com", "http://10.0.0.7:8080")
+    for url in (endpoint.url, "http://hooks.example.com/", "https://hooks.example.com:8443/", "https://10.0.0.7:8080/"):
+        with pytest.raises(InputInvalid) as error:
             services.schedules.add(SYSTEM, WANTED | {"webhook": url})
-        (fault,) = refused.value.field_errors
-        assert fault.message.endswith(
+        (field_error,) = error.value.field_errors
+        assert field_error.message.endswith(
             "which WEBHOOK_HOSTS does not allow; it allows http://10.0.0.7:8080 or https://hooks.example.com."
         )
     for url in ("https://hooks.example.com/x", "http://10.0.0.7:8080/x"):
         services.schedules.add(SYSTEM, WANTED | {"name": url, "webhook": url})
 
 
-def test_where_the_operator_names_no_host_there_are_no_webhooks(services):
+def test_webhooks_are_disabled_without_allowed_hosts(services):
     assert Settings().webhook_hosts == ()
-    with pytest.raises(InputInvalid) as refused:
+    with pytest.raises(InputInvalid) as error:
         services.schedules.add(SYSTEM, WANTED | {"webhook": "https://hooks.example.com/"})
-    assert refused.value.field_errors[0].message.endswith("WEBHOOK_HOSTS does not allow; it allows none.")
+    assert error.value.field_errors[0].message.endswith("WEBHOOK_HOSTS does not allow; it allows none.")
 
 
 @pytest.mark.parametrize(
     "url", ["hooks.example.com", "https://user:word@hooks.example.com/", "https://hooks.example.com/#x", "x" * 3000, 7]
 )
-def test_what_is_no_url_to_send_to_is_refused_by_name(services, allowing, url):
-    allowing("hooks.example.com")
-    with pytest.raises(InputInvalid) as refused:
+def test_an_invalid_webhook_url_is_rejected_by_the_field_s_name(services, allow_hosts, url):
+    allow_hosts("hooks.example.com")
+    with pytest.raises(InputInvalid) as error:
         services.schedules.add(SYSTEM, WANTED | {"webhook": url})
-    assert refused.value.field_errors[0].message.startswith("webhook ")
+    assert error.value.field_errors[0].message.startswith("webhook ")
 
 
-def test_a_host_that_is_allowed_no_more_gets_nothing_and_that_is_on_record(schedule, complete, tell, there, allowing):
+def test_a_host_that_is_no_longer_allowed_gets_nothing_and_the_attempt_is_recorded(
+    schedule, complete, deliver, endpoint, allow_hosts
+):
     complete(schedule)
-    allowing("hooks.example.com")
-    tell()
-    assert there.got == []
+    allow_hosts("hooks.example.com")
+    deliver()
+    assert endpoint.got == []
     assert tries()[0][0] is None
     assert "which WEBHOOK_HOSTS does not allow" in tries()[0][1]
-    allowing(there.url)
-    tell(31_000)
+    allow_hosts(endpoint.url)
+    deliver(31_000)
     assert delivery().state == "delivered"
 
 
-def test_a_failed_report_is_told_too_and_so_is_its_end_when_it_is_run_again(services, schedule, tell, there):
+def test_a_failed_report_and_the_end_of_its_retry_are_both_announced(services, schedule, deliver, endpoint):
     report = services.schedule_runs.run(SYSTEM, schedule)
     Report.update(status="FAILED", ended=module.now(), reason="The disk is full.").where(
         Report.job == report.job
     ).execute()
-    tell()
-    told = json.loads(there.got[0].body)
-    assert (told["status"], told["reason"]) == ("FAILED", "The disk is full.")
-    assert not {"rows", "link", "sha256"} & set(told)
+    deliver()
+    payload = json.loads(endpoint.got[0].body)
+    assert (payload["status"], payload["reason"]) == ("FAILED", "The disk is full.")
+    assert not {"rows", "link", "sha256"} & set(payload)
     services.reports.retry(SYSTEM, Report.get(Report.job == report.job))
-    tell()
-    assert len(there.got) == 1
+    deliver()
+    assert len(endpoint.got) == 1
     services.runner.run(report.job)
-    tell()
-    assert json.loads(there.got[1].body)["status"] == "COMPLETE"
-    assert len({got.headers["X-Tally-Delivery"] for got in there.got}) == 2
+    deliver()
+    assert json.loads(endpoint.got[1].body)["status"] == "COMPLETE"
+    assert len({request.headers["X-Tally-Delivery"] for request in endpoint.got}) == 2
 
 
-def test_a_cancelled_report_is_told_with_whoever_cancelled_it(services, schedule, tell, there):
+def test_the_webhook_of_a_cancelled_report_names_the_user_who_cancelled_it(services, schedule, deliver, endpoint):
     services.reports.cancel(SYSTEM, services.schedule_runs.run(SYSTEM, schedule))
-    tell()
-    told = json.loads(there.got[0].body)
-    assert (told["status"], told["reason"]) == ("FAILED", "Cancelled by system.")
+    deliver()
+    payload = json.loads(endpoint.got[0].body)
+    assert (payload["status"], payload["reason"]) == ("FAILED", "Cancelled by system.")
 
 
-def test_a_storage_that_is_away_is_on_record_and_the_webhook_tried_again(
-    services, schedule, complete, tell, there, monkeypatch
+def test_unavailable_storage_is_recorded_and_the_webhook_retried(
+    services, schedule, complete, deliver, endpoint, monkeypatch
 ):
     complete(schedule)
 
@@ -369,151 +375,159 @@ def test_a_storage_that_is_away_is_on_record_and_the_webhook_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(services.reports, "link", away)
-        tell()
-    assert (there.got, tries()) == ([], [(None, "The bucket cannot be reached.")])
-    tell(31_000)
-    assert "link" in json.loads(there.got[0].body)
+        deliver()
+    assert (endpoint.got, tries()) == ([], [(None, "The bucket cannot be reached.")])
+    deliver(31_000)
+    assert "link" in json.loads(endpoint.got[0].body)
 
 
-def test_a_report_whose_file_is_gone_is_told_without_a_link(schedule, complete, tell, there):
+def test_the_webhook_of_a_report_whose_file_was_removed_has_no_link(schedule, complete, deliver, endpoint):
     report = complete(schedule)
     Report.update(removed=True).where(Report.job == report.job).execute()
-    tell()
-    told = json.loads(there.got[0].body)
-    assert "link" not in told
-    assert told["rows"] == 2
+    deliver()
+    payload = json.loads(endpoint.got[0].body)
+    assert "link" not in payload
+    assert payload["rows"] == 2
 
 
-def test_only_what_ends_after_a_webhook_was_set_is_told(services, complete, tell, there, allowing):
-    allowing(there.url)
+def test_only_reports_that_end_after_the_webhook_was_set_are_announced(
+    services, complete, deliver, endpoint, allow_hosts
+):
+    allow_hosts(endpoint.url)
     schedule = services.schedules.add(SYSTEM, WANTED).schedule
     complete(schedule)
-    saved = services.schedules.change(SYSTEM, schedule, WANTED | {"webhook": there.url})
+    saved = services.schedules.change(SYSTEM, schedule, WANTED | {"webhook": endpoint.url})
     assert saved.secret
-    tell()
-    assert there.got == []
+    deliver()
+    assert endpoint.got == []
     complete(saved.schedule)
-    tell()
-    assert len(there.got) == 1
+    deliver()
+    assert len(endpoint.got) == 1
 
 
-def test_a_changed_address_keeps_the_secret_and_gets_what_still_waits(services, saved, complete, tell, there, allowing):
-    there.answers.append(SERVER_ERROR)
+def test_a_changed_url_keeps_the_secret_and_gets_pending_deliveries(
+    services, saved, complete, deliver, endpoint, allow_hosts
+):
+    endpoint.answers.append(SERVER_ERROR)
     complete(saved.schedule)
-    tell()
+    deliver()
     with receiver() as other:
-        allowing(other.url)
+        allow_hosts(other.url)
         changed = services.schedules.change(SYSTEM, saved.schedule, WANTED | {"webhook": other.url})
-        tell(31_000)
+        deliver(31_000)
     assert changed.secret is None
     assert len(other.got) == 1
     assert changed.schedule.webhook_salt == saved.schedule.webhook_salt
 
 
-def test_without_its_webhook_nothing_that_waits_is_sent(services, schedule, complete, tell, there):
-    there.answers.append(SERVER_ERROR)
+def test_pending_deliveries_are_given_up_when_the_webhook_is_removed(services, schedule, complete, deliver, endpoint):
+    endpoint.answers.append(SERVER_ERROR)
     complete(schedule)
-    tell()
+    deliver()
     services.schedules.change(SYSTEM, schedule, WANTED)
-    tell(31_000)
-    assert len(there.got) == 1
+    deliver(31_000)
+    assert len(endpoint.got) == 1
     assert delivery().state == "given_up"
 
 
-def test_with_its_schedule_everything_about_its_webhooks_goes(services, schedule, complete, tell, there):
-    there.answers.append(SERVER_ERROR)
+def test_removing_a_schedule_removes_its_deliveries(services, schedule, complete, deliver, endpoint):
+    endpoint.answers.append(SERVER_ERROR)
     complete(schedule)
-    tell()
+    deliver()
     services.schedules.remove(SYSTEM, schedule)
     assert (Delivery.select().count(), DeliveryTry.select().count()) == (0, 0)
-    tell()
-    assert len(there.got) == 1
+    deliver()
+    assert len(endpoint.got) == 1
 
 
-def test_reports_that_nobody_scheduled_are_told_to_nobody(services, schedule, admin, tell, there):
+def test_reports_without_a_schedule_are_not_announced(services, schedule, admin, deliver, endpoint):
     services.runner.run(admin.start_report()["job"])
-    tell()
-    assert (there.got, Delivery.select().count()) == ([], 0)
+    deliver()
+    assert (endpoint.got, Delivery.select().count()) == ([], 0)
 
 
-def test_of_schedulers_that_race_one_sends(settings, services, schedule, complete, there):
+def test_a_delivery_is_sent_by_one_of_several_racing_schedulers(settings, services, schedule, complete, endpoint):
     for _ in range(4):
         complete(schedule)
-    several = [Webhooks([there.url], settings.secret, services.reports) for _ in range(5)]
-    at_once(5, lambda number: several[number].send())
-    for one in several:
-        one.flush()
+    schedulers = [Webhooks([endpoint.url], settings.secret, services.reports) for _ in range(5)]
+    at_once(5, lambda number: schedulers[number].send())
+    for webhooks in schedulers:
+        webhooks.flush()
     for _ in range(3):
         services.webhooks.send()
         services.webhooks.flush()
-    assert len(there.got) == 4
-    assert len({got.headers["X-Tally-Delivery"] for got in there.got}) == 4
+    assert len(endpoint.got) == 4
+    assert len({request.headers["X-Tally-Delivery"] for request in endpoint.got}) == 4
 
 
-def test_a_scheduler_that_died_at_it_leaves_the_next_try_to_another(schedule, complete, tell, there, clock):
+def test_another_scheduler_retries_a_delivery_if_the_first_dies_during_an_attempt(
+    schedule, complete, deliver, endpoint, clock
+):
     complete(schedule)
     for report in store.unannounced(0):
         store.add("key", report, clock())
-    assert store.claim(delivery(), clock() + 30_000)  # and then it dies
-    tell()
-    assert there.got == []
-    tell(31_000)
+    assert store.claim(delivery(), clock() + 30_000)  # and then this scheduler dies
+    deliver()
+    assert endpoint.got == []
+    deliver(31_000)
     assert (delivery().state, delivery().tries) == ("delivered", 2)
 
 
-def test_a_scheduler_that_died_at_the_last_try_leaves_nothing_that_waits_for_ever(
-    schedule, complete, tell, there, clock
+def test_a_delivery_is_given_up_if_a_scheduler_dies_during_the_last_attempt(
+    schedule, complete, deliver, endpoint, clock
 ):
     complete(schedule)
     for report in store.unannounced(0):
         store.add("key", report, clock())
     Delivery.update(tries=len(module.PAUSES_SECONDS)).execute()
     assert store.claim(delivery(), clock() + 60_000)
-    tell(61_000)
+    deliver(61_000)
     assert (delivery().state, delivery().next_try) == ("given_up", None)
-    assert there.got == []
+    assert endpoint.got == []
 
 
-def test_an_answer_is_kept_as_far_as_it_can_be_shown(schedule, complete, tell, there):
-    there.answers.append((400, {}, b"no\0thing\x1b[31m " + "naïve ".encode() + b"\xff" + b"x" * 9000))
+def test_the_recorded_response_is_cut_and_has_no_control_characters(schedule, complete, deliver, endpoint):
+    endpoint.answers.append((400, {}, b"no\0thing\x1b[31m " + "naïve ".encode() + b"\xff" + b"x" * 9000))
     complete(schedule)
-    tell()
-    ((code, said),) = tries()
-    assert (code, len(said)) == (400, module.MAX_RESPONSE_LENGTH)
-    assert said.startswith("no thing [31m naïve")
+    deliver()
+    ((code, response),) = tries()
+    assert (code, len(response)) == (400, module.MAX_RESPONSE_LENGTH)
+    assert response.startswith("no thing [31m naïve")
 
 
-def test_an_answer_that_repeats_what_it_was_sent_keeps_no_signature(schedule, complete, tell, there, capsys):
+def test_a_response_that_echoes_the_request_is_recorded_without_signatures(
+    schedule, complete, deliver, endpoint, capsys
+):
     echo = b'"link":"https://tally.example/files/JOB-1?expires=1&nonce=n&signature=OPEN-sesame_1","u":"signature\\u003dOPEN"'
-    there.answers.append((500, {}, echo + b" signature%3dOPEN X-Tally-Signature: t=1,v1=OPEN0123 and more"))
+    endpoint.answers.append((500, {}, echo + b" signature%3dOPEN X-Tally-Signature: t=1,v1=OPEN0123 and more"))
     complete(schedule)
-    tell()
-    ((_, said),) = tries()
-    assert "OPEN" not in said
-    assert said.endswith("X-Tally-Signature: t=1,v1=… and more")
+    deliver()
+    ((_, response),) = tries()
+    assert "OPEN" not in response
+    assert response.endswith("X-Tally-Signature: t=1,v1=… and more")
     assert "OPEN" not in capsys.readouterr().err
 
 
-def test_what_was_delivered_long_ago_is_forgotten_and_not_told_again(services, schedule, complete, tell, there, clock):
+def test_old_deliveries_are_purged_and_not_sent_again(services, schedule, complete, deliver, endpoint, clock):
     complete(schedule)
-    tell()
+    deliver()
     clock.ahead += (module.KEEP_DAYS + 1) * DAY
     services.webhooks.purge()
     assert (Delivery.select().count(), DeliveryTry.select().count()) == (0, 0)
-    tell()
-    assert len(there.got) == 1
+    deliver()
+    assert len(endpoint.got) == 1
 
 
-def test_the_scheduler_does_all_of_it(services, schedule, complete, there):
+def test_the_scheduler_sends_webhooks(services, schedule, complete, endpoint):
     complete(schedule)
     services.scheduler.run_all()
     services.webhooks.flush()
-    assert len(there.got) == 1
+    assert len(endpoint.got) == 1
 
 
-def test_neither_address_nor_secret_is_in_the_audit_log_only_the_server(services, saved, there):
+def test_the_audit_log_has_the_webhook_s_server_but_neither_its_path_nor_its_secret(services, saved, endpoint):
     services.schedules.new_secret(SYSTEM, saved.schedule)
     entries = str(list(AuditEntry.select().dicts()))
-    assert there.url in entries
+    assert endpoint.url in entries
     assert "from=tally" not in entries
     assert "tally_hook_" not in entries

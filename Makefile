@@ -1,23 +1,43 @@
 # What can be done with Tally's sources. `make` alone lists it.
 
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --editable
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-# .venv/place says which folder the environment was made for. It is written last, so an environment that was
+# The environment has exactly the versions of a lock file, with their hashes. LOCKED=no installs the newest versions
+# that setup.cfg allows; the next run without it goes back to the lock file.
+LOCKED ?= yes
+EXTRAS := parquet s3
+DEVELOP_EXTRAS := $(EXTRAS) test lint audit
+ifeq ($(LOCKED),yes)
+install = $(PIP) install -qq --require-hashes --requirement $(1) && \
+	$(PIP) install -qq --no-deps --no-build-isolation --editable . && touch $(3)
+else ifeq ($(LOCKED),no)
+install = rm -f $(VENV)/run $(VENV)/develop && \
+	$(PIP) install -qq --upgrade --upgrade-strategy eager --editable '.[$(subst $(space),$(comma),$(2))]' && \
+	.ci/newer $(BIN) $(1)
+.PHONY: $(VENV)/run $(VENV)/develop
+else
+$(error LOCKED is $(LOCKED); it must be yes or no)
+endif
+comma := ,
+space := $(subst ,, )
+
+# place says which folder the environment was made for. It is written last, so an environment that was
 # interrupted, moved, or whose Python has gone is made anew.
-ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat .venv/place 2>/dev/null))
-.PHONY: .venv/place
+ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat $(VENV)/place 2>/dev/null))
+.PHONY: $(VENV)/place
 endif
 
-.PHONY: help run test lint audit soak bench demo screenshots clean packages
+.PHONY: help run test test-pythons lint audit audit-offline lock dist soak bench demo screenshots clean packages
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
+run: $(VENV)/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/python -m flask --app wsgi serve
 
 # The tests, which pytest rewrites, are kept compiled for the next run, also where Python is told to keep nothing.
@@ -26,49 +46,60 @@ test soak: export PYTHONDONTWRITEBYTECODE =
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
-lint: .venv/develop ## Check the style and the types of the code
+test-pythons: ## Run every test with each Python from 3.11 to 3.14 on this machine, and list them
+	@MAKE='$(MAKE)' .ci/pythons test
+
+lint: $(VENV)/develop ## Check the style and the types of the code
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-audit: .venv/develop ## Ask on the internet for known flaws in what Tally stands on
-	$(BIN)/python -m pip install -qq --disable-pip-version-check pip-audit
-	$(BIN)/python -m pip freeze --exclude-editable > .venv/installed.txt
-	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement .venv/installed.txt
+audit: audit-offline ## Check licences, then ask on the internet for known vulnerabilities of dependencies
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement $(VENV)/installed.txt
 
-soak: .venv/develop packages ## Run the long form of every test, on both databases; faults alone are repeated for an hour
+audit-offline: $(VENV)/develop ## Check the licences of what Tally runs on, and write build/sbom.cdx.json (CycloneDX)
+	.ci/audit $(BIN)
+
+lock: $(VENV)/develop ## Write the lock files with the newest versions that setup.cfg allows; needs the internet
+	$(PIP) install -qq --upgrade uv
+	.ci/lock $(BIN)/uv "$(EXTRAS)" "$(DEVELOP_EXTRAS)"
+
+dist: $(VENV)/develop ## Build the wheel and the source distribution of the package tally-events, in dist
+	rm -rf dist build/lib build/bdist.*
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+soak: $(VENV)/develop packages ## Run the long form of every test, on both databases; faults alone are repeated for an hour
 	SOAK=1 $(BIN)/python -m pytest
 
-bench: .venv/develop ## Measure, and compare with the goals
+bench: $(VENV)/develop ## Measure, and compare with the goals
 	$(BIN)/python -m bench --short
 
-demo: .venv/run ## Send a month of made-up events to the service that `make run` started
+demo: $(VENV)/run ## Send a month of made-up events to the service that `make run` started
 	$(BIN)/python -m bench.demo
 
-screenshots: .venv/develop packages ## Photograph every page, of a service of their own, into bench/out/screenshots
+screenshots: $(VENV)/develop packages ## Photograph every page, of a service of their own, into bench/out/screenshots
 	$(BIN)/python -m bench.screenshots
 
 clean: ## Remove what was installed and built here; the data in var/ stays
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 packages:
 	@.ci/packages
 
-.venv/place:
+$(VENV)/place:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Tally needs Python 3.11 or newer, and $(PYTHON) is not. Name one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
-	@echo 'Making the Python environment in .venv …'
-	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
+	@echo 'Making the Python environment in $(VENV) …'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@pwd -P | tr -d '\n' > $@
 
-.venv/run: .venv/place setup.cfg pyproject.toml
-	@echo 'Installing what Tally needs into .venv …'
-	@$(INSTALL) '.[parquet,s3]'
-	@touch $@
+$(VENV)/run: $(VENV)/place setup.cfg pyproject.toml requirements.lock
+	@echo 'Installing what Tally needs into $(VENV) …'
+	@$(call install,requirements.lock,$(EXTRAS),$@)
 
-.venv/develop: .venv/place setup.cfg pyproject.toml
-	@echo 'Installing what Tally and its tests need into .venv …'
-	@$(INSTALL) '.[s3,test,lint]'
-	@touch .venv/run $@
+$(VENV)/develop: $(VENV)/place setup.cfg pyproject.toml requirements-dev.lock
+	@echo 'Installing what Tally and its tests need into $(VENV) …'
+	@$(call install,requirements-dev.lock,$(DEVELOP_EXTRAS),$(VENV)/run $@)

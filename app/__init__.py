@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sysconfig
-from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 from flask import Flask
@@ -15,6 +13,7 @@ from app.hot_path import HotPath
 from app.ops import hosts, logs, proxies, requests
 from app.services import build
 from app.store.database import open_database, release
+from app.support.shipped import shipped
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -27,7 +26,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SettingInvalid: a setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    app = Flask(__name__, template_folder=_folder("templates"), static_folder=_folder("static"))
+    app = Flask(__name__, template_folder=shipped("templates"), static_folder=shipped("static"))
     app.config["SETTINGS"] = settings
     app.json = DefaultJSONProvider(app)
     app.json.sort_keys = False
@@ -46,9 +45,3 @@ def create_app(settings: Settings | None = None) -> Flask:
     inner = requests.receive(inner, settings.body_seconds)
     app.wsgi_app = inner  # type: ignore[method-assign, assignment]  # Flask's own way to add a middleware
     return app
-
-
-def _folder(name: str) -> str:
-    """Return a folder that is beside the package in a checkout, and under share/tally in an installation."""
-    checkout = Path(__file__).parent.parent / name
-    return str(checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "tally" / name)

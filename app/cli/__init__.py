@@ -1,7 +1,11 @@
-"""Commands of `flask --app wsgi …`, a module per noun. They exit non-zero on failure and print JSON with --json."""
+"""Commands of `tally …` and `flask --app wsgi …`, a module per noun.
+
+They exit non-zero on failure and print JSON with --json.
+"""
 
 from __future__ import annotations
 
+import click
 from flask import Flask
 
 from app.cli.catalog import catalog
@@ -12,10 +16,13 @@ from app.cli.reload import reload
 from app.cli.reports import reports
 from app.cli.scheduler import scheduler
 from app.cli.serve import serve
+from app.cli.settings import settings
 from app.cli.user import user
+
+COMMANDS: tuple[click.Command, ...] = (serve, reload, scheduler, db, user, key, catalog, events, reports, settings)
 
 
 def register(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for command in (serve, reload, scheduler, db, user, key, catalog, events, reports):
+    for command in COMMANDS:
         app.cli.add_command(command)

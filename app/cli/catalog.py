@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 import orjson
 
+from app.cli.catalog_entries import ENTRY_COMMANDS
 from app.cli.output import command, say, services
 from app.services.people import audit
 from app.services.people.principal import SYSTEM
@@ -15,7 +16,11 @@ from app.store.database import transaction
 
 @click.group()
 def catalog() -> None:
-    """The catalog: import or export it."""
+    """The catalog: list, show, add, change, remove entries; import or export it."""
+
+
+for _command in ENTRY_COMMANDS:
+    catalog.add_command(_command)
 
 
 @catalog.command("import")

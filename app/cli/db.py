@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import click
+from flask import current_app
 
-from app.cli.output import command, say
+from app.cli.output import command, say, services
+from app.services.operations.system import starred
+from app.services.people.principal import SYSTEM
 from app.store import database
 
 
 @click.group()
 def db() -> None:
-    """The database: upgrade it, or check it."""
+    """The database: list its migrations, show, upgrade or check it."""
+
+
+@db.command("list")
+@command
+def list_migrations(as_json: bool) -> None:
+    """List the migrations of this version, and whether the database has each."""
+    found = services().system.migrations()
+    lines = [f"{name}: {'applied' if is_applied else 'pending'}" for name, is_applied in found]
+    say([{"name": name, "applied": is_applied} for name, is_applied in found], "\n".join(lines), json=as_json)
+
+
+@db.command()
+@command
+def show(as_json: bool) -> None:
+    """Show where the database is, without its password, its size, and how many migrations are pending."""
+    migrations = services().system.migrations()
+    pending = sum(not is_applied for _, is_applied in migrations)
+    size = services().system.room(SYSTEM).database
+    url = starred(current_app.config["SETTINGS"].database)
+    words = f"{url}\n{size:,} bytes, {len(migrations)} migrations, {pending} of them pending"
+    say({"url": url, "bytes": size, "migrations": len(migrations), "pending": pending}, words, json=as_json)
 
 
 @db.command()

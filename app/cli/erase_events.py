@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from app.cli.confirm import can_ask, confirm
 from app.cli.output import command, say, services
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
@@ -27,15 +28,20 @@ from app.services.people.principal import SYSTEM
 @click.option("--yes", is_flag=True, help="Erase. Without this, only count what would be erased.")
 @command
 def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], **wanted: object) -> None:
-    """Erase events permanently; without --yes, only count what would be erased.
+    """Erase events permanently; without --yes, only count what would be erased, and ask on a terminal (`tally`).
 
-    A TIME is a day (2026-11-23: its first moment), a time (2026-11-23T10:57), both in UTC, or milliseconds since 1970.
+    A TIME is a day (2026-11-23: its first moment), ISO 8601 (2026-11-23T10:57, UTC without a zone), milliseconds since
+    1970, or an age (7d, 12h).
 
     Events that arrive meanwhile stay. Matching rejected events of the customer are erased as well. Report files are
     copies: those that contain some of the events are listed, and deleted with --delete-files; reports that are being
     written then begin again. Reports that run meanwhile may have fewer events than were stored when they started.
     """
     plan = services().retention.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
+    if not yes and plan.events + plan.rejected_number and can_ask():
+        click.echo(_summarize(plan, 0, yes=False, delete_files=delete_files), err=True)
+        confirm("Erase them now?", yes=False)
+        yes = True
     gone = _erase(plan, delete_files) if yes else 0
     result: dict[str, object] = {
         "events": plan.events,

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import click
 
+from app.cli.confirm import confirm, yes_option
 from app.cli.output import command, say, services, utc
 from app.services.access.ingest_keys import IngestKey
 
 
 @click.group()
 def key() -> None:
-    """Ingest keys: add, list, revoke."""
+    """Ingest keys: list, show, add, revoke."""
 
 
 @key.command()
@@ -46,9 +47,23 @@ def list_keys(as_json: bool) -> None:
 @key.command()
 @click.argument("name")
 @command
-def revoke(name: str, as_json: bool) -> None:
+def show(name: str, as_json: bool) -> None:
+    """Show the key in use with a NAME, or the last one that was revoked."""
+    found = next((one for one in services().ingest_keys.all() if one.name == name), None)
+    if found is None:
+        raise click.ClickException(f"There is no key {name}.")
+    say(_as_json(found), _render(found), json=as_json)
+
+
+@key.command()
+@click.argument("name")
+@yes_option
+@command
+def revoke(name: str, yes: bool, as_json: bool) -> None:
     """Revoke a key. Clients that still use it are answered 401, and their events are lost."""
-    services().ingest_keys.revoke(services().ingest_keys.named(name))
+    found = services().ingest_keys.named(name)
+    confirm(f"Revoke the key {name}? Events that are sent with it are refused and lost.", yes=yes)
+    services().ingest_keys.revoke(found)
     say({"name": name}, f"Revoked {name}. Every process refuses it within 5 seconds.", json=as_json)
 
 

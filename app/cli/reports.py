@@ -10,13 +10,16 @@ from pathlib import Path
 import click
 import orjson
 
+from app.cli.confirm import confirm, yes_option
 from app.cli.file_options import file_options, output_of
-from app.cli.output import command, say, services
+from app.cli.output import command, say, services, utc
+from app.cli.params import Duration, limit_option, range_options
 from app.cli.schedule import schedule
 from app.cli.wait_for import until_ended
+from app.schemas.progress import progress
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
 from app.services.people.principal import SYSTEM
-from app.store.models import Report
+from app.store.models import Report, ReportAttempt
 
 READ_BYTES = 1024 * 1024
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -24,14 +27,14 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def reports() -> None:
-    """Reports: list, start, wait, download, cancel, retry, delete; recurring reports: schedule."""
+    """Reports: list, show, start, wait, download, cancel, retry, delete; recurring reports: schedule."""
 
 
 reports.add_command(schedule)
 
 
 @reports.command("list")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@limit_option
 @click.option("--status", type=click.Choice(STATUSES), help="Only reports with this status.")
 @command
 def list_reports(limit: int, status: str | None, as_json: bool) -> None:
@@ -41,11 +44,23 @@ def list_reports(limit: int, status: str | None, as_json: bool) -> None:
 
 
 @reports.command()
+@click.argument("name", metavar="SOURCE")
+@command
+def show(name: str, as_json: bool) -> None:
+    """Show a report: what was asked for, its progress, its file and each attempt of a worker."""
+    report = services().reports.get(SYSTEM, name)
+    known = progress(report, services().reports.place_in_queue(report))
+    attempts = services().reports.attempts(report)
+    shown = job(report) | {"user": report.account_name, "cancelled": bool(report.cancelled), "reason": report.reason}
+    shown |= {"progress": known, "attempts": [_attempt_as_json(one) for one in attempts]}
+    say(shown, "\n".join(_render_details(report, known, attempts)), json=as_json)
+
+
+@reports.command()
 @click.option("--customer", required=True)
 @click.option("--product", required=True)
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
-@click.option("--start", help="The first millisecond since 1970.")
-@click.option("--end", help="The last millisecond since 1970.")
+@range_options
 @file_options
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 if it did not complete.")
 @click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; replaces an existing file.")
@@ -80,7 +95,7 @@ def start(
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
-@click.option("--timeout", default=900, show_default=True, help="Seconds to wait at most.")
+@click.option("--timeout", default="15m", show_default=True, type=Duration(), help="How long to wait at most.")
 @command
 def wait(name: str, timeout: int, as_json: bool) -> None:
     """Wait until a report has ended; exit with 1 if it did not complete."""
@@ -120,10 +135,13 @@ def retry(name: str, as_json: bool) -> None:
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
+@yes_option
 @command
-def delete(name: str, as_json: bool) -> None:
+def delete(name: str, yes: bool, as_json: bool) -> None:
     """Cancel a report if it runs, and remove its file if there is one; it stays in the list."""
-    services().reports.delete(SYSTEM, services().reports.get(SYSTEM, name))
+    report = services().reports.get(SYSTEM, name)
+    confirm(f"Cancel {name} if it runs, and remove its file?", yes=yes)
+    services().reports.delete(SYSTEM, report)
     say({"source": name}, f"{name} no longer has a file.", json=as_json)
 
 
@@ -158,3 +176,29 @@ def _render(report: Report) -> str:
     reason = f": {report.reason}" if report.reason else ""
     status = "CANCELLED" if report.cancelled else report.status
     return f"{source(report)} {status}{rows}, {report.customer} {report.product}{reason}"
+
+
+def _render_details(report: Report, known: dict[str, object], attempts: list[ReportAttempt]) -> list[str]:
+    status = "CANCELLED" if report.cancelled else report.status
+    lines = [f"{source(report)} {status}, started {utc(report.started)} by {report.account_name or 'nobody'}"]
+    lines.append(f"  customer {report.customer}, product {report.product}, types {', '.join(report.types or ['all'])}")
+    lines.append(f"  from {_render_edge(report.start)} to {_render_edge(report.end)}")
+    if report.reason:
+        lines.append(f"  {report.reason}")
+    lines += [f"  {name}: {value}" for name, value in known.items() if name != "file"]
+    file = known.get("file")
+    if isinstance(file, dict):
+        lines += [f"  file {name}: {value}" for name, value in file.items() if name != "expires"]
+        lines.append(f"  file expires: {utc(file['expires'])}" if file["expires"] else "  file: removed")
+    for one in attempts:
+        because = f": {one.reason}" if one.reason else ""
+        lines.append(f"  attempt {one.number} by {one.worker}, {one.outcome or 'running'}, {one.rows:,} rows{because}")
+    return lines
+
+
+def _render_edge(time: int | None) -> str:
+    return "any time" if time is None else utc(time)
+
+
+def _attempt_as_json(one: ReportAttempt) -> dict[str, object]:
+    return {name: getattr(one, name) for name in ("number", "worker", "began", "ended", "outcome", "reason", "rows")}

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from app.cli.confirm import confirm, yes_option
 from app.cli.file_options import file_options, output_of
 from app.cli.output import command, say, services, utc
-from app.exceptions import AccountInvalid
 from app.schemas.reports import job, source
-from app.schemas.schedules import covers, when
+from app.schemas.schedules import MODES, covers, when
 from app.services.people.principal import SYSTEM
 from app.store.models import Schedule
-from app.support.lookalikes import folded
 
 ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 
 
 @click.group()
 def schedule() -> None:
-    """Recurring reports: add, list, pause, resume, remove, run, secret."""
+    """Recurring reports: list, show, add, change, pause, resume, remove, run, secret."""
 
 
 @schedule.command()
@@ -42,10 +43,7 @@ def add(owner: str | None, types: tuple[str, ...], since_last: bool, as_json: bo
     wanted["mode"] = "since_last" if since_last else "period"
     if output := output_of(given):
         wanted["output"] = output
-    everyone = services().accounts.everyone()
-    starter = next((user for user in everyone if user.name == folded(owner)), None) if owner else SYSTEM
-    if starter is None:
-        raise AccountInvalid(f"There is no user {owner}.")
+    starter = services().accounts.named(owner) if owner else SYSTEM
     saved = services().schedules.add(starter, wanted, by=SYSTEM)
     lines = [f"Added {_render(saved.schedule)}"]
     if saved.secret:
@@ -61,6 +59,52 @@ def list_schedules(as_json: bool) -> None:
     found = services().schedules.visible(SYSTEM)
     words = "\n".join(_render(one) for one in found) or "There are no recurring reports."
     say([_as_json(one) for one in found], words, json=as_json)
+
+
+@schedule.command()
+@ID
+@command
+def show(key: int, as_json: bool) -> None:
+    """Show a recurring report."""
+    found = services().schedules.get(SYSTEM, key)
+    lines = [_render(found), *(f"  {name}: {value}" for name, value in _as_json(found).items() if value is not None)]
+    say(_as_json(found), "\n".join(lines), json=as_json)
+
+
+@schedule.command()
+@ID
+@click.option("--name")
+@click.option("--product", metavar="CODE")
+@click.option("--type", "types", multiple=True, metavar="CODE", help="Only this event type; repeatable.")
+@click.option("--all-types", is_flag=True, help="All event types.")
+@click.option("--every", "recurrence", help="daily, weekly (on Monday) or monthly (on the 1st).")
+@click.option("--hour", type=int, help="UTC, 0 to 23.")
+@click.option("--mode", type=click.Choice(MODES), help="The period that ended, or everything since the last report.")
+@file_options
+@click.option("--webhook", help="A URL that receives a signed POST when a report has ended; empty: none.")
+@command
+def change(key: int, as_json: bool, types: tuple[str, ...], all_types: bool, **given: Any) -> None:
+    """Change a recurring report from its next report on. What is not named stays as it is."""
+    found = services().schedules.get(SYSTEM, key)
+    wanted = _as_requested(found)
+    wanted |= {
+        name: given[name] for name in ("name", "recurrence", "hour", "mode", "webhook") if given[name] is not None
+    }
+    filter = dict(wanted["filter"])
+    filter |= {"product": given["product"]} if given["product"] else {}
+    filter |= {"types": list(types)} if types else {}
+    if all_types:
+        filter.pop("types", None)
+    output = (found.output or {}) | output_of(given)
+    wanted |= {"filter": filter} | ({"output": output} if output else {})
+    if not wanted.get("webhook"):
+        wanted.pop("webhook", None)
+    saved = services().schedules.change(SYSTEM, found, wanted)
+    lines = [f"Changed {_render(saved.schedule)}"]
+    if saved.secret:
+        lines += ["", f"    {saved.secret}", "", "This secret signs its webhooks. Save it: it will not be shown again."]
+    secret = {"secret": saved.secret} if saved.secret else {}
+    say(_as_json(saved.schedule) | secret, "\n".join(lines), json=as_json)
 
 
 @schedule.command()
@@ -85,10 +129,12 @@ def resume(key: int, as_json: bool) -> None:
 
 @schedule.command()
 @ID
+@yes_option
 @command
-def remove(key: int, as_json: bool) -> None:
+def remove(key: int, yes: bool, as_json: bool) -> None:
     """Remove a recurring report and the record of its webhooks; its reports stay."""
     found = services().schedules.get(SYSTEM, key)
+    confirm(f"Remove the recurring report {found.name}? Its reports stay.", yes=yes)
     services().schedules.remove(SYSTEM, found)
     say({"id": key}, f"Removed {found.name}. Its reports stay.", json=as_json)
 
@@ -104,14 +150,23 @@ def run(key: int, as_json: bool) -> None:
 
 @schedule.command()
 @ID
+@yes_option
 @command
-def secret(key: int, as_json: bool) -> None:
+def secret(key: int, yes: bool, as_json: bool) -> None:
     """Create a new secret for its webhooks and print it once; the old one stops signing."""
     found = services().schedules.get(SYSTEM, key)
     if found.webhook is None:
         raise click.ClickException(f"{found.name} has no webhook.")
+    confirm(f"Replace the secret of {found.name}? The old one stops signing.", yes=yes)
     made = services().schedules.new_secret(SYSTEM, found)
     say({"id": key, "secret": made}, made, json=as_json)
+
+
+def _as_requested(found: Schedule) -> dict[str, Any]:
+    """Return the request that would make a recurring report as it is."""
+    filter = {"customer": found.customer, "product": found.product} | ({"types": found.types} if found.types else {})
+    wanted = {name: getattr(found, name) for name in ("name", "recurrence", "hour", "mode", "webhook")}
+    return wanted | {"filter": filter}
 
 
 def _as_json(one: Schedule) -> dict[str, object]:

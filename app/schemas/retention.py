@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, validates_schema
 
 from app.schemas.field_errors import load
-from app.schemas.fields import DIGITS, MAX_CONTEXT_TEXT, MAX_TIME, Code, Codes, Described
-
-DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)?Z?")
+from app.schemas.fields import MAX_CONTEXT_TEXT, Code, Codes, Described
+from app.schemas.times import TIME, parse_time
 
 
 class Moment(Described):
-    """Day (its first moment) or time, both in UTC, or milliseconds; loaded as milliseconds."""
+    """Time as people write it (see `times`); a day stands for its first moment. It is loaded as milliseconds."""
 
-    allowed = "a day such as 2026-11-23, a time such as 2026-11-23T10:57 (UTC), or milliseconds since 1970"
+    allowed = TIME
 
     def _deserialize(self, value: str, attr: str | None, data: object, **kwargs: object) -> int:
-        if DIGITS.fullmatch(value) and int(value) <= MAX_TIME:
-            return int(value)
         try:
-            if not DATE.fullmatch(value):
-                raise ValueError
-            moment = datetime.fromisoformat(value.removesuffix("Z")).replace(tzinfo=UTC)
+            return parse_time(value)
         except ValueError:
             raise self.refuse(value) from None
-        time = round(moment.timestamp() * 1000)
-        if time < 0:
-            raise self.refuse(value)
-        return time
 
 
 class Batch(Described):

@@ -1,12 +1,16 @@
-"""Fixtures that run a command as `flask --app wsgi …` does."""
+"""Fixtures that run a command as `flask --app wsgi …` and as `tally …` do."""
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 
 import pytest
 from click.testing import Result
+
+from app.cli import main
 
 
 @pytest.fixture
@@ -43,5 +47,23 @@ def fails(flask) -> Callable[..., str]:
         assert result.exit_code == 1, result.output
         assert result.stdout == ""
         return result.stderr
+
+    return run
+
+
+@pytest.fixture
+def tally(app, monkeypatch, capfd) -> Callable[..., tuple[int, str, str]]:
+    """Run a command of `tally`: `tally("user", "list")`; its exit code, output and stderr."""
+    monkeypatch.setattr(main, "load_application", lambda: app)
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")  # restores it
+
+    def run(*args: object, input: str = "", terminal: bool = False) -> tuple[int, str, str]:
+        stdin = io.TextIOWrapper(io.BytesIO(input.encode()))
+        stdin.isatty = lambda: terminal
+        monkeypatch.setattr(sys, "argv", ["tally", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        return ended.value.code or 0, *capfd.readouterr()
 
     return run

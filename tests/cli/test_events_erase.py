@@ -84,7 +84,7 @@ def test_without_matching_events_it_says_so(succeeds, stored):
         (["--customer", ""], "customer has 0 characters"),
         (["--product", "x" * 129], "product has 129 characters"),
         (["--type", "a\nb"], "types[0] has a control character"),
-        (["--before", "yesterday"], 'before is "yesterday"; it must be a day such as 2026-11-23'),
+        (["--before", "yesterday"], 'before is "yesterday"; it must be a day (2026-11-01), ISO 8601'),
         (["--before", "2026-02-30"], 'before is "2026-02-30"; it must be a day'),
         (["--after", "1969-12-31"], 'after is "1969-12-31"; it must be a day'),
         (["--after", "2026-11-02", "--before", "2026-11-02"], "before is not later than after; no event could fit."),

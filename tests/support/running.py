@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.pace import slack
@@ -26,9 +26,12 @@ class Running:
 
     Args:
         terminal: the descriptor of a terminal for the launcher.
+        command: the command that starts it; None means `flask --app wsgi serve` with the checkout's code.
     """
 
-    def __init__(self, folder: Path, *, terminal: int | None = None, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, *, terminal: int | None = None, command: Sequence[str] | None = None, **settings: str
+    ) -> None:
         self.data = folder / "var"
         self.port = free_port()
         self._folder = folder
@@ -42,7 +45,7 @@ class Running:
         } | settings
         with self._said.open("w") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
+                command or [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
                 cwd=folder,
                 start_new_session=terminal is not None,
                 preexec_fn=None if terminal is None else lambda: _take_terminal(terminal),

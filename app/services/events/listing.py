@@ -91,6 +91,10 @@ class Listing:
             raise InputInvalid("The text cannot be searched for.", [fault])
         return _search(wanted, limit, text)
 
+    def number(self, who: Principal, wanted: EventFilter) -> int:
+        """Return the exact number of matching events that the caller may see. It reads each of them."""
+        return store.number(replace(wanted, customers=who.customers))
+
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """Return the most recently accepted events with their ids, newest first."""
         return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]

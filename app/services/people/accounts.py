@@ -64,6 +64,14 @@ class Accounts:
             raise Forbidden("This user sees more customers than you do.")
         return principal(account)
 
+    def named(self, name: str) -> Principal:
+        """Return the user with that name.
+
+        Raises:
+            AccountUnknown: there is no such user.
+        """
+        return principal(self._in_reach(SYSTEM, name))
+
     def add(
         self,
         name: str,

@@ -1,0 +1,89 @@
+"""`tally events list`, `show` and `count`: the stored events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from app.cli.output import command, say, services
+from app.cli.params import limit_option, range_options
+from app.schemas.events import FullEvent
+from app.services.people.principal import SYSTEM
+from app.store.events.pages import EventFilter
+
+
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a filter, which `_filter_of` reads, to a command."""
+    for option in (
+        click.option("--type", "types", multiple=True, metavar="CODE", help="Only of this type; repeatable."),
+        click.option("--product", metavar="CODE", help="Only of this product."),
+        click.option("--customer", metavar="CODE", help="Only of this customer."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("list")
+@filter_options
+@range_options
+@click.option("--text", help="Only events with this text in an item of their context.")
+@limit_option
+@click.option("--after", metavar="CURSOR", help="The next page: `next` of the page before.")
+@command
+def list_events(text: str | None, limit: int, after: str | None, as_json: bool, **given: Any) -> None:
+    """List the newest events by their timestamp.
+
+    A TIME is a day (2026-11-01), ISO 8601 with or without a zone (UTC), milliseconds since 1970, or an age (7d, 12h).
+    """
+    page = services().listing.page(SYSTEM, _filter_of(given), limit, after, text=text)
+    lines = [_render(key, event) for key, event in page.entries] or ["No matching events."]
+    if page.next:
+        lines.append(f"More: --after {page.next}")
+    say({"events": [_as_json(*entry) for entry in page.entries], "next": page.next}, "\n".join(lines), json=as_json)
+
+
+@click.command()
+@filter_options
+@range_options
+@command
+def count(as_json: bool, **given: Any) -> None:
+    """Count the stored events, all or those that match. A filter reads each matching event."""
+    is_filtered = any(value not in (None, ()) for value in given.values())
+    number = services().listing.number(SYSTEM, _filter_of(given)) if is_filtered else services().ingest.count()
+    say({"events": number}, str(number), json=as_json)
+
+
+@click.command("show")
+@click.argument("key", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@command
+def show_event(key: int, as_json: bool) -> None:
+    """Show the event with an ID, which `list` prints."""
+    event = services().listing.one(SYSTEM, key)
+    lines = [f"{name}: {value}" for name, value in _as_json(key, event).items() if name != "context"]
+    lines += [f"context {place}: {item}" for place, item in enumerate(event.context, 1)]
+    say(_as_json(key, event), "\n".join(lines), json=as_json)
+
+
+def _filter_of(given: Mapping[str, Any]) -> EventFilter:
+    """Return the filter that the options describe.
+
+    Raises:
+        InputInvalid: a code is not known; the message names the nearest known ones.
+    """
+    services().catalog.check_known(SYSTEM, given["customer"], given["product"], given["types"], place="")
+    return EventFilter(**given)
+
+
+def _as_json(key: int, event: FullEvent) -> dict[str, object]:
+    values: dict[str, object] = msgspec.to_builtins(event)
+    return {"id": key} | values
+
+
+def _render(key: int, event: FullEvent) -> str:
+    moment = datetime.fromtimestamp(event.timestamp / 1000, UTC).isoformat(timespec="milliseconds")
+    context = " | ".join("" if item is None else item for item in event.context)
+    return f"{key}: {moment.replace('+00:00', 'Z')} {event.customer} {event.product} {event.type}: {context}"

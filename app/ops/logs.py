@@ -89,6 +89,11 @@ def render_line(line: bytes) -> bytes:
     return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters are escaped, except line feeds and tabs."""
+    return _escaped(text, IN_TRACEBACK)
+
+
 def exit_with(error: Exception) -> NoReturn:
     """Exit because the settings are invalid. If LOG_FORMAT itself is valid, it applies to the message."""
     configure("json" if os.environ.get("LOG_FORMAT") == "json" else "text")

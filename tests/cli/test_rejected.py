@@ -48,3 +48,14 @@ def test_they_are_sent_again_by_id(refused, tally, prints):
     code, printed, said = tally("events", "rejected", "resend", key, "--json")
     assert (code, printed) == (3, '{"sent":0,"refused":1}\n')
     assert said.startswith(f"{key}: ")
+
+
+def test_what_a_client_sent_is_printed_without_what_a_terminal_would_execute(nobody, services, succeeds, prints):
+    nobody.post("/events", [event(context=["\x1b[2J"])])
+    nobody.post("/events", b'{"customer": "\x1b]0;title\x07"', "application/x-ndjson", headers=LENIENT)
+    services.rejected.flush()
+    [one] = prints("events", "rejected", "list")
+    assert "\x1b" in one["event"]
+    for words in (("events", "rejected", "show", one["id"]), ("events", "list")):
+        assert "\\x1b" in succeeds(*words)
+        assert "\x1b" not in succeeds(*words)

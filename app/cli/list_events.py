@@ -12,8 +12,8 @@ import msgspec
 from app.cli.output import command, say, services
 from app.cli.params import limit_option, range_options
 from app.schemas.events import FullEvent
+from app.services.events.listing import EventFilter
 from app.services.people.principal import SYSTEM
-from app.store.events.pages import EventFilter
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:

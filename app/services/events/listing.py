@@ -18,7 +18,7 @@ from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
 from app.store.events import pages as store
-from app.store.events import search
+from app.store.events import search, select
 from app.store.events.filters import EventFilter as EventFilter
 from app.store.events.filters import Position
 from app.support.clock import now
@@ -93,7 +93,7 @@ class Listing:
 
     def number(self, who: Principal, wanted: EventFilter) -> int:
         """Return the exact number of matching events that the caller may see. It reads each of them."""
-        return store.number(replace(wanted, customers=who.customers))
+        return select.count(replace(wanted, customers=who.customers))
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """Return the most recently accepted events with their ids, newest first."""

@@ -24,7 +24,7 @@ from app.services.reports.output import selection
 from app.services.reports.service import Reports
 from app.store.database import server_time
 from app.store.events import erase as store
-from app.store.events import hourly_counts, rejected
+from app.store.events import hourly_counts, rejected, select
 from app.store.events.filters import EventFilter
 from app.store.models import RejectedRequest, Report
 from app.support.clock import DAY_MS
@@ -63,7 +63,7 @@ class Retention:
     def plan(self, wanted: Mapping[str, Any]) -> ErasurePlan:
         """Return what an erasure would remove, without removing anything. `wanted` is the result of `ErasingSchema`."""
         doomed = _filter(**wanted, snapshot_max_id=store.counted_cut())
-        number = store.number(doomed)
+        number = select.count(doomed)
         met = store.reports(doomed) if number else []
         reports = [report for report in met if store.has_any(doomed, selection(report))]
         waiting = sum(len(places - elsewhere) for _, places, elsewhere in _fitting_requests(doomed))

@@ -34,11 +34,6 @@ def counted_cut() -> int:
     return hourly_counts.watermark()
 
 
-def number(doomed: EventFilter) -> int:
-    where, values = doomed.where()
-    return database.fetch_int(f"SELECT count(*) FROM event WHERE {where}", values)  # noqa: S608
-
-
 def has_any(doomed: EventFilter, selection: EventFilter) -> bool:
     """Return whether a report's selection contains any of the events to erase."""
     (one, values), (other, more) = doomed.where(), selection.where()

@@ -45,14 +45,6 @@ def page(wanted: EventFilter, limit: int) -> Rows:
     return rows([key for _, key in positions(wanted, limit)])
 
 
-def number(wanted: EventFilter) -> int:
-    """Return the number of matching events, regardless of pages."""
-    condition, values = _condition(wanted)
-    query = f"SELECT count(*) FROM event WHERE {condition or 'TRUE'}"
-    found: int = database.execute_sql(query, values).fetchone()[0]
-    return found
-
-
 def positions(wanted: EventFilter, limit: int) -> list[Position]:
     """Return the positions of the events on a page."""
     # Read before the hours, so that events counted meanwhile are found twice rather than missed.

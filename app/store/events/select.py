@@ -60,8 +60,10 @@ def newest(limit: int) -> list[Event]:
     return list(Event.select().order_by(Event.id.desc()).limit(limit))
 
 
-def count() -> int:
-    return Event.select().count()
+def count(wanted: EventFilter | None = None) -> int:
+    """Return the number of matching events. It reads each of them."""
+    where, values = (wanted or EventFilter()).where()
+    return database.fetch_int(f"SELECT count(*) FROM event WHERE {where}", values)
 
 
 def exist(customer: str, product: str | None = None, kind: str | None = None) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from app.store import step_size
 from app.store.catalog import catalog
 from app.store.events import erase as erasing
-from app.store.events import hourly_counts
+from app.store.events import hourly_counts, select
 from app.store.events.filters import EventFilter
 from app.store.models import Event
 from app.store.step_size import Pace
@@ -73,7 +73,7 @@ ALL = {"base", "batch", "customer", "product", "type", "early", "late"}
     ],
 )
 def test_matching_events_are_erased_and_no_others(stored, criteria, erased):
-    assert erasing.number(EventFilter(**criteria)) == len(erased)
+    assert select.count(EventFilter(**criteria)) == len(erased)
     assert erase(**criteria) == len(erased)
     assert contexts() == ALL - erased
     assert counts() == truth()

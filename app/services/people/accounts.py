@@ -70,7 +70,7 @@ class Accounts:
         Raises:
             AccountUnknown: there is no such user.
         """
-        return principal(self._in_reach(SYSTEM, name))
+        return principal(_get(SYSTEM, name))
 
     def add(
         self,

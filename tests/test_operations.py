@@ -237,7 +237,7 @@ def test_the_systemd_unit_drops_all_unneeded_privileges():
 def test_systemd_accepts_the_unit_and_rates_it_safe(tmp_path):
     unit = tmp_path / "tally.service"
     shipped = (DEPLOY / "systemd" / "tally.service").read_text()
-    unit.write_text(shipped.replace("/opt/tally/.venv/bin/flask", "/bin/true"))
+    unit.write_text(shipped.replace("/opt/tally/.venv/bin/tally", "/bin/true"))
     verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=True)
     assert "tally.service" not in verified.stderr
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit]

@@ -18,7 +18,7 @@ SHOWN_CHARACTERS = 160  # of a context on a line; a context may have 400,000
 STEPS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
 FIRST, LAST = "00:00:00.000", "23:59:59.999"  # of a day
 # Commands that users run, as the sentences of app/services/operations/health.py name them.
-COMMAND = re.compile(r"python worker\.py|flask --app wsgi [a-z]+(?: [a-z]+)?")
+COMMAND = re.compile(r"tally [a-z]+(?: [a-z]+)?")
 ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 

@@ -1,4 +1,4 @@
-"""`flask catalog`: import and export the known customers, products and event types."""
+"""`tally catalog`: import and export the known customers, products and event types."""
 
 from __future__ import annotations
 

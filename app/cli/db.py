@@ -1,4 +1,4 @@
-"""`flask db`: upgrade the database to this version, or check whether it is up to date."""
+"""`tally db`: upgrade the database to this version, or check whether it is up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask events erase`: erase events permanently, after a preview of what would be erased."""
+"""`tally events erase`: erase events permanently, after a preview of what would be erased."""
 
 from __future__ import annotations
 

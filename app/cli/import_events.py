@@ -1,4 +1,4 @@
-"""`flask events import`: import events from a file."""
+"""`tally events import`: import events from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask key`: manage ingest keys, which products need to send events if INGEST_AUTH requires them."""
+"""`tally key`: manage ingest keys, which products need to send events if INGEST_AUTH requires them."""
 
 from __future__ import annotations
 

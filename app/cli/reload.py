@@ -1,4 +1,4 @@
-"""`flask reload`: load new code into a running service without refusing a request."""
+"""`tally reload`: load new code into a running service without refusing a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask reports`: manage reports from a terminal, from their start to their file."""
+"""`tally reports`: manage reports from a terminal, from their start to their file."""
 
 from __future__ import annotations
 

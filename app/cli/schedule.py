@@ -1,4 +1,4 @@
-"""`flask reports schedule`: recurring reports and their webhooks."""
+"""`tally reports schedule`: recurring reports and their webhooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask scheduler`: run the periodic tasks."""
+"""`tally scheduler`: run the periodic tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask serve`: run everything in the foreground, as `make run` and the systemd unit do."""
+"""`tally serve`: run everything in the foreground, as `make run` and the systemd unit do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask user`: manage the users of the API and the dashboard."""
+"""`tally user`: manage the users of the API and the dashboard."""
 
 from __future__ import annotations
 

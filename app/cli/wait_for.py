@@ -18,9 +18,7 @@ from app.store.models import Report
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 3.0  # a free worker claims a report at once
-CONTINUES = (
-    "{0} continues. Wait for it: flask --app wsgi reports wait {0}. Cancel it: flask --app wsgi reports cancel {0}."
-)
+CONTINUES = "{0} continues. Wait for it: tally reports wait {0}. Cancel it: tally reports cancel {0}."
 
 
 def until_ended(report: Report, timeout: int | None) -> Report:

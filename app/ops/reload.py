@@ -1,4 +1,4 @@
-"""Load new code without downtime: how the launcher handles SIGHUP, and how `flask reload` requests it.
+"""Load new code without downtime: how the launcher handles SIGHUP, and how `tally reload` requests it.
 
 First a process with the new code checks whether it can run, and migrates the database. If that fails, nothing else
 happens and the old processes continue to run. Then the launcher replaces each web process with one that has loaded the
@@ -27,7 +27,7 @@ from app.exceptions import ReloadFailed
 from app.ops.preflight import LOCK, run_folder
 from app.ops.programs import VALKEY, WEB, Program
 
-PREPARE = "--prepare"  # the option of `flask reload` that the launcher passes
+PREPARE = "--prepare"  # the option of `tally reload` that the launcher passes
 OUTCOME = "reloaded"  # the file in the run folder that records the outcome of the last reload
 LOADED, NOT_LOADED = b"web: reloaded", b"web: not reloaded"  # printed by granian's main process, see `web`
 

@@ -1,6 +1,6 @@
 """Run every process of the service in the foreground, and print what happens to them.
 
-    make run ─ flask serve (here) ┬ valkey
+    make run ─ tally serve (here) ┬ valkey
                                   ├ web (granian) ─ its worker processes
                                   ├ worker-1, … ─ a child per report
                                   └ scheduler

@@ -98,7 +98,7 @@ def test_an_unmigrated_database_is_reported_with_the_command_to_run(tmp_path, wo
     (tmp_path / "events.db").touch()
     result = create_app(Settings(data_dir=tmp_path)).test_cli_runner().invoke(args=words)
     assert result.exit_code == 1
-    assert "Run flask --app wsgi db upgrade" in result.stderr
+    assert "Run tally db upgrade" in result.stderr
     assert result.stderr.count("\n") == 1
     store.release()
 

@@ -140,13 +140,13 @@ def test_interrupting_the_wait_prints_that_the_report_continues(flask, source, m
     monkeypatch.setattr(wait_for.time, "sleep", interrupt)
     result = flask("reports", "wait", source)
     assert result.exit_code == 1
-    assert f"{source} continues. Wait for it: flask --app wsgi reports wait {source}. Cancel it: " in result.stderr
+    assert f"{source} continues. Wait for it: tally reports wait {source}. Cancel it: " in result.stderr
 
 
 def test_waiting_without_a_worker_warns_once(flask, source, monkeypatch):
     monkeypatch.setattr(wait_for, "PATIENCE_SECONDS", 0)
     result = flask("reports", "wait", source, "--timeout", 1)
-    assert result.stderr.count("No worker has been heard from lately. Reports wait. Start one: python worker.py.") == 1
+    assert result.stderr.count("No worker has been heard from lately. Reports wait. Start one: tally worker.") == 1
 
 
 def test_waiting_continues_when_the_database_is_available_again(flask, services, source, monkeypatch):

@@ -93,7 +93,7 @@ def test_an_invalid_statement_is_not_reported_as_unavailability(app):
 
 
 def test_a_missing_table_is_reported_with_the_command_that_creates_it(app):
-    with pytest.raises(StoreUnavailable, match="Run flask --app wsgi db upgrade.*nowhere"):
+    with pytest.raises(StoreUnavailable, match="Run tally db upgrade.*nowhere"):
         store.database.execute_sql("SELECT * FROM nowhere")
 
 

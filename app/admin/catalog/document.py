@@ -35,9 +35,7 @@ class DocumentForm(FlaskForm):
         """
         data = self.file.data.read(MAX_BYTES + 1) if self.file.data else b""
         if len(data) > MAX_BYTES:
-            raise BodyTooLarge(
-                f"The document has more than {MAX_BYTES:,} bytes. Import it by: flask --app wsgi catalog import."
-            )
+            raise BodyTooLarge(f"The document has more than {MAX_BYTES:,} bytes. Import it by: tally catalog import.")
         if data:
             self.text.data = data.decode(errors="replace")
         return data or (self.text.data or "").encode(errors="surrogatepass")

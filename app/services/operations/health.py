@@ -34,13 +34,13 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 SILENT = "The database does not answer."
 AWAY = "{reason} Events are refused until it is back."
 SPOOLING = "{reason} Events are kept in the spool until it is back."
-UNMIGRATED = "The database needs migrating. Run: flask --app wsgi db upgrade. ({first})"
+UNMIGRATED = "The database needs migrating. Run: tally db upgrade. ({first})"
 NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
-NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: python worker.py."
+NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: tally worker."
 UNKNOWN = "Whether a {program} is there cannot be told without Redis."
 NO_SCHEDULER = (
     "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
-    "Start one: flask --app wsgi scheduler."
+    "Start one: tally scheduler."
 )
 UNUSABLE = "The storage of report files cannot be used."
 NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."

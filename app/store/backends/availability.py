@@ -28,7 +28,7 @@ LIMIT = "The database has reached one of its limits"
 FORBIDDEN = "The database refuses this user the access that Tally needs"
 INCOMPLETE = (
     "The database lacks tables or columns that this version needs. "
-    "Run flask --app wsgi db upgrade and, on PostgreSQL, check the search_path"
+    "Run tally db upgrade and, on PostgreSQL, check the search_path"
 )
 DAMAGED = "The database is damaged"
 UNREADABLE = "The file of the database cannot be opened, read or written"

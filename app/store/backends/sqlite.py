@@ -81,9 +81,7 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
         except sqlite3.OperationalError:
             if self.path.exists():
                 raise
-            raise DatabaseUnsuitable(
-                f"There is no database at {self.path}. Make one: flask --app wsgi db upgrade."
-            ) from None
+            raise DatabaseUnsuitable(f"There is no database at {self.path}. Make one: tally db upgrade.") from None
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:
         """Set the pragmas as Peewee does, and retry while another process switches a new file to WAL.

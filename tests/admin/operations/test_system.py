@@ -72,8 +72,8 @@ def test_a_silent_worker_is_marked_as_silent(olga, worker, monkeypatch):
 
 def test_a_missing_worker_is_reported_with_the_command(olga):
     page = olga.read("/admin/system")
-    assert "No worker is running, so reports are waiting. Start one: python worker.py." in page
-    assert "python worker.py" in [element.text for element in page.all("code")]
+    assert "No worker is running, so reports are waiting. Start one: tally worker." in page
+    assert "tally worker" in [element.text for element in page.all("code")]
 
 
 def test_waiting_reports_and_the_scheduler_are_shown(olga, admin, services):
@@ -211,5 +211,5 @@ def test_a_pending_migration_is_reported_with_the_command(olga, monkeypatch):
     monkeypatch.setattr("app.store.database.migrations", lambda: [("0001_initial", True), ("0002_next", False)])
     page = olga.read("/admin/system/versions")
     assert "The database needs migrating." in page
-    assert "flask --app wsgi db upgrade" in page
+    assert "tally db upgrade" in page
     assert descriptions(page)["0002_next"] == "pending"

@@ -58,8 +58,8 @@ class TestReady:
     def test_without_a_worker_it_is_ready_and_explains_how_to_start_one(self, nobody):
         status, body = get_ready(nobody)
         assert (status, body["status"], body["reasons"]) == (200, "ready", [])
-        assert "worker.py" in body["checks"]["worker"]
-        assert "flask --app wsgi scheduler" in body["checks"]["scheduler"]
+        assert "tally worker" in body["checks"]["worker"]
+        assert "tally scheduler" in body["checks"]["scheduler"]
         assert body["checks"]["redis"] == "ok"
 
     @pytest.mark.settings(redis_url="unix:///nowhere/redis.sock")

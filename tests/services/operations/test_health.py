@@ -43,7 +43,7 @@ def worker(redis_url: str) -> Worker:
 
 def test_without_a_worker_reports_wait(services):
     assert problems(services) == {
-        "worker": "No worker has been heard from lately. Reports wait. Start one: python worker.py."
+        "worker": "No worker has been heard from lately. Reports wait. Start one: tally worker."
     }
 
 
@@ -60,7 +60,7 @@ def test_a_stopped_worker_does_not_count(services, worker):
 
 def test_a_database_without_tables_needs_a_migration(tmp_path):
     services = create_app(Settings(data_dir=tmp_path)).extensions["services"]
-    assert "flask --app wsgi db upgrade" in problems(services)["database"]
+    assert "tally db upgrade" in problems(services)["database"]
     store.release()
 
 

@@ -32,6 +32,7 @@ def confirm(question: str, *, yes: bool) -> None:
     try:
         is_confirmed = click.confirm(question, err=True)
     except click.Abort:  # standard input has ended, or Ctrl-C
+        click.echo(err=True)  # the error begins a line of its own
         raise click.ClickException(
             "Nothing was changed, because nobody answered. Add --yes to skip the question."
         ) from None

@@ -36,7 +36,8 @@ def test_without_an_answer_or_with_no_nothing_is_destroyed_and_with_yes_it_is(lo
     for words in losses:
         code, printed, said = tally(*words)
         assert (code, printed) == (1, "")
-        assert "nobody answered. Add --yes to skip the question." in said
+        error = "Error: Nothing was changed, because nobody answered. Add --yes to skip the question."
+        assert said.splitlines()[-1] == error
         code, printed, said = tally(*words, input="n\n")
         assert (code, printed) == (1, "")
         assert said.endswith("Error: Nothing was changed.\n")

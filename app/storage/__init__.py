@@ -146,4 +146,6 @@ def _import_s3() -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
             raise
-        raise SettingInvalid("STORAGE_URL and REPORT_BUCKETS: S3 needs boto3. Install the extra: tally[s3].") from None
+        raise SettingInvalid(
+            "STORAGE_URL and REPORT_BUCKETS: S3 needs boto3. Install the extra: tally-events[s3]."
+        ) from None

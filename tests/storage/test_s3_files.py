@@ -146,7 +146,7 @@ def test_without_boto3_opening_fails_with_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("app.storage.s3", "boto3"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(SettingInvalid, match=r"S3 needs boto3. Install the extra: tally\[s3\]\.$"):
+    with pytest.raises(SettingInvalid, match=r"S3 needs boto3. Install the extra: tally-events\[s3\]\.$"):
         open_storage("s3://bucket/prefix")
 
 

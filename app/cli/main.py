@@ -47,8 +47,7 @@ def main() -> NoReturn:
 
 def load_application() -> Flask:
     """Return the application of `wsgi.py`. It is named by a string, because the application imports the commands."""
-    application = importlib.import_module("wsgi").app
-    assert isinstance(application, Flask)  # noqa: S101 - for the type checker
+    application: Flask = importlib.import_module("wsgi").app
     return application
 
 

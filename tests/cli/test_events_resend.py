@@ -11,7 +11,7 @@ from app.exceptions import RejectedUnknown
 from app.services.people.principal import SYSTEM
 from app.store.events import rejected, select
 from tests.support.client import event
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 
 strict = pytest.mark.settings(catalog_mode="strict")
 
@@ -102,7 +102,7 @@ def test_concurrent_resends_of_requests_and_events_store_each_event_once(nobody,
                 elif reject := rejected.by_id(key):
                     services.resend.send(SYSTEM, key, reject.event)
 
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         resends = [threads.start(send, keys) for keys in (ids, ids[::-1], uuids, uuids[::-1])]
     for thread in resends:
         thread.result()

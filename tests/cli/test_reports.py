@@ -10,7 +10,7 @@ from app.services.people.accounts import SYSTEM
 from app.store.models import Report
 from tests.support.client import FIRST, event
 from tests.support.running import wait_until
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 
 SELECTION = ("--customer", "BARCHART", "--product", "PORTFOLIO")
 
@@ -28,7 +28,7 @@ def run(services, source: str) -> None:
 
 
 def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, services, source, tmp_path):
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         threads.start(run, services, source)
         waited = succeeds("reports", "wait", source)
     assert waited == f"{source} COMPLETE, 2 rows, BARCHART PORTFOLIO\n"
@@ -121,7 +121,7 @@ def test_the_file_replaces_an_older_one_and_leaves_no_temporary_file(succeeds, s
     nobody.send(event())
     target = tmp_path / "report.csv"
     target.write_text("an older one, and longer than this")
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         threads.start(work_on_the_first_report, services)
         succeeds("reports", "start", *SELECTION, "--delimiter", ";", "--output", target)
     assert target.read_bytes() == f"{FIRST};PORTFOLIO-APPLICATION-LOADED;user-1;Overview\n".encode()

@@ -36,7 +36,7 @@ def way(s3_server):
 def wire(way):
     """The same proxy, working before and after each test."""
     yield way
-    way.mend()
+    way.restore()
 
 
 def begin(start: Callable[..., Service], s3: S3, wire: Wire, **settings: str) -> Analyst:
@@ -93,10 +93,12 @@ def test_a_store_that_fails_for_a_while_is_retried(analyst, wire, fail):
         wait_until(lambda before=before: wire.passed - before > random.randrange(BYTES * 3 // 4), AGAIN_SECONDS)
         fail(wire)
         time.sleep(random.uniform(0, times(2, 30)))
-        wire.mend()
-        mended = time.monotonic()
+        wire.restore()
+        restored = time.monotonic()
         wait_until(lambda job=job: analyst.status(job) != "RUNNING", AGAIN_SECONDS)
-        print(f"Complete {time.monotonic() - mended:.1f} s after the store was back, {analyst.attempt(job)} attempts.")
+        print(
+            f"Complete {time.monotonic() - restored:.1f} s after the store was back, {analyst.attempt(job)} attempts."
+        )
         analyst.check()
 
 
@@ -127,6 +129,6 @@ def test_a_store_that_stays_unavailable_fails_the_report_and_leaves_nothing(star
     answer = requests.get(url, auth=ADMIN, timeout=30)
     assert answer.status_code == 409
     assert "The S3 store broke the connection off." in answer.text
-    wire.mend()
+    wire.restore()
     wait_until(lambda: is_clean(s3_server, 0, DELIVERED), 120)
     assert not analyst.service.running.ended()

@@ -90,7 +90,7 @@ def test_an_abort_after_an_unanswered_commit_removes_no_file(s3):
     wire.lose_answers()
     with pytest.raises(StorageFailed):
         upload.commit()
-    wire.mend()
+    wire.restore()
     upload.abort()
     assert s3.objects(DELIVERED) == {NAME: b"new"}
     wire.close()

@@ -200,7 +200,7 @@ class TestUnavailableStore:
                 broken.write(DATA)
         with pytest.raises(StorageFailed):
             broken.commit()
-        wire.mend()
+        wire.restore()
         broken.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
 
@@ -214,7 +214,7 @@ class TestUnavailableStore:
         broken = storage_by_wire.create(KEY)
         with pytest.raises(StorageFailed):
             broken.write(DATA)
-        wire.mend()
+        wire.restore()
         assert s3.unfinished() != []
         broken.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
@@ -224,7 +224,7 @@ class TestUnavailableStore:
         broken.write(DATA)
         wire.refuse()
         broken.abort()
-        wire.mend()
+        wire.restore()
         assert s3.unfinished() == [f"reports/{KEY}"]
         assert names(storage_by_wire) == [KEY]
         storage_by_wire.discard(KEY)
@@ -247,7 +247,7 @@ class TestUnavailableStore:
         wire.lose_answers()
         with pytest.raises(StorageFailed):
             unanswered.commit()
-        wire.mend()
+        wire.restore()
         unanswered.abort()
         assert (s3.objects(), s3.unfinished()) == ({}, [])
 

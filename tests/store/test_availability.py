@@ -24,7 +24,7 @@ from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.support.client import Client, event
 from tests.support.pace import slack
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -225,7 +225,7 @@ def exhausted_pool(app):
 @postgresql_only
 @pytest.mark.usefixtures("impatient")
 def test_a_thread_times_out_while_all_connections_are_in_use(exhausted_pool):
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         with pytest.raises(StoreUnavailable, match="No database connection came free in time"):
             threads.start(catalog.seen).result()
         exhausted_pool()
@@ -234,7 +234,7 @@ def test_a_thread_times_out_while_all_connections_are_in_use(exhausted_pool):
 
 @postgresql_only
 def test_a_waiting_thread_gets_the_first_released_connection(exhausted_pool):
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         waiting = threads.start(catalog.seen)
         time.sleep(0.1)
         assert not waiting.done()

@@ -40,7 +40,7 @@ def once(act: Callable[[], object]) -> Callable[[], object]:
     return lambda: next(first, False) and act()
 
 
-class Gate:
+class StepBlocker:
     """Holds the writer in one step of its work, and counts how often it arrives there."""
 
     def __init__(self, monkeypatch, step: str) -> None:
@@ -49,7 +49,7 @@ class Gate:
         self.open, self.close = self._open.set, self._open.clear
         before(monkeypatch, step, self._wait)
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> StepBlocker:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -66,7 +66,7 @@ def test_a_value_whose_creation_failed_is_tried_again():
 
 
 def test_it_does_not_grow_without_limit(monkeypatch):
-    monkeypatch.setattr(module, "MOST", 10)
+    monkeypatch.setattr(module, "MAX_VALUES", 10)
     cache = TTLCache(60)
     for key in range(1_000):
         cache.get(key, lambda: 0)

@@ -23,10 +23,10 @@ def at_once(count: int, action: Callable[[int], object]) -> list[object]:
         return list(pool.map(lambda number: _released(begin, number), range(count)))
 
 
-class Aside:
+class BackgroundThreads:
     """Threads that run beside the test. The context manager waits for them on exit."""
 
-    def __enter__(self) -> Aside:
+    def __enter__(self) -> BackgroundThreads:
         self._pool = ThreadPoolExecutor(16)
         return self
 

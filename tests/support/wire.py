@@ -51,7 +51,7 @@ class Wire:
         """Forward requests, but reset the connection instead of forwarding the response."""
         self._loses = times
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Work again. Connections that hung are reset."""
         self._is_silent, self._loses, self._cuts = False, 0, None
         self.is_hanging_on_somebody = False

@@ -180,7 +180,7 @@ class Attempt:
 
     def _open(self, part: ReportPart) -> BinaryIO:
         if part.file is None:
-            raise FileMissing("A part of the report is not written any more.")
+            raise FileMissing("A part of the report cannot be read: it is missing.")
         return self._context.destinations.own.open(part.file, self._heartbeat.check)
 
     def _complete(self, key: str, written: Written) -> None:

@@ -15,10 +15,10 @@ from app.store.database import database, release
 from app.store.events import writer
 from app.store.step_size import Pace
 from tests.support.client import event
-from tests.support.outages import Gate, away, before, break_connection, once
+from tests.support.outages import StepBlocker, away, before, break_connection, once
 from tests.support.pace import slack
 from tests.support.running import wait_until
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 pytestmark = pytest.mark.both_databases
 
@@ -69,16 +69,16 @@ def refuse_bad(app, database_url):
 
 @pytest.fixture
 def commits(monkeypatch, app):
-    """A gate before each commit."""
-    with Gate(monkeypatch, "commit_group") as gate:
-        yield gate
+    """A blocker before each commit."""
+    with StepBlocker(monkeypatch, "commit_group") as blocker:
+        yield blocker
 
 
 @pytest.fixture
 def inserts(monkeypatch, app):
-    """A gate before each transaction's inserts."""
-    with Gate(monkeypatch, "insert_encoded") as gate:
-        yield gate
+    """A blocker before each transaction's inserts."""
+    with StepBlocker(monkeypatch, "insert_encoded") as blocker:
+        yield blocker
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def stored() -> list[str]:
 
 
 def test_concurrent_requests_share_a_transaction(send, commits, wait_for_queue):
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         first = background.start(send, "first")
         commits.until_reached()
         others = [background.start(send, number) for number in range(10)]
@@ -110,7 +110,7 @@ def test_concurrent_requests_share_a_transaction(send, commits, wait_for_queue):
 
 
 def test_a_request_is_answered_after_the_commit(send, commits):
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         answer = background.start(send, "x")
         commits.until_reached()
         time.sleep(0.1)
@@ -120,7 +120,7 @@ def test_a_request_is_answered_after_the_commit(send, commits):
 
 
 def test_events_are_stored_in_the_order_of_arrival(send, commits, wait_for_queue):
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         background.start(send, "first")
         commits.until_reached()
         for number in range(8):
@@ -132,7 +132,7 @@ def test_events_are_stored_in_the_order_of_arrival(send, commits, wait_for_queue
 
 def test_the_size_of_a_group_is_limited(send, commits, wait_for_queue, monkeypatch):
     monkeypatch.setattr(writer, "MAX_GROUP_EVENTS", 10)
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         background.start(send, "first")
         commits.until_reached()
         for number in range(6):
@@ -148,7 +148,7 @@ def test_a_single_event_overtakes_large_batches_in_its_own_transaction(
 ):
     monkeypatch.setattr(writer, "SMALL_EVENTS", 4)
     monkeypatch.setattr(services.ingest._writer, "_pace", Pace(5, 5))  # one large batch at a time
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         background.start(send, "large", count=5)
         commits.until_reached()
         for number in range(3):
@@ -172,7 +172,7 @@ def test_many_concurrent_clients_lose_nothing_and_need_fewer_commits(send, commi
 
 
 def test_a_rejected_request_does_not_fail_the_others_of_its_group(send, commits, wait_for_queue, refuse_bad):
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         first = background.start(send, "first")
         commits.until_reached()
         answers = []
@@ -216,7 +216,7 @@ def test_a_request_that_times_out_gets_an_error_and_is_not_stored_later(send, mo
 
 @short_wait
 def test_a_request_that_times_out_in_the_queue_is_not_stored_later(send, commits):
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         first = background.start(send, "first")
         commits.until_reached()
         with pytest.raises(StoreUnavailable) as error:
@@ -231,7 +231,7 @@ def test_a_request_that_times_out_in_the_queue_is_not_stored_later(send, commits
 @short_wait
 def test_a_request_that_times_out_while_it_is_written_is_excluded(send, inserts, wait_for_queue, monkeypatch):
     monkeypatch.setattr(writer, "GRACE_SECONDS", 0.2)
-    with Aside() as background, inserts:
+    with BackgroundThreads() as background, inserts:
         first = background.start(send, "first")
         inserts.until_reached()
         late = background.start(send, "too late")
@@ -262,7 +262,7 @@ def test_a_timeout_during_the_commit_does_not_claim_that_nothing_was_stored(nobo
 
 def test_the_number_of_waiting_events_is_limited(send, commits, wait_for_queue, services, monkeypatch):
     monkeypatch.setattr(writer, "MAX_WAITING_EVENTS", 10)
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         background.start(send, "first", count=4)
         commits.until_reached()
         background.start(send, "second", count=4)
@@ -279,7 +279,7 @@ def test_the_number_of_waiting_events_is_limited(send, commits, wait_for_queue, 
 
 def test_a_request_that_waits_for_capacity_is_queued_when_there_is_some(send, commits, wait_for_queue, monkeypatch):
     monkeypatch.setattr(writer, "MAX_WAITING_EVENTS", 10)
-    with Aside() as background, commits:
+    with BackgroundThreads() as background, commits:
         answers = [background.start(send, "first", count=9)]
         commits.until_reached()
         answers += [

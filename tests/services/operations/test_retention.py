@@ -11,7 +11,7 @@ from app.store.events import select
 from app.store.models import Report
 from tests.support.client import event
 from tests.support.rows import fill
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 
 pytestmark = pytest.mark.both_databases
 
@@ -31,7 +31,7 @@ def test_events_can_be_erased_while_a_report_about_them_runs(admin, services, wr
     def erase_once(lines):
         for line in lines:
             if not erased:
-                with Aside() as background:
+                with BackgroundThreads() as background:
                     erased.append(background.start(erase).result())
             yield line
 
@@ -49,7 +49,7 @@ def test_requests_during_an_erasure_do_not_wait_long(services, nobody):
     """The erasure pauses between steps of a thousand events, which take hundredths of a second each."""
     fill(30_000)
     plan = services.retention.plan({"customer": "BARCHART"})
-    with Aside() as background:
+    with BackgroundThreads() as background:
         erasing = background.start(lambda: sum(services.retention.erase(SYSTEM, plan)))
         slowest, sent = 0.0, 0
         while not erasing.done():

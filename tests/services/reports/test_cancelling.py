@@ -17,7 +17,7 @@ from app.store.reports import reports as store
 from tests.services.conftest import LONG_ROWS as ROWS
 from tests.support.client import FIRST, event
 from tests.support.pace import slack
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 
 pytestmark = pytest.mark.both_databases
 
@@ -90,7 +90,7 @@ def check_cancelled(admin, job: str, report: Report, files: list[str]) -> None:
 def test_a_report_stops_during_a_long_statement(
     admin, services, job, row, files, in_long_statement, cancel_report, way
 ):
-    with Aside() as background:
+    with BackgroundThreads() as background:
         running = background.start(services.runner.run, job)
         in_long_statement()
         began = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_report_stops_while_its_rows_are_written(admin, services, job, row, fi
             yield line
 
     wrap_lines(hold_at_row_50)
-    with Aside() as background:
+    with BackgroundThreads() as background:
         running = background.start(services.runner.run, job)
         hold_point.until_reached()
         assert any(name.endswith(".partial") for name in files())
@@ -138,7 +138,7 @@ def test_a_report_stops_while_its_parts_are_joined(
         add(self, *args)
 
     monkeypatch.setattr(attempt.Attempt, "_add", hold_then_add)
-    with Aside() as background:
+    with BackgroundThreads() as background:
         running = background.start(services.runner.run, job)
         hold_point.until_reached()
         assert sum(name.endswith(".part") for name in files()) == len(parts.of(job)) >= 10
@@ -261,7 +261,7 @@ def test_a_report_that_timed_out_can_be_retried(services, job, row, content):
 def test_a_connection_whose_statement_was_cancelled_is_not_reused(services, job, in_long_statement, cancel_report):
     """The server may cancel late, which would end the next statement on the connection."""
     used = []
-    with Aside() as background:
+    with BackgroundThreads() as background:
         running = background.start(lambda: (used.append(database.connection()), services.runner.run(job), is_new(used)))
         in_long_statement()
         cancel_report("service", job)

@@ -12,7 +12,7 @@ from app.services.reports import part_writer
 from app.store.reports import reports as store
 from app.support.clock import now
 from tests.support.rows import fill
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 
 ROWS = 60_000
 SECONDS = 2.2
@@ -53,7 +53,7 @@ def test_a_long_report_updates_its_progress_every_second_and_never_exceeds_the_t
     job = admin.start_report()
     began = time.monotonic()
     responses = []
-    with Aside() as background:
+    with BackgroundThreads() as background:
         running = background.start(services.runner.run, job["job"])
         while not running.done():
             responses.append(admin.get(f"/reports/{job['source']}/progress").get_json())

@@ -12,7 +12,7 @@ from app.storage.local import LocalStorage
 from app.store.models import Report
 from app.store.reports import reports as store
 from tests.support.client import event
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 
 def test_a_report_is_run_by_one_of_several_racing_workers(services, job, row, files):
@@ -85,7 +85,7 @@ def test_a_released_attempt_leaves_no_file_and_changes_nothing(services, job, ro
             yield line
 
     wrap_lines(slow_at_first)
-    with Aside() as background:
+    with BackgroundThreads() as background:
         first = background.start(services.runner.run, job)
         assert reached.wait(10)
         release(job)

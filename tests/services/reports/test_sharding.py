@@ -18,7 +18,7 @@ from tests.services.conftest import LONG_ROWS as ROWS
 from tests.support.client import FIRST
 from tests.support.pace import slack
 from tests.support.running import wait_until
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["postgresql"], indirect=True),
@@ -119,7 +119,7 @@ def test_no_help_is_requested_without_other_workers_or_for_a_short_report(
 def test_three_concurrent_workers_write_the_same_file(services, job, row, content, expected_content, writers, files):
     workers = ("holder", "second", "third")
     writers.hold(*workers)
-    with Aside() as background:
+    with BackgroundThreads() as background:
         holder = background.start(services.runner.run, job, "holder")
         writers.until_claimed("holder")
         helpers = [background.start(services.runner.help, job, name) for name in workers[1:]]
@@ -174,7 +174,7 @@ def test_a_silent_helper_loses_its_part_and_its_late_writing_has_no_effect(
 ):
     monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 60)  # no writer sends heartbeats
     writers.hold("slow")
-    with Aside() as background:
+    with BackgroundThreads() as background:
         slow = background.start(services.runner.help, planned_job, "slow")
         writers.until_claimed("slow")
         store.release(planned_job, "token")
@@ -196,7 +196,7 @@ def test_a_silent_helper_loses_its_part_and_its_late_writing_has_no_effect(
 def test_a_helper_that_lost_its_part_stops(services, planned_job, writers, written_parts, monkeypatch):
     monkeypatch.setattr(part_writer, "HEARTBEAT_SECONDS", 0.02)
     writers.hold("slow")
-    with Aside() as background:
+    with BackgroundThreads() as background:
         slow = background.start(services.runner.help, planned_job, "slow")
         writers.until_claimed("slow")
         ReportPart.update(token="another").where(ReportPart.job == planned_job, ReportPart.number == 0).execute()
@@ -227,7 +227,7 @@ def test_helping_a_report_that_has_ended_or_has_no_parts_does_nothing(services, 
 def test_cancelling_a_report_stops_its_helpers(services, planned_job, row, writers, written_parts, files):
     names = ("one", "two")
     writers.hold(*names)
-    with Aside() as background:
+    with BackgroundThreads() as background:
         helpers = [background.start(services.runner.help, planned_job, name) for name in names]
         writers.until_claimed(*names)
         began = time.monotonic()

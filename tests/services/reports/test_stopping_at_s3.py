@@ -16,7 +16,7 @@ from tests.support.client import FIRST, event
 from tests.support.pace import slack
 from tests.support.running import wait_until
 from tests.support.s3 import S3
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 from tests.support.wire import Wire
 
 ROWS = 1_000
@@ -95,7 +95,7 @@ def test_a_cancelled_report_stops_and_leaves_nothing_in_the_store(
     admin, services, job, row, s3, wire, hang_at, step, monkeypatch
 ):
     hang_at(step)
-    with Aside() as background:
+    with BackgroundThreads() as background:
         running = background.start(services.runner.run, job)
         wait_until(lambda: wire.is_hanging_on_somebody, 20)
         began = time.monotonic()
@@ -103,7 +103,7 @@ def test_a_cancelled_report_stops_and_leaves_nothing_in_the_store(
         assert running.result(60)
         assert time.monotonic() - began < slack(STOP_SECONDS)
     assert (row(job).status, row(job).cancelled, row(job).worker) == ("FAILED", True, None)
-    wire.mend()
+    wire.restore()
     monkeypatch.setattr(cleanup, "YOUNG_MS", -60_000)
     wait_until(lambda: is_clean(services, s3), 60)
 

@@ -18,7 +18,7 @@ from app.store.reports import reports as report_store
 from app.store.schedules import deliveries
 from app.store.schedules import schedules as store
 from tests.support.client import Client, event
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 HOUR, DAY = 3_600_000, 86_400_000
 WANTED = {
@@ -212,7 +212,7 @@ def test_under_concurrent_writers_every_event_is_in_exactly_one_of_the_reports(s
             client.send(*[event(context=[name], timestamp=count * 7 % 1000) for name in names])
             sent.extend(names)
 
-    with Aside() as background:
+    with BackgroundThreads() as background:
         writers = [background.start(write, number) for number in range(6)]
         try:
             reports = [services.schedule_runs.run(SYSTEM, schedule) for _ in range(15)]

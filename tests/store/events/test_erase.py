@@ -19,7 +19,7 @@ from app.store.step_size import Pace
 from tests.store.events.test_hourly_counts import HOUR, TOP, count_all, counts, truth
 from tests.support.client import event
 from tests.support.rows import fill
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 
 def erase(**criteria: object) -> int:
@@ -195,7 +195,7 @@ def test_events_that_arrive_during_an_erasure_are_stored_and_counted(app, nobody
             hourly_counts.advance()
             time.sleep(0.005)
 
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         others = [threads.start(send), threads.start(count), threads.start(count)]
         erased = sum(threads.start(erase_up_to, cut).result() for _ in range(2))
         for other in others:

@@ -8,7 +8,7 @@ from app.exceptions import StoreUnavailable
 from app.store.database import database
 from app.store.models import Event
 from tests.support.client import event
-from tests.support.threads import Aside
+from tests.support.threads import BackgroundThreads
 
 NOW = 1_600_000_000_000
 
@@ -30,7 +30,7 @@ def test_the_snapshot_is_the_last_event(nobody):
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_snapshot_waits_for_an_uncommitted_lower_id_without_delaying_writers(app, nobody):
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         database.begin_group()
         insert("HELD")
         threads.start(lambda: nobody.send(event())).result(timeout=30)  # has the higher id, and is committed first
@@ -43,7 +43,7 @@ def test_the_snapshot_waits_for_an_uncommitted_lower_id_without_delaying_writers
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_snapshot_times_out_while_a_transaction_keeps_inserting(app):
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         database.begin_group()
         insert("HELD")
         with pytest.raises(StoreUnavailable):

@@ -20,7 +20,7 @@ from app.store.events import select
 from app.store.models import Report
 from tests.support.client import FIRST, Client, event
 from tests.support.running import wait_until
-from tests.support.threads import Aside, at_once
+from tests.support.threads import BackgroundThreads, at_once
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -85,7 +85,7 @@ def snapshot_of(services, job: dict) -> int:
 
 
 def test_the_snapshot_waits_for_an_uncommitted_event_with_a_lower_id(admin, nobody, another_process, services, blocker):
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         blocked = threads.start(nobody.send, event(product=HELD))
         blocker.wait_for_sessions(1)
         another_process.send(event())  # has the higher id, and is committed first
@@ -102,7 +102,7 @@ def test_events_that_arrive_while_the_snapshot_waits_are_not_in_the_report(
     admin, nobody, another_process, services, blocker
 ):
     nobody.send(event())
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         blocked = threads.start(nobody.send, event(product=HELD))
         blocker.wait_for_sessions(1)
         report = threads.start(admin.start_report)
@@ -128,7 +128,7 @@ def writing(
         while not stop.wait(pause_seconds):
             client.send(*[make(chance) for _ in range(20)])
 
-    with Aside() as threads:
+    with BackgroundThreads() as threads:
         writers = [threads.start(write, client, number) for number, client in enumerate(clients)]
         try:
             yield

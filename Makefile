@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # that setup.cfg allows; the next run without it goes back to the lock file.
 LOCKED ?= yes
 EXTRAS := parquet s3
-DEVELOP_EXTRAS := $(EXTRAS) test lint audit
+DEVELOP_EXTRAS := $(EXTRAS) test lint audit docs
 ifeq ($(LOCKED),yes)
 install = $(PIP) install -qq --require-hashes --requirement $(1) && \
 	$(PIP) install -qq --no-deps --no-build-isolation --editable . && touch $(3)

@@ -30,7 +30,7 @@ ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat $(VENV)/place 2>
 .PHONY: $(VENV)/place
 endif
 
-.PHONY: help run test test-pythons lint audit audit-offline lock dist soak bench demo screenshots clean packages
+.PHONY: help run test test-pythons lint audit audit-offline lock dist soak bench demo docs screenshots clean packages
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -77,6 +77,10 @@ bench: $(VENV)/develop ## Measure, and compare with the goals
 
 demo: $(VENV)/run ## Send a month of made-up events to the service that `make run` started
 	$(BIN)/python -m bench.demo
+
+docs: $(VENV)/develop ## Build the documentation as a site, build/docs/index.html
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 
 screenshots: $(VENV)/develop packages ## Photograph every page, of a service of their own, into bench/out/screenshots
 	$(BIN)/python -m bench.screenshots

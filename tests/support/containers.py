@@ -216,15 +216,19 @@ def _set(image: Image, name: str, rest: str) -> None:
 
 @contextmanager
 def network() -> Iterator[list[str]]:
-    """Make a network of its own, whose ports are all free; yield the beginning of a command that runs in it."""
+    """Make a network of its own, whose ports are all free; yield the beginning of a command that runs in it.
+
+    Whoever is not root needs a system that allows user namespaces.
+    """
+    own_user, same_user = ([], []) if os.geteuid() == 0 else (["--user", "--map-root-user"], ["--user"])
     holder = subprocess.Popen(
-        ["unshare", "--net", sys.executable, "-c", f"{UP}; print('up', flush=True); input()"],
+        ["unshare", *own_user, "--net", sys.executable, "-c", f"{UP}; print('up', flush=True); input()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"up\n"
-        yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
+        yield ["nsenter", f"--target={holder.pid}", "--preserve-credentials", "--net", *same_user]
     finally:
         holder.communicate(b"\n")

@@ -1,0 +1,114 @@
+"""Every shell block of the README, the tutorial and the page on the API is run as written, against one real service.
+
+The blocks run in a network of their own, so the address that the pages name is free. The password that a reader pastes
+is the one that the service is started with.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.containers import network
+from tests.support.markdown import Block, blocks
+from tests.support.pace import slack
+from tests.support.running import ROOT, START_SECONDS, wait_until
+from tests.support.terminal import Terminal
+
+PAGES = {name: ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/api.md")}
+SHELL = "sh"
+OTHERS = {"text", "json", "js", "python"}  # languages of blocks that no shell runs
+PASSWORD = re.compile(r"^ME='admin:(.+)'$", re.MULTILINE)
+STARTS = re.compile(r"make run\b.*")
+# Needs the package from an index: tests/install runs the same with the wheel that is built there.
+ELSEWHERE = "tally-events[parquet,s3]"
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="the network of their own is what Linux offers"),
+]
+
+
+def shell_blocks(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == SHELL and ELSEWHERE not in block.text]
+
+
+def passwords() -> set[str]:
+    return {word for page in PAGES.values() for word in PASSWORD.findall(page.read_text())}
+
+
+@pytest.fixture(scope="module")
+def terminal(short_folder: Path) -> Iterator[Terminal]:
+    """A second terminal beside a service that `make run` has started in the first one."""
+    folder = Path(tempfile.mkdtemp(dir=short_folder))
+    (folder / ".venv").symlink_to(sys.prefix)
+    [password] = passwords()
+    environment = {"DATA_DIR": str(folder / "var"), "PYTHONPATH": str(ROOT)}
+    first_only = {"ADMIN_PASSWORD": password, "VENV": os.path.relpath(sys.prefix, ROOT)}
+    with network() as begin, (folder / "said.txt").open("w") as said:
+        first = subprocess.Popen(
+            [*begin, "make", "run"],
+            cwd=ROOT,
+            env=os.environ | environment | first_only,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_until(lambda: "Tally is at" in read(folder) or first.poll() is not None, START_SECONDS)
+            assert "Tally is at http://127.0.0.1:8000/" in read(folder)
+            second = Terminal(folder, environment | {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}, begin)
+            yield second
+            second.close()
+        finally:
+            first.send_signal(signal.SIGTERM)
+            first.wait(slack(20))
+
+
+def read(folder: Path) -> str:
+    return (folder / "said.txt").read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_says_what_it_is(name):
+    """Otherwise a block of shell could be on the page without being run."""
+    found = {block.language for block in blocks(PAGES[name])}
+    assert found <= {SHELL} | OTHERS
+    assert shell_blocks(PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_time_in_a_block_has_passed(name):
+    """A time that stands in a block is soon outside of what pages and charts show."""
+    assert not [block for block in shell_blocks(PAGES[name]) if re.search(r"\b1[0-9]{12}\b", block.text)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_shell_block_of_the_page_works_as_written(terminal, name):
+    assert len(passwords()) == 1
+    for block in shell_blocks(PAGES[name]):
+        if STARTS.fullmatch(block.text.strip()):
+            continue  # the fixture has run it, in the first terminal
+        code, output = terminal.run(block.text)
+        assert code == 0, f"{name}, line {block.line}: {output}"
+    if name == "docs/tutorial.md":
+        with (terminal._folder / "portfolio.csv").open() as file:
+            head, *rows = csv.reader(file)
+        assert head == ["timestamp", "type", "userId", "viewName", "extra"]
+        assert {tuple(row[2:]) for row in rows} >= {("user-1", "Overview", ""), ("user-1", "Holdings", "")}
+
+
+def test_a_block_that_fails_is_noticed(tmp_path):
+    terminal = Terminal(tmp_path, {})
+    assert terminal.run("A=1\nfalse\necho done")[0] == 1
+    assert terminal.run('test "$A" = 1\nfalse || true') == (0, "\n")
+    assert terminal.run("curl http://127.0.0.1:9/ | cat")[0] == 1
+    terminal.close()

@@ -9,6 +9,7 @@ document.addEventListener("click", ({ target }) => {
   if (now) root.dataset.theme = now;
   else delete root.dataset.theme;
   const secure = location.protocol === "https:" ? "; secure" : "";
-  document.cookie = `theme=${now}; path=${document.body.dataset.path}; max-age=${now ? YEAR : 0}; samesite=lax${secure}`;
+  const { path, docs } = document.body.dataset; // the page of the API is not below the dashboard
+  for (const place of [path, docs]) document.cookie = `theme=${now}; path=${place}; max-age=${now ? YEAR : 0}; samesite=lax${secure}`;
   button.querySelector("[data-word]").textContent = `Theme: ${WORDS[now]}`;
 });

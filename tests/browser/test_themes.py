@@ -47,3 +47,20 @@ def test_without_a_choice_and_without_javascript_the_systems_theme_applies(
     page = opener.open(service, None, color_scheme=scheme, java_script_enabled=False)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert shade(page) == scheme
+
+
+def test_the_page_of_the_api_follows_the_theme_and_leads_back(service: Service, opener: PageOpener):
+    page = opener.open(service, color_scheme="light")
+    page.get_by_role("button", name="Theme:").click()
+    page.get_by_role("button", name="Theme:").click()
+    page.get_by_role("link", name="API", exact=True).click()
+    switch, root = page.get_by_role("button", name="Theme:"), page.locator("html")
+    expect(switch).to_have_text("Theme: dark")
+    expect(root).to_have_class("dark-mode")
+    switch.click()
+    expect(switch).to_have_text("Theme: system")
+    expect(root).to_have_class("")
+    page.emulate_media(color_scheme="dark")
+    expect(root).to_have_class("dark-mode")
+    page.get_by_role("link", name="Back to the dashboard").click()
+    expect(page.get_by_role("button", name="Theme:")).to_have_text("Theme: system")

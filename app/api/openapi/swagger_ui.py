@@ -1,4 +1,7 @@
-"""`/docs`: Swagger UI for `/openapi.json`, served entirely from this server."""
+"""`/docs`: Swagger UI for `/openapi.json`, served entirely from this server.
+
+Its page is `templates/index.template.html`, which precedes the one of the same name in `flask_swagger_ui`.
+"""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from compose_spec import PyCompose
 from tests.support import compose
 from tests.support.client import event
 from tests.support.containers import build, context, instructions, is_ignored, network
+from tests.support.markdown import blocks
 from tests.support.running import ROOT, wait_until
 from tests.support.s3_server import SECRET
 
@@ -120,6 +121,18 @@ def test_compose_refuses_to_start_without_a_variable(name):
     assert re.search(rf"\$\{{{name}:\?set it in \.env\}}", compose.FILE.read_text())
     with pytest.raises(KeyError, match=name):
         compose.load({other: value for other, value in VARIABLES.items() if other != name})
+
+
+def test_the_page_on_deployment_makes_every_variable_of_compose_yaml(tmp_path):
+    """Its commands are run as written."""
+    (tmp_path / "deploy").mkdir()
+    [block] = [one for one in blocks(ROOT / "docs" / "deployment.md") if "> .env" in one.text]
+    subprocess.run(["bash", "-e"], input=block.text, cwd=tmp_path, text=True, check=True)
+    lines = (tmp_path / "deploy" / ".env").read_text().splitlines()
+    made = dict(line.split("=", 1) for line in lines)
+    assert set(made) == set(VARIABLES)
+    assert all(len(value) >= 16 for value in made.values())
+    assert made["HOST_NAME"] == HOST
 
 
 @pytest.fixture(scope="module")

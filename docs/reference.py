@@ -28,7 +28,7 @@ HELP = {"--help", "-h"}
 def commands() -> str:
     """Return the page of all commands of `tally`."""
     lines = [
-        "# Commands",
+        "# Every command",
         GENERATED,
         "Every command has `--help`, and exits with 1 if it fails and 2 if it is called wrongly.",
     ]
@@ -61,7 +61,7 @@ def requests() -> str:
         app = create_app(Settings(data_dir=Path(folder), secret_key="a key for the reference"))  # noqa: S106
         document = app.test_client().get("/openapi.json").get_json()
     lines = [
-        "# Requests",
+        "# Every request",
         GENERATED,
         _text(
             "`/docs` of a running service shows each request with the shapes of its bodies, and sends it. "

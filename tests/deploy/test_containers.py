@@ -183,6 +183,10 @@ class TestRunning:
         assert event()["type"] in file
         assert "Location" not in file
 
+    def test_the_image_has_what_the_pages_need(self, stack):
+        assert "Back to the dashboard" in stack.ask(f"https://{HOST}/docs/")
+        assert "theme" in stack.ask(f"https://{HOST}/static/theme.js")
+
     def test_everything_is_healthy_with_a_scheduler_and_a_worker(self, stack):
         wait_until(lambda: set(self.checks(stack).values()) == {"ok"}, 60)
 

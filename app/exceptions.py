@@ -31,6 +31,25 @@ class ReloadFailed(TallyError):
     """The running service did not load the new code and continues with the old code, or no service runs."""
 
 
+class BackupFailed(TallyError):
+    """A backup, a restore or a move could not be done. What existed before is unchanged."""
+
+
+class BackupRunning(BackupFailed):
+    """Another backup of the same database is running."""
+
+    def __init__(self) -> None:
+        super().__init__("Another backup is running. Wait until it has ended.")
+
+
+class BackupDamaged(BackupFailed):
+    """Files of a backup are missing or not as they were written: `damage`, a sentence for each."""
+
+    def __init__(self, message: str, damage: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.damage = list(damage)
+
+
 class StoreUnavailable(TallyError):
     """The database cannot be reached, or does not respond in time. Nothing was stored."""
 

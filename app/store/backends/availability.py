@@ -30,10 +30,12 @@ INCOMPLETE = (
     "The database lacks tables or columns that this version needs. "
     "Run tally db upgrade and, on PostgreSQL, check the search_path"
 )
+MOVED = "The database is being moved, or was moved, to PostgreSQL"
+HOW_TO_GO_ON = "finish the move and set DATABASE_URL, or run: tally move --cancel"  # said by its triggers
 DAMAGED = "The database is damaged"
 UNREADABLE = "The file of the database cannot be opened, read or written"
 
-PASSING = (AWAY, BUSY, READ_ONLY)  # every statement must wait; other problems may depend on the statement
+PASSING = (AWAY, BUSY, READ_ONLY, MOVED)  # every statement must wait; other problems may depend on the statement
 
 # Errors that an operator or the machine causes. A SQLSTATE is looked up as a whole, then by its first two characters,
 # its class: https://www.postgresql.org/docs/current/errcodes-appendix.html. Any other code means an invalid statement.
@@ -102,7 +104,10 @@ def _problem(error: Exception) -> str | None:
     """Return the problem of the database, or None if the statement is invalid."""
     error = getattr(error, "orig", error)  # the driver's exception, if Peewee has wrapped it
     if isinstance(error, sqlite3.Error):
-        found = SQLITE.get(getattr(error, "sqlite_errorcode", 0) & PRIMARY)
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and str(error) == HOW_TO_GO_ON:  # see `move_state`
+            return MOVED
+        found = SQLITE.get(code & PRIMARY)
         return found or (INCOMPLETE if any(words in str(error) for words in MISSING) else None)
     state = getattr(error, "sqlstate", None)
     if state:

@@ -15,7 +15,7 @@ from psycopg.errors import DivisionByZero
 
 from app.event_columns import COLUMNS, NAMES, Context, EventRow
 from app.exceptions import DatabaseUnsuitable, RowTooWide, SettingInvalid, StoreUnavailable
-from app.store.backends import copying
+from app.store.backends import copying, payloads
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
 from app.store.backends.backend import Block, Values
 
@@ -163,7 +163,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         return payload
 
     def load_payload(self, data: bytes) -> bytes:
-        return data
+        return data if payloads.is_postgres(data) else self.encode_events(payloads.rows_from_sqlite(data))
 
     def insert_encoded(self, payloads: Sequence[bytes]) -> None:
         data = b"".join(payloads)

@@ -16,8 +16,9 @@ import orjson
 from peewee import SqliteDatabase
 
 from app.event_columns import COLUMNS, CONTEXT_INDEX, NAMES, Context, EventRow
-from app.exceptions import DatabaseUnsuitable, SettingInvalid
-from app.store.backends.availability import PRIMARY, Availability, translated
+from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
+from app.store.backends import payloads
+from app.store.backends.availability import MOVED, PRIMARY, Availability, translated
 from app.store.backends.backend import Values
 from app.support.file_urls import quoted, unquoted
 
@@ -116,6 +117,8 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
         return orjson.dumps(payload)
 
     def load_payload(self, data: bytes) -> list[EncodedRow]:
+        if payloads.is_postgres(data):
+            return payloads.from_postgres(data)
         payload: list[EncodedRow] = orjson.loads(data)
         return payload
 
@@ -200,6 +203,8 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
             connection.execute("PRAGMA busy_timeout = 0")
             try:
                 connection.execute("DELETE FROM event WHERE 0")
+                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'move'").fetchone():
+                    raise StoreUnavailable(f"{MOVED}.")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:  # busy means that another process can write
                     raise

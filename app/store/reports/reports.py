@@ -234,6 +234,11 @@ def expired(now: int) -> list[Report]:
     return list(Report.select().where(Report.status == COMPLETE, ~Report.removed, Report.expires <= now))
 
 
+def with_files() -> list[Report]:
+    """Return the completed reports whose files exist according to their rows."""
+    return list(Report.select().where(Report.status == COMPLETE, ~Report.removed, Report.file.is_null(False)))
+
+
 def mark_removed(job: str) -> None:
     execute(Report.update(removed=True).where(Report.job == job))
 

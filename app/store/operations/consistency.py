@@ -1,0 +1,69 @@
+"""Comparison of the hourly counts with the events that they count, in one snapshot."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.store.operations.transfer import Source
+from app.support.clock import HOUR_MS
+
+# Groups of the slice that is being counted on SQLite are in the counts up to `slice_groups`, in the order of their key.
+HOURS = f"""
+    SELECT customer, product, type, hour, sum(counted) AS counted, sum(found) AS found FROM (
+        SELECT customer, product, type, hour, number AS counted, 0 AS found FROM hourly_count
+        UNION ALL
+        SELECT customer, product, type, timestamp / {HOUR_MS} * {HOUR_MS}, 0, count(*) FROM event
+            WHERE id <= {{up_to:d}} GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT customer, product, type, hour, 0, number FROM (
+            SELECT customer, product, type, timestamp / {HOUR_MS} * {HOUR_MS} AS hour, count(*) AS number FROM event
+            WHERE id > {{up_to:d}} AND id <= {{slice_end:d}}
+            GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT {{groups:d}}) AS slice) AS hours
+    GROUP BY 1, 2, 3, 4 HAVING sum(counted) <> sum(found) ORDER BY 1, 2, 3, 4"""
+FILES = """
+    SELECT job, file, bytes, sha256, output FROM report
+    WHERE status = 'COMPLETE' AND NOT removed AND file IS NOT NULL ORDER BY id"""
+
+
+class Hour(NamedTuple):
+    """Hour whose count differs from the number of its events."""
+
+    customer: str
+    product: str
+    type: str
+    hour: int
+    counted: int
+    found: int
+
+
+class ReportFile(NamedTuple):
+    """File that a completed report should have. `output` is the JSON that the client sent, or None."""
+
+    job: str
+    file: str
+    bytes: int
+    sha256: str | None
+    output: str | None
+
+
+def differing_hours(source: Source) -> list[Hour]:
+    """Return the hours whose counts differ from the counted events."""
+    rows = source.fetch("SELECT up_to, slice_end, slice_groups FROM counted")
+    up_to, slice_end, groups = rows[0] if rows else (0, None, 0)
+    query = HOURS.format(up_to=up_to, slice_end=up_to if slice_end is None else slice_end, groups=groups)
+    return [
+        Hour(str(customer), str(product), str(kind), int(str(hour)), int(str(counted)), int(str(found)))
+        for customer, product, kind, hour, counted, found in source.fetch(query)
+    ]
+
+
+def report_files(source: Source) -> list[ReportFile]:
+    """Return the files that completed reports should have."""
+    return [
+        ReportFile(str(job), str(file), int(str(size)), _text(sha256), _text(output))
+        for job, file, size, sha256, output in source.fetch(FILES)
+    ]
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -37,7 +37,7 @@ from tests.support.s3 import CREDENTIALS, S3
 PASSWORD = "correct horse"
 
 # rooms independent of the database; tests that depend on its locks and transactions are marked
-KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "cli", "security", "services"))
+KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "backup", "cli", "security", "services"))
 MEMORY = Path("/dev/shm")  # a commit does not wait for a disk here; these tests kill processes, not the machine
 MEMORY_BYTES = 6 * 1024**3  # maximum that a run needs
 

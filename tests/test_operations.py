@@ -118,6 +118,7 @@ SAMPLES = [
         health.AWAY.format(reason=f"{problem}: as the driver says.")
         for problem in {*availability.POSTGRES.values(), *availability.SQLITE.values()}
     ),
+    health.AWAY.format(reason=f"{availability.MOVED}."),
     health.UNMIGRATED.format(first="0001_initial"),
     *(health.NO_REDIS.format(reason=f"Redis {what}: as it says.") for what in PROBLEMS.values()),
     health.NO_REDIS.format(reason="Redis cannot be reached."),
@@ -131,6 +132,9 @@ SAMPLES = [
     health.FULL.format(folder="/var/lib/tally", megabytes=17),
     health.NO_SPOOL.format(reason="No space left on device"),
     health.SPOOLED.format(events=17),
+    health.NO_BACKUP.format(place="/srv/backups"),
+    health.OLD_BACKUP.format(hours=49, every=24),
+    health.NO_BACKUP_LIST.format(place="s3://backups/tally", reason="The S3 store cannot be reached."),
 ]
 
 

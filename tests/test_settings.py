@@ -77,6 +77,8 @@ GOOD = {
     "TRUSTED_HOSTS": ("Tally.example.com, .example.org,[::1]", ("tally.example.com", ".example.org", "[::1]")),
     "METRICS_TOKEN": ("sixteen-letters!", "sixteen-letters!"),
     "HOT_PATH": ("off", False),
+    "BACKUP_URL": ("s3://backups/tally", "s3://backups/tally"),
+    "BACKUP_BEFORE_MIGRATION": ("off", False),
     "LOG_FORMAT": ("json", "json"),
     "ENVIRONMENT": ("staging", "staging"),
 }
@@ -168,6 +170,10 @@ WRONG = {
     "TRUSTED_PROXIES": ["-1", "10.0.0.1"],
     "METRICS_TOKEN": ["too-short", "sixteen letters and blanks"],
     "HOT_PATH": ["yes"],
+    "BACKUP_URL": ["ftp://host/folder", "s3://key:secret@bucket/prefix", "file://folder"],
+    "BACKUP_EVERY": ["0"],
+    "BACKUP_KEEP": ["0"],
+    "BACKUP_BEFORE_MIGRATION": ["yes"],
     "LOG_FORMAT": ["xml"],
     "ENVIRONMENT": [""],
 }

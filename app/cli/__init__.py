@@ -8,10 +8,12 @@ from __future__ import annotations
 import click
 from flask import Flask
 
+from app.cli.backup import backup, restore, verify
 from app.cli.catalog import catalog
 from app.cli.db import db
 from app.cli.events import events
 from app.cli.key import key
+from app.cli.move import move
 from app.cli.reload import reload
 from app.cli.reports import reports
 from app.cli.scheduler import scheduler
@@ -19,7 +21,22 @@ from app.cli.serve import serve
 from app.cli.settings import settings
 from app.cli.user import user
 
-COMMANDS: tuple[click.Command, ...] = (serve, reload, scheduler, db, user, key, catalog, events, reports, settings)
+COMMANDS: tuple[click.Command, ...] = (
+    serve,
+    reload,
+    scheduler,
+    db,
+    user,
+    key,
+    catalog,
+    events,
+    reports,
+    settings,
+    backup,
+    restore,
+    verify,
+    move,
+)
 
 
 def register(app: Flask) -> None:

@@ -16,7 +16,8 @@ TICK_SECONDS = 1.0
 @click.option("--once", is_flag=True, help="Run every task once and exit.")
 @with_sentences
 def scheduler(once: bool) -> None:
-    """Run periodic tasks: wake workers for waiting reports, count events by hour, remove expired data.
+    """Run periodic tasks: wake workers for waiting reports, count events by hour, remove expired data,
+    make backups (BACKUP_URL).
 
     Any number of schedulers may run.
     """
@@ -28,5 +29,6 @@ def scheduler(once: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     tasks.count_beside()
+    tasks.back_up_beside()
     while not stop.wait(TICK_SECONDS):
         tasks.run_due()

@@ -170,6 +170,20 @@ class Settings:
     """`on` answers plain `POST /events` requests in front of Flask, six times faster than Flask does. `off` leaves
     every request to Flask. The responses are the same.
     """
+    backup_url: str = text("", "folder or URL", values.backups)
+    """Where the scheduler makes [backups](backup.md): a folder, `file:///folder` or `s3://bucket/prefix`, of this
+    installation alone. Empty: no automatic backups.
+    """
+    backup_every: int = number(24, "hours", 1, 8_760)
+    """The time from one automatic backup to the next. The page *System* warns if the last one is older than two of
+    them.
+    """
+    backup_keep: int = number(7, "backups", 1, 10_000)
+    """Number of complete backups that remain in `BACKUP_URL`, the newest. Each automatic backup removes older ones."""
+    backup_before_migration: bool = switch(True)
+    """`on`: a start that must migrate a database with data first makes a backup, in `BACKUP_URL` or else in
+    `DATA_DIR/backups`, and does not migrate if that fails.
+    """
     log_format: str = choice("text", "json")
     """Log lines for people (`text`) or collectors (`json`). With `json` every line is a JSON object, including those of
     Granian, Valkey and the supervisor.

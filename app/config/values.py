@@ -149,6 +149,12 @@ def storage(url: SplitResult) -> str | None:
     return "must name an absolute folder: file:///folder." if url.netloc or not url.path.strip("/") else None
 
 
+def backups(value: str) -> None:
+    """Require a folder or the URL of a storage, if there is a value."""
+    if "://" in value:
+        url(storage, "file", "s3")(value)
+
+
 def endpoint(url: SplitResult) -> str | None:
     """Return what is wrong with the URL of an S3-compatible store."""
     if not url.hostname or url.port == 0 or url.username or url.password:

@@ -41,6 +41,15 @@ def check(settings: Settings) -> int:
     return lock
 
 
+def hold(settings: Settings) -> int:
+    """Acquire the lock on DATA_DIR for a command that needs the service to be stopped, and return its descriptor.
+
+    Raises:
+        SettingInvalid: Tally runs with this DATA_DIR.
+    """
+    return _lock(private_folder(run_folder(settings)) / LOCK)
+
+
 def resolved(settings: Settings) -> Settings:
     """Return the settings with HOST resolved to an address, preferably IPv4, which most clients try.
 

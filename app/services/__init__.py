@@ -24,12 +24,16 @@ from app.services.events.rejected_groups import RejectedGroups
 from app.services.events.resend import Resend
 from app.services.events.spool import EventSpool
 from app.services.events.volume import Volume
+from app.services.operations.backup import Backups
 from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
+from app.services.operations.move import Move
 from app.services.operations.request_metrics import RequestMetrics
+from app.services.operations.restore import Restore
 from app.services.operations.retention import Retention
 from app.services.operations.scheduler import Scheduler
 from app.services.operations.system import System
+from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
 from app.services.people.sessions import Sessions
@@ -78,6 +82,10 @@ class Services:
     metrics: Metrics
     system: System
     scheduler: Scheduler
+    backups: Backups
+    restore: Restore
+    verifier: Verifier
+    move: Move
 
 
 def build(settings: Settings) -> Services:
@@ -98,7 +106,8 @@ def build(settings: Settings) -> Services:
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
     writer = GroupCommitWriter(settings.ingest_wait_seconds, spool if settings.spool else None)
-    health, request_metrics = Health(settings, queue, spool, storage), RequestMetrics(queue)
+    backups = Backups(settings, storage)
+    health, request_metrics = Health(settings, queue, spool, storage, backups), RequestMetrics(queue)
     ingest_keys = IngestKeys()
     accounts = Accounts()
     sessions = Sessions(settings)
@@ -132,5 +141,9 @@ def build(settings: Settings) -> Services:
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),
         system=System(settings, queue),
-        scheduler=Scheduler(settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected),
+        scheduler=Scheduler(settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected, backups),
+        backups=backups,
+        restore=Restore(settings, backups, destinations),
+        verifier=Verifier(settings, backups, storage),
+        move=Move(settings),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
 import time
 import zlib
@@ -20,11 +21,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from app.storage import private_files
 from app.storage.local import sync_folder
 
 HEAD = struct.Struct(">III")
 SUFFIX = ".spool"
 DAMAGED = ".damaged"
+RESTORABLE = re.compile(rf"[0-9]+-[0-9]+{re.escape(SUFFIX)}")
 MAX_FILE_BYTES = 64 * 1024 * 1024  # after that a new file begins, so that a long outage is emptied in steps
 
 
@@ -99,6 +102,25 @@ class SpoolFiles:
     def waiting(self) -> int:
         """Return the total weight of the records that wait, in the files of all processes."""
         return sum(_weight(path) for path in self._files())
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the content of each file, for a backup. A record that is being written may be cut."""
+        for path in self._files():
+            with suppress(FileNotFoundError):  # it was emptied in the meantime
+                yield path.name, path.read_bytes()
+
+    def restore(self, name: str, data: bytes) -> None:
+        """Store a file of a backup, which is delivered as any other.
+
+        Raises:
+            StorageFailed: the disk is full or broken.
+            ValueError: the name is not that of a file of a spool.
+        """
+        if not RESTORABLE.fullmatch(name):
+            raise ValueError(f"{name!r} is not a file of a spool")
+        path = self._folder / name
+        if not path.exists():  # files only grow, so an existing one has the same records or more
+            private_files.write(path, data)
 
     def drain(self, deliver: Callable[[Iterator[bytes]], None]) -> list[Path]:
         """Deliver the records of the files that no process holds, oldest first, and remove these files.

@@ -11,12 +11,12 @@ import click
 import pytest
 
 from app import create_app
-from app.cli import catalog, db, events, key, reload, reports, scheduler, serve, user
+from app.cli import backup, catalog, db, events, key, move, reload, reports, restore, scheduler, serve, user, verify
 from app.config import Settings
 from app.store import database as store
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = (serve, reload, scheduler, db, user, key, catalog, events, reports)
+COMMANDS = (serve, reload, scheduler, db, user, key, catalog, events, reports, backup, restore, verify, move)
 WITHOUT_JSON = {"serve", "scheduler"}  # these run until they are stopped
 
 

@@ -20,6 +20,7 @@ def system() -> Values:
         "work": work,
         "retention": source.retention(who),
         "room": source.room(who),
+        "backup": services().backups.status(),
         "uncounted": source.uncounted(),
         "most": MOST,
         "moving": any(worker.is_busy for worker in work.workers),

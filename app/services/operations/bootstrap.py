@@ -24,15 +24,18 @@ class FirstStart:
 
 
 def prepare(services: Services, password: str) -> FirstStart:
-    """Migrate the database and, on the very first start, create the user `admin`.
+    """Migrate the database after a backup and, on the very first start, create the user `admin`.
 
     The catalog stays empty, because invented columns would rearrange the reports of real products. Without a password,
     the user gets a random one, which is shown once.
 
     Raises:
         DatabaseNewer: the database was migrated by a newer version.
+        BackupFailed: a restore was interrupted, or the backup before a migration could not be made.
         SettingInvalid: ADMIN_PASSWORD is invalid.
     """
+    services.restore.refuse_unfinished()
+    services.backups.before_migration()
     upgrade()
     _note_settings(services)
     if services.accounts.any():

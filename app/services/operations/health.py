@@ -17,6 +17,7 @@ from app.config import Settings
 from app.exceptions import QueueUnavailable, StorageFailed, StoreUnavailable
 from app.redis.queue import ReportQueue
 from app.services.events.spool import EventSpool
+from app.services.operations.backup import Backups
 from app.storage import Storage
 from app.store.database import check_writable, pending, release
 from app.support.timed_call import TimedCall
@@ -28,6 +29,7 @@ GLANCE_SECONDS = 2.0
 DATABASE_SECONDS = 3.0  # timeout of the query
 STORAGE_SECONDS = 2.0
 STORAGE_KEPT_SECONDS = 15.0  # each check is a request to the storage, which may cost money
+OLD_INTERVALS = 2  # a backup of this age needs attention, because one has failed since
 MIN_FREE_BYTES = 256 * 1024 * 1024
 
 # docs/operations.md explains each message, which a test verifies.
@@ -46,8 +48,28 @@ UNUSABLE = "The storage of report files cannot be used."
 NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
 NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
+NO_BACKUP = "There is no backup in {place} yet. If this persists, see “backup failed” in the scheduler's log."
+OLD_BACKUP = (
+    "The last backup is {hours} hours old, and BACKUP_EVERY is {every}. See “backup failed” in the scheduler's log."
+)
+NO_BACKUP_LIST = "The backups in {place} cannot be listed: {reason}"
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
-MESSAGES = (AWAY, SPOOLING, UNMIGRATED, NO_REDIS, NO_WORKER, UNKNOWN, NO_SCHEDULER, NO_STORAGE, FULL, NO_SPOOL, SPOOLED)
+MESSAGES: tuple[str, ...] = (
+    AWAY,
+    SPOOLING,
+    UNMIGRATED,
+    NO_REDIS,
+    NO_WORKER,
+    UNKNOWN,
+    NO_SCHEDULER,
+    NO_STORAGE,
+    FULL,
+    NO_SPOOL,
+    SPOOLED,
+    NO_BACKUP,
+    OLD_BACKUP,
+    NO_BACKUP_LIST,
+)
 
 
 @dataclass(frozen=True)
@@ -67,10 +89,13 @@ class Check:
 class Health:
     """Health checks of this process's dependencies."""
 
-    def __init__(self, settings: Settings, queue: ReportQueue, spool: EventSpool, storage: Storage) -> None:
+    def __init__(
+        self, settings: Settings, queue: ReportQueue, spool: EventSpool, storage: Storage, backups: Backups
+    ) -> None:
         self._settings = settings
         self._event_spool = spool
         self._queue = queue
+        self._backups = backups
         self._pending = TimedCall(_missing, DATABASE_SECONDS, release)
         self._storage_probe = TimedCall(storage.probe, STORAGE_SECONDS)
         self._storage_checks: TTLCache[Check] = TTLCache(STORAGE_KEPT_SECONDS)
@@ -89,6 +114,7 @@ class Health:
             self._storage_checks.get("storage", self._storage),
             self._disk(),
             self._spool(why_no_spool),
+            *([self._backup()] if self._settings.backup_url else []),
         ]
 
     def glance(self) -> list[Check]:
@@ -156,6 +182,16 @@ class Health:
         if not waiting:
             return Check("spool", None, "empty")
         return Check("spool", SPOOLED.format(events=waiting), f"{waiting:,} events")
+
+    def _backup(self) -> Check:
+        status, place, every = self._backups.status(), self._settings.backup_url, self._settings.backup_every
+        if status.problem:
+            plain = NO_BACKUP_LIST.format(place="BACKUP_URL", reason="The place cannot be used.")
+            return Check("backup", NO_BACKUP_LIST.format(place=place, reason=status.problem), plain=plain)
+        if status.latest is None:
+            return Check("backup", NO_BACKUP.format(place=place), plain=NO_BACKUP.format(place="BACKUP_URL"))
+        is_old = status.hours >= OLD_INTERVALS * every
+        return Check("backup", OLD_BACKUP.format(hours=status.hours, every=every) if is_old else None)
 
     def _disk(self) -> Check:
         folder = self._settings.data_dir.absolute()

@@ -13,6 +13,7 @@ from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
+from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
 from app.services.people.sessions import Sessions
 from app.services.reports.service import Reports
@@ -33,6 +34,7 @@ EXPIRE_SECONDS = 10.0  # a run stops after two seconds, so that other tasks can 
 SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 WEBHOOK_SECONDS = 5.0
+BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
 KEY_DAYS = 2  # the API promises one day
 
@@ -52,12 +54,14 @@ class Scheduler:
         schedule_runs: ScheduleRuns,
         webhooks: Webhooks,
         rejected: RejectedEvents,
+        backups: Backups,
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
         self._erasing = retention
         self._webhooks = webhooks
         self._rejected = rejected
+        self._backups = backups
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.cleanup.clean_up, SWEEP_SECONDS),
@@ -69,6 +73,7 @@ class Scheduler:
             (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
             (webhooks.send, WEBHOOK_SECONDS),
+            (self._back_up, BACKUP_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
 
@@ -84,9 +89,14 @@ class Scheduler:
 
         The thread may end with the process at any time, because each of its transactions is atomic.
         """
-        place = [task for task, _ in self._tasks].index(self._count)
-        del self._tasks[place], self._due[place]
-        threading.Thread(target=self._keep_counting, name="counting", daemon=True).start()
+        self._run_beside(self._count, COUNT_SECONDS, "counting")
+
+    def back_up_beside(self) -> None:
+        """Make due backups in a separate thread from now on, so that other tasks do not wait for them.
+
+        The thread may end with the process at any time, because a backup is valid only when it is complete.
+        """
+        self._run_beside(self._back_up, BACKUP_SECONDS, "backup")
 
     def run_all(self) -> None:
         """Run every task once, due or not."""
@@ -103,15 +113,24 @@ class Scheduler:
         finally:
             release()
 
-    def _keep_counting(self) -> None:
+    def _run_beside(self, task: Callable[[], None], seconds: float, name: str) -> None:
+        place = [one for one, _ in self._tasks].index(task)
+        del self._tasks[place], self._due[place]
+        threading.Thread(target=self._keep_running, args=(task, seconds), name=name, daemon=True).start()
+
+    def _keep_running(self, task: Callable[[], None], seconds: float) -> None:
         while True:
-            self._run(self._count)
-            time.sleep(COUNT_SECONDS)
+            self._run(task)
+            time.sleep(seconds)
 
     def _count(self) -> None:
         """Bring the hourly counts up to date."""
         while hourly_counts.advance():
             pass
+
+    def _back_up(self) -> None:
+        """Make a backup if BACKUP_URL is set and the last one is BACKUP_EVERY hours old."""
+        self._backups.run_due()
 
     def _purge(self) -> None:
         """Purge old idempotency keys, webhooks, rejected events, sessions and audit entries."""

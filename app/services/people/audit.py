@@ -56,6 +56,7 @@ ACTIONS = {
     "events erased": "system",
     "audit log exported": "users",
     "settings changed": "system",
+    "backup restored": "system",
 }
 MAX_OBJECT = 300  # characters
 MAX_DETAIL = 1_000  # characters of a value

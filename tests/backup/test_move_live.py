@@ -1,0 +1,108 @@
+"""The real service is moved to PostgreSQL under load, with the move killed on the way: the ledger balances."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support import backing_servers
+from tests.support.client import event
+from tests.support.pace import slack
+from tests.support.running import Running, wait_until
+
+pytestmark = pytest.mark.processes
+
+
+class Sender(threading.Thread):
+    """A product that sends events one after the other, each until it is answered 200.
+
+    Attributes:
+        port: where the service is.
+        answered: what was answered 200.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.answered: list[str] = []
+        self.is_done = threading.Event()
+
+    def run(self) -> None:
+        while not self.is_done.is_set():
+            mark = f"event-{len(self.answered)}"
+            if self._send(mark):
+                self.answered.append(mark)
+            self.is_done.wait(0.01)
+
+    def _send(self, mark: str) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=slack(10))
+        body = json.dumps({"events": [event(context=[mark])]})
+        try:
+            headers = {"Content-Type": "application/json", "Idempotency-Key": mark}
+            connection.request("POST", "/events", body, headers)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def target(postgres_server) -> str:
+    return backing_servers.make_database(postgres_server, "moved_live")
+
+
+@pytest.fixture
+def services_started(tmp_path) -> Iterator[list[Running]]:
+    started: list[Running] = []
+    yield started
+    for one in started:
+        if not one.ended():
+            one.stop()
+
+
+def flask(service: Running, folder: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+    return subprocess.Popen(command, cwd=folder, env=service.environment, stdout=subprocess.PIPE, text=True)
+
+
+def stored(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [mark for (mark,) in connection.execute("SELECT context[1] FROM event ORDER BY id")]
+
+
+def test_no_event_is_lost_or_doubled_while_the_service_moves(tmp_path, target, services_started):
+    first = Running(tmp_path, SPOOL="on").until_ready()
+    services_started.append(first)
+    sender = Sender(first.port)
+    sender.start()
+    wait_until(lambda: len(sender.answered) > 50, 20)
+
+    killed = flask(first, tmp_path, "move", "--to", target, "--yes")
+    wait_until(lambda: list((first.data / "spool").glob("*.spool")) or killed.poll() is not None, 30)
+    killed.kill()
+    killed.communicate()
+    again = flask(first, tmp_path, "move", "--to", target, "--yes", "--json")
+    moved = json.loads(again.communicate(timeout=slack(60))[0])
+    spooled_from = len(sender.answered)
+    assert 50 < moved["events"] <= spooled_from
+    wait_until(lambda: len(sender.answered) > spooled_from + 20, 20)
+    first.stop()
+
+    second = Running(tmp_path, SPOOL="on", DATABASE_URL=target).until_ready()
+    services_started.append(second)
+    sender.port = second.port
+    direct_from = len(sender.answered)
+    wait_until(lambda: len(sender.answered) > direct_from + 20, 20)
+    sender.is_done.set()
+    sender.join()
+    wait_until(lambda: not list((second.data / "spool").glob("*.spool")), 20)
+    assert sorted(stored(target)) == sorted(sender.answered)

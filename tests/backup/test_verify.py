@@ -1,0 +1,98 @@
+"""`verify` compares the running database with its hourly counts, and reports with their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.store import database as store
+from app.store.models import Event, HourlyCount, Report
+from tests.backup.conftest import count, installation
+from tests.support.client import Client, event
+from tests.support.rows import numbered
+
+HOURLY = """INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received)
+    SELECT 'BARCHART', 'PORTFOLIO', 'T', n * 3600000, '[]', 1, 'b', 0"""
+
+
+def test_a_sound_installation_has_no_problems_and_one_group_per_customer_product_and_day(services, content):
+    found = services.verifier.database()
+    assert found.problems == []
+    assert found.events == sum(day.events for day in found.days) == services.ingest.count()
+    assert len({day[:3] for day in found.days}) == len(found.days) == 3
+    assert ("back\\slash", "[x]") in {day[:2] for day in found.days}
+
+
+@pytest.mark.both_databases
+def test_a_changed_event_changes_the_hash_of_its_day_alone(services, content):
+    before = services.verifier.database()
+    Event.update(version="other").where(Event.id == Event.select(Event.id).order_by(Event.id).limit(1)).execute()
+    store.release()
+    after = services.verifier.database()
+    assert after.hash != before.hash
+    assert len(set(before.days) - set(after.days)) == 1
+
+
+@pytest.mark.both_databases
+def test_an_hour_whose_count_differs_is_named(services, content):
+    hour = HourlyCount.select().order_by(HourlyCount.hour).first()
+    same = (HourlyCount.hour == hour.hour) & (HourlyCount.customer == hour.customer)
+    HourlyCount.update(number=HourlyCount.number + 1).where(same).execute()
+    store.release()
+    (problem,) = services.verifier.database().problems
+    assert f"{hour.customer} {hour.product} {hour.type}, the hour from 20" in problem
+    assert f"{hour.number + 1} events counted, {hour.number} stored" in problem
+
+
+@pytest.mark.both_databases
+def test_events_that_are_not_counted_yet_are_no_problem(app, services, content):
+    Client(app, None).send(event(context=["not counted"]))
+    assert services.verifier.database().problems == []
+
+
+def test_a_slice_that_is_being_counted_is_no_problem(sqlite_url, redis_url, tmp_path, monkeypatch):
+    def stop(began: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.store.events.count_slices.STEP.size", 1)
+    monkeypatch.setattr("app.store.events.count_slices.pause", stop)
+    with installation(tmp_path, sqlite_url, redis_url) as (_, services):
+        numbered(HOURLY, 20)
+        with pytest.raises(KeyboardInterrupt):
+            count()
+        assert HourlyCount.select().count() == 1
+        store.release()
+        assert services.verifier.database().problems == []
+
+
+@pytest.fixture
+def finished(services, content, settings) -> Path:
+    """The file of a finished report."""
+    report = Report.select().first()
+    services.runner.run(report.job)
+    file = Report.get(Report.job == report.job).file
+    store.release()
+    return settings.data_dir / "reports" / file
+
+
+def test_a_missing_report_file_is_named(services, finished):
+    assert services.verifier.database().problems == []
+    finished.unlink()
+    (problem,) = services.verifier.database().problems
+    assert problem == f"Report JOB-{finished.name[:36]}: its file {finished.name} is missing."
+
+
+def test_a_report_file_of_another_size_is_named(services, finished):
+    with finished.open("ab") as file:
+        file.write(b"more")
+    (problem,) = services.verifier.database().problems
+    assert "bytes instead of" in problem
+
+
+def test_a_report_file_with_another_content_is_named_if_files_are_read(services, finished):
+    data = finished.read_bytes()
+    finished.write_bytes(data[:-2] + b"x\n")
+    assert services.verifier.database().problems == []
+    (problem,) = services.verifier.database(read_files=True).problems
+    assert "SHA-256" in problem

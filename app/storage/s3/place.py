@@ -17,7 +17,7 @@ class S3Place(S3Storage):
         try:
             return super().open(key, check, etag)
         except FileMissing:
-            raise FileMissing(f"{key} is missing.") from None
+            raise FileMissing(key) from None
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all objects and unfinished uploads that begin with a prefix, in order."""

@@ -94,9 +94,11 @@ def _check(program: str) -> None:
     Raises:
         SettingInvalid: a setting is missing without which the process could never work.
         StoreUnavailable: the database is missing, not migrated or newer.
+        BackupFailed: a restore was interrupted.
     """
     settings = current_app.config["SETTINGS"]
     is_shared = not settings.database.startswith("sqlite")  # other machines may use the database
+    services().restore.refuse_unfinished()
     _check_redis()
     try:
         database.refuse_newer()

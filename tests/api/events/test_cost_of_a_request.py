@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
@@ -17,8 +18,8 @@ from tests.support.client import event, root
 
 DATABASE = "sqlite"  # SQLite works in the same process, so its time counts
 
-EVENTS = 20_000
-MOST_TIMES = 4  # times the cost of an ordinary event; measured: 2.3, and 5.7 with a slow path for new codes
+EVENTS = 10_000
+MOST_TIMES = 5  # times the cost of an ordinary event; measured: 3, and 8 with a slow path for new codes
 EVENT_BYTES = 400  # bytes of a parsed event; measured: 320, and 650 if all lines are held and codes are not shared
 SIGHTING_BYTES = 60  # bytes beside the sighting itself; measured: 13, and 220 with a copy of all rows
 
@@ -28,32 +29,34 @@ def make_batch(items: list[dict], *, lines: bool = False) -> bytes:
     return ("\n".join(texts) if lines else f"[{','.join(texts)}]").encode()
 
 
+ROUNDS = 3  # the cheapest of them counts, because other programs disturb single measurements
 HONEST = [event(type=f"T{number % 30}", timestamp=number) for number in range(EVENTS)]
-SHAPES = {
-    "an unknown key": [event(timestamp=number, unknown=1) for number in range(EVENTS)],
-    "invalid": [event(timestamp=-1)] * EVENTS,
-    "new types": [event(type=f"N{number}") for number in range(EVENTS)],
-    "new combinations": [
-        event(customer=f"C{number % 7}", product=f"P{number % 77}", type=f"D{number % 1009}")
+SHAPES: dict[str, Callable[[int], list[dict]]] = {
+    "ordinary": lambda turn: HONEST,
+    "an unknown key": lambda turn: [event(timestamp=number, unknown=1) for number in range(EVENTS)],
+    "invalid": lambda turn: [event(timestamp=-1)] * EVENTS,
+    "new types": lambda turn: [event(type=f"N{turn}-{number}") for number in range(EVENTS)],
+    "new combinations": lambda turn: [
+        event(customer=f"C{number % 7}", product=f"P{turn}-{number % 77}", type=f"D{number % 1009}")
         for number in range(EVENTS)
     ],
 }
 
 
+@pytest.mark.settings(max_codes=1_000_000)
 def test_no_shape_of_events_costs_many_times_as_much_as_ordinary_events(services):
     """Each new code once cost 20 microseconds for its lookup and insert."""
 
-    def cost(events: list[dict]) -> float:
-        body, began = make_batch(events), time.process_time()
+    def cost(shape: str, turn: int) -> float:
+        body, began = make_batch(SHAPES[shape](turn)), time.process_time()
         try:
             services.ingest.accept(body, Origin("", ""))
         except InputInvalid:
-            assert events is SHAPES["invalid"]
+            assert shape == "invalid"
         return time.process_time() - began
 
-    honest = cost(HONEST)
-    times = {shape: round(cost(events) / honest, 1) for shape, events in SHAPES.items()}
-    assert max(times.values()) < MOST_TIMES, times
+    times = {shape: min(cost(shape, turn) for turn in range(ROUNDS)) for shape in SHAPES}
+    assert max(times.values()) < MOST_TIMES * times["ordinary"], times
 
 
 @pytest.mark.parametrize("lines", [False, True])

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
+from typing import Any
 
 import msgspec
 from marshmallow import ValidationError
@@ -31,6 +32,7 @@ ESCAPED_NUL = b"\\u0000"
 SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 MAX_VALUES = 1_000_000  # of one request, such as 100,000 events with ten values each
 MAX_EVENT_VALUES = 20_000  # of one event, including unknown keys; a valid event needs 106
+MAX_KEYS_BYTES = 20_000  # of an event with unknown keys on the fast path; it cannot have more values
 MAX_IGNORED = 100  # names of unknown keys that are recorded for a request
 CHECKED_BYTES = 1_000_000  # a shorter text cannot contain MAX_VALUES values
 RETRIED_EVENTS = 10  # after an unusual event, one in this many events tries the fast path, until one succeeds
@@ -38,6 +40,10 @@ PIECE_EVENTS = 1_000  # events of a longer text that are parsed at a time
 ROOM_FOR_KEYS = len('{"events":,"":0}')
 FIELDS = frozenset(Event.__struct_fields__)
 NOT_FAST = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what msgspec's decoders raise
+
+
+class EventWithKeys(Event, forbid_unknown_fields=False, gc=False):
+    """Event whose unknown keys are ignored."""
 
 
 class Envelope(msgspec.Struct):
@@ -48,6 +54,8 @@ class Envelope(msgspec.Struct):
 
 _fast_list = msgspec.json.Decoder(list[Event]).decode
 _fast_event = msgspec.json.Decoder(Event).decode
+_fast_event_with_keys = msgspec.json.Decoder(EventWithKeys).decode
+_fast_members = msgspec.json.Decoder(dict[str, Any]).decode
 _fast_cut = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _fast_envelope = msgspec.json.Decoder(Envelope).decode
 _schema = EventSchema()
@@ -100,11 +108,15 @@ def split_values(values: object, limit: int) -> Batch:
     places: list[int] = []
     batch = Batch(events, places)
     codes: dict[str, str] = {}
-    is_plain = True  # whether the previous event was; the fast path costs time even if it rejects an event
+    # Whether the previous event was read by the fast path or, with unknown keys, by the next: trying costs time, too.
+    is_plain = has_keys = True
     for index, item in enumerate(values):
         text = bytes(item) if isinstance(item, bytes | msgspec.Raw) else None
         event = _read_plain_event(text) if text is not None and (is_plain or index % RETRIED_EVENTS == 0) else None
         is_plain = event is not None
+        if event is None and text is not None and (has_keys or index % RETRIED_EVENTS == 0):
+            event = _read_event_with_keys(text, batch.ignored)
+            has_keys = event is not None
         if event is None:
             value = item if text is None else _parse_item(text, index, is_line=text is item)
             event = _normalize(value, batch.ignored, is_clean=text is not None and not SUSPICIOUS.search(text))
@@ -215,6 +227,25 @@ def _read_plain_event(text: bytes) -> Event | None:
     except NOT_FAST:
         return None
     return None if CONTROL.search(f"{event.customer}{event.product}{event.type}") else event
+
+
+def _read_event_with_keys(text: bytes, ignored: set[str]) -> Event | None:
+    """Return one event that is plain but for unknown keys, which are collected, or None for any other event."""
+    if (
+        len(text) > MAX_KEYS_BYTES
+        or text.count(b"[") + text.count(b"{") > json.MAX_DEPTH // 2
+        or SUSPICIOUS.search(text)
+    ):
+        return None
+    try:
+        event, members = _fast_event_with_keys(text), _fast_members(text)  # the latter checks the unknown values, too
+    except NOT_FAST:
+        return None
+    if CONTROL.search(f"{event.customer}{event.product}{event.type}"):
+        return None
+    if len(ignored) < MAX_IGNORED:
+        ignored.update(islice(members.keys() - FIELDS, MAX_IGNORED - len(ignored)))
+    return event
 
 
 def _normalize(value: object, ignored: set[str], *, is_clean: bool) -> Event | None:

@@ -3,8 +3,9 @@
 The fast path (msgspec) accepts only plain events: exactly the known fields, whole numbers written as integers, and
 strings and nulls in the context. If it rejects a batch, each event is validated separately, so that a few unusual ones
 do not slow down the rest. Events that are plain but for unknown keys have a path that is almost as fast. Other unusual
-but valid ones (such as numbers in the context) are normalized first and then use the fast path. The slow path validates the remaining events and explains what is invalid. The two
-paths can differ only if the fast path accepts too much, which a property test checks.
+but valid ones (such as numbers in the context) are normalized first and then use the fast path. The slow path validates
+the remaining events and explains what is invalid. The two paths can differ only if the fast path accepts too much,
+which a property test checks.
 
 Before parsing, the values are counted (`json.check_values`), and a batch is split into its events. The cost of a
 request therefore depends on the limits, not on what a client sends.

@@ -54,6 +54,8 @@ def test_the_page_of_the_api_follows_the_theme_and_leads_back(service: Service, 
     page.get_by_role("button", name="Theme:").click()
     page.get_by_role("button", name="Theme:").click()
     page.get_by_role("link", name="API", exact=True).click()
+    page.wait_for_url("**/docs/**")
+    page.wait_for_load_state()  # with its scripts
     switch, root = page.get_by_role("button", name="Theme:"), page.locator("html")
     expect(switch).to_have_text("Theme: dark")
     expect(root).to_have_class("dark-mode")

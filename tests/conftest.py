@@ -246,18 +246,19 @@ def app(settings: Settings, monkeypatch):
     application = create_app(settings)
     application.testing = False  # errors become responses, as in production
     yield application
-    finish_rejected()
+    finish_database_threads()
     store.release()
     if hasattr(store.database.obj, "close_all"):
         store.database.close_all()
 
 
-def finish_rejected() -> None:
-    """Let the thread that writes rejected events end, because closing a connection that another thread uses is an
-    error.
+def finish_database_threads() -> None:
+    """Let the threads end that use a connection of their own for a while: rejected events, uses of keys, timed calls.
+
+    To close a connection that another thread uses is an error, and with libpq a segmentation fault.
     """
     for thread in threading.enumerate():
-        if thread.name == "rejected":
+        if thread.name in ("rejected", "keys", "call"):
             thread.join(5)
 
 

@@ -18,7 +18,7 @@ from app.store.events import hourly_counts
 from app.store.models import Event, RejectedEvent
 from app.store.operations import transfer
 from tests.cli.conftest import fails, flask, prints, succeeds  # noqa: F401
-from tests.conftest import finish_rejected
+from tests.conftest import finish_database_threads
 from tests.support import backing_servers
 from tests.support.client import Client, event
 
@@ -51,7 +51,7 @@ def fill(app, services: Services) -> None:
     admin.post("/events", {"events": events}, headers={"Idempotency-Key": "once"})
     admin.post("/events", {"events": [event(type=None)]})
     admin.start_report()
-    finish_rejected()
+    finish_database_threads()
     assert RejectedEvent.select().count() == 1
     count()
     store.release()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import finish_rejected
+from tests.conftest import finish_database_threads
 from tests.support.client import Client, event
 from tests.support.markdown import anchors
 from tests.support.running import ROOT
@@ -36,7 +36,7 @@ def metrics(admin: Client, services) -> dict[str, dict[str, set[str]]]:
     """The labels, and their values, of each metric of a service that accepted an event and rejected one."""
     admin.send(event())
     assert admin.post("/events", {"events": [event(timestamp="now")]}).status_code == 400
-    finish_rejected()
+    finish_database_threads()
     services.scheduler.run_all()
     services.request_metrics.flush()
     found: dict[str, dict[str, set[str]]] = {}

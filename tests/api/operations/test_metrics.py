@@ -19,7 +19,7 @@ from app.redis.queue import NAME, SCHEDULER, connect
 from app.services.operations import request_metrics
 from app.store.database import database, release
 from app.version import VERSION
-from tests.conftest import finish_rejected
+from tests.conftest import finish_database_threads
 from tests.support.client import FIRST, Client, event
 from tests.support.pace import slack
 from tests.support.rows import fill
@@ -110,7 +110,7 @@ def test_rejected_events_are_counted_permanently_by_field_and_error(nobody, serv
     for wrong in ({"timestamp": "noon"}, {"timestamp": "noon"}, {"type": None}):
         nobody.post("/events", [event(**wrong)])
     nobody.post("/events", [7])
-    finish_rejected()
+    finish_database_threads()
     counted = {("wrong", "timestamp"): 2, ("missing", "type"): 1, ("wrong", "event"): 1}
     assert read()["tally_events_rejected"] == counted
     assert read()["tally_rejected_events"] == {(): 4}
@@ -182,7 +182,7 @@ def register(connection: Redis) -> None:
 def test_every_process_reports_the_same_numbers(nobody, settings, services, without_caches):
     nobody.send(event())
     nobody.post("/events", [event(type=7)])
-    finish_rejected()
+    finish_database_threads()
     count_events(services)
     other = create_app(settings)
     answers = [client.get("/metrics").get_data(as_text=True) for client in (nobody, Client(other, None))]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from app.exceptions import FileMissing, SettingInvalid, StorageFailed
-from app.storage.local import sync_folder
+from app.support.durability import sync
 from app.support.file_urls import unquoted
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
@@ -92,14 +92,14 @@ class LocalPlace:
 
     def create(self, name: str) -> ArchiveUpload:
         """Begin a file under a temporary name."""
-        with _told():
+        with _place_errors():
             path = self._path(name)
             _make_folder(path.parent)
             return LocalArchiveUpload(path)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""
-        with _told():
+        with _place_errors():
             try:
                 return self._path(name).open("rb")
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -107,7 +107,7 @@ class LocalPlace:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all files, complete or not."""
-        with _told():
+        with _place_errors():
             top = prefix.partition("/")[0]
             found = (self._folder / top).rglob("*") if "/" in prefix else self._folder.rglob("*")
             names = [path.relative_to(self._folder).as_posix() for path in found if path.is_file()]
@@ -115,7 +115,7 @@ class LocalPlace:
 
     def remove(self, prefix: str) -> None:
         """Remove the folder of a backup, its manifest first, so that the rest is not taken for a backup."""
-        with _told():
+        with _place_errors():
             folder = self._path(prefix.rstrip("/"))
             (folder / "manifest.json").unlink(missing_ok=True)
             with suppress(FileNotFoundError):
@@ -139,17 +139,17 @@ class LocalArchiveUpload:
     def write(self, data: bytes) -> None:
         """Append bytes."""
         view = memoryview(data)
-        with _told():
+        with _place_errors():
             while view:
                 view = view[self._file.write(view) :]
 
     def commit(self) -> None:
         """Make the complete file visible after it is on disk."""
-        with _told():
+        with _place_errors():
             os.fsync(self._file.fileno())
             self._file.close()
             self._partial.rename(self._path)
-            sync_folder(self._path.parent)
+            sync(self._path.parent)
 
     def abort(self) -> None:
         """Remove everything that was written."""
@@ -196,7 +196,7 @@ class Hashing(io.RawIOBase):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _place_errors() -> Iterator[None]:
     """Raise StorageFailed with a readable message instead of the system's errors."""
     try:
         yield
@@ -210,4 +210,4 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        sync_folder(folder.parent)
+        sync(folder.parent)

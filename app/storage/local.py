@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import structlog
 
 from app.exceptions import FileMissing, StorageFailed
+from app.support.durability import sync
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -49,7 +50,7 @@ class LocalUpload:
             os.fsync(self._file.fileno())
             self._file.close()
             self._partial.replace(self._path)
-            sync_folder(self._path.parent)
+            sync(self._path.parent)
 
     def abort(self) -> None:
         try:
@@ -161,13 +162,4 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder to disk, because a new name in it could otherwise be lost in a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)

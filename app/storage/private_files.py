@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from app.exceptions import StorageFailed
-from app.storage.local import sync_folder
+from app.support.durability import sync
 
 FILE_MODE = 0o600
 
@@ -26,7 +26,7 @@ def write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise StorageFailed(f"DATA_DIR: cannot write {path}: {error.strerror}.") from error
 
@@ -35,6 +35,6 @@ def remove(path: Path) -> None:
     """Remove a file, if it exists."""
     try:
         path.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise StorageFailed(f"DATA_DIR: cannot remove {path}: {error.strerror}.") from error

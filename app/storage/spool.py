@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.storage import private_files
-from app.storage.local import sync_folder
+from app.support.durability import sync
 
 HEAD = struct.Struct(">III")
 SUFFIX = ".spool"
@@ -50,7 +50,7 @@ class SpoolFiles:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
             if is_new:
-                sync_folder(self._folder)
+                sync(self._folder)
         except OSError:  # truncate a partial write, so that it is not delivered or followed by records
             if end:
                 os.ftruncate(file.fileno(), end)

@@ -1,6 +1,6 @@
 """Rows of a PostgreSQL database: reading them all in one snapshot by COPY, and writing them into a schema of their own.
 
-These connections bypass Peewee's pool, because a transaction of theirs may take hours. Those that write need a server
+These connections bypass Peewee's pool, because their transactions may take hours. Those that write need a server
 without a pooler such as pgbouncer in between, because the search path belongs to the session.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.copy import QueuedLibpqWriter
 from psycopg.sql import Literal
 
-from app.exceptions import BackupFailed, BackupRunning, DatabaseUnsuitable, StoreUnavailable
+from app.exceptions import BackupFailed, BackupRunning, DatabaseUnsuitable
 from app.store.backends.availability import translated
 from app.store.backends.postgres import CONNECT_SECONDS, LIFTED, PostgresBackend, set_up
 from app.store.database import MIGRATIONS
@@ -33,11 +34,13 @@ from app.store.operations.table_rows import (
     Lines,
     Table,
     between,
+    driver_errors,
     quoted,
     quoted_names,
     with_arrays,
 )
 
+_translated = partial(driver_errors, psycopg.Error, "PostgreSQL")
 INCOMING = "tally_incoming"  # the schema of tables that are not complete yet
 BACKUP = 7_201_004  # an advisory lock; see `app.store.backends.postgres`
 BLOCK_BYTES = 512 * 1024
@@ -360,14 +363,3 @@ def _expression(column: Column) -> str:
 def _sql(statement: str) -> bytes:
     """Return a statement in the form that psycopg accepts from any string; names in it are quoted."""
     return statement.encode()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise StoreUnavailable for every error of the server."""
-    try:
-        with translated():
-            yield
-    except psycopg.Error as error:
-        message = str(error).strip().splitlines() or [type(error).__name__]
-        raise StoreUnavailable(f"PostgreSQL: {message[0].rstrip('.')}.") from error

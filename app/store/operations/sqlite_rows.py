@@ -7,11 +7,12 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from app.exceptions import BackupFailed, BackupRunning, StoreUnavailable
+from app.exceptions import BackupFailed, BackupRunning
 from app.store.backends.availability import translated
 from app.store.backends.sqlite import SqliteBackend
 from app.store.database import MIGRATIONS
@@ -25,16 +26,19 @@ from app.store.operations.table_rows import (
     Lines,
     Table,
     between,
+    driver_errors,
     escape,
     quoted,
     quoted_names,
     values,
 )
+from app.support.durability import sync
 from app.support.file_urls import quoted as quoted_path
 
+_translated = partial(driver_errors, sqlite3.Error, "SQLite")
 COPY, INCOMING, REPLACED = ".copy", ".incoming", ".replaced"  # what a file's name has in addition to the database's
 ROWS = 5_000  # per block
-NULL = "\0"  # stands for null until the values are escaped, because no text contains it
+NULL = "\0"  # represents null until the values are escaped, because no text contains it
 FREE_SHARE = 1.05  # of the database's size, for its copy
 FAST = ("journal_mode = off", "synchronous = off", "cache_size = -64000")
 ODD = "\b\f\r\v"  # beside tabs and line ends, the characters whose escape is a letter
@@ -177,7 +181,7 @@ class SqliteTarget:
             for _, statement in self._indexes:
                 connection.execute(statement)
             self.close()
-        _sync(self._incoming)
+        sync(self._incoming)
 
     @contextmanager
     def reading(self) -> Iterator[SqliteSource]:
@@ -222,7 +226,7 @@ class SqliteTarget:
             with suppress(FileNotFoundError):
                 self._path.with_name(self._path.name + suffix).rename(kept.with_name(kept.name + suffix))
         self._incoming.rename(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
 
 
 @contextmanager
@@ -310,21 +314,3 @@ def _expression(column: Column) -> str:
     if not column.is_nullable:
         return value
     return f"CASE WHEN {name} IS NULL THEN char(0) ELSE {value} END"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise StoreUnavailable for every error of SQLite."""
-    try:
-        with translated():
-            yield
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"SQLite: {error}.") from error

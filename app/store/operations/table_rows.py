@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
+
+from app.exceptions import StoreUnavailable
+from app.store.backends.availability import translated
 
 NULL = b"\\N"
 ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -155,3 +159,14 @@ def values(data: bytes, columns: Sequence[Column]) -> Iterator[list[str | bytes 
         else:
             found = [field.decode() for field in fields]
         yield found
+
+
+@contextmanager
+def driver_errors(kind: type[Exception], name: str) -> Iterator[None]:
+    """Raise StoreUnavailable for every error of a driver. `name` is that of the database."""
+    try:
+        with translated():
+            yield
+    except kind as error:
+        message = str(error).strip().splitlines() or [type(error).__name__]
+        raise StoreUnavailable(f"{name}: {message[0].rstrip('.')}.") from error

@@ -25,7 +25,7 @@ comma := ,
 space := $(subst ,, )
 
 # place says which folder the environment was made for. It is written last, so an environment that was
-# interrupted, moved, or whose Python has gone is made anew.
+# interrupted, moved, or whose Python has gone is made again.
 ifneq ($(CURDIR),$(shell $(BIN)/python -c '' 2>/dev/null && cat $(VENV)/place 2>/dev/null))
 .PHONY: $(VENV)/place
 endif
@@ -40,7 +40,7 @@ help: ## List what can be made
 run: $(VENV)/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/python -m flask --app wsgi serve
 
-# The tests, which pytest rewrites, are kept compiled for the next run, also where Python is told to keep nothing.
+# The tests, which pytest rewrites, are kept compiled for the next run, even if Python is set to keep nothing.
 test soak: export PYTHONDONTWRITEBYTECODE =
 
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL

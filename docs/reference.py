@@ -92,7 +92,7 @@ def _request(document: dict[str, Any], method: str, path: str, operation: dict[s
 
 
 def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """Return what a `$ref` stands for."""
+    """Return what a `$ref` refers to."""
     found: Any = value
     if reference := value.get("$ref"):
         found = document

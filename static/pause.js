@@ -1,4 +1,4 @@
-// A button with data-pause holds the live part that it stands in still, and lets it go on: a tail that runs is hard to read.
+// A button with data-pause pauses and resumes the live part that contains it, because a moving list is hard to read.
 document.addEventListener("click", ({ target }) => {
   const button = target.closest?.("[data-pause]"), part = button?.closest("[data-live]");
   if (!part) return;

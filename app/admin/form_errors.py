@@ -51,7 +51,7 @@ def attach_errors(form: Form, field_errors: Sequence[FieldError], *, blank_is_mi
     """Attach each error to its field, and return the messages that belong to no field.
 
     Args:
-        blank_is_missing: describe a blank field as missing, whatever else is wrong with a blank value.
+        blank_is_missing: describe a blank field as missing, even if a blank value has other errors.
     """
     general = []
     for error in field_errors:

@@ -22,14 +22,14 @@ def live() -> Response:
 @Operation(
     "health",
     {
-        "200": described("Events are accepted. What else is wrong stands among the checks.", "Ready"),
+        "200": described("Events are accepted. `checks` names further problems.", "Ready"),
         "503": described("Events are refused, for these reasons.", "Ready"),
     },
 )
 def ready() -> Response:
-    """200 as long as events are accepted; else 503, with why not. What else is wrong stands under its name, too.
+    """Return 200 as long as events are accepted, otherwise 503 with the reasons. `checks` has every problem by name.
 
-    Anybody may ask, so no address is told; the page System and the log have it.
+    The response has no addresses, because it needs no credentials. The page System and the log have them.
     """
     checks = services().health.glance()
     reasons = [check.plain for check in checks if check.stops_events]

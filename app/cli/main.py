@@ -23,7 +23,7 @@ from app.cli.processes import PROCESSES
 from app.cli.schedule import schedule
 from app.version import VERSION
 
-EPILOG = "Settings are environment variables or stand in a file .env of this folder; `tally settings list` shows them."
+EPILOG = "Settings are environment variables, or lines of a file .env in this folder; `tally settings list` shows them."
 IMPORTING = ("serve", "web", "worker", "reload")  # they start programs whose first place to import from is this folder
 MODULES = ("app", "app.py", "wsgi.py", "worker.py")
 

@@ -16,7 +16,7 @@ class Time(click.ParamType[int]):
     """Time, as milliseconds since 1970.
 
     Args:
-        last: whether a day stands for its last millisecond instead of its first.
+        last: whether a day means its last millisecond instead of its first.
     """
 
     name = "time"

@@ -84,7 +84,7 @@ def _start(program: str) -> None:
     _check(program)
     settings = standalone.prepare(current_app.config["SETTINGS"], program)
     if program == WEB:
-        _tell(f"Tally is at {settings.base_url}/")
+        _print_line(f"Tally is at {settings.base_url}/")
     standalone.execute(settings, program)
 
 
@@ -113,11 +113,11 @@ def _check(program: str) -> None:
         database.release()
     for one in services().health.checks():
         if one.problem and one.name in NAMED:
-            _tell(f"{one.name}: {one.problem}")
+            _print_line(f"{one.name}: {one.problem}")
     if is_shared and not settings.storage_url and program != SCHEDULER:
-        _tell(LOCAL_FILES.format(folder=settings.data_dir.absolute() / "reports"))
+        _print_line(LOCAL_FILES.format(folder=settings.data_dir.absolute() / "reports"))
     if is_shared and not settings.secret_key:
-        _tell(OWN_KEY.format(folder=settings.data_dir.absolute()))
+        _print_line(OWN_KEY.format(folder=settings.data_dir.absolute()))
 
 
 def _check_redis() -> None:
@@ -128,6 +128,6 @@ def _check_redis() -> None:
         raise SettingInvalid(NO_REDIS_URL.format(folder=settings.data_dir.absolute()))
 
 
-def _tell(sentence: str) -> None:
+def _print_line(sentence: str) -> None:
     """Print a sentence in the format of log lines."""
     click.echo(logs.render_line(sentence.encode()), nl=False, err=True)

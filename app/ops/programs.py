@@ -119,7 +119,7 @@ class Program:
         self._worked_at, self._quick_deaths = time.monotonic(), 0
 
     def restart(self) -> None:
-        """Ask it to end; its count of deaths begins anew. It is then started again."""
+        """Ask it to end; its count of deaths restarts at 0, and it is started again."""
         self._is_expected_to_end, self._quick_deaths = True, 0
         self.send(signal.SIGTERM)
 

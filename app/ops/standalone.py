@@ -1,7 +1,7 @@
 """Run one program of the service alone: in a container, as a unit of systemd, or on a machine of its own.
 
 The command lines are those of `programs`, so that a program does the same alone as under `serve`. It replaces the
-calling process, which has checked the settings, and so receives the signals of whoever started that.
+calling process, which has checked the settings, and so receives the signals sent by its parent.
 """
 
 from __future__ import annotations

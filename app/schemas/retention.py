@@ -14,7 +14,7 @@ from app.schemas.times import TIME, parse_time
 
 
 class Moment(Described):
-    """Time as people write it (see `times`); a day stands for its first moment. It is loaded as milliseconds."""
+    """Time as people write it (see `times`); a day means its first moment. It is loaded as milliseconds."""
 
     allowed = TIME
 

@@ -23,7 +23,7 @@ def parse_time(text: str, *, last: bool = False) -> int:
 
     Args:
         text: a day, a time in ISO 8601, milliseconds, or an age before now.
-        last: whether a day stands for its last millisecond instead of its first.
+        last: whether a day means its last millisecond instead of its first.
 
     Raises:
         ValueError: the text is none of these, or out of range.

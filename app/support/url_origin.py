@@ -49,7 +49,7 @@ def split(url: str) -> tuple[Origin, str]:
     if not HOST.fullmatch(host) or port == 0:
         raise ValueError("names no host")
     if "#" in url:
-        raise ValueError("has a #, and what stands behind it is never sent")
+        raise ValueError("has a #, and the text after it is never sent")
     asked = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Origin(parts.scheme, host, port or PORTS[parts.scheme]), asked
 

@@ -20,7 +20,7 @@ TAGS = {
     "events": "What happened in the products.",
     "reports": "Events, exported to a file.",
     "service": "What this service is, and who the caller is to it.",
-    "health": "For whoever keeps the service running.",
+    "health": "For operators.",
 }
 
 
@@ -112,7 +112,7 @@ ERRORS: dict[str, JsonObject] = {
         "You may not see data of the customer BARCHART.",
     ),
     "404": _error(
-        "no such report, or not yours: the two cannot be told apart.",
+        "no such report, or not yours; the response is the same.",
         "EVENT_JOB_GET_FAILED_NO_JOB",
         "There is no report JOB-1, or it is not yours.",
     ),
@@ -122,9 +122,9 @@ ERRORS: dict[str, JsonObject] = {
         "The report still runs, so there is no file yet. Ask for its availability again soon.",
     ),
     "410": _error(
-        "the file was kept as long as promised, and is removed.",
+        "the file has expired and is removed.",
         "EVENT_JOB_GET_FAILED",
-        "The report's file was kept as long as promised, and is removed. Start a new report.",
+        "The report's file has expired and is removed. Start a new report.",
     ),
     "413": _error(
         "more bytes, after decompression, more events or more values than one request may have.",

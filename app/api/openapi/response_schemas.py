@@ -70,7 +70,7 @@ SCHEMAS: dict[str, JsonObject] = {
         optional=("end",),
     ),
     "Job": _exactly(
-        "A report. Clients read it by position: the keys stand in this order.",
+        "A report. Clients read it by position: the keys are in this order.",
         {
             "job": _text(format="uuid"),
             "source": _text("By which it is asked for.", pattern="^JOB-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"),

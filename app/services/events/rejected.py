@@ -137,7 +137,7 @@ class RejectedEvents:
     def by_field(self, who: Principal = SYSTEM) -> list[tuple[str, int]]:
         """Return the number of visible rejected events for each invalid field, highest first.
 
-        An empty name stands for the event as a whole.
+        An empty name means the event as a whole.
         """
         return store.by_field(who.customers)
 

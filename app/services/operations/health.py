@@ -39,9 +39,9 @@ SPOOLING = "{reason} Events are kept in the spool until it is back."
 UNMIGRATED = "The database needs migrating. Run: tally db upgrade. ({first})"
 NO_REDIS = "{reason} Reports wait until it is back; events are not affected."
 NO_WORKER = "No worker has been heard from lately. Reports wait. Start one: tally worker."
-UNKNOWN = "Whether a {program} is there cannot be told without Redis."
+UNKNOWN = "Whether a {program} runs is unknown without Redis."
 NO_SCHEDULER = (
-    "No scheduler has been heard from{since}. Charts stand still, spooled events wait, nothing old is removed. "
+    "No scheduler has been heard from{since}. Charts are not updated, spooled events wait, and nothing old is removed. "
     "Start one: tally scheduler."
 )
 UNUSABLE = "The storage of report files cannot be used."

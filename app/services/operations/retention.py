@@ -75,7 +75,11 @@ class Retention:
         With `delete_files`, remove the report files that contain some of the events, and restart running reports.
         """
         audit.note(
-            who, "events erased", _named(plan.doomed), _told(plan, delete_files), customer=plan.doomed.customer or ""
+            who,
+            "events erased",
+            _named(plan.doomed),
+            _audit_details(plan, delete_files),
+            customer=plan.doomed.customer or "",
         )
         with closing(_paced(plan.doomed)) as steps:
             yield from steps
@@ -178,13 +182,13 @@ def _named(doomed: EventFilter) -> str:
     return f"customer {doomed.customer}" + (f", product {doomed.product}" if doomed.product else "")
 
 
-def _told(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:
+def _audit_details(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:
     """Return the details for the audit log, without a context item, which may be the personal data to erase."""
     doomed = plan.doomed
-    told: dict[str, object] = {"types": doomed.types, "after": doomed.start}
-    told |= {"before": None if doomed.end is None else doomed.end + 1, "batch": doomed.batch}
-    told |= {"by context": True} if doomed.item is not None else {}
-    return {name: value for name, value in told.items() if value not in (None, ())} | {
+    details: dict[str, object] = {"types": doomed.types, "after": doomed.start}
+    details |= {"before": None if doomed.end is None else doomed.end + 1, "batch": doomed.batch}
+    details |= {"by context": True} if doomed.item is not None else {}
+    return {name: value for name, value in details.items() if value not in (None, ())} | {
         "events": plan.events,
         "rejected": plan.rejected_number,
         "files deleted" if delete_files else "files kept": [f"JOB-{report.job}" for report in plan.reports],

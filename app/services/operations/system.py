@@ -117,8 +117,8 @@ class System:
         days = settings.event_keep_days
         going = hourly_counts.number_before(edge(days), customers) if days else 0
         number, size, first, files = store.files(customers, moment + DAY_MS)
-        told = Retention("Events", "EVENT_KEEP_DAYS", days or None, None, hourly_counts.oldest_hour(customers), going)
-        lines = [told, Retention("Report files", "REPORT_KEEP_DAYS", settings.report_keep_days, number, None, files)]
+        events = Retention("Events", "EVENT_KEEP_DAYS", days or None, None, hourly_counts.oldest_hour(customers), going)
+        lines = [events, Retention("Report files", "REPORT_KEEP_DAYS", settings.report_keep_days, number, None, files)]
         kept = settings.rejected_keep_days
         rejected = store.rejected(customers, edge(kept))
         most = f"at most {settings.rejected_max:,}, and {settings.rejected_max_bytes:,} bytes"

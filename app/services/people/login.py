@@ -66,7 +66,7 @@ class Login:
             return replace(found, address=address)
         is_known = self._accounts.is_known(name)  # always query, so that timing reveals no user names
         # Record it once a minute, because a program may retry an old password forever.
-        if self._rate_limit.count("refusal told", limits[0][1], 1) is None:
+        if self._rate_limit.count("refusal reported", limits[0][1], 1) is None:
             # Do not record unknown names, because people type their password into the wrong field.
             user = f"user {name}" if is_known else "an unknown user"
             audit.note(audit.nobody(address), "sign-in failed", user, {"at": via})
@@ -77,7 +77,7 @@ class Login:
             seconds = self._rate_limit.check(kind, who, most)
             if seconds is not None:
                 # Record it at most once a minute, so that rejected attempts do not fill the audit log.
-                if self._rate_limit.count(f"{kind} told", who, 1) is None:
+                if self._rate_limit.count(f"{kind} reported", who, 1) is None:
                     audit.note(audit.nobody(address), "sign-in throttled")
                 waited = "1 second" if seconds == 1 else f"{seconds} seconds"
                 raise RateLimited(f"Too many wrong passwords came from your address. Try again in {waited}.", seconds)

@@ -93,7 +93,7 @@ class Attempt:
             try:
                 written = self._write(key)
             except RowTooWide:
-                log.warning("report planned anew, a row is wider than what was seen", report=self._report.job)
+                log.warning("report planned again, a row is wider than recorded", report=self._report.job)
                 self._plan(trusting=False)
                 written = self._write(key)
             self._complete(key, written)

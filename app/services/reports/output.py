@@ -210,7 +210,7 @@ class Destinations:
             what = f"allows only {', '.join(allowed)}" if allowed else "allows no buckets"
             raise Forbidden(f"output.bucketName: the operator of this service {what}.")
         if is_in_storage(self._settings.storage, bucket, output["bucketKey"]):
-            raise Forbidden("output.bucketKey: report files of the service's own stand under such names.")
+            raise Forbidden("output.bucketKey: the service stores its own report files under such names.")
 
     def place(self, report: Report) -> Storage:
         """Return the storage of a report's file, whether or not the file exists yet."""

@@ -55,7 +55,7 @@ class Runner:
         try:
             Attempt(report, worker, self.context, is_stopping).run()
         except Preempted:
-            self._requeue(report, "report gives way to smaller ones")
+            self._requeue(report, "report preempted by smaller ones")
         except ShutdownRequested:  # the next worker resumes the same attempt
             parts.release_of(worker)
             self._requeue(report, "report handed back, its worker ends")
@@ -104,7 +104,7 @@ class Runner:
         except (LeaseLost, TimedOut):
             log.info("report needs no more help", report=job)
         except RowTooWide:  # the attempt detects this, too, and plans the report again
-            log.info("report has to be planned anew", report=job)
+            log.info("report is planned again", report=job)
         except ShutdownRequested:
             parts.release_of(worker)
             self._queue.call_help(job, 1)

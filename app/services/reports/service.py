@@ -329,5 +329,5 @@ def _by_source(name: str) -> Report | None:
 
 def _explain_missing(report: Report) -> str:
     if report.expires is not None and report.expires <= store.now():
-        return "was kept as long as promised, and is removed"
+        return "has expired and is removed"
     return "was deleted" if report.removed else "is gone from where it was kept, or another took its place"

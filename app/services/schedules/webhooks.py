@@ -151,7 +151,7 @@ class Webhooks:
         schedule = schedules_store.by_id(delivery.schedule)
         report = reports_store.by_job(delivery.report)
         if schedule is None or schedule.webhook is None or schedule.webhook_salt is None or report is None:
-            return None, "Nobody is to be told any more."
+            return None, "There is no webhook any more."
         try:
             _check_rights(schedule, report)
             body = orjson.dumps(self._body(schedule, report))

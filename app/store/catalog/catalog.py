@@ -186,10 +186,10 @@ def number_missing(customers: Customers, find: str = "") -> int:
 def _missing(customers: Customers, find: str) -> tuple[str, list[str]]:
     mark, several = database.param, [] if customers is None else list(customers)
     among = f"customer IN ({', '.join([mark] * len(several))})" if several else "1 = 0"
-    theirs = "NOT is_erased" if customers is None else f"NOT is_erased AND {among}"
+    visible = "NOT is_erased" if customers is None else f"NOT is_erased AND {among}"
     kinds = ((0, "''", "customer", "customer"), (1, "''", "product", "product"), (2, "product", "type", "event_type"))
     parts = [
-        f"SELECT {kind} AS kind, {product} AS product, {code} AS code FROM observed_code WHERE {theirs} "  # noqa: S608
+        f"SELECT {kind} AS kind, {product} AS product, {code} AS code FROM observed_code WHERE {visible} "  # noqa: S608
         f"AND NOT EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.code = observed_code.{code})"
         for kind, product, code, table in kinds
     ]

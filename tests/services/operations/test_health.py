@@ -92,7 +92,7 @@ class TestAGlance:
 
     def test_a_missing_scheduler_is_reported_and_does_not_affect_readiness(self, services, worker):
         assert glance_problems(services)["scheduler"].startswith(
-            "No scheduler has been heard from. Charts stand still,"
+            "No scheduler has been heard from. Charts are not updated,"
         )
         assert checks_that_stop_events(services) == []  # readiness does not include it
 
@@ -107,7 +107,7 @@ class TestAGlance:
 
     @pytest.mark.settings(redis_url="unix:///nowhere.sock")
     def test_without_redis_the_scheduler_s_state_is_unknown(self, services):
-        assert glance_problems(services)["scheduler"] == "Whether a scheduler is there cannot be told without Redis."
+        assert glance_problems(services)["scheduler"] == "Whether a scheduler runs is unknown without Redis."
 
     def test_a_check_without_a_problem_has_a_note(self, services, worker):
         services.scheduler.run_all()

@@ -28,7 +28,7 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 FULL = "StorageFailed: The report files' disk is full: No space left on device."
 SILENT = "Its worker was not heard from any more."
 PAUSES = (0, 30_000, 34_000, 44_000, 72_000)  # from the first of five attempts, or the one before, to each
-WITHOUT_FILE = {"file": None, "bytes": None, "sha256": None, "expires": None}
+WITHOUT_FILE = {"file": None, "bytes": None, "sha256": None, "expires_at": None}
 
 
 def now() -> int:
@@ -43,9 +43,9 @@ def change(report: Report, **values: object) -> None:
 
 def move(report: Report, age: int, **values: object) -> None:
     """Make a complete report this much older, and change it."""
-    moved = ("started", "began", "claimed", "ended", "expires")
+    moved = ("started_at", "began_at", "claimed_at", "ended_at", "expires_at")
     change(report, **{name: getattr(report, name) - age for name in moved} | values)
-    times = {"began": ReportAttempt.began - age, "ended": ReportAttempt.ended - age}
+    times = {"began_at": ReportAttempt.began_at - age, "ended_at": ReportAttempt.ended_at - age}
     ReportAttempt.update(times).where(ReportAttempt.job == report.job).execute()
 
 
@@ -54,72 +54,74 @@ def fail_five_times(report: Report, age: int, worker: str) -> None:
     why, rows = f"5 attempts in a row got no further. The last one: {FULL}", report.rows * 3 // 5
     move(report, age, status="FAILED", reason=why, attempt=5, stalled_attempts=4, **WITHOUT_FILE | {"rows": rows})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
-    began = report.started - age
+    began = report.started_at - age
     for number, pause in enumerate(PAUSES, 1):
         began += pause
         outcome, reason = ("lost", SILENT) if number == 1 else ("failed", FULL)
         known = {"job": report.job, "number": number, "token": f"attempt-{number}", "worker": worker}
-        ReportAttempt.create(**known, began=began, ended=began + 7_300, outcome=outcome, rows=rows, reason=reason)
+        ReportAttempt.create(**known, began_at=began, ended_at=began + 7_300, outcome=outcome, rows=rows, reason=reason)
 
 
 def time_out(report: Report, age: int) -> None:
     """Make a report appear to have run for a quarter of an hour."""
-    why, rows, ended = "It ran longer than 900 seconds.", report.rows * 4 // 5, report.began - age + 900_400
-    move(report, age, status="TIMEOUT", reason=why, ended=ended, **WITHOUT_FILE | {"rows": rows})
-    ended_so = {"outcome": "timeout", "ended": ended, "rows": rows, "reason": why}
+    why, rows, ended = "It ran longer than 900 seconds.", report.rows * 4 // 5, report.began_at - age + 900_400
+    move(report, age, status="TIMEOUT", reason=why, ended_at=ended, **WITHOUT_FILE | {"rows": rows})
+    ended_so = {"outcome": "timeout", "ended_at": ended, "rows": rows, "reason": why}
     ReportAttempt.update(ended_so).where(ReportAttempt.job == report.job).execute()
 
 
 def leave_running(report: Report, worker: str) -> None:
     """Leave a report at 64 % of a worker that does not count as silent."""
     heard = now() + DAY
-    held = {"status": "RUNNING", "token": "held", "worker": worker, "heartbeat_at": heard, "ended": None}
-    held |= {"writing": heard - 41_000, "resumed_rows": 0, "began": now() - 43_000}
+    held = {"status": "RUNNING", "token": "held", "worker": worker, "heartbeat_at": heard, "ended_at": None}
+    held |= {"writing_began_at": heard - 41_000, "resumed_rows": 0, "began_at": now() - 43_000}
     change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100 + 1})
-    ReportAttempt.update(ended=None, outcome=None).where(ReportAttempt.job == report.job).execute()
+    ReportAttempt.update(ended_at=None, outcome=None).where(ReportAttempt.job == report.job).execute()
 
 
 def leave_waiting(report: Report, age: int) -> None:
     """Leave a report waiting for a worker that does not come."""
-    waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "not_before": now() + DAY}
-    fresh = dict.fromkeys(("rows", "total", "began", "claimed", "heartbeat_at", "writing", "ended")) | {"attempt": 0}
-    change(report, **waits | fresh | WITHOUT_FILE | {"started": now() - age})
+    waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "next_attempt_at": now() + DAY}
+    times = ("began_at", "claimed_at", "heartbeat_at", "writing_began_at", "ended_at")
+    fresh = dict.fromkeys(("rows", "total", *times)) | {"attempt": 0}
+    change(report, **waits | fresh | WITHOUT_FILE | {"started_at": now() - age})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
 
 
 def record_webhook(schedule: Schedule, report: Report, *, waits: bool) -> None:
     """Record the webhook of a report that its server rejected at first, and possibly still rejects."""
     second = (None, "It did not answer within 10 seconds.") if waits else (200, "ok")
-    ends = {"state": "waiting", "next_try": now() + 8 * MINUTE} if waits else {"state": "delivered", "next_try": None}
+    ends = {"state": "waiting" if waits else "delivered", "next_try_at": now() + 8 * MINUTE if waits else None}
     known = {"schedule": schedule.id, "report": report.job, "status": report.status, "tries": 2}
-    delivery = Delivery.create(key=str(uuid.uuid4()), ended=report.ended, created=report.ended, **known, **ends)
+    times = {"ended_at": report.ended_at, "created_at": report.ended_at}
+    delivery = Delivery.create(key=str(uuid.uuid4()), **known, **ends, **times)
     for number, (code, said) in enumerate([(503, "Back in a few minutes."), second]):
-        moment = report.ended + 1_000 + number * 31_000
-        DeliveryTry.create(delivery=delivery.id, moment=moment, took=74 + number * 9, code=code, said=said)
+        moment = report.ended_at + 1_000 + number * 31_000
+        DeliveryTry.create(delivery=delivery.id, began_at=moment, took_ms=74 + number * 9, code=code, said=said)
 
 
 def spread(chance: random.Random) -> None:
     """Spread everything else over the last days."""
     moment = now() - 4 * MINUTE
     for entry in AuditEntry.select().order_by(AuditEntry.id.desc()):
-        AuditEntry.update(moment=moment).where(AuditEntry.id == entry.id).execute()
+        AuditEntry.update(recorded_at=moment).where(AuditEntry.id == entry.id).execute()
         moment -= chance.randrange(3, 190) * MINUTE
     ages = sorted((int(chance.random() ** 2 * 7 * DAY) for _ in RejectedEvent.select()), reverse=True)
     for rejected, age in zip(RejectedEvent.select().order_by(RejectedEvent.id), ages, strict=True):
         received = now() - age - 3 * MINUTE
-        changed = {"received": received, "address": "198.51.100.0"}
+        changed = {"received_at": received, "address": "198.51.100.0"}
         RejectedEvent.update(changed).where(RejectedEvent.id == rejected.id).execute()
     _spread_people()
-    IngestKey.update(created=now() - 40 * DAY).execute()
-    IngestKey.update(revoked=now() - 3 * DAY).where(IngestKey.revoked.is_null(False)).execute()
-    IngestKey.update(used=now() - MINUTE).where(IngestKey.name == "portfolio app").execute()
+    IngestKey.update(created_at=now() - 40 * DAY).execute()
+    IngestKey.update(revoked_at=now() - 3 * DAY).where(IngestKey.revoked_at.is_null(False)).execute()
+    IngestKey.update(used_at=now() - MINUTE).where(IngestKey.name == "portfolio app").execute()
 
 
 def _spread_people() -> None:
     for age, account in enumerate(_newest_first(Account)):
-        Account.update(created=now() - (age * 9 + 2) * DAY).where(Account.id == account.id).execute()
+        Account.update(created_at=now() - (age * 9 + 2) * DAY).where(Account.id == account.id).execute()
     for age, session in enumerate(_newest_first(Session)):
-        seen = {"created": now() - (age * 5 + 2) * HOUR, "seen": now() - (age * 44 + 1) * MINUTE}
+        seen = {"created_at": now() - (age * 5 + 2) * HOUR, "seen_at": now() - (age * 44 + 1) * MINUTE}
         Session.update(seen | {"address": f"203.0.113.{24 + age}"}).where(Session.id == session.id).execute()
 
 

@@ -233,7 +233,7 @@ class Scene:
         monthly = {"recurrence": "monthly", "hour": 4, "mode": "period"}
         paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
         self._services.schedules.pause(self._who("admin"), paused)
-        Schedule.update(webhook_since=now() + 365 * DAY).execute()  # the service itself sends no webhook
+        Schedule.update(webhook_set_at=now() + 365 * DAY).execute()  # the service itself sends no webhook
         for age in (7 * DAY, 9 * MINUTE):
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)

@@ -80,7 +80,7 @@ def _redirect(found: Download, link: str) -> Response:
 
 def _serve(found: Download, path: Path) -> Response:
     settings, report, response = current_app.config["SETTINGS"], found.report, _described(found)
-    response.last_modified = datetime.fromtimestamp((report.ended or 0) / 1000, UTC)
+    response.last_modified = datetime.fromtimestamp((report.ended_at or 0) / 1000, UTC)
     response.set_etag(report.sha256 or "")
     if settings.sendfile == "x-accel":
         response.headers["X-Accel-Redirect"] = settings.sendfile_prefix + quote(path.name)

@@ -37,16 +37,17 @@ def backup(place: str | None, with_files: bool, keep: int | None, is_list: bool,
     if is_list:
         found = services().backups.all(place)
         rows = [
-            {"backup": one.address, "created": one.created, "events": one.manifest.events, "bytes": one.manifest.bytes}
+            {"backup": one.address, "created": one.created_at}
+            | {"events": one.manifest.events, "bytes": one.manifest.bytes}
             for one in found
         ]
-        lines = [f"{_time(one.created)}  {one.manifest.events:>12,} events  {one.address}" for one in found]
+        lines = [f"{_time(one.created_at)}  {one.manifest.events:>12,} events  {one.address}" for one in found]
         say(rows, "\n".join(lines) or f"There is no backup in {place}.", json=as_json)
         return
     with show_progress("Backing up") as progress:
         made = services().backups.create(place, with_files=with_files, progress=progress)
     removed = services().backups.prune(place, keep) if keep else []
-    result = {"backup": made.address, "created": made.created, "events": made.manifest.events}
+    result = {"backup": made.address, "created": made.created_at, "events": made.manifest.events}
     size = made.manifest.bytes
     words = f"{made.manifest.events:,} events backed up, {size:,} bytes: {made.address}"
     words += f"\nRemoved: {', '.join(removed)}." if removed else ""
@@ -68,12 +69,12 @@ def restore(path: str, replace: bool, yes: bool, as_json: bool) -> None:
         click.confirm("Replace all data of this installation?", abort=True, err=True)
     with _stopped(), show_progress("Restoring") as progress:
         done = services().restore.run(path, replace=replace, progress=progress)
-    lines = [f"{done.events:,} events restored, as of {_time(done.created)}: {done.address}"]
+    lines = [f"{done.events:,} events restored, as of {_time(done.created_at)}: {done.address}"]
     if done.reports:
         lines.append(f"{done.reports:,} report files restored.")
     if done.expired:
         lines.append(f"{done.expired:,} reports have no file any more, and are shown as expired.")
-    result = {"backup": done.address, "created": done.created, "events": done.events, "reports": done.reports}
+    result = {"backup": done.address, "created": done.created_at, "events": done.events, "reports": done.reports}
     say(result | {"expired": done.expired, "notes": done.notes}, "\n".join([*lines, *done.notes]), json=as_json)
 
 

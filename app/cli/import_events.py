@@ -57,8 +57,8 @@ def import_file(
         source = Source(file, name, csv, resumes=is_file)
         first, last = _watch(services().importing.run(source, again=again), file, path if is_file else None)
     result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
-    if first.finished:
-        result["imported_before"] = first.finished
+    if first.finished_at:
+        result["imported_before"] = first.finished_at
     elif first.offset:
         result["resumed_at_line"] = first.line
     say(result, _summarize(source, first, last), json=as_json)
@@ -97,8 +97,9 @@ def _watch(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tupl
 
 def _summarize(source: Source, first: Progress, last: Progress) -> str:
     counts = _counts(last)
-    if first.finished:
-        return f"{source.name} was imported before, on {utc(first.finished)}; use --again to import it again. {counts}"
+    if first.finished_at:
+        when = utc(first.finished_at)
+        return f"{source.name} was imported before, on {when}; use --again to import it again. {counts}"
     resumed = f"Resumed at line {first.line:,}, where it was interrupted. " if first.offset else ""
     return f"Imported {source.name}. {resumed}{counts}"
 

@@ -73,16 +73,16 @@ def _as_json(one: IngestKey) -> dict[str, object]:
         "hint": one.hint,
         "customers": one.customers,
         "products": one.products,
-        "created": one.created,
-        "used": one.used,
-        "revoked": one.revoked,
+        "created": one.created_at,
+        "used": one.used_at,
+        "revoked": one.revoked_at,
     }
 
 
 def _render(one: IngestKey) -> str:
-    used = f"last used {utc(one.used)}" if one.used else "never used"
-    state = f"revoked {utc(one.revoked)}" if one.revoked else used
-    return f"{one.name}: {one.hint}…, for {_render_scope(one)}, added {utc(one.created)}, {state}"
+    used = f"last used {utc(one.used_at)}" if one.used_at else "never used"
+    state = f"revoked {utc(one.revoked_at)}" if one.revoked_at else used
+    return f"{one.name}: {one.hint}…, for {_render_scope(one)}, added {utc(one.created_at)}, {state}"
 
 
 def _render_scope(one: IngestKey) -> str:

@@ -120,20 +120,21 @@ def remove(keys: tuple[int | str, ...], yes: bool, as_json: bool) -> None:
 
 
 def _as_json(one: RejectedEvent) -> dict[str, object]:
-    names = ("id", "received", "address", "request_id", "place", "customer", "product", "type", "field", "reasons")
-    return {name: getattr(one, name) for name in (*names, "request", "event")}
+    names = ("address", "request_id", "place", "customer", "product", "type", "field", "reasons", "request", "event")
+    return {"id": one.id, "received": one.received_at} | {name: getattr(one, name) for name in names}
 
 
 def _request_as_json(one: RejectedRequest) -> dict[str, object]:
-    names = ("uuid", "id", "received", "address", "request_id", "idempotency_key", "customer", "events", "invalid")
-    return {name: getattr(one, name) for name in names}
+    names = ("address", "request_id", "idempotency_key", "customer", "events", "invalid")
+    shown = {"uuid": one.uuid, "id": one.id, "received": one.received_at}
+    return shown | {name: getattr(one, name) for name in names}
 
 
 def _render(one: RejectedEvent) -> str:
     codes = " ".join(filter(None, (one.customer, one.product, one.type))) or "unknown origin"
-    return f"{one.id}: {utc(one.received)}, {codes}: {one.reasons[0]}"
+    return f"{one.id}: {utc(one.received_at)}, {codes}: {one.reasons[0]}"
 
 
 def _render_request(one: RejectedRequest) -> str:
     of = f" of {one.customer}" if one.customer else ""
-    return f"{one.uuid}: {utc(one.received)}, {one.events} events{of}, {one.invalid} of them invalid"
+    return f"{one.uuid}: {utc(one.received_at)}, {one.events} events{of}, {one.invalid} of them invalid"

@@ -180,7 +180,7 @@ def _render(report: Report) -> str:
 
 def _render_details(report: Report, known: dict[str, object], attempts: list[ReportAttempt]) -> list[str]:
     status = "CANCELLED" if report.cancelled else report.status
-    lines = [f"{source(report)} {status}, started {utc(report.started)} by {report.account_name or 'nobody'}"]
+    lines = [f"{source(report)} {status}, started {utc(report.started_at)} by {report.account_name or 'nobody'}"]
     lines.append(f"  customer {report.customer}, product {report.product}, types {', '.join(report.types or ['all'])}")
     lines.append(f"  from {_render_edge(report.start)} to {_render_edge(report.end)}")
     if report.reason:
@@ -201,4 +201,12 @@ def _render_edge(time: int | None) -> str:
 
 
 def _attempt_as_json(one: ReportAttempt) -> dict[str, object]:
-    return {name: getattr(one, name) for name in ("number", "worker", "began", "ended", "outcome", "reason", "rows")}
+    return {
+        "number": one.number,
+        "worker": one.worker,
+        "began": one.began_at,
+        "ended": one.ended_at,
+        "outcome": one.outcome,
+        "reason": one.reason,
+        "rows": one.rows,
+    }

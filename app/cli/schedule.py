@@ -173,10 +173,10 @@ def _as_json(one: Schedule) -> dict[str, object]:
     names = ("id", "name", "customer", "product", "types", "output", "recurrence", "hour", "mode", "webhook", "active")
     shown = {name: getattr(one, name) for name in names} | {"owner": one.owner_name}
     last = f"JOB-{one.last_report}" if one.last_report else None
-    return shown | {"reason": one.reason, "next_run": one.next_run, "last_run": one.last_run, "last_report": last}
+    return shown | {"reason": one.reason, "next_run": one.next_run_at, "last_run": one.last_run_at, "last_report": last}
 
 
 def _render(one: Schedule) -> str:
     paused = f"paused: {one.reason}" if one.reason else "paused"
-    state = f"next {utc(one.next_run)}" if one.active and one.next_run is not None else paused
+    state = f"next {utc(one.next_run_at)}" if one.active and one.next_run_at is not None else paused
     return f"{one.id}: {one.name}, {one.customer} {one.product}, {when(one)}, {covers(one)}; {state}"

@@ -69,8 +69,8 @@ class WorkerSeen:
     name: str
     host: str
     pid: int
-    started: int
-    heard: int
+    started_at: int
+    heartbeat_at: int
     calls: int
     failed: int
 
@@ -189,7 +189,7 @@ class ReportQueue:
 
     def heartbeats(self) -> list[float]:
         """Return the last heartbeat of each worker, in seconds since 1970."""
-        return [worker.heard / 1000 for worker in self.workers()]
+        return [worker.heartbeat_at / 1000 for worker in self.workers()]
 
     def note_scheduler(self) -> None:
         """Record the scheduler's heartbeat; the latest of several schedulers counts."""

@@ -14,14 +14,14 @@ class ProgressRow(Protocol):
     attempt: int
     token: str | None
     heartbeat_at: int | None
-    writing: int | None
+    writing_began_at: int | None
     resumed_rows: int | None
     rows: int | None
     total: int | None
     extra_rows: int | None
     bytes: int | None
     sha256: str | None
-    expires: int | None
+    expires_at: int | None
 
 
 def progress(report: ProgressRow, queue_position: int | None) -> dict[str, object]:
@@ -40,7 +40,8 @@ def progress(report: ProgressRow, queue_position: int | None) -> dict[str, objec
         "rows_with_extra_context": report.extra_rows,
     }
     if report.status == "COMPLETE":
-        known["file"] = {name: getattr(report, name) for name in ("rows", "bytes", "sha256", "expires")}
+        file = {name: getattr(report, name) for name in ("rows", "bytes", "sha256")}
+        known["file"] = file | {"expires": report.expires_at}
     return {key: value for key, value in known.items() if value is not None}
 
 
@@ -55,10 +56,10 @@ def percent(report: ProgressRow) -> int | None:
 
 def eta_ms(report: ProgressRow) -> int | None:
     """Return the remaining time at the speed of the current attempt, or None if it cannot be estimated yet."""
-    if report.status != "RUNNING" or report.token is None or report.writing is None:
+    if report.status != "RUNNING" or report.token is None or report.writing_began_at is None:
         return None
     written = (report.rows or 0) - (report.resumed_rows or 0)
-    elapsed = (report.heartbeat_at or 0) - report.writing
+    elapsed = (report.heartbeat_at or 0) - report.writing_began_at
     if not written or elapsed < STEADY_MS:
         return None
     return max(0, (report.total or 0) - (report.rows or 0)) * elapsed // written

@@ -141,22 +141,22 @@ class ReportRow(Protocol):
     end: int | None
     output: Any
     status: str
-    started: int
-    ended: int | None
+    started_at: int
+    ended_at: int | None
 
 
 def job(report: ReportRow) -> dict[str, object]:
     """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order."""
     filter = {"customer": report.customer, "product": report.product}
     given = {"types": report.types, "start": report.start, "end": report.end}
-    ended = {} if report.ended is None else {"end": report.ended}
+    ended = {} if report.ended_at is None else {"end": report.ended_at}
     output = {} if report.output is None else {"output": report.output}
     return {
         "job": report.job,
         "source": source(report),
         "status": report.status,
         "filter": filter | {key: value for key, value in given.items() if value is not None},
-        "timing": {"day": day(report.started), "start": report.started} | ended,
+        "timing": {"day": day(report.started_at), "start": report.started_at} | ended,
     } | output
 
 

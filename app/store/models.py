@@ -53,7 +53,7 @@ class ObservedCode(Table):
     customer = TextField()
     product = TextField()
     type = TextField()
-    since = BigIntegerField()
+    first_observed_at = BigIntegerField()
     width = IntegerField()  # maximum number of context items
     is_erased = BooleanField(default=False)  # all its events were erased
 
@@ -64,14 +64,14 @@ class IdempotencyKey(Table):
     key = TextField(primary_key=True)
     digest = BlobField()
     answer = BlobField()
-    created = BigIntegerField(index=True)
+    created_at = BigIntegerField(index=True)
 
 
 class RejectedEvent(Table):
     """Rejected event, stored in full."""
 
     id = BigAutoField()
-    received = BigIntegerField(index=True)
+    received_at = BigIntegerField(index=True)
     address = TextField()  # of the client, shortened
     request_id = TextField()
     place = IntegerField()  # position in its request, from 1
@@ -91,7 +91,7 @@ class RejectedRequest(Table):
 
     id = BigAutoField()
     uuid = TextField(unique=True)
-    received = BigIntegerField(index=True)
+    received_at = BigIntegerField(index=True)
     address = TextField()  # of the client, shortened
     request_id = TextField()
     idempotency_key = TextField(null=True)  # as the client sent it, or null
@@ -132,8 +132,8 @@ class EventImport(Table):
     line = BigIntegerField()  # number of the line at the offset
     events = BigIntegerField()  # number stored
     rejected = BigIntegerField()  # number of rejected lines
-    started = BigIntegerField()
-    finished = BigIntegerField(null=True)  # null: not finished
+    started_at = BigIntegerField()
+    finished_at = BigIntegerField(null=True)  # null: not finished
 
 
 class HourlyCount(Table):
@@ -144,8 +144,8 @@ class HourlyCount(Table):
     type = TextField()
     hour = BigIntegerField()  # its first millisecond
     number = BigIntegerField()
-    first = BigIntegerField()  # the earliest and the latest counted timestamp, even if its event was erased
-    last = BigIntegerField()
+    first_at = BigIntegerField()  # the earliest and the latest counted timestamp, even if its event was erased
+    last_at = BigIntegerField()
 
     class Meta:
         primary_key = CompositeKey("customer", "product", "type", "hour")
@@ -196,9 +196,9 @@ class Account(Table):
     role = TextField()
     customers: Field[list[str] | None] = JsonField(null=True)  # the customers that the user is limited to; null: all
     password = TextField()  # an argon2id hash
-    password_expires = BigIntegerField(null=True)  # expiry of a one-time password; null: the user has set the password
+    password_expires_at = BigIntegerField(null=True)  # of a one-time password; null: the user has set the password
     password_version = TextField()  # changes with the password, which ends every earlier session
-    created = BigIntegerField()
+    created_at = BigIntegerField()
 
 
 class Session(Table):
@@ -208,8 +208,8 @@ class Session(Table):
     digest = TextField(unique=True)  # SHA-256 of the browser's cookie
     account = BigIntegerField(index=True)
     password_version = TextField()  # the user's version at sign-in
-    created = BigIntegerField()
-    seen = BigIntegerField(index=True)  # time of the user's last activity, to the minute
+    created_at = BigIntegerField()
+    seen_at = BigIntegerField(index=True)  # time of the user's last activity, to the minute
     address = TextField()  # address at sign-in
     agent = TextField()  # the browser's user agent
     user: Account  # set by the queries in `store.people.sessions`
@@ -224,9 +224,9 @@ class IngestKey(Table):
     hint = TextField()  # beginning of the key, which identifies the sending product to people
     customers: Field[list[str] | None] = JsonField(null=True)  # customers whose events it may send; null: all
     products: Field[list[str] | None] = JsonField(null=True)  # products whose events it may send; null: all
-    created = BigIntegerField()
-    used = BigIntegerField(null=True)  # time of last use, to the minute; null: never
-    revoked = BigIntegerField(null=True)  # null: active
+    created_at = BigIntegerField()
+    used_at = BigIntegerField(null=True)  # time of last use, to the minute; null: never
+    revoked_at = BigIntegerField(null=True)  # null: active
 
 
 class SettingSeen(Table):
@@ -240,7 +240,7 @@ class AuditEntry(Table):
     """Entry of the audit log. `id` is the order of writing."""
 
     id = BigAutoField()
-    moment = BigIntegerField(index=True)
+    recorded_at = BigIntegerField(index=True)
     account = BigIntegerField(null=True)  # the user's id; null if not authenticated
     who = TextField()  # the user's name at that time; empty if none
     action = TextField()  # one of app.services.people.audit.ACTIONS
@@ -273,21 +273,21 @@ class Report(Table):
     estimated_rows = BigIntegerField(default=0)  # estimate from the hourly counts at acceptance
     status = TextField()  # RUNNING, COMPLETE, TIMEOUT, FAILED
     cancelled = BooleanField(default=False)  # the API reports FAILED
-    started = BigIntegerField()
-    ended = BigIntegerField(null=True)
+    started_at = BigIntegerField()
+    ended_at = BigIntegerField(null=True)
     reason = TextField(null=True)  # why it failed, for display
     attempt = IntegerField(default=0)  # number of attempts
     stalled_attempts = IntegerField(default=0)  # consecutive ones without progress; -1: the current one progressed
-    not_before = BigIntegerField(null=True)  # earliest time of the next attempt
+    next_attempt_at = BigIntegerField(null=True)  # earliest time of the next attempt
     token = TextField(null=True)  # of the attempt that may write this row; null: no attempt holds it
     worker = TextField(null=True)  # the worker of the attempt
     paused = BooleanField(default=False)  # waits for smaller reports; the next claim resumes the same attempt
     heartbeat_at = BigIntegerField(null=True)  # last heartbeat of the attempt, by the database's clock
-    claimed = BigIntegerField(null=True)  # when the attempt began
-    began = BigIntegerField(null=True)  # when the first attempt of this run began
+    claimed_at = BigIntegerField(null=True)  # when the attempt began
+    began_at = BigIntegerField(null=True)  # when the first attempt of this run began
     planned = BooleanField(default=False)  # whether total, width and extra_rows are measured, and the parts are created
-    writing = BigIntegerField(null=True)  # when the current attempt began to write rows, by the database's clock
-    resumed_rows = BigIntegerField(null=True)  # rows that were written before `writing`
+    writing_began_at = BigIntegerField(null=True)  # when the attempt began to write rows, by the database's clock
+    resumed_rows = BigIntegerField(null=True)  # rows that were written before `writing_began_at`
     rows = BigIntegerField(null=True)
     total = BigIntegerField(null=True)
     width = BigIntegerField(null=True)  # items of the widest context
@@ -296,7 +296,7 @@ class Report(Table):
     etag = TextField(null=True)  # identifies the file, if others may also write under that key
     bytes = BigIntegerField(null=True)
     sha256 = TextField(null=True)
-    expires = BigIntegerField(null=True)  # when the file expires
+    expires_at = BigIntegerField(null=True)  # when the file expires
     removed = BooleanField(default=False)
 
 
@@ -325,8 +325,8 @@ class ReportAttempt(Table):
     number = IntegerField()
     token = TextField()
     worker = TextField()
-    began = BigIntegerField()
-    ended = BigIntegerField(null=True)
+    began_at = BigIntegerField()
+    ended_at = BigIntegerField(null=True)
     outcome = TextField(null=True)  # complete, lost, failed, timeout, cancelled; null: running
     reason = TextField(null=True)
     rows = BigIntegerField(default=0)
@@ -347,18 +347,18 @@ class Schedule(Table):
     hour = IntegerField()  # of the day, UTC
     mode = TextField()  # period, since_last
     webhook = TextField(null=True)  # a URL; null: no notification
-    webhook_since = BigIntegerField(null=True)  # reports that ended earlier are not notified
+    webhook_set_at = BigIntegerField(null=True)  # reports that ended earlier are not notified
     webhook_salt = TextField(null=True)  # salt of the signing secret
     active = BooleanField(default=True)
     reason = TextField(null=True)  # why it is paused or could not run, for display
-    next_run = BigIntegerField(null=True)  # null: paused
-    last_run = BigIntegerField(null=True)
+    next_run_at = BigIntegerField(null=True)  # null: paused
+    last_run_at = BigIntegerField(null=True)
     last_report = TextField(null=True)  # UUID of the last report
     last_snapshot_max_id = BigIntegerField(null=True)  # the last event id that a report of it has included
     claim = TextField(null=True)  # token of the process that is starting a report; null: none
-    claimed = BigIntegerField(null=True)
-    claimed_next = BigIntegerField(null=True)  # the next run after the claimed one
-    created = BigIntegerField()
+    claimed_at = BigIntegerField(null=True)
+    claimed_next_run_at = BigIntegerField(null=True)  # the next run after the claimed one
+    created_at = BigIntegerField()
 
 
 class Delivery(Table):
@@ -368,12 +368,12 @@ class Delivery(Table):
     key = TextField(unique=True)  # a UUID, the same in every try, so that a receiver can detect repeats
     schedule = BigIntegerField()
     report = TextField()  # UUID of the report
-    ended = BigIntegerField()  # end of the report; a report that was run again may end twice
+    ended_at = BigIntegerField()  # end of the report; a report that was run again may end twice
     status = TextField()  # status of the report: COMPLETE, TIMEOUT, FAILED
     state = TextField()  # waiting, delivered, given_up
     tries = IntegerField(default=0)  # number of tries since the last request to deliver
-    next_try = BigIntegerField(index=True, null=True)  # null: none
-    created = BigIntegerField()
+    next_try_at = BigIntegerField(index=True, null=True)  # null: none
+    created_at = BigIntegerField()
 
 
 class DeliveryTry(Table):
@@ -381,7 +381,7 @@ class DeliveryTry(Table):
 
     id = BigAutoField()
     delivery = BigIntegerField()
-    moment = BigIntegerField()
-    took = IntegerField()  # milliseconds
+    began_at = BigIntegerField()
+    took_ms = IntegerField()
     code = IntegerField(null=True)  # the HTTP status; null: no response
     said = TextField()  # beginning of the response, or the reason for having none

@@ -167,4 +167,4 @@ def test_a_move_resumes_and_loses_and_doubles_nothing(backup, redis_url, tmp_pat
         assert until_done(run, check, times(23, 1)) > 60
         assert int((tmp_path / "resumed").read_text()) > 0
         assert rows(target) == before
-        assert new.move.state().finished
+        assert new.move.state().finished_at

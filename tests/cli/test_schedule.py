@@ -46,7 +46,7 @@ def test_a_schedule_is_added_listed_run_paused_resumed_and_removed(succeeds, pri
 def test_with_json_all_its_fields_are_printed(prints):
     options = ("--type", "A", "--type", "B", "--hour", 3, "--since-last", "--format", "jsonl", "--compression", "zstd")
     schedule = prints("reports", "schedule", "add", "Weekly", *SELECTION, "--every", "weekly", *options)
-    assert schedule.pop("next_run") == Schedule.get().next_run
+    assert schedule.pop("next_run") == Schedule.get().next_run_at
     assert schedule == {
         "id": 1, "name": "Weekly", "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"],
         "output": {"format": "jsonl", "compression": "zstd"}, "recurrence": "weekly", "hour": 3, "mode": "since_last",

@@ -106,7 +106,9 @@ class SeparateWorld(World):
         services.runner.run(done.job)
         ids = {"source": source(done), "word": "customer", "act": "delete"} | self._recurring_of(boss, wanted)
         values = dict.fromkeys(("address", "request_id", "event", "customer", "product", "type"), THEIRS)
-        rejected.add([{"received": now(), "place": 1, "reasons": [THEIRS], "field": "type", "fault": "", **values}], 0)
+        rejected.add(
+            [{"received_at": now(), "place": 1, "reasons": [THEIRS], "field": "type", "fault": "", **values}], 0
+        )
         Client(self.app, None).post("/events", [event(**codes), event(**codes, timestamp=-1)])
         services.rejected.flush()
         ids["uuid"] = rejected.requests(1)[0].uuid
@@ -127,7 +129,7 @@ class SeparateWorld(World):
             "filter": filter,
         }
         made = self._services.schedules.add(boss, wanted).schedule
-        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_since=now(), webhook_salt="salt")
+        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_set_at=now(), webhook_salt="salt")
         self._services.runner.run(self._services.schedule_runs.run(boss, made).job)
         for ended in deliveries.unannounced(0):
             deliveries.add(str(uuid.uuid4()), ended, now())

@@ -123,14 +123,14 @@ def world(app) -> World:
 
 def _refused(text: str, place: int) -> dict[str, object]:
     values = {"address": "", "request_id": text, "event": text, "field": text, "fault": "", "customer": text}
-    return {"received": now(), "place": place, "reasons": [text], **values}
+    return {"received_at": now(), "place": place, "reasons": [text], **values}
 
 
 def _refused_request(text: str, number: int) -> dict[str, object]:
     body = zstandard.compress(text.encode())
     values = {"address": text, "request_id": text, "idempotency_key": text, "customer": text}
     values |= {"events": 2, "invalid": 1, "is_lines": False}
-    return {"uuid": str(number), "received": now(), "body": body, "bytes": len(body), **values}
+    return {"uuid": str(number), "received_at": now(), "body": body, "bytes": len(body), **values}
 
 
 def faults(answer: TestResponse) -> list[str]:
@@ -202,9 +202,9 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     while hourly_counts.advance():
         pass
     for one in Delivery.select():
-        DeliveryTry.insert(delivery=one.id, moment=now(), took=1, code=500, said="").execute()
+        DeliveryTry.insert(delivery=one.id, began_at=now(), took_ms=1, code=500, said="").execute()
     Report.update(status="FAILED").where(Report.id.in_(range(0, 1_000, 2))).execute()
-    ReportAttempt.update(ended=now(), outcome="failed").execute()
+    ReportAttempt.update(ended_at=now(), outcome="failed").execute()
     for model, names in SHOWN.items():
         for one in model.select():
             texts = {name: _hostile(f"{model.__name__}.{name}") for name in names}

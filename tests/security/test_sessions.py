@@ -161,34 +161,34 @@ class TestTheEnd:
         assert not is_in(boss)
 
     def test_it_ends_after_eight_hours_without_an_action(self, boss):
-        earlier(8 * 60 * MINUTE - 5_000, Session.seen)
+        earlier(8 * 60 * MINUTE - 5_000, Session.seen_at)
         assert is_in(boss)
-        earlier(8 * 60 * MINUTE, Session.seen)
+        earlier(8 * 60 * MINUTE, Session.seen_at)
         assert not is_in(boss)
 
     @pytest.mark.settings(session_idle_minutes=1)
     def test_it_ends_after_as_many_minutes_as_the_setting_says(self, boss):
-        earlier(MINUTE, Session.seen)
+        earlier(MINUTE, Session.seen_at)
         assert not is_in(boss)
 
     def test_it_ends_after_seven_days_in_any_case(self, boss):
-        earlier(7 * DAY - 5_000, Session.created)
+        earlier(7 * DAY - 5_000, Session.created_at)
         assert is_in(boss)
-        earlier(6_000, Session.created)
+        earlier(6_000, Session.created_at)
         assert not is_in(boss)
 
     @pytest.mark.settings(session_days=1)
     def test_it_ends_after_as_many_days_as_the_setting_says(self, boss):
-        earlier(DAY, Session.created)
+        earlier(DAY, Session.created_at)
         assert not is_in(boss)
 
     def test_one_from_a_clock_that_was_ahead_begins_when_that_is_noticed(self, boss, services):
-        earlier(-40 * DAY, Session.created, Session.seen)
+        earlier(-40 * DAY, Session.created_at, Session.seen_at)
         services.sessions.purge()
         (session,) = Session.select()
-        assert abs(session.created - now()) < MINUTE and abs(session.seen - now()) < MINUTE
+        assert abs(session.created_at - now()) < MINUTE and abs(session.seen_at - now()) < MINUTE
         assert is_in(boss)
-        earlier(8 * DAY, Session.created)
+        earlier(8 * DAY, Session.created_at)
         assert not is_in(boss)
 
     def test_the_cookie_ends_with_it(self, boss, app):
@@ -200,7 +200,7 @@ class TestTheEnd:
     def test_ended_sessions_are_removed(self, boss, services):
         services.scheduler.run_all()
         assert Session.select().count() == 1
-        earlier(8 * DAY, Session.seen, Session.created)
+        earlier(8 * DAY, Session.seen_at, Session.created_at)
         services.scheduler.run_all()
         assert Session.select().count() == 0
 
@@ -245,14 +245,14 @@ class TestMeanwhile:
 
 class TestActs:
     def test_opening_a_page_extends_the_session(self, boss):
-        earlier(10 * MINUTE, Session.seen)
+        earlier(10 * MINUTE, Session.seen_at)
         boss.get("/admin/reports")
-        assert now() - Session.get().seen < MINUTE
+        assert now() - Session.get().seen_at < MINUTE
 
     def test_a_part_that_refreshes_itself_does_not_extend_the_session(self, boss):
-        earlier(10 * MINUTE, Session.seen)
+        earlier(10 * MINUTE, Session.seen_at)
         assert boss.get("/admin/overview/part", headers={REFRESHES: "1"}).status_code == 200
-        assert now() - Session.get().seen > 9 * MINUTE
+        assert now() - Session.get().seen_at > 9 * MINUTE
 
     def test_an_extension_is_recorded_once_a_minute_at_most(self, boss, monkeypatch):
         monkeypatch.setattr(store, "note_seen", lambda *_: 1 / 0)
@@ -263,7 +263,7 @@ class TestActs:
             raise StoreUnavailable("The database is busy.")
 
         monkeypatch.setattr(store, "note_seen", away)
-        earlier(10 * MINUTE, Session.seen)
+        earlier(10 * MINUTE, Session.seen_at)
         assert is_in(boss)
 
 

@@ -85,7 +85,7 @@ class World:
             assert visitor.send("/admin/sign-in", {"user": name, "password": password}).status_code == 401
         if who == "expired":
             last = Session.select().order_by(Session.id.desc()).get()
-            Session.update(created=Session.created - DAYS).where(Session.id == last.id).execute()
+            Session.update(created_at=Session.created_at - DAYS).where(Session.id == last.id).execute()
         return visitor
 
     def csrf_token_of(self, visitor: Visitor) -> str:
@@ -152,7 +152,7 @@ class World:
         wanted = RECURRING | {"name": f"Number {next(self._numbers)}", "hour": 6}
         filter = {name: wanted.pop(name) for name in ("customer", "product")}
         made = self._services.schedules.add(self._anna(), wanted | {"filter": filter}).schedule
-        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_since=now(), webhook_salt="salt")
+        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_set_at=now(), webhook_salt="salt")
         report = self._services.schedule_runs.run(SYSTEM, made)
         self._services.runner.run(report.job)
         for ended in deliveries.unannounced(0):
@@ -162,7 +162,7 @@ class World:
     def _rejected(self) -> int:
         values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "customer": "BARCHART"}
         values |= {"field": "type", "fault": ""}
-        rejected.add([{"received": now(), "reasons": ["It has no type."], **values}], 0)
+        rejected.add([{"received_at": now(), "reasons": ["It has no type."], **values}], 0)
         return RejectedEvent.select().order_by(RejectedEvent.id.desc()).get().id
 
     def _refused_request(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from peewee import BigIntegerField
 from playhouse.migrations import Migration
 
 from app import create_app
@@ -18,6 +19,13 @@ from app.store.models import Table
 
 ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 RELEASED = {"1.0.0": "0001_initial"}  # the last migration of each version
+# the large integers that are no times, and the times whose names clients know
+NUMBERS = {
+    *("account", "delivery", "owner", "schedule", "last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id"),
+    *("slice_end", "up_to", "bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset"),
+    *("rejected", "resumed_rows", "rows", "slice_groups", "total", "width"),
+}
+KNOWN_TIMES = {"timestamp", "received", "start", "end", "hour"}
 FUTURE = "9999_of_a_newer_version"
 BROKEN = """
 def up(migrator, db):
@@ -91,6 +99,12 @@ def test_the_models_match_the_migrated_schema(empty_database):
         assert actual == fields, table
         unique = {tuple(index.columns) for index in store.database.get_indexes(table) if index.unique}
         assert {(field.column_name,) for field in meta.sorted_fields if field.unique} <= unique, table
+
+
+def test_the_name_of_a_column_with_a_time_ends_in_at():
+    fields = [field for model in Table.__subclasses__() for field in model._meta.sorted_fields]
+    large = {field.column_name for field in fields if isinstance(field, BigIntegerField)}
+    assert {name for name in large if not name.endswith("_at")} == NUMBERS | KNOWN_TIMES
 
 
 def test_a_database_of_a_newer_version_is_not_upgraded(empty_database):

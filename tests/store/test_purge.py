@@ -18,13 +18,13 @@ ROWS, STEP_ROWS = 23, 5
 
 def purge_keys() -> int:
     IdempotencyKey.insert_many(
-        [{"key": str(number), "digest": b"", "answer": b"", "created": 1} for number in range(ROWS)]
+        [{"key": str(number), "digest": b"", "answer": b"", "created_at": 1} for number in range(ROWS)]
     ).execute()
     return idempotency.purge(2)
 
 
 def purge_rejected() -> int:
-    row = {"received": 1, "address": "", "request_id": "", "place": 1, "event": "{}", "field": "", "reasons": []}
+    row = {"received_at": 1, "address": "", "request_id": "", "place": 1, "event": "{}", "field": "", "reasons": []}
     RejectedEvent.insert_many([row | {"field": str(number)} for number in range(ROWS)]).execute()
     rejected.purge(2, 1_000, 1_000_000)
     return ROWS
@@ -32,12 +32,12 @@ def purge_rejected() -> int:
 
 def purge_audit() -> int:
     row = {"who": "", "action": "", "object": ""}
-    AuditEntry.insert_many([row | {"moment": number} for number in range(ROWS)]).execute()
+    AuditEntry.insert_many([row | {"recorded_at": number} for number in range(ROWS)]).execute()
     return audit.purge(ROWS)
 
 
 def purge_sessions() -> int:
-    row = {"account": 1, "password_version": "", "created": 1, "seen": 1, "address": "", "agent": ""}
+    row = {"account": 1, "password_version": "", "created_at": 1, "seen_at": 1, "address": "", "agent": ""}
     Session.insert_many([row | {"digest": str(number)} for number in range(ROWS)]).execute()
     return sessions.purge(sessions.Limits(now(), now()))
 

@@ -45,7 +45,7 @@ def numbered(query: str, count: int) -> None:
 def fill_seen(count: int) -> None:
     """Add types T1, T2, … of BARCHART's PORTFOLIO to the observed codes."""
     numbered(
-        "INSERT INTO observed_code (customer, product, type, since, width) "
+        "INSERT INTO observed_code (customer, product, type, first_observed_at, width) "
         "SELECT 'BARCHART', 'PORTFOLIO', 'T' || n, 0, 2",
         count,
     )

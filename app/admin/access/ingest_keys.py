@@ -34,7 +34,7 @@ class KeyForm(FlaskForm):
 @page("/keys", "keys")
 def keys() -> str:
     all_keys = services().ingest_keys.all(by=caller())
-    lines = [{"key": key, "state": REVOKED if key.revoked else IN_USE} for key in all_keys]
+    lines = [{"key": key, "state": REVOKED if key.revoked_at else IN_USE} for key in all_keys]
     return render_template("admin/access/keys.html", lines=lines, needed=services().admission.needs_key)
 
 

@@ -67,7 +67,7 @@ def confirm_remove_rejected(key: int) -> str:
 def remove_rejected(key: int) -> Response:
     found = services().rejected.get(caller(), key)
     services().rejected.discard(caller(), found)
-    return redirect_with(f"The rejected event of {moment(found.received)} is removed.", link_to("rejected_list"))
+    return redirect_with(f"The rejected event of {moment(found.received_at)} is removed.", link_to("rejected_list"))
 
 
 def _render_event(found: RejectedEvent, form: EventForm) -> str:

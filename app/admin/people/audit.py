@@ -90,7 +90,7 @@ def audit_file() -> Response:
         details = orjson.dumps(entry.details).decode() if entry.details else ""
         cells = (entry.who, entry.action, entry.object, entry.customer, entry.address, details)
         # A spreadsheet would run some cells as a formula.
-        rows.writerow([iso(entry.moment), *(f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells)])
+        rows.writerow([iso(entry.recorded_at), *(f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells)])
     headers = {"Content-Disposition": "attachment; filename=audit.csv"}
     return Response(out.getvalue(), mimetype="text/csv", headers=headers)
 

@@ -76,7 +76,7 @@ def _state(report: Report, place: int | None) -> State:
     if report.status == "RUNNING":
         waiting = PAUSED if report.paused else QUEUED
         return RUNNING if place is None else waiting
-    if report.status == "COMPLETE" and report.expires is not None and report.expires <= now():
+    if report.status == "COMPLETE" and report.expires_at is not None and report.expires_at <= now():
         return EXPIRED
     if report.status == "COMPLETE" and report.removed:
         return DELETED

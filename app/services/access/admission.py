@@ -56,7 +56,7 @@ class Admission:
         except StoreUnavailable:  # accept the events without the key, because they may be spooled
             self._blind_until = time.monotonic() + KEPT_SECONDS
             return None
-        if key and key.revoked is not None:
+        if key and key.revoked_at is not None:
             raise Unauthenticated("The ingest key that was sent is revoked.")
         return key
 

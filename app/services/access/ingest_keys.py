@@ -50,9 +50,9 @@ class IngestKey:
     hint: str  # the first characters of the key
     customers: tuple[str, ...] | None  # customers whose events it may send, or None for all
     products: tuple[str, ...] | None  # products whose events it may send, or None for all
-    created: int
-    used: int | None  # time of the last use, to the minute, or None if it was never used
-    revoked: int | None  # time of the revocation, or None if the key is in use
+    created_at: int
+    used_at: int | None  # time of the last use, to the minute, or None if it was never used
+    revoked_at: int | None  # time of the revocation, or None if the key is in use
 
     def check(self, batch: Batch) -> None:
         """Raise Forbidden for the first event of a batch that this key may not send."""
@@ -87,7 +87,7 @@ class IngestKeys:
     def verify(self, token: str) -> IngestKey | None:
         """Return the key that a client sent, or None if it is unknown or revoked. Raise the errors of `find`."""
         key = self.find(token)
-        return key if key and key.revoked is None else None
+        return key if key and key.revoked_at is None else None
 
     def find(self, token: str) -> IngestKey | None:
         """Return the key that a client sent, active or revoked, or None if it is unknown.
@@ -118,7 +118,7 @@ class IngestKeys:
         if len(self._kept) >= MAX_KEPT:  # drop unknown tokens, whose number is unlimited
             self._kept = {digest: kept for digest, kept in list(self._kept.items()) if kept[1]}
         self._kept[digest] = (moment, found)
-        if found and found.revoked is None:
+        if found and found.revoked_at is None:
             self._note_use(found)
         return found
 
@@ -157,7 +157,7 @@ class IngestKeys:
     def get(self, key: int, *, by: Principal = SYSTEM) -> IngestKey:
         """Return a key in use. Raise KeyUnknown if there is none, or the caller may not see it."""
         row = store.by_id(key)
-        if row is None or row.revoked is not None or not by.covers(row.customers):
+        if row is None or row.revoked_at is not None or not by.covers(row.customers):
             raise KeyUnknown("There is no such key, or it is revoked already.")
         return _key(row)
 
@@ -185,7 +185,7 @@ class IngestKeys:
         """Record the last use once a minute, in a separate thread because the write may wait for the disk."""
         moment = now()
         with self._lock:
-            if moment - max(key.used or 0, self._noted.get(key.id, 0)) < NOTED_MS:
+            if moment - max(key.used_at or 0, self._noted.get(key.id, 0)) < NOTED_MS:
                 return
             self._noted[key.id] = self._to_note[key.id] = moment
             if self._thread is None or not self._thread.is_alive():
@@ -209,7 +209,7 @@ class IngestKeys:
 
 def _key(row: KeyRow) -> IngestKey:
     customers, products = (None if codes is None else tuple(codes) for codes in (row.customers, row.products))
-    return IngestKey(row.id, row.name, row.hint, customers, products, row.created, row.used, row.revoked)
+    return IngestKey(row.id, row.name, row.hint, customers, products, row.created_at, row.used_at, row.revoked_at)
 
 
 def _digest(token: str) -> str:

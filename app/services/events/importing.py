@@ -61,7 +61,7 @@ class Progress:
     line: int = 1  # the next line
     events: int = 0  # number of stored events
     rejected: int = 0  # number of rejected lines
-    finished: int | None = None  # time in milliseconds at which the import ended, or None if it has not
+    finished_at: int | None = None  # time in milliseconds at which the import ended, or None if it has not
 
 
 class Importing:
@@ -76,8 +76,8 @@ class Importing:
         """Import a file, `again` even if it was imported completely before.
 
         Yields:
-            The progress before the import starts, after each commit, and finally with `finished` set. If the file was
-            imported completely before, the first progress has `finished` set.
+            The progress before the import starts, after each commit, and finally with `finished_at` set. If the file
+            was imported completely before, the first progress has `finished_at` set.
 
         Raises:
             InputInvalid: the file has the wrong form; nothing was stored.
@@ -91,9 +91,9 @@ class Importing:
             if again:
                 imports.forget(identity)
             row = imports.begin(identity, source.name, now())
-            progress = Progress(row.offset, row.line, row.events, row.rejected, row.finished)
+            progress = Progress(row.offset, row.line, row.events, row.rejected, row.finished_at)
         yield progress
-        if progress.finished:
+        if progress.finished_at:
             return
         form: Form = CsvForm(source.csv, self._catalog.naming(source.csv.product)) if source.csv else LinesForm()
         release()  # the writer uses its own connection
@@ -106,7 +106,7 @@ class Importing:
                 imports.finish(identity, done)
             details = {"events": progress.events, "rejected": progress.rejected}
             audit.note(SYSTEM, "events imported", f"file {source.name}", details)
-        yield replace(progress, finished=done)
+        yield replace(progress, finished_at=done)
 
     def _store(self, chunk: Chunk, form: Form, before: Progress, name: str, identity: str | None) -> Progress:
         batch = self._read(chunk, form)

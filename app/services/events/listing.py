@@ -32,7 +32,7 @@ class Looked:
     """How far a search has read."""
 
     events: int  # the number of events read
-    time: int | None  # the time of the last event read, or None if there are no events beyond it
+    reached_at: int | None  # the time of the last event read, or None if there are no events beyond it
 
 
 @dataclass(frozen=True)

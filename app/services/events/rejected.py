@@ -300,7 +300,7 @@ def row(one: Rejected, received: int, address: str, request_id: str, sender: Ing
         reasons.append(f"The ingest key {sender.name} may not send events of this customer and product.")
         codes["customer"] = ""
     return {
-        "received": received,
+        "received_at": received,
         "address": address,
         "request_id": request_id,
         "place": one.place,
@@ -353,7 +353,7 @@ def _request_row(
             customers.add("")
             forbidden.append(one.place)
     return {
-        "received": received,
+        "received_at": received,
         "address": address,
         "request_id": request_id,
         "uuid": str(uuid.uuid4()),

@@ -30,7 +30,7 @@ class Group:
     key: Key
     number: int  # number of events
     customers: int  # number of customers that the events seem to belong to
-    last: int  # time of the last event
+    last_at: int  # time of the last event
     newest: int = 0  # id of the last event; set only if a single group was requested
     trend: Sequence[int] = ()  # number of events in each hour or day, oldest first
 

@@ -85,7 +85,7 @@ class Change:
         event = json.parse(one.event.encode())
         if not isinstance(event, dict):
             return one.event  # it will be rejected again
-        value = json.Number(str(one.received)) if self.field == "timestamp" else self.value
+        value = json.Number(str(one.received_at)) if self.field == "timestamp" else self.value
         return json.text(event | {self.field: value})
 
 

@@ -66,11 +66,11 @@ class Backup:
 
     Attributes:
         address: the place and the name.
-        created: time of the snapshot in milliseconds.
+        created_at: time of the snapshot in milliseconds.
     """
 
     address: str
-    created: int
+    created_at: int
     manifest: Manifest
 
 
@@ -79,7 +79,7 @@ class BackupStatus:
     """Automatic backups."""
 
     place: str  # BACKUP_URL; empty if there are no automatic backups
-    latest: int | None = None  # when the last one was made in milliseconds, or None if there is none or it is unknown
+    latest_at: int | None = None  # when the last one was made, or None if there is none or it is unknown
     hours: int = 0  # its age
     problem: str | None = None  # why it is unknown, or None
 

@@ -188,7 +188,7 @@ class Health:
         if status.problem:
             plain = NO_BACKUP_LIST.format(place="BACKUP_URL", reason="The place cannot be used.")
             return Check("backup", NO_BACKUP_LIST.format(place=place, reason=status.problem), plain=plain)
-        if status.latest is None:
+        if status.latest_at is None:
             return Check("backup", NO_BACKUP.format(place=place), plain=NO_BACKUP.format(place="BACKUP_URL"))
         is_old = status.hours >= OLD_INTERVALS * every
         return Check("backup", OLD_BACKUP.format(hours=status.hours, every=every) if is_old else None)

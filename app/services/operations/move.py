@@ -142,7 +142,7 @@ class Move:
         """Complete a move whose last step was interrupted after the tables had become visible."""
         with transfer.reading(url) as source:
             digest = digest_of(source)
-        if state.finished is None:
+        if state.finished_at is None:
             move_state.finish(self._url, now())
         return Moved(starred(url), digest.events, digest.hash, digest.events)
 

@@ -30,7 +30,7 @@ class Restored:
 
     Attributes:
         address: the backup.
-        created: time of its snapshot in milliseconds.
+        created_at: time of its snapshot in milliseconds.
         events: number of restored events.
         reports: number of report files that were restored.
         expired: number of reports whose file is not there.
@@ -38,7 +38,7 @@ class Restored:
     """
 
     address: str
-    created: int
+    created_at: int
     events: int
     reports: int
     expired: int

@@ -55,7 +55,7 @@ class Work:
     workers: Sequence[Worker] = ()
     waiting: int = 0  # number of reports that wait for a worker
     calls: int = 0  # number of wake-ups that wait in the queue
-    scheduler: int | None = None  # time of the last scheduler heartbeat, in milliseconds
+    scheduler_heartbeat_at: int | None = None  # time of the last scheduler heartbeat, in milliseconds
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Retention:
     setting: str  # the setting that defines it; empty if it is fixed
     days: int | None  # None means forever
     number: int | None  # number of stored items, or None if it is not reported. At most MOST are counted
-    oldest: int | None  # time of the oldest item in milliseconds, or None if there is none
+    oldest_at: int | None  # time of the oldest item in milliseconds, or None if there is none
     going: int  # number of items that expire within a day
     note: str = ""
 
@@ -192,7 +192,7 @@ class System:
         workers = []
         for one in seen:
             report, helps = held.get(one.name), one.name in helping
-            is_silent = now() - one.heard > SILENT_SECONDS * 1000
+            is_silent = now() - one.heartbeat_at > SILENT_SECONDS * 1000
             shown = report if report and who.sees(report.customer) else None
             workers.append(Worker(one, is_silent, shown, report is not None or helps, helps))
         heard = None if scheduler is None else round(scheduler * 1000)

@@ -140,7 +140,7 @@ class Accounts:
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
             account = _get(by, name)
-            account.password_version, account.password_expires = secrets.token_hex(16), expires
+            account.password_version, account.password_expires_at = secrets.token_hex(16), expires
             store.set_password(account.id, hashed, expires, account.password_version)
             sessions.remove_of(account.id)
             act = "password changed" if by.id == account.id else "password reset"
@@ -174,16 +174,16 @@ class Accounts:
         """Return the user with that name if their password has neither expired nor been used up (unless `used`)."""
         name = folded(name)
         account = store.by_name(name) if _storable(name) else None
-        if account is None or account.password_expires is None:
+        if account is None or account.password_expires_at is None:
             return account
-        is_good = account.password_expires > now() or (used and account.password_expires == store.USED_UP)
+        is_good = account.password_expires_at > now() or (used and account.password_expires_at == store.USED_UP)
         return account if is_good else None
 
 
 def principal(account: Account) -> Principal:
     """Return the principal of an account."""
     customers = None if account.customers is None else tuple(account.customers)
-    temporary = account.password_expires is not None
+    temporary = account.password_expires_at is not None
     return Principal(account.id, account.name, account.role, customers, account.password_version, temporary=temporary)
 
 

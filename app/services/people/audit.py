@@ -68,7 +68,7 @@ class AuditRecord:
     """Entry of the audit log."""
 
     id: int
-    moment: int
+    recorded_at: int
     account: int | None  # the user's id, or None if no user had been authenticated
     who: str  # the user's name at that time
     action: str
@@ -106,7 +106,7 @@ def note(
     if action not in ACTIONS:
         raise KeyError(action)
     store.add(
-        moment=now(),
+        recorded_at=now(),
         account=who.id or None,
         who=who.name,
         action=action,
@@ -129,7 +129,7 @@ def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = N
     entries = [
         AuditRecord(
             row.id,
-            row.moment,
+            row.recorded_at,
             row.account,
             row.who,
             row.action,

@@ -62,8 +62,8 @@ class Sessions:
                 digest=_digest(token),
                 account=who.id,
                 password_version=who.password_version,
-                created=moment,
-                seen=moment,
+                created_at=moment,
+                seen_at=moment,
                 address=who.address,
                 agent=agent[:MAX_AGENT],
             )
@@ -80,7 +80,7 @@ class Sessions:
         if found is None:
             return None
         session, account = found
-        if acts and now() - session.seen >= NOTED_MS:
+        if acts and now() - session.seen_at >= NOTED_MS:
             try:
                 store.note_seen(session.id, now())
             except StoreUnavailable as error:  # the next request will record it

@@ -87,7 +87,7 @@ class Attempt:
         key = self._context.destinations.new_key(self._report)
         with self._heartbeat:
             if self._report.planned:  # its speed is computed only from rows written from now on
-                self._note_or_stop(writing=store.clock(), resumed_rows=self._rows())
+                self._note_or_stop(writing_began_at=store.clock(), resumed_rows=self._rows())
             else:
                 self._plan()
             try:
@@ -109,7 +109,7 @@ class Attempt:
         measured = {name: getattr(report, name) for name in ("total", "width", "extra_rows", "estimated_rows")}
         with transaction():
             parts.plan(report.job, plan.parts)
-            self._note_or_stop(**measured, planned=True, writing=store.clock(), resumed_rows=0)
+            self._note_or_stop(**measured, planned=True, writing_began_at=store.clock(), resumed_rows=0)
         report.planned = True
 
     def _write(self, key: str) -> Written:
@@ -186,7 +186,7 @@ class Attempt:
     def _complete(self, key: str, written: Written) -> None:
         finished = store.now()
         values = {"rows": written.rows, "total": written.rows, "bytes": written.bytes, "sha256": written.sha256}
-        values |= {"status": store.COMPLETE, "ended": finished, "expires": finished + self._context.keep_ms}
+        values |= {"status": store.COMPLETE, "ended_at": finished, "expires_at": finished + self._context.keep_ms}
         with transaction():
             is_held = self._note(**values, file=key, etag=written.etag)
             if is_held:

@@ -38,7 +38,7 @@ def queue() -> list[store.Waiting]:
     first = due()
     known = {report.id for report in first}
     later = [report for report in store.waiting() if report.id not in known]
-    return first + sorted(later, key=lambda report: report.not_before or 0)
+    return first + sorted(later, key=lambda report: report.next_attempt_at or 0)
 
 
 def in_turn(
@@ -58,10 +58,10 @@ def in_turn(
     keyed = []
     for yields, _, report in sorted((_gives_way(report, now), report.id, report) for report in waiting):
         claimed[report.account] += 1
-        since = max(report.started, served.get(report.account, 0))
+        since = max(report.started_at, served.get(report.account, 0))
         keyed.append(((yields, claimed[report.account], since, report.id), report))
     return [report for _, report in sorted(keyed, key=lambda pair: pair[0])]
 
 
 def _gives_way(report: store.Waiting, now: int) -> bool:
-    return is_huge(report) and now - (report.heartbeat_at or report.started) < GIVES_WAY_MS
+    return is_huge(report) and now - (report.heartbeat_at or report.started_at) < GIVES_WAY_MS

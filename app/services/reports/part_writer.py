@@ -69,7 +69,7 @@ class Heartbeat:
     def __init__(
         self, report: Report, limit_ms: int, note: Callable[[], bool], is_stopping: Callable[[], bool] = never
     ) -> None:
-        began = report.began or store.now()
+        began = report.began_at or store.now()
         self._deadline = time.monotonic() + (began + limit_ms - store.now()) / 1000
         self._note = note
         self._is_stopping = is_stopping

@@ -130,7 +130,7 @@ class Runner:
         reason = f"It ran longer than {seconds} seconds. Narrow its time range, or raise REPORT_TIMEOUT_SECONDS."
         log.error("report timed out", report=report.job, seconds=seconds)
         with transaction():
-            if store.note(report.job, token, status=store.TIMEOUT, ended=store.now(), reason=reason):
+            if store.note(report.job, token, status=store.TIMEOUT, ended_at=store.now(), reason=reason):
                 attempts.end(report.job, token, attempts.TIMEOUT, store.now(), reason=reason, rows=report.rows)
         self.context.destinations.discard_leftovers(report.job)
 
@@ -139,7 +139,7 @@ class Runner:
         log.warning("report left, the database is away", report=report.job, reason=str(error))
         token = lease(report)
         attempts.end(report.job, token, attempts.LOST, store.now(), reason=str(error), rows=report.rows)
-        store.give_back(report.job, token, not_before=store.clock() + BACKOFF_MS)
+        store.give_back(report.job, token, next_attempt_at=store.clock() + BACKOFF_MS)
 
     def _fail(self, report: Report, error: Exception) -> None:
         """Schedule a retry, or fail the report after too many attempts without progress.
@@ -156,6 +156,6 @@ class Runner:
         pause = BACKOFF_MS * 3 ** max(0, stalled - 1)
         with transaction():
             attempts.end(report.job, token, attempts.FAILED, store.now(), reason=reason, rows=report.rows)
-            given = store.give_back(report.job, token, stalled_attempts=stalled, not_before=store.clock() + pause)
+            given = store.give_back(report.job, token, stalled_attempts=stalled, next_attempt_at=store.clock() + pause)
         if given:
             log.warning("report will be tried again", report=report.job, milliseconds=pause)

@@ -151,7 +151,7 @@ class Reports:
                 snapshot_min_id=after,
                 snapshot_max_id=cut,
                 estimated_rows=max(0, min(cut - (after or 0), estimated_rows)),
-                started=store.now(),
+                started_at=store.now(),
                 **names,
             )
             self._note(who, "report started", report)
@@ -328,6 +328,6 @@ def _by_source(name: str) -> Report | None:
 
 
 def _explain_missing(report: Report) -> str:
-    if report.expires is not None and report.expires <= store.now():
+    if report.expires_at is not None and report.expires_at <= store.now():
         return "has expired and is removed"
     return "was deleted" if report.removed else "is gone from where it was kept, or another took its place"

@@ -74,7 +74,7 @@ class ScheduleRuns:
 
     def _run_due(self, schedule: Schedule, moment: int) -> None:
         following = recurrence(schedule).next_run(moment)
-        taken = store.claim(schedule.id, secrets.token_hex(8), moment, following, due=schedule.next_run)
+        taken = store.claim(schedule.id, secrets.token_hex(8), moment, following, due=schedule.next_run_at)
         if taken is None:  # another scheduler has claimed it
             return
         try:
@@ -96,7 +96,7 @@ class ScheduleRuns:
             report = self._reports.start(owner(taken), filter, taken.output, origin=taken.id, after=after)
         except Forbidden as error:
             with transaction():
-                _release(taken, ran=True, active=False, next_run=None, reason=str(error))
+                _release(taken, ran=True, active=False, next_run_at=None, reason=str(error))
                 note(SYSTEM, "paused", taken, {"reason": str(error)})
             raise
         except InputInvalid as error:
@@ -110,7 +110,7 @@ class ScheduleRuns:
         return report
 
     def _settle(self, taken: Schedule, report: Report, *, by: Principal | None = None) -> None:
-        values = {"last_run": report.started, "last_report": report.job, "reason": None}
+        values = {"last_run_at": report.started_at, "last_report": report.job, "reason": None}
         with transaction():
             is_settled = _release(taken, ran=True, last_snapshot_max_id=report.snapshot_max_id, **values)
             if is_settled and by is not None:
@@ -124,7 +124,7 @@ class ScheduleRuns:
         moment = now()
         for schedule in store.waiting(moment + HOUR_MS):
             # With a slightly slow clock, this must not schedule again the run that another scheduler has just started.
-            latest, planned = recurrence(schedule).next_run(moment + SKEW_MS), schedule.next_run
+            latest, planned = recurrence(schedule).next_run(moment + SKEW_MS), schedule.next_run_at
             if planned is None or planned <= latest:
                 continue
             if store.set_next_run(schedule.id, planned, recurrence(schedule).next_run(moment)):

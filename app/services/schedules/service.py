@@ -78,9 +78,9 @@ class Schedules:
         values = self._check(owner, wanted)
         moment = now()
         values |= _webhook_columns(values["webhook"], None, moment)
-        values |= {"owner": owner.id, "owner_name": owner.name, "active": True, "created": moment}
+        values |= {"owner": owner.id, "owner_name": owner.name, "active": True, "created_at": moment}
         with transaction():
-            added = store.add(next_run=Recurrence(values["recurrence"], values["hour"]).next_run(moment), **values)
+            added = store.add(next_run_at=Recurrence(values["recurrence"], values["hour"]).next_run(moment), **values)
             if added is None:
                 raise _name_taken(values["name"])
             note(by or owner, "added", added, _describe(added))
@@ -105,7 +105,7 @@ class Schedules:
         moment, changed = now(), Recurrence(values["recurrence"], values["hour"])
         values |= _webhook_columns(values["webhook"], schedule, moment)
         if schedule.active and changed != recurrence(schedule):  # otherwise a run that is just due would be lost
-            values["next_run"] = changed.next_run(moment)
+            values["next_run_at"] = changed.next_run(moment)
         with transaction():
             changed_rows = store.change(schedule.id, **values)
             if changed_rows is None:
@@ -121,14 +121,14 @@ class Schedules:
     def pause(self, by: Principal, schedule: Schedule) -> None:
         """Pause a recurring report. This and the methods below raise ScheduleUnknown if it was removed."""
         with transaction():
-            _update(schedule, active=False, next_run=None, reason=None)
+            _update(schedule, active=False, next_run_at=None, reason=None)
             note(by, "paused", schedule)
 
     def resume(self, by: Principal, schedule: Schedule) -> None:
         """Resume a recurring report with the next run, or raise Forbidden; see `change`. Missed runs are skipped."""
         _check_sees(owner_of(schedule), schedule.customer)
         with transaction():
-            _update(schedule, active=True, next_run=recurrence(schedule).next_run(now()), reason=None)
+            _update(schedule, active=True, next_run_at=recurrence(schedule).next_run(now()), reason=None)
             note(by, "resumed", schedule)
 
     def remove(self, by: Principal, schedule: Schedule) -> None:
@@ -201,10 +201,10 @@ def _check_sees(owner: Principal, customer: str) -> None:
 def _webhook_columns(url: str | None, before: Schedule | None, moment: int) -> dict[str, object]:
     """Return the webhook columns. A new webhook has a new secret, and covers only reports that end from now on."""
     if url is None:
-        return {"webhook_since": None, "webhook_salt": None}
+        return {"webhook_set_at": None, "webhook_salt": None}
     if before is not None and before.webhook:
         return {}
-    return {"webhook_since": moment, "webhook_salt": new_salt()}
+    return {"webhook_set_at": moment, "webhook_salt": new_salt()}
 
 
 def _describe(schedule: Schedule) -> dict[str, object]:

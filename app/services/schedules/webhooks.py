@@ -143,7 +143,7 @@ class Webhooks:
         code, said = self._try(delivery, begun)
         good = code is not None and 200 <= code < 300
         state = store.DELIVERED if good else store.GIVEN_UP if is_last else store.WAITING
-        store.note(delivery.id, number, state, moment=begun, took=now() - begun, code=code, said=said)
+        store.note(delivery.id, number, state, began_at=begun, took_ms=now() - begun, code=code, said=said)
         (log.info if good else log.warning)("webhook tried", delivery=delivery.key, number=number, code=code, said=said)
 
     def _try(self, delivery: Delivery, moment: int) -> tuple[int | None, str]:

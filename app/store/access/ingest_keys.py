@@ -18,7 +18,7 @@ def find(digest: str) -> IngestKey | None:
 
 def by_name(name: str) -> IngestKey | None:
     """Return the active key with a name, if any."""
-    return IngestKey.get_or_none((IngestKey.name == name) & IngestKey.revoked.is_null())
+    return IngestKey.get_or_none((IngestKey.name == name) & IngestKey.revoked_at.is_null())
 
 
 def by_id(key: int) -> IngestKey | None:
@@ -27,7 +27,7 @@ def by_id(key: int) -> IngestKey | None:
 
 def every() -> list[IngestKey]:
     """Return all keys: active keys by name, then revoked keys, most recently revoked first."""
-    return sorted(IngestKey.select(), key=lambda key: (key.revoked is not None, -(key.revoked or 0), key.name))
+    return sorted(IngestKey.select(), key=lambda key: (key.revoked_at is not None, -(key.revoked_at or 0), key.name))
 
 
 def add(
@@ -37,18 +37,18 @@ def add(
     values = {"name": name, "digest": digest, "hint": hint, "customers": customers, "products": products}
     try:
         with database.atomic():
-            return IngestKey.create(created=now, **values)
+            return IngestKey.create(created_at=now, **values)
     except IntegrityError:
         return None
 
 
 def revoke(key: int, now: int) -> bool:
     """Revoke a key, and return whether it was active."""
-    query = IngestKey.update(revoked=now).where((IngestKey.id == key) & IngestKey.revoked.is_null())
+    query = IngestKey.update(revoked_at=now).where((IngestKey.id == key) & IngestKey.revoked_at.is_null())
     return execute(query) == 1
 
 
 def note_use(key: int, now: int) -> None:
     """Record that a key was used, without overwriting a later time that another process recorded."""
-    earlier = IngestKey.used.is_null() | (IngestKey.used < now)
-    execute(IngestKey.update(used=now).where((IngestKey.id == key) & earlier))
+    earlier = IngestKey.used_at.is_null() | (IngestKey.used_at < now)
+    execute(IngestKey.update(used_at=now).where((IngestKey.id == key) & earlier))

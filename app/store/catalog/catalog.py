@@ -20,7 +20,7 @@ MISSING_KINDS = ("customers", "products", "types")
 AT_ONCE = 1_000  # rows of up to five parameters per statement; SQLite allows 32,766 parameters
 # Plain SQL, because Peewee takes several times as long as the database to build a statement with so many values.
 NOTE = """
-    INSERT INTO observed_code (customer, product, type, since, width) VALUES {values}
+    INSERT INTO observed_code (customer, product, type, first_observed_at, width) VALUES {values}
     ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
         width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END
     WHERE observed_code.width < excluded.width OR observed_code.is_erased"""

@@ -29,12 +29,12 @@ WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events per transaction on Post
 HOUR = f"timestamp / {HOUR_MS} * {HOUR_MS}"
 GROUPS = f"""
     SELECT customer, product, type, {HOUR} AS hour, count(*) AS number,
-        min(timestamp) AS first, max(timestamp) AS last, max({{width}}) AS width
+        min(timestamp) AS first_at, max(timestamp) AS last_at, max({{width}}) AS width
     FROM event WHERE id > {{begin:d}} AND id <= {{end:d}} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
 
 # Rows are always written in the order of `catalog.note_seen`, so that concurrent transactions do not deadlock.
 NOTE_SEEN = """
-    INSERT INTO observed_code (customer, product, type, since, width)
+    INSERT INTO observed_code (customer, product, type, first_observed_at, width)
     SELECT customer, product, type, {clock}, width
     FROM (SELECT customer, product, type, max(width) AS width FROM {groups} GROUP BY 1, 2, 3) AS widest
     WHERE NOT EXISTS (
@@ -47,10 +47,10 @@ NOTE_SEEN = """
 
 STEP_GROUPS = "temp.slice WHERE rowid > {done:d} AND rowid <= {to:d}"
 ADD_STEP = """
-    INSERT INTO hourly_count (customer, product, type, hour, number, first, last)
-    SELECT customer, product, type, hour, number, first, last FROM {groups}
+    INSERT INTO hourly_count (customer, product, type, hour, number, first_at, last_at)
+    SELECT customer, product, type, hour, number, first_at, last_at FROM {groups}
     ON CONFLICT (customer, product, type, hour) DO UPDATE SET number = number + excluded.number,
-        first = min(first, excluded.first), last = max(last, excluded.last)"""
+        first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)"""
 
 # MERGE takes three quarters of the time of INSERT … ON CONFLICT. No other transaction writes counts at the same time,
 # because every writer of counts first locks the row of `counted`.
@@ -60,9 +60,9 @@ ADD_WHOLE = """
     MERGE INTO hourly_count AS h USING slice AS s
         ON h.customer = s.customer AND h.product = s.product AND h.type = s.type AND h.hour = s.hour
     WHEN MATCHED THEN UPDATE SET
-        number = h.number + s.number, first = least(h.first, s.first), last = greatest(h.last, s.last)
-    WHEN NOT MATCHED THEN INSERT (customer, product, type, hour, number, first, last)
-        VALUES (s.customer, s.product, s.type, s.hour, s.number, s.first, s.last)"""
+        number = h.number + s.number, first_at = least(h.first_at, s.first_at), last_at = greatest(h.last_at, s.last_at)
+    WHEN NOT MATCHED THEN INSERT (customer, product, type, hour, number, first_at, last_at)
+        VALUES (s.customer, s.product, s.type, s.hour, s.number, s.first_at, s.last_at)"""
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class HourBucket(NamedTuple):
 
     hour: int
     number: int
-    first: int
-    last: int
+    first_at: int
+    last_at: int
 
 
 def watermark() -> int:
@@ -86,7 +86,7 @@ def newest(
     oldest: bool = False,
 ) -> list[HourBucket]:
     """Return the newest hours that have events of some types, newest first, or with `oldest` the oldest ones."""
-    columns = (fn.sum(HourlyCount.number), fn.min(HourlyCount.first), fn.max(HourlyCount.last))
+    columns = (fn.sum(HourlyCount.number), fn.min(HourlyCount.first_at), fn.max(HourlyCount.last_at))
     query = _between(customer, product, types, begin, end, HourlyCount.select(HourlyCount.hour, *columns))
     order = HourlyCount.hour if oldest else HourlyCount.hour.desc()
     found = fetch(query.group_by(HourlyCount.hour).order_by(order).limit(limit))

@@ -17,13 +17,13 @@ class Claim:
     Attributes:
         digest: digest of the request body; a repeated request must have the same.
         answer: response to send if the claim succeeds, in the form in which the service stores it.
-        now: current time in milliseconds.
+        created_at: current time in milliseconds.
     """
 
     key: str
     digest: bytes
     answer: bytes
-    now: int
+    created_at: int
 
 
 def claim(claims: Sequence[Claim]) -> set[Claim]:
@@ -36,8 +36,8 @@ def claim(claims: Sequence[Claim]) -> set[Claim]:
         first.setdefault(claimed.key, claimed)
     ordered = [first[key] for key in sorted(first)]
     mark = ", ".join([f"({', '.join([database.param] * 4)})"] * len(ordered))
-    values = [value for one in ordered for value in (one.key, one.digest, one.answer, one.now)]
-    statement = f"INSERT INTO idempotency_key (key, digest, answer, created) VALUES {mark} "  # noqa: S608
+    values = [value for one in ordered for value in (one.key, one.digest, one.answer, one.created_at)]
+    statement = f"INSERT INTO idempotency_key (key, digest, answer, created_at) VALUES {mark} "  # noqa: S608
     rows = database.execute_sql(f"{statement}ON CONFLICT DO NOTHING RETURNING key", values).fetchall()
     return {first[key] for (key,) in rows}
 
@@ -50,4 +50,4 @@ def find(key: str) -> tuple[bytes, bytes] | None:
 
 def purge(before: int) -> int:
     """Remove the keys created before a time, and return their number."""
-    return step_size.purge(IdempotencyKey.key, IdempotencyKey.created < before)
+    return step_size.purge(IdempotencyKey.key, IdempotencyKey.created_at < before)

@@ -9,7 +9,7 @@ from app.store.queries import execute
 def begin(identity: str, name: str, now: int) -> EventImport:
     """Return the import of a file, and create it if it does not exist."""
     EventImport.insert(
-        identity=identity, name=name, offset=0, line=1, events=0, rejected=0, started=now
+        identity=identity, name=name, offset=0, line=1, events=0, rejected=0, started_at=now
     ).on_conflict_ignore().execute()
     return EventImport.get_by_id(identity)
 
@@ -24,14 +24,16 @@ def advance(identity: str, since: int, offset: int, line: int, events: int, reje
     """
     changed = EventImport.update(
         offset=offset, line=line, events=EventImport.events + events, rejected=EventImport.rejected + rejected
-    ).where(EventImport.identity == identity, EventImport.offset == since, EventImport.finished.is_null())
+    ).where(EventImport.identity == identity, EventImport.offset == since, EventImport.finished_at.is_null())
     return execute(changed) == 1
 
 
 def finish(identity: str, now: int) -> None:
-    EventImport.update(finished=now).where(EventImport.identity == identity, EventImport.finished.is_null()).execute()
+    EventImport.update(finished_at=now).where(
+        EventImport.identity == identity, EventImport.finished_at.is_null()
+    ).execute()
 
 
 def forget(identity: str) -> None:
     """Remove a finished import, so that the file can be imported again."""
-    EventImport.delete().where(EventImport.identity == identity, EventImport.finished.is_null(False)).execute()
+    EventImport.delete().where(EventImport.identity == identity, EventImport.finished_at.is_null(False)).execute()

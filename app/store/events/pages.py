@@ -216,7 +216,7 @@ def _counted(part: Part, limit: int) -> list[Position]:
                 break
             spans.append(bucket)
             number += bucket.number
-        found += _nearest([part.between(bucket.first, bucket.last) for bucket in spans], limit)
+        found += _nearest([part.between(bucket.first_at, bucket.last_at) for bucket in spans], limit)
         hour = spans[-1].hour
         rest = replace(rest, start=hour + HOUR_MS) if part.forward else replace(rest, end=hour - 1)
     return found

@@ -166,7 +166,7 @@ def purge(before: int, max_number: int, max_bytes: int) -> None:
             running = table.select(table.id, fn.sum(table.bytes).over(order_by=[table.id.desc()]).alias("total"))
             beyond = RejectedEvent.select(fn.max(SQL("id"))).from_(running.alias("running"))
             last = max(last, fetch_int(beyond.where(SQL("total") > max_bytes)))
-        step_size.purge(table.id, (table.received < before) | (table.id <= last))
+        step_size.purge(table.id, (table.received_at < before) | (table.id <= last))
 
 
 def _locked(uuid: str) -> RejectedRequest | None:

@@ -41,22 +41,22 @@ ALIKE = (Row.field, Row.fault, Row.product, Row.type)
 def every(customers: Customers, limit: int) -> list[tuple[Key, int, int, int]]:
     """Return the groups with the most events: (key, number of events, number of customers, time of the latest)."""
     number = fn.count(Row.id)
-    query = Row.select(*ALIKE, number, fn.count(Row.customer.distinct()), fn.max(Row.received))
+    query = Row.select(*ALIKE, number, fn.count(Row.customer.distinct()), fn.max(Row.received_at))
     query = among(query, Row.customer, customers).group_by(*ALIKE).order_by(number.desc(), *ALIKE).limit(limit)
     return [(Key(*row[:4]), row[4], row[5], row[6]) for row in fetch(query)]
 
 
 def one(key: Key, customers: Customers) -> tuple[int, int, int, int] | None:
     """Return a group's number of events, number of customers, latest time and latest id, or None if it is empty."""
-    query = Row.select(fn.count(Row.id), fn.count(Row.customer.distinct()), fn.max(Row.received), fn.max(Row.id))
+    query = Row.select(fn.count(Row.id), fn.count(Row.customer.distinct()), fn.max(Row.received_at), fn.max(Row.id))
     (row,) = fetch(among(query.where(key.where()), Row.customer, customers))
     return row if row[0] else None
 
 
 def trend(customers: Customers, since: int, step: int) -> list[tuple[Key, int, int]]:
     """Return the number of events of each group per step since a time: (key, first millisecond of the step, number)."""
-    first = Row.received / step * step  # whole numbers on both databases
-    query = Row.select(*ALIKE, first, fn.count(Row.id)).where(Row.received >= since)
+    first = Row.received_at / step * step  # whole numbers on both databases
+    query = Row.select(*ALIKE, first, fn.count(Row.id)).where(Row.received_at >= since)
     query = among(query, Row.customer, customers).group_by(*ALIKE, SQL("5"))
     return [(Key(*row[:4]), row[4], row[5]) for row in fetch(query)]
 

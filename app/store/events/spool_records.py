@@ -43,7 +43,7 @@ def encode(entry: WriteRequest, transaction_id: str | None) -> tuple[bytes, int]
         transaction_id: id of the transaction whose commit was interrupted, or None.
     """
     key = entry.key
-    claim = (key.key, key.digest, key.answer, key.now) if key else None
+    claim = (key.key, key.digest, key.answer, key.created_at) if key else None
     record = Record(
         MARK + uuid.uuid4().hex,
         transaction_id,

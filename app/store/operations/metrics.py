@@ -59,7 +59,7 @@ def waited() -> int:
 
     The result is in milliseconds, or 0 if no report waits.
     """
-    since = fetch_int(Report.select(fn.min(fn.coalesce(Report.heartbeat_at, Report.started))).where(reports.WAITS))
+    since = fetch_int(Report.select(fn.min(fn.coalesce(Report.heartbeat_at, Report.started_at))).where(reports.WAITS))
     return max(0, reports.now() - since) if since else 0
 
 

@@ -32,12 +32,12 @@ class MoveState:
     Attributes:
         identity: a UUID, which the target has, too.
         target: address of the target without a password.
-        finished: time of its end in milliseconds, or None.
+        finished_at: time of its end in milliseconds, or None.
     """
 
     identity: str
     target: str
-    finished: int | None
+    finished_at: int | None
 
 
 def find(url: str) -> MoveState | None:
@@ -45,8 +45,8 @@ def find(url: str) -> MoveState | None:
     with _connected(url) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (MOVE,)).fetchall():
             return None
-        identity, target, finished = connection.execute(f"SELECT identity, target, finished FROM {MOVE}").fetchone()  # noqa: S608
-        return MoveState(identity, target, finished)
+        row = connection.execute(f"SELECT identity, target, finished_at FROM {MOVE}").fetchone()  # noqa: S608
+        return MoveState(*row)
 
 
 def begin(url: str, target: str) -> MoveState:
@@ -54,7 +54,7 @@ def begin(url: str, target: str) -> MoveState:
     identity = str(uuid.uuid4())
     with _connected(url) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(f"CREATE TABLE {MOVE} (identity TEXT NOT NULL, target TEXT NOT NULL, finished INTEGER)")
+        connection.execute(f"CREATE TABLE {MOVE} (identity TEXT NOT NULL, target TEXT NOT NULL, finished_at INTEGER)")
         connection.execute(f"INSERT INTO {MOVE} (identity, target) VALUES (?, ?)", (identity, target))  # noqa: S608
         for (table,) in connection.execute(TABLES).fetchall():
             if table in OPEN:
@@ -72,7 +72,7 @@ def begin(url: str, target: str) -> MoveState:
 def finish(url: str, moment: int) -> None:
     """Record the end of the move. Changes stay rejected."""
     with _connected(url) as connection:
-        connection.execute(f"UPDATE {MOVE} SET finished = ?", (moment,))  # noqa: S608
+        connection.execute(f"UPDATE {MOVE} SET finished_at = ?", (moment,))  # noqa: S608
 
 
 def cancel(url: str) -> None:

@@ -32,25 +32,25 @@ def waiting() -> int:
 
 def rejected(customers: Customers, before: int) -> tuple[int, int | None, int]:
     """Return the number of stored rejected events, the oldest one's time, and how many are older than a time."""
-    return _count_kept(RejectedEvent.received, before, RejectedEvent.customer, customers)
+    return _count_kept(RejectedEvent.received_at, before, RejectedEvent.customer, customers)
 
 
 def keys(before: int) -> tuple[int, int | None, int]:
     """Return the same as `rejected` for idempotency keys."""
-    return _count_kept(IdempotencyKey.created, before)
+    return _count_kept(IdempotencyKey.created_at, before)
 
 
 def audited(before: int) -> tuple[int, int | None, int]:
     """Return the same as `rejected` for entries of the audit log."""
-    return _count_kept(AuditEntry.moment, before)
+    return _count_kept(AuditEntry.recorded_at, before)
 
 
 def files(customers: Customers, before: int) -> tuple[int, int, int | None, int]:
     """Return the number of stored report files, their bytes, the first expiry, and how many expire before a time."""
     kept = (Report.status == "COMPLETE") & ~Report.removed & Report.file.is_null(False)
-    query = Report.select(fn.count(Report.id), fn.sum(Report.bytes), fn.min(Report.expires)).where(kept)
+    query = Report.select(fn.count(Report.id), fn.sum(Report.bytes), fn.min(Report.expires_at)).where(kept)
     ((number, size, first),) = fetch(among(query, Report.customer, customers))
-    going = among(Report.select().where(kept, Report.expires < before), Report.customer, customers).count()
+    going = among(Report.select().where(kept, Report.expires_at < before), Report.customer, customers).count()
     return number, int(size or 0), first, going
 
 

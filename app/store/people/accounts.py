@@ -45,13 +45,13 @@ def add(
     role: str,
     customers: Sequence[str] | None,
     password: str,
-    password_expires: int | None,
+    password_expires_at: int | None,
     password_version: str,
     now: int,
 ) -> Account | None:
     """Create a user, or return None if the name is taken. `password` is a hash."""
-    values = {"name": name, "role": role, "customers": customers, "created": now}
-    values |= {"password": password, "password_expires": password_expires, "password_version": password_version}
+    values = {"name": name, "role": role, "customers": customers, "created_at": now}
+    values |= {"password": password, "password_expires_at": password_expires_at, "password_version": password_version}
     try:
         with database.atomic():
             return Account.create(**values)
@@ -64,16 +64,16 @@ def change(key: int, role: str, customers: Sequence[str] | None) -> bool:
     return execute(Account.update(role=role, customers=customers).where(Account.id == key)) == 1
 
 
-def set_password(key: int, password: str, password_expires: int | None, password_version: str) -> bool:
+def set_password(key: int, password: str, password_expires_at: int | None, password_version: str) -> bool:
     """Set a user's password (a hash), which ends their sessions, and return whether the user exists."""
-    values = {"password": password, "password_expires": password_expires, "password_version": password_version}
+    values = {"password": password, "password_expires_at": password_expires_at, "password_version": password_version}
     return execute(Account.update(**values).where(Account.id == key)) == 1
 
 
 def use_up_password(key: int, password_version: str) -> bool:
     """Expire a one-time password, or return False if another sign-in used it first or it was changed."""
-    unused = (Account.id == key) & (Account.password_version == password_version) & (Account.password_expires > USED_UP)
-    return execute(Account.update(password_expires=USED_UP).where(unused)) == 1
+    unused = (Account.password_version == password_version) & (Account.password_expires_at > USED_UP)
+    return execute(Account.update(password_expires_at=USED_UP).where(Account.id == key, unused)) == 1
 
 
 def remove(key: int) -> bool:

@@ -58,12 +58,12 @@ def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = 
         details = AuditEntry.details.cast("TEXT")
         query = query.where(AuditEntry.object.contains(sought.text) | details.contains(sought.text))
     if sought.start is not None:
-        query = query.where(AuditEntry.moment >= sought.start)
+        query = query.where(AuditEntry.recorded_at >= sought.start)
     if sought.end is not None:
-        query = query.where(AuditEntry.moment <= sought.end)
+        query = query.where(AuditEntry.recorded_at <= sought.end)
     return queries.newest(query, AuditEntry.id, limit, before)
 
 
 def purge(before: int) -> int:
     """Remove the entries from before a time, and return their number."""
-    return step_size.purge(AuditEntry.id, AuditEntry.moment < before)
+    return step_size.purge(AuditEntry.id, AuditEntry.recorded_at < before)

@@ -45,7 +45,7 @@ def by_id(key: int, limits: Limits) -> tuple[Session, Account] | None:
 def of(account: int, limits: Limits) -> list[Session]:
     """Return a user's valid sessions, most recently used first."""
     found = [session for session, _ in _valid(limits, Session.account == account)]
-    return sorted(found, key=lambda session: (session.seen, session.id), reverse=True)
+    return sorted(found, key=lambda session: (session.seen_at, session.id), reverse=True)
 
 
 def every(limits: Limits) -> list[Session]:
@@ -54,7 +54,7 @@ def every(limits: Limits) -> list[Session]:
 
 def note_seen(key: int, now: int) -> None:
     """Record when a session was last used."""
-    execute(Session.update(seen=now).where(Session.id == key, Session.seen < now))
+    execute(Session.update(seen_at=now).where(Session.id == key, Session.seen_at < now))
 
 
 def remove(key: int) -> bool:
@@ -69,25 +69,25 @@ def remove_of(account: int, *, but: int = 0) -> int:
 def remove_oldest(account: int, most: int) -> None:
     """End a user's sessions beyond a number, and keep the most recently used ones."""
     mine = Session.select(Session.id).where(Session.account == account)
-    rest = fetch_column(mine.order_by(Session.seen.desc(), Session.id.desc()).offset(most).limit(1_000))
+    rest = fetch_column(mine.order_by(Session.seen_at.desc(), Session.id.desc()).offset(most).limit(1_000))
     if rest:
         execute(Session.delete().where(Session.id.in_(rest)))
 
 
 def bring_back(now: int, latest: int) -> int:
     """Reset the start and last use of sessions to now if they are in the future, and return how many were reset."""
-    columns = (Session.created, Session.seen)
+    columns = (Session.created_at, Session.seen_at)
     return sum(execute(Session.update({column: now}).where(column > latest)) for column in columns)
 
 
 def purge(limits: Limits) -> int:
     """Remove expired sessions, and return their number."""
-    over = (Session.seen <= limits.seen_after) | (Session.created <= limits.created_after)
+    over = (Session.seen_at <= limits.seen_after) | (Session.created_at <= limits.created_after)
     return step_size.purge(Session.id, over)
 
 
 def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:
     mine = (Account.id == Session.account) & (Account.password_version == Session.password_version)
     query = Session.select(Session, Account).join(Account, on=mine, attr="user")
-    query = query.where(Session.seen > limits.seen_after, Session.created > limits.created_after, *conditions)
+    query = query.where(Session.seen_at > limits.seen_after, Session.created_at > limits.created_after, *conditions)
     return [(session, session.user) for session in query]

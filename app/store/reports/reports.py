@@ -90,9 +90,9 @@ class Waiting(NamedTuple):
     job: str
     account: int | None
     estimated_rows: int
-    started: int
+    started_at: int
     heartbeat_at: int | None
-    not_before: int | None
+    next_attempt_at: int | None
 
 
 def waiting() -> list[Waiting]:
@@ -116,7 +116,7 @@ def small_waits(most: int) -> bool:
 
 
 def _due() -> Select:
-    return Report.select().where(WAITS, Report.not_before.is_null() | (Report.not_before <= clock()))
+    return Report.select().where(WAITS, Report.next_attempt_at.is_null() | (Report.next_attempt_at <= clock()))
 
 
 def _in_brief(query: Select) -> list[Waiting]:
@@ -151,12 +151,12 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
         worker=worker,
         attempt=Case(None, [(Report.paused, Report.attempt)], Report.attempt + 1),
         paused=False,
-        claimed=now,
+        claimed_at=now,
         heartbeat_at=clock(),
-        began=fn.coalesce(Report.began, now),
+        began_at=fn.coalesce(Report.began_at, now),
         rows=fn.coalesce(Case(None, [(Report.paused, Report.rows)], kept), 0),
-        not_before=None,
-        writing=None,
+        next_attempt_at=None,
+        writing_began_at=None,
     ).where(Report.job == job, WAITS)
     return by_job(job) if execute(query) == 1 else None
 
@@ -195,12 +195,13 @@ def silent(milliseconds: int) -> list[Report]:
 
 def overdue(milliseconds: int) -> list[Report]:
     """Return the running reports that began longer ago than a time."""
-    return list(Report.select().where(Report.status == RUNNING, Report.began < clock() - milliseconds))
+    return list(Report.select().where(Report.status == RUNNING, Report.began_at < clock() - milliseconds))
 
 
 def end(job: str, status: str, reason: str, now: int, *, cancelled: bool = False) -> bool:
     """End a running report regardless of which attempt holds it, and return whether it was running."""
-    values = {"status": status, "reason": reason, "ended": now, "cancelled": cancelled, "token": None, "worker": None}
+    values = {"status": status, "reason": reason, "ended_at": now, "cancelled": cancelled}
+    values |= {"token": None, "worker": None}
     return execute(Report.update(values).where(Report.job == job, Report.status == RUNNING)) == 1
 
 
@@ -216,22 +217,22 @@ def fail(job: str, token: str, stalled_attempts: int, reason: str, now: int) -> 
         & (Report.token == token)
         & (Report.stalled_attempts >= stalled_attempts)
     )
-    values = {"status": FAILED, "reason": reason, "ended": now, "token": None, "worker": None}
+    values = {"status": FAILED, "reason": reason, "ended_at": now, "token": None, "worker": None}
     return execute(Report.update(values).where(mine)) == 1
 
 
 def run_again(job: str) -> bool:
     """Requeue a report that ended without a file, with the same snapshot, and return whether it did."""
     fresh: dict[str, Any] = {"status": RUNNING, "cancelled": False, "paused": False, "planned": False}
-    nulls = ("reason", "ended", "token", "worker", "not_before", "began", "rows", "total", "width", "extra_rows")
-    fresh |= {"stalled_attempts": 0} | dict.fromkeys(nulls)
+    fresh |= {"stalled_attempts": 0} | dict.fromkeys(("reason", "token", "worker", "ended_at", "began_at"))
+    fresh |= dict.fromkeys(("next_attempt_at", "rows", "total", "width", "extra_rows"))
     ended = (Report.job == job) & Report.status.in_([FAILED, TIMEOUT])
     return execute(Report.update(fresh).where(ended)) == 1
 
 
 def expired(now: int) -> list[Report]:
     """Return the complete reports whose file has expired."""
-    return list(Report.select().where(Report.status == COMPLETE, ~Report.removed, Report.expires <= now))
+    return list(Report.select().where(Report.status == COMPLETE, ~Report.removed, Report.expires_at <= now))
 
 
 def with_files() -> list[Report]:

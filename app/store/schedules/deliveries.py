@@ -12,21 +12,22 @@ from app.store.models import Delivery, DeliveryTry, Report, Schedule
 from app.store.queries import among, execute
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
-GIVING_UP = {"state": GIVEN_UP, "next_try": None}
+GIVING_UP = {"state": GIVEN_UP, "next_try_at": None}
 
 
 def unannounced(since: int) -> list[Report]:
     """Return the reports that ended since a time, have a schedule with a webhook, and have no delivery yet."""
-    has_delivery = fn.EXISTS(Delivery.select().where(Delivery.report == Report.job, Delivery.ended == Report.ended))
-    is_due = (Report.schedule == Schedule.id) & (Report.ended >= Schedule.webhook_since) & (Report.ended >= since)
-    query = Report.select(Report).join(Schedule, on=is_due)
-    return list(query.where(Report.status != "RUNNING", Schedule.webhook.is_null(False), ~has_delivery))
+    of_report = (Delivery.report == Report.job) & (Delivery.ended_at == Report.ended_at)
+    is_due = (Report.ended_at >= Schedule.webhook_set_at) & (Report.ended_at >= since)
+    query = Report.select(Report).join(Schedule, on=(Report.schedule == Schedule.id) & is_due)
+    has_no_delivery = ~fn.EXISTS(Delivery.select().where(of_report))
+    return list(query.where(Report.status != "RUNNING", Schedule.webhook.is_null(False), has_no_delivery))
 
 
 def add(key: str, report: Report, now: int) -> None:
     """Create the delivery of a report's end, unless it exists already."""
-    values = {"key": key, "schedule": report.schedule, "report": report.job, "ended": report.ended}
-    values |= {"status": report.status, "state": WAITING, "tries": 0, "next_try": now, "created": now}
+    values = {"key": key, "schedule": report.schedule, "report": report.job, "ended_at": report.ended_at}
+    values |= {"status": report.status, "state": WAITING, "tries": 0, "next_try_at": now, "created_at": now}
     execute(Delivery.insert(values).on_conflict_ignore())
 
 
@@ -40,17 +41,18 @@ def due(now: int, limit: int, *, latest: int) -> list[Delivery]:
     Args:
         latest: the latest valid time of a try. A later one was set by a fast clock, so it is due, too.
     """
-    is_due = (Delivery.next_try <= now) | (Delivery.next_try > latest)
-    return list(Delivery.select().where(is_due).order_by(Delivery.next_try).limit(limit))
+    is_due = (Delivery.next_try_at <= now) | (Delivery.next_try_at > latest)
+    return list(Delivery.select().where(is_due).order_by(Delivery.next_try_at).limit(limit))
 
 
-def claim(delivery: Delivery, next_try: int) -> bool:
+def claim(delivery: Delivery, next_try_at: int) -> bool:
     """Claim a delivery for a try, and return whether this call won.
 
-    `next_try` also takes effect if the process dies during the try.
+    `next_try_at` also takes effect if the process dies during the try.
     """
-    seen = (Delivery.id == delivery.id) & (Delivery.tries == delivery.tries) & (Delivery.next_try == delivery.next_try)
-    return execute(Delivery.update(tries=delivery.tries + 1, next_try=next_try).where(seen)) == 1
+    seen = (Delivery.tries == delivery.tries) & (Delivery.next_try_at == delivery.next_try_at)
+    query = Delivery.update(tries=delivery.tries + 1, next_try_at=next_try_at)
+    return execute(query.where(Delivery.id == delivery.id, seen)) == 1
 
 
 def note(delivery: int, tries: int, state: str, **tried: object) -> None:
@@ -63,7 +65,7 @@ def note(delivery: int, tries: int, state: str, **tried: object) -> None:
         if Delivery.select().where(Delivery.id == delivery).exists():
             DeliveryTry.create(delivery=delivery, **tried)
             if state != WAITING:
-                ended = Delivery.update(state=state, next_try=None)
+                ended = Delivery.update(state=state, next_try_at=None)
                 execute(ended.where(Delivery.id == delivery, Delivery.tries == tries))
 
 
@@ -79,7 +81,7 @@ def give_up_all(schedule: int) -> None:
 
 def again(delivery: int, now: int) -> bool:
     """Restart a delivery, and return whether it still exists."""
-    return execute(Delivery.update(state=WAITING, tries=0, next_try=now).where(Delivery.id == delivery)) == 1
+    return execute(Delivery.update(state=WAITING, tries=0, next_try_at=now).where(Delivery.id == delivery)) == 1
 
 
 def newest(schedule: int, limit: int, customers: Sequence[str] | None = None) -> list[Delivery]:
@@ -100,6 +102,6 @@ def tries(deliveries: Sequence[int]) -> dict[int, list[DeliveryTry]]:
 
 def purge(before: int) -> None:
     """Remove the deliveries that were created before a time and have no next try."""
-    old = (Delivery.created < before) & Delivery.next_try.is_null()
+    old = (Delivery.created_at < before) & Delivery.next_try_at.is_null()
     step_size.purge(DeliveryTry.id, DeliveryTry.delivery.in_(Delivery.select(Delivery.id).where(old)))
     step_size.purge(Delivery.id, old)

@@ -60,7 +60,7 @@ def remove(key: int) -> bool:
 
 def due(now: int) -> list[Schedule]:
     """Return the active recurring reports that are due, the longest due first."""
-    return list(Schedule.select().where(Schedule.active, Schedule.next_run <= now).order_by(Schedule.next_run))
+    return list(Schedule.select().where(Schedule.active, Schedule.next_run_at <= now).order_by(Schedule.next_run_at))
 
 
 def claim(key: int, token: str, now: int, following: int | None, *, due: int | None) -> Schedule | None:
@@ -72,8 +72,8 @@ def claim(key: int, token: str, now: int, following: int | None, *, due: int | N
     """
     free = (Schedule.id == key) & Schedule.claim.is_null()
     if due is not None:
-        free &= Schedule.active & (Schedule.next_run == due)
-    taken = Schedule.update(claim=token, claimed=now, claimed_next=following).where(free)
+        free &= Schedule.active & (Schedule.next_run_at == due)
+    taken = Schedule.update(claim=token, claimed_at=now, claimed_next_run_at=following).where(free)
     return by_id(key) if execute(taken) == 1 else None
 
 
@@ -85,26 +85,26 @@ def settle(key: int, token: str, *, ran: bool, **values: object) -> bool:
             recurrence changed meanwhile, its next run is already set, and stays.
     """
     if ran:
-        is_over = Schedule.claimed_next.is_null(False) & (Schedule.next_run <= Schedule.claimed)
-        values = {"next_run": Case(None, [(is_over, Schedule.claimed_next)], Schedule.next_run)} | values
-    values |= {"claim": None, "claimed": None, "claimed_next": None}
+        is_over = Schedule.claimed_next_run_at.is_null(False) & (Schedule.next_run_at <= Schedule.claimed_at)
+        values = {"next_run_at": Case(None, [(is_over, Schedule.claimed_next_run_at)], Schedule.next_run_at)} | values
+    values |= {"claim": None, "claimed_at": None, "claimed_next_run_at": None}
     return execute(Schedule.update(values).where(Schedule.id == key, Schedule.claim == token)) == 1
 
 
 def waiting(after: int) -> list[Schedule]:
     """Return the active schedules whose next run is after a time."""
-    return list(Schedule.select().where(Schedule.active, Schedule.next_run > after))
+    return list(Schedule.select().where(Schedule.active, Schedule.next_run_at > after))
 
 
-def set_next_run(key: int, seen: int, next_run: int) -> bool:
+def set_next_run(key: int, seen: int, next_run_at: int) -> bool:
     """Change the next run of a recurring report, or return False if it is no longer the expected one."""
-    unchanged = (Schedule.id == key) & Schedule.active & (Schedule.next_run == seen)
-    return execute(Schedule.update(next_run=next_run).where(unchanged)) == 1
+    unchanged = (Schedule.id == key) & Schedule.active & (Schedule.next_run_at == seen)
+    return execute(Schedule.update(next_run_at=next_run_at).where(unchanged)) == 1
 
 
 def abandoned(before: int, after: int) -> list[Schedule]:
     """Return schedules that were claimed before a time, or in the future, and not released, because a process died."""
-    is_over = (Schedule.claimed < before) | (Schedule.claimed > after)
+    is_over = (Schedule.claimed_at < before) | (Schedule.claimed_at > after)
     return list(Schedule.select().where(Schedule.claim.is_null(False), is_over))
 
 

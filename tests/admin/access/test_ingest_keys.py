@@ -124,7 +124,7 @@ class TestALimitedAdmin:
             assert ada.get(f"{PAGE}/{key.id}/revoke").status_code == 404
             assert ada.send(f"{PAGE}/{key.id}/revoke", {}, form="/admin/me").status_code == 404
         assert ada.send(f"{PAGE}/{visible.id}/revoke", {}).status_code == 302
-        assert [key.name for key in services.ingest_keys.all() if key.revoked] == ["ours"]
+        assert [key.name for key in services.ingest_keys.all() if key.revoked_at] == ["ours"]
 
     @pytest.mark.parametrize("customers", ["", "FERNHILL", "BARCHART\r\nFERNHILL"])
     def test_cannot_create_a_key_for_other_customers(self, ada, services, customers):

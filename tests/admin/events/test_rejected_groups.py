@@ -110,7 +110,7 @@ def test_a_missing_time_becomes_the_time_of_arrival(olga, refuse):
     (row,) = rejected.newest(1)
     group = GROUP.replace("wrong", "missing")
     olga.send(group, {"up_to": up_to(olga, group), "change": "timestamp"})
-    assert [row.timestamp for row in select.newest(1)] == [row.received]
+    assert [row.timestamp for row in select.newest(1)] == [row.received_at]
 
 
 def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse):

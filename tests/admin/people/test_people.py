@@ -47,7 +47,7 @@ class TestANewUser:
     def test_for_a_program_gets_a_permanent_password(self, app, boss):
         password = read(self.add(boss, kind="program")).first(id="password").text
         assert Client(app, ("olga", password)).get("/reports").status_code == 200
-        assert Account.get(Account.name == "olga").password_expires is None
+        assert Account.get(Account.name == "olga").password_expires_at is None
 
     @pytest.mark.parametrize(
         ("fields", "message"),
@@ -105,7 +105,7 @@ class TestAPasswordForOneSignIn:
         assert [token is None for token in tokens].count(False) == 1
 
     def test_expires(self, app, password):
-        Account.update(password_expires=now() - 1).where(Account.name == "olga").execute()
+        Account.update(password_expires_at=now() - 1).where(Account.name == "olga").execute()
         answer = Visitor(app).send("/admin/sign-in", {"user": "olga", "password": password})
         assert answer.status_code == 401
 

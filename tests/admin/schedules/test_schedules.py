@@ -153,7 +153,7 @@ GONE = "Its owner, bob, is no user any more."
     ("changes", "message"),
     [
         ({"owner": 4711, "owner_name": "bob"}, f"Not started. {GONE}"),
-        ({"claim": "somebody", "claimed": 1}, "is being started at this moment"),
+        ({"claim": "somebody", "claimed_at": 1}, "is being started at this moment"),
         ({"product": "GONE"}, 'Not started. filter.product is "GONE", which is not known'),
         ({"product": "GONE"}, "The last report could not be started. The next one is tried on schedule."),
     ],
@@ -201,10 +201,10 @@ def test_a_recurring_report_is_paused_and_resumed(boss):
     page = boss.read(address)
     assert "Portfolio, daily is paused." in page
     assert "Not while it is paused" in page
-    assert get_schedule().next_run is None
+    assert get_schedule().next_run_at is None
     boss.send(f"{address}/resume", {}, form=address)
     assert "Portfolio, daily is resumed." in boss.read(address)
-    assert get_schedule().next_run is not None
+    assert get_schedule().next_run_at is not None
 
 
 def test_removing_a_recurring_report_shows_what_is_lost_and_what_remains(boss, services, allowed):
@@ -389,6 +389,6 @@ def test_the_number_of_recurring_reports_of_a_user_is_limited(boss, services):
     for _ in range(2):
         boss.send(f"{path}/run", {}, form=path)
     assert "1 of the user's reports wait or run" in boss.read(path)
-    Schedule.update(next_run=1).execute()
+    Schedule.update(next_run_at=1).execute()
     services.schedule_runs.run_due()
     assert Report.select().count() == 2

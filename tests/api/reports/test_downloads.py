@@ -49,7 +49,7 @@ class TestWhole:
         assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
         assert answer.headers["Content-Length"] == str(len(FILE))
         assert answer.headers["ETag"] == f'"{hashlib.sha256(FILE).hexdigest()}"'
-        ended = datetime.fromtimestamp(Report.get(Report.job == job).ended // 1000, UTC)
+        ended = datetime.fromtimestamp(Report.get(Report.job == job).ended_at // 1000, UTC)
         assert answer.headers["Last-Modified"] == format_datetime(ended, usegmt=True)
         assert answer.headers["Accept-Ranges"] == "bytes"
         assert answer.headers["Cache-Control"] == "private, no-store"

@@ -24,7 +24,7 @@ def admin(admin, stored_event):
 
 def end_report(source: str, status: str, reason: str) -> None:
     """End a report as a failing worker does."""
-    Report.update(status=status, reason=reason, ended=1).where(Report.job == source[4:]).execute()
+    Report.update(status=status, reason=reason, ended_at=1).where(Report.job == source[4:]).execute()
 
 
 class TestState:
@@ -75,7 +75,7 @@ class TestProgress:
 
     def test_a_running_report_has_its_progress(self, admin):
         source = admin.start_report()["source"]
-        pace = {"resumed_rows": 20, "writing": 10_000, "heartbeat_at": 13_000}  # ten rows a second
+        pace = {"resumed_rows": 20, "writing_began_at": 10_000, "heartbeat_at": 13_000}  # ten rows a second
         running = {"token": "t", "attempt": 2, "rows": 50, "total": 200}
         Report.update(running | pace).where(Report.job == source[4:]).execute()
         progress = self.progress(admin, source)

@@ -144,7 +144,7 @@ def test_a_rejected_or_failed_request_does_not_use_up_its_key(send, services, mo
 
 def test_a_key_is_kept_for_at_least_a_day_and_then_purged(send, services, monkeypatch):
     first = send()
-    accepted = IdempotencyKey.get_by_id("key").created
+    accepted = IdempotencyKey.get_by_id("key").created_at
     for hours in (1, 24, 47):
         monkeypatch.setattr(
             "app.services.operations.scheduler.server_time", lambda hours=hours: accepted + hours * HOUR

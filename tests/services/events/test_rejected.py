@@ -81,7 +81,7 @@ def test_a_rejected_event_is_recorded_with_its_origin(record, services):
     before = time.time_ns() // 1_000_000
     record(invalid(7, '{"customer": "A"}'))
     (rejected_event,) = services.rejected.page(SYSTEM, 10)
-    assert before <= rejected_event.received <= time.time_ns() // 1_000_000
+    assert before <= rejected_event.received_at <= time.time_ns() // 1_000_000
     assert (rejected_event.address, rejected_event.request_id, rejected_event.place) == (
         "203.0.113.0/24",
         "request-1",
@@ -255,7 +255,7 @@ def test_the_limits_are_enforced_while_events_are_written(record, services, monk
 @pytest.mark.settings(rejected_keep_days=2)
 def test_rejected_events_are_purged_at_their_age_limit(record, services, monkeypatch):
     record(invalid(1))
-    first = services.rejected.page(SYSTEM, 1)[0].received
+    first = services.rejected.page(SYSTEM, 1)[0].received_at
     monkeypatch.setattr("app.services.events.rejected.server_time", lambda: first + 2 * DAY)
     services.scheduler.run_all()
     assert stored_indexes() == [1]

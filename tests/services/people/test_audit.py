@@ -43,7 +43,7 @@ def test_an_entry_has_the_account_action_object_time_and_address():
     assert (entry.account, entry.who, entry.address) == (4, "anna", "2001:db8::1")
     assert (entry.action, entry.object, entry.customer) == ("report started", "report JOB-1", "BARCHART")
     assert entry.details == {"rows": 3, "types": ["A"], "end": None}
-    assert entry.moment > 1_700_000_000_000
+    assert entry.recorded_at > 1_700_000_000_000
     assert (stranger.account, stranger.who, stranger.address) == (None, "", "192.0.2.1")
 
 
@@ -87,7 +87,7 @@ def test_an_action_that_cannot_be_recorded_is_not_executed(app, services, monkey
     report = services.reports.start(SYSTEM, {"customer": "BARCHART", "product": "PORTFOLIO"}, None)
     services.reports.cancel(SYSTEM, report)
     values = dict.fromkeys(("address", "request_id", "event", "customer", "product"), "") | {"type": "", "place": 1}
-    rejected.add([{"received": 1, "reasons": [], "field": "type", "fault": "missing", **values}], 0)
+    rejected.add([{"received_at": 1, "reasons": [], "field": "type", "fault": "missing", **values}], 0)
     before = state(services)
 
     def away(**values: object) -> None:
@@ -103,7 +103,7 @@ def test_an_action_that_cannot_be_recorded_is_not_executed(app, services, monkey
 def state(services) -> list[object]:
     return [
         [account.name for account in services.accounts.everyone()],
-        [(key.name, key.revoked) for key in services.ingest_keys.all()],
+        [(key.name, key.revoked_at) for key in services.ingest_keys.all()],
         [report.status for report in Report.select()],
         len(rejected.newest(10)),
     ]
@@ -210,7 +210,7 @@ class TestFilters:
         assert len(visible_entries(BOSS, AuditFilter(text=text))) == expected
 
     def test_by_time_with_both_ends_included(self):
-        AuditEntry.update(moment=AuditEntry.id * 10).execute()
+        AuditEntry.update(recorded_at=AuditEntry.id * 10).execute()
         assert len(visible_entries(BOSS, AuditFilter(start=20, end=40))) == 3
 
     def test_consecutive_pages_have_no_gap(self):
@@ -223,7 +223,7 @@ class TestFilters:
 def test_entries_are_purged_at_their_age_limit(services):
     audit.note(BOSS, "signed in")
     audit.note(BOSS, "signed out")
-    AuditEntry.update(moment=AuditEntry.moment - 366 * 86_400_000).where(AuditEntry.id == 1).execute()
+    AuditEntry.update(recorded_at=AuditEntry.recorded_at - 366 * 86_400_000).where(AuditEntry.id == 1).execute()
     services.scheduler.run_all()
     assert visible_entries(BOSS) == [("boss", "signed out", "")]
 

@@ -192,7 +192,7 @@ def test_a_cancelled_report_can_be_retried_with_its_original_snapshot(
     admin.send(event(timestamp=FIRST + 3, context=["late"]))
     answer = admin.post(f"/reports/JOB-{job}/retry", b"")
     assert (answer.status_code, answer.get_json()["status"]) == (200, "RUNNING")
-    assert (row(job).reason, row(job).ended, row(job).cancelled) == (None, None, False)
+    assert (row(job).reason, row(job).ended_at, row(job).cancelled) == (None, None, False)
     services.runner.work("worker")
     assert (row(job).status, row(job).rows) == ("COMPLETE", ROWS)
     assert content(job) == content(undisturbed)
@@ -250,7 +250,7 @@ def test_a_report_times_out_during_a_long_statement(admin, services, job, row, f
 
 @pytest.mark.settings(report_timeout_seconds=60)
 def test_a_report_that_timed_out_can_be_retried(services, job, row, content):
-    Report.update(began=1).where(Report.job == job).execute()
+    Report.update(began_at=1).where(Report.job == job).execute()
     services.runner.run(job)
     assert row(job).status == "TIMEOUT"
     services.reports.retry(SYSTEM, row(job))

@@ -106,7 +106,7 @@ def test_a_report_fails_after_five_silent_attempts(services, settings, job, queu
     assert settings.report_attempts == 5
     assert (report.status, report.token) == ("FAILED", None)
     assert report.reason.startswith("5 attempts in a row got no further. The last one: Its worker was not heard from")
-    assert report.ended
+    assert report.ended_at
     assert not services.runner.run(job)
     assert row(job).status == "FAILED"
 
@@ -124,7 +124,7 @@ def test_reports_within_the_time_limit_and_waiting_reports_do_not_time_out(servi
     if is_claimed:
         store.claim(job, "token", now() - settings.report_timeout_seconds * 1000)
     else:
-        change(job, started=1)
+        change(job, started_at=1)
     services.reports.cleanup.clean_up()
     assert row(job).status == "RUNNING"
 
@@ -134,7 +134,7 @@ def test_an_expired_file_is_removed_and_its_report_kept(admin, services, job, ro
     link = admin.get(f"/reports/JOB-{job}", headers={"Accept": "application/json"}).get_json()["link"]
     services.reports.cleanup.clean_up()
     assert files() == [row(job).file]
-    change(job, expires=now())
+    change(job, expires_at=now())
     services.reports.cleanup.clean_up()
     assert files() == []
     assert row(job).removed
@@ -145,7 +145,7 @@ def test_an_expired_file_is_removed_and_its_report_kept(admin, services, job, ro
 
 def test_a_missing_file_does_not_stop_the_cleanup(services, job, row):
     services.runner.run(job)
-    change(job, expires=now())
+    change(job, expires_at=now())
     services.reports.path(row(job)).unlink()
     services.reports.cleanup.clean_up()
     assert row(job).removed
@@ -158,19 +158,19 @@ def test_expired_files_are_removed_without_redis(services, job, files, monkeypat
     monkeypatch.setattr(redis_py.Redis, "execute_command", away)
     monkeypatch.setattr(redis_py.client.Pipeline, "execute", away)
     services.runner.run(job)
-    change(job, expires=now())
+    change(job, expires_at=now())
     services.reports.cleanup.clean_up()
     assert files() == []
 
 
 def test_concurrent_cleanups_have_the_effect_of_one(admin, services, job, queued, row, files, redis_url):
     services.runner.run(job)
-    change(job, expires=now())
+    change(job, expires_at=now())
     waiting, silent, hopeless, late = [admin.start_report()["job"] for _ in range(4)]
     for silent_job in (silent, hopeless, late):
         claim_long_ago(silent_job)
     change(hopeless, stalled_attempts=4)
-    change(late, began=1)
+    change(late, began_at=1)
     forget_everything(redis_url)
     at_once(4, lambda number: services.reports.cleanup.clean_up())
     assert files() == []
@@ -243,7 +243,7 @@ def test_a_report_that_completes_during_a_cleanup_keeps_its_file(services, job, 
         def call_query(jobs: list[str]) -> set[str]:
             answer = query(jobs)
             if not calls:
-                change(job, status="COMPLETE", file=file, expires=now() + 1_000_000, token=None)
+                change(job, status="COMPLETE", file=file, expires_at=now() + 1_000_000, token=None)
             calls.append(query.__name__)
             return answer
 
@@ -272,9 +272,9 @@ def test_silent_attempts_are_released_and_workers_woken_while_the_storage_is_una
 
     done, late, silent = job, admin.start_report()["job"], admin.start_report()["job"]
     services.runner.run(done)
-    change(done, expires=now())
+    change(done, expires_at=now())
     claim_long_ago(late)
-    change(late, began=1)
+    change(late, began_at=1)
     claim_long_ago(silent)
     forget_everything(redis_url)
     with monkeypatch.context() as patch:
@@ -290,13 +290,13 @@ def test_silent_attempts_are_released_and_workers_woken_while_the_storage_is_una
 
 
 def test_a_report_is_queued_again_after_its_retry_pause(services, job, row, queued, redis_url):
-    change(job, not_before=store.clock() + 60_000)
+    change(job, next_attempt_at=store.clock() + 60_000)
     forget_everything(redis_url)
     services.reports.cleanup.wake()
     assert queued() == []
     services.runner.work("worker")
     assert row(job).attempt == 0
-    change(job, not_before=store.clock())
+    change(job, next_attempt_at=store.clock())
     services.reports.cleanup.wake()
     assert queued() == [job]
     services.runner.work("worker")

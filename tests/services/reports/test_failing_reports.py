@@ -42,7 +42,7 @@ def test_an_error_fails_the_report_with_the_reason_in_its_row_and_in_the_log(ser
         services.runner.run(job)
     report = row(job)
     assert (report.status, report.reason) == ("FAILED", GIVEN_UP + "ValueError: the second row is bad")
-    assert report.ended >= report.started
+    assert report.ended_at >= report.started_at
     assert files() == []
     assert {"event": "report failed", "report": job, "reason": report.reason, "log_level": "error"} in log
 
@@ -63,9 +63,9 @@ def test_a_machine_with_a_wrong_clock_does_not_shorten_the_time_of_other_attempt
     services.runner.run(job)
     report = row(job)
     assert report.status == "COMPLETE"
-    assert report.started <= report.began <= report.claimed <= report.ended
+    assert report.started_at <= report.began_at <= report.claimed_at <= report.ended_at
     first, second = services.reports.attempts(report)
-    assert report.started <= first.began <= second.began <= second.ended
+    assert report.started_at <= first.began_at <= second.began_at <= second.ended_at
 
 
 def test_a_full_disk_fails_the_report(services, job, row, files, monkeypatch):
@@ -163,7 +163,7 @@ def test_a_failed_attempt_is_retried_after_a_pause_and_each_reason_recorded(serv
         services.runner.run(job)
         report = row(job)
         assert (report.status, report.token, report.stalled_attempts) == ("RUNNING", None, attempts)
-        assert report.not_before > report.claimed
+        assert report.next_attempt_at > report.claimed_at
         assert services.runner.work("worker") is None and row(job).attempt == attempts, "it was not yet time"
     services.runner.run(job)
     assert row(job).status == "FAILED"

@@ -20,7 +20,7 @@ class QueuedReport:
 
     id: int
     account: int
-    started: int
+    started_at: int
     estimated_rows: int = 1
     heartbeat_at: int | None = None
     taken_at: int | None = None
@@ -61,7 +61,7 @@ class Simulation:
 
 
 def test_the_reports_of_a_single_user_are_ordered_by_acceptance():
-    waiting = [QueuedReport(number, 1, started=number) for number in range(5)]
+    waiting = [QueuedReport(number, 1, started_at=number) for number in range(5)]
     assert in_turn(waiting, {}, {}, 100) == waiting
 
 
@@ -87,11 +87,11 @@ def test_a_huge_report_that_yields_does_not_cost_its_user_a_turn():
 @given(workers=st.integers(1, 4), before=st.integers(0, 30))
 def test_a_user_with_a_hundred_reports_delays_another_by_at_most_one_turn(workers, before):
     simulation = Simulation(workers)
-    simulation.accept(*[QueuedReport(number, 1, started=0) for number in range(100)])
+    simulation.accept(*[QueuedReport(number, 1, started_at=0) for number in range(100)])
     for _ in range(before):
         simulation.finish_next()
     simulation.now += 1
-    single = QueuedReport(1000, 2, started=simulation.now)
+    single = QueuedReport(1000, 2, started_at=simulation.now)
     simulation.accept(single)
     simulation.finish_next()
     assert single.taken_at is not None, "the next worker that is free takes it"
@@ -104,7 +104,7 @@ def test_no_user_starves_while_others_keep_requesting_reports(data, workers, acc
     ids = itertools.count()
     everyone = []
     for account in accounts:
-        report = QueuedReport(next(ids), account, started=simulation.now)
+        report = QueuedReport(next(ids), account, started_at=simulation.now)
         report.log = len(simulation.order)
         everyone.append(report)
         simulation.accept(report)
@@ -125,11 +125,11 @@ def test_no_user_starves_while_others_keep_requesting_reports(data, workers, acc
 
 def test_a_huge_report_runs_although_new_users_keep_requesting_small_ones():
     simulation = Simulation(workers=1)
-    huge = QueuedReport(0, 0, started=0, estimated_rows=HUGE)
+    huge = QueuedReport(0, 0, started_at=0, estimated_rows=HUGE)
     simulation.waiting.append(huge)
     for number in itertools.count(1):
         simulation.accept(
-            *[QueuedReport(2 * number + offset, 2 * number + offset, started=simulation.now) for offset in (0, 1)]
+            *[QueuedReport(2 * number + offset, 2 * number + offset, started_at=simulation.now) for offset in (0, 1)]
         )
         if huge.taken_at is not None:
             break

@@ -82,7 +82,7 @@ def test_a_key_of_progress_is_returned_only_after_its_value_is_known(admin, serv
     assert progress() == {"queue_position": 1}
     store.claim(job, "token", now())
     assert progress() == {"rows": 0, "attempt": 1}
-    store.note(job, "token", total=3, resumed_rows=0, writing=store.clock() - STEADY_MS)
+    store.note(job, "token", total=3, resumed_rows=0, writing_began_at=store.clock() - STEADY_MS)
     assert progress() == {"rows": 0, "total": 3, "percent": 0, "attempt": 1}
     store.note(job, "token", rows=2)
     assert list(progress()) == ["rows", "total", "percent", "eta_ms", "attempt"]

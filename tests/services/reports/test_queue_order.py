@@ -57,7 +57,7 @@ def test_a_huge_report_yields_to_a_small_one_and_continues_the_same_attempt(
     assert (report.status, report.token, report.paused, report.attempt) == ("RUNNING", None, True, 1)
     assert written_parts == [0, 1, 2]
     assert (place(admin, small[0]), place(admin, huge)) == (1, 2)
-    assert [attempt_row.ended for attempt_row in services.reports.attempts(report)] == [None]
+    assert [attempt_row.ended_at for attempt_row in services.reports.attempts(report)] == [None]
     rows_before = report.rows
 
     services.runner.work("one")
@@ -171,7 +171,7 @@ def test_the_queue_position_is_the_order_in_which_workers_claim_reports(
     own = [begin() for _ in range(3)]
     others = [operator.start_report()["job"] for _ in range(2)]
     Report.update(estimated_rows=fair_queue.SMALL_ROWS + 1).where(Report.job == own[0]).execute()
-    Report.update(not_before=store.clock() + 60_000).where(Report.job == own[1]).execute()
+    Report.update(next_attempt_at=store.clock() + 60_000).where(Report.job == own[1]).execute()
     job_at = {place(admin, job): job for job in [*own, *others]}
     assert sorted(job_at) == [1, 2, 3, 4, 5]
     assert job_at[5] == own[1], "it is to be tried later than all others"

@@ -47,8 +47,8 @@ def test_rows_bytes_and_hash_of_a_complete_report_match_its_file(admin, services
     data = path.read_bytes()
     assert (report.rows, report.total, report.bytes) == (3, 3, len(data))
     assert report.sha256 == hashlib.sha256(data).hexdigest()
-    assert report.started <= report.ended
-    assert report.expires == report.ended + 7 * 86_400_000
+    assert report.started_at <= report.ended_at
+    assert report.expires_at == report.ended_at + 7 * 86_400_000
 
 
 def test_a_report_without_events_is_an_empty_file(admin, services, row):

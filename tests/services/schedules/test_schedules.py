@@ -106,7 +106,7 @@ def first_items(services, report: Report) -> list[str]:
 
 def test_a_new_schedule_runs_first_at_its_next_hour(add, clock, run_due):
     schedule = add()
-    assert schedule.next_run == ms("2026-11-24T06:00")
+    assert schedule.next_run_at == ms("2026-11-24T06:00")
     run_due("2026-11-24T05:59:59")
     assert reports_of(schedule) == []
     run_due("2026-11-24T06:00")
@@ -115,7 +115,7 @@ def test_a_new_schedule_runs_first_at_its_next_hour(add, clock, run_due):
     assert (report.start, report.end) == (ms("2026-11-23"), ms("2026-11-24") - 1)
     assert (report.customer, report.product, report.account_name) == ("BARCHART", "PORTFOLIO", "anna")
     updated = reload(schedule)
-    assert (updated.next_run, updated.last_run) == (ms("2026-11-25T06:00"), clock.moment)
+    assert (updated.next_run_at, updated.last_run_at) == (ms("2026-11-25T06:00"), clock.moment)
     assert (updated.last_report, updated.last_snapshot_max_id, updated.claim) == (
         report.job,
         report.snapshot_max_id,
@@ -140,7 +140,7 @@ def test_reports_have_the_filter_and_output_of_their_schedule(services, nobody, 
 )
 def test_a_week_starts_on_monday_and_a_month_is_a_calendar_month(add, clock, recurrence, runs, first, last, run_due):
     schedule = add(recurrence=recurrence)
-    assert schedule.next_run == ms(runs)
+    assert schedule.next_run_at == ms(runs)
     clock.set(runs)
     run_due()
     (report,) = reports_of(schedule)
@@ -153,7 +153,7 @@ def test_after_five_days_without_a_scheduler_one_report_covers_the_latest_run(ad
     run_due()
     (report,) = reports_of(schedule)
     assert (report.start, report.end) == (ms("2026-11-28"), ms("2026-11-29") - 1)
-    assert reload(schedule).next_run == ms("2026-11-30T06:00")
+    assert reload(schedule).next_run_at == ms("2026-11-30T06:00")
 
 
 def test_a_late_run_covers_the_same_period_as_a_punctual_one(add, clock, run_due):
@@ -253,7 +253,7 @@ def test_a_run_is_started_by_one_of_several_racing_schedulers(add, clock, run_du
     clock.set("2026-11-24T06:00")
     at_once(6, lambda number: run_due())
     assert [len(reports_of(schedule)) for schedule in several] == [1] * 5
-    assert {reload(schedule).next_run for schedule in several} == {ms("2026-11-25T06:00")}
+    assert {reload(schedule).next_run_at for schedule in several} == {ms("2026-11-25T06:00")}
 
 
 def test_a_scheduler_with_an_outdated_list_starts_no_second_report(services, add, clock, run_due):
@@ -272,14 +272,14 @@ class Killed(BaseException):
 def test_no_run_is_lost_if_a_scheduler_dies_before_it_starts_the_report(add, clock, run_due):
     schedule = add()
     clock.set("2026-11-24T06:00")
-    store.claim(schedule.id, "dead", clock(), ms("2026-11-25T06:00"), due=schedule.next_run)
+    store.claim(schedule.id, "dead", clock(), ms("2026-11-25T06:00"), due=schedule.next_run_at)
     run_due()
     assert reports_of(schedule) == []  # another scheduler may be starting it
     clock.moment += schedule_runs.ABANDONED_MS + 1
     run_due()
     run_due()
     assert len(reports_of(schedule)) == 1
-    assert reload(schedule).next_run == ms("2026-11-25T06:00")
+    assert reload(schedule).next_run_at == ms("2026-11-25T06:00")
 
 
 def test_no_second_report_is_started_if_a_scheduler_dies_after_starting_it(
@@ -305,7 +305,7 @@ def test_no_second_report_is_started_if_a_scheduler_dies_after_starting_it(
         report.snapshot_max_id,
         None,
     )
-    assert updated.next_run == ms("2026-11-25T06:00")
+    assert updated.next_run_at == ms("2026-11-25T06:00")
     assert first_items(services, services.schedule_runs.run(SYSTEM, schedule)) == ["later"]
 
 
@@ -328,7 +328,7 @@ def test_a_slow_scheduler_whose_claim_expired_leaves_no_second_report(services, 
     started, duplicate = reports_of(schedule)
     assert (started.status, duplicate.status, duplicate.cancelled) == ("RUNNING", "FAILED", True)
     assert reload(schedule).last_report == started.job
-    assert reload(schedule).next_run == ms("2026-11-25T06:00")
+    assert reload(schedule).next_run_at == ms("2026-11-25T06:00")
 
 
 def test_a_schedule_cannot_be_run_while_its_report_is_being_started(services, add, clock):
@@ -361,7 +361,7 @@ def test_running_a_schedule_now_does_not_change_its_next_run(services, add):
     schedule = add()
     report = services.schedule_runs.run(SYSTEM, schedule)
     assert (report.start, report.end) == (ms("2026-11-22"), ms("2026-11-23") - 1)
-    assert reload(schedule).next_run == schedule.next_run
+    assert reload(schedule).next_run_at == schedule.next_run_at
 
 
 def test_a_paused_schedule_does_not_run_and_resumes_with_the_next_run(services, add, run_due):
@@ -370,7 +370,7 @@ def test_a_paused_schedule_does_not_run_and_resumes_with_the_next_run(services, 
     run_due("2026-11-27T10:00")
     assert reports_of(schedule) == []
     services.schedules.resume(SYSTEM, reload(schedule))
-    assert (reload(schedule).active, reload(schedule).next_run) == (True, ms("2026-11-28T06:00"))
+    assert (reload(schedule).active, reload(schedule).next_run_at) == (True, ms("2026-11-28T06:00"))
     run_due()
     assert reports_of(schedule) == []
 
@@ -388,16 +388,16 @@ def test_a_paused_schedule_can_be_run_manually_and_stays_paused(services, add):
     schedule = add()
     services.schedules.pause(SYSTEM, schedule)
     services.schedule_runs.run(SYSTEM, schedule)
-    assert (reload(schedule).active, reload(schedule).next_run) == (False, None)
+    assert (reload(schedule).active, reload(schedule).next_run_at) == (False, None)
 
 
 def test_a_schedule_that_is_paused_while_its_report_starts_stays_paused(services, add, clock):
     schedule = add()
     clock.set("2026-11-24T06:00")
-    claimed = store.claim(schedule.id, "token", clock(), ms("2026-11-25T06:00"), due=schedule.next_run)
+    claimed = store.claim(schedule.id, "token", clock(), ms("2026-11-25T06:00"), due=schedule.next_run_at)
     services.schedules.pause(SYSTEM, schedule)
     assert store.settle(claimed.id, "token", ran=True, reason=None)
-    assert (reload(schedule).active, reload(schedule).next_run) == (False, None)
+    assert (reload(schedule).active, reload(schedule).next_run_at) == (False, None)
 
 
 def test_a_schedule_is_deactivated_with_a_reason_if_its_owner_lost_the_customer(services, add, anna, run_due):
@@ -406,7 +406,7 @@ def test_a_schedule_is_deactivated_with_a_reason_if_its_owner_lost_the_customer(
     run_due("2026-11-24T06:00")
     assert reports_of(schedule) == []
     updated = reload(schedule)
-    assert (updated.active, updated.next_run, updated.claim) == (False, None, None)
+    assert (updated.active, updated.next_run_at, updated.claim) == (False, None, None)
     assert "customer BARCHART" in updated.reason
     with pytest.raises(Forbidden):
         services.schedules.resume(SYSTEM, updated)
@@ -432,7 +432,7 @@ def test_a_schedule_whose_layout_became_invalid_shows_why_and_is_retried_at_the_
     updated = reload(schedule)
     assert reports_of(schedule) == []
     assert 'output.layout is "columns", but the catalog has no columns' in updated.reason
-    assert (updated.active, updated.next_run) == (True, ms("2026-11-25T06:00"))
+    assert (updated.active, updated.next_run_at) == (True, ms("2026-11-25T06:00"))
     monkeypatch.undo()
 
 
@@ -595,9 +595,9 @@ def test_only_a_change_of_the_hour_changes_the_next_run(services, add, clock, an
     schedule = add()
     clock.set("2026-11-24T06:00")  # it is due, and no scheduler has started it yet
     services.schedules.change(anna, reload(schedule), WANTED | {"name": "Renamed"})
-    assert reload(schedule).next_run == ms("2026-11-24T06:00")
+    assert reload(schedule).next_run_at == ms("2026-11-24T06:00")
     services.schedules.change(anna, reload(schedule), WANTED | {"hour": 7})
-    assert reload(schedule).next_run == ms("2026-11-24T07:00")
+    assert reload(schedule).next_run_at == ms("2026-11-24T07:00")
 
 
 def test_removing_a_schedule_keeps_its_reports(services, add, anna):
@@ -618,13 +618,13 @@ def test_the_scheduler_starts_due_reports(services, add, clock):
 @pytest.mark.parametrize("recurrence", ["daily", "weekly", "monthly"])
 def test_a_schedule_runs_on_time_after_a_scheduler_had_its_clock_ahead(add, clock, recurrence, run_due):
     schedule = add(recurrence=recurrence)
-    expected = reload(schedule).next_run
+    expected = reload(schedule).next_run_at
     clock.set("2027-01-02T12:00")  # 40 days ahead
     run_due()
-    assert reload(schedule).next_run > clock.moment
+    assert reload(schedule).next_run_at > clock.moment
     clock.moment = NOON
     run_due()
-    assert reload(schedule).next_run == expected
+    assert reload(schedule).next_run_at == expected
     assert len(reports_of(schedule)) == 1
 
 
@@ -648,11 +648,11 @@ def test_a_webhook_attempt_scheduled_by_a_clock_too_far_ahead_is_due():
         key="k",
         schedule=1,
         report="r",
-        ended=1,
+        ended_at=1,
         status="COMPLETE",
         state="waiting",
-        next_try=NOON + 40 * DAY,
-        created=1,
+        next_try_at=NOON + 40 * DAY,
+        created_at=1,
     )
     assert deliveries.due(NOON, 10, latest=NOON + 41 * DAY) == []
     assert len(deliveries.due(NOON, 10, latest=NOON + webhooks.LONGEST_MS)) == 1

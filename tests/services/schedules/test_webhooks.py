@@ -181,7 +181,7 @@ def test_a_failed_delivery_is_retried_with_growing_pauses_a_fresh_link_and_the_s
     assert len(endpoint.got) == 2
     deliver(1_100)
     assert tries() == [(500, "out of order"), (500, "out of order"), (200, "thank you")]
-    assert (delivery().state, delivery().tries, delivery().next_try) == ("delivered", 3, None)
+    assert (delivery().state, delivery().tries, delivery().next_try_at) == ("delivered", 3, None)
     assert {request.headers["X-Tally-Delivery"] for request in endpoint.got} == {delivery().key}
     assert len({json.loads(request.body)["link"] for request in endpoint.got}) == 3
     deliver(3 * DAY)
@@ -195,7 +195,7 @@ def test_a_delivery_is_given_up_after_eight_recorded_attempts_within_a_day(sched
         deliver(pause * 1000 + 100)
     assert len(endpoint.got) == 8
     assert 23 * 3600 < sum(module.PAUSES_SECONDS) < 24 * 3600
-    assert (delivery().state, delivery().tries, delivery().next_try) == ("given_up", 8, None)
+    assert (delivery().state, delivery().tries, delivery().next_try_at) == ("given_up", 8, None)
     assert tries() == [(500, "out of order")] * 8
 
 
@@ -342,7 +342,7 @@ def test_a_host_that_is_no_longer_allowed_gets_nothing_and_the_attempt_is_record
 
 def test_a_failed_report_and_the_end_of_its_retry_are_both_announced(services, schedule, deliver, endpoint):
     report = services.schedule_runs.run(SYSTEM, schedule)
-    Report.update(status="FAILED", ended=module.now(), reason="The disk is full.").where(
+    Report.update(status="FAILED", ended_at=module.now(), reason="The disk is full.").where(
         Report.job == report.job
     ).execute()
     deliver()
@@ -482,7 +482,7 @@ def test_a_delivery_is_given_up_if_a_scheduler_dies_during_the_last_attempt(
     Delivery.update(tries=len(module.PAUSES_SECONDS)).execute()
     assert store.claim(delivery(), clock() + 60_000)
     deliver(61_000)
-    assert (delivery().state, delivery().next_try) == ("given_up", None)
+    assert (delivery().state, delivery().next_try_at) == ("given_up", None)
     assert endpoint.got == []
 
 

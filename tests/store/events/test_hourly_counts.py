@@ -178,7 +178,7 @@ def test_counted_codes_are_observed_with_their_widest_context(app):
     scatter(6)
     count_all()
     assert catalog.widths("A", "P") == {"T0": 2, "T1": 9, "T2": 2}
-    assert ObservedCode.select(ObservedCode.since).where(ObservedCode.type == "T0").scalar() == 5
+    assert ObservedCode.select(ObservedCode.first_observed_at).where(ObservedCode.type == "T0").scalar() == 5
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -176,8 +176,8 @@ def test_twenty_thousand_customer_and_product_pairs_need_few_statements(services
     for query in (
         "INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received) "
         f"SELECT {codes}, {time}, {context}, 1, {batch}, 0",
-        f"INSERT INTO observed_code (customer, product, type, since, width) SELECT {codes}, 0, 1",
-        "INSERT INTO hourly_count (customer, product, type, hour, number, first, last) "
+        f"INSERT INTO observed_code (customer, product, type, first_observed_at, width) SELECT {codes}, 0, 1",
+        "INSERT INTO hourly_count (customer, product, type, hour, number, first_at, last_at) "
         f"SELECT {codes}, {hour}, 1, {time}, {time}",
     ):
         numbered(query, PAIRS)

@@ -94,7 +94,7 @@ def test_a_search_returns_its_progress_and_resumes_from_there(services, look):
 
 def test_a_search_without_a_match_proceeds_in_limited_steps(services, look):
     accept(services, [["x"]] * 25)
-    pages = [(page.events, page.looked.events, page.looked.time) for page in walk_pages(services, 5, "y")]
+    pages = [(page.events, page.looked.events, page.looked.reached_at) for page in walk_pages(services, 5, "y")]
     assert pages == [([], 10, 15), ([], 10, 5), ([], 5, None)]
 
 

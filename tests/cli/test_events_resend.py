@@ -9,8 +9,9 @@ import pytest
 
 from app.exceptions import RejectedUnknown
 from app.services.people.principal import SYSTEM
-from app.store.events import rejected, select
+from app.store.events import rejected
 from tests.support.client import event
+from tests.support.rows import newest_events
 from tests.support.threads import BackgroundThreads
 
 strict = pytest.mark.settings(catalog_mode="strict")
@@ -29,7 +30,7 @@ def send_invalid(nobody, services):
 
 
 def contexts() -> list[list]:
-    return sorted(row.context for row in select.newest(1_000))
+    return sorted(row.context for row in newest_events(1_000))
 
 
 @strict
@@ -141,7 +142,7 @@ def test_a_rejected_request_is_stored_completely_however_it_is_selected(
     services.catalog_editor.add(SYSTEM, "customers", {"code": "NEW", "description": ""})
     assert prints("events", "resend", argument) == {"sent": 2, "refused": 0}
     assert contexts() == [["1"], ["2"]]
-    assert len({row.batch for row in select.newest(10)}) == 1
+    assert len({row.batch for row in newest_events(10)}) == 1
     assert (rejected.newest(1), rejected.requests(1)) == ([], [])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.store.catalog import catalog
 from app.store.database import database, release, transaction
+from app.store.models import Event
 from tests.support.client import FIRST
 
 TYPE = "PORTFOLIO-APPLICATION-LOADED"
@@ -50,3 +51,8 @@ def fill_seen(count: int) -> None:
         count,
     )
     release()
+
+
+def newest_events(limit: int) -> list[Event]:
+    """Return the last accepted events, newest first."""
+    return list(Event.select().order_by(Event.id.desc()).limit(limit))

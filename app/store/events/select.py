@@ -56,10 +56,6 @@ def acceptance_cut() -> int:
     return database.acceptance_cut(PATIENCE_MS)
 
 
-def newest(limit: int) -> list[Event]:
-    return list(Event.select().order_by(Event.id.desc()).limit(limit))
-
-
 def count(wanted: EventFilter | None = None) -> int:
     """Return the number of matching events. It reads each of them."""
     where, values = (wanted or EventFilter()).where()

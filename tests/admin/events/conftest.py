@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app.store.events import rejected, select
+from app.store.events import rejected
 from app.store.models import AuditEntry
+from tests.support.rows import newest_events
 
 ADDRESS = {"REMOTE_ADDR": "203.0.113.77"}
 GROUP = "/admin/rejected/group?field=timestamp&fault=wrong&product=PORTFOLIO&type=PORTFOLIO-APPLICATION-LOADED"
@@ -29,7 +30,7 @@ def refuse(nobody, services) -> Callable[..., list[int]]:
 
 
 def stored() -> list[tuple]:
-    return [(row.customer, row.type, row.timestamp, row.context) for row in select.newest(10)]
+    return [(row.customer, row.type, row.timestamp, row.context) for row in newest_events(10)]
 
 
 def audit_entries() -> list[tuple[str, str, dict]]:

@@ -7,11 +7,12 @@ import json
 import pytest
 
 from app.admin.template_filters import stamp
-from app.store.events import rejected, select
+from app.store.events import rejected
 from tests.admin.conftest import Visitor
 from tests.admin.events.conftest import ADDRESS, audit_entries, stored
 from tests.support.client import event
 from tests.support.page import Element, read
+from tests.support.rows import newest_events
 from tests.support.threads import at_once
 
 HALF = '{"customer": "BARCHART", "product": '
@@ -92,7 +93,7 @@ def test_an_edited_event_is_stored_and_no_longer_rejected(olga, refuse):
     assert stored() == [("BARCHART", "PORTFOLIO-APPLICATION-LOADED", 1_793_000_000_001, ["1.5", None])]
     page = olga.read(LIST)
     assert f"Stored: PORTFOLIO-APPLICATION-LOADED of BARCHART, PORTFOLIO, {stamp(1_793_000_000_001)} UTC" in page
-    assert str(select.newest(1)[0].batch) in page
+    assert str(newest_events(1)[0].batch) in page
     assert rejected.newest(1) == []
 
 

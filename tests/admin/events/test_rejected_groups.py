@@ -6,12 +6,13 @@ import time
 
 import pytest
 
-from app.store.events import rejected, select
+from app.store.events import rejected
 from tests.admin.conftest import Visitor
 from tests.admin.events.conftest import GROUP, audit_entries, stored
 from tests.admin.events.test_rejected import shown_ids
 from tests.support.client import event
 from tests.support.page import Element, read
+from tests.support.rows import newest_events
 from tests.support.threads import at_once
 
 LIST = "/admin/rejected"
@@ -84,7 +85,7 @@ def test_a_group_is_resent_unchanged_after_the_catalog_was_fixed(olga, refuse, s
     answer = olga.send(group, {"up_to": up_to(olga, group)})
     assert answer.headers["Location"] == LIST
     assert "2 events are stored." in olga.read(LIST)
-    assert sorted(row.context for row in select.newest(10)) == [["1"], ["2"]]
+    assert sorted(row.context for row in newest_events(10)) == [["1"], ["2"]]
     (row,) = rejected.newest(10)
     assert row.type == "UNKNOWN"
     (note,) = audit_entries()
@@ -99,7 +100,7 @@ def test_a_group_is_resent_with_one_change(olga, refuse):
     assert answer.status_code == 302
     page = olga.read(answer.headers["Location"])
     assert "2 events are stored. 1 is still rejected. First reason: timestamp is -1" in page
-    assert sorted((row.type, row.context) for row in select.newest(10)) == [("OPENED", ["1"]), ("OPENED", ["2"])]
+    assert sorted((row.type, row.context) for row in newest_events(10)) == [("OPENED", ["1"]), ("OPENED", ["2"])]
     (row,) = rejected.newest(10)
     assert '"type":""' in row.event
     assert audit_entries()[0][2]["changed"] == "type: OPENED"
@@ -110,7 +111,7 @@ def test_a_missing_time_becomes_the_time_of_arrival(olga, refuse):
     (row,) = rejected.newest(1)
     group = GROUP.replace("wrong", "missing")
     olga.send(group, {"up_to": up_to(olga, group), "change": "timestamp"})
-    assert [row.timestamp for row in select.newest(1)] == [row.received_at]
+    assert [row.timestamp for row in newest_events(1)] == [row.received_at]
 
 
 def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse):
@@ -156,7 +157,7 @@ def test_concurrent_resends_of_a_group_store_each_event_once(app, operator, refu
     tokens = [person.read(GROUP).value("csrf_token") for person in people]
     fields = {"up_to": up_to(people[0], GROUP), "change": "timestamp"}
     at_once(2, lambda number: people[number].post(GROUP, fields | {"csrf_token": tokens[number]}).status_code)
-    assert len(select.newest(100)) == 29
+    assert len(newest_events(100)) == 29
     assert rejected.newest(1) == []
 
 

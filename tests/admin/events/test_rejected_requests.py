@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from app.store.events import rejected, select
+from app.store.events import rejected
 from tests.admin.events.conftest import GROUP, audit_entries, stored
 from tests.support.client import event
 from tests.support.page import read
+from tests.support.rows import newest_events
 
 LIST = "/admin/rejected/by/request"
 
@@ -46,8 +47,8 @@ def test_a_request_is_resent_completely_from_its_page_or_its_event_s(olga, refus
     assert "events[1].timestamp is -1" in read(answer)
     fields = {"event": json.dumps(event(context=["2"])), "with_request": "yes"}
     assert olga.send(newest(), fields).status_code == 302
-    assert sorted(row.context for row in select.newest(10)) == [["1"], ["2"], ["3"]]
-    assert len({row.batch for row in select.newest(10)}) == 1
+    assert sorted(row.context for row in newest_events(10)) == [["1"], ["2"], ["3"]]
+    assert len({row.batch for row in newest_events(10)}) == 1
     assert "Stored: 3 events are in the batch" in olga.read(LIST)
     assert olga.get(refused).status_code == 404
 
@@ -56,7 +57,7 @@ def test_a_removed_event_is_excluded_when_the_request_is_resent(olga, refused):
     olga.send(f"{newest()}/remove", {})
     assert "Send all 2 again" in olga.read(refused)
     assert olga.send(refused, {}).status_code == 302
-    assert sorted(row.context for row in select.newest(10)) == [["1"], ["3"]]
+    assert sorted(row.context for row in newest_events(10)) == [["1"], ["3"]]
 
 
 def test_a_request_is_removed_with_its_events(olga, refused):

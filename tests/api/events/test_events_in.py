@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from app.services.events.ingest import ENCODED_EVENTS
-from app.store.events import select as store
 from tests.support.client import FIRST, Client, event, faults, root
+from tests.support.rows import newest_events
 
 LAST = 253_402_300_799_999  # the last millisecond of the year 9999
 LINES = "application/x-ndjson"
@@ -17,7 +17,7 @@ LINES = "application/x-ndjson"
 
 def stored() -> list[tuple]:
     """Return the events in the database in the order of acceptance."""
-    rows = reversed(store.newest(20_000))
+    rows = reversed(newest_events(20_000))
     return [(e.customer, e.product, e.type, e.version, e.timestamp, e.context, e.sequence, str(e.batch)) for e in rows]
 
 

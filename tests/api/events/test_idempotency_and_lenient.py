@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from app.store.events import rejected, select
+from app.store.events import rejected
 from tests.support.client import event, faults, root
+from tests.support.rows import newest_events
 
 LENIENT = {"Prefer": "handling=lenient"}
 MIXED = [event(context=["first"]), event(timestamp=-1), {"customer": 5}, event(context=["fourth"])]
@@ -18,7 +19,7 @@ def post(client, body: object, **headers: str):
 
 
 def sequences() -> list[int]:
-    return [row.sequence for row in reversed(select.newest(100))]
+    return [row.sequence for row in reversed(newest_events(100))]
 
 
 def stored_rejects(services) -> list:

@@ -10,9 +10,10 @@ from app.exceptions import Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.services.events import rejected as service
 from app.services.events.resend import Change
 from app.services.people.principal import SYSTEM, Principal
-from app.store.events import rejected, select
+from app.store.events import rejected
 from app.store.models import AuditEntry, RejectedEvent, RejectedRequest
 from tests.support.client import event
+from tests.support.rows import newest_events
 
 LIMITED = Principal(1, "otto", "operator", ("BARCHART",), "")
 strict = pytest.mark.settings(catalog_mode="strict")
@@ -39,11 +40,11 @@ def send_invalid(nobody, services):
 
 
 def stored() -> list[tuple[int, list]]:
-    return sorted((row.sequence, row.context) for row in select.newest(1_000))
+    return sorted((row.sequence, row.context) for row in newest_events(1_000))
 
 
 def batches() -> int:
-    return len({row.batch for row in select.newest(1_000)})
+    return len({row.batch for row in newest_events(1_000)})
 
 
 def rejected_indexes() -> list[int]:

@@ -31,7 +31,6 @@ REASON_MODULES = (
     "app/storage/local.py",
     "app/services/reports/cleanup.py",
     "app/services/reports/runner.py",
-    "app/services/reports/attempt.py",
 )
 # reasons composed elsewhere: from the database, the health checks, a cancellation, or an internal error
 OTHER_REASONS = {

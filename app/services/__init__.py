@@ -37,10 +37,9 @@ from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
 from app.services.people.sessions import Sessions
-from app.services.reports.attempt import AttemptContext
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations
-from app.services.reports.runner import Runner
+from app.services.reports.runner import AttemptContext, Runner
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.service import Schedules

@@ -1,4 +1,7 @@
-"""Process-wide database: opened by the application factory, migrated by a command, released after each request."""
+"""Process-wide database: opened by the application factory, migrated by a command, released after each request.
+
+Also the fields of columns that the two databases store differently, or that hold JSON.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
-from peewee import DatabaseProxy, _savepoint
+import orjson
+from peewee import DatabaseProxy, Field, _savepoint
 from playhouse.migrations import Runner
 
+from app.event_columns import Context
 from app.exceptions import DatabaseNewer, ReloadFailed
 from app.store.backends.backend import Backend
 from app.store.backends.postgres import PostgresBackend
@@ -30,6 +35,31 @@ class Proxy(DatabaseProxy):
 
 proxy = Proxy()
 database = cast(Backend, proxy)  # it forwards every attribute to the actual database
+
+
+class ContextField(Field):
+    """List of strings and nulls: text[] on PostgreSQL, for the fastest export; JSON text on SQLite."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: Context) -> object:
+        return database.context_value(value)
+
+    def python_value(self, value: str | list[str | None]) -> list[str | None]:
+        items: list[str | None] = orjson.loads(value) if isinstance(value, str) else value
+        return items
+
+
+class JsonField(Field):
+    """JSON value stored as text on both databases, with keys in the given order."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: object) -> str | None:
+        return None if value is None else orjson.dumps(value).decode()
+
+    def python_value(self, value: str | None) -> object:
+        return None if value is None else orjson.loads(value)
 
 
 def open_database(url: str) -> None:

@@ -19,8 +19,7 @@ from peewee import (
     TextField,
 )
 
-from app.store.database import database
-from app.store.fields import ContextField, JsonField
+from app.store.database import ContextField, JsonField, database
 
 
 class Table(Model):

@@ -45,7 +45,7 @@ SLOW_WORKER = """
 import sys, time
 sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
 import worker
-from app.services.reports import part_writer, planning
+from app.services.reports import part_writer
 
 def slow_blocks(*given):
     for block in blocks(*given):
@@ -53,7 +53,7 @@ def slow_blocks(*given):
         yield block
 
 blocks, part_writer.blocks = part_writer.blocks, slow_blocks
-planning.PART_ROWS, planning.WHOLE_ROWS = planning.PART_ROWS // 10, planning.WHOLE_ROWS // 10
+part_writer.PART_ROWS, part_writer.WHOLE_ROWS = part_writer.PART_ROWS // 10, part_writer.WHOLE_ROWS // 10
 worker.main()
 """
 

@@ -17,10 +17,9 @@ from rq.serializers import JSONSerializer
 
 from app.redis.queue import NAME
 from app.services.people.principal import SYSTEM
-from app.services.reports import attempt
+from app.services.reports import part_writer
 from app.store.database import database
 from app.store.models import Report, ReportPart
-from app.store.reports import parts
 from app.store.reports import reports as store
 from app.support.clock import now
 from tests.support.client import FIRST, event
@@ -38,8 +37,8 @@ STOP_SECONDS = 6  # the supervisor kills slower workers; a plan takes five times
 # the worker with reports of small and slow parts, or with a plan that takes half a minute
 SLOW_PARTS = """
 import time, worker
-from app.services.reports import part_writer, planning
-planning.PART_ROWS, planning.WHOLE_ROWS = 100, 125
+from app.services.reports import part_writer
+part_writer.PART_ROWS, part_writer.WHOLE_ROWS = 100, 125
 write = part_writer.PartWriter.write_part
 part_writer.PartWriter.write_part = lambda *given: time.sleep(0.3) or write(*given)
 worker.main()
@@ -47,12 +46,12 @@ worker.main()
 SLOW_PLAN = """
 import worker
 from app.redis.queue import NAME
-from app.services.reports import planning
+from app.services.reports import runner
 from app.support.clock import now
 from app.store.database import database
 COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) SELECT max(x) FROM n"
 sleep = lambda *given, **more: database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
-planning.plan = sleep
+runner.make_plan = sleep
 worker.main()
 """
 
@@ -103,12 +102,12 @@ def test_the_report_of_a_stopped_worker_resumes_after_its_written_parts_as_the_s
 ):
     worker = start(SLOW_PARTS)
     wait_until(lambda: ReportPart.select().where(ReportPart.done).count() >= 2, 30)
-    assert stop(worker) * 1000 < attempt.SILENT_MS, "before the attempt counts as silent"
+    assert stop(worker) * 1000 < part_writer.SILENT_MS, "before the attempt counts as silent"
     report = row(job)
     assert (report.status, report.token, report.worker, report.attempt) == ("RUNNING", None, None, 1)
-    done = [part.number for part in parts.of(job) if part.done]
+    done = [part.number for part in store.parts(job) if part.done]
     assert len(done) >= 2
-    assert [part.token for part in parts.of(job) if not part.done] == [None] * (10 - len(done))
+    assert [part.token for part in store.parts(job) if not part.done] == [None] * (10 - len(done))
     assert calls(settings) == 1
 
     services.runner.work("the next one")
@@ -147,7 +146,7 @@ def test_a_killed_child_is_replaced_immediately(job, services, start):
     wait_until(lambda: row(job).attempt == 2, 5)
     wait_until(lambda: row(job).status == "COMPLETE", 30)
     assert row(job).rows == ROWS
-    wait_until(lambda: not parts.of(job), 5)
+    wait_until(lambda: not store.parts(job), 5)
     first, second = services.reports.attempts(row(job))
     assert (first.outcome, second.outcome) == ("lost", "complete")
     assert first.reason == "Its worker died: it was killed, or used more memory than there is."

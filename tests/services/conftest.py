@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from app.redis.queue import NAME
 from app.services.people.principal import SYSTEM
-from app.services.reports import part_writer, planning
+from app.services.reports import part_writer
 from app.store.models import Report, ReportPart
 from tests.support.client import FIRST, event
 
@@ -90,8 +90,8 @@ def content(services, row) -> Callable[[str], bytes]:
 @pytest.fixture
 def small_parts(monkeypatch) -> None:
     """Split reports into parts of about a hundred rows."""
-    monkeypatch.setattr(planning, "PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(planning, "WHOLE_ROWS", PART_ROWS * 5 // 4)
+    monkeypatch.setattr(part_writer, "PART_ROWS", PART_ROWS)
+    monkeypatch.setattr(part_writer, "WHOLE_ROWS", PART_ROWS * 5 // 4)
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ import structlog
 
 from app.exceptions import StorageFailed
 from app.redis.queue import ReportQueue
-from app.services.reports.attempt import SILENT_MS
 from app.services.reports.output import Destinations
-from app.services.reports.part_writer import lease
+from app.services.reports.part_writer import SILENT_MS, lease
 from app.store.database import transaction
 from app.store.models import Report
-from app.store.reports import attempts, parts
 from app.store.reports import reports as store
+from app.store.reports.reports import Outcome
 
 UUID_LENGTH = 36
 YOUNG_MS = 60_000  # the owner of a newer file may not have recorded it yet
@@ -42,7 +41,7 @@ class Cleanup:
 
     def clean_up(self) -> None:
         """Run all cleanup steps. Afterwards, raise QueueUnavailable if due reports could not be queued."""
-        parts.forget_all_ended()  # a worker may have died between completing a report and deleting its parts
+        store.remove_parts_of_ended()  # a worker may have died between completing a report and deleting its parts
         self._end_overdue()
         for report in store.silent(SILENT_MS):
             self.release(report, "Its worker was not heard from any more.")
@@ -63,25 +62,25 @@ class Cleanup:
         token = lease(report)
         with transaction():
             if store.release(report.job, token):
-                attempts.end(report.job, token, attempts.LOST, store.now(), reason=reason, rows=report.rows)
+                store.end_attempt(report.job, token, Outcome.LOST, store.now(), reason=reason, rows=report.rows)
         log.warning("attempt given up", report=report.job, reason=reason)
 
     def release_worker(self, worker: str) -> list[str]:
         """Release all reports and parts that a dead worker held, and return the UUIDs of the reports."""
-        parts.release_of(worker)
+        store.release_parts_of(worker)
         held = store.held_by(worker)
         for report in held:
             self.release(report, "Its worker died: it was killed, or used more memory than there is.")
         return [report.job for report in held]
 
-    def give_up(self, report: Report, reason: str, outcome: str = attempts.LOST) -> bool:
+    def give_up(self, report: Report, reason: str, outcome: str = Outcome.LOST) -> bool:
         """Fail a report if this attempt and the previous ones made no progress. Return whether the report failed."""
         times = "1 attempt" if self._max_stalled == 1 else f"{self._max_stalled} attempts in a row"
         message, token = f"{times} got no further. The last one: {reason}", lease(report)
         with transaction():
             if not store.fail(report.job, token, self._max_stalled - 1, message, store.now()):
                 return False
-            attempts.end(report.job, token, outcome, store.now(), reason=reason, rows=report.rows)
+            store.end_attempt(report.job, token, outcome, store.now(), reason=reason, rows=report.rows)
         log.error("report failed", report=report.job, reason=message)
         self._destinations.discard_leftovers(report.job)
         return True
@@ -117,7 +116,7 @@ class Cleanup:
             with transaction():
                 ended = store.end(report.job, store.TIMEOUT, f"It ran longer than {seconds} seconds.", store.now())
                 if ended:
-                    attempts.end_all(report.job, attempts.TIMEOUT, store.now())
+                    store.end_attempts(report.job, Outcome.TIMEOUT, store.now())
             if ended:
                 log.error("report timed out", report=report.job)
                 self._destinations.discard_leftovers(report.job)

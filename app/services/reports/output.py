@@ -25,7 +25,6 @@ from app.schemas.reports import DEFAULT_DELIMITER, UNCOMPRESSED, day
 from app.storage import Storage, is_in_storage, open_bucket
 from app.store.events import select
 from app.store.models import Report
-from app.store.reports import parts
 from app.store.reports import reports as store
 
 COMPRESSIONS = {"gzip": (".gz", "application/gzip"), "zstd": (".zst", "application/zstd")}
@@ -245,7 +244,7 @@ class Destinations:
         List the files before checking which are needed, so that no file created in between is removed. Use short
         storage timeouts, because users who cancel and the worker's next report wait for this method.
         """
-        parts.forget_ended(job)
+        store.remove_parts_of_ended(job)
         storage = self.own.hurried()
         try:
             found = {key for key, _ in storage.contents(job)}

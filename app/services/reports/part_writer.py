@@ -1,8 +1,14 @@
-"""Write a report's rows to storage under a heartbeat, for the attempt that holds the report or for a helper.
+"""Divide a report into parts by time, and write its rows to storage under a heartbeat.
 
-A thread records progress and detects when the writer must stop. It has its own connection, because the writer's
-connection is busy returning rows. When the writer must stop, the thread also interrupts the writer's statement, because
-a database may sort for minutes before it returns a row.
+Hourly counts are precise enough to divide it if the parts leave no trace in the file. In a compressed file they do,
+because each part is compressed separately. Such parts are derived from counted rows, so that the same rows always
+produce the same bytes. Rows are also counted for reports that continue an earlier report, because hourly counts cannot
+cover those.
+
+The attempt that holds the report writes, and so do its helpers. A thread beside the writer records progress and detects
+when the writer must stop. It has its own connection, because the writer's connection is busy returning rows. When the
+writer must stop, the thread also interrupts the writer's statement, because a database may sort for minutes before it
+returns a row.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -19,17 +25,106 @@ import structlog
 from app.exceptions import StoreUnavailable
 from app.exports.file import Compressor, ReportFile
 from app.exports.layout import Layout
-from app.services.reports.output import blocks, format_of, selection
+from app.services.reports.output import Format, blocks, format_of, selection
 from app.storage import Storage, Upload
 from app.store.database import database, drop_connection, release
-from app.store.events import select
+from app.store.events import hourly_counts, select
+from app.store.events.select import Measure, Selection
 from app.store.models import Report, ReportPart
-from app.store.reports import parts
 from app.store.reports import reports as store
 
+PART_ROWS = 1_000_000  # takes a few seconds to write, which limits the work that is lost with a worker
+WHOLE_ROWS = PART_ROWS * 5 // 4  # a slightly longer report is not split
 HEARTBEAT_SECONDS = 0.5
+SILENT_MS = 20_000  # a worker without a heartbeat for this long loses its lease
+
+Stretch = tuple[int | None, int | None]  # milliseconds, both inclusive; None means unbounded
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of a report.
+
+    Attributes:
+        measure: measurements of its rows. `total` may be an estimate.
+        parts: time ranges in order, or empty if the report is written as a whole.
+    """
+
+    measure: Measure
+    parts: Sequence[Stretch]
+
+
+def make_plan(rows: Selection, layout: Layout, format: Format, *, trusting: bool = True) -> Plan:
+    """Measure a report, and split it into parts if it is long.
+
+    Args:
+        trusting: whether to derive the width from the recorded widths of its types. The writer detects rows that exceed
+            it; the report is then planned again without trusting, which reads every row.
+    """
+    size, whole = max(1, PART_ROWS // format.part_divisor), WHOLE_ROWS // format.part_divisor
+    counted = _count(rows)
+    cut: Sequence[Stretch]
+    if counted.most <= whole:
+        measure, cut = _measure(rows, layout, counted, trusting=trusting), []
+    elif format.shows_parts or counted.newer > size or rows.snapshot_min_id is not None:
+        measure, by_hour = select.survey(rows, layout)
+        cut = select.stretches(rows, size, by_hour) if measure.total > whole else []
+    else:
+        measure = _measure(rows, layout, counted, trusting=trusting)
+        cut = _without_gaps(select.stretches(rows, size, hourly_counts.by_hour(*_filter(rows))))
+    if format.is_joined:  # its file is joined even from a single part
+        return Plan(measure, cut or [(None, None)])
+    return Plan(measure, cut if len(cut) > 1 else [])
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Numbers of rows according to the hourly counts.
+
+    Attributes:
+        up_to: the id of the last counted event.
+        newer: the maximum number of events that are not counted yet.
+        about: the estimated number of counted events.
+        most: the maximum number of events in total.
+    """
+
+    up_to: int
+    newer: int
+    about: int
+    most: int
+
+
+def _count(rows: Selection) -> _Counted:
+    """Return the numbers of rows. If the watermark moves meanwhile, read them again, so that no event counts twice."""
+    while True:
+        up_to = hourly_counts.watermark()
+        last = rows.snapshot_max_id or 0  # a report's selection has one
+        newer = max(0, last - up_to)
+        most, about = hourly_counts.number(*_filter(rows)) + newer, hourly_counts.estimate(*_filter(rows))
+        if rows.snapshot_min_id is not None:
+            most = min(most, max(0, last - rows.snapshot_min_id))
+        if hourly_counts.watermark() == up_to:
+            return _Counted(up_to, newer, about, most)
+
+
+def _measure(rows: Selection, layout: Layout, counted: _Counted, *, trusting: bool) -> Measure:
+    """Return the measurements of the rows, usually without reading each row. `total` is an estimate in that case."""
+    if rows.snapshot_min_id is not None or not trusting:
+        return select.measure(rows, layout)
+    newer = select.number_of_newer(rows, counted.up_to, rows.snapshot_max_id or 0) if counted.newer else 0
+    return select.shape(rows, layout, counted.about + newer) or select.measure(rows, layout)
+
+
+def _filter(rows: Selection) -> tuple[str, str, Sequence[str], int | None, int | None]:
+    return rows.customer, rows.product, rows.types, rows.start, rows.end
+
+
+def _without_gaps(cut: Sequence[tuple[int, int]]) -> list[Stretch]:
+    """Return the same ranges without gaps and open at both ends, because a few rows anywhere may not be counted yet."""
+    starts = [start for start, _ in cut[1:]]
+    return list(zip([None, *starts], [*(start - 1 for start in starts), None], strict=True))
 
 
 class TimedOut(Exception):
@@ -177,10 +272,10 @@ class PartWriter:
     def note(self) -> bool:
         """Record a heartbeat on the part being written. Return False if another worker holds the part."""
         with self._note_lock:
-            return self._part is None or parts.note(*self._part, rows=self.rows)
+            return self._part is None or store.note_part(*self._part, rows=self.rows)
 
     def write(
-        self, rows: select.Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
+        self, rows: Selection, upload: Upload, check: Callable[[], None], part: ReportPart | None = None
     ) -> Written:
         """Write rows, or those of a part, to a new file. Raise RowTooWide if the report must be planned again."""
         format, layout = format_of(self._report.output), Layout.from_json(self._report.layout)
@@ -200,7 +295,7 @@ class PartWriter:
     def write_next(self, check: Callable[[], None]) -> bool:
         """Write the next open part. Return False if there is none."""
         token = secrets.token_hex(8)
-        part = parts.claim(self._report.job, token, self._worker)
+        part = store.claim_part(self._report.job, token, self._worker)
         if part is None:
             return False
         self._file, self._part = None, (part, token)
@@ -210,7 +305,7 @@ class PartWriter:
             self.write_part(part, token, check)
         except BaseException:
             with suppress(StoreUnavailable):  # otherwise the part expires for lack of a heartbeat
-                parts.give_back(part, token)
+                store.give_back_part(part, token)
             raise
         finally:
             self._part = self._file = None
@@ -222,9 +317,9 @@ class PartWriter:
         rows = selection(self._report).between(part.start, part.end)
         written = self.write(rows, self._storage.create(key, check=check), check, part)
         with self._note_lock:
-            kept = parts.note(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True)
+            kept = store.note_part(part, token, rows=written.rows, bytes=written.bytes, file=key, done=True)
             self._part = None
         if kept:
-            store.note_part(part.job)
+            store.note_part_written(part.job)
         else:
             self._storage.discard(key)  # another worker had acquired the part

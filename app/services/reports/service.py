@@ -41,8 +41,8 @@ from app.storage.links import Links
 from app.store.database import transaction
 from app.store.events import hourly_counts, select
 from app.store.models import Report, ReportAttempt
-from app.store.reports import attempts
 from app.store.reports import reports as store
+from app.store.reports.reports import Outcome
 from app.support.clock import now
 
 SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -207,7 +207,7 @@ class Reports:
 
     def attempts(self, report: Report) -> list[ReportAttempt]:
         """Return the attempts at a report, oldest first."""
-        return attempts.of(report.job)
+        return store.attempts(report.job)
 
     def place_in_queue(self, report: Report) -> int | None:
         """Return a report's position in the queue, starting at 1, or None if it is not waiting."""
@@ -223,7 +223,7 @@ class Reports:
             if not store.end(report.job, store.FAILED, reason, store.now(), cancelled=True):
                 return False
             self._note(who, "report cancelled", report)
-            attempts.end_all(report.job, attempts.CANCELLED, store.now(), reason)
+            store.end_attempts(report.job, Outcome.CANCELLED, store.now(), reason)
         log.info("report cancelled", report=report.job, by=who.name)
         self.destinations.discard_leftovers(report.job)
         return True

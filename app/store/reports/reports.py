@@ -1,4 +1,6 @@
-"""Queries about reports. Each write of a worker includes its attempt's token, so a stale attempt cannot write.
+"""Queries about reports, their parts and attempts.
+
+Each write of a worker includes the token of its attempt or part, so a stale writer cannot write.
 
 The database's clock sets the start, attempt, heartbeat and end of a report, and measures its time limit, because the
 clocks of web processes, workers and schedulers may differ.
@@ -13,8 +15,10 @@ from peewee import SQL, Case, Select, fn
 
 from app.store import queries
 from app.store.database import database, server_time
-from app.store.models import Report, ReportPart
-from app.store.queries import among, equal, execute, fetch, fetch_column
+from app.store.models import Report
+from app.store.models import ReportAttempt as Attempt
+from app.store.models import ReportPart as Part
+from app.store.queries import among, equal, execute, fetch, fetch_column, fetch_int
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # The states that people see.
@@ -27,7 +31,15 @@ STATES = {
 }
 WAITS = (Report.status == RUNNING) & Report.token.is_null()
 HELD = (Report.status == RUNNING) & Report.token.is_null(False)
+OPEN = ~Part.done & Part.token.is_null()
+ENDED = Part.job.not_in(Report.select(Report.job).where(Report.status == RUNNING))
 NEWEST = 20  # reports checked per user; a user's reports start in the order of acceptance, except for retries
+
+
+class Outcome:
+    """How an attempt ended."""
+
+    COMPLETE, LOST, FAILED, TIMEOUT, CANCELLED = "complete", "lost", "failed", "timeout", "cancelled"
 
 
 def clock() -> SQL:
@@ -145,7 +157,7 @@ def claim(job: str, token: str, now: int, worker: str = "") -> Report | None:
     `rows` becomes the number of rows in stored parts. It stays unchanged if a paused attempt continues, because the
     reported progress must not decrease.
     """
-    kept = ReportPart.select(fn.sum(ReportPart.rows)).where(ReportPart.job == job)
+    kept = Part.select(fn.sum(Part.rows)).where(Part.job == job)
     query = Report.update(
         token=token,
         worker=worker,
@@ -167,7 +179,7 @@ def note(job: str, token: str, /, **values: object) -> bool:
     return execute(query.where(Report.status == RUNNING)) == 1
 
 
-def note_part(job: str) -> None:
+def note_part_written(job: str) -> None:
     """Record that any worker has written a part. The current attempt made progress, so it does not count as stalled."""
     execute(Report.update(stalled_attempts=-1).where(Report.job == job, Report.status == RUNNING))
 
@@ -254,3 +266,112 @@ def running_among(jobs: Sequence[str]) -> set[str]:
     """Return which of these reports are running."""
     query = Report.select(Report.job).where(Report.job.in_(list(jobs)), Report.status == RUNNING)
     return set(fetch_column(query))
+
+
+# Parts, which workers write separately.
+
+
+def plan_parts(job: str, stretches: Sequence[tuple[int | None, int | None]]) -> None:
+    """Create a report's parts. Call it inside the transaction that records the report as planned."""
+    remove_parts(job)
+    rows = [{"job": job, "number": number, "start": start, "end": end} for number, (start, end) in enumerate(stretches)]
+    if rows:
+        execute(Part.insert_many(rows))
+
+
+def claim_part(job: str, token: str, worker: str) -> Part | None:
+    """Claim the first part that is neither written nor being written, or return None if there is none."""
+    while True:
+        part: Part | None = Part.select().where(Part.job == job, OPEN).order_by(Part.number).first()
+        if part is None:
+            return None
+        taken = Part.update(token=token, worker=worker, heartbeat_at=clock(), rows=0).where(Part.id == part.id, OPEN)
+        if execute(taken) == 1:
+            return part
+
+
+def note_part(part: Part, token: str, /, **values: object) -> bool:
+    """Record a part's progress, or return False if another worker holds it or its report no longer exists."""
+    held = (Part.id == part.id) & (Part.token == token) & ~Part.done
+    return execute(Part.update(heartbeat_at=clock(), **values).where(held)) == 1
+
+
+def give_back_part(part: Part, token: str) -> None:
+    """Release a part so that another worker can write it."""
+    note_part(part, token, token=None, worker=None, rows=0)
+
+
+def write_part_again(part: Part) -> None:
+    """Mark a part as not written, because its file is missing."""
+    gone = (Part.id == part.id) & (Part.file == part.file)
+    execute(Part.update(done=False, token=None, worker=None, rows=0, bytes=0, file=None).where(gone))
+
+
+def release_parts_of(worker: str) -> None:
+    """Release the unfinished parts of a worker that has died."""
+    execute(Part.update(token=None, worker=None, rows=0).where(~Part.done, Part.worker == worker))
+
+
+def release_silent_parts(job: str, milliseconds: int) -> None:
+    """Release the unfinished parts of a report that have had no heartbeat for a time."""
+    quiet = Part.heartbeat_at < clock() - milliseconds
+    execute(Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, quiet))
+
+
+def parts(job: str) -> list[Part]:
+    return list(Part.select().where(Part.job == job).order_by(Part.number))
+
+
+def part_rows(job: str) -> int:
+    """Return the number of rows written in all parts of a report."""
+    return fetch_int(Part.select(fn.sum(Part.rows)).where(Part.job == job))
+
+
+def count_open_parts(job: str) -> int:
+    """Return the number of parts that are neither written nor being written."""
+    return Part.select().where(Part.job == job, OPEN).count()
+
+
+def parts_are_done(job: str) -> bool:
+    return not Part.select().where(Part.job == job, ~Part.done).exists()
+
+
+def remove_parts(job: str) -> None:
+    execute(Part.delete().where(Part.job == job))
+
+
+def remove_parts_of_ended(job: str | None = None) -> None:
+    """Remove the parts of reports that have ended, or of this report if it has.
+
+    It may be run again concurrently and already have new parts.
+    """
+    execute(Part.delete().where(ENDED if job is None else ENDED & (Part.job == job)))
+
+
+# Attempts: their history explains to people why a report took long or has no file.
+
+
+def begin_attempt(job: str, number: int, token: str, worker: str, now: int) -> None:
+    """Record that an attempt began, or that a paused attempt continues with another token."""
+    paused = (Attempt.job == job) & (Attempt.number == number) & Attempt.ended_at.is_null()
+    if not execute(Attempt.update(token=token, worker=worker).where(paused)):
+        Attempt.create(job=job, number=number, token=token, worker=worker, began_at=now)
+
+
+def end_attempt(
+    job: str, token: str, outcome: str, now: int, *, reason: str | None = None, rows: int | None = None
+) -> None:
+    """Record how an attempt ended; later calls change nothing."""
+    values = {"outcome": outcome, "ended_at": now, "reason": reason} | ({} if rows is None else {"rows": rows})
+    mine = (Attempt.job == job) & (Attempt.token == token) & Attempt.ended_at.is_null()
+    execute(Attempt.update(values).where(mine))
+
+
+def end_attempts(job: str, outcome: str, now: int, reason: str | None = None) -> None:
+    """End all open attempts of a report together with it."""
+    open_ones = (Attempt.job == job) & Attempt.ended_at.is_null()
+    execute(Attempt.update(outcome=outcome, ended_at=now, reason=reason).where(open_ones))
+
+
+def attempts(job: str) -> list[Attempt]:
+    return list(Attempt.select().where(Attempt.job == job).order_by(Attempt.id))

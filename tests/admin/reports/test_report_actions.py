@@ -6,7 +6,7 @@ import pytest
 
 from app.services.people.principal import SYSTEM
 from app.store.models import AuditEntry, Report
-from app.store.reports import attempts
+from app.store.reports import reports as store
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
 from tests.support.client import event, root
@@ -88,9 +88,9 @@ def test_the_tabs_filter_reports_by_state(boss, admin, waiting, complete):
 
 
 def test_the_timeline_has_each_attempt_and_its_reason(boss, admin, waiting):
-    attempts.begin(waiting["job"], 1, "a", "worker-1", 1)
-    attempts.end(waiting["job"], "a", attempts.FAILED, 2001, reason="The disk <is> full.", rows=5)
-    attempts.begin(waiting["job"], 2, "b", "worker-2", 3000)
+    store.begin_attempt(waiting["job"], 1, "a", "worker-1", 1)
+    store.end_attempt(waiting["job"], "a", store.Outcome.FAILED, 2001, reason="The disk <is> full.", rows=5)
+    store.begin_attempt(waiting["job"], 2, "b", "worker-2", 3000)
     page = boss.read(f"/admin/reports/{waiting['source']}")
     assert "Failed after 2 s. The disk <is> full." in page
     assert "Running" in page

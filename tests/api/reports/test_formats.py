@@ -145,8 +145,8 @@ COMPRESSIBLE = [(name, compression) for name in ("csv", "jsonl") for compression
 def test_the_number_of_parts_does_not_change_the_content(admin, sent, monkeypatch, name, compression):
     output = {"format": name, "compression": compression, "header": True}
     _, unsplit = admin.run_report(output)
-    monkeypatch.setattr("app.services.reports.planning.WHOLE_ROWS", 1)
-    monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
+    monkeypatch.setattr("app.services.reports.part_writer.WHOLE_ROWS", 1)
+    monkeypatch.setattr("app.services.reports.part_writer.PART_ROWS", 2)
     _, joined = admin.run_report(output)
     assert unpack(joined, compression) == unpack(unsplit, compression)
     assert (joined == unsplit) == (compression == "none")  # each part is a separate member or frame

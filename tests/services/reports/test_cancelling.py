@@ -9,10 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from app.services.people.principal import SYSTEM
-from app.services.reports import attempt, part_writer, planning
+from app.services.reports import part_writer, runner
 from app.store.database import database
 from app.store.models import Report, ReportPart
-from app.store.reports import parts
 from app.store.reports import reports as store
 from tests.services.conftest import LONG_ROWS as ROWS
 from tests.support.client import FIRST, event
@@ -58,7 +57,7 @@ def in_long_statement(monkeypatch) -> Callable[[], None]:
         started.set()
         database.execute_sql(COUNT if database.param == "?" else "SELECT pg_sleep(30)")
 
-    monkeypatch.setattr(planning, "plan", sleep)
+    monkeypatch.setattr(runner, "make_plan", sleep)
     return lambda: started.wait(SECONDS) and time.sleep(0.2)
 
 
@@ -130,18 +129,18 @@ def test_a_report_stops_while_its_parts_are_joined(
     admin, services, job, begin, row, files, cancel_report, monkeypatch, output
 ):
     job = begin(output)
-    hold_point, add = HoldPoint(), attempt.Attempt._add
+    hold_point, add = HoldPoint(), runner.Attempt._add
 
-    def hold_then_add(self: attempt.Attempt, *args: object) -> None:
+    def hold_then_add(self: runner.Attempt, *args: object) -> None:
         hold_point.hold()
         time.sleep(0.7)  # longer than the interval between heartbeats
         add(self, *args)
 
-    monkeypatch.setattr(attempt.Attempt, "_add", hold_then_add)
+    monkeypatch.setattr(runner.Attempt, "_add", hold_then_add)
     with BackgroundThreads() as background:
         running = background.start(services.runner.run, job)
         hold_point.until_reached()
-        assert sum(name.endswith(".part") for name in files()) == len(parts.of(job)) >= 10
+        assert sum(name.endswith(".part") for name in files()) == len(store.parts(job)) >= 10
         began = time.monotonic()
         cancel_report("service", job)
         hold_point.resume()
@@ -151,13 +150,13 @@ def test_a_report_stops_while_its_parts_are_joined(
 
 
 def test_a_report_cancelled_during_its_completion_ends_cancelled(admin, services, job, row, files, monkeypatch):
-    complete = attempt.Attempt._complete
+    complete = runner.Attempt._complete
 
-    def cancel_then_complete(self: attempt.Attempt, *args: object) -> None:
+    def cancel_then_complete(self: runner.Attempt, *args: object) -> None:
         assert services.reports.cancel(SYSTEM, row(job))
         complete(self, *args)
 
-    monkeypatch.setattr(attempt.Attempt, "_complete", cancel_then_complete)
+    monkeypatch.setattr(runner.Attempt, "_complete", cancel_then_complete)
     services.runner.run(job)
     check_cancelled(admin, job, row(job), files())
     assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["cancelled"]
@@ -225,14 +224,14 @@ def test_removing_leftovers_keeps_the_parts_of_a_retry(services, job, row, files
     store.end(job, "FAILED", "It was cancelled.", 1, cancelled=True)
     store.run_again(job)
     done = []
-    write_parts = attempt.Attempt._write_parts
+    write_parts = runner.Attempt._write_parts
 
-    def write_then_discard(self: attempt.Attempt) -> None:
+    def write_then_discard(self: runner.Attempt) -> None:
         write_parts(self)
         services.reports.destinations.discard_leftovers(job)
-        done.extend(part.done for part in parts.of(job))
+        done.extend(part.done for part in store.parts(job))
 
-    monkeypatch.setattr(attempt.Attempt, "_write_parts", write_then_discard)
+    monkeypatch.setattr(runner.Attempt, "_write_parts", write_then_discard)
     services.runner.run(job)
     assert done == [True] * 10
     assert row(job).status == "COMPLETE"

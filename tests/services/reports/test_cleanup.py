@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from app.exceptions import QueueUnavailable, StorageFailed
 from app.redis import queue as queue_room
-from app.services.reports import attempt as module
+from app.services.reports import part_writer as module
 from app.storage.local import LocalStorage
 from app.store.models import Report
 from app.store.reports import reports as store

@@ -38,8 +38,8 @@ import json, re, sys
 from pathlib import Path
 import worker
 sys.meta_path.insert(0, worker.UnusedLibraries())
-from app.services.reports import planning
-planning.PART_ROWS, planning.WHOLE_ROWS = 100_000, 125_000
+from app.services.reports import part_writer
+part_writer.PART_ROWS, part_writer.WHOLE_ROWS = 100_000, 125_000
 running = worker.create_app().extensions["services"].runner
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024

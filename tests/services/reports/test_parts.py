@@ -11,9 +11,9 @@ import random
 import pytest
 import zstandard
 
-from app.services.reports import part_writer, planning
+from app.services.reports import part_writer
 from app.store.models import ReportPart
-from app.store.reports import parts
+from app.store.reports import reports as store
 from tests.support.client import FIRST, event
 
 ROWS = 1_000
@@ -59,7 +59,7 @@ def one_piece(services, begin, content, row, monkeypatch):
 
     def write(output: dict) -> bytes:
         with monkeypatch.context() as patch:
-            patch.setattr(planning, "WHOLE_ROWS", ROWS)
+            patch.setattr(part_writer, "WHOLE_ROWS", ROWS)
             job = begin(output)
             services.runner.run(job)
         return content(job)
@@ -91,7 +91,7 @@ def test_compressed_and_joined_files_do_not_depend_on_the_order_of_writing(
     services.runner.run(first)
     in_order = list(written_parts)
     written_parts.clear()
-    monkeypatch.setattr(parts, "claim", claim_in_reverse)
+    monkeypatch.setattr(store, "claim_part", claim_in_reverse)
     second = begin(output)
     services.runner.run(second)
     assert sorted(written_parts) == in_order != written_parts
@@ -102,9 +102,9 @@ def test_compressed_and_joined_files_do_not_depend_on_the_order_of_writing(
 
 def claim_in_reverse(job: str, token: str, worker: str) -> ReportPart | None:
     """Claim parts in reverse order, as if others had claimed those before."""
-    part = ReportPart.select().where(ReportPart.job == job, parts.OPEN).order_by(ReportPart.number.desc()).first()
+    part = ReportPart.select().where(ReportPart.job == job, store.OPEN).order_by(ReportPart.number.desc()).first()
     if part is not None:
-        ReportPart.update(token=token, worker=worker, heartbeat_at=parts.clock()).where(
+        ReportPart.update(token=token, worker=worker, heartbeat_at=store.clock()).where(
             ReportPart.id == part.id
         ).execute()
     return part
@@ -123,7 +123,7 @@ def test_compressed_parts_form_one_valid_file(services, begin, content, one_piec
 def test_a_parquet_file_does_not_depend_on_its_parts(services, begin, content, monkeypatch):
     files = []
     for rows in (100, 333, ROWS):
-        monkeypatch.setattr(planning, "PART_ROWS", rows)
+        monkeypatch.setattr(part_writer, "PART_ROWS", rows)
         job = begin({"format": "parquet"})
         services.runner.run(job)
         files.append(content(job))
@@ -135,7 +135,7 @@ def test_only_the_report_s_file_is_left_after_completion(services, begin, row, f
     job = begin()
     services.runner.run(job)
     assert files() == [row(job).file]
-    assert parts.of(job) == []
+    assert store.parts(job) == []
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -163,8 +163,10 @@ def test_a_heartbeat_during_the_end_of_a_part_does_not_end_the_attempt(services,
 @pytest.mark.usefixtures("small_parts")
 def test_consecutive_parts_of_a_report_have_no_gap(services, begin, events, wrap_lines, monkeypatch):
     """Reads the parts from the database while the report is being written."""
-    recorded, are_done = [], parts.are_done
-    monkeypatch.setattr(parts, "are_done", lambda job: are_done(job) if recorded else recorded.extend(parts.of(job)))
+    recorded, are_done = [], store.parts_are_done
+    monkeypatch.setattr(
+        store, "parts_are_done", lambda job: are_done(job) if recorded else recorded.extend(store.parts(job))
+    )
     services.runner.run(begin())
     assert [part.number for part in recorded] == list(range(len(recorded)))
     assert all(part.end < following.start for part, following in itertools.pairwise(recorded))

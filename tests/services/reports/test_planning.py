@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from app.services.people.principal import SYSTEM
-from app.services.reports import planning
+from app.services.reports import part_writer, runner
 from app.store.events import hourly_counts, select
 from app.store.models import ReportPart
 from tests.support.client import event
@@ -35,10 +35,10 @@ def surveyed(monkeypatch) -> list[select.Selection]:
 
 
 @pytest.fixture
-def planned(monkeypatch) -> list[planning.Plan]:
+def planned(monkeypatch) -> list[part_writer.Plan]:
     """Record the plans of reports."""
-    plans, plan = [], planning.plan
-    monkeypatch.setattr(planning, "plan", lambda *args, **kwargs: plans.append(plan(*args, **kwargs)) or plans[-1])
+    plans, plan = [], runner.make_plan
+    monkeypatch.setattr(runner, "make_plan", lambda *args, **kwargs: plans.append(plan(*args, **kwargs)) or plans[-1])
     return plans
 
 

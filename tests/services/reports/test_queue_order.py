@@ -8,7 +8,7 @@ import pytest
 
 from app.redis import queue as queue_room
 from app.services.people.principal import SYSTEM
-from app.services.reports import attempt, fair_queue, part_writer
+from app.services.reports import fair_queue, part_writer, runner
 from app.store.models import Report
 from app.store.reports import reports as store
 from app.support.clock import now
@@ -22,7 +22,7 @@ def huge(admin, begin, small_parts, monkeypatch) -> str:
     """A report of six parts that may yield immediately."""
     admin.send(*[event(timestamp=FIRST + number, context=[str(number)]) for number in range(ROWS)])
     monkeypatch.setattr(fair_queue, "SMALL_ROWS", ROWS // 2)
-    monkeypatch.setattr(attempt, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(runner, "STEADY_SECONDS", 0)
     return begin()
 
 
@@ -138,7 +138,7 @@ def test_a_helper_stops_helping_when_a_report_waits(
 def plan_without_writing(services, job: str) -> None:
     """Start an attempt that claims and splits a report, but writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    held_attempt = attempt.Attempt(report, "holder", services.runner.context)
+    held_attempt = runner.Attempt(report, "holder", services.runner.context)
     held_attempt._plan()
 
 

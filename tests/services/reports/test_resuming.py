@@ -11,9 +11,8 @@ import pytest
 
 from app.exports import parquet
 from app.exports.layout import POSITIONAL, Layout
-from app.services.reports import attempt, fair_queue, part_writer
+from app.services.reports import fair_queue, part_writer, runner
 from app.store.models import Report, ReportAttempt, ReportPart
-from app.store.reports import parts
 from app.store.reports import reports as store
 from app.support.clock import now
 from tests.services.conftest import LONG_ROWS as ROWS
@@ -39,7 +38,7 @@ def ends_in_part(monkeypatch) -> Callable[[int, Ending], None]:
         unchanged_blocks = part_writer.blocks
 
         def blocks(report: Report, rows: object) -> Iterator[tuple[bytes, int]]:
-            part = parts.of(report.job)[number]
+            part = store.parts(report.job)[number]
             with_end = rows.start == part.start and rows.end == part.end
             for data, count in unchanged_blocks(report, rows):
                 lines = data.splitlines(keepends=True)
@@ -66,7 +65,7 @@ def die_in_part(services, ends_in_part, monkeypatch) -> Callable[..., None]:
     def die(job: str, number: int) -> None:
         ends_in_part(number, once(Killed))
         with monkeypatch.context() as patch:
-            patch.setattr(parts, "give_back", lambda part, token: None)
+            patch.setattr(store, "give_back_part", lambda part, token: None)
             with pytest.raises(Killed):
                 services.runner.run(job, "mortal")
 
@@ -81,7 +80,7 @@ def test_the_report_of_a_killed_worker_resumes_after_its_parts(
     assert row(job).token
     services.runner.worker_died("mortal")
     assert (row(job).token, row(job).stalled_attempts) == (None, 0)
-    assert [part.done for part in parts.of(job)] == [True] * 3 + [False] * 7
+    assert [part.done for part in store.parts(job)] == [True] * 3 + [False] * 7
     services.runner.run(job, "next")
     report = row(job)
     assert (report.status, report.attempt, report.rows) == ("COMPLETE", 2, ROWS)
@@ -101,7 +100,7 @@ def test_the_report_of_a_silent_worker_resumes_after_its_parts(
     die_in_part(job, 3)
     services.reports.cleanup.clean_up()
     assert row(job).token, "it may still be heard from"
-    long_ago = store.clock() - attempt.SILENT_MS - 1
+    long_ago = store.clock() - part_writer.SILENT_MS - 1
     Report.update(heartbeat_at=long_ago).where(Report.job == job).execute()
     ReportPart.update(heartbeat_at=long_ago).where(ReportPart.job == job).execute()
     services.reports.cleanup.clean_up()
@@ -120,7 +119,7 @@ def test_a_failed_attempt_releases_its_part_immediately(
     ends_in_part(3, once(OSError))
     services.runner.run(job)
     assert (row(job).status, row(job).token, row(job).stalled_attempts) == ("RUNNING", None, 0)
-    assert [part.token for part in parts.of(job)[3:]] == [None] * 7
+    assert [part.token for part in store.parts(job)[3:]] == [None] * 7
     services.runner.run(job)
     assert (row(job).status, row(job).attempt) == ("COMPLETE", 2)
     assert written_parts == [0, 1, 2, 3, 3, *range(4, 10)]
@@ -138,7 +137,7 @@ def test_a_released_attempt_that_wakes_up_changes_nothing(
         if part.number == 3 and not frozen_state:
             frozen_state.append(part)
             release(job)
-            parts.release_of("frozen")
+            store.release_parts_of("frozen")
             services.runner.run(job, "next")
             frozen_state.append(row(job))
         write(writer, part, *args)
@@ -180,15 +179,15 @@ def test_a_missing_or_damaged_part_is_written_again(
     services.runner.run(job)
     services.runner.run(undamaged := begin(output))
     written_parts.clear()
-    write_parts, parts_of = attempt.Attempt._write_parts, []
+    write_parts, parts_of = runner.Attempt._write_parts, []
 
-    def damage_part(self: attempt.Attempt) -> None:
+    def damage_part(self: runner.Attempt) -> None:
         write_parts(self)
-        parts_of.append(parts.of(self._report.job))
+        parts_of.append(store.parts(self._report.job))
         if self._report.attempt == 1:
             spoil(services.runner.context.destinations.own.path(parts_of[0][4].file))
 
-    monkeypatch.setattr(attempt.Attempt, "_write_parts", damage_part)
+    monkeypatch.setattr(runner.Attempt, "_write_parts", damage_part)
     services.runner.run(job := begin(output))
     assert row(job).status == "RUNNING"
     assert services.reports.attempts(row(job))[0].reason.startswith(reason)
@@ -212,7 +211,7 @@ def test_progress_never_decreases_within_an_attempt_and_never_exceeds_the_total(
         return has_lease
 
     monkeypatch.setattr(store, "note", spy)
-    monkeypatch.setattr(attempt, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(runner, "STEADY_SECONDS", 0)
     monkeypatch.setattr(fair_queue, "is_huge", lambda report: time.sleep(0.05))  # time for a heartbeat or two per part
     die_in_part(job, 6)
     services.runner.worker_died("mortal")
@@ -268,12 +267,12 @@ def test_a_report_fails_after_several_attempts_without_progress_and_records_each
     ]
     names = ["first", "second", "third", "fourth"]
     assert recorded == [(number, "failed", f"ValueError: {name}") for number, name in enumerate(names, 1)]
-    assert parts.of(job) == []
+    assert store.parts(job) == []
 
 
 @pytest.mark.settings(report_attempts=2)
 def test_attempts_of_killed_workers_count_like_failed_ones(services, job, row, ends_in_part, monkeypatch):
-    monkeypatch.setattr(parts, "give_back", lambda part, token: None)
+    monkeypatch.setattr(store, "give_back_part", lambda part, token: None)
     ends_in_part(0, lambda: Killed("again"))
     for number in (1, 2):
         assert row(job).status == "RUNNING"

@@ -9,9 +9,8 @@ import pytest
 
 from app.redis import queue as queue_room
 from app.services.people.principal import SYSTEM
-from app.services.reports import attempt, part_writer
+from app.services.reports import part_writer, runner
 from app.store.models import Report, ReportPart
-from app.store.reports import parts
 from app.store.reports import reports as store
 from app.support.clock import now
 from tests.services.conftest import LONG_ROWS as ROWS
@@ -37,7 +36,7 @@ def job(long_job) -> str:
 def planned_job(services, job) -> str:
     """The job, claimed by a worker that has split it and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    attempt.Attempt(report, "holder", services.runner.context)._plan()
+    runner.Attempt(report, "holder", services.runner.context)._plan()
     return job
 
 
@@ -87,7 +86,7 @@ def token_of(job: str, number: int) -> str | None:
 def silence(job: str, number: int) -> None:
     """Make the writer of a part appear silent for too long."""
     silent = (ReportPart.job == job) & (ReportPart.number == number)
-    ReportPart.update(heartbeat_at=store.clock() - attempt.SILENT_MS - 1).where(silent).execute()
+    ReportPart.update(heartbeat_at=store.clock() - part_writer.SILENT_MS - 1).where(silent).execute()
 
 
 def test_a_long_report_requests_help_from_every_other_worker(services, job, queued, register_workers):
@@ -139,7 +138,7 @@ def test_many_concurrent_writers_write_each_part_once(
 ):
     at_once(6, lambda number: services.runner.help(planned_job, f"helper-{number}"))
     assert sorted(written_parts) == list(range(10))
-    assert parts.are_done(planned_job)
+    assert store.parts_are_done(planned_job)
     store.release(planned_job, "token")
     services.runner.run(planned_job)
     assert sorted(written_parts) == list(range(10)), "what they wrote is joined, and written by nobody else"
@@ -158,7 +157,7 @@ def test_the_part_of_a_dead_helper_is_written_by_others(
         write(writer, part, *args)
 
     monkeypatch.setattr(part_writer.PartWriter, "write_part", die)
-    monkeypatch.setattr(parts, "give_back", lambda part, token: None)  # a killed process does not release its part
+    monkeypatch.setattr(store, "give_back_part", lambda part, token: None)  # a killed process does not release its part
     with pytest.raises(KeyboardInterrupt):
         services.runner.help(planned_job, "mortal")
     assert token_of(planned_job, 1)
@@ -166,7 +165,7 @@ def test_the_part_of_a_dead_helper_is_written_by_others(
     assert token_of(planned_job, 1) is None
     services.runner.help(planned_job, "helper")
     assert sorted(written_parts) == list(range(10))
-    assert parts.are_done(planned_job)
+    assert store.parts_are_done(planned_job)
 
 
 def test_a_silent_helper_loses_its_part_and_its_late_writing_has_no_effect(

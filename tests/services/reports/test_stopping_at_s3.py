@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from app.config import Settings
-from app.services.reports import attempt, cleanup, planning
+from app.services.reports import cleanup, part_writer, runner
 from app.storage.s3 import upload
 from tests.support.client import FIRST, event
 from tests.support.pace import slack
@@ -51,7 +51,7 @@ def hang_at(wire: Wire, monkeypatch, small_parts):
 
     def prepare(step: str) -> None:
         if step == "one request":
-            monkeypatch.setattr(planning, "WHOLE_ROWS", ROWS)
+            monkeypatch.setattr(part_writer, "WHOLE_ROWS", ROWS)
             wire.hang()
         elif step == "the beginning":
             monkeypatch.setattr(upload, "PART_BYTES", 1_000)
@@ -63,7 +63,7 @@ def hang_at(wire: Wire, monkeypatch, small_parts):
             monkeypatch.setattr(upload, "PART_BYTES", 10_000)
             hang_before(monkeypatch, wire, upload.S3Upload, "_join")
         else:
-            hang_before(monkeypatch, wire, attempt.Attempt, "_copy")
+            hang_before(monkeypatch, wire, runner.Attempt, "_copy")
 
     return prepare
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from app.exports.layout import Layout
-from app.services.reports import attempt
+from app.services.reports import runner
 from app.services.reports.part_writer import PartWriter
 from app.store.catalog import catalog
 from app.store.events import select
 from app.store.models import ObservedCode
-from app.store.reports import parts
 from app.store.reports import reports as store
 from tests.support.client import event
 
@@ -83,8 +82,8 @@ def test_a_report_is_complete_with_any_observed_codes(admin, services, monkeypat
     """Observed codes can be lost in a failover or a race. The file must not depend on them."""
     send(admin, *[("T", [str(at)], at) for at in range(4)], ("U", ["x", "y", "z"], 4), ("T", ["a", "b"], 5))
     if cut == "in parts":
-        monkeypatch.setattr("app.services.reports.planning.WHOLE_ROWS", 1)
-        monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
+        monkeypatch.setattr("app.services.reports.part_writer.WHOLE_ROWS", 1)
+        monkeypatch.setattr("app.services.reports.part_writer.PART_ROWS", 2)
     outputs = [{"layout": "positional", "header": True} | output for output in OUTPUTS]
     expected = [admin.run_report(output)[1] for output in outputs]
     assert expected[0].splitlines()[-2:] == [b"4|U|x|y|z", b"5|T|a|b|"]
@@ -99,15 +98,15 @@ def test_a_report_is_complete_with_any_observed_codes(admin, services, monkeypat
 def test_a_helper_writes_its_part_with_the_width_of_the_current_plan(admin, services, monkeypatch):
     """A helper reads the report when it starts, and the width may have changed since."""
     send(admin, *[("T", ["1"], at) for at in range(4)], ("U", ["x", "y", "z"], 4))
-    monkeypatch.setattr("app.services.reports.planning.WHOLE_ROWS", 1)
-    monkeypatch.setattr("app.services.reports.planning.PART_ROWS", 2)
+    monkeypatch.setattr("app.services.reports.part_writer.WHOLE_ROWS", 1)
+    monkeypatch.setattr("app.services.reports.part_writer.PART_ROWS", 2)
     job = admin.start_report({"layout": "positional"})
     report = store.claim(job["job"], "token", 0, "holder")
-    attempt.Attempt(report, "holder", services.runner.context)._plan()
+    runner.Attempt(report, "holder", services.runner.context)._plan()
     storage = services.runner.context.destinations.own
     helper = PartWriter(store.by_job(job["job"]), "helper", storage)
     helper._report.width = 1
     while helper.write_next(lambda: None):
         pass
-    written = b"".join(storage.open(part.file).read() for part in parts.of(job["job"]))
+    written = b"".join(storage.open(part.file).read() for part in store.parts(job["job"]))
     assert written == b"0|T|1||\n1|T|1||\n2|T|1||\n3|T|1||\n4|U|x|y|z\n"

@@ -14,7 +14,7 @@ import pytest
 
 from app import create_app
 from app.services.people.principal import SYSTEM
-from app.services.reports import planning
+from app.services.reports import part_writer
 from app.store import database as store
 from app.store.events import select
 from app.store.models import Report
@@ -157,8 +157,8 @@ def test_a_report_that_runs_twice_during_writes_has_the_same_bytes(
     admin, services, nobody, another_process, monkeypatch
 ):
     """The new events fall into the report's time range, into parts that are being planned and written."""
-    monkeypatch.setattr(planning, "PART_ROWS", 100)
-    monkeypatch.setattr(planning, "WHOLE_ROWS", 125)
+    monkeypatch.setattr(part_writer, "PART_ROWS", 100)
+    monkeypatch.setattr(part_writer, "WHOLE_ROWS", 125)
 
     def make(chance: random.Random) -> dict:
         return event(timestamp=FIRST + chance.randrange(60_000), context=[str(chance.random())])

@@ -27,6 +27,7 @@ from app import create_app
 from app.config import Settings
 from app.services.people import passwords
 from app.store import database as store
+from app.support.ttl_cache import TTLCache
 from tests.support import backing_servers, compiled
 from tests.support import s3 as s3_support
 from tests.support.client import Client
@@ -260,6 +261,12 @@ def finish_database_threads() -> None:
     for thread in threading.enumerate():
         if thread.name in ("rejected", "keys", "call"):
             thread.join(5)
+
+
+@pytest.fixture
+def uncached(monkeypatch) -> None:
+    """Compute what pages cache each time they ask, as if their last view was long ago."""
+    monkeypatch.setattr(TTLCache, "get", lambda cache, key, make: make())
 
 
 @pytest.fixture

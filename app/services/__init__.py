@@ -56,6 +56,7 @@ class Services:
 
     admission: Admission
     ingest: Ingest
+    spool: EventSpool
     importing: Importing
     retention: Retention
     listing: Listing
@@ -116,6 +117,7 @@ def build(settings: Settings) -> Services:
     return Services(
         admission=Admission(settings, ingest_keys, RateLimit(settings.redis)),
         ingest=ingest,
+        spool=spool,
         importing=Importing(catalog, code_limit, GroupCommitWriter(settings.ingest_wait_seconds)),
         listing=Listing(2 * settings.max_batch_events),
         volume=Volume(),

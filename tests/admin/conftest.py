@@ -20,10 +20,10 @@ class Visitor:
     """Client of the dashboard with its own cookies."""
 
     def __init__(self, app) -> None:
-        self._client = app.test_client()
+        self.flask_client = app.test_client()
 
     def get(self, path: str, **kwargs: object) -> TestResponse:
-        return self._client.get(path, **kwargs)
+        return self.flask_client.get(path, **kwargs)
 
     def see(self, path: str) -> str:
         """Return the markup of an existing page, with entities resolved."""
@@ -50,15 +50,15 @@ class Visitor:
         return self.post(path, fields | {"csrf_token": TOKEN.search(page)[1]})
 
     def post(self, path: str, fields: dict[str, str]) -> TestResponse:
-        return self._client.post(path, data=fields)
+        return self.flask_client.post(path, data=fields)
 
     def choose_zone(self, name: str) -> None:
         """Set the cookie that the zone switch sets."""
-        self._client.set_cookie("zone", name, domain="localhost")
+        self.flask_client.set_cookie("zone", name, domain="localhost")
 
     def choose_theme(self, name: str) -> None:
         """Set the cookie that the theme switch sets."""
-        self._client.set_cookie("theme", name, domain="localhost")
+        self.flask_client.set_cookie("theme", name, domain="localhost")
 
     def sign_in(self, name: str, password: str = PASSWORD) -> Visitor:
         answer = self.send("/admin/sign-in", {"user": name, "password": password})

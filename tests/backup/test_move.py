@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from app.exceptions import BackupFailed, StoreUnavailable
-from app.services.operations.backup import spool_files
 from app.services.operations.bootstrap import prepare
 from app.store import database as store
 from app.store.backends import payloads
@@ -82,7 +81,7 @@ def delivered(services) -> bool:
     """Let the scheduler deliver the spool; whether it is empty. The old service releases its file after a second."""
     services.scheduler.run_all()
     store.release()
-    return not spool_files(services.backups._settings).waiting()
+    return not services.spool.waiting()
 
 
 @pytest.mark.settings(ingest_wait_seconds=1)

@@ -90,16 +90,10 @@ def test_a_backup_that_another_scheduler_makes_is_left_to_it(services, content, 
 
 
 @pytest.fixture
-def see_system(app, services, content):
+def see_system(app, content, uncached):
     """What an administrator sees on the page System now."""
     visitor = Visitor(app).sign_in("admin")
-
-    def see() -> str:
-        services.backups._status._values.clear()
-        services.health._glances._values.clear()
-        return visitor.see("/admin/system")
-
-    return see
+    return lambda: visitor.see("/admin/system")
 
 
 def test_the_page_system_shows_the_last_backup_and_warns_when_it_is_old(app, see_system, services, clock, settings):

@@ -223,18 +223,18 @@ def test_expiry_stops_after_its_time_budget_and_continues_the_next_time(app, ser
     fill(1_000)
     count_all()
     for number in (600, 200, 0):
-        services.scheduler._expire()
+        services.scheduler.expire()
         assert select.count() == number
         assert counts() == truth()
-    services.scheduler._expire()
+    services.scheduler.expire()
     assert catalog.seen() == []
 
 
 @pytest.mark.settings(event_keep_days=1)
 def test_uncounted_events_expire_once_they_are_counted(nobody, services):
     nobody.send(event(timestamp=5))
-    services.scheduler._expire()
+    services.scheduler.expire()
     assert select.count() == 1
     hourly_counts.advance()
-    services.scheduler._expire()
+    services.scheduler.expire()
     assert (select.count(), counts()) == (0, {})

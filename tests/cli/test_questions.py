@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from app.services.schedules.webhooks import Webhooks
 from tests.support.client import event
 
 OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
@@ -71,10 +70,9 @@ def test_erasing_counts_first_and_asks_on_a_terminal_only(nobody, tally):
     assert tally("events", "count")[1] == "0\n"
 
 
-def test_a_new_secret_of_a_webhook_asks(nobody, tally, prints, services, settings, monkeypatch):
+@pytest.mark.settings(webhook_hosts=("hooks.example.com",))
+def test_a_new_secret_of_a_webhook_asks(nobody, tally, prints):
     nobody.send(event())
-    fresh = Webhooks(["hooks.example.com"], settings.secret, services.reports)
-    monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
     webhook = ("--webhook", "https://hooks.example.com/x")
     old = prints("reports", "schedule", "add", "Daily", *OURS, "--every", "daily", *webhook)["secret"]
     assert "The old one stops signing. [y/N]" in tally("schedules", "secret", "1", input="n\n")[2]

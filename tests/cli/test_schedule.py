@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from app.services.schedules.webhooks import Webhooks
 from app.store.models import AuditEntry, Report, Schedule
 from tests.support.client import event
 
@@ -18,13 +17,6 @@ MOMENT = r"\d{4}-\d\d-\d\d 06:00 UTC"
 @pytest.fixture(autouse=True)
 def known(nobody) -> None:
     nobody.send(event(), event(type="A"), event(type="B"))
-
-
-@pytest.fixture
-def allowed(services, settings, monkeypatch) -> str:
-    fresh = Webhooks(["hooks.example.com"], settings.secret, services.reports)
-    monkeypatch.setattr(services.webhooks, "_allowed", fresh._allowed)
-    return "https://hooks.example.com/x"
 
 
 def test_a_schedule_is_added_listed_run_paused_resumed_and_removed(succeeds, prints):
@@ -82,14 +74,17 @@ def test_invalid_options_are_rejected_with_every_error(fails):
     assert Schedule.select().count() == 0
 
 
-def test_the_secret_of_a_webhook_is_printed_once_and_can_be_replaced(succeeds, prints, fails, services, allowed):
-    output = succeeds(*ADD, "--webhook", allowed)
+@pytest.mark.settings(webhook_hosts=("hooks.example.com",))
+def test_the_secret_of_a_webhook_is_printed_once_and_can_be_replaced(succeeds, prints, fails, services):
+    output = succeeds(*ADD, "--webhook", "https://hooks.example.com/x")
     secret = services.webhooks.secret(Schedule.get().webhook_salt)
     assert f"    {secret}\n" in output
     assert secret not in succeeds("reports", "schedule", "list")
     other = prints("reports", "schedule", "secret", 1)["secret"]
     assert other == services.webhooks.secret(Schedule.get().webhook_salt) != secret
-    assert prints("reports", "schedule", "add", "Another", *ADD[4:], "--webhook", allowed)["secret"]
+    assert prints("reports", "schedule", "add", "Another", *ADD[4:], "--webhook", "https://hooks.example.com/x")[
+        "secret"
+    ]
     succeeds("reports", "schedule", "add", "A third", *ADD[4:])
     assert fails("reports", "schedule", "secret", 3) == "Error: A third has no webhook.\n"
 

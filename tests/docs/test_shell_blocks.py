@@ -100,7 +100,7 @@ def test_every_shell_block_of_the_page_works_as_written(terminal, name):
         code, output = terminal.run(block.text)
         assert code == 0, f"{name}, line {block.line}: {output}"
     if name == "docs/tutorial.md":
-        with (terminal._folder / "portfolio.csv").open() as file:
+        with (terminal.folder / "portfolio.csv").open() as file:
             head, *rows = csv.reader(file)
         assert head == ["timestamp", "type", "userId", "viewName", "extra"]
         assert {tuple(row[2:]) for row in rows} >= {("user-1", "Overview", ""), ("user-1", "Holdings", "")}

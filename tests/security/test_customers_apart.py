@@ -66,7 +66,6 @@ class SeparateWorld(World):
         super().__init__(app)
         for name in ("otto", "ada"):
             self._services.accounts.add(name, LIMITED[name], ["BARCHART"], PASSWORD)
-        self._services.volume._charts.seconds = self._services.volume._rates.seconds = 0
         self.visitors = {name: Visitor(app).sign_in(name) for name in LIMITED}
         self.clients = {name: Client(app, (name, PASSWORD)) for name in LIMITED}
         Client(app, None).send(event(timestamp=now(), context=["mine"]))
@@ -82,7 +81,7 @@ class SeparateWorld(World):
         else:
             visitor = self.visitors[name]
             data = fields | {"csrf_token": self.csrf_token_of(visitor)} if verb == "POST" else None
-            answer = visitor._client.open(address, method=verb, data=data)
+            answer = visitor.flask_client.open(address, method=verb, data=data)
         where = answer.headers.get("Location", "")
         return answer.status_code, CHANGING.sub("…", f"{where}\n{answer.get_data(as_text=True)}")
 

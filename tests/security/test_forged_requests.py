@@ -54,7 +54,7 @@ class TestForms:
     @pytest.mark.parametrize("headers", ELSEWHERE)
     def test_a_form_from_another_site_is_refused_even_with_the_right_token(self, boss, headers):
         token = TOKEN.search(boss.get("/admin/").get_data(as_text=True))[1]
-        answer = boss._client.post("/admin/sign-out", data={"csrf_token": token}, headers=headers)
+        answer = boss.flask_client.post("/admin/sign-out", data={"csrf_token": token}, headers=headers)
         assert answer.status_code == 400
         assert "from a page of another site" in answer.get_data(as_text=True)
         assert boss.get("/admin/").status_code == 200
@@ -62,16 +62,16 @@ class TestForms:
     @pytest.mark.parametrize("headers", HERE)
     def test_a_form_of_our_own_is_accepted(self, boss, headers):
         token = TOKEN.search(boss.get("/admin/").get_data(as_text=True))[1]
-        assert boss._client.post("/admin/sign-out", data={"csrf_token": token}, headers=headers).status_code == 302
+        assert boss.flask_client.post("/admin/sign-out", data={"csrf_token": token}, headers=headers).status_code == 302
 
     @pytest.mark.parametrize("headers", HERE)
     def test_a_form_without_the_token_is_refused(self, boss, headers):
-        assert boss._client.post("/admin/sign-out", headers=headers).status_code == 400
+        assert boss.flask_client.post("/admin/sign-out", headers=headers).status_code == 400
 
     def test_another_site_cannot_sign_anybody_in(self, visitor, admin):
         token = TOKEN.search(visitor.get("/admin/sign-in").get_data(as_text=True))[1]
         fields = {"user": "admin", "password": "correct horse", "csrf_token": token}
-        answer = visitor._client.post("/admin/sign-in", data=fields, headers={"Sec-Fetch-Site": "cross-site"})
+        answer = visitor.flask_client.post("/admin/sign-in", data=fields, headers={"Sec-Fetch-Site": "cross-site"})
         assert answer.status_code == 400
 
     def test_a_link_on_another_site_may_lead_here(self, boss):
@@ -79,7 +79,7 @@ class TestForms:
 
     def test_a_form_behind_tls_needs_no_referrer(self, boss):
         token = TOKEN.search(boss.get("/admin/").get_data(as_text=True))[1]
-        answer = boss._client.post("/admin/sign-out", data={"csrf_token": token}, base_url="https://localhost")
+        answer = boss.flask_client.post("/admin/sign-out", data={"csrf_token": token}, base_url="https://localhost")
         assert answer.status_code in (302, 400)  # whether the browser sends the cookie is up to the browser
         assert "Referrer" not in answer.get_data(as_text=True)
 
@@ -157,7 +157,7 @@ class TestEveryRoute:
         for verb, path in (row for row in UNSAFE if not is_api(row[1])):
             for token in (None, "", "x", world.csrf_token_of(olga)):
                 fields = SENT.get(f"{verb} {path}", {}) | ({} if token is None else {"csrf_token": token})
-                answer = boss._client.open(world.address_of(verb, path), method=verb, data=fields)
+                answer = boss.flask_client.open(world.address_of(verb, path), method=verb, data=fields)
                 found += [(path, token, answer.status_code)] if answer.status_code != 400 else []
                 found += [(path, token)] if b"token" not in answer.data else []
         assert found == []
@@ -168,7 +168,7 @@ class TestEveryRoute:
         for verb, path in (row for row in UNSAFE if not is_api(row[1])):
             for headers in ELSEWHERE:
                 fields = SENT.get(f"{verb} {path}", {}) | {"csrf_token": world.csrf_token_of(boss)}
-                answer = boss._client.open(world.address_of(verb, path), method=verb, data=fields, headers=headers)
+                answer = boss.flask_client.open(world.address_of(verb, path), method=verb, data=fields, headers=headers)
                 found += [(path, headers)] if answer.status_code != 400 or b"another site" not in answer.data else []
         assert found == []
 

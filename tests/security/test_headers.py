@@ -92,7 +92,7 @@ def test_every_error_and_every_redirect_is_restricted_too(boss, services, monkey
 
     monkeypatch.setattr(services.accounts, "everyone", lambda **_: 1 / 0)
     monkeypatch.setattr(services.reports, "visible", away)
-    answer = boss._client.open(path, method=verb, **given)
+    answer = boss.flask_client.open(path, method=verb, **given)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     for name, value in BOUND.items():
         assert answer.headers[name] == value

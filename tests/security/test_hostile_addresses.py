@@ -61,15 +61,15 @@ class Attacker(World):
     def __init__(self, app) -> None:
         super().__init__(app)
         self._boss = self.known_client("admin")
-        self._client = Client(app, ("admin", PASSWORD))
+        self.flask_client = Client(app, ("admin", PASSWORD))
 
     def status(self, verb: str, address: str, fields: dict[str, str] | None = None) -> int:
         if is_api(address.partition("?")[0]):
             body = {"data": b"{}", "content_type": "application/json"} if verb == "POST" else {}
-            answer = self._client.request(verb, address, **body)
+            answer = self.flask_client.request(verb, address, **body)
         else:
             data = {"csrf_token": self.csrf_token_of(self._boss), **(fields or {})} if verb == "POST" else None
-            answer = self._boss._client.open(address, method=verb, data=data)
+            answer = self._boss.flask_client.open(address, method=verb, data=data)
         answer.close()
         return answer.status_code
 

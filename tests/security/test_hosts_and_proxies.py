@@ -129,7 +129,7 @@ class TestProxies:
             token = page.split('name="csrf_token"')[1].split('value="')[1].split('"')[0]
             fields = {"user": "admin", "password": "wrong", "csrf_token": token}
             headers = {"X-Forwarded-For": f"203.0.113.{number}"}
-            assert somebody._client.post("/admin/sign-in", data=fields, headers=headers).status_code == 401
+            assert somebody.flask_client.post("/admin/sign-in", data=fields, headers=headers).status_code == 401
         failed = AuditEntry.select().where(AuditEntry.action == "sign-in failed").order_by(AuditEntry.id)
         assert [one.address for one in failed] == ["203.0.113.1", "203.0.113.2"]
 

@@ -24,7 +24,7 @@ MINUTE, DAY = 60_000, 86_400_000
 
 
 def cookie(somebody: Visitor) -> str:
-    return somebody._client.get_cookie(COOKIE).value
+    return somebody.flask_client.get_cookie(COOKIE).value
 
 
 def is_in(somebody: Visitor) -> bool:
@@ -40,7 +40,7 @@ def earlier(milliseconds: int, *fields: object) -> None:
 def thief(app, boss) -> Visitor:
     """A client with a copy of the administrator's cookie."""
     other = Visitor(app)
-    other._client.set_cookie(COOKIE, cookie(boss))
+    other.flask_client.set_cookie(COOKIE, cookie(boss))
     assert is_in(other)
     return other
 
@@ -91,7 +91,7 @@ class TestTheCookie:
     @pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: "A" + text[1:], lambda text: ""])
     def test_a_changed_one_is_invalid(self, boss, app, change):
         other = Visitor(app)
-        other._client.set_cookie(COOKIE, change(cookie(boss)))
+        other.flask_client.set_cookie(COOKIE, change(cookie(boss)))
         assert not is_in(other)
 
     @pytest.mark.parametrize("token", ["", "x", None, 1, ["a"], {"a": 1}, "\0"])
@@ -99,7 +99,7 @@ class TestTheCookie:
         signer = app.session_interface.get_signing_serializer(app)
         assert isinstance(signer, URLSafeTimedSerializer)
         other = Visitor(app)
-        other._client.set_cookie(COOKIE, signer.dumps({"token": token, "user": 1, "_permanent": True}))
+        other.flask_client.set_cookie(COOKIE, signer.dumps({"token": token, "user": 1, "_permanent": True}))
         assert not is_in(other)
 
 
@@ -123,7 +123,7 @@ class TestSigningIn:
         """A visitor whose cookie an attacker knows is not signed in under that cookie."""
         visitor.get("/admin/sign-in")
         attacker = Visitor(app)
-        attacker._client.set_cookie(COOKIE, cookie(visitor))
+        attacker.flask_client.set_cookie(COOKIE, cookie(visitor))
         visitor.sign_in("admin")
         assert not is_in(attacker)
 

@@ -9,16 +9,17 @@ import time
 import pytest
 import redis as redis_py
 from argon2 import PasswordHasher
+from limits.storage import MemoryStorage
 
+from app.redis.rate_limit import RateLimit
 from app.services.people import login, passwords
 from app.services.people.accounts import Accounts
-from app.services.people.passwords import Passwords
 from app.store.models import AuditEntry
 from tests.admin.conftest import TOKEN, Visitor
 from tests.api.people.test_auth import basic
 from tests.conftest import PASSWORD
 from tests.support.client import root
-from tests.support.threads import at_once
+from tests.support.threads import BackgroundThreads, HoldPoint, at_once
 
 HOME, WORK = "198.51.100.7", "198.51.100.8"
 
@@ -43,14 +44,14 @@ def post_sign_in(app, name: str, password: str, address: str = HOME):
     somebody = Visitor(app)
     token = TOKEN.search(somebody.get("/admin/sign-in").get_data(as_text=True))[1]
     fields = {"user": name, "password": password, "csrf_token": token}
-    return somebody._client.post("/admin/sign-in", data=fields, environ_base={"REMOTE_ADDR": address})
+    return somebody.flask_client.post("/admin/sign-in", data=fields, environ_base={"REMOTE_ADDR": address})
 
 
 @pytest.fixture
 def hashed(monkeypatch) -> list[str]:
     """Record the passwords that are hashed for a comparison."""
-    made, verify = [], Passwords._verify
-    monkeypatch.setattr(Passwords, "_verify", lambda self, *given: made.append(given[0]) or verify(self, *given))
+    made, verify = [], PasswordHasher.verify
+    monkeypatch.setattr(PasswordHasher, "verify", lambda self, *given: made.append(given[0]) or verify(self, *given))
     return made
 
 
@@ -153,7 +154,7 @@ class TestOnThePage:
 
 class TestTogether:
     def test_all_processes_count_together(self, settings, nobody, admin, services):
-        other = login.Login(services.accounts, type(services.login._rate_limit)(settings.redis, local_fallback=True))
+        other = login.Login(services.accounts, RateLimit(settings.redis, local_fallback=True))
         for _ in range(6):
             assert other.authenticate("admin", "wrong", HOME, "API") is None
         assert statuses(nobody, 5, "admin", "wrong") == [401] * 4 + [429]
@@ -164,10 +165,11 @@ class TestTogether:
         assert call(nobody, "admin", PASSWORD, WORK).status_code == 200
 
     @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
-    def test_counts_of_a_process_expire_after_two_minutes(self, services, admin):
+    def test_counts_of_a_process_expire_after_two_minutes(self, services, admin, monkeypatch):
+        storage = MemoryStorage()
+        monkeypatch.setattr("app.redis.rate_limit.MemoryStorage", lambda: storage)
         for number in range(30):
             services.login.authenticate(f"user-{number}", "wrong", f"2001:db8:0:{number:x}::1", "API")
-        storage = services.login._rate_limit._in_process.storage
         assert 0 < len(storage.storage) <= 30 * 3
         assert len(storage.expirations) == len(storage.storage)
         assert max(storage.expirations.values()) <= time.time() + 120
@@ -202,7 +204,7 @@ class TestTogether:
                 now[0] -= 1
             return False
 
-        monkeypatch.setattr(Passwords, "_verify", slow)
+        monkeypatch.setattr(PasswordHasher, "verify", slow)
         at_once(
             30, lambda number: services.login.authenticate(f"user-{number}", "wrong", f"198.51.100.{number}", "API")
         )
@@ -210,10 +212,17 @@ class TestTogether:
 
     def test_an_attempt_that_waits_too_long_is_asked_to_retry(self, services, admin, monkeypatch):
         monkeypatch.setattr(login, "WAIT_SECONDS", 0.05)
-        for _ in range(login.HASHES_AT_ONCE):
-            services.login._hashing.acquire()
-        with pytest.raises(login.RateLimited, match="at this moment"):
-            services.login.authenticate("admin", PASSWORD, HOME, "API")
+        hold_points = [HoldPoint() for _ in range(login.HASHES_AT_ONCE)]
+        free = iter(hold_points)
+        monkeypatch.setattr(PasswordHasher, "verify", lambda hasher, *given: next(free).hold())
+        with BackgroundThreads() as background:
+            for number, point in enumerate(hold_points):
+                background.start(services.login.authenticate, "admin", f"wrong {number}", f"198.51.100.{number}", "API")
+                point.until_reached()
+            with pytest.raises(login.RateLimited, match="at this moment"):
+                services.login.authenticate("admin", PASSWORD, HOME, "API")
+            for point in hold_points:
+                point.resume()
 
 
 class TestKnownAndUnknown:
@@ -231,10 +240,10 @@ class TestKnownAndUnknown:
         assert len(hashed) == 3
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-    def test_they_take_the_same_time(self, services, monkeypatch):
+    def test_they_take_the_same_time(self, settings, app, monkeypatch):
         """Compares medians of ten measured in turns; a hash takes so long that the rest does not matter."""
         monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)  # at its real cost
-        real = login.Login(accounts := Accounts(), services.login._rate_limit)
+        real = login.Login(accounts := Accounts(), RateLimit(settings.redis))
         accounts.add("admin", "admin", None, PASSWORD)
         taken = {"admin": [], "nobody": []}
         for number in range(10):

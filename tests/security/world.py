@@ -53,16 +53,18 @@ class World:
             return self._call(who, verb, address, sent)
         visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
         if verb == "GET" or f"{verb} {path}" not in ROWS:
-            return visitor._client.open(address, method=verb)
+            return visitor.flask_client.open(address, method=verb)
         fields = {name: value.replace("{}", str(next(self._numbers))) for name, value in sent.items()}
-        return visitor._client.open(address, method=verb, data={**fields, "csrf_token": self.csrf_token_of(visitor)})
+        return visitor.flask_client.open(
+            address, method=verb, data={**fields, "csrf_token": self.csrf_token_of(visitor)}
+        )
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
         body = {} if verb in ("GET", "HEAD", "OPTIONS", "DELETE") else {"content_type": "application/json"}
         if body:
             body["data"] = json.dumps(sent)
         if who == "expired":  # a session, valid or expired, which the API does not accept
-            return self.known_client("admin")._client.open(address, method=verb, **body)
+            return self.known_client("admin").flask_client.open(address, method=verb, **body)
         credentials = {"nobody": None, "wrong": ("admin", "wrong"), "empty": next(self._empty)}.get(who)
         if who in NAMES:
             credentials = (NAMES[who], PASSWORD)

@@ -227,14 +227,14 @@ def test_events_for_a_read_only_database_are_spooled_and_delivered_once(as_role,
     admin = as_role(default_transaction_read_only="on")
     admin.send(event())
     services = admin.app.extensions["services"]
-    assert (services.health._event_spool.waiting(), services.ingest.count()) == (1, 1)
+    assert (services.spool.waiting(), services.ingest.count()) == (1, 1)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {ROLE} RESET default_transaction_read_only")
     store.release()
     store.database.close_all()
-    services.health._event_spool.release()
+    services.spool.release()
     services.scheduler.run_all()
-    assert (services.health._event_spool.waiting(), services.ingest.count()) == (0, 2)
+    assert (services.spool.waiting(), services.ingest.count()) == (0, 2)
 
 
 def test_the_upgrade_reports_a_schema_without_the_privilege_to_create(role):

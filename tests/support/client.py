@@ -30,14 +30,14 @@ class Client:
 
     def __init__(self, app, credentials: tuple[str, str] | None) -> None:
         self.app = app
-        self._client = app.test_client()
+        self.flask_client = app.test_client()
         self._headers = {}
         if credentials:
             token = base64.b64encode(":".join(credentials).encode()).decode()
             self._headers["Authorization"] = f"Basic {token}"
 
     def request(self, method: str, path: str, *, headers: dict | None = None, **kwargs: object) -> TestResponse:
-        answer = self._client.open(path, method=method, headers={**self._headers, **(headers or {})}, **kwargs)
+        answer = self.flask_client.open(path, method=method, headers={**self._headers, **(headers or {})}, **kwargs)
         check_content_type(path, answer)
         return answer
 
@@ -75,7 +75,7 @@ class Client:
 
     def download(self, source: str) -> bytes:
         link = self.get(f"/reports/{source}", headers={"Accept": "application/json"}).get_json()["link"]
-        answer = self._client.get(link.removeprefix("https://tally.example"))
+        answer = self.flask_client.get(link.removeprefix("https://tally.example"))
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return answer.get_data()
 

@@ -29,7 +29,7 @@ class Terminal:
 
     def __init__(self, folder: Path, environment: Mapping[str, str], begin: Sequence[str] = ()) -> None:
         (folder / ".curlrc").write_text(CURLRC)
-        self._folder = folder
+        self.folder = folder
         self._blocks = 0
         self._bash = subprocess.Popen(
             [*begin, "bash", "--norc", "-s"],
@@ -45,7 +45,7 @@ class Terminal:
     def run(self, text: str) -> tuple[int, str]:
         """Run a block as it is written; return 0 or, if one of its commands failed, 1, and what it printed."""
         self._blocks += 1
-        script = self._folder / f".block-{self._blocks}.sh"
+        script = self.folder / f".block-{self._blocks}.sh"
         script.write_text(text)
         hung = threading.Timer(slack(BLOCK_SECONDS), self._bash.kill)
         hung.start()

@@ -67,9 +67,9 @@ class Scheduler:
             (reports.cleanup.clean_up, SWEEP_SECONDS),
             (reports.cleanup.wake, WAKE_SECONDS),
             (spool.deliver, DELIVER_SECONDS),
-            (self._count, COUNT_SECONDS),
+            (self.count, COUNT_SECONDS),
             (self._purge, PURGE_SECONDS),
-            (self._expire, EXPIRE_SECONDS),
+            (self.expire, EXPIRE_SECONDS),
             (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
             (webhooks.send, WEBHOOK_SECONDS),
@@ -89,7 +89,7 @@ class Scheduler:
 
         The thread may end with the process at any time, because each of its transactions is atomic.
         """
-        self._run_beside(self._count, COUNT_SECONDS, "counting")
+        self._run_beside(self.count, COUNT_SECONDS, "counting")
 
     def back_up_beside(self) -> None:
         """Make due backups in a separate thread from now on, so that other tasks do not wait for them.
@@ -123,7 +123,7 @@ class Scheduler:
             self._run(task)
             time.sleep(seconds)
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """Bring the hourly counts up to date."""
         while hourly_counts.advance():
             pass
@@ -140,7 +140,7 @@ class Scheduler:
         self._sessions.purge()
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         """Erase events that are older than EVENT_KEEP_DAYS."""
         if self._settings.event_keep_days:
             self._erasing.expire(self._settings.event_keep_days)

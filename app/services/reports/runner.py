@@ -241,16 +241,16 @@ class Attempt:
             if self._report.planned:  # its speed is computed only from rows written from now on
                 self._note_or_stop(writing_began_at=store.clock(), resumed_rows=self._rows())
             else:
-                self._plan()
+                self.plan()
             try:
                 written = self._write(key)
             except RowTooWide:
                 log.warning("report planned again, a row is wider than recorded", report=self._report.job)
-                self._plan(trusting=False)
+                self.plan(trusting=False)
                 written = self._write(key)
             self._complete(key, written)
 
-    def _plan(self, *, trusting: bool = True) -> None:
+    def plan(self, *, trusting: bool = True) -> None:
         """Measure the report, and split it into parts if it is long. Later attempts reuse this plan."""
         report = self._report
         layout = self._format.effective_layout(self._layout)

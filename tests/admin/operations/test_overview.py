@@ -99,9 +99,8 @@ def totals(page: Element) -> list[str]:
 
 class TestVolume:
     @pytest.fixture
-    def volume(self, admin, services) -> int:
+    def volume(self, admin, uncached) -> int:
         """Store and count events of two products in this hour and the previous one. Return the hour's start."""
-        services.volume._charts.seconds = services.volume._rates.seconds = 0
         this = now() // HOUR * HOUR
         admin.send(*[event(timestamp=this - 1 - number) for number in range(3)])
         admin.send(event(timestamp=this, product="ALERT", type="RANG"))

@@ -80,7 +80,7 @@ def test_after_a_failed_sign_in_the_form_keeps_the_name_but_not_the_password(vis
 def test_next_redirects_only_within_the_dashboard(visitor, admin, elsewhere):
     token = read(visitor.get("/admin/sign-in", query_string={"next": elsewhere})).value("csrf_token")
     fields = {"user": "admin", "password": PASSWORD, "csrf_token": token}
-    answer = visitor._client.post("/admin/sign-in", query_string={"next": elsewhere}, data=fields)
+    answer = visitor.flask_client.post("/admin/sign-in", query_string={"next": elsewhere}, data=fields)
     assert answer.headers["Location"] == "/admin/"
 
 

@@ -23,12 +23,9 @@ def get_ready(client) -> tuple[int, dict]:
     return answer.status_code, answer.get_json()
 
 
+@pytest.mark.usefixtures("uncached")
 class TestReady:
     """The service is ready if it accepts events. Every other problem is reported by name."""
-
-    @pytest.fixture(autouse=True)
-    def without_caches(self, services, monkeypatch) -> None:
-        monkeypatch.setattr(services.health._glances, "seconds", 0)
 
     @pytest.fixture
     def worker(self, monkeypatch) -> list[float]:

@@ -31,13 +31,7 @@ COUNTS |= {"tally_events_stored", "tally_events_uncounted", "tally_spool_events"
 
 
 @pytest.fixture
-def without_caches(services) -> None:
-    """Disable the caches."""
-    services.metrics._kept.seconds = services.health._glances.seconds = 0
-
-
-@pytest.fixture
-def read(nobody, without_caches):
+def read(nobody, uncached):
     """Return a function that reads all numbers, by name and label values."""
 
     def numbers() -> dict[str, dict[tuple[str, ...], float]]:
@@ -62,7 +56,7 @@ def parse_families(text: str) -> Iterator[tuple[str, list]]:
 
 def count_events(services) -> None:
     """Count new events, as the scheduler does every two seconds."""
-    services.scheduler._count()
+    services.scheduler.count()
 
 
 def test_the_response_is_prometheus_text_and_has_the_version(nobody):
@@ -179,7 +173,7 @@ def register(connection: Redis) -> None:
     Worker([queue], connection=connection, serializer=JSONSerializer).register_birth()
 
 
-def test_every_process_reports_the_same_numbers(nobody, settings, services, without_caches):
+def test_every_process_reports_the_same_numbers(nobody, settings, services, uncached):
     nobody.send(event())
     nobody.post("/events", [event(type=7)])
     finish_database_threads()
@@ -240,14 +234,12 @@ class TestRequests:
         services.request_metrics.flush()
         assert set(services.request_metrics.all()) == {("other", "none", 404), ("other", "none", 405)}
 
-    def test_counts_wait_in_memory_while_redis_is_unavailable(self, nobody, services, times):
-        queue = services.request_metrics._queue
+    def test_counts_wait_in_memory_while_redis_is_unavailable(self, nobody, services, times, monkeypatch):
         nobody.send(event())
-        connection, queue._connection = queue.connection(), connect("unix:///nowhere.sock")
-        with pytest.raises(QueueUnavailable):
+        with monkeypatch.context() as patch, pytest.raises(QueueUnavailable):
+            patch.setattr(services.reports.queue, "connection", lambda: connect("unix:///nowhere.sock"))
             services.request_metrics.flush()
         nobody.send(event())
-        queue._connection = connection
         services.request_metrics.flush()
         assert times("POST", "/events", "200")["+Inf"] == 2
 
@@ -285,13 +277,14 @@ class TestUnavailable:
         assert numbers["tally_up"]["database",] == 0
         assert "tally_events_stored" not in numbers
 
-    def test_a_database_that_hangs_delays_the_response_only_briefly(self, services, read, monkeypatch):
+    def test_a_database_that_hangs_delays_the_response_only_briefly(self, settings, uncached, monkeypatch):
         go = threading.Event()
         monkeypatch.setattr("app.store.operations.metrics.by_state", lambda: go.wait(30))
-        monkeypatch.setattr(services.metrics._recorded, "_seconds", 0.2)
+        monkeypatch.setattr("app.services.operations.metrics.ANSWER_SECONDS", 0.2)
+        client = Client(create_app(settings), None)
         began = time.monotonic()
-        assert "tally_reports" not in read()
-        assert "tally_reports" not in read(), "nor is it asked again while it hangs"
+        assert "tally_reports" not in read_metrics(client)
+        assert "tally_reports" not in read_metrics(client), "nor is it asked again while it hangs"
         assert time.monotonic() - began < slack(3)
         monkeypatch.undo()
         go.set()

@@ -161,7 +161,7 @@ class World:
         self.uncertain |= set(self.sizes)
 
     def count(self) -> None:
-        self._services.scheduler._count()
+        self._services.scheduler.count()
 
     def release(self) -> None:
         """End the outage, and wait until all spooled events are delivered."""
@@ -169,8 +169,8 @@ class World:
 
         def is_empty() -> bool:
             with suppress(StoreUnavailable):
-                self._services.health._event_spool.deliver()
-            return not self._services.health._event_spool.waiting()
+                self._services.spool.deliver()
+            return not self._services.spool.waiting()
 
         wait_until(is_empty, 20)
         release()
@@ -260,7 +260,7 @@ def test_a_filter_accepts_codes_that_are_stored_but_not_yet_observed(services, u
     for query in ("customer=C", "product=P", "types=T", "customer=C&product=P&types=T"):
         assert len(admin.get(f"/events?{query}").get_json()["events"]) == 1, query
     assert admin.get("/events?types=NOWHERE").status_code == 400
-    services.scheduler._count()
+    services.scheduler.count()
     assert len(admin.get("/events?types=T").get_json()["events"]) == 1, "whoever counted it noted it"
 
 

@@ -197,7 +197,7 @@ def test_the_thread_ends_when_the_queue_is_empty_and_starts_again(app):
     rejected_events = RejectedEvents(1, 100, 2**20)
     for place in (1, 2):
         rejected_events.keep([invalid(place)], ORIGIN)
-        wait_until(lambda: rejected_events._thread is None, 10)
+        wait_until(lambda: "rejected" not in {thread.name for thread in threading.enumerate()}, 10)
     assert stored_indexes() == [1, 2]
 
 
@@ -221,11 +221,10 @@ def test_a_process_writes_its_queue_before_it_ends(app, settings, tmp_path):
 @pytest.mark.parametrize(
     "limits", [(30, 3, 10**6), (30, 100, 1_000)], ids=["too many", "too many bytes"]
 )  # each has 300 bytes and a reason
-def test_the_oldest_events_are_removed_above_the_limits(record, services, monkeypatch, limits):
-    monkeypatch.setattr(services.rejected, "_bounds", limits)
+def test_the_oldest_events_are_removed_above_the_limits(record, limits):
     record(*[invalid(place, "é" * 150) for place in range(1, 6)])
     for _ in range(2):
-        services.scheduler.run_all()
+        RejectedEvents(*limits).purge()
         assert stored_indexes() == [3, 4, 5]
 
 
@@ -233,21 +232,18 @@ def test_recorded_requests_are_limited_too(record, services, monkeypatch):
     for number in range(4):
         request = RefusedRequest(random.randbytes(400), False, None, [])
         record(invalid(number), refused=request)
-    monkeypatch.setattr(services.rejected, "_bounds", (30, 3, 10**6))
-    services.rejected.purge()
+    RejectedEvents(30, 3, 10**6).purge()
     assert len(services.rejected.requests(SYSTEM, 10)) == 3
-    monkeypatch.setattr(services.rejected, "_bounds", (30, 3, 1_000))
-    services.rejected.purge()
+    RejectedEvents(30, 3, 1_000).purge()
     assert len(services.rejected.requests(SYSTEM, 10)) == 2
-    monkeypatch.setattr(services.rejected, "_bounds", (0, 3, 1_000))
     monkeypatch.setattr(rejected, "now", lambda: time.time_ns() // 1_000_000 + 1_000)
-    services.rejected.purge()
+    RejectedEvents(0, 3, 1_000).purge()
     assert services.rejected.requests(SYSTEM, 10) == []
 
 
-def test_the_limits_are_enforced_while_events_are_written(record, services, monkeypatch):
+@pytest.mark.settings(rejected_max_bytes=1_000)
+def test_the_limits_are_enforced_while_events_are_written(record, monkeypatch):
     monkeypatch.setattr(rejected, "PURGE_BYTES", 1_000)
-    monkeypatch.setattr(services.rejected, "_bounds", (30, 100, 1_000))
     record(*[invalid(place, "x" * 300) for place in range(1, 9)])
     assert stored_indexes() == [6, 7, 8]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from app import create_app
 from app.exceptions import Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.services.events import rejected as service
 from app.services.events.resend import Change
 from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
 from app.store.models import AuditEntry, RejectedEvent, RejectedRequest
-from tests.support.client import event
+from tests.support.client import Client, event
 from tests.support.rows import newest_events
 
 LIMITED = Principal(1, "otto", "operator", ("BARCHART",), "")
@@ -243,11 +245,11 @@ def test_a_resent_event_that_is_still_invalid_is_rejected_under_store_valid(nobo
     assert rejected_indexes() == [1]
 
 
-def test_a_repeat_gets_the_same_response_after_the_setting_changed(nobody, services):
+def test_a_repeat_gets_the_same_response_after_the_setting_changed(nobody, settings):
     headers = {"Idempotency-Key": "k"}
     first = nobody.post("/events", [event()], headers=headers)
-    services.ingest._store_valid = True
-    repeated = nobody.post("/events", [event()], headers=headers)
+    changed = Client(create_app(replace(settings, invalid_events="store-valid")), None)
+    repeated = changed.post("/events", [event()], headers=headers)
     assert (repeated.status_code, repeated.get_data()) == (200, first.get_data())
 
 

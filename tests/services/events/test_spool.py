@@ -138,9 +138,9 @@ def test_the_number_of_spooled_events_is_reported(nobody, outage, services, deli
     with outage:
         nobody.send(event(), event())
         nobody.send(event())
-        assert services.health._event_spool.waiting() == 3
+        assert services.spool.waiting() == 3
     deliver()
-    assert services.health._event_spool.waiting() == 0
+    assert services.spool.waiting() == 0
 
 
 def test_the_scheduler_keeps_spooled_events_during_an_outage(nobody, outage, services, files, deliver):
@@ -275,9 +275,8 @@ def test_a_spooled_repeat_of_a_stored_request_is_not_stored_again(nobody, outage
     assert stored() == as_rows(first)
 
 
-def test_a_full_disk_is_answered_503_and_earlier_events_are_delivered(nobody, outage, deliver, monkeypatch, services):
-    monkeypatch.setattr(services.ingest._writer, "_wait_seconds", 0.3)
-
+@pytest.mark.settings(spool=True, ingest_wait_seconds=0.3)
+def test_a_full_disk_is_answered_503_and_earlier_events_are_delivered(nobody, outage, deliver, monkeypatch):
     def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

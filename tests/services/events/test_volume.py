@@ -16,10 +16,9 @@ ANNA = Principal(1, "anna", "analyst", ("A",), "")
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch, services) -> None:
-    """Set the time to NOW, and disable the caches."""
+def clock(monkeypatch) -> None:
+    """Set the time to NOW."""
     monkeypatch.setattr(volume, "now", lambda: NOW)
-    services.volume._charts.seconds = services.volume._rates.seconds = 0
 
 
 def send(client, times, **changes) -> None:
@@ -89,7 +88,9 @@ def test_minutes_are_exact_and_the_hour_before_is_an_estimate(services, nobody):
     assert (chart.since, chart.before) == (4, 2)  # half of the hour from 09:00 to 10:00
 
 
-def test_a_range_with_too_many_events_for_minutes_is_shortened_or_shown_by_hours(services, nobody, monkeypatch):
+def test_a_range_with_too_many_events_for_minutes_is_shortened_or_shown_by_hours(
+    services, nobody, monkeypatch, uncached
+):
     send(nobody, [NOW - minute * MINUTE for minute in range(20)])
     monkeypatch.setattr(volume, "COUNTED_AT_ONCE", 10)
     span = volume.preset("1h", NOW)
@@ -114,7 +115,6 @@ def test_a_chart_has_only_visible_customers(services, nobody):
 
 
 def test_equal_requests_for_a_chart_share_one_count(services, nobody, monkeypatch):
-    services.volume._charts.seconds = 60
     span = volume.preset("24h", NOW)
     first = services.volume.chart(SYSTEM, span, "type")
     assert services.volume.chart(SYSTEM, span, "type") is first

@@ -15,8 +15,8 @@ from app import create_app
 from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
 from app.services.operations import health as module
+from app.storage.local import LocalStorage
 from app.store import database as store
-from app.support.timed_call import TimedCall
 from tests.support.pace import slack
 
 
@@ -70,10 +70,11 @@ def test_an_unreachable_database_is_reported(tmp_path):
     assert "cannot be reached" in problems(services)["database"]
 
 
-def test_a_database_that_hangs_is_reported_within_the_time_limit(services, worker, monkeypatch):
+def test_a_database_that_hangs_is_reported_within_the_time_limit(settings, worker, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(module, "pending", lambda: release.wait(30) and [])
-    monkeypatch.setattr(services.health._pending, "_seconds", 0.2)
+    monkeypatch.setattr(module, "DATABASE_SECONDS", 0.2)
+    services = create_app(settings).extensions["services"]
     began = time.monotonic()
     message = "The database does not answer. Events are refused until it is back."
     assert [problems(services), problems(services)] == [{"database": message}] * 2
@@ -141,17 +142,20 @@ class TestTheStorage:
     def test_an_unreachable_store_is_reported(self, s3, services):
         assert glance_problems(services)["storage"].startswith("The S3 store cannot be reached. Reports fail until")
 
-    def test_a_store_that_hangs_is_reported_within_the_time_limit(self, services, monkeypatch):
+    def test_a_store_that_hangs_is_reported_within_the_time_limit(self, app, settings, monkeypatch):
         release = threading.Event()
-        monkeypatch.setattr(services.health, "_storage_probe", TimedCall(lambda: release.wait(30), 0.2))
+        monkeypatch.setattr(LocalStorage, "probe", lambda storage: release.wait(30))
+        monkeypatch.setattr(module, "STORAGE_SECONDS", 0.2)
+        services = create_app(settings).extensions["services"]
         began = time.monotonic()
         assert glance_problems(services)["storage"].startswith("The storage of report files does not answer.")
         assert time.monotonic() - began < slack(3)
         release.set()
 
-    def test_the_storage_is_probed_at_intervals(self, services):
+    def test_the_storage_is_probed_at_intervals(self, app, settings, monkeypatch):
         calls = []
-        services.health._storage_probe = TimedCall(lambda: calls.append(1), 1)
+        monkeypatch.setattr(LocalStorage, "probe", lambda storage: calls.append(1))
+        services = create_app(settings).extensions["services"]
         for _ in range(5):
             glance_problems(services)
         assert calls == [1]
@@ -159,10 +163,10 @@ class TestTheStorage:
     def test_a_folder_that_cannot_be_created_is_reported(self, tmp_path):
         (tmp_path / "file").touch()
         settings = Settings(data_dir=tmp_path, storage_url=f"file://{tmp_path}/file/reports", secret_key="x" * 16)
-        storage = create_app(settings).extensions["services"].health._storage()
-        assert "cannot be written to" in storage.problem
+        services = create_app(settings).extensions["services"]
+        assert "cannot be written to" in glance_problems(services)["storage"]
+        store.release()
 
 
 def glance_problems(services) -> dict[str, str]:
-    services.health._glances.seconds = 0
-    return {check.name: check.problem for check in services.health.glance() if check.problem}
+    return {check.name: check.problem for check in services.health.checks() if check.problem}

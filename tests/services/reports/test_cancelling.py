@@ -16,7 +16,7 @@ from app.store.reports import reports as store
 from tests.services.conftest import LONG_ROWS as ROWS
 from tests.support.client import FIRST, event
 from tests.support.pace import slack
-from tests.support.threads import BackgroundThreads
+from tests.support.threads import BackgroundThreads, HoldPoint
 
 pytestmark = pytest.mark.both_databases
 
@@ -28,24 +28,6 @@ COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x 
 @pytest.fixture
 def job(long_job) -> str:
     return long_job
-
-
-class HoldPoint:
-    """A place in the code where a report waits until the test resumes it."""
-
-    def __init__(self) -> None:
-        self._reached, self._resumed = threading.Event(), threading.Event()
-
-    def hold(self) -> None:
-        if not self._reached.is_set():
-            self._reached.set()
-            assert self._resumed.wait(SECONDS)
-
-    def until_reached(self) -> None:
-        assert self._reached.wait(SECONDS)
-
-    def resume(self) -> None:
-        self._resumed.set()
 
 
 @pytest.fixture
@@ -129,14 +111,14 @@ def test_a_report_stops_while_its_parts_are_joined(
     admin, services, job, begin, row, files, cancel_report, monkeypatch, output
 ):
     job = begin(output)
-    hold_point, add = HoldPoint(), runner.Attempt._add
+    hold_point, write_file = HoldPoint(), runner.write_file
 
-    def hold_then_add(self: runner.Attempt, *args: object) -> None:
+    def hold_then_join(*args: object) -> part_writer.Written:
         hold_point.hold()
         time.sleep(0.7)  # longer than the interval between heartbeats
-        add(self, *args)
+        return write_file(*args)
 
-    monkeypatch.setattr(runner.Attempt, "_add", hold_then_add)
+    monkeypatch.setattr(runner, "write_file", hold_then_join)
     with BackgroundThreads() as background:
         running = background.start(services.runner.run, job)
         hold_point.until_reached()
@@ -150,13 +132,14 @@ def test_a_report_stops_while_its_parts_are_joined(
 
 
 def test_a_report_cancelled_during_its_completion_ends_cancelled(admin, services, job, row, files, monkeypatch):
-    complete = runner.Attempt._complete
+    write_file = runner.write_file
 
-    def cancel_then_complete(self: runner.Attempt, *args: object) -> None:
+    def join_then_cancel(*args: object) -> part_writer.Written:
+        written = write_file(*args)
         assert services.reports.cancel(SYSTEM, row(job))
-        complete(self, *args)
+        return written
 
-    monkeypatch.setattr(runner.Attempt, "_complete", cancel_then_complete)
+    monkeypatch.setattr(runner, "write_file", join_then_cancel)
     services.runner.run(job)
     check_cancelled(admin, job, row(job), files())
     assert [attempt_row.outcome for attempt_row in services.reports.attempts(row(job))] == ["cancelled"]
@@ -223,15 +206,14 @@ def test_removing_leftovers_keeps_the_parts_of_a_retry(services, job, row, files
     """A cancelled attempt removes its leftovers after the retry has written parts."""
     store.end(job, "FAILED", "It was cancelled.", 1, cancelled=True)
     store.run_again(job)
-    done = []
-    write_parts = runner.Attempt._write_parts
+    done, write_file = [], runner.write_file
 
-    def write_then_discard(self: runner.Attempt) -> None:
-        write_parts(self)
+    def discard_then_join(*args: object) -> part_writer.Written:
         services.reports.destinations.discard_leftovers(job)
         done.extend(part.done for part in store.parts(job))
+        return write_file(*args)
 
-    monkeypatch.setattr(runner.Attempt, "_write_parts", write_then_discard)
+    monkeypatch.setattr(runner, "write_file", discard_then_join)
     services.runner.run(job)
     assert done == [True] * 10
     assert row(job).status == "COMPLETE"

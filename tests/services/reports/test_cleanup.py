@@ -59,8 +59,7 @@ def test_a_report_missing_in_redis_is_queued_again_once(services, job, queued, r
 
 def test_a_report_is_accepted_without_redis_and_queued_later(admin, services, job, queued, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(services.reports.queue, "_url", "unix:///nowhere.sock")
-        patch.setattr(services.reports.queue, "_connection", None)
+        patch.setattr(services.reports.queue, "connection", lambda: queue_room.connect("unix:///nowhere.sock"))
         with capture_logs() as log:
             second = admin.start_report()
         with pytest.raises(QueueUnavailable):
@@ -68,7 +67,6 @@ def test_a_report_is_accepted_without_redis_and_queued_later(admin, services, jo
     assert second["status"] == "RUNNING"
     assert "report not enqueued, the scheduler will" in [line["event"] for line in log]
     assert queued() == [job]
-    services.reports.queue._connection = None
     services.reports.cleanup.clean_up()
     assert queued() == [job, second["job"]]
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from app import create_app
 from app.exceptions import Forbidden, ReportFailed, StoreUnavailable
 from app.services.people.principal import SYSTEM
 from app.store.events import select
@@ -187,13 +188,12 @@ def test_a_failed_report_can_be_retried_with_its_original_snapshot(admin, servic
 
 
 @pytest.mark.settings(report_buckets=("analysts",))
-def test_no_attempt_or_retry_writes_to_a_bucket_that_is_no_longer_allowed(services, admin, begin, row, monkeypatch):
+def test_no_attempt_or_retry_writes_to_a_bucket_that_is_no_longer_allowed(services, settings, admin, begin, row):
     admin.send(event())
     output = {"bucketName": "analysts", "bucketKey": "report.csv"}
     waiting, cancelled = begin(output), begin(output)
     services.reports.cancel(SYSTEM, row(cancelled))
-    destinations = services.reports.destinations
-    monkeypatch.setattr(destinations, "_settings", replace(destinations._settings, report_buckets=()))
+    services = create_app(replace(settings, report_buckets=())).extensions["services"]
     services.runner.run(waiting)
     (attempt,) = services.reports.attempts(row(waiting))
     assert "allows no buckets" in attempt.reason

@@ -139,7 +139,7 @@ def plan_without_writing(services, job: str) -> None:
     """Start an attempt that claims and splits a report, but writes nothing."""
     report = store.claim(job, "token", now(), "holder")
     held_attempt = runner.Attempt(report, "holder", services.runner.context)
-    held_attempt._plan()
+    held_attempt.plan()
 
 
 def test_every_waiting_report_runs_even_if_the_job_in_redis_named_another(admin, services, begin, row, queued):

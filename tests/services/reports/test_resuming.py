@@ -179,16 +179,17 @@ def test_a_missing_or_damaged_part_is_written_again(
     services.runner.run(job)
     services.runner.run(undamaged := begin(output))
     written_parts.clear()
-    write_parts, parts_of = runner.Attempt._write_parts, []
+    write_file, parts_of = runner.write_file, []
 
-    def damage_part(self: runner.Attempt) -> None:
-        write_parts(self)
-        parts_of.append(store.parts(self._report.job))
-        if self._report.attempt == 1:
+    def damage_then_join(*args: object) -> part_writer.Written:
+        parts_of.append(store.parts(job))
+        if row(job).attempt == 1:
             spoil(services.runner.context.destinations.own.path(parts_of[0][4].file))
+        return write_file(*args)
 
-    monkeypatch.setattr(runner.Attempt, "_write_parts", damage_part)
-    services.runner.run(job := begin(output))
+    monkeypatch.setattr(runner, "write_file", damage_then_join)
+    job = begin(output)
+    services.runner.run(job)
     assert row(job).status == "RUNNING"
     assert services.reports.attempts(row(job))[0].reason.startswith(reason)
     services.runner.run(job)

@@ -36,7 +36,7 @@ def job(long_job) -> str:
 def planned_job(services, job) -> str:
     """The job, claimed by a worker that has split it and writes nothing."""
     report = store.claim(job, "token", now(), "holder")
-    runner.Attempt(report, "holder", services.runner.context)._plan()
+    runner.Attempt(report, "holder", services.runner.context).plan()
     return job
 
 

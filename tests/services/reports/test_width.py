@@ -102,10 +102,11 @@ def test_a_helper_writes_its_part_with_the_width_of_the_current_plan(admin, serv
     monkeypatch.setattr("app.services.reports.part_writer.PART_ROWS", 2)
     job = admin.start_report({"layout": "positional"})
     report = store.claim(job["job"], "token", 0, "holder")
-    runner.Attempt(report, "holder", services.runner.context)._plan()
+    runner.Attempt(report, "holder", services.runner.context).plan()
     storage = services.runner.context.destinations.own
-    helper = PartWriter(store.by_job(job["job"]), "helper", storage)
-    helper._report.width = 1
+    outdated = store.by_job(job["job"])
+    outdated.width = 1
+    helper = PartWriter(outdated, "helper", storage)
     while helper.write_next(lambda: None):
         pass
     written = b"".join(storage.open(part.file).read() for part in store.parts(job["job"]))

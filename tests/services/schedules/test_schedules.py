@@ -256,12 +256,13 @@ def test_a_run_is_started_by_one_of_several_racing_schedulers(add, clock, run_du
     assert {reload(schedule).next_run_at for schedule in several} == {ms("2026-11-25T06:00")}
 
 
-def test_a_scheduler_with_an_outdated_list_starts_no_second_report(services, add, clock, run_due):
+def test_a_scheduler_with_an_outdated_list_starts_no_second_report(add, clock, run_due, monkeypatch):
     schedule = add()
     clock.set("2026-11-24T06:00")
     due = store.due(clock())
     run_due()
-    services.schedule_runs._run_due(due[0], clock())
+    monkeypatch.setattr(store, "due", lambda moment: due)
+    run_due()
     assert len(reports_of(schedule)) == 1
 
 

@@ -69,7 +69,7 @@ def allow_hosts(services, settings, monkeypatch):
 
     def allow(*hosts: str) -> None:
         webhooks = Webhooks(hosts, settings.secret, services.reports)
-        monkeypatch.setattr(services.webhooks, "_allowed", webhooks._allowed)
+        monkeypatch.setattr(services.webhooks, "check", webhooks.check)
 
     return allow
 

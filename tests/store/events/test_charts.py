@@ -81,7 +81,7 @@ def test_counts_by_minute_include_pairs_missing_from_the_hourly_counts(nobody, s
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
             assert sum(number for *_, number in hourly_counts.by_minute(customers, TOP, TOP + MINUTE)) == expected
-        services.scheduler._count()
+        services.scheduler.count()
 
 
 def test_the_most_active_types(filled):

@@ -77,10 +77,10 @@ def fill(services, *, counted: bool | None) -> None:
     half = EVENTS // 2
     accept(services, events[:half])
     if counted is not False:
-        services.scheduler._count()
+        services.scheduler.count()
     accept(services, events[half:])
     if counted:
-        services.scheduler._count()
+        services.scheduler.count()
 
 
 def truth(event_filter: EventFilter) -> list[int]:
@@ -200,7 +200,7 @@ def test_events_of_the_same_time_are_ordered_by_acceptance(services):
 
 def test_a_rare_type_in_very_many_hours_fills_a_large_page(services):
     accept(services, [event(type="RARE", timestamp=TOP + 2 * hour * HOUR) for hour in range(1_200)])
-    services.scheduler._count()
+    services.scheduler.count()
     for limit in (1_001, 50):
         check(EventFilter(types=["RARE"]), limit)
 
@@ -215,7 +215,7 @@ def test_very_many_types_and_pairs_are_queried_at_once(services, monkeypatch):
         check(EventFilter(types=types), 500)
         check(EventFilter(), 500)
         if not counted:
-            services.scheduler._count()
+            services.scheduler.count()
 
 
 def test_counts_that_are_too_high_hide_no_event(services):
@@ -233,7 +233,7 @@ def test_events_counted_while_a_page_is_read_are_not_missed(services, monkeypatc
 
     def counted_in_between(*args: object, **kwargs: object) -> list:
         hours = newest(*args, **kwargs)
-        services.scheduler._count()
+        services.scheduler.count()
         return hours
 
     monkeypatch.setattr(hourly_counts, "newest", counted_in_between)

@@ -116,7 +116,7 @@ def test_a_search_of_a_rare_type_reads_fewer_events(services, monkeypatch):
     monkeypatch.setattr(search, "LOOK_RARE", 3)
     accept(services, [["x"]] * 200, type="COMMON")
     accept(services, [["x"]] * 8, type="RARE")
-    services.scheduler._count()
+    services.scheduler.count()
     assert services.listing.page(SYSTEM, EventFilter(types=["RARE"]), 5, text="y").looked.events == 8
     monkeypatch.setattr(search, "LOOK", 60)
     assert services.listing.page(SYSTEM, EventFilter(types=["RARE"]), 5, text="y").looked.events == 3

@@ -40,11 +40,12 @@ help: ## List what can be made
 run: $(VENV)/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/python -m flask --app wsgi serve
 
+# The first worker that crashes ends the run, because xdist waits forever for the tests of one that replaces it.
 # The tests, which pytest rewrites, are kept compiled for the next run, even if Python is set to keep nothing.
 test soak: export PYTHONDONTWRITEBYTECODE =
 
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --max-worker-restart 0
 
 test-pythons: ## Run every test with each Python from 3.11 to 3.14 on this machine, and list them
 	@MAKE='$(MAKE)' .ci/pythons test

@@ -88,9 +88,8 @@ def test_minutes_are_exact_and_the_hour_before_is_an_estimate(services, nobody):
     assert (chart.since, chart.before) == (4, 2)  # half of the hour from 09:00 to 10:00
 
 
-def test_a_range_with_too_many_events_for_minutes_is_shortened_or_shown_by_hours(
-    services, nobody, monkeypatch, uncached
-):
+@pytest.mark.usefixtures("uncached")
+def test_a_range_with_too_many_events_for_minutes_is_shortened_or_shown_by_hours(services, nobody, monkeypatch):
     send(nobody, [NOW - minute * MINUTE for minute in range(20)])
     monkeypatch.setattr(volume, "COUNTED_AT_ONCE", 10)
     span = volume.preset("1h", NOW)

@@ -40,7 +40,7 @@ class Sender(threading.Thread):
             mark = f"event-{len(self.answered)}"
             if self._send(mark):
                 self.answered.append(mark)
-            self.is_done.wait(0.01)
+            self.is_done.wait(0.03)
 
     def _send(self, mark: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=slack(10))
@@ -84,7 +84,7 @@ def test_no_event_is_lost_or_doubled_while_the_service_moves(tmp_path, target, s
     services_started.append(first)
     sender = Sender(first.port)
     sender.start()
-    wait_until(lambda: len(sender.answered) > 50, 20)
+    wait_until(lambda: len(sender.answered) > 20, 20)
 
     killed = flask(first, tmp_path, "move", "--to", target, "--yes")
     wait_until(lambda: list((first.data / "spool").glob("*.spool")) or killed.poll() is not None, 30)
@@ -93,15 +93,15 @@ def test_no_event_is_lost_or_doubled_while_the_service_moves(tmp_path, target, s
     again = flask(first, tmp_path, "move", "--to", target, "--yes", "--json")
     moved = json.loads(again.communicate(timeout=slack(60))[0])
     spooled_from = len(sender.answered)
-    assert 50 < moved["events"] <= spooled_from
-    wait_until(lambda: len(sender.answered) > spooled_from + 20, 20)
+    assert 20 < moved["events"] <= spooled_from
+    wait_until(lambda: len(sender.answered) > spooled_from + 10, 20)
     first.stop()
 
-    second = Running(tmp_path, SPOOL="on", DATABASE_URL=target).until_ready()
+    second = Running(tmp_path, SPOOL="on", DATABASE_URL=target, WEB_PROCESSES="1").until_ready()
     services_started.append(second)
     sender.port = second.port
     direct_from = len(sender.answered)
-    wait_until(lambda: len(sender.answered) > direct_from + 20, 20)
+    wait_until(lambda: len(sender.answered) > direct_from + 10, 20)
     sender.is_done.set()
     sender.join()
     wait_until(lambda: not list((second.data / "spool").glob("*.spool")), 20)

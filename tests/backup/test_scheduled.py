@@ -93,7 +93,7 @@ def test_a_backup_that_another_scheduler_makes_is_left_to_it(services, content, 
 def see_system(app, content, uncached):
     """What an administrator sees on the page System now."""
     visitor = Visitor(app).sign_in("admin")
-    return lambda: visitor.see("/admin/system")
+    return lambda: visitor.read("/admin/system")
 
 
 def test_the_page_system_shows_the_last_backup_and_warns_when_it_is_old(app, see_system, services, clock, settings):
@@ -108,7 +108,7 @@ def test_the_page_system_shows_the_last_backup_and_warns_when_it_is_old(app, see
     ready = Client(app, None).get("/health/ready").get_json()
     assert ready["checks"]["backup"].startswith("The last backup is 13 hours old")
     object.__setattr__(settings, "backup_url", "")
-    assert "BACKUP_URL</code> is empty" in see_system()
+    assert "BACKUP_URL is empty" in see_system()
 
 
 def test_a_start_backs_up_before_it_migrates(services, content, settings, names, monkeypatch):

@@ -76,7 +76,7 @@ class TestAPasswordForOneSignIn:
         olga = Visitor(app).sign_in("olga", password)
         for path in ("/admin/", "/admin/reports", "/admin/me", "/admin/overview/part"):
             assert olga.get(path).headers["Location"] == "/admin/me/password"
-        assert "Choose a password" in olga.see("/admin/me/password")
+        assert "Choose a password" in olga.read("/admin/me/password")
         answer = olga.send("/admin/me/password", {"old": password, "new": "my own password"})
         assert answer.headers["Location"] == "/admin/me"
         assert olga.get("/admin/").status_code == 200
@@ -160,7 +160,7 @@ class TestSessions:
     def test_the_browser_is_shown_by_its_common_name(self, boss):
         firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0"
         Session.update(agent=firefox).execute()
-        assert "Firefox on Windows" in boss.see("/admin/me")
+        assert "Firefox on Windows" in boss.read("/admin/me")
 
 
 class TestARemoval:
@@ -175,7 +175,7 @@ class TestARemoval:
         removed = key("anna")
         assert boss.send(f"/admin/people/{removed}/remove", {}).headers["Location"] == "/admin/people"
         assert anna.get("/admin/").status_code == 302
-        assert "anna is removed." in boss.see("/admin/people")
+        assert "anna is removed." in boss.read("/admin/people")
         assert boss.get(f"/admin/people/{removed}").status_code == 404
         assert last_entry() == ("admin", "user removed", "user anna")
 

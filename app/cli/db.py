@@ -6,6 +6,7 @@ import click
 from flask import current_app
 
 from app.cli.output import command, say, services
+from app.services.operations import bootstrap
 from app.services.operations.system import starred
 from app.services.people.principal import SYSTEM
 from app.store import database
@@ -40,10 +41,11 @@ def show(as_json: bool) -> None:
 @db.command()
 @command
 def upgrade(as_json: bool) -> None:
-    """Bring the database to this version."""
-    applied = database.upgrade()
-    words = f"Applied {', '.join(applied)}." if applied else "The database is up to date."
-    say({"applied": applied}, words, json=as_json)
+    """Bring the database to this version, after a backup unless BACKUP_BEFORE_MIGRATION is off."""
+    done = bootstrap.migrate(services())
+    words = f"Applied {', '.join(done.applied)}." if done.applied else "The database is up to date."
+    words += f" The backup from before is {done.backup}" if done.backup else ""
+    say({"applied": done.applied, "backup": done.backup}, words, json=as_json)
 
 
 @db.command()

@@ -181,8 +181,8 @@ class Settings:
     backup_keep: int = number(7, "backups", 1, 10_000)
     """Number of complete backups that remain in `BACKUP_URL`, the newest. Each automatic backup removes older ones."""
     backup_before_migration: bool = switch(True)
-    """`on`: a start that must migrate a database with data first makes a backup, in `BACKUP_URL` or else in
-    `DATA_DIR/backups`, and does not migrate if that fails.
+    """`on`: a start or `tally db upgrade` that must migrate a database with data first makes a backup, in
+    `BACKUP_URL` or else in `DATA_DIR/backups`, and does not migrate if that fails.
     """
     log_format: str = choice("text", "json")
     """Log lines for people (`text`) or collectors (`json`). With `json` every line is a JSON object, including those of

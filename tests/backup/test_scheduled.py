@@ -146,3 +146,27 @@ def test_the_very_first_start_has_nothing_to_back_up(services, settings, names, 
     monkeypatch.setattr(store, "pending", lambda: ["0001_initial"])
     prepare(services, "correct horse")
     assert names() == []
+
+
+def test_db_upgrade_backs_up_before_it_migrates_and_says_where(services, content, settings, names, prints, monkeypatch):
+    assert prints("db", "upgrade") == {"applied": [], "backup": None}
+    assert names() == []
+    monkeypatch.setattr(store, "pending", lambda: ["0099_next"])
+    backup = prints("db", "upgrade")["backup"]
+    assert [backup] == [f"{settings.backup_url}/{name}" for name in names()]
+    assert services.verifier.backup(backup).problems == []
+
+
+def test_db_upgrade_may_be_told_not_to_back_up(content, settings, names, succeeds, monkeypatch):
+    monkeypatch.setattr(store, "pending", lambda: ["0099_next"])
+    assert f"The backup from before is {settings.backup_url}/tally-" in succeeds("db", "upgrade")
+    object.__setattr__(settings, "backup_before_migration", False)
+    assert succeeds("db", "upgrade") == "The database is up to date.\n"
+    assert len(names()) == 1
+
+
+def test_db_upgrade_without_its_backup_does_not_migrate(services, content, settings, fails, monkeypatch):
+    Path(settings.backup_url).touch()
+    monkeypatch.setattr(store, "pending", lambda: ["0099_next"])
+    monkeypatch.setattr("app.services.operations.bootstrap.upgrade", lambda: pytest.fail("it was migrated"))
+    assert "BACKUP_BEFORE_MIGRATION=off" in fails("db", "upgrade")

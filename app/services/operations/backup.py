@@ -134,18 +134,21 @@ class Backups:
             raise
         return Backup(address(url, writer.name), moment, manifest)
 
-    def before_migration(self) -> None:
+    def before_migration(self) -> str | None:
         """Make a backup if the database has data and pending migrations, unless BACKUP_BEFORE_MIGRATION is off.
+
+        Returns:
+            Its address, or None if none was made.
 
         Raises:
             BackupFailed: the backup could not be made. The database is not migrated.
         """
         settings = self._settings
         if not settings.backup_before_migration or transfer.occupied(settings.database) is None:
-            return
+            return None
         database.refuse_newer()
         if not (pending := database.pending()):
-            return
+            return None
         url = settings.backup_url or str(settings.data_dir.absolute() / BEFORE_MIGRATION)
         try:
             made = self.create(url)
@@ -155,6 +158,7 @@ class Backups:
                 "Correct that, or set BACKUP_BEFORE_MIGRATION=off."
             ) from error
         log.info("backup made before a migration", backup=made.address, migration=pending[0])
+        return made.address
 
     def latest(self, url: str) -> int | None:
         """Return when the latest complete backup in a place was made, in milliseconds, or None if there is none."""

@@ -16,6 +16,14 @@ FIRST_USER = "admin"
 
 
 @dataclass(frozen=True)
+class Migrated:
+    """Result of a migration."""
+
+    applied: list[str]  # names of the migrations
+    backup: str | None  # the backup made before them, or None if there was nothing to back up or it is switched off
+
+
+@dataclass(frozen=True)
 class FirstStart:
     """Result of a start."""
 
@@ -30,13 +38,10 @@ def prepare(services: Services, password: str) -> FirstStart:
     the user gets a random one, which is shown once.
 
     Raises:
-        DatabaseNewer: the database was migrated by a newer version.
-        BackupFailed: a restore was interrupted, or the backup before a migration could not be made.
+        DatabaseNewer, BackupFailed: see `migrate`.
         SettingInvalid: ADMIN_PASSWORD is invalid.
     """
-    services.restore.refuse_unfinished()
-    services.backups.before_migration()
-    upgrade()
+    migrate(services)
     _note_settings(services)
     if services.accounts.any():
         return FirstStart(False, None)
@@ -46,6 +51,19 @@ def prepare(services: Services, password: str) -> FirstStart:
     except AccountInvalid as error:
         raise SettingInvalid(f"ADMIN_PASSWORD: {error}") from None
     return FirstStart(True, generated)
+
+
+def migrate(services: Services) -> Migrated:
+    """Migrate the database after a backup, unless BACKUP_BEFORE_MIGRATION is off.
+
+    Raises:
+        DatabaseNewer: the database was migrated by a newer version.
+        BackupFailed: a restore was interrupted, or the backup could not be made.
+        SettingInvalid: SQLite's file cannot be created.
+    """
+    services.restore.refuse_unfinished()
+    backup = services.backups.before_migration()
+    return Migrated(upgrade(), backup)
 
 
 def _note_settings(services: Services) -> None:

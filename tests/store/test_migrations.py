@@ -18,7 +18,6 @@ from app.store import database as store
 from app.store.models import Table
 
 ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
-RELEASED = {"1.0.0": "0001_initial"}  # the last migration of each version
 # the large integers that are no times, and the times whose names clients know
 NUMBERS = {
     *("account", "delivery", "owner", "schedule", "last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id"),
@@ -133,17 +132,6 @@ def test_the_check_lists_the_migrations_for_an_empty_database(empty_database_url
     assert runner.invoke(args=["db", "upgrade"]).output == f"Applied {', '.join(ALL)}.\n"
     after = runner.invoke(args=["db", "check"])
     assert (after.exit_code, after.output) == (0, "The database is up to date.\n")
-
-
-@pytest.mark.parametrize("last", RELEASED.values(), ids=RELEASED)
-def test_a_database_of_a_released_version_is_upgraded_with_its_rows(empty_database, monkeypatch, tmp_path, last):
-    copy_migrations(tmp_path, last)
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "MIGRATIONS", tmp_path)
-        assert store.upgrade()[-1] == last
-    store.database.execute_sql("INSERT INTO setting_seen (name, value) VALUES ('port', '8000')")
-    assert last not in store.upgrade()
-    assert store.database.execute_sql("SELECT value FROM setting_seen").fetchone() == ("8000",)
 
 
 def test_a_migration_incompatible_with_older_code_prevents_a_reload(empty_database, monkeypatch):

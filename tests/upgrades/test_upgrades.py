@@ -1,0 +1,124 @@
+"""This version upgrades the database of each released version: nothing is lost, and the schema is that of a new one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.config import Settings
+from app.store import database as store
+from app.store.operations import transfer
+from app.version import VERSION
+from tests.conftest import finish_database_threads
+from tests.support import backing_servers
+from tests.support.client import Client, event
+from tests.support.running import ROOT
+from tests.upgrades import make
+from tests.upgrades.answers import ADMIN, PASSWORD, keep_known, read_answers, run
+from tests.upgrades.schema import read_schema
+
+RELEASES = re.findall(r"^## (\d+\.\d+\.\d+)\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+KEPT = [(version, kind) for version in RELEASES for kind in ("sqlite", "postgresql")]
+
+CHANGES = (
+    "DROP INDEX report_account",
+    "ALTER TABLE setting_seen ADD COLUMN more TEXT",
+    "CREATE UNIQUE INDEX more ON customer (description) WHERE description <> ''",
+    "CREATE TABLE another (id INTEGER PRIMARY KEY)",
+)
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """A kept database after its upgrade.
+
+    Attributes:
+        kept: what is kept beside it.
+        rows: how many rows each table had before.
+    """
+
+    app: Flask
+    url: str
+    kept: dict[str, object]
+    rows: dict[str, int]
+
+
+@pytest.fixture(params=KEPT, ids=" ".join)
+def upgraded(request, tmp_path: Path, redis_url: str):
+    version, kind = request.param
+    if kind == "sqlite":
+        url = make.restore_sqlite(version, tmp_path / "kept.db")
+    else:
+        name = f"upgraded_{hashlib.md5(str(tmp_path).encode()).hexdigest()}"
+        server = request.getfixturevalue("postgres_server")
+        url = make.restore_postgresql(version, backing_servers.make_database(server, name))
+    kept = json.loads((make.FOLDER / version / f"{kind}.json").read_text())
+    with transfer.reading(url) as source:
+        rows = {table.name: source.count(table.name) for table in source.tables()}
+    settings = {"secret_key": "the secret of a kept database", "public_url": "https://tally.example"}
+    app = create_app(Settings(data_dir=tmp_path / "var", database_url=url, redis_url=redis_url, **settings))
+    run(app, "db", "upgrade")
+    yield Upgraded(app, url, kept, rows)
+    finish_database_threads()
+    store.disconnect()
+
+
+@pytest.fixture
+def fresh_url(request, upgraded: Upgraded) -> str:
+    """An empty database of this version, of the same kind."""
+    return request.getfixturevalue("sqlite_url" if upgraded.url.startswith("sqlite") else "postgres_url")
+
+
+def test_every_event_report_and_user_is_found_as_before(upgraded):
+    assert [name for name, number in upgraded.rows.items() if not number] == []
+    answers = read_answers(upgraded.app)
+    for question, kept in upgraded.kept["answers"].items():
+        assert keep_known(answers[question], kept) == kept, question
+
+
+def test_the_upgraded_installation_continues(upgraded):
+    """What was sent before is not stored twice, a key is still valid, and the reports that waited are written."""
+    admin, nobody = Client(upgraded.app, (ADMIN, PASSWORD)), Client(upgraded.app, None)
+    repeated = nobody.post("/events", make.REPEATED, headers=make.REPEATED_KEY)
+    assert repeated.headers["Idempotency-Replayed"] == "true"
+    bearer = {"Authorization": f"Bearer {upgraded.kept['ingest_key']}"}
+    assert nobody.post("/events", {"events": [event(customer="NEW")]}, headers=bearer).status_code == 200
+    number = upgraded.kept["answers"]["tally events count"]["events"]
+    assert run(upgraded.app, "events", "count")["events"] == number + 1
+    services = upgraded.app.extensions["services"]
+    waiting = [job for job in upgraded.kept["answers"]["GET /reports"] if job["status"] == "RUNNING"]
+    services.runner.worker_died("a worker that was killed")
+    for job in waiting:
+        services.runner.run(job["job"])
+    done = [admin.availability(job["source"])["status"] for job in waiting]
+    assert done == ["COMPLETE"] * len(waiting) != []
+
+
+def test_the_schema_is_that_of_a_new_installation(upgraded, fresh_url):
+    upgraded_schema, fresh = read_schema(upgraded.url), read_schema(fresh_url)
+    for kind, rows in fresh.items():
+        assert upgraded_schema[kind] == rows, f"{kind}. Before the release of {VERSION}: python -m tests.upgrades.make"
+
+
+def test_a_schema_that_differs_is_noticed(empty_database, empty_database_url):
+    store.upgrade()
+    seen = [read_schema(empty_database_url)]
+    for change in CHANGES:
+        store.database.execute_sql(change)
+        store.release()
+        seen.append(read_schema(empty_database_url))
+        assert seen[-1] != seen[-2], change
+
+
+def test_this_version_is_in_the_changelog_and_has_its_databases():
+    assert RELEASES[0] == VERSION
+    for version in RELEASES:
+        files = {path.name for path in (make.FOLDER / version).iterdir()}
+        assert files == {make.SQLITE, make.POSTGRESQL, "sqlite.json", "postgresql.json"}

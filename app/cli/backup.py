@@ -118,14 +118,18 @@ def _words(found: Verification, *, has_days: bool) -> str:
 
 @contextmanager
 def _stopped() -> Iterator[None]:
-    """Hold the lock on DATA_DIR."""
-    lock = preflight.hold(current_app.config["SETTINGS"])
+    """Hold the lock on DATA_DIR, and write files with the modes that the service gives them."""
+    before = os.umask(preflight.UMASK)
     try:
-        yield
-    except BackupDamaged as error:
-        raise BackupDamaged("\n  ".join([str(error), *error.damage])) from None
+        lock = preflight.hold(current_app.config["SETTINGS"])
+        try:
+            yield
+        except BackupDamaged as error:
+            raise BackupDamaged("\n  ".join([str(error), *error.damage])) from None
+        finally:
+            os.close(lock)
     finally:
-        os.close(lock)
+        os.umask(before)
 
 
 @contextmanager

@@ -14,15 +14,13 @@ from app.exceptions import TallyError
 from app.ops import logs, preflight, supervise
 from app.services.operations import bootstrap
 
-UMASK = 0o027  # files are private: the group may read them (a proxy that sends files), others have no access
-
 
 @click.command("serve")
 @with_appcontext
 def serve() -> None:
     """Run everything in the foreground: web, worker, scheduler and, without REDIS_URL, a private Valkey."""
     settings = current_app.config["SETTINGS"]
-    os.umask(UMASK)
+    os.umask(preflight.UMASK)
     try:
         lock = preflight.check(preflight.resolved(settings))
         if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey starts later

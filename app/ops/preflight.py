@@ -18,6 +18,7 @@ from pathlib import Path
 from app.config import Settings
 from app.exceptions import SettingInvalid
 
+UMASK = 0o027  # files are private: the group may read them (a proxy that sends files), others have no access
 LOCK = "lock"  # file in the run folder that contains the process id of its holder
 SOCKET_PATH_BYTES = 107  # the kernel's limit for a Unix socket's path (struct sockaddr_un), without its closing NUL
 

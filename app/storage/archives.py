@@ -78,7 +78,7 @@ def open_place(url: str, endpoint: str = "") -> Place:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
             raise
-        raise SettingInvalid("Backups in S3 need boto3. Install the extra: tally[s3].") from None
+        raise SettingInvalid("Backups in S3 need boto3. Install the extra: tally-events[s3].") from None
     prefix = unquote(parts.path).strip("/")
     place: Place = s3.S3Place(stores.Store(endpoint), parts.netloc, f"{prefix}/" if prefix else "")
     return place

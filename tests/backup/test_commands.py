@@ -74,6 +74,16 @@ def test_restore_tells_what_it_did(content, prints, place, tmp_path, redis_url, 
         assert app.test_cli_runner().invoke(args=["restore", place, "--replace", "--yes"]).exit_code == 0
 
 
+def test_others_cannot_read_what_was_restored(content, prints, place, tmp_path, redis_url):
+    prints("backup", place)
+    folder = tmp_path / "new"
+    with installation(folder, f"sqlite:///{folder / 'events.db'}", redis_url) as (app, _):
+        assert app.test_cli_runner().invoke(args=["restore", place]).exit_code == 0
+    modes = {path.name: oct(path.stat().st_mode & 0o007) for path in (folder, *folder.iterdir())}
+    assert set(modes.values()) == {"0o0"}, modes
+    assert {"events.db", "settings.restored.env"} <= set(modes)
+
+
 def test_restore_is_refused_while_tally_runs(content, prints, fails, place, settings):
     prints("backup", place)
     lock = hold(settings)

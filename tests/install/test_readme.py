@@ -11,21 +11,31 @@ from pathlib import Path
 import pytest
 
 from tests.install.conftest import NAME, ROOT, link, needed
-from tests.support.markdown import blocks
+from tests.support.markdown import Block, blocks
 from tests.support.running import Running
 
 PACKAGE = "tally-events[parquet,s3]"
 
 
+def installing(page: Path) -> list[Block]:
+    return [one for one in blocks(page) if PACKAGE in one.text]
+
+
+def test_the_tutorial_installs_as_the_readme_does():
+    assert [one.text for one in installing(ROOT / "docs" / "tutorial.md")] == [
+        one.text for one in installing(ROOT / "README.md")
+    ]
+
+
 @pytest.mark.processes
 def test_the_block_that_installs_the_package_installs_and_serves(packages: Path, tmp_path: Path):
     """The index is a folder with the packages built here. What they need is linked from this environment."""
-    [block] = [one for one in blocks(ROOT / "README.md") if PACKAGE in one.text]
+    [block] = installing(ROOT / "README.md")
     install, serve = block.text.splitlines()
     pip = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": str(packages)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(["sh", "-ec", install], cwd=tmp_path, env=os.environ | pip | {"PATH": path}, check=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "tally")}))
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / ".venv")}))
     for one in needed(NAME):
         link(one, site)
     service = Running(tmp_path, command=serve.split(), PYTHONPATH="")

@@ -44,8 +44,15 @@ def with_sentences(function: Callable[Arguments, None]) -> Callable[Arguments, N
             raise click.ClickException(str(error)) from None
         except UnicodeError:
             raise click.ClickException("The input is not valid UTF-8.") from None
+        except PermissionError as error:
+            raise click.ClickException(explain_permission(error)) from None
 
     return run
+
+
+def explain_permission(error: PermissionError) -> str:
+    """Return a sentence for a person who runs a command as another user than the service."""
+    return f"There is no permission to use {error.filename}. Run the command as the user that runs Tally."
 
 
 def services() -> Services:

@@ -9,7 +9,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from app.cli.output import services
+from app.cli.output import explain_permission, services
 from app.exceptions import TallyError
 from app.ops import logs, preflight, supervise
 from app.services.operations import bootstrap
@@ -32,8 +32,8 @@ def serve() -> None:
             welcome = ["Sign in as", f"    user:     {bootstrap.FIRST_USER}", f"    password: {start.password}"]
             welcome.append("Save it: it will not be shown again.")
         code = _run(lock, welcome)
-    except TallyError as error:
-        _say(str(error), err=True)
+    except (TallyError, PermissionError) as error:
+        _say(explain_permission(error) if isinstance(error, PermissionError) else str(error), err=True)
         code = 1
     sys.exit(code)
 

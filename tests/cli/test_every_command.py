@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,12 +12,11 @@ import click
 import pytest
 
 from app import create_app
-from app.cli import backup, catalog, db, events, key, move, reload, reports, restore, scheduler, serve, user, verify
+from app.cli import COMMANDS
 from app.config import Settings
 from app.store import database as store
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = (serve, reload, scheduler, db, user, key, catalog, events, reports, backup, restore, verify, move)
 WITHOUT_JSON = {"serve", "scheduler"}  # these run until they are stopped
 
 
@@ -77,6 +77,8 @@ def test_a_usage_error_exits_with_two(runner, words):
 
 WITHOUT_A_DATABASE = [
     ["user", "list"],
+    ["backup", "backups"],
+    ["verify"],
     ["events", "count"],
     ["catalog", "export"],
     ["reports", "list"],
@@ -112,6 +114,25 @@ def test_commands_that_only_read_create_no_files(tmp_path, words):
         assert result.exit_code == 1
         assert result.stderr.startswith(f"Error: There is no database at {tmp_path}/var/events.db. Make one: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["user", "list"], ["backup", "backups"], ["serve"]], ids=" ".join)
+def test_a_missing_permission_is_reported_in_a_sentence(tmp_path, monkeypatch, words):
+    """The tests may run as root, whom no mode of a folder keeps out."""
+    folder, stat = tmp_path / "locked", Path.stat
+
+    def look(path: Path, **kwargs: object) -> os.stat_result:
+        if path.parent == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", look)
+    settings = Settings(data_dir=tmp_path / "var", database_url=f"sqlite:///{folder}/events.db", port=1025)
+    result = create_app(settings).test_cli_runner().invoke(args=words)
+    assert result.exit_code == 1
+    sentence = f"There is no permission to use {folder}/events.db. Run the command as the user that runs Tally.\n"
+    assert result.stderr.endswith(sentence)
+    assert result.stderr.count("\n") == 1
 
 
 def test_an_internal_error_is_not_disguised(flask, services, monkeypatch):

@@ -34,7 +34,7 @@ from app.services.operations.archive import (
     created_at,
     encode_days,
 )
-from app.services.operations.event_digest import EVENT, EventDigest
+from app.services.operations.event_digest import EVENT, EventDigest, event_table
 from app.storage import Storage
 from app.storage.archives import Place, open_place
 from app.storage.spool import SpoolFiles
@@ -229,9 +229,7 @@ class Backups:
 
     def _add_tables(self, writer: ArchiveWriter, source: Source, moment: int, progress: Progress) -> Manifest:
         tables = {table.name: table for table in source.tables() if table.name != SESSION}
-        if EVENT not in tables:
-            raise BackupFailed("The database has no tables yet, so there is nothing to back up.")
-        digest, entries = EventDigest(tables[EVENT]), {}
+        digest, entries = EventDigest(event_table(tables.values())), {}
         total = source.count(EVENT)
         for name, table in tables.items():
             lines = source.lines(table)

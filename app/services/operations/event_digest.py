@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from app.exceptions import DatabaseUnsuitable
 from app.store.operations.table_rows import Lines, Table, split_lines, unescape
 from app.support.clock import DAY_MS
 
@@ -29,6 +30,14 @@ class Day(NamedTuple):
     day: str
     events: int
     hash: str
+
+
+def event_table(tables: Iterable[Table]) -> Table:
+    """Return the table of events, or raise DatabaseUnsuitable if the database is not migrated."""
+    for table in tables:
+        if table.name == EVENT:
+            return table
+    raise DatabaseUnsuitable("The database has no tables yet. Run tally db upgrade.")
 
 
 class EventDigest:

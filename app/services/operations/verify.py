@@ -12,7 +12,7 @@ from app.config import Settings
 from app.exceptions import BackupDamaged
 from app.services.operations.archive import PACKED, TABLES, Archive, find_archive
 from app.services.operations.backup import Backups, Progress, address
-from app.services.operations.event_digest import EVENT, Day, EventDigest, differences
+from app.services.operations.event_digest import EVENT, Day, EventDigest, differences, event_table
 from app.storage import Storage
 from app.storage.archives import Hashing
 from app.store.operations import transfer
@@ -118,7 +118,7 @@ class Verifier:
 
 def digest_of(source: Source, progress: Progress = lambda done, total: None) -> EventDigest:
     """Return the digest of all events of a source."""
-    table = next(table for table in source.tables() if table.name == EVENT)
+    table = event_table(source.tables())
     digest, done, total = EventDigest(table), 0, source.count(EVENT)
     for data, rows in source.lines(table):
         digest.add(data)

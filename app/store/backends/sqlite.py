@@ -80,8 +80,14 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
             connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # the stubs lack Peewee's hooks
             return connection
         except sqlite3.OperationalError:
-            if self.path.exists():
-                raise
+            self.check_exists()
+            raise
+
+    def check_exists(self) -> None:
+        """Raise DatabaseUnsuitable if the file does not exist, and PermissionError if that cannot be seen."""
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
             raise DatabaseUnsuitable(f"There is no database at {self.path}. Make one: tally db upgrade.") from None
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:

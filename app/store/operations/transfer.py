@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from playhouse.migrations import Migration
@@ -84,7 +85,7 @@ def snapshot(url: str) -> Iterator[Source]:
         StoreUnavailable: the database cannot be read.
     """
     if url.startswith("sqlite"):
-        with copied(SqliteBackend.from_url(url).path) as source:
+        with copied(_existing_file(url)) as source:
             yield source
     else:
         with closing(PostgresSource(url, locks=True)) as source:
@@ -96,9 +97,15 @@ def reading(url: str) -> Iterator[Source]:
     """Return the rows of a database that is in use, without a copy."""
     is_sqlite = url.startswith("sqlite")
     opened: SqliteSource | PostgresSource
-    opened = SqliteSource(SqliteBackend.from_url(url).path) if is_sqlite else PostgresSource(url)
+    opened = SqliteSource(_existing_file(url)) if is_sqlite else PostgresSource(url)
     with closing(opened) as source:
         yield source
+
+
+def _existing_file(url: str) -> Path:
+    backend = SqliteBackend.from_url(url)
+    backend.check_exists()
+    return backend.path
 
 
 def target(url: str) -> Target:

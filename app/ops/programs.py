@@ -31,7 +31,9 @@ QUICK_SECONDS = 30  # … a death is quick if the program was younger, and has n
 LONGEST_PAUSE_SECONDS = 60.0
 LISTENERS = "TALLY_LISTENERS"  # see `web`
 WORKER_COMMAND = (sys.executable, "-m", "worker")
-HOLD = (sys.executable, "-I", "-S", die_with_parent.__file__)  # before a command: ties it to its parent
+# Before a command: ties it to its parent. Programs get SIGKILL: without the launcher nobody would end one that hangs on
+# SIGTERM, and it would keep the port and DATA_DIR. Nothing is lost: events are on disk, and reports resume.
+HOLD = (sys.executable, "-I", "-S", die_with_parent.__file__)
 
 
 @dataclass

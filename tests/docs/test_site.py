@@ -16,6 +16,7 @@ from tests.support.running import ROOT
 DOCS = ROOT / "docs"
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES = [*TOP, *sorted(DOCS.rglob("*.md"))]
+RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 OUTSIDE = re.compile(r"(https?|mailto):")
 
 
@@ -72,3 +73,5 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert (tmp_path / address).is_file()
         assert f'href="{address}"' in front
     assert (tmp_path / "screenshots" / "overview-dark-1280.png").is_file()
+    for page, anchor in re.findall(r"runbook_url: docs/(.+)\.md#(.+)", RULES.read_text()):
+        assert f'id="{anchor}"' in (tmp_path / f"{page}.html").read_text(), f"{page}#{anchor}"

@@ -30,5 +30,6 @@ def scheduler(once: bool) -> None:
         signal.signal(number, lambda *_: stop.set())
     tasks.count_beside()
     tasks.back_up_beside()
+    tasks.expire_beside()
     while not stop.wait(TICK_SECONDS):
         tasks.run_due()

@@ -137,8 +137,8 @@ class Settings:
     report_keep_days: int = number(7, "days", 1, 36_500)
     """How long a report's file is kept."""
     event_keep_days: int = number(0, "days", 0, 36_500)
-    """Events whose `timestamp` is older are erased, a few thousand at a time, within minutes of their time. An event
-    that arrives with an older `timestamp` is accepted, and erased likewise. 0: events are kept for good.
+    """Events whose `timestamp` is older are erased in small chunks, within minutes of their time. An event that
+    arrives with an older `timestamp` is accepted, and erased likewise. 0: events are kept for good.
     """
     webhook_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
     """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""

@@ -6,8 +6,7 @@ request. docs/operations.md describes other copies.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +28,6 @@ from app.store.events.filters import EventFilter
 from app.store.models import RejectedRequest, Report
 from app.support.clock import DAY_MS
 
-PAUSE_SHARE = 1.0  # share of a chunk's duration, so that others can write as much as the erasure
-MIN_PAUSE_SECONDS = 0.005
-BUDGET_SECONDS = 2.0  # per run of `expire`, because counting waits for it
 REJECTED_AT_ONCE = 500
 
 log = structlog.get_logger(__name__)
@@ -81,7 +77,7 @@ class Retention:
             _audit_details(plan, delete_files),
             customer=plan.doomed.customer or "",
         )
-        with closing(_paced(plan.doomed)) as steps:
+        with closing(store.erase(plan.doomed)) as steps:
             yield from steps
         for begin in range(0, len(plan.rejected), REJECTED_AT_ONCE):
             rejected.remove(plan.rejected[begin : begin + REJECTED_AT_ONCE])
@@ -93,14 +89,10 @@ class Retention:
                 self._remove_file(who, report)
 
     def expire(self, days: int) -> None:
-        """Erase events older than a number of days, for at most BUDGET_SECONDS. The next run continues."""
-        doomed = _filter(before=server_time() - days * DAY_MS, snapshot_max_id=hourly_counts.watermark())
-        deadline, number = time.monotonic() + BUDGET_SECONDS, 0
-        with closing(_paced(doomed)) as steps:
-            for gone in steps:
-                number += gone
-                if time.monotonic() > deadline:
-                    break
+        """Erase the counted events that are older than a number of days, and give the space back that SQLite can."""
+        number = sum(
+            store.erase(_filter(before=server_time() - days * DAY_MS, snapshot_max_id=hourly_counts.watermark()))
+        )
         if number:
             log.info("events past EVENT_KEEP_DAYS erased", events=number)
 
@@ -119,16 +111,6 @@ class Retention:
 def _filter(*, after: int | None = None, before: int | None = None, **wanted: Any) -> EventFilter:
     """Return the filter for the events to erase, from `after`, inclusive, to `before`, exclusive."""
     return EventFilter(start=after, end=None if before is None else before - 1, **wanted)
-
-
-def _paced(doomed: EventFilter) -> Generator[int, None, None]:
-    """Erase with pauses, so that other writers can proceed."""
-    began = time.monotonic()
-    with closing(store.erase(doomed)) as steps:
-        for gone in steps:
-            yield gone
-            time.sleep(max(MIN_PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))
-            began = time.monotonic()
 
 
 def _fitting(doomed: EventFilter) -> Iterator[int]:

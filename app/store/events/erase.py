@@ -17,12 +17,25 @@ from app.store.events import count_slices, hourly_counts
 from app.store.events.filters import EventFilter, Position
 from app.store.models import Event, ObservedCode, Report
 from app.store.queries import equal, fetch, fetch_int
-from app.store.step_size import Pace
+from app.store.step_size import Pace, pause
 
-CHUNK = 2_000  # maximum number of events per transaction
-FIRST_CHUNK = 500  # the size of later chunks depends on the duration of the earlier ones
+FIRST_CHUNK, CHUNK = 500, 2_000  # events of the first transaction, and the maximum, where other writers wait for it
+FIRST_WHOLE, WHOLE = 5_000, 50_000  # the same where only counting waits for it
+WHOLE_SECONDS = 0.25  # target duration of such a transaction
 RETRY_SECONDS = 0.2  # pause before checking again whether counting has finished
 START = (-1, -1)  # before every event
+
+# One pass over the events. Only erasure removes events, one transaction at a time, and an event's row never moves, so
+# the rows that the inner query finds are those that the statement deletes.
+ERASE = """
+    WITH gone AS (
+        DELETE FROM event WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM event WHERE {where} ORDER BY timestamp, id LIMIT {size:d}))
+        RETURNING timestamp, id, type
+    ), fewer AS MATERIALIZED (
+        SELECT type, {hour} AS hour, count(*) AS number FROM gone GROUP BY 1, 2
+    ), {subtract}
+    SELECT (SELECT sum(number)::bigint FROM fewer), timestamp, id FROM gone ORDER BY timestamp DESC, id DESC LIMIT 1"""
 
 
 def counted_cut() -> int:
@@ -57,36 +70,55 @@ def newest_report() -> int:
 
 
 def erase(doomed: EventFilter) -> Generator[int, None, None]:
-    """Erase events in chunks, and yield the number of events of each chunk after its commit."""
-    pace = Pace(FIRST_CHUNK, CHUNK)
+    """Erase events in chunks, and yield the number of events of each chunk after its commit.
+
+    If other writers wait for a chunk, a pause follows it.
+    """
+    has_one_writer = database.has_one_writer
+    pace = Pace(FIRST_CHUNK, CHUNK) if has_one_writer else Pace(FIRST_WHOLE, WHOLE, WHOLE_SECONDS)
+    erase_chunk = _erase_rows if has_one_writer else _erase_whole
     pairs = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct()
     pairs = equal(pairs, (ObservedCode.customer, doomed.customer), (ObservedCode.product, doomed.product))
     for customer, product in sorted(fetch(pairs)):
         part = replace(doomed, customer=customer, product=product)
         position = START
         try:
-            while chunk := _chunk(replace(part, before=position), pace.size):
-                position = chunk[-1]
-                yield _erase([key for _, key in chunk], pace)
+            while True:
+                began, earlier = time.monotonic(), position
+                number, position = erase_chunk(replace(part, before=earlier), pace)
+                if position == earlier:
+                    break
+                yield number
+                if has_one_writer:
+                    pause(began)
         finally:
             if position != START:
                 _forget_seen(customer, product)
 
 
-def _chunk(doomed: EventFilter, size: int) -> list[Position]:
-    """Return the next events to erase, in index order."""
+def _erase_whole(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
+    """Erase the next events in index order inside the database; return their number and the position of the last."""
     where, values = doomed.where()
-    query = f"SELECT timestamp, id FROM event WHERE {where} ORDER BY timestamp, id LIMIT {size:d}"  # noqa: S608
-    return database.execute_sql(query, values).fetchall()
-
-
-def _erase(keys: list[int], pace: Pace) -> int:
-    """Erase events by their ids, and return how many still existed."""
-    chosen, value = database.keyed(keys)
-    with database.atomic(), pace.step():
+    query = ERASE.format(where=where, size=pace.size, hour=count_slices.HOUR, subtract=count_slices.SUBTRACT_WHOLE)
+    with database.many_rows():
         database.erase_alone()
-        count_slices.subtract(chosen, value)
-        return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount  # noqa: S608
+        count_slices.hold()
+        with pace.step():
+            found = database.execute_sql(query, [*values, doomed.customer, doomed.product]).fetchall()
+    return (found[0][0], found[0][1:]) if found else (0, doomed.before or START)
+
+
+def _erase_rows(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
+    """Do the same in several statements, and search for the events before the transaction, which others wait for."""
+    where, values = doomed.where()
+    query = f"SELECT timestamp, id FROM event WHERE {where} ORDER BY timestamp, id LIMIT {pace.size:d}"  # noqa: S608
+    found = database.execute_sql(query, values).fetchall()
+    if not found:
+        return 0, doomed.before or START
+    chosen, value = database.keyed([key for _, key in found])
+    with database.atomic(), pace.step():
+        count_slices.subtract(doomed.customer, doomed.product, chosen, value)
+        return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount, found[-1]  # noqa: S608
 
 
 def _forget_seen(customer: str, product: str) -> None:

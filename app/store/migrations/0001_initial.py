@@ -36,6 +36,8 @@ def up(migrator: object, db: Backend) -> None:
     types = SQLITE if isinstance(db, SqliteDatabase) else POSTGRESQL
     for statement in STATEMENTS:
         db.execute_sql(statement.format(**types))
+    if types is POSTGRESQL:  # erased events may occupy a twentieth of the table instead of a fifth
+        db.execute_sql("ALTER TABLE event SET (autovacuum_vacuum_scale_factor = 0.05)")
 
 
 STATEMENTS = (

@@ -6,11 +6,13 @@ import math
 import random
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 
 from app.store import step_size
 from app.store.catalog import catalog
+from app.store.database import database
 from app.store.events import erase as erasing
 from app.store.events import hourly_counts, select
 from app.store.events.filters import EventFilter
@@ -32,6 +34,19 @@ def erase_up_to(cut: int) -> int:
 
 def contexts() -> set[str]:
     return {row.context[0] for row in Event.select()}
+
+
+@pytest.fixture
+def set_chunk(monkeypatch) -> Callable[[int], None]:
+    """Return a function that sets the number of events of a chunk, regardless of how long chunks take."""
+
+    def set_both(size: int) -> None:
+        for name in ("CHUNK", "WHOLE"):
+            monkeypatch.setattr(erasing, name, size)
+        monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
+        monkeypatch.setattr(erasing, "WHOLE_SECONDS", math.inf)
+
+    return set_both
 
 
 @pytest.fixture
@@ -95,9 +110,8 @@ def test_events_after_the_snapshot_remain(nobody):
     assert contexts() == {"2"}
 
 
-def test_events_are_erased_in_chunks_together_with_their_counts(app, monkeypatch):
-    monkeypatch.setattr(erasing, "CHUNK", 300)
-    monkeypatch.setattr(step_size, "STEP_SECONDS", math.inf)
+def test_events_are_erased_in_chunks_together_with_their_counts(app, set_chunk):
+    set_chunk(300)
     fill(1_000)
     steps = erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut()))
     remaining = 1_000
@@ -109,8 +123,8 @@ def test_events_are_erased_in_chunks_together_with_their_counts(app, monkeypatch
     assert list(steps) == []
 
 
-def test_a_chunk_may_end_between_events_of_the_same_time(nobody, monkeypatch):
-    monkeypatch.setattr(erasing, "CHUNK", 3)
+def test_a_chunk_may_end_between_events_of_the_same_time(nobody, set_chunk):
+    set_chunk(3)
     nobody.send(*[event(timestamp=TOP + number // 5) for number in range(20)])
     assert erase(customer="BARCHART") == 20
 
@@ -152,8 +166,8 @@ def test_a_code_is_observed_again_although_the_process_has_cached_it(nobody, adm
     assert len(admin.get("/events").get_json()["events"]) == 1
 
 
-def test_an_interrupted_erasure_leaves_the_observed_codes_right(nobody, monkeypatch):
-    monkeypatch.setattr(erasing, "CHUNK", 2)
+def test_an_interrupted_erasure_leaves_the_observed_codes_right(nobody, set_chunk):
+    set_chunk(2)
     nobody.send(event(type="A", timestamp=1), event(type="B", timestamp=2), *[event(type="C", timestamp=3)] * 4)
     steps = erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut()))
     next(steps)
@@ -162,8 +176,8 @@ def test_an_interrupted_erasure_leaves_the_observed_codes_right(nobody, monkeypa
     assert counts() == truth()
 
 
-def test_concurrent_erasures_and_counts_leave_the_counts_exact(app, monkeypatch):
-    monkeypatch.setattr(erasing, "CHUNK", 50)
+def test_concurrent_erasures_and_counts_leave_the_counts_exact(app, monkeypatch, set_chunk):
+    set_chunk(50)
     monkeypatch.setattr(hourly_counts, "SLICE", 170)
     fill(3_000)
     cut = 3_000
@@ -180,8 +194,8 @@ def test_concurrent_erasures_and_counts_leave_the_counts_exact(app, monkeypatch)
     assert counts() == truth() == {}
 
 
-def test_events_that_arrive_during_an_erasure_are_stored_and_counted(app, nobody, services, monkeypatch):
-    monkeypatch.setattr(erasing, "CHUNK", 40)
+def test_events_that_arrive_during_an_erasure_are_stored_and_counted(app, nobody, services, set_chunk):
+    set_chunk(40)
     fill(1_200)
     chance = random.Random(5)
     cut = erasing.counted_cut()
@@ -222,6 +236,8 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_hours(nobody,
 
 def test_a_slow_chunk_makes_the_next_chunks_smaller(app, monkeypatch):
     monkeypatch.setattr(step_size, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "WHOLE_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "FIRST_WHOLE", 500)
     fill(1_000)
     sizes = list(erasing.erase(EventFilter("BARCHART", snapshot_max_id=erasing.counted_cut())))
     assert sizes[0] == 500
@@ -234,3 +250,10 @@ def test_a_code_with_uncounted_events_stays_observed(nobody):
     nobody.send(event())
     assert erase_up_to(cut) == 1
     assert len(catalog.seen()) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_autovacuum_reuses_the_space_before_a_tenth_of_the_table_is_erased(app):
+    options = database.execute_sql("SELECT reloptions FROM pg_class WHERE relname = 'event'").fetchone()[0]
+    (share,) = [float(one.split("=")[1]) for one in options if one.startswith("autovacuum_vacuum_scale_factor=")]
+    assert share < 0.1

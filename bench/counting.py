@@ -75,7 +75,7 @@ def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
     server = stage.serve(SERVICE, "counting", url)
     progress(f"{stage.database}: counting them")
     steps = count_slices.STEP = Noted()
-    with _single_events(server.port) as times:
+    with single_events(server.port) as times:
         began = time.monotonic()
         database.open_database(url)
         while hourly_counts.watermark() < number:
@@ -96,7 +96,7 @@ def measure(stage: Stage, number: int, *, short: bool) -> list[Figure]:
 
 
 @contextmanager
-def _single_events(port: int) -> Iterator[list[float]]:
+def single_events(port: int) -> Iterator[list[float]]:
     """Send single events within the context, and yield the list of their durations in seconds."""
     times: list[float] = []
     stop = threading.Event()

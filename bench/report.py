@@ -138,24 +138,30 @@ def _processor_times() -> list[int]:
 Benchmark = Callable[..., list[Figure]]  # True for the short form; and, if the benchmark has pieces, the selected ones
 
 
-def command(name: str, description: str, benchmark: Benchmark, pieces: Sequence[str] = ()) -> None:
+def command(
+    name: str, description: str, benchmark: Benchmark, pieces: Sequence[str] = (), *, rows: int | None = None
+) -> None:
     """Run a benchmark as `python -m bench…` does: print the goals, and write the file.
 
     Args:
         pieces: parts of the benchmark that can run without the others.
+        rows: the default number of events, for a benchmark that takes it.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, as a JSON list")
     if pieces:
         parser.add_argument("--only", action="append", choices=pieces, help="this piece only; repeatable")
+    if rows:
+        parser.add_argument("--rows", type=int, default=rows, metavar="N", help=f"events stored ({rows:,})")
     arguments = parser.parse_args()
     if (busy := others_share()) > BUSY:
         print(f"Other programs use {busy:.0%} of this machine: even ratios won't be right.\n", file=sys.stderr)
     began = time.monotonic()
     try:
         with interruptible():
-            figures = benchmark(arguments.short, arguments.only or pieces) if pieces else benchmark(arguments.short)
+            selected = ([arguments.only or pieces] if pieces else []) + ([arguments.rows] if rows else [])
+            figures = benchmark(arguments.short, *selected)
     except BenchFailed as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:

@@ -48,11 +48,11 @@ def _context(number: int) -> list[str]:
     return [f"user-{number % 997}", "Overview", "News"]
 
 
-def rows(batch: int) -> list[Row]:
-    """Return the rows of one request."""
+def rows(batch: int, span: int = SPAN) -> list[Row]:
+    """Return the rows of one request, with times of the last `span` milliseconds."""
     chance, now, name = random.Random(), time.time_ns() // 1_000_000, str(uuid.uuid4())
     return [
-        (*_codes(chance), None, now - chance.randrange(SPAN), _context(number), number + 1, name, now)
+        (*_codes(chance), None, now - chance.randrange(span), _context(number), number + 1, name, now)
         for number in range(batch)
     ]
 
@@ -81,32 +81,30 @@ class Requests:
         return orjson.dumps(event).removesuffix(b"}") + b',"timestamp":%d}'
 
 
-def fill(url: str, count: int) -> None:
-    """Insert events into an empty table, and finish the server's own maintenance."""
-    if url.startswith("sqlite"):
-        _fill_sqlite(url, count)
-    else:
-        _fill_postgres(url, count)
+def fill(url: str, count: int, span: int = SPAN) -> None:
+    """Insert events of the last `span` milliseconds into an empty table, and finish the server's own maintenance."""
+    fill_database = _fill_sqlite if url.startswith("sqlite") else _fill_postgres
+    fill_database(url, _fillings(count, span))
 
 
-def _fill_sqlite(url: str, count: int) -> None:
+def _fill_sqlite(url: str, fillings: Iterator[dict[str, object]]) -> None:
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        for values in _fillings(count):
+        for values in fillings:
             connection.execute(SQLITE_FILL, {**values, "customers": orjson.dumps(CUSTOMERS).decode()})
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _fill_postgres(url: str, count: int) -> None:
+def _fill_postgres(url: str, fillings: Iterator[dict[str, object]]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        for values in _fillings(count):
+        for values in fillings:
             connection.execute(POSTGRES_FILL, {**values, "customers": list(CUSTOMERS)})
         connection.execute("VACUUM ANALYZE event")
         connection.execute("CHECKPOINT")
 
 
-def _fillings(count: int) -> Iterator[dict[str, object]]:
-    first = time.time_ns() // 1_000_000 - SPAN
+def _fillings(count: int, span: int) -> Iterator[dict[str, object]]:
+    first = time.time_ns() // 1_000_000 - span
     for begin in range(0, count, FILL_ROWS):
-        yield {"first": first, "span": SPAN, "begin": begin, "end": min(begin + FILL_ROWS, count)}
+        yield {"first": first, "span": span, "begin": begin, "end": min(begin + FILL_ROWS, count)}

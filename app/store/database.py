@@ -111,6 +111,11 @@ def shrink_log() -> None:
     database.shrink_log()
 
 
+def give_back_space() -> None:
+    """Return most of the space of erased rows to the file system, in short transactions."""
+    database.give_back_space()
+
+
 def transaction() -> AbstractContextManager[object]:
     """Return a transaction that durably commits everything written inside it, or nothing."""
     return database.atomic()

@@ -19,7 +19,7 @@ from app.services.people.sessions import Sessions
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.webhooks import Webhooks
-from app.store.database import release, server_time, shrink_log
+from app.store.database import give_back_space, release, server_time, shrink_log
 from app.store.events import hourly_counts, idempotency
 from app.store.people import audit
 from app.support.clock import DAY_MS
@@ -148,6 +148,7 @@ class Scheduler:
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def expire(self) -> None:
-        """Erase events that are older than EVENT_KEEP_DAYS."""
+        """Erase events that are older than EVENT_KEEP_DAYS, and give back the space of all erased and purged rows."""
         if self._settings.event_keep_days:
             self._erasing.expire(self._settings.event_keep_days)
+        give_back_space()

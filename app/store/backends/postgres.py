@@ -249,6 +249,9 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
     def shrink_log(self) -> None:
         """Do nothing, because PostgreSQL manages its own log."""
 
+    def give_back_space(self) -> None:
+        """Do nothing, because autovacuum lets later inserts use the space."""
+
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
         return "id = ANY(%s)", list(keys)
 

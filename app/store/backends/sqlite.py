@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,15 @@ from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
 from app.store.backends import payloads
 from app.store.backends.availability import MOVED, PRIMARY, Availability, translated
 from app.store.backends.backend import Values
+from app.store.step_size import Pace, pause
 from app.support.file_urls import quoted, unquoted
 
 LOG_BYTES = 64 * 1024 * 1024  # size to which the write-ahead log shrinks when it restarts
 LOG_PAGES = 1_000  # pages in the log after which a commit copies them into the file; SQLite's default
+INCREMENTAL = 2  # the value of PRAGMA auto_vacuum for files whose free pages can be given back
+KEPT_FREE = 20  # one page in this many stays free, because later inserts would enlarge the file again
+FIRST_FREED_PAGES, MAX_FREED_PAGES = 100, 5_000  # per transaction
+MIN_FREED_PAGES = 50
 SHRINK_MS = 50  # time limit for the write lock and for readers to end, because others wait
 
 # WAL and synchronous=FULL: a commit is on disk when it returns, and readers never wait for the writer.
@@ -69,10 +74,16 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
     def create(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # 0o600: only the owner; SQLite's other files get the same mode
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
-        except OSError as error:
-            raise SettingInvalid(f"DATA_DIR: cannot make the database {self.path}: {error.strerror}.") from error
+            # 0o600: only the owner; SQLite's other files get the same mode
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
+            with closing(sqlite3.connect(self.path, WAIT_SECONDS)) as connection:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything else is written
+                connection.execute("PRAGMA journal_mode = wal")  # writes the header
+        except FileExistsError:
+            return
+        except (OSError, sqlite3.OperationalError) as error:
+            reason = getattr(error, "strerror", error)
+            raise SettingInvalid(f"DATA_DIR: cannot make the database {self.path}: {reason}.") from error
 
     def _connect(self) -> sqlite3.Connection:
         """Connect as Peewee does, but with a clear message if the file does not exist."""
@@ -171,6 +182,26 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
             self.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             self.execute_sql(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}").fetchall()
+
+    def give_back_space(self) -> None:
+        if self.fetch_int("PRAGMA auto_vacuum") != INCREMENTAL:
+            return
+        pace = Pace(FIRST_FREED_PAGES, MAX_FREED_PAGES)
+        with self.without_checkpoints():
+            while self._excess_pages() >= MIN_FREED_PAGES:
+                began = time.monotonic()
+                with self.atomic(), pace.step():
+                    self.free_pages(min(pace.size, self._excess_pages()))
+                self.checkpoint()  # shortens the file
+                pause(began)
+
+    def free_pages(self, number: int) -> None:
+        for _ in range(number):  # one at a time, because Python's sqlite3 stops after the first page of a statement
+            self.execute_sql("PRAGMA incremental_vacuum(1)")
+
+    def _excess_pages(self) -> int:
+        """Return how many pages are free beyond those that are kept for later inserts."""
+        return self.fetch_int("PRAGMA freelist_count") - self.fetch_int("PRAGMA page_count") // KEPT_FREE
 
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]:
         return "id IN (SELECT value FROM json_each(?))", orjson.dumps(keys).decode()

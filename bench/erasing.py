@@ -18,14 +18,17 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 import psycopg
 
 from app import create_app
 from app.config import Settings
 from app.store import database
+from app.store.backends import sqlite
 from app.store.catalog import catalog
-from app.store.events import hourly_counts
+from app.store.events import erase, hourly_counts
+from app.store.step_size import Pace
 from bench import db_baseline, scattered
 from bench.counting import single_events
 from bench.databases import Stage, postgres_stage, sqlite_stage
@@ -46,6 +49,7 @@ REFILL = 5_000  # events of a transaction
 SPEED = {"PostgreSQL": Goal(200_000), "SQLite": None}  # events a second
 SINGLE_GOAL = Goal(100, at_most=True)  # ms
 SIZE_GOAL = Goal(1.1, at_most=True)
+STEP_GOAL = Goal(50, at_most=True)  # ms, of a transaction on SQLite
 
 IMPATIENT = ("ALTER SYSTEM SET autovacuum_naptime = 1", "SELECT pg_reload_conf()")
 DEAD = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'event'"
@@ -55,6 +59,17 @@ MADE: dict[str, Callable[[int], Sequence[db_baseline.Row]]] = {
     "in order of time": db_baseline.rows,
     "scattered": scattered.rows,
 }
+
+
+class Noted(Pace):
+    """A pace that records the duration of each step in seconds."""
+
+    took: ClassVar[list[float]] = []
+
+    def note(self, took: float) -> None:
+        """See `Pace.note`."""
+        self.took.append(took)
+        super().note(took)
 
 
 def run(short: bool, pieces: Sequence[str], rows: int) -> list[Figure]:
@@ -114,6 +129,7 @@ def _measure(stage: Stage, name: str, rows: int) -> Iterator[Figure]:
     with single_events(server.port) as idle:
         time.sleep(IDLE_SECONDS)
     before, stored = _size(url), database.database.fetch_int("SELECT count(*) FROM event")
+    erase.Pace = sqlite.Pace = Noted
     progress(f"{title}: erasing")
     with single_events(server.port) as times:
         began, used = time.monotonic(), _processor_seconds()
@@ -129,7 +145,7 @@ def _measure(stage: Stage, name: str, rows: int) -> Iterator[Figure]:
         _give_back(url)
         took = time.monotonic() - began
     yield Figure(f"{title}, giving the space back", took, "s", "the size before", _size(url) / before)
-    yield from _single(f"{title}, a single event meanwhile", times, idle)
+    yield from _single(f"{title}, a single event beside that", times, idle)
     insert = partial(_insert, table.insert if isinstance(table, SqliteTable) else table.copy, MADE[name])
     progress(f"{title}: storing as many")
     insert(gone)
@@ -157,11 +173,14 @@ def _measure(stage: Stage, name: str, rows: int) -> Iterator[Figure]:
 
 
 def _single(name: str, times: Sequence[float], idle: Sequence[float]) -> Iterator[Figure]:
-    """Yield the 99th percentile and the maximum in milliseconds, and the ratio to those with nothing else to do."""
+    """Yield the 99th percentile and the maximum in milliseconds, and the same for SQLite's transactions meanwhile."""
     p99, usual = (sorted(some)[int(len(some) * 0.99)] * 1000 for some in (times, idle))
     yield Figure(f"{name}, p99", p99, "ms", goal=SINGLE_GOAL)
     yield Figure(f"{name}, p99, compared", p99, "ms", "nothing erased", p99 / usual)
     yield Figure(f"{name}, longest", max(times) * 1000, "ms")
+    if database.database.has_one_writer and Noted.took:
+        yield Figure(f"{name}, longest transaction", max(Noted.took) * 1000, "ms", goal=STEP_GOAL)
+    Noted.took.clear()
 
 
 def _count(url: str) -> None:

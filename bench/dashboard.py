@@ -63,7 +63,7 @@ def _measure(stage: Stage, count: int, rounds: int) -> Iterator[Figure]:
         visitor.sign_in()
         rules = _rules()
         pages = dict(visitor.find(rules, "/admin/")) | extra
-        times = _times(visitor, pages, rounds, f"{stage.database}, {count:,} events")
+        times = page_times(visitor, pages, rounds, f"{stage.database}, {count:,} events")
     yield from _figures(f"{stage.database}, {count:,} events", times)
     missed = sorted(set(_wanted(rules)) - set(pages))
     say(f"{stage.database}, {count:,} events: no link led to {', '.join(missed) or 'nothing that was missed'}.\n")
@@ -115,7 +115,7 @@ def _wanted(rules: Map) -> Iterator[str]:
             yield rule.rule
 
 
-def _times(visitor: Visitor, pages: Mapping[str, str], rounds: int, where: str) -> dict[str, list[float]]:
+def page_times(visitor: Visitor, pages: Mapping[str, str], rounds: int, where: str) -> dict[str, list[float]]:
     """Return the milliseconds of each page in each round, without the first, which fills the caches."""
     times: dict[str, list[float]] = {name: [] for name in pages}
     for number in range(rounds + 1):

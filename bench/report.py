@@ -149,19 +149,27 @@ def command(
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     parser.add_argument("--short", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, as a JSON list")
     if pieces:
         parser.add_argument("--only", action="append", choices=pieces, help="this piece only; repeatable")
     if rows:
         parser.add_argument("--rows", type=int, default=rows, metavar="N", help=f"events stored ({rows:,})")
+
+    def selected(given: argparse.Namespace) -> list[object]:
+        return ([given.only or pieces] if pieces else []) + ([given.rows] if rows else [])
+
+    run_command(parser, lambda given: benchmark(given.short, *selected(given)))
+
+
+def run_command(parser: argparse.ArgumentParser, benchmark: Callable[[argparse.Namespace], list[Figure]]) -> None:
+    """Run a benchmark with the options of a parser: print the goals, and write the file."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, as a JSON list")
     arguments = parser.parse_args()
     if (busy := others_share()) > BUSY:
         print(f"Other programs use {busy:.0%} of this machine: even ratios won't be right.\n", file=sys.stderr)
     began = time.monotonic()
     try:
         with interruptible():
-            selected = ([arguments.only or pieces] if pieces else []) + ([arguments.rows] if rows else [])
-            figures = benchmark(arguments.short, *selected)
+            figures = benchmark(arguments)
     except BenchFailed as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:

@@ -60,6 +60,8 @@ def rows(batch: int, span: int = SPAN) -> list[Row]:
 class Requests:
     """Complete requests, ready to send, all different; see `bench.load.Requests`."""
 
+    span = SPAN  # before now; milliseconds
+
     def __init__(self, port: int, batch: int) -> None:
         self.batch = batch
         self._chance = random.Random()
@@ -72,7 +74,7 @@ class Requests:
         until = time.time_ns() // 1_000_000
         chance = self._chance.random
         kinds = self._chance.choices(self._kinds, k=self.batch)
-        body = b'{"events":[%s]}' % b",".join([kind % (until - int(chance() * SPAN)) for kind in kinds])
+        body = b'{"events":[%s]}' % b",".join([kind % (until - int(chance() * self.span)) for kind in kinds])
         return head(self._port, len(body)) + body
 
     def _kind(self, number: int) -> bytes:

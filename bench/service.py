@@ -19,12 +19,24 @@ from pathlib import Path
 from bench import processes
 from bench.export_baselines import CATALOG
 from bench.scattered_rows import PRODUCT, WANTED
-from bench.servers import HOST, LOG, START_SECONDS, BenchFailed, await_port, free_port, launch, own_environment, stop
+from bench.servers import (
+    HOST,
+    LOG,
+    ROOT,
+    START_SECONDS,
+    BenchFailed,
+    await_port,
+    free_port,
+    launch,
+    own_environment,
+    stop,
+)
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 600  # for one report
 PASSWORD = "of the benchmark alone"
 AUTHORIZATION = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+WEB_PROGRAM = str(ROOT / "app" / "ops" / "web.py")
 Output = Mapping[str, object]  # of a report's request
 
 
@@ -88,6 +100,11 @@ class Whole:
         faults = ({"timestamp": -1}, {"type": ""}, {"customer": None}, {"context": {}}, {"product": "x" * 200})
         good = {"customer": WANTED, "product": PRODUCT, "type": "REFUSED", "timestamp": 0, "context": []}
         self._ask("POST", "/events", json.dumps([good | faults[i % len(faults)] for i in range(number)]), lenient=True)
+
+    def web_peak(self) -> float:
+        """Return the peak resident memory of the largest web process in MiB."""
+        mains = [pid for pid in processes.below(self.pid) if processes.command(pid)[2:3] == [WEB_PROGRAM]]
+        return max(processes.memory(pid, "VmHWM") for main in mains for pid in (main, *processes.below(main)))
 
     def _get(self, path: str) -> dict:
         return self._ask("GET", path, None)

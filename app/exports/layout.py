@@ -122,7 +122,7 @@ def cells(layout: Layout, width: int) -> Cells:
     return pad
 
 
-def picker(layout: Layout, event_type: str, count: int) -> Pick:
+def _picker(layout: Layout, event_type: str, count: int) -> Pick:
     """Return a function that picks the items of a type with `count` items for the layout's columns, without the extras.
 
     The function takes the items and a last item, which fills columns without an item. An itemgetter is several times as
@@ -135,7 +135,7 @@ def picker(layout: Layout, event_type: str, count: int) -> Pick:
 
 def _named_cells(layout: Layout) -> Cells:
     extra = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
-    pick_for, extras_of = cache(partial(picker, layout)), cache(layout.extras)
+    pick_for, extras_of = cache(partial(_picker, layout)), cache(layout.extras)
 
     def fill(event_type: str, context: Context) -> Sequence[Cell]:
         filled = pick_for(event_type, len(context))([*context, None])

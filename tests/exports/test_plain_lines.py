@@ -24,7 +24,7 @@ LAYOUTS = [
     Layout(COLUMNS, ("*",), BY_NAME),
     Layout(COLUMNS, (), BY_NAME),
 ]
-DELIMITERS = list("|,;\t 17en[]u\\'=") + ["\x01", "§", "🐎"]
+DELIMITERS = list("|,;\t 17en[]u\\'=%s") + ["\x01", "§", "🐎"]
 SMALL = st.text(st.sampled_from('a",|[]=-\\nul1 \n\t\x7fé🐎'), max_size=3)
 ITEM = st.sampled_from(["user-1", "Overview", "null", "", '","', '"]', None]) | SMALL
 EVENTS = st.lists(
@@ -50,6 +50,14 @@ def test_every_short_context_gives_the_same_line(layout, delimiter):
     for safe in (False, True):
         form = layout, 3, delimiter
         assert write_lines(as_text(rows), *form, safe=safe) == write_lines(rows, *form, safe=safe)
+
+
+@pytest.mark.parametrize("delimiter", ["|", ",", "%", "s", "[", "§"])
+@pytest.mark.parametrize("layout", LAYOUTS[1:], ids=["extras", "some", "one", "only extras", "none"])
+def test_plain_rows_together_give_the_same_lines(layout, delimiter):
+    contexts = [list(items) for count in range(1, 5) for items in itertools.product(["a", "%s", "é%"], repeat=count)]
+    rows = [(7, kind, context) for context in contexts for kind in ("LOADED", "=ADDED", "s|%s")]
+    assert write_lines(as_text(rows), layout, 0, delimiter) == write_lines(rows, layout, 0, delimiter)
 
 
 @settings(deadline=None, max_examples=times(100, 300))

@@ -266,8 +266,10 @@ def _of_known(customers: Customers, *conditions: Expression) -> Expression:
 # Hours of the events that match a filter, for pages of the events of many customers and products.
 
 
-def hours_of_many(wanted: EventFilter) -> list[tuple[int, int]]:
-    """Return the first hours in scan order that have matching events, and their numbers: (hour, number)."""
+def hours_of_many(wanted: EventFilter) -> list[HourBucket]:
+    """Return the first hours in scan order that have matching events."""
+    if wanted.first is not None and wanted.last is not None and wanted.first > wanted.last:
+        return []
     which, order = ("min", "hour") if wanted.forward else ("max", "hour DESC")
     # The first hour is found per code, because the only index starts with codes.
     same = " AND ".join(f"hourly_count.{name} = observed_code.{name}" for name in ("customer", "product", "type"))
@@ -280,8 +282,10 @@ def hours_of_many(wanted: EventFilter) -> list[tuple[int, int]]:
     further = HOURS * HOUR_MS
     ends = (edge, edge + further) if wanted.forward else (edge - further, edge)
     condition, values = _hour_condition(wanted, *ends)
-    query = f"SELECT hour, sum(number) FROM hourly_count WHERE {condition} GROUP BY hour ORDER BY {order} LIMIT {HOURS}"
-    return [(hour, int(number)) for hour, number in database.execute_sql(query, values).fetchall()]
+    columns = "hour, sum(number), min(first_at), max(last_at)"
+    query = f"SELECT {columns} FROM hourly_count WHERE {condition} GROUP BY hour ORDER BY {order} LIMIT {HOURS}"
+    found = database.execute_sql(query, values).fetchall()
+    return [HourBucket(hour, int(number), first, last) for hour, number, first, last in found]
 
 
 def pairs_within(wanted: EventFilter, begin: int, end: int) -> Condition:

@@ -153,30 +153,32 @@ def _of_many(wanted: EventFilter, limit: int) -> list[Position]:
         of_pairs = database.of_pairs(pairs, condition, ends)
         query = f"SELECT event.timestamp, event.id FROM {of_pairs} {ends.replace('timestamp', 'event.timestamp')}"
         found += database.execute_sql(query, [*values, *more]).fetchall()
-        tries = tries + 1 if filled[0][1] > SLICE_EVENTS else 0
+        tries = tries + 1 if filled[0].number > SLICE_EVENTS else 0
         rest = replace(rest, start=last + 1) if wanted.forward else replace(rest, end=first - 1)
     return found
 
 
-def _stretch(rest: EventFilter, filled: Sequence[tuple[int, int]], limit: int, tries: int) -> tuple[int, int]:
+def _stretch(rest: EventFilter, filled: Sequence[HourBucket], limit: int, tries: int) -> tuple[int, int]:
     """Return the next time range to read, both ends included: hours that should fill the page, or a part of an hour.
 
     Args:
         tries: number of parts of a full hour that had too few events. Each makes the next part longer.
     """
-    (hour, number), *others = filled
-    edge, rows = hour, 0  # a part of the first hour may be on another page
-    for at, more in others if number <= SLICE_EVENTS else ():
-        if rows >= limit or more > SLICE_EVENTS:
+    full, *others = filled
+    if full.number > SLICE_EVENTS:  # from its first or last event, because the current hour ends in the future
+        begin, end = max(full.hour, rest.first or 0), full.hour + HOUR_MS - 1
+        end = end if rest.last is None else min(end, rest.last)
+        begin, end = (max(begin, full.first_at), end) if rest.forward else (begin, min(end, full.last_at))
+        length = HOUR_MS * limit // full.number * 4**tries
+        return (begin, min(end, begin + length)) if rest.forward else (max(begin, end - length), end)
+    edge, rows = full.hour, 0  # a part of the first hour may be on another page
+    for bucket in others:
+        if rows >= limit or bucket.number > SLICE_EVENTS:
             break
-        edge, rows = at, rows + more
-    begin = max(min(hour, edge), rest.first or 0)
-    end = max(hour, edge) + HOUR_MS - 1
-    end = end if rest.last is None else min(end, rest.last)
-    if number <= SLICE_EVENTS:
-        return begin, end
-    length = HOUR_MS * limit // number * 4**tries
-    return (begin, min(end, begin + length)) if rest.forward else (max(begin, end - length), end)
+        edge, rows = bucket.hour, rows + bucket.number
+    begin = max(min(full.hour, edge), rest.first or 0)
+    end = max(full.hour, edge) + HOUR_MS - 1
+    return begin, end if rest.last is None else min(end, rest.last)
 
 
 def _of_rare(parts: Sequence[Part], limit: int) -> list[Position]:

@@ -164,6 +164,18 @@ def test_events_are_found_before_their_codes_are_recorded(services, monkeypatch,
         check(EventFilter(**given, customers=("C1", "C2")), 2)
 
 
+@pytest.mark.parametrize("full", [5, 10**9])
+def test_a_search_ends_at_a_time_within_an_hour(services, monkeypatch, full):
+    monkeypatch.setattr(feed, "MANY_PAIRS", 0)
+    monkeypatch.setattr(feed, "SLICE_EVENTS", full)
+    accept(services, [event(timestamp=TOP + number * 1_000) for number in range(20)])
+    while hourly_counts.advance():
+        pass
+    for given in ({"start": TOP + 5_500}, {"end": TOP + 5_500}, {"start": TOP + 5_500, "end": TOP + 9_500}):
+        check(EventFilter(**given), 60)
+        check(EventFilter(**given), 2)
+
+
 PAIRS = 20_000
 
 

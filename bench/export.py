@@ -32,7 +32,7 @@ ROUNDS_OF_SHARDS = 5
 ROUNDS_OF_FEW = 9  # they are short, and the 20 ms between two polls are a large part of them
 
 MEMORY_GOAL, FLAT_GOAL = Goal(120, at_most=True), Goal(1.1, at_most=True)  # MiB; of the memory with fewer rows
-FEW_GOAL, SHARDS_GOAL = Goal(1.5, at_most=True), Goal(1.3)
+FEW_GOAL, SHARDS_GOAL = Goal(1.5, at_most=True), Goal(1.4)
 
 
 def run(short: bool, only: Collection[str] = PIECES) -> list[Figure]:

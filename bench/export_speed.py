@@ -37,11 +37,11 @@ ITEMS = {
 
 # goal for the ratio of the rates, by (way, against)
 GOALS: Mapping[tuple[str, str], Goal | None] = {
-    (SERVICE, PSQL): Goal(0.75),
-    (NAMED, PSQL_NAMED): Goal(0.6),
+    (SERVICE, PSQL): Goal(0.95),
+    (NAMED, PSQL_NAMED): Goal(0.8),
     (NAMED, PSQL): None,
     (SERVICE, SQLITE3): Goal(0.5),
-    (NAMED, SQLITE3_NAMED): None,
+    (NAMED, SQLITE3_NAMED): Goal(0.75),
     (SERVICE, PLAIN): Goal(4),
 }
 ZSTD_GOAL = Goal(1.1, at_most=True)  # of the time without

@@ -36,11 +36,11 @@ from bench.servers import ROOT, BenchFailed, Postgres, migrate, postgres
 from bench.service import Whole, whole
 
 SMALL, ROWS = 1_000_000, 100_000_000
-BYTES = {"postgresql": 450, "sqlite": 400}  # of disk per event while a database is filled, with the sort of its index
+BYTES = {"postgresql": 380, "sqlite": 400}  # of disk per event while a database is filled, with the sort of its index
 BATCH, SECONDS, ROUNDS = 100, 5, 3
 PAGE_ROUNDS = 20
 # PostgreSQL does not log a table that it fills in the transaction that empties it.
-FILLING = {"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "8GB"}
+FILLING = {"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "4GB"}
 
 INGESTION, PAGE = f"ingestion, batch {BATCH}", "page:"
 ADJACENT, APART = (f"report of {SCATTERED_ROWS:,} {how} rows" for how in ("adjacent", "scattered"))

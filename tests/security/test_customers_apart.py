@@ -8,6 +8,7 @@ as things that do not exist.
 from __future__ import annotations
 
 import re
+import shutil
 import uuid
 
 import orjson
@@ -141,8 +142,9 @@ class SeparateWorld(World):
 
 @pytest.fixture
 def world(app, monkeypatch) -> SeparateWorld:
-    """With fixed charts, because a minute that begins between two requests would change them."""
-    made, moment = SeparateWorld(app), now()
+    """With a fixed disk and fixed charts, because other programs and a minute that begins would change them."""
+    made, moment, disk = SeparateWorld(app), now(), shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
     for module in ("app.services.events.volume", "app.admin.events.volume"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made

@@ -34,7 +34,9 @@ def kill(*pids: int) -> None:
 
 
 class Postgres:
-    """A server that can be killed and started again."""
+    """A server that can be killed and started again, on a Unix socket in its folder."""
+
+    options = '-h ""'
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -53,7 +55,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, and wait until it accepts connections."""
-        options = f'-h "" -k {self._folder}'
+        options = f"{self.options} -k {self._folder}"
         wait_until(lambda: self._control("-w", "-o", options, "-l", str(self._folder / "log"), "start") == 0, 30)
 
     def ids(self) -> list[str]:

@@ -46,16 +46,18 @@ def make_database(server_url: str, name: str) -> str:
 
 
 @contextlib.contextmanager
-def valkey(folder: Path, password: str = "") -> Iterator[str]:
-    """Run a Valkey server without persistence on a Unix socket, and yield its URL."""
+def valkey(folder: Path, password: str = "", address: str | None = None, port: int = 0) -> Iterator[str]:
+    """Run a Valkey server without persistence on a Unix socket or at an address and port, and yield its URL."""
     socket = folder / "v.sock"
     asked = ["--requirepass", password] if password else []
+    asked += ["--bind", address] if address else []
     server = subprocess.Popen(
-        [get_binary_path(), "--port", "0", "--unixsocket", str(socket), "--save", "", *asked],
+        [get_binary_path(), "--port", str(port), "--unixsocket", str(socket), "--save", "", *asked],
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )
-    url = f"unix://{f':{password}@' if password else ''}{socket}?db=0"
+    user = f":{password}@" if password else ""
+    url = f"redis://{user}{address}:{port}/0" if address else f"unix://{user}{socket}?db=0"
     try:
         wait_for_valkey(url)
         yield url

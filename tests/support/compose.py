@@ -174,7 +174,7 @@ class Stack:
 
     def _s3(self, service: dict[str, Any]) -> list[str]:
         bare = "S3_IGNORE_SUBDOMAIN_BUCKETNAME=true"  # to moto, any name with dots may begin with a bucket's
-        return ["env", f"PYTHONPATH={ROOT}", bare, sys.executable, "-m", "tests.support.s3_server", "8333"]
+        return ["env", f"PYTHONPATH={ROOT}", bare, sys.executable, "-m", "tests.support.s3_server", "127.0.0.1", "8333"]
 
     def _nginx(self, service: dict[str, Any]) -> list[str]:
         """Run the site with the mounted paths replaced, because this nginx has no container of its own."""

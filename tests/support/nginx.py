@@ -26,11 +26,12 @@ uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
 }}"""
 
 
-def _conf(folder: Path, port: int, first: int, second: int, files: Path, further: str) -> str:
+def configuration(folder: Path, port: int, first: str, second: str, files: Path, further: str = "") -> str:
+    """Return the configuration of deploy/nginx.conf in front of two servers, given as address:port."""
     site = (ROOT / "deploy" / "nginx.conf").read_text().rpartition("server {")[0]  # the last one is for TLS
     site = re.sub(r"listen 443 ssl;\s+listen \[::\]:443 ssl;", f"listen 127.0.0.1:{port};", site)
     site = re.sub(r"ssl_certificate\S* .*;", "", site)
-    site = site.replace("127.0.0.1:8000", f"127.0.0.1:{first}").replace("127.0.0.1:8001", f"127.0.0.1:{second}")
+    site = site.replace("127.0.0.1:8000", first).replace("127.0.0.1:8001", second)
     site = site.replace("/var/lib/tally/reports/", f"{files}/").replace("/var/log/nginx/", f"{folder}/")
     return around(folder, site, further)
 
@@ -58,7 +59,8 @@ def running(
         files: the folder of report files.
         further: servers in addition to the one of deploy/nginx.conf.
     """
-    with serving(folder, _conf(folder, port, first, second or free_port(), files, further), "127.0.0.1", port):
+    servers = (f"127.0.0.1:{first}", f"127.0.0.1:{second or free_port()}")
+    with serving(folder, configuration(folder, port, *servers, files, further), "127.0.0.1", port):
         yield
 
 

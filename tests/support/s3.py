@@ -77,17 +77,17 @@ class S3:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Run the server, and yield its address."""
+def server(host: str = "127.0.0.1") -> Iterator[str]:
+    """Run the server on an address of this machine, and yield its URL."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.s3_server", str(port)],
+        [sys.executable, "-m", "tests.support.s3_server", host, str(port)],
         cwd=ROOT,
         env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{host}:{port}"
     try:
         wait_for(url)
         yield url

@@ -1,4 +1,4 @@
-"""moto's S3 server as a program: `python -m tests.support.s3_server PORT`.
+"""moto's S3 server as a program: `python -m tests.support.s3_server ADDRESS PORT`.
 
 moto accepts any signature at any time. This server therefore checks signed links as S3 does, and responds 403 to an
 expired or changed one, and to one that was signed for another method.
@@ -65,4 +65,4 @@ if __name__ == "__main__":
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     moto = DomainDispatcherApplication(create_backend_app)
-    run_simple("127.0.0.1", int(sys.argv[1]), checked(moto), threaded=True, request_handler=Quiet)
+    run_simple(sys.argv[1], int(sys.argv[2]), checked(moto), threaded=True, request_handler=Quiet)

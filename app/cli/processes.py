@@ -2,6 +2,7 @@
 
 Each first checks what it needs. It does not start if it could never work: without a migrated database, or without a
 Redis that the other processes can reach. What may be away for a while is only named, because the process waits for it.
+So is a setting that suits one machine only, if the database or Redis may be shared with others.
 `tally bootstrap` prepares the database once, as `tally serve` does at each start.
 """
 
@@ -25,14 +26,6 @@ UNMIGRATED = "The database needs migrating ({first}). Run: tally bootstrap"
 NO_REDIS_URL = (
     "REDIS_URL is not set, and no private Valkey runs with DATA_DIR {folder}. Set REDIS_URL to a Redis or Valkey that "
     "all processes reach, or run everything on this machine: tally serve"
-)
-LOCAL_FILES = (
-    "STORAGE_URL is not set, so report files are in {folder}. Processes on other machines need the same folder there, "
-    "or set STORAGE_URL=s3://bucket/prefix on all of them."
-)
-OWN_KEY = (
-    "SECRET_KEY is not set, so links and sessions are signed with the key in {folder}. Processes with another DATA_DIR "
-    "reject them; set the same SECRET_KEY on all of them."
 )
 
 
@@ -114,10 +107,8 @@ def _check(program: str) -> None:
     for one in services().health.checks():
         if one.problem and one.name in NAMED:
             _print_line(f"{one.name}: {one.problem}")
-    if is_shared and not settings.storage_url and program != SCHEDULER:
-        _print_line(LOCAL_FILES.format(folder=settings.data_dir.absolute() / "reports"))
-    if is_shared and not settings.secret_key:
-        _print_line(OWN_KEY.format(folder=settings.data_dir.absolute()))
+    for sentence in standalone.one_machine_settings(settings):
+        _print_line(sentence)
 
 
 def _check_redis() -> None:

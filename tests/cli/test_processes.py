@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 
 from app import create_app
+from app.cli import processes
 from app.config import Settings
 from app.ops import standalone
 
@@ -44,6 +46,63 @@ def test_a_database_that_was_never_migrated_is_named_with_what_to_run(tally, sta
     code, _, said = tally(program)
     assert (code, started) == (1, [])
     assert said == "Error: The database needs migrating (0002_more). Run: tally bootstrap\n"
+
+
+# Servers on another machine, which are away: what follows from the settings is said nevertheless.
+SHARED = {
+    "database_url": "postgresql://127.0.0.2:1/tally",
+    "redis_url": "redis://127.0.0.2:1",
+    "storage_url": "s3://tally",
+    "s3_endpoint_url": "http://127.0.0.2:1",
+    "secret_key": "a secret for the tests",
+    "public_url": "https://tally.example",
+    "port": 0,
+}
+SUITS_ONE = {
+    "STORAGE_URL is not set, so report files are in {folder}/reports. Processes on other ": {"storage_url": ""},
+    "STORAGE_URL is a folder, so report files are in /srv/files. Process": {"storage_url": "file:///srv/files"},
+    "SECRET_KEY is not set, so links and sessions are signed with the key in {folder}. ": {"secret_key": ""},
+    "PUBLIC_URL is not set, so links begin with http://127.0.0.1:0, the web server of this machine ": {
+        "public_url": ""
+    },
+    "REDIS_URL leads to this machine, but DATABASE_URL to 127.0.0.2. ": {"redis_url": "redis://localhost:1"},
+    "The database is the SQLite file {folder}/events.db, which only processes on ": {
+        "database_url": "sqlite:///events.db"
+    },
+}
+
+
+@pytest.fixture
+def said_by(tmp_path, monkeypatch, started, sqlite_url, tally):
+    """Return what a process says at its start with settings for several machines, of which some are changed."""
+
+    def say(program: str, **changes: str) -> str:
+        given = SHARED | {name: sqlite_url if "sqlite" in value else value for name, value in changes.items()}
+        application = create_app(Settings(data_dir=tmp_path, **given))
+        monkeypatch.setattr("app.cli.main.load_application", lambda: application)
+        monkeypatch.setattr(processes, "run_scheduler", click.Command("scheduler", callback=lambda once: None))
+        code, _, said = tally(program)
+        assert code == 0, said
+        return said
+
+    return say
+
+
+@pytest.mark.parametrize("sentence", SUITS_ONE)
+def test_a_setting_that_suits_one_machine_only_is_named_where_others_may_take_part(said_by, tmp_path, sentence):
+    said = said_by("worker", **SUITS_ONE[sentence])
+    assert [line for line in said.splitlines() if line.startswith(sentence.format(folder=tmp_path))]
+
+
+@pytest.mark.parametrize("program", (*PROGRAMS, "scheduler"))
+def test_settings_for_several_machines_need_no_comment(said_by, program):
+    said = said_by(program)
+    assert [line.partition(":")[0] for line in said.splitlines()] == [
+        "database",
+        "redis",
+        "storage",
+        *["Tally is at https"] * (program == "web"),
+    ]
 
 
 @pytest.mark.settings(secret_key="", redis_url="redis://127.0.0.1:1")

@@ -31,7 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = DefaultJSONProvider(app)
     app.json.sort_keys = False
     logs.configure(settings.log_format)
-    open_database(settings.database)
+    open_database(settings.database, settings.database_read_url)
     app.extensions["services"] = build(settings)
     app.teardown_appcontext(lambda error: release())
     auth.register(app)

@@ -57,6 +57,7 @@ def test_an_empty_environment_gives_the_defaults(environment):
 GOOD = {
     "DATA_DIR": ("/srv/tally", Path("/srv/tally")),
     "DATABASE_URL": ("postgresql://u:p@h1:5432,h2:5432/tally", "postgresql://u:p@h1:5432,h2:5432/tally"),
+    "DATABASE_READ_URL": ("postgres://u:p@replica/tally", "postgres://u:p@replica/tally"),
     "REDIS_URL": ("redis://:word@cache:6379/3", "redis://:word@cache:6379/3"),
     "STORAGE_URL": ("s3://reports/of/tally", "s3://reports/of/tally"),
     "S3_ENDPOINT_URL": ("http://minio:9000", "http://minio:9000"),

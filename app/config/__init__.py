@@ -39,6 +39,11 @@ class Settings:
     """`sqlite:///path/events.db` (three slashes: relative to the working directory, four: absolute) or
     `postgresql://user:password@host:5432/name`, with a database in UTF8. Empty: `events.db` in `DATA_DIR`.
     """
+    database_read_url: str = text("", "URL", url(values.database, "postgresql", "postgres"))
+    """A streaming replica of `DATABASE_URL` (PostgreSQL): reports, the list of events and the chart are read there as
+    soon as it has everything committed before, otherwise from the primary; see
+    [deployment](deployment.md#a-read-replica). Empty: none.
+    """
     redis_url: str = text("", "URL", url(values.redis, "redis", "rediss", "unix"))
     """Redis or Valkey: `redis://user:password@host:6379/0`, `rediss://…` (TLS) or `unix:///path/redis.sock?db=0`; see
     [deployment](deployment.md). Empty: the service starts a private Valkey on a Unix socket in `DATA_DIR`.

@@ -6,27 +6,38 @@ Also the fields of columns that the two databases store differently, or that hol
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import orjson
 from peewee import DatabaseProxy, Field, _savepoint
 from playhouse.migrations import Runner
 
 from app.event_columns import Context
-from app.exceptions import DatabaseNewer, ReloadFailed
+from app.exceptions import DatabaseNewer, ReloadFailed, SettingInvalid
+from app.store import replica
 from app.store.backends.backend import Backend
 from app.store.backends.postgres import PostgresBackend
 from app.store.backends.sqlite import SqliteBackend
+from app.store.replica import Replica
+
+T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+READ_URL_OF_SQLITE = (
+    "DATABASE_READ_URL is set, but DATABASE_URL is SQLite, which has no replicas. Remove DATABASE_READ_URL, or set "
+    "DATABASE_URL=postgresql://…"
+)
 
 
 class Proxy(DatabaseProxy):
-    """Peewee proxy whose savepoints are those of the actual database."""
+    """Peewee proxy whose savepoints are those of the actual database, and which may lead a thread to a replica."""
 
     obj: SqliteBackend | PostgresBackend
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as in Peewee
+        return getattr(replica.current(), name) if replica.current() else super().__getattr__(name)
 
     def savepoint(self) -> _savepoint:
         """See Peewee's `Database.savepoint`."""
@@ -34,6 +45,7 @@ class Proxy(DatabaseProxy):
 
 
 proxy = Proxy()
+_replica: Replica | None = None
 database = cast(Backend, proxy)  # it forwards every attribute to the actual database
 
 
@@ -62,17 +74,39 @@ class JsonField(Field):
         return None if value is None else orjson.loads(value)
 
 
-def open_database(url: str) -> None:
+def open_database(url: str, read_url: str = "") -> None:
     """Point the models at a database; nothing connects before the first query.
 
     Args:
         url: `sqlite:///path` (three slashes: relative to the working directory) or `postgresql://…`.
+        read_url: `postgresql://…` of its replica, if there is one.
 
     Raises:
-        SettingInvalid: the URL cannot be read.
+        SettingInvalid: a URL cannot be read, or SQLite should have a replica.
     """
-    backend: Backend = SqliteBackend.from_url(url) if url.startswith("sqlite") else PostgresBackend.from_url(url)
+    global _replica  # noqa: PLW0603 - as process-wide as the proxy
+    backend = SqliteBackend.from_url(url) if url.startswith("sqlite") else PostgresBackend.from_url(url)
+    _replica = None
+    if read_url:
+        if not isinstance(backend, PostgresBackend):
+            raise SettingInvalid(READ_URL_OF_SQLITE)
+        _replica = Replica(backend, PostgresBackend.from_url(read_url, "DATABASE_READ_URL"))
     proxy.initialize(backend)
+
+
+def reading(seconds: float) -> AbstractContextManager[object]:
+    """Return a context in which this thread reads from the replica, if there is one; see `Replica.reading`."""
+    return _replica.reading(seconds) if _replica else nullcontext()
+
+
+def read(call: Callable[[], T]) -> T:
+    """Return the result of a call for a page, which reads from the replica, if there is one; see `Replica.read`."""
+    return _replica.read(call, replica.PAGE_SECONDS) if _replica else call()
+
+
+def interrupter() -> Callable[[], None]:
+    """Return a function for other threads that cancels this thread's current statement."""
+    return replica.interrupter(database.interrupter())
 
 
 def release() -> None:
@@ -91,11 +125,15 @@ def disconnect() -> None:
     """Close the calling thread's connection and all idle connections."""
     release()
     database.close_idle()
+    if _replica:
+        _replica.standby.close_idle()
 
 
 def forget_connections() -> None:
     """Drop the connections opened before a fork without notifying the server, because the parent still uses them."""
     database.dispose()
+    if _replica:
+        _replica.standby.dispose()
 
 
 def server_time() -> int:

@@ -17,6 +17,7 @@ from app.exceptions import EventUnknown, FieldError, Forbidden, InputInvalid
 from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
+from app.store.database import read
 from app.store.events import pages as store
 from app.store.events import search, select
 from app.store.events.filters import EventFilter as EventFilter
@@ -84,12 +85,12 @@ class Listing:
             wanted, customers=who.customers, after=_position("after", after), before=_position("before", before)
         )
         if text is None:
-            return _page(wanted, store.positions(wanted, limit + 1), limit)
+            return read(lambda: _page(wanted, store.positions(wanted, limit + 1), limit))
         if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
             allowed = f"1 to {MAX_TEXT}, none of them a control character"
             fault = FieldError(f"text has {len(text)} characters; it must have {allowed}.")
             raise InputInvalid("The text cannot be searched for.", [fault])
-        return _search(wanted, limit, text)
+        return read(lambda: _search(wanted, limit, text))
 
     def number(self, who: Principal, wanted: EventFilter) -> int:
         """Return the exact number of matching events that the caller may see. It reads each of them."""

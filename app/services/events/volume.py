@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from app.exceptions import FieldError, InputInvalid
 from app.services.people.principal import Principal
+from app.store.database import read
 from app.store.events import hourly_counts as store
 from app.store.events.filters import EventFilter
 from app.store.events.hourly_counts import SPLITS, Customers
@@ -101,7 +102,7 @@ class Volume:
     def chart(self, who: Principal, span: Span, split: str) -> Chart:
         """Return the chart of a span for the customers that the caller may see."""
         key = (who.customers, span, split)
-        return self._charts.get(key, lambda: _chart(who.customers, span, split))
+        return self._charts.get(key, lambda: read(lambda: _chart(who.customers, span, split)))
 
     def per_minute(self, who: Principal) -> float:
         """Return the approximate number of events per minute, by event time, in the last hour."""

@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -27,7 +27,7 @@ from app.exports.file import Compressor, ReportFile
 from app.exports.layout import Layout
 from app.services.reports.output import Format, blocks, format_of, selection
 from app.storage import Storage, Upload
-from app.store.database import database, drop_connection, release
+from app.store.database import drop_connection, interrupter, reading, release
 from app.store.events import hourly_counts, select
 from app.store.events.select import Measure, Selection
 from app.store.models import Report, ReportPart
@@ -36,6 +36,7 @@ from app.store.reports import reports as store
 PART_ROWS = 1_000_000  # takes a few seconds to write, which limits the work that is lost with a worker
 WHOLE_ROWS = PART_ROWS * 5 // 4  # a slightly longer report is not split
 HEARTBEAT_SECONDS = 0.5
+REPLICA_SECONDS = 10.0  # how long a report waits for a replica to catch up
 SILENT_MS = 20_000  # a worker without a heartbeat for this long loses its lease
 
 Stretch = tuple[int | None, int | None]  # milliseconds, both inclusive; None means unbounded
@@ -151,6 +152,13 @@ def lease(report: Report) -> str:
     return report.token
 
 
+def reading_report(report: Report) -> AbstractContextManager[object]:
+    """Return a context in which the rows of a report are read from the replica, unless its last attempt failed there
+    or elsewhere.
+    """
+    return nullcontext() if report.stalled_attempts else reading(REPLICA_SECONDS)
+
+
 class Heartbeat:
     """Context manager that sends heartbeats while it is open.
 
@@ -173,7 +181,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
-        self._interrupt = database.interrupter()
+        self._interrupt = interrupter()
         self._thread.start()
         return self
 
@@ -285,7 +293,7 @@ class PartWriter:
             if (part is None or part.number == 0) and (head := format.head(layout, self._report.width or 0)):
                 file.add(head)
             # Always close the rows before the next query, because an open result keeps the connection busy.
-            with closing(blocks(self._report, rows)) as made:
+            with reading_report(self._report), closing(blocks(self._report, rows)) as made:
                 for data, number in made:
                     file.add(data, number)
                     check()

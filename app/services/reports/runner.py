@@ -39,6 +39,7 @@ from app.services.reports.part_writer import (
     lease,
     make_plan,
     never,
+    reading_report,
     write_file,
 )
 from app.storage import Upload
@@ -254,7 +255,8 @@ class Attempt:
         """Measure the report, and split it into parts if it is long. Later attempts reuse this plan."""
         report = self._report
         layout = self._format.effective_layout(self._layout)
-        plan = make_plan(selection(report), layout, self._format, trusting=trusting)
+        with reading_report(report):
+            plan = make_plan(selection(report), layout, self._format, trusting=trusting)
         self._heartbeat.check()
         report.total, report.width = plan.measure.total, plan.measure.width
         report.extra_rows, report.estimated_rows = plan.measure.extra_rows, plan.measure.total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from peewee import Psycopg3Adapter
 from playhouse.pool import PooledPostgresqlDatabase
@@ -76,6 +76,25 @@ MANY_ROWS = FOR_MANY_ROWS.format(picked="false")
 PICKED_ROWS = FOR_MANY_ROWS.format(picked="true")
 
 
+# Positions of different servers, or of a server and a standby that was promoted, cannot be compared. A standby reports
+# a new timeline late, at its next checkpoint.
+LOG_POSITION = """
+    SELECT system_identifier::text, ('x' || left(pg_walfile_name(lsn), 8))::bit(32)::int, lsn::text
+    FROM pg_control_system(), pg_current_wal_insert_lsn() AS lsn"""
+HAS_REPLAYED = """
+    SELECT pg_is_in_recovery() AND system_identifier::text = %s AND timeline_id = %s
+        AND pg_last_wal_replay_lsn() >= %s::pg_lsn
+    FROM pg_control_system(), pg_control_checkpoint()"""
+
+
+class LogPosition(NamedTuple):
+    """Position in the write-ahead log of a server and timeline."""
+
+    server: str
+    timeline: int
+    lsn: str
+
+
 class Adapter(Psycopg3Adapter):
     """Psycopg adapter that validates and configures every new connection before use."""
 
@@ -109,7 +128,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         def connection(self) -> Connection: ...
 
     @classmethod
-    def from_url(cls, url: str) -> PostgresBackend:
+    def from_url(cls, url: str, setting: str = "DATABASE_URL") -> PostgresBackend:
         """Initialize the database from a libpq URL. Connections are opened when threads first need them.
 
         Raises:
@@ -120,7 +139,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
             conninfo_to_dict(url)
         except ProgrammingError:
             raise SettingInvalid(
-                "DATABASE_URL: libpq cannot read it. Write postgresql://user:password@host:5432/name, "
+                f"{setting}: libpq cannot read it. Write postgresql://user:password@host:5432/name, "
                 "and other parameters as ?name=value&name=value with libpq's names."
             ) from None
         return cls(
@@ -288,6 +307,14 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
             raise StoreUnavailable(f"{READ_ONLY}.")
         if not may_insert:
             raise StoreUnavailable(f"{FORBIDDEN}: it may not INSERT INTO event.")
+
+    def log_position(self) -> LogPosition:
+        """Return the end of the write-ahead log, before which is every commit so far."""
+        return LogPosition(*self.execute_sql(LOG_POSITION).fetchone())
+
+    def has_replayed(self, position: LogPosition) -> bool:
+        """Return whether this is a standby of the same server that has replayed its log up to a position."""
+        return bool(self.execute_sql(HAS_REPLAYED, position).fetchone()[0])
 
     def server(self) -> str:
         return f"PostgreSQL {self.execute_sql('SHOW server_version').fetchone()[0].split()[0]}"

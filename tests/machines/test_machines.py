@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import time
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 import redis
 import requests
 
+from app.store import database as store
 from app.store.schedules import schedules
 from tests.faults.ledger import Ledger, Load
 from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, fill
@@ -19,7 +21,7 @@ from tests.machines.conftest import PART_ROWS, Site
 from tests.machines.network import Machine
 from tests.support import rows
 from tests.support.client import FIRST
-from tests.support.pace import times
+from tests.support.pace import SOAK, times
 from tests.support.running import wait_until
 
 pytestmark = pytest.mark.processes
@@ -29,6 +31,7 @@ CUT_SECONDS = times(1, 30)
 ANSWER_SECONDS = 150  # nginx waits for a minute for a machine that is away, then for the next one
 AGAIN_SECONDS = 120
 ROUNDS = times(1, 5)
+OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,43 @@ def test_only_one_scheduler_starts_a_recurring_report(site: Site, analyst: Analy
             wait_until(lambda wanted=started: site.query(query) >= wanted, AGAIN_SECONDS)
             wait_until(lambda: not any(one.claim or one.next_run == FIRST for one in schedules.every()), AGAIN_SECONDS)
             assert site.query(query) == started
+
+
+IN_TRANSACTION = """
+import time
+from app.store import database as store
+store.open_database({url!r})
+store.database.begin_group()
+print("in a transaction", flush=True)
+time.sleep(600)
+"""
+
+
+def test_both_sides_of_a_connection_check_whether_the_other_lives(site: Site):
+    with site.opened():
+        names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+        found = [store.database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names]
+        wire = socket.socket(fileno=os.dup(store.database.connection().fileno()))
+        own = [wire.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in OPTIONS]
+        wire.close()
+    assert found == ["10", "5", "3", "25000"]
+    assert own == [10, 5, 3, 25_000]
+
+
+@pytest.mark.skipif(not SOAK, reason="takes half a minute, which `make soak` has")
+def test_a_machine_that_loses_power_in_a_transaction_does_not_keep_reports_from_starting(site: Site, analyst: Analyst):
+    lost = site.network.machine()
+    lost.run("web", site.settings, before=IN_TRANSACTION.format(url=site.postgres.url))
+    wait_until(lambda: "in a transaction" in lost.said("web"), 60)
+    lost.cut_off()
+    began = time.monotonic()
+
+    def starts() -> bool:
+        wanted = {"filter": OURS | {"types": [rows.TYPE], "end": FIRST + 1}, "output": OUTPUT}
+        return requests.post(f"{site.url}/reports", json=wanted, auth=ADMIN, timeout=30).status_code == 200
+
+    wait_until(starts, 60)
+    print(f"A report started {time.monotonic() - began:.0f} s after the loss.")
 
 
 def _counted(site: Site) -> list[tuple]:

@@ -87,6 +87,15 @@ HAS_REPLAYED = """
     FROM pg_control_system(), pg_control_checkpoint()"""
 
 
+# A machine that loses its power ends no connection. These settings end it on both sides within half a minute; the
+# systems' defaults are hours, during which a transaction of that machine would hold the lock for a report's snapshot.
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+SERVER_KEEPALIVES = """
+    SELECT count(set_config(name, value, false)) FROM pg_settings JOIN (VALUES ('tcp_keepalives_idle', '10'),
+        ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '25000')
+    ) AS wanted (name, value) USING (name) WHERE source = 'default'"""
+
+
 class LogPosition(NamedTuple):
     """Position in the write-ahead log of a server and timeline."""
 
@@ -136,7 +145,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         """
         url = url.replace("postgres://", "postgresql://", 1)
         try:
-            conninfo_to_dict(url)
+            given = conninfo_to_dict(url)
         except ProgrammingError:
             raise SettingInvalid(
                 f"{setting}: libpq cannot read it. Write postgresql://user:password@host:5432/name, "
@@ -151,6 +160,7 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
             application_name="tally",
             client_encoding="UTF8",
             prepare_threshold=None,  # pgbouncer may switch connections, which lose prepared statements
+            **{name: value for name, value in KEEPALIVES.items() if name not in given},
         )
 
     def create(self) -> None:
@@ -389,3 +399,5 @@ def set_up(connection: Connection) -> None:
             )
     for name, value in other.items():
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+    if not is_pooled and connection.info.hostaddr:  # TCP
+        connection.execute(SERVER_KEEPALIVES)

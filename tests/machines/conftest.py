@@ -96,6 +96,7 @@ class Site:
             "PORT": str(PORT),
             "WEB_PROCESSES": "1",
             "REPORT_SHARD_ROWS": str(PART_ROWS),
+            "REPORT_TIMEOUT_SECONDS": "3600",
         }
         self._slow = folder / "slow"
         self._slow.mkdir()

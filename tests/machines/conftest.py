@@ -37,7 +37,7 @@ from app.services.reports import attempt, part_writer, planning
 
 def slow_blocks(*given):
     for block in blocks(*given):
-        time.sleep(0.25)
+        time.sleep(0.5)
         yield block
 
 blocks, part_writer.blocks = part_writer.blocks, slow_blocks

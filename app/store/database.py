@@ -94,9 +94,9 @@ def open_database(url: str, read_url: str = "") -> None:
     proxy.initialize(backend)
 
 
-def reading(seconds: float) -> AbstractContextManager[object]:
+def reading(seconds: float, check: Callable[[], None]) -> AbstractContextManager[object]:
     """Return a context in which this thread reads from the replica, if there is one; see `Replica.reading`."""
-    return _replica.reading(seconds) if _replica else nullcontext()
+    return _replica.reading(seconds, check) if _replica else nullcontext()
 
 
 def read(call: Callable[[], T]) -> T:

@@ -65,12 +65,15 @@ class Replica:
         self._unused_until = 0.0
 
     @contextmanager
-    def reading(self, seconds: float) -> Iterator[None]:
+    def reading(self, seconds: float, check: Callable[[], None]) -> Iterator[None]:
         """Let the calling thread read from the standby if it catches up within a time, otherwise from the primary.
 
         Nothing may be written inside. If the standby fails inside, the error is raised.
+
+        Args:
+            check: raises if the thread must stop waiting for the standby.
         """
-        with self._using() if self._has_caught_up(seconds) else nullcontext():
+        with self._using() if self._has_caught_up(seconds, check) else nullcontext():
             yield
 
     def read(self, call: Callable[[], T], seconds: float) -> T:
@@ -96,7 +99,7 @@ class Replica:
             _reader.interrupt.clear()
             self._release()
 
-    def _has_caught_up(self, seconds: float) -> bool:
+    def _has_caught_up(self, seconds: float, check: Callable[[], None] = lambda: None) -> bool:
         if time.monotonic() < self._unused_until:
             return False
         deadline = time.monotonic() + seconds
@@ -106,10 +109,14 @@ class Replica:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable("It does not follow the primary, or is too far behind.")
                 time.sleep(LOOK_SECONDS)
+                check()
         except (StoreUnavailable, *ERRORS) as error:
             self._drop_connection()
             self._give_up(str(error))
             return False
+        except BaseException:
+            self._release()
+            raise
         return True
 
     def _release(self) -> None:
@@ -122,4 +129,5 @@ class Replica:
 
     def _give_up(self, reason: str) -> None:
         self._unused_until = time.monotonic() + UNUSED_SECONDS
+        self.standby.close_idle()  # the other connections may be broken, too
         log.warning("replica not used, the primary is read", reason=reason)

@@ -196,6 +196,18 @@ def test_a_statement_on_the_replica_ends_with_its_report(admin, own, monkeypatch
     assert time.monotonic() - cancelled < slack(5)
 
 
+def test_a_report_that_waits_for_the_replica_ends_when_it_is_cancelled(admin, standby, monkeypatch):
+    monkeypatch.setattr(part_writer, "REPLICA_SECONDS", 600)
+    with standby.paused(), BackgroundThreads() as background:
+        admin.send(event())
+        job = admin.start_report()
+        running = background.start(admin.app.extensions["services"].runner.run, job["job"])
+        wait_until(lambda: Report.get().token, 20)
+        assert admin.request("DELETE", f"/reports/{job['source']}").status_code == 204
+        running.result(slack(20))
+    assert Report.get().status == "FAILED"
+
+
 def test_a_server_that_does_not_follow_the_primary_is_not_read(own):
     position = store.database.obj.log_position()
     wait_until(lambda: own.standby.has_replayed(position), 20)

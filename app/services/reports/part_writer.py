@@ -152,11 +152,11 @@ def lease(report: Report) -> str:
     return report.token
 
 
-def reading_report(report: Report) -> AbstractContextManager[object]:
+def reading_report(report: Report, check: Callable[[], None]) -> AbstractContextManager[object]:
     """Return a context in which the rows of a report are read from the replica, unless its last attempt failed there
     or elsewhere.
     """
-    return nullcontext() if report.stalled_attempts else reading(REPLICA_SECONDS)
+    return nullcontext() if report.stalled_attempts else reading(REPLICA_SECONDS, check)
 
 
 class Heartbeat:
@@ -293,7 +293,7 @@ class PartWriter:
             if (part is None or part.number == 0) and (head := format.head(layout, self._report.width or 0)):
                 file.add(head)
             # Always close the rows before the next query, because an open result keeps the connection busy.
-            with reading_report(self._report), closing(blocks(self._report, rows)) as made:
+            with reading_report(self._report, check), closing(blocks(self._report, rows)) as made:
                 for data, number in made:
                     file.add(data, number)
                     check()

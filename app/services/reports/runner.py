@@ -255,7 +255,7 @@ class Attempt:
         """Measure the report, and split it into parts if it is long. Later attempts reuse this plan."""
         report = self._report
         layout = self._format.effective_layout(self._layout)
-        with reading_report(report):
+        with reading_report(report, self._heartbeat.check):
             plan = make_plan(selection(report), layout, self._format, trusting=trusting)
         self._heartbeat.check()
         report.total, report.width = plan.measure.total, plan.measure.width

@@ -94,7 +94,7 @@ class Load:
         self._pause = pause
         self._patience = patience
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self.flask_client, daemon=True) for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:

@@ -33,7 +33,7 @@ WORKER = f"""
 import sys, time
 sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
 import worker
-from app.services.reports import attempt, part_writer, planning
+from app.services.reports import part_writer, runner
 
 def slow_blocks(*given):
     for block in blocks(*given):
@@ -41,7 +41,7 @@ def slow_blocks(*given):
         yield block
 
 blocks, part_writer.blocks = part_writer.blocks, slow_blocks
-planning.PART_ROWS, planning.WHOLE_ROWS, attempt.SILENT_MS = {PART_ROWS}, {PART_ROWS * 5 // 4}, 4_000
+part_writer.PART_ROWS, part_writer.WHOLE_ROWS, runner.SILENT_MS = {PART_ROWS}, {PART_ROWS * 5 // 4}, 4_000
 worker.main()
 """
 SCHEDULER = """

@@ -79,15 +79,24 @@ def test_events_are_stored_once_while_web_machines_are_cut_off_killed_and_return
 def test_only_one_scheduler_starts_a_recurring_report(site: Site, analyst: Analyst):
     with site.opened():
         ours = {"customer": "BARCHART", "product": "PORTFOLIO", "types": None, "output": None}
-        ours |= {"owner": 0, "owner_name": "command", "recurrence": "daily", "hour": 0, "mode": "period", "created": 0}
-        added = [schedules.add(name=f"every day {number}", next_run=None, **ours) for number in range(5)]
+        ours |= {
+            "owner": 0,
+            "owner_name": "command",
+            "recurrence": "daily",
+            "hour": 0,
+            "mode": "period",
+            "created_at": 0,
+        }
+        added = [schedules.add(name=f"every day {number}", next_run_at=None, **ours) for number in range(5)]
         query = "SELECT schedule, count(*) FROM report WHERE schedule > 0 GROUP BY schedule ORDER BY schedule"
         for number in range(1, 1 + times(2, 20)):
             for one in added:
-                assert schedules.change(one.id, next_run=FIRST)
+                assert schedules.change(one.id, next_run_at=FIRST)
             started = [(one.id, number) for one in added]
             wait_until(lambda wanted=started: site.query(query) >= wanted, AGAIN_SECONDS)
-            wait_until(lambda: not any(one.claim or one.next_run == FIRST for one in schedules.every()), AGAIN_SECONDS)
+            wait_until(
+                lambda: not any(one.claim or one.next_run_at == FIRST for one in schedules.every()), AGAIN_SECONDS
+            )
             assert site.query(query) == started
 
 

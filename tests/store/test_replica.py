@@ -140,7 +140,7 @@ def test_the_next_attempt_at_a_report_that_failed_at_the_replica_takes_the_prima
     job = admin.start_report()
     runner = admin.app.extensions["services"].runner
     assert runner.run(job["job"])
-    Report.update(not_before=None).execute()
+    Report.update(next_attempt_at=None).execute()
     assert runner.run(job["job"])
     assert contexts(admin.download(job["source"])) == ["1"]
     assert Report.get().attempt == 2

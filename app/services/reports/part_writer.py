@@ -156,7 +156,7 @@ def reading_report(report: Report, check: Callable[[], None]) -> AbstractContext
     """Return a context in which the rows of a report are read from the replica, unless its last attempt failed there
     or elsewhere.
     """
-    return nullcontext() if report.stalled_attempts else reading(REPLICA_SECONDS, check)
+    return nullcontext() if report.stalled_attempts > 0 else reading(REPLICA_SECONDS, check)
 
 
 class Heartbeat:

@@ -18,8 +18,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.exceptions import Forbidden
 from app.services import Services
-from app.services.people.principal import Principal
+from app.services.people.principal import Principal, scope_of
 from app.services.people.sessions import CurrentSession
+from app.services.people.tokens import is_token
 from app.support.paths import is_api
 from app.support.same_origin import is_cross_site, is_forged_call
 
@@ -97,16 +98,23 @@ def register(app: Flask) -> None:
 
 @basic.verify_password
 def verify(name: str, password: str) -> Principal | None:
-    """Return the user with these Basic credentials. The scheme is checked here because Flask-HTTPAuth accepts any name.
+    """Return the user of the credentials of a request: a name and a password, or an API token.
+
+    A token is sent as `Bearer`, or as the password of `Basic` with any name, so that existing clients need no change.
+    The header is read here, because Flask-HTTPAuth knows one scheme only.
 
     Raises:
         RateLimited: too many wrong credentials came from the client.
         Forbidden: a page of another site made a browser send them, or the password is temporary.
     """
-    given = _credentials(request.headers.get("Authorization"))
-    if given is None or given.type != "basic" or not name:
-        return None
-    principal = services().login.authenticate(name, password, request.remote_addr or "", "API")
+    address, sent = request.remote_addr or "", sent_token() or ""
+    if is_token(sent):
+        principal = services().tokens.verify(sent, address)
+    else:
+        given = _credentials(request.headers.get("Authorization"))
+        if given is None or given.type != "basic" or not name:
+            return None
+        principal = services().login.authenticate(name, password, address, "API")
     if principal is None:
         return None
     allowed = current_app.config["SETTINGS"].cors_origins
@@ -159,13 +167,17 @@ def caller() -> Principal:
 
 
 def need(permission: str) -> None:
-    """Require that the caller's role has a permission.
+    """Require that the caller's role has a permission, and the API token, if one was sent, the scope of the request.
 
     Raises:
         Forbidden: it does not.
     """
-    if not caller().may(permission):
-        raise Forbidden(f"Your role, {caller().role}, may not do this.")
+    who = caller()
+    scope = scope_of(permission, request.method)
+    if not who.has_scope(scope):
+        raise Forbidden(f"The API token {who.token} needs the scope {scope}; it has {', '.join(who.scopes or ())}.")
+    if not who.may(permission):
+        raise Forbidden(f"Your role, {who.role}, may not do this.")
 
 
 def sign_in(principal: Principal) -> bool:

@@ -174,6 +174,10 @@ class KeyUnknown(TallyError):
     """There is no such ingest key, or it is revoked already."""
 
 
+class TokenUnknown(TallyError):
+    """There is no such API token, it is revoked already, or the caller may not see it."""
+
+
 class CatalogUnknown(TallyError):
     """The catalog has no such customer, product or type, or the caller may not see it."""
 

@@ -107,6 +107,7 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("reports-new-wrong", "/admin/reports/new", act=faulty)
     yield Shot("reports-recurring-one-secret-new", played.secret, act=_press("Create a new secret"))
     yield Shot("keys-new-made", "/admin/keys/new", act=_press("Add key", name="research app"))
+    yield Shot("tokens-new-made", "/admin/me/tokens/new", act=_press("Add token", name="notebook"))
     yield Shot("people-new-made", "/admin/people/new", act=_press("Add", name="dora"))
     yield Shot("forbidden", "/admin/people", "anna")
     yield Shot("not-found", "/admin/reports/JOB-00000000-0000-0000-0000-000000000000")

@@ -60,7 +60,7 @@ def attach_errors(form: Form, field_errors: Sequence[FieldError], *, blank_is_mi
             general.append(error.message)
             continue
         field = form[place[1]]
-        is_blank = blank_is_missing and not (field.data or "").strip()
+        is_blank = blank_is_missing and not str(field.data or "").strip()
         words = " is missing." if error.code == MISSING or is_blank else place[3]
         words = words_for_times(words) if isinstance(field, DatetimeField) else words
         line = f", line {int(place[2]) + 1}," if place[2] else ""

@@ -19,6 +19,7 @@ from app.cli.reports import reports
 from app.cli.scheduler import scheduler
 from app.cli.serve import serve
 from app.cli.settings import settings
+from app.cli.token import token
 from app.cli.user import user
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -27,6 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
     scheduler,
     db,
     user,
+    token,
     key,
     catalog,
     events,

@@ -37,6 +37,7 @@ from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
 from app.services.people.sessions import Sessions
+from app.services.people.tokens import Tokens
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations
 from app.services.reports.runner import AttemptContext, Runner
@@ -71,6 +72,7 @@ class Services:
     accounts: Accounts
     login: Login
     sessions: Sessions
+    tokens: Tokens
     ingest_keys: IngestKeys
     reports: Reports
     runner: Runner
@@ -132,6 +134,7 @@ def build(settings: Settings) -> Services:
         accounts=accounts,
         login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
         sessions=sessions,
+        tokens=Tokens(),
         ingest_keys=ingest_keys,
         reports=reports,
         runner=Runner(context, queue, cleanup),

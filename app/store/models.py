@@ -214,6 +214,26 @@ class Session(Table):
     user: Account  # set by the queries in `store.people.sessions`
 
 
+class ApiToken(Table):
+    """Token with which a user's programs call the API. Names are unique among a user's active tokens."""
+
+    id = BigAutoField()
+    account = BigIntegerField(index=True)
+    name = TextField()
+    digest = TextField(unique=True)  # of the token: SHA-256, hexadecimal
+    hint = TextField()  # beginning of the token, which identifies it to people
+    scopes: Field[list[str]] = JsonField()
+    customers: Field[list[str] | None] = JsonField(null=True)  # customers that it is limited to; null: its user's
+    created_at = BigIntegerField()
+    expires_at = BigIntegerField()
+    used_at = BigIntegerField(null=True)  # time of last use, to the minute; null: never
+    revoked_at = BigIntegerField(null=True)  # null: active
+    user: Account  # set by the queries in `store.people.tokens`
+
+    class Meta:
+        table_name = "api_token"
+
+
 class IngestKey(Table):
     """Key that permits sending events. Names are unique among active keys."""
 

@@ -9,7 +9,7 @@ from app.cli.main import tally as group
 from tests.support.client import FIRST, event
 
 OURS = ("--customer", "BARCHART", "--product", "PORTFOLIO")
-NOUNS = ("user", "key", "catalog", "events", "reports", "schedules", "db", "settings")
+NOUNS = ("user", "token", "key", "catalog", "events", "reports", "schedules", "db", "settings")
 
 
 @pytest.mark.parametrize("noun", NOUNS)

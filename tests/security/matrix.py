@@ -62,6 +62,8 @@ GET    /admin/me/sessions/end                              302    302    302    
 POST   /admin/me/sessions/end                              302    302    302    302    302    302    302    302
 GET    /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
 POST   /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
+GET    /admin/me/tokens/new                                302    302    302    200    200    200    200    302
+POST   /admin/me/tokens/new                                302    302    302    200    200    200    200    302
 
 GET    /admin/reports                                      302    302    302    200    200    200    200    302
 GET    /admin/reports/part                                 302    302    302    200    200    200    200    302
@@ -139,6 +141,9 @@ GET    /admin/people/<key>/sessions/end                    302    302    302    
 POST   /admin/people/<key>/sessions/end                    302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/sessions/<session>/end          302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/sessions/<session>/end          302    302    302    403    403    403    302    302
+GET    /admin/tokens                                       302    302    302    403    403    403    200    302
+GET    /admin/tokens/<key>/revoke                          302    302    302    404    200    404    200    302
+POST   /admin/tokens/<key>/revoke                          302    302    302    404    302    404    302    302
 GET    /admin/keys                                         302    302    302    403    403    403    200    302
 GET    /admin/keys/new                                     302    302    302    403    403    403    200    302
 POST   /admin/keys/new                                     302    302    302    403    403    403    200    302
@@ -152,6 +157,22 @@ GET    /admin/system/part                                  302    302    302    
 GET    /admin/system/settings                              302    302    302    403    403    200    200    302
 GET    /admin/system/versions                              302    302    302    403    403    200    200    302
 """
+
+# The status of a request with an API token of the admin, by its scope. The last two have all scopes, but are expired
+# and revoked. Routes without a line respond as to nobody.
+#                                       events:read reports:read reports:write admin:system expired revoked
+TOKENS = """
+GET    /service/authenticate                    200          200           200          200     401     401
+GET    /events                                  200          403           403          403     401     401
+POST   /reports                                 403          403           200          403     401     401
+GET    /reports                                 403          200           200          403     401     401
+GET    /reports/<source>                        403          302           302          403     401     401
+DELETE /reports/<source>                        403          403           204          403     401     401
+GET    /reports/<source>/availability           403          200           200          403     401     401
+GET    /reports/<source>/progress               403          200           200          403     401     401
+POST   /reports/<source>/retry                  403          403           409          403     401     401
+"""
+SCOPES = ("events:read", "reports:read", "reports:write", "admin:system")
 
 WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
 OPTIONS = {"api": 204, "people": 200}  # the same for all users, because a preflight carries no credentials
@@ -180,6 +201,7 @@ SENT: dict[str, object] = {
     "POST /admin/people/new": {"name": "somebody-new", "role": "analyst"},
     "POST /admin/people/<key>": {"role": "operator"},
     "POST /admin/keys/new": {"name": "another"},
+    "POST /admin/me/tokens/new": {"name": "program {}", "scopes": "events:read", "days": "90"},
 }
 # query strings, for any verb
 QUERIES = {
@@ -192,11 +214,19 @@ QUERIES = {
 
 def rows() -> dict[str, dict[str, int]]:
     """Return the statuses for each `VERB /path` of the matrix."""
+    return _read(MATRIX, WHO)
+
+
+def token_rows() -> dict[str, dict[str, int]]:
+    """Return the statuses of requests with API tokens, for each `VERB /path` that has a line in TOKENS."""
+    return _read(TOKENS, (*SCOPES, "expired", "revoked"))
+
+
+def _read(table: str, who: tuple[str, ...]) -> dict[str, dict[str, int]]:
     found = {}
-    for line in MATRIX.strip().splitlines():
-        if line:
-            verb, path, *statuses = line.split()
-            assert len(statuses) == len(WHO), f"{verb} {path} has {len(statuses)} statuses; it must have {len(WHO)}"
-            assert f"{verb} {path}" not in found, f"{verb} {path} has two lines"
-            found[f"{verb} {path}"] = dict(zip(WHO, map(int, statuses), strict=True))
+    for line in filter(None, table.strip().splitlines()):
+        verb, path, *statuses = line.split()
+        assert len(statuses) == len(who), f"{verb} {path} has {len(statuses)} statuses; it must have {len(who)}"
+        assert f"{verb} {path}" not in found, f"{verb} {path} has two lines"
+        found[f"{verb} {path}"] = dict(zip(who, map(int, statuses), strict=True))
     return found

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.support.paths import is_api
-from tests.security.matrix import OPTIONS, VERBS, WHO, rows
+from tests.security.matrix import OPTIONS, SCOPES, VERBS, WHO, rows, token_rows
 from tests.security.world import World
 
 CONVERTER = re.compile(r"<[^<>:]+:")  # of a variable in a rule
@@ -73,4 +73,22 @@ def test_every_user_gets_the_status_of_the_matrix(app, path):
         for who in askers(verb, path)
         if (found := world.ask(who, verb, path).status_code) != (status := expected(verb, path, who))
     ]
+    assert wrong == []
+
+
+def test_every_api_route_that_needs_a_user_has_a_line_for_tokens():
+    api = {row for row, statuses in ROWS.items() if is_api(row.split()[1]) and statuses["nobody"] == 401}
+    assert set(token_rows()) == api
+
+
+def test_every_api_token_gets_the_status_of_its_scope(app):
+    world, lines = World(app), token_rows()
+    rows = {row: statuses["nobody"] for row, statuses in ROWS.items() if is_api(row.split()[1]) or row[:3] == "GET"}
+    wrong = []
+    for kind in (*SCOPES, "expired", "revoked"):
+        token = world.token(kind)
+        for row, of_nobody in rows.items():
+            found = world.ask_with_token(token, *row.split()).status_code
+            if found != (status := lines.get(row, {}).get(kind) or of_nobody):
+                wrong.append(f"{row} answers {kind} {found}, and must answer {status}")
     assert wrong == []

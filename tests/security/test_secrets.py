@@ -30,6 +30,7 @@ pytestmark = pytest.mark.processes
 
 PASSWORD, WRONG, NEW = "the first password", "a wrong password", "the second password"
 TELLING = ("/admin/", "/admin/system", "/admin/system/settings", "/admin/audit", "/metrics", "/health/ready")
+API_TOKEN = re.compile(r"tly_[A-Za-z0-9]{49}")
 KEY = re.compile(r"tally_[A-Za-z0-9_-]{43}")
 
 
@@ -72,6 +73,10 @@ def everything(person: Person, data: Path) -> dict[str, str]:
     person.send("/admin/sign-in", user=WRONG, password=PASSWORD)
     person.send("/admin/sign-in", user="admin", password=PASSWORD)
     key = KEY.search(person.send("/admin/keys/new", name="web"))[0]
+    token = API_TOKEN.search(person.send("/admin/me/tokens/new", name="notebook", scopes="events:read", days="90"))[0]
+    for sent in (token, token[:-1]):
+        person.ask("/events", Authorization=f"Bearer {sent}")
+        person.ask("/metrics", Authorization=basic(sent))
     for headers in ({"Authorization": f"Bearer {key}"}, {"Authorization": f"Bearer {key}x"}):
         post(person, "/events", [event], **headers)
     post(person, f"/events?key={key}", [event | {"timestamp": "no time"}])
@@ -110,6 +115,7 @@ def everything(person: Person, data: Path) -> dict[str, str]:
             "new password": NEW,
             "given password": given,
             "key": key,
+            "API token": token,
             "signature": signature,
             "basic": basic(PASSWORD)[6:],
         }

@@ -11,13 +11,13 @@ from werkzeug.test import TestResponse
 from app.schemas.reports import source
 from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
-from app.store.models import Event, RejectedEvent, Session
+from app.store.models import ApiToken, Event, RejectedEvent, Session
 from app.store.schedules import deliveries, schedules
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor
 from tests.conftest import PASSWORD
-from tests.security.matrix import QUERIES, RECURRING, SENT, rows
+from tests.security.matrix import QUERIES, RECURRING, SCOPES, SENT, rows
 from tests.support.client import Client, event
 
 NAMES = {"other": "fern", "analyst": "anna", "operator": "olga", "admin": "admin", "expired": "admin"}
@@ -58,6 +58,22 @@ class World:
         return visitor.flask_client.open(
             address, method=verb, data={**fields, "csrf_token": self.csrf_token_of(visitor)}
         )
+
+    def ask_with_token(self, token: str, verb: str, path: str) -> TestResponse:
+        """Send a request of a program that sends an API token as the password of any user."""
+        address, sent = self.address_of(verb, path), SENT.get(f"{verb} {path}", {})
+        body = {} if verb in ("GET", "DELETE") else {"data": json.dumps(sent), "content_type": "application/json"}
+        return Client(self.app, ("anybody", token)).request(verb, address, **body)
+
+    def token(self, kind: str) -> str:
+        """Return a token of the admin: with one scope, or expired or revoked with all of them."""
+        scopes = [kind] if kind in SCOPES else SCOPES
+        made, text = self._services.tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
+        if kind == "expired":
+            ApiToken.update(expires_at=now()).where(ApiToken.id == made.id).execute()
+        if kind == "revoked":
+            self._services.tokens.revoke(made)
+        return text
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
         body = {} if verb in ("GET", "HEAD", "OPTIONS", "DELETE") else {"content_type": "application/json"}
@@ -125,6 +141,8 @@ class World:
             made["source"] = self._report()
         if path.startswith("/admin/events/<key>"):
             made["key"] = Event.get(Event.customer == "BARCHART").id
+        if path.startswith("/admin/tokens/<key>"):
+            made["key"] = self._services.tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):

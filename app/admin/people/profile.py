@@ -12,6 +12,7 @@ from app.admin.blueprint import services
 from app.admin.pages import action, link_to, page, redirect_with
 from app.admin.people.people import SHARED_VALUES
 from app.admin.people.session_rows import session_rows
+from app.admin.people.tokens import token_rows
 from app.auth import caller, open_to_temporary
 from app.exceptions import AccountInvalid, RateLimited
 from app.services.people import audit
@@ -34,7 +35,8 @@ def me() -> str:
     who = caller()
     found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
-    return render_template("admin/people/me.html", sessions=session_rows(who.id), entries=entries, **SHARED_VALUES)
+    values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(services().tokens.of(who))}
+    return render_template("admin/people/me.html", entries=entries, **values)
 
 
 @page("/me/password")

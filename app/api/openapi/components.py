@@ -170,7 +170,17 @@ KEY_SCHEMES: dict[str, JsonObject] = {
 KEY_UNAUTHORIZED = ERRORS["401"] | {
     "description": "The ingest key is missing or wrong where one is asked for, or revoked."
 }
-TOKEN_SCHEME: JsonObject = {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN."}
+BASIC_SCHEME: JsonObject = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "A user's name and password, or any name and an API token as the password.",
+}
+API_TOKEN_SCHEME: JsonObject = {"type": "http", "scheme": "bearer", "description": "An API token (`tly_…`) of a user."}
+TOKEN_SCHEME: JsonObject = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "METRICS_TOKEN, or an API token with the scope admin:system.",
+}
 TOKEN_UNAUTHORIZED = ERRORS["401"] | {"description": "The token is missing or wrong."}
 KEY_FORBIDDEN = _error(
     "the key is bound to other customers or products than those of an event; nothing was stored.",

@@ -18,6 +18,7 @@ from app.api.query import FILTER
 from app.api.responses import JsonResponse
 from app.schemas.events import BatchSchema
 from app.schemas.reports import FilterSchema, OutputSchema
+from app.services.people.principal import scope_of
 from app.support.paths import is_api
 from app.version import VERSION
 
@@ -68,6 +69,7 @@ def describe(app: Flask) -> JsonObject:
                 "summary": summary,
                 "operationId": name,
                 **_describe(declared, rule, responses, errors),
+                **_security(declared, method),
                 **special,
             }
             spec.path(CONVERTER.sub(r"{\1}", rule.rule), operations={method.lower(): described_operation})
@@ -76,7 +78,8 @@ def describe(app: Flask) -> JsonObject:
 
 def _add_components(spec: APISpec, max_events: int, *, needs_token: bool) -> None:
     parts = spec.components
-    parts.security_scheme("Basic", {"type": "http", "scheme": "basic"})
+    parts.security_scheme("Basic", components.BASIC_SCHEME)
+    parts.security_scheme("ApiToken", components.API_TOKEN_SCHEME)
     for name, scheme in components.KEY_SCHEMES.items():
         parts.security_scheme(name, scheme)
     if needs_token:
@@ -96,6 +99,14 @@ def _add_components(spec: APISpec, max_events: int, *, needs_token: bool) -> Non
         parts.response(status, _with_headers(response))
 
 
+def _security(declared: Operation, method: str) -> JsonObject:
+    """Return the credentials of an operation, and the scope that an API token needs for it."""
+    if declared.permission is None:
+        return {}
+    scopes = [scope_of(declared.permission, method)] if declared.permission else []
+    return {"security": [{"Basic": []}, {"ApiToken": scopes}]}
+
+
 def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObject], errors: set[str]) -> JsonObject:
     query: list[object] = [name for name in declared.query or () if name in components.PARAMETERS]
     if set(FILTER) <= {*(declared.query or ())}:
@@ -105,7 +116,6 @@ def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObjec
     described_operation |= {"description": declared.description} if declared.description else {}
     described_operation |= {"requestBody": declared.body} if declared.body else {}
     if declared.permission is not None:
-        described_operation["security"] = [{"Basic": []}]
         errors |= {"401", "403"}
         responses = {"429": components.LOGIN_ERROR, **responses}
     described_operation["parameters"] = [*sorted(rule.arguments), *query, *declared.parameters, "X-Request-ID"]

@@ -16,6 +16,7 @@ from app.services.events.spool import EventSpool
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
 from app.services.people.sessions import Sessions
+from app.services.people.tokens import Tokens
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.webhooks import Webhooks
@@ -58,6 +59,7 @@ class Scheduler:
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
+        self._tokens = Tokens()
         self._erasing = retention
         self._webhooks = webhooks
         self._rejected = rejected
@@ -140,11 +142,12 @@ class Scheduler:
         self._backups.run_due()
 
     def _purge(self) -> None:
-        """Purge old idempotency keys, webhooks, rejected events, sessions and audit entries."""
+        """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
         self._rejected.purge()
         self._sessions.purge()
+        self._tokens.purge()
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def expire(self) -> None:

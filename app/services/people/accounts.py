@@ -19,7 +19,7 @@ from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Princip
 from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
-from app.store.people import sessions
+from app.store.people import sessions, tokens
 from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
@@ -148,7 +148,7 @@ class Accounts:
         return principal(account)
 
     def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
-        """Remove a user and end their sessions, but keep their reports.
+        """Remove a user with their API tokens and sessions, but keep their reports.
 
         Raises:
             AccountInvalid: the user is the last admin.
@@ -160,6 +160,7 @@ class Accounts:
             _check_not_last(account.id, account.name)
             store.remove(account.id)
             sessions.remove_of(account.id)
+            tokens.remove_of(account.id)
             audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:

@@ -30,6 +30,8 @@ ACTIONS = {
     "user removed": "users",
     "password changed": "users",
     "password reset": "users",
+    "token added": "users",
+    "token revoked": "users",
     "key added": "keys",
     "key revoked": "keys",
     "catalog imported": "system",
@@ -105,6 +107,7 @@ def note(
     """
     if action not in ACTIONS:
         raise KeyError(action)
+    values = ({"API token": who.token} if who.token else {}) | dict(details or {})
     store.add(
         recorded_at=now(),
         account=who.id or None,
@@ -113,7 +116,7 @@ def note(
         object=object[:MAX_OBJECT],
         customer=customer,
         address=who.address,
-        details={name[:MAX_OBJECT]: _shorten(value) for name, value in list((details or {}).items())[:MAX_DETAILS]},
+        details={name[:MAX_OBJECT]: _shorten(value) for name, value in list(values.items())[:MAX_DETAILS]},
     )
 
 

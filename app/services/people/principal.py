@@ -16,8 +16,37 @@ PERMISSIONS = {
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Scope of an API token.
+
+    Attributes:
+        permission: what the user's role must permit.
+        description: what it allows, for people.
+        includes: another scope that it contains.
+    """
+
+    permission: str
+    description: str
+    includes: str | None = None
+
+
+# A scope is a permission of the API and whether it reads or writes; `admin` scopes are for the service itself.
+SCOPES = {
+    "events:read": Scope("events", "Read events"),
+    "reports:read": Scope("reports", "List reports, follow their progress and download their files"),
+    "reports:write": Scope("reports", "Start, retry and delete reports, besides reports:read", "reports:read"),
+    "admin:system": Scope("system", "Read the metrics of the service"),
+}
+
+
+def scope_of(permission: str, method: str) -> str:
+    """Return the scope that an API token needs for a request with an HTTP method that needs a permission."""
+    return f"{permission}:{'read' if method in ('GET', 'HEAD') else 'write'}"
+
+
+@dataclass(frozen=True)
 class Principal:
-    """Authenticated user."""
+    """Authenticated user, perhaps by an API token that permits less than the user's role."""
 
     id: int
     name: str
@@ -26,14 +55,23 @@ class Principal:
     password_version: str  # a random value that a session must match; it changes with the password
     address: str = field(default="", compare=False)  # the client's address; empty for the server itself
     temporary: bool = False  # whether the user's password is temporary, i.e. valid for one sign-in
+    scopes: tuple[str, ...] | None = None  # scopes of the API token, or None if the user did not use one
+    token: str = ""  # name of the API token
 
     @property
     def permissions(self) -> tuple[str, ...]:
-        """Return the permissions of the role."""
-        return PERMISSIONS[self.role]
+        """Return the permissions of the role, as far as an API token has a scope for them."""
+        of_role = PERMISSIONS[self.role]
+        if self.scopes is None:
+            return of_role
+        return tuple(one for one in of_role if any(SCOPES[scope].permission == one for scope in self.scopes))
+
+    def has_scope(self, scope: str) -> bool:
+        """Return whether the API token has a scope or one that includes it. A user without a token has all scopes."""
+        return self.scopes is None or any(scope in (one, SCOPES[one].includes) for one in self.scopes)
 
     def may(self, permission: str) -> bool:
-        """Return whether the role has a permission."""
+        """Return whether the role, and the API token if there is one, have a permission."""
         return permission in self.permissions
 
     def sees(self, customer: str) -> bool:

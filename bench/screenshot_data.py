@@ -54,6 +54,12 @@ USERS = (
     ("ben", "analyst", ["HARBORLINE", "FERNHILL"]),
     ("mira", "admin", None),
 )
+TOKENS = (  # name, scopes, customers, days
+    ("warehouse import", ["events:read"], [], 365),
+    ("weekly report of Barchart", ["reports:read", "reports:write"], ["BARCHART"], 90),
+    ("Prometheus", ["admin:system"], [], 90),
+    ("old laptop", ["events:read"], [], 30),
+)
 KEYS = (
     ("web shop", (), ()),
     ("portfolio app", ("BARCHART", "HARBORLINE"), ("PORTFOLIO",)),
@@ -168,7 +174,7 @@ class Scene:
                     os.kill(pid, signal.SIGCONT)
 
     def _hire(self) -> None:
-        """Create users of each role, sign some of them in, and create keys."""
+        """Create users of each role, sign some of them in, and create keys and tokens."""
         accounts, admin = self._services.accounts, self._who("admin")
         for name, role, customers in USERS:
             accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
@@ -177,6 +183,11 @@ class Scene:
         for name, customers, products in KEYS:
             made, _ = self._services.ingest_keys.add(name, customers, products, by=admin)
         self._services.ingest_keys.revoke(made, by=admin)
+        for name, scopes, customers, days in TOKENS:
+            token, text = self._services.tokens.add(self._who("admin"), name, scopes, customers, days)
+            self._services.tokens.verify(text, "")
+        self._services.tokens.revoke(token, by=admin)
+        self._services.tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
 
     def _send(self) -> None:
         self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))

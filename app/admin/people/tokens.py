@@ -35,7 +35,7 @@ class TokenForm(FlaskForm):
     name = StringField("Name")
     scopes = SelectMultipleField("Scopes", choices=(), default=[FIRST_SCOPE], validate_choice=False)
     customers = LinesField("Customers")
-    days = StringField("Days", default=str(DEFAULT_DAYS))
+    days = StringField("Days until it expires", default=str(DEFAULT_DAYS))
 
 
 @page("/tokens", "users")

@@ -36,7 +36,7 @@ def test_a_token_is_shown_once_with_a_command_that_works(anna, nobody, services)
     ("fields", "field", "message"),
     [
         ({"name": ""}, "name", "Name is missing."),
-        ({"days": "0"}, "days", 'Days is "0"; it must be a whole number of days from 1 to 3,650.'),
+        ({"days": "0"}, "days", 'Days until it expires is "0"; it must be a whole number of days from 1 to 3,650.'),
         ({"scopes": []}, "scopes", "Scopes is missing."),
         ({"scopes": ["admin:system"]}, "scopes", "which the role analyst does not permit."),
         ({"customers": "FERNHILL"}, "customers", 'Customers must be some of those that anna sees: "BARCHART".'),
@@ -60,8 +60,8 @@ def test_tokens_are_listed_for_their_user_and_for_admins(anna, boss, services):
     rows = [row.cells() for row in boss.read(ALL).all("tr")[1:]]
     assert [(row[0].split()[0], *row[1:5]) for row in rows] == [
         ("notebook", "anna", "events:read", "BARCHART", "Active"),
-        ("unused", "anna", "reports:read", "All of the user", "Active"),
-        ("old", "anna", "events:read", "All of the user", "Revoked"),
+        ("unused", "anna", "reports:read", "All", "Active"),
+        ("old", "anna", "events:read", "All", "Revoked"),
     ]
     assert (rows[0][5] != "Never", rows[1][5]) == (True, "Never")
     assert f"/admin/tokens/{made.id}/revoke" in anna.read(MINE).links

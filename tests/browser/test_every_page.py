@@ -249,6 +249,23 @@ class PageTour:
         page.wait_for_url("**/revoke")
         yield "the confirmation of revoking a key", page
 
+    def tokens(self) -> States:
+        page = self.go("me/tokens/new")
+        page.get_by_label("Name").fill(LONG)
+        page.get_by_label("Customers").fill(f"{LONG}X")
+        page.get_by_label("reports:write").check()
+        submit(page, "Add token")
+        yield "a new token with an error", page
+        page.get_by_label("Customers").fill(LONG)
+        submit(page, "Add token")
+        yield "a token", page
+        yield "the own page with a token", self.go("me")
+        page = self.go("tokens")
+        yield "the tokens", page
+        page.get_by_role("link", name=f"Revoke {LONG}").first.click()
+        page.wait_for_url("**/revoke")
+        yield "the confirmation of revoking a token", page
+
     def system(self) -> States:
         for part in ("", "/settings", "/versions"):
             yield f"the system{part}", self.go(f"system{part}")

@@ -156,6 +156,24 @@ def test_a_key_is_made_used_and_revoked(service: Service, opener: PageOpener, na
     expect(page.locator(".audit .did")).to_have_count(2)
 
 
+def test_a_token_is_made_used_and_revoked(service: Service, opener: PageOpener, name: str):
+    page = opener.open(service)
+    page.goto("/admin/me")
+    page.get_by_role("link", name="New token").click()
+    page.get_by_label("Name").fill(name)
+    submit(page, "Add token")
+    token = page.locator("#token").inner_text()
+    service.ask("/events?limit=1", Authorization=f"Bearer {token}")
+    page.goto("/admin/tokens")
+    line = page.locator(".tokens tr", has_text=name)
+    expect(line).to_contain_text("Active")
+    expect(line).not_to_contain_text("Never")
+    line.get_by_role("link", name=f"Revoke {name}").click()
+    submit(page, f"Revoke {name}")
+    page.goto("/admin/me")
+    expect(line).to_contain_text("Revoked")
+
+
 def test_a_user_is_added_by_keyboard_alone(service: Service, opener: PageOpener, name: str):
     page = opener.open(service)
     page.goto("/admin/people/new")

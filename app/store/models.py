@@ -230,9 +230,6 @@ class ApiToken(Table):
     revoked_at = BigIntegerField(null=True)  # null: active
     user: Account  # set by the queries in `store.people.tokens`
 
-    class Meta:
-        table_name = "api_token"
-
 
 class IngestKey(Table):
     """Key that permits sending events. Names are unique among active keys."""

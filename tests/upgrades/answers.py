@@ -22,6 +22,7 @@ PASSWORD = "correct horse"
 COMMANDS = (
     ("events", "count"),
     ("user", "list"),
+    ("token", "list"),
     ("key", "list"),
     ("catalog", "list"),
     ("catalog", "export"),

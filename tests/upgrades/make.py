@@ -155,6 +155,7 @@ def _add_people_and_keys(app: Flask) -> str:
     both = ("--customer", "BARCHART", "--customer", "Zoë’s ☕")
     run(app, "user", "add", "Zoë", "--role", "analyst", *both, "--password-stdin", input=PASSWORD)
     run(app, "user", "add", "gone", "--role", "operator", "--password-stdin", input=PASSWORD)
+    run(app, "token", "add", "Zoë", "notebook", "--scope", "reports:write", *both[:2])
     token = run(app, "key", "add", "web")["key"]
     run(app, "key", "add", "one product", "--customer", "BARCHART", "--product", "PORTFOLIO")
     run(app, "key", "add", "old")

@@ -105,6 +105,12 @@ STATEMENTS = (
     """CREATE TABLE account (
         id {key}, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, customers TEXT, password TEXT NOT NULL,
         password_expires_at {big}, password_version TEXT NOT NULL, created_at {big} NOT NULL)""",
+    """CREATE TABLE api_token (
+        id {key}, account {big} NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, hint TEXT NOT NULL,
+        scopes TEXT NOT NULL, customers TEXT, created_at {big} NOT NULL, expires_at {big} NOT NULL, used_at {big},
+        revoked_at {big})""",
+    "CREATE INDEX api_token_account ON api_token (account)",
+    "CREATE UNIQUE INDEX api_token_account_name ON api_token (account, name) WHERE revoked_at IS NULL",
     """CREATE TABLE session (
         id {key}, digest TEXT NOT NULL UNIQUE, account {big} NOT NULL, password_version TEXT NOT NULL,
         created_at {big} NOT NULL, seen_at {big} NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL)""",

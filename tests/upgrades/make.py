@@ -35,6 +35,7 @@ from app.services.reports.part_writer import PartWriter
 from app.store import database as store
 from app.store.database import release
 from app.store.models import DeliveryTry
+from app.support.clock import now
 from app.version import VERSION
 from tests.admin.conftest import Visitor
 from tests.conftest import finish_database_threads
@@ -227,7 +228,7 @@ def _installed(folder: Path, url: str, redis_url: str) -> bytes:
     )  # fmt: skip
     try:
         app, token = fill(settings)
-        kept = {"ingest_key": token, "answers": read_answers(app)}
+        kept = {"made_at": now(), "ingest_key": token, "answers": read_answers(app)}
         return json.dumps(kept, ensure_ascii=False, indent=1).encode() + b"\n"
     finally:
         store.disconnect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from app import create_app
 from app.config import Settings
 from app.store import database as store
 from app.store.operations import transfer
+from app.support.clock import now
 from app.version import VERSION
 from tests.conftest import finish_database_threads
 from tests.support import backing_servers
@@ -51,7 +53,8 @@ class Upgraded:
 
 
 @pytest.fixture(params=KEPT, ids=" ".join)
-def upgraded(request, tmp_path: Path, redis_url: str):
+def upgraded(request, tmp_path: Path, redis_url: str, monkeypatch):
+    """Upgrade a kept database as if it were the moment at which it was made, because reports, files and keys expire."""
     version, kind = request.param
     if kind == "sqlite":
         url = make.restore_sqlite(version, tmp_path / "kept.db")
@@ -64,6 +67,9 @@ def upgraded(request, tmp_path: Path, redis_url: str):
         rows = {table.name: source.count(table.name) for table in source.tables()}
     settings = {"secret_key": "the secret of a kept database", "public_url": "https://tally.example"}
     app = create_app(Settings(data_dir=tmp_path / "var", database_url=url, redis_url=redis_url, **settings))
+    age, time_ns, clock_ms = now() - kept["made_at"], time.time_ns, store.database.clock_ms
+    monkeypatch.setattr(time, "time_ns", lambda: time_ns() - age * 1_000_000)
+    monkeypatch.setattr(store.database.obj, "clock_ms", f"({clock_ms} - {age})")
     run(app, "db", "upgrade")
     yield Upgraded(app, url, kept, rows)
     finish_database_threads()

@@ -45,7 +45,7 @@ run: $(VENV)/run ## Install what is missing, and run everything in the foregroun
 test soak: export PYTHONDONTWRITEBYTECODE =
 
 test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder --max-worker-restart 0
 
 test-pythons: ## Run every test with each Python from 3.11 to 3.14 on this machine, and list them
 	@MAKE='$(MAKE)' .ci/pythons test

@@ -143,7 +143,7 @@ class Settings:
     """How long a report's file is kept."""
     event_keep_days: int = number(0, "days", 0, 36_500)
     """Events whose `timestamp` is older are erased in small chunks, within minutes of their time. An event that
-    arrives with an older `timestamp` is accepted, and erased likewise. 0: events are kept for good.
+    arrives with an older `timestamp` is accepted, and then erased. 0: events are never erased by age.
     """
     webhook_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
     """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""

@@ -1,9 +1,9 @@
 """Read replica: a streaming standby that answers reads in place of the primary once it has everything they must see.
 
 The primary names the end of its write-ahead log, and the standby must have replayed the log up to there. So a read
-sees whatever was committed before it began, as it would on the primary: a report misses no event of its snapshot, and
-a page shows what the same user has just changed. A standby that is unreachable, too far behind, promoted, or of
-another server is not used: the primary answers.
+sees everything that was committed before it began, as it would on the primary: a report misses no event of its
+snapshot, and a page shows what the same user has just changed. A standby that is unreachable, too far behind, promoted,
+or of another server is not used: the primary answers.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
             self.execute_sql("PRAGMA incremental_vacuum(1)")
 
     def _excess_pages(self) -> int:
-        """Return how many pages are free beyond those that are kept for later inserts."""
+        """Return how many free pages can be given back, without those reserved for later inserts."""
         return self.fetch_int("PRAGMA freelist_count") - self.fetch_int("PRAGMA page_count") // KEPT_FREE
 
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]:

@@ -206,6 +206,10 @@ class WebhookFailed(TallyError):
     """The server of a webhook cannot be reached, or did not respond in time."""
 
 
+class AlertUnknown(TallyError):
+    """There is no such alert, alert rule or silence, or the caller may not see it; the error does not reveal which."""
+
+
 class AccountInvalid(TallyError):
     """A user cannot be created, changed or removed as requested."""
 

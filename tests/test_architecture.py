@@ -57,7 +57,8 @@ NOUNS = {
     "events": {"people", "access", "catalog"},
     "reports": {"people", "access", "catalog", "events"},
     "schedules": {"people", "access", "catalog", "events", "reports"},
-    "operations": {"people", "access", "catalog", "events", "reports", "schedules"},
+    "alerts": {"people", "access", "catalog", "events", "reports", "schedules"},
+    "operations": {"people", "access", "catalog", "events", "reports", "schedules", "alerts"},
 }
 
 # the rooms that may import an external library

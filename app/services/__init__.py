@@ -12,6 +12,8 @@ from app.redis.queue import ReportQueue
 from app.redis.rate_limit import RateLimit
 from app.services.access.admission import Admission
 from app.services.access.ingest_keys import IngestKeys
+from app.services.alerts.alerts import Alerts
+from app.services.alerts.rules import AlertRules, AlertSilences
 from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.editor import CatalogEditor
 from app.services.catalog.listing import CatalogListing
@@ -79,6 +81,9 @@ class Services:
     schedules: Schedules
     schedule_runs: ScheduleRuns
     webhooks: Webhooks
+    alerts: Alerts
+    alert_rules: AlertRules
+    alert_silences: AlertSilences
     health: Health
     request_metrics: RequestMetrics
     metrics: Metrics
@@ -141,6 +146,9 @@ def build(settings: Settings) -> Services:
         schedules=Schedules(catalog, webhooks, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
+        alerts=Alerts(),
+        alert_rules=AlertRules(),
+        alert_silences=AlertSilences(),
         health=health,
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),

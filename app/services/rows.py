@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from app.store.events.filters import EventFilter
 from app.store.events.rejected_groups import Key as GroupKey
-from app.store.models import Delivery, DeliveryTry, RejectedEvent, RejectedRequest, Report, Schedule, Session
+from app.store.models import (
+    Alert,
+    AlertRule,
+    AlertSilence,
+    Delivery,
+    DeliveryTry,
+    RejectedEvent,
+    RejectedRequest,
+    Report,
+    Schedule,
+    Session,
+)
 from app.store.people.audit import AuditFilter
 
 __all__ = [
+    "Alert",
+    "AlertRule",
+    "AlertSilence",
     "AuditFilter",
     "Delivery",
     "DeliveryTry",

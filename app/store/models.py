@@ -401,3 +401,98 @@ class DeliveryTry(Table):
     took_ms = IntegerField()
     code = IntegerField(null=True)  # the HTTP status; null: no response
     said = TextField()  # beginning of the response, or the reason for having none
+
+
+class AlertRule(Table):
+    """Rule that decides when there is an alert."""
+
+    id = BigAutoField()
+    name = TextField(unique=True)
+    kind = TextField()  # stopped, volume, rejected, threshold, health
+    per = TextField()  # each of what has an alert of its own: everything, product, type, customer
+    customer = TextField(null=True)  # only events of this customer, product and type; null: all
+    product = TextField(null=True)
+    type = TextField(null=True)
+    parameters: Field[dict[str, Any]] = JsonField()  # see app.schemas.alerts
+    channels: Field[list[int] | None] = JsonField(null=True)  # ids of the channels that are notified; null: all
+    active = BooleanField(default=True)
+    created_at = BigIntegerField()
+    changed_at = BigIntegerField()
+
+
+class AlertNormal(Table):
+    """What is normal for a series of events, learnt from four weeks of hourly counts. Empty codes mean all."""
+
+    id = BigAutoField()
+    customer = TextField()
+    product = TextField()
+    type = TextField()
+    learnt_at = BigIntegerField()
+    first_hour_at = BigIntegerField(null=True)  # the first hour of the past that was learnt from; null: no events
+    last_event_at = BigIntegerField(null=True)  # timestamp of the last event when it was learnt
+    rates = BlobField()  # normal number of events in each of the 168 hours of a week from Monday, as float32
+    statistics: Field[dict[str, Any]] = JsonField()  # see app.services.alerts.normal.Normal
+
+
+class Alert(Table):
+    """Alert of a rule about one series or health check, from the first sign until it is resolved."""
+
+    id = BigAutoField()
+    rule = BigIntegerField()
+    rule_name = TextField()
+    kind = TextField()  # as in AlertRule
+    customer = TextField()  # codes of the series; empty means all
+    product = TextField()
+    type = TextField()
+    subject = TextField()  # the health check; empty for a series
+    state = TextField()  # pending, firing, resolved
+    title = TextField()  # what, in a few words
+    seen = TextField()  # what was seen, in a sentence
+    expected = TextField()  # what is normal, in a sentence; empty if that is not known
+    details: Field[dict[str, Any]] = JsonField()  # numbers behind the two sentences
+    since_at = BigIntegerField()  # when the condition began, for example the time of the last event
+    pending_at = BigIntegerField()
+    firing_at = BigIntegerField(null=True)
+    calm_at = BigIntegerField(null=True)  # since when the condition of a firing alert no longer holds; null: it holds
+    resolved_at = BigIntegerField(null=True)
+    checked_at = BigIntegerField()  # last evaluation that could judge it
+    notified_at = BigIntegerField(null=True)  # time of the last message about it; null: none
+
+
+class AlertSilence(Table):
+    """Period in which matching alerts are not notified. Null columns match everything."""
+
+    id = BigAutoField()
+    rule = BigIntegerField(null=True)
+    customer = TextField(null=True)
+    product = TextField(null=True)
+    type = TextField(null=True)
+    reason = TextField()
+    account = BigIntegerField(null=True)  # the user's id; null: a command on the server
+    who = TextField()  # the user's name at that time
+    created_at = BigIntegerField()
+    until_at = BigIntegerField()
+
+
+class AlertMessage(Table):
+    """Message about alerts of one rule, queued for the channels in the transaction that changed the alerts."""
+
+    id = BigAutoField()
+    key = TextField(unique=True)  # a UUID, so that a receiver can detect repeats
+    rule = BigIntegerField()
+    event = TextField()  # alert.firing, alert.resolved
+    is_repeat = BooleanField(default=False)  # the alerts were already notified
+    alerts: Field[list[int]] = JsonField()  # ids
+    subject = TextField()
+    text = TextField()
+    created_at = BigIntegerField()
+    dispatched_at = BigIntegerField(null=True)  # when it was handed to the channels; null: it waits
+
+
+class AlertEvaluation(Table):
+    """Which scheduler evaluates the rules, and when they were last evaluated. It has one row."""
+
+    id = IntegerField(primary_key=True)
+    claim = TextField(null=True)  # token of the process that evaluates; null: none
+    claimed_at = BigIntegerField(null=True)  # by the database's clock
+    evaluated_at = BigIntegerField(null=True)  # by the database's clock

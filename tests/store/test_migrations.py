@@ -22,7 +22,7 @@ ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 NUMBERS = {
     *("account", "delivery", "owner", "schedule", "last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id"),
     *("slice_end", "up_to", "bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset"),
-    *("rejected", "resumed_rows", "rows", "slice_groups", "total", "width"),
+    *("rejected", "resumed_rows", "rows", "rule", "slice_groups", "total", "width"),
 }
 KNOWN_TIMES = {"timestamp", "received", "start", "end", "hour"}
 FUTURE = "9999_of_a_newer_version"

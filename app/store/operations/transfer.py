@@ -16,7 +16,7 @@ from app.store.operations.sqlite_rows import SqliteSource, SqliteTarget, copied
 from app.store.operations.table_rows import Lines, Table
 
 # Tables that an installation without data of its own may have rows in.
-SEEDED = {"counted", "rejected_drop", "setting_seen"}
+SEEDED = {"alert_evaluation", "alert_rule", "counted", "rejected_drop", "setting_seen"}
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ TICK_SECONDS = 1.0
 @with_sentences
 def scheduler(once: bool) -> None:
     """Run periodic tasks: wake workers for waiting reports, count events by hour, remove expired data,
-    make backups (BACKUP_URL).
+    make backups (BACKUP_URL), evaluate alert rules.
 
     Any number of schedulers may run.
     """
@@ -31,5 +31,6 @@ def scheduler(once: bool) -> None:
     tasks.count_beside()
     tasks.back_up_beside()
     tasks.expire_beside()
+    tasks.evaluate_alerts_beside()
     while not stop.wait(TICK_SECONDS):
         tasks.run_due()

@@ -147,6 +147,8 @@ class Settings:
     """
     webhook_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
     """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
+    alert_repeat: int = number(4, "hours", 1, 720)
+    """After how long a message about alerts that still fire is sent again; see [alerts](alerts.md)."""
     rejected_keep_days: int = number(30, "days", 1, 36_500)
     """How long a rejected event or rejected request is stored."""
     rejected_max: int = number(100_000, "events", 1, 10_000_000)

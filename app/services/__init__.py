@@ -13,6 +13,7 @@ from app.redis.rate_limit import RateLimit
 from app.services.access.admission import Admission
 from app.services.access.ingest_keys import IngestKeys
 from app.services.alerts.alerts import Alerts
+from app.services.alerts.evaluation import Evaluation
 from app.services.alerts.rules import AlertRules, AlertSilences
 from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.editor import CatalogEditor
@@ -84,6 +85,7 @@ class Services:
     alerts: Alerts
     alert_rules: AlertRules
     alert_silences: AlertSilences
+    alert_evaluation: Evaluation
     health: Health
     request_metrics: RequestMetrics
     metrics: Metrics
@@ -115,6 +117,13 @@ def build(settings: Settings) -> Services:
     writer = GroupCommitWriter(settings.ingest_wait_seconds, spool if settings.spool else None)
     backups = Backups(settings, storage)
     health, request_metrics = Health(settings, queue, spool, storage, backups), RequestMetrics(queue)
+    alert_evaluation = Evaluation(
+        lambda: [(check.name, check.problem) for check in health.glance()],
+        spool.waiting,
+        lambda event, data: None,
+        settings.alert_repeat,
+        f"{settings.base_url}/admin/alerts",
+    )
     ingest_keys = IngestKeys()
     accounts = Accounts()
     sessions = Sessions(settings)
@@ -149,11 +158,14 @@ def build(settings: Settings) -> Services:
         alerts=Alerts(),
         alert_rules=AlertRules(),
         alert_silences=AlertSilences(),
+        alert_evaluation=alert_evaluation,
         health=health,
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),
         system=System(settings, queue),
-        scheduler=Scheduler(settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected, backups),
+        scheduler=Scheduler(
+            settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected, backups, alert_evaluation
+        ),
         backups=backups,
         restore=Restore(settings, backups, destinations),
         verifier=Verifier(settings, backups, storage),

@@ -456,7 +456,8 @@ class Alert(Table):
     calm_at = BigIntegerField(null=True)  # since when the condition of a firing alert no longer holds; null: it holds
     resolved_at = BigIntegerField(null=True)
     checked_at = BigIntegerField()  # last evaluation that could judge it
-    notified_at = BigIntegerField(null=True)  # time of the last message about it; null: none
+    notified_at = BigIntegerField(null=True)  # time of the last message that it fires; null: none
+    resolution_notified_at = BigIntegerField(null=True)  # time of the message that it is resolved; null: none
 
 
 class AlertSilence(Table):
@@ -496,3 +497,4 @@ class AlertEvaluation(Table):
     claim = TextField(null=True)  # token of the process that evaluates; null: none
     claimed_at = BigIntegerField(null=True)  # by the database's clock
     evaluated_at = BigIntegerField(null=True)  # by the database's clock
+    resumed_at = BigIntegerField(default=0)  # since when there was no gap between evaluations

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Self
 
 import psycopg
+from psycopg import sql
 
-# rows of the migrations, which each test must find
-SEEDS = {"rejected_drop": "number", "counted": "up_to"}
+# tables with rows of the migrations, which each test must find
+SEEDED = ("rejected_drop", "counted", "alert_evaluation", "alert_rule")
 # The file of a table has no bytes until something is written to it, committed or not.
 WRITTEN_TO = """
     SELECT quote_ident(relname), relname FROM pg_class
@@ -29,6 +30,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection = psycopg.connect(url, autocommit=True)
+        self._seeds = [statement for table in SEEDED for statement in self._restore(table)]
 
     def __enter__(self) -> Self:
         return self
@@ -46,9 +48,15 @@ class Database:
             self._empty()
 
     def _empty(self) -> None:
-        written = [table for table, name in self._connection.execute(WRITTEN_TO).fetchall() if name not in SEEDS]
+        written = [table for table, name in self._connection.execute(WRITTEN_TO).fetchall() if name not in SEEDED]
         truncate = [f"TRUNCATE {', '.join(written)} RESTART IDENTITY CASCADE"] if written else []
-        seeds = [
-            f"DELETE FROM {table}; INSERT INTO {table} (id, {column}) VALUES (1, 0)" for table, column in SEEDS.items()
-        ]
-        self._connection.execute("; ".join(truncate + seeds))
+        self._connection.execute("; ".join(truncate + self._seeds))
+
+    def _restore(self, table: str) -> list[str]:
+        """Return the statements that restore the present rows of a table."""
+        rows = self._connection.execute(f"SELECT * FROM {table}").fetchall()
+        values = ", ".join(
+            f"({', '.join(sql.Literal(one).as_string(self._connection) for one in row)})" for row in rows
+        )
+        reset = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {len(rows)})"
+        return [f"DELETE FROM {table}", f"INSERT INTO {table} OVERRIDING SYSTEM VALUE VALUES {values}", reset]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.exceptions import AlertUnknown
-from app.services.alerts.normal import Series, normal_rates
+from app.services.alerts.normal import Normal
 from app.services.people.principal import Principal
 from app.store.alerts import alerts as store
 from app.store.alerts import counts
+from app.store.alerts.counts import Series
 from app.store.models import Alert
 from app.support.clock import HOUR_MS, now
 
@@ -65,5 +67,16 @@ class Alerts:
         begin = max(alert.since_at // HOUR_MS - BEFORE_HOURS, end // HOUR_MS - MAX_HOURS) * HOUR_MS
         hours = tuple(range(begin, end + 1, HOUR_MS))
         seen = counts.by_hour(series, begin, end)
-        rates = normal_rates(series, hours)
-        return AlertChart(hours, tuple(seen.get(hour, 0) for hour in hours), rates, alert.since_at, alert.resolved_at)
+        return AlertChart(
+            hours,
+            tuple(seen.get(hour, 0) for hour in hours),
+            _expected(series, hours),
+            alert.since_at,
+            alert.resolved_at,
+        )
+
+
+def _expected(series: Series, hours: Sequence[int]) -> tuple[float, ...] | None:
+    row = counts.normal(series)
+    known = Normal.load(row.rates, row.statistics) if row else None
+    return tuple(map(known.rate, hours)) if known and known.is_known else None

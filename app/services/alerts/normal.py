@@ -1,27 +1,200 @@
-"""What is normal for a series of events, learnt from four weeks of hourly counts."""
+"""What is normal for a series of events, learnt from up to four weeks of its hourly counts.
+
+The normal rate of an hour of the week is the middle of the four weeks. If a series has few events, it is averaged over
+so many neighbouring hours that so many hours of an average week have 20 events in the four weeks. The length of a
+silence is measured in the events that are normal in that time, so that a night counts as little as it should.
+
+A silence is longer than normal from `silence_limit` events on. Gaps between independent events are exponential, so a
+limit of ln(number of events in a quarter) + 4 would have a false alarm in 50 quarters. It is multiplied by
+`burstiness`: by how much the longest gaps of the past weeks exceed those of independent events. The week with the
+longest gap does not count, because it may have had an outage.
+
+Hours are those of UTC, so daylight saving time moves a pattern by an hour twice a year, within the limits.
+"""
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from statistics import median
+from typing import Any, NamedTuple
 
-from app.store.alerts import counts
-from app.store.alerts.counts import Series as Series
 from app.support.clock import DAY_MS, HOUR_MS
 
 WEEK_HOURS = 168
+WEEK_MS = WEEK_HOURS * HOUR_MS
+WEEKS = 4
 MONDAY_MS = 4 * DAY_MS  # 1970-01-05T00:00:00Z was a Monday
+WEEKS_OF_QUARTER = 13
+CALM_QUARTERS = 4.0  # e**4 = 55 quarters to a false alarm, if events are independent
+LEAST_LIMIT = 3.0  # expected events, however regular the series is
+REGULAR, LEAST_BURSTINESS = 0.6, 0.3  # below the first, events are regular rather than independent
+ONE_WEEK_MARGIN = 1.5  # if only one week is known, the longest silence in it may be short by chance
+SMOOTHED_EVENTS = 20
+HALF_WIDTHS = (0, 1, 2, 4, 8, 12, 24, 48, 83)  # hours before and after that an hour may be averaged with
+WINDOWS = (1, 3, 6, 12, 24)  # hours whose volume is compared with normal: the first that has enough expected events
+LEAST_WINDOW_EVENTS = 50
+SPREAD_MARGIN = 1.5
 
 
-def hour_of_week(hour: int) -> int:
-    """Return the place of an hour, given by a time in it, in the week of UTC from Monday. DST does not matter."""
-    return (hour - MONDAY_MS) // HOUR_MS % WEEK_HOURS
+class Hour(NamedTuple):
+    """Hour of the past: its first millisecond, number of events, and time of the first and the last one."""
+
+    hour: int
+    number: int
+    first_at: int
+    last_at: int
 
 
-def normal_rates(series: Series, hours: Sequence[int]) -> tuple[float, ...] | None:
-    """Return the normal number of events in some hours, or None if nothing was learnt about the series yet."""
-    row = counts.normal(series)
-    if row is None:
-        return None
-    rates = array("f", row.rates)
-    return tuple(rates[hour_of_week(hour)] for hour in hours)
+@dataclass(frozen=True)
+class Statistics:
+    """What was learnt about a series, besides the rates.
+
+    Attributes:
+        weeks: number of weeks it was learnt from; 0 means that there is not a whole week yet.
+        weekly: number of events in a normal week.
+        burstiness: how many times longer than by chance the longest silences are.
+        spread: largest normal deviation of the volume, as a factor.
+        lag_ms: how late events normally arrive.
+    """
+
+    weeks: int = 0
+    weekly: float = 0.0
+    burstiness: float = 1.0
+    spread: float = 1.0
+    lag_ms: int = 0
+
+
+class Normal:
+    """What is normal for a series."""
+
+    def __init__(self, rates: Sequence[float], statistics: Statistics) -> None:
+        self.rates = rates
+        self.statistics = statistics
+        self._before = list(accumulate(rates, initial=0.0))  # normal number of events from Monday to each hour
+
+    @classmethod
+    def load(cls, rates: bytes, statistics: dict[str, Any]) -> Normal:
+        """Return what `dump` returned."""
+        return cls(array("f", bytes(rates)), Statistics(**statistics))
+
+    def dump(self) -> tuple[bytes, dict[str, Any]]:
+        """Return the rates and statistics as they are stored."""
+        return array("f", self.rates).tobytes(), asdict(self.statistics)
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether the past suffices: at least one whole week, with events."""
+        return self.statistics.weeks > 0 and self._before[-1] > 0
+
+    def expected(self, begin: int, end: int) -> float:
+        """Return the normal number of events between two times in milliseconds."""
+        return max(0.0, self._since_monday(end) - self._since_monday(begin))
+
+    @property
+    def silence_limit(self) -> float:
+        """Return the number of expected events from which on a silence is longer than normal."""
+        by_chance = math.log(max(1.0, self.statistics.weekly * WEEKS_OF_QUARTER)) + CALM_QUARTERS
+        return max(LEAST_LIMIT, by_chance * self.statistics.burstiness)
+
+    def window(self, end: int) -> int | None:
+        """Return how many hours before `end` are compared with normal, or None if they have too few events."""
+        return next((w for w in WINDOWS if self.expected(end - w * HOUR_MS, end) >= LEAST_WINDOW_EVENTS), None)
+
+    def rate(self, hour: int) -> float:
+        """Return the normal number of events in the hour that contains a time."""
+        return self.rates[hour_of_week(hour)]
+
+    def _since_monday(self, moment: int) -> float:
+        weeks, rest = divmod(moment - MONDAY_MS, WEEK_MS)
+        hours, part = divmod(rest, HOUR_MS)
+        return weeks * self._before[-1] + self._before[hours] + self.rates[hours] * (part / HOUR_MS)
+
+
+def hour_of_week(moment: int) -> int:
+    """Return the place of a time's hour in the week of UTC, from Monday."""
+    return (moment - MONDAY_MS) // HOUR_MS % WEEK_HOURS
+
+
+def learn(past: Sequence[Hour], begin: int, end: int, lag_ms: int = 0) -> Normal:
+    """Return what is normal for a series.
+
+    Args:
+        past: the hours with events, in order.
+        begin: the first hour of the known past; the part of a week is left out.
+        end: the end of the last complete hour.
+        lag_ms: how late its events normally arrive.
+    """
+    weeks = min(WEEKS, (end - begin) // WEEK_MS)
+    start = end - weeks * WEEK_MS
+    used = [hour for hour in past if start <= hour.hour < end]
+    if not weeks or not used:
+        return Normal([0.0] * WEEK_HOURS, Statistics(weeks=weeks if past else 0, lag_ms=lag_ms))
+    counts = [[0] * WEEK_HOURS for _ in range(weeks)]
+    for hour in used:
+        counts[(hour.hour - start) // WEEK_MS][hour_of_week(hour.hour)] = hour.number
+    weekly = _middle([float(sum(week)) for week in counts])
+    normal = Normal(_smooth(counts), Statistics(weeks, weekly))
+    longest = _longest_silences(normal, used, start, weeks)
+    margin = ONE_WEEK_MARGIN if weeks == 1 else 1.0
+    burstiness = margin * _second(longest) / math.log(max(weekly, math.e))
+    spread = math.exp(SPREAD_MARGIN * _second(_largest_deviations(normal, counts, start)))
+    burstiness = max(LEAST_BURSTINESS, burstiness) if burstiness < REGULAR else max(1.0, burstiness)
+    return Normal(normal.rates, Statistics(weeks, weekly, burstiness, spread, lag_ms))
+
+
+def _smooth(counts: Sequence[Sequence[int]]) -> list[float]:
+    """Return the middle of the weeks for each hour of the week, averaged over neighbours if events are few."""
+    hourly = sum(map(sum, counts)) / WEEK_HOURS
+    half = next((half for half in HALF_WIDTHS if hourly * (2 * half + 1) >= SMOOTHED_EVENTS), HALF_WIDTHS[-1])
+    before = [[0, *accumulate((*week, *week, *week))] for week in counts]  # three weeks, because a week is a circle
+    return [
+        _middle([sums[hour + half + 1] - sums[hour - half] for sums in before]) / (2 * half + 1)
+        for hour in range(WEEK_HOURS, 2 * WEEK_HOURS)
+    ]
+
+
+def _longest_silences(normal: Normal, used: Sequence[Hour], start: int, weeks: int) -> list[float]:
+    """Return the longest silence that ended in each week, in expected events.
+
+    Those within an hour are not known. A long silence is likely to include the end of an hour.
+    """
+    longest = [0.0] * weeks
+    previous = start
+    for hour in used:
+        week = (hour.hour - start) // WEEK_MS
+        longest[week] = max(longest[week], normal.expected(previous, hour.first_at or hour.hour))
+        previous = hour.last_at or hour.hour + HOUR_MS
+    longest[-1] = max(longest[-1], normal.expected(previous, start + weeks * WEEK_MS))
+    return longest
+
+
+def _largest_deviations(normal: Normal, counts: Sequence[Sequence[int]], start: int) -> list[float]:
+    """Return the largest deviation of the volume from normal in each week, as the logarithm of a factor."""
+    first = hour_of_week(start)
+    numbers = [week[(first + hour) % WEEK_HOURS] for week in counts for hour in range(WEEK_HOURS)]
+    before = [0]
+    for number in numbers:
+        before.append(before[-1] + number)
+    windows = [normal.window(start + hour * HOUR_MS) for hour in range(WEEK_HOURS)]
+    largest = [0.0] * len(counts)
+    for place in range(WINDOWS[-1], len(numbers) + 1):
+        window = windows[place % WEEK_HOURS]
+        if window:
+            end = start + place * HOUR_MS
+            seen, expected = before[place] - before[place - window], normal.expected(end - window * HOUR_MS, end)
+            week = (place - 1) // WEEK_HOURS
+            largest[week] = max(largest[week], abs(math.log(max(seen, 1) / expected)))
+    return largest
+
+
+def _middle(values: Sequence[float]) -> float:
+    return float(median(values))
+
+
+def _second(values: Sequence[float]) -> float:
+    """Return the second largest value, or the only one."""
+    return sorted(values)[-2:][0]

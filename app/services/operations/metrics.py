@@ -122,7 +122,7 @@ def _recorded() -> Recorded:
         accepted=store.accepted(),
         stored=store.stored(),
         uncounted=hourly_counts.uncounted(),
-        lag=_seconds_since(store.uncounted_since()),
+        lag=_seconds_since(hourly_counts.uncounted_since()),
         rejected=store.rejected(),
         dropped=rejected.dropped(),
         kept=store.kept_rejected(),

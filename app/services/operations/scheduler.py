@@ -11,6 +11,7 @@ import structlog
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
+from app.services.alerts.evaluation import Evaluation
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
 from app.services.operations.backup import Backups
@@ -35,6 +36,7 @@ EXPIRE_SECONDS = 10.0
 SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 WEBHOOK_SECONDS = 5.0
+EVALUATE_SECONDS = 10.0  # to the next look whether an evaluation of the alert rules is due
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
 KEY_DAYS = 2  # the API promises one day
@@ -56,6 +58,7 @@ class Scheduler:
         webhooks: Webhooks,
         rejected: RejectedEvents,
         backups: Backups,
+        alert_evaluation: Evaluation,
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
@@ -64,6 +67,7 @@ class Scheduler:
         self._webhooks = webhooks
         self._rejected = rejected
         self._backups = backups
+        self._alert_evaluation = alert_evaluation
         self._tasks: list[tuple[Callable[[], None], float]] = [
             (queue.note_scheduler, SIGN_SECONDS),
             (reports.cleanup.clean_up, SWEEP_SECONDS),
@@ -76,6 +80,7 @@ class Scheduler:
             (schedule_runs.run_due, SCHEDULE_SECONDS),
             (webhooks.send, WEBHOOK_SECONDS),
             (self._back_up, BACKUP_SECONDS),
+            (self._evaluate_alerts, EVALUATE_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
 
@@ -106,6 +111,13 @@ class Scheduler:
         The thread may end with the process at any time, because each of its transactions is atomic.
         """
         self._run_beside(self.expire, EXPIRE_SECONDS, "retention")
+
+    def evaluate_alerts_beside(self) -> None:
+        """Evaluate the alert rules in a separate thread from now on, so that they do not wait for other tasks.
+
+        The thread may end with the process at any time, because an evaluation commits its results at once.
+        """
+        self._run_beside(self._evaluate_alerts, EVALUATE_SECONDS, "alerts")
 
     def run_all(self) -> None:
         """Run every task once, due or not."""
@@ -141,13 +153,18 @@ class Scheduler:
         """Make a backup if BACKUP_URL is set and the last one is BACKUP_EVERY hours old."""
         self._backups.run_due()
 
+    def _evaluate_alerts(self) -> None:
+        """Evaluate the alert rules once a minute."""
+        self._alert_evaluation.evaluate()
+
     def _purge(self) -> None:
-        """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens and audit entries."""
+        """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens, alerts and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
         self._rejected.purge()
         self._sessions.purge()
         self._tokens.purge()
+        self._alert_evaluation.purge(server_time())
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def expire(self) -> None:

@@ -1,17 +1,22 @@
 """Hourly counts of series of events, and what was learnt from them.
 
-A series is all events of a customer, a product and a type, of which an empty one means all.
+A series is all events of a customer, a product and a type, of which an empty one means all. Many series of one kind are
+read by one query, which groups the counts by the codes that distinguish them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from peewee import Tuple, fn
+from peewee import Case, Expression, ModelSelect, Tuple, fn
 
-from app.store.models import AlertNormal, HourlyCount, ObservedCode
-from app.store.queries import equal, fetch
+from app.store import step_size
+from app.store.models import AlertNormal, Event, HourlyCount, ObservedCode
+from app.store.queries import equal, execute, fetch, fetch_column
+from app.support.clock import HOUR_MS
+
+SAMPLED_HOURS, SAMPLED_EVENTS = 24, 5  # events whose lag is measured
 
 
 class Series(NamedTuple):
@@ -22,15 +27,136 @@ class Series(NamedTuple):
     type: str
 
 
+class Recent(NamedTuple):
+    """Events of a series lately.
+
+    Attributes:
+        last_at: time of the last event.
+        current: number of events in the current hour.
+        sums: number of events in the last complete hours, one for each of some lengths.
+    """
+
+    last_at: int
+    current: int
+    sums: tuple[int, ...]
+
+
+class PastHour(NamedTuple):
+    """Hour with events: its first millisecond, number of events, and time of the first and the last one."""
+
+    hour: int
+    number: int
+    first_at: int
+    last_at: int
+
+
+class Kind(NamedTuple):
+    """Series of one kind: the columns that distinguish them, and the codes that all of them have."""
+
+    columns: tuple[str, ...]
+    codes: Mapping[str, str]
+
+    def series(self, values: Sequence[str]) -> Series:
+        """Return the series with some values of the columns."""
+        codes = {**self.codes, **dict(zip(self.columns, values, strict=True))}
+        return Series(*(codes.get(name, "") for name in Series._fields))
+
+
+def of_kind(kind: Kind) -> list[Series]:
+    """Return all series of a kind whose events are not all erased."""
+    if not kind.columns:
+        return [kind.series(())]
+    columns = [getattr(ObservedCode, name) for name in kind.columns]
+    query = ObservedCode.select(*columns).distinct().where(~ObservedCode.is_erased)
+    return [kind.series(values) for values in fetch(_with_codes(query, kind.codes))]
+
+
+def recent(kind: Kind, now: int, lengths: Sequence[int]) -> dict[Series, Recent]:
+    """Return the recent events of each series of a kind that has any.
+
+    Args:
+        now: current time. Events of later hours are ignored.
+        lengths: numbers of complete hours to sum up, in ascending order.
+    """
+    hour = now // HOUR_MS * HOUR_MS
+    columns = [getattr(HourlyCount, name) for name in kind.columns]
+    current = fn.sum(Case(None, [(HourlyCount.hour == hour, HourlyCount.number)], 0))
+    since = [hour - length * HOUR_MS for length in lengths]
+    sums = [
+        fn.sum(Case(None, [((HourlyCount.hour >= first) & (HourlyCount.hour < hour), HourlyCount.number)], 0))
+        for first in since
+    ]
+    query = HourlyCount.select(*columns, fn.max(HourlyCount.last_at), current, *sums)
+    query = query.where(HourlyCount.hour >= since[-1], HourlyCount.hour <= hour, _known(kind.codes))
+    number = len(columns)
+    return {
+        kind.series(row[:number]): Recent(row[number], int(row[number + 1]), tuple(map(int, row[number + 2 :])))
+        for row in fetch(query.group_by(*columns) if columns else query)
+        if row[number] is not None
+    }
+
+
 def by_hour(series: Series, begin: int, end: int) -> dict[int, int]:
     """Return the number of events of a series in each hour from `begin` to `end`, both inclusive, if it has any."""
-    columns = [name for name in Series._fields if getattr(series, name)]
+    return {hour.hour: hour.number for hour in past(series, begin, end)}
+
+
+def past(series: Series, begin: int, end: int) -> list[PastHour]:
+    """Return the hours from `begin` to `end`, both inclusive, in which a series has events, in order."""
+    columns = (fn.sum(HourlyCount.number), fn.min(HourlyCount.first_at), fn.max(HourlyCount.last_at))
+    query = HourlyCount.select(HourlyCount.hour, *columns).where(_known(_codes(series)))
+    query = query.where(HourlyCount.hour >= begin, HourlyCount.hour <= end)
+    found = fetch(query.group_by(HourlyCount.hour).order_by(HourlyCount.hour))
+    return [PastHour(hour, int(number), first, last) for hour, number, first, last in found]
+
+
+def first_hour(series: Series) -> int | None:
+    """Return the first hour in which a series has events, however long ago."""
+    same = [getattr(HourlyCount, name) == getattr(ObservedCode, name) for name in Series._fields]
+    first = HourlyCount.select(fn.min(HourlyCount.hour)).where(*same)
+    hour: int | None = _with_codes(ObservedCode.select(fn.min(first)), _codes(series)).scalar()
+    return hour
+
+
+def lags(series: Series, hours: Sequence[PastHour]) -> list[int]:
+    """Return how many milliseconds after their timestamp some events of a series were received.
+
+    They are from the last of some hours, and from the customer and product that have most events in them.
+    """
+    sampled = [hour.hour for hour in hours[-SAMPLED_HOURS:]]
+    if not sampled:
+        return []
+    pairs = HourlyCount.select(HourlyCount.customer, HourlyCount.product).where(_known(_codes(series)))
+    pairs = pairs.where(HourlyCount.hour >= sampled[0], HourlyCount.hour <= sampled[-1])
+    pairs = pairs.group_by(HourlyCount.customer, HourlyCount.product).order_by(fn.sum(HourlyCount.number).desc())
+    ((customer, product),) = fetch(pairs.limit(1))
+    found: list[int] = []
+    for hour in sampled:
+        query = Event.select(Event.received - Event.timestamp)
+        query = query.where(Event.customer == customer, Event.product == product)
+        query = equal(query, (Event.type, series.type or None))
+        query = query.where(Event.timestamp >= hour, Event.timestamp < hour + HOUR_MS)
+        found += fetch_column(query.order_by(Event.timestamp).limit(SAMPLED_EVENTS))
+    return found
+
+
+def _codes(series: Series) -> dict[str, str]:
+    return {name: code for name, code in series._asdict().items() if code}
+
+
+def _with_codes(query: ModelSelect[ObservedCode], codes: Mapping[str, str]) -> ModelSelect[ObservedCode]:
+    return equal(query, *((getattr(ObservedCode, name), code) for name, code in codes.items()))
+
+
+def _known(codes: Mapping[str, str]) -> Expression:
+    """Return the condition for the counts of observed codes; the only index on the counts starts with the codes."""
     known = ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type)
-    known = equal(known, *((getattr(ObservedCode, name), getattr(series, name)) for name in columns))
-    codes = Tuple(HourlyCount.customer, HourlyCount.product, HourlyCount.type)
-    query = HourlyCount.select(HourlyCount.hour, fn.sum(HourlyCount.number)).where(codes.in_(known))
-    query = query.where(HourlyCount.hour >= begin, HourlyCount.hour <= end).group_by(HourlyCount.hour)
-    return {hour: int(number) for hour, number in fetch(query)}
+    columns = Tuple(HourlyCount.customer, HourlyCount.product, HourlyCount.type)
+    condition: Expression = columns.in_(_with_codes(known, codes))
+    return condition
+
+
+# What was learnt.
 
 
 def normal(series: Series) -> AlertNormal | None:
@@ -39,8 +165,27 @@ def normal(series: Series) -> AlertNormal | None:
     return AlertNormal.get_or_none(*same)
 
 
+def normals(kind: Kind) -> dict[Series, AlertNormal]:
+    """Return what was learnt about each series of a kind."""
+    query = AlertNormal.select()
+    for name in Series._fields:
+        column = getattr(AlertNormal, name)
+        query = query.where(column != "" if name in kind.columns else column == kind.codes.get(name, ""))
+    return {Series(row.customer, row.product, row.type): row for row in query}
+
+
+def learnt() -> dict[Series, int]:
+    """Return when each series was learnt."""
+    query = AlertNormal.select(AlertNormal.customer, AlertNormal.product, AlertNormal.type, AlertNormal.learnt_at)
+    return {Series(*row[:3]): row[3] for row in fetch(query)}
+
+
 def save_normal(series: Series, **values: object) -> None:
     """Store what was learnt about a series."""
-    keys: Sequence[str] = Series._fields
     query = AlertNormal.insert(**series._asdict(), **values)
-    query.on_conflict(conflict_target=list(keys), update=values).execute()
+    execute(query.on_conflict(conflict_target=list(Series._fields), update=values))
+
+
+def purge_normals(before: int) -> None:
+    """Remove what was learnt about series before a time, because they no longer exist."""
+    step_size.purge(AlertNormal.id, AlertNormal.learnt_at < before)

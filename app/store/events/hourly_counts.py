@@ -55,6 +55,13 @@ def uncounted() -> int:
     return max(0, fetch_int(Event.select(fn.max(Event.id))) - watermark())
 
 
+def uncounted_since() -> int | None:
+    """Return when the oldest uncounted event was received, in milliseconds, or None if all are counted."""
+    query = Event.select(Event.received).where(Event.id > watermark()).order_by(Event.id).limit(1)
+    received: int | None = query.scalar()
+    return received
+
+
 def advance() -> int:
     """Count the events since the last run, at most one slice, and return by how many ids the count advanced.
 

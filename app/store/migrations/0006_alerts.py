@@ -47,7 +47,7 @@ STATEMENTS = (
         product TEXT NOT NULL, type TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL, title TEXT NOT NULL,
         seen TEXT NOT NULL, expected TEXT NOT NULL, details TEXT NOT NULL, since_at {big} NOT NULL,
         pending_at {big} NOT NULL, firing_at {big}, calm_at {big}, resolved_at {big}, checked_at {big} NOT NULL,
-        notified_at {big})""",
+        notified_at {big}, resolution_notified_at {big})""",
     # A series has at most one alert of a rule that is not resolved, whatever two schedulers do at once.
     """CREATE UNIQUE INDEX alert_unresolved ON alert (rule, customer, product, type, subject)
         WHERE state <> 'resolved'""",
@@ -62,6 +62,7 @@ STATEMENTS = (
         dispatched_at {big})""",
     "CREATE INDEX alert_message_waiting ON alert_message (id) WHERE dispatched_at IS NULL",
     """CREATE TABLE alert_evaluation (
-        id INTEGER NOT NULL PRIMARY KEY, claim TEXT, claimed_at {big}, evaluated_at {big})""",
+        id INTEGER NOT NULL PRIMARY KEY, claim TEXT, claimed_at {big}, evaluated_at {big},
+        resumed_at {big} NOT NULL DEFAULT 0)""",
     "INSERT INTO alert_evaluation (id) VALUES (1)",
 )

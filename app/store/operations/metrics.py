@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from peewee import SQL, Case, fn
 
-from app.store.events.hourly_counts import watermark
-from app.store.models import Counted, Event, RejectedCount, RejectedEvent, Report, ReportPart
+from app.store.models import Counted, RejectedCount, RejectedEvent, Report, ReportPart
 from app.store.queries import fetch, fetch_column, fetch_int
 from app.store.reports import reports
 
@@ -29,13 +28,6 @@ def accepted() -> int:
 def stored() -> int:
     """Return the number of stored events, without those not counted yet."""
     return fetch_int(Counted.select(Counted.total - Counted.erased))
-
-
-def uncounted_since() -> int | None:
-    """Return when the oldest uncounted event was received, in milliseconds, or None if all are counted."""
-    query = Event.select(Event.received).where(Event.id > watermark()).order_by(Event.id).limit(1)
-    received: int | None = query.scalar()
-    return received
 
 
 def rejected() -> dict[tuple[str, str], int]:

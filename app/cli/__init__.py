@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 from flask import Flask
 
+from app.cli.alert import alert
 from app.cli.backup import backup, restore, verify
 from app.cli.catalog import catalog
 from app.cli.db import db
@@ -33,6 +34,7 @@ COMMANDS: tuple[click.Command, ...] = (
     catalog,
     events,
     reports,
+    alert,
     settings,
     backup,
     restore,

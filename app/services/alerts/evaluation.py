@@ -28,7 +28,7 @@ from app.services.alerts.learning import learn_due
 from app.store.alerts import evaluation as store
 from app.store.alerts import rules as rules_store
 from app.store.alerts.alerts import FIRING, PENDING, RESOLVED
-from app.store.alerts.counts import Kind, Series
+from app.store.alerts.counts import Series
 from app.store.alerts.evaluation import Claim
 from app.store.database import transaction
 from app.store.events.hourly_counts import uncounted_since
@@ -41,7 +41,6 @@ PENDING_MS = {STOPPED: MINUTE_MS, VOLUME: MINUTE_MS, REJECTED: MINUTE_MS, THRESH
 CALM_MS = 5 * MINUTE_MS
 REFRESHED_MS = 5 * MINUTE_MS  # between two updates of what a firing alert has seen
 KEEP_DAYS, KEEP_MESSAGES_DAYS = 365, 60
-EVERYTHING = Kind((), {})
 REJECTS_RISING = "rejects.rising"
 
 log = structlog.get_logger(__name__)
@@ -104,13 +103,12 @@ class Evaluation:
         alerts = store.unresolved()
         rules = {rule.id: rule for rule in rules_store.rules() if rule.active}
         counted_at = None if self._spooled() else min(now, uncounted_since() or now)
-        everything = any(rule.kind == STOPPED and kind_of(rule) == EVERYTHING for rule in rules.values())
-        moment = Moment(now, counted_at, resumed_at, _by_rule(alerts), _stopped(alerts, now), everything)
+        moment = Moment(now, counted_at, resumed_at, _by_rule(alerts), _stopped(alerts, now))
         changes = Changes()
         for rule in rules.values():
             verdicts = self._judge(rule, moment)
             if verdicts is not None:
-                _compare(rule, moment, verdicts, changes)
+                compare(rule, moment, verdicts, changes)
         _close_orphans(alerts, rules, now, changes)
         self._commit(claim, resumed_at, changes)
         if counted_at is not None:
@@ -192,7 +190,7 @@ def _key(alert: Alert) -> Key:
     return alert.customer, alert.product, alert.type, alert.subject
 
 
-def _compare(rule: AlertRule, moment: Moment, verdicts: Verdicts, changes: Changes) -> None:
+def compare(rule: AlertRule, moment: Moment, verdicts: Verdicts, changes: Changes) -> None:
     """Add the changes of a rule's alerts that follow from its verdicts."""
     now, unresolved = moment.now, moment.unresolved.get(rule.id, {})
     for key, verdict in sorted(verdicts.items(), key=lambda one: one[0]):

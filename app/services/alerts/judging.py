@@ -7,27 +7,30 @@ means that it cannot be judged now.
 from __future__ import annotations
 
 import enum
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from app.schemas.alerts import CUSTOMER, HEALTH, PRODUCT, REJECTED, THRESHOLD, TYPE, VOLUME
 from app.services.alerts.normal import WINDOWS, Normal
 from app.store.alerts import counts
 from app.store.alerts import evaluation as store
-from app.store.alerts.counts import Kind, Recent, Series
+from app.store.alerts.counts import Kind, LearntRow, Recent, Series
 from app.store.models import Alert, AlertRule
 from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
+
+T = TypeVar("T")
 
 COLUMNS: dict[str, tuple[str, ...]] = {PRODUCT: ("product",), TYPE: ("product", "type"), CUSTOMER: ("customer",)}
 # How far the level of the hours before a silence lowers what is expected in it, so that a quiet day is no alert.
 LEVEL_HOURS = (3, 6, 24)
 LEVEL_EVENTS = 3.0  # added to both numbers, because few events say little
-LEAST_LEVEL = 0.5  # so that a silence is found within twice the limit
-MAX_LEVELS = 1_000  # series whose level is read in one evaluation
-# How far the other series lower it, if all have few events, as on a holiday.
-LEAST_OTHERS, OTHERS_EVENTS, OTHERS_LOW = 3, 5.0, 0.5
+LEAST_LEVEL = 0.6  # so that a silence is found within twice the limit
+CARRIED = 0.9  # of the limit, for what is missing from the days before: it was no alert then
+MAX_LEVELS = 50  # series whose level is read in one evaluation; if more are silent, others tell of a holiday
+# A day counts as a holiday if a quarter of the other series, without silent ones, have less than half of normal.
+LEAST_OTHERS, OTHERS_EVENTS, HOLIDAY_LEVEL = 3, 5.0, 0.5
 OTHERS_STEP_MS = 10 * MINUTE_MS
 RECENT_MS = WINDOWS[-1] * HOUR_MS
 LATE_MS = HOUR_MS  # events that normally arrive later than this leave the newest hours incomplete
@@ -36,6 +39,7 @@ UNKNOWN_CODE = "unknown products"
 FAILED_MS = HOUR_MS  # how long a failed report or webhook is a problem
 KNOWN_BY_REDIS = {"worker", "scheduler"}
 
+ByHour = Callable[[Series, int, int], Mapping[int, int]]
 Key = tuple[str, str, str, str]  # customer, product, type, subject
 HealthChecks = Callable[[], Sequence[tuple[str, str | None]]]  # returns names and problems
 
@@ -68,6 +72,20 @@ UNKNOWN = Verdict(Level.UNKNOWN)
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What was learnt about a series, when, and when it had its last event by then."""
+
+    normal: Normal
+    learnt_at: int
+    last_event_at: int
+
+    @classmethod
+    def of(cls, row: LearntRow) -> Learnt:
+        """Return a row of the table as it is used."""
+        return cls(Normal.load(row.rates, row.statistics), row.learnt_at, row.last_event_at or 0)
+
+
+@dataclass(frozen=True)
 class Moment:
     """What all rules of an evaluation share.
 
@@ -76,7 +94,6 @@ class Moment:
         counted_at: time up to which the received events are counted; None if it is not known.
         resumed_at: since when there was no gap between evaluations.
         unresolved: the unresolved alerts of each rule.
-        watches_everything: whether an active rule watches whether all events stop.
         stopped: when a series had an alert that its events stopped: the time of its end, or `now` if it has not ended.
     """
 
@@ -85,7 +102,22 @@ class Moment:
     resumed_at: int
     unresolved: Mapping[int, Mapping[Key, Alert]]
     stopped: Mapping[Series, int]
-    watches_everything: bool
+    cache: dict[tuple[str, str], Any] = field(default_factory=dict)  # what several rules read
+
+    def recent(self, kind: Kind) -> Mapping[Series, Recent]:
+        """Return the recent events of the series of a kind, up to `counted_at`."""
+        return self._once("recent", kind, lambda: counts.recent(kind, self.counted_at or 0, WINDOWS))
+
+    def known(self, kind: Kind) -> Mapping[Series, Learnt]:
+        """Return what was learnt about the series of a kind."""
+        return self._once("known", kind, lambda: {one: Learnt.of(row) for one, row in counts.normals(kind).items()})
+
+    def _once(self, what: str, kind: Kind, read: Callable[[], T]) -> T:
+        key = (what, repr(kind))
+        if key not in self.cache:
+            self.cache[key] = read()
+        found: T = self.cache[key]
+        return found
 
 
 Verdicts = dict[Key, Verdict]
@@ -106,15 +138,16 @@ def judge(rule: AlertRule, moment: Moment, health: HealthChecks) -> Verdicts | N
     if rule.kind == REJECTED:
         return _rejected(rule, moment)
     kind = kind_of(rule)
-    recent = counts.recent(kind, moment.counted_at, WINDOWS)
+    recent = moment.recent(kind)
     if rule.kind == THRESHOLD:
         return _threshold(rule, kind, moment.counted_at, recent)
-    rows = counts.normals(kind)
-    known = {series: Normal.load(row.rates, row.statistics) for series, row in rows.items()}
+    rows = moment.known(kind)
+    known = {series: row.normal for series, row in rows.items()}
     if rule.kind == VOLUME:
-        return _volume(rule, moment, moment.counted_at, recent, known)
-    last = {series: row.last_event_at or 0 for series, row in rows.items()}
-    verdicts = _stopped(rule, moment, moment.counted_at, recent, known, last)
+        return judge_volume(rule, moment, moment.counted_at, recent, known)
+    last = {series: row.last_event_at for series, row in rows.items()}
+    last |= {one: max(seen.last_at, last.get(one, 0)) for one, seen in recent.items()}
+    verdicts = judge_stopped(rule, moment, moment.counted_at, recent, known, last, counts.by_hour)
     oldest = moment.now - RECENT_MS  # events between an older learning and the recent hours would be overlooked
     overlooked = (one for one, row in rows.items() if row.learnt_at < oldest and one not in recent)
     return verdicts | {(*series, ""): UNKNOWN for series in overlooked}
@@ -123,23 +156,31 @@ def judge(rule: AlertRule, moment: Moment, health: HealthChecks) -> Verdicts | N
 # Events stopped.
 
 
-def _stopped(
+def judge_stopped(
     rule: AlertRule,
     moment: Moment,
     now: int,
     recent: Mapping[Series, Recent],
     known: Mapping[Series, Normal],
     last: Mapping[Series, int],
+    by_hour: ByHour,
 ) -> Verdicts:
+    """Return the series that are silent for longer than normal.
+
+    Args:
+        now: the time up to which events are counted.
+        last: time of the last event of each series.
+        by_hour: returns the number of events of a series in each hour between two times.
+    """
     found: Verdicts = {}
     candidates: list[tuple[Series, int]] = []
     unresolved = moment.unresolved.get(rule.id, {})
     floor = rule.parameters["minutes"] * MINUTE_MS
     for series, normal in known.items():
-        event = min(now, max(last.get(series, 0), recent[series].last_at if series in recent else 0))
+        event = min(now, last.get(series, 0))
         alert = unresolved.get((*series, ""))
         if alert and alert.firing_at is not None and normal.is_known and event <= alert.details["last_event_at"]:
-            found[(*series, "")] = _silence(normal, event, now, alert.details["level"])
+            found[(*series, "")] = _silence(normal, event, now, alert.details["level"])  # however much is normal now
             continue
         start = max(event + normal.statistics.lag_ms, moment.resumed_at)
         if normal.is_known and now - start >= floor and normal.expected(start, now) >= normal.silence_limit:
@@ -148,12 +189,15 @@ def _stopped(
     for number, (series, event) in enumerate(candidates):
         normal = known[series]
         start = max(event + normal.statistics.lag_ms, moment.resumed_at)
-        level = others.level(series, start) if moment.watches_everything else 1.0
-        expected, limit = normal.expected(start, now), normal.silence_limit
-        if number < MAX_LEVELS and expected * level >= limit:
-            level = min(level, _own_level(series, normal, event))
-        if expected * level >= limit:
-            found[(*series, "")] = _silence(normal, event, now, level)
+        reads = number < MAX_LEVELS
+        hours = by_hour(series, event - RECENT_MS - HOUR_MS, event) if reads and event > now - DAY_MS else {}
+        before, after = others.expected(series, start, now, hours)
+        missing = min(before, CARRIED * normal.silence_limit) + after
+        if missing >= normal.silence_limit and reads:
+            hours = hours or by_hour(series, event - RECENT_MS - HOUR_MS, event)
+            missing *= _own_level(normal, event, hours)
+        if missing >= normal.silence_limit:
+            found[(*series, "")] = _silence(normal, event, now, missing / normal.expected(start, now))
     return found
 
 
@@ -171,10 +215,9 @@ def _silence(normal: Normal, event: int, now: int, level: float) -> Verdict:
     return Verdict(Level.WRONG, "Events stopped", seen, words, event, details)
 
 
-def _own_level(series: Series, normal: Normal, event: int) -> float:
+def _own_level(normal: Normal, event: int, hours: Mapping[int, int]) -> float:
     """Return by how much the hours before a silence were below normal: 1 if they were not."""
     last = event // HOUR_MS * HOUR_MS
-    hours = counts.by_hour(series, last - LEVEL_HOURS[-1] * HOUR_MS, last)
     level = 1.0
     for length in LEVEL_HOURS:
         begin = last - length * HOUR_MS
@@ -190,45 +233,55 @@ class _Others:
         self._now, self._recent, self._known = now, recent, known
         self._ratios: dict[int, list[float]] = {}
 
-    def level(self, series: Series, since: int) -> float:
-        """Return by how much most other series are below normal since a time: 1 if they are not, or too few are known.
+    def expected(self, series: Series, since: int, until: int, hours: Mapping[int, int]) -> tuple[float, float]:
+        """Return how many events to expect from a series between two times, before and since midnight of UTC.
 
-        A time of more than a day ago stands for a day ago, and others for the next full step.
+        On a holiday, a series has no more than on its quietest day of the week, and than most of the others, unless it
+        had more since midnight. The days before a midnight and after it are usual or not independently.
+
+        Args:
+            hours: number of events of the series in the hours before the silence.
         """
+        normal, midnight = self._known[series], until // DAY_MS * DAY_MS
+        if since >= midnight:
+            own = sum(number for hour, number in hours.items() if hour >= midnight)
+            usual = normal.expected(midnight, since)
+            least = own / usual if usual >= OTHERS_EVENTS else 0.0
+            return 0.0, normal.expected(since, until) * max(least, self.level(series, since, until))
+        before = normal.expected(since, midnight) * self.level(series, since, midnight)
+        return before, normal.expected(midnight, until) * self.level(series, midnight, until)
+
+    def level(self, series: Series, since: int, until: int) -> float:
+        """Return which share of normal to expect from a series between two times: 1 unless there is a holiday."""
         step = OTHERS_STEP_MS if self._now - since < 2 * HOUR_MS else HOUR_MS
-        since = max(self._now - DAY_MS, -(-since // step) * step)
-        if since not in self._ratios:
-            known = (self._ratio(one, since) for one in self._known)
-            self._ratios[since] = sorted(ratio for ratio in known if ratio is not None)
-        ratios = self._ratios[since]
-        own = self._ratio(series, since)
-        place = bisect_left(ratios, own) if own is not None else len(ratios)
-        number = len(ratios) - (own is not None)
-        if number < LEAST_OTHERS:
+        begin = max(self._now - DAY_MS, -(-since // step) * step)
+        if begin not in self._ratios:
+            known = (self._ratio(one, begin) for one in self._known)
+            self._ratios[begin] = sorted(ratio for ratio in known if ratio is not None)
+        ratios, normal = self._ratios[begin], self._known[series]
+        if len(ratios) < LEAST_OTHERS or (low := ratios[(len(ratios) - 1) // 4]) >= HOLIDAY_LEVEL:
             return 1.0
-        middle = (number - 1) // 2  # the lower of two, without the series itself
-        median = ratios[middle + (middle >= place)]
-        return median if median < OTHERS_LOW else 1.0
+        quietest = normal.expected_on_quietest_day(since, until)
+        return min(low, quietest / max(quietest, normal.expected(since, until), 1e-9))
 
     def _ratio(self, series: Series, since: int) -> float | None:
         normal, seen = self._known[series], self._recent.get(series)
-        if normal.expected(since, self._now) < OTHERS_EVENTS:
+        if seen is None or seen.last_at < since or normal.expected(since, self._now) < OTHERS_EVENTS:
             return None
-        if seen is None or seen.last_at < since:
-            return 0.0
         hour = self._now // HOUR_MS * HOUR_MS
         length = min((0, *WINDOWS), key=lambda w: abs(hour - w * HOUR_MS - since))
         expected = normal.expected(hour - length * HOUR_MS, self._now)
         number = seen.current + (seen.sums[WINDOWS.index(length)] if length else 0)
-        return number / expected if expected >= OTHERS_EVENTS else 1.0
+        return number / expected if expected >= OTHERS_EVENTS else None
 
 
 # Volume, thresholds, rejected events.
 
 
-def _volume(
+def judge_volume(
     rule: AlertRule, moment: Moment, now: int, recent: Mapping[Series, Recent], known: Mapping[Series, Normal]
 ) -> Verdicts:
+    """Return the series whose volume is far from normal; see `judge_stopped`."""
     found: Verdicts = {}
     end = now // HOUR_MS * HOUR_MS
     others = _Others(now, recent, known)
@@ -250,7 +303,7 @@ def _volume(
         if is_drop and moment.stopped.get(series, 0) > begin:  # that alert says enough
             found[key] = UNKNOWN
             continue
-        excess *= others.level(series, begin) if is_drop else 1.0
+        excess *= others.level(series, begin, end) if is_drop else 1.0
         if excess < factor * HYSTERESIS:
             continue
         level = Level.WRONG if excess >= factor else Level.BORDER

@@ -6,8 +6,8 @@ silence is measured in the events that are normal in that time, so that a night 
 
 A silence is longer than normal from `silence_limit` events on. Gaps between independent events are exponential, so a
 limit of ln(number of events in a quarter) + 4 would have a false alarm in 50 quarters. It is multiplied by
-`burstiness`: by how much the longest gaps of the past weeks exceed those of independent events. The week with the
-longest gap does not count, because it may have had an outage.
+`burstiness`: by how much the longest gaps of the past weeks exceed those of independent events. The lower middle of the
+weeks counts, because two of four may have had an outage or a holiday.
 
 Hours are those of UTC, so daylight saving time moves a pattern by an hour twice a year, within the limits.
 """
@@ -19,7 +19,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
-from statistics import median
+from statistics import median, median_low
 from typing import Any, NamedTuple
 
 from app.support.clock import DAY_MS, HOUR_MS
@@ -32,12 +32,13 @@ WEEKS_OF_QUARTER = 13
 CALM_QUARTERS = 4.0  # e**4 = 55 quarters to a false alarm, if events are independent
 LEAST_LIMIT = 3.0  # expected events, however regular the series is
 REGULAR, LEAST_BURSTINESS = 0.6, 0.3  # below the first, events are regular rather than independent
+LONGEST_MARGIN = 1.2
 ONE_WEEK_MARGIN = 1.5  # if only one week is known, the longest silence in it may be short by chance
 SMOOTHED_EVENTS = 20
 HALF_WIDTHS = (0, 1, 2, 4, 8, 12, 24, 48, 83)  # hours before and after that an hour may be averaged with
 WINDOWS = (1, 3, 6, 12, 24)  # hours whose volume is compared with normal: the first that has enough expected events
-LEAST_WINDOW_EVENTS = 50
-SPREAD_MARGIN = 1.5
+LEAST_WINDOW_EVENTS = 100
+SPREAD_MARGIN = 2.0
 
 
 class Hour(NamedTuple):
@@ -94,6 +95,11 @@ class Normal:
         """Return the normal number of events between two times in milliseconds."""
         return max(0.0, self._since_monday(end) - self._since_monday(begin))
 
+    def expected_on_quietest_day(self, begin: int, end: int) -> float:
+        """Return the normal number of events between two times if all days were as the quietest day of the week."""
+        days = [self.rates[day : day + 24] for day in range(0, WEEK_HOURS, 24)]
+        return Normal([*min(days, key=sum)] * 7, self.statistics).expected(begin, end)
+
     @property
     def silence_limit(self) -> float:
         """Return the number of expected events from which on a silence is longer than normal."""
@@ -139,8 +145,8 @@ def learn(past: Sequence[Hour], begin: int, end: int, lag_ms: int = 0) -> Normal
     weekly = _middle([float(sum(week)) for week in counts])
     normal = Normal(_smooth(counts), Statistics(weeks, weekly))
     longest = _longest_silences(normal, used, start, weeks)
-    margin = ONE_WEEK_MARGIN if weeks == 1 else 1.0
-    burstiness = margin * _second(longest) / math.log(max(weekly, math.e))
+    margin = ONE_WEEK_MARGIN if weeks == 1 else LONGEST_MARGIN
+    burstiness = margin * median_low(longest) / math.log(max(weekly, math.e))
     spread = math.exp(SPREAD_MARGIN * _second(_largest_deviations(normal, counts, start)))
     burstiness = max(LEAST_BURSTINESS, burstiness) if burstiness < REGULAR else max(1.0, burstiness)
     return Normal(normal.rates, Statistics(weeks, weekly, burstiness, spread, lag_ms))
@@ -160,7 +166,8 @@ def _smooth(counts: Sequence[Sequence[int]]) -> list[float]:
 def _longest_silences(normal: Normal, used: Sequence[Hour], start: int, weeks: int) -> list[float]:
     """Return the longest silence that ended in each week, in expected events.
 
-    Those within an hour are not known. A long silence is likely to include the end of an hour.
+    Those within an hour are not known. A long silence is likely to include the end of an hour. The last one has not
+    ended, so it may be the one that an alert is about.
     """
     longest = [0.0] * weeks
     previous = start
@@ -168,7 +175,6 @@ def _longest_silences(normal: Normal, used: Sequence[Hour], start: int, weeks: i
         week = (hour.hour - start) // WEEK_MS
         longest[week] = max(longest[week], normal.expected(previous, hour.first_at or hour.hour))
         previous = hour.last_at or hour.hour + HOUR_MS
-    longest[-1] = max(longest[-1], normal.expected(previous, start + weeks * WEEK_MS))
     return longest
 
 

@@ -7,7 +7,7 @@ read by one query, which groups the counts by the codes that distinguish them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from peewee import Case, Expression, ModelSelect, Tuple, fn
 
@@ -48,6 +48,15 @@ class PastHour(NamedTuple):
     number: int
     first_at: int
     last_at: int
+
+
+class LearntRow(NamedTuple):
+    """What was learnt about a series, as columns of `AlertNormal`."""
+
+    rates: bytes
+    statistics: dict[str, Any]
+    learnt_at: int
+    last_event_at: int | None
 
 
 class Kind(NamedTuple):
@@ -165,13 +174,14 @@ def normal(series: Series) -> AlertNormal | None:
     return AlertNormal.get_or_none(*same)
 
 
-def normals(kind: Kind) -> dict[Series, AlertNormal]:
+def normals(kind: Kind) -> dict[Series, LearntRow]:
     """Return what was learnt about each series of a kind."""
-    query = AlertNormal.select()
+    columns = [getattr(AlertNormal, name) for name in (*Series._fields, *LearntRow._fields)]
+    query = AlertNormal.select(*columns)
     for name in Series._fields:
         column = getattr(AlertNormal, name)
         query = query.where(column != "" if name in kind.columns else column == kind.codes.get(name, ""))
-    return {Series(row.customer, row.product, row.type): row for row in query}
+    return {Series(*row[:3]): LearntRow(*row[3:]) for row in fetch(query)}
 
 
 def learnt() -> dict[Series, int]:

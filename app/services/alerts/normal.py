@@ -35,6 +35,7 @@ REGULAR, LEAST_BURSTINESS = 0.6, 0.3  # below the first, events are regular rath
 LONGEST_MARGIN = 1.2
 ONE_WEEK_MARGIN = 1.5  # if only one week is known, the longest silence in it may be short by chance
 SMOOTHED_EVENTS = 20
+REPRESENTED = 0.7  # of the events of a week, in the rates
 HALF_WIDTHS = (0, 1, 2, 4, 8, 12, 24, 48, 83)  # hours before and after that an hour may be averaged with
 WINDOWS = (1, 3, 6, 12, 24)  # hours whose volume is compared with normal: the first that has enough expected events
 LEAST_WINDOW_EVENTS = 100
@@ -143,7 +144,7 @@ def learn(past: Sequence[Hour], begin: int, end: int, lag_ms: int = 0) -> Normal
     for hour in used:
         counts[(hour.hour - start) // WEEK_MS][hour_of_week(hour.hour)] = hour.number
     weekly = _middle([float(sum(week)) for week in counts])
-    normal = Normal(_smooth(counts), Statistics(weeks, weekly))
+    normal = Normal(_smooth(counts, weekly), Statistics(weeks, weekly))
     longest = _longest_silences(normal, used, start, weeks)
     margin = ONE_WEEK_MARGIN if weeks == 1 else LONGEST_MARGIN
     burstiness = margin * median_low(longest) / math.log(max(weekly, math.e))
@@ -152,15 +153,25 @@ def learn(past: Sequence[Hour], begin: int, end: int, lag_ms: int = 0) -> Normal
     return Normal(normal.rates, Statistics(weeks, weekly, burstiness, spread, lag_ms))
 
 
-def _smooth(counts: Sequence[Sequence[int]]) -> list[float]:
-    """Return the middle of the weeks for each hour of the week, averaged over neighbours if events are few."""
+def _smooth(counts: Sequence[Sequence[int]], weekly: float) -> list[float]:
+    """Return the middle of the weeks for each hour of the week, averaged over neighbours if events are few.
+
+    It is averaged over more if events come in other hours each week, so that the middle of most hours is nothing.
+    """
     hourly = sum(map(sum, counts)) / WEEK_HOURS
-    half = next((half for half in HALF_WIDTHS if hourly * (2 * half + 1) >= SMOOTHED_EVENTS), HALF_WIDTHS[-1])
     before = [[0, *accumulate((*week, *week, *week))] for week in counts]  # three weeks, because a week is a circle
-    return [
-        _middle([sums[hour + half + 1] - sums[hour - half] for sums in before]) / (2 * half + 1)
-        for hour in range(WEEK_HOURS, 2 * WEEK_HOURS)
-    ]
+    rates: list[float] = []
+    for half in HALF_WIDTHS:
+        width = 2 * half + 1
+        if hourly * width < SMOOTHED_EVENTS and half < HALF_WIDTHS[-1]:
+            continue
+        rates = [
+            _middle([sums[hour + half + 1] - sums[hour - half] for sums in before]) / width
+            for hour in range(WEEK_HOURS, 2 * WEEK_HOURS)
+        ]
+        if sum(rates) >= REPRESENTED * weekly:
+            break
+    return rates
 
 
 def _longest_silences(normal: Normal, used: Sequence[Hour], start: int, weeks: int) -> list[float]:

@@ -120,7 +120,7 @@ def build(settings: Settings) -> Services:
     alert_evaluation = Evaluation(
         lambda: [(check.name, check.problem) for check in health.glance()],
         spool.waiting,
-        lambda event, data: None,
+        lambda event, data, *, customer: None,
         settings.alert_repeat,
         f"{settings.base_url}/admin/alerts",
     )

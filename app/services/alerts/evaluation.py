@@ -49,8 +49,12 @@ log = structlog.get_logger(__name__)
 class Announce(Protocol):
     """Function that queues webhooks."""
 
-    def __call__(self, event: str, data: Mapping[str, object]) -> None:
-        """Queue a webhook for each endpoint that wants an event type, in the caller's transaction."""
+    def __call__(self, event: str, data: Mapping[str, object], *, customer: str | None) -> object:
+        """Queue a webhook for each endpoint that wants an event type, in the caller's transaction.
+
+        Args:
+            customer: the customer that the data is about; None: several or all.
+        """
 
 
 @dataclass
@@ -150,17 +154,26 @@ class Evaluation:
 
     def _queue(self, message: messages.Message, now: int) -> None:
         keys = [one.id for one in message.alerts]
-        is_firing = message.event == messages.FIRING
-        store.change(keys, **{"notified_at" if is_firing else "resolution_notified_at": now})
+        store.change(keys, **{"notified_at" if message.event == messages.FIRING else "resolution_notified_at": now})
         values = {"rule": message.rule, "event": message.event, "is_repeat": message.is_repeat}
         values |= {"subject": message.subject, "text": message.text, "created_at": now}
         store.add_message(key=str(uuid.uuid4()), alerts=keys, **values)
         if not message.is_repeat:
-            shown = [_as_json(one) for one in message.alerts[: messages.MAX_NAMED]]
-            data = {"rule": message.alerts[0].rule_name, "number": len(keys), "alerts": shown, "link": self._link}
-            self._announce(message.event, data)
-            if is_firing and message.alerts[0].kind == REJECTED:
-                self._announce(REJECTS_RISING, data)
+            self._announce_each(message)
+
+    def _announce_each(self, message: messages.Message) -> None:
+        """Queue a webhook for each customer of the alerts, or for all together if there are many."""
+        by_customer: dict[str, list[Alert]] = defaultdict(list)
+        for alert in message.alerts:
+            by_customer[alert.customer].append(alert)
+        if len(by_customer) > messages.MAX_NAMED:
+            by_customer = {"": list(message.alerts)}
+        for customer, alerts in by_customer.items():
+            shown = [_as_json(one) for one in alerts[: messages.MAX_NAMED]]
+            data = {"rule": alerts[0].rule_name, "number": len(alerts), "alerts": shown, "link": self._link}
+            self._announce(message.event, data, customer=customer or None)
+            if message.event == messages.FIRING and alerts[0].kind == REJECTED:
+                self._announce(REJECTS_RISING, data, customer=customer or None)
 
 
 def _resumed_at(claim: Claim) -> int:

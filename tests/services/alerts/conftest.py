@@ -34,7 +34,7 @@ class World:
         return Evaluation(
             lambda: self.problems,
             lambda: self.spooled,
-            lambda event, data: self.announced.append((event, data)),
+            lambda event, data, *, customer: self.announced.append((event, {"customer": customer, **data})),
             4,
             "https://tally.example/admin/alerts",
         )

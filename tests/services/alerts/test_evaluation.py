@@ -206,7 +206,7 @@ def test_a_night_counts_as_little_as_it_should(world):
 
 def test_on_a_holiday_a_product_is_expected_to_have_as_few_events_as_on_its_quietest_day(world):
     world.rule("stopped")
-    world.past("OFFICE", lambda hour: 60 if hour_of_week(hour) < 120 else 0)
+    world.past("OFFICE", lambda hour: 60 if hour_of_week(hour) < 120 and hour < NOON - 12 * HOUR_MS else 0)
     for product in "ABC":
         world.past(product, 600)
     world.evaluate(60, *"ABC")  # a tenth of normal
@@ -367,6 +367,8 @@ def test_a_user_with_customers_sees_only_alerts_about_them(world):
     world.evaluate(3)
     assert {one.customer for one in world.services.alerts.current(SYSTEM)} == {"ACME", "OTHER"}
     assert [one.customer for one in world.services.alerts.current(ANNA)] == ["ACME"]
+    assert [data["customer"] for _, data in world.announced] == ["ACME", "OTHER"]
+    assert [alert["customer"] for _, data in world.announced for alert in data["alerts"]] == ["ACME", "OTHER"]
     assert [one.customer for one in world.services.alerts.history(ANNA, 10)] == ["ACME"]
     assert (world.services.alerts.firing(ANNA), world.services.alerts.firing(SYSTEM)) == (1, 2)
     hidden = Alert.get(Alert.customer == "OTHER")

@@ -445,8 +445,8 @@ COUNTS = {
     "PostgreSQL": "{insert} FROM generate_series(1, {series}) s(n), generate_series(1, 673) h(k)",
 }
 INSERT = """INSERT INTO hourly_count (customer, product, type, hour, number, first_at, last_at)
-    SELECT 'BARCHART', 'PRODUCT-' || n, 'USE', {end} - CAST(k AS bigint) * 3600000, 50, {end} - CAST(k AS bigint) * 3600000 + 1,
-    {end} - CAST(k AS bigint) * 3600000 + 3599999"""
+    SELECT 'BARCHART', 'PRODUCT-' || n, 'USE', {end} - CAST(k AS bigint) * 3600000, 50,
+    {end} - CAST(k AS bigint) * 3600000 + 1, {end} - CAST(k AS bigint) * 3600000 + 3599999"""
 CODES = """INSERT INTO observed_code (customer, product, type, first_observed_at, width)
     SELECT DISTINCT customer, product, type, 0, 0 FROM hourly_count WHERE hour = {end} - 3600000"""
 COPIES = """

@@ -40,6 +40,8 @@ GAP_MS = 10 * MINUTE_MS  # without evaluations, after which what happened in bet
 PENDING_MS = {STOPPED: MINUTE_MS, VOLUME: MINUTE_MS, REJECTED: MINUTE_MS, THRESHOLD: MINUTE_MS, HEALTH: 5 * MINUTE_MS}
 CALM_MS = 5 * MINUTE_MS
 REFRESHED_MS = 5 * MINUTE_MS  # between two updates of what a firing alert has seen
+# Most new alerts and updates in one transaction, because other writers wait for it; the others follow a minute later.
+MAX_ADDED, MAX_REFRESHED = 1_000, 200
 KEEP_DAYS, KEEP_MESSAGES_DAYS = 365, 60
 REJECTS_RISING = "rejects.rising"
 
@@ -255,9 +257,9 @@ def _seen(verdict: Verdict, now: int) -> dict[str, Any]:
 
 
 def _write(changes: Changes, now: int) -> None:
-    store.insert(changes.added)
+    store.insert(changes.added[:MAX_ADDED])
     store.remove([one.id for one in changes.removed])
-    for alert, verdict in changes.refreshed:
+    for alert, verdict in sorted(changes.refreshed, key=lambda one: one[0].checked_at)[:MAX_REFRESHED]:
         store.change([alert.id], title=verdict.title, **_seen(verdict, now))
     store.change([one.id for one in changes.fired], state=FIRING, firing_at=now)
     store.change([one.id for one in changes.calmed], calm_at=now)

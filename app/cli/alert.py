@@ -59,11 +59,15 @@ def list_rules(as_json: bool) -> None:
 @ID
 @command
 def show(key: int, as_json: bool) -> None:
-    """Show a rule and its alerts that are pending or firing."""
+    """Show a rule, how many series it watches and still learns, and its alerts that are pending or firing."""
     found = services().alert_rules.get(SYSTEM, key)
     alerts = [one for one in services().alerts.current(SYSTEM) if one.rule == key]
-    lines = [_render(found), *(f"  {_render_alert(one)}" for one in alerts)]
-    say(_as_json(found) | {"alerts": [_alert_as_json(one) for one in alerts]}, "\n".join(lines), json=as_json)
+    watched = services().alerts.watched(found)
+    number = {"series": watched.series, "learning": watched.learning} if watched else {}
+    lines = [_render(found), *(f"  {name}: {value:,}" for name, value in number.items())]
+    lines += [f"  {_render_alert(one)}" for one in alerts]
+    shown = _as_json(found) | number | {"alerts": [_alert_as_json(one) for one in alerts]}
+    say(shown, "\n".join(lines), json=as_json)
 
 
 @alert.command()

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.exceptions import AlertUnknown
+from app.schemas.alerts import STOPPED, VOLUME
+from app.services.alerts.judging import kind_of
 from app.services.alerts.normal import Normal
 from app.services.people.principal import Principal
 from app.store.alerts import alerts as store
 from app.store.alerts import counts
 from app.store.alerts.counts import Series
-from app.store.models import Alert
+from app.store.models import Alert, AlertRule
 from app.support.clock import HOUR_MS, now
 
 BEFORE_HOURS, AFTER_HOURS = 24, 6  # shown around an alert
@@ -36,6 +38,14 @@ class AlertChart:
     until_at: int | None
 
 
+@dataclass(frozen=True)
+class Watched:
+    """Number of series that a rule watches, and of those that it is still learning, so that they cannot alert yet."""
+
+    series: int
+    learning: int
+
+
 class Alerts:
     """Alerts that a user may see. A user who is limited to customers sees only alerts about one of them."""
 
@@ -57,6 +67,15 @@ class Alerts:
         if found is None or not who.sees(found.customer):
             raise AlertUnknown(f"There is no alert {key}, or you may not see it.")
         return found
+
+    def watched(self, rule: AlertRule) -> Watched | None:
+        """Return how many series a rule watches that compares them with normal, or None for another rule."""
+        if rule.kind not in (STOPPED, VOLUME):
+            return None
+        kind = kind_of(rule)
+        series, rows = counts.of_kind(kind), counts.normals(kind)
+        known = {one for one, row in rows.items() if Normal.load(row.rates, row.statistics).is_known}
+        return Watched(len(series), sum(one not in known for one in series))
 
     def chart(self, alert: Alert) -> AlertChart | None:
         """Return the chart of an alert about events, or None for an alert about the service's health."""

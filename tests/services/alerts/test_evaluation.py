@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from app.exceptions import AlertUnknown
 from app.services.alerts import evaluation
+from app.services.alerts.alerts import Watched
 from app.services.alerts.normal import hour_of_week
 from app.services.people.principal import SYSTEM, Principal
 from app.store.alerts import evaluation as store
+from app.store.database import release
 from app.store.models import Alert, AlertMessage, AlertNormal, AlertRule, Event, HourlyCount, ObservedCode
 from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.services.alerts.conftest import NOON
@@ -71,6 +75,29 @@ def test_of_two_schedulers_exactly_one_evaluates(world):
     assert world.alerts() == [("disk", "Problem with disk", "firing")]
     assert len(world.messages()) == 1
     assert [event for event, _ in world.announced] == ["alert.firing"]
+
+
+@pytest.mark.both_databases
+def test_two_schedulers_at_the_same_moment_send_one_message(world):
+    world.rule("health", per="everything")
+    world.problems = [("disk", "The disk is full.")]
+    both = threading.Barrier(2)
+
+    def evaluate(scheduler):
+        both.wait()
+        scheduler.evaluate()
+        release()
+
+    for _ in range(8):
+        world.now += MINUTE_MS
+        threads = [threading.Thread(target=evaluate, args=(world.scheduler(),)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert world.alerts() == [("disk", "Problem with disk", "firing")]
+    assert world.messages() == ["Firing: Watch, disk"]
+    assert len(world.announced) == 1
 
 
 def test_a_scheduler_that_was_overtaken_writes_nothing(world):
@@ -155,11 +182,12 @@ def test_downtime_does_not_resolve_a_silence_that_continues(world):
 
 
 def test_a_new_product_is_learnt_first(world):
-    world.rule("stopped")
+    rule = world.rule("stopped")
     world.past("NEW", 60, days=6)
-    world.evaluate(120)
-    assert world.alerts() == []
-    assert AlertNormal.get().statistics["weeks"] == 0
+    world.past("OLD", 60, days=8)
+    world.evaluate(30)
+    assert world.alerts() == [("OLD", STOPPED, "firing")]
+    assert world.services.alerts.watched(rule) == Watched(series=2, learning=1)
 
 
 def test_events_removed_by_age_leave_a_shorter_past(world):

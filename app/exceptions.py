@@ -210,6 +210,10 @@ class AlertUnknown(TallyError):
     """There is no such alert, alert rule or silence, or the caller may not see it; the error does not reveal which."""
 
 
+class ChannelUnknown(TallyError):
+    """There is no such alert channel."""
+
+
 class AccountInvalid(TallyError):
     """A user cannot be created, changed or removed as requested."""
 

@@ -149,6 +149,16 @@ class Settings:
     """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
     alert_repeat: int = number(4, "hours", 1, 720)
     """After how long a message about alerts that still fire is sent again; see [alerts](alerts.md)."""
+    smtp_url: str = text("", "URL", url(values.mail_server, "smtp", "smtps"))
+    """The server that sends mail: `smtp://user:password@mail.example.com:587` (STARTTLS) or `smtps://…:465` (TLS from
+    the start); see [Mail](#mail). Empty: no mail is sent.
+    """
+    mail_from: str = text("", "address", values.mail_address)
+    """The sender of mail, such as `Tally <tally@example.com>`. Needed if `SMTP_URL` is set."""
+    alert_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
+    """The servers that alert channels may call, such as `hooks.slack.com`; see [Alert channels](#alert-channels). Mail
+    goes to the server in `SMTP_URL`, which need not be listed. Empty: no channels other than mail.
+    """
     rejected_keep_days: int = number(30, "days", 1, 36_500)
     """How long a rejected event or rejected request is stored."""
     rejected_max: int = number(100_000, "events", 1, 10_000_000)

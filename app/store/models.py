@@ -498,3 +498,33 @@ class AlertEvaluation(Table):
     claimed_at = BigIntegerField(null=True)  # by the database's clock
     evaluated_at = BigIntegerField(null=True)  # by the database's clock
     resumed_at = BigIntegerField(default=0)  # since when there was no gap between evaluations
+
+
+class AlertChannel(Table):
+    """Channel that messages about alerts are sent to."""
+
+    id = BigAutoField()
+    name = TextField(unique=True)
+    addresses: Field[list[str] | None] = JsonField(null=True)  # of mail; null: it has a URL
+    url = TextField(null=True)  # for Apprise, encrypted; null: it has mail addresses
+    shown = TextField()  # the addresses, or the URL without its secrets
+    active = BooleanField(default=True)
+    created_at = BigIntegerField()
+    changed_at = BigIntegerField()
+    sent_at = BigIntegerField(null=True)  # last message that it accepted; null: none
+    failed_at = BigIntegerField(null=True)  # since when it has been failing; null: it is not
+    problem = TextField(null=True)  # why the last message failed; null: it did not
+
+
+class AlertDelivery(Table):
+    """Delivery of a message about alerts to one channel."""
+
+    id = BigAutoField()
+    message = BigIntegerField()
+    channel = BigIntegerField()
+    state = TextField()  # waiting, delivered, given_up
+    tries = IntegerField(default=0)
+    next_try_at = BigIntegerField(null=True)  # null: none
+    created_at = BigIntegerField()
+    tried_at = BigIntegerField(null=True)  # last try; null: none
+    said = TextField(default="")  # what the channel answered to the last try, or the reason for no answer

@@ -33,12 +33,14 @@ class Receiver:
     Attributes:
         answers: its next responses, in order; then OK.
         broken: paths at which it always responds with an error.
+        documents: its responses to GET requests, by path.
     """
 
     url: str = ""
     got: list[Received] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    documents: dict[str, bytes] = field(default_factory=dict)
 
     def answer(self, received: Received) -> Answer:
         self.got.append(received)
@@ -61,6 +63,13 @@ def receiver(certificate: trustme.LeafCert | None = None) -> Iterator[Receiver]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(said)
+
+        def do_GET(self) -> None:
+            document = recorder.documents.get(self.path)
+            self.send_response(404 if document is None else 200)
+            self.send_header("Content-Length", str(len(document or b"")))
+            self.end_headers()
+            self.wfile.write(document or b"")
 
         def log_message(self, *args: object) -> None:
             """Log nothing."""

@@ -11,6 +11,7 @@ from flask import Flask
 from app.cli.alert import alert
 from app.cli.backup import backup, restore, verify
 from app.cli.catalog import catalog
+from app.cli.channel import channel
 from app.cli.db import db
 from app.cli.events import events
 from app.cli.key import key
@@ -32,6 +33,7 @@ COMMANDS: tuple[click.Command, ...] = (
     token,
     key,
     catalog,
+    channel,
     events,
     reports,
     alert,

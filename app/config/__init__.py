@@ -61,8 +61,8 @@ class Settings:
     `S3_ENDPOINT_URL`.
     """
     secret_key: str = text("", SECRET_UNIT, values.long_enough, secret=True)
-    """Signs links and sessions, and makes the secrets of webhooks. Every process of an installation needs the same.
-    Empty: made once and kept in `DATA_DIR/secret.key`, mode 0600.
+    """Signs links and sessions, makes the secrets of webhooks, and encrypts the URLs of alert channels. Every process
+    of an installation needs the same. Empty: made once and kept in `DATA_DIR/secret.key`, mode 0600.
     """
     admin_password: str = text("", "text, 8 characters or more", None, secret=True)
     """The password of the user `admin`, which the very first start creates. Later changes of this setting do not change

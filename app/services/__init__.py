@@ -13,8 +13,10 @@ from app.redis.rate_limit import RateLimit
 from app.services.access.admission import Admission
 from app.services.access.ingest_keys import IngestKeys
 from app.services.alerts.alerts import Alerts
+from app.services.alerts.channels import Channels
 from app.services.alerts.evaluation import Evaluation
 from app.services.alerts.rules import AlertRules, AlertSilences
+from app.services.alerts.sender import Sender
 from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.editor import CatalogEditor
 from app.services.catalog.listing import CatalogListing
@@ -86,6 +88,7 @@ class Services:
     alert_rules: AlertRules
     alert_silences: AlertSilences
     alert_evaluation: Evaluation
+    channels: Channels
     health: Health
     request_metrics: RequestMetrics
     metrics: Metrics
@@ -116,7 +119,8 @@ def build(settings: Settings) -> Services:
     spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
     writer = GroupCommitWriter(settings.ingest_wait_seconds, spool if settings.spool else None)
     backups = Backups(settings, storage)
-    health, request_metrics = Health(settings, queue, spool, storage, backups), RequestMetrics(queue)
+    channels = Channels(Sender(settings), settings.secret)
+    health, request_metrics = Health(settings, queue, spool, storage, backups, channels), RequestMetrics(queue)
     alert_evaluation = Evaluation(
         lambda: [(check.name, check.problem) for check in health.glance()],
         spool.waiting,
@@ -159,12 +163,23 @@ def build(settings: Settings) -> Services:
         alert_rules=AlertRules(),
         alert_silences=AlertSilences(),
         alert_evaluation=alert_evaluation,
+        channels=channels,
         health=health,
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),
         system=System(settings, queue),
         scheduler=Scheduler(
-            settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected, backups, alert_evaluation
+            settings,
+            queue,
+            reports,
+            spool,
+            retention,
+            schedule_runs,
+            webhooks,
+            channels,
+            rejected,
+            backups,
+            alert_evaluation,
         ),
         backups=backups,
         restore=Restore(settings, backups, destinations),

@@ -20,7 +20,17 @@ from app.store.models import Table
 ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 # the large integers that are no times, and the times whose names clients know
 NUMBERS = {
-    *("account", "delivery", "owner", "schedule", "last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id"),
+    *(
+        "account",
+        "channel",
+        "delivery",
+        "message",
+        "owner",
+        "schedule",
+        "last_snapshot_max_id",
+        "snapshot_max_id",
+        "snapshot_min_id",
+    ),
     *("slice_end", "up_to", "bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset"),
     *("rejected", "resumed_rows", "rows", "rule", "slice_groups", "total", "width"),
 }

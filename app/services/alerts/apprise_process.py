@@ -31,19 +31,8 @@ from urllib.parse import urlsplit
 MAX_MEMORY_BYTES = 1 << 30  # a server's response may be endless
 MAX_TEXT = 500  # characters of a server's response
 # The beginnings of audit events that are not permitted, and of those among them that are.
-CLOSED = tuple(
-    [
-        "socket.bind",
-        "socket.send",
-        "socket.gethostby",
-        "socket.getnameinfo",
-        "subprocess",
-        "os.",
-        "pty",
-        "ctypes",
-        "syslog",
-    ]
-)
+CLOSED: tuple[str, ...] = ("socket.bind", "socket.send", "socket.gethostby", "socket.getnameinfo")
+CLOSED += ("subprocess", "os.", "pty", "ctypes", "syslog")
 HARMLESS = ("os.listdir", "os.scandir", "os.putenv", "os.unsetenv")
 
 # The module and class of Apprise for each scheme that a channel's URL may have. All of them use the library `requests`.

@@ -30,6 +30,7 @@ from app.services.people.principal import SYSTEM, Principal
 from app.store.alerts import alerts as alerts_store
 from app.store.alerts import channels as store
 from app.store.alerts import rules as rules_store
+from app.store.alerts.alerts import FIRING
 from app.store.database import release, server_time, transaction
 from app.store.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule
 from app.support.clock import DAY_MS, SKEW_MS, now
@@ -42,7 +43,6 @@ LAST_TRY_SECONDS = 120  # after that, the process of the last try is considered 
 TEST_SECONDS = 20
 KEEP_DAYS = 60
 LONGEST_MS = PAUSES_SECONDS[-1] * 1000 + SKEW_MS  # no try is scheduled further ahead
-KINDS = {"alert.firing": "failure", "alert.resolved": "success"}
 UNREADABLE = "The URL of the channel cannot be decrypted, because SECRET_KEY has changed. Enter it again."
 
 log = structlog.get_logger(__name__)
@@ -165,9 +165,16 @@ class Channels:
         """Return the rules that name a channel. Those that notify all channels are not among them."""
         return [rule for rule in rules_store.rules() if rule.channels is not None and channel.id in rule.channels]
 
-    def deliveries(self, channel: Channel, limit: int) -> list[tuple[AlertDelivery, AlertMessage]]:
-        """Return the newest deliveries to a channel, with their messages."""
-        return store.newest(channel.id, limit)
+    def deliveries(self, who: Principal, channel: Channel, limit: int) -> list[tuple[AlertDelivery, AlertMessage]]:
+        """Return the newest deliveries to a channel, with their messages.
+
+        A user who is limited to customers sees messages of rules about one of them only.
+        """
+        found = store.newest(channel.id, limit)
+        if who.customers is None:
+            return found
+        rules = {rule.id for rule in rules_store.rules(who.customers)}
+        return [one for one in found if one[1].rule in rules]
 
     def test(self, channel: Channel, *, by: Principal = SYSTEM) -> Outcome:
         """Send a test message, and return what came back."""
@@ -196,10 +203,6 @@ class Channels:
         """Wait until every started try has ended."""
         while self._busy:
             time.sleep(0.01)
-
-    def failing(self) -> list[Channel]:
-        """Return the channels in use that did not accept the last message."""
-        return _channels(store.failing())
 
     def purge(self) -> None:
         """Purge deliveries after KEEP_DAYS."""
@@ -235,9 +238,9 @@ class Channels:
         pause = LAST_TRY_SECONDS if is_last else PAUSES_SECONDS[number - 1]
         if not store.claim(delivery, begun, begun + pause * 1000):
             return
+        sent = _message(message)
         release()  # no connection is needed while the server responds
-        kind, key = KINDS.get(message.event, "info"), f"rule {message.rule}"
-        outcome = self._send(channel, Message(message.subject, message.text, kind, key))
+        outcome = self._send(channel, sent)
         if outcome.sent:
             store.note_delivered(delivery, now(), outcome.said)
             log.info("alert sent", channel=channel.name, number=number)
@@ -288,6 +291,15 @@ class Channels:
         if found is None:
             raise ChannelUnknown("There is no such channel.")
         return found
+
+
+def _message(message: AlertMessage) -> Message:
+    """Return a message about alerts of a rule. It is the end of the problem if no other alert of the rule fires."""
+    kind = "failure"
+    if message.event == "alert.resolved":
+        still_firing = any(one.rule == message.rule and one.state == FIRING for one in alerts_store.current())
+        kind = "info" if still_firing else "success"
+    return Message(message.subject, message.text, kind, f"rule {message.rule}")
 
 
 def _channels(rows: Sequence[AlertChannel]) -> list[Channel]:

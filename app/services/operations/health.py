@@ -16,6 +16,7 @@ from pathlib import Path
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StorageFailed, StoreUnavailable
 from app.redis.queue import ReportQueue
+from app.services.alerts.channels import Channels
 from app.services.events.spool import EventSpool
 from app.services.operations.backup import Backups
 from app.storage import Storage
@@ -54,6 +55,7 @@ OLD_BACKUP = (
 )
 NO_BACKUP_LIST = "The backups in {place} cannot be listed: {reason}"
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
+FAILING_CHANNELS = "Alert channels did not accept the last message: {names}. Test them on the page Channels."
 MESSAGES: tuple[str, ...] = (
     AWAY,
     SPOOLING,
@@ -69,6 +71,7 @@ MESSAGES: tuple[str, ...] = (
     NO_BACKUP,
     OLD_BACKUP,
     NO_BACKUP_LIST,
+    FAILING_CHANNELS,
 )
 
 
@@ -90,12 +93,19 @@ class Health:
     """Health checks of this process's dependencies."""
 
     def __init__(
-        self, settings: Settings, queue: ReportQueue, spool: EventSpool, storage: Storage, backups: Backups
+        self,
+        settings: Settings,
+        queue: ReportQueue,
+        spool: EventSpool,
+        storage: Storage,
+        backups: Backups,
+        channels: Channels,
     ) -> None:
         self._settings = settings
         self._event_spool = spool
         self._queue = queue
         self._backups = backups
+        self._channels = TimedCall(channels.all, DATABASE_SECONDS, release)
         self._pending = TimedCall(_missing, DATABASE_SECONDS, release)
         self._storage_probe = TimedCall(storage.probe, STORAGE_SECONDS)
         self._storage_checks: TTLCache[Check] = TTLCache(STORAGE_KEPT_SECONDS)
@@ -104,10 +114,11 @@ class Health:
     def checks(self) -> list[Check]:
         """Check the database, Redis, workers, scheduler, disk and spool now. The result for the storage is cached."""
         why_no_spool = self._event_spool.why_not() if self._settings.spool else None
+        database = self._database(spools=self._settings.spool and why_no_spool is None)
         redis = self.redis()
         is_away = redis.problem is not None
         return [
-            self._database(spools=self._settings.spool and why_no_spool is None),
+            database,
             redis,
             self._worker(away=is_away),
             self._scheduler(away=is_away),
@@ -115,6 +126,7 @@ class Health:
             self._disk(),
             self._spool(why_no_spool),
             *([self._backup()] if self._settings.backup_url else []),
+            *(self._alert_channels() if database.problem is None else ()),
         ]
 
     def glance(self) -> list[Check]:
@@ -192,6 +204,19 @@ class Health:
             return Check("backup", NO_BACKUP.format(place=place), plain=NO_BACKUP.format(place="BACKUP_URL"))
         is_old = status.hours >= OLD_INTERVALS * every
         return Check("backup", OLD_BACKUP.format(hours=status.hours, every=every) if is_old else None)
+
+    def _alert_channels(self) -> list[Check]:
+        """Return the check of the alert channels, if there are any."""
+        try:
+            channels = [one for one in self._channels.answer() if one.active]
+        except (StoreUnavailable, TimeoutError):  # as the next check of the database will say
+            return []
+        failing = [one for one in channels if one.problem]
+        if not failing:
+            return [Check("channels", None, f"{len(channels)}")] if channels else []
+        message = FAILING_CHANNELS.format(names=", ".join(one.name for one in failing))
+        plain = FAILING_CHANNELS.format(names=f"{len(failing)} of {len(channels)}")
+        return [Check("channels", message, f"{len(failing)} of {len(channels)} failing", plain=plain)]
 
     def _disk(self) -> Check:
         folder = self._settings.data_dir.absolute()

@@ -11,6 +11,7 @@ import structlog
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
+from app.services.alerts.channels import Channels
 from app.services.alerts.evaluation import Evaluation
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
@@ -37,6 +38,7 @@ SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 WEBHOOK_SECONDS = 5.0
 EVALUATE_SECONDS = 10.0  # to the next look whether an evaluation of the alert rules is due
+CHANNEL_SECONDS = 5.0
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
 KEY_DAYS = 2  # the API promises one day
@@ -56,6 +58,7 @@ class Scheduler:
         retention: Retention,
         schedule_runs: ScheduleRuns,
         webhooks: Webhooks,
+        channels: Channels,
         rejected: RejectedEvents,
         backups: Backups,
         alert_evaluation: Evaluation,
@@ -65,6 +68,7 @@ class Scheduler:
         self._tokens = Tokens()
         self._erasing = retention
         self._webhooks = webhooks
+        self._channels = channels
         self._rejected = rejected
         self._backups = backups
         self._alert_evaluation = alert_evaluation
@@ -79,6 +83,7 @@ class Scheduler:
             (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
             (webhooks.send, WEBHOOK_SECONDS),
+            (channels.send, CHANNEL_SECONDS),
             (self._back_up, BACKUP_SECONDS),
             (self._evaluate_alerts, EVALUATE_SECONDS),
         ]
@@ -158,9 +163,10 @@ class Scheduler:
         self._alert_evaluation.evaluate()
 
     def _purge(self) -> None:
-        """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens, alerts and audit entries."""
+        """Purge what is old, such as idempotency keys, sessions, tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
+        self._channels.purge()
         self._rejected.purge()
         self._sessions.purge()
         self._tokens.purge()

@@ -152,12 +152,6 @@ def count_waiting(channels: Sequence[int]) -> dict[int, int]:
     return counts
 
 
-def failing() -> list[AlertChannel]:
-    """Return the channels in use that did not accept the last message."""
-    query = AlertChannel.select().where(AlertChannel.active, AlertChannel.problem.is_null(False))
-    return list(query.order_by(AlertChannel.name))
-
-
 def purge(before: int) -> None:
     """Remove the deliveries that were created before a time and have no next try."""
     step_size.purge(AlertDelivery.id, (AlertDelivery.created_at < before) & AlertDelivery.next_try_at.is_null())

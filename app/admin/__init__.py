@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from app.admin import (
     access,
+    alerts,
     catalog,
     errors,
     events,
@@ -25,7 +26,7 @@ from app.admin import (
 from app.admin.blueprint import blueprint, csrf
 
 # These packages add their pages to the blueprint.
-__all__ = ["access", "catalog", "events", "operations", "people", "register", "reports", "schedules"]
+__all__ = ["access", "alerts", "catalog", "events", "operations", "people", "register", "reports", "schedules"]
 
 
 def register(app: Flask) -> None:

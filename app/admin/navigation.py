@@ -41,6 +41,7 @@ ITEMS = (
     NavigationItem("Overview", "grid-1x2", "admin.overview", ("",)),
     NavigationItem("Events", "list-ul", "admin.events", ("events",), "events"),
     NavigationItem("Reports", "file-earmark-arrow-down", "admin.reports", ("reports",)),
+    NavigationItem("Alerts", "bell", "admin.alerts", ("alerts",), "events"),
     NavigationItem("Rejected", "slash-circle", "admin.rejected", ("rejected",), "system"),
     NavigationItem("Catalog", "card-list", "admin.catalog", ("catalog",)),
     NavigationItem("People", "people", "admin.people", ("people", "keys", "audit"), "users"),

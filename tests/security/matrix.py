@@ -144,6 +144,33 @@ POST   /admin/people/<key>/sessions/<session>/end          302    302    302    
 GET    /admin/tokens                                       302    302    302    403    403    403    200    302
 GET    /admin/tokens/<key>/revoke                          302    302    302    404    200    404    200    302
 POST   /admin/tokens/<key>/revoke                          302    302    302    404    302    404    302    302
+GET    /admin/alerts                                       302    302    302    200    200    200    200    302
+GET    /admin/alerts/part                                  302    302    302    200    200    200    200    302
+GET    /admin/alerts/history                               302    302    302    200    200    200    200    302
+GET    /admin/alerts/<key>                                 302    302    302    404    200    200    200    302
+GET    /admin/alerts/<key>/part                            302    302    302    404    200    200    200    302
+GET    /admin/alerts/rules                                 302    302    302    200    200    200    200    302
+GET    /admin/alerts/rules/new                             302    302    302    403    403    200    200    302
+POST   /admin/alerts/rules/new                             302    302    302    403    403    302    302    302
+GET    /admin/alerts/rules/<key>                           302    302    302    403    403    200    200    302
+POST   /admin/alerts/rules/<key>                           302    302    302    403    403    302    302    302
+GET    /admin/alerts/rules/<key>/remove                    302    302    302    403    403    200    200    302
+POST   /admin/alerts/rules/<key>/remove                    302    302    302    403    403    302    302    302
+GET    /admin/alerts/silences                              302    302    302    200    200    200    200    302
+GET    /admin/alerts/silences/new                          302    302    302    403    403    200    200    302
+POST   /admin/alerts/silences/new                          302    302    302    403    403    302    302    302
+POST   /admin/alerts/silences/<key>/end                    302    302    302    403    403    302    302    302
+GET    /admin/alerts/channels                              302    302    302    403    403    200    200    302
+GET    /admin/alerts/channels/part                         302    302    302    403    403    200    200    302
+GET    /admin/alerts/channels/new                          302    302    302    403    403    200    200    302
+POST   /admin/alerts/channels/new                          302    302    302    403    403    400    400    302
+GET    /admin/alerts/channels/<key>                        302    302    302    403    403    200    200    302
+GET    /admin/alerts/channels/<key>/part                   302    302    302    403    403    200    200    302
+GET    /admin/alerts/channels/<key>/edit                   302    302    302    403    403    200    200    302
+POST   /admin/alerts/channels/<key>/edit                   302    302    302    403    403    400    400    302
+POST   /admin/alerts/channels/<key>/test                   302    302    302    403    403    302    302    302
+GET    /admin/alerts/channels/<key>/remove                 302    302    302    403    403    200    200    302
+POST   /admin/alerts/channels/<key>/remove                 302    302    302    403    403    302    302    302
 GET    /admin/keys                                         302    302    302    403    403    403    200    302
 GET    /admin/keys/new                                     302    302    302    403    403    403    200    302
 POST   /admin/keys/new                                     302    302    302    403    403    403    200    302
@@ -180,6 +207,8 @@ VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 REPORT = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 RECURRING = REPORT["filter"] | {"name": "Recurring {}", "recurrence": "daily", "hour": "6", "mode": "period"}
+RULE = {"name": "Rule {}", "kind": "stopped", "per": "product", "minutes": "15", "active": "y"}
+CHANNEL = {"name": "Channel {}", "kind": "mail", "addresses": "ops@mail.example", "active": "y"}
 ENTRY = "/admin/catalog/<word>"
 ALIKE = "/admin/rejected/group"
 # What is sent to a route: form fields on the dashboard, with a new number for {}; JSON on the API.
@@ -189,6 +218,11 @@ SENT: dict[str, object] = {
     "POST /admin/reports/new": REPORT["filter"],
     "POST /admin/reports/recurring/new": RECURRING,
     "POST /admin/reports/recurring/<key>/edit": RECURRING,
+    "POST /admin/alerts/rules/new": RULE,
+    "POST /admin/alerts/rules/<key>": RULE,
+    "POST /admin/alerts/silences/new": {"hours": "4", "reason": "planned work"},
+    "POST /admin/alerts/channels/new": CHANNEL,
+    "POST /admin/alerts/channels/<key>/edit": CHANNEL,
     "POST /admin/sign-in": {"user": "nobody", "password": "wrong"},
     "POST /admin/me/password": {"old": "wrong", "new": "another password"},
     "POST /admin/rejected/<key>": {

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from app.schemas.reports import source
 from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
-from app.store.models import ApiToken, Event, RejectedEvent, Session
+from app.store.models import Alert, AlertChannel, AlertRule, AlertSilence, ApiToken, Event, RejectedEvent, Session
 from app.store.schedules import deliveries, schedules
 from app.support.clock import now
 from app.support.paths import is_api
@@ -141,6 +141,8 @@ class World:
             made["source"] = self._report()
         if path.startswith("/admin/events/<key>"):
             made["key"] = Event.get(Event.customer == "BARCHART").id
+        if path.startswith("/admin/alerts/"):
+            made["key"] = self._alerting(path)
         if path.startswith("/admin/tokens/<key>"):
             made["key"] = self._services.tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/keys/<key>"):
@@ -178,6 +180,24 @@ class World:
         for ended in deliveries.unannounced(0):
             deliveries.add(report.job, ended, now())
         return {"key": made.id, "number": deliveries.newest(made.id, 1)[0].id}
+
+    def _alerting(self, path: str) -> int:
+        """Create an alert about BARCHART, or a rule, a silence or a channel."""
+        number = next(self._numbers)
+        if "/channels" in path:
+            made = AlertChannel(name=f"C{number}", addresses=["ops@mail.example"], shown="ops@mail.example")
+        elif "/silences" in path:
+            made = AlertSilence(reason="planned work", who="olga", until_at=now() + DAYS)
+        else:
+            made = AlertRule(name=f"R{number}", kind="stopped", per="product", parameters={"minutes": 15})
+        made.created_at = made.changed_at = now()
+        made.save(force_insert=True)
+        if path.startswith("/admin/alerts/<key>"):
+            times = {name: now() for name in ("since_at", "pending_at", "firing_at", "checked_at")}
+            about = {"rule": made.id, "rule_name": made.name, "kind": "stopped", "details": {}, "state": "firing"}
+            about |= {"customer": "BARCHART", "product": f"P{number}", "type": "", "subject": ""}
+            made = Alert.create(title="No events", seen="None.", expected="One.", **about, **times)
+        return made.id
 
     def _rejected(self) -> int:
         values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "customer": "BARCHART"}

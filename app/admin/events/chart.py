@@ -6,6 +6,7 @@ is never stretched. CSS classes define the colours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,12 +80,14 @@ class Drawing:
     Attributes:
         levels: the lines behind the bars, from the bottom up.
         times: the labels below the bars.
+        most: the number at the top line.
     """
 
     bars: tuple[Bar, ...]
     levels: tuple[Mark, ...]
     times: tuple[Mark, ...]
     unit: str
+    most: int
     height: int = HEIGHT
     top: int = TOP
 
@@ -99,13 +102,14 @@ def register(app: Flask) -> None:
     app.add_template_filter(span_words)
 
 
-def draw(chart: Chart) -> Drawing:
-    """Return the layout of a chart."""
-    step = nice(max(chart.totals) / LINES)
-    most = step * max(1, -(-max(chart.totals) // step))
-    levels = [Mark(_y(level, most), number(level)) for level in range(0, most + 1, step)]
+def draw(chart: Chart, at_least: float = 0) -> Drawing:
+    """Return the layout of a chart, on which the number `at_least` has its place, too."""
+    highest = max(*chart.totals, math.ceil(at_least))
+    step = nice(highest / LINES)
+    most = step * max(1, -(-highest // step))
+    levels = [Mark(y_of(level, most), number(level)) for level in range(0, most + 1, step)]
     bars = [_bar(chart, place, most) for place, total in enumerate(chart.totals) if total]
-    return Drawing(tuple(bars), tuple(levels), tuple(_times(chart.span)), UNITS[chart.span.step])
+    return Drawing(tuple(bars), tuple(levels), tuple(_times(chart.span)), UNITS[chart.span.step], most)
 
 
 def nice(value: float) -> int:
@@ -158,14 +162,15 @@ def _segments(numbers: Sequence[int], most: int) -> list[Segment]:
     segments, below = [], 0
     for place, count in enumerate(numbers):
         if count:
-            bottom, top = _y(below, most), _y(below + count, most)
+            bottom, top = y_of(below, most), y_of(below + count, most)
             height = max(1.0, bottom - top)
             segments.append(Segment(place, round(bottom - height, 1), round(height, 1)))
         below += count
     return segments
 
 
-def _y(level: float, most: int) -> float:
+def y_of(level: float, most: int) -> float:
+    """Return the vertical place of a number."""
     return round(TOP + HEIGHT * (1 - level / most), 1)
 
 

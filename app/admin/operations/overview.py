@@ -28,6 +28,8 @@ CHECK_LABELS = {
     "storage": ("Report files", "archive"),
     "disk": ("Disk", "hdd"),
     "spool": ("Spool", "inbox"),
+    "backup": ("Backup", "safe"),
+    "channels": ("Alert channels", "send"),
 }
 
 
@@ -71,6 +73,7 @@ def _values(query: VolumeQuery) -> Values:
         "check_labels": CHECK_LABELS,
         "workers": next((check.note for check in checks if check.name == "worker" and not check.problem), None),
         "problems": [problem for problem in (*(check.problem for check in checks), full) if problem],
+        "firing": [one for one in services().alerts.current(who) if one.state == "firing"],
         "of_1970": services().volume.of_1970(who),
         "year_1970": YEAR_1970 - 1,
         "rejects": counts() if is_operator else None,

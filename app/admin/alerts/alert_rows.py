@@ -1,0 +1,99 @@
+"""Display values of alerts, rules and channels: their states, and what they are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.admin.reports.report_rows import State
+from app.schemas.alerts import condition, scope
+from app.services.alerts.channels import Channel
+from app.services.rows import Alert, AlertDelivery, AlertMessage, AlertRule
+
+ALERT_STATES = {
+    "pending": State("Pending", "hourglass", "warning"),
+    "firing": State("Firing", "bell", "bad"),
+    "resolved": State("Resolved", "check-circle", "good"),
+}
+ACTIVE = State("Active", "check-circle", "good")
+OFF = State("Off", "pause-circle", "quiet")
+FAILING = State("Failing", "x-circle", "bad")
+WORKING = State("Working", "check-circle", "good")
+UNTRIED = State("Not used yet", "circle", "quiet")
+DELIVERY_STATES = {
+    "waiting": State("Waiting", "hourglass", "quiet"),
+    "delivered": State("Sent", "check-circle", "good"),
+    "given_up": State("Given up", "x-circle", "bad"),
+}
+CODES = ("customer", "product", "type")
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    """Alert, ready to be shown."""
+
+    alert: Alert
+    state: State
+
+    @property
+    def codes(self) -> dict[str, str]:
+        """Return the codes of the alert's series that are not empty."""
+        return {name: getattr(self.alert, name) for name in CODES if getattr(self.alert, name)}
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """Rule, ready to be shown.
+
+    Attributes:
+        scope, condition: in words.
+        channels: names of the channels that it notifies, or None for all.
+    """
+
+    rule: AlertRule
+    state: State
+    scope: str
+    condition: str
+    channels: list[str] | None
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    """Channel, ready to be shown."""
+
+    channel: Channel
+    state: State
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """Message to a channel, ready to be shown."""
+
+    delivery: AlertDelivery
+    message: AlertMessage
+    state: State
+
+
+def alert_row(alert: Alert) -> AlertRow:
+    return AlertRow(alert, ALERT_STATES[alert.state])
+
+
+def rule_row(rule: AlertRule, names: dict[int, str]) -> RuleRow:
+    """Return a rule for display.
+
+    Args:
+        names: of the channels, by id.
+    """
+    channels = None if rule.channels is None else [names[key] for key in rule.channels if key in names]
+    return RuleRow(rule, ACTIVE if rule.active else OFF, scope(rule), condition(rule), channels)
+
+
+def channel_row(channel: Channel) -> ChannelRow:
+    if not channel.active:
+        return ChannelRow(channel, OFF)
+    if channel.problem:
+        return ChannelRow(channel, FAILING)
+    return ChannelRow(channel, WORKING if channel.sent_at else UNTRIED)
+
+
+def delivery_row(delivery: AlertDelivery, message: AlertMessage) -> DeliveryRow:
+    return DeliveryRow(delivery, message, DELIVERY_STATES[delivery.state])

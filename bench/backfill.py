@@ -13,6 +13,11 @@ from collections.abc import Sequence
 
 from app.store.models import (
     Account,
+    Alert,
+    AlertChannel,
+    AlertDelivery,
+    AlertMessage,
+    AlertRule,
     AuditEntry,
     Delivery,
     DeliveryTry,
@@ -127,3 +132,68 @@ def _spread_people() -> None:
 
 def _newest_first(table: type[Account] | type[Session]) -> Sequence:
     return list(table.select().order_by(table.id.desc()))
+
+
+def restore_alerts() -> None:
+    """Write alerts in every state, with the same ids each time."""
+    rules = {rule.kind: rule for rule in AlertRule.select().order_by(AlertRule.id.desc())}
+    Alert.delete().execute()
+    for key, (state, kind, product, title, seen, expected, began, lasted) in enumerate(ALERTS, 1):
+        since = now() - began
+        times = {"since_at": since, "pending_at": since + 21 * MINUTE, "checked_at": now()}
+        if state != "pending":
+            times |= {"firing_at": since + 22 * MINUTE, "notified_at": since + 22 * MINUTE}
+        if state == "resolved":
+            times |= {"resolved_at": since + lasted}
+        about = {"rule": rules[kind].id, "rule_name": rules[kind].name, "kind": kind, "details": {}, "state": state}
+        about |= {"customer": "", "product": product, "type": "", "subject": "" if kind != "health" else "backup"}
+        Alert.insert(id=key, title=title, seen=seen, expected=expected, **about, **times).execute()
+
+
+def record_messages() -> None:
+    """Write messages to the channels, of which the last one fails for a channel."""
+    channels = list(AlertChannel.select().order_by(AlertChannel.id))
+    for number, subject in enumerate(MESSAGES):
+        sent = now() - (len(MESSAGES) - number) * 40 * MINUTE
+        values = {"rule": 1, "event": "alert.firing", "alerts": [1], "text": subject, "dispatched_at": sent}
+        message = AlertMessage.create(key=str(uuid.uuid4()), subject=subject, created_at=sent, **values)
+        for channel in channels:
+            fails = channel.url is not None and number == len(MESSAGES) - 1
+            said = "https://hooks.slack.com answered 404. no_team" if fails else "The mail server accepted the message."
+            said = said if fails or channel.url is None else "https://hooks.slack.com answered 200. ok"
+            tried = {"tries": 7 if fails else 1, "next_try_at": now() + DAY if fails else None, "tried_at": sent}
+            state = "waiting" if fails else "delivered"
+            values = {"message": message.id, "channel": channel.id, "state": state, "said": said, "created_at": sent}
+            AlertDelivery.create(**values, **tried)
+            problem = {"problem": said, "failed_at": sent} if fails else {"sent_at": sent}
+            AlertChannel.update(problem).where(AlertChannel.id == channel.id).execute()
+
+
+# State, kind of rule, product, title, what was seen and expected, how long ago it began, and how long it lasted.
+ALERTS = (
+    (
+        *("resolved", "stopped", "WATCHLIST", "Events stopped", "No event since 2026-11-19 02:10 UTC, for 3 h 5 min."),
+        *("About 120 events are normal in that time. A silence of 21 min is an alert.", 9 * DAY, 3 * HOUR),
+    ),
+    (
+        *("resolved", "volume", "ALERT", "Volume far above normal", "4,120 events in the last 2 hours."),
+        *("About 610 events are normal in that time.", 2 * DAY, 5 * HOUR),
+    ),
+    (
+        *("firing", "health", "", "The last backup is 51 hours old", "The last backup is 51 hours old."),
+        *("", 3 * HOUR, 0),
+    ),
+    (
+        *("firing", "stopped", "PORTFOLIO", "Events stopped", "No event since 2026-11-28 10:10 UTC, for 1 h 50 min."),
+        *("About 640 events are normal in that time. A silence of 18 min is an alert.", 110 * MINUTE, 0),
+    ),
+    (
+        *("pending", "rejected", "ALERT", "9 % of events rejected", "62 of 690 events were rejected within two hours."),
+        *("At most 5 % is normal.", 25 * MINUTE, 0),
+    ),
+)
+MESSAGES = (
+    "Firing: Events stopped, product WATCHLIST",
+    "Resolved: Events stopped, product WATCHLIST",
+    "Firing: Events stopped, product PORTFOLIO",
+)

@@ -66,6 +66,11 @@ KEYS = (
     ("old watchlist app", (), ("WATCHLIST",)),
 )
 
+CHANNELS: Sequence[tuple[str, Mapping[str, object]]] = (
+    ("Operations", {"addresses": ["operations@example.com", "on-call@example.com"]}),
+    ("Chat of the team", {"url": "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"}),
+)
+
 
 @contextmanager
 def scene(folder: Path) -> Iterator[Scene]:
@@ -73,6 +78,7 @@ def scene(folder: Path) -> Iterator[Scene]:
     port = free_port()
     own = {"REDIS_URL": "", "DATA_DIR": str(folder / "var"), "STORAGE_URL": "", "PUBLIC_URL": PUBLIC_URL}
     own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS}
+    own |= {"SMTP_URL": "smtp://mail.example.com", "MAIL_FROM": "tally@example.com", "ALERT_HOSTS": "hooks.slack.com"}
     environment = {**own_environment(folder, f"sqlite:///{folder}/events.db", port), **own}
     process = launch([sys.executable, "-m", "flask", "--app", "wsgi", "serve"], folder, environment)
     try:
@@ -97,7 +103,8 @@ class Scene:
         self.port = port
         self._pid = pid
         same = {"database_url": f"sqlite:///{folder}/events.db", "secret_key": "of-the-benchmark-alone"}
-        settings = Settings(data_dir=folder / "var", webhook_hosts=(HOOKS,), **same)
+        same |= {"smtp_url": "smtp://mail.example.com", "mail_from": "tally@example.com"}
+        settings = Settings(data_dir=folder / "var", webhook_hosts=(HOOKS,), alert_hosts=("hooks.slack.com",), **same)
         app = create_app(settings)
         self.rules = app.url_map
         self._services = app.extensions["services"]
@@ -149,6 +156,7 @@ class Scene:
         self._refuse()
         self._report()
         self._recur()
+        self._alert()
         backfill.spread(self._chance)
         for worker in self._workers():
             self._redis.hset(f"rq:worker:{worker}", "hostname", "tally-1")
@@ -156,7 +164,8 @@ class Scene:
     def go_on(self) -> None:
         """Send some events with the current time, and restore the states that pictures show."""
         self._post(self._within(14, 9_000))
-        backfill.change(self._moving, began=now() - 41_000, claimed=now() - 41_000)
+        backfill.change(self._moving, began_at=now() - 41_000, claimed_at=now() - 41_000)
+        backfill.restore_alerts()
 
     @contextmanager
     def in_trouble(self) -> Iterator[None]:
@@ -249,6 +258,18 @@ class Scene:
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)
             backfill.record_webhook(weekly, Report.get_by_id(report.id), waits=age < HOUR)
+
+    def _alert(self) -> None:
+        """Create channels, a rule and a silence, and alerts in every state."""
+        admin, product = self._who("admin"), {"kind": "stopped", "per": "product"}
+        for name, target in CHANNELS:
+            self._services.channels.add({"name": name} | target, by=admin)
+        rule = {"name": "Portfolio of Barchart", "customer": "BARCHART", "product": "PORTFOLIO", **product}
+        self._services.alert_rules.add(admin, rule | {"parameters": {"minutes": 30}, "channels": [1]})
+        work = {"product": "WATCHLIST", "hours": 4, "reason": "Upgrade of the watchlist app until noon"}
+        self._services.alert_silences.add(self._who("olga"), work)
+        backfill.restore_alerts()
+        backfill.record_messages()
 
     def _complete(self, name: str, customer: str, product: str, times: Mapping[str, int], **output: object) -> Report:
         filter = {"customer": customer, "product": product, **times}

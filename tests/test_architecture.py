@@ -79,6 +79,8 @@ OWNERS = {
     "rq": {"redis", "worker"},
     "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
     "ssl": {"services"},
+    "apprise": {"services"},
+    "cryptography": {"services"},
     "boto3": {"storage"},
     "botocore": {"storage"},
 }

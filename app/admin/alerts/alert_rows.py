@@ -35,6 +35,12 @@ class AlertRow:
     state: State
 
     @property
+    def label(self) -> str:
+        """Return what the alert is about, in a few words."""
+        words = [f"{name} {code}" for name, code in self.codes.items()]
+        return self.alert.subject or ", ".join(words) or "all events"
+
+    @property
     def codes(self) -> dict[str, str]:
         """Return the codes of the alert's series that are not empty."""
         return {name: getattr(self.alert, name) for name in CODES if getattr(self.alert, name)}

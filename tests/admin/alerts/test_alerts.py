@@ -45,7 +45,7 @@ def alert():
         times = {"since_at": begun, "pending_at": begun, "firing_at": begun, "checked_at": now()}
         times |= {"resolved_at": now()} if state == "resolved" else {}
         series = {"customer": "", "product": "PORTFOLIO", "type": "", "subject": ""}
-        words = {"title": "PORTFOLIO: no events", "seen": "No event for 2 h.", "expected": "Normal is one a minute."}
+        words = {"title": "No events", "seen": "No event for 2 h.", "expected": "Normal is one a minute."}
         about = {"rule": rule.id, "rule_name": rule.name, "kind": "stopped", "details": {}, "state": state}
         return Alert.create(**(times | series | words | about | values))
 
@@ -79,18 +79,21 @@ def test_the_page_is_calm_when_nothing_fires(boss):
 
 def test_firing_alerts_are_shown_with_what_was_seen_and_on_the_overview(boss, alert):
     made = alert()
-    alert("pending", product="WATCHLIST", title="WATCHLIST: no events", firing_at=None)
+    alert("pending", product="WATCHLIST", title="No events", firing_at=None)
     page = boss.read("/admin/alerts")
     assert "1 firing." in page
     assert "No event for 2 h." in page
     assert f"/admin/alerts/{made.id}" in page.links
-    assert "1 alert is firing: PORTFOLIO: no events" in boss.read("/admin/")
+    assert "1 alert is firing: No events: product PORTFOLIO" in boss.read("/admin/")
 
 
 def test_more_than_three_firing_alerts_are_counted_on_the_overview(boss, alert):
     for number in range(5):
-        alert(product=f"P{number}", title=f"P{number}: no events")
-    assert "5 alerts are firing: P4: no events, P3: no events, P2: no events and 2 more" in boss.read("/admin/")
+        alert(product=f"P{number}", title="No events")
+    assert (
+        "5 alerts are firing: No events: product P4, No events: product P3, No events: product P2 and 2 more"
+        in boss.read("/admin/")
+    )
 
 
 def test_an_alert_shows_seen_and_normal_and_a_chart_whose_bars_lead_to_its_events(boss, alert, services):
@@ -104,7 +107,7 @@ def test_an_alert_shows_seen_and_normal_and_a_chart_whose_bars_lead_to_its_event
 
 
 def test_an_alert_about_health_has_no_chart(boss, alert):
-    made = alert(kind="health", product="", subject="worker", title="worker: no worker")
+    made = alert(kind="health", product="", subject="worker", title="No worker")
     assert "Events per hour" not in boss.read(f"/admin/alerts/{made.id}")
 
 
@@ -126,7 +129,7 @@ def test_the_history_goes_back_page_by_page(boss, alert, monkeypatch):
         alert("resolved", title=f"alert {number}")
     pages = boss.pages("/admin/alerts/history", "Earlier")
     seen = [cell.text for page in pages for cell in page.all("td", class_="name")]
-    assert seen == [f"alert {number}" for number in reversed(range(5))]
+    assert seen == [f"alert {number} product PORTFOLIO" for number in reversed(range(5))]
 
 
 def test_rules_without_a_channel_are_said_to_show_on_these_pages_only(boss):

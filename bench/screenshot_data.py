@@ -23,8 +23,10 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from app import create_app
 from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
+from app.services.alerts.learning import learn_series
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
+from app.store.alerts.counts import Series
 from app.store.models import RejectedEvent, Report, Schedule
 from bench import backfill, processes
 from bench.backfill import DAY, HOUR, MINUTE, now
@@ -266,8 +268,9 @@ class Scene:
             self._services.channels.add({"name": name} | target, by=admin)
         rule = {"name": "Portfolio of Barchart", "customer": "BARCHART", "product": "PORTFOLIO", **product}
         self._services.alert_rules.add(admin, rule | {"parameters": {"minutes": 30}, "channels": [1]})
-        work = {"product": "WATCHLIST", "hours": 4, "reason": "Upgrade of the watchlist app until noon"}
+        work = {"product": "ALERT", "hours": 4, "reason": "Upgrade of the alert app until noon"}
         self._services.alert_silences.add(self._who("olga"), work)
+        learn_series(Series("", "PORTFOLIO", ""), now())
         backfill.restore_alerts()
         backfill.record_messages()
 

@@ -31,6 +31,7 @@ from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.support import backing_servers, rows
 from tests.support.client import FIRST, event
+from tests.support.mailbox import Mailbox, mailbox
 from tests.support.receivers import Receiver, receiver
 from tests.support.running import Running, wait_until
 
@@ -139,6 +140,29 @@ class Service:
         with self._database() as connection:
             return connection.execute(statement).fetchone()[0]
 
+    @property
+    def data(self) -> Path:
+        """Return the folder of the database."""
+        return self._running.data
+
+    @contextlib.contextmanager
+    def scheduler_held(self) -> Iterator[None]:
+        """Suspend the scheduler within the context, while it has no transaction open."""
+        scheduler = self._running.pid("scheduler")
+
+        def is_held() -> bool:
+            os.kill(scheduler, signal.SIGSTOP)
+            if self._can_write():
+                return True
+            os.kill(scheduler, signal.SIGCONT)
+            return False
+
+        wait_until(is_held, 20)
+        try:
+            yield
+        finally:
+            os.kill(scheduler, signal.SIGCONT)
+
     @contextlib.contextmanager
     def worker_held(self) -> Iterator[None]:
         """Suspend the worker within the context, so that new reports wait."""
@@ -206,8 +230,22 @@ def webhook_receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def on_sqlite(short_folder: Path, webhook_receiver: Receiver) -> Iterator[Service]:
-    with serve(short_folder, WEBHOOK_HOSTS=webhook_receiver.url) as service:
+def mail_server() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def mail(mail_server: Mailbox) -> Mailbox:
+    """Return a mail server of the service without mail."""
+    mail_server.got.clear()
+    return mail_server
+
+
+@pytest.fixture(scope="session")
+def on_sqlite(short_folder: Path, webhook_receiver: Receiver, mail_server: Mailbox) -> Iterator[Service]:
+    hosts = {"WEBHOOK_HOSTS": webhook_receiver.url, "ALERT_HOSTS": webhook_receiver.url}
+    with serve(short_folder, SMTP_URL=mail_server.url, MAIL_FROM="tally@mail.example", **hosts) as service:
         yield service
 
 

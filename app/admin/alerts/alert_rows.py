@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.admin.reports.report_rows import State
 from app.schemas.alerts import condition, scope
 from app.services.alerts.channels import Channel
-from app.services.rows import Alert, AlertDelivery, AlertMessage, AlertRule
+from app.services.alerts.judging import label
+from app.services.alerts.messages import is_silenced
+from app.services.rows import Alert, AlertDelivery, AlertMessage, AlertRule, AlertSilence
 
 ALERT_STATES = {
     "pending": State("Pending", "hourglass", "warning"),
     "firing": State("Firing", "bell", "bad"),
     "resolved": State("Resolved", "check-circle", "good"),
 }
+SILENCED = State("Silenced", "bell-slash", "quiet")
 ACTIVE = State("Active", "check-circle", "good")
 OFF = State("Off", "pause-circle", "quiet")
 FAILING = State("Failing", "x-circle", "bad")
@@ -37,8 +41,7 @@ class AlertRow:
     @property
     def label(self) -> str:
         """Return what the alert is about, in a few words."""
-        words = [f"{name} {code}" for name, code in self.codes.items()]
-        return self.alert.subject or ", ".join(words) or "all events"
+        return label(self.alert)
 
     @property
     def codes(self) -> dict[str, str]:
@@ -79,8 +82,14 @@ class DeliveryRow:
     state: State
 
 
-def alert_row(alert: Alert) -> AlertRow:
-    return AlertRow(alert, ALERT_STATES[alert.state])
+def alert_row(alert: Alert, silences: Sequence[AlertSilence] = ()) -> AlertRow:
+    """Return an alert for display.
+
+    Args:
+        silences: those that are active.
+    """
+    silenced = alert.state == "firing" and is_silenced(alert, silences)
+    return AlertRow(alert, SILENCED if silenced else ALERT_STATES[alert.state])
 
 
 def rule_row(rule: AlertRule, names: dict[int, str]) -> RuleRow:
@@ -90,7 +99,7 @@ def rule_row(rule: AlertRule, names: dict[int, str]) -> RuleRow:
         names: of the channels, by id.
     """
     channels = None if rule.channels is None else [names[key] for key in rule.channels if key in names]
-    return RuleRow(rule, ACTIVE if rule.active else OFF, scope(rule), condition(rule), channels)
+    return RuleRow(rule, ACTIVE if rule.active else OFF, _sentence(scope(rule)), _sentence(condition(rule)), channels)
 
 
 def channel_row(channel: Channel) -> ChannelRow:
@@ -103,3 +112,7 @@ def channel_row(channel: Channel) -> ChannelRow:
 
 def delivery_row(delivery: AlertDelivery, message: AlertMessage) -> DeliveryRow:
     return DeliveryRow(delivery, message, DELIVERY_STATES[delivery.state])
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import render_template, request
 
 from app.admin.alerts.alert_chart import draw_alert
-from app.admin.alerts.alert_rows import alert_row
+from app.admin.alerts.alert_rows import ALERT_STATES, AlertRow, alert_row
 from app.admin.blueprint import services
 from app.admin.pages import Values, live_page, page, parse_id
 from app.auth import caller
+from app.services.people.principal import Principal
 
 PAGE_SIZE = 50
 SHOWN_BEFORE = 5  # on the page of now
@@ -17,7 +18,8 @@ SHOWN_BEFORE = 5  # on the page of now
 @live_page("/alerts", "events", "admin/alerts/alerts.html")
 def alerts() -> Values:
     who = caller()
-    current = [alert_row(alert) for alert in services().alerts.current(who)]
+    silences = services().alert_silences.visible(who)
+    current = [alert_row(alert, silences) for alert in services().alerts.current(who)]
     before = [alert_row(alert) for alert in services().alerts.history(who, SHOWN_BEFORE + len(current))]
     failing = [one for one in services().channels.all() if one.active and one.problem] if who.may("system") else []
     return {
@@ -25,7 +27,7 @@ def alerts() -> Values:
         "pending": [row for row in current if row.alert.state == "pending"],
         "before": [row for row in before if row.alert.state == "resolved"][:SHOWN_BEFORE],
         "has_rules": bool(services().alert_rules.visible(who)),
-        "silences": services().alert_silences.visible(who),
+        "silences": silences,
         "failing": failing,
         "moving": bool(current),
     }
@@ -47,8 +49,15 @@ def alert(key: int) -> Values:
     chart = services().alerts.chart(found)
     has_rule = any(rule.id == found.rule for rule in services().alert_rules.visible(caller()))
     return {
-        "row": alert_row(found),
+        "row": alert_row(found, services().alert_silences.visible(caller())),
         "drawing": draw_alert(chart) if chart else None,
         "has_rule": has_rule,
         "moving": found.state != "resolved",
     }
+
+
+def firing_rows(who: Principal) -> list[AlertRow]:
+    """Return the firing alerts that a user may see and that are not silenced, the newest first."""
+    silences = services().alert_silences.visible(who)
+    rows = [alert_row(alert, silences) for alert in services().alerts.current(who)]
+    return [row for row in rows if row.state is ALERT_STATES["firing"]]

@@ -16,7 +16,7 @@ from app.admin.form_errors import FORM_ERRORS, attach_errors, messages_of, statu
 from app.admin.pages import Values, action, confirm, link_to, page, redirect_with
 from app.auth import caller
 from app.exceptions import InputInvalid, TallyError
-from app.schemas.alerts import CHECKS, HEALTH, PERS, REJECTED, STOPPED, THRESHOLD, VOLUME, condition, scope
+from app.schemas.alerts import CHECKS, HEALTH, PERS, REJECTED, STOPPED, THRESHOLD, VOLUME
 from app.services.rows import AlertRule
 
 PATH = "/alerts/rules/<int:key>"
@@ -129,8 +129,8 @@ def change_alert_rule(key: int) -> ResponseReturnValue:
 @page(f"{PATH}/remove", "system")
 def confirm_remove_alert_rule(key: int) -> str:
     rule = services().alert_rules.get(caller(), key)
-    values = {"rule": rule, "scope": scope(rule), "condition": condition(rule)}
-    return confirm("admin/alerts/confirm_remove_rule.html", link_to("alert_rule", key=key), **values)
+    row, back = rule_row(rule, {}), link_to("alert_rule", key=key)
+    return confirm("admin/alerts/confirm_remove_rule.html", back, rule=rule, row=row)
 
 
 @action(f"{PATH}/remove", "system")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.admin.alerts.alert_rows import alert_row
+from app.admin.alerts.alerts import firing_rows
 from app.admin.blueprint import services
 from app.admin.events.events import first_event_values
 from app.admin.events.rejected import counts
@@ -74,7 +74,7 @@ def _values(query: VolumeQuery) -> Values:
         "check_labels": CHECK_LABELS,
         "workers": next((check.note for check in checks if check.name == "worker" and not check.problem), None),
         "problems": [problem for problem in (*(check.problem for check in checks), full) if problem],
-        "firing": [alert_row(one) for one in services().alerts.current(who) if one.state == "firing"],
+        "firing": firing_rows(who),
         "of_1970": services().volume.of_1970(who),
         "year_1970": YEAR_1970 - 1,
         "rejects": counts() if is_operator else None,

@@ -200,7 +200,10 @@ def test_an_alert_leads_to_a_silence_of_its_series(boss, alert):
     )  # fmt: skip
     page = boss.read("/admin/alerts/silences")
     assert "planned work" in page
-    assert "1 silence is active" in boss.read("/admin/alerts")
+    page = boss.read("/admin/alerts")
+    assert "1 silence is active" in page
+    assert "Silenced" in page
+    assert "is firing" not in boss.read("/admin/")
     path = f"/admin/alerts/silences/{silence.id}/end"
     assert boss.send(path, {}, form="/admin/alerts/silences").status_code == 302
     assert "No silences." in boss.read("/admin/alerts/silences")

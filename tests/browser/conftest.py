@@ -124,6 +124,29 @@ class Service:
         page = self._send("/admin/people/new", fields)
         self.passwords[name] = html.unescape(re.search(r'id="password"[^>]*>([^<]+)<', page)[1])
 
+    def add_alert(self, code: str, *, firing: bool) -> None:
+        """Insert an alert about a product, firing or resolved. Its rule does not exist, so nothing changes it soon."""
+        now = time.time_ns() // 1_000_000
+        times = dict.fromkeys(("since_at", "pending_at", "firing_at"), now - 7200000) | {"checked_at": now}
+        about = {"rule": 1, "rule_name": code, "kind": "stopped", "customer": "", "product": code, "type": ""}
+        about |= {"subject": "", "title": "Events stopped", "seen": f"No event of {code}.", "expected": "One a minute."}
+        state = {"state": "firing"} if firing else {"state": "resolved", "resolved_at": now}
+        self._insert("alert", about | times | state | {"details": "{}"})
+
+    def add_alert_message(self, code: str) -> None:
+        """Insert a message to the newest channel, which refused it at length."""
+        now = time.time_ns() // 1_000_000
+        about = {"rule": 1, "event": "alert.firing", "is_repeat": 0, "alerts": "[1]", "subject": f"Firing: {code}"}
+        self._insert("alert_message", about | {"key": code, "text": "", "created_at": now, "dispatched_at": now})
+        values = {"channel": self._found("SELECT max(id) FROM alert_channel"), "state": "given_up", "tries": 11}
+        values |= {"message": self._found("SELECT max(id) FROM alert_message"), "said": f"{code} answered 500. {code}"}
+        self._insert("alert_delivery", values | {"created_at": now})
+
+    def _insert(self, table: str, values: dict[str, object]) -> None:
+        places = ", ".join("?" * len(values))
+        with self._database() as connection, connection:
+            connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", [*values.values()])
+
     def _send(self, path: str, fields: dict[str, str]) -> str:
         """Fill in and send a form, and return the resulting page."""
         token = TOKEN.search(self._browser.get(self.url + path, timeout=60).text)[1]

@@ -266,6 +266,74 @@ class PageTour:
         page.wait_for_url("**/revoke")
         yield "the confirmation of revoking a token", page
 
+    def alerts(self) -> States:
+        yield "no alerts", self.go("alerts")
+        yield "no history of alerts", self.go("alerts/history")
+        for firing in (True, False):
+            self.service.add_alert(LONG, firing=firing)
+        page = self.go("alerts")
+        yield "alerts", page
+        page.get_by_role("link", name="Events stopped").first.click()
+        page.wait_for_url(re.compile(r"/alerts/\d+$"))
+        yield "an alert", page
+        page.get_by_role("link", name="Silence", exact=True).click()
+        page.wait_for_url(re.compile(r"/silences/new"))
+        page.get_by_label("Reason").fill(" ")
+        submit(page, "Add silence")
+        yield "a new silence with an error", page
+        page.get_by_label("Reason").fill(f"{LONG} {LONG}")
+        submit(page, "Add silence")
+        yield "the silences", page
+        yield "silenced alerts", self.go("alerts")
+        yield "the history of alerts", self.go("alerts/history")
+        yield "the overview with an alert", self.go("")
+
+    def alert_channels(self) -> States:
+        yield "no channels", self.go("alerts/channels")
+        page = self.go("alerts/channels/new")
+        page.get_by_label("Name").fill(LONG)
+        page.get_by_label("Slack, Teams").check()
+        page.get_by_label("URL", exact=True).fill(f"jsons://a.example/{LONG}")
+        page.get_by_text("Examples").click()
+        submit(page, "Add channel")
+        yield "a new channel with an error", page
+        page.get_by_label("Mail", exact=True).check()
+        page.get_by_label("Mail to").fill(f"{LONG[:64]}@mail.example")
+        submit(page, "Add channel")
+        yield "a new channel", page
+        self.service.add_alert_message(LONG)
+        submit(page, "Send a test message")
+        yield "a channel", page
+        yield "the channels", self.go("alerts/channels")
+        page.get_by_role("link", name=LONG).click()
+        page.get_by_role("link", name="Edit").click()
+        page.wait_for_url("**/edit")
+        yield "the form of a channel", page
+        page.goto(page.url.replace("/edit", "/remove"))
+        yield "the confirmation of removing a channel", page
+
+    def alert_rules(self) -> States:
+        page = self.go("alerts/rules/new")
+        yield "a new rule", page
+        page.get_by_label("Name").fill(LONG)
+        for kind in ("Volume far", "Many rejected", "Fixed limit", "Service health"):
+            page.get_by_label(kind).check()
+            yield f"the form of a rule, {kind}", page
+        page.get_by_label("Events stopped").check()
+        page.get_by_label("Minutes at least").fill("")
+        submit(page, "Add rule")
+        yield "a new rule with an error", page
+        page.get_by_label("Minutes at least").fill("60")
+        page.get_by_label("Product").select_option(LONG)
+        submit(page, "Add rule")
+        yield "the rules", page
+        page.get_by_role("link", name=LONG).click()
+        page.wait_for_url(re.compile(r"/rules/\d+$"))
+        yield "a rule", page
+        page.get_by_role("link", name="Remove").click()
+        page.wait_for_url("**/remove")
+        yield "the confirmation of removing a rule", page
+
     def system(self) -> States:
         for part in ("", "/settings", "/versions"):
             yield f"the system{part}", self.go(f"system{part}")

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from app.exceptions import StoreUnavailable
+from app.store.models import Alert, AlertChannel
 from tests.support.client import event
 from tests.support.page import read
 
@@ -121,13 +122,13 @@ def test_the_left_bar_marks_the_current_section(boss, admin, path, item):
 
 
 def test_the_left_bar_has_the_items_that_a_role_may_see(boss, olga, anna):
-    everybody = ["Overview", "Events", "Reports", "Catalog", "API"]
+    everybody = ["Overview", "Events", "Reports", "Alerts", "Catalog", "API"]
     items = {
         user: [element.text for element in user.read("/admin/").first("nav", aria_label="Main").all("a")]
         for user in (boss, olga, anna)
     }
-    assert items[boss] == [*everybody[:3], "Rejected", "Catalog", "People", "System", "API"]
-    assert items[olga] == [*everybody[:3], "Rejected", "Catalog", "System", "Audit log", "API"]
+    assert items[boss] == [*everybody[:4], "Rejected", "Catalog", "People", "System", "API"]
+    assert items[olga] == [*everybody[:4], "Rejected", "Catalog", "System", "Audit log", "API"]
     assert items[anna] == everybody
 
 
@@ -135,8 +136,12 @@ def test_every_refreshing_part_matches_the_part_of_its_page(app, boss, pages, ad
     fields = {"name": "Daily", "recurrence": "daily", "hour": "6", "mode": "period"}
     answer = boss.send("/admin/reports/recurring/new", {"customer": "BARCHART", "product": "PORTFOLIO"} | fields)
     assert answer.status_code == 302
+    alert = {"rule": 1, "rule_name": "R", "kind": "health", "subject": "disk", "state": "firing", "details": {}}
+    words = dict.fromkeys(("customer", "product", "type", "title", "seen", "expected"), "")
+    Alert.create(**alert, **words, **dict.fromkeys(("since_at", "pending_at", "checked_at"), 1))
+    AlertChannel.create(name="Mail", addresses=["a@mail.example"], shown="a@mail.example", created_at=1, changed_at=1)
     parts = [path for path in pages if path.endswith("/part")]
-    assert len(parts) == 10
+    assert len(parts) == 14
     for part in (*parts, "/admin/rejected/by/reason"):
         page = part.removesuffix("/part").removesuffix("/by/reason")
         page = "/admin/" if page == "/admin/overview" else page

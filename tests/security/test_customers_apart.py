@@ -17,7 +17,7 @@ import pytest
 from app.schemas.reports import source
 from app.services.people.principal import Principal
 from app.store.events import hourly_counts, rejected
-from app.store.models import Event, RejectedEvent
+from app.store.models import Alert, Event, RejectedEvent
 from app.store.schedules import deliveries, schedules
 from app.support.clock import now
 from app.support.paths import is_api
@@ -99,6 +99,7 @@ class SeparateWorld(World):
         sent = [event(**codes, timestamp=now() + 1, context=[THEIRS, "mine"]), event(customer=THEIRS, timestamp=now())]
         Client(self.app, None).send(*sent, event(customer=THEIRS, type=THEIRS, timestamp=now() - 86_400_000))
         self._catalog(boss)
+        self._alerts(boss)
         services.accounts.add(THEIRS, "analyst", [THEIRS], PASSWORD, by=boss)
         services.ingest_keys.add(THEIRS, [THEIRS], [THEIRS], by=boss)
         wanted = {"customer": THEIRS, "product": THEIRS}
@@ -115,6 +116,15 @@ class SeparateWorld(World):
         self._count()
         keys = {"events": Event.get(Event.product == THEIRS).id, "rejected": RejectedEvent.get(customer=THEIRS).id}
         return ids | keys
+
+    def _alerts(self, boss: Principal) -> None:
+        services, about = self._services, dict.fromkeys(("customer", "product", "type"), THEIRS)
+        rule = services.alert_rules.add(boss, about | {"name": THEIRS, "kind": "stopped"})
+        services.alert_silences.add(boss, about | {"hours": 1, "reason": THEIRS})
+        for state in ("firing", "resolved"):
+            words = dict.fromkeys(("rule_name", "subject", "title", "seen", "expected"), THEIRS)
+            times = dict.fromkeys(("since_at", "pending_at", "firing_at", "checked_at"), now())
+            Alert.create(rule=rule.id, kind="stopped", state=state, details={}, **about, **words, **times)
 
     def _catalog(self, boss: Principal) -> None:
         entry = {"code": THEIRS, "description": THEIRS}
@@ -145,7 +155,7 @@ def world(app, monkeypatch) -> SeparateWorld:
     """With a fixed disk and fixed charts, because other programs and a minute that begins would change them."""
     made, moment, disk = SeparateWorld(app), now(), shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
-    for module in ("app.services.events.volume", "app.admin.events.volume"):
+    for module in ("app.services.events.volume", "app.admin.events.volume", "app.services.alerts.alerts"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from app.admin.events.chart import Drawing, draw, y_of
 from app.services.alerts.alerts import AlertChart
 from app.services.events.volume import HOUR, Chart, Series, Span
-from app.support.clock import now
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def draw_alert(chart: AlertChart) -> AlertDrawing:
         for place, value in enumerate(expected)
     )
     left = _percent(span, chart.since_at)
-    right = _percent(span, now() if chart.until_at is None else chart.until_at)
+    right = 100.0 if chart.until_at is None else _percent(span, chart.until_at)
     rows = tuple(zip(chart.hours, chart.seen, chart.expected or (None,) * len(chart.hours), strict=True))
     return AlertDrawing(bars, normal, left, round(right - left, 3), rows)
 

@@ -133,6 +133,7 @@ SAMPLES = [
     health.SPOOLED.format(events=17),
     health.NO_BACKUP.format(place="/srv/backups"),
     health.OLD_BACKUP.format(hours=49, every=24),
+    health.FAILING_CHANNELS.format(names="Operations, Chat"),
     health.NO_BACKUP_LIST.format(place="s3://backups/tally", reason="The S3 store cannot be reached."),
 ]
 

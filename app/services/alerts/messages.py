@@ -47,7 +47,7 @@ def messages(
         firing: the alerts that fire now.
         resolved: alerts that were notified, were resolved, and whose resolution was not notified.
         last: time of the last message of each rule and event.
-        link: URL of the page of alerts.
+        link: URL of the page of alerts; a message about one alert leads to its own page.
     """
     found = []
     for rule, alerts in _by_rule(one for one in firing if not is_silenced(one, silences)).items():
@@ -94,6 +94,7 @@ def _message(rule: int, event: str, alerts: Sequence[Alert], now: int, link: str
     if len(alerts) > MAX_NAMED:
         lines.append(f"… and {len(alerts) - MAX_NAMED:,} more.")
     subject = f"{state}: {first.rule_name}, {what}"
+    link = f"{link}/{first.id}" if len(alerts) == 1 else link
     return Message(rule, event, is_repeat, alerts, subject, "\n".join([*lines, "", link]))
 
 

@@ -2,7 +2,8 @@
 
 A message is handed to the channels of its rule in one transaction, as a delivery for each. Each try is counted, and
 the next try scheduled, before it is made, because the process may die meanwhile. Each channel has one try at a time, in
-a thread of its own, so that a channel that fails or does not respond does not hold up the others.
+a thread of its own, so that a channel that fails or does not respond holds up neither the others nor the end of the
+process.
 
 A channel's URL contains secrets. It is encrypted with a key derived from the installation's secret key.
 """
@@ -15,7 +16,6 @@ import hmac
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from app.store.alerts.alerts import FIRING
 from app.store.database import release, server_time, transaction
 from app.store.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule
 from app.support.clock import DAY_MS, SKEW_MS, now
+from app.support.timed_call import start_call
 
 MAX_CHANNELS = 50
 MAX_CONCURRENT_TRIES = 4
@@ -81,7 +82,6 @@ class Channels:
     def __init__(self, sender: Sender, secret: Callable[[], str]) -> None:
         self._sender = sender
         self._secret = secret
-        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_TRIES, thread_name_prefix="channel")
         self._busy: set[int] = set()
         self._lock = threading.Lock()
 
@@ -197,7 +197,7 @@ class Channels:
             for delivery in store.due(now(), latest=now() + LONGEST_MS, busy=self._busy):
                 if len(self._busy) < MAX_CONCURRENT_TRIES:
                     self._busy.add(delivery.channel)
-                    self._pool.submit(self._work, delivery)
+                    start_call(self._work, delivery)
 
     def flush(self) -> None:
         """Wait until every started try has ended."""

@@ -56,8 +56,9 @@ NOUNS = {
     "catalog": {"people", "access"},
     "events": {"people", "access", "catalog"},
     "reports": {"people", "access", "catalog", "events"},
-    "schedules": {"people", "access", "catalog", "events", "reports"},
-    "operations": {"people", "access", "catalog", "events", "reports", "schedules"},
+    "notifications": {"people", "access", "catalog", "events", "reports"},
+    "schedules": {"people", "access", "catalog", "events", "reports", "notifications"},
+    "operations": {"people", "access", "catalog", "events", "reports", "notifications", "schedules"},
 }
 
 # the rooms that may import an external library

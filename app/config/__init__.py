@@ -147,6 +147,12 @@ class Settings:
     """
     webhook_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
     """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
+    smtp_url: str = text("", "URL", url(values.mail_server, "smtp", "smtps"))
+    """The server that sends mail: `smtp://user:password@mail.example.com:587` (STARTTLS) or `smtps://…:465` (TLS from
+    the start); see [Mail](#mail). Empty: no mail is sent.
+    """
+    mail_from: str = text("", "address", values.mail_address)
+    """The sender of mail, such as `Tally <tally@example.com>`. Needed if `SMTP_URL` is set."""
     rejected_keep_days: int = number(30, "days", 1, 36_500)
     """How long a rejected event or rejected request is stored."""
     rejected_max: int = number(100_000, "events", 1, 10_000_000)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import field
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -27,6 +28,7 @@ OWN_PATHS = {"admin", "bootstrap", "docs", "events", "files", "health", "metrics
 OWN_PATHS |= {"static", "system"}
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: the domain and all names below it
 LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 accepts between two dots of a host name
+ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[A-Za-z0-9.-]{1,255}")  # of mail
 BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 UNREADABLE = (
     "is not a URL that can be read. In a user's name or a password write % / ? # @ as %25 %2F %3F %23 %40, "
@@ -162,6 +164,24 @@ def endpoint(url: SplitResult) -> str | None:
     if ":" not in url.hostname and not all(LABEL.fullmatch(label) for label in url.hostname.split(".")):
         return "must name a host of letters, digits, dots and inner hyphens: https://s3.example.com."
     return "must end before ? and #." if url.query or url.fragment else None
+
+
+def mail_server(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL of a mail server."""
+    if not url.hostname or url.port == 0:
+        return "must name a host: smtp://mail.example.com:587."
+    if url.netloc.count("@") > 1 or "@" in url.path or url.fragment:
+        return UNREADABLE
+    if bool(url.username) != bool(url.password):
+        return "must name both a user and a password, or neither: smtp://user:password@mail.example.com:587."
+    return "must end after the port." if url.path.strip("/") or url.query else None
+
+
+def mail_address(value: str) -> None:
+    """Require one mail address, with or without a name, if there is a value."""
+    name, address = parseaddr(value)
+    if value and not (ADDRESS.fullmatch(address) and value in (address, f"{name} <{address}>")):
+        raise ValidationError("is not an address such as tally@example.com or Tally <tally@example.com>.")
 
 
 def public(url: SplitResult) -> str | None:

@@ -24,6 +24,7 @@ from app.services.events.rejected_groups import RejectedGroups
 from app.services.events.resend import Resend
 from app.services.events.spool import EventSpool
 from app.services.events.volume import Volume
+from app.services.notifications.webhooks import Webhooks
 from app.services.operations.backup import Backups
 from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
@@ -44,7 +45,6 @@ from app.services.reports.runner import AttemptContext, Runner
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.service import Schedules
-from app.services.schedules.webhooks import Webhooks
 from app.storage import open_storage
 from app.storage.spool import SpoolFiles
 from app.store.events.writer import GroupCommitWriter

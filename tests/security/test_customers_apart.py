@@ -18,7 +18,8 @@ from app.schemas.reports import source
 from app.services.people.principal import Principal
 from app.store.events import hourly_counts, rejected
 from app.store.models import Event, RejectedEvent
-from app.store.schedules import deliveries, schedules
+from app.store.notifications import deliveries
+from app.store.schedules import schedules
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import Visitor

@@ -12,7 +12,8 @@ from app.schemas.reports import source
 from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
-from app.store.schedules import deliveries, schedules
+from app.store.notifications import deliveries
+from app.store.schedules import schedules
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor

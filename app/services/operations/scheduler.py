@@ -13,13 +13,13 @@ from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
+from app.services.notifications.webhooks import Webhooks
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
 from app.services.people.sessions import Sessions
 from app.services.people.tokens import Tokens
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
-from app.services.schedules.webhooks import Webhooks
 from app.store.database import give_back_space, release, server_time, shrink_log
 from app.store.events import hourly_counts, idempotency
 from app.store.people import audit

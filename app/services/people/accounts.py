@@ -188,6 +188,21 @@ def principal(account: Account) -> Principal:
     return Principal(account.id, account.name, account.role, customers, account.password_version, temporary=temporary)
 
 
+def owner(key: int, name: str) -> Principal:
+    """Return the user in whose name something of theirs acts, or raise Forbidden if the user is gone.
+
+    Args:
+        key: the id of the user, or of SYSTEM.
+        name: the user's name when they were last known.
+    """
+    if key == SYSTEM.id:
+        return SYSTEM
+    account = store.by_id(key)
+    if account is None:
+        raise Forbidden(f"Its owner, {name}, is no user any more.")
+    return principal(account)
+
+
 def temporary_password() -> str:
     """Return a random password that can be copied by hand."""
     return secrets.token_urlsafe(TEMPORARY_BYTES)

@@ -13,16 +13,16 @@ from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited, Sch
 from app.schemas.json import shown
 from app.schemas.schedules import ScheduleSchema
 from app.services.catalog.lookup import Catalog
+from app.services.notifications.webhooks import Webhooks, new_salt
 from app.services.people.principal import Principal
 from app.services.reports.service import ROOM_SECONDS
 from app.services.schedules.recurrence import Recurrence
 from app.services.schedules.runs import note, recurrence, without_suggestions
 from app.services.schedules.runs import owner as owner_of
-from app.services.schedules.webhooks import Webhooks, new_salt
 from app.store.database import transaction
 from app.store.models import Delivery, Report, Schedule
+from app.store.notifications import deliveries
 from app.store.reports import reports
-from app.store.schedules import deliveries
 from app.store.schedules import schedules as store
 from app.support.clock import now
 from app.support.url_origin import split

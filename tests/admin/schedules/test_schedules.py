@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.services.notifications.webhook_client import signature
+from app.services.notifications.webhooks import Webhooks
 from app.services.people.principal import SYSTEM
-from app.services.schedules.webhook_client import signature
-from app.services.schedules.webhooks import Webhooks
 from app.store.models import AuditEntry, Report, Schedule
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD

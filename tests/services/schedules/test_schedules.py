@@ -9,13 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown
+from app.services.notifications import webhooks
 from app.services.people.principal import SYSTEM
 from app.services.reports import service as reports_module
 from app.services.schedules import runs as schedule_runs
-from app.services.schedules import service, webhooks
+from app.services.schedules import service
 from app.store.models import Account, AuditEntry, Report, Schedule
+from app.store.notifications import deliveries
 from app.store.reports import reports as report_store
-from app.store.schedules import deliveries
 from app.store.schedules import schedules as store
 from tests.support.client import Client, event
 from tests.support.threads import BackgroundThreads, at_once

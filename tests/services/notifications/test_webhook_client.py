@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from app.exceptions import WebhookFailed
-from app.services.schedules import webhook_client
+from app.services.notifications import webhook_client
 from app.support.url_origin import split
 from tests.support.pace import slack
 from tests.support.receivers import babble, flood, hang, listener, receiver, trickle

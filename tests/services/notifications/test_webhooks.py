@@ -11,12 +11,12 @@ import pytest
 
 from app.config import Settings
 from app.exceptions import InputInvalid, StorageFailed
+from app.services.notifications import webhook_client as room
+from app.services.notifications import webhooks as module
+from app.services.notifications.webhooks import Webhooks
 from app.services.people.principal import SYSTEM
-from app.services.schedules import webhook_client as room
-from app.services.schedules import webhooks as module
-from app.services.schedules.webhooks import Webhooks
 from app.store.models import AuditEntry, Delivery, DeliveryTry, Report, Schedule
-from app.store.schedules import deliveries as store
+from app.store.notifications import deliveries as store
 from tests.support.client import event
 from tests.support.pace import slack
 from tests.support.receivers import hang, listener, receiver

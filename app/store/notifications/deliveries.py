@@ -35,6 +35,11 @@ def by_id(key: int) -> Delivery | None:
     return Delivery.get_or_none(Delivery.id == key)
 
 
+def schedule(delivery: Delivery) -> Schedule | None:
+    """Return the schedule of a delivery, unless it was removed."""
+    return Schedule.get_or_none(Schedule.id == delivery.schedule)
+
+
 def due(now: int, limit: int, *, latest: int) -> list[Delivery]:
     """Return the deliveries that are due, the longest due first.
 

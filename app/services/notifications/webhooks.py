@@ -32,14 +32,13 @@ from app.exceptions import (
     WebhookFailed,
 )
 from app.schemas.reports import job
+from app.services.notifications.webhook_client import post, signature
+from app.services.people.accounts import owner
 from app.services.reports.service import Reports
-from app.services.schedules.runs import owner
-from app.services.schedules.webhook_client import post, signature
 from app.store.database import release, server_time
 from app.store.models import Delivery, DeliveryTry, Report, Schedule
+from app.store.notifications import deliveries as store
 from app.store.reports import reports as reports_store
-from app.store.schedules import deliveries as store
-from app.store.schedules import schedules as schedules_store
 from app.support.clock import SKEW_MS, now
 from app.support.url_origin import Origin, named, split
 from app.version import VERSION
@@ -148,7 +147,7 @@ class Webhooks:
 
     def _try(self, delivery: Delivery, moment: int) -> tuple[int | None, str]:
         """Return the response's status and beginning, or None and the reason if there is no response."""
-        schedule = schedules_store.by_id(delivery.schedule)
+        schedule = store.schedule(delivery)
         report = reports_store.by_job(delivery.report)
         if schedule is None or schedule.webhook is None or schedule.webhook_salt is None or report is None:
             return None, "There is no webhook any more."
@@ -185,7 +184,7 @@ def _check_rights(schedule: Schedule, report: Report) -> None:
     """Raise Forbidden if the owner may no longer see the report. Each try sends a new link, so each try checks."""
     if report.customer != schedule.customer:
         raise Forbidden("The report is about another customer than the recurring report.")
-    if not owner(schedule).sees(report.customer):
+    if not owner(schedule.owner, schedule.owner_name).sees(report.customer):
         raise Forbidden(f"Its owner, {schedule.owner_name}, may not see data of the customer {report.customer}.")
 
 

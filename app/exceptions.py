@@ -202,6 +202,10 @@ class ScheduleBusy(TallyError):
     """Another process is starting the recurring report."""
 
 
+class WebhookUnknown(TallyError):
+    """There is no such webhook or delivery, or the caller may not see it; the error does not reveal which."""
+
+
 class WebhookFailed(TallyError):
     """The server of a webhook cannot be reached, or did not respond in time."""
 

@@ -23,9 +23,10 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from app import create_app
 from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
+from app.services.notifications.webhook_sender import ANSWERED_GONE
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
-from app.store.models import RejectedEvent, Report, Schedule
+from app.store.models import RejectedEvent, Report, Schedule, Webhook
 from bench import backfill, processes
 from bench.backfill import DAY, HOUR, MINUTE, now
 from bench.demo import BATCH_EVENTS, CATALOG, Client, Stream
@@ -113,7 +114,7 @@ class Scene:
     @property
     def secret(self) -> str:
         """Return the address of the page that asks before it creates a new webhook secret."""
-        return f"/admin/reports/recurring/{Schedule.get(Schedule.webhook.is_null(False)).id}/secret"
+        return f"/admin/reports/webhooks/{Webhook.select().order_by(Webhook.id).first().id}/rotate"
 
     def report(self, **wanted: object) -> str:
         """Return the source of the newest report in a state."""
@@ -244,11 +245,20 @@ class Scene:
         monthly = {"recurrence": "monthly", "hour": 4, "mode": "period"}
         paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
         self._services.schedules.pause(self._who("admin"), paused)
-        Schedule.update(webhook_set_at=now() + 365 * DAY).execute()  # the service itself sends no webhook
+        webhook = self._webhooks()
         for age in (7 * DAY, 9 * MINUTE):
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)
-            backfill.record_webhook(weekly, Report.get_by_id(report.id), waits=age < HOUR)
+            backfill.record_webhook(weekly, Report.get_by_id(report.id), webhook, waits=age < HOUR)
+
+    def _webhooks(self) -> Webhook:
+        """Add a webhook that wants event types and one that is disabled, and return that of the recurring report."""
+        wanted = {"name": "On call", "url": f"https://{HOOKS}/on-call", "types": ["alert.firing", "alert.resolved"]}
+        self._services.webhooks.add(self._who("admin"), wanted)
+        old = self._services.webhooks.add(self._who("admin"), {"name": "Old CRM", "url": f"https://{HOOKS}/crm"})
+        self._services.webhooks.disable(SYSTEM, old.webhook, ANSWERED_GONE)
+        Webhook.update(enabled_at=now() + 365 * DAY).execute()  # the service itself sends nothing
+        return Webhook.select().order_by(Webhook.id).first()
 
     def _complete(self, name: str, customer: str, product: str, times: Mapping[str, int], **output: object) -> Report:
         filter = {"customer": customer, "product": product, **times}

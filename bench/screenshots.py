@@ -105,7 +105,7 @@ def _states(played: Scene) -> Iterator[Shot]:
         yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")
     faulty = _press("Start report", delimiter="||", types="NO SUCH TYPE")
     yield Shot("reports-new-wrong", "/admin/reports/new", act=faulty)
-    yield Shot("reports-recurring-one-secret-new", played.secret, act=_press("Create a new secret"))
+    yield Shot("reports-webhooks-one-secret-new", played.secret, act=_press("Create a new secret"))
     yield Shot("keys-new-made", "/admin/keys/new", act=_press("Add key", name="research app"))
     yield Shot("tokens-new-made", "/admin/me/tokens/new", act=_press("Add token", name="notebook"))
     yield Shot("people-new-made", "/admin/people/new", act=_press("Add", name="dora"))

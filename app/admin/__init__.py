@@ -15,6 +15,7 @@ from app.admin import (
     headers,
     icons,
     navigation,
+    notifications,
     operations,
     people,
     reports,
@@ -25,7 +26,7 @@ from app.admin import (
 from app.admin.blueprint import blueprint, csrf
 
 # These packages add their pages to the blueprint.
-__all__ = ["access", "catalog", "events", "operations", "people", "register", "reports", "schedules"]
+__all__ = ["access", "catalog", "events", "notifications", "operations", "people", "register", "reports", "schedules"]
 
 
 def register(app: Flask) -> None:

@@ -34,7 +34,7 @@ TABLE: dict[tuple[type[errors.TallyError], ...], tuple[int, str]] = {
     (errors.Forbidden, errors.LinkInvalid): (403, errors.FORBIDDEN),
     (errors.KeyUnknown, errors.CatalogUnknown, errors.AccountUnknown): (404, NOT_FOUND),
     (errors.SessionUnknown, errors.TokenUnknown): (404, NOT_FOUND),
-    (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown): (404, NOT_FOUND),
+    (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown, errors.WebhookUnknown): (404, NOT_FOUND),
     (errors.ReportUnknown,): (404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning,): (409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, errors.FileMissing): (410, "EVENT_JOB_GET_FAILED"),

@@ -21,6 +21,7 @@ from app.cli.serve import serve
 from app.cli.settings import settings
 from app.cli.token import token
 from app.cli.user import user
+from app.cli.webhook import webhook
 
 COMMANDS: tuple[click.Command, ...] = (
     serve,
@@ -33,6 +34,7 @@ COMMANDS: tuple[click.Command, ...] = (
     catalog,
     events,
     reports,
+    webhook,
     settings,
     backup,
     restore,

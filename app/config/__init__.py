@@ -146,7 +146,7 @@ class Settings:
     arrives with an older `timestamp` is accepted, and then erased. 0: events are never erased by age.
     """
     webhook_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
-    """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
+    """The servers that webhooks may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
     smtp_url: str = text("", "URL", url(values.mail_server, "smtp", "smtps"))
     """The server that sends mail: `smtp://user:password@mail.example.com:587` (STARTTLS) or `smtps://…:465` (TLS from
     the start); see [Mail](#mail). Empty: no mail is sent.

@@ -24,6 +24,8 @@ from app.services.events.rejected_groups import RejectedGroups
 from app.services.events.resend import Resend
 from app.services.events.spool import EventSpool
 from app.services.events.volume import Volume
+from app.services.notifications.deliveries import Deliveries
+from app.services.notifications.webhook_sender import WebhookSender
 from app.services.notifications.webhooks import Webhooks
 from app.services.operations.backup import Backups
 from app.services.operations.health import Health
@@ -79,6 +81,8 @@ class Services:
     schedules: Schedules
     schedule_runs: ScheduleRuns
     webhooks: Webhooks
+    webhook_sender: WebhookSender
+    deliveries: Deliveries
     health: Health
     request_metrics: RequestMetrics
     metrics: Metrics
@@ -103,7 +107,9 @@ def build(settings: Settings) -> Services:
     context = AttemptContext(destinations, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
     reports = Reports(settings, catalog, destinations, queue, cleanup)
     retention = Retention(reports)
-    webhooks = Webhooks(settings.webhook_hosts, settings.secret, reports)
+    webhooks = Webhooks(settings.webhook_hosts, settings.secret)
+    webhook_sender = WebhookSender(webhooks, reports)
+    deliveries = Deliveries(webhook_sender)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
@@ -141,11 +147,13 @@ def build(settings: Settings) -> Services:
         schedules=Schedules(catalog, webhooks, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
+        webhook_sender=webhook_sender,
+        deliveries=deliveries,
         health=health,
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),
         system=System(settings, queue),
-        scheduler=Scheduler(settings, queue, reports, spool, retention, schedule_runs, webhooks, rejected, backups),
+        scheduler=Scheduler(settings, queue, reports, spool, retention, schedule_runs, deliveries, rejected, backups),
         backups=backups,
         restore=Restore(settings, backups, destinations),
         verifier=Verifier(settings, backups, storage),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.store.events.filters import EventFilter
 from app.store.events.rejected_groups import Key as GroupKey
-from app.store.models import Delivery, DeliveryTry, RejectedEvent, RejectedRequest, Report, Schedule, Session
+from app.store.models import Delivery, DeliveryTry, RejectedEvent, RejectedRequest, Report, Schedule, Session, Webhook
 from app.store.people.audit import AuditFilter
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Report",
     "Schedule",
     "Session",
+    "Webhook",
 ]

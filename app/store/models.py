@@ -362,9 +362,6 @@ class Schedule(Table):
     recurrence = TextField()  # daily, weekly, monthly
     hour = IntegerField()  # of the day, UTC
     mode = TextField()  # period, since_last
-    webhook = TextField(null=True)  # a URL; null: no notification
-    webhook_set_at = BigIntegerField(null=True)  # reports that ended earlier are not notified
-    webhook_salt = TextField(null=True)  # salt of the signing secret
     active = BooleanField(default=True)
     reason = TextField(null=True)  # why it is paused or could not run, for display
     next_run_at = BigIntegerField(null=True)  # null: paused
@@ -377,15 +374,57 @@ class Schedule(Table):
     created_at = BigIntegerField()
 
 
+class ScheduleWebhook(Table):
+    """Webhook that a schedule names."""
+
+    schedule = BigIntegerField()
+    webhook = BigIntegerField(index=True)
+    added_at = BigIntegerField()  # reports that ended earlier are not announced to it
+
+    class Meta:
+        primary_key = CompositeKey("schedule", "webhook")
+
+
+class Webhook(Table):
+    """URL of a server that is notified of events. Names are unique among an owner's webhooks."""
+
+    id = BigAutoField()
+    owner = BigIntegerField()  # the user's id; 0: a command on the server
+    owner_name = TextField()
+    name = TextField()
+    url = TextField()
+    types: Field[list[str]] = JsonField(default=list)  # the event types that it gets besides reports of schedules
+    created_at = BigIntegerField()
+    enabled_at = BigIntegerField()  # reports that ended earlier are not announced
+    subscribed_at = BigIntegerField()  # the same for reports that no schedule of it started
+    disabled_at = BigIntegerField(null=True)  # null: enabled
+    reason = TextField(null=True)  # why it is disabled, for display; null: a user disabled it
+
+
+class WebhookSecret(Table):
+    """Secret that signs what a webhook gets. It is derived from the salt, not stored."""
+
+    id = BigAutoField()
+    webhook = BigIntegerField()
+    prefix = TextField()  # of its text: whsec_, or tally_hook_ if version 1.0 made it
+    salt = TextField()
+    created_at = BigIntegerField()
+    expires_at = BigIntegerField(null=True)  # null: the current secret
+
+
 class Delivery(Table):
-    """Webhook delivery that notifies a receiver of the end of a schedule's report."""
+    """Notification of a webhook. A row of version 1.0 has no type until `store.notifications.deliveries.adopt`."""
 
     id = BigAutoField()
     key = TextField(unique=True)  # a UUID, the same in every try, so that a receiver can detect repeats
-    schedule = BigIntegerField()
-    report = TextField()  # UUID of the report
-    ended_at = BigIntegerField()  # end of the report; a report that was run again may end twice
-    status = TextField()  # status of the report: COMPLETE, TIMEOUT, FAILED
+    type = TextField(null=True)  # event type, such as report.completed
+    webhook = BigIntegerField(null=True)  # null: its webhook was removed before version 1.1
+    schedule = BigIntegerField(null=True)  # schedule of the report; null: none
+    report = TextField(null=True)  # UUID of the report; null: the event is about none
+    ended_at = BigIntegerField(null=True)  # end of the report; a report that was run again may end twice
+    status = TextField(null=True)  # status of the report: COMPLETE, TIMEOUT, FAILED
+    customer = TextField(null=True)  # customer of the data; null: the data concerns no single one, or is a report's
+    data: Field[Any] = JsonField(null=True)  # of the event; null: that of the report when it is sent
     state = TextField()  # waiting, delivered, given_up
     tries = IntegerField(default=0)  # number of tries since the last request to deliver
     next_try_at = BigIntegerField(index=True, null=True)  # null: none

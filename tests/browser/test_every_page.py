@@ -279,7 +279,23 @@ class PageTour:
         yield "a webhook", page
         yield "the form of a schedule", self.go(f"{self.schedule}/edit")
         yield "the confirmation of removing one", self.go(f"{self.schedule}/remove")
-        page = self.go(f"{self.schedule}/secret")
+        page = self.go(self.schedule)
+        page.get_by_role("link", name=f"{NAME}{self.mark}").last.click()
+        page.wait_for_url("**/reports/webhooks/*")
+        webhook = page.url.partition("/admin/")[2]
+        yield "a webhook with its deliveries", page
+        submit(page, "Send a test")
+        expect(page.get_by_text("500", exact=True)).to_be_visible()
+        yield "a test of a webhook", page
+        yield "the form of a webhook", self.go(f"{webhook}/edit")
+        yield "the confirmation of removing a webhook", self.go(f"{webhook}/remove")
+        yield "the webhooks", self.go("reports/webhooks")
+        page = self.go("reports/webhooks/new")
+        page.get_by_label("Name").fill(NAME)
+        page.get_by_label("URL").fill("https://evil.example/")
+        submit(page, "Add webhook")
+        yield "a new webhook with errors", page
+        page = self.go(f"{webhook}/rotate")
         yield "the confirmation of a new secret", page
         submit(page, "Create a new secret")
         yield "a secret", page

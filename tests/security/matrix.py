@@ -89,10 +89,25 @@ POST   /admin/reports/recurring/<key>/pause                302    302    302    
 POST   /admin/reports/recurring/<key>/resume               302    302    302    404    302    302    302    302
 GET    /admin/reports/recurring/<key>/remove               302    302    302    404    200    200    200    302
 POST   /admin/reports/recurring/<key>/remove               302    302    302    404    302    302    302    302
-GET    /admin/reports/recurring/<key>/secret               302    302    302    404    200    200    200    302
-POST   /admin/reports/recurring/<key>/secret               302    302    302    404    200    200    200    302
 GET    /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    200    200    200    302
 POST   /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    302    302    302    302
+
+GET    /admin/reports/webhooks                             302    302    302    200    200    200    200    302
+GET    /admin/reports/webhooks/new                         302    302    302    200    200    200    200    302
+POST   /admin/reports/webhooks/new                         302    302    302    400    400    400    400    302
+GET    /admin/reports/webhooks/<key>                       302    302    302    404    200    200    200    302
+GET    /admin/reports/webhooks/<key>/part                  302    302    302    404    200    200    200    302
+GET    /admin/reports/webhooks/<key>/edit                  302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/edit                  302    302    302    404    400    400    400    302
+POST   /admin/reports/webhooks/<key>/test                  302    302    302    404    302    302    302    302
+POST   /admin/reports/webhooks/<key>/enable                302    302    302    404    302    302    302    302
+POST   /admin/reports/webhooks/<key>/disable               302    302    302    404    302    302    302    302
+GET    /admin/reports/webhooks/<key>/rotate                302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/rotate                302    302    302    404    200    200    200    302
+GET    /admin/reports/webhooks/<key>/remove                302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/remove                302    302    302    404    302    302    302    302
+GET    /admin/reports/webhooks/<key>/deliveries/<number>   302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/deliveries/<number>   302    302    302    404    302    302    302    302
 
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/reason                           302    302    302    403    403    200    200    302

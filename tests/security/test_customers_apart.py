@@ -19,7 +19,6 @@ from app.services.people.principal import Principal
 from app.store.events import hourly_counts, rejected
 from app.store.models import Event, RejectedEvent
 from app.store.notifications import deliveries
-from app.store.schedules import schedules
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import Visitor
@@ -27,6 +26,7 @@ from tests.conftest import PASSWORD
 from tests.security.matrix import RECURRING, rows
 from tests.security.world import VARIABLE, World
 from tests.support.client import Client, event
+from tests.support.webhooks import announce, link_webhook
 
 ROWS = rows()
 THEIRS = "ZZ-THEIRS"  # in everything that the other customer has
@@ -130,11 +130,10 @@ class SeparateWorld(World):
             "filter": filter,
         }
         made = self._services.schedules.add(boss, wanted).schedule
-        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_set_at=now(), webhook_salt="salt")
+        webhook = link_webhook(made)
         self._services.runner.run(self._services.schedule_runs.run(boss, made).job)
-        for ended in deliveries.unannounced(0):
-            deliveries.add(str(uuid.uuid4()), ended, now())
-        return {"recurring": made.id, "number": deliveries.newest(made.id, 1)[0].id}
+        announce(THEIRS)
+        return {"recurring": made.id, "webhooks": webhook.id, "number": deliveries.newest(1, schedule=made.id)[0].id}
 
     def _count(self) -> None:
         while hourly_counts.advance():
@@ -189,7 +188,9 @@ def test_things_of_another_customer_are_answered_as_missing(world):
     }
     wrong = []
     for verb, path in map(str.split, OWNED):
-        kind = "recurring" if "/recurring/" in path else "rejected" if "/rejected/" in path else "events"
+        kind = next(
+            (one for one in ("recurring", "webhooks", "rejected") if f"/{one}/" in path.split("<")[0]), "events"
+        )
         existing = ids | {"key": ids[kind]}
         for name in LIMITED:
             found, nothing = (

@@ -13,13 +13,13 @@ from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
 from app.store.notifications import deliveries
-from app.store.schedules import schedules
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor
 from tests.conftest import PASSWORD
 from tests.security.matrix import QUERIES, RECURRING, SCOPES, SENT, rows
 from tests.support.client import Client, event
+from tests.support.webhooks import announce, link_webhook
 
 NAMES = {"other": "fern", "analyst": "anna", "operator": "olga", "admin": "admin", "expired": "admin"}
 VARIABLE = re.compile(r"<(\w+)>")
@@ -148,6 +148,9 @@ class World:
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):
             made |= self._recurring()
+        if path.startswith("/admin/reports/webhooks/<key>"):
+            things = self._recurring()
+            made |= {"key": things["webhook"], "number": things["number"]}
         if path.startswith("/admin/rejected/<key>"):
             made["key"] = self._rejected()
         if path.startswith("/admin/rejected/request/<uuid>"):
@@ -173,12 +176,11 @@ class World:
         wanted = RECURRING | {"name": f"Number {next(self._numbers)}", "hour": 6}
         filter = {name: wanted.pop(name) for name in ("customer", "product")}
         made = self._services.schedules.add(self._anna(), wanted | {"filter": filter}).schedule
-        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_set_at=now(), webhook_salt="salt")
+        webhook = link_webhook(made)
         report = self._services.schedule_runs.run(SYSTEM, made)
         self._services.runner.run(report.job)
-        for ended in deliveries.unannounced(0):
-            deliveries.add(report.job, ended, now())
-        return {"key": made.id, "number": deliveries.newest(made.id, 1)[0].id}
+        announce(report.job)
+        return {"key": made.id, "webhook": webhook.id, "number": deliveries.newest(1, schedule=made.id)[0].id}
 
     def _rejected(self) -> int:
         values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "customer": "BARCHART"}

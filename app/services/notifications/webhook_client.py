@@ -6,8 +6,6 @@ connection is closed after a time limit, and the response is read up to a size l
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import http
 import http.client
 import socket
@@ -21,7 +19,8 @@ from functools import cache
 from app.exceptions import WebhookFailed
 from app.support.url_origin import PORTS, Origin
 
-TIMEOUT_SECONDS = 5.0  # to connect to each address of a host, and then for the rest of the exchange
+TIMEOUT_SECONDS = 15.0  # to connect to each address of a host, and then for the rest of the exchange
+MAX_DIGITS = 9  # of Retry-After
 MAX_RESPONSE_BYTES = 4096  # of a response's body; the rest is not read
 
 
@@ -31,12 +30,7 @@ class Response:
 
     status: int
     text: str
-
-
-def signature(secret: str, seconds: int, body: bytes) -> str:
-    """Return the value of the header that proves to a receiver who sent a body, and when (seconds since 1970)."""
-    signed = hmac.digest(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
-    return f"t={seconds},v1={signed.hex()}"
+    retry_after: int = 0  # seconds, of the header Retry-After
 
 
 def post(server: Origin, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
@@ -45,7 +39,7 @@ def post(server: Origin, path: str, body: bytes, headers: Mapping[str, str]) -> 
         with _connect(server) as connection:
             connection.request("POST", path, body, dict(headers))
             response = connection.getresponse()
-            return Response(response.status, _read_beginning(response))
+            return Response(response.status, _read_beginning(response), _retry_after(response))
     except TimeoutError:
         raise WebhookFailed(f"{server} did not answer within {TIMEOUT_SECONDS:g} seconds.") from None
     except (OSError, http.client.HTTPException) as error:
@@ -110,6 +104,12 @@ def _read_beginning(response: http.client.HTTPResponse) -> str:
         return response.read(MAX_RESPONSE_BYTES).decode(errors="replace")
     except (OSError, http.client.HTTPException):
         return ""
+
+
+def _retry_after(response: http.client.HTTPResponse) -> int:
+    """Return the seconds in the header Retry-After, or 0 without one, or if it has a date."""
+    text = response.getheader("Retry-After", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else 0
 
 
 def _explain(server: Origin, error: Exception) -> str:

@@ -1,199 +1,207 @@
-"""Webhooks: notify servers that a report of a schedule has ended, at least once, even if processes die.
+"""Webhooks: servers that are notified of events, each with the event types that it wants and a secret of its own.
 
-Deliveries are derived from the reports' rows, so none is lost. Each try is counted, and the next try scheduled, before
-it is made, because the process may die meanwhile. The scheduler sends in separate threads, so that a server that does
-not respond does not block other tasks.
+A webhook belongs to a user, and gets only what this user may see at the moment of sending. Recurring reports name
+webhooks as well. `webhook_sender` makes what is sent.
+
+A secret is derived from the installation's secret and a salt, and only the salt is stored. A new secret does not end
+the previous one at once: for OVERLAP_HOURS both sign, so that receivers may change theirs in between.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-import re
 import secrets
-import threading
-import time
-import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import orjson
-import structlog
-
-from app.exceptions import (
-    FieldError,
-    Forbidden,
-    InputInvalid,
-    ReportError,
-    StorageFailed,
-    StoreUnavailable,
-    WebhookFailed,
-)
-from app.schemas.reports import job
-from app.services.notifications.webhook_client import post, signature
-from app.services.people.accounts import owner
-from app.services.reports.service import Reports
-from app.store.database import release, server_time
-from app.store.models import Delivery, DeliveryTry, Report, Schedule
-from app.store.notifications import deliveries as store
-from app.store.reports import reports as reports_store
-from app.support.clock import SKEW_MS, now
+from app.exceptions import FieldError, InputInvalid, WebhookUnknown
+from app.schemas.json import shown
+from app.schemas.webhooks import EVENT_TYPES, WebhookSchema
+from app.services.notifications import signatures
+from app.services.people import audit
+from app.services.people.principal import Principal
+from app.store.database import transaction
+from app.store.models import Schedule, Webhook
+from app.store.notifications import webhooks as store
+from app.support.clock import HOUR_MS, now
 from app.support.url_origin import Origin, named, split
-from app.version import VERSION
 
-SIGNATURE, DELIVERY = "X-Tally-Signature", "X-Tally-Delivery"
-PREFIX = "tally_hook_"  # identifies a secret to people, and to tools that look for leaked secrets
-MAX_CONCURRENT_TRIES = 4  # concurrent tries
-PAUSES_SECONDS = (30, 120, 600, 1_800, 7_200, 21_600, 54_000)  # from each try to the next: eight within a day
-LAST_TRY_SECONDS = 60  # time limit of the last try; after that, its process is considered dead
-NOTIFIED_DAYS = 14  # older ends are not notified, for example after the schedulers were down for long
-KEEP_DAYS = 60
-MAX_RESPONSE_LENGTH = 500  # characters
-# The signatures of the link and the request, which a response may repeat.
-SIGNATURES = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d))[\w-]+", re.IGNORECASE)
-DAY_MS = 86_400_000
-LONGEST_MS = PAUSES_SECONDS[-1] * 1000 + SKEW_MS  # no retry is scheduled further ahead
+OVERLAP_HOURS = 24
+MAX_WEBHOOKS = 200  # of a user
+MAX_NAME = 128
 
-log = structlog.get_logger(__name__)
+
+@dataclass(frozen=True)
+class AddedWebhook:
+    """New webhook, and its secret, which is not available again."""
+
+    webhook: Webhook
+    secret: str
 
 
 class Webhooks:
-    """Webhooks of a process.
+    """Service for webhooks.
 
     Args:
         allowed: the servers that the operator allows in WEBHOOK_HOSTS.
-        secret: returns the installation's secret, from which each schedule's secret is derived.
+        secret: returns the installation's secret, from which each webhook's secret is derived.
     """
 
-    def __init__(self, allowed: Sequence[str], secret: Callable[[], str], reports: Reports) -> None:
+    def __init__(self, allowed: Sequence[str], secret: Callable[[], str]) -> None:
         self._allowed = frozenset(named(text) for text in allowed)
         self._secret = secret
-        self._reports = reports
-        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_TRIES, thread_name_prefix="webhook")
-        self._busy: set[int] = set()
-        self._lock = threading.Lock()
 
     @property
     def allowed(self) -> list[str]:
         """Return the allowed servers, for people."""
         return sorted(map(str, self._allowed))
 
-    def check(self, url: str) -> tuple[Origin, str]:
-        """Return a webhook's server, and its path and query. Raise InputInvalid if the server is not allowed."""
+    def check(self, url: str, field: str = "url") -> tuple[Origin, str]:
+        """Return the server of a URL, and its path and query. Raise InputInvalid if the server is not allowed."""
         server, path = split(url)
         if server not in self._allowed:
             allowed = " or ".join(self.allowed) or "none"
-            message = f"webhook goes to {server}, which WEBHOOK_HOSTS does not allow; it allows {allowed}."
-            raise InputInvalid("The webhook may not go there.", [FieldError(message, field="webhook")])
+            message = f"{field} goes to {server}, which WEBHOOK_HOSTS does not allow; it allows {allowed}."
+            raise InputInvalid("The webhook may not go there.", [FieldError(message, field=field)])
         return server, path
 
-    def secret(self, salt: str) -> str:
-        """Return the secret that signs a schedule's webhooks. It is derived on each call; only the salt is stored."""
-        digest = hmac.digest(self._secret().encode(), f"webhook:{salt}".encode(), hashlib.sha256)
-        return PREFIX + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    def secrets(self, webhook: Webhook) -> list[str]:
+        """Return the secrets that sign what a webhook gets now, the current one first."""
+        return [self._derive(one.prefix, one.salt) for one in store.secrets(webhook.id, now())]
 
-    def send(self) -> None:
-        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads."""
-        for report in store.unannounced(now() - NOTIFIED_DAYS * DAY_MS):
-            store.add(str(uuid.uuid4()), report, now())
-        with self._lock:
-            for delivery in store.due(now(), MAX_CONCURRENT_TRIES + len(self._busy), latest=now() + LONGEST_MS):
-                if delivery.id not in self._busy and len(self._busy) < MAX_CONCURRENT_TRIES:
-                    self._busy.add(delivery.id)
-                    self._pool.submit(self._work, delivery)
+    def visible(self, who: Principal) -> list[Webhook]:
+        """Return the webhooks that the caller may see and change, by name."""
+        return store.every(None if _sees_all(who) else who.id)
 
-    def flush(self) -> None:
-        """Wait until every started try has ended."""
-        while self._busy:
-            time.sleep(0.01)
+    def is_visible(self, who: Principal, webhook: Webhook) -> bool:
+        """Return whether the caller may see and change a webhook."""
+        return webhook.owner == who.id or _sees_all(who)
 
-    def tries(self, deliveries: Sequence[Delivery]) -> dict[int, list[DeliveryTry]]:
-        """Return the tries of some deliveries by delivery id, oldest first."""
-        return store.tries([one.id for one in deliveries])
+    def get(self, who: Principal, key: int) -> Webhook:
+        """Return a webhook. Raise WebhookUnknown if it does not exist, or the caller may not see it."""
+        found = store.by_id(key)
+        if found is None or not self.is_visible(who, found):
+            raise WebhookUnknown(f"There is no webhook {key}, or it is not yours.")
+        return found
 
-    def purge(self) -> None:
-        """Purge deliveries after KEEP_DAYS."""
-        store.purge(server_time() - KEEP_DAYS * DAY_MS)
+    def schedules(self, who: Principal, webhook: Webhook) -> list[Schedule]:
+        """Return the recurring reports that name a webhook and whose customer the caller may see."""
+        return [one for one in store.schedules_of(webhook.id) if who.sees(one.customer)]
 
-    def _work(self, delivery: Delivery) -> None:
-        try:
-            self._deliver(delivery)
-        except StoreUnavailable as error:
-            log.warning("webhook not tried, it will be", delivery=delivery.key, reason=str(error))
-        except Exception:  # noqa: BLE001 - nobody waits for this thread, so log in full; the next try follows
-            log.exception("webhook failed", delivery=delivery.key)
-        finally:
-            release()
-            with self._lock:
-                self._busy.discard(delivery.id)
+    def add(self, owner: Principal, wanted: Mapping[str, object], *, by: Principal | None = None) -> AddedWebhook:
+        """Create a webhook of an owner from unvalidated input, by another user if given.
 
-    def _deliver(self, delivery: Delivery) -> None:
-        """Make a try if no other process has claimed it."""
-        number, begun = delivery.tries + 1, now()
-        if delivery.tries > len(PAUSES_SECONDS):
-            store.give_up(delivery.id)
-            return
-        is_last = number > len(PAUSES_SECONDS)
-        pause = LAST_TRY_SECONDS if is_last else PAUSES_SECONDS[number - 1]
-        if not store.claim(delivery, begun + pause * 1000):
-            return
-        code, said = self._try(delivery, begun)
-        good = code is not None and 200 <= code < 300
-        state = store.DELIVERED if good else store.GIVEN_UP if is_last else store.WAITING
-        store.note(delivery.id, number, state, began_at=begun, took_ms=now() - begun, code=code, said=said)
-        (log.info if good else log.warning)("webhook tried", delivery=delivery.key, number=number, code=code, said=said)
+        Raises:
+            InputInvalid: a field is invalid, the server is not allowed, or the owner may not get an event type.
+        """
+        values = self._check(owner, wanted)
+        moment = now()
+        values |= {"owner": owner.id, "owner_name": owner.name, "created_at": moment}
+        values |= {"enabled_at": moment, "subscribed_at": moment}
+        with transaction():
+            if len(store.names(owner.id)) >= MAX_WEBHOOKS:
+                raise _invalid("name", f"is one too many: the user has {MAX_WEBHOOKS} webhooks, the most allowed")
+            added = store.add(**values)
+            if added is None:
+                raise _name_taken(values["name"])
+            salt = secrets.token_urlsafe(16)
+            store.add_secret(added.id, signatures.PREFIX, salt, moment, others_expire_at=moment)
+            _note(by or owner, "added", added, _describe(added))
+        return AddedWebhook(added, self._derive(signatures.PREFIX, salt))
 
-    def _try(self, delivery: Delivery, moment: int) -> tuple[int | None, str]:
-        """Return the response's status and beginning, or None and the reason if there is no response."""
-        schedule = store.schedule(delivery)
-        report = reports_store.by_job(delivery.report)
-        if schedule is None or schedule.webhook is None or schedule.webhook_salt is None or report is None:
-            return None, "There is no webhook any more."
-        try:
-            _check_rights(schedule, report)
-            body = orjson.dumps(self._body(schedule, report))
-            release()  # no connection is needed while the server responds
-            server, path = self.check(schedule.webhook)
-            headers = {
-                "Content-Type": "application/json",
-                "User-Agent": f"Tally/{VERSION}",
-                DELIVERY: delivery.key,
-                SIGNATURE: signature(self.secret(schedule.webhook_salt), moment // 1000, body),
-            }
-            response = post(server, path, body, headers)
-        except InputInvalid as error:
-            return None, error.field_errors[0].message
-        except (Forbidden, StorageFailed, WebhookFailed) as error:
-            return None, str(error)
-        return response.status, _clean(response.text)
+    def add_for(self, owner: Principal, name: str, url: str, *, by: Principal) -> AddedWebhook:
+        """Create a webhook for the recurring report with a name, which it gets with a number if it is taken."""
+        taken = store.names(owner.id)
+        names = (name, *(f"{name[: MAX_NAME - 4]} {number}" for number in range(2, MAX_WEBHOOKS + 2)))
+        free = next(one for one in names if one not in taken)
+        return self.add(owner, {"name": free, "url": url}, by=by)
 
-    def _body(self, schedule: Schedule, report: Report) -> dict[str, object]:
-        """Return the job as in the API, with the schedule's name and the available details of the file."""
-        body = job(report) | {"schedule": schedule.name}
-        if report.status != reports_store.COMPLETE:
-            return body | ({"reason": report.reason} if report.reason else {})
-        body |= {"rows": report.rows, "bytes": report.bytes, "sha256": report.sha256}
-        with suppress(ReportError):  # its file was removed meanwhile
-            body["link"] = self._reports.link(report)
-        return body
+    def change(self, by: Principal, webhook: Webhook, wanted: Mapping[str, object]) -> Webhook:
+        """Change a webhook. What waits is sent to the new URL, with the same secret. Raise as `add` does."""
+        values = self._check(by, wanted)
+        if set(values["types"]) - set(webhook.types):  # what ended before is not what is wanted now
+            values["subscribed_at"] = now()
+        with transaction():
+            changed = store.change(webhook.id, **values)
+            if changed is None:
+                raise _name_taken(values["name"])
+            current = store.by_id(webhook.id)
+            if not changed or current is None:
+                raise _removed(webhook.id)
+            _note(by, "changed", current, _describe(current))
+        return current
+
+    def rotate(self, by: Principal, webhook: Webhook, *, at_once: bool = False) -> str:
+        """Create a new secret and return it; it is not available again.
+
+        Args:
+            at_once: the previous secrets stop signing now, because somebody may know them.
+        """
+        salt, moment = secrets.token_urlsafe(16), now()
+        ends = moment if at_once else moment + OVERLAP_HOURS * HOUR_MS
+        with transaction():
+            if store.by_id(webhook.id) is None:
+                raise _removed(webhook.id)
+            store.add_secret(webhook.id, signatures.PREFIX, salt, moment, others_expire_at=ends)
+            _note(by, "secret replaced", webhook, {"previous secret": "ended" if at_once else "signs for 24 hours"})
+        return self._derive(signatures.PREFIX, salt)
+
+    def disable(self, by: Principal, webhook: Webhook, reason: str | None = None) -> None:
+        """Send nothing more to a webhook, and give up what waits."""
+        with transaction():
+            if store.disable(webhook.id, now(), reason):
+                _note(by, "disabled", webhook, {"reason": reason} if reason else {})
+
+    def enable(self, by: Principal, webhook: Webhook) -> None:
+        """Notify a webhook again, of what happens from now on."""
+        with transaction():
+            if not store.change(webhook.id, disabled_at=None, reason=None, enabled_at=now()):
+                raise _removed(webhook.id)
+            _note(by, "enabled", webhook)
+
+    def remove(self, by: Principal, webhook: Webhook) -> None:
+        """Remove a webhook with the record of its deliveries."""
+        with transaction():
+            if not store.remove(webhook.id):
+                raise _removed(webhook.id)
+            _note(by, "removed", webhook)
+
+    def _check(self, owner: Principal, wanted: Mapping[str, object]) -> dict[str, Any]:
+        values = WebhookSchema().check(wanted)
+        self.check(values["url"])
+        for name in values["types"]:
+            if not owner.may(EVENT_TYPES[name][1]):
+                raise _invalid("types", f'has "{name}", which {owner.name} may not see')
+        return values
+
+    def _derive(self, prefix: str, salt: str) -> str:
+        key = hmac.digest(self._secret().encode(), f"webhook:{salt}".encode(), hashlib.sha256)
+        return signatures.as_text(prefix, key)
 
 
-def _check_rights(schedule: Schedule, report: Report) -> None:
-    """Raise Forbidden if the owner may no longer see the report. Each try sends a new link, so each try checks."""
-    if report.customer != schedule.customer:
-        raise Forbidden("The report is about another customer than the recurring report.")
-    if not owner(schedule.owner, schedule.owner_name).sees(report.customer):
-        raise Forbidden(f"Its owner, {schedule.owner_name}, may not see data of the customer {report.customer}.")
+def _sees_all(who: Principal) -> bool:
+    """Return whether a user sees the webhooks of others: they may contain secrets, and get data of any customer."""
+    return who.sees_all_reports and who.customers is None
 
 
-def new_salt() -> str:
-    """Return a salt for a schedule's secret."""
-    return secrets.token_urlsafe(16)
+def _note(by: Principal, act: str, webhook: Webhook, details: Mapping[str, object] | None = None) -> None:
+    audit.note(by, f"webhook {act}", f"webhook {webhook.id}: {webhook.name}", details)
 
 
-def _clean(text: str) -> str:
-    """Return the beginning of a response in a form that the database can store and a page can show."""
-    plain = "".join(character if character.isprintable() else " " for character in text).strip()
-    return SIGNATURES.sub(r"\1…", plain)[:MAX_RESPONSE_LENGTH]
+def _describe(webhook: Webhook) -> dict[str, object]:
+    """Return the audit details of a webhook. They omit the path of its URL, which may contain a secret."""
+    return {"owner": webhook.owner_name, "server": str(split(webhook.url)[0]), "types": webhook.types}
+
+
+def _removed(key: int) -> WebhookUnknown:
+    return WebhookUnknown(f"There is no webhook {key} any more: somebody removed it.")
+
+
+def _name_taken(name: str) -> InputInvalid:
+    return _invalid("name", f"is {shown(name)}, and its owner has another webhook of that name")
+
+
+def _invalid(field: str, because: str) -> InputInvalid:
+    return InputInvalid("The webhook cannot be saved.", [FieldError(f"{field} {because}.", field=field)])

@@ -13,7 +13,7 @@ from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
-from app.services.notifications.webhooks import Webhooks
+from app.services.notifications.deliveries import Deliveries
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
 from app.services.people.sessions import Sessions
@@ -34,7 +34,7 @@ PURGE_SECONDS = 600.0
 EXPIRE_SECONDS = 10.0
 SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
-WEBHOOK_SECONDS = 5.0
+NOTIFY_SECONDS = 5.0
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
 KEY_DAYS = 2  # the API promises one day
@@ -53,7 +53,7 @@ class Scheduler:
         spool: EventSpool,
         retention: Retention,
         schedule_runs: ScheduleRuns,
-        webhooks: Webhooks,
+        deliveries: Deliveries,
         rejected: RejectedEvents,
         backups: Backups,
     ) -> None:
@@ -61,7 +61,7 @@ class Scheduler:
         self._sessions = Sessions(settings)
         self._tokens = Tokens()
         self._erasing = retention
-        self._webhooks = webhooks
+        self._deliveries = deliveries
         self._rejected = rejected
         self._backups = backups
         self._tasks: list[tuple[Callable[[], None], float]] = [
@@ -74,7 +74,7 @@ class Scheduler:
             (self.expire, EXPIRE_SECONDS),
             (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
-            (webhooks.send, WEBHOOK_SECONDS),
+            (deliveries.send, NOTIFY_SECONDS),
             (self._back_up, BACKUP_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
@@ -144,7 +144,7 @@ class Scheduler:
     def _purge(self) -> None:
         """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
-        self._webhooks.purge()
+        self._deliveries.purge()
         self._rejected.purge()
         self._sessions.purge()
         self._tokens.purge()

@@ -1,21 +1,26 @@
-"""Webhooks: a signed notification of the end of a report, retried until the server accepts it."""
+"""Webhooks of recurring reports: a signed notification, retried until the server accepts it."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import threading
 
 import pytest
+import standardwebhooks
 
 from app.config import Settings
 from app.exceptions import InputInvalid, StorageFailed
+from app.services.notifications import deliveries as module
+from app.services.notifications import signatures
 from app.services.notifications import webhook_client as room
-from app.services.notifications import webhooks as module
+from app.services.notifications.deliveries import Deliveries
+from app.services.notifications.webhook_sender import WebhookSender
 from app.services.notifications.webhooks import Webhooks
 from app.services.people.principal import SYSTEM
-from app.store.models import AuditEntry, Delivery, DeliveryTry, Report, Schedule
+from app.store.models import AuditEntry, Delivery, DeliveryTry, Report, Schedule, Webhook, WebhookSecret
 from app.store.notifications import deliveries as store
 from tests.support.client import event
 from tests.support.pace import slack
@@ -33,45 +38,9 @@ SERVER_ERROR = (500, {}, b"out of order")
 DAY = 86_400_000
 
 
-class Clock:
-    """The time as seen by the deliveries."""
-
-    def __init__(self) -> None:
-        self.ahead = 0
-        self.now = module.now
-
-    def __call__(self) -> int:
-        return self.now() + self.ahead
-
-
-@pytest.fixture
-def clock(monkeypatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(module, "now", clock)
-    monkeypatch.setattr(module, "server_time", clock)
-    return clock
-
-
-@pytest.fixture
-def endpoint():
-    with receiver() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def stored_events(nobody) -> None:
     nobody.send(event(context=["one"]), event(context=["two"]))
-
-
-@pytest.fixture
-def allow_hosts(services, settings, monkeypatch):
-    """Return a function that changes the hosts that WEBHOOK_HOSTS allows."""
-
-    def allow(*hosts: str) -> None:
-        webhooks = Webhooks(hosts, settings.secret, services.reports)
-        monkeypatch.setattr(services.webhooks, "check", webhooks.check)
-
-    return allow
 
 
 @pytest.fixture
@@ -84,18 +53,6 @@ def saved(services, endpoint, allow_hosts):
 @pytest.fixture
 def schedule(saved) -> Schedule:
     return saved.schedule
-
-
-@pytest.fixture
-def deliver(services, clock):
-    """Return a function that advances the clock and delivers due webhooks, as a scheduler does every few seconds."""
-
-    def send(after_ms: int = 0) -> None:
-        clock.ahead += after_ms
-        services.webhooks.send()
-        services.webhooks.flush()
-
-    return send
 
 
 @pytest.fixture
@@ -128,9 +85,9 @@ def test_a_webhook_of_a_complete_report_has_what_is_needed_to_fetch_and_verify_t
     (request,) = endpoint.got
     payload = json.loads(request.body)
     assert request.path == "/reports?from=tally"
-    assert list(payload) == [
-        "job", "source", "status", "filter", "timing", "schedule", "rows", "bytes", "sha256", "link",
-    ]  # fmt: skip
+    data = ["job", "source", "status", "filter", "timing", "schedule", "rows", "bytes", "sha256", "link"]
+    assert list(payload) == [*data, "type", "timestamp", "data"]
+    assert payload["data"] == {name: payload[name] for name in data}
     assert (payload["source"], payload["status"], payload["schedule"]) == (f"JOB-{report.job}", "COMPLETE", "Every day")
     assert payload["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO"}
     assert payload["link"].startswith("https://tally.example/files/JOB-")
@@ -140,32 +97,49 @@ def test_a_webhook_of_a_complete_report_has_what_is_needed_to_fetch_and_verify_t
     assert data.count(b"\n") == payload["rows"] == 2
 
 
-def test_a_webhook_is_signed_with_its_secret(saved, complete, deliver, endpoint):
+def test_a_webhook_is_signed_as_standard_webhooks_and_version_1_0_have_it(saved, complete, deliver, endpoint):
     complete(saved.schedule)
     deliver()
     (request,) = endpoint.got
-    assert saved.secret.startswith("tally_hook_")
+    assert standardwebhooks.Webhook(saved.secret).verify(request.body, request.headers) == json.loads(request.body)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(saved.secret).verify(request.body + b" ", request.headers)
     parts = dict(part.split("=") for part in request.headers["X-Tally-Signature"].split(","))
     signed = parts["t"].encode() + b"." + request.body
     assert parts["v1"] == hmac.new(saved.secret.encode(), signed, "sha256").hexdigest()
+    assert parts["t"] == request.headers["webhook-timestamp"]
+    assert request.headers["X-Tally-Delivery"] == request.headers["webhook-id"] == delivery().key
     assert request.headers["Content-Type"] == "application/json"
     assert request.headers["User-Agent"].startswith("Tally/")
 
 
-def test_the_secret_is_not_stored(saved):
-    columns = Schedule.select().dicts().get().values()
-    secret = saved.secret.removeprefix("tally_hook_")
-    assert not [value for value in columns if isinstance(value, str) and secret in value]
-    assert not [entry for entry in AuditEntry.select().dicts() if secret in str(entry)]
+def test_a_secret_is_32_bytes_and_not_stored(services, saved):
+    assert len(base64.b64decode(saved.secret.removeprefix("whsec_"))) == 32
+    other = services.webhooks.rotate(SYSTEM, Webhook.get())
+    rows = [row for table in (Webhook, WebhookSecret, AuditEntry) for row in table.select().dicts()]
+    assert not [row for row in rows for secret in (saved.secret, other) if secret.removeprefix("whsec_") in str(row)]
 
 
-def test_a_new_secret_takes_effect_immediately(services, saved, complete, deliver, endpoint):
-    secret = services.schedules.new_secret(SYSTEM, saved.schedule)
+def test_after_a_rotation_both_secrets_sign_for_a_day(services, saved, complete, deliver, endpoint):
+    secret = services.webhooks.rotate(SYSTEM, Webhook.get())
     complete(saved.schedule)
     deliver()
-    time, signature = endpoint.got[0].headers["X-Tally-Signature"].removeprefix("t=").split(",v1=")
-    assert secret != saved.secret
-    assert signature == hmac.new(secret.encode(), f"{time}.".encode() + endpoint.got[0].body, "sha256").hexdigest()
+    (request,) = endpoint.got
+    for one in (secret, saved.secret):
+        standardwebhooks.Webhook(one).verify(request.body, request.headers)
+    number, time = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
+    assert request.headers["X-Tally-Signature"] == signatures.old_signature(secret, time, request.body)
+    deliver(DAY)
+    assert services.webhooks.secrets(Webhook.get()) == [secret]
+    headers = signatures.headers(services.webhooks.secrets(Webhook.get()), number, time, request.body)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(saved.secret).verify(request.body, headers)
+
+
+def test_a_secret_that_somebody_may_know_stops_signing_at_once(services, saved):
+    services.webhooks.rotate(SYSTEM, Webhook.get())
+    secret = services.webhooks.rotate(SYSTEM, Webhook.get(), at_once=True)
+    assert services.webhooks.secrets(Webhook.get()) == [secret]
 
 
 def test_a_failed_delivery_is_retried_with_growing_pauses_a_fresh_link_and_the_same_id(
@@ -182,32 +156,32 @@ def test_a_failed_delivery_is_retried_with_growing_pauses_a_fresh_link_and_the_s
     deliver(1_100)
     assert tries() == [(500, "out of order"), (500, "out of order"), (200, "thank you")]
     assert (delivery().state, delivery().tries, delivery().next_try_at) == ("delivered", 3, None)
-    assert {request.headers["X-Tally-Delivery"] for request in endpoint.got} == {delivery().key}
+    assert {request.headers["webhook-id"] for request in endpoint.got} == {delivery().key}
     assert len({json.loads(request.body)["link"] for request in endpoint.got}) == 3
     deliver(3 * DAY)
     assert len(endpoint.got) == 3
 
 
-def test_a_delivery_is_given_up_after_eight_recorded_attempts_within_a_day(schedule, complete, deliver, endpoint):
+def test_a_delivery_is_given_up_after_ten_recorded_attempts_within_three_days(schedule, complete, deliver, endpoint):
     endpoint.answers += [SERVER_ERROR] * 20
     complete(schedule)
     for pause in (0, *module.PAUSES_SECONDS, 100_000, 100_000):
         deliver(pause * 1000 + 100)
-    assert len(endpoint.got) == 8
-    assert 23 * 3600 < sum(module.PAUSES_SECONDS) < 24 * 3600
-    assert (delivery().state, delivery().tries, delivery().next_try_at) == ("given_up", 8, None)
-    assert tries() == [(500, "out of order")] * 8
+    assert len(endpoint.got) == 10
+    assert 2 * DAY < sum(module.PAUSES_SECONDS) * 1000 < 3 * DAY
+    assert (delivery().state, delivery().tries, delivery().next_try_at) == ("given_up", 10, None)
+    assert tries() == [(500, "out of order")] * 10
 
 
 def test_a_delivery_that_is_sent_again_starts_with_all_its_attempts(services, schedule, complete, deliver, endpoint):
-    endpoint.answers += [SERVER_ERROR] * 8
+    endpoint.answers += [SERVER_ERROR] * 10
     complete(schedule)
     for pause in (0, *module.PAUSES_SECONDS):
         deliver(pause * 1000 + 100)
     services.schedules.send_again(SYSTEM, schedule, delivery())
     deliver(1_000)
     assert (delivery().state, delivery().tries) == ("delivered", 1)
-    assert len(tries()) == 9
+    assert len(tries()) == 11
 
 
 @pytest.mark.parametrize(
@@ -265,12 +239,12 @@ def test_silent_servers_do_not_block_the_scheduler(services, complete, allow_hos
             complete(services.schedules.add(SYSTEM, silent).schedule)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": endpoint.url}).schedule)
         began = module.time.monotonic()
-        services.webhooks.send()
+        services.deliveries.send()
         assert module.time.monotonic() - began < slack(1)
         while not endpoint.got:
             assert module.time.monotonic() - began < slack(1.4)
             module.time.sleep(0.01)
-        services.webhooks.flush()
+        services.deliveries.flush()
 
 
 def test_the_number_of_concurrent_attempts_is_limited(services, complete, allow_hosts, monkeypatch):
@@ -290,8 +264,8 @@ def test_the_number_of_concurrent_attempts_is_limited(services, complete, allow_
         for number in range(module.MAX_CONCURRENT_TRIES + 3):
             complete(services.schedules.add(SYSTEM, WANTED | {"name": str(number), "webhook": url}).schedule)
         for _ in range(3):
-            services.webhooks.send()
-            services.webhooks.flush()
+            services.deliveries.send()
+            services.deliveries.flush()
     assert len(tries()) == module.MAX_CONCURRENT_TRIES + 3
     assert max(counts) <= module.MAX_CONCURRENT_TRIES
 
@@ -417,7 +391,7 @@ def test_a_changed_url_keeps_the_secret_and_gets_pending_deliveries(
         deliver(31_000)
     assert changed.secret is None
     assert len(other.got) == 1
-    assert changed.schedule.webhook_salt == saved.schedule.webhook_salt
+    assert services.webhooks.secrets(Webhook.get()) == [saved.secret]
 
 
 def test_pending_deliveries_are_given_up_when_the_webhook_is_removed(services, schedule, complete, deliver, endpoint):
@@ -449,13 +423,14 @@ def test_reports_without_a_schedule_are_not_announced(services, schedule, admin,
 def test_a_delivery_is_sent_by_one_of_several_racing_schedulers(settings, services, schedule, complete, endpoint):
     for _ in range(4):
         complete(schedule)
-    schedulers = [Webhooks([endpoint.url], settings.secret, services.reports) for _ in range(5)]
+    sender = WebhookSender(Webhooks([endpoint.url], settings.secret), services.reports)
+    schedulers = [Deliveries(sender) for _ in range(5)]
     at_once(5, lambda number: schedulers[number].send())
-    for webhooks in schedulers:
-        webhooks.flush()
+    for deliveries in schedulers:
+        deliveries.flush()
     for _ in range(3):
-        services.webhooks.send()
-        services.webhooks.flush()
+        services.deliveries.send()
+        services.deliveries.flush()
     assert len(endpoint.got) == 4
     assert len({request.headers["X-Tally-Delivery"] for request in endpoint.got}) == 4
 
@@ -464,8 +439,8 @@ def test_another_scheduler_retries_a_delivery_if_the_first_dies_during_an_attemp
     schedule, complete, deliver, endpoint, clock
 ):
     complete(schedule)
-    for report in store.unannounced(0):
-        store.add("key", report, clock())
+    for report, webhook in store.unannounced(0):
+        store.add_report("key", report, webhook, clock())
     assert store.claim(delivery(), clock() + 30_000)  # and then this scheduler dies
     deliver()
     assert endpoint.got == []
@@ -477,8 +452,8 @@ def test_a_delivery_is_given_up_if_a_scheduler_dies_during_the_last_attempt(
     schedule, complete, deliver, endpoint, clock
 ):
     complete(schedule)
-    for report in store.unannounced(0):
-        store.add("key", report, clock())
+    for report, webhook in store.unannounced(0):
+        store.add_report("key", report, webhook, clock())
     Delivery.update(tries=len(module.PAUSES_SECONDS)).execute()
     assert store.claim(delivery(), clock() + 60_000)
     deliver(61_000)
@@ -499,12 +474,19 @@ def test_a_response_that_echoes_the_request_is_recorded_without_signatures(
     schedule, complete, deliver, endpoint, capsys
 ):
     echo = b'"link":"https://tally.example/files/JOB-1?expires=1&nonce=n&signature=OPEN-sesame_1","u":"signature\\u003dOPEN"'
-    endpoint.answers.append((500, {}, echo + b" signature%3dOPEN X-Tally-Signature: t=1,v1=OPEN0123 and more"))
+    endpoint.answers.append(
+        (
+            500,
+            {},
+            echo
+            + b" signature%3dOPEN X-Tally-Signature: t=1,v1=OPEN0123 webhook-signature: v1,OPEN/+0= v1,OPEN and more",
+        )
+    )
     complete(schedule)
     deliver()
     ((_, response),) = tries()
     assert "OPEN" not in response
-    assert response.endswith("X-Tally-Signature: t=1,v1=… and more")
+    assert response.endswith("t=1,v1=… webhook-signature: v1,…= v1,… and more")
     assert "OPEN" not in capsys.readouterr().err
 
 
@@ -512,7 +494,7 @@ def test_old_deliveries_are_purged_and_not_sent_again(services, schedule, comple
     complete(schedule)
     deliver()
     clock.ahead += (module.KEEP_DAYS + 1) * DAY
-    services.webhooks.purge()
+    services.deliveries.purge()
     assert (Delivery.select().count(), DeliveryTry.select().count()) == (0, 0)
     deliver()
     assert len(endpoint.got) == 1
@@ -521,13 +503,13 @@ def test_old_deliveries_are_purged_and_not_sent_again(services, schedule, comple
 def test_the_scheduler_sends_webhooks(services, schedule, complete, endpoint):
     complete(schedule)
     services.scheduler.run_all()
-    services.webhooks.flush()
+    services.deliveries.flush()
     assert len(endpoint.got) == 1
 
 
 def test_the_audit_log_has_the_webhook_s_server_but_neither_its_path_nor_its_secret(services, saved, endpoint):
-    services.schedules.new_secret(SYSTEM, saved.schedule)
+    secret = services.webhooks.rotate(SYSTEM, Webhook.get())
     entries = str(list(AuditEntry.select().dicts()))
     assert endpoint.url in entries
     assert "from=tally" not in entries
-    assert "tally_hook_" not in entries
+    assert saved.secret not in entries and secret not in entries

@@ -1,0 +1,54 @@
+"""Display values of deliveries: what was announced, how far it is, and each try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.admin.blueprint import services
+from app.admin.reports.report_rows import ENDED, State
+from app.schemas.webhooks import EVENT_TYPES, TEST
+from app.services.rows import Delivery, DeliveryTry
+
+STATES = {
+    "waiting": State("Waiting", "hourglass", "quiet"),
+    "delivered": State("Delivered", "check-circle", "good"),
+    "given_up": State("Given up", "x-circle", "bad"),
+}
+WORDS = {name: words for name, (words, _) in EVENT_TYPES.items()} | {TEST: "A test"}
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """Delivery, ready to be shown.
+
+    Attributes:
+        delivery: the database row.
+        event: the event in words.
+        source: of its report, or None if it is about none.
+        was: how the report ended, or None.
+        tries: all recorded attempts, oldest first.
+    """
+
+    delivery: Delivery
+    event: str
+    source: str | None
+    was: State | None
+    state: State
+    tries: Sequence[DeliveryTry]
+
+    @property
+    def happened_at(self) -> int:
+        """Return the time of the event."""
+        return self.delivery.created_at if self.delivery.ended_at is None else self.delivery.ended_at
+
+
+def delivery_rows(deliveries: Sequence[Delivery]) -> list[DeliveryRow]:
+    tries = services().deliveries.tries(deliveries)
+    return [_delivery_row(one, tries[one.id]) for one in deliveries]
+
+
+def _delivery_row(one: Delivery, tries: Sequence[DeliveryTry]) -> DeliveryRow:
+    source = f"JOB-{one.report}" if one.report else None
+    was = ENDED[one.status] if one.status else None
+    return DeliveryRow(one, WORDS.get(one.type or "", one.type or ""), source, was, STATES[one.state], tries)

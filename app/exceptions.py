@@ -210,6 +210,20 @@ class WebhookFailed(TallyError):
     """The server of a webhook cannot be reached, or did not respond in time."""
 
 
+class MailFailed(TallyError):
+    """A mail server cannot be reached, or did not accept a message.
+
+    Attributes:
+        code: the server's response, or None if there was none.
+        is_permanent: whether another try of the same message has no other result.
+    """
+
+    def __init__(self, message: str, code: int | None = None, *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.is_permanent = is_permanent
+
+
 class AccountInvalid(TallyError):
     """A user cannot be created, changed or removed as requested."""
 

@@ -79,6 +79,7 @@ OWNERS = {
     "rq": {"redis", "worker"},
     "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
     "ssl": {"services"},
+    "smtplib": {"services"},
     "boto3": {"storage"},
     "botocore": {"storage"},
 }

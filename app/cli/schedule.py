@@ -16,6 +16,7 @@ from app.services.people.principal import SYSTEM
 from app.store.models import Schedule
 
 WEBHOOKS = "A webhook that is notified when a report has ended; repeatable. A URL adds a new one; see WEBHOOK_HOSTS."
+MAIL = "A user who gets mail with a link when a report has ended; repeatable."
 ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 
 
@@ -34,19 +35,21 @@ def schedule() -> None:
 @click.option("--since-last", is_flag=True, help="Everything since the last one, not the period that ended.")
 @file_options
 @click.option("--webhook", "webhooks", multiple=True, metavar="ID|URL", help=WEBHOOKS)
+@click.option("--mail", "recipients", multiple=True, metavar="USER", help=MAIL)
 @click.option("--owner", metavar="USER", help="The user who starts its reports; default: the system.")
 @command
 def add(
     owner: str | None,
     types: tuple[str, ...],
     webhooks: tuple[str, ...],
+    recipients: tuple[str, ...],
     since_last: bool,
     as_json: bool,
     **given: object,
 ) -> None:
     """Add a recurring report, and print the secret of a new webhook once."""
     wanted = {name: given[name] for name in ("name", "recurrence", "hour") if given[name] is not None}
-    wanted |= _read_webhooks(webhooks)
+    wanted |= _read_webhooks(webhooks) | {"recipients": list(recipients)}
     wanted["filter"] = {"customer": given["customer"], "product": given["product"]} | (
         {"types": list(types)} if types else {}
     )
@@ -92,9 +95,16 @@ def show(key: int, as_json: bool) -> None:
 @click.option("--mode", type=click.Choice(MODES), help="The period that ended, or everything since the last report.")
 @file_options
 @click.option("--webhook", "webhooks", multiple=True, metavar="ID|URL", help=f"{WEBHOOKS} Empty: none.")
+@click.option("--mail", "recipients", multiple=True, metavar="USER", help=f"{MAIL} Empty: none.")
 @command
 def change(
-    key: int, as_json: bool, types: tuple[str, ...], all_types: bool, webhooks: tuple[str, ...], **given: Any
+    key: int,
+    as_json: bool,
+    types: tuple[str, ...],
+    all_types: bool,
+    webhooks: tuple[str, ...],
+    recipients: tuple[str, ...],
+    **given: Any,
 ) -> None:
     """Change a recurring report from its next report on. What is not named stays as it is."""
     found = services().schedules.get(SYSTEM, key)
@@ -109,6 +119,7 @@ def change(
     wanted |= {"filter": filter} | ({"output": output} if output else {})
     named = [one.id for one in services().schedules.webhooks(found)]
     wanted |= _read_webhooks(webhooks) if webhooks else {"webhooks": named}
+    wanted["recipients"] = [one for one in recipients if one] if recipients else _recipients(found)
     saved = services().schedules.change(SYSTEM, found, wanted)
     lines = [f"Changed {_render(saved.schedule)}"]
     if saved.secret:
@@ -191,7 +202,12 @@ def _as_json(one: Schedule) -> dict[str, object]:
     shown |= {"active": one.active, "owner": one.owner_name}
     last = f"JOB-{one.last_report}" if one.last_report else None
     shown |= {"reason": one.reason, "next_run": one.next_run_at, "last_run": one.last_run_at, "last_report": last}
+    shown["recipients"] = _recipients(one)
     return shown | {"webhooks": [{"id": each.id, "name": each.name, "url": each.url} for each in webhooks]}
+
+
+def _recipients(one: Schedule) -> list[str]:
+    return [each.name for each in services().schedules.recipients(one) if each.removed_at is None]
 
 
 def _read_webhooks(given: Sequence[str]) -> dict[str, object]:

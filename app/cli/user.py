@@ -12,6 +12,8 @@ from app.services.people.principal import ANALYST, ROLES, Principal
 
 from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
+mail_option = click.option("--mail", metavar="ADDRESS", help="For mail about recurring reports; empty: none.")
+
 
 @click.group()
 def user() -> None:
@@ -22,11 +24,15 @@ def user() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What the user may do.")
 @click.option("--customer", "customers", multiple=True, metavar="CODE", help="Limit to this customer; repeatable.")
+@mail_option
 @from_stdin
 @command
-def add(name: str, role: str, customers: tuple[str, ...], password_stdin: bool, as_json: bool) -> None:
+def add(
+    name: str, role: str, customers: tuple[str, ...], mail: str | None, password_stdin: bool, as_json: bool
+) -> None:
     """Add a user. Analysts see only the customers named here; other roles see all unless some are named."""
     made = services().accounts.add(name, role, list(customers) or None, _password(password_stdin))
+    services().accounts.set_mail(made, mail or "")
     say(_as_json(made), f"Added {_render(made)}.", json=as_json)
 
 
@@ -52,18 +58,24 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--role", type=click.Choice(ROLES), help="What the user may do.")
 @click.option("--customer", "customers", multiple=True, metavar="CODE", help="Limit to this customer; repeatable.")
 @click.option("--all-customers", is_flag=True, help="Remove the limit to customers; not for analysts.")
+@mail_option
 @command
-def change(name: str, role: str | None, customers: tuple[str, ...], all_customers: bool, as_json: bool) -> None:
-    """Change a user's role or customers, from their next request on. What is not named stays as it is."""
-    if not (role or customers or all_customers):
-        raise click.UsageError("Name what changes: --role, --customer or --all-customers.")
+def change(
+    name: str, role: str | None, customers: tuple[str, ...], all_customers: bool, mail: str | None, as_json: bool
+) -> None:
+    """Change a user's role, customers or mail, from their next request on. What is not named stays as it is."""
+    if not (role or customers or all_customers or mail is not None):
+        raise click.UsageError("Name what changes: --role, --customer, --all-customers or --mail.")
     if customers and all_customers:
         raise click.UsageError("--customer and --all-customers exclude each other.")
     found = services().accounts.named(name)
     if all_customers and (role or found.role) == ANALYST:
         raise click.UsageError("An analyst sees only the customers that are named. Name them with --customer.")
     limits = None if all_customers else customers or found.customers
-    services().accounts.change(found, role or found.role, limits)
+    if role or customers or all_customers:
+        services().accounts.change(found, role or found.role, limits)
+    if mail is not None:
+        services().accounts.set_mail(found, mail)
     changed = services().accounts.named(name)
     say(_as_json(changed), f"Changed {_render(changed)}.", json=as_json)
 
@@ -98,7 +110,12 @@ def _password(from_stdin: bool) -> str:
 
 
 def _as_json(one: Principal) -> dict[str, object]:
-    return {"name": one.name, "role": one.role, "customers": one.customers}
+    return {
+        "name": one.name,
+        "role": one.role,
+        "customers": one.customers,
+        "mail": services().accounts.mail(one) or None,
+    }
 
 
 def _render(one: Principal) -> str:

@@ -152,7 +152,7 @@ class Settings:
     the start); see [Mail](#mail). Empty: no mail is sent.
     """
     mail_from: str = text("", "address", values.mail_address)
-    """The sender of mail, such as `Tally <tally@example.com>`. Needed if `SMTP_URL` is set."""
+    """The sender of mail, such as `Tally <tally@example.com>`. Empty: `tally@` and the host in `PUBLIC_URL`."""
     rejected_keep_days: int = number(30, "days", 1, 36_500)
     """How long a rejected event or rejected request is stored."""
     rejected_max: int = number(100_000, "events", 1, 10_000_000)
@@ -227,6 +227,11 @@ class Settings:
         """Return the base URL of links, without a trailing slash. It never depends on the request's Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def mail_sender(self) -> str:
+        """Return the sender of mail, with the default filled in."""
+        return self.mail_from or f"tally@{urlsplit(self.base_url).hostname}"
 
     @property
     def base_path(self) -> str:

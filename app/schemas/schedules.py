@@ -10,7 +10,7 @@ from marshmallow import Schema
 from app.schemas.field_errors import load
 from app.schemas.fields import Choice, Code, Described, Lenient
 from app.schemas.reports import FilterSchema, OutputSchema, Part
-from app.schemas.webhooks import Keys, Url
+from app.schemas.webhooks import Keys, Names, Url
 
 RECURRENCES = ("daily", "weekly", "monthly")
 MODES = ("period", "since_last")
@@ -52,6 +52,7 @@ class ScheduleSchema(Schema):
     hour = Hour(required=True)
     mode = Choice(MODES, required=True)
     webhooks = Keys()
+    recipients = Names()  # users who get mail
     webhook = Url()  # the URL of a new one, added to those above
 
     def check(self, wanted: Mapping[str, object]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from app.schemas.json import kind
 from app.support.url_origin import split
 
 MAX_URL = 2_048
+MAX_NAMES = 100
 # Each type, with what it is about for people, and the permission that a user needs to get it.
 EVENT_TYPES = {
     "report.completed": ("A report is complete", "reports"),
@@ -65,6 +66,19 @@ class Keys(Described):
             raise self.refuse(value, f"is {kind(value)}")
         if not all(isinstance(one, int) and not isinstance(one, bool) and 0 < one <= 10**18 for one in value):
             raise ValidationError(f"has something that is no id; it must be {self.allowed}")
+        return value
+
+
+class Names(Described):
+    """List of names of users, which may be empty."""
+
+    allowed = f"an array of at most {MAX_NAMES} names of users"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[str]:
+        if not isinstance(value, list) or not all(isinstance(one, str) and "\0" not in one for one in value):
+            raise self.refuse(value)
+        if len(value) > MAX_NAMES:
+            raise self.refuse(value, f"has {len(value)} items")
         return value
 
 

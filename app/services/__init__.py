@@ -25,6 +25,8 @@ from app.services.events.resend import Resend
 from app.services.events.spool import EventSpool
 from app.services.events.volume import Volume
 from app.services.notifications.deliveries import Deliveries
+from app.services.notifications.mail_client import MailServer
+from app.services.notifications.mail_sender import MailSender
 from app.services.notifications.webhook_sender import WebhookSender
 from app.services.notifications.webhooks import Webhooks
 from app.services.operations.backup import Backups
@@ -83,6 +85,7 @@ class Services:
     webhooks: Webhooks
     webhook_sender: WebhookSender
     deliveries: Deliveries
+    mail: MailSender
     health: Health
     request_metrics: RequestMetrics
     metrics: Metrics
@@ -109,7 +112,8 @@ def build(settings: Settings) -> Services:
     retention = Retention(reports)
     webhooks = Webhooks(settings.webhook_hosts, settings.secret)
     webhook_sender = WebhookSender(webhooks, reports)
-    deliveries = Deliveries(webhook_sender)
+    mail = MailSender(MailServer(settings.smtp_url, settings.mail_sender), settings.base_url, settings.secret)
+    deliveries = Deliveries(webhook_sender, mail)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
@@ -144,11 +148,12 @@ def build(settings: Settings) -> Services:
         ingest_keys=ingest_keys,
         reports=reports,
         runner=Runner(context, queue, cleanup),
-        schedules=Schedules(catalog, webhooks, settings.schedules_max),
+        schedules=Schedules(catalog, webhooks, mail, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
         webhook_sender=webhook_sender,
         deliveries=deliveries,
+        mail=mail,
         health=health,
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),

@@ -198,6 +198,7 @@ class Account(Table):
     password_expires_at = BigIntegerField(null=True)  # of a one-time password; null: the user has set the password
     password_version = TextField()  # changes with the password, which ends every earlier session
     created_at = BigIntegerField()
+    mail = TextField(null=True)  # address for mail; null: none
 
 
 class Session(Table):
@@ -374,6 +375,20 @@ class Schedule(Table):
     created_at = BigIntegerField()
 
 
+class ScheduleRecipient(Table):
+    """User who gets mail about the reports of a schedule."""
+
+    schedule = BigIntegerField()
+    account = BigIntegerField()
+    name = TextField()  # the user's name at that time
+    added_at = BigIntegerField()  # reports that ended earlier are not announced
+    removed_at = BigIntegerField(null=True)  # null: active
+    reason = TextField(null=True)  # why it was removed, for display
+
+    class Meta:
+        primary_key = CompositeKey("schedule", "account")
+
+
 class ScheduleWebhook(Table):
     """Webhook that a schedule names."""
 
@@ -413,12 +428,13 @@ class WebhookSecret(Table):
 
 
 class Delivery(Table):
-    """Notification of a webhook. A row of version 1.0 has no type until `store.notifications.deliveries.adopt`."""
+    """Notification of a webhook or by mail. A row of version 1.0 has no type until `deliveries.adopt` completes it."""
 
     id = BigAutoField()
     key = TextField(unique=True)  # a UUID, the same in every try, so that a receiver can detect repeats
     type = TextField(null=True)  # event type, such as report.completed
     webhook = BigIntegerField(null=True)  # null: its webhook was removed before version 1.1
+    recipient = BigIntegerField(null=True)  # the user who gets it by mail; null: it is for a webhook
     schedule = BigIntegerField(null=True)  # schedule of the report; null: none
     report = TextField(null=True)  # UUID of the report; null: the event is about none
     ended_at = BigIntegerField(null=True)  # end of the report; a report that was run again may end twice

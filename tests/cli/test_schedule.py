@@ -43,7 +43,7 @@ def test_with_json_all_its_fields_are_printed(prints):
         "id": 1, "name": "Weekly", "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"],
         "output": {"format": "jsonl", "compression": "zstd"}, "recurrence": "weekly", "hour": 3, "mode": "since_last",
         "webhook": None, "active": True, "owner": "system", "reason": None, "last_run": None, "last_report": None,
-        "webhooks": [],
+        "recipients": [], "webhooks": [],
     }  # fmt: skip
     report = prints("reports", "schedule", "run", 1)
     assert report["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"]}
@@ -118,3 +118,14 @@ def test_changes_are_in_the_audit_log(succeeds):
     assert [(entry.who, entry.action.split()[-1]) for entry in entries] == [
         ("system", act) for act in ("added", "run", "paused", "resumed", "removed")
     ]
+
+
+@pytest.mark.settings(smtp_url="smtp://127.0.0.1:1")
+def test_recipients_of_mail_are_named_kept_and_removed(prints, fails, services):
+    for name in ("anna", "bob"):
+        services.accounts.set_mail(services.accounts.add(name, "operator", None, "correct horse"), f"{name}@x.example")
+    assert prints(*ADD, "--mail", "anna", "--mail", "bob")["recipients"] == ["anna", "bob"]
+    assert prints("reports", "schedule", "change", 1, "--hour", 7)["recipients"] == ["anna", "bob"]
+    assert prints("reports", "schedule", "change", 1, "--mail", "bob")["recipients"] == ["bob"]
+    assert prints("reports", "schedule", "change", 1, "--mail", "")["recipients"] == []
+    assert 'recipients[0] is "eve", no user' in fails("reports", "schedule", "change", 1, "--mail", "eve")

@@ -52,8 +52,8 @@ def test_users_are_listed(succeeds, prints):
     add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART")
     assert succeeds("user", "list") == "anna: analyst, BARCHART\nolga: operator, all customers\n"
     assert prints("user", "list") == [
-        {"name": "anna", "role": "analyst", "customers": ["BARCHART"]},
-        {"name": "olga", "role": "operator", "customers": None},
+        {"name": "anna", "role": "analyst", "customers": ["BARCHART"], "mail": None},
+        {"name": "olga", "role": "operator", "customers": None, "mail": None},
     ]
 
 

@@ -109,6 +109,9 @@ POST   /admin/reports/webhooks/<key>/remove                302    302    302    
 GET    /admin/reports/webhooks/<key>/deliveries/<number>   302    302    302    404    200    200    200    302
 POST   /admin/reports/webhooks/<key>/deliveries/<number>   302    302    302    404    302    302    302    302
 
+GET    /admin/unsubscribe/<token>                          200    200    200    200    200    200    200    200
+POST   /admin/unsubscribe/<token>                          200    200    200    200    200    200    200    200
+
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/reason                           302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/event                            302    302    302    403    403    200    200    302
@@ -169,6 +172,7 @@ GET    /admin/audit/part                                   302    302    302    
 GET    /admin/audit.csv                                    302    302    302    403    403    200    200    302
 GET    /admin/system                                       302    302    302    403    403    200    200    302
 GET    /admin/system/part                                  302    302    302    403    403    200    200    302
+POST   /admin/system/mail                                  302    302    302    403    403    302    302    302
 GET    /admin/system/settings                              302    302    302    403    403    200    200    302
 GET    /admin/system/versions                              302    302    302    403    403    200    200    302
 """

@@ -12,7 +12,7 @@ from app.schemas.reports import source
 from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
-from app.store.notifications import deliveries
+from app.store.notifications import deliveries, recipients
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor
@@ -148,6 +148,8 @@ class World:
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):
             made |= self._recurring()
+        if "token" in names:
+            made["token"] = self._unsubscribe_token()
         if path.startswith("/admin/reports/webhooks/<key>"):
             things = self._recurring()
             made |= {"key": things["webhook"], "number": things["number"]}
@@ -181,6 +183,12 @@ class World:
         self._services.runner.run(report.job)
         announce(report.job)
         return {"key": made.id, "webhook": webhook.id, "number": deliveries.newest(1, schedule=made.id)[0].id}
+
+    def _unsubscribe_token(self) -> str:
+        """Create a recurring report of which anna gets mail, and return what unsubscribes her."""
+        schedule, anna, added_at = self._recurring()["key"], self._anna(), now()
+        recipients.set_all(schedule, {anna.id: anna.name}, added_at)
+        return self._services.mail._unsubscribe_url(schedule, anna.id, added_at).rpartition("/")[2]
 
     def _rejected(self) -> int:
         values = {"address": "", "request_id": "r", "place": 1, "event": "{}", "customer": "BARCHART"}

@@ -24,6 +24,7 @@ NUMBERS = {
     *("slice_end", "up_to", "bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset"),
     *("rejected", "resumed_rows", "rows", "slice_groups", "total", "width"),
     "webhook",
+    "recipient",
 }
 # columns that only processes of an earlier version use, which may run during an upgrade
 KEPT = {("schedule", "webhook"), ("schedule", "webhook_set_at"), ("schedule", "webhook_salt")}

@@ -25,6 +25,7 @@ class DeliveryRow:
     Attributes:
         delivery: the database row.
         event: the event in words.
+        how: "Webhook" or "Mail".
         source: of its report, or None if it is about none.
         was: how the report ended, or None.
         tries: all recorded attempts, oldest first.
@@ -32,6 +33,7 @@ class DeliveryRow:
 
     delivery: Delivery
     event: str
+    how: str
     source: str | None
     was: State | None
     state: State
@@ -51,4 +53,5 @@ def delivery_rows(deliveries: Sequence[Delivery]) -> list[DeliveryRow]:
 def _delivery_row(one: Delivery, tries: Sequence[DeliveryTry]) -> DeliveryRow:
     source = f"JOB-{one.report}" if one.report else None
     was = ENDED[one.status] if one.status else None
-    return DeliveryRow(one, WORDS.get(one.type or "", one.type or ""), source, was, STATES[one.state], tries)
+    event, how = WORDS.get(one.type or "", one.type or ""), "Webhook" if one.recipient is None else "Mail"
+    return DeliveryRow(one, event, how, source, was, STATES[one.state], tries)

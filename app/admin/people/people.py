@@ -34,6 +34,7 @@ class RightsForm(FlaskForm):
 
     role = StringField("Role", default=ANALYST)
     customers = LinesField("Customers")
+    mail = StringField("Mail address")
 
 
 class PersonForm(RightsForm):
@@ -67,6 +68,7 @@ def add_person() -> ResponseReturnValue:
     temporary = form.kind.data != PROGRAM
     try:
         made = services().accounts.add(name, role, customers, password, temporary=temporary, by=caller())
+        services().accounts.set_mail(made, form.mail.data or "", by=caller())
     except FORM_ERRORS as error:
         values = SHARED_VALUES | {"form": form, "wrong": str(error)}
         return render_template("admin/people/new_person.html", **values), status_of(error)
@@ -77,7 +79,7 @@ def add_person() -> ResponseReturnValue:
 def person(key: int) -> str:
     """Show a user, with forms for what can be changed."""
     found = find_person(key)
-    return _render_person(found, RightsForm(role=found.role, customers="\n".join(found.customers or ())))
+    return _render_person(found, _filled_form(found))
 
 
 @action("/people/<int:key>", "users")
@@ -85,6 +87,8 @@ def change_person(key: int) -> ResponseReturnValue:
     found, form = find_person(key), RightsForm()
     try:
         services().accounts.change(found, form.role.data or "", form.customers.lines, by=caller())
+        if form.mail.data is not None:
+            services().accounts.set_mail(found, form.mail.data, by=caller())
     except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form
         raise
     except FORM_ERRORS as error:
@@ -142,6 +146,11 @@ def find_person(key: int) -> Principal:
         Forbidden: the user may see more than the caller.
     """
     return services().accounts.get(key, by=caller())
+
+
+def _filled_form(found: Principal) -> RightsForm:
+    mail = services().accounts.mail(found)
+    return RightsForm(role=found.role, customers="\n".join(found.customers or ()), mail=mail)
 
 
 def _confirm(template: str, found: Principal, **values: object) -> str:

@@ -11,6 +11,7 @@ from wtforms import SelectMultipleField, StringField
 
 from app.admin.blueprint import services
 from app.admin.form_errors import FORM_ERRORS, status_of
+from app.admin.lines_field import LinesField
 from app.admin.notifications.webhooks import show_secret
 from app.admin.pages import Values, action, link_to, page, redirect_with
 from app.admin.reports.new_report import TAB, ReportForm, choices
@@ -35,6 +36,7 @@ class ScheduleForm(ReportForm):
     mode = StringField("Contents")
     webhooks = SelectMultipleField("Webhooks", choices=(), coerce=int, validate_choice=False)
     webhook = StringField("New webhook")
+    recipients = LinesField("Mail to")
 
     def to_request(self) -> dict[str, Any]:
         """Return the request without fields that are empty."""
@@ -42,7 +44,7 @@ class ScheduleForm(ReportForm):
         when = {"recurrence": self.recurrence.data, "hour": int(hour) if HOUR.fullmatch(hour) else hour}
         named = {"name": (self.name.data or "").strip(), "mode": self.mode.data}
         webhooks = {"webhooks": self.webhooks.data or []} | ({"webhook": url} if url else {})
-        return super().to_request() | named | when | webhooks
+        return super().to_request() | named | when | webhooks | {"recipients": self.recipients.lines}
 
 
 @page("/reports/recurring/new", "reports")
@@ -68,6 +70,8 @@ def edit_schedule(key: int) -> str:
     filled: Values = {name: getattr(found, name) for name in columns} | (found.output or {})
     filled |= {"hour": str(found.hour), "types": "\n".join(found.types or ())}
     filled |= {"webhooks": [one.id for one in services().schedules.webhooks(found)]}
+    names = [one.name for one in services().schedules.recipients(found) if one.removed_at is None]
+    filled |= {"recipients": "\n".join(names)}
     filled |= {"delimiter": TAB} if filled.get("delimiter") == "\t" else {}
     return _render_form(ScheduleForm(None, **filled), found)
 
@@ -85,7 +89,7 @@ def change_schedule(key: int) -> ResponseReturnValue:
 
 def _render_form(form: ScheduleForm, schedule: Schedule | None = None, general: list[str] | None = None) -> str:
     values = choices() | {"schedule": schedule, "servers": services().webhooks.allowed, "general": general or []}
-    values |= {"known_webhooks": services().webhooks.visible(caller())}
+    values |= {"known_webhooks": services().webhooks.visible(caller()), "has_mail": services().mail.server.is_set}
     values |= {"recurrences": RECURRENCES, "hours": range(HOURS), "buckets": ()}
     return render_template("admin/schedules/schedule_form.html", form=form, **values)
 

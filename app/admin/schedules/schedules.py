@@ -41,6 +41,7 @@ def schedule(key: int) -> Values:
         "line": schedule_row(found),
         "lines": rows,
         "webhooks": [(one, is_visible(caller(), one)) for one in services().schedules.webhooks(found)],
+        "recipients": services().schedules.recipients(found),
         "deliveries": deliveries,
         "default_delimiter": DEFAULT_DELIMITER,
         "most": SHOWN_REPORTS,

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from app.exceptions import StoreUnavailable, WebhookUnknown
+from app.services.notifications.mail_sender import MailSender
 from app.services.notifications.outcome import Outcome
 from app.services.notifications.webhook_sender import WebhookSender
 from app.services.people import audit
@@ -44,8 +45,9 @@ log = structlog.get_logger(__name__)
 class Deliveries:
     """Deliveries of a process."""
 
-    def __init__(self, webhooks: WebhookSender) -> None:
+    def __init__(self, webhooks: WebhookSender, mail: MailSender) -> None:
         self._webhooks = webhooks
+        self._mail = mail
         self._pool = ThreadPoolExecutor(MAX_CONCURRENT_TRIES, thread_name_prefix="delivery")
         self._busy: set[int] = set()
         self._lock = threading.Lock()
@@ -53,7 +55,8 @@ class Deliveries:
     def send(self) -> None:
         """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads."""
         store.adopt()
-        self._webhooks.announce(now() - NOTIFIED_DAYS * DAY_MS)
+        for sender in (self._webhooks, self._mail):
+            sender.announce(now() - NOTIFIED_DAYS * DAY_MS)
         with self._lock:
             for delivery in store.due(now(), MAX_CONCURRENT_TRIES + len(self._busy), latest=now() + LONGEST_MS):
                 if delivery.id not in self._busy and len(self._busy) < MAX_CONCURRENT_TRIES:
@@ -104,9 +107,9 @@ class Deliveries:
         try:
             self._deliver(delivery)
         except StoreUnavailable as error:
-            log.warning("webhook not tried, it will be", delivery=delivery.key, reason=str(error))
+            log.warning("delivery not tried, it will be", delivery=delivery.key, reason=str(error))
         except Exception:  # noqa: BLE001 - nobody waits for this thread, so log in full; the next try follows
-            log.exception("webhook failed", delivery=delivery.key)
+            log.exception("delivery failed", delivery=delivery.key)
         finally:
             release()
             with self._lock:
@@ -122,7 +125,8 @@ class Deliveries:
         pause = LAST_TRY_SECONDS if is_last else PAUSES_SECONDS[number - 1] * (1 + JITTER * random.random())
         if not store.claim(delivery, begun + round(pause * 1000)):
             return
-        self._note(delivery, number, begun, self._webhooks.attempt(delivery, begun), is_last=is_last)
+        sender = self._webhooks if delivery.recipient is None else self._mail
+        self._note(delivery, number, begun, sender.attempt(delivery, begun), is_last=is_last)
 
     def _note(self, delivery: Delivery, number: int, begun: int, outcome: Outcome, *, is_last: bool) -> None:
         """Record a try, and what follows from it."""
@@ -133,7 +137,11 @@ class Deliveries:
         store.note(delivery.id, number, state, began_at=begun, took_ms=now() - begun, **tried)
         if state == store.WAITING and outcome.wait_ms:
             store.postpone(delivery.id, number, now() + outcome.wait_ms)
-        (log.info if outcome.is_good else log.warning)("webhook tried", delivery=delivery.key, number=number, **tried)
+        known = {"delivery": delivery.key, "number": number} | tried
+        if delivery.recipient is None:
+            (log.info if outcome.is_good else log.warning)("webhook tried", **known)
+        else:
+            (log.info if outcome.is_good else log.warning)("mail tried", **known)
 
 
 def _clean(text: str) -> str:

@@ -8,6 +8,7 @@ Names are compared in NFC, without surrounding blanks and invisible characters.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
 MAX_CUSTOMERS = 1_000
+MAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f-\U0010ffff]{1,64}@[A-Za-z0-9.-]{1,255}")
 TEMPORARY_DAYS = 3  # validity of a temporary password
 TEMPORARY_BYTES = 12
 
@@ -130,6 +132,29 @@ class Accounts:
                 if before[key] != after[key]:
                     details |= {f"old {key}": before[key], f"new {key}": after[key]}
             audit.note(by, "user changed", f"user {who.name}", details)
+
+    def mail(self, who: Principal) -> str:
+        """Return a user's mail address, or an empty text."""
+        account = store.by_id(who.id)
+        return (account.mail if account else None) or ""
+
+    def set_mail(self, who: Principal, address: str, *, by: Principal = SYSTEM) -> None:
+        """Change a user's mail address; an empty one removes it.
+
+        Raises:
+            AccountInvalid: it is no address.
+            AccountUnknown: the user was removed in the meantime.
+            Forbidden: the user sees more than the caller.
+        """
+        address = address.strip()
+        if address and not MAIL.fullmatch(address):
+            raise AccountInvalid("A mail address is one such as anna@example.com.")
+        with transaction():
+            account = _get(by, who.name)
+            if address == (account.mail or ""):
+                return
+            store.set_mail(account.id, address or None)
+            audit.note(by, "user changed", f"user {account.name}", {"old mail": account.mail, "new mail": address})
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
         """Change a user's password and end their sessions. A temporary password is valid for one sign-in.

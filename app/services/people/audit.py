@@ -49,6 +49,8 @@ ACTIONS = {
     "recurring report run": "system",
     "recurring report paused": "system",
     "recurring report resumed": "system",
+    "recipient removed": "system",
+    "mail tested": "system",
     "webhook added": "system",
     "webhook changed": "system",
     "webhook secret replaced": "system",

@@ -13,6 +13,7 @@ from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited, Sch
 from app.schemas.json import shown
 from app.schemas.schedules import ScheduleSchema
 from app.services.catalog.lookup import Catalog
+from app.services.notifications.mail_sender import MailSender
 from app.services.notifications.webhooks import Webhooks
 from app.services.people.accounts import owner
 from app.services.people.principal import Principal
@@ -21,8 +22,8 @@ from app.services.schedules.recurrence import Recurrence
 from app.services.schedules.runs import note, recurrence, without_suggestions
 from app.services.schedules.runs import owner as owner_of
 from app.store.database import transaction
-from app.store.models import Delivery, Report, Schedule, Webhook
-from app.store.notifications import deliveries
+from app.store.models import Delivery, Report, Schedule, ScheduleRecipient, Webhook
+from app.store.notifications import deliveries, recipients
 from app.store.notifications import webhooks as webhooks_store
 from app.store.reports import reports
 from app.store.schedules import schedules as store
@@ -40,9 +41,10 @@ class Saved:
 class Schedules:
     """Service for recurring reports, of which each user may have `most`."""
 
-    def __init__(self, catalog: Catalog, webhooks: Webhooks, most: int) -> None:
+    def __init__(self, catalog: Catalog, webhooks: Webhooks, mail: MailSender, most: int) -> None:
         self._catalog = catalog
         self._webhooks = webhooks
+        self._mail = mail
         self._most = most
 
     def visible(self, who: Principal) -> list[Schedule]:
@@ -84,6 +86,7 @@ class Schedules:
             if added is None:
                 raise _name_taken(values["name"])
             secret = self._set_webhooks(by or owner, owner, added, request)
+            self._set_recipients(added, request)
             note(by or owner, "added", added, self._describe(added))
         return Saved(added, secret)
 
@@ -114,6 +117,7 @@ class Schedules:
             if not changed_rows or current is None:
                 raise _removed(schedule.id)
             secret = self._set_webhooks(by, owner, current, request)
+            self._set_recipients(current, request)
             note(by, "changed", current, self._describe(current))
         return Saved(current, secret)
 
@@ -147,6 +151,10 @@ class Schedules:
             if not deliveries.again(delivery.id, now()):
                 raise _removed(schedule.id)
             note(by, "changed", schedule, {"webhook": "sent again", "report": f"JOB-{delivery.report}"})
+
+    def recipients(self, schedule: Schedule) -> list[ScheduleRecipient]:
+        """Return the users who get mail about a schedule's reports, and those who were removed by themselves."""
+        return recipients.of_schedule(schedule.id)
 
     def reports(self, who: Principal, schedule: Schedule, limit: int) -> list[Report]:
         """Return the newest reports of the schedule that the caller may see."""
@@ -202,6 +210,10 @@ class Schedules:
         webhooks_store.link(schedule.id, [one.id for one in wanted], now())
         return added.secret if added else None
 
+    def _set_recipients(self, schedule: Schedule, request: Mapping[str, Any]) -> None:
+        found = self._mail.find_recipients(request.get("recipients", ()), schedule.customer)
+        recipients.set_all(schedule.id, {one.id: one.name for one in found}, now())
+
     def _choose(self, by: Principal, key: int, customer: str) -> Webhook:
         """Return the webhook with an id. Raise InputInvalid if the caller may not see it, or it the customer."""
         try:
@@ -216,6 +228,7 @@ class Schedules:
         """Return the audit details of a schedule."""
         names = ("product", "types", "recurrence", "hour", "mode")
         details = {"owner": schedule.owner_name} | {name: getattr(schedule, name) for name in names}
+        details["recipients"] = [one.name for one in self.recipients(schedule) if one.removed_at is None]
         return details | {"webhooks": [f"{one.id}: {one.name}" for one in self.webhooks(schedule)]}
 
 

@@ -124,13 +124,15 @@ def give_up(delivery: int) -> None:
     execute(Delivery.update(GIVING_UP).where(Delivery.id == delivery, Delivery.state == WAITING))
 
 
-def give_up_all(*, schedule: int | None = None, webhook: int | None = None) -> None:
-    """Give up the waiting deliveries of a schedule, to a webhook or both, because nobody is notified any more."""
+def give_up_all(*, schedule: int | None = None, webhook: int | None = None, recipient: int | None = None) -> None:
+    """Give up the waiting deliveries of a schedule, to a webhook or recipient, because it is notified no more."""
     waiting = Delivery.state == WAITING
     if schedule is not None:
         waiting &= Delivery.schedule == schedule
     if webhook is not None:
         waiting &= Delivery.webhook == webhook
+    if recipient is not None:
+        waiting &= Delivery.recipient == recipient
     execute(Delivery.update(GIVING_UP).where(waiting))
 
 

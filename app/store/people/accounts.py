@@ -70,6 +70,10 @@ def set_password(key: int, password: str, password_expires_at: int | None, passw
     return execute(Account.update(**values).where(Account.id == key)) == 1
 
 
+def set_mail(key: int, mail: str | None) -> None:
+    execute(Account.update(mail=mail).where(Account.id == key))
+
+
 def use_up_password(key: int, password_version: str) -> bool:
     """Expire a one-time password, or return False if another sign-in used it first or it was changed."""
     unused = (Account.password_version == password_version) & (Account.password_expires_at > USED_UP)

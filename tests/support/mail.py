@@ -24,6 +24,7 @@ class MailServer:
     Attributes:
         url: of a setting, without a user.
         got: the messages.
+        sent: the same as bytes.
         to: their recipients, in the same order.
         answers: its next responses to a recipient, in order; then OK.
         was_encrypted: whether each message came over TLS.
@@ -31,6 +32,7 @@ class MailServer:
 
     url: str = ""
     got: list[EmailMessage] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
     to: list[list[str]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     was_encrypted: list[bool] = field(default_factory=list)
@@ -44,6 +46,7 @@ class MailServer:
         return answer
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.sent.append(envelope.content)
         self.got.append(email.message_from_bytes(envelope.content, policy=default))
         self.to.append(envelope.rcpt_tos)
         self.was_encrypted.append(session.ssl is not None or server.transport.get_extra_info("sslcontext") is not None)

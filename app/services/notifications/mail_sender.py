@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import formatdate, make_msgid, parseaddr
 from hashlib import sha256
 
@@ -31,12 +32,23 @@ from app.store.people import accounts
 from app.store.reports import reports as reports_store
 from app.support.clock import now
 
+WHOLE = {"Message-ID", "List-Unsubscribe"}  # headers whose value must arrive as it is
 NO_ADDRESS, NO_ACCESS, GONE, UNSUBSCRIBED = (
     "has no mail address any more",
     "may not see the customer any more",
     "is no user any more",
     "has unsubscribed",
 )
+
+
+class Policy(EmailPolicy):
+    """Policy that never encodes an id or a URL, as Python does with those that are longer than a line should be."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """See EmailPolicy."""
+        if name in WHOLE:
+            return f"{name}: {value}{self.linesep}".encode("ascii")
+        return super().fold_binary(name, value)
 
 
 class MailSender:
@@ -147,7 +159,7 @@ class MailSender:
         return f"{self._base_url}/admin/unsubscribe/{self._signer.sign(f'{schedule}.{recipient}.{added_at}').decode()}"
 
     def _envelope(self, name: str, address: str, id: str) -> EmailMessage:
-        message = EmailMessage()
+        message = EmailMessage(policy=Policy())
         message["From"] = self.server.sender
         message["To"] = Address(_plain(name), addr_spec=address)
         message["Date"] = formatdate()
@@ -179,7 +191,7 @@ class MailSender:
             leave,
             "",
         ]
-        message.set_content("\n".join(lines))
+        message.set_content("\n".join(lines), cte="quoted-printable")  # for servers that accept ASCII only
         return message
 
 

@@ -88,6 +88,10 @@ def test_a_recipient_gets_a_link_to_the_page_and_not_the_file(services, schedule
     assert "/files/" not in text and "signature" not in text
     assert not message.is_multipart()
     assert (Delivery.get().state, DeliveryTry.get().code) == ("delivered", 250)
+    assert server.sent[0].isascii()
+    leave = server.sent[0].partition(b"\r\nList-Unsubscribe: <")[2].partition(b">\r\n")[0].decode()
+    assert services.mail.subscription(leave.rpartition("/")[2])  # in one line, and not encoded
+    assert max(map(len, server.sent[0].replace(leave.encode(), b"").splitlines())) <= 78
 
 
 def test_a_recipient_may_read_the_report_but_not_change_it(services, schedule, complete, anna):

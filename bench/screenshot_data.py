@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from redis import Redis
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
@@ -23,10 +24,12 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from app import create_app
 from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
+from app.services.notifications.mail_sender import NO_ACCESS
 from app.services.notifications.webhook_sender import ANSWERED_GONE
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
-from app.store.models import RejectedEvent, Report, Schedule, Webhook
+from app.store.models import RejectedEvent, Report, Schedule, ScheduleRecipient, Webhook
+from app.store.notifications import recipients
 from bench import backfill, processes
 from bench.backfill import DAY, HOUR, MINUTE, now
 from bench.demo import BATCH_EVENTS, CATALOG, Client, Stream
@@ -37,6 +40,7 @@ EVENTS, DAYS = 160_000, 61
 PATIENCE_SECONDS = 120
 PUBLIC_URL = "http://127.0.0.1:8000"  # as after `make run`, whatever port is free now
 HOOKS = "hooks.example.com"
+MAIL = "smtp://localhost:1"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_1) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26 Safari/605"
 # faults of rejected events, and how many there are of each
@@ -73,7 +77,7 @@ def scene(folder: Path) -> Iterator[Scene]:
     """Run a service on SQLite with a Valkey of its own, which has only the sample catalog and the user `admin`."""
     port = free_port()
     own = {"REDIS_URL": "", "DATA_DIR": str(folder / "var"), "STORAGE_URL": "", "PUBLIC_URL": PUBLIC_URL}
-    own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS}
+    own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS, "SMTP_URL": MAIL}
     environment = {**own_environment(folder, f"sqlite:///{folder}/events.db", port), **own}
     process = launch([sys.executable, "-m", "flask", "--app", "wsgi", "serve"], folder, environment)
     try:
@@ -98,7 +102,7 @@ class Scene:
         self.port = port
         self._pid = pid
         same = {"database_url": f"sqlite:///{folder}/events.db", "secret_key": "of-the-benchmark-alone"}
-        settings = Settings(data_dir=folder / "var", webhook_hosts=(HOOKS,), **same)
+        settings = Settings(data_dir=folder / "var", webhook_hosts=(HOOKS,), smtp_url=MAIL, **same)
         app = create_app(settings)
         self.rules = app.url_map
         self._services = app.extensions["services"]
@@ -115,6 +119,13 @@ class Scene:
     def secret(self) -> str:
         """Return the address of the page that asks before it creates a new webhook secret."""
         return f"/admin/reports/webhooks/{Webhook.select().order_by(Webhook.id).first().id}/rotate"
+
+    @property
+    def unsubscribe(self) -> str:
+        """Return the address of the page that asks before it unsubscribes a recipient of mail."""
+        found = ScheduleRecipient.get(ScheduleRecipient.removed_at.is_null())
+        url = self._services.mail._unsubscribe_url(found.schedule, found.account, found.added_at)
+        return urlsplit(url).path
 
     def report(self, **wanted: object) -> str:
         """Return the source of the newest report in a state."""
@@ -246,6 +257,11 @@ class Scene:
         paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
         self._services.schedules.pause(self._who("admin"), paused)
         webhook = self._webhooks()
+        for name in ("admin", "anna", "olga"):
+            self._services.accounts.set_mail(self._who(name), f"{name}@example.com")
+        ours, later = {self._who(name).id: name for name in ("anna", "olga")}, now() + 365 * DAY
+        recipients.set_all(weekly.id, ours, later)  # the service itself sends no mail
+        recipients.remove(weekly.id, self._who("anna").id, now() - 2 * HOUR, NO_ACCESS)
         for age in (7 * DAY, 9 * MINUTE):
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)

@@ -37,6 +37,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # GET routes that are no pages: parts of pages, and files
 FILES = ("/download", "/catalog/export", ".csv")
+WITHOUT_LINK = ("admin.sign_in", "admin.confirm_unsubscribe")
 NO_PAGES = ("/part", "/chart", "/by/reason", *FILES)
 
 
@@ -106,6 +107,8 @@ def _states(played: Scene) -> Iterator[Shot]:
     faulty = _press("Start report", delimiter="||", types="NO SUCH TYPE")
     yield Shot("reports-new-wrong", "/admin/reports/new", act=faulty)
     yield Shot("reports-webhooks-one-secret-new", played.secret, act=_press("Create a new secret"))
+    yield Shot("unsubscribe", played.unsubscribe, None)
+    yield Shot("unsubscribe-done", played.unsubscribe, None, _press("Unsubscribe"))
     yield Shot("keys-new-made", "/admin/keys/new", act=_press("Add key", name="research app"))
     yield Shot("tokens-new-made", "/admin/me/tokens/new", act=_press("Add token", name="notebook"))
     yield Shot("people-new-made", "/admin/people/new", act=_press("Add", name="dora"))
@@ -143,7 +146,7 @@ def _pages(rules: Map, visitor: Visitor) -> Iterator[Shot]:
 def pages_of(rules: Map) -> list[Rule]:
     """Return the rules of pages for signed-in users."""
     pages = [rule for rule in rules.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
-    return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint != "admin.sign_in"]
+    return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint not in WITHOUT_LINK]
 
 
 def name_of(rule: str) -> str:

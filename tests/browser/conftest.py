@@ -31,6 +31,7 @@ from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.support import backing_servers, rows
 from tests.support.client import FIRST, event
+from tests.support.mail import MailServer, mail_server
 from tests.support.receivers import Receiver, receiver
 from tests.support.running import Running, wait_until
 
@@ -206,8 +207,16 @@ def webhook_receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def on_sqlite(short_folder: Path, webhook_receiver: Receiver) -> Iterator[Service]:
-    with serve(short_folder, WEBHOOK_HOSTS=webhook_receiver.url) as service:
+def mail_receiver() -> Iterator[MailServer]:
+    """Return the mail server of the service on SQLite."""
+    with mail_server() as receives:
+        yield receives
+
+
+@pytest.fixture(scope="session")
+def on_sqlite(short_folder: Path, webhook_receiver: Receiver, mail_receiver: MailServer) -> Iterator[Service]:
+    own = {"WEBHOOK_HOSTS": webhook_receiver.url, "SMTP_URL": mail_receiver.url, "MAIL_FROM": "tally@example.com"}
+    with serve(short_folder, **own) as service:
         yield service
 
 

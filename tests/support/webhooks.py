@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from app.services.notifications import signatures
 from app.store.models import Schedule, Webhook
 from app.store.notifications import deliveries, webhooks
@@ -11,9 +13,9 @@ URL = "https://hooks.example.com/"
 
 
 def store_webhook(owner: int, owner_name: str, **values: object) -> Webhook:
-    """Store a webhook of a user, named by a number."""
+    """Store a webhook of a user."""
     times = {name: now() - 1_000 for name in ("created_at", "enabled_at", "subscribed_at")}
-    known = {"owner": owner, "owner_name": owner_name, "name": f"hook {Webhook.select().count()}", "url": URL}
+    known = {"owner": owner, "owner_name": owner_name, "name": f"hook {uuid.uuid4()}", "url": URL}
     webhook = Webhook.create(**{**known, **times, **values})
     webhooks.add_secret(webhook.id, signatures.PREFIX, "salt", now(), others_expire_at=now())
     return webhook

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.admin.blueprint import services
 from app.admin.reports.report_rows import ENDED, State
-from app.schemas.webhooks import EVENT_TYPES, TEST
+from app.schemas.webhooks import TEST
 from app.services.rows import Delivery, DeliveryTry
 
 STATES = {
@@ -15,7 +15,14 @@ STATES = {
     "delivered": State("Delivered", "check-circle", "good"),
     "given_up": State("Given up", "x-circle", "bad"),
 }
-WORDS = {name: words for name, (words, _) in EVENT_TYPES.items()} | {TEST: "A test"}
+WORDS = {
+    "report.completed": "Report complete",
+    "report.failed": "Report failed",
+    "alert.firing": "Alert firing",
+    "alert.resolved": "Alert resolved",
+    "rejects.rising": "Rejects rising",
+    TEST: "Test",
+}
 
 
 @dataclass(frozen=True)

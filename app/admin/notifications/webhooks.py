@@ -8,7 +8,7 @@ from flask import render_template, request
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import services
-from app.admin.notifications.delivery_rows import WORDS, delivery_rows
+from app.admin.notifications.delivery_rows import delivery_rows
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
 from app.admin.reports.report_rows import State
 from app.auth import caller
@@ -28,13 +28,11 @@ class WebhookRow:
 
     Attributes:
         webhook: the database row.
-        events: the event types that it wants, in words.
         schedules: how many recurring reports name it.
     """
 
     webhook: Webhook
     state: State
-    events: list[str]
     schedules: int
 
 
@@ -130,7 +128,7 @@ def send_webhook_delivery(key: int, number: int) -> Response:
 def webhook_row(webhook: Webhook) -> WebhookRow:
     state = ENABLED if webhook.disabled_at is None else STOPPED if webhook.reason else DISABLED
     named = len(services().webhooks.schedules(caller(), webhook))
-    return WebhookRow(webhook, state, [WORDS[name] for name in webhook.types], named)
+    return WebhookRow(webhook, state, named)
 
 
 def show_secret(webhook: Webhook, secret: str, *, back: str | None = None, title: str | None = None) -> str:

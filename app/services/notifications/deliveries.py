@@ -27,7 +27,7 @@ from app.store.notifications import deliveries as store
 from app.store.notifications import webhooks as webhooks_store
 from app.support.clock import DAY_MS, SKEW_MS, now
 
-MAX_CONCURRENT_TRIES = 4  # concurrent tries
+MAX_CONCURRENT_TRIES = 8
 # From each try to the next: ten within three days. Up to a tenth more, so that many do not return at the same moment.
 PAUSES_SECONDS = (30, 120, 600, 1_800, 7_200, 21_600, 54_000, 72_000, 86_400)
 JITTER = 0.1

@@ -31,12 +31,13 @@ from app.store.models import Delivery, Report, Webhook
 from app.store.notifications import deliveries as store
 from app.store.notifications import webhooks as webhooks_store
 from app.store.reports import reports as reports_store
-from app.support.clock import DAY_MS, now
+from app.support.clock import DAY_MS, HOUR_MS, now
 from app.version import VERSION
 
 GONE = 410  # a receiver's answer that it wants nothing more
 BUSY = (429, 502, 503, 504)  # answers whose Retry-After counts
 MAX_RETRY_AFTER_MS = DAY_MS
+LATE_MS = HOUR_MS  # an end is visible sooner after its time, also if the clocks of machines differ
 ANSWERED_GONE = "Its server answered 410 Gone: it wants no more webhooks."
 ENDED = {store.REPORT_COMPLETED: ("COMPLETE",), store.REPORT_FAILED: ("FAILED", "TIMEOUT")}  # status by event type
 
@@ -47,6 +48,7 @@ class WebhookSender:
     def __init__(self, webhooks: Webhooks, reports: Reports) -> None:
         self._webhooks = webhooks
         self._reports = reports
+        self._announced_to = 0  # ends of all reports before this time are announced to those who want event types
 
     def queue(self, type: str, data: Mapping[str, object], *, customer: str | None = None) -> int:
         """Queue a delivery of an event to each webhook that wants its type, and return how many there are.
@@ -71,15 +73,17 @@ class WebhookSender:
 
     def announce(self, since: int) -> None:
         """Create the deliveries of reports that have ended since a time."""
+        begun, since_last = now(), max(since, self._announced_to - LATE_MS)
         for report, key in store.unannounced(since):
             store.add_report(_new_key(), report, key, now())
         for webhook in webhooks_store.enabled():
             statuses = [status for type in webhook.types for status in ENDED.get(type, ())]
             if statuses and (who := _find_owner(webhook)):
-                first = max(since, webhook.enabled_at, webhook.subscribed_at)
+                first = max(since_last, webhook.enabled_at, webhook.subscribed_at)
                 account = None if who.sees_all_reports else who.id
                 for report in store.unannounced_to(webhook.id, first, statuses, account, who.customers):
                     store.add_report(_new_key(), report, webhook.id, now())
+        self._announced_to = begun
 
     def attempt(self, delivery: Delivery, moment: int) -> Outcome:
         """Send a delivery to its webhook, and return how its server responded."""

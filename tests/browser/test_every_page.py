@@ -20,7 +20,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PageOpener, Service, sign_in, submit
 from tests.browser.page_checks import PageChecker, pages_of_the_map
 from tests.support.client import event
+from tests.support.mail import MailServer
 from tests.support.receivers import Receiver
+from tests.support.running import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -32,8 +34,11 @@ States = Iterator[tuple[str, Page]]
 class PageTour:
     """Tour of all pages: each method yields the pages of one area in each of their states."""
 
-    def __init__(self, service: Service, opener: PageOpener, webhook_receiver: Receiver) -> None:
-        self.service, self.opener, self.webhook_receiver = service, opener, webhook_receiver
+    def __init__(
+        self, service: Service, opener: PageOpener, webhook_receiver: Receiver, mail_receiver: MailServer
+    ) -> None:
+        self.service, self.opener = service, opener
+        self.webhook_receiver, self.mail_receiver = webhook_receiver, mail_receiver
         self.page = opener.open(service)
         self.mark = uuid.uuid4().hex
         self._begin()
@@ -306,6 +311,23 @@ class PageTour:
         self._add_schedule(f"{NAME}{uuid.uuid4().hex}", delimiter="||", webhook="https://evil.example/")
         yield "a new schedule with errors", self.page
 
+    def mail(self) -> States:
+        page, address = self.go("people"), f"{self.mark}@example.com"
+        page.get_by_role("link", name="admin", exact=True).first.click()
+        page.get_by_label("Mail address").fill(address)
+        submit(page, "Save")
+        page = self.go(f"{self.schedule}/edit")
+        page.get_by_label("Mail to").fill("admin")
+        submit(page, "Save")
+        submit(page, "Run now")
+        wait_until(lambda: [address] in self.mail_receiver.to, 30)
+        message = self.mail_receiver.got[self.mail_receiver.to.index([address])]
+        page = self.go(message["List-Unsubscribe"].strip("<>"))
+        yield "the question before unsubscribing", page
+        submit(page, "Unsubscribe")
+        yield "the end of mail", page
+        yield "a schedule with a removed recipient", self.go(self.schedule)
+
     def an_analyst(self) -> States:
         page = self.opener.open(self.service, "newcomer")
         yield "the first event", page
@@ -324,9 +346,13 @@ AREAS = [
 
 
 def test_anybody_can_use_every_page_in_both_themes_on_any_screen(
-    service: Service, opener: PageOpener, webhook_receiver: Receiver, subtests: pytest.Subtests
+    service: Service,
+    opener: PageOpener,
+    webhook_receiver: Receiver,
+    mail_receiver: MailServer,
+    subtests: pytest.Subtests,
 ):
-    tour, checker = PageTour(service, opener, webhook_receiver), PageChecker()
+    tour, checker = PageTour(service, opener, webhook_receiver, mail_receiver), PageChecker()
     for area in AREAS:
         with subtests.test(area):
             found = [fault for name, page in getattr(tour, area)() for fault in checker.field_errors(page, name)]

@@ -424,7 +424,7 @@ def test_a_delivery_is_sent_by_one_of_several_racing_schedulers(settings, servic
     for _ in range(4):
         complete(schedule)
     sender = WebhookSender(Webhooks([endpoint.url], settings.secret), services.reports)
-    schedulers = [Deliveries(sender) for _ in range(5)]
+    schedulers = [Deliveries(sender, services.mail) for _ in range(5)]
     at_once(5, lambda number: schedulers[number].send())
     for deliveries in schedulers:
         deliveries.flush()

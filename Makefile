@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The environment has exactly the versions of a lock file, with their hashes. LOCKED=no installs the newest versions
 # that setup.cfg allows; the next run without it goes back to the lock file.
 LOCKED ?= yes
-EXTRAS := parquet s3
+EXTRAS := oidc parquet s3
 DEVELOP_EXTRAS := $(EXTRAS) test lint audit docs
 ifeq ($(LOCKED),yes)
 install = $(PIP) install -qq --require-hashes --requirement $(1) && \

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.exceptions import Forbidden
 from app.services import Services
 from app.services.people.principal import Principal, scope_of
-from app.services.people.sessions import CurrentSession
+from app.services.people.sessions import CurrentSession, ProviderSession
 from app.services.people.tokens import is_token
 from app.support.paths import is_api
 from app.support.same_origin import is_cross_site, is_forged_call
@@ -180,8 +180,8 @@ def need(permission: str) -> None:
         raise Forbidden(f"Your role, {who.role}, may not do this.")
 
 
-def sign_in(principal: Principal) -> bool:
-    """Begin a session and discard the previous one with the content of its cookie.
+def sign_in(principal: Principal, provider: ProviderSession | None = None) -> bool:
+    """Begin a session, perhaps in one of the identity provider, and discard the previous one with its cookie's content.
 
     Return False if the password was valid for one sign-in and another sign-in has used it.
     """
@@ -189,7 +189,7 @@ def sign_in(principal: Principal) -> bool:
     if earlier is not None:
         services().sessions.sign_out(earlier)
     here = replace(principal, address=request.remote_addr or "")
-    token = services().sessions.begin(here, request.user_agent.string)
+    token = services().sessions.begin(here, request.user_agent.string, provider)
     if token is None:
         return False
     session.clear()

@@ -76,8 +76,10 @@ OWNERS = {
     "prometheus_client": {"api"},
     "pyarrow": {"exports"},
     "rq": {"redis", "worker"},
-    "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
-    "ssl": {"services"},
+    "http": {"services", "support", "ops"},  # for webhooks, and for the check that the web server responds
+    "ssl": {"services", "support"},
+    "authlib": {"services"},
+    "joserfc": {"services"},
     "boto3": {"storage"},
     "botocore": {"storage"},
 }

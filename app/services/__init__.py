@@ -37,6 +37,7 @@ from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
 from app.services.people.sessions import Sessions
+from app.services.people.single_sign_on import SingleSignOn
 from app.services.people.tokens import Tokens
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations
@@ -72,6 +73,7 @@ class Services:
     accounts: Accounts
     login: Login
     sessions: Sessions
+    single_sign_on: SingleSignOn
     tokens: Tokens
     ingest_keys: IngestKeys
     reports: Reports
@@ -111,8 +113,8 @@ def build(settings: Settings) -> Services:
     backups = Backups(settings, storage)
     health, request_metrics = Health(settings, queue, spool, storage, backups), RequestMetrics(queue)
     ingest_keys = IngestKeys()
-    accounts = Accounts()
-    sessions = Sessions(settings)
+    accounts = Accounts(only_oidc=settings.oidc_only)
+    sessions, single_sign_on = Sessions(settings), SingleSignOn(settings)
     store_valid = settings.invalid_events == STORE_VALID
     ingest = Ingest(catalog, code_limit, writer, rejected, settings.max_batch_events, store_valid=store_valid)
     resend = Resend(ingest, rejected)
@@ -134,6 +136,7 @@ def build(settings: Settings) -> Services:
         accounts=accounts,
         login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
         sessions=sessions,
+        single_sign_on=single_sign_on,
         tokens=Tokens(),
         ingest_keys=ingest_keys,
         reports=reports,

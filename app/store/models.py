@@ -198,6 +198,10 @@ class Account(Table):
     password_expires_at = BigIntegerField(null=True)  # of a one-time password; null: the user has set the password
     password_version = TextField()  # changes with the password, which ends every earlier session
     created_at = BigIntegerField()
+    # Of a user who signs in with an account of an identity provider, who has no password; null: a local user.
+    oidc_issuer = TextField(null=True)
+    oidc_subject = TextField(null=True)  # the provider's id of the user, which never changes
+    deactivated_at = BigIntegerField(null=True)  # null: active
 
 
 class Session(Table):
@@ -211,7 +215,16 @@ class Session(Table):
     seen_at = BigIntegerField(index=True)  # time of the user's last activity, to the minute
     address = TextField()  # address at sign-in
     agent = TextField()  # the browser's user agent
+    oidc_sid = TextField(null=True)  # the identity provider's id of its session
+    id_token = TextField(null=True)  # names the session to the identity provider at sign-out
     user: Account  # set by the queries in `store.people.sessions`
+
+
+class OidcOnce(Table):
+    """Value of single sign-on that may be used once: the state of a sign-in, or the id of a logout token."""
+
+    digest = TextField(primary_key=True)  # of the value: SHA-256, hexadecimal
+    expires_at = BigIntegerField(index=True)  # afterwards the value is invalid for another reason
 
 
 class ApiToken(Table):

@@ -47,6 +47,10 @@ GET    /files/<source>                                     403    403    403    
 GET    /admin/sign-in                                      200    200    200    302    302    302    302    200
 POST   /admin/sign-in                                      401    401    401    401    401    401    401    401
 POST   /admin/sign-out                                     302    302    302    302    302    302    302    302
+GET    /admin/oidc/sign-in                                 404    404    404    404    404    404    404    404
+GET    /admin/oidc/callback                                404    404    404    404    404    404    404    404
+GET    /admin/oidc/frontchannel-logout                     404    404    404    404    404    404    404    404
+POST   /admin/oidc/backchannel-logout                      404    404    404    404    404    404    404    404
 GET    /admin/                                             302    302    302    200    200    200    200    302
 GET    /admin/overview/part                                302    302    302    200    200    200    200    302
 GET    /admin/overview/chart                               302    302    302    200    200    200    200    302

@@ -15,6 +15,7 @@ from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
+from app.services.people import single_sign_on
 from app.services.people.sessions import Sessions
 from app.services.people.tokens import Tokens
 from app.services.reports.service import Reports
@@ -142,11 +143,12 @@ class Scheduler:
         self._backups.run_due()
 
     def _purge(self) -> None:
-        """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens and audit entries."""
+        """Purge old idempotency keys, webhooks, rejected events, sessions, sign-ins, API tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._webhooks.purge()
         self._rejected.purge()
         self._sessions.purge()
+        single_sign_on.purge()
         self._tokens.purge()
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 

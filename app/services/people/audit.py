@@ -28,6 +28,8 @@ ACTIONS = {
     "user added": "users",
     "user changed": "users",
     "user removed": "users",
+    "user deactivated": "users",
+    "user activated": "users",
     "password changed": "users",
     "password reset": "users",
     "token added": "users",

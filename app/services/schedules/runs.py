@@ -153,12 +153,14 @@ def recurrence(schedule: Schedule) -> Recurrence:
 
 
 def owner(schedule: Schedule) -> Principal:
-    """Return the user as whom a schedule's reports are started, or raise Forbidden if the user is gone."""
+    """Return the user as whom a schedule's reports are started, or raise Forbidden if they are gone or deactivated."""
     if schedule.owner == SYSTEM.id:
         return SYSTEM
     account = accounts.by_id(schedule.owner)
     if account is None:
         raise Forbidden(f"Its owner, {schedule.owner_name}, is no user any more.")
+    if account.deactivated_at is not None:
+        raise Forbidden(f"Its owner, {schedule.owner_name}, is deactivated.")
     return principal(account)
 
 

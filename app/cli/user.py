@@ -15,7 +15,7 @@ from_stdin = click.option("--password-stdin", is_flag=True, help="Read the passw
 
 @click.group()
 def user() -> None:
-    """Users: list, show, add, change, password, remove."""
+    """Users: list, show, add, change, password, deactivate, activate, remove."""
 
 
 @user.command()
@@ -82,6 +82,27 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
 @click.argument("name")
 @yes_option
 @command
+def deactivate(name: str, yes: bool, as_json: bool) -> None:
+    """Keep a user from signing in: their sessions end, and their API tokens are removed."""
+    services().accounts.named(name)
+    confirm(f"Deactivate the user {name}, and remove their API tokens?", yes=yes)
+    services().accounts.deactivate(name)
+    say({"name": name}, f"Deactivated {name}.", json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@command
+def activate(name: str, as_json: bool) -> None:
+    """Let a deactivated user sign in again."""
+    services().accounts.activate(name)
+    say({"name": name}, f"Activated {name}.", json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@yes_option
+@command
 def remove(name: str, yes: bool, as_json: bool) -> None:
     """Remove a user; their reports stay."""
     services().accounts.named(name)
@@ -98,9 +119,11 @@ def _password(from_stdin: bool) -> str:
 
 
 def _as_json(one: Principal) -> dict[str, object]:
-    return {"name": one.name, "role": one.role, "customers": one.customers}
+    shown: dict[str, object] = {"name": one.name, "role": one.role, "customers": one.customers}
+    return shown | {"active": one.is_active, "sign_in": "oidc" if one.is_external else "password"}
 
 
 def _render(one: Principal) -> str:
     limits = "all customers" if one.customers is None else ", ".join(one.customers) or "no customers"
-    return f"{one.name}: {one.role}, {limits}"
+    state = (", company account" if one.is_external else "") + ("" if one.is_active else ", deactivated")
+    return f"{one.name}: {one.role}, {limits}{state}"

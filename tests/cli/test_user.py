@@ -52,8 +52,8 @@ def test_users_are_listed(succeeds, prints):
     add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART")
     assert succeeds("user", "list") == "anna: analyst, BARCHART\nolga: operator, all customers\n"
     assert prints("user", "list") == [
-        {"name": "anna", "role": "analyst", "customers": ["BARCHART"]},
-        {"name": "olga", "role": "operator", "customers": None},
+        {"name": "anna", "role": "analyst", "customers": ["BARCHART"], "active": True, "sign_in": "password"},
+        {"name": "olga", "role": "operator", "customers": None, "active": True, "sign_in": "password"},
     ]
 
 
@@ -99,3 +99,16 @@ def test_an_unknown_role_is_a_usage_error(flask):
     result = flask("user", "add", "olga", "--role", "owner", "--password-stdin", input=f"{RIGHT}\n")
     assert result.exit_code == 2
     assert "admin" in result.output
+
+
+def test_a_user_is_deactivated_and_activated(succeeds, tally, services):
+    add(succeeds, "anna", "--role", "operator")
+    _, token = services.tokens.add(services.accounts.named("anna"), "program", ["events:read"])
+    assert succeeds("user", "deactivate", "anna", "--yes") == "Deactivated anna.\n"
+    assert succeeds("user", "show", "anna") == "anna: operator, all customers, deactivated\n"
+    assert services.accounts.verify("anna", RIGHT) is None
+    assert services.tokens.verify(token, "") is None
+    assert "is deactivated already" in tally("user", "deactivate", "anna", "--yes")[2]
+    assert succeeds("user", "activate", "anna") == "Activated anna.\n"
+    assert services.accounts.verify("anna", RIGHT) is not None
+    assert "is not deactivated" in tally("user", "activate", "anna")[2]

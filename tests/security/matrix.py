@@ -139,6 +139,10 @@ GET    /admin/people/<key>                                 302    302    302    
 POST   /admin/people/<key>                                 302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/password                        302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/password                        302    302    302    403    403    403    200    302
+GET    /admin/people/<key>/deactivate                      302    302    302    403    403    403    200    302
+POST   /admin/people/<key>/deactivate                      302    302    302    403    403    403    302    302
+GET    /admin/people/<key>/activate                        302    302    302    403    403    403    200    302
+POST   /admin/people/<key>/activate                        302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/remove                          302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/remove                          302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/sessions/end                    302    302    302    403    403    403    200    302

@@ -114,6 +114,36 @@ def reset_password(key: int) -> ResponseReturnValue:
     return _show_password(services().accounts.get(found.id, by=caller()), password, is_new=False)
 
 
+@page("/people/<int:key>/deactivate", "users")
+def confirm_deactivate(key: int) -> str:
+    return _confirm("admin/people/confirm_deactivate.html", find_person(key))
+
+
+@action("/people/<int:key>/deactivate", "users")
+def deactivate(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    try:
+        services().accounts.deactivate(found.name, by=caller())
+    except AccountUnknown:
+        raise
+    except AccountInvalid as error:
+        return _confirm("admin/people/confirm_deactivate.html", found, wrong=str(error)), status_of(error)
+    return redirect_with(f"{found.name} is deactivated.", link_to("person", key=found.id))
+
+
+@page("/people/<int:key>/activate", "users")
+def confirm_activate(key: int) -> str:
+    return _confirm("admin/people/confirm_activate.html", find_person(key))
+
+
+@action("/people/<int:key>/activate", "users")
+def activate(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    if not found.is_active:
+        services().accounts.activate(found.name, by=caller())
+    return redirect_with(f"{found.name} is active.", link_to("person", key=found.id))
+
+
 @page("/people/<int:key>/remove", "users")
 def confirm_remove_person(key: int) -> str:
     return _confirm("admin/people/confirm_remove_person.html", find_person(key))
@@ -152,6 +182,7 @@ def _confirm(template: str, found: Principal, **values: object) -> str:
 
 def _render_person(found: Principal, form: RightsForm, wrong: str | None = None) -> str:
     values = SHARED_VALUES | {"person": found, "form": form, "wrong": wrong, "sessions": session_rows(found.id)}
+    values |= {"is_way_back": services().accounts.is_way_back(found.id)}
     return render_template("admin/people/person.html", **values)
 
 

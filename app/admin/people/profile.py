@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import render_template, request
+from flask import redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import PasswordField
@@ -41,8 +41,8 @@ def me() -> str:
 
 @page("/me/password")
 @open_to_temporary
-def own_password() -> str:
-    return _render_form(PasswordForm())
+def own_password() -> ResponseReturnValue:
+    return redirect(link_to("me")) if caller().is_external else _render_form(PasswordForm())
 
 
 @action("/me/password")

@@ -60,8 +60,9 @@ def sign_out() -> ResponseReturnValue:
     auth.sign_out()
     elsewhere = services().single_sign_on.logout_url(current.id_token) if current and current.id_token else None
     if elsewhere:
-        flash(SIGNED_OUT)
-        return render_template("admin/people/leaving.html", elsewhere=elsewhere)
+        page = render_template("admin/people/leaving.html", elsewhere=elsewhere)
+        flash(SIGNED_OUT)  # for the page to which the provider leads back
+        return page
     return redirect_with(SIGNED_OUT, link_to("sign_in"))
 
 

@@ -30,7 +30,7 @@ OTHERS = {"text", "json", "js", "python"}  # languages of blocks that no shell r
 PASSWORD = re.compile(r"^ME='admin:(.+)'$", re.MULTILINE)
 STARTS = re.compile(r"make run\b.*")
 # Needs the package from an index, so tests/install/test_readme.py runs it with the one that is built there.
-ELSEWHERE = "tally-events[parquet,s3]"
+ELSEWHERE = "tally-events[oidc,parquet,s3]"
 
 pytestmark = [
     pytest.mark.processes,

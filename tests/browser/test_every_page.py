@@ -218,7 +218,6 @@ class PageTour:
         yield "the confirmation of deactivating a user", self.go(f"{address}/deactivate")
         submit(page, f"Deactivate {name}")
         yield "a deactivated user", page
-        yield "the confirmation of activating a user", self.go(f"{address}/activate")
         sign_in(self.opener.open(self.service, None), "admin")
         yield "the profile", self.go("me")
         yield "the confirmation of ending other sessions", self.go("me/sessions/end")

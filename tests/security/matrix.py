@@ -141,7 +141,6 @@ GET    /admin/people/<key>/password                        302    302    302    
 POST   /admin/people/<key>/password                        302    302    302    403    403    403    200    302
 GET    /admin/people/<key>/deactivate                      302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/deactivate                      302    302    302    403    403    403    302    302
-GET    /admin/people/<key>/activate                        302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/activate                        302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/remove                          302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/remove                          302    302    302    403    403    403    302    302
@@ -181,6 +180,10 @@ GET    /reports/<source>/progress               403          200           200  
 POST   /reports/<source>/retry                  403          403           409          403     401     401
 """
 SCOPES = ("events:read", "reports:read", "reports:write", "admin:system")
+
+# An administrator who signed in at the identity provider gets what `admin` gets on the pages, and what `nobody` gets on
+# the API without a token, except for these. One who is deactivated gets what `expired` gets.
+OF_PROVIDER = {"GET /admin/me/password": 302}  # has no password to change
 
 WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
 OPTIONS = {"api": 204, "people": 200}  # the same for all users, because a preflight carries no credentials

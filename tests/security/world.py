@@ -10,8 +10,10 @@ from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
 from app.services.people.principal import SYSTEM, Principal
+from app.services.people.sessions import ProviderSession
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
+from app.store.people import oidc
 from app.store.schedules import deliveries, schedules
 from app.support.clock import now
 from app.support.paths import is_api
@@ -52,6 +54,11 @@ class World:
         if is_api(path):
             return self._call(who, verb, address, sent)
         visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
+        return self.ask_page(visitor, verb, path, address)
+
+    def ask_page(self, visitor: Visitor, verb: str, path: str, address: str) -> TestResponse:
+        """Send a request of a visitor for a page, with the fields that its form needs."""
+        sent = SENT.get(f"{verb} {path}", {})
         if verb == "GET" or f"{verb} {path}" not in ROWS:
             return visitor.flask_client.open(address, method=verb)
         fields = {name: value.replace("{}", str(next(self._numbers))) for name, value in sent.items()}
@@ -93,6 +100,19 @@ class World:
         if who not in self._visitors:
             self._visitors[who] = self._visitor(who)
         return self._visitors[who]
+
+    def of_provider(self, *, is_active: bool) -> tuple[Visitor, str]:
+        """Return an administrator with an account of the identity provider, and a token of theirs with all scopes."""
+        name = "active" if is_active else "deactivated"
+        oidc.add("https://login.example", name, name, "admin", None, "version", now())
+        who, visitor = self._services.accounts.named(name), Visitor(self.app)
+        _, token = self._services.tokens.add(who, "program", list(SCOPES))
+        with visitor.flask_client.session_transaction() as session:
+            session["token"] = self._services.sessions.begin(who, "", ProviderSession("sid", "token"))
+        self.csrf_token_of(visitor)
+        if not is_active:
+            self._services.accounts.deactivate(name)
+        return visitor, token
 
     def _visitor(self, who: str) -> Visitor:
         visitor = Visitor(self.app)

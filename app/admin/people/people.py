@@ -99,6 +99,8 @@ def confirm_reset_password(key: int) -> ResponseReturnValue:
     found = find_person(key)
     if found.id == caller().id:
         return redirect(link_to("own_password"))
+    if found.is_external:
+        return redirect(link_to("person", key=found.id))
     return _confirm("admin/people/confirm_reset_password.html", found, chosen=PERSON)
 
 
@@ -108,6 +110,8 @@ def reset_password(key: int) -> ResponseReturnValue:
     found = find_person(key)
     if found.id == caller().id:
         return redirect(link_to("own_password"))
+    if found.is_external:
+        return redirect(link_to("person", key=found.id))
     password, kind = temporary_password(), request.form.get("kind")
     temporary = kind not in KINDS or kind != PROGRAM
     services().accounts.set_password(found.name, password, temporary=temporary, by=caller())
@@ -129,11 +133,6 @@ def deactivate(key: int) -> ResponseReturnValue:
     except AccountInvalid as error:
         return _confirm("admin/people/confirm_deactivate.html", found, wrong=str(error)), status_of(error)
     return redirect_with(f"{found.name} is deactivated.", link_to("person", key=found.id))
-
-
-@page("/people/<int:key>/activate", "users")
-def confirm_activate(key: int) -> str:
-    return _confirm("admin/people/confirm_activate.html", find_person(key))
 
 
 @action("/people/<int:key>/activate", "users")

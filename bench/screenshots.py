@@ -37,7 +37,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # GET routes that are no pages: parts of pages, and files
 FILES = ("/download", "/catalog/export", ".csv")
-NO_PAGES = ("/part", "/chart", "/by/reason", "/oidc/sign-in", "/callback", "/frontchannel-logout", *FILES)
+NO_PAGES = ("/part", "/chart", "/by/reason", *FILES)
 
 
 @dataclass(frozen=True)

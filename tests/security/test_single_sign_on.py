@@ -24,6 +24,7 @@ from tests.support import identity_provider as support
 from tests.support.client import Client
 from tests.support.identity_provider import CLIENT, LOGOUT, SECRET, IdentityProvider, signed, signed_by_secret, unsigned
 from tests.support.page import read
+from tests.support.threads import at_once
 
 HOUR = 3600
 ROLES = ("admins=admin", "operators=operator", "acme=analyst:ACME", "acme=analyst:ACME 2", "fern=analyst:FERN")
@@ -428,7 +429,8 @@ def test_a_frame_of_the_provider_ends_its_session(app, provider):
     visitor = Visitor(app)
     provider.claims = {"sid": "s1"}
     enter(visitor, provider)
-    for query in ({"iss": provider.url, "sid": ""}, {"iss": "https://evil.example", "sid": "s1"}, {}):
+    with_nul = {"iss": provider.url, "sid": "s1\0"}
+    for query in ({"iss": provider.url, "sid": ""}, {"iss": "https://evil.example", "sid": "s1"}, {}, with_nul):
         assert app.test_client().get(f"/admin/oidc/frontchannel-logout?{urlencode(query)}").status_code == 400
     assert is_signed_in(visitor)
     query = urlencode({"iss": provider.url, "sid": "s1"})
@@ -468,3 +470,18 @@ def test_used_states_are_purged_when_they_are_too_old_to_be_accepted(app, provid
     OidcOnce.update(expires_at=1).execute()
     single_sign_on.purge()
     assert OidcOnce.select().count() == 0
+
+
+def test_sign_ins_beyond_those_that_may_wait_for_the_provider_fail_at_once(app, provider, monkeypatch):
+    monkeypatch.setattr(client, "CALLS_AT_ONCE", 0)
+    monkeypatch.setattr(client, "WAIT_SECONDS", 0.0)
+    assert Visitor(app).get("/admin/oidc/sign-in").status_code == 503
+    assert provider.asked == []
+
+
+@pytest.mark.both_databases
+def test_a_user_who_signs_in_for_the_first_time_in_two_browsers_is_one_user(app, provider):
+    visitors = [Visitor(app) for _ in range(4)]
+    backs = [provider.approve(begin(visitor)) for visitor in visitors]
+    assert at_once(4, lambda number: visitors[number].get(backs[number]).status_code) == [302] * 4
+    assert Account.select().count() == 1

@@ -7,7 +7,7 @@ from flask import Flask, Response, abort, jsonify, redirect, request, session
 from flask.typing import ResponseReturnValue
 
 from app import auth
-from app.admin.blueprint import blueprint, services
+from app.admin.blueprint import services
 from app.admin.people.sign_in import SignInForm, next_page, render_sign_in
 from app.exceptions import ServerFailed, SignInInvalid, SignInRefused
 from app.services.people.single_sign_on import CALLBACK, SIGN_IN_MS
@@ -24,11 +24,13 @@ log = structlog.get_logger(__name__)
 
 
 def register(app: Flask) -> None:
-    """Add the route that the provider itself calls, outside the blueprint, because it sends no form of ours."""
+    """Add the routes, outside the blueprint, because they show no page of their own and take no form of ours."""
+    app.add_url_rule("/admin/oidc/sign-in", "begin_at_provider", begin_at_provider)
+    app.add_url_rule(CALLBACK, "return_from_provider", return_from_provider)
+    app.add_url_rule("/admin/oidc/frontchannel-logout", "frontchannel_logout", frontchannel_logout)
     app.add_url_rule("/admin/oidc/backchannel-logout", "backchannel_logout", backchannel_logout, methods=["POST"])
 
 
-@blueprint.get("/oidc/sign-in")
 def begin_at_provider() -> ResponseReturnValue:
     """Redirect to the identity provider."""
     _require_provider()
@@ -44,7 +46,6 @@ def begin_at_provider() -> ResponseReturnValue:
     return redirect(url)
 
 
-@blueprint.get(CALLBACK.removeprefix("/admin"))
 def return_from_provider() -> ResponseReturnValue:
     """Begin a session for a user whom the identity provider sends back."""
     _require_provider()
@@ -65,7 +66,6 @@ def return_from_provider() -> ResponseReturnValue:
     return redirect(next_page(wanted))
 
 
-@blueprint.get("/oidc/frontchannel-logout")
 def frontchannel_logout() -> ResponseReturnValue:
     """End the sessions of a session of the provider, whose page shows this in a frame. A frame gets no cookie."""
     _require_provider()

@@ -42,7 +42,7 @@ FRESH_SECONDS = 900.0  # how long the discovery document and the keys are used b
 PAUSE_SECONDS = 5.0  # after a fetch that failed, and between two fetches because of unknown keys
 
 SKEW_SECONDS = 60  # how far the provider's clock may differ
-MAX_SUBJECT = 255  # characters, as OpenID Connect limits them
+MAX_ID = 255  # characters of a subject, as OpenID Connect limits it, and of a session's id
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -111,12 +111,12 @@ class IdentityProvider:
             self._validate(CodeIDToken(token.claims, token.header, self._options("sub"), params))
             claims: dict[str, Any] = dict(token.claims)
             subject = claims["sub"]
-            if not 1 <= len(subject) <= MAX_SUBJECT or not subject.isprintable():
+            if not is_id(subject):
                 raise SignInInvalid("The identity provider sent an invalid id of the user.", "sub is no valid id")
             if needed not in claims and isinstance(access_token, str):
                 claims = self._userinfo(access_token, subject) | claims
         sid = claims.get("sid")
-        return Identity(subject, claims, sid if isinstance(sid, str) else None, id_token)
+        return Identity(subject, claims, sid if is_id(sid) else None, id_token)
 
     def read_logout_token(self, token: str) -> Claims:
         """Return the claims of a valid token of back-channel logout.
@@ -132,7 +132,7 @@ class IdentityProvider:
         events = claims.get("events")
         is_logout = isinstance(events, dict) and isinstance(events.get(LOGOUT), dict) and "nonce" not in claims
         names = [claims[name] for name in ("sub", "sid") if name in claims]
-        if not is_logout or not names or not all(isinstance(name, str) and name for name in names):
+        if not is_logout or not names or not all(map(is_id, names)):
             raise SignInInvalid("This is no logout token.")
         return claims
 
@@ -289,6 +289,11 @@ class _Fetched:
             self._failure = str(error)
             log.warning("identity provider not available", what=self._name, reason=self._failure)
         self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+
+def is_id(value: object) -> bool:
+    """Return whether a value may be a provider's id of a user or of a session."""
+    return isinstance(value, str) and 1 <= len(value) <= MAX_ID and value.isprintable()
 
 
 def _call(method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> tuple[int, Claims]:

@@ -137,7 +137,7 @@ class SingleSignOn:
 
     def end_by_frame(self, issuer: str, sid: str, address: str) -> None:
         """End the sessions that a page of the provider names in a frame. The provider's session id is a secret."""
-        if issuer != self._settings.oidc_issuer or not sid:
+        if issuer != self._settings.oidc_issuer or not sid or not sid.isprintable():
             raise SignInInvalid("iss is not the identity provider, or sid is missing.")
         with transaction():
             self._end(None, sid, address)

@@ -41,6 +41,7 @@ CALLBACK = "/admin/oidc/callback"
 SIGNED_OUT = "/admin/sign-in"
 VIA = "the identity provider"
 SIGN_IN_MS = 10 * MINUTE_MS  # how long a user may take to sign in at the provider
+MAX_SECONDS = 253_402_300_799  # the end of the year 9999; a later time may be too large for the database
 MAX_NAME = 100  # characters; a number may follow
 MAX_NUMBER = 1_000
 
@@ -131,7 +132,8 @@ class SingleSignOn:
         """
         claims = self._provider.read_logout_token(token)
         with transaction():
-            if not store.claim_once(_digest("logout", claims["jti"]), int(claims["exp"] * 1000) + SKEW_MS):
+            expires_at = int(min(claims["exp"], MAX_SECONDS) * 1000) + SKEW_MS
+            if not store.claim_once(_digest("logout", claims["jti"]), expires_at):
                 raise SignInInvalid("This logout token was used before.")
             self._end(claims.get("sub"), claims.get("sid"), address)
 

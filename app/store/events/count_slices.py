@@ -20,13 +20,14 @@ from dataclasses import dataclass
 import orjson
 
 from app.store.database import database
+from app.store.events import daily_counts
 from app.store.models import Counted
 from app.store.queries import execute
 from app.store.step_size import Pace, pause
 from app.support.clock import HOUR_MS
 
 STEP = Pace(500, 10_000)  # groups per transaction on SQLite
-WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
+WHOLE = Pace(500_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
 
 HOUR = f"timestamp / {HOUR_MS} * {HOUR_MS}"
 GROUPS = f"""
@@ -58,7 +59,8 @@ ADD_STEP = """
 # because every writer of counts first locks the row of `counted`.
 ADD_WHOLE = """
     WITH slice AS MATERIALIZED ({groups}), noted AS ({note_seen}), moved AS (
-        UPDATE counted SET up_to = {end:d}, total = total + (SELECT coalesce(sum(number), 0) FROM slice))
+        UPDATE counted SET up_to = {end:d}, total = total + (SELECT coalesce(sum(number), 0) FROM slice)
+    ), days AS ({add_days})
     MERGE INTO hourly_count AS h USING slice AS s
         ON h.customer = s.customer AND h.product = s.product AND h.type = s.type AND h.hour = s.hour
     WHEN MATCHED THEN UPDATE SET
@@ -68,7 +70,7 @@ ADD_WHOLE = """
 
 # Subtracts `fewer`, the numbers of erased events by type and hour of one customer's product. The counts are searched
 # once. Their rows stay in place meanwhile, because every writer of counts first locks the row of `counted`.
-SUBTRACT_WHOLE = """
+SUBTRACT_WHOLE = f"""
     matched AS MATERIALIZED (
         SELECT h.ctid AS place, h.number - fewer.number AS remaining FROM hourly_count AS h JOIN fewer
             ON h.type = fewer.type AND h.hour = fewer.hour WHERE h.customer = %s AND h.product = %s
@@ -76,7 +78,8 @@ SUBTRACT_WHOLE = """
         UPDATE hourly_count SET number = remaining FROM matched WHERE hourly_count.ctid = place AND remaining > 0
     ), removed AS (
         DELETE FROM hourly_count USING matched WHERE hourly_count.ctid = place AND remaining <= 0
-    ), noted AS (UPDATE counted SET erased = erased + (SELECT coalesce(sum(number), 0) FROM fewer))"""
+    ), {daily_counts.SUBTRACT_WHOLE},
+    noted AS (UPDATE counted SET erased = erased + (SELECT coalesce(sum(number), 0) FROM fewer))"""
 # With a limit, SQLite reads the numbers once instead of once per count of the customer's product.
 FEWER = """
     WITH fewer (type, hour, number) AS (
@@ -129,6 +132,7 @@ def subtract(customer: str | None, product: str | None, chosen: str, keys: objec
         hours = [hour for _, hour, _ in fewer]
         database.execute_sql(LOWER, values)
         database.execute_sql(REMOVE, (*values, min(hours), max(hours)))
+        daily_counts.subtract(customer, product, fewer)
 
 
 def hold() -> None:
@@ -143,7 +147,8 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
     with database.many_rows():
         if database.fetch_int("SELECT up_to FROM counted FOR UPDATE") != slice_.begin:
             return False
-        database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, end=slice_.end))
+        days = daily_counts.ADD.format(groups="slice")
+        database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, add_days=days, end=slice_.end))
     if slice_.end - slice_.begin >= WHOLE.size // 2:  # the time of a small slice does not predict that of a large one
         WHOLE.note(time.monotonic() - began)
     return True
@@ -183,5 +188,6 @@ def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:
         if moved.rowcount != 1:
             return False
         database.execute_sql(ADD_STEP.format(groups=groups))
+        database.execute_sql(daily_counts.ADD.format(groups=groups))
         database.execute_sql(note)
     return True

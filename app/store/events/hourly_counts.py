@@ -1,10 +1,8 @@
-"""Counts of events per hour, which serve charts, estimates and usage, and locate rare events.
+"""Counts of events per hour of one customer, product and type, which serve estimates, and locate rare events.
 
 The scheduler counts the events committed since the last run, so that recording an event has no additional cost.
 Events after `watermark` are not in the counts yet, except for a part of the slice being counted (`count_slices`).
-
-The only index on the counts starts with the codes. Queries without all codes therefore select the counts of observed
-codes, which all counts have (`_of_known`).
+Queries of several customers or products are in `totals`.
 """
 
 from __future__ import annotations
@@ -12,27 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from peewee import SQL, Case, Expression, ModelSelect, Tuple, fn
+from peewee import ModelSelect, fn
 
 from app.store.database import database
 from app.store.events import count_slices
 from app.store.events.count_slices import Slice
-from app.store.events.filters import Condition, EventFilter
-from app.store.models import Counted, Event, HourlyCount, ObservedCode
-from app.store.queries import among, equal, fetch, fetch_int
-from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from app.store.models import Counted, Event, HourlyCount
+from app.store.queries import among, fetch, fetch_int
+from app.support.clock import HOUR_MS
 
 PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
 SLICE = 1_000_000  # maximum number of events grouped at a time
 HOURS = 100  # searched at a time for a rare type, or for many pairs of customer and product
-SPLITS = {"product": HourlyCount.product, "type": HourlyCount.type}
-USED = {
-    "customers": (HourlyCount.customer,),
-    "products": (HourlyCount.product,),
-    "types": (HourlyCount.product, HourlyCount.type),
-}
 
-Customers = Sequence[str] | None  # customers visible to the user; None means all
 Query: TypeAlias = "ModelSelect[HourlyCount]"
 
 
@@ -71,8 +61,8 @@ def advance() -> int:
     return end - begin if Slice(begin, end, done).add() else 0
 
 
-# Counts of one customer and product. `types` may be empty, which means all. The hours between two times include those
-# that are only partly between them, and None means no limit.
+# In the following, `types` may be empty, which means all. The hours between two times include those that are only
+# partly between them, and None means no limit.
 
 
 def newest(
@@ -132,176 +122,3 @@ def _between(
     if begin is not None:
         query = query.where(HourlyCount.hour > begin - HOUR_MS)
     return query if end is None else query.where(HourlyCount.hour <= end)
-
-
-# Counts of several customers and products, for charts and usage.
-
-
-def by_step(customers: Customers, begin: int, end: int, step: int, split: str) -> list[tuple[int, str, int]]:
-    """Return counts of the hours from `begin` to before `end`, in steps of whole hours: (start of step, code, number).
-
-    Args:
-        split: `product` or `type`, which determines the codes.
-    """
-    query = HourlyCount.select(HourlyCount.hour / step * step, SPLITS[split], fn.sum(HourlyCount.number))
-    found = fetch(_of_hours(query, customers, begin, end).group_by(SQL("1"), SQL("2")))
-    return [(time, code, int(number)) for time, code, number in found]
-
-
-def most_active(customers: Customers, begin: int, end: int, limit: int) -> list[tuple[str, str, int]]:
-    """Return the types with the most events in the hours from `begin` to before `end`, as (product, type, number)."""
-    columns = (HourlyCount.product, HourlyCount.type)
-    query = _of_hours(HourlyCount.select(*columns, fn.sum(HourlyCount.number)), customers, begin, end)
-    found = fetch(query.group_by(*columns).order_by(SQL("3 DESC"), *columns).limit(limit))
-    return [(product, kind, int(number)) for product, kind, number in found]
-
-
-def total(customers: Customers, begin: int, end: int) -> int:
-    """Return the number of events in the hours from `begin` to before `end`."""
-    return fetch_int(_of_hours(HourlyCount.select(fn.sum(HourlyCount.number)), customers, begin, end))
-
-
-def by_minute(customers: Customers, begin: int, end: int) -> list[tuple[int, str, str, int]]:
-    """Count the events of the minutes from `begin` to before `end`: (start of minute, product, type, number).
-
-    The events are read through their index. The caller checks with the counts that there are few enough of them.
-    """
-    hours, values = _hour_condition(EventFilter(customers=customers), begin // HOUR_MS * HOUR_MS, end - 1)
-    tail, more = EventFilter(customers=customers).where()
-    pairs = (  # from the counted hours and from events too new to be counted
-        f"WITH tail AS MATERIALIZED (SELECT customer, product FROM event WHERE id > {database.param}) "
-        f"SELECT customer, product FROM hourly_count WHERE {hours} "
-        f"UNION SELECT customer, product FROM tail WHERE {tail}"
-    )
-    within = database.of_pairs(pairs, f"timestamp >= {begin:d} AND timestamp < {end:d}")
-    minute = f"timestamp / {MINUTE_MS} * {MINUTE_MS}"
-    query = f"SELECT {minute}, event.product, type, count(*) FROM {within} GROUP BY 1, 2, 3"
-    return database.execute_sql(query, [watermark(), *values, *more]).fetchall()
-
-
-def estimate_matching(wanted: EventFilter, now: int) -> int:
-    """Estimate the number of events: whole hours as counted, and a proportional share of the first and last hour.
-
-    Args:
-        now: current time in milliseconds. The events of the current hour are spread over its elapsed part only.
-    """
-    shares: dict[int, float] = {}
-    for hour in {time // HOUR_MS * HOUR_MS for time in (wanted.start, wanted.end) if time is not None}:
-        limit = now + 1 if now // HOUR_MS * HOUR_MS == hour else hour + HOUR_MS
-        begin = hour if wanted.start is None else max(hour, wanted.start)
-        end = limit if wanted.end is None else min(limit, wanted.end + 1)
-        shares[hour] = max(0, end - begin) / (limit - hour)
-    edge = Case(HourlyCount.hour, [(hour, hour) for hour in shares], -1) if shares else SQL("-1")
-    query = HourlyCount.select(edge, fn.sum(HourlyCount.number)).where(_of_known(wanted.customers))
-    query = equal(query, (HourlyCount.customer, wanted.customer), (HourlyCount.product, wanted.product))
-    query = among(query, HourlyCount.type, wanted.types or None)
-    if wanted.start is not None:
-        query = query.where(HourlyCount.hour >= wanted.start // HOUR_MS * HOUR_MS)
-    if wanted.end is not None:
-        query = query.where(HourlyCount.hour <= wanted.end)
-    return round(sum(int(number) * shares.get(hour, 1.0) for hour, number in fetch(query.group_by(SQL("1")))))
-
-
-def lately(
-    kind: str, moment: int, days: int, codes: Sequence[str], customers: Customers = None
-) -> dict[tuple[str, ...], tuple[int, int]]:
-    """Return how many events each customer, product or type had in the last 24 hours, and in the last days.
-
-    Args:
-        kind: `customers`, `products` or `types`, which determines whether keys are (code,) or (product, code).
-        codes: only these codes.
-    """
-    columns = USED[kind]
-    hour = moment - moment % HOUR_MS
-    last = Case(None, [(HourlyCount.hour >= (moment - DAY_MS) // HOUR_MS * HOUR_MS, HourlyCount.number)], 0)
-    query = HourlyCount.select(*columns, fn.sum(last), fn.sum(HourlyCount.number))
-    found = _of_known(customers, getattr(ObservedCode, columns[-1].name).in_(codes))
-    query = query.where(HourlyCount.hour >= hour - days * DAY_MS, found).group_by(*columns)
-    return {row[:-2]: (int(row[-2]), int(row[-1])) for row in fetch(query)}
-
-
-def by_day(code: tuple[str | None, str | None, str | None], since: int, customers: Customers = None) -> dict[int, int]:
-    """Return the number of events of a code per day, by the day's first millisecond.
-
-    Args:
-        code: customer, product and type; None means any.
-    """
-    columns = (ObservedCode.customer, ObservedCode.product, ObservedCode.type)
-    known = [column == wanted for column, wanted in zip(columns, code, strict=True) if wanted is not None]
-    query = HourlyCount.select(HourlyCount.hour / DAY_MS * DAY_MS, fn.sum(HourlyCount.number))  # whole numbers
-    query = query.where(HourlyCount.hour >= since, _of_known(customers, *known))
-    return {int(first): int(number) for first, number in fetch(query.group_by(SQL("1")))}
-
-
-def oldest_hour(customers: Customers) -> int | None:
-    """Return the first hour that has events."""
-    same = (HourlyCount.customer == ObservedCode.customer) & (HourlyCount.product == ObservedCode.product)
-    first = HourlyCount.select(fn.min(HourlyCount.hour)).where(same, HourlyCount.type == ObservedCode.type)
-    hour: int | None = among(ObservedCode.select(fn.min(first)), ObservedCode.customer, customers).scalar()
-    return hour
-
-
-def number_before(moment: int, customers: Customers) -> int:
-    """Return the number of events older than a time, without those of the hour that contains it."""
-    query = HourlyCount.select(fn.sum(HourlyCount.number)).where(HourlyCount.hour <= moment - HOUR_MS)
-    return fetch_int(among(query, HourlyCount.customer, customers))
-
-
-def _of_hours(query: Query, customers: Customers, begin: int, end: int) -> Query:
-    return query.where(HourlyCount.hour >= begin, HourlyCount.hour < end, _of_known(customers))
-
-
-def _of_known(customers: Customers, *conditions: Expression) -> Expression:
-    """Return the condition for counts of observed codes, optionally only of some customers.
-
-    Args:
-        conditions: conditions on `ObservedCode`.
-    """
-    known = ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type).where(True, *conditions)
-    columns = Tuple(HourlyCount.customer, HourlyCount.product, HourlyCount.type)
-    condition: Expression = columns.in_(among(known, ObservedCode.customer, customers))
-    return condition
-
-
-# Hours of the events that match a filter, for pages of the events of many customers and products.
-
-
-def hours_of_many(wanted: EventFilter) -> list[HourBucket]:
-    """Return the first hours in scan order that have matching events."""
-    if wanted.first is not None and wanted.last is not None and wanted.first > wanted.last:
-        return []
-    which, order = ("min", "hour") if wanted.forward else ("max", "hour DESC")
-    # The first hour is found per code, because the only index starts with codes.
-    same = " AND ".join(f"hourly_count.{name} = observed_code.{name}" for name in ("customer", "product", "type"))
-    hour = f"SELECT {which}(hour) FROM hourly_count WHERE {same} AND {_hour_bounds(wanted.first, wanted.last)}"
-    condition, values = wanted.codes().where()
-    query = f"SELECT {which}(({hour})) FROM observed_code WHERE {condition}"
-    edge: int | None = database.execute_sql(query, values).fetchone()[0]
-    if edge is None:
-        return []
-    further = HOURS * HOUR_MS
-    ends = (edge, edge + further) if wanted.forward else (edge - further, edge)
-    condition, values = _hour_condition(wanted, *ends)
-    columns = "hour, sum(number), min(first_at), max(last_at)"
-    query = f"SELECT {columns} FROM hourly_count WHERE {condition} GROUP BY hour ORDER BY {order} LIMIT {HOURS}"
-    found = database.execute_sql(query, values).fetchall()
-    return [HourBucket(hour, int(number), first, last) for hour, number, first, last in found]
-
-
-def pairs_within(wanted: EventFilter, begin: int, end: int) -> Condition:
-    """Return a query for the pairs of customer and product with matching events in the hours between two times."""
-    condition, values = _hour_condition(wanted, begin, end)
-    return f"SELECT DISTINCT customer, product FROM hourly_count WHERE {condition}", values
-
-
-def _hour_condition(wanted: EventFilter, begin: int, end: int) -> Condition:
-    condition, values = wanted.codes().where()
-    known = f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code WHERE {condition})"
-    return f"{known} AND {_hour_bounds(begin, end)}", values
-
-
-def _hour_bounds(begin: int | None, end: int | None) -> str:
-    """Return the SQL for hours that lie between two times, entirely or partly."""
-    bounds = [f"hour > {begin - HOUR_MS:d}"] if begin is not None else []
-    bounds += [f"hour <= {end:d}"] if end is not None else []
-    return " AND ".join(bounds) or "TRUE"

@@ -13,7 +13,7 @@ from app.exceptions import Forbidden, InputInvalid
 from app.services.events.rejected import Origin
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.database import database
-from app.store.events import hourly_counts
+from app.store.events import daily_counts, hourly_counts
 from app.store.events import pages as feed
 from app.store.events.filters import EventFilter
 from tests.support.client import FIRST, event
@@ -193,6 +193,7 @@ def test_twenty_thousand_customer_and_product_pairs_need_few_statements(services
         f"SELECT {codes}, {hour}, 1, {time}, {time}",
     ):
         numbered(query, PAIRS)
+    database.execute_sql(daily_counts.ADD.format(groups="hourly_count"))
     database.execute_sql(f"UPDATE counted SET up_to = {PAIRS}")
     statements.clear()
     for given in ({"types": ["T"]}, {}, {"customers": ["C7", "C8"]}):

@@ -48,6 +48,8 @@ NOTE_SEEN = """
     ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
         width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END"""
 
+# In the order of the key of the daily counts, so that a step writes to few pages.
+SLICE_DAYS = f"SELECT * FROM ({daily_counts.SUMS.format(groups='temp.slice')}) AS sums ORDER BY 1, 2, 3, 4"
 STEP_GROUPS = "temp.slice WHERE rowid > {done:d} AND rowid <= {to:d}"
 ADD_STEP = """
     INSERT INTO hourly_count (customer, product, type, hour, number, first_at, last_at)
@@ -98,7 +100,7 @@ class Slice:
     """Range of events to count: ids above `begin`, up to and including `end`.
 
     Attributes:
-        done: how many groups of the slice are already in the counts.
+        done: how many groups of the slice are already in the counts: first those by hour, then those by day.
     """
 
     begin: int
@@ -147,7 +149,7 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
     with database.many_rows():
         if database.fetch_int("SELECT up_to FROM counted FOR UPDATE") != slice_.begin:
             return False
-        days = daily_counts.ADD.format(groups="slice")
+        days = daily_counts.ADD.format(rows=daily_counts.SUMS.format(groups="slice"))
         database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, add_days=days, end=slice_.end))
     if slice_.end - slice_.begin >= WHOLE.size // 2:  # the time of a small slice does not predict that of a large one
         WHOLE.note(time.monotonic() - began)
@@ -155,14 +157,16 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
 
 
 def _add_in_steps(slice_: Slice, groups: str) -> bool:
-    database.execute_sql("DROP TABLE IF EXISTS temp.slice")
-    database.execute_sql(f"CREATE TEMP TABLE slice AS {groups}")
-    number, done = database.fetch_int("SELECT count(*) FROM temp.slice"), slice_.done
+    for table, rows in (("slice", groups), ("slice_day", SLICE_DAYS)):
+        database.execute_sql(f"DROP TABLE IF EXISTS temp.{table}")
+        database.execute_sql(f"CREATE TEMP TABLE {table} AS {rows}")
+    hours, days = (database.fetch_int(f"SELECT count(*) FROM temp.{table}") for table in ("slice", "slice_day"))
+    number, done = hours + days, slice_.done
     try:
         with database.without_checkpoints():
             while True:
                 began, to = time.monotonic(), min(done + STEP.size, number)
-                if not _step(slice_, done, to, is_last=to >= number):
+                if not _step(slice_, done, to, hours, is_last=to >= number):
                     return False
                 database.checkpoint()
                 if to >= number:
@@ -171,10 +175,15 @@ def _add_in_steps(slice_: Slice, groups: str) -> bool:
                 pause(began)
     finally:
         database.execute_sql("DROP TABLE temp.slice")
+        database.execute_sql("DROP TABLE temp.slice_day")
 
 
-def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:
-    """Count some groups, or return False if another process has counted them."""
+def _step(slice_: Slice, done: int, to: int, hours: int, *, is_last: bool) -> bool:
+    """Count some groups, or return False if another process has counted them.
+
+    Args:
+        hours: the number of groups by hour. The groups by day follow them.
+    """
     groups = STEP_GROUPS.format(done=done, to=to)
     note = NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3")
     place = (slice_.end, 0, None) if is_last else (slice_.begin, to, slice_.end)
@@ -187,7 +196,11 @@ def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:
         )
         if moved.rowcount != 1:
             return False
-        database.execute_sql(ADD_STEP.format(groups=groups))
-        database.execute_sql(daily_counts.ADD.format(groups=groups))
-        database.execute_sql(note)
+        if done < hours:
+            database.execute_sql(ADD_STEP.format(groups=groups))
+            database.execute_sql(note)
+        if to > hours:
+            within = f"rowid > {done - hours:d} AND rowid <= {to - hours:d}"
+            rows = f"SELECT {daily_counts.ROW} FROM temp.slice_day WHERE {within}"
+            database.execute_sql(daily_counts.ADD.format(rows=rows))
     return True

@@ -19,6 +19,7 @@ from app.support.clock import DAY_MS, HOUR_MS
 HOURS = tuple(f"hour_{place}" for place in range(24))
 COLUMNS = ("number", *HOURS)  # of the whole day, and of each hour
 NAMES = ", ".join(COLUMNS)
+ROW = f"customer, day, product, type, first_at, last_at, {NAMES}"
 EACH = ", ".join(f"sum({name})" for name in HOURS)
 
 DAY = f"hour / {DAY_MS} * {DAY_MS}"
@@ -33,12 +34,12 @@ SUMS = f"""
         SELECT customer, day, product, type, min(first_at) AS first_at, max(last_at) AS last_at,
             sum(number) AS number, {NUMBERS}
         FROM placed GROUP BY 1, 2, 3, 4)
-    SELECT customer, day, product, type, first_at, last_at, {NAMES} FROM of_customer
+    SELECT {ROW} FROM of_customer
     UNION ALL
     SELECT '', day, product, type, min(first_at), max(last_at), sum(number), {EACH} FROM of_customer
     GROUP BY 2, 3, 4"""  # noqa: S608
 ADD = f"""
-    INSERT INTO daily_count (customer, day, product, type, first_at, last_at, {NAMES}) {SUMS}
+    INSERT INTO daily_count ({ROW}) {{rows}}
     ON CONFLICT (customer, day, product, type) DO UPDATE SET
         first_at = CASE WHEN excluded.first_at < daily_count.first_at THEN excluded.first_at
             ELSE daily_count.first_at END,

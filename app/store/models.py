@@ -151,19 +151,16 @@ class HourlyCount(Table):
 
 
 class DailyCount(Table):
-    """Number of events of a customer, product and type on a day of UTC, and in each of its hours: hour_0 to hour_23."""
+    """Number of all customers' events of a product and type on a day of UTC, and in its hours: hour_0 to hour_23."""
 
-    customer = TextField()  # empty: all customers together
     day = BigIntegerField()  # its first millisecond
     product = TextField()
     type = TextField()
-    first_at = BigIntegerField()  # as in HourlyCount
-    last_at = BigIntegerField()
     number = BigIntegerField()
     vars().update({f"hour_{number}": BigIntegerField() for number in range(24)})
 
     class Meta:
-        primary_key = CompositeKey("customer", "day", "product", "type")
+        primary_key = CompositeKey("day", "product", "type")
 
 
 class Counted(Table):

@@ -13,7 +13,7 @@ from app.schemas.catalog import COLUMN, Entry
 from app.services.catalog.lookup import Catalog
 from app.services.people.principal import Principal
 from app.store.catalog import catalog as store
-from app.store.events import totals
+from app.store.events import hourly_counts
 from app.support.clock import DAY_MS, now
 
 CUSTOMERS, PRODUCTS, TYPES = KINDS = ("customers", "products", "types")
@@ -136,7 +136,7 @@ class CatalogListing:
         moment = now()
         today = moment - moment % DAY_MS
         first = today - (SHOWN_DAYS - 1) * DAY_MS
-        found = totals.by_day(code, first, who.customers) if seen else {}
+        found = hourly_counts.by_day(code, first, who.customers) if seen else {}
         return Uses([(day, found.get(day, 0)) for day in range(first, today + 1, DAY_MS)], seen)
 
     def _all(self, who: Principal, kind: str) -> list[CatalogEntry]:
@@ -144,7 +144,7 @@ class CatalogListing:
 
     def _used(self, who: Principal, kind: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
         codes = sorted({one.code for one in entries})
-        found = totals.lately(kind, now(), USED_DAYS, codes, who.customers) if entries else {}
+        found = hourly_counts.lately(kind, now(), USED_DAYS, codes, who.customers) if entries else {}
         numbers = [found.get(one.key, (0, 0)) for one in entries]
         return [replace(one, day=day, week=week) for one, (day, week) in zip(entries, numbers, strict=True)]
 

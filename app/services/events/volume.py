@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from app.exceptions import FieldError, InputInvalid
 from app.services.people.principal import Principal
 from app.store.database import read
-from app.store.events import hourly_counts
-from app.store.events import totals as store
+from app.store.events import hourly_counts as store
 from app.store.events.filters import EventFilter
-from app.store.events.totals import SPLITS, Customers
+from app.store.events.hourly_counts import SPLITS, Customers
 from app.support.clock import now
 from app.support.ttl_cache import TTLCache
 
@@ -119,7 +118,7 @@ class Volume:
 
     def uncounted(self) -> int:
         """Return the number of events that the hourly counts do not include yet."""
-        return hourly_counts.uncounted()
+        return store.uncounted()
 
 
 def preset(name: str, moment: int) -> Span:
@@ -154,7 +153,7 @@ def _affordable(customers: Customers, span: Span) -> Span:
     """Return the span. If it has too many events to count by minute, return its end, or use steps of an hour."""
     if span.step != MINUTE:
         return span
-    number = _about(customers, span.begin, span.end) + hourly_counts.uncounted()
+    number = _about(customers, span.begin, span.end) + store.uncounted()
     minutes = len(span.steps) * COUNTED_AT_ONCE // max(1, number)
     if minutes >= len(span.steps):
         return span

@@ -16,7 +16,7 @@ from app.services.operations.health import SILENT_SECONDS, existing
 from app.services.operations.scheduler import KEY_DAYS
 from app.services.people.principal import Principal
 from app.store import database
-from app.store.events import hourly_counts, totals
+from app.store.events import hourly_counts
 from app.store.models import Report
 from app.store.operations import system as store
 from app.support.clock import DAY_MS, now
@@ -115,9 +115,9 @@ class System:
             return moment - (days - 1) * DAY_MS
 
         days = settings.event_keep_days
-        going = totals.number_before(edge(days), customers) if days else 0
+        going = hourly_counts.number_before(edge(days), customers) if days else 0
         number, size, first, files = store.files(customers, moment + DAY_MS)
-        events = Retention("Events", "EVENT_KEEP_DAYS", days or None, None, totals.oldest_hour(customers), going)
+        events = Retention("Events", "EVENT_KEEP_DAYS", days or None, None, hourly_counts.oldest_hour(customers), going)
         lines = [events, Retention("Report files", "REPORT_KEEP_DAYS", settings.report_keep_days, number, None, files)]
         kept = settings.rejected_keep_days
         rejected = store.rejected(customers, edge(kept))

@@ -167,6 +167,5 @@ def _hour_problem(hour: Hour) -> str:
 
 
 def _day_problem(day: consistency.Day) -> str:
-    codes = f"{day.customer or 'All customers'} {day.product} {day.type}"
     moment = datetime.fromtimestamp(day.day / 1000, UTC)
-    return f"{codes}, {moment:%Y-%m-%d}: the daily count differs from the hourly counts."
+    return f"{day.product} {day.type}, {moment:%Y-%m-%d}: the daily count differs from the hourly counts."

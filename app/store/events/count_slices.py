@@ -27,7 +27,7 @@ from app.store.step_size import Pace, pause
 from app.support.clock import HOUR_MS
 
 STEP = Pace(500, 10_000)  # groups per transaction on SQLite
-WHOLE = Pace(500_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
+WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
 
 HOUR = f"timestamp / {HOUR_MS} * {HOUR_MS}"
 GROUPS = f"""
@@ -48,8 +48,6 @@ NOTE_SEEN = """
     ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
         width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END"""
 
-# In the order of the key of the daily counts, so that a step writes to few pages.
-SLICE_DAYS = f"SELECT * FROM ({daily_counts.SUMS.format(groups='temp.slice')}) AS sums ORDER BY 1, 2, 3, 4"
 STEP_GROUPS = "temp.slice WHERE rowid > {done:d} AND rowid <= {to:d}"
 ADD_STEP = """
     INSERT INTO hourly_count (customer, product, type, hour, number, first_at, last_at)
@@ -134,7 +132,7 @@ def subtract(customer: str | None, product: str | None, chosen: str, keys: objec
         hours = [hour for _, hour, _ in fewer]
         database.execute_sql(LOWER, values)
         database.execute_sql(REMOVE, (*values, min(hours), max(hours)))
-        daily_counts.subtract(customer, product, fewer)
+        daily_counts.subtract(product, fewer)
 
 
 def hold() -> None:
@@ -157,7 +155,7 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
 
 
 def _add_in_steps(slice_: Slice, groups: str) -> bool:
-    for table, rows in (("slice", groups), ("slice_day", SLICE_DAYS)):
+    for table, rows in (("slice", groups), ("slice_day", daily_counts.SUMS.format(groups="temp.slice"))):
         database.execute_sql(f"DROP TABLE IF EXISTS temp.{table}")
         database.execute_sql(f"CREATE TEMP TABLE {table} AS {rows}")
     hours, days = (database.fetch_int(f"SELECT count(*) FROM temp.{table}") for table in ("slice", "slice_day"))
@@ -201,6 +199,6 @@ def _step(slice_: Slice, done: int, to: int, hours: int, *, is_last: bool) -> bo
             database.execute_sql(note)
         if to > hours:
             within = f"rowid > {done - hours:d} AND rowid <= {to - hours:d}"
-            rows = f"SELECT {daily_counts.ROW} FROM temp.slice_day WHERE {within}"
+            rows = f"SELECT * FROM temp.slice_day WHERE {within}"
             database.execute_sql(daily_counts.ADD.format(rows=rows))
     return True

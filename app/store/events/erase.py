@@ -100,12 +100,11 @@ def _erase_whole(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
     """Erase the next events in index order inside the database; return their number and the position of the last."""
     where, values = doomed.where()
     query = ERASE.format(where=where, size=pace.size, hour=count_slices.HOUR, subtract=count_slices.SUBTRACT_WHOLE)
-    codes = [doomed.customer, doomed.product]
     with database.many_rows():
         database.erase_alone()
         count_slices.hold()
         with pace.step():
-            found = database.execute_sql(query, [*values, *codes, *codes]).fetchall()
+            found = database.execute_sql(query, [*values, doomed.customer, doomed.product, doomed.product]).fetchall()
     return (found[0][0], found[0][1:]) if found else (0, doomed.before or START)
 
 

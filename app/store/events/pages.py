@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from app.event_columns import NAMES
 from app.store.backends.backend import Rows
 from app.store.database import database
-from app.store.events import hourly_counts, totals
+from app.store.events import hourly_counts
 from app.store.events.filters import EventFilter, Position
 from app.store.events.hourly_counts import HourBucket
 from app.store.models import ObservedCode
@@ -145,9 +145,9 @@ def _of_many(wanted: EventFilter, limit: int) -> list[Position]:
     """Return the first positions among the counted events of many pairs, one time range after another."""
     found: list[Position] = []
     rest, tries = wanted, 0
-    while len(found) < limit and (filled := totals.hours_of_many(rest)):
+    while len(found) < limit and (filled := hourly_counts.hours_of_many(rest)):
         first, last = _stretch(rest, filled, limit - len(found), tries)
-        pairs, values = totals.pairs_within(wanted, first, last)
+        pairs, values = hourly_counts.pairs_within(wanted, first, last)
         condition, more = replace(wanted, customers=None, customer=None, product=None).between(first, last).where()
         ends = f"ORDER BY {wanted.order} LIMIT {limit}"
         of_pairs = database.of_pairs(pairs, condition, ends)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from app.store.database import database
 from app.store.events import pages
 from app.store.events.filters import EventFilter, Position
-from app.store.events.totals import estimate_matching
+from app.store.events.hourly_counts import estimate_matching
 
 LOOK = 20_000  # events that one search reads
 LOOK_RARE = 50  # the same for rare types, where each event costs reading an hour of other events

@@ -59,11 +59,10 @@ STATEMENTS = (
         customer TEXT NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, hour {big} NOT NULL, number {big} NOT NULL,
         first_at {big} NOT NULL DEFAULT 0, last_at {big} NOT NULL DEFAULT 0,
         PRIMARY KEY (customer, product, type, hour)) {in_key_order}""",
-    # The sums of hourly counts, with the numbers of a day's 24 hours. An empty customer means all customers together.
+    # The sums of hourly counts over all customers, with the numbers of a day's 24 hours.
     """CREATE TABLE daily_count (
-        customer TEXT NOT NULL, day {big} NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL,
-        first_at {big} NOT NULL, last_at {big} NOT NULL, number {big} NOT NULL, {hours},
-        PRIMARY KEY (customer, day, product, type)) {in_key_order}""",
+        day {big} NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, number {big} NOT NULL, {hours},
+        PRIMARY KEY (day, product, type)) {in_key_order}""",
     """CREATE TABLE counted (
         id INTEGER NOT NULL PRIMARY KEY, up_to {big} NOT NULL, total {big} NOT NULL DEFAULT 0,
         erased {big} NOT NULL DEFAULT 0, slice_end {big}, slice_groups {big} NOT NULL DEFAULT 0)""",

@@ -23,12 +23,12 @@ HOURS = f"""
             GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT {{groups:d}}) AS slice) AS hours
     GROUP BY 1, 2, 3, 4 HAVING sum(counted) <> sum(found) ORDER BY 1, 2, 3, 4"""
 DAYS = f"""
-    SELECT customer, day, product, type FROM (
-        SELECT customer, day, product, type, {NAMES} FROM daily_count
+    SELECT day, product, type FROM (
+        SELECT day, product, type, {NAMES} FROM daily_count
         UNION ALL
-        SELECT customer, day, product, type, {", ".join(f"-{name}" for name in COLUMNS)}
+        SELECT day, product, type, {", ".join(f"-{name}" for name in COLUMNS)}
             FROM ({daily_counts.SUMS.format(groups="hourly_count")}) AS sums) AS days
-    GROUP BY 1, 2, 3, 4 HAVING {" OR ".join(f"sum({name}) <> 0" for name in COLUMNS)} ORDER BY 1, 2, 3, 4"""
+    GROUP BY 1, 2, 3 HAVING {" OR ".join(f"sum({name}) <> 0" for name in COLUMNS)} ORDER BY 1, 2, 3"""
 FILES = """
     SELECT job, file, bytes, sha256, output FROM report
     WHERE status = 'COMPLETE' AND NOT removed AND file IS NOT NULL ORDER BY id"""
@@ -46,9 +46,8 @@ class Hour(NamedTuple):
 
 
 class Day(NamedTuple):
-    """Day whose daily count differs from the sum of its hourly counts. The customer is empty for all together."""
+    """Day whose daily count differs from the sum of its hourly counts."""
 
-    customer: str
     day: int
     product: str
     type: str
@@ -82,8 +81,7 @@ def differing_days(source: Source) -> list[Day]:
     """
     if source.fetch("SELECT 1 FROM counted WHERE slice_end IS NOT NULL"):
         return []
-    found = source.fetch(DAYS)
-    return [Day(str(customer), int(str(day)), str(product), str(kind)) for customer, day, product, kind in found]
+    return [Day(int(str(day)), str(product), str(kind)) for day, product, kind in source.fetch(DAYS)]
 
 
 def report_files(source: Source) -> list[ReportFile]:

@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from app.store.database import database, release
-from app.store.events import hourly_counts, totals
+from app.store.events import hourly_counts
 from app.store.events.filters import EventFilter
-from app.store.events.totals import estimate_matching
+from app.store.events.hourly_counts import estimate_matching
 from tests.store.events.test_hourly_counts import count_all
 from tests.support.client import FIRST, event
 
@@ -54,9 +54,9 @@ def test_counts_by_hour_and_by_day_match_the_events(filled, customers, step, spl
         for _, product, kind, time in visible_events(customers)
         if begin <= time < end
     )
-    actual = {(time, code): number for time, code, number in totals.by_step(customers, begin, end, step, split)}
+    actual = {(time, code): number for time, code, number in hourly_counts.by_step(customers, begin, end, step, split)}
     assert actual == truth
-    assert totals.total(customers, begin, end) == truth.total()
+    assert hourly_counts.total(customers, begin, end) == truth.total()
 
 
 @pytest.mark.parametrize("customers", [None, ("A",), ("C", "B"), ()])
@@ -69,7 +69,7 @@ def test_counts_by_minute_come_from_the_events(filled, nobody, customers):
         if begin <= time < end
     )
     actual: Counter[tuple[int, str, str]] = Counter()
-    for time, product, kind, number in totals.by_minute(customers, begin, end):
+    for time, product, kind, number in hourly_counts.by_minute(customers, begin, end):
         actual[time, product, kind] += number
     assert actual == truth
 
@@ -80,14 +80,14 @@ def test_counts_by_minute_include_pairs_missing_from_the_hourly_counts(nobody, s
         database.execute_sql(f"DELETE FROM observed_code WHERE customer >= 'C{first}'")  # as if not recorded
         release()
         for customers, expected in ((None, 4 + first), (["C0", "C3", "C6"], 2 + first // 4)):
-            assert sum(number for *_, number in totals.by_minute(customers, TOP, TOP + MINUTE)) == expected
+            assert sum(number for *_, number in hourly_counts.by_minute(customers, TOP, TOP + MINUTE)) == expected
         services.scheduler.count()
 
 
 def test_the_most_active_types(filled):
     truth = Counter((product, kind) for _, product, kind, _ in visible_events(("A", "B")))
     expected = sorted(((*key, number) for key, number in truth.items()), key=lambda row: (-row[2], row[:2]))[:3]
-    assert totals.most_active(("A", "B"), TOP, TOP + 3 * DAY, 3) == expected
+    assert hourly_counts.most_active(("A", "B"), TOP, TOP + 3 * DAY, 3) == expected
 
 
 @pytest.mark.parametrize(

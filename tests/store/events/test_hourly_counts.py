@@ -26,10 +26,7 @@ TOP = FIRST - FIRST % HOUR  # the start of an hour
 def daily_counts() -> dict[tuple, list[int]]:
     rows = DailyCount.select()
     return {
-        (one.customer, one.day, one.product, one.type): [
-            one.number,
-            *(getattr(one, f"hour_{place}") for place in range(24)),
-        ]
+        (one.day, one.product, one.type): [one.number, *(getattr(one, f"hour_{place}") for place in range(24))]
         for one in rows
     }
 
@@ -38,10 +35,9 @@ def sums() -> dict[tuple, list[int]]:
     """Return the sums of the hourly counts that the daily counts should be."""
     found: defaultdict[tuple, list[int]] = defaultdict(lambda: [0] * 25)
     for one in HourlyCount.select():
-        for customer in (one.customer, ""):
-            numbers = found[customer, one.hour - one.hour % DAY, one.product, one.type]
-            numbers[0] += one.number
-            numbers[1 + one.hour % DAY // HOUR] += one.number
+        numbers = found[one.hour - one.hour % DAY, one.product, one.type]
+        numbers[0] += one.number
+        numbers[1 + one.hour % DAY // HOUR] += one.number
     return found
 
 

@@ -255,8 +255,8 @@ def _replace(pictures: Path, folder: Path, *, everything: bool) -> None:
         shutil.copyfile(picture, folder / picture.name)
 
 
-def _chromium() -> str:
-    return shutil.which("chromium") or "/usr/bin/chromium"
+def _chromium() -> str | None:
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 def main() -> None:

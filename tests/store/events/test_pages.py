@@ -23,7 +23,7 @@ from tests.support.rows import numbered
 HOUR = hourly_counts.HOUR_MS
 TOP = FIRST - FIRST % HOUR
 HOURS = 40
-EVENTS = times(400, 1_000)
+EVENTS = times(200, 1_000)
 ANNA = Principal(1, "anna", "analyst", ("A", "C"), "")
 
 FILTERS = [
@@ -56,7 +56,7 @@ def accept(services, events: list[dict]) -> None:
 def make_event(chance: random.Random, number: int) -> dict:
     """Build a random event: most types are COMMON, RARE is rare, BURST occurs in one hour only, and times repeat."""
     hour = chance.randrange(HOURS)
-    kind = chance.choices(["COMMON", "OTHER", "RARE"], [90, 9, 1])[0]
+    kind = chance.choices(["COMMON", "OTHER", "RARE"], [90, 7, 3])[0]
     if hour == 17 and chance.random() < 0.8:
         kind = "BURST"
     time = TOP + hour * HOUR + chance.randrange(0, HOUR, HOUR // 40)

@@ -255,7 +255,9 @@ class PageOpener:
     def open(self, service: Service, name: str | None = "admin", *, hurried: bool = False, **options: object) -> Page:
         """Open the overview, or the sign-in form if `name` is None. With `hurried` it refreshes faster."""
         session = self._sessions.get((service.url, name))
-        context = self._browser.new_context(base_url=service.url, storage_state=session, **options)
+        context = self._browser.new_context(
+            base_url=service.url, storage_state=session, reduced_motion="reduce", **options
+        )
         self._contexts.append(context)
         context.set_default_timeout(60_000)
         if hurried:

@@ -286,7 +286,7 @@ class Report:
             if self.format == "parquet":
                 return pandas.read_parquet(path)
             if self.format == "jsonl":
-                frame = pandas.read_json(path, lines=True, dtype=False, convert_dates=False, compression=self._coding)
+                frame = pandas.read_json(path, lines=True, dtype=False, date_unit="ms", compression=self._coding)
             else:
                 frame = pandas.read_csv(
                     path,
@@ -299,7 +299,9 @@ class Report:
                 )
         first = 0 if self.format == "csv" and not self._has_header else "timestamp"
         if first in frame:
-            frame[first] = pandas.to_datetime(frame[first].astype("int64"), unit="ms", utc=True)
+            times = frame[first]
+            numbers = times if times.dtype.kind == "M" else times.astype("int64")  # older versions of pandas convert
+            frame[first] = pandas.to_datetime(numbers, unit="ms", utc=True)
         return frame
 
     def to_arrow(self, progress: OnProgress | None = None) -> pyarrow.Table:

@@ -108,7 +108,7 @@ def test_what_the_python_client_recorded_is_stored_once_though_both_sides_are_ki
     service in the midst of committing. The last program sends what its predecessors left in the spool.
     """
     with recording(service) as programs:
-        for turn in range(times(4, 60)):
+        for turn in range(times(4, 30)):
             programs.until_recorded(200)
             programs.kill_one()
             if turn % 2 == 0:

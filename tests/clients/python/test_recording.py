@@ -94,6 +94,8 @@ def test_a_time_is_a_datetime_of_any_zone_or_milliseconds():
         ({"fsync": True}, "fsync is True; it must be one of 'always', 'interval', 'never'."),
         ({"batch_events": 0}, "batch_events is 0; it must be a number from 1 to 100,000."),
         ({"max_bytes": 1000}, "max_bytes is 1000"),
+        ({"key": "k\n"}, "key must be a string of printable ASCII characters"),
+        ({"token": ""}, "token must be"),
         ({"user": "anna"}, "user and password belong together"),
         ({"user": "anna", "password": "x", "token": "tly_"}, "token and user are both given"),
     ],

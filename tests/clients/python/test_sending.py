@@ -59,6 +59,14 @@ def test_a_failed_request_is_repeated_with_the_same_key_and_body(service, connec
     assert tally.stats.last_error == "HTTP 200"
 
 
+def test_a_broken_answer_does_not_end_the_thread(service, connect):
+    tally = connect()
+    service.answers(Answer(200, b"[{]", {"X-Rejected-Events": "1"}), Answer(200, b"[7]", {"X-Rejected-Events": "1"}))
+    record(tally, 1)
+    wait_until(lambda: service.contexts() == [1], 10)
+    assert tally.stats.last_error.startswith("TypeError")
+
+
 def test_a_pause_that_the_service_asks_for_is_kept_even_by_a_flush(service, connect):
     tally = connect()
     service.answers(error(429, "REQUEST_RATE_LIMITED", Retry_After="1"))

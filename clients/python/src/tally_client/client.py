@@ -77,6 +77,9 @@ class Tally:
         _check_number("max_bytes", max_bytes, MIN_QUEUE_BYTES, 1024**5)
         _check_number("exit_seconds", exit_seconds, 0, 3600)
         _check_number("timeout", timeout, 0.001, 3600)
+        for name, text in (("key", key), ("token", token)):
+            if text is not None and not (isinstance(text, str) and text.isascii() and text.isprintable() and text):
+                raise InvalidSetting(f"{name} must be a string of printable ASCII characters, without line ends.")
         if token is not None and user is not None:
             raise InvalidSetting("token and user are both given; pass one of them.")
         if (user is None) != (password is None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import random
@@ -137,7 +136,7 @@ class Sender:
                 return
             try:
                 self._deliver(batch)
-            except (OSError, http.client.HTTPException) as error:
+            except Exception as error:  # noqa: BLE001 - the thread must not end; the batch waits, and this is logged
                 self._fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     def _next(self) -> Batch | None:

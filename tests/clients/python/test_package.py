@@ -41,7 +41,7 @@ def pythons() -> list[str]:
     """Return the path of one Python of each minor version from 3.9 on."""
     found = []
     for minor in range(9, 20):
-        candidates = [shutil.which(f"python3.{minor}"), *sorted(PYENV.glob(f"3.{minor}.*/bin/python"))]
+        candidates = [*sorted(PYENV.glob(f"3.{minor}.*/bin/python")), shutil.which(f"python3.{minor}")]
         works = (
             str(one)
             for one in candidates

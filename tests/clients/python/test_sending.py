@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+from email.message import Message
 
 import pytest
 from tally_client import ClientClosed, QueueFull
+from tally_client.transport import Response
 
 from tests.clients.python.receiver import Answer, error
 from tests.support.pace import slack
@@ -234,6 +236,26 @@ def test_threads_share_a_client(service, connect):
         thread.join()
     assert tally.flush(slack(20))
     assert sorted(service.contexts()) == list(range(2000))
+
+
+def test_an_address_that_has_moved_is_named(service, connect):
+    tally = connect()
+    service.answers(Answer(308, b"", {"Location": "https://tally.example/events"}))
+    record(tally, 1)
+    wait_until(lambda: service.stored, 10)
+    assert tally.stats.last_error == (
+        "HTTP 308: the address has moved to https://tally.example/events. Pass that to Tally."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("Sun, 29 Nov 2026 12:00:30 GMT", 30), ("Sun, 29 Nov 2026 11:00:00 GMT", 0), ("soon", 0), ("", 0)],
+)
+def test_retry_after_is_seconds_or_a_date(value, seconds):
+    headers = Message()
+    headers["Retry-After"], headers["Date"] = value, "Sun, 29 Nov 2026 12:00:00 GMT"
+    assert Response(503, headers, b"").retry_after() == seconds
 
 
 def test_an_idle_connection_that_the_service_closed_is_opened_again(service, connect):

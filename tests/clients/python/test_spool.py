@@ -257,6 +257,27 @@ def test_a_failing_disk_is_no_reason_to_lose_other_events(service, connect, tmp_
     assert service.contexts() == [1, 3]
 
 
+@pytest.mark.parametrize("spool", [False, True])
+def test_a_signal_handler_may_record_while_its_thread_records(service, tmp_path, spool):
+    code = """
+tally = Tally(sys.argv[1], spool=sys.argv[2] or None, batch_events=3)
+handled = []
+def handle(*_):
+    handled.append(tally.record("C", "P", "T", "handler"))
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+for _ in range(2000):
+    tally.record("C", "P", "T", "main")
+signal.setitimer(signal.ITIMER_REAL, 0)
+tally.close(60)
+print(len(handled), tally.stats.sent, tally.stats.waiting)
+"""
+    handled, sent, waiting = map(int, run(code, service.url, tmp_path if spool else "", expect=0).split())
+    assert handled > 0
+    assert (sent, waiting) == (2000 + handled, 0)
+    assert service.contexts().count("handler") == handled
+
+
 def test_with_always_each_event_is_synced_before_record_returns(service, connect, tmp_path, monkeypatch):
     tally = connect(url=NOWHERE, spool=tmp_path, fsync="always", batch_events=3)
     synced = []

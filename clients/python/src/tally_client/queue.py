@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -14,6 +15,9 @@ from tally_client.errors import ClientClosed, QueueFull
 DROP_OLDEST, DROP_NEWEST, BLOCK, RAISE = OVERFLOWS = ("drop-oldest", "drop-newest", "block", "raise")
 BLOCKED_SECONDS = 1.0  # between two looks for space
 FRAME_BYTES = 10  # of each event in the spool: its checksum, a space and the end of the line
+
+
+log = logging.getLogger("tally_client")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Queue:
     """The batches that wait, and the open one to which events are added. Threads share it.
 
     `changed` guards everything and is notified of what the sender or a waiting thread needs to know. It is reentrant,
-    because a signal handler may record an event while its thread records another.
+    because a signal handler, or a finalizer that the garbage collector calls, may record an event while its thread
+    records another.
     """
 
     def __init__(self, limits: Limits, on_first: Callable[[], None]) -> None:
@@ -79,6 +84,8 @@ class Queue:
         self._open: Batch | None = None
         self._taken: Batch | None = None  # the batch that is being sent, whose outcome may be unknown
         self._number = 0
+        self._is_appending = False
+        self._interrupting: deque[bytes] = deque()
 
     def append(self, line: bytes) -> None:
         """Add an event.
@@ -87,32 +94,19 @@ class Queue:
             ClientClosed: the client is closed.
             QueueFull: too many events wait, with the overflow "raise".
         """
-        size = len(line) + FRAME_BYTES
-        limits = self.limits
         with self.changed:
             if self.is_closed:
                 raise ClientClosed("The client is closed, so the event was not recorded.")
-            while True:
-                error = None
-                if self.waiting_bytes + size <= limits.max_bytes:
-                    batch = self._open
-                    try:
-                        if batch is None or batch.size + size > limits.batch_bytes:
-                            batch = self._next_batch()
-                        self._write(batch, line)
-                        break
-                    except OSError as reason:  # of the disk
-                        error = reason
-                if not self._make_room(error):
-                    self.dropped += 1
-                    return
-            batch.events += 1
-            batch.size += size
-            self.recorded += 1
-            self.waiting_events += 1
-            self.waiting_bytes += size
-            if batch.events >= limits.batch_events:
-                self._seal()
+            if self._is_appending:  # this thread was interrupted in the midst of the lines below
+                self._interrupting.append(line)
+                return
+            self._is_appending = True
+            try:
+                self._append(line)
+                while self._interrupting:
+                    self._append(self._interrupting.popleft())
+            finally:
+                self._is_appending = False
 
     def take(self, *, now: bool = False) -> Batch | None:
         """Return the oldest batch to send, or None if none is due. The next call returns the same one until `done`.
@@ -158,6 +152,8 @@ class Queue:
 
     def close(self) -> None:
         """Release everything; what is in memory is lost."""
+        if self.waiting_events:
+            log.warning("%d events were lost, because they could not be sent in time.", self.waiting_events)
 
     def abandon(self) -> None:
         """Release what a forked process has inherited, without effect on its parent."""
@@ -175,6 +171,31 @@ class Queue:
 
     def _waiting(self) -> list[Batch]:
         return [*self._sealed, *([self._open] if self._open is not None and self._open.events else [])]
+
+    def _append(self, line: bytes) -> None:
+        size = len(line) + FRAME_BYTES
+        limits = self.limits
+        while True:
+            error = None
+            if self.waiting_bytes + size <= limits.max_bytes:
+                batch = self._open
+                try:
+                    if batch is None or batch.size + size > limits.batch_bytes:
+                        batch = self._next_batch()
+                    self._write(batch, line)
+                    break
+                except OSError as reason:  # of the disk
+                    error = reason
+            if not self._make_room(error):
+                self.dropped += 1
+                return
+        batch.events += 1
+        batch.size += size
+        self.recorded += 1
+        self.waiting_events += 1
+        self.waiting_bytes += size
+        if batch.events >= limits.batch_events:
+            self._seal()
 
     def _next_batch(self) -> Batch:
         if self._open is not None and self._open.events:
@@ -203,7 +224,9 @@ class Queue:
             reason = f"the spool cannot be written: {error}" if error else f"{self.waiting_events:,} events wait"
             raise QueueFull(f"The event was not recorded, because {reason}.") from error
         if overflow == BLOCK and threading.current_thread() is not self.sender:
+            self._is_appending = False  # other threads may record meanwhile, if there is space for their event
             self.changed.wait(BLOCKED_SECONDS)
+            self._is_appending = True
             if self.is_closed:
                 raise ClientClosed("The client was closed while the event waited for space, so it was not recorded.")
             return True

@@ -76,6 +76,8 @@ class Response:
     def reason(self) -> str:
         """Return what an error says, for people."""
         tree = self._tree()
+        if 300 <= self.status < 400:
+            return f"HTTP {self.status}: the address has moved to {self.headers.get('Location')}. Pass that to Tally."
         if tree is None:
             text = self.body[:MAX_REASON].decode("utf-8", "replace").strip()
             return f"HTTP {self.status}" + (f": {text}" if text and "<" not in text else "")

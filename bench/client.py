@@ -35,6 +35,7 @@ from tally_client import Tally  # noqa: E402
 CUSTOMER = "BARCHART"
 COST_GOAL = Goal(15, at_most=True)  # microseconds
 RATE_GOAL = Goal(10_000)  # events a second
+PROCESSOR_GOAL = Goal(100, at_most=True)  # microseconds an event, of a whole processor for 10,000 a second
 EVENTS, EVENTS_SHORT = 200_000, 30_000
 ROUNDS, ROUNDS_SHORT = 5, 2
 BATCH = 1000
@@ -130,32 +131,38 @@ def _rates(stage: Stage, service: Web, count: int, rounds: int) -> Iterator[Figu
     for shape in (USUAL, UNFRIENDLY):
         number = int(count * shape.share) // BATCH * BATCH
         for where in ("memory", "spool"):
-            rates, limits = [], []
+            rates, spent, limits = [], [], []
             for turn in range(rounds):
                 progress(f"rate, {shape.name}, {where}")
                 spool = stage.folder / f"spool-{shape.name}-{turn}" if where == "spool" else None
-                rates.append(_rate(service.port, spool, shape, number))
+                rate, processor = _rate(service.port, spool, shape, number)
+                rates.append(rate)
+                spent.append(processor)
                 limits.append(_limit(service.port, shape, number))
             ratio = median(rate / limit for rate, limit in zip(rates, limits, strict=True))
             name = f"client, one process, {shape.name}, {where}"
             yield Figure(name, median(rates), "events/s", goal=RATE_GOAL if shape is USUAL else None)
             yield Figure(f"{name}, the same", median(rates), "events/s", "prepared requests", ratio)
+            goal = PROCESSOR_GOAL if shape is USUAL else None
+            yield Figure(f"{name}, processor of the process", median(spent), "µs", goal=goal)
     progress()
 
 
-def _rate(port: int, spool: Path | None, shape: Shape, count: int) -> float:
-    """Return the events a second from the first `record` until the last event is stored."""
+def _rate(port: int, spool: Path | None, shape: Shape, count: int) -> tuple[float, float]:
+    """Return the events a second from the first `record` until the last event is stored, and the processor time of
+    this process for an event in microseconds.
+    """
     tally = Tally(f"http://{HOST}:{port}", spool=spool, overflow="block")
     often = len(shape.contexts)
-    began = time.perf_counter()
+    began, processor = time.perf_counter(), time.process_time()
     for number in range(count):
         tally.record(CUSTOMER, PRODUCT, TYPE, *shape.contexts[number % often])
     is_stored = tally.flush(PATIENCE_SECONDS)
-    seconds = time.perf_counter() - began
+    seconds, processor = time.perf_counter() - began, time.process_time() - processor
     tally.close()
     if not is_stored or tally.stats.sent != count:
         raise BenchFailed(f"Not every event was stored: {tally.stats}")
-    return count / seconds
+    return count / seconds, processor / count * 1e6
 
 
 def _limit(port: int, shape: Shape, count: int) -> float:

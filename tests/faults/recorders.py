@@ -30,12 +30,10 @@ while True:
     time.sleep({PACE_SECONDS})
 """
 DELIVER = """
-import sys, time
+import sys
 from tally_client import Tally
 with Tally(sys.argv[1], spool=sys.argv[2]) as tally:
-    time.sleep(0.1)
-    while tally.stats.waiting:
-        time.sleep(0.02)
+    assert tally.flush(600)
 """
 
 

@@ -128,7 +128,10 @@ class Tally:
         self._queue.append(self._encode(customer, product, type, context, timestamp, version))
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Send what was recorded until now. Return whether the service stored or rejected all of it in time."""
+        """Send what was recorded until now, and what earlier programs left in the spool.
+
+        Return whether the service stored or rejected all of it in time.
+        """
         return self._sender.flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:

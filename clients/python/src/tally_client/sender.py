@@ -63,6 +63,7 @@ class Sender:
         self._retry_after = 0.0  # but for what the service asked for
         self._sync_at = 0.0
         self._adopt_at = 0.0
+        self._has_adopted = False  # at least once
         self._failures = 0
         self._last_error: str | None = None
         self._sent = 0
@@ -93,24 +94,26 @@ class Sender:
             self._thread = self._queue.sender = thread
 
     def flush(self, timeout: float) -> bool:
-        """Send what was recorded until now, and return whether it was stored or rejected in time."""
-        deadline = time.monotonic() + timeout
-        newest = self._queue.seal()
+        """Send what was recorded until now, and what ended processes left in the spool before this one started.
+
+        Return whether it was stored or rejected in time.
+        """
         changed = self._queue.changed
         with changed:
-            if self._queue.oldest() is None:
+            if self._thread is None and self._queue.oldest() is None:
                 return True
             self._is_flushing += 1
             self._backoff_until = 0.0
             self.ensure_started()
             changed.notify_all()
             try:
-                while (oldest := self._queue.oldest()) is not None and oldest <= newest:
-                    remaining = deadline - time.monotonic()
-                    if remaining <= 0:
-                        return False
-                    changed.wait(remaining)
-                return True
+                deadline = time.monotonic() + timeout
+                if not changed.wait_for(lambda: self._has_adopted, timeout):
+                    return False
+                newest = self._queue.seal()
+                return changed.wait_for(
+                    lambda: (self._queue.oldest() or newest + 1) > newest, deadline - time.monotonic()
+                )
             finally:
                 self._is_flushing -= 1
 
@@ -164,11 +167,15 @@ class Sender:
             if now >= self._sync_at:
                 self._sync_at = now + self._queue.limits.batch_seconds
                 self._queue.sync()
-            if now >= self._adopt_at and self._stop_at is None:
+            if now >= self._adopt_at and (self._stop_at is None or not self._has_adopted):
                 self._adopt_at = now + ADOPT_SECONDS
                 self._queue.adopt()
         except OSError as error:
             log.warning("The spool cannot be maintained: %s", error)
+        if not self._has_adopted:
+            with self._queue.changed:
+                self._has_adopted = True
+                self._queue.changed.notify_all()
 
     def _deliver(self, batch: Batch) -> None:
         lines = self._queue.read(batch)

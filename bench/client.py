@@ -2,7 +2,7 @@
 
     python -m bench.client [--short] [--json FILE]
 
-The service runs as usual, on SQLite. The cost is measured with a service that answers, one that takes its time, and
+The service runs as usual, on SQLite. The cost is measured with a service that answers, a slow one, and
 none, because a caller must not notice the difference; with a usual context and a wide one; and with the events in
 memory and in a spool. The rate ends when the last event is stored, and is compared with prepared requests of the same
 batches on one connection.
@@ -51,7 +51,7 @@ class Shape:
 
     name: str
     contexts: Sequence[Sequence[str]]
-    share: float  # of the events of the usual shape, because others take longer
+    share: float  # of the events of the usual shape, because others cost more
 
 
 USUAL = Shape("usual", [context(number) for number in range(1000)], 1)

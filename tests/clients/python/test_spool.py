@@ -77,7 +77,7 @@ def test_an_event_that_was_torn_is_left_out_and_the_others_are_sent(service, con
     damaged = content[:30] + bytes([content[30] ^ 1]) + content[31:-5]
     last.write_bytes(damaged)
     with connect(spool=tmp_path / "spool", exit_seconds=slack(10)):
-        pass  # a short program takes over, too
+        pass  # a short program adopts them, too
     assert sorted(service.contexts()) == [*range(40), *range(41, 49)]
 
 

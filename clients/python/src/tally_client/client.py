@@ -41,7 +41,7 @@ class Tally:
         rejected: a function of a list of events and the reason, or a file, for events that the service refuses for
             good. With a spool, the default is the file `rejected.jsonl` in it.
         exit_seconds: how long the end of the program waits for the events to be sent.
-        timeout: seconds that a request to record events may take without a byte from the service.
+        timeout: seconds that a request to record events waits for a byte from the service.
         user, password: of a person, to read events.
         token: an API token, to read events.
 

@@ -82,7 +82,7 @@ class Queue:
         self._on_first = on_first  # called with the first event of a batch, so that a sender exists
         self._sealed: deque[Batch] = deque()
         self._open: Batch | None = None
-        self._taken: Batch | None = None  # the batch that is being sent, whose outcome may be unknown
+        self._sending: Batch | None = None  # the batch that is being sent, whose outcome may be unknown
         self._number = 0
         self._is_appending = False
         self._interrupting: deque[bytes] = deque()
@@ -108,7 +108,7 @@ class Queue:
             finally:
                 self._is_appending = False
 
-    def take(self, *, now: bool = False) -> Batch | None:
+    def next_batch(self, *, now: bool = False) -> Batch | None:
         """Return the oldest batch to send, or None if none is due. The next call returns the same one until `done`.
 
         Args:
@@ -116,8 +116,8 @@ class Queue:
         """
         if not self._sealed and self._open is not None and self._open.events and (now or self.due_in() <= 0):
             self._seal()
-        self._taken = self._sealed[0] if self._sealed else None
-        return self._taken
+        self._sending = self._sealed[0] if self._sealed else None
+        return self._sending
 
     def due_in(self) -> float:
         """Return the seconds until the open batch is old enough, which is negative afterwards."""
@@ -129,7 +129,7 @@ class Queue:
         """Forget a batch whose events are stored or rejected."""
         with self.changed:
             self._forget(batch)
-            self._taken = None
+            self._sending = None
             self.changed.notify_all()
 
     def split(self, batch: Batch, parts: Sequence[Sequence[bytes]]) -> None:
@@ -148,7 +148,7 @@ class Queue:
         """Write to the disk what is only in the system's memory, if the queue is on a disk."""
 
     def adopt(self) -> None:
-        """Take over the events of processes that have ended, if the queue is on a disk."""
+        """Adopt the events of processes that have ended, if the queue is on a disk."""
 
     def close(self) -> None:
         """Release everything; what is in memory is lost."""
@@ -181,7 +181,7 @@ class Queue:
                 batch = self._open
                 try:
                     if batch is None or batch.size + size > limits.batch_bytes:
-                        batch = self._next_batch()
+                        batch = self._open_batch()
                     self._write(batch, line)
                     break
                 except OSError as reason:  # of the disk
@@ -197,7 +197,7 @@ class Queue:
         if batch.events >= limits.batch_events:
             self._seal()
 
-    def _next_batch(self) -> Batch:
+    def _open_batch(self) -> Batch:
         if self._open is not None and self._open.events:
             self._seal()
         if self._open is None:
@@ -231,10 +231,10 @@ class Queue:
                 raise ClientClosed("The client was closed while the event waited for space, so it was not recorded.")
             return True
         if overflow == DROP_OLDEST:
-            if self._open is not None and self._open.events and all(batch is self._taken for batch in self._sealed):
+            if self._open is not None and self._open.events and all(batch is self._sending for batch in self._sealed):
                 self._seal()
             for batch in self._sealed:
-                if batch is not self._taken:  # it may be stored already
+                if batch is not self._sending:  # it may be stored already
                     self._forget(batch)
                     self.dropped += batch.events
                     return True

@@ -273,7 +273,7 @@ class Report:
     def to_pandas(self, progress: OnProgress | None = None) -> pandas.DataFrame:
         """Return the report as a DataFrame: `timestamp` in UTC, all other columns of CSV as strings.
 
-        In CSV, missing and empty values are alike missing; the format "parquet" tells them apart.
+        In CSV, missing and empty values are both missing; the format "parquet" distinguishes them.
 
         Raises:
             LibraryMissing: pandas, or pyarrow for the format "parquet", is not installed.

@@ -150,7 +150,7 @@ class Sender:
             with queue.changed:
                 now = time.monotonic()
                 is_stopping = self._stop_at is not None
-                batch = queue.take(now=bool(self._is_flushing or is_stopping))
+                batch = queue.next_batch(now=bool(self._is_flushing or is_stopping))
                 if is_stopping and (batch is None or now >= (self._stop_at or 0)):
                     return None
                 not_before = max(self._backoff_until, self._retry_after)

@@ -1,14 +1,14 @@
 """A queue on disk, which survives the end of its process.
 
     spool/
-        lock            held while folders are created or taken over
+        lock            held while folders are created or adopted
         rejected.jsonl  see `tally_client.rejected`
         ID/             of one process
             lock        held by the process as long as it lives
             KEY.events  a batch: lines of a CRC-32, a space and an event as JSON
 
-A batch is one file from its first event on, so the same events are always sent under the same key, whatever ends the
-process in between. A line that was torn does not match its checksum and is left out. The files of a process that has
+A batch is one file from its first event on, so the same events are always sent under the same key, even if the
+process ends in between. A line that was torn does not match its checksum and is left out. The files of a process that has
 ended, which its lock shows, are moved to the folder of another process and sent from there.
 """
 
@@ -98,7 +98,7 @@ class Spool(Queue):
             _sync(self._own)
 
     def adopt(self) -> None:
-        """Take over the files of processes that have ended."""
+        """Adopt the files of processes that have ended."""
         own = self.open()
         found = []
         with locked(self.root / LOCK):
@@ -208,7 +208,7 @@ class Spool(Queue):
         return batch
 
     def _remove(self, batch: Batch) -> None:
-        with contextlib.suppress(FileNotFoundError):  # after `close`, another process may have taken it over
+        with contextlib.suppress(FileNotFoundError):  # after `close`, another process may have adopted it
             self._path(batch).unlink()
 
     def _path(self, batch: Batch) -> Path:
@@ -247,7 +247,7 @@ def _move_files(folder: Path, target: Path) -> list[Path]:
     except BlockingIOError:
         pass  # the process lives
     except OSError as error:
-        log.warning("The events of an ended process in %s could not be taken over completely: %s", folder, error)
+        log.warning("The events of an ended process in %s could not be adopted completely: %s", folder, error)
     finally:
         if lock is not None:
             os.close(lock)

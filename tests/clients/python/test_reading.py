@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import sys
-import threading
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pyarrow
 import pytest
 import tally_client.reading
 from tally_client import DownloadFailed, InvalidSetting, LibraryMissing, ReportFailed, RequestFailed, Tally
-from werkzeug.serving import make_server
 
 from tests.conftest import PASSWORD
 from tests.support.client import FIRST, event
-from tests.support.running import free_port
 from tests.support.wire import Wire
 
 DATABASE = "sqlite"  # a client does not notice which database there is
 CODES = ("BARCHART", "PORTFOLIO")
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def settings(settings, port):
-    return replace(settings, public_url=f"http://127.0.0.1:{port}")
-
-
-@pytest.fixture
-def url(app, port) -> Iterator[str]:
-    """The address of the service, which writes reports as soon as they are started."""
-    server = make_server("127.0.0.1", port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -93,7 +66,7 @@ def test_a_token_reads_what_its_scopes_permit(url, analyst, services, nobody):
 
 def test_a_rejected_question_is_explained(url, tally, nobody):
     nobody.send(event())
-    with pytest.raises(RequestFailed, match="does not accept the credentials. Pass token, or user and password") as no:
+    with pytest.raises(RequestFailed, match="HTTP 401: the service does not accept the key or credentials") as no:
         next(Tally(url).events())
     assert no.value.status == 401
     with pytest.raises(RequestFailed, match="HTTP 400: .*PORTFOLIO"):

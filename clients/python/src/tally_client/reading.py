@@ -156,7 +156,7 @@ class Reader:
                 return json.loads(content) if content else None
             except urllib.error.HTTPError as error:
                 answer = Response(error.code, error.headers, error.read())
-                failed, pause = RequestFailed(_explain(answer), error.code), answer.retry_after()
+                failed, pause = RequestFailed(answer.reason(), error.code), answer.retry_after()
                 is_final = error.code not in TEMPORARY
             except (OSError, HTTPException) as error:
                 failed, pause = RequestFailed(f"{self._server.url} cannot be reached: {error}"), 0.0
@@ -185,12 +185,6 @@ def backoff() -> Iterator[float]:
     while True:
         yield random.uniform(longest / 2, longest)  # noqa: S311
         longest = min(MAX_PAUSE_SECONDS, longest * 1.5)
-
-
-def _explain(answer: Response) -> str:
-    if answer.status == 401:
-        return "The service does not accept the credentials. Pass token, or user and password, to Tally."
-    return answer.reason()
 
 
 OnProgress = Callable[[Progress], object]

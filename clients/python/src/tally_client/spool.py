@@ -8,8 +8,8 @@
             KEY.events  a batch: lines of a CRC-32, a space and an event as JSON
 
 A batch is one file from its first event on, so the same events are always sent under the same key, even if the
-process ends in between. A line that was torn does not match its checksum and is left out. The files of a process that has
-ended, which its lock shows, are moved to the folder of another process and sent from there.
+process ends in between. A line that was torn does not match its checksum and is left out. The files of a process that
+has ended, which its lock shows, are moved to the folder of another process and sent from there.
 """
 
 from __future__ import annotations

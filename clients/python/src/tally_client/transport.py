@@ -76,6 +76,8 @@ class Response:
     def reason(self) -> str:
         """Return what an error says, for people."""
         tree = self._tree()
+        if self.status == 401:
+            return "HTTP 401: the service does not accept the key or credentials that were passed to Tally."
         if 300 <= self.status < 400:
             return f"HTTP {self.status}: the address has moved to {self.headers.get('Location')}. Pass that to Tally."
         if tree is None:

@@ -279,6 +279,33 @@ print(len(handled), tally.stats.sent, tally.stats.waiting)
     assert service.contexts().count("handler") == handled
 
 
+def test_a_sync_that_fails_does_not_end_the_thread(service, connect, tmp_path, monkeypatch):
+    tally = connect(spool=tmp_path, fsync="always", batch_seconds=60)
+    tally.record("C", "P", "T", 1)
+    failures = iter([OSError("the disk fails")] * 2)
+    sync = os.fsync
+
+    def fail(descriptor):
+        for failure in failures:
+            raise failure
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert tally.flush(slack(10))
+    assert service.contexts() == [1]
+    assert tally.stats.last_error == "OSError: the disk fails"
+
+
+def test_only_folders_of_processes_are_adopted(service, connect, tmp_path):
+    """A spool may be in a folder that has others."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("lock", "mine.events"):
+        (other / name).write_text("")
+    assert connect(spool=tmp_path).flush(slack(10))
+    assert sorted(path.name for path in other.iterdir()) == ["lock", "mine.events"]
+
+
 def test_with_always_each_event_is_synced_before_record_returns(service, connect, tmp_path, monkeypatch):
     tally = connect(url=NOWHERE, spool=tmp_path, fsync="always", batch_events=3)
     synced = []

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Union
+from urllib.parse import quote
 
 from tally_client.encode import Encoder, Item, Timestamp
 from tally_client.errors import InvalidSetting
@@ -197,7 +198,7 @@ class Tally:
 
     def find_report(self, source: str) -> Report:
         """Return an earlier report by its `source`."""
-        return Report(self._reader, self._reader.ask("GET", f"/reports/{source}/availability"))
+        return Report(self._reader, self._reader.ask("GET", f"/reports/{quote(source, safe='')}/availability"))
 
     def __enter__(self) -> Tally:
         return self

@@ -83,7 +83,7 @@ class Queue:
         self._sealed: deque[Batch] = deque()
         self._open: Batch | None = None
         self._sending: Batch | None = None  # the batch that is being sent, whose outcome may be unknown
-        self._number = 0
+        self.newest = 0  # the number of the newest batch
         self._is_appending = False
         self._interrupting: deque[bytes] = deque()
 
@@ -158,13 +158,6 @@ class Queue:
     def abandon(self) -> None:
         """Release what a forked process has inherited, without effect on its parent."""
 
-    def seal(self) -> int:
-        """Complete the open batch, and return the number of the newest batch."""
-        with self.changed:
-            if self._open is not None and self._open.events:
-                self._seal()
-            return self._number
-
     def oldest(self) -> int | None:
         """Return the number of the oldest batch that waits, or None if all are sent."""
         return min((batch.number for batch in self._waiting()), default=None)
@@ -201,8 +194,8 @@ class Queue:
         if self._open is not None and self._open.events:
             self._seal()
         if self._open is None:
-            self._number += 1
-            self._open = self._begin(Batch(_new_key(), self._number, began=time.monotonic()))
+            self.newest += 1
+            self._open = self._begin(Batch(_new_key(), self.newest, began=time.monotonic()))
         self._on_first()
         self.changed.notify_all()
         return self._open

@@ -168,6 +168,8 @@ class Reader:
 
     def download(self, link: str, offset: int, etag: str | None) -> Any:
         """Open a link to a file, from a byte on if the file is still the same."""
+        if not link.startswith(("http://", "https://")):
+            raise DownloadFailed(f"The service returned a link that is no web address: {link}")
         headers = {"Range": f"bytes={offset}-", **({"If-Range": etag} if etag else {})} if offset else {}
         request = urllib.request.Request(link, headers={"User-Agent": AGENT, **headers})  # noqa: S310
         return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310

@@ -17,6 +17,7 @@ from tally_client.transport import Connection, Response
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 3600.0
+FAILED_SECONDS = 0.01
 ADOPT_SECONDS = 10.0  # between two looks for events of processes that have ended
 HEADERS = {"Content-Type": "application/json", "Prefer": "handling=lenient"}
 VERDICTS = {400, 403, 413, 415}  # statuses that say that these events will never be accepted
@@ -110,7 +111,7 @@ class Sender:
                 deadline = time.monotonic() + timeout
                 if not changed.wait_for(lambda: self._has_adopted, timeout):
                     return False
-                newest = self._queue.seal()
+                newest = self._queue.newest
                 return changed.wait_for(
                     lambda: (self._queue.oldest() or newest + 1) > newest, deadline - time.monotonic()
                 )
@@ -133,14 +134,15 @@ class Sender:
 
     def _run(self) -> None:
         while True:
-            batch = self._next()
-            if batch is None:
-                self._connection.close()
-                return
             try:
+                batch = self._next()
+                if batch is None:
+                    break
                 self._deliver(batch)
             except Exception as error:  # noqa: BLE001 - the thread must not end; the batch waits, and this is logged
                 self._fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+                time.sleep(FAILED_SECONDS)  # even if it was no request that failed
+        self._connection.close()
 
     def _next(self) -> Batch | None:
         """Wait for a batch, and return it, or None if the thread must end."""

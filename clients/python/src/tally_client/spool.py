@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import uuid
 import zlib
@@ -30,6 +31,7 @@ from tally_client.queue import FRAME_BYTES, Batch, Limits, Queue
 ALWAYS, INTERVAL, NEVER = FSYNCS = ("always", "interval", "never")
 SUFFIX = ".events"
 LOCK = "lock"
+ID = re.compile(r"[0-9a-f]{32}")  # of a process; other folders are not of a spool
 
 log = logging.getLogger("tally_client")
 
@@ -103,17 +105,21 @@ class Spool(Queue):
         found = []
         with locked(self.root / LOCK):
             for folder in self.root.iterdir():
-                if folder != own and folder.is_dir():
+                if folder != own and ID.fullmatch(folder.name):
                     found += _move_files(folder, own)
         for path in sorted(found):
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except OSError as error:  # it is adopted again after this process
+                log.warning("The events of an ended process in %s cannot be read: %s", path, error)
+                continue
             lines = list(_intact(content))
             torn = len(content) - sum(map(len, lines)) - FRAME_BYTES * len(lines)
             if torn:
                 log.warning("A process ended while it recorded: %d bytes of an incomplete event were removed.", torn)
             with self.changed:
-                self._number += 1
-                batch = Batch(path.name[: -len(SUFFIX)], self._number, len(lines), len(content))
+                self.newest += 1
+                batch = Batch(path.name[: -len(SUFFIX)], self.newest, len(lines), len(content))
                 self._sealed.append(batch)
                 self._count([batch])
                 self.changed.notify_all()

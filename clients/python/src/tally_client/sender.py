@@ -86,7 +86,7 @@ class Sender:
 
     def ensure_started(self) -> None:
         """Start the thread unless it runs."""
-        if self._thread is None and self._stop_at is None:
+        if self._thread is None:
             thread = threading.Thread(target=self._run, name="tally-client", daemon=True)
             try:
                 thread.start()

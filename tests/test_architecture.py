@@ -75,7 +75,9 @@ OWNERS = {
     "limits": {"redis"},
     "prometheus_client": {"api"},
     "pyarrow": {"exports"},
+    "pyotp": {"services"},
     "rq": {"redis", "worker"},
+    "segno": {"admin"},
     "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
     "ssl": {"services"},
     "boto3": {"storage"},

@@ -36,6 +36,7 @@ from app.services.operations.system import System
 from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
+from app.services.people.second_factors import SecondFactors
 from app.services.people.sessions import Sessions
 from app.services.people.tokens import Tokens
 from app.services.reports.cleanup import Cleanup
@@ -71,6 +72,7 @@ class Services:
     catalog_editor: CatalogEditor
     accounts: Accounts
     login: Login
+    second_factors: SecondFactors
     sessions: Sessions
     tokens: Tokens
     ingest_keys: IngestKeys
@@ -112,6 +114,7 @@ def build(settings: Settings) -> Services:
     health, request_metrics = Health(settings, queue, spool, storage, backups), RequestMetrics(queue)
     ingest_keys = IngestKeys()
     accounts = Accounts()
+    sign_in_limit = RateLimit(settings.redis, local_fallback=True)
     sessions = Sessions(settings)
     store_valid = settings.invalid_events == STORE_VALID
     ingest = Ingest(catalog, code_limit, writer, rejected, settings.max_batch_events, store_valid=store_valid)
@@ -132,7 +135,8 @@ def build(settings: Settings) -> Services:
         catalog_listing=catalog_listing,
         catalog_editor=CatalogEditor(catalog, catalog_listing),
         accounts=accounts,
-        login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
+        login=Login(accounts, sign_in_limit),
+        second_factors=SecondFactors(settings, sign_in_limit),
         sessions=sessions,
         tokens=Tokens(),
         ingest_keys=ingest_keys,

@@ -209,8 +209,10 @@ class Account(Table):
     customers: Field[list[str] | None] = JsonField(null=True)  # the customers that the user is limited to; null: all
     password = TextField()  # an argon2id hash
     password_expires_at = BigIntegerField(null=True)  # of a one-time password; null: the user has set the password
-    password_version = TextField()  # changes with the password, which ends every earlier session
+    password_version = TextField()  # changes with the password or a new second factor; ends every earlier session
     created_at = BigIntegerField()
+    totp_salt = TextField(null=True)  # the secret of the second factor is derived from it; null: no second factor
+    totp_step = BigIntegerField(null=True)  # the 30 seconds, counted since 1970, of the last code used
 
 
 class Session(Table):
@@ -225,6 +227,14 @@ class Session(Table):
     address = TextField()  # address at sign-in
     agent = TextField()  # the browser's user agent
     user: Account  # set by the queries in `store.people.sessions`
+
+
+class RecoveryCode(Table):
+    """Unused recovery code of a user's second factor."""
+
+    id = BigAutoField()
+    account = BigIntegerField(index=True)
+    digest = TextField(unique=True)  # of the code: SHA-256, hexadecimal
 
 
 class ApiToken(Table):

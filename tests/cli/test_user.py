@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pyotp import TOTP
 
 RIGHT, OTHER = "correct horse", "another horse"
 
@@ -52,8 +53,8 @@ def test_users_are_listed(succeeds, prints):
     add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART")
     assert succeeds("user", "list") == "anna: analyst, BARCHART\nolga: operator, all customers\n"
     assert prints("user", "list") == [
-        {"name": "anna", "role": "analyst", "customers": ["BARCHART"]},
-        {"name": "olga", "role": "operator", "customers": None},
+        {"name": "anna", "role": "analyst", "customers": ["BARCHART"], "second_factor": False},
+        {"name": "olga", "role": "operator", "customers": None, "second_factor": False},
     ]
 
 
@@ -68,6 +69,20 @@ def test_a_password_is_changed(succeeds, prints, services):
     assert output == "The password of olga is changed.\n"
     assert services.accounts.verify("olga", OTHER)
     assert prints("user", "password", "olga", "--password-stdin", input=f"{RIGHT}\n") == {"name": "olga"}
+
+
+def test_a_second_factor_is_shown_and_reset_after_a_question(succeeds, prints, fails, tally, services):
+    add(succeeds, "olga", "--role", "operator")
+    olga, factors = services.accounts.named("olga"), services.second_factors
+    factors.turn_on(olga, "a salt", TOTP(factors.secret("a salt")).now())
+    assert succeeds("user", "show", "olga") == "olga: operator, all customers, second factor\n"
+    assert prints("user", "list")[0]["second_factor"] is True
+    assert tally("user", "reset-totp", "olga")[0] == 1
+    assert services.accounts.named("olga").has_second_factor
+    code, said, _ = tally("user", "reset-totp", "olga", "--yes")
+    assert (code, said) == (0, "The second factor of olga is reset.\n")
+    assert succeeds("user", "show", "olga") == "olga: operator, all customers\n"
+    assert fails("user", "reset-totp", "olga", "--yes") == "Error: olga has no second factor.\n"
 
 
 def test_a_user_is_removed(succeeds, services):

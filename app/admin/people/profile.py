@@ -36,6 +36,7 @@ def me() -> str:
     found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
     values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(services().tokens.of(who))}
+    values |= {"codes_left": services().second_factors.recovery_codes_left(who)}
     return render_template("admin/people/me.html", entries=entries, **values)
 
 

@@ -19,7 +19,7 @@ from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Princip
 from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
-from app.store.people import sessions, tokens
+from app.store.people import second_factors, sessions, tokens
 from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
@@ -159,6 +159,7 @@ class Accounts:
             account = _get(by, name)
             _check_not_last(account.id, account.name)
             store.remove(account.id)
+            second_factors.replace_codes(account.id, [])
             sessions.remove_of(account.id)
             tokens.remove_of(account.id)
             audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
@@ -184,8 +185,15 @@ class Accounts:
 def principal(account: Account) -> Principal:
     """Return the principal of an account."""
     customers = None if account.customers is None else tuple(account.customers)
-    temporary = account.password_expires_at is not None
-    return Principal(account.id, account.name, account.role, customers, account.password_version, temporary=temporary)
+    return Principal(
+        account.id,
+        account.name,
+        account.role,
+        customers,
+        account.password_version,
+        temporary=account.password_expires_at is not None,
+        has_second_factor=account.totp_salt is not None,
+    )
 
 
 def temporary_password() -> str:

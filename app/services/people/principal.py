@@ -57,6 +57,7 @@ class Principal:
     temporary: bool = False  # whether the user's password is temporary, i.e. valid for one sign-in
     scopes: tuple[str, ...] | None = None  # scopes of the API token, or None if the user did not use one
     token: str = ""  # name of the API token
+    has_second_factor: bool = False
 
     @property
     def permissions(self) -> tuple[str, ...]:

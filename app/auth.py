@@ -18,9 +18,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.exceptions import Forbidden
 from app.services import Services
+from app.services.people import tokens
 from app.services.people.principal import Principal, scope_of
 from app.services.people.sessions import CurrentSession
-from app.services.people.tokens import is_token
 from app.support.clock import now
 from app.support.paths import is_api
 from app.support.same_origin import is_cross_site, is_forged_call
@@ -114,8 +114,8 @@ def verify(name: str, password: str) -> Principal | None:
         Forbidden: a page of another site made a browser send them, the password is temporary, or it is not enough.
     """
     address, sent = request.remote_addr or "", sent_token() or ""
-    if is_token(sent):
-        principal = services().tokens.verify(sent, address)
+    if tokens.is_token(sent):
+        principal = tokens.verify(sent, address)
     else:
         given = _credentials(request.headers.get("Authorization"))
         if given is None or given.type != "basic" or not name:

@@ -38,7 +38,6 @@ from app.services.people.accounts import Accounts
 from app.services.people.login import Login
 from app.services.people.second_factors import SecondFactors
 from app.services.people.sessions import Sessions
-from app.services.people.tokens import Tokens
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations
 from app.services.reports.runner import AttemptContext, Runner
@@ -74,7 +73,6 @@ class Services:
     login: Login
     second_factors: SecondFactors
     sessions: Sessions
-    tokens: Tokens
     ingest_keys: IngestKeys
     reports: Reports
     runner: Runner
@@ -138,7 +136,6 @@ def build(settings: Settings) -> Services:
         login=Login(accounts, sign_in_limit),
         second_factors=SecondFactors(settings, sign_in_limit),
         sessions=sessions,
-        tokens=Tokens(),
         ingest_keys=ingest_keys,
         reports=reports,
         runner=Runner(context, queue, cleanup),

@@ -9,6 +9,7 @@ import re
 from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
@@ -69,11 +70,11 @@ class World:
     def token(self, kind: str) -> str:
         """Return a token of the admin: with one scope, or expired or revoked with all of them."""
         scopes = [kind] if kind in SCOPES else SCOPES
-        made, text = self._services.tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
+        made, text = tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
         if kind == "expired":
             ApiToken.update(expires_at=now()).where(ApiToken.id == made.id).execute()
         if kind == "revoked":
-            self._services.tokens.revoke(made)
+            tokens.revoke(made)
         return text
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
@@ -143,7 +144,7 @@ class World:
         if path.startswith("/admin/events/<key>"):
             made["key"] = Event.get(Event.customer == "BARCHART").id
         if path.startswith("/admin/tokens/<key>"):
-            made["key"] = self._services.tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
+            made["key"] = tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):

@@ -8,6 +8,7 @@ import time
 import pytest
 from pyotp import TOTP
 
+from app.services.people import tokens
 from app.services.people.second_factors import RECOVERY_CODES, WRONG_CODES
 from app.store.models import Account, Session
 from app.support.clock import now
@@ -174,7 +175,7 @@ class TestTheApi:
         answer = analyst.get("/service/authenticate")
         assert (answer.status_code, answer.get_json()[0]["value"]["code"]) == (403, "REQUEST_AUTHORIZATION_FAILURE")
         assert "API token" in answer.get_json()[0]["value"]["message"]
-        _, token = services.tokens.add(services.accounts.named("anna"), "program", ["events:read"])
+        _, token = tokens.add(services.accounts.named("anna"), "program", ["events:read"])
         assert type(analyst)(app, ("anna", token)).get("/service/authenticate").status_code == 200
         assert type(analyst)(app, ("anna", "wrong")).get("/service/authenticate").status_code == 401
 

@@ -66,9 +66,10 @@ lock: $(VENV)/develop ## Write the lock files with the newest versions that setu
 	$(PIP) install -qq --upgrade uv
 	.ci/lock $(BIN)/uv "$(EXTRAS)" "$(DEVELOP_EXTRAS)"
 
-dist: $(VENV)/develop ## Build the wheel and the source distribution of the package tally-events, in dist
-	rm -rf dist build/lib build/bdist.*
+dist: $(VENV)/develop ## Build wheel and source distribution of the packages tally-events and tally-client, in dist
+	rm -rf dist build/lib build/bdist.* clients/python/build
 	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist clients/python
 
 soak: $(VENV)/develop packages $(VENV)/oidc-provider/installed ## Run the long form of every test, on both databases; faults alone are repeated for an hour
 	SOAK=1 $(BIN)/python -m pytest
@@ -87,7 +88,7 @@ screenshots: $(VENV)/develop packages ## Photograph every page, of a service of 
 	$(BIN)/python -m bench.screenshots
 
 clean: ## Remove what was installed and built here; the data in var/ stays
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info clients/python/build clients/python/src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 packages:

@@ -230,6 +230,10 @@ class AccountUnknown(AccountInvalid):
     """There is no such user."""
 
 
+class CodeWrong(TallyError):
+    """A code of a second factor is wrong, expired or already used."""
+
+
 class SessionUnknown(TallyError):
     """There is no such session, or it has ended."""
 

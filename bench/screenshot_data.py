@@ -23,6 +23,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from app import create_app
 from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
 from app.store.models import RejectedEvent, Report, Schedule
@@ -157,7 +158,7 @@ class Scene:
     def go_on(self) -> None:
         """Send some events with the current time, and restore the states that pictures show."""
         self._post(self._within(14, 9_000))
-        backfill.change(self._moving, began=now() - 41_000, claimed=now() - 41_000)
+        backfill.change(self._moving, began_at=now() - 41_000, claimed_at=now() - 41_000)
 
     @contextmanager
     def in_trouble(self) -> Iterator[None]:
@@ -186,10 +187,10 @@ class Scene:
             made, _ = self._services.ingest_keys.add(name, customers, products, by=admin)
         self._services.ingest_keys.revoke(made, by=admin)
         for name, scopes, customers, days in TOKENS:
-            token, text = self._services.tokens.add(self._who("admin"), name, scopes, customers, days)
-            self._services.tokens.verify(text, "")
-        self._services.tokens.revoke(token, by=admin)
-        self._services.tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
+            token, text = tokens.add(self._who("admin"), name, scopes, customers, days)
+            tokens.verify(text, "")
+        tokens.revoke(token, by=admin)
+        tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
 
     def _send(self) -> None:
         self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))

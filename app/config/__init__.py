@@ -61,8 +61,8 @@ class Settings:
     `S3_ENDPOINT_URL`.
     """
     secret_key: str = text("", SECRET_UNIT, values.long_enough, secret=True)
-    """Signs links and sessions, and makes the secrets of webhooks. Every process of an installation needs the same.
-    Empty: made once and kept in `DATA_DIR/secret.key`, mode 0600.
+    """Signs links and sessions, and makes the secrets of webhooks and second factors. Every process of an installation
+    needs the same. Empty: made once and kept in `DATA_DIR/secret.key`, mode 0600.
     """
     admin_password: str = text("", "text, 8 characters or more", None, secret=True)
     """The password of the user `admin`, which the very first start creates. Later changes of this setting do not change
@@ -182,6 +182,10 @@ class Settings:
     oidc_only: bool = switch(False)
     """`on` accepts no passwords, on the pages and the API, except that of one local administrator; see [passwords
     off](how-to/single-sign-on.md#passwords-off).
+    """
+    totp_required: str = choice("no", "admins", "everyone")
+    """Which users must have a [second factor](how-to/second-factor.md). After the password, a user without one is
+    led to the page that sets it up. The API rejects their password; their programs need API tokens.
     """
     trusted_hosts: tuple[str, ...] = texts((), "hosts", values.hosts, clean=lambda host: host.strip().lower())
     """The names that requests may be addressed to, such as `tally.example.com`; `.example.com` is that and all below

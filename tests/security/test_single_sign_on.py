@@ -366,6 +366,15 @@ def test_a_user_of_the_provider_has_no_password(app, provider, services):
     assert Visitor(app).send("/admin/sign-in", {"user": "anna", "password": ""}).status_code == 401
 
 
+@pytest.mark.settings(totp_required="everyone")
+def test_a_user_of_the_provider_needs_no_second_factor_here(app, provider):
+    visitor = Visitor(app)
+    enter(visitor, provider)
+    assert is_signed_in(visitor)
+    assert visitor.get("/admin/me/second-factor").headers["Location"] == "/admin/me"
+    assert "Second factor" not in visitor.read("/admin/me")
+
+
 def test_signing_out_ends_the_provider_s_session_too(app, provider):
     visitor = Visitor(app)
     enter(visitor, provider)

@@ -9,11 +9,12 @@ import re
 from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.services.people.sessions import ProviderSession
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
-from app.store.people import oidc
+from app.store.people import oidc, second_factors
 from app.store.schedules import deliveries, schedules
 from app.support.clock import now
 from app.support.paths import is_api
@@ -75,11 +76,11 @@ class World:
     def token(self, kind: str) -> str:
         """Return a token of the admin: with one scope, or expired or revoked with all of them."""
         scopes = [kind] if kind in SCOPES else SCOPES
-        made, text = self._services.tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
+        made, text = tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
         if kind == "expired":
             ApiToken.update(expires_at=now()).where(ApiToken.id == made.id).execute()
         if kind == "revoked":
-            self._services.tokens.revoke(made)
+            tokens.revoke(made)
         return text
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
@@ -162,7 +163,7 @@ class World:
         if path.startswith("/admin/events/<key>"):
             made["key"] = Event.get(Event.customer == "BARCHART").id
         if path.startswith("/admin/tokens/<key>"):
-            made["key"] = self._services.tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
+            made["key"] = tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):
@@ -175,6 +176,8 @@ class World:
             self._rejected()
         if path.startswith("/admin/people/<key>") or "session" in names:
             made |= self._user()
+        if path == "/admin/people/<key>/second-factor":
+            second_factors.turn_on(made["key"], "a salt", 0, "a version")
         if path.startswith("/admin/catalog"):
             self._services.catalog.load_sample()
         return made

@@ -15,7 +15,7 @@ from app.admin.people.session_rows import session_rows
 from app.admin.people.tokens import token_rows
 from app.auth import caller, open_to_temporary
 from app.exceptions import AccountInvalid, RateLimited
-from app.services.people import audit
+from app.services.people import audit, tokens
 from app.services.people.passwords import MIN_PASSWORD
 from app.services.rows import AuditFilter
 
@@ -35,7 +35,8 @@ def me() -> str:
     who = caller()
     found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
-    values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(services().tokens.of(who))}
+    values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(tokens.of(who))}
+    values |= {"codes_left": services().second_factors.recovery_codes_left(who)}
     return render_template("admin/people/me.html", entries=entries, **values)
 
 

@@ -1,4 +1,4 @@
-"""Login and logout pages."""
+"""Login and logout pages, and the page for the code of the second factor."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import re
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 
 from app import auth
 from app.admin.blueprint import blueprint, services
 from app.admin.pages import link_to, redirect_with
-from app.exceptions import RateLimited
+from app.exceptions import CodeWrong, RateLimited
 
 # Where a user may be redirected after login: a page of this dashboard, never another host, in any spelling.
 OWN_PAGE = re.compile(r"/admin/[!-\[\]-~]*")
 PARENT = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser treats it as the parent folder
 VIA = "the sign-in page"
 SIGNED_OUT = "You are signed out."
+RECOVERY = "recovery-code"
 
 
 class SignInForm(FlaskForm):
@@ -26,6 +28,12 @@ class SignInForm(FlaskForm):
 
     user = StringField("User")
     password = PasswordField("Password")
+
+
+class CodeForm(FlaskForm):
+    """Form for a code of the second factor."""
+
+    code = StringField("Code")
 
 
 @blueprint.get("/sign-in")
@@ -45,9 +53,40 @@ def begin() -> ResponseReturnValue:
         found = services().login.authenticate(name, password, request.remote_addr or "", VIA)
     except RateLimited as error:
         return render_sign_in(form, str(error)), 429, {"Retry-After": str(error.seconds)}
+    if found is not None and found.has_second_factor:
+        auth.await_code(found)
+        return redirect(link_to("enter_code", next=request.args.get("next")))
     if found is None or not auth.sign_in(found):
         return render_sign_in(form, "Wrong user name or password."), 401
     return redirect(next_page())
+
+
+@blueprint.get("/sign-in/code")
+def enter_code() -> ResponseReturnValue:
+    """Show the form for a code to a browser in which the password was right."""
+    if auth.code_awaited() is None:
+        return _ask_for_password()
+    return _render_code_form(CodeForm(), None)
+
+
+@blueprint.post("/sign-in/code")
+def check_code() -> ResponseReturnValue:
+    """Log in with a code of the app, or a recovery code."""
+    form, found = CodeForm(), auth.code_awaited()
+    if found is None:
+        return _ask_for_password()
+    code = form.code.data or ""
+    try:
+        left = services().second_factors.verify(found, code, "the page for the code")
+    except RateLimited as error:
+        return _render_code_form(form, str(error)), 429, {"Retry-After": str(error.seconds)}
+    except CodeWrong as error:
+        return _render_code_form(form, str(error)), 401
+    if not auth.sign_in(found):  # another sign-in has used the one-time password
+        return _ask_for_password()
+    if left is None:
+        return redirect(next_page())
+    return redirect_with(f"{left} recovery {'code is' if left == 1 else 'codes are'} left.", next_page())
 
 
 @blueprint.post("/sign-out")
@@ -76,6 +115,19 @@ def render_sign_in(form: SignInForm, wrong: str | None, *, with_password: bool =
     way = services().single_sign_on
     values = {"single_sign_on": way, "with_password": with_password or not way.is_only_way}
     return render_template("admin/people/sign_in.html", form=form, wrong=wrong, next=next_page(), **values)
+
+
+def _render_code_form(form: CodeForm, wrong: str | None) -> str:
+    is_recovery, wanted = request.args.get("use") == RECOVERY, request.args.get("next")
+    other = link_to("enter_code", next=wanted, use=None if is_recovery else RECOVERY)
+    return render_template("admin/people/code.html", form=form, wrong=wrong, is_recovery=is_recovery, other=other)
+
+
+def _ask_for_password() -> Response:
+    if auth.current_principal():
+        return redirect(next_page())
+    address = link_to("sign_in", next=request.args.get("next"))
+    return redirect_with("Sign in again. The code must follow the password within 5 minutes.", address)
 
 
 def next_page(wanted: str | None = None) -> str:

@@ -15,9 +15,8 @@ from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
-from app.services.people import single_sign_on
+from app.services.people import single_sign_on, tokens
 from app.services.people.sessions import Sessions
-from app.services.people.tokens import Tokens
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.webhooks import Webhooks
@@ -60,7 +59,6 @@ class Scheduler:
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
-        self._tokens = Tokens()
         self._erasing = retention
         self._webhooks = webhooks
         self._rejected = rejected
@@ -149,7 +147,7 @@ class Scheduler:
         self._rejected.purge()
         self._sessions.purge()
         single_sign_on.purge()
-        self._tokens.purge()
+        tokens.purge()
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def expire(self) -> None:

@@ -20,7 +20,7 @@ from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Princip
 from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
-from app.store.people import sessions, tokens
+from app.store.people import second_factors, sessions, tokens
 from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
@@ -169,6 +169,7 @@ class Accounts:
             account = _get(by, name)
             _check_not_last(account.id, account.name)
             store.remove(account.id)
+            second_factors.replace_codes(account.id, [])
             sessions.remove_of(account.id)
             tokens.remove_of(account.id)
             audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
@@ -240,6 +241,7 @@ def principal(account: Account) -> Principal:
         temporary=account.password_expires_at is not None,
         is_external=account.oidc_issuer is not None,
         is_active=account.deactivated_at is None,
+        has_second_factor=account.totp_salt is not None,
     )
 
 

@@ -59,6 +59,7 @@ class Principal:
     token: str = ""  # name of the API token
     is_external: bool = False  # whether the user signs in at the identity provider, and has no password
     is_active: bool = True  # an inactive user cannot sign in
+    has_second_factor: bool = False
 
     @property
     def permissions(self) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ def test_a_user_is_deactivated_and_activated(succeeds, tally, services):
     assert succeeds("user", "deactivate", "anna", "--yes") == "Deactivated anna.\n"
     assert succeeds("user", "show", "anna") == "anna: operator, all customers, deactivated\n"
     assert services.accounts.verify("anna", RIGHT) is None
-    assert services.tokens.verify(token, "") is None
+    assert tokens.verify(token, "") is None
     assert "is deactivated already" in tally("user", "deactivate", "anna", "--yes")[2]
     assert succeeds("user", "activate", "anna") == "Activated anna.\n"
     assert services.accounts.verify("anna", RIGHT) is not None

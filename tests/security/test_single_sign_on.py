@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 from werkzeug.wrappers import Response
 
 from app.services.people import identity_provider as client
-from app.services.people import single_sign_on
+from app.services.people import single_sign_on, tokens
 from app.store.models import Account, AuditEntry, OidcOnce, Session
 from tests.admin.conftest import Visitor
 from tests.conftest import PASSWORD
@@ -331,10 +331,10 @@ def test_a_user_without_a_role_is_told_so_and_leaves_no_account(app, provider):
 def test_who_loses_the_last_group_loses_sessions_and_tokens(app, provider, services):
     visitor = Visitor(app)
     enter(visitor, provider, groups=["admins"])
-    _, token = services.tokens.add(services.accounts.named("anna"), "program", ["events:read"])
+    _, token = tokens.add(services.accounts.named("anna"), "program", ["events:read"])
     assert enter(Visitor(app), provider, groups=[]).status_code == 403
     assert not is_signed_in(visitor)
-    assert services.tokens.verify(token, "") is None
+    assert tokens.verify(token, "") is None
     assert enter(visitor, provider, groups=["acme"]).status_code == 302
     assert services.accounts.named("anna").customers == ("ACME", "ACME 2")
 
@@ -349,14 +349,14 @@ def test_groups_may_come_from_userinfo_but_only_of_the_same_user(app, provider):
 def test_a_deactivated_user_loses_sessions_and_tokens_and_cannot_come_back(app, provider, services):
     visitor = Visitor(app)
     enter(visitor, provider)
-    _, token = services.tokens.add(services.accounts.named("anna"), "program", ["events:read"])
+    _, token = tokens.add(services.accounts.named("anna"), "program", ["events:read"])
     services.accounts.deactivate("anna")
     assert not is_signed_in(visitor)
-    assert services.tokens.verify(token, "") is None
+    assert tokens.verify(token, "") is None
     answer = enter(visitor, provider)
     assert (answer.status_code, "is deactivated" in read(answer)) == (403, True)
     services.accounts.activate("anna")
-    assert services.tokens.verify(token, "") is None
+    assert tokens.verify(token, "") is None
     assert enter(visitor, provider).status_code == 302
 
 
@@ -460,7 +460,7 @@ def test_with_passwords_off_one_local_admin_has_a_way_back(app, provider, servic
         assert Client(app, (name, PASSWORD)).get("/reports").status_code == 401
     assert Visitor(app).send(form, {"user": "root", "password": PASSWORD}).status_code == 302
     assert Client(app, ("root", PASSWORD)).get("/reports").status_code == 200
-    _, token = services.tokens.add(services.accounts.named("second"), "program", ["reports:read"])
+    _, token = tokens.add(services.accounts.named("second"), "program", ["reports:read"])
     assert Client(app, ("x", token)).get("/reports").status_code == 200
 
 

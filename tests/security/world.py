@@ -107,7 +107,7 @@ class World:
         name = "active" if is_active else "deactivated"
         oidc.add("https://login.example", name, name, "admin", None, "version", now())
         who, visitor = self._services.accounts.named(name), Visitor(self.app)
-        _, token = self._services.tokens.add(who, "program", list(SCOPES))
+        _, token = tokens.add(who, "program", list(SCOPES))
         with visitor.flask_client.session_transaction() as session:
             session["token"] = self._services.sessions.begin(who, "", ProviderSession("sid", "token"))
         self.csrf_token_of(visitor)

@@ -11,6 +11,7 @@ import pytest
 import tally_client.reading
 from tally_client import DownloadFailed, InvalidSetting, LibraryMissing, ReportFailed, RequestFailed, Tally
 
+from app.services.people import tokens
 from tests.conftest import PASSWORD
 from tests.support.client import FIRST, event
 from tests.support.wire import Wire
@@ -57,7 +58,7 @@ def test_events_are_filtered_by_type_and_by_days_in_utc(tally, nobody):
 
 def test_a_token_reads_what_its_scopes_permit(url, analyst, services, nobody):
     nobody.send(event())
-    _, text = services.tokens.add(services.accounts.named("anna"), "notebook", ["events:read"])
+    _, text = tokens.add(services.accounts.named("anna"), "notebook", ["events:read"])
     tally = Tally(url, token=text)
     assert len(list(tally.events())) == 1
     with pytest.raises(RequestFailed, match="HTTP 403: .*reports:write"):

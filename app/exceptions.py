@@ -106,6 +106,22 @@ class QueueUnavailable(TallyError):
         return f"{str(self).partition(': ')[0].rstrip('.')}."
 
 
+class ServerFailed(TallyError):
+    """A server of others cannot be reached, does not answer in time, or answers with something unusable."""
+
+
+class SignInInvalid(TallyError):
+    """What the identity provider or a browser sent fails a check. The message may be shown; `cause` is for the log."""
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause or message
+
+
+class SignInRefused(TallyError):
+    """The identity provider knows the user, who has no role here or is deactivated."""
+
+
 class BodyMalformed(TallyError):
     """The body is not valid JSON or NDJSON, or does not match its content coding."""
 
@@ -230,6 +246,10 @@ class AccountInvalid(TallyError):
 
 class AccountUnknown(AccountInvalid):
     """There is no such user."""
+
+
+class CodeWrong(TallyError):
+    """A code of a second factor is wrong, expired or already used."""
 
 
 class SessionUnknown(TallyError):

@@ -26,6 +26,7 @@ from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
 from app.services.notifications.mail_sender import NO_ACCESS
 from app.services.notifications.webhook_sender import ANSWERED_GONE
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
 from app.store.models import RejectedEvent, Report, Schedule, ScheduleRecipient, Webhook
@@ -58,6 +59,7 @@ USERS = (
     ("anna", "analyst", ["BARCHART"]),
     ("ben", "analyst", ["HARBORLINE", "FERNHILL"]),
     ("mira", "admin", None),
+    ("paul", "operator", None),  # deactivated
 )
 TOKENS = (  # name, scopes, customers, days
     ("warehouse import", ["events:read"], [], 365),
@@ -190,16 +192,17 @@ class Scene:
         accounts, admin = self._services.accounts, self._who("admin")
         for name, role, customers in USERS:
             accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
+        accounts.deactivate("paul", by=admin)
         for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("anna", FIREFOX), ("admin", SAFARI)):
             self._services.sessions.begin(self._who(name), browser)
         for name, customers, products in KEYS:
             made, _ = self._services.ingest_keys.add(name, customers, products, by=admin)
         self._services.ingest_keys.revoke(made, by=admin)
         for name, scopes, customers, days in TOKENS:
-            token, text = self._services.tokens.add(self._who("admin"), name, scopes, customers, days)
-            self._services.tokens.verify(text, "")
-        self._services.tokens.revoke(token, by=admin)
-        self._services.tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
+            token, text = tokens.add(self._who("admin"), name, scopes, customers, days)
+            tokens.verify(text, "")
+        tokens.revoke(token, by=admin)
+        tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
 
     def _send(self) -> None:
         self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))

@@ -76,10 +76,14 @@ OWNERS = {
     "limits": {"redis"},
     "prometheus_client": {"api"},
     "pyarrow": {"exports"},
+    "pyotp": {"services"},
     "rq": {"redis", "worker"},
-    "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
-    "ssl": {"services"},
     "smtplib": {"services"},
+    "http": {"services", "support", "ops"},  # for webhooks, and for the check that the web server responds
+    "ssl": {"services", "support"},
+    "authlib": {"services"},
+    "joserfc": {"services"},
+    "segno": {"admin"},
     "boto3": {"storage"},
     "botocore": {"storage"},
 }

@@ -44,7 +44,7 @@ def register(app: Flask) -> None:
     app.url_map.converters["int"] = Id
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (template_filters, zones, events.chart, icons, navigation, headers, errors):
+    for module in (template_filters, zones, events.chart, people.single_sign_on, icons, navigation, headers, errors):
         module.register(app)
 
 

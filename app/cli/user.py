@@ -8,7 +8,7 @@ import click
 
 from app.cli.confirm import confirm, yes_option
 from app.cli.output import command, say, services
-from app.services.people.principal import ANALYST, ROLES, Principal
+from app.services.people.principal import ANALYST, ROLES, SYSTEM, Principal
 
 from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
@@ -17,7 +17,7 @@ mail_option = click.option("--mail", metavar="ADDRESS", help="For mail about rec
 
 @click.group()
 def user() -> None:
-    """Users: list, show, add, change, password, remove."""
+    """Users: list, show, add, change, password, reset-totp, deactivate, activate, remove."""
 
 
 @user.command()
@@ -90,6 +90,39 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
     say({"name": name}, f"The password of {name} is changed.", json=as_json)
 
 
+@user.command("reset-totp")
+@click.argument("name")
+@yes_option
+@command
+def reset_totp(name: str, yes: bool, as_json: bool) -> None:
+    """Remove the second factor of a user who has lost it; their password is then enough."""
+    found = services().accounts.named(name)
+    confirm(f"Reset the second factor of {name}? Their password is then enough to sign in.", yes=yes)
+    services().second_factors.remove(found, by=SYSTEM)
+    say({"name": name}, f"The second factor of {name} is reset.", json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@yes_option
+@command
+def deactivate(name: str, yes: bool, as_json: bool) -> None:
+    """Keep a user from signing in: their sessions end, and their API tokens are removed."""
+    services().accounts.named(name)
+    confirm(f"Deactivate the user {name}, and remove their API tokens?", yes=yes)
+    services().accounts.deactivate(name)
+    say({"name": name}, f"Deactivated {name}.", json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@command
+def activate(name: str, as_json: bool) -> None:
+    """Let a deactivated user sign in again."""
+    services().accounts.activate(name)
+    say({"name": name}, f"Activated {name}.", json=as_json)
+
+
 @user.command()
 @click.argument("name")
 @yes_option
@@ -110,14 +143,17 @@ def _password(from_stdin: bool) -> str:
 
 
 def _as_json(one: Principal) -> dict[str, object]:
-    return {
-        "name": one.name,
-        "role": one.role,
-        "customers": one.customers,
-        "mail": services().accounts.mail(one) or None,
-    }
+    shown: dict[str, object] = {"name": one.name, "role": one.role, "customers": one.customers}
+    shown |= {"mail": services().accounts.mail(one) or None, "second_factor": one.has_second_factor}
+    shown |= {"active": one.is_active}
+    return shown | {"sign_in": "oidc" if one.is_external else "password"}
 
 
 def _render(one: Principal) -> str:
     limits = "all customers" if one.customers is None else ", ".join(one.customers) or "no customers"
-    return f"{one.name}: {one.role}, {limits}"
+    states = (
+        ("second factor", one.has_second_factor),
+        ("company account", one.is_external),
+        ("deactivated", not one.is_active),
+    )
+    return ", ".join([f"{one.name}: {one.role}, {limits}", *(state for state, applies in states if applies)])

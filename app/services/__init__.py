@@ -41,8 +41,9 @@ from app.services.operations.system import System
 from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
+from app.services.people.second_factors import SecondFactors
 from app.services.people.sessions import Sessions
-from app.services.people.tokens import Tokens
+from app.services.people.single_sign_on import SingleSignOn
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations
 from app.services.reports.runner import AttemptContext, Runner
@@ -75,8 +76,9 @@ class Services:
     catalog_editor: CatalogEditor
     accounts: Accounts
     login: Login
+    second_factors: SecondFactors
     sessions: Sessions
-    tokens: Tokens
+    single_sign_on: SingleSignOn
     ingest_keys: IngestKeys
     reports: Reports
     runner: Runner
@@ -121,8 +123,9 @@ def build(settings: Settings) -> Services:
     backups = Backups(settings, storage)
     health, request_metrics = Health(settings, queue, spool, storage, backups), RequestMetrics(queue)
     ingest_keys = IngestKeys()
-    accounts = Accounts()
-    sessions = Sessions(settings)
+    accounts = Accounts(only_oidc=settings.oidc_only)
+    sessions, single_sign_on = Sessions(settings), SingleSignOn(settings)
+    sign_in_limit = RateLimit(settings.redis, local_fallback=True)
     store_valid = settings.invalid_events == STORE_VALID
     ingest = Ingest(catalog, code_limit, writer, rejected, settings.max_batch_events, store_valid=store_valid)
     resend = Resend(ingest, rejected)
@@ -142,9 +145,10 @@ def build(settings: Settings) -> Services:
         catalog_listing=catalog_listing,
         catalog_editor=CatalogEditor(catalog, catalog_listing),
         accounts=accounts,
-        login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
+        login=Login(accounts, sign_in_limit),
+        second_factors=SecondFactors(settings, sign_in_limit),
         sessions=sessions,
-        tokens=Tokens(),
+        single_sign_on=single_sign_on,
         ingest_keys=ingest_keys,
         reports=reports,
         runner=Runner(context, queue, cleanup),

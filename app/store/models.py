@@ -150,6 +150,19 @@ class HourlyCount(Table):
         primary_key = CompositeKey("customer", "product", "type", "hour")
 
 
+class DailyCount(Table):
+    """Number of all customers' events of a product and type on a day of UTC, and in its hours: hour_0 to hour_23."""
+
+    day = BigIntegerField()  # its first millisecond
+    product = TextField()
+    type = TextField()
+    number = BigIntegerField()
+    vars().update({f"hour_{number}": BigIntegerField() for number in range(24)})
+
+    class Meta:
+        primary_key = CompositeKey("day", "product", "type")
+
+
 class Counted(Table):
     """Watermark and totals of the hourly counts. It has one row."""
 
@@ -196,9 +209,15 @@ class Account(Table):
     customers: Field[list[str] | None] = JsonField(null=True)  # the customers that the user is limited to; null: all
     password = TextField()  # an argon2id hash
     password_expires_at = BigIntegerField(null=True)  # of a one-time password; null: the user has set the password
-    password_version = TextField()  # changes with the password, which ends every earlier session
+    password_version = TextField()  # changes with the password or a new second factor; ends every earlier session
     created_at = BigIntegerField()
     mail = TextField(null=True)  # address for mail; null: none
+    # Of a user who signs in with an account of an identity provider, who has no password; null: a local user.
+    oidc_issuer = TextField(null=True)
+    oidc_subject = TextField(null=True)  # the provider's id of the user, which never changes
+    deactivated_at = BigIntegerField(null=True)  # null: active
+    totp_salt = TextField(null=True)  # the secret of the second factor is derived from it; null: no second factor
+    totp_step = BigIntegerField(null=True)  # the 30 seconds, counted since 1970, of the last code used
 
 
 class Session(Table):
@@ -212,7 +231,24 @@ class Session(Table):
     seen_at = BigIntegerField(index=True)  # time of the user's last activity, to the minute
     address = TextField()  # address at sign-in
     agent = TextField()  # the browser's user agent
+    oidc_sid = TextField(null=True)  # the identity provider's id of its session
+    id_token = TextField(null=True)  # names the session to the identity provider at sign-out
     user: Account  # set by the queries in `store.people.sessions`
+
+
+class OidcOnce(Table):
+    """Value of single sign-on that may be used once: the state of a sign-in, or the id of a logout token."""
+
+    digest = TextField(primary_key=True)  # of the value: SHA-256, hexadecimal
+    expires_at = BigIntegerField(index=True)  # afterwards the value is invalid for another reason
+
+
+class RecoveryCode(Table):
+    """Unused recovery code of a user's second factor."""
+
+    id = BigAutoField()
+    account = BigIntegerField(index=True)
+    digest = TextField(unique=True)  # of the code: SHA-256, hexadecimal
 
 
 class ApiToken(Table):

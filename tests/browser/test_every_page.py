@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
+from pyotp import TOTP
 
 from tests.browser.conftest import PageOpener, Service, sign_in, submit
 from tests.browser.page_checks import PageChecker, pages_of_the_map
@@ -220,6 +221,9 @@ class PageTour:
         yield "the confirmation of removing a user", self.go(f"{address}/remove")
         yield "the confirmation of ending sessions", self.go(f"{address}/sessions/end")
         yield "the confirmation of ending a session", self._asked_before_one_ends(address)
+        yield "the confirmation of deactivating a user", self.go(f"{address}/deactivate")
+        submit(page, f"Deactivate {name}")
+        yield "a deactivated user", page
         sign_in(self.opener.open(self.service, None), "admin")
         yield "the profile", self.go("me")
         yield "the confirmation of ending other sessions", self.go("me/sessions/end")
@@ -238,6 +242,40 @@ class PageTour:
         page.get_by_role("link", name="End the session of").first.click()
         page.wait_for_url(re.compile(r"/sessions/\d+/end$"))
         return page
+
+    def second_factor(self) -> States:
+        name = f"protected-{self.mark}"
+        self.service.add_analyst(name, "BARCHART")
+        page = self.opener.open(self.service, name)
+        page.goto("/admin/me/second-factor")
+        yield "the set-up of a second factor", page
+        phone = TOTP(page.locator("#secret").inner_text().replace(" ", ""))
+        for password in ("wrong", self.service.passwords[name]):
+            page.locator("#code").fill("wrong" if password == "wrong" else phone.now())
+            page.get_by_label("Current password").fill(password)
+            submit(page, "Turn on")
+            yield f"the set-up with the password {password}", page
+        page.goto("/admin/me")
+        yield "the profile with a second factor", page
+        for path, button in (("codes", "Replace codes"), ("off", "Turn off")):
+            page.goto(f"/admin/me/second-factor/{path}")
+            page.get_by_label("Code").fill("wrong")
+            for field in page.get_by_label("Current password").all():
+                field.fill(self.service.passwords[name])
+            submit(page, button)
+            yield f"the second factor: {path}, with an error", page
+        page = self.go("people")
+        page.get_by_role("link", name=name).click()
+        page.get_by_role("link", name="Reset second factor").click()
+        page.wait_for_url("**/second-factor")
+        yield "the confirmation of resetting a second factor", page
+        page = self.opener.open(self.service, None)
+        sign_in(page, name, self.service.passwords[name])
+        yield "the page for a code", page
+        page.get_by_role("link", name="Use a recovery code").click()
+        page.get_by_label("Code").fill("wrong")
+        submit(page, "Sign in")
+        yield "a wrong recovery code", page
 
     def keys(self) -> States:
         page = self.go("keys/new")

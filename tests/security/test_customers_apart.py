@@ -145,7 +145,7 @@ def world(app, monkeypatch) -> SeparateWorld:
     """With a fixed disk and fixed charts, because other programs and a minute that begins would change them."""
     made, moment, disk = SeparateWorld(app), now(), shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
-    for module in ("app.services.events.volume", "app.admin.events.volume"):
+    for module in ("app.services.events.volume", "app.admin.events.volume", "app.admin.operations.overview"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
 

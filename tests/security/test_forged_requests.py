@@ -30,9 +30,10 @@ HERE = [
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "none"},
 ]
-UNSAFE = [row.split() for row in rows() if row.split()[0] not in SAFE_METHODS]
 # mail programs send it without a session (RFC 8058); its address is signed, and permits nothing else
 WITHOUT_SESSION = "/admin/unsubscribe/<token>"
+# The identity provider sends a signed token instead of a form, and its request has no session.
+UNSAFE = [row.split() for row in rows() if row.split()[0] not in SAFE_METHODS and "backchannel" not in row]
 FORMS = [(verb, path) for verb, path in UNSAFE if not is_api(path) and path != WITHOUT_SESSION]
 FILTER = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 

@@ -9,10 +9,13 @@ import re
 from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
+from app.services.people.sessions import ProviderSession
 from app.store.events import rejected
 from app.store.models import ApiToken, Event, RejectedEvent, Session
 from app.store.notifications import deliveries, recipients
+from app.store.people import oidc, second_factors
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor
@@ -53,6 +56,11 @@ class World:
         if is_api(path):
             return self._call(who, verb, address, sent)
         visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
+        return self.ask_page(visitor, verb, path, address)
+
+    def ask_page(self, visitor: Visitor, verb: str, path: str, address: str) -> TestResponse:
+        """Send a request of a visitor for a page, with the fields that its form needs."""
+        sent = SENT.get(f"{verb} {path}", {})
         if verb == "GET" or f"{verb} {path}" not in ROWS:
             return visitor.flask_client.open(address, method=verb)
         fields = {name: value.replace("{}", str(next(self._numbers))) for name, value in sent.items()}
@@ -69,11 +77,11 @@ class World:
     def token(self, kind: str) -> str:
         """Return a token of the admin: with one scope, or expired or revoked with all of them."""
         scopes = [kind] if kind in SCOPES else SCOPES
-        made, text = self._services.tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
+        made, text = tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
         if kind == "expired":
             ApiToken.update(expires_at=now()).where(ApiToken.id == made.id).execute()
         if kind == "revoked":
-            self._services.tokens.revoke(made)
+            tokens.revoke(made)
         return text
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
@@ -94,6 +102,19 @@ class World:
         if who not in self._visitors:
             self._visitors[who] = self._visitor(who)
         return self._visitors[who]
+
+    def of_provider(self, *, is_active: bool) -> tuple[Visitor, str]:
+        """Return an administrator with an account of the identity provider, and a token of theirs with all scopes."""
+        name = "active" if is_active else "deactivated"
+        oidc.add("https://login.example", name, name, "admin", None, "version", now())
+        who, visitor = self._services.accounts.named(name), Visitor(self.app)
+        _, token = tokens.add(who, "program", list(SCOPES))
+        with visitor.flask_client.session_transaction() as session:
+            session["token"] = self._services.sessions.begin(who, "", ProviderSession("sid", "token"))
+        self.csrf_token_of(visitor)
+        if not is_active:
+            self._services.accounts.deactivate(name)
+        return visitor, token
 
     def _visitor(self, who: str) -> Visitor:
         visitor = Visitor(self.app)
@@ -143,7 +164,7 @@ class World:
         if path.startswith("/admin/events/<key>"):
             made["key"] = Event.get(Event.customer == "BARCHART").id
         if path.startswith("/admin/tokens/<key>"):
-            made["key"] = self._services.tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
+            made["key"] = tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):
@@ -161,6 +182,8 @@ class World:
             self._rejected()
         if path.startswith("/admin/people/<key>") or "session" in names:
             made |= self._user()
+        if path == "/admin/people/<key>/second-factor":
+            second_factors.turn_on(made["key"], "a salt", 0, "a version")
         if path.startswith("/admin/catalog"):
             self._services.catalog.load_sample()
         return made

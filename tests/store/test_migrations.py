@@ -22,13 +22,12 @@ ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 NUMBERS = {
     *("account", "delivery", "owner", "schedule", "last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id"),
     *("slice_end", "up_to", "bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset"),
-    *("rejected", "resumed_rows", "rows", "slice_groups", "total", "width"),
-    "webhook",
-    "recipient",
+    *("rejected", "resumed_rows", "rows", "slice_groups", "total", "totp_step", "width", "webhook", "recipient"),
+    *(f"hour_{number}" for number in range(24)),
 }
 # columns that only processes of an earlier version use, which may run during an upgrade
 KEPT = {("schedule", "webhook"), ("schedule", "webhook_set_at"), ("schedule", "webhook_salt")}
-KNOWN_TIMES = {"timestamp", "received", "start", "end", "hour"}
+KNOWN_TIMES = {"timestamp", "received", "start", "end", "day", "hour"}
 FUTURE = "9999_of_a_newer_version"
 BROKEN = """
 def up(migrator, db):

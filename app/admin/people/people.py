@@ -103,6 +103,8 @@ def confirm_reset_password(key: int) -> ResponseReturnValue:
     found = find_person(key)
     if found.id == caller().id:
         return redirect(link_to("own_password"))
+    if found.is_external:
+        return redirect(link_to("person", key=found.id))
     return _confirm("admin/people/confirm_reset_password.html", found, chosen=PERSON)
 
 
@@ -112,10 +114,37 @@ def reset_password(key: int) -> ResponseReturnValue:
     found = find_person(key)
     if found.id == caller().id:
         return redirect(link_to("own_password"))
+    if found.is_external:
+        return redirect(link_to("person", key=found.id))
     password, kind = temporary_password(), request.form.get("kind")
     temporary = kind not in KINDS or kind != PROGRAM
     services().accounts.set_password(found.name, password, temporary=temporary, by=caller())
     return _show_password(services().accounts.get(found.id, by=caller()), password, is_new=False)
+
+
+@page("/people/<int:key>/deactivate", "users")
+def confirm_deactivate(key: int) -> str:
+    return _confirm("admin/people/confirm_deactivate.html", find_person(key))
+
+
+@action("/people/<int:key>/deactivate", "users")
+def deactivate(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    try:
+        services().accounts.deactivate(found.name, by=caller())
+    except AccountUnknown:
+        raise
+    except AccountInvalid as error:
+        return _confirm("admin/people/confirm_deactivate.html", found, wrong=str(error)), status_of(error)
+    return redirect_with(f"{found.name} is deactivated.", link_to("person", key=found.id))
+
+
+@action("/people/<int:key>/activate", "users")
+def activate(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    if not found.is_active:
+        services().accounts.activate(found.name, by=caller())
+    return redirect_with(f"{found.name} is active.", link_to("person", key=found.id))
 
 
 @page("/people/<int:key>/remove", "users")
@@ -161,6 +190,7 @@ def _confirm(template: str, found: Principal, **values: object) -> str:
 
 def _render_person(found: Principal, form: RightsForm, wrong: str | None = None) -> str:
     values = SHARED_VALUES | {"person": found, "form": form, "wrong": wrong, "sessions": session_rows(found.id)}
+    values |= {"is_way_back": services().accounts.is_way_back(found.id)}
     return render_template("admin/people/person.html", **values)
 
 

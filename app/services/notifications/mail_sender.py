@@ -33,10 +33,11 @@ from app.store.reports import reports as reports_store
 from app.support.clock import now
 
 WHOLE = {"Message-ID", "List-Unsubscribe"}  # headers whose value must arrive as it is
-NO_ADDRESS, NO_ACCESS, GONE, UNSUBSCRIBED = (
+NO_ADDRESS, NO_ACCESS, GONE, DEACTIVATED, UNSUBSCRIBED = (
     "has no mail address any more",
     "may not see the customer any more",
     "is no user any more",
+    "is deactivated",
     "has unsubscribed",
 )
 
@@ -208,6 +209,8 @@ def _why_not(account: Account | None, customer: str) -> str | None:
     """Return why a user gets no mail about a customer, or None."""
     if account is None:
         return GONE
+    if account.deactivated_at is not None:
+        return DEACTIVATED
     if not principal(account).sees(customer):
         return NO_ACCESS
     return None if account.mail else NO_ADDRESS

@@ -16,8 +16,8 @@ from app.services.events.spool import EventSpool
 from app.services.notifications.deliveries import Deliveries
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
+from app.services.people import single_sign_on, tokens
 from app.services.people.sessions import Sessions
-from app.services.people.tokens import Tokens
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.store.database import give_back_space, release, server_time, shrink_log
@@ -59,7 +59,6 @@ class Scheduler:
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
-        self._tokens = Tokens()
         self._erasing = retention
         self._deliveries = deliveries
         self._rejected = rejected
@@ -142,12 +141,13 @@ class Scheduler:
         self._backups.run_due()
 
     def _purge(self) -> None:
-        """Purge old idempotency keys, webhooks, rejected events, sessions, API tokens and audit entries."""
+        """Purge old idempotency keys, webhooks, rejected events, sessions, sign-ins, API tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._deliveries.purge()
         self._rejected.purge()
         self._sessions.purge()
-        self._tokens.purge()
+        single_sign_on.purge()
+        tokens.purge()
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def expire(self) -> None:

@@ -135,9 +135,10 @@ def test_mail_to_an_address_that_does_not_exist_is_not_retried(schedule, complet
     [
         (lambda services, anna: services.accounts.change(anna, "analyst", ["OTHER"]), mail_sender.NO_ACCESS),
         (lambda services, anna: services.accounts.remove("anna"), mail_sender.GONE),
+        (lambda services, anna: services.accounts.deactivate("anna"), mail_sender.DEACTIVATED),
         (lambda services, anna: services.accounts.set_mail(anna, ""), mail_sender.NO_ADDRESS),
     ],
-    ids=["limited", "removed", "without an address"],
+    ids=["limited", "removed", "deactivated", "without an address"],
 )
 def test_a_recipient_who_may_get_no_mail_any_more_is_removed_with_an_audit_entry(
     services, schedule, complete, deliver, server, anna, lose, reason
